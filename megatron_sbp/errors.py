@@ -1,0 +1,33 @@
+"""The one exception for what a user, a file or a machine did wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """Something outside the program is wrong; the message alone must let its reader mend it.
+
+    The command line prints it as one message, without a traceback, and exits with status 2.
+
+    Args:
+        message: What is wrong, with both values where two disagree.
+        file: The file in which it stands.
+        line: The line in that file, counted from 1.
+        key: The recipe key or field name that is meant.
+    """
+
+    def __init__(
+        self, message: str, *, file: Path | str | None = None, line: int | None = None, key: str | None = None
+    ):
+        self.file, self.line, self.key, self.reason = file, line, key, message
+        place = "" if file is None else str(file) if line is None else f"{file}:{line}"
+        parts = [part for part in (place, f"'{key}'" if key else "", message) if part]
+        super().__init__(": ".join(parts))
+
+    def __reduce__(self):
+        return _rebuild, (self.reason, self.file, self.line, self.key)
+
+
+def _rebuild(message: str, file: Path | str | None, line: int | None, key: str | None) -> InputError:
+    return InputError(message, file=file, line=line, key=key)

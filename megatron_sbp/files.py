@@ -1,0 +1,109 @@
+"""Files that are either whole or not there: atomic writes, digests, compressed JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from megatron_sbp.errors import InputError
+
+PARTIAL_SUFFIX = ".partial"
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside `path`; the file written there gets its final name on leaving the block.
+
+    The file is flushed to disk before the rename, so that a crash leaves the old file or the new one. A former partial
+    file is removed first, and an exception removes the present one. The temporary name ends in `.partial` in front of
+    the suffixes of `path`, because some writers look at the suffix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffixes = "".join(path.suffixes)
+    partial = path.with_name(f".{path.name.removesuffix(suffixes)}{PARTIAL_SUFFIX}{suffixes}")
+    partial.unlink(missing_ok=True)
+    try:
+        yield partial
+        with open(partial, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON atomically; NaN and infinities are refused (ValueError), since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file; raises InputError that names the file when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid JSON ({error})", file=path) from error
+
+
+def write_jsonl_zst(path: Path, rows: Iterable[dict[str, Any]], level: int = 6) -> int:
+    """Writes rows as zstd-compressed JSON lines, atomically and with the same bytes for the same rows.
+
+    Returns:
+        The number of rows written.
+    """
+    count = 0
+    with atomic_path(path) as partial, open(partial, "wb") as raw:
+        with zstandard.ZstdCompressor(level=level).stream_writer(raw, closefd=False) as compressed:
+            for row in rows:
+                compressed.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+                count += 1
+    return count
+
+
+def open_lines(path: Path) -> IO[bytes]:
+    """Opens a plain, .gz or .zst file for reading lines of bytes."""
+    name = path.name
+    if name.endswith(".zst"):
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True))
+    if name.endswith(".gz"):
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return open(path, "rb")
+
+
+def read_jsonl_zst(path: Path) -> Iterator[dict[str, Any]]:
+    """Reads rows that `write_jsonl_zst` wrote (for files of a run folder: they are trusted to be whole)."""
+    with open_lines(path) as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """A digest of a JSON-able value, independent of the order of its keys; 32 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

