@@ -682,8 +682,8 @@ def _check(recipe: Recipe, tree: _Node, path: Path) -> None:
     ):
         fail(
             "tuning.max_seed_tokens",
-            f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not fit "
-            f"into a sequence of {recipe.tuning_sequence_length}",
+            f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not "
+            f"fit into a sequence of {recipe.tuning_sequence_length}",
         )
     if recipe.max_seed_tokens + 1 + recipe.max_new_tokens > model.sequence_length:
         fail(

@@ -269,7 +269,7 @@ class StageRunner:
     def why(self) -> str:
         """One line on where the stage stands: finished, in progress, stale, waiting."""
         try:
-            key, unit_key, _ = self.keys()
+            unit_key = self.keys()[1]
         except InputError as error:
             return f"waiting ({error.reason})"
         if self.finished():
