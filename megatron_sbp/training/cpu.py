@@ -1,7 +1,9 @@
 """CPU backend: lets megatron.training.pretrain run on CPU ranks over gloo, unchanged.
 
 Megatron speaks to `torch.cuda` by name in many places. `install()` gives those names a CPU meaning, once per process
-and only where no GPU is found; on a GPU it does nothing. It must run before anything of `megatron.training` is imported. Every name that is replaced inside Megatron is listed in MEGATRON_NAMES, and a test checks that Megatron still has it.
+and only where no GPU is found; on a GPU it does nothing. It must run before anything of `megatron.training` is
+imported. Every name that is replaced inside Megatron is listed in MEGATRON_NAMES, and a test checks that Megatron still
+has it.
 """
 
 from __future__ import annotations

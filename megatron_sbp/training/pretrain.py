@@ -79,7 +79,7 @@ class Trainer:
         self.metrics = Metrics(self.folder / "metrics.jsonl")
         self.recorder: Any = None
         self.stopped = ""
-        self.seconds = 0.0
+        self._busy, self._losses, self._since = 0.0, list[float](), 0
 
     # -- what Megatron calls -----------------------------------------------------------------------------------------
 
@@ -131,8 +131,11 @@ class Trainer:
     # -- what we attach to it ----------------------------------------------------------------------------------------
 
     def attach(self, training) -> None:
-        """Wraps three functions of megatron.training.training; tests/training/test_pretrain.py checks their names."""
+        """Wraps functions of megatron.training.training; tests/training/test_pretrain.py checks their names."""
+        import time
+
         train, evaluate, log = training.train, training.evaluate, training.training_log
+        train_step = training.train_step
 
         def train_and_write(*args, **kwargs):
             self._begin()
@@ -141,6 +144,12 @@ class Trainer:
                 training.evaluate_and_print_results("iteration 0", forward_step, valid, model, 0, None, config)
             return train(*args, **kwargs)
 
+        def step_and_measure(*args, **kwargs):
+            started = time.monotonic()
+            result = train_step(*args, **kwargs)
+            self._busy += time.monotonic() - started
+            return result
+
         def evaluate_and_write(*args, **kwargs):
             result = evaluate(*args, **kwargs)
             if result[0] is not None:
@@ -148,33 +157,30 @@ class Trainer:
             return result
 
         def log_and_write(loss_dict, total_loss_dict, learning_rate, iteration, *args, **kwargs):
-            self._stepped(
-                loss_dict, learning_rate, iteration, kwargs.get("grad_norm", args[3] if len(args) > 3 else None)
-            )
+            grad_norm = args[3]  # after loss_scale, report_memory_flag and skipped_iter
+            self._stepped(loss_dict, learning_rate, iteration, grad_norm)
             return log(loss_dict, total_loss_dict, learning_rate, iteration, *args, **kwargs)
 
-        training.train, training.evaluate, training.training_log = train_and_write, evaluate_and_write, log_and_write
+        training.train, training.train_step = train_and_write, step_and_measure
+        training.evaluate, training.training_log = evaluate_and_write, log_and_write
 
     def _begin(self) -> None:
         """Once per start, after the checkpoint was loaded: old rows after it are cut off, recording begins."""
-        import time
-
         import torch
         from megatron.core import mpu
 
         from megatron_sbp.training import consumption
 
         if self._last_rank():
+            (self.folder / "stopped.txt").unlink(missing_ok=True)
             self.metrics.rewind(self.args.iteration)
             consumption.rewind(self.folder / "consumed", self.args.iteration)
         torch.distributed.barrier()
         if mpu.is_pipeline_last_stage(ignore_virtual=True) and mpu.get_tensor_model_parallel_rank() == 0:
             self.recorder = consumption.Recorder(self.folder / "consumed", mpu.get_data_parallel_rank())
-        self._clock, self._losses, self._since = time.monotonic(), [], self.args.iteration
+        self._busy, self._losses, self._since = 0.0, [], self.args.iteration
 
     def _stepped(self, loss_dict, learning_rate, iteration: int, grad_norm) -> None:
-        import time
-
         if not self._last_rank():
             return
         value = loss_dict["lm loss"]
@@ -182,7 +188,6 @@ class Trainer:
         steps = iteration - self._since
         if iteration % self.args.log_interval and iteration != self.args.train_iters:
             return
-        seconds = time.monotonic() - self._clock
         samples = steps * self.args.global_batch_size
         self.metrics.append(
             {
@@ -191,16 +196,14 @@ class Trainer:
                 "loss": sum(self._losses) / len(self._losses),
                 "learning_rate": learning_rate,
                 "grad_norm": None if grad_norm is None else float(grad_norm),
-                "tokens_per_second": samples * self.args.seq_length / seconds,
-                "seconds": seconds,
+                "tokens_per_second": samples * self.args.seq_length / self._busy,
+                "seconds": self._busy,
             }
         )
-        self._losses, self._since, self._clock = [], iteration, time.monotonic()
+        self._losses, self._since, self._busy = [], iteration, 0.0
 
     def _evaluated(self, losses) -> None:
         """Writes a validation row; all ranks decide together whether to stop."""
-        import time
-
         import torch
 
         from megatron_sbp.training.early_stopping import exhausted
@@ -220,7 +223,6 @@ class Trainer:
         if stop.item() and iteration < self.args.train_iters:
             self.stopped = f"no better validation loss in {self.args.sbp_patience} evaluations"
             self.args.exit_interval = 1  # Megatron saves after this step and leaves its loop
-        self._clock = time.monotonic()
 
     def _place(self, iteration: int) -> dict[str, int]:
         samples = iteration * self.args.global_batch_size
