@@ -12,6 +12,7 @@ import collections
 import contextlib
 import functools
 import importlib
+import inspect
 import os
 import types
 from typing import Any
@@ -168,11 +169,14 @@ def _replace_cuda_names() -> None:
 
 def _replace_process_groups() -> None:
     def on_gloo(function):
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def call(*args, **kwargs):
+            given = dict(signature.bind_partial(*args, **kwargs).arguments)
             for name in ("device_id", "pg_options"):  # NCCL's
-                kwargs.pop(name, None)
-            return function(*args, **{**kwargs, "backend": "gloo"})
+                given.pop(name, None)
+            return function(**{**given, "backend": "gloo"})
 
         return call
 
