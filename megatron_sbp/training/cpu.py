@@ -25,6 +25,7 @@ CPU = torch.device("cpu")
 MEGATRON_NAMES = (
     ("megatron.training.training", "initialize_megatron"),
     ("megatron.core.datasets.utils", "compile_helpers"),
+    ("megatron.core.dist_checkpointing.strategies.filesystem_async", "get_write_results_queue"),
 )
 """Names inside Megatron that this backend or the entry point replaces: (module, attribute)."""
 
@@ -165,6 +166,15 @@ def _replace_cuda_names() -> None:
         module.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
     for name in ("Float", "Int", "Long", "Half", "BFloat16", "Double", "Byte", "Bool"):
         setattr(cuda, f"{name}Tensor", getattr(torch, f"{name}Tensor"))
+
+
+def fork_checkpoint_queue() -> None:
+    """Lets the first checkpoint start its queue by fork, at once: spawn imports torch anew, seconds on every rank.
+
+    Spawn is there for CUDA, which does not survive a fork.
+    """
+    module: Any = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
+    module.get_write_results_queue = functools.partial(module.get_write_results_queue, mp_mode="fork")
 
 
 def _replace_process_groups() -> None:

@@ -256,6 +256,8 @@ def main() -> int:
     from megatron_sbp.training.data_file import DataFile, lock
 
     dataset_utils.compile_helpers = lambda: None  # would run `make` in the wheel's folder, which has no makefile
+    if on_cpu:
+        cpu.fork_checkpoint_queue()
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     try:
         args = parse_and_validate_args(extra_args_provider=_add_arguments)

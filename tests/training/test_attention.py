@@ -20,6 +20,7 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
         assert cpu.install()
         import os, torch
         from megatron.core import parallel_state
+        from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
         from megatron.core.transformer.dot_product_attention import DotProductAttention
         from megatron.core.transformer.enums import AttnMaskType
         from megatron.core.transformer.transformer_config import TransformerConfig
@@ -27,6 +28,7 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", RANK="0", WORLD_SIZE="1")
         torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
         parallel_state.initialize_model_parallel()
+        model_parallel_cuda_manual_seed(1)
         config = TransformerConfig(num_layers=1, hidden_size=64, num_attention_heads=8, num_query_groups=2,
                                    attention_dropout=0.0, masked_softmax_fusion=False)
         ours = SdpaAttention(config, 1, AttnMaskType.causal, "self")
