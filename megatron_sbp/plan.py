@@ -30,7 +30,7 @@ ASSUMPTIONS: dict[str, tuple[float, str]] = {
 }
 """What the estimates rest on: value and reason."""
 
-# Dimensions of the vectors and weights in matrix products (without the token embedding) of embedders that are known here.
+# Embedders known here: dimensions of the vectors, weights in matrix products (the token embedding left out).
 _EMBEDDERS = {"qwen3-embedding-0.6b": (1024, 440_401_920), "minilm-l6": (384, 10_616_832)}
 _UNKNOWN_EMBEDDER = "qwen3-embedding-0.6b"
 
@@ -409,13 +409,13 @@ def format_plan(plan: dict[str, Any]) -> str:
     for name in ("plain", "distributed_optimizer"):
         entry = memory[name]
         lines.append(
-            f"  {name.replace('_', ' '):22} weights {_bytes(entry['weights'])}, gradients {_bytes(entry['gradients'])}, "
-            f"optimizer {_bytes(entry['optimizer'])}, activations ~{_bytes(entry['activations'])}"
+            f"  {name.replace('_', ' '):22} weights {_bytes(entry['weights'])}, "
+            f"gradients {_bytes(entry['gradients'])}, optimizer {_bytes(entry['optimizer'])}, activations ~{_bytes(entry['activations'])}"
         )
     disk = plan["disk"]
     lines += [
         "",
-        f"disk: {_bytes(disk['total'])} at most, all checkpoints kept ({_bytes(disk['one_checkpoint'])} each)",
+        f"disk: {_bytes(disk['total'])} with all checkpoints kept ({_bytes(disk['one_checkpoint'])} each)",
     ]
     kinds = [f"{name} {_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), ""]

@@ -59,7 +59,7 @@ def test_paper_settings(name, steps, sbp_epochs, share, oracle_epochs):
 
 
 def test_small_by_hand(tmp_path):
-    """100,000 tokens are 97.66 steps of 8 x 128 = 1,024 tokens: 98 steps, 784 samples; 30,000 // 128 = 234 synthetic."""
+    """100,000 tokens are 97.66 steps of 8 x 128 tokens: 98 steps, 784 samples; 30,000 // 128 = 234 synthetic."""
     made = plan.make_plan(recipe_of(tmp_path))
     arms = made["arms"]
     assert arms["baseline"]["steps"] == 98
