@@ -410,7 +410,8 @@ def format_plan(plan: dict[str, Any]) -> str:
         entry = memory[name]
         lines.append(
             f"  {name.replace('_', ' '):22} weights {_bytes(entry['weights'])}, "
-            f"gradients {_bytes(entry['gradients'])}, optimizer {_bytes(entry['optimizer'])}, activations ~{_bytes(entry['activations'])}"
+            f"gradients {_bytes(entry['gradients'])}, "
+            f"optimizer {_bytes(entry['optimizer'])}, activations ~{_bytes(entry['activations'])}"
         )
     disk = plan["disk"]
     lines += [
