@@ -297,7 +297,8 @@ def _disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[
     embedding, tuning, synthesis = plan["embedding"], plan["tuning"], plan["synthesis"]
     neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12
     checkpoint = cost.checkpoint_bytes(recipe.training, count)
-    saves = sum(-(-arm["steps"] // recipe.training.save_interval) for arm in plan["arms"].values())
+    # A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
+    saves = 2 * -(-plan["arms"]["baseline"]["steps"] // recipe.training.save_interval) + 2
     weight = 2 if recipe.training.precision == "bf16" else 4
     disk = {
         "documents": everything * per_document * text,
@@ -306,8 +307,7 @@ def _disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[
         "neighbors": neighbors,
         # two row numbers, a score, and two ids of about 32 characters; and the tokenised pairs
         "pairs": tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2),
-        # the tuning keeps its best, its latest and those in between that patience waits for
-        "checkpoints": checkpoint * (saves + recipe.tuning.patience + 1),
+        "checkpoints": checkpoint * saves,
         "exports": 4 * count * weight,
         "synthetic": (synthesis["planned_tokens"] + synthesis["tokens"]) * text
         + dataset(synthesis["draws"], synthesis["tokens"]),
@@ -416,7 +416,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     disk = plan["disk"]
     lines += [
         "",
-        f"disk: {_bytes(disk['total'])} with all checkpoints kept ({_bytes(disk['one_checkpoint'])} each)",
+        f"disk: {_bytes(disk['total'])} at its fullest (a checkpoint is {_bytes(disk['one_checkpoint'])})",
     ]
     kinds = [f"{name} {_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), ""]
