@@ -9,6 +9,7 @@ import numpy as np
 
 from megatron_sbp.errors import InputError
 from megatron_sbp.evaluation.scoring import token_losses
+from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.evaluation.token_file import TokenFile
 from megatron_sbp.progress import Progress
 
@@ -108,16 +109,3 @@ def summary(sums: np.ndarray, counts: np.ndarray, text_bytes: int, label: str) -
         "sequence_tokens": counts.tolist(),
         "sequence_losses": [round(float(value), 6) for value in sums / counts],
     }
-
-
-def ratio_stderr(sums: np.ndarray, counts: np.ndarray) -> float | None:
-    """Standard error of sum(sums) / sum(counts) over sequences drawn at random; None with fewer than two.
-
-    The usual estimator for a ratio (Cochran, Sampling Techniques, section 2.11); with equal counts it is the standard
-    deviation of the means over the square root of their number.
-    """
-    n = len(sums)
-    if n < 2:
-        return None
-    residuals = sums - sums.sum() / counts.sum() * counts
-    return float(math.sqrt(n / (n - 1) * float(residuals @ residuals)) / counts.sum())
