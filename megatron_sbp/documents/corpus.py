@@ -1,0 +1,206 @@
+"""From the files of a corpus to documents/: the two passes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp import files
+from megatron_sbp.documents.reading import BadDocument, Document, check_fields, input_files, parse, raw_rows
+from megatron_sbp.documents.shards import ShardWriter
+from megatron_sbp.documents.splitting import Chosen, Table, choose
+from megatron_sbp.errors import InputError
+from megatron_sbp.progress import Progress, say
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.run_folder import SPLITS, Run, shard_name
+
+LISTED = 1000
+"""Bad documents that audit.json lists; all are counted."""
+
+
+@dataclass
+class _Audit:
+    read: dict[str, int] = field(default_factory=dict)
+    empty: int = 0
+    short: int = 0
+    bad: int = 0
+    listed: list[dict[str, Any]] = field(default_factory=list)
+
+    def note_bad(self, file: str, line: int, reason: str) -> None:
+        self.bad += 1
+        if len(self.listed) < LISTED:
+            self.listed.append({"file": file, "line": line, "reason": reason})
+
+
+def split_corpus(run: Run) -> list[Path]:
+    """Writes documents/SPLIT/NNNNN.jsonl.zst and documents/audit.json.
+
+    Order of the documents: a hash of (seed, id). The first `test` of them are the test split, then come valid, train
+    and oracle, so that a larger train or oracle split leaves the held-out documents what they were.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: a bad document where the recipe says `fatal`, an unreadable file, too few documents.
+    """
+    recipe = run.recipe
+    check_fields(recipe.documents, recipe.source)
+    inputs = input_files(recipe)
+    audit = _Audit()
+    table = _first_pass(recipe, inputs, audit)
+    chosen = choose(table)
+    _note_clashes(recipe, inputs, table, chosen, audit)
+    sizes = _sizes(recipe, chosen, audit)
+    totals, written = _second_pass(run, inputs, table, chosen, sizes)
+    files.write_json(
+        run.audit_documents,
+        {
+            "inputs": audit.read,
+            "read": sum(audit.read.values()),
+            "dropped": _dropped(chosen, audit),
+            "unused": len(chosen.rows) - sum(sizes.values()),
+            "splits": {split: {"documents": sizes[split], **totals[split]} for split in SPLITS},
+            "bad_documents": audit.listed,
+        },
+    )
+    say("documents: " + ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS))
+    return [*written, run.audit_documents]
+
+
+def _first_pass(recipe: Recipe, inputs: list[Path], audit: _Audit) -> Table:
+    table = Table(recipe.seed)
+    documents = recipe.documents
+    with _progress("documents, first reading", inputs) as progress:
+        for number, (path, name) in enumerate(zip(inputs, _names(inputs), strict=True)):
+            audit.read[name] = 0
+            for line, raw in raw_rows(path, documents, progress.advance):
+                audit.read[name] += 1
+                try:
+                    document = parse(raw, documents)
+                except BadDocument as bad:
+                    if documents.bad_documents == "fatal":
+                        raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
+                    audit.note_bad(name, line, f"'{bad.key}': {bad.reason}" if bad.key else bad.reason)
+                    continue
+                characters = len(document.text.strip())
+                if characters == 0:
+                    audit.empty += 1
+                elif characters < documents.min_characters:
+                    audit.short += 1
+                else:
+                    table.add(document, number, line)
+    return table
+
+
+def _note_clashes(recipe: Recipe, inputs: list[Path], table: Table, chosen: Chosen, audit: _Audit) -> None:
+    """Documents that share their id with another text are bad ones."""
+    if not len(chosen.clashes):
+        return
+    _, numbers, lines = table.columns()
+    names, key = _names(inputs), recipe.documents.id_field
+    for goes, stays in chosen.clashes[np.argsort(chosen.clashes[:, 0])].tolist():
+        other = f"{inputs[numbers[stays]]}:{lines[stays]}"
+        if recipe.documents.bad_documents == "fatal":
+            raise InputError(
+                f"this id has another text at {other}", file=inputs[numbers[goes]], line=int(lines[goes]), key=key
+            )
+        reason = f"'{key}': this id has another text at {names[numbers[stays]]}:{lines[stays]}"
+        audit.note_bad(names[numbers[goes]], int(lines[goes]), reason)
+
+
+def _sizes(recipe: Recipe, chosen: Chosen, audit: _Audit) -> dict[str, int]:
+    """Documents of every split."""
+    wanted, usable = recipe.documents, len(chosen.rows)
+    needed = {"train": wanted.train, "oracle": wanted.oracle or 0, "valid": wanted.valid, "test": wanted.test}
+    if usable < sum(needed.values()):
+        parts = ", ".join(f"{split} {count:,}" for split, count in needed.items())
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in _dropped(chosen, audit).items())
+        raise InputError(
+            f"the corpus is too small: {sum(needed.values()):,} documents are needed ({parts}), {usable:,} are usable "
+            f"({sum(audit.read.values()):,} read; dropped: {reasons})",
+            file=recipe.source,
+            key="documents.train",
+        )
+    if wanted.oracle is None:
+        needed["oracle"] = usable - sum(needed.values())
+    return needed
+
+
+def _second_pass(
+    run: Run, inputs: list[Path], table: Table, chosen: Chosen, sizes: dict[str, int]
+) -> tuple[dict[str, dict[str, int]], list[Path]]:
+    recipe = run.recipe
+    per_shard = recipe.documents.documents_per_shard
+    starts: dict[str, int] = {}
+    begin = 0
+    for split in ("test", "valid", "train", "oracle"):
+        starts[split] = begin
+        begin += sizes[split]
+    splits = list(starts)
+    bounds = np.array([starts[split] + sizes[split] for split in splits])
+
+    picked = chosen.rows[:begin]
+    place_of = np.argsort(picked, kind="stable")  # in reading order: the places that the documents get
+    totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
+    writer = ShardWriter(run.root / "documents" / ".sorting")
+    shards: set[Path] = set()
+    with _progress("documents, second reading", inputs) as progress:
+        for row, document in _again(recipe, inputs, table, picked[place_of], progress):
+            place = int(place_of[row])
+            split = splits[int(np.searchsorted(bounds, place, side="right"))]
+            path = run.documents(split) / f"{shard_name((place - starts[split]) // per_shard)}.jsonl.zst"
+            writer.add(path, place, document.row())
+            shards.add(path)
+            totals[split]["characters"] += len(document.text)
+            totals[split]["bytes"] += len(document.text.encode())
+    with Progress("documents, writing", len(shards), "shards") as progress:
+        for path in sorted(shards):
+            writer.finish(path)
+            progress.advance()
+    writer.close()
+    return totals, sorted(shards)
+
+
+def _again(
+    recipe: Recipe, inputs: list[Path], table: Table, rows: np.ndarray, progress: Progress
+) -> Iterator[tuple[int, Document]]:
+    """Reads the documents of some rows (ascending) once more: (number in `rows`, document)."""
+    hashes, numbers, lines = table.columns()
+    next_one = 0
+    for number, path in enumerate(inputs):
+        for line, raw in raw_rows(path, recipe.documents, progress.advance):
+            if next_one == len(rows):
+                break
+            row = rows[next_one]
+            if numbers[row] != number or lines[row] != line:
+                continue
+            try:
+                document = parse(raw, recipe.documents)
+            except BadDocument:
+                document = None
+            if document is None or table.hashes(document) != tuple(hashes[row].tolist()):
+                raise InputError("the file changed while it was being read", file=path, line=line)
+            yield next_one, document
+            next_one += 1
+    if next_one < len(rows):
+        raise InputError("the file changed while it was being read", file=inputs[numbers[rows[next_one]]])
+
+
+def _dropped(chosen: Chosen, audit: _Audit) -> dict[str, int]:
+    return {"empty": audit.empty, "short": audit.short, "duplicate": chosen.duplicates, "bad": audit.bad}
+
+
+def _names(inputs: list[Path]) -> list[str]:
+    """How audit.json names the files: relative to the folder that they share, so that a corpus may move."""
+    shared = os.path.commonpath([path.parent for path in inputs])
+    return [path.relative_to(shared).as_posix() for path in inputs]
+
+
+def _progress(label: str, inputs: list[Path]) -> Progress:
+    return Progress(label, sum(path.stat().st_size for path in inputs), "bytes")

@@ -1,0 +1,227 @@
+"""Documents out of .jsonl, .jsonl.gz, .jsonl.zst and .parquet files."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.documents.lines import read_lines
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import Documents, Recipe
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+
+_ROWS_PER_BATCH = 1024
+_INVALID = object()
+"""Stands for a parquet value that is not valid UTF-8."""
+
+
+class BadDocument(Exception):
+    """A document that cannot be used, with the reason and the field."""
+
+    def __init__(self, reason: str, key: str | None = None):
+        self.reason, self.key = reason, key
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it was read: `text` is unchanged, `kept` holds the recipe's keep_fields."""
+
+    id: str
+    text: str
+    kept: dict[str, Any]
+
+    def row(self) -> bytes:
+        """The document as one JSON line of documents/, without the line feed."""
+        return json.dumps(
+            {"id": self.id, "text": self.text, **self.kept}, ensure_ascii=False, separators=(",", ":")
+        ).encode()
+
+
+def input_files(recipe: Recipe) -> list[Path]:
+    """Files that `documents.inputs` names, each once, sorted by path.
+
+    Raises:
+        InputError: a pattern matches no file, or a file has an unknown suffix.
+    """
+    found: set[Path] = set()
+    for pattern in recipe.documents.inputs:
+        names = glob.glob(pattern, root_dir=recipe.folder, recursive=True)  # noqa: PTH207 (patterns may be absolute)
+        matches = [path for path in (recipe.folder / name for name in names) if path.is_file()]
+        if not matches:
+            raise InputError(
+                f"'{pattern}' matches no file (searched in {recipe.folder})",
+                file=recipe.source,
+                key="documents.inputs",
+            )
+        found.update(path.resolve() for path in matches)
+    for path in sorted(found):
+        if not path.name.endswith(SUFFIXES):
+            raise InputError(f"is none of {', '.join(SUFFIXES)}", file=path, key="documents.inputs")
+    return sorted(found)
+
+
+def check_fields(documents: Documents, source: Path | None = None) -> None:
+    """Refuses keep_fields that would overwrite what documents/ has under the same name."""
+    for name, origin in (("id", documents.id_field), ("text", documents.text_field)):
+        if name in documents.keep_fields and origin != name:
+            raise InputError(
+                f"'{name}' cannot be kept: documents/ has a field of this name that comes from "
+                f"{origin or 'a digest of the text'}",
+                file=source,
+                key="documents.keep_fields",
+            )
+
+
+def raw_rows(path: Path, documents: Documents, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
+    """Rows of one file, not yet parsed.
+
+    Args:
+        path: the file.
+        documents: field names.
+        on_bytes: called with the number of bytes of the file that were read since the last call.
+
+    Yields:
+        (line counted from 1, or row in a parquet file; what `parse` takes). Blank lines of a JSON-lines file are
+        left out, as most of its readers do.
+
+    Raises:
+        InputError: unreadable, truncated or damaged file; a parquet file without one of the fields.
+    """
+    if path.name.endswith(".parquet"):
+        yield from _parquet_rows(path, _fields(documents), on_bytes)
+        return
+    for number, line in enumerate(read_lines(path, on_bytes), start=1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # byte order mark
+        if line and not line.isspace():
+            yield number, line
+
+
+def parse(raw: Any, documents: Documents) -> Document:
+    """A row as a document.
+
+    Args:
+        raw: what `raw_rows` gave: the bytes of a line of JSON, or the dict of a parquet row.
+        documents: field names.
+
+    Raises:
+        BadDocument: malformed JSON, a missing field, a wrong type, invalid UTF-8 (also a lone surrogate), a NUL
+            character, a kept value that JSON cannot hold. An empty text is no bad document.
+    """
+    row = raw if isinstance(raw, dict) else _from_json(raw)
+    text = _string(row, documents.text_field)
+    if documents.id_field is None:
+        id = hashlib.sha256(text.encode()).hexdigest()[:32]
+    else:
+        value = _field(row, documents.id_field)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        id = _checked(value, documents.id_field)
+        if not id:
+            raise BadDocument("is empty", documents.id_field)
+    kept = {name: _field(row, name) for name in documents.keep_fields if name not in ("id", "text")}
+    for name, value in kept.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise BadDocument(f"cannot be kept: no JSON in UTF-8 can hold it ({error})", name) from error
+    return Document(id, text, kept)
+
+
+def _fields(documents: Documents) -> list[str]:
+    wanted = [documents.text_field, *([documents.id_field] if documents.id_field else []), *documents.keep_fields]
+    return list(dict.fromkeys(wanted))
+
+
+def _from_json(line: bytes) -> dict[str, Any]:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise BadDocument(f"invalid UTF-8 at byte {error.start + 1} of the line") from error
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadDocument(f"malformed JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested beyond reason
+        raise BadDocument(f"unusable JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise BadDocument(f"is a JSON {_kind(row)}, not an object with fields")
+    return row
+
+
+def _field(row: dict[str, Any], name: str) -> Any:
+    if name not in row:
+        raise BadDocument(f"field is missing; there are: {', '.join(list(row)[:10]) or 'none'}", name)
+    return row[name]
+
+
+def _string(row: dict[str, Any], name: str) -> str:
+    return _checked(_field(row, name), name)
+
+
+def _checked(value: Any, name: str) -> str:
+    if value is _INVALID:
+        raise BadDocument("invalid UTF-8", name)
+    if not isinstance(value, str):
+        raise BadDocument(f"must be a string, not {_kind(value)}", name)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadDocument(f"invalid UTF-8: a lone surrogate at character {error.start + 1}", name) from error
+    place = value.find("\0")
+    if place >= 0:
+        raise BadDocument(f"has a NUL character at character {place + 1}", name)
+    return value
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _parquet_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]) -> Iterator[tuple[int, dict]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            for name in fields:
+                if name not in names:
+                    raise InputError(f"column is missing; there are: {', '.join(names[:20])}", file=path, key=name)
+            told = 0
+            for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH, columns=fields):
+                columns = {name: _values(batch.column(name)) for name in fields}
+                for place in range(batch.num_rows):
+                    number += 1
+                    yield number, {name: values[place] for name, values in columns.items()}
+                # The share of the rows stands for the share of the bytes.
+                now = path.stat().st_size * number // file.metadata.num_rows
+                on_bytes(now - told)
+                told = now
+    except FileNotFoundError as error:
+        raise InputError("no such file", file=path) from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"truncated or damaged parquet ({error})", file=path, line=number + 1) from error
+
+
+def _values(column: Any) -> list[Any]:
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _INVALID

@@ -1,0 +1,70 @@
+"""Documents that arrive in reading order, written in another order with bounded memory."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import zstandard
+
+from megatron_sbp import files
+from megatron_sbp.documents.lines import read_lines
+
+
+class ShardWriter:
+    """Collects rows by shard in temporary files, then sorts and writes one shard at a time.
+
+    Args:
+        folder: for the temporary files; emptied first.
+        held_bytes: rows held in memory at most, over all shards, before they go to the temporary files.
+    """
+
+    def __init__(self, folder: Path, held_bytes: int = 128 << 20):
+        self.folder, self._limit, self._bytes = folder, held_bytes, 0
+        self._held: dict[Path, list[bytes]] = defaultdict(list)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def add(self, path: Path, place: int, row: bytes) -> None:
+        """Notes a row.
+
+        Args:
+            path: the shard it belongs to.
+            place: rows of a shard are written in ascending order of this.
+            row: JSON without a line feed.
+        """
+        line = b"%d\t%s\n" % (place, row)
+        self._held[path].append(line)
+        self._bytes += len(line)
+        if self._bytes > self._limit:
+            self._spill()
+
+    def finish(self, path: Path) -> Path:
+        """Writes one shard, atomically, and forgets it; holds the shard's rows in memory."""
+        self._spill()
+        rows = []
+        for line in read_lines(self._bucket(path)):
+            place, _, row = line.partition(b"\t")
+            rows.append((int(place), row))
+        rows.sort()
+        with files.atomic_path(path) as partial, open(partial, "wb") as raw:
+            with zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False) as compressed:
+                for _, row in rows:
+                    compressed.write(row + b"\n")
+        self._bucket(path).unlink()
+        return path
+
+    def close(self) -> None:
+        """Removes the temporary files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _bucket(self, path: Path) -> Path:
+        return self.folder / f"{path.parent.name}-{path.name}"
+
+    def _spill(self) -> None:
+        for path, lines in self._held.items():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self._bucket(path), "ab") as bucket:  # one more frame
+                bucket.write(zstandard.ZstdCompressor(level=1).compress(b"".join(lines)))
+        self._held.clear()
+        self._bytes = 0

@@ -1,0 +1,74 @@
+"""Texts to IndexedDatasets, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from megatron_sbp.tokenization.indexed import flatten, write_indexed
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+_BATCH_DOCUMENTS, _BATCH_CHARACTERS = 2048, 4_000_000
+
+
+@dataclass
+class TextCounts:
+    """What went into a dataset."""
+
+    documents: int = 0
+    tokens: int = 0
+    """End-of-document tokens included."""
+    bytes: int = 0
+    """Of the text in UTF-8."""
+    characters: int = 0
+
+    def __add__(self, other: TextCounts) -> TextCounts:
+        return TextCounts(*(mine + its for mine, its in zip(self.astuple(), other.astuple(), strict=True)))
+
+    def astuple(self) -> tuple[int, ...]:
+        """The four numbers."""
+        return tuple(asdict(self).values())
+
+
+def write_texts(
+    texts: Iterable[str],
+    prefix: Path,
+    tokenizer: TextTokenizer,
+    end_of_document: bool = True,
+    advance: Callable[[int], None] | None = None,
+) -> TextCounts:
+    """Writes PREFIX.bin and PREFIX.idx: one document of one sequence per text.
+
+    Args:
+        texts: the documents, in order.
+        prefix: of the dataset.
+        tokenizer: also sets the type of the tokens on disk.
+        end_of_document: whether every document is closed by that token.
+        advance: called with the number of documents done since the last call.
+    """
+    counts = TextCounts()
+    closing = tokenizer.end_of_document if end_of_document else None
+    with write_indexed(prefix, tokenizer.dtype) as writer:
+        for batch in _batches(texts):
+            tokens, lengths = flatten(tokenizer.encode_batch(batch), closing, tokenizer.dtype)
+            writer.add(tokens, lengths)
+            counts += TextCounts(
+                len(batch), tokens.size, sum(len(text.encode()) for text in batch), sum(map(len, batch))
+            )
+            if advance:
+                advance(len(batch))
+    return counts
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if len(batch) == _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch

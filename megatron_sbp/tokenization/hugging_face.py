@@ -1,0 +1,87 @@
+"""Somebody else's tokenizer, made fit for a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.tokenization.tokenizer import ROLES, ROLES_FILE, TextTokenizer, load_tokenizer
+
+
+def adopt_tokenizer(source: Path | str, wanted: dict[str, str], add_missing: bool = True) -> TextTokenizer:
+    """Loads a Hugging Face tokenizer and gives its tokens the roles.
+
+    A role gets the wanted token where the vocabulary has it; otherwise end-of-document gets the tokenizer's eos token
+    and padding its pad token, unless that is taken by another role; otherwise the wanted token is added as a new last
+    id. Tokens that the tokenizer puts around text by itself (bos) are switched off: documents are trained without.
+
+    Args:
+        source: folder, or name on the Hugging Face hub (taken from the cache where there is no network).
+        wanted: token text of every role, as in the recipe.
+        add_missing: whether tokens may be added; without, roles that find no token are left out.
+
+    Raises:
+        InputError: no such tokenizer, or one that has no `tokenizers` form.
+    """
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        theirs = AutoTokenizer.from_pretrained(str(source))
+    except Exception as error:  # it raises OSError, ValueError, KeyError and others, all meaning the same here
+        first_line = str(error).strip().split("\n")[0]
+        raise InputError(f"no tokenizer can be loaded from '{source}' ({first_line})", key="tokenizer.path") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if not getattr(theirs, "is_fast", False):
+        raise InputError(f"'{source}' has no fast tokenizer (tokenizer.json)", key="tokenizer.path")
+    backend = _without_template(theirs.backend_tokenizer)
+    roles: dict[str, str] = {}
+    own = {"end_of_document": theirs.eos_token, "padding": theirs.pad_token}
+    for role in ROLES:
+        token = wanted[role]
+        if backend.token_to_id(token) is None and own.get(role) and own[role] not in roles.values():
+            token = own[role]
+        if backend.token_to_id(token) is None and not add_missing:
+            continue
+        roles[role] = token
+    from tokenizers import AddedToken
+
+    # Also marks tokens that were there as special, so that decoding leaves them out.
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in roles.values()])
+    return TextTokenizer(backend, roles, source=source)
+
+
+def open_tokenizer(source: str, end_of_document: str | None = None) -> TextTokenizer:
+    """A tokenizer for the stand-alone tools: RUN/tokenizer, or any Hugging Face folder or name, nothing added to it.
+
+    Args:
+        source: folder or name.
+        end_of_document: token text; None takes that of the run's tokenizer or the eos token.
+
+    Raises:
+        InputError: no such tokenizer, or it has no end-of-document token.
+    """
+    if (Path(source) / ROLES_FILE).exists() and end_of_document is None:
+        return load_tokenizer(Path(source))
+    nothing = dict.fromkeys(ROLES, "")
+    tokenizer = adopt_tokenizer(source, {**nothing, "end_of_document": end_of_document or ""}, add_missing=False)
+    found = tokenizer.roles.get("end_of_document")
+    if found is None or (end_of_document and found != end_of_document):
+        raise InputError(
+            f"'{source}' has no token {end_of_document!r}" if end_of_document else f"'{source}' has no eos token",
+            key="--end-of-document",
+        )
+    return tokenizer
+
+
+def _without_template(backend):
+    """The tokenizer without its post-processor, where that one adds tokens."""
+    from tokenizers import Tokenizer
+
+    described = json.loads(backend.to_str())
+    described["post_processor"] = None
+    return Tokenizer.from_str(json.dumps(described, ensure_ascii=False))

@@ -1,0 +1,195 @@
+"""Megatron's IndexedDataset format (NAME.bin, NAME.idx): writing, merging, and reading without torch.
+
+NAME.bin holds the tokens of all sequences. NAME.idx: b"MMIDIDX\\0\\0", version 1 (uint64), code of the type (uint8),
+number of sequences and number of document bounds (uint64 each), then for every sequence its length (int32) and its
+offset in bytes (int64), then the bounds of the documents in sequences, beginning with 0 (int64). All little-endian.
+The format is that of megatron.core.datasets.indexed_dataset (megatron-core 0.19).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.files import atomic_path
+
+_MAGIC = b"MMIDIDX\x00\x00"
+_CODES: dict[type[np.number], int] = {
+    np.uint8: 1,
+    np.int8: 2,
+    np.int16: 3,
+    np.int32: 4,
+    np.int64: 5,
+    np.float64: 6,
+    np.float32: 7,
+    np.uint16: 8,
+}
+_HEADER = struct.Struct("<9sQBQQ")
+
+
+def data_file(prefix: Path) -> Path:
+    """NAME.bin of a prefix."""
+    return prefix.with_name(prefix.name + ".bin")
+
+
+def index_file(prefix: Path) -> Path:
+    """NAME.idx of a prefix."""
+    return prefix.with_name(prefix.name + ".idx")
+
+
+@dataclass(frozen=True)
+class IndexedTokens:
+    """A dataset opened for reading.
+
+    Attributes:
+        tokens: all tokens one after another, mapped from disk: integers [sum of lengths].
+        lengths: tokens of every sequence: int32 [sequences].
+        starts: place in `tokens` where every sequence begins: int64 [sequences].
+        bounds: sequences [bounds[i], bounds[i + 1]) are document i: int64 [documents + 1].
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    starts: np.ndarray
+    bounds: np.ndarray
+
+    @property
+    def documents(self) -> int:
+        """Number of documents."""
+        return len(self.bounds) - 1
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.lengths)
+
+    def __getitem__(self, sequence: int) -> np.ndarray:
+        """Tokens of one sequence."""
+        start = int(self.starts[sequence])
+        return self.tokens[start : start + int(self.lengths[sequence])]
+
+
+def open_indexed(prefix: Path) -> IndexedTokens:
+    """Opens NAME.bin and NAME.idx.
+
+    Raises:
+        InputError: a file is missing or damaged, or the two do not belong together.
+    """
+    data, index = data_file(prefix), index_file(prefix)
+    try:
+        raw = index.read_bytes()
+        size = data.stat().st_size
+    except FileNotFoundError as error:
+        raise InputError("no such file", file=error.filename) from error
+    if len(raw) < _HEADER.size or not raw.startswith(_MAGIC):
+        raise InputError("not the index of an IndexedDataset", file=index)
+    _, version, code, sequences, bounds = _HEADER.unpack_from(raw)
+    kinds = {number: kind for kind, number in _CODES.items()}
+    if version != 1 or code not in kinds or len(raw) < _HEADER.size + 12 * sequences + 8 * bounds:
+        raise InputError("damaged or truncated index", file=index)
+    kind = np.dtype(kinds[code])
+    lengths = np.frombuffer(raw, np.int32, sequences, _HEADER.size)
+    pointers = np.frombuffer(raw, np.int64, sequences, _HEADER.size + 4 * sequences)
+    document_bounds = np.frombuffer(raw, np.int64, bounds, _HEADER.size + 12 * sequences)
+    expected = int(lengths.sum(dtype=np.int64)) * kind.itemsize
+    if size != expected:
+        raise InputError(f"has {size:,} bytes, but {index.name} describes {expected:,}", file=data)
+    tokens = np.memmap(data, kind, mode="r") if size else np.empty(0, kind)
+    return IndexedTokens(tokens, lengths, pointers // kind.itemsize, document_bounds)
+
+
+class IndexedWriter:
+    """Receives tokens; made by `write_indexed`."""
+
+    def __init__(self, file, dtype: type[np.number]):
+        self._file, self.dtype = file, np.dtype(dtype)
+        self._lengths: list[np.ndarray] = []
+        self._sequences: list[np.ndarray] = []
+
+    def add(self, tokens: np.ndarray, lengths: np.ndarray, sequences_per_document: int = 1) -> None:
+        """Appends documents.
+
+        Args:
+            tokens: all their tokens, integers [sum of lengths].
+            lengths: tokens of every sequence, integers [documents * sequences_per_document].
+            sequences_per_document: of each of them.
+        """
+        lengths = np.asarray(lengths, np.int32)
+        assert tokens.size == lengths.sum(dtype=np.int64), (tokens.size, lengths)
+        assert len(lengths) % sequences_per_document == 0
+        self._file.write(np.ascontiguousarray(tokens, self.dtype).tobytes())
+        self._lengths.append(lengths)
+        self._sequences.append(np.full(len(lengths) // sequences_per_document, sequences_per_document, np.int64))
+
+    def append(self, prefix: Path) -> None:
+        """Appends another dataset of the same type."""
+        part = open_indexed(prefix)
+        assert part.tokens.dtype == self.dtype, (part.tokens.dtype, self.dtype)
+        with open(data_file(prefix), "rb") as source:
+            shutil.copyfileobj(source, self._file, 1 << 22)
+        self._lengths.append(part.lengths)
+        self._sequences.append(np.diff(part.bounds))
+
+    def index(self) -> bytes:
+        """Contents of NAME.idx."""
+        lengths = np.concatenate([np.empty(0, np.int32), *self._lengths])
+        bounds = np.concatenate([np.zeros(1, np.int64), *self._sequences]).cumsum()
+        pointers = lengths.cumsum(dtype=np.int64)
+        pointers = (pointers - lengths) * self.dtype.itemsize
+        header = _HEADER.pack(_MAGIC, 1, _CODES[self.dtype.type], len(lengths), len(bounds))
+        return header + lengths.tobytes() + pointers.tobytes() + bounds.tobytes()
+
+
+@contextlib.contextmanager
+def write_indexed(prefix: Path, dtype: type[np.number]) -> Iterator[IndexedWriter]:
+    """Writes a dataset: NAME.bin gets its final name on leaving the block, NAME.idx after it.
+
+    A former NAME.idx is removed before NAME.bin changes, so that the two on disk always belong together.
+    """
+    index_file(prefix).unlink(missing_ok=True)
+    with atomic_path(data_file(prefix)) as partial, open(partial, "wb") as file:
+        writer = IndexedWriter(file, dtype)
+        yield writer
+    with atomic_path(index_file(prefix)) as partial:
+        partial.write_bytes(writer.index())
+
+
+def merge_indexed(prefix: Path, parts: Iterable[Path], dtype: type[np.number]) -> list[Path]:
+    """Writes one dataset that holds the documents of all parts, in order.
+
+    Returns:
+        NAME.bin and NAME.idx.
+    """
+    with write_indexed(prefix, dtype) as writer:
+        for part in parts:
+            writer.append(part)
+    return [data_file(prefix), index_file(prefix)]
+
+
+def flatten(documents: Sequence[Sequence[int]], closing: int | None, dtype: type[np.number]) -> tuple:
+    """Token lists as `IndexedWriter.add` takes them.
+
+    Args:
+        documents: ids of each document.
+        closing: id put behind every document, or None.
+        dtype: of the tokens.
+
+    Returns:
+        tokens [sum of lengths] of that type, lengths int32 [documents].
+    """
+    extra = 0 if closing is None else 1
+    lengths = np.fromiter((len(ids) + extra for ids in documents), np.int32, len(documents))
+    tokens = np.empty(int(lengths.sum(dtype=np.int64)), dtype)
+    if closing is not None:
+        tokens.fill(closing)
+    begin = 0
+    for ids, length in zip(documents, lengths.tolist(), strict=True):
+        tokens[begin : begin + len(ids)] = ids
+        begin += length
+    return tokens, lengths

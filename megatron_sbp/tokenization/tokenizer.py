@@ -1,0 +1,188 @@
+"""The tokenizer as the rest of the program sees it: text to ids and back, and three tokens with a role."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
+
+ROLES = ("end_of_document", "padding", "separator")
+"""Roles that a token can have; recipe.tokenizer has a field for each."""
+
+ROLES_FILE = "roles.json"
+
+
+class TextTokenizer:
+    """A tokenizer that never sees special tokens in text and never adds any.
+
+    Args:
+        backend: The `tokenizers` tokenizer. It is changed: truncation, padding and the parsing of special tokens in
+            text are switched off.
+        roles: Role to token text, e.g. {"end_of_document": "<|endoftext|>"}.
+        source: Named in error messages.
+
+    Raises:
+        InputError: a role names a token that the vocabulary lacks, or two roles share one.
+    """
+
+    def __init__(self, backend: Tokenizer, roles: dict[str, str], source: Path | str = "tokenizer"):
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True  # "<|endoftext|>" in a document is text like any other
+        self.backend, self.roles, self.source = backend, dict(roles), source
+        self._ids: dict[str, int] = {}
+        for role, token in roles.items():
+            number = backend.token_to_id(token)
+            if number is None:
+                raise InputError(f"token {token!r} is not in the vocabulary", file=source, key=role)
+            if number in self._ids.values():
+                raise InputError(f"token {token!r} has two roles", file=source, key=role)
+            self._ids[role] = number
+
+    @property
+    def end_of_document(self) -> int:
+        """Id of the token that closes every document."""
+        return self._ids["end_of_document"]
+
+    @property
+    def padding(self) -> int:
+        """Id of the token that fills a sequence."""
+        return self._ids["padding"]
+
+    @property
+    def separator(self) -> int:
+        """Id of the token between a seed document and its target."""
+        return self._ids["separator"]
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """Largest id + 1, added tokens included, not padded."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def dtype(self) -> type[np.uint16] | type[np.int32]:
+        """Type of ids on disk: uint16 as long as they fit, with room that Megatron leaves too."""
+        return np.uint16 if self.vocab_size <= 65_500 else np.int32
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without special tokens; special-token strings in the text are text.
+
+        Args:
+            texts: any strings of valid Unicode (no lone surrogates).
+        """
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Text of ids, special tokens left out; bytes that form no character become U+FFFD.
+
+        Ids outside the vocabulary (a padded embedding has some) give nothing.
+        """
+        return self.backend.decode(np.asarray(ids).tolist(), skip_special_tokens=True)
+
+    @cached_property
+    def starts_character(self) -> np.ndarray:
+        """bool [vocab_size]: whether the token's bytes begin at the first byte of a UTF-8 character.
+
+        Tokens may be cut off in front of such a token, and nowhere else. True for special tokens and unused ids.
+        """
+        starts = np.ones(self.vocab_size, bool)
+        described = json.loads(self.backend.to_str())
+        added = {token["id"] for token in described["added_tokens"]}
+        byte_level = _has_type(described["decoder"], "ByteLevel") or _has_type(described["pre_tokenizer"], "ByteLevel")
+        for token, number in self.backend.get_vocab(with_added_tokens=True).items():
+            if number in added or not token:
+                continue
+            if byte_level:
+                first = _BYTE_OF.get(token[0])
+            elif len(token) == 6 and token.startswith("<0x") and token.endswith(">"):  # byte fallback: <0xE2>
+                first = int(token[3:5], 16)
+            else:
+                first = None
+            starts[number] = first is None or first & 0b1100_0000 != 0b1000_0000
+        starts.setflags(write=False)
+        return starts
+
+
+def load_tokenizer(folder: Path) -> TextTokenizer:
+    """Loads RUN/tokenizer.
+
+    Raises:
+        InputError: no tokenizer there, or a damaged one.
+    """
+    folder = Path(folder)
+    roles_file, tokenizer_file = folder / ROLES_FILE, folder / "tokenizer.json"
+    for file in (roles_file, tokenizer_file):
+        if not file.exists():
+            raise InputError("no tokenizer of a run: the file is missing", file=file)
+    return TextTokenizer(read_backend(tokenizer_file), files.read_json(roles_file), source=tokenizer_file)
+
+
+def read_backend(file: Path) -> Tokenizer:
+    """Reads a tokenizer.json; raises InputError when it is damaged."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception
+        raise InputError(f"not a tokenizer ({error})", file=file) from error
+
+
+def save_tokenizer(folder: Path, tokenizer: TextTokenizer) -> list[Path]:
+    """Writes tokenizer.json, tokenizer_config.json and roles.json, which transformers' AutoTokenizer loads too.
+
+    Returns:
+        The files written, each atomically.
+
+    Raises:
+        InputError: plain text gives a token that has a role, so that text and structure could not be told apart.
+    """
+    for role, token in tokenizer.roles.items():
+        if tokenizer._ids[role] in tokenizer.encode_batch([token])[0]:
+            raise InputError(f"plain text {token!r} gives the special token; choose another", key=f"tokenizer.{role}")
+    described = json.loads(tokenizer.backend.to_str(pretty=False))
+    described["truncation"] = described["padding"] = None
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": tokenizer.roles["end_of_document"],
+        "pad_token": tokenizer.roles["padding"],
+        "extra_special_tokens": [tokenizer.roles["separator"]],
+        "additional_special_tokens": [tokenizer.roles["separator"]],  # the same list under transformers 4's name
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "tokenizer.json", folder / "tokenizer_config.json", folder / ROLES_FILE]
+    for path, value in zip(written, (described, config, tokenizer.roles), strict=True):
+        files.write_json(path, value)
+    return written
+
+
+def _has_type(part: dict | None, name: str) -> bool:
+    """Whether a component of tokenizer.json, or one inside it, is of that type."""
+    if part is None:
+        return False
+    if part.get("type") == name:
+        return True
+    return any(_has_type(inner, name) for key in ("decoders", "pretokenizers") for inner in part.get(key, []))
+
+
+def _byte_of() -> dict[str, int]:
+    """Byte-level BPE writes each byte as one printable character: the printable ones of Latin-1 as themselves, the
+    others, in order, as the characters from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_of()
