@@ -264,7 +264,7 @@ def _synthetic(run: Run) -> dict[str, Any] | None:
     figures = ("repetition", "duplicate", "copying", "corpus_copying", "novel_ngrams")
     return {
         "documents": (audit or {}).get("kept", kept.get("population")),
-        "tokens": tokens.get("synthetic", {}).get("tokens"),
+        "tokens": tokens.get("tokens"),
         "dropped": (audit or {}).get("dropped"),
         **{name: kept.get(name) for name in figures},
         "similarity_to_seed": similarity.get("to_seed"),

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.evaluation.scoring import token_losses
-from megatron_sbp.evaluation.token_file import TokenFile
 from megatron_sbp.progress import Progress
+from megatron_sbp.tokenization.indexed import IndexedTokens
 
 OPTIONS = 4
 """The true continuation and three distractors."""
@@ -36,7 +36,7 @@ class Question:
 
 
 def build_questions(
-    documents: TokenFile, embeddings: np.ndarray, *, questions: int, context: int, continuation: int, seed: int
+    documents: IndexedTokens, embeddings: np.ndarray, *, questions: int, context: int, continuation: int, seed: int
 ) -> tuple[list[Question], dict[str, int]]:
     """Builds the questions; they depend on the data and the seed alone, so every arm answers the same ones.
 
@@ -82,16 +82,16 @@ def build_questions(
 
 
 def _question(
-    documents: TokenFile, lengths: np.ndarray, vectors: np.ndarray, row: int, context: int, continuation: int
+    documents: IndexedTokens, lengths: np.ndarray, vectors: np.ndarray, row: int, context: int, continuation: int
 ) -> Question | None:
-    tokens = documents[row]
+    tokens = np.asarray(documents[row], np.int64)
     shown, true = tokens[:context], tokens[context : context + continuation]
     options, rows = [true], []
     # Stable sort: equal similarities go by row number.
     for other in map(int, np.argsort(-(vectors @ vectors[row]), kind="stable")):
         if other == row or lengths[other] < continuation:
             continue
-        candidate = documents[other][: lengths[other]]
+        candidate = np.asarray(documents[other][: lengths[other]], np.int64)
         start = min(context, len(candidate) - continuation)
         span = candidate[start : start + continuation]
         if np.array_equal(candidate[:context], shown) or any(np.array_equal(span, taken) for taken in options):

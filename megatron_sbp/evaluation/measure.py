@@ -12,10 +12,10 @@ from megatron_sbp import files
 from megatron_sbp.evaluation import quality
 from megatron_sbp.evaluation.novelty import Overlap
 from megatron_sbp.evaluation.sampling import choose, rows_of
-from megatron_sbp.evaluation.token_file import TokenFile
 from megatron_sbp.progress import Progress, say
 from megatron_sbp.run_folder import Run
 from megatron_sbp.tokenization.cutting import cut_tokens
+from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 # Numbers that keep the seeded choices apart.
@@ -80,7 +80,7 @@ class _RealText:
     """Documents of a split, cut to the length that a synthetic document can have."""
 
     def __init__(self, run: Run, tokenizer: TextTokenizer, split: str, name: str):
-        self.tokens = TokenFile(run.tokens(name))
+        self.tokens = open_indexed(run.tokens(name))
         self._shards, self._tokenizer = run.document_shards(split), tokenizer
         self._limit = run.recipe.max_new_tokens - 1  # without end-of-document
 
@@ -120,7 +120,7 @@ def _group(
         copying = None  # a real document has no seed document
     else:
         encoded = [np.array(ids, np.int64) for ids in tokenizer.encode_batch(words)]
-        real = TokenFile(run.tokens("real"))
+        real = open_indexed(run.tokens("real"))
         seeds = [real[row["seed_row"]][:-1] for row in sample]
         copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
         for text, tokens in zip(words, encoded, strict=True):

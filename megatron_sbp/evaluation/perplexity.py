@@ -10,8 +10,8 @@ import numpy as np
 from megatron_sbp.errors import InputError
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
-from megatron_sbp.evaluation.token_file import TokenFile
 from megatron_sbp.progress import Progress
+from megatron_sbp.tokenization.indexed import IndexedTokens
 
 
 def windows(stream: np.ndarray, end_of_document: int, sequence_length: int) -> list[np.ndarray]:
@@ -35,7 +35,7 @@ def windows(stream: np.ndarray, end_of_document: int, sequence_length: int) -> l
 
 def held_out_loss(
     model: Any,
-    documents: TokenFile,
+    documents: IndexedTokens,
     *,
     end_of_document: int,
     sequence_length: int,
@@ -62,7 +62,7 @@ def held_out_loss(
     Raises:
         InputError: the split is empty, or the loss is not finite.
     """
-    sequences = windows(documents.stream(), end_of_document, sequence_length)
+    sequences = windows(np.asarray(documents.tokens, np.int64), end_of_document, sequence_length)
     if not sequences:
         raise InputError("the split holds no tokens, so there is no held-out loss", key=label)
     sums = np.zeros(len(sequences))

@@ -76,7 +76,7 @@ def evaluate_arm(run: Run, arm: str) -> dict[str, Any]:
     from megatron_sbp.evaluation.choice import answer, build_questions, choice_summary
     from megatron_sbp.evaluation.model import device_name, load_model, torch_device
     from megatron_sbp.evaluation.perplexity import held_out_loss
-    from megatron_sbp.evaluation.token_file import TokenFile
+    from megatron_sbp.tokenization.indexed import open_indexed
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
@@ -92,14 +92,14 @@ def evaluate_arm(run: Run, arm: str) -> dict[str, Any]:
     for split in ("valid", "test"):
         result[split] = held_out_loss(
             model,
-            TokenFile(run.tokens(split)),
+            open_indexed(run.tokens(split)),
             end_of_document=tokenizer.end_of_document,
             sequence_length=recipe.model.sequence_length,
             text_bytes=audit[split]["bytes"],
             batch_size=recipe.evaluation.batch_size,
             label=f"{arm}: {split} loss",
         )
-    test = TokenFile(run.tokens("test"))
+    test = open_indexed(run.tokens("test"))
     shards = sorted(run.embeddings("test").glob("[0-9]*.npy"))
     vectors = np.concatenate([np.load(shard) for shard in shards]) if shards else np.empty((0, 1), np.float16)
     if len(vectors) != len(test):
