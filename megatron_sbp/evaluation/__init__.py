@@ -1,0 +1,1 @@
+"""Held-out figures of every arm, and the quality of the synthetic text."""

@@ -1,0 +1,201 @@
+"""The quality figures of one run: synthetic documents before and after the filters, and real ones, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp import files
+from megatron_sbp.evaluation import quality
+from megatron_sbp.evaluation.novelty import Overlap
+from megatron_sbp.evaluation.sampling import choose, rows_of
+from megatron_sbp.progress import Progress, say
+from megatron_sbp.run_folder import Run
+from megatron_sbp.tokenization.cutting import cut_tokens
+from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
+
+# Numbers that keep the seeded choices apart.
+_STREAMS = {"synthetic": 21, "drafts": 22, "real": 23, "valid": 24, "random pairs": 25}
+
+
+def measure_quality(run: Run) -> dict[str, Any]:
+    """Measures what evaluation/quality.json holds.
+
+    Real documents are cut to the length that a synthetic one can have, since long texts repeat more; what is left is
+    compared at equal numbers of documents.
+
+    Returns:
+        `groups`: figures of `synthetic` (kept by the filters), `drafts` (before the filters) and `real` (documents of
+        D; its figures against D are those of valid documents, which are not in D). `similarity`: mean cosines of
+        synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of mined real
+        pairs and of random real pairs. `limits`: the settings behind the figures.
+    """
+    recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
+    shards = {
+        "synthetic": sorted(run.synthetic.glob("[0-9]*.jsonl.zst")),
+        "drafts": sorted(run.drafts.glob("[0-9]*.jsonl.zst")),
+    }
+    real = _RealText(run, tokenizer, "train", "real")
+    population = {group: _count_rows(files_) for group, files_ in shards.items()} | {"real": len(real.tokens)}
+    compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
+    overlap = Overlap(recipe.pairs.shingle_tokens)
+    groups, samples = {}, {}
+    for group, count in population.items():
+        say(f"quality: {group}, {count:,} documents")
+        rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _STREAMS[group])
+        several = choose(count, compared, recipe.seed, _STREAMS[group] + 100)
+        if group == "real":
+            sample = [{"text": text, "tokens": tokens} for text, tokens in real.read(rows)]
+            texts: Iterable[str] = (text for text, _ in real.read(several))
+        else:
+            sample = [row for _, row in rows_of(shards[group], rows)]
+            texts = (row["text"] for _, row in rows_of(shards[group], several))
+        samples[group] = sample
+        groups[group] = {"population": count, **_group(run, tokenizer, sample, texts, group, overlap)}
+    valid = _RealText(run, tokenizer, "valid", "valid")
+    held_out = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, _STREAMS["valid"])
+    for text, tokens in valid.read(held_out):
+        overlap.add("real", tokens, text)
+    for group, figures in overlap.measure(real.whole()).items():
+        groups[group] |= figures
+    groups["real"]["corpus_documents"] = len(held_out)
+    return {
+        "groups": groups,
+        "similarity": _similarity(run, samples["synthetic"]),
+        "limits": {
+            "max_repetition": recipe.filter.max_repetition,
+            "max_copying": recipe.filter.max_copying,
+            "duplicate_threshold": recipe.filter.duplicate_threshold,
+            "shingle_tokens": recipe.pairs.shingle_tokens,
+            "max_tokens": recipe.max_new_tokens - 1,
+        },
+    }
+
+
+class _RealText:
+    """Documents of a split, cut to the length that a synthetic document can have."""
+
+    def __init__(self, run: Run, tokenizer: TextTokenizer, split: str, name: str):
+        self.tokens = open_indexed(run.tokens(name))
+        self._shards, self._tokenizer = run.document_shards(split), tokenizer
+        self._limit = run.recipe.max_new_tokens - 1  # without end-of-document
+
+    def read(self, rows: Iterable[int]) -> Iterator[tuple[str, np.ndarray]]:
+        """Text and tokens (without end-of-document) of the wanted rows, cut."""
+        for row, document in rows_of(self._shards, rows):
+            tokens = self.tokens[row][:-1]
+            text = document["text"]
+            if len(tokens) > self._limit:
+                tokens = cut_tokens(tokens, self._limit, self._tokenizer.starts_character)
+                text = self._tokenizer.decode(tokens)
+            yield text, tokens
+
+    def whole(self) -> Iterator[tuple[np.ndarray, str]]:
+        """Tokens and text of all documents, uncut."""
+        with Progress("quality: reading D", len(self.tokens), "documents") as progress:
+            row = 0
+            for shard in self._shards:
+                for document in files.read_jsonl_zst(shard):
+                    yield self.tokens[row][:-1], document["text"]
+                    row += 1
+                    progress.advance()
+
+
+def _group(
+    run: Run,
+    tokenizer: TextTokenizer,
+    sample: list[dict[str, Any]],
+    texts: Iterable[str],
+    group: str,
+    overlap: Overlap,
+) -> dict[str, Any]:
+    recipe = run.recipe
+    words = [row["text"] for row in sample]
+    if group == "real":
+        encoded = [row["tokens"] for row in sample]
+        copying = None  # a real document has no seed document
+    else:
+        encoded = [np.array(ids, np.int64) for ids in tokenizer.encode_batch(words)]
+        real = open_indexed(run.tokens("real"))
+        seeds = [real[row["seed_row"]][:-1] for row in sample]
+        copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
+        for text, tokens in zip(words, encoded, strict=True):
+            overlap.add(group, tokens, text)
+    finished = None if group == "real" or not sample else sum(row["finished"] for row in sample) / len(sample)
+    return {
+        "documents": len(sample),
+        **quality.repetition(words, recipe.filter.max_repetition),
+        **quality.duplicates(texts, recipe.evaluation.duplicate_pairs, recipe.filter.duplicate_threshold, recipe.seed),
+        "copying": copying,
+        "corpus_copying": None,
+        "novel_ngrams": None,
+        "finished": finished,
+        "tokens": quality.lengths([len(tokens) for tokens in encoded]),
+    }
+
+
+def _similarity(run: Run, sample: list[dict[str, Any]]) -> dict[str, Any]:
+    recipe = run.recipe
+    shards = sorted(run.embeddings("train").glob("[0-9]*.npy"))
+    mined = _mean_score(run.pairs("train"))
+    total = sum(len(np.load(shard, mmap_mode="r")) for shard in shards)
+    random = np.random.default_rng([recipe.seed, _STREAMS["random pairs"]])
+    count = recipe.evaluation.quality_documents
+    first = random.integers(0, total, count)
+    second = (first + random.integers(1, total, count)) % total if total > 1 else first
+    result: dict[str, Any] = {
+        "documents": len(sample),
+        "to_seed": None,
+        "random_pairs": None,
+        "real_pairs": mined,
+        "real_random_pairs": quality.mean_cosine(_vectors(shards, first), _vectors(shards, second))
+        if total > 1
+        else None,
+    }
+    if not sample:
+        return result
+    from megatron_sbp.pairing.embedding import Embedder
+
+    with Progress("quality: embedding synthetic documents", len(sample), "documents") as progress:
+        embedder = Embedder(recipe.embedding, recipe.folder, recipe.launch.device)
+        written = embedder.encode([row["text"] for row in sample], progress)
+    seed_rows = np.array([row["seed_row"] for row in sample])
+    seeds = _vectors(shards, seed_rows)
+    others = quality.other_seeds(seed_rows, recipe.seed)
+    result["to_seed"] = quality.mean_cosine(written, seeds)
+    result["random_pairs"] = quality.mean_cosine(written[others >= 0], seeds[others[others >= 0]])
+    return result
+
+
+def _vectors(shards: list[Path], rows: np.ndarray) -> np.ndarray:
+    """Embeddings of rows counted over all shards: float32 [rows, dim]."""
+    arrays = [np.load(shard, mmap_mode="r") for shard in shards]
+    starts = np.cumsum([0, *(len(array) for array in arrays)])
+    places = np.searchsorted(starts, rows, side="right") - 1
+    return np.stack([arrays[place][row - starts[place]] for place, row in zip(places, rows, strict=True)]).astype(
+        np.float32
+    )
+
+
+def _mean_score(pairs: Path) -> float | None:
+    """Mean similarity of the kept pairs."""
+    import pyarrow.parquet
+
+    total, count = 0.0, 0
+    for batch in pyarrow.parquet.ParquetFile(pairs).iter_batches(columns=["score"]):
+        scores = batch.column(0).to_numpy()
+        total, count = total + float(scores.astype(np.float64).sum()), count + len(scores)
+    return total / count if count else None
+
+
+def _count_rows(shards: list[Path]) -> int:
+    count = 0
+    for shard in shards:
+        with files.open_lines(shard) as lines:
+            while block := lines.read(1 << 20):
+                count += block.count(b"\n")
+    return count

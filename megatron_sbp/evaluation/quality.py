@@ -1,0 +1,125 @@
+"""Quality of texts, in numbers that need no judge: repetition, duplicates, copying, length.
+
+Every figure is measured in the same way on synthetic and on real text. Shares lie between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.near_duplicates import near_duplicates, signatures
+from megatron_sbp.shingles import shared_fraction, shingle_hashes
+from megatron_sbp.synthesis.repetition import repeated_share
+
+
+def repetition(texts: Sequence[str], limit: float) -> dict[str, float | None]:
+    """How much the texts loop.
+
+    Args:
+        texts: the texts.
+        limit: filter.max_repetition.
+
+    Returns:
+        `repetition`: share of the texts in which a larger part than `limit` of the word 4-grams repeats an earlier
+        one. `repetition_mean`: that part, averaged. None without texts.
+    """
+    shares = np.array([repeated_share(text) for text in texts])
+    if not len(shares):
+        return {"repetition": None, "repetition_mean": None}
+    return {"repetition": float((shares > limit).mean()), "repetition_mean": float(shares.mean())}
+
+
+def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) -> dict[str, Any]:
+    """Near-duplicates among the texts, by MinHash signatures of word 5-grams.
+
+    The first figure grows with the number of texts, so groups are compared at the same number only.
+
+    Args:
+        texts: the texts.
+        pairs: random pairs to look at; no more than there are.
+        threshold: Jaccard similarity from which on two texts are near-duplicates.
+        seed: the run's seed.
+
+    Returns:
+        `duplicate`: share of the texts that are a near-duplicate of an earlier one. `duplicate_documents`: texts.
+        `duplicate_pairs_share`: share of near-duplicates among random pairs, and `duplicate_pairs`: how many of these
+        were looked at. None with fewer than two texts.
+    """
+    hashed = signatures(texts)
+    count = len(hashed)
+    result: dict[str, Any] = {
+        "duplicate": None,
+        "duplicate_documents": count,
+        "duplicate_pairs_share": None,
+        "duplicate_pairs": 0,
+    }
+    if count < 2:
+        return result
+    first, second = _random_pairs(count, pairs, seed)
+    near = 0
+    for at in range(0, len(first), 4096):
+        left, right = hashed[first[at : at + 4096]], hashed[second[at : at + 4096]]
+        near += int(((left == right).mean(axis=1) >= threshold).sum())
+    result["duplicate"] = float(near_duplicates(hashed, threshold).mean())
+    result["duplicate_pairs_share"], result["duplicate_pairs"] = near / len(first), len(first)
+    return result
+
+
+def _random_pairs(count: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random pairs of two different rows; all pairs when there are no more than asked for."""
+    if count * (count - 1) // 2 <= pairs:
+        first, second = np.triu_indices(count, 1)
+        return first, second
+    random = np.random.default_rng([seed, 12])
+    first = random.integers(0, count, pairs)
+    return first, (first + random.integers(1, count, pairs)) % count
+
+
+def copying(texts: Sequence[np.ndarray], seeds: Sequence[np.ndarray], length: int, limit: float) -> float | None:
+    """Share of the texts that copy their seed document.
+
+    Args:
+        texts: tokens of each text, int [n], without end-of-document.
+        seeds: tokens of its seed document.
+        length: tokens in a shingle.
+        limit: filter.max_copying: the part of the shorter document's shingles above which a text is a copy.
+    """
+    if not texts:
+        return None
+    copies = [
+        shared_fraction(shingle_hashes(text, length), shingle_hashes(seed, length)) > limit
+        for text, seed in zip(texts, seeds, strict=True)
+    ]
+    return sum(copies) / len(copies)
+
+
+def lengths(tokens: Sequence[int]) -> dict[str, float] | None:
+    """Mean, median, 5th and 95th percentile of the lengths in tokens."""
+    if not len(tokens):
+        return None
+    low, middle, high = np.percentile(tokens, [5, 50, 95])
+    return {"mean": float(np.mean(tokens)), "median": float(middle), "p5": float(low), "p95": float(high)}
+
+
+def mean_cosine(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Mean inner product of rows of unit vectors [n, dim]; None without rows."""
+    if not len(first):
+        return None
+    return float((first.astype(np.float32) * second.astype(np.float32)).sum(axis=1).mean())
+
+
+def other_seeds(seed_rows: np.ndarray, seed: int) -> np.ndarray:
+    """For every text the place of a text with another seed document, drawn at random: int64 [n].
+
+    Returns -1 where all texts have the same seed document.
+    """
+    random = np.random.default_rng([seed, 13])
+    places = np.full(len(seed_rows), -1)
+    for place, row in enumerate(seed_rows):
+        others = np.flatnonzero(seed_rows != row)
+        if len(others):
+            places[place] = others[random.integers(len(others))]
+    return places

@@ -1,0 +1,44 @@
+"""Seeded choices of documents, by their row numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp import files
+
+
+def choose(population: int, wanted: int, seed: int, stream: int) -> np.ndarray:
+    """Rows drawn without replacement, ascending: int64 [min(population, wanted)].
+
+    Args:
+        population: rows there are.
+        wanted: rows asked for.
+        seed: the run's seed.
+        stream: a number that keeps different choices of one run apart.
+    """
+    if wanted >= population:
+        return np.arange(population)
+    return np.sort(np.random.default_rng([seed, stream]).choice(population, wanted, replace=False))
+
+
+def rows_of(shards: Iterable[Path], wanted: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows with the wanted numbers (counted over all shards), in ascending order, with their numbers.
+
+    Args:
+        shards: .jsonl.zst files in order.
+        wanted: row numbers, in any order; those beyond the end are left out.
+    """
+    left = sorted(set(map(int, wanted)), reverse=True)
+    number = 0
+    for shard in shards:
+        for row in files.read_jsonl_zst(shard):
+            if not left:
+                return
+            if number == left[-1]:
+                left.pop()
+                yield number, row
+            number += 1

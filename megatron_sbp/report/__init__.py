@@ -1,0 +1,1 @@
+"""report/index.html: one page that opens offline, and the same figures as text."""

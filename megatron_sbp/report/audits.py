@@ -1,0 +1,26 @@
+"""What the audits of documents, pairs and synthetic documents have in common: counts of what fell to which rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def dropped_by_rule(audit: dict[str, Any] | None) -> dict[str, int]:
+    """Rule to number, from an audit's `dropped` (a mapping, possibly of mappings with counts)."""
+    dropped = (audit or {}).get("dropped")
+    if isinstance(dropped, int):
+        return {"all rules": dropped}
+    found = {}
+    for rule, entry in (dropped or {}).items():
+        if isinstance(entry, dict):
+            entry = entry.get("count", entry.get("documents", 0))
+        if isinstance(entry, int):
+            found[str(rule).replace("_", " ")] = entry
+    return found
+
+
+def total_dropped(audit: dict[str, Any] | None) -> int | None:
+    """All that fell, or None where the audit does not say."""
+    if not audit or "dropped" not in audit:
+        return None
+    return sum(dropped_by_rule(audit).values())

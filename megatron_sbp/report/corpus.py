@@ -1,0 +1,178 @@
+"""Sections of the page: tokens of each arm, pairs, filters, examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.report.audits import dropped_by_rule
+from megatron_sbp.report.bars import Bar, bar_chart
+from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.histogram import similarity_histogram
+from megatron_sbp.report.html import esc, figure, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.numbers import NOTHING, count, percent, short
+from megatron_sbp.report.outcome import NAMES
+from megatron_sbp.run_folder import ARMS
+
+_CHARACTERS = 3000
+
+
+def ledger_section(data: ReportData) -> str:
+    """Tokens of each arm by source, planned and consumed."""
+    arms = data.results["arms"]
+    bars, rows = [], []
+    length = data.recipe.model.sequence_length
+    for arm in ARMS:
+        figures = arms[arm]
+        for name, planned in figures["planned_samples"].items():
+            consumed = (figures["consumed_samples"] or {}).get(name)
+            agrees = NOTHING if consumed is None and planned else "yes" if (consumed or 0) == planned else "NO"
+            rows.append([f"{NAMES[arm]}: {name}", count(planned), count(consumed), count(planned * length), agrees])
+        if figures["train_tokens"] is None:
+            continue
+        synthetic = figures["synthetic_tokens"]
+        real = figures["train_tokens"] - synthetic
+        unique = min(figures["unique_real_tokens"], real)
+        kind = "oracle-unique" if arm == "oracle" else "unique"
+        parts = [
+            (kind, unique, f"{count(unique)} unique real tokens"),
+            ("again", real - unique, f"{count(real - unique)} real tokens read again"),
+            ("synthetic", synthetic, f"{count(synthetic)} synthetic tokens, each once"),
+        ]
+        bars.append(Bar(NAMES[arm], parts, f"{figures['real_epochs']:.2f} ep.", float(figures["planned_tokens"])))
+    parts_ = []
+    absent = [NAMES[arm] for arm in ARMS if arms[arm]["train_tokens"] is None]
+    if absent:
+        parts_.append(missing(f"{', '.join(absent)} not trained (models/*/consumed.json)."))
+    plot = (
+        figure(
+            bar_chart(
+                bars,
+                title="training tokens of each arm by source",
+                x_label="training tokens consumed",
+                value=short,
+                label_width=136,
+            ),
+            "The black line is the plan: the same for all arms. ep. = epochs of the arm's real data.",
+            [
+                ("unique", "D, first reading"),
+                ("oracle-unique", "unique documents of the oracle"),
+                ("again", "read again"),
+                ("synthetic", "synthetic, once"),
+                ("mark", "planned"),
+            ],
+        )
+        if bars
+        else ""
+    )
+    compared = table(
+        ["samples (sequences)", "planned", "consumed", "planned tokens", "agree"],
+        rows,
+        caption=f"One sample is {length:,} tokens. A difference stops the run.",
+    )
+    return section("ledger", "Token ledger", *parts_, side_by_side(plot, compared))
+
+
+def pairs_section(data: ReportData) -> str:
+    """Similarities of candidate pairs, the band that was kept, and what fell to which rule."""
+    title = "Pairs"
+    audit = data.pairs
+    if not audit:
+        return section("pairs", title, missing("pairs/audit.json (stage pairs)."))
+    recipe = data.recipe.pairs
+    results = data.results["pairs"] or {}
+    parts = []
+    histogram = audit.get("histogram")
+    if histogram:
+        svg, logarithmic = similarity_histogram(
+            histogram["edges"],
+            histogram["candidates"],
+            histogram["kept"],
+            alpha=recipe.alpha,
+            upper=recipe.max_similarity or 1.0,
+            title="similarity of candidate pairs and of kept pairs",
+        )
+        scale = " The vertical axis is logarithmic." if logarithmic else ""
+        parts.append(
+            figure(
+                svg,
+                f"Candidates are the nearest neighbours found, at most {data.recipe.neighbors.k} per document.{scale}",
+                [("", "candidates"), ("kept", "kept"), ("band", "band of similarity in which pairs can be kept")],
+            )
+        )
+    else:
+        parts.append(missing("the histogram of similarities in pairs/audit.json."))
+    rows = [
+        ["documents", count(audit.get("documents"))],
+        ["candidate pairs", count(audit.get("candidates"))],
+        ["pairs kept", count(audit.get("kept"))],
+        [f"recall of the search at k = {data.recipe.neighbors.k}", percent(results.get("recall_at_k"), 2)],
+        ["engine", data.recipe.neighbors.engine],
+        ["relation", data.recipe.pairs.relation],
+    ]
+    parts.append(table(["pairs", "this run"], rows) + _rules("What fell to which rule", audit, "pairs"))
+    return section("pairs", title, side_by_side(*parts))
+
+
+def filters_section(data: ReportData) -> str:
+    """What the rules dropped, of the corpus and of the synthetic documents."""
+    documents = (
+        _counted(data.documents, "Documents of the corpus", "documents")
+        if data.documents
+        else missing("documents/audit.json.")
+    )
+    synthetic = (
+        _counted(data.synthetic, "Synthetic documents", "documents")
+        if data.synthetic
+        else missing("synthetic/audit.json (stage filter).")
+    )
+    return section("filters", "Filters: what fell to which rule", side_by_side(synthetic, documents))
+
+
+def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
+    rows = [
+        [key.replace("_", " "), count(value)]
+        for key, value in audit.items()
+        if isinstance(value, int) and not isinstance(value, bool) and key != "dropped"
+    ]
+    counted = table([title, "number"], rows) if rows else ""
+    return counted + _rules(f"{title}: dropped", audit, unit)
+
+
+def _rules(title: str, audit: dict[str, Any], unit: str) -> str:
+    rules = dropped_by_rule(audit)
+    if not rules:
+        return paragraph(f"{title}: the audit lists no rule.", "soft")
+    bars = [Bar(rule, [("", number, f"{number:,} {unit}")], f"{number:,}") for rule, number in rules.items()]
+    widest = max(len(rule) for rule in rules)
+    return f"<h3>{esc(title)}</h3>" + bar_chart(
+        bars, title=title, x_label=unit, value=short, label_width=min(240, max(110, 8 * widest + 14))
+    )
+
+
+def examples_section(data: ReportData) -> str:
+    """Seed documents and synthetic documents side by side."""
+    title = "Examples: seed document and what was written for it"
+    if not data.examples:
+        return section("examples", title, missing("synthetic documents (stages synthesize and filter)."))
+    cards = [
+        '<div class="example">'
+        + side_by_side(
+            f"<div><h3>seed document {esc(example.seed_id)}</h3><pre>{esc(_shown(example.seed_text))}</pre></div>",
+            f"<div><h3>synthetic document {esc(example.synthetic_id)}</h3>"
+            f"<pre>{esc(_shown(example.synthetic_text))}</pre></div>",
+        )
+        + "</div>"
+        for example in data.examples
+    ]
+    intro = (
+        f"{len(cards)} documents that passed the filters, drawn by a random choice with the run's seed "
+        f"({data.recipe.seed}); none was picked by hand. The synthesizer writes what looks plausible to it: none of "
+        "this is fact."
+    )
+    return section("examples", title, paragraph(intro), *cards)
+
+
+def _shown(text: str) -> str:
+    if len(text) <= _CHARACTERS:
+        return text
+    return f"{text[:_CHARACTERS]} […  {len(text) - _CHARACTERS:,} more characters]"

@@ -1,0 +1,95 @@
+"""Sections of the page: losses while training and while tuning."""
+
+from __future__ import annotations
+
+from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.html import figure, missing, section, side_by_side
+from megatron_sbp.report.line_chart import Curve, line_chart
+from megatron_sbp.report.outcome import NAMES
+from megatron_sbp.run_folder import ARMS
+
+_POINTS = 400
+
+
+def training_section(data: ReportData) -> str:
+    """Train and held-out loss of the three arms over training tokens."""
+    absent = [NAMES[arm] for arm in ARMS if not data.metrics.get(arm)]
+    parts = [missing(f"training curve of {', '.join(absent)} (models/*/metrics.jsonl).")] if absent else []
+    legend = [(f"line {arm}", NAMES[arm]) for arm in ARMS if data.metrics.get(arm)]
+    figures = []
+    for kind, name, caption in (
+        ("valid", "held-out loss", "On the valid split, the same sequences at every evaluation."),
+        ("train", "training loss", "On the batches trained on: repeated data is learned by heart, so low is no merit."),
+    ):
+        curves = [
+            Curve(NAMES[arm], arm, _thin(points), marks=kind == "valid")
+            for arm in ARMS
+            if (points := _points(data, arm, kind))
+        ]
+        if curves:
+            svg = line_chart(
+                curves,
+                title=f"{name} over training tokens",
+                x_label="training tokens",
+                y_label=f"{name} (nats per token)",
+                skip=0.08,
+            )
+            figures.append(figure(svg, f"{caption} The steep beginning leaves the picture at the top.", legend))
+    if figures:
+        parts.append(side_by_side(*figures))
+    return section("curves", "Training curves", *parts)
+
+
+def tuning_section(data: ReportData) -> str:
+    """Loss of the synthesizer on pairs of the valid split, the chosen checkpoint marked."""
+    title = "Tuning the synthesizer"
+    rows = [row for row in data.metrics.get("synthesizer", []) if row["kind"] == "valid"]
+    if not rows:
+        return section("tuning", title, missing("validation losses of the tuning (models/synthesizer/metrics.jsonl)."))
+    tuning = data.results["tuning"] or {}
+    chosen = next((row for row in rows if row["iteration"] == tuning.get("export_iteration")), None)
+    svg = line_chart(
+        [Curve("pairs of the valid split", "synthesizer", [(row["iteration"], row["loss"]) for row in rows], True)],
+        title="loss of the synthesizer on pairs of the valid split",
+        x_label="optimizer steps",
+        y_label="loss on target tokens (nats)",
+        emphasis=(chosen["iteration"], chosen["loss"], f"chosen: {chosen['loss']:.4f}") if chosen else None,
+        x_format=lambda value: f"{value:,.0f}",
+    )
+    caption = "Pairs among documents of the valid split: no document of theirs was seen in training."
+    if tuning.get("stopped"):
+        caption += f" Tuning stopped: {tuning['stopped']}."
+    if tuning.get("valid_loss_before") is not None and tuning.get("best_valid_loss") is not None:
+        caption += f" Loss before tuning {tuning['valid_loss_before']:.4f}, best {tuning['best_valid_loss']:.4f}."
+    trained = [row for row in data.metrics["synthesizer"] if row["kind"] == "train"]
+    figures = [figure(svg, caption, [("line synthesizer", "synthesizer, pairs of the valid split")])]
+    if trained:
+        svg = line_chart(
+            [Curve("training pairs", "synthesizer", _thin([(row["iteration"], row["loss"]) for row in trained]))],
+            title="loss of the synthesizer on training pairs",
+            x_label="optimizer steps",
+            y_label="loss on target tokens (nats)",
+            x_format=lambda value: f"{value:,.0f}",
+        )
+        figures.append(
+            figure(
+                svg,
+                "The pairs tuned on. Both ends are documents of D, on which the synthesizer was trained before: this "
+                "loss starts low and tells little.",
+                [("line synthesizer", "synthesizer, training pairs")],
+            )
+        )
+    return section("tuning", title, side_by_side(*figures))
+
+
+def _points(data: ReportData, model: str, kind: str) -> list[tuple[float, float]]:
+    return [(row["tokens"], row["loss"]) for row in data.metrics.get(model, []) if row["kind"] == kind]
+
+
+def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most 400 points: means of neighbouring ones, so that long runs stay legible and the page small."""
+    if len(points) <= _POINTS:
+        return points
+    size = -(-len(points) // _POINTS)
+    groups = [points[at : at + size] for at in range(0, len(points), size)]
+    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]

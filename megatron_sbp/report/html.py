@@ -1,0 +1,82 @@
+"""Small pieces of HTML. Every text goes through `esc`; functions that take markup say so."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+
+def esc(text: object) -> str:
+    """Text as it may stand in HTML, attributes included."""
+    return html.escape(str(text), quote=True)
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """A paragraph of plain text."""
+    return f"<p{_class(kind)}>{esc(text)}</p>"
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str = "",
+    kind: str = "",
+    row_kinds: Sequence[str] = (),
+) -> str:
+    """A table in a box of its own that scrolls when the page is narrow. The first column holds row headings.
+
+    Args:
+        head: plain text of the heading row.
+        rows: plain text, as many cells as `head` each.
+        caption: plain text above the table.
+        kind: CSS class of the box.
+        row_kinds: CSS class of each row.
+    """
+    body = []
+    for place, row in enumerate(rows):
+        first, *rest = row
+        row_kind = row_kinds[place] if place < len(row_kinds) else ""
+        cells = "".join(f"<td>{esc(cell)}</td>" for cell in rest)
+        body.append(f'<tr{_class(row_kind)}><th scope="row">{esc(first)}</th>{cells}</tr>')
+    heading = "".join(f'<th scope="col">{esc(cell)}</th>' for cell in head)
+    title = f"<caption>{esc(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="scroll {esc(kind)}" tabindex="0"><table>{title}<thead><tr>{heading}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def section(anchor: str, title: str, *markup: str) -> str:
+    """A section of the page, from markup."""
+    return f'<section id="{esc(anchor)}"><h2>{esc(title)}</h2>{"".join(markup)}</section>'
+
+
+def figure(svg: str, caption: str, legend: Sequence[tuple[str, str]] = ()) -> str:
+    """A plot (markup) with its legend above and its caption (plain text) below.
+
+    Args:
+        legend: pairs of a CSS class of report/style.css and a label.
+    """
+    keys = "".join(f'<span class="key"><i class="swatch {esc(kind)}"></i>{esc(label)}</span>' for kind, label in legend)
+    box = f'<div class="legend">{keys}</div>' if keys else ""
+    return f"<figure>{box}{svg}<figcaption>{esc(caption)}</figcaption></figure>"
+
+
+def side_by_side(*markup: str) -> str:
+    """Two columns where the page is wide enough."""
+    return f'<div class="columns">{"".join(markup)}</div>'
+
+
+def folded(title: str, markup: str) -> str:
+    """Markup that opens on a click."""
+    return f"<details><summary>{esc(title)}</summary>{markup}</details>"
+
+
+def missing(what: str) -> str:
+    """Says what is not there."""
+    return paragraph(f"Missing: {what}", "missing")
+
+
+def _class(kind: str) -> str:
+    return f' class="{esc(kind)}"' if kind else ""

@@ -1,0 +1,78 @@
+"""Sections of the page: time per stage, hardware and versions, the recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.progress import duration
+from megatron_sbp.report.bars import Bar, bar_chart
+from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, table
+from megatron_sbp.report.numbers import NOTHING, fixed, percent
+from megatron_sbp.report.paper import MARKS
+
+_TRAININGS = {"train-baseline": "baseline", "train-sbp": "sbp", "train-oracle": "oracle", "tune": "synthesizer"}
+
+
+def times_section(data: ReportData) -> str:
+    """Wall-clock time of every finished stage: the whole cost, not only the arms' training."""
+    title = "Time of each stage"
+    stages = data.results["stages"]
+    if not stages:
+        return section("times", title, missing("no stage has closed (stages/*.json)."))
+    whole = sum(entry["seconds"] for entry in stages.values())
+    bars = [
+        Bar(
+            name,
+            [(_TRAININGS.get(name, ""), entry["seconds"], duration(entry["seconds"]))],
+            duration(entry["seconds"]),
+        )
+        for name, entry in stages.items()
+    ]
+    arms = sum(stages[name]["seconds"] for name in ("train-baseline", "train-sbp", "train-oracle") if name in stages)
+    minutes = max(entry["seconds"] for entry in stages.values()) >= 300
+    plot = bar_chart(
+        bars,
+        title="seconds of each stage",
+        x_label="minutes" if minutes else "seconds",
+        value=(lambda value: f"{value / 60:.3g}") if minutes else (lambda value: f"{value:g}"),
+        label_width=150,
+    )
+    caption = (
+        f"Together {duration(whole)}, of which {percent(arms / whole if whole else None, 0)} trained the three arms. "
+        "Embedding, pairing, tuning and synthesis stand outside the arms' token budget; this is what they cost. The "
+        "stage that wrote this page is not in it."
+    )
+    return section("times", title, figure(plot, caption))
+
+
+def environment_section(data: ReportData) -> str:
+    """Versions, hardware and engines; the recipe."""
+    found: dict[str, Any] = data.results["environment"]
+    rows = [[name, _told(name, value)] for name, value in found.items()]
+    engines = [
+        [name.replace("_", " "), NOTHING if value is None else str(value)]
+        for name, value in data.results["engines"].items()
+    ]
+    marks = data.recipe.marks
+    recipe = f"<pre>{esc(data.recipe_text)}</pre>"
+    if marks:
+        listed = table(["recipe value", "mark"], [[key, mark] for key, mark in marks.items()])
+        recipe = paragraph(f"How sure a value is that it is the paper's: {MARKS}", "soft") + listed + recipe
+    return section(
+        "environment",
+        "Environment and recipe",
+        folded(
+            "Versions and hardware of the machine that wrote this page", table(["what", "value"], rows, kind="left")
+        ),
+        folded("Engines", table(["stage", "engine"], engines, kind="left")),
+        folded("The recipe, every default written out", recipe),
+    )
+
+
+def _told(name: str, value: Any) -> str:
+    if value is None or value == []:
+        return "none" if name == "gpu" else "not installed" if value is None else NOTHING
+    if name == "memory_bytes":
+        return f"{fixed(value / 2**30, 1)} GiB"
+    return ", ".join(value) if isinstance(value, list) else str(value)

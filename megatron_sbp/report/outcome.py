@@ -1,0 +1,195 @@
+"""Sections of the page: what came out, beside what the paper reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.report import paper
+from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.html import esc, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
+from megatron_sbp.report.verdict import headline, verdict
+from megatron_sbp.run_folder import ARMS
+
+NAMES = {"baseline": "repetition baseline", "sbp": "SBP", "oracle": "oracle"}
+
+
+def verdict_box(data: ReportData) -> str:
+    """The outcome in words."""
+    items = "".join(f"<li>{esc(sentence)}</li>" for sentence in verdict(data.results))
+    return f'<div class="verdict" id="verdict"><strong>{esc(headline(data.results))}</strong><ul>{items}</ul></div>'
+
+
+def results_section(data: ReportData) -> str:
+    """The results table of this run and the paper's."""
+    arms = data.results["arms"]
+    parts = []
+    silent = [NAMES[arm] for arm in ARMS if arms[arm]["test_loss"] is None]
+    if silent:
+        parts.append(missing(f"{', '.join(silent)} not evaluated (stage evaluate)."))
+    parts.append(
+        table(
+            ["this run", *(NAMES[arm] for arm in ARMS)],
+            arm_rows(arms),
+            caption="Measured in this run. ± is one standard error over test sequences or questions.",
+            kind="ours",
+            row_kinds=["", "", "", "", "lead", "", "", "lead"],
+        )
+    )
+    parts.append(_differences(data.results))
+    parts.append(_paper_qa())
+    return section("results", "Results", *parts)
+
+
+def arm_rows(arms: dict[str, Any]) -> list[list[str]]:
+    """Rows of the results table: a heading and a cell for each arm."""
+
+    def row(label: str, cell) -> list[str]:
+        return [label, *(cell(arms[arm]) for arm in ARMS)]
+
+    return [
+        row("training tokens", lambda arm: count(arm["train_tokens"])),
+        row("epochs of its real data", lambda arm: fixed(arm["real_epochs"], 2)),
+        row("synthetic tokens", lambda arm: count(arm["synthetic_tokens"])),
+        row("valid loss (nats per token)", lambda arm: with_error(arm["valid_loss"], arm["valid_loss_stderr"], 4)),
+        row("test loss (nats per token)", lambda arm: with_error(arm["test_loss"], arm["test_loss_stderr"], 4)),
+        row("test perplexity (per token)", lambda arm: fixed(arm["test_perplexity"], 2)),
+        row(
+            "test bits per byte",
+            lambda arm: with_error(arm["test_bits_per_byte"], arm["test_bits_per_byte_stderr"], 4),
+        ),
+        row("continuation picked among four", accuracy),
+        row("questions (chance is 25 %)", lambda arm: count(arm["choice_questions"])),
+        row("tokens per second in training", lambda arm: count(arm["tokens_per_second"])),
+        row("seconds in training", lambda arm: fixed(arm["seconds"], 1)),
+    ]
+
+
+def accuracy(arm: dict[str, Any]) -> str:
+    """56.2 % ± 2.1."""
+    if arm["choice_accuracy"] is None:
+        return NOTHING
+    error = "" if arm["choice_stderr"] is None else f" ± {100 * arm['choice_stderr']:.1f}"
+    return percent(arm["choice_accuracy"]) + error
+
+
+def _differences(results: dict[str, Any]) -> str:
+    rows = []
+    for pair, comparison in results["comparisons"].items():
+        first, second = pair.split("-")
+        if comparison is None:
+            continue
+        points = comparison["choice_accuracy"], comparison["choice_stderr"]
+        scaled = [None if value is None else 100 * value for value in points]
+        rows.append(
+            [
+                f"{NAMES[second]} minus {NAMES[first]}",
+                signed(-comparison["test_loss"], comparison["test_loss_stderr"], 4),
+                signed(*scaled, 1),
+            ]
+        )
+    if not rows:
+        return ""
+    share = results["gap_closed"], results["gap_closed_stderr"]
+    told = results["gap_closed_reason"] or (
+        f"{percent(share[0])}" + ("" if share[1] is None else f" ± {100 * share[1]:.1f}")
+    )
+    told_accuracy = results["gap_closed_accuracy_reason"] or percent(results["gap_closed_accuracy"])
+    return table(
+        ["differences", "test loss (nats per token)", "accuracy (percentage points)"],
+        rows,
+        caption="Paired: the same test sequences and the same questions for both arms. A lower loss is better, a "
+        "higher accuracy is better.",
+    ) + paragraph(
+        f"Share of the oracle's gain that SBP reaches: on the test loss {told}; on the accuracy {told_accuracy}."
+    )
+
+
+def _paper_qa() -> str:
+    rows = [
+        [scale, f"{baseline:.2f}", f"+{gain:.2f}", f"+{oracle:.2f}", percent(share, 0)]
+        for scale, baseline, gain, oracle, share in paper.QA
+    ]
+    caption = (
+        f"The paper's results, not measured here (mark {paper.MARK} for every value: known from one summary). Mean "
+        "accuracy in per cent on six question-answering sets (ARC-Challenge, ARC-Easy, SciQ, WinoGrande, TriviaQA, "
+        "WebQuestions), 3B and 6B parameters: another task and another scale than the table above."
+    )
+    return (
+        '<div class="paper">'
+        + table(
+            ["paper, arXiv 2509.15248", "baseline", "SBP", "oracle", "share of the oracle's gain"],
+            rows,
+            caption=caption,
+        )
+        + "</div>"
+    )
+
+
+def quality_section(data: ReportData) -> str:
+    """Quality of the synthetic text beside real text, and the paper's table."""
+    quality = data.results["quality"]
+    if not quality:
+        return section("quality", "Quality of the synthetic text", missing("evaluation/quality.json."))
+    groups, limits = quality["groups"], quality["limits"]
+    names = ("drafts", "synthetic", "real")
+
+    def row(label: str, key: str, show) -> list[str]:
+        return [label, *(show(groups[name].get(key)) for name in names)]
+
+    def lengths(value: dict[str, float] | None) -> str:
+        return (
+            NOTHING
+            if not value
+            else f"{value['mean']:.0f} / {value['median']:.0f} / {value['p5']:.0f}–{value['p95']:.0f}"
+        )
+
+    rows = [
+        row("documents there are", "population", count),
+        row("documents measured", "documents", count),
+        row(f"repetition (over {limits['max_repetition']:g} of 4-grams repeat)", "repetition", percent),
+        row("repeated 4-grams, mean", "repetition_mean", percent),
+        row(f"near-duplicate of another among {count(groups['real']['duplicate_documents'])}", "duplicate", percent),
+        row(
+            f"near-duplicates among {count(groups['real']['duplicate_pairs'])} random pairs",
+            "duplicate_pairs_share",
+            lambda share: percent(share, 4),
+        ),
+        row(f"copying (over {limits['max_copying']:g} of shingles in the seed)", "copying", percent),
+        row(f"{limits['shingle_tokens']}-token shingles that stand in D *", "corpus_copying", percent),
+        row("word 3-grams that do not stand in D *", "novel_ngrams", percent),
+        row("ended by themselves", "finished", percent),
+        row("tokens: mean / median / 5–95 %", "tokens", lengths),
+    ]
+    ours = table(
+        ["this run", "before the filters", "kept", "real text"],
+        rows,
+        caption=f"Real text is cut to {limits['max_tokens']} tokens, the longest that a synthetic document can be. The "
+        "filters drop what repeats or copies: the kept column is low by construction, the one before it is not.",
+    ) + paragraph("* Real text here: documents of the valid split, which are not in D.", "soft")
+    similar = quality["similarity"]
+    ours += table(
+        ["mean cosine of embeddings", "this run"],
+        [
+            ["synthetic document and its seed document", fixed(similar["to_seed"], 3)],
+            ["synthetic document and another seed document", fixed(similar["random_pairs"], 3)],
+            ["mined pair of real documents", fixed(similar["real_pairs"], 3)],
+            ["random pair of real documents", fixed(similar["real_random_pairs"], 3)],
+        ],
+    )
+    paper_rows = [[what, *(fixed(value, 1) for value in values)] for what, *values in paper.QUALITY]
+    theirs = '<div class="paper">' + table(
+        ["paper, per cent", "200B-3B", "1T-3B", "1T-6B", "real text"],
+        paper_rows,
+        caption=f"The paper's figures, not measured here (mark {paper.MARK} for every value). Its definitions and "
+        "thresholds are not published in full.",
+    )
+    theirs += (
+        paragraph(
+            "Similarity to the seed document in the paper (mark S): "
+            + ", ".join(f"{value} {name}" for name, value in paper.SIMILARITY.items())
+            + "."
+        )
+        + "</div>"
+    )
+    return section("quality", "Quality of the synthetic text", side_by_side(ours, theirs))

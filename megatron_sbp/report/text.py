@@ -1,0 +1,69 @@
+"""The results as a short text for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.report.audits import dropped_by_rule
+from megatron_sbp.report.numbers import count, fixed, percent, with_error
+from megatron_sbp.report.outcome import NAMES, accuracy
+from megatron_sbp.report.verdict import headline
+from megatron_sbp.run_folder import ARMS
+
+
+def format_results(results: dict[str, Any]) -> str:
+    """The arms as a table, then one line each on the gap, the pairs and the synthetic documents.
+
+    Args:
+        results: what results.json holds.
+    """
+    arms = results["arms"]
+    head = ["", "test loss", "perplexity", "bits/byte", "accuracy", "epochs", "synthetic", "tokens/s"]
+    rows = [
+        [
+            NAMES[arm],
+            with_error(arms[arm]["test_loss"], arms[arm]["test_loss_stderr"], 4),
+            fixed(arms[arm]["test_perplexity"], 2),
+            fixed(arms[arm]["test_bits_per_byte"], 4),
+            accuracy(arms[arm]),
+            fixed(arms[arm]["real_epochs"], 2),
+            count(arms[arm]["synthetic_tokens"]),
+            count(arms[arm]["tokens_per_second"]),
+        ]
+        for arm in ARMS
+    ]
+    widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in [head, *rows]
+    ]
+    tokens = count(arms["baseline"]["train_tokens"])
+    lines = [f"{results['name']}: {tokens} training tokens in every arm", "", *lines, "", headline(results)]
+    lines.append(_gap(results))
+    pairs, synthetic = results["pairs"], results["synthetic"]
+    if pairs:
+        lines.append(
+            f"pairs: {count(pairs.get('kept'))} kept of {count(pairs.get('candidates'))} candidates among "
+            f"{count(pairs.get('documents'))} documents, recall at k {percent(pairs.get('recall_at_k'), 2)}"
+        )
+    if synthetic:
+        dropped = sum(dropped_by_rule(synthetic).values())
+        lines.append(
+            f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens, "
+            f"{count(dropped)} dropped; similarity to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
+            f"{fixed(synthetic['similarity_random_pairs'], 3)}"
+        )
+    return "\n".join(lines)
+
+
+def _gap(results: dict[str, Any]) -> str:
+    if results["gap_closed"] is None:
+        return f"gap closed: none ({results['gap_closed_reason']})"
+    error = results["gap_closed_stderr"]
+    return (
+        f"gap closed: {percent(results['gap_closed'])}"
+        + ("" if error is None else f" ± {100 * error:.1f}")
+        + " of the oracle's gain in test loss"
+    )
