@@ -100,21 +100,21 @@ class TrainStage(Stage):
     @staticmethod
     def _pair_samples(run: Run) -> int:
         """Packed sequences of the tuning: `tuning.max_epochs` passes, rounded up to whole global batches."""
-        from megatron_sbp.training.index_file import sequence_lengths
+        from megatron_sbp.tokenization.indexed import open_indexed
         from megatron_sbp.training.packing import pack
         from megatron_sbp.training.pair_lengths import pair_lengths
 
-        lengths = pair_lengths(sequence_lengths(run.tokens("pairs")))
+        lengths = pair_lengths(open_indexed(run.tokens("pairs")).lengths)
         sequences = len(pack(lengths, run.recipe.tuning_sequence_length, run.recipe.seed))
         batch = run.recipe.tuning.global_batch_size
         return -(-int(sequences * run.recipe.tuning.max_epochs) // batch) * batch
 
     def _close_training(self, run: Run, samples: int, stopped: str) -> list[Path]:
         """Checks what was consumed against the plan, and writes consumed.json."""
+        from megatron_sbp.tokenization.indexed import open_indexed
         from megatron_sbp.training import consumption
         from megatron_sbp.training.data_file import DataFile
         from megatron_sbp.training.early_stopping import best
-        from megatron_sbp.training.index_file import sequence_lengths
         from megatron_sbp.training.metrics import read_metrics
 
         folder = run.model(self.training)
@@ -129,7 +129,7 @@ class TrainStage(Stage):
         length = data.sequence_length
         datasets = {}
         for source in data.train:
-            tokens = int(sequence_lengths((folder / source.prefix).resolve()).sum(dtype="int64"))
+            tokens = int(open_indexed((folder / source.prefix).resolve()).lengths.sum(dtype="int64"))
             used = found[source.name] * length
             datasets[source.name] = {
                 "samples": found[source.name],
