@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
+from megatron_sbp.processes import die_with_parent
 from megatron_sbp.progress import duration, say
 from megatron_sbp.recipe import dump_recipe
 from megatron_sbp.run_folder import Run
@@ -103,8 +103,3 @@ def _forward(processes: list[subprocess.Popen]):
                 process.send_signal(number)
 
     return forward
-
-
-def die_with_parent() -> None:
-    """Runs in a child before exec: the kernel kills it when this process dies, so no orphan goes on working."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

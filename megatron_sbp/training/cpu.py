@@ -13,12 +13,16 @@ import contextlib
 import functools
 import importlib
 import inspect
+import multiprocessing
 import os
 import types
+from multiprocessing.managers import SyncManager
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+from megatron_sbp.processes import die_with_parent
 
 CPU = torch.device("cpu")
 
@@ -171,10 +175,19 @@ def _replace_cuda_names() -> None:
 def fork_checkpoint_queue() -> None:
     """Lets the first checkpoint start its queue by fork, at once: spawn imports torch anew, seconds on every rank.
 
-    Spawn is there for CUDA, which does not survive a fork.
+    Spawn is there for CUDA, which does not survive a fork. The process that serves the queue dies with its rank.
     """
     module: Any = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
-    module.get_write_results_queue = functools.partial(module.get_write_results_queue, mp_mode="fork")
+    queues: list[Any] = []
+
+    def get_write_results_queue(mp_mode: str = "fork") -> Any:
+        if not queues:
+            manager = SyncManager(ctx=multiprocessing.get_context("fork"))
+            manager.start(die_with_parent)
+            queues.append((manager, manager.Queue()))  # without its manager the queue would end
+        return queues[0][1]
+
+    module.get_write_results_queue = get_write_results_queue
 
 
 def _replace_process_groups() -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from megatron_sbp.errors import InputError
+from megatron_sbp.processes import die_with_parent
 from megatron_sbp.progress import duration, say
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
@@ -90,7 +91,7 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
         output.write(f"$ {shlex.join(words)}\n".encode())
         output.flush()
         process = subprocess.Popen(
-            words, stdout=output, stderr=subprocess.STDOUT, env=environment(run.recipe), preexec_fn=_die_with_parent
+            words, stdout=output, stderr=subprocess.STDOUT, env=environment(run.recipe), preexec_fn=die_with_parent
         )
         handlers = _forward_signals(process)
         try:
@@ -105,13 +106,6 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
     if process.returncode == 3:
         raise Unfinished(f"{stage} was stopped before its end; the same command goes on from its last checkpoint")
     raise InputError(_reason(log, begin, process.returncode), file=log)
-
-
-def _die_with_parent() -> None:
-    """Runs in the child before exec: when this process is killed, the kernel kills the launcher, and it its ranks."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _forward_signals(process: subprocess.Popen) -> dict[int, object]:

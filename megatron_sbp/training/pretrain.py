@@ -11,27 +11,19 @@ signal or --exit-duration-in-mins, and wants to be started again; 2 for wrong in
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib.util
 import logging
 import os
-import signal
 import sys
 import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.processes import die_with_parent
+
 UNFINISHED = 3
 """Exit status of a training that saved a checkpoint and stopped before its end."""
-
-
-def _die_with_parent() -> None:
-    """Asks Linux to kill this rank when its launcher dies, so that no orphan goes on training beside a new start."""
-    if os.environ.get("SBP_DIE_WITH_PARENT") == "1":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _quiet() -> None:
@@ -237,7 +229,8 @@ class Trainer:
 
 def main() -> int:
     """Runs one rank; returns the exit status."""
-    _die_with_parent()
+    if os.environ.get("SBP_DIE_WITH_PARENT") == "1":  # our launchers ask for it; srun looks after its own
+        die_with_parent()
     _quiet()
     from megatron_sbp.training import cpu
 
