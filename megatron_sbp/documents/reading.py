@@ -95,8 +95,8 @@ def raw_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]) -> 
         on_bytes: called with the number of bytes of the file that were read since the last call.
 
     Yields:
-        (line counted from 1, or row in a parquet file; what `parse` and `row_of` take). Blank lines of a JSON-lines file are
-        left out, as most of its readers do.
+        (line counted from 1, or row in a parquet file; what `parse` and `row_of` take). Blank lines of a JSON-lines
+        file are left out, as most of its readers do.
 
     Raises:
         InputError: unreadable, truncated or damaged file; a parquet file without one of the fields.
