@@ -1,0 +1,42 @@
+"""A small tokenizer, and real Megatron in another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = "the of a program that stores numbers in memory is called from another computer network protocol language"
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory) -> Path:
+    """A byte-level BPE with 290 entries."""
+    from megatron_sbp.tokenization.bpe import train_bpe
+    from megatron_sbp.tokenization.tokenizer import save_tokenizer
+
+    roles = {"end_of_document": "<|endoftext|>", "padding": "<|padding|>", "separator": "<|related|>"}
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(folder, train_bpe([f"{word} {WORDS}" for word in WORDS.split()], 290, roles))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_megatron():
+    """Runs jobs of megatron_logits.py."""
+
+    def run(jobs: list[dict], folder: Path) -> None:
+        (folder / "jobs.json").write_text(json.dumps(jobs))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "SBP_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, Path(__file__).with_name("megatron_logits.py"), folder / "jobs.json"],
+            env=environment, capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+    return run
