@@ -50,9 +50,9 @@ def ledger_section(data: ReportData) -> str:
                 title="training tokens of each arm by source",
                 x_label="training tokens consumed",
                 value=short,
-                label_width=136,
+                label_width=158,
             ),
-            "The black line is the plan: the same for all arms. ep. = epochs of the arm's real data.",
+            "The upright line is the plan: the same for all arms. ep. = epochs of the arm's real data.",
             [
                 ("unique", "D, first reading"),
                 ("oracle-unique", "unique documents of the oracle"),
@@ -157,9 +157,9 @@ def examples_section(data: ReportData) -> str:
     cards = [
         '<div class="example">'
         + side_by_side(
-            f"<div><h3>seed document {esc(example.seed_id)}</h3><pre>{esc(_shown(example.seed_text))}</pre></div>",
-            f"<div><h3>synthetic document {esc(example.synthetic_id)}</h3>"
-            f"<pre>{esc(_shown(example.synthetic_text))}</pre></div>",
+            f'<h3>seed document {esc(example.seed_id)}</h3><pre tabindex="0">{esc(_shown(example.seed_text))}</pre>',
+            f"<h3>synthetic document {esc(example.synthetic_id)}</h3>"
+            f'<pre tabindex="0">{esc(_shown(example.synthetic_text))}</pre>',
         )
         + "</div>"
         for example in data.examples
