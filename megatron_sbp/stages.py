@@ -144,13 +144,12 @@ class StageRunner:
         """Units without an intact result under the present key."""
         if unit_key is None:
             unit_key = self.keys()[1]
-        missing = []
-        for unit in self.stage.units(self.run):
-            file = self.unit_folder / f"{unit}.json"
-            manifest = files.read_json(file) if file.exists() else None
-            if not (manifest and manifest["key"] == unit_key and _intact(self.run, manifest["outputs"])):
-                missing.append(unit)
-        return missing
+        return [unit for unit in self.stage.units(self.run) if not self._unit_done(unit, unit_key)]
+
+    def _unit_done(self, unit: str, unit_key: str) -> bool:
+        file = self.unit_folder / f"{unit}.json"
+        manifest = files.read_json(file) if file.exists() else None
+        return bool(manifest and manifest["key"] == unit_key and _intact(self.run, manifest["outputs"]))
 
     # -- the work ----------------------------------------------------------------------------------------------------
 
@@ -170,12 +169,16 @@ class StageRunner:
         if self.finished():
             return True
         with self._lock("prepare"):
+            if self.finished():  # another process closed it while this one waited
+                return True
+            # Else outputs that are made again would find the former manifest and never be closed under a new one.
+            self.manifest_file.unlink(missing_ok=True)
             self._prepare(unit_key, described)
         index, count = shard
         mine = [unit for place, unit in enumerate(self.stage.units(self.run)) if place % count == index - 1]
         for unit in mine:
             with self._lock(unit):
-                if unit in self.missing_units(unit_key):
+                if not self._unit_done(unit, unit_key):
                     self._run_unit(unit, unit_key)
         with self._lock("prepare"):
             if self.finished():
@@ -319,7 +322,11 @@ def _external_digests(run: Run, paths: list[Path]) -> dict[str, str]:
             entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": files.sha256(path)}
         fresh[str(path)] = entry
     if any(known.get(path) != entry for path, entry in fresh.items()):
-        files.write_json(file, {**known, **fresh})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file.with_name(".external.lock"), "a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together would write the same temporary name
+            known = files.read_json(file) if file.exists() else {}
+            files.write_json(file, {**known, **fresh})
     # The name counts, the folder does not: a corpus that moved is the same corpus.
     return {f"external:{Path(path).name}:{place}": entry["sha256"] for place, (path, entry) in enumerate(fresh.items())}
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp import files
-from megatron_sbp.documents.reading import BadDocument, Document, check_fields, input_files, parse, raw_rows
+from megatron_sbp.documents.reading import BadDocument, Document, check_fields, fields_of, input_files, parse, raw_rows
 from megatron_sbp.documents.shards import ShardWriter
 from megatron_sbp.documents.splitting import Chosen, Table, choose
 from megatron_sbp.errors import InputError
@@ -79,7 +79,7 @@ def _first_pass(recipe: Recipe, inputs: list[Path], audit: _Audit) -> Table:
     with _progress("documents, first reading", inputs) as progress:
         for number, (path, name) in enumerate(zip(inputs, _names(inputs), strict=True)):
             audit.read[name] = 0
-            for line, raw in raw_rows(path, documents, progress.advance):
+            for line, raw in raw_rows(path, fields_of(documents), progress.advance):
                 audit.read[name] += 1
                 try:
                     document = parse(raw, documents)
@@ -174,7 +174,7 @@ def _again(
     hashes, numbers, lines = table.columns()
     next_one = 0
     for number, path in enumerate(inputs):
-        for line, raw in raw_rows(path, recipe.documents, progress.advance):
+        for line, raw in raw_rows(path, fields_of(recipe.documents), progress.advance):
             if next_one == len(rows):
                 break
             row = rows[next_one]

@@ -1,0 +1,24 @@
+.PHONY: setup demo test lint format lock clean-demo
+
+setup:  ## .venv from the lock file; does nothing when it is there
+	@bash scripts/setup.sh
+
+demo: setup  ## the whole loop on real text, on this machine: runs/quickstart
+	@.venv/bin/sbp run examples/quickstart/recipe.yaml
+
+test: setup  ## all tests
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q .
+	@.venv/bin/python -m pytest -q
+
+lint: setup
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+format: setup
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+lock: setup  ## resolve anew what setup.py asks for
+	@.venv/bin/uv pip compile -q --python-version 3.12 --no-emit-index-url --no-header --upgrade \
+		setup.py --extra quickstart --extra test -o requirements.lock
+
+clean-demo:
+	@rm -rf runs/quickstart

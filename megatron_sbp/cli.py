@@ -1,0 +1,234 @@
+"""The `sbp` command.
+
+Exit status: 0 done; 2 wrong input (one message says what); 3 a training saved a checkpoint and wants to be started
+again; 1 a fault of the program itself, with its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from megatron_sbp import __version__
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.run_folder import ARMS, Run
+
+DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
+
+  sbp plan   RECIPE     tokens, samples, epochs, FLOPs, memory and disk of every arm, before a GPU is asked for
+  sbp run    RECIPE     everything, on this machine; run again to go on where it was interrupted
+  sbp submit RECIPE     everything, as Slurm jobs
+  sbp status RECIPE     where every stage stands
+  sbp report RECIPE     the results as text; the page is RUN/report/index.html
+
+Every stage is a command of its own; those that can be shared take --shard i/n (i from 1 to n):
+"""
+
+EPILOG = """After RECIPE come overrides of any recipe key: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
+Files are finished or absent: any command can be killed at any time and given again."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    words = list(sys.argv[1:] if words is None else words)
+    # Wherever they run, no stage may try to reach a model hub unless the user says so.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from megatron_sbp.pipeline import StageFailed
+
+    try:
+        return _main(words)
+    except InputError as error:
+        print(f"sbp: error: {error}", file=sys.stderr)
+        return 2
+    except StageFailed as error:
+        print(f"sbp: {error}; what was finished stays finished, run the same command again", file=sys.stderr)
+        return error.status if error.status > 0 else 128 - error.status
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = f" while writing {error.filename}" if error.filename else ""
+            print(
+                f"sbp: error: the disk is full{place}; make room and run the same command again, "
+                "what was finished stays finished",
+                file=sys.stderr,
+            )
+            return 2
+        raise
+    except KeyboardInterrupt:
+        print("sbp: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _main(words: list[str]) -> int:
+    from megatron_sbp.graph import all_stages
+    from megatron_sbp.stages import by_name
+
+    graph = all_stages()
+    parser = _parser(graph)
+    options = parser.parse_args(words)
+    recipe_words = [options.recipe, *options.overrides]
+    run = Run.of(load_recipe(options.recipe, options.overrides))
+    if options.verb == "plan":
+        return _plan(run, options)
+    if options.verb == "run":
+        from megatron_sbp.pipeline import run_all
+
+        _write_plan(run)
+        run_all(run, graph, recipe_words, options.until)
+        if run.results_file.exists() and options.until in (None, graph[-1].name):
+            _print_results(run)
+        return 0
+    if options.verb == "status":
+        return _status(run, graph)
+    if options.verb == "submit":
+        from megatron_sbp.slurm import submit
+
+        _write_plan(run)
+        submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run)
+        return 0
+    if options.verb == "report" and options.shard is None and run.results_file.exists():
+        _stage(run, by_name(graph, "report"), graph, options)
+        _print_results(run)
+        return 0
+    return _stage(run, by_name(graph, options.verb), graph, options)
+
+
+def _parser(graph) -> argparse.ArgumentParser:
+    width = max(len(stage.name) for stage in graph) + 2
+    listing = "\n".join(f"  sbp {stage.name:<{width}}{stage.title}" for stage in graph)
+    parser = argparse.ArgumentParser(
+        prog="sbp",
+        description=DESCRIPTION + listing,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="sbp VERB RECIPE [key=value ...] [options]",
+    )
+    parser.add_argument("--version", action="version", version=f"megatron-sbp {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
+
+    def verb(name: str, title: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, description=title, epilog=EPILOG)
+        sub.add_argument("recipe", help="recipe YAML file")
+        sub.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
+        return sub
+
+    plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory and disk of every arm, and the Megatron commands.")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training")
+    run = verb("run", "Runs everything that is missing, on this machine.")
+    run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
+    submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
+    submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
+    verb("status", "Where every stage stands.")
+    for stage in graph:
+        sub = verb(stage.name, stage.title)
+        if stage.sharded:
+            sub.add_argument("--shard", type=_shard, metavar="i/n", help="every n-th unit from the i-th on (1 to n)")
+        else:
+            sub.add_argument("--shard", type=_shard, metavar="1/1", help=argparse.SUPPRESS)
+        if stage.device == "training":
+            sub.add_argument(
+                "--launcher",
+                choices=("torchrun", "srun"),
+                default="torchrun",
+                help="what starts the ranks: torchrun on this machine, or srun inside a Slurm job",
+            )
+    return parser
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not i/n with i from 1 to n")
+    return int(index), int(count)
+
+
+def _stage(run: Run, stage, graph, options) -> int:
+    from megatron_sbp.progress import say
+    from megatron_sbp.stages import StageRunner
+    from megatron_sbp.training.launch import Unfinished
+
+    if getattr(options, "launcher", None):
+        os.environ["SBP_LAUNCHER"] = options.launcher
+    run.root.mkdir(parents=True, exist_ok=True)
+    runner = StageRunner(run, stage, graph)
+    try:
+        closed = runner.execute(options.shard or (1, 1))
+    except Unfinished as error:
+        say(f"sbp: {error}")
+        return 3
+    if not closed:
+        say(f"{stage.name}: this shard is done, others are not: {runner.why()}")
+    return 0
+
+
+def _measured(run: Run) -> dict | None:
+    from megatron_sbp import files
+
+    file = run.root / "tokens" / "audit.json"
+    return files.read_json(file) if file.exists() else None
+
+
+def _write_plan(run: Run) -> None:
+    from megatron_sbp import files
+    from megatron_sbp.plan import make_plan
+
+    run.root.mkdir(parents=True, exist_ok=True)
+    files.write_json(run.plan_file, make_plan(run.recipe, _measured(run)))
+
+
+def _plan(run: Run, options) -> int:
+    import json
+    import shlex
+
+    from megatron_sbp.plan import format_plan, make_plan
+
+    plan = make_plan(run.recipe, _measured(run))
+    if options.json:
+        print(json.dumps(plan, indent=2))
+        return 0
+    print(format_plan(plan))
+    if options.commands:
+        from megatron_sbp.training.flags import megatron_arguments
+
+        for training in (*ARMS, "synthesizer"):
+            print(f"\n# {training}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
+            words = ["python", "-m", "megatron_sbp.training.pretrain", *megatron_arguments(run, training)]
+            print(_wrapped(shlex.join(words)))
+    else:
+        print("\nThe exact Megatron commands: add --commands.")
+    return 0
+
+
+def _wrapped(command: str) -> str:
+    return command.replace(" --", " \\\n    --")
+
+
+def _status(run: Run, graph) -> int:
+    from megatron_sbp.stages import StageRunner
+
+    print(f"{run.recipe.name}: {run.root}")
+    width = max(len(stage.name) for stage in graph)
+    for stage in graph:
+        print(f"  {stage.name:<{width}}  {StageRunner(run, stage, graph).why()}")
+    from megatron_sbp.slurm import jobs_of
+
+    for line in jobs_of(run):
+        print(f"  {line}")
+    return 0
+
+
+def _print_results(run: Run) -> None:
+    from megatron_sbp import files
+    from megatron_sbp.report.text import format_results
+
+    print(format_results(files.read_json(run.results_file)))
+    print(f"\nThe whole report: {run.report_file}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""From documents to pairs of related documents: embeddings, nearest neighbours, selection."""

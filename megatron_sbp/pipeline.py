@@ -1,0 +1,110 @@
+"""`sbp run`: every stage in order on this machine, each in processes of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+from megatron_sbp.progress import duration, say
+from megatron_sbp.recipe import dump_recipe
+from megatron_sbp.run_folder import Run
+from megatron_sbp.stages import Stage, StageRunner
+
+
+class StageFailed(Exception):
+    """A stage's process ended with a status other than 0; it has said why."""
+
+    def __init__(self, stage: str, status: int):
+        super().__init__(f"{stage} ended with status {status}")
+        self.status = status
+
+
+def run_all(run: Run, graph: list[Stage], recipe_words: list[str], until: str | None = None) -> None:
+    """Runs what is missing of all stages, in order.
+
+    Each stage runs as `sbp STAGE RECIPE --shard i/n` in n = launch.workers processes when it can be shared, else in
+    one: the same commands that a Slurm array runs. They are killed together with this process.
+
+    Args:
+        run: the run.
+        graph: all stages.
+        recipe_words: recipe path and overrides, as words of the command line.
+        until: the last stage to run; None runs all.
+
+    Raises:
+        StageFailed: a stage failed; finished work stays.
+    """
+    run.root.mkdir(parents=True, exist_ok=True)
+    files.write_text(run.recipe_file, dump_recipe(run.recipe))
+    began = time.monotonic()
+    for place, stage in enumerate(graph):
+        label = f"[{place + 1}/{len(graph)}] {stage.name}"
+        runner = StageRunner(run, stage, graph)
+        if runner.finished():
+            say(f"{label}: finished before")
+        else:
+            units = stage.units(run)
+            missing = runner.missing_units()
+            note = f", {len(missing)} of {len(units)} shards to do" if stage.sharded and len(units) > 1 else ""
+            say(f"{label}: {stage.title}{note}")
+            workers = min(run.recipe.launch.workers, max(1, len(missing))) if stage.sharded else 1
+            started = time.monotonic()
+            _work(run, stage, recipe_words, workers)
+            if not runner.finished():
+                raise InputError("its processes ended well, but it is not finished", file=runner.manifest_file)
+            say(f"{label}: done in {duration(time.monotonic() - started)}")
+        if stage.name == until:
+            return
+    say(f"all {len(graph)} stages finished, {duration(time.monotonic() - began)} for this call")
+
+
+def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None:
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")])
+        ),
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "megatron_sbp.cli", stage.name, *recipe_words, "--shard", f"{index}/{workers}"],
+            env=environment,
+            preexec_fn=die_with_parent,
+        )
+        for index in range(1, workers + 1)
+    ]
+    handlers = {number: signal.signal(number, _forward(processes)) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        statuses = [process.wait() for process in processes]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+    for status in statuses:
+        if status:
+            raise StageFailed(stage.name, status)
+
+
+def _forward(processes: list[subprocess.Popen]):
+    def forward(number, frame):
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    return forward
+
+
+def die_with_parent() -> None:
+    """Runs in a child before exec: the kernel kills it when this process dies, so no orphan goes on working."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

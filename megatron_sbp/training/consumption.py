@@ -1,0 +1,109 @@
+"""What a training really consumed: every sample that went through the model, written down and checked.
+
+Each data-parallel rank appends one row per sample to consumed/RANK.i64, little-endian int64: iteration, source, sample.
+A resumed training first cuts off the rows after its checkpoint. At the end the rows of all ranks together must be the
+plan: nothing missing, nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.training.data_file import DataFile
+
+COLUMNS = 3
+
+
+def _file(folder: Path, rank: int) -> Path:
+    return folder / f"{rank:05d}.i64"
+
+
+class Recorder:
+    """Writes the rows of one data-parallel rank.
+
+    Args:
+        folder: models/NAME/consumed.
+        rank: data-parallel rank.
+    """
+
+    def __init__(self, folder: Path, rank: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(_file(folder, rank), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def record(self, iteration: int, sources: np.ndarray, samples: np.ndarray) -> None:
+        """Adds a micro-batch of the iteration (counted from 0): the sources and samples, int64 [micro-batch] each."""
+        rows = np.stack([np.full(len(samples), iteration), sources, samples], axis=1).astype("<i8")
+        os.write(self._descriptor, rows.tobytes())
+
+
+def rewind(folder: Path, iteration: int) -> None:
+    """Removes the rows of iterations from `iteration` on, of all ranks (before any rank writes)."""
+    for file in folder.glob("*.i64"):
+        rows = _rows(file)
+        kept = rows[rows[:, 0] < iteration]
+        if len(kept) * COLUMNS * 8 != file.stat().st_size:
+            partial = file.with_suffix(".partial")
+            partial.write_bytes(kept.tobytes())
+            partial.replace(file)
+
+
+def _rows(file: Path) -> np.ndarray:
+    values = np.frombuffer(file.read_bytes()[: file.stat().st_size // (COLUMNS * 8) * (COLUMNS * 8)], "<i8")
+    return values.reshape(-1, COLUMNS)
+
+
+def consumed(folder: Path) -> np.ndarray:
+    """All rows of all ranks, int64 [samples, 3]: iteration, source, sample."""
+    parts = [_rows(file) for file in sorted(folder.glob("*.i64"))]
+    return np.concatenate(parts) if parts else np.empty((0, COLUMNS), np.int64)
+
+
+def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int, complete: bool) -> dict[str, int]:
+    """Compares what was consumed with what the data file plans.
+
+    Args:
+        folder: models/NAME/consumed.
+        data: the data file of the training.
+        iterations: optimizer steps that were done.
+        global_batch_size: samples in one step.
+        complete: whether the whole plan was to be consumed (not so when tuning stopped early).
+
+    Returns:
+        Samples by source.
+
+    Raises:
+        InputError: a step with too many or too few samples, a sample used twice, a source that gave another number of
+            samples than planned; names the source and both numbers.
+    """
+    rows = consumed(folder)
+    steps, counts = np.unique(rows[:, 0], return_counts=True)
+    wrong = steps[counts != global_batch_size]
+    if len(steps) != iterations or len(wrong):
+        place = f"; step {wrong[0]} has {counts[steps == wrong[0]][0]}" if len(wrong) else ""
+        raise InputError(
+            f"{len(rows)} samples in {len(steps)} steps were consumed, planned were {iterations} steps of "
+            f"{global_batch_size}{place}",
+            file=folder,
+        )
+    found = {}
+    for number, source in enumerate(data.train):
+        samples = np.sort(rows[rows[:, 1] == number, 2])
+        found[source.name] = len(samples)
+        twice = samples[1:][samples[1:] == samples[:-1]]
+        if len(twice):
+            raise InputError(f"sample {twice[0]} was consumed twice", file=folder, key=source.name)
+        if len(samples) and (samples[0] != 0 or samples[-1] != len(samples) - 1):
+            raise InputError(
+                f"{len(samples)} samples were consumed, but they are numbered {samples[0]} to {samples[-1]}",
+                file=folder,
+                key=source.name,
+            )
+        if complete and len(samples) != source.samples:
+            raise InputError(
+                f"{len(samples)} samples were consumed, planned were {source.samples}", file=folder, key=source.name
+            )
+    return found

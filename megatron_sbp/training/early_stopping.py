@@ -1,0 +1,25 @@
+"""When to stop tuning: the validation loss has not improved for a number of evaluations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The validation row with the lowest loss after at least one step (the earliest of equals).
+
+    Args:
+        rows: rows of metrics.jsonl.
+    """
+    return min((row for row in rows if row["kind"] == "valid" and row["iteration"] > 0), key=lambda row: row["loss"])
+
+
+def exhausted(rows: list[dict[str, Any]], patience: int) -> bool:
+    """Whether the last `patience` evaluations were all worse than the best one before them.
+
+    The evaluation before the first step counts as one to beat.
+    """
+    losses = [row["loss"] for row in rows if row["kind"] == "valid"]
+    if len(losses) <= patience:
+        return False
+    return min(losses[-patience:]) >= min(losses[:-patience])

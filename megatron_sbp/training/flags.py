@@ -1,0 +1,151 @@
+"""The Megatron command line of every training: pure arithmetic, so that `sbp plan` can print it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp import ledger
+from megatron_sbp.run_folder import Run
+
+Flags = dict[str, Any]
+"""Megatron flags by name without dashes in front; True for a flag without value, None or False to leave it out."""
+
+
+def megatron_arguments(run: Run, training: str, samples: int | None = None) -> list[str]:
+    """Words after `python -m megatron_sbp.training.pretrain`.
+
+    Args:
+        run: the run.
+        training: baseline, synthesizer, sbp or oracle.
+        samples: training sequences of the synthesizer, once its pairs have been packed; before that the command shows
+            PACKED_SEQUENCES in their place.
+    """
+    recipe = run.recipe
+    folder = run.model(training)
+    common = {**_model(run), **_launch(run), **_files(run, training)}
+    if training == "synthesizer":
+        special = _tuning(run, samples)
+        special["pretrained-checkpoint"] = run.model("baseline")
+    else:
+        special = _arm(run)
+    flags = {**common, **special, **recipe.training.megatron}
+    words = ["--sbp-data", str(folder / "data.json")]
+    for name, value in flags.items():
+        if value is None or value is False:
+            continue
+        words.append(f"--{name}")
+        if value is not True:
+            words += [str(part) for part in value] if isinstance(value, list | tuple) else [str(value)]
+    return words
+
+
+def _model(run: Run) -> Flags:
+    model = run.recipe.model
+    return {
+        "spec": ["megatron_sbp.training.layer_spec", "layer_spec"],
+        "num-layers": model.num_layers,
+        "hidden-size": model.hidden_size,
+        "ffn-hidden-size": model.ffn_hidden_size,
+        "num-attention-heads": model.num_attention_heads,
+        "group-query-attention": True,
+        "num-query-groups": model.num_query_groups,
+        "kv-channels": model.head_size,
+        "qk-layernorm": model.qk_layernorm,
+        "untie-embeddings-and-output-weights": not model.tied_embeddings,
+        "swiglu": True,
+        "normalization": "RMSNorm",
+        "norm-epsilon": model.norm_epsilon,
+        "disable-bias-linear": True,
+        "position-embedding-type": "rope",
+        "rotary-base": int(model.rotary_base),
+        "max-position-embeddings": model.sequence_length,
+        "init-method-std": model.init_method_std,
+        "make-vocab-size-divisible-by": model.make_vocab_size_divisible_by,
+        "attention-dropout": 0,
+        "hidden-dropout": 0,
+        "tokenizer-type": "HuggingFaceTokenizer",
+        "tokenizer-model": run.tokenizer,
+        "bf16": run.recipe.training.precision == "bf16",
+        "seed": run.recipe.seed,
+    }
+
+
+def _launch(run: Run) -> Flags:
+    launch = run.recipe.launch
+    return {
+        "tensor-model-parallel-size": launch.tensor_parallel,
+        "pipeline-model-parallel-size": launch.pipeline_parallel,
+        "context-parallel-size": launch.context_parallel if launch.context_parallel > 1 else None,
+        "use-distributed-optimizer": launch.distributed_optimizer,
+    }
+
+
+def _files(run: Run, training: str) -> Flags:
+    folder = run.model(training)
+    return {
+        "load": folder,
+        "save": folder,
+        "ckpt-format": "torch_dist",
+        "dist-ckpt-optim-fully-reshardable": run.recipe.launch.distributed_optimizer,
+        "exit-signal-handler": True,
+        "log-interval": run.recipe.training.log_interval,
+        "log-throughput": True,
+    }
+
+
+def _arm(run: Run) -> Flags:
+    training = run.recipe.training
+    samples = ledger.train_samples(run.recipe)
+    return {
+        "seq-length": run.recipe.model.sequence_length,
+        "micro-batch-size": training.micro_batch_size,
+        "global-batch-size": training.global_batch_size,
+        "train-samples": samples,
+        "lr": training.learning_rate,
+        "min-lr": training.min_learning_rate,
+        "lr-decay-style": "cosine",
+        "lr-decay-samples": samples,
+        "lr-warmup-samples": int(training.warmup_fraction * samples),
+        **_optimizer(run, training.weight_decay),
+        "eval-interval": training.eval_interval,
+        "eval-iters": evaluation_batches(training),
+        "save-interval": training.save_interval,
+    }
+
+
+def _tuning(run: Run, samples: int | None) -> Flags:
+    tuning = run.recipe.tuning
+    return {
+        "seq-length": run.recipe.tuning_sequence_length,
+        "micro-batch-size": tuning.micro_batch_size,
+        "global-batch-size": tuning.global_batch_size,
+        "train-samples": "PACKED_SEQUENCES" if samples is None else samples,
+        "lr": tuning.learning_rate,
+        "lr-decay-style": "constant",
+        "lr-warmup-samples": int(tuning.warmup_fraction * samples) if samples else 0,
+        **_optimizer(run, tuning.weight_decay),
+        # Micro-batches hold different numbers of target tokens; every one of these tokens must weigh the same.
+        "calculate-per-token-loss": True,
+        "eval-interval": tuning.eval_interval,
+        "eval-iters": evaluation_batches(tuning),
+        "save-interval": tuning.eval_interval,
+        "sbp-patience": tuning.patience,
+        "sbp-first-evaluation": True,
+    }
+
+
+def _optimizer(run: Run, weight_decay: float) -> Flags:
+    training = run.recipe.training
+    return {
+        "optimizer": "adam",
+        "weight-decay": weight_decay,
+        "adam-beta1": training.adam_beta1,
+        "adam-beta2": training.adam_beta2,
+        "adam-eps": training.adam_eps,
+        "clip-grad": training.clip_grad,
+    }
+
+
+def evaluation_batches(section: Any) -> int:
+    """Global batches of one evaluation, for the recipe's training or tuning section."""
+    return -(-section.eval_sequences // section.global_batch_size)

@@ -1,0 +1,37 @@
+"""Validation data: the same sequences at every evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from megatron.core.datasets.utils import Split
+
+
+class HeldOut(torch.utils.data.Dataset):
+    """Repeats the first `sequences` items of a dataset for as long as Megatron asks for validation samples.
+
+    Megatron draws ever further validation samples; with one evaluation of exactly `sequences` samples, each starts at
+    item 0 again, and losses can be compared.
+
+    Args:
+        dataset: the validation sequences.
+        sequences: samples of one evaluation, a multiple of the global batch size. Where the dataset has fewer, the rest
+            has no loss: it fills the batch.
+        num_samples: samples that Megatron will draw in all.
+    """
+
+    def __init__(self, dataset: torch.utils.data.Dataset, sequences: int, num_samples: int):
+        self.dataset, self.sequences, self.num_samples = dataset, sequences, num_samples
+        self.split = Split.valid
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        place = index % self.sequences
+        if place < len(self.dataset):  # type: ignore[arg-type]
+            return {"dataset_id": 0, **self.dataset[place]}
+        item = {"dataset_id": 0, **self.dataset[0]}
+        item["loss_mask"] = torch.zeros_like(item["loss_mask"])
+        return item

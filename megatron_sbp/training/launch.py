@@ -1,0 +1,163 @@
+"""Starts the ranks of a training, watches them, and says how far they are."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.progress import duration, say
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.run_folder import Run
+from megatron_sbp.training.metrics import read_metrics
+
+MODULE = "megatron_sbp.training.pretrain"
+
+
+class Unfinished(Exception):
+    """The training saved a checkpoint and stopped before its end (signal or time limit): start it again to go on."""
+
+
+def command(recipe: Recipe, arguments: list[str], launcher: str) -> list[str]:
+    """The command that starts all ranks.
+
+    Args:
+        recipe: for the number of ranks.
+        arguments: Megatron's flags.
+        launcher: torchrun (ranks on this machine), or srun (inside a Slurm job: one task per rank).
+
+    Raises:
+        InputError: an unknown launcher, or torchrun for several nodes.
+    """
+    launch = recipe.launch
+    if launcher == "torchrun":
+        if launch.nodes != 1:
+            raise InputError(f"torchrun starts one node, not {launch.nodes}; use --launcher srun", key="launch.nodes")
+        start = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--standalone"]
+        return [*start, "--nproc-per-node", str(launch.ranks_per_node), "-m", MODULE, *arguments]
+    if launcher == "srun":
+        script = Path(__file__).resolve().parents[2] / "slurm" / "rank.sh"
+        tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
+        return ["srun", *tasks, "bash", str(script), sys.executable, "-m", MODULE, *arguments]
+    raise InputError(f"must be torchrun or srun, not '{launcher}'", key="--launcher")
+
+
+def environment(recipe: Recipe) -> dict[str, str]:
+    """Environment variables of every rank."""
+    variables = {
+        "OMP_NUM_THREADS": str(recipe.launch.threads_per_rank),
+        "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+        "SBP_DIE_WITH_PARENT": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "GLOG_minloglevel": "2",
+    }
+    if recipe.launch.device == "cpu":
+        variables["SBP_DEVICE"] = "cpu"
+    package = str(Path(__file__).resolve().parents[2])
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, **variables}
+
+
+def train(run: Run, stage: str, training: str, arguments: list[str], samples: int, launcher: str) -> None:
+    """Runs a training to its end.
+
+    Args:
+        run: the run.
+        stage: name of the stage, for log and progress lines.
+        training: baseline, synthesizer, sbp or oracle.
+        arguments: what `megatron_arguments` gives.
+        samples: training sequences planned.
+        launcher: torchrun or srun.
+
+    Raises:
+        Unfinished: it was stopped by a signal or its time limit, after saving a checkpoint.
+        InputError: it failed; with the message of the rank that knew why, or the end of the log.
+    """
+    words = command(run.recipe, arguments, launcher)
+    log = run.log(stage, "training")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    say(f"{stage}: starting {run.recipe.launch.nodes * run.recipe.launch.ranks_per_node} rank(s), log in {log}")
+    with open(log, "ab") as output:
+        begin = output.tell()
+        output.write(f"$ {shlex.join(words)}\n".encode())
+        output.flush()
+        process = subprocess.Popen(
+            words, stdout=output, stderr=subprocess.STDOUT, env=environment(run.recipe), preexec_fn=_die_with_parent
+        )
+        handlers = _forward_signals(process)
+        try:
+            _watch(process, run.model(training) / "metrics.jsonl", stage, samples)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    if process.returncode == 0:
+        if not (run.model(training) / "stopped.txt").exists():
+            raise Unfinished(f"{stage} was stopped before its end; the same command goes on from its last checkpoint")
+        return
+    if process.returncode == 3:
+        raise Unfinished(f"{stage} was stopped before its end; the same command goes on from its last checkpoint")
+    raise InputError(_reason(log, begin, process.returncode), file=log)
+
+
+def _die_with_parent() -> None:
+    """Runs in the child before exec: when this process is killed, the kernel kills the launcher, and it its ranks."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _forward_signals(process: subprocess.Popen) -> dict[int, object]:
+    """Passes on the signals that ask for a checkpoint; Megatron's ranks listen for SIGTERM."""
+
+    def forward(number, frame):
+        process.send_signal(signal.SIGTERM)
+
+    return {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
+
+
+def _watch(process: subprocess.Popen, metrics: Path, stage: str, samples: int) -> None:
+    said, seen, every = time.monotonic(), 0, 10.0
+    while True:
+        try:
+            process.wait(timeout=1.0)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+        if time.monotonic() - said < every:
+            continue
+        rows = read_metrics(metrics)
+        if len(rows) <= seen:
+            continue
+        said, seen = time.monotonic(), len(rows)
+        steps = [row for row in rows if row["kind"] == "train"]
+        held_out = [row for row in rows if row["kind"] == "valid"]
+        if not steps:
+            continue
+        last = steps[-1]
+        rate = last["samples"] / last["tokens"] * last["tokens_per_second"]
+        text = f"{stage}: step {last['iteration']:,}, {last['samples']:,} of {samples:,} samples "
+        text += f"({100 * last['samples'] / samples:.0f} %), loss {last['loss']:.3f}"
+        if held_out:
+            text += f", held-out {held_out[-1]['loss']:.3f}"
+        text += f", {last['tokens_per_second']:,.0f} tokens/s, {duration((samples - last['samples']) / rate)} left"
+        say(text)
+
+
+def _reason(log: Path, begin: int, status: int) -> str:
+    with open(log, "rb") as file:
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").splitlines()
+    for line in lines:
+        if line.startswith("sbp: error: "):
+            return line.removeprefix("sbp: error: ")
+    causes = [line for line in lines if "Error" in line and "ChildFailedError" not in line]
+    tail = causes[-1:] or lines[-5:]
+    return f"the training ended with status {status}: " + " | ".join(line.strip() for line in tail)

@@ -1,0 +1,168 @@
+"""The training stages: the three arms and the tuning of the synthesizer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp import files, ledger
+from megatron_sbp.recipe import settings
+from megatron_sbp.run_folder import Run
+from megatron_sbp.stages import Stage
+from megatron_sbp.training.flags import evaluation_batches, megatron_arguments
+
+
+class TrainStage(Stage):
+    """Trains one arm from scratch, or tunes the synthesizer from the baseline."""
+
+    device = "training"
+
+    def __init__(self, name: str, training: str, title: str):
+        self.name, self.training, self.title = name, training, title
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        tokenizer = {"tokenizer": ("tokenizer/*",)}
+        if self.training == "synthesizer":
+            return {
+                **tokenizer,
+                "train-baseline": ("models/baseline/iter_*",),
+                "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*"),
+            }
+        names = list(ledger.arm_samples(run.recipe, self.training))
+        reads = {**tokenizer, "tokenize": (*(f"tokens/{name}.*" for name in names), "tokens/valid.*")}
+        if "synthetic" in names:
+            reads["tokenize-synthetic"] = ("tokens/synthetic.*",)
+        return reads
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        recipe = run.recipe
+        wanted = {
+            "seed": recipe.seed,
+            "model": settings(recipe.model),
+            "training": settings(recipe.training, "save_interval", "log_interval"),
+        }
+        if self.training == "synthesizer":
+            wanted["tuning"] = settings(recipe.tuning)
+        else:
+            wanted["samples"] = ledger.arm_samples(recipe, self.training)
+        return wanted
+
+    def owns(self, run: Run) -> list[Path]:
+        return [run.model(self.training)]
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.training.launch import train
+
+        folder = run.model(self.training)
+        folder.mkdir(parents=True, exist_ok=True)
+        samples = self._write_data_file(run)
+        stopped = folder / "stopped.txt"
+        if not stopped.exists():
+            arguments = megatron_arguments(run, self.training, samples)
+            train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "torchrun"))
+        return self._close_training(run, samples, stopped.read_text())
+
+    def _write_data_file(self, run: Run) -> int:
+        """Writes models/NAME/data.json; returns the training sequences planned."""
+        from megatron_sbp.tokenization.tokenizer import load_tokenizer
+        from megatron_sbp.training.data_file import DataFile, Source
+
+        recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
+        pairs = self.training == "synthesizer"
+        section = recipe.tuning if pairs else recipe.training
+        held_out = evaluation_batches(section) * section.global_batch_size
+        if pairs:
+            counts = {"pairs": self._pair_samples(run)}
+        else:
+            counts = {name: count for name, count in ledger.arm_samples(recipe, self.training).items() if count}
+        DataFile(
+            kind="pairs" if pairs else "documents",
+            train=[
+                Source(name, os.path.relpath(run.tokens(name), run.model(self.training)), count, name == "synthetic")
+                for name, count in counts.items()
+            ],
+            valid=Source(
+                "valid_pairs" if pairs else "valid",
+                os.path.relpath(run.tokens("valid_pairs" if pairs else "valid"), run.model(self.training)),
+                held_out,
+            ),
+            sequence_length=recipe.tuning_sequence_length if pairs else recipe.model.sequence_length,
+            seed=recipe.seed,
+            epochs=recipe.training.epochs,
+            end_of_document=tokenizer.end_of_document,
+            padding=tokenizer.padding,
+            separator=tokenizer.separator,
+        ).write(run.model(self.training) / "data.json")
+        return sum(counts.values())
+
+    @staticmethod
+    def _pair_samples(run: Run) -> int:
+        """Packed sequences of the tuning: `tuning.max_epochs` passes, rounded up to whole global batches."""
+        from megatron_sbp.tokenization.indexed import open_indexed
+        from megatron_sbp.training.packing import pack
+        from megatron_sbp.training.pair_lengths import pair_lengths
+
+        lengths = pair_lengths(open_indexed(run.tokens("pairs")).lengths)
+        sequences = len(pack(lengths, run.recipe.tuning_sequence_length, run.recipe.seed))
+        batch = run.recipe.tuning.global_batch_size
+        return -(-int(sequences * run.recipe.tuning.max_epochs) // batch) * batch
+
+    def _close_training(self, run: Run, samples: int, stopped: str) -> list[Path]:
+        """Checks what was consumed against the plan, and writes consumed.json."""
+        from megatron_sbp.tokenization.indexed import open_indexed
+        from megatron_sbp.training import consumption
+        from megatron_sbp.training.data_file import DataFile
+        from megatron_sbp.training.early_stopping import best
+        from megatron_sbp.training.metrics import read_metrics
+
+        folder = run.model(self.training)
+        data = DataFile.read(folder / "data.json")
+        rows = read_metrics(folder / "metrics.jsonl")
+        steps = [row for row in rows if row["kind"] == "train"]
+        section = run.recipe.tuning if self.training == "synthesizer" else run.recipe.training
+        iterations = int((folder / "latest_checkpointed_iteration.txt").read_text())
+        complete = iterations * section.global_batch_size == samples
+        assert complete or self.training == "synthesizer", (iterations, samples)
+        found = consumption.check(folder / "consumed", data, iterations, section.global_batch_size, complete)
+        length = data.sequence_length
+        datasets = {}
+        for source in data.train:
+            tokens = int(open_indexed((folder / source.prefix).resolve()).lengths.sum(dtype="int64"))
+            used = found[source.name] * length
+            datasets[source.name] = {
+                "samples": found[source.name],
+                "tokens": used,
+                "dataset_tokens": tokens,
+                "unique_tokens": min(used, tokens),
+                "epochs": used / tokens,
+            }
+        seconds = sum(row["seconds"] for row in steps)
+        consumed_samples = sum(found.values())
+        result = {
+            "training": self.training,
+            "stopped": stopped,
+            "iterations": iterations,
+            "train_samples": consumed_samples,
+            "train_tokens": consumed_samples * length,
+            "seconds": seconds,
+            "tokens_per_second": consumed_samples * length / seconds,
+            "datasets": datasets,
+            "export_iteration": iterations,
+        }
+        if self.training == "synthesizer":
+            chosen = best(rows)
+            before = next(row["loss"] for row in rows if row["kind"] == "valid" and row["iteration"] == 0)
+            result |= {
+                "export_iteration": chosen["iteration"],
+                "best_valid_loss": chosen["loss"],
+                "valid_loss_before": before,
+            }
+        files.write_json(folder / "consumed.json", result)
+        chosen_folder = folder / f"iter_{result['export_iteration']:07d}"
+        for old in folder.glob("iter_*"):
+            if old not in (chosen_folder, folder / f"iter_{iterations:07d}"):
+                shutil.rmtree(old)
+        described = [folder / name for name in ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")]
+        return [*described, *(path for path in chosen_folder.rglob("*") if path.is_file())]

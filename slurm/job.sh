@@ -1,0 +1,54 @@
+# Sourced by every *.sbatch here: what they share. Bash.
+#
+# Set by `sbp submit`, or by you before `sbatch`:
+#   SBP_HOME              folder of the repository (default: where sbatch was called)
+#   SBP_SETUP             shell lines run first: modules, virtual environment, NCCL variables
+#   SBP_COMMAND           what runs a stage (default: .venv of the repository, else `python -m megatron_sbp.cli`)
+#   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
+#   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   Pyxis options of every step (default: no container)
+
+eval "${SBP_SETUP:-}"
+export SBP_HOME=${SBP_HOME:-${SLURM_SUBMIT_DIR:-$PWD}}
+export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+# Since Slurm 22.05 srun no longer takes --cpus-per-task from the job.
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
+if [ -z "${SBP_COMMAND:-}" ]; then
+  python=python
+  if [ -x "$SBP_HOME/.venv/bin/python" ]; then python=$SBP_HOME/.venv/bin/python; fi
+  SBP_COMMAND="$python -m megatron_sbp.cli"
+fi
+
+# Becomes the command, inside the container where there is one.
+exec_in_container() {
+  if [ -z "${SBP_CONTAINER_IMAGE:-}" ]; then exec "$@"; fi
+  exec srun --ntasks=1 --container-image="$SBP_CONTAINER_IMAGE" \
+    ${SBP_CONTAINER_MOUNTS:+--container-mounts="$SBP_CONTAINER_MOUNTS"} "$@"
+}
+
+# Runs a command that can be interrupted and given again; goes back into the queue when it has not finished.
+#   requeue_until_done STOP COMMAND...    STOP PID is called when the time limit is near and must make COMMAND end
+# COMMAND's status: 0 done; 3 it saved what it had and wants to be started again; anything else is a failure, and the
+# jobs that depend on this one are cancelled.
+requeue_until_done() {
+  local stop=$1 status near_limit= child
+  shift
+  "$@" &
+  child=$!
+  # The shell handles a trap only between commands: that is why the command runs beside it.
+  trap 'near_limit=1; echo "job $SLURM_JOB_ID: the time limit is near" >&2; $stop "$child"' USR1
+  while :; do
+    wait "$child" && status=0 || status=$?
+    kill -0 "$child" 2>/dev/null || break # else `wait` only came back because of the signal
+  done
+  trap - USR1
+  if [ "$status" -eq 3 ] || { [ "$status" -ne 0 ] && [ -n "$near_limit" ]; }; then
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt "${SBP_MAX_REQUEUES:-100}" ]; then
+      echo "job $SLURM_JOB_ID: back into the queue, for the $((${SLURM_RESTART_COUNT:-0} + 1)). time" >&2
+      timeout 120 scontrol requeue "$SLURM_JOB_ID"
+    else
+      echo "job $SLURM_JOB_ID: was in the queue ${SBP_MAX_REQUEUES:-100} times already; giving up" >&2
+    fi
+  fi
+  return "$status"
+}

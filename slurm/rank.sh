@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# One rank of a training under srun: tells torch.distributed who it is, and becomes the command.
+#
+#   srun --nodes=2 --ntasks-per-node=8 bash slurm/rank.sh python -m megatron_sbp.training.pretrain [Megatron flags]
+set -euo pipefail
+
+export RANK=$SLURM_PROCID
+export WORLD_SIZE=${SLURM_STEP_NUM_TASKS:-$SLURM_NTASKS}
+export LOCAL_RANK=$SLURM_LOCALID
+export NODE_RANK=$SLURM_NODEID
+tasks_per_node=${SLURM_STEP_TASKS_PER_NODE:-$SLURM_TASKS_PER_NODE} # "8(x16)", or "2,1"
+export LOCAL_WORLD_SIZE=${tasks_per_node%%[(,]*}
+# training.sbatch sets these two once for all ranks.
+if [ -z "${MASTER_ADDR:-}" ]; then
+  first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  MASTER_ADDR=$(scontrol show node "$first_node" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p' | head -n 1)
+  export MASTER_ADDR=${MASTER_ADDR:-$first_node}
+fi
+export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 12000))}
+
+exec "$@"

@@ -1,0 +1,178 @@
+"""`submit` and the scripts in slurm/ on a real Slurm: order, arrays, ranks, failure, requeue."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp import slurm as jobs
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.run_folder import Run
+from megatron_sbp.stages import StageRunner, by_name
+
+HERE = Path(__file__).parent
+_spec = importlib.util.spec_from_file_location("sbp_slurm_toy", HERE / "toy.py")
+toy = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(toy)
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+RECIPE = """
+name: toy
+documents: {inputs: [x.jsonl], train: 10, valid: 2, test: 2}
+tokenizer: {}
+model: {num_layers: 2, hidden_size: 64, ffn_hidden_size: 192, num_attention_heads: 4, num_query_groups: 2,
+        sequence_length: 128}
+training: {train_tokens: 100_000, global_batch_size: 8, micro_batch_size: 1}
+tuning: {global_batch_size: 8}
+synthesis: {tokens: 30_000, max_new_tokens: 60}
+launch: {nodes: 2, ranks_per_node: 2, device: cpu}
+slurm: {partition: gpu, cpu_partition: cpu, time: "00:10:00", cpus_per_task: 1, array_size: 64,
+        setup: "export TOY_SETUP='set up'"}
+"""
+
+
+@pytest.fixture
+def run(slurm, tmp_path, monkeypatch) -> Run:
+    monkeypatch.setenv("SBP_COMMAND", f"{sys.executable} {HERE / 'toy.py'}")
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE)
+    return Run.of(load_recipe(recipe))
+
+
+def submit(run: Run, **more):
+    return jobs.submit(run, run.recipe.source, [], toy.graph(), **more)
+
+
+def client(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+
+
+def states(run: Run) -> dict[str, str]:
+    return {job.stage: job.state for job in jobs.jobs_of(run)}
+
+
+def logs(run: Run) -> str:
+    return "\n".join(f"{file.name}:\n{file.read_text()}" for file in sorted((run.root / "logs/slurm").glob("*.out")))
+
+
+def until(run: Run, condition, what: str, seconds: float = 90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come: {states(run)}\n{client('squeue', '-a')}\n{logs(run)}")
+        time.sleep(0.3)
+
+
+def ended(run: Run) -> bool:
+    found = states(run).values()
+    return bool(found) and not any("RUNNING" in state or "PENDING" in state or "COMPLETING" in state for state in found)
+
+
+def test_graph_runs_in_order(run):
+    submitted = submit(run)
+    assert [job.stage for job in submitted] == ["squares", "total", "train", "report"]
+    assert submitted[0].tasks == 4  # array_size 64, but the site's MaxArraySize is 5
+    again = submit(run)  # all of it is in the queue
+    assert again == []
+    until(run, lambda: ended(run), "the end")
+    assert states(run) == {
+        "squares": "COMPLETED 4",
+        "total": "COMPLETED",
+        "train": "COMPLETED",
+        "report": "COMPLETED",
+    }, logs(run)
+    assert (run.root / "total.txt").read_text() == str(sum(number**2 for number in range(toy.UNITS)))
+    assert (run.root / "report.txt").read_text() == "4 ranks, set up\n"
+    ranks = [json.loads((run.root / "ranks" / f"{rank}.json").read_text()) for rank in range(4)]
+    assert [rank["RANK"] for rank in ranks] == ["0", "1", "2", "3"]
+    assert [rank["LOCAL_RANK"] for rank in ranks] == ["0", "1", "0", "1"]
+    assert [rank["NODE_RANK"] for rank in ranks] == ["0", "0", "1", "1"]
+    assert [rank["node"] for rank in ranks] == ["node1", "node1", "node2", "node2"]
+    assert {(rank["WORLD_SIZE"], rank["LOCAL_WORLD_SIZE"], rank["MASTER_ADDR"]) for rank in ranks} == {
+        ("4", "2", "127.0.0.1")
+    }
+    assert len({rank["MASTER_PORT"] for rank in ranks}) == 1
+    assert all(StageRunner(run, stage, toy.graph()).finished() for stage in toy.graph())
+    assert submit(run) == []  # and now all of it is finished
+
+
+def test_failure_cancels_what_depends_on_it(run):
+    run.root.mkdir(parents=True)
+    (run.root / "fail").write_text("")
+    submit(run)
+    until(run, lambda: ended(run), "the end")
+    found = states(run)
+    assert "FAILED 1" in found["squares"] and "COMPLETED 3" in found["squares"]
+    assert found["total"] == found["train"] == found["report"] == "CANCELLED"
+    assert "was told to fail" in logs(run)
+    # The cause removed, the same call does what is missing: one unit, and those after it.
+    (run.root / "fail").unlink()
+    before = {file: file.stat().st_mtime_ns for file in (run.root / "squares").iterdir()}
+    assert len(before) == toy.UNITS - 1
+    assert [job.stage for job in submit(run)] == ["squares", "total", "train", "report"]
+    until(run, lambda: ended(run), "the end")
+    assert (run.root / "report.txt").exists(), logs(run)
+    assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in before.items())
+
+
+def test_time_limit_saves_requeues_and_resumes(run):
+    """What Slurm sends before the time limit is SIGUSR1 to the batch shell; here scancel sends it at once."""
+    submit(run)
+    started = run.root / "ranks" / "3.started"
+    until(run, started.exists, "the first start")
+    job = next(job.id for job in jobs.jobs_of(run) if job.stage == "train")
+    time.sleep(0.5)
+    assert "RUNNING" in client("squeue", "-h", "-j", job, "-o", "%T")
+    client("scancel", "--signal=USR1", "--batch", job)
+
+    def requeued():
+        client("scontrol", "update", f"JobId={job}", "StartTime=now")  # else it waits about two minutes
+        return ended(run)
+
+    until(run, requeued, "the end after a requeue")
+    assert states(run)["report"] == "COMPLETED", logs(run)
+    assert "Restarts=1" in client("scontrol", "show", "job", job)
+    ranks = [json.loads((run.root / "ranks" / f"{rank}.json").read_text()) for rank in range(4)]
+    assert all(0 < rank["begin"] < toy.STEPS for rank in ranks), ranks
+    assert "back into the queue" in logs(run)
+
+
+def test_gives_up_after_the_last_requeue(run, monkeypatch):
+    run.recipe.slurm.max_requeues = 0
+    submit(run)
+    until(run, (run.root / "ranks" / "3.started").exists, "the first start")
+    job = next(job.id for job in jobs.jobs_of(run) if job.stage == "train")
+    time.sleep(0.5)
+    client("scancel", "--signal=USR1", "--batch", job)
+    until(run, lambda: ended(run), "the end")
+    assert states(run)["train"] == "FAILED" and states(run)["report"] == "CANCELLED"
+    assert "giving up" in logs(run)
+
+
+def test_dry_run_prints_a_script_that_works(run, capsys):
+    assert submit(run, dry_run=True) == []
+    script = capsys.readouterr().out
+    assert not (run.root / "logs").exists()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SBP_")}
+    subprocess.run(["bash", "-euc", script + '\necho "$report" > report_job'], check=True, env=environment, timeout=60)
+    job = Path("report_job").read_text().strip()
+    until(run, lambda: "COMPLETED" in client("squeue", "-h", "-t", "all", "-j", job, "-o", "%T"), "the end")
+    assert StageRunner(run, by_name(toy.graph(), "report"), toy.graph()).finished()
+
+
+def test_refused_job_is_reported(run):
+    from megatron_sbp.errors import InputError
+
+    run.recipe.slurm.partition = "no_such_partition"
+    with pytest.raises(InputError, match=r"no_such_partition|invalid partition"):
+        submit(run)
+    assert [job.stage for job in jobs.jobs_of(run)] == ["squares", "total"]  # those were accepted, and are known

@@ -1,0 +1,121 @@
+"""A toy graph with the real stage engine, as a program that takes the words of `sbp`:
+
+    toy.py STAGE RECIPE [key=value ...] [--shard i/n] [--launcher srun]
+
+squares (sharded) -> total (single) -> train (ranks under srun) -> report (single)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.run_folder import Run
+from megatron_sbp.stages import Stage, StageRunner, by_name
+
+UNITS = 7
+STEPS = 40
+SLURM = Path(__file__).parents[2] / "slurm"
+
+
+class Unfinished(Exception):
+    pass
+
+
+class Squares(Stage):
+    name, title, sharded = "squares", "squares", True
+
+    def units(self, run: Run) -> list[str]:
+        return [f"{number}" for number in range(UNITS)]
+
+    def owns(self, run: Run) -> list[Path]:
+        return [run.root / "squares"]
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        if (run.root / "fail").exists() and unit == "3":
+            raise InputError("was told to fail", file=run.root / "fail")
+        path = run.root / "squares" / f"{unit}.txt"
+        files.write_text(path, str(int(unit) ** 2))
+        return [path]
+
+
+class Total(Stage):
+    name, title = "total", "total"
+
+    def reads(self, run: Run):
+        return {"squares": ("squares/*",)}
+
+    def owns(self, run: Run) -> list[Path]:
+        return [run.root / "total.txt"]
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        path = run.root / "total.txt"
+        files.write_text(path, str(sum(int(file.read_text()) for file in (run.root / "squares").iterdir())))
+        return [path]
+
+
+class Train(Stage):
+    name, title, device = "train", "train", "training"
+
+    def reads(self, run: Run):
+        return {"total": ("total.txt",)}
+
+    def owns(self, run: Run) -> list[Path]:
+        return [run.root / "ranks"]
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        launch, folder = run.recipe.launch, run.root / "ranks"
+        tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
+        rank = [sys.executable, str(Path(__file__).with_name("toy_rank.py")), str(folder), str(STEPS)]
+        status = subprocess.run(["srun", *tasks, "bash", str(SLURM / "rank.sh"), *rank]).returncode
+        if status == 3:
+            raise Unfinished
+        if status:
+            raise InputError(f"the ranks ended with {status}")
+        return sorted(folder.glob("*.json"))
+
+
+class Report(Stage):
+    name, title = "report", "report"
+
+    def reads(self, run: Run):
+        return {"train": ("ranks/*.json",)}
+
+    def owns(self, run: Run) -> list[Path]:
+        return [run.root / "report.txt"]
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        path = run.root / "report.txt"
+        files.write_text(path, f"{len(list((run.root / 'ranks').glob('*.json')))} ranks, {os.environ['TOY_SETUP']}\n")
+        return [path]
+
+
+def graph() -> list[Stage]:
+    return [Squares(), Total(), Train(), Report()]
+
+
+def main(words: list[str]) -> int:
+    options = {}
+    while len(words) >= 2 and words[-2].startswith("--"):
+        options[words[-2]] = words[-1]
+        words = words[:-2]
+    name, recipe, *overrides = words
+    index, count = options.get("--shard", "1/1").split("/")
+    runner = StageRunner(Run.of(load_recipe(recipe, overrides)), by_name(graph(), name), graph())
+    try:
+        runner.execute((int(index), int(count)))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Unfinished:
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,274 @@
+"""The stage engine: resume, invalidation, early cutoff, damage, several processes, and being killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+from megatron_sbp.run_folder import Run
+from megatron_sbp.stages import StageRunner, by_name, free_bytes
+
+_spec = importlib.util.spec_from_file_location("sbp_stage_toys", Path(__file__).with_name("stage_toys.py"))
+toys = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(toys)
+
+WORDS = ["alpha", "be", "gamma", "delta", "epsilon", "zeta", "eta"]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "words.txt").write_text("\n".join(WORDS))
+    return tmp_path
+
+
+def runner(run: Run, name: str) -> StageRunner:
+    graph = toys.graph()
+    return StageRunner(run, by_name(graph, name), graph)
+
+
+def execute(run: Run) -> list[str]:
+    """Runs all stages; returns what was really done."""
+    (run.root / "calls").unlink(missing_ok=True)
+    for stage in toys.graph():
+        assert runner(run, stage.name).execute()
+    return calls(run)
+
+
+def calls(run: Run) -> list[str]:
+    file = run.root / "calls"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    """Data files of the run folder, not manifests, which hold times."""
+    skip = ("stages", "calls")
+    found = (path for path in run.root.rglob("*") if path.is_file() and run.relative(path).split("/")[0] not in skip)
+    return {run.relative(path): path.read_bytes() for path in found}
+
+
+def test_everything_once_then_nothing(folder):
+    run = toys.make_run(folder)
+    done = execute(run)
+    assert done == (
+        [f"words {n:05d}" for n in range(7)] + ["words finish"] + [f"lengths {n:05d}" for n in range(7)] + ["total"]
+    )
+    assert (run.root / "total.txt").read_text() == str(sum(map(len, WORDS)))
+    assert execute(run) == []
+    assert not list((run.root / "words").glob("*.part"))  # intermediate files are gone
+    manifest = files.read_json(run.manifests / "words.json")
+    assert sorted(manifest["outputs"]) == sorted([f"words/{n:05d}.txt" for n in range(7)] + ["words/joint.txt"])
+    assert manifest["outputs"]["words/00001.txt"]["sha256"] == files.sha256(run.root / "words" / "00001.txt")
+
+
+def test_unfinished_input_is_named(folder):
+    run = toys.make_run(folder)
+    with pytest.raises(InputError, match="lengths needs the stage 'words', which is not finished"):
+        runner(run, "lengths").execute()
+    assert runner(run, "lengths").why().startswith("waiting")
+
+
+def test_failed_unit_leaves_the_others_and_is_done_next_time(folder):
+    (folder / "words.txt").write_text("\n".join([*WORDS[:3], "bad", *WORDS[4:]]))
+    run = toys.make_run(folder)
+    with pytest.raises(RuntimeError):
+        runner(run, "words").execute()
+    assert calls(run) == [f"words {n:05d}" for n in range(4)]
+    assert runner(run, "words").why() == "3 of 7 units; missing: 4,5,6,7"
+
+
+def test_missing_unit_is_done_again_alone(folder):
+    run = toys.make_run(folder)
+    execute(run)
+    before = contents(run)
+    (run.root / "lengths" / "00002.txt").unlink()
+    assert not runner(run, "lengths").finished()
+    assert execute(run) == ["lengths 00002"]
+    assert contents(run) == before
+
+
+def test_damaged_output_is_done_again(folder):
+    run = toys.make_run(folder)
+    execute(run)
+    before = contents(run)
+    file = run.root / "lengths" / "00004.txt"
+    file.write_text("8")  # the same size as "7"
+    assert execute(run) == ["lengths 00004"]
+    assert contents(run) == before
+    (run.root / "total.txt").write_text("1234567")
+    assert execute(run) == ["total"]
+    assert contents(run) == before
+
+
+def test_damaged_unit_with_intermediate_files(folder):
+    """The parts that `finish` needs are gone once a stage is closed; they must come back when it has to close again."""
+    run = toys.make_run(folder)
+    execute(run)
+    before = contents(run)
+    (run.root / "words" / "00002.txt").write_text("GAMMA")
+    execute(run)
+    assert contents(run) == before
+    (run.root / "words" / "joint.txt").unlink()
+    execute(run)
+    assert contents(run) == before
+
+
+def test_touched_output_is_read_again_but_not_redone(folder):
+    run = toys.make_run(folder)
+    execute(run)
+    os.utime(run.root / "words" / "00002.txt", (1, 1))
+    assert execute(run) == []
+
+
+def test_changed_setting_reruns_what_depends_on_it(folder, capsys):
+    run = toys.make_run(folder)
+    execute(run)
+    capsys.readouterr()
+    done = execute(toys.make_run(folder, "note=upper"))
+    # `lengths` reads words with other contents, though of the same lengths; `total` reads equal lengths: early cutoff
+    assert [line.split()[0] for line in done] == ["words"] * 8 + ["lengths"] * 7
+    said = capsys.readouterr().err
+    assert "words: note was '', is 'upper'" in said and "removing what was made" in said
+    assert (run.root / "words" / "00001.txt").read_text() == "BE"
+
+
+def test_equal_output_leaves_dependents_alone(folder):
+    """A setting that changes the stage's key but not the files that others read."""
+    run = toys.make_run(folder)
+    execute(run)
+    done = execute(toys.make_run(folder, "seed=2"))
+    assert {line.split()[0] for line in done} == {"words"}
+    assert (run.root / "words" / "joint.txt").read_text().startswith("2 ")
+
+
+def test_changed_external_file(folder, capsys):
+    run = toys.make_run(folder)
+    execute(run)
+    (folder / "words.txt").write_text("\n".join([*WORDS[:6], "theta"]))
+    done = execute(run)
+    assert "words 00006" in done and "total" in done
+    assert (run.root / "total.txt").read_text() == str(sum(map(len, WORDS)) + 2)
+    assert "changed" in capsys.readouterr().err
+
+
+def test_fewer_units_leave_no_stale_files(folder):
+    run = toys.make_run(folder)
+    execute(run)
+    (folder / "words.txt").write_text("\n".join(WORDS[:4]))
+    execute(run)
+    assert len(list((run.root / "words").glob("[0-9]*.txt"))) == 4
+    assert len(list((run.root / "lengths").glob("*.txt"))) == 4
+    assert (run.root / "total.txt").read_text() == str(sum(map(len, WORDS[:4])))
+
+
+def test_shards_in_turn(folder):
+    run = toys.make_run(folder)
+    assert not runner(run, "words").execute((2, 3))
+    assert calls(run) == ["words 00001", "words 00004"]
+    assert runner(run, "words").why() == "2 of 7 units; missing: 1,3,4,6,7"
+    assert not runner(run, "words").execute((1, 3))
+    assert runner(run, "words").execute((3, 3))
+    assert runner(run, "words").finished()
+    assert runner(run, "words").execute((9, 9))  # more shards than units: nothing to do
+
+
+def start(folder: Path, shard: str, seconds: float, stage: str = "words") -> subprocess.Popen:
+    program = str(Path(__file__).with_name("stage_toys.py"))
+    environment = {
+        **os.environ,
+        "TOY_SECONDS": str(seconds),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    }
+    return subprocess.Popen(
+        [sys.executable, program, stage, str(folder), shard], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_processes_at_once(folder):
+    """Three shards, and a fourth process that wants all of it: every unit is done once, and one of them closes."""
+    run = toys.make_run(folder)
+    processes = [start(folder, shard, 0.02) for shard in ("1/3", "2/3", "3/3", "1/1")]
+    for process in processes:
+        assert process.wait(timeout=60) == 0, process.stderr.read()
+    assert sorted(calls(run)) == sorted([f"words {n:05d}" for n in range(7)] + ["words finish"])
+    assert runner(run, "words").finished()
+
+
+def test_digests_of_external_files_are_written_by_one_process_at_a_time(folder):
+    """Processes that start together all find no remembered digests."""
+    run = toys.make_run(folder)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from megatron_sbp import stages; from megatron_sbp.run_folder import Run\n"
+        "from megatron_sbp.recipe import load_recipe\n"
+        "run = Run.of(load_recipe(sys.argv[1], ['run_folder=' + sys.argv[2]]))\n"
+        "sys.stdin.read()\n"
+        "for number in range(40):\n"
+        "    file = Path(sys.argv[3], f'{sys.argv[4]}-{number}'); file.write_text('x')\n"
+        "    stages._external_digests(run, [file])\n"
+    )
+    (folder / "outside").mkdir()
+    words = [sys.executable, "-c", program, str(run.recipe.source), str(run.root), str(folder / "outside")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    processes = [
+        subprocess.Popen([*words, str(number)], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for number in range(4)
+    ]
+    for process in processes:
+        process.stdin.close()
+    for process in processes:
+        assert process.wait(timeout=60) == 0, process.stderr.read().decode()
+    assert len(files.read_json(run.manifests / "external.json")) == 160
+
+
+def test_killed_at_random_instants(folder, tmp_path_factory):
+    """SIGKILL again and again, then to the end: the bytes of an undisturbed run, nothing partial left."""
+    plain = tmp_path_factory.mktemp("plain")
+    (plain / "words.txt").write_text("\n".join(WORDS))
+    undisturbed = toys.make_run(plain)
+    execute(undisturbed)
+    run = toys.make_run(folder)
+    draw = random.Random(7)
+    killed = 0
+    for _ in range(10):
+        process = start(folder, "1/1", 0.02)
+        deadline = time.monotonic() + 30
+        while not calls(run) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed >= 1
+    execute(run)
+    assert contents(run) == contents(undisturbed)
+
+
+def test_manifest_cut_off_is_named(folder):
+    """Manifests are written atomically; one that is damaged all the same is named, not taken for unfinished work."""
+    run = toys.make_run(folder)
+    execute(run)
+    file = run.manifests / "words.json"
+    file.write_text(file.read_text()[:50])
+    with pytest.raises(InputError, match=r"words\.json: not valid JSON"):
+        runner(run, "words").finished()
+
+
+def test_why(folder):
+    run = toys.make_run(folder)
+    assert runner(run, "words").why() == "not started"
+    execute(run)
+    assert runner(run, "words").why().startswith("finished in ")
+    assert runner(toys.make_run(folder, "note=upper"), "words").why().startswith("stale")
+
+
+def test_free_bytes_of_a_folder_to_come(tmp_path):
+    assert free_bytes(tmp_path / "not" / "there") == pytest.approx(free_bytes(tmp_path), rel=0.05)
