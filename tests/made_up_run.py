@@ -174,19 +174,29 @@ def _pairs(run: Run, random: np.random.Generator) -> None:
     edges = np.round(np.arange(-1, 1.0001, 0.02), 2)
     above = scores[scores > run.recipe.pairs.alpha]
     kept = above[random.random(len(above)) < 0.8]
-    audit = {
+    texts = docstrings()
+    train = {
         "documents": 250,
+        "documents_with_pairs": 190,
         "candidates": len(scores),
         "kept": len(kept),
         "dropped": {"below_alpha": len(scores) - len(above), "shared_shingles": len(above) - len(kept)},
-        "histogram": {
+        "score_histogram": {
             "edges": edges.tolist(),
             "candidates": np.histogram(scores, edges)[0].tolist(),
             "kept": np.histogram(kept, edges)[0].tolist(),
         },
     }
-    files.write_json(run.audit_pairs, audit)
-    files.write_json(run.root / "neighbors" / "audit.json", {"engine": "scann", "recall_at_k": 0.9871})
+    example = {
+        "seed": {"id": "a", "title": "<b>", "text": texts[0][:300]},
+        "target": {"id": "b", "title": "", "text": texts[1][:300]},
+        "score": 0.612,
+    }
+    audit = {"train": train, "valid": {"documents": 40, "candidates": 400, "kept": 61, "dropped": {}}}
+    files.write_json(run.audit_pairs, {**audit, "examples": [example] * 3, "examples_dropped_near_duplicate": []})
+    files.write_json(
+        run.root / "neighbors" / "audit.json", {"engine": "scann", "recall_at_k": 0.9871, "recall_sample": 250}
+    )
     files.write_json(
         run.tokens("pairs_audit").with_suffix(".json"),
         {"pairs": {"pairs": len(kept), "seed_tokens": 20000, "target_tokens": 30000, "mean_target_tokens": 61.2}},

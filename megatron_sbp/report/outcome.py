@@ -111,8 +111,8 @@ def _paper_qa() -> str:
     caption = (
         f"The paper's results (arXiv 2509.15248), not measured here (mark {paper.MARK} for every value: known "
         "from one summary). Mean accuracy in per cent on six question-answering sets (ARC-Challenge, ARC-Easy, SciQ, "
-        "WinoGrande, TriviaQA, WebQuestions), gains in percentage points, and the share of the oracle's gain that SBP reaches; 3B and 6B "
-        "parameters. Another task and another scale than this run."
+        "WinoGrande, TriviaQA, WebQuestions), gains in percentage points, and the share of the oracle's gain that SBP "
+        "reaches; 3B and 6B parameters. Another task and another scale than this run."
     )
     return (
         '<div class="paper">'
@@ -169,7 +169,7 @@ def quality_section(data: ReportData) -> str:
         [
             ["synthetic document and its seed document", fixed(similar["to_seed"], 3)],
             ["synthetic document and another seed document", fixed(similar["random_pairs"], 3)],
-            ["mined pair of real documents", fixed(similar["real_pairs"], 3)],
+            ["pair of real documents tuned on", fixed(similar["real_pairs"], 3)],
             ["random pair of real documents", fixed(similar["real_random_pairs"], 3)],
         ],
     )
