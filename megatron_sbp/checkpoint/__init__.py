@@ -1,0 +1,1 @@
+"""Checkpoints: from Megatron to Hugging Face."""

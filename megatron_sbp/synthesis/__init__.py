@@ -1,0 +1,1 @@
+"""Synthesis: seed documents in, related documents out, with the filters behind it."""

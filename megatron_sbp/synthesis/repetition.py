@@ -1,0 +1,19 @@
+"""Internal repetition: how much of a text says what it has said before."""
+
+from __future__ import annotations
+
+from nltk import ngrams
+
+
+def repeated_share(text: str, n: int = 4) -> float:
+    """Share of the word n-grams of a text that repeat an earlier one of the same text.
+
+    Args:
+        text: words are what white space separates.
+        n: words in an n-gram.
+
+    Returns:
+        Between 0 (none repeats) and nearly 1 (a loop); 0 for a text with fewer than n words.
+    """
+    found = list(ngrams(text.split(), n))
+    return 1.0 - len(set(found)) / len(found) if found else 0.0
