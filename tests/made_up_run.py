@@ -6,10 +6,14 @@ Nothing of this is a measurement.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib
 import inspect
 import json
 import math
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +70,15 @@ def docstrings() -> list[str]:
 
 
 def text_run(root: Path, train: int = 250, oracle: int = 200) -> Run:
-    """A run folder with documents, tokenizer and tokens, made by the real stages."""
-    root.mkdir(parents=True, exist_ok=True)
+    """A run folder with documents, tokenizer and tokens, made by the real stages (once per process, then copied)."""
+    shutil.copytree(_text_run(train, oracle), root, dirs_exist_ok=True)
+    return Run.of(load_recipe(root / "recipe.yaml", [f"run_folder={root / 'run'}"]))
+
+
+@functools.cache
+def _text_run(train: int, oracle: int) -> Path:
+    root = Path(tempfile.mkdtemp(prefix="made-up-run-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     texts = docstrings()[: train + oracle + 100]
     texts[3] = "<script>alert('seed')</script> & \"quotes\" " + texts[3]
     (root / "corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
@@ -76,7 +87,7 @@ def text_run(root: Path, train: int = 250, oracle: int = 200) -> Run:
     graph = [DocumentsStage(), TokenizerStage(), TokenizeStage()]
     for stage in graph:
         StageRunner(run, stage, graph).execute()
-    return run
+    return root
 
 
 def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
@@ -239,8 +250,14 @@ def _synthetic(run: Run, random: np.random.Generator) -> None:
         files.write_jsonl_zst(folder / "00001.jsonl.zst", part[120:])
     audit = {
         "drafts": len(rows),
+        "draft_tokens": 66000,
+        "finished_share": len(kept) / len(rows),
         "kept": len(kept),
-        "dropped": {"unfinished": len(rows) - len(kept), "repetition": 0, "copying": 0, "duplicate": 0},
+        "tokens": 60001,
+        "mean_tokens": 60001 / len(kept),
+        "tokens_per_draw": 60001 / len(rows),
+        "dropped": {"too_short": 0, "unfinished": len(rows) - len(kept), "repetition": 0, "copying": 0},
+        "examples": {"too_short": [], "unfinished": [row["text"] for row in rows if not row["finished"]][:3]},
     }
     files.write_json(run.audit_synthetic, audit)
     files.write_json(

@@ -139,6 +139,7 @@ def _pair_examples(examples: list[dict[str, Any]]) -> list[str]:
 
 def filters_section(data: ReportData) -> str:
     """What the rules dropped, of the corpus and of the synthetic documents."""
+    examples = (data.synthetic or {}).get("examples") or {}
     documents = (
         _counted(data.documents, "Documents of the corpus", "documents")
         if data.documents
@@ -149,7 +150,19 @@ def filters_section(data: ReportData) -> str:
         if data.synthetic
         else missing("synthetic/audit.json (stage filter).")
     )
-    return section("filters", "Filters: what fell to which rule", side_by_side(synthetic, documents))
+    return section(
+        "filters",
+        "Filters: what fell to which rule",
+        side_by_side(synthetic, documents),
+        *(
+            folded(
+                f"Examples of what fell to the rule: {rule.replace('_', ' ')}",
+                "".join(f'<div class="example"><pre>{esc(_shown(text))}</pre></div>' for text in texts),
+            )
+            for rule, texts in examples.items()
+            if texts
+        ),
+    )
 
 
 def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
