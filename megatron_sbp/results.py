@@ -233,11 +233,16 @@ def _pairs(run: Run) -> dict[str, Any] | None:
     if audit is None:
         return None
     neighbors = _read(run.root / "neighbors" / "audit.json") or {}
-    return {**audit, "recall_at_k": _recall(neighbors), "neighbors": neighbors}
+    return {
+        **_without_histogram(audit["train"]),
+        "recall_at_k": neighbors.get("recall_at_k"),
+        "recall_sample": neighbors.get("recall_sample"),
+        "valid": _without_histogram(audit["valid"]),
+    }
 
 
-def _recall(audit: dict[str, Any]) -> float | None:
-    return audit.get("recall_at_k", audit.get("recall"))
+def _without_histogram(audit: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in audit.items() if key != "score_histogram"}
 
 
 def _tuning(run: Run) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 # Numbers that keep the seeded choices apart.
-_STREAMS = {"synthetic": 21, "drafts": 22, "real": 23, "valid": 24, "random pairs": 25}
+_STREAMS = {"synthetic": 21, "drafts": 22, "real": 23, "valid": 24, "random pairs": 25, "pairs": 26}
 
 
 def measure_quality(run: Run) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def measure_quality(run: Run) -> dict[str, Any]:
     Returns:
         `groups`: figures of `synthetic` (kept by the filters), `drafts` (before the filters) and `real` (documents of
         D; its figures against D are those of valid documents, which are not in D). `similarity`: mean cosines of
-        synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of mined real
-        pairs and of random real pairs. `limits`: the settings behind the figures.
+        synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of the pairs
+        tuned on and of random pairs of real documents. `limits`: the settings behind the figures.
     """
     recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
     shards = {
@@ -141,7 +141,7 @@ def _group(
 def _similarity(run: Run, sample: list[dict[str, Any]]) -> dict[str, Any]:
     recipe = run.recipe
     shards = sorted(run.embeddings("train").glob("[0-9]*.npy"))
-    mined = _mean_score(run.pairs("train"))
+    paired = _sampled_pairs(run.pairs("train"), recipe.evaluation.quality_documents, recipe.seed)
     total = sum(len(np.load(shard, mmap_mode="r")) for shard in shards)
     random = np.random.default_rng([recipe.seed, _STREAMS["random pairs"]])
     count = recipe.evaluation.quality_documents
@@ -151,7 +151,7 @@ def _similarity(run: Run, sample: list[dict[str, Any]]) -> dict[str, Any]:
         "documents": len(sample),
         "to_seed": None,
         "random_pairs": None,
-        "real_pairs": mined,
+        "real_pairs": quality.mean_cosine(_vectors(shards, paired[:, 0]), _vectors(shards, paired[:, 1])),
         "real_random_pairs": quality.mean_cosine(_vectors(shards, first), _vectors(shards, second))
         if total > 1
         else None,
@@ -176,20 +176,25 @@ def _vectors(shards: list[Path], rows: np.ndarray) -> np.ndarray:
     arrays = [np.load(shard, mmap_mode="r") for shard in shards]
     starts = np.cumsum([0, *(len(array) for array in arrays)])
     places = np.searchsorted(starts, rows, side="right") - 1
+    if not len(rows):
+        return np.empty((0, 1), np.float32)
     return np.stack([arrays[place][row - starts[place]] for place, row in zip(places, rows, strict=True)]).astype(
         np.float32
     )
 
 
-def _mean_score(pairs: Path) -> float | None:
-    """Mean similarity of the kept pairs."""
+def _sampled_pairs(pairs: Path, wanted: int, seed: int) -> np.ndarray:
+    """Some of the kept pairs, drawn at random: int64 [at most wanted, 2], rows of seed and target."""
     import pyarrow.parquet
 
-    total, count = 0.0, 0
-    for batch in pyarrow.parquet.ParquetFile(pairs).iter_batches(columns=["score"]):
-        scores = batch.column(0).to_numpy()
-        total, count = total + float(scores.astype(np.float64).sum()), count + len(scores)
-    return total / count if count else None
+    file = pyarrow.parquet.ParquetFile(pairs)
+    rows = choose(file.metadata.num_rows, wanted, seed, _STREAMS["pairs"])
+    parts, begin = [np.empty((0, 2), np.int64)], 0
+    for batch in file.iter_batches(columns=["seed", "target"]):
+        here = rows[(rows >= begin) & (rows < begin + len(batch))] - begin
+        parts.append(np.stack([column.to_numpy()[here] for column in batch.columns], axis=1))
+        begin += len(batch)
+    return np.concatenate(parts)
 
 
 def _count_rows(shards: list[Path]) -> int:

@@ -44,10 +44,10 @@ def bar_chart(
     totals = [sum(part[1] for part in bar.parts) for bar in bars]
     longest = max([*totals, *(bar.mark or 0 for bar in bars), 1e-12])
     notes = any(bar.note for bar in bars)
-    room = WIDTH - label_width - (62 if notes else 14)
+    room = WIDTH - label_width - (74 if notes else 14)
     floor = 6 + ROW * len(bars)
     parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {floor + 42}" role="img" aria-label="{esc(title)}">']
-    for tick in ticks(0, longest, 4):
+    for tick in ticks(0, longest, 4) if longest > 1e-9 else [0.0]:
         x = label_width + tick / longest * room
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{floor}"/>')
         parts.append(f'<text x="{x:.1f}" y="{floor + 16}" text-anchor="middle">{esc(value(tick))}</text>')

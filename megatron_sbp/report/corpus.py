@@ -8,7 +8,7 @@ from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.bars import Bar, bar_chart
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.histogram import similarity_histogram
-from megatron_sbp.report.html import esc, figure, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, side_by_side, table
 from megatron_sbp.report.numbers import NOTHING, count, percent, short
 from megatron_sbp.report.outcome import NAMES
 from megatron_sbp.run_folder import ARMS
@@ -50,9 +50,9 @@ def ledger_section(data: ReportData) -> str:
                 title="training tokens of each arm by source",
                 x_label="training tokens consumed",
                 value=short,
-                label_width=136,
+                label_width=158,
             ),
-            "The black line is the plan: the same for all arms. ep. = epochs of the arm's real data.",
+            "The upright line is the plan: the same for all arms. ep. = epochs of the arm's real data.",
             [
                 ("unique", "D, first reading"),
                 ("oracle-unique", "unique documents of the oracle"),
@@ -75,13 +75,13 @@ def ledger_section(data: ReportData) -> str:
 def pairs_section(data: ReportData) -> str:
     """Similarities of candidate pairs, the band that was kept, and what fell to which rule."""
     title = "Pairs"
-    audit = data.pairs
-    if not audit:
+    if not data.pairs:
         return section("pairs", title, missing("pairs/audit.json (stage pairs)."))
+    audit, held_out = data.pairs["train"], data.pairs["valid"]
     recipe = data.recipe.pairs
     results = data.results["pairs"] or {}
     parts = []
-    histogram = audit.get("histogram")
+    histogram = audit.get("score_histogram")
     if histogram:
         svg, logarithmic = similarity_histogram(
             histogram["edges"],
@@ -92,6 +92,8 @@ def pairs_section(data: ReportData) -> str:
             title="similarity of candidate pairs and of kept pairs",
         )
         scale = " The vertical axis is logarithmic." if logarithmic else ""
+        if recipe.relation == "random":
+            scale += " In this control run the targets of the kept pairs were then replaced by random documents."
         parts.append(
             figure(
                 svg,
@@ -103,18 +105,41 @@ def pairs_section(data: ReportData) -> str:
         parts.append(missing("the histogram of similarities in pairs/audit.json."))
     rows = [
         ["documents", count(audit.get("documents"))],
+        ["documents with a pair", count(audit.get("documents_with_pairs"))],
         ["candidate pairs", count(audit.get("candidates"))],
         ["pairs kept", count(audit.get("kept"))],
         [f"recall of the search at k = {data.recipe.neighbors.k}", percent(results.get("recall_at_k"), 2)],
         ["engine", data.recipe.neighbors.engine],
         ["relation", data.recipe.pairs.relation],
+        ["pairs of the valid split, which stop the tuning", count(held_out.get("kept"))],
     ]
     parts.append(table(["pairs", "this run"], rows) + _rules("What fell to which rule", audit, "pairs"))
-    return section("pairs", title, side_by_side(*parts))
+    return section("pairs", title, side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or []))
+
+
+def _pair_examples(examples: list[dict[str, Any]]) -> list[str]:
+    """Pairs to be looked at, folded away."""
+    if not examples:
+        return []
+    cards = [
+        '<div class="example">'
+        + side_by_side(
+            *(
+                f"<h3>{side} {esc(pair[side].get('title') or pair[side]['id'])}</h3>"
+                f"<pre>{esc(pair[side]['text'])}</pre>"
+                for side in ("seed", "target")
+            )
+        )
+        + paragraph("no similarity" if pair["score"] is None else f"similarity {pair['score']:.3f}", "soft")
+        + "</div>"
+        for pair in examples
+    ]
+    return [folded(f"{len(cards)} of the kept pairs, drawn at random; the beginning of each text", "".join(cards))]
 
 
 def filters_section(data: ReportData) -> str:
     """What the rules dropped, of the corpus and of the synthetic documents."""
+    examples = (data.synthetic or {}).get("examples") or {}
     documents = (
         _counted(data.documents, "Documents of the corpus", "documents")
         if data.documents
@@ -125,7 +150,19 @@ def filters_section(data: ReportData) -> str:
         if data.synthetic
         else missing("synthetic/audit.json (stage filter).")
     )
-    return section("filters", "Filters: what fell to which rule", side_by_side(synthetic, documents))
+    return section(
+        "filters",
+        "Filters: what fell to which rule",
+        side_by_side(synthetic, documents),
+        *(
+            folded(
+                f"Examples of what fell to the rule: {rule.replace('_', ' ')}",
+                "".join(f'<div class="example"><pre>{esc(_shown(text))}</pre></div>' for text in texts),
+            )
+            for rule, texts in examples.items()
+            if texts
+        ),
+    )
 
 
 def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
@@ -157,9 +194,9 @@ def examples_section(data: ReportData) -> str:
     cards = [
         '<div class="example">'
         + side_by_side(
-            f"<div><h3>seed document {esc(example.seed_id)}</h3><pre>{esc(_shown(example.seed_text))}</pre></div>",
-            f"<div><h3>synthetic document {esc(example.synthetic_id)}</h3>"
-            f"<pre>{esc(_shown(example.synthetic_text))}</pre></div>",
+            f'<h3>seed document {esc(example.seed_id)}</h3><pre tabindex="0">{esc(_shown(example.seed_text))}</pre>',
+            f"<h3>synthetic document {esc(example.synthetic_id)}</h3>"
+            f'<pre tabindex="0">{esc(_shown(example.synthetic_text))}</pre>',
         )
         + "</div>"
         for example in data.examples

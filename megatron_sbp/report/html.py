@@ -40,9 +40,10 @@ def table(
         cells = "".join(f"<td>{esc(cell)}</td>" for cell in rest)
         body.append(f'<tr{_class(row_kind)}><th scope="row">{esc(first)}</th>{cells}</tr>')
     heading = "".join(f'<th scope="col">{esc(cell)}</th>' for cell in head)
-    title = f"<caption>{esc(caption)}</caption>" if caption else ""
+    # Not a <caption>: that would be as wide as the table and scroll with it.
+    title = paragraph(caption, "caption") if caption else ""
     return (
-        f'<div class="scroll {esc(kind)}" tabindex="0"><table>{title}<thead><tr>{heading}</tr></thead>'
+        f'{title}<div class="scroll {esc(kind)}" tabindex="0"><table><thead><tr>{heading}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
@@ -64,8 +65,8 @@ def figure(svg: str, caption: str, legend: Sequence[tuple[str, str]] = ()) -> st
 
 
 def side_by_side(*markup: str) -> str:
-    """Two columns where the page is wide enough."""
-    return f'<div class="columns">{"".join(markup)}</div>'
+    """Columns of equal width where the page is wide enough; each argument is one of them."""
+    return f'<div class="columns">{"".join(f"<div>{part}</div>" for part in markup)}</div>'
 
 
 def folded(title: str, markup: str) -> str:

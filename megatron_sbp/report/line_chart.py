@@ -75,7 +75,7 @@ def line_chart(
     clip = f"clip-{abs(hash_of(title, y_label)) % 10**9}"
     parts = [
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(title)}">',
-        f'<defs><clipPath id="{clip}"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
+        f'<defs><clipPath id="{clip}"><rect x="{LEFT - 4}" y="{TOP}" width="{WIDTH - LEFT - RIGHT + 8}" '
         f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath></defs>',
         *axes(ticks(x_low, x_high), ticks(low, high), across, down, x_label, y_label, x_format),
         f'<g clip-path="url(#{clip})">',
@@ -93,11 +93,11 @@ def line_chart(
             ]
     if emphasis:
         x, y, label = emphasis
-        anchor = "end" if across(x) > WIDTH * 0.6 else "start"
-        shift = -11 if anchor == "end" else 11
+        middle = min(max(across(x), LEFT + 60), WIDTH - RIGHT - 60)
+        beside = down(y) - 18 if down(y) > TOP + 40 else down(y) + 28
         parts.append(
             f'<circle class="ring" cx="{across(x):.1f}" cy="{down(y):.1f}" r="7"/>'
-            f'<text class="strong" x="{across(x) + shift:.1f}" y="{down(y) - 12:.1f}" text-anchor="{anchor}">'
+            f'<text class="strong" x="{middle:.1f}" y="{beside:.1f}" text-anchor="middle">'
             f"{esc(label)}</text>"
         )
     parts.append("</g></svg>")

@@ -26,10 +26,10 @@ def fixed(value: float | None, digits: int) -> str:
 
 
 def with_error(value: float | None, error: float | None, digits: int) -> str:
-    """4.3210 ± 0.0012."""
+    """4.3210 ± 0.0012; a line may break before the ±, not behind it."""
     if value is None:
         return NOTHING
-    return f"{value:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+    return f"{value:.{digits}f}" + ("" if error is None else f" ±\u00a0{error:.{digits}f}")
 
 
 def signed(value: float | None, error: float | None, digits: int) -> str:
@@ -37,12 +37,12 @@ def signed(value: float | None, error: float | None, digits: int) -> str:
     if value is None:
         return NOTHING
     text = f"{value:+.{digits}f}".replace("-", "−")
-    return text + ("" if error is None else f" ± {error:.{digits}f}")
+    return text + ("" if error is None else f" ±\u00a0{error:.{digits}f}")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.123 as 12.3 %."""
-    return NOTHING if share is None else f"{100 * share:.{digits}f} %"
+    return NOTHING if share is None else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

@@ -34,9 +34,9 @@ def render(data: ReportData) -> str:
     note = paragraph(data.recipe.note) if data.recipe.note else ""
     intro = (
         "Synthetic bootstrapped pretraining: a synthesizer learns from pairs of related documents to write a new "
-        "document for a given one; a model trained on real and synthetic text (SBP) is compared with one that repeats the "
-        "real text (baseline) and one that has more real text (oracle), all at the same number of training tokens. Every "
-        "number on this page was measured in this run, except those in dashed boxes, which are the paper's."
+        "document for a given one; a model trained on real and synthetic text (SBP) is compared with one that repeats "
+        "the real text (baseline) and one that has more real text (oracle), all at the same number of training tokens. "
+        "Every number on this page was measured in this run, except those in dashed boxes, which are the paper's."
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

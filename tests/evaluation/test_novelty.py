@@ -1,0 +1,52 @@
+"""How much of a text stands in a corpus."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from megatron_sbp.evaluation.novelty import Overlap, word_ngrams
+
+
+def tokens(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
+
+
+def test_word_ngrams_ignore_case_and_need_three_words():
+    assert word_ngrams("A b  c D") == {("a", "b", "c"), ("b", "c", "d")}
+    assert word_ngrams("two words") == set()
+
+
+def test_copies_are_found_wherever_they_stand_and_new_text_is_not():
+    corpus = ["the quick brown fox jumps over the lazy dog", "colourless green ideas sleep furiously tonight"]
+    overlap = Overlap(13)
+    overlap.add("copy", tokens(corpus[1][4:40]), corpus[1])
+    overlap.add("new", tokens("nothing of this was ever written before here"), "nothing of this was ever written")
+    half = "green ideas sleep 0123456789 abc def ghi"
+    overlap.add("half", tokens(half), half)
+    found = overlap.measure([(tokens(text), text) for text in corpus])
+    assert found["copy"] == {"corpus_copying": 1.0, "novel_ngrams": 0.0}
+    assert found["new"] == {"corpus_copying": 0.0, "novel_ngrams": 1.0}
+    # "green ideas sleep " has 18 letters: 6 of the 28 shingles of 13 stand in the corpus, and 1 of 5 word 3-grams.
+    assert found["half"]["corpus_copying"] == pytest.approx(6 / (len(half) - 12))
+    assert found["half"]["novel_ngrams"] == pytest.approx(4 / 5)
+
+
+def test_order_and_number_of_corpus_documents_do_not_matter():
+    texts = ["one two three four five six", "seven eight nine ten eleven twelve"]
+    results = []
+    for order in (texts, texts[::-1], texts * 3):
+        overlap = Overlap(5)
+        overlap.add("group", tokens("three four five and more"), "three four five and more")
+        results.append(overlap.measure([(tokens(text), text) for text in order]))
+    assert results[0] == results[1] == results[2]
+    assert 0 < results[0]["group"]["corpus_copying"] < 1
+
+
+def test_groups_without_anything_are_none_and_an_empty_corpus_holds_nothing():
+    overlap = Overlap(13)
+    overlap.add("short", tokens(""), "one two")
+    overlap.add("text", tokens("some words that are long enough"), "some words that are long enough")
+    found = overlap.measure([])
+    assert found["short"] == {"corpus_copying": None, "novel_ngrams": None}
+    assert found["text"] == {"corpus_copying": 0.0, "novel_ngrams": 1.0}

@@ -1,0 +1,331 @@
+"""A made-up run for tests of results and report: the text is real (docstrings of Python's own library), the documents,
+tokenizer and tokens come from the real stages, and everything that would need training is written by formula here.
+
+Nothing of this is a measurement.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import inspect
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp import files, ledger
+from megatron_sbp.documents import DocumentsStage
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.run_folder import ARMS, Run
+from megatron_sbp.stages import StageRunner
+from megatron_sbp.tokenization.stages import TokenizerStage, TokenizeStage
+
+_MODULES = (
+    "argparse array ast asyncio base64 bisect calendar cmath codecs collections concurrent.futures configparser "
+    "contextlib copy csv ctypes dataclasses datetime decimal difflib dis email.message enum fractions functools "
+    "getopt gettext glob gzip hashlib heapq html.parser http.client http.server imaplib inspect io ipaddress "
+    "itertools json locale logging mailbox math multiprocessing.pool numbers operator optparse os pathlib pdb pickle "
+    "pkgutil platform plistlib poplib pprint random re sched selectors shelve shlex shutil smtplib socket "
+    "socketserver sqlite3 ssl statistics string struct subprocess tarfile tempfile textwrap threading timeit tokenize "
+    "trace traceback turtle types typing unicodedata unittest.case unittest.mock urllib.parse urllib.request uuid "
+    "warnings wave weakref xml.dom.minidom xml.etree.ElementTree xmlrpc.client zipfile zoneinfo"
+).split()
+
+RECIPE = """
+name: made-up
+note: "A made-up run: <numbers> by formula & text from docstrings."
+documents: {{inputs: [corpus.jsonl], train: {train}, valid: 40, test: 60, oracle: {oracle}, documents_per_shard: 100}}
+tokenizer: {{vocab_size: 700}}
+model: {{num_layers: 2, hidden_size: 32, ffn_hidden_size: 64, num_attention_heads: 4, num_query_groups: 2,
+        sequence_length: 128}}
+training: {{train_tokens: 200000, global_batch_size: 8, micro_batch_size: 4}}
+synthesis: {{tokens: 60000}}
+pairs: {{alpha: 0.5}}
+neighbors: {{k: 10}}
+evaluation: {{batch_size: 8, choice_questions: 30, choice_context: 24, choice_continuation: 16, quality_documents: 50,
+             duplicate_pairs: 2000}}
+marks: {{pairs.alpha: O}}
+"""
+
+
+def docstrings() -> list[str]:
+    """Docstrings of at least 200 characters, no two alike, always in the same order."""
+    found: dict[str, None] = {}
+    for name in _MODULES:
+        module = importlib.import_module(name)
+        members = [module, *(member for _, member in sorted(vars(module).items(), key=lambda pair: pair[0]))]
+        for member in members:
+            inner = [m for _, m in sorted(vars(member).items(), key=lambda p: p[0])] if inspect.isclass(member) else []
+            for each in [member, *inner]:
+                text = getattr(each, "__doc__", None)
+                if isinstance(text, str) and len(text) >= 200:
+                    found[inspect.cleandoc(text)] = None
+    return list(found)
+
+
+def text_run(root: Path, train: int = 250, oracle: int = 200) -> Run:
+    """A run folder with documents, tokenizer and tokens, made by the real stages (once per process, then copied)."""
+    shutil.copytree(_text_run(train, oracle), root, dirs_exist_ok=True)
+    return Run.of(load_recipe(root / "recipe.yaml", [f"run_folder={root / 'run'}"]))
+
+
+@functools.cache
+def _text_run(train: int, oracle: int) -> Path:
+    root = Path(tempfile.mkdtemp(prefix="made-up-run-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    texts = docstrings()[: train + oracle + 100]
+    texts[3] = "<script>alert('seed')</script> & \"quotes\" " + texts[3]
+    (root / "corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (root / "recipe.yaml").write_text(RECIPE.format(train=train, oracle=oracle))
+    run = Run.of(load_recipe(root / "recipe.yaml", [f"run_folder={root / 'run'}"]))
+    graph = [DocumentsStage(), TokenizerStage(), TokenizeStage()]
+    for stage in graph:
+        StageRunner(run, stage, graph).execute()
+    return root
+
+
+def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
+    """A whole run folder.
+
+    Args:
+        root: where.
+        sbp: test loss of SBP minus the baseline's.
+        oracle: the same for the oracle.
+    """
+    run = text_run(root)
+    random = np.random.default_rng(5)
+    _trainings(run, {"baseline": 0.0, "sbp": sbp, "oracle": oracle}, random)
+    _pairs(run, random)
+    _synthetic(run, random)
+    for arm, shift in (("baseline", 0.0), ("sbp", sbp), ("oracle", oracle)):
+        files.write_json(run.evaluation(arm), _evaluation(arm, shift))
+    files.write_json(run.evaluation("quality"), _quality())
+    seconds = {"embed": 88.0, "neighbors": 3.2, "pairs": 1.4, "tokenize-pairs": 0.9, "train-baseline": 140.0}
+    seconds |= {"tune": 60.0, "export-synthesizer": 7.0, "synthesize": 130.0, "filter": 2.0, "tokenize-synthetic": 1.0}
+    seconds |= {"train-sbp": 141.0, "train-oracle": 139.0, "export-arms": 12.0, "evaluate": 64.0}
+    for place, (name, value) in enumerate(seconds.items()):
+        manifest = {"stage": name, "key": "x", "seconds": value, "units": 1, "started": 4e9 + place, "outputs": {}}
+        files.write_json(run.manifests / f"{name}.json", manifest)
+    return run
+
+
+def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) -> None:
+    length = run.recipe.model.sequence_length
+    audit = files.read_json(run.tokens("audit").with_suffix(".json"))
+    for arm in ARMS:
+        samples = ledger.arm_samples(run.recipe, arm)
+        total = sum(samples.values())
+        datasets = {}
+        for name, count in samples.items():
+            unique = count * length if name == "synthetic" else audit[name]["tokens"]
+            datasets[name] = {
+                "samples": count,
+                "tokens": count * length,
+                "unique_tokens": min(unique, count * length),
+                "epochs": count * length / unique,
+            }
+        consumed = {
+            "training": arm,
+            "stopped": "budget",
+            "train_samples": total,
+            "train_tokens": total * length,
+            "iterations": total // 8,
+            "seconds": 131.5,
+            "tokens_per_second": total * length / 131.5,
+            "datasets": datasets,
+            "export_iteration": total // 8,
+        }
+        files.write_json(run.model(arm) / "consumed.json", consumed)
+        rows: list[dict[str, Any]] = []
+        for step in range(0, total // 8 + 1):
+            share = step * 8 / total
+            base = 3.0 + 3.5 * math.exp(-7 * share) + shifts[arm] * share
+            place = {"iteration": step, "samples": step * 8, "tokens": step * 8 * length}
+            if step % 20 == 0:
+                overfit = 0.5 * max(0.0, share - 0.6) if arm == "baseline" else 0.0
+                rows.append({"kind": "valid", **place, "loss": base + 0.3 + overfit})
+            if step:
+                noisy = base - 0.8 * share * (arm == "baseline") + float(random.normal(0, 0.05))
+                rows.append({"kind": "train", **place, "loss": noisy, "learning_rate": 1e-3})
+        files.write_text(run.model(arm) / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    losses = [3.9, 3.6, 3.45, 3.41, 3.44, 3.52]
+    rows = [
+        {"kind": "valid", "iteration": 20 * k, "samples": 160 * k, "tokens": 20480 * k, "loss": loss}
+        for k, loss in enumerate(losses)
+    ]
+    rows += [
+        {"kind": "train", "iteration": k, "samples": 8 * k, "tokens": 1024 * k, "loss": 3.2 - 0.004 * k}
+        for k in range(1, 101)
+    ]
+    files.write_text(run.model("synthesizer") / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    consumed = {
+        "training": "synthesizer",
+        "stopped": "the loss on held-out pairs did not improve for 2 validations",
+        "iterations": 100,
+        "train_samples": 800,
+        "train_tokens": 102400,
+        "seconds": 58.0,
+        "tokens_per_second": 1765.5,
+        "datasets": {"pairs": {"samples": 800, "tokens": 102400, "unique_tokens": 70000, "epochs": 1.46}},
+        "export_iteration": 60,
+        "best_valid_loss": 3.41,
+        "valid_loss_before": 3.9,
+    }
+    files.write_json(run.model("synthesizer") / "consumed.json", consumed)
+
+
+def _pairs(run: Run, random: np.random.Generator) -> None:
+    scores = np.clip(random.normal(0.45, 0.15, 2500), -1, 1)
+    edges = np.round(np.arange(-1, 1.0001, 0.02), 2)
+    above = scores[scores > run.recipe.pairs.alpha]
+    kept = above[random.random(len(above)) < 0.8]
+    texts = docstrings()
+    train = {
+        "documents": 250,
+        "documents_with_pairs": 190,
+        "candidates": len(scores),
+        "kept": len(kept),
+        "dropped": {"below_alpha": len(scores) - len(above), "shared_shingles": len(above) - len(kept)},
+        "score_histogram": {
+            "edges": edges.tolist(),
+            "candidates": np.histogram(scores, edges)[0].tolist(),
+            "kept": np.histogram(kept, edges)[0].tolist(),
+        },
+    }
+    example = {
+        "seed": {"id": "a", "title": "<b>", "text": texts[0][:300]},
+        "target": {"id": "b", "title": "", "text": texts[1][:300]},
+        "score": 0.612,
+    }
+    audit = {"train": train, "valid": {"documents": 40, "candidates": 400, "kept": 61, "dropped": {}}}
+    files.write_json(run.audit_pairs, {**audit, "examples": [example] * 3, "examples_dropped_near_duplicate": []})
+    files.write_json(
+        run.root / "neighbors" / "audit.json", {"engine": "scann", "recall_at_k": 0.9871, "recall_sample": 250}
+    )
+    files.write_json(
+        run.tokens("pairs_audit").with_suffix(".json"),
+        {"pairs": {"pairs": len(kept), "seed_tokens": 20000, "target_tokens": 30000, "mean_target_tokens": 61.2}},
+    )
+
+
+def synthetic_rows(run: Run, random: np.random.Generator, draws: int = 220) -> list[dict[str, Any]]:
+    """Rows as the synthesizer writes them; the texts are shuffled sentences of two documents."""
+    documents = [row for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
+    rows = []
+    for draw in range(draws):
+        seed_row = int(random.integers(len(documents)))
+        other = documents[int(random.integers(len(documents)))]["text"]
+        words = (documents[seed_row]["text"].split()[:40]) + other.split()[:40]
+        random.shuffle(words)
+        rows.append(
+            {
+                "id": f"syn-{seed_row}-{draw}",
+                "text": " ".join(words),
+                "tokens": len(words) * 3,
+                "finished": draw % 20 != 0,
+                "seed_id": documents[seed_row]["id"],
+                "seed_row": seed_row,
+                "draw": draw,
+                "synthesizer": "0" * 64,
+                "temperature": 1.0,
+                "top_p": 0.9,
+                "run_seed": 1,
+            }
+        )
+    return rows
+
+
+def _synthetic(run: Run, random: np.random.Generator) -> None:
+    rows = synthetic_rows(run, random)
+    kept = [row for row in rows if row["finished"]]
+    kept[0]["text"] = "</pre><script>alert('synthetic')</script>" + kept[0]["text"]
+    for folder, part in ((run.drafts, rows), (run.synthetic, kept)):
+        files.write_jsonl_zst(folder / "00000.jsonl.zst", part[:120])
+        files.write_jsonl_zst(folder / "00001.jsonl.zst", part[120:])
+    audit = {
+        "drafts": len(rows),
+        "draft_tokens": 66000,
+        "finished_share": len(kept) / len(rows),
+        "kept": len(kept),
+        "tokens": 60001,
+        "mean_tokens": 60001 / len(kept),
+        "tokens_per_draw": 60001 / len(rows),
+        "dropped": {"too_short": 0, "unfinished": len(rows) - len(kept), "repetition": 0, "copying": 0},
+        "examples": {"too_short": [], "unfinished": [row["text"] for row in rows if not row["finished"]][:3]},
+    }
+    files.write_json(run.audit_synthetic, audit)
+    files.write_json(
+        run.tokens("synthetic_audit").with_suffix(".json"),
+        {"documents": len(kept), "tokens": 60001, "bytes": 90000, "characters": 90000, "needed_tokens": 59905},
+    )
+
+
+def _evaluation(arm: str, shift: float) -> dict[str, Any]:
+    from megatron_sbp.evaluation.choice import choice_summary
+    from megatron_sbp.evaluation.perplexity import summary
+
+    random = np.random.default_rng(9)  # the same test set for every arm
+    counts = np.full(60, 128)
+    difficulty = random.normal(4.0, 0.3, 60)
+    own = np.random.default_rng([len(arm), 3]).normal(0, 0.02, 60)
+    sums = (difficulty + shift + own) * counts
+    asked = {"documents": 60, "long_enough": 45, "questions": 30, "without_distractors": 0}
+    credits = (random.random(30) < 0.5 - 0.3 * shift).astype(float).tolist()
+    return {
+        "arm": arm,
+        "engine": "transformers",
+        "precision": "fp32",
+        "device": "cpu",
+        "valid": summary(sums, counts, 20000, "valid"),
+        "test": summary(sums, counts, 20000, "test"),
+        "choice": choice_summary(credits, asked),
+    }
+
+
+def _quality() -> dict[str, Any]:
+    lengths = {"mean": 61.0, "median": 55.0, "p5": 20.0, "p95": 110.0}
+
+    def group(population: int, repetition: float, copying: float | None, finished: float | None) -> dict[str, Any]:
+        return {
+            "population": population,
+            "documents": 50,
+            "repetition": repetition,
+            "repetition_mean": repetition / 2,
+            "duplicate": 0.004,
+            "duplicate_documents": 200,
+            "duplicate_pairs_share": 0.0005,
+            "duplicate_pairs": 2000,
+            "copying": copying,
+            "corpus_copying": 0.031,
+            "novel_ngrams": 0.62,
+            "finished": finished,
+            "tokens": lengths,
+        }
+
+    return {
+        "groups": {
+            "synthetic": group(209, 0.0, 0.0, 1.0),
+            "drafts": group(220, 0.06, 0.02, 0.95),
+            "real": group(250, 0.02, None, None),
+        },
+        "similarity": {
+            "documents": 50,
+            "to_seed": 0.61,
+            "random_pairs": 0.28,
+            "real_pairs": 0.64,
+            "real_random_pairs": 0.22,
+        },
+        "limits": {
+            "max_repetition": 0.3,
+            "max_copying": 0.15,
+            "duplicate_threshold": 0.7,
+            "shingle_tokens": 13,
+            "max_tokens": 62,
+        },
+    }

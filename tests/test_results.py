@@ -1,0 +1,163 @@
+"""results.json: its keys, what happens when SBP loses, and the comparison of plan and truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from made_up_run import made_up_run, text_run
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+from megatron_sbp.results import collect_results, gap_closed
+from megatron_sbp.run_folder import ARMS, Run
+
+ARM_KEYS = (
+    "train_tokens unique_real_tokens synthetic_tokens real_epochs valid_loss test_loss choice_accuracy choice_stderr "
+    "tokens_per_second seconds"
+).split()
+SYNTHETIC_KEYS = (
+    "documents tokens dropped repetition duplicate copying similarity_to_seed similarity_random_pairs"
+).split()
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Run:
+    return made_up_run(tmp_path_factory.mktemp("made_up"))
+
+
+@pytest.fixture
+def run(original, tmp_path) -> Run:
+    shutil.copytree(original.root, tmp_path / "run")
+    return Run(original.recipe, tmp_path / "run")
+
+
+def change(file: Path, *keys: str, value) -> None:
+    tree = files.read_json(file)
+    inner = tree
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    files.write_json(file, tree)
+
+
+def test_all_keys_are_there_and_no_nan(run):
+    results = collect_results(run)
+    for arm in ARMS:
+        assert all(results["arms"][arm][key] is not None for key in ARM_KEYS)
+    assert all(results["pairs"][key] is not None for key in ("documents", "candidates", "kept", "dropped"))
+    assert results["pairs"]["recall_at_k"] == 0.9871
+    assert all(results["synthetic"][key] is not None for key in SYNTHETIC_KEYS)
+    assert results["stages"]["train-sbp"]["seconds"] == 141.0
+    assert {"python", "torch", "megatron-core", "transformers", "scann", "cpu", "cores", "gpu"} <= set(
+        results["environment"]
+    )
+    assert results["recipe"]["pairs"]["alpha"] == 0.5
+    text = json.dumps(results, allow_nan=False)
+    assert json.loads(text) == results
+
+
+def test_figures_come_from_the_right_places(run):
+    results = collect_results(run)
+    arms = results["arms"]
+    assert {arms[arm]["train_tokens"] for arm in ARMS} == {1568 * 128}
+    assert (arms["baseline"]["synthetic_tokens"], arms["sbp"]["synthetic_tokens"]) == (0, 468 * 128)
+    assert arms["oracle"]["unique_real_tokens"] > arms["baseline"]["unique_real_tokens"]
+    assert arms["baseline"]["real_epochs"] > arms["sbp"]["real_epochs"] > 1
+    assert results["synthetic"]["before_filters"]["repetition"] == 0.06
+    assert results["synthetic"]["repetition"] == 0.0
+
+
+def test_gap_closed_is_the_share_of_the_oracles_gain(run):
+    results = collect_results(run)
+    loss = {arm: results["arms"][arm]["test_loss"] for arm in ARMS}
+    expected = (loss["baseline"] - loss["sbp"]) / (loss["baseline"] - loss["oracle"])
+    assert results["gap_closed"] == pytest.approx(expected)
+    assert 0 < results["gap_closed_stderr"] < 0.1
+    assert results["gap_closed_reason"] is None
+    difference = results["comparisons"]["baseline-sbp"]
+    assert difference["test_loss"] == pytest.approx(loss["baseline"] - loss["sbp"], abs=1e-6)
+    # Paired over the same sequences: far smaller than the standard errors of the two losses.
+    assert difference["test_loss_stderr"] < 0.3 * results["arms"]["sbp"]["test_loss_stderr"]
+
+
+def test_sbp_can_lose(tmp_path):
+    results = collect_results(made_up_run(tmp_path, sbp=0.2, oracle=-0.4))
+    assert results["gap_closed"] < 0
+    assert results["gap_closed_accuracy"] is None or results["gap_closed_accuracy"] <= 0
+    assert results["comparisons"]["baseline-sbp"]["test_loss"] < 0
+
+
+def test_oracle_that_is_not_ahead_gives_null_and_the_reason(tmp_path):
+    results = collect_results(made_up_run(tmp_path, sbp=-0.1, oracle=0.3))
+    assert results["gap_closed"] is None and results["gap_closed_stderr"] is None
+    assert "the oracle is not ahead of the baseline" in results["gap_closed_reason"]
+    assert f"{results['arms']['oracle']['test_loss']:.4f}" in results["gap_closed_reason"]
+
+
+@pytest.mark.parametrize(
+    ("values", "lower", "share", "reason"),
+    [
+        ((4.0, 3.5, 3.0), True, 0.5, None),
+        ((4.0, 4.5, 3.0), True, -0.5, None),
+        ((4.0, 3.5, 4.0), True, None, "not ahead"),
+        ((0.3, 0.4, 0.5), False, 0.5, None),
+        ((0.3, 0.4, 0.2), False, None, "not ahead"),
+        ((None, 0.4, 0.2), False, None, "no accuracy of baseline"),
+    ],
+)
+def test_gap_closed(values, lower, share, reason):
+    found, why = gap_closed(dict(zip(ARMS, values, strict=True)), lower_is_better=lower, what="accuracy")
+    assert found == (pytest.approx(share) if share is not None else None)
+    assert why is None if reason is None else reason in why
+
+
+def test_other_consumption_than_planned_is_an_error_with_both_values(run):
+    file = run.model("sbp") / "consumed.json"
+    change(file, "datasets", "synthetic", "samples", value=467)
+    with pytest.raises(InputError, match=r"467 samples of 'synthetic' were consumed, planned were 468") as caught:
+        collect_results(run)
+    assert caught.value.file == file
+
+
+def test_a_dataset_that_was_not_planned_is_an_error(run):
+    extra = {"samples": 3, "tokens": 384, "unique_tokens": 384, "epochs": 1.0}
+    change(run.model("baseline") / "consumed.json", "datasets", "synthetic", value=extra)
+    with pytest.raises(InputError, match=r"3 samples of 'synthetic' were consumed, planned were 0"):
+        collect_results(run)
+
+
+def test_tokens_that_do_not_fit_the_samples_are_an_error(run):
+    change(run.model("oracle") / "consumed.json", "train_tokens", value=200705)
+    with pytest.raises(InputError, match=r"200705.*200704"):
+        collect_results(run)
+
+
+def test_arms_must_have_seen_the_same_test_sequences(run):
+    evaluation = files.read_json(run.evaluation("sbp"))
+    change(run.evaluation("sbp"), "test", "sequence_tokens", value=evaluation["test"]["sequence_tokens"][::-1][:-1])
+    with pytest.raises(InputError, match="different test sequences"):
+        collect_results(run)
+
+
+def test_what_has_not_run_is_null(tmp_path):
+    results = collect_results(text_run(tmp_path))
+    assert results["arms"]["sbp"]["test_loss"] is None
+    assert results["pairs"] is None and results["synthetic"] is None and results["quality"] is None
+    assert results["gap_closed"] is None and results["gap_closed_reason"] == "no test loss of baseline, sbp, oracle"
+    assert results["comparisons"] == {"baseline-sbp": None, "baseline-oracle": None, "sbp-oracle": None}
+    json.dumps(results, allow_nan=False)
+
+
+def test_nan_in_a_training_log_stays_out(run):
+    with open(run.model("baseline") / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "valid", "iteration": 999, "samples": 1, "tokens": 1, "loss": NaN}\n')
+    results = collect_results(run)
+    assert np.isfinite(results["arms"]["baseline"]["best_valid"]["loss"])
+    json.dumps(results, allow_nan=False)
