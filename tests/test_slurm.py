@@ -1,0 +1,163 @@
+"""What can be said about the jobs without a Slurm: commands, options, the environment of a rank."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp import slurm
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.run_folder import Run
+from megatron_sbp.stages import Stage, StageRunner
+
+REPOSITORY = Path(__file__).parents[1]
+_spec = importlib.util.spec_from_file_location("sbp_stage_toys_for_slurm", Path(__file__).with_name("stage_toys.py"))
+toys = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(toys)
+
+
+class Kind(Stage):
+    """A stage that is only looked at."""
+
+    def __init__(self, name: str, device: str, sharded: bool, *reads: str):
+        self.name, self.title, self.device, self.sharded, self._reads = name, name, device, sharded, reads
+
+    def reads(self, run: Run):
+        return dict.fromkeys(self._reads, ("*",))
+
+
+@pytest.fixture
+def no_slurm(monkeypatch, tmp_path):
+    """No Slurm client is found."""
+    (tmp_path / "bin").mkdir()
+    for program in ("bash", "mkdir", "cat"):
+        (tmp_path / "bin" / program).symlink_to(f"/usr/bin/{program}")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+def commands(text: str) -> dict[str, list[str]]:
+    """Words of every sbatch command in what a dry run prints, by variable."""
+    lines = [line.partition("=$(") for line in text.splitlines() if "=$(sbatch" in line]
+    return {name: shlex.split(command.removesuffix(")")) for name, _, command in lines}
+
+
+def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
+    words = [
+        f"run_folder={tmp_path / 'run'}",
+        "slurm.account=research",
+        "slurm.qos=long",
+        "slurm.sbatch=[--exclusive, --mem=0]",
+        "slurm.setup='module load cuda'",
+        "slurm.container_image=image.sqsh",
+        "slurm.container_mounts=/data:/data",
+    ]
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    graph = [
+        Kind("documents", "cpu", False),
+        Kind("tokenize", "cpu", True, "documents"),
+        Kind("embed", "gpu", True, "documents"),
+        Kind("train-baseline", "training", False, "tokenize"),
+        Kind("evaluate", "gpu", False, "train-baseline", "embed"),
+    ]
+    assert slurm.submit(run, file, words, graph, dry_run=True) == []
+    text = capsys.readouterr().out
+    assert not run.root.exists()
+    assert "export SBP_SETUP='module load cuda'" in text and "SBP_CONTAINER_IMAGE=image.sqsh" in text
+    found = commands(text)
+    scripts = {name: next(word for word in words if word.endswith(".sbatch")) for name, words in found.items()}
+    assert {name: Path(script).name for name, script in scripts.items()} == {
+        "documents": "single.sbatch",
+        "tokenize": "cpu_array.sbatch",
+        "embed": "gpu_array.sbatch",
+        "train_baseline": "training.sbatch",
+        "evaluate": "single.sbatch",
+    }
+    assert all(Path(script).exists() for script in scripts.values())
+    for name, command in found.items():
+        assert {"--account=research", "--qos=long", "--exclusive", "--mem=0", "--time=24:00:00"} <= set(command)
+        assert command[-len(words) - 2 :] == [name.replace("_", "-"), str(file), *words]
+        on_gpu = name not in ("documents", "tokenize")
+        assert (f"--partition={'gpu' if on_gpu else 'cpu'}") in command
+    assert "--array=1-128" in found["tokenize"] and "--array=1-128" in found["embed"]
+    assert {"--nodes=16", "--ntasks-per-node=8", "--gpus-per-node=8"} <= set(found["train_baseline"])
+    assert "--gpus-per-node=1" in found["embed"] and "--gpus-per-node=1" in found["evaluate"]
+    assert not any(word.startswith("--gpus") for word in found["documents"] + found["tokenize"])
+    assert "--dependency=afterok:${train_baseline%%;*}:${embed%%;*}" in [
+        word.replace("${embed%%;*}:${train_baseline%%;*}", "${train_baseline%%;*}:${embed%%;*}")
+        for word in found["evaluate"]
+    ]
+    assert all("--kill-on-invalid-dep=yes" in found[name] for name in found if name != "documents")
+    assert slurm.container_options(run.recipe) == [
+        "--container-image=image.sqsh",
+        "--container-mounts=/data:/data",
+    ]
+
+
+def test_no_gpu_is_asked_for_without_gpus_per_node(no_slurm, tmp_path, capsys):
+    run = toys.make_run(tmp_path)
+    slurm.submit(
+        run, run.recipe.source, [], [Kind("embed", "gpu", True), Kind("train", "training", False)], dry_run=True
+    )
+    text = capsys.readouterr().out
+    assert "gpus" not in text and "cpu_array.sbatch" in text
+
+
+def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    for stage in graph[:2]:
+        StageRunner(run, stage, graph).execute()
+    slurm.submit(run, run.recipe.source, [], graph, dry_run=True)
+    text = capsys.readouterr().out
+    assert "# words: finished before" in text and "# lengths: finished before" in text
+    assert list(commands(text)) == ["total"] and "--dependency" not in text
+    # After a change all that depends on it is submitted, even what looks finished as long as the change is not through.
+    changed = toys.make_run(tmp_path, "note=upper")
+    slurm.submit(changed, run.recipe.source, ["note=upper"], graph, dry_run=True)
+    found = commands(capsys.readouterr().out)
+    assert list(found) == ["words", "lengths", "total"]
+    assert "--dependency=afterok:${words%%;*}" in found["lengths"]
+
+
+def test_without_slurm(no_slurm, tmp_path):
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run = toys.make_run(tmp_path)
+    with pytest.raises(InputError, match="sbatch: not found: there is no Slurm here"):
+        slurm.submit(run, run.recipe.source, [], toys.graph())
+    assert slurm.jobs_of(run) == []
+    slurm._remember(run, slurm.Job("words", "12", 4))
+    assert [str(job) for job in slurm.jobs_of(run)] == ["job 12 (array of 4), words: unknown (Slurm does not answer)"]
+
+
+def test_missing_scripts_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        slurm.megatron_sbp, "__file__", str(tmp_path / "site-packages" / "megatron_sbp" / "__init__.py")
+    )
+    run = toys.make_run(tmp_path)
+    with pytest.raises(InputError, match="run from a clone"):
+        slurm.submit(run, run.recipe.source, [], toys.graph(), dry_run=True)
+
+
+@pytest.mark.parametrize(("per_node", "local"), [("8(x16)", "8"), ("2,1", "2"), ("4", "4")])
+def test_rank_environment(per_node, local):
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SLURM_PROCID": "5",
+        "SLURM_NTASKS": "128",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "2",
+        "SLURM_STEP_TASKS_PER_NODE": per_node,
+        "SLURM_JOB_ID": "123456",
+        "MASTER_ADDR": "10.0.0.1",
+    }
+    script = 'echo "$RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE $NODE_RANK $MASTER_ADDR $MASTER_PORT $*"'
+    words = ["bash", str(REPOSITORY / "slurm" / "rank.sh"), "bash", "-c", script, "x", "a b", "c"]
+    output = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    assert output == f"5 128 1 {local} 2 10.0.0.1 {20000 + 123456 % 12000} a b c\n"
