@@ -11,7 +11,6 @@ import numpy as np
 
 from megatron_sbp.documents.reading import Document
 
-
 _FIVE = struct.Struct(">5Q")
 
 
