@@ -149,22 +149,25 @@ def _second_pass(
     place_of = np.argsort(picked, kind="stable")  # in reading order: the places that the documents get
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
     writer = ShardWriter(run.root / "documents" / ".sorting")
-    shards: set[Path] = set()
+    shards: set[tuple[str, int]] = set()
+    written: list[Path] = []
     with _progress("documents, second reading", inputs) as progress:
         for row, document in _again(recipe, inputs, table, picked[place_of], progress):
             place = int(place_of[row])
             split = splits[int(np.searchsorted(bounds, place, side="right"))]
-            path = run.documents(split) / f"{shard_name((place - starts[split]) // per_shard)}.jsonl.zst"
-            writer.add(path, place, document.row())
-            shards.add(path)
+            shard = (split, (place - starts[split]) // per_shard)
+            writer.add(shard, place, document.row())
+            shards.add(shard)
             totals[split]["characters"] += len(document.text)
             totals[split]["bytes"] += len(document.text.encode())
     with Progress("documents, writing", len(shards), "shards") as progress:
-        for path in sorted(shards):
-            writer.finish(path)
+        for shard in sorted(shards):
+            split, number = shard
+            written.append(run.documents(split) / f"{shard_name(number)}.jsonl.zst")
+            writer.finish(shard, written[-1])
             progress.advance()
     writer.close()
-    return totals, sorted(shards)
+    return totals, written
 
 
 def _again(

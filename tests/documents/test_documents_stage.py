@@ -192,11 +192,11 @@ def test_killed_while_writing_it_ends_with_the_same_bytes(tmp_path, run_document
 
     finish, left = ShardWriter.finish, [3]
 
-    def stop(self, path):
+    def stop(self, shard, path):
         left[0] -= 1
         if left[0] == 0:
             raise KeyboardInterrupt
-        return finish(self, path)
+        return finish(self, shard, path)
 
     with monkeypatch.context() as patched:
         patched.setattr(ShardWriter, "finish", stop)

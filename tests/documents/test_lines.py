@@ -63,7 +63,9 @@ def test_truncated_files_are_errors_that_name_the_line(tmp_path, suffix, cut):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_damage_is_an_error(tmp_path, suffix):
-    data = bytearray(frames(gzip.compress if suffix == ".gz" else zstandard.ZstdCompressor(write_checksum=True).compress))
+    data = bytearray(
+        frames(gzip.compress if suffix == ".gz" else zstandard.ZstdCompressor(write_checksum=True).compress)
+    )
     for place in range(len(data) // 2, len(data) // 2 + 40):
         data[place] ^= 0x55
     path = tmp_path / f"a.jsonl{suffix}"

@@ -11,9 +11,9 @@ def test_rows_come_out_sorted_whatever_is_held_in_memory(tmp_path):
         writer = ShardWriter(folder / ".sorting", held_bytes=held)
         paths = [folder / "train" / "00000.jsonl.zst", folder / "train" / "00001.jsonl.zst"]
         for place in [7, 3, 12, 5, 1, 30, 2]:
-            writer.add(paths[place % 2], place, b'{"n":%d,"t":"a\\tb"}' % place)
-        for path in paths:
-            writer.finish(path)
+            writer.add(("train", place % 2), place, b'{"n":%d,"t":"a\\tb"}' % place)
+        for number, path in enumerate(paths):
+            writer.finish(("train", number), path)
         writer.close()
         assert not (folder / ".sorting").exists()
         assert [[row["n"] for row in read_jsonl_zst(path)] for path in paths] == [[2, 12, 30], [1, 3, 5, 7]]
