@@ -58,8 +58,8 @@ def near_duplicates(signed: np.ndarray, threshold: float, band: int = 4) -> np.n
     """Which texts are near-duplicates of an earlier one.
 
     Texts that agree in a whole band of the signature are candidates; a candidate counts when its signature agrees
-    with the earlier one's in `threshold` of all places or more. With bands of 4 of 128 places a pair at Jaccard 0.7 is missed
-    with probability (1 - 0.7^4)^32 = 0.0001.
+    with the earlier one's in `threshold` of all places or more. With bands of 4 of 128 places a pair at Jaccard 0.7 is
+    missed with probability (1 - 0.7^4)^32 = 0.0001.
 
     Args:
         signed: what `signatures` gives, in the order in which texts count as earlier.
