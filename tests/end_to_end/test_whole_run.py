@@ -1,0 +1,106 @@
+"""From raw documents to a report, and what changes when the recipe does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from conftest import RECIPE, digests, run_sbp
+
+from megatron_sbp import ledger
+from megatron_sbp.recipe import load_recipe
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+def test_results_have_every_figure(whole_run):
+    folder, printed = whole_run
+    results = json.loads((folder / "results.json").read_text())
+    recipe = load_recipe(RECIPE)
+    figures = (
+        "train_tokens unique_real_tokens synthetic_tokens real_epochs valid_loss test_loss choice_accuracy "
+        "choice_stderr tokens_per_second seconds"
+    ).split()
+    for arm in ("baseline", "sbp", "oracle"):
+        assert set(figures) <= results["arms"][arm].keys()
+    budget = ledger.train_samples(recipe) * recipe.model.sequence_length
+    assert {results["arms"][arm]["train_tokens"] for arm in results["arms"]} == {budget}
+    synthetic = ledger.synthetic_samples(recipe) * recipe.model.sequence_length
+    assert [results["arms"][arm]["synthetic_tokens"] for arm in ("baseline", "sbp", "oracle")] == [0, synthetic, 0]
+    assert results["gap_closed"] is not None or results["gap_closed_reason"]
+    assert set("documents candidates kept dropped recall_at_k".split()) <= results["pairs"].keys()
+    quality = "documents tokens dropped repetition duplicate copying similarity_to_seed similarity_random_pairs".split()
+    assert set(quality) <= results["synthetic"].keys()
+    assert all("seconds" in stage for stage in results["stages"].values()) and len(results["stages"]) >= 17
+    assert results["environment"] and results["recipe"]["name"] == "tiny"
+    assert "baseline" in printed and "oracle" in printed and "index.html" in printed
+
+
+def test_report_is_one_offline_page(whole_run):
+    page = (whole_run[0] / "report" / "index.html").read_text()
+    assert "<svg" in page and 'src="http' not in page and 'href="http' not in page.replace('href="https://arxiv', "")
+
+
+def test_synthetic_documents_know_their_parents(whole_run):
+    from megatron_sbp.files import read_jsonl_zst
+
+    folder = whole_run[0]
+    seeds = {row["id"] for file in (folder / "documents" / "train").iterdir() for row in read_jsonl_zst(file)}
+    rows = [row for file in sorted((folder / "synthetic").glob("0*.zst")) for row in read_jsonl_zst(file)]
+    digest = json.loads((folder / "export" / "synthesizer" / "provenance.json").read_text())["weights_sha256"]
+    assert rows and {row["seed_id"] for row in rows} <= seeds
+    assert {row["synthesizer"] for row in rows} == {digest}
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_a_second_call_does_nothing(whole_run):
+    folder, _ = whole_run
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and "stages" in path.parts}
+    printed = run_sbp("run", RECIPE, f"run_folder={folder}")
+    assert printed.count("finished before") == 18
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run[0], folder)
+    printed = run_sbp(
+        "run", RECIPE, f"run_folder={folder}", "pairs.max_targets_per_seed=1", "--until", "tokenize-pairs"
+    )
+    assert "max_targets_per_seed was 2, is 1" in printed
+    for stage in ("documents", "tokenizer", "tokenize", "embed", "neighbors"):
+        assert f"{stage}: finished before" in printed
+    assert "pairs: finished before" not in printed
+    before, after = digests(whole_run[0]), digests(folder)
+    assert {name for name in before if before[name] != after[name]} == {
+        "pairs/pairs.parquet", "pairs/valid_pairs.parquet", "tokens/pairs.bin", "tokens/pairs.idx",
+        "tokens/valid_pairs.bin", "tokens/valid_pairs.idx",
+    }  # fmt: skip
+
+
+def test_the_number_of_workers_changes_no_byte(whole_run, tmp_path):
+    """The sharded stages again, by one worker and by three shards in another order."""
+    from megatron_sbp.run_folder import Run
+
+    recipe = load_recipe(RECIPE, [f"run_folder={tmp_path / 'run'}"])
+    shutil.copytree(whole_run[0], tmp_path / "run")
+    run = Run.of(recipe)
+    for stage, owned in (("synthesize", run.drafts), ("tokenize", None)):
+        (run.manifests / f"{stage}.json").unlink()
+        shutil.rmtree(run.manifests / stage)
+        if owned:
+            shutil.rmtree(owned)
+        for shard in ("3/3", "1/3", "2/3"):
+            run_sbp(stage, RECIPE, f"run_folder={run.root}", "--shard", shard)
+    assert digests(run.root) == digests(whole_run[0])
+
+
+def test_damaged_output_is_made_again(whole_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run[0], folder)
+    target = folder / "pairs" / "pairs.parquet"
+    target.write_bytes(target.read_bytes()[:-20])
+    printed = run_sbp("run", RECIPE, f"run_folder={folder}", "--until", "tokenize-pairs")
+    assert "pairs: finished before" not in printed and "tokenize-pairs: finished before" in printed
+    assert digests(folder) == digests(whole_run[0])
