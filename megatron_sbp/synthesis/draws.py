@@ -8,6 +8,7 @@ more than another before all had their turn.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,13 +54,17 @@ def draws(begin: int, end: int, documents: int, seed: int) -> list[Draw]:
     return found
 
 
-def batches(planned: list[Draw], lengths: np.ndarray, size: int) -> list[list[Draw]]:
-    """Cuts the draws of a shard into batches of prompts of similar length, longest first.
+def batches(planned: Sequence[Draw], lengths: np.ndarray, size: int) -> list[list[int]]:
+    """Cuts draws into batches of prompts of similar length, longest first, equals by identity.
 
     Args:
-        planned: the draws of a shard.
-        lengths: prompt tokens of every draw.
+        planned: the draws of a shard, in any order: the batches are of the same draws.
+        lengths: prompt tokens of every draw, integers [draws].
         size: draws in a batch.
+
+    Returns:
+        Per batch the places of its draws in `planned`.
     """
-    order = np.lexsort(([draw.number for draw in planned], [draw.row for draw in planned], -np.asarray(lengths)))
-    return [[planned[place] for place in order[low : low + size]] for low in range(0, len(order), size)]
+    rows, numbers = [draw.row for draw in planned], [draw.number for draw in planned]
+    order = np.lexsort((numbers, rows, -np.asarray(lengths, np.int64))).tolist()
+    return [order[low : low + size] for low in range(0, len(order), size)]

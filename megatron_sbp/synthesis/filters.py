@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,10 @@ from megatron_sbp.synthesis.repetition import repeated_share
 RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
 """Names of the rules in audit.json. A document counts for the first one that drops it."""
 
-SHOWN = 3
-"""Examples kept per rule."""
 
-
-@dataclass
-class Dropped:
-    """What fell to which rule."""
-
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
-    examples: dict[str, list[str]] = field(default_factory=lambda: {rule: [] for rule in RULES})
-
-    def add(self, rule: str, text: str) -> None:
-        """Counts one document."""
-        self.counts[rule] += 1
-        if len(self.examples[rule]) < SHOWN:
-            self.examples[rule].append(text[:600])
+def broken(text: str) -> bool:
+    """Whether a text holds bytes that were no UTF-8 (U+FFFD), or control characters other than white space."""
+    return any(mark == "\ufffd" or (mark not in "\n\t\r" and unicodedata.category(mark) == "Cc") for mark in text)
 
 
 def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:
@@ -39,12 +26,12 @@ def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_toke
     Args:
         row: the draft.
         rules: the recipe's filter section.
-        tokens: of its text.
-        seed_tokens: of its seed document.
+        tokens: of its text, as the tokenizer gives them anew; without end-of-document.
+        seed_tokens: of its whole seed document, without end-of-document.
         length: tokens in a shingle.
     """
     text = row["text"]
-    if "\ufffd" in text or any(ord(mark) < 32 and mark not in "\n\t\r" for mark in text):
+    if broken(text):
         return "broken_text"
     if len(tokens) < rules.min_tokens or not text.strip():
         return "too_short"
@@ -56,21 +43,12 @@ def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_toke
     return "copying" if shared > rules.max_copying else ""
 
 
-def duplicates(texts: Iterable[str], rules: Filter) -> np.ndarray:
-    """Which texts repeat an earlier one, by the recipe's rule: bool [texts]."""
-    texts = list(texts)
-    if rules.duplicates == "keep":
-        return np.zeros(len(texts), bool)
-    if rules.duplicates == "near":
-        from megatron_sbp.near_duplicates import near_duplicates, signatures
+def repeated(digests: np.ndarray) -> np.ndarray:
+    """Which digests stand earlier already: bool [n].
 
-        return near_duplicates(signatures(texts), rules.duplicate_threshold)
-    return np.array(list(_exact(texts)), bool)
-
-
-def _exact(texts: Iterable[str]) -> Iterator[bool]:
-    seen: set[str] = set()
-    for text in texts:
-        key = " ".join(text.split())
-        yield key in seen
-        seen.add(key)
+    Args:
+        digests: any type that sorts, [n].
+    """
+    again = np.ones(len(digests), bool)
+    again[np.unique(digests, return_index=True)[1]] = False
+    return again

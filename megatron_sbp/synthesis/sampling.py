@@ -12,9 +12,7 @@ import numpy as np
 import torch
 
 from megatron_sbp.synthesis.draws import Draw
-
-NUCLEUS_FIRST = 256
-"""Tokens looked at first for the nucleus; rows that need more are sorted whole, so the result is exact."""
+from megatron_sbp.synthesis.nucleus import invert
 
 
 def stream_keys(draws: Sequence[Draw], seed: int) -> np.ndarray:
@@ -39,44 +37,46 @@ def _mix(value: np.ndarray | np.uint64) -> np.ndarray:
 
 
 def sample(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """Draws one token per row by inverting the nucleus's cumulative distribution at `uniform`.
+    """Draws one token per row by inverting the nucleus's cumulative distribution at `uniform`, in the order of ids.
 
-    The nucleus is the smallest set of most probable tokens with probability top_p or more; equal probabilities are
-    ordered by token id.
+    The nucleus is the smallest set of most probable tokens with probability top_p or more (Holtzman et al. 2020); of
+    tokens that are equally probable at its edge those with the lower ids belong to it. Exact for every vocabulary: no
+    token of the nucleus is left out.
 
     Args:
         logits: float [rows, vocabulary]; -inf for tokens that must not come.
         uniform: float64 [rows], in [0, 1).
         temperature: divides the logits.
-        top_p: between 0 (excluded) and 1.
+        top_p: above 0, at most 1.
 
     Returns:
         int64 [rows].
     """
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    width = min(NUCLEUS_FIRST, logits.size(1))
-    # A stable order among equals: first by id, then by probability.
-    candidates = probabilities.topk(width, dim=-1, sorted=False).indices.sort(dim=-1).values
-    values = probabilities.gather(1, candidates)
-    chosen, covered = _invert(values, uniform, top_p)
-    result = candidates.gather(1, chosen)[:, 0]
-    # At the edge of the first candidates equals could stand outside: such rows are sorted whole, too.
-    ties = (probabilities >= values.min(dim=1, keepdim=True).values).sum(1) > width
-    rest = torch.nonzero(~covered | ties)[:, 0] if width < logits.size(1) else torch.empty(0, dtype=torch.long)
-    if len(rest):
-        whole, _ = _invert(probabilities[rest], uniform[rest], top_p)
-        result[rest] = whole[:, 0]
-    return result
+    if logits.device.type == "cpu":
+        return torch.from_numpy(invert(probabilities.numpy(), uniform.numpy(), top_p))
+    return invert_sorted(probabilities, uniform, top_p)
 
 
-def _invert(values: torch.Tensor, uniform: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Column of the drawn token [rows, 1], and whether the columns hold the whole nucleus [rows]."""
-    ordered, order = values.sort(dim=1, descending=True, stable=True)
+def invert_sorted(probabilities: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
+    """`nucleus.invert` by torch's sort, for GPUs. The two differ where sums of floats in another order round so.
+
+    Args:
+        probabilities: float32 [rows, vocabulary].
+        uniform: float64 [rows].
+        top_p: above 0; from 1 on every token that is possible at all belongs to the nucleus.
+
+    Returns:
+        int64 [rows].
+    """
     # float64: a float32 sum over a large vocabulary can fall short of top_p.
-    cumulative = ordered.double().cumsum(dim=1)
-    covered = cumulative[:, -1] >= top_p
-    inside = (cumulative - ordered.double()) < top_p
-    mass = (ordered.double() * inside).sum(dim=1)
-    place = torch.searchsorted(cumulative, (uniform.to(cumulative) * mass)[:, None], right=True)
-    last = inside.sum(dim=1, keepdim=True) - 1
-    return order.gather(1, torch.minimum(place, last)), covered | (cumulative[:, -1] >= 1.0 - 1e-9)
+    ordered, order = probabilities.double().sort(dim=1, descending=True, stable=True)
+    reached = ordered.cumsum(dim=1) - ordered >= (top_p if top_p < 1.0 else 2.0)
+    inside = ~reached & (ordered > 0)
+    inside[:, 0] = True
+    kept = torch.zeros_like(ordered).scatter_(1, order, ordered * inside)
+    cumulative = kept.cumsum(dim=1)
+    goal = uniform[:, None] * (ordered * inside).sum(dim=1, keepdim=True)
+    place = torch.searchsorted(cumulative, goal, right=True)[:, 0]
+    last = probabilities.size(1) - 1 - (kept > 0).flip(1).int().argmax(dim=1)
+    return torch.minimum(place, last)

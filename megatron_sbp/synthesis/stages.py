@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files
-from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run, shard_name
 from megatron_sbp.stages import Stage
@@ -72,10 +71,14 @@ def _draws(run: Run) -> int:
 
 
 class FilterStage(Stage):
-    """Writes synthetic/NNNNN.jsonl.zst, the drafts that passed every rule, and synthetic/audit.json."""
+    """Writes synthetic/NNNNN.jsonl.zst, the drafts that passed every rule, and synthetic/audit.json.
+
+    A unit judges the drafts of one shard one by one; duplicates are found among all of them when the stage closes.
+    """
 
     name = "filter"
     title = "drop loops, copies, duplicates and fragments"
+    sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {
@@ -87,60 +90,28 @@ class FilterStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.filter), "shingle_tokens": run.recipe.pairs.shingle_tokens}
 
+    def unit_settings(self, run: Run) -> dict[str, Any]:
+        chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold")
+        return {**chosen, "shingle_tokens": run.recipe.pairs.shingle_tokens}
+
+    def units(self, run: Run) -> list[str]:
+        return [file.name.removesuffix(".jsonl.zst") for file in sorted(run.drafts.glob("[0-9]*.jsonl.zst"))]
+
     def owns(self, run: Run) -> list[Path]:
-        return [*run.synthetic.glob("[0-9]*.jsonl.zst"), run.audit_synthetic]
+        kept = sorted(run.synthetic.glob("[0-9]*.jsonl.zst"))
+        return [run.audit_synthetic, *kept, run.synthetic / "verdicts"]
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        import numpy as np
+        from megatron_sbp.synthesis.filtering import judge_shard
 
-        from megatron_sbp.synthesis.filters import Dropped, duplicates, first_rule
-        from megatron_sbp.tokenization.indexed import open_indexed
-        from megatron_sbp.tokenization.tokenizer import load_tokenizer
+        target = run.synthetic / "verdicts" / f"{unit}.npz"
+        judge_shard(run, run.drafts / f"{unit}.jsonl.zst", target)
+        return [target]
 
-        tokenizer, real = load_tokenizer(run.tokenizer), open_indexed(run.tokens("real"))
-        rules, length = run.recipe.filter, run.recipe.pairs.shingle_tokens
-        dropped = Dropped()
-        kept: list[tuple[int, dict[str, Any]]] = []
-        drafts = draft_tokens = finished = 0
-        sources = sorted(run.drafts.glob("[0-9]*.jsonl.zst"))
-        with Progress("filter", None, "drafts") as progress:
-            for number, source in enumerate(sources):
-                rows = list(files.read_jsonl_zst(source))
-                encoded = tokenizer.encode_batch([row["text"] for row in rows])
-                for row, ids in zip(rows, encoded, strict=True):
-                    drafts, draft_tokens, finished = (
-                        drafts + 1,
-                        draft_tokens + row["tokens"],
-                        finished + row["finished"],
-                    )
-                    rule = first_rule(row, rules, np.array(ids, np.int64), real[row["seed_row"]][:-1], length)
-                    if rule:
-                        dropped.add(rule, row["text"])
-                    else:
-                        kept.append((number, {**row, "tokens": len(ids) + 1}))
-                progress.advance(len(rows))
-        repeated = duplicates((row["text"] for _, row in kept), rules)
-        for (_, row), again in zip(kept, repeated, strict=True):
-            if again:
-                dropped.add("duplicate", row["text"])
-        kept = [item for item, again in zip(kept, repeated, strict=True) if not again]
-        written = []
-        for number, source in enumerate(sources):
-            target = run.synthetic / source.name
-            files.write_jsonl_zst(target, (row for place, row in kept if place == number))
-            written.append(target)
-        tokens = sum(row["tokens"] for _, row in kept)
-        audit = {
-            "drafts": drafts,
-            "draft_tokens": draft_tokens,
-            "finished_share": finished / drafts,
-            "kept": len(kept),
-            "tokens": tokens,
-            "mean_tokens": tokens / len(kept) if kept else 0.0,
-            "tokens_per_draw": tokens / drafts,
-            "dropped": dropped.counts,
-            "examples": dropped.examples,
-        }
-        files.write_json(run.audit_synthetic, audit)
-        say(f"filter: {len(kept):,} of {drafts:,} drafts kept, {tokens:,} tokens; dropped {dropped.counts}")
-        return [*written, run.audit_synthetic]
+    def finish(self, run: Run) -> list[Path]:
+        from megatron_sbp.synthesis.filtering import write_kept
+
+        return write_kept(run, self.units(run))
+
+    def intermediate(self, run: Run, path: Path) -> bool:
+        return path.parent.name == "verdicts"

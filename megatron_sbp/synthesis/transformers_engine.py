@@ -1,33 +1,27 @@
-"""Generation with transformers: exact to the byte on CPU, whatever the number of workers."""
+"""Generation with transformers: exact to the byte on CPU, whatever the number of workers.
+
+Shape suffixes: B rows still in the batch, S tokens so far, V vocabulary.
+"""
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
+from transformers import AutoModelForCausalLM
 
+from megatron_sbp.errors import InputError
+from megatron_sbp.evaluation.model import quiet, torch_device
+from megatron_sbp.synthesis import attention
+from megatron_sbp.synthesis.cache import RoomyCache
 from megatron_sbp.synthesis.draws import Draw
+from megatron_sbp.synthesis.engine import EngineSettings, Written
+from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
 
-COMPACT_BELOW = 0.75
+COMPACT_BELOW = 0.85
 """A batch is cut down to its unfinished texts when these are a smaller share of it than this."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """What the synthesizer wrote for one draw.
-
-    Attributes:
-        tokens: int64 [n], end-of-document not included.
-        finished: whether end-of-document came.
-    """
-
-    tokens: np.ndarray
-    finished: bool
 
 
 class TransformersEngine:
@@ -36,103 +30,107 @@ class TransformersEngine:
     Batches come from the plan and each runs on one thread, so that no number of workers, cores or interruptions changes
     a byte of what a CPU writes. On a GPU the same holds as far as its kernels give the same result twice.
 
-    Args:
-        checkpoint: folder with config.json and safetensors.
-        end_of_document: id that ends a text.
-        forbidden: ids that never come.
-        temperature: of the softmax.
-        top_p: nucleus.
-        max_new_tokens: end-of-document included.
-        seed: the run's seed.
-        precision: fp32 or bf16.
-        device: auto, cpu or cuda.
+    Raises:
+        InputError: the checkpoint does not load, or CUDA is asked for and there is none.
     """
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        end_of_document: int,
-        forbidden: Sequence[int],
-        temperature: float,
-        top_p: float,
-        max_new_tokens: int,
-        seed: int,
-        precision: str = "fp32",
-        device: str = "auto",
-    ):
-        warnings.filterwarnings("ignore")
-        logging.getLogger("transformers").setLevel(logging.ERROR)
-        import torch
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging as transformers_logging
+    whole_shards = False
 
-        transformers_logging.disable_progress_bar()
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        if chosen == "cpu":
-            torch.set_num_threads(1)
-        self.device = torch.device(chosen)
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype).to(self.device).eval()
-        self.end, self.forbidden = end_of_document, list(forbidden)
-        self.temperature, self.top_p, self.limit, self.seed = temperature, top_p, max_new_tokens, seed
+    def __init__(self, settings: EngineSettings):
+        self.settings = settings
+        self.device = torch_device(settings.device)
+        attention.register()
+        with quiet():
+            try:
+                self.model = AutoModelForCausalLM.from_pretrained(
+                    settings.checkpoint,
+                    dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+                    # transformers' choice on GPUs, whose kernels for grouped heads want no mask.
+                    attn_implementation=attention.NAME if self.device.type == "cpu" else "sdpa",
+                    local_files_only=True,
+                )
+            except (OSError, ValueError) as error:
+                message = f"transformers cannot load this checkpoint ({error})"
+                raise InputError(message, file=settings.checkpoint) from error
+        self.model = self.model.to(self.device).eval()
 
     def write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per draw; one batch.
+        """Writes one text per draw, all in one batch: see `Engine`.
 
-        Args:
-            draws: identities, from which the random streams follow.
-            prompts: tokens of each prompt, separator included; int64 [n] each.
+        Raises:
+            InputError: the synthesizer gives NaN.
         """
-        import torch
-        from transformers import DynamicCache
+        with torch.inference_mode(), _one_thread(self.device):
+            return self._write(draws, prompts)
 
-        from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
+    def _write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
+        settings = self.settings
+        tokens, there_BS = self._flush_right(prompts)
+        positions = (there_BS.cumsum(1) - 1).clamp(min=0)
+        width = tokens.size(1)
+        causal_SS = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        itself_SS = torch.eye(width, dtype=torch.bool, device=self.device)
+        # Padding attends to itself: a row that attends to nothing would be NaN.
+        mask = ((there_BS[:, None] & causal_SS) | itself_SS)[:, None]
+        cache = RoomyCache(self.model.config.num_hidden_layers)
+        keys = stream_keys(draws, settings.seed)
+        written = np.empty((len(draws), settings.max_new_tokens), np.int64)
+        lengths = np.zeros(len(draws), np.int64)
+        finished = np.zeros(len(draws), bool)
+        rows = np.arange(len(draws))  # of the draws that are still in the batch
+        active = np.ones(len(draws), bool)  # of these
+        for position in range(settings.max_new_tokens):
+            logits_BV = self.model(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            if logits_BV.isnan().any():
+                raise InputError("the synthesizer gives NaN: its training went wrong", file=settings.checkpoint)
+            logits_BV[:, list(settings.forbidden)] = float("-inf")
+            uniform = torch.from_numpy(uniforms(keys[rows], position)).to(self.device)
+            drawn = sample(logits_BV, uniform, settings.temperature, settings.top_p)
+            chosen = drawn.cpu().numpy()
+            ended = active & (chosen == settings.end_of_document)
+            finished[rows[ended]] = True
+            active &= ~ended
+            written[rows[active], position] = chosen[active]
+            lengths[rows[active]] = position + 1
+            if not active.any() or position + 1 == settings.max_new_tokens:
+                break
+            there_BS = torch.cat([there_BS, there_BS.new_ones(len(rows), 1)], dim=1)
+            tokens, positions = drawn[:, None], positions[:, -1:] + 1
+            if active.mean() < COMPACT_BELOW:
+                kept = torch.from_numpy(np.flatnonzero(active)).to(self.device)
+                cache.batch_select_indices(kept)
+                tokens, positions, there_BS = tokens[kept], positions[kept], there_BS[kept]
+                rows, active = rows[active], active[active]
+            mask = there_BS[:, None, None]
+        return [Written(written[row, : lengths[row]].copy(), bool(done)) for row, done in enumerate(finished)]
 
-        rows = np.arange(len(draws))
-        keys = stream_keys(draws, self.seed)
+    def _flush_right(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompts side by side, ending at the same place: ids int64 [B, S], and where there are any, bool [B, S]."""
         width = max(len(prompt) for prompt in prompts)
-        # Prompts stand flush right; what is left of them is masked out and has no position.
-        tokens = torch.zeros(len(draws), width, dtype=torch.long)
-        mask = torch.zeros(len(draws), width, dtype=torch.long)
+        tokens = torch.zeros(len(prompts), width, dtype=torch.long)
+        there = torch.zeros(len(prompts), width, dtype=torch.bool)
         for row, prompt in enumerate(prompts):
             tokens[row, width - len(prompt) :] = torch.from_numpy(np.asarray(prompt, np.int64))
-            mask[row, width - len(prompt) :] = 1
-        tokens, mask = tokens.to(self.device), mask.to(self.device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.model.config)
-        written: list[list[int]] = [[] for _ in draws]
-        finished = np.zeros(len(draws), bool)
-        active = np.ones(len(draws), bool)  # of the rows that are still in the batch
-        with torch.inference_mode():
-            for position in range(self.limit):
-                output = self.model(
-                    input_ids=tokens,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                logits = output.logits[:, -1]
-                logits[:, self.forbidden] = float("-inf")
-                uniform = torch.from_numpy(uniforms(keys[rows], position)).to(self.device)
-                drawn = sample(logits, uniform, self.temperature, self.top_p)
-                chosen = drawn.cpu().numpy()
-                for place in np.flatnonzero(active):
-                    if chosen[place] == self.end:
-                        finished[rows[place]], active[place] = True, False
-                    else:
-                        written[rows[place]].append(int(chosen[place]))
-                if not active.any() or position + 1 == self.limit:
-                    break
-                tokens, positions = drawn[:, None], positions[:, -1:] + 1
-                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-                if active.mean() < COMPACT_BELOW:
-                    kept = torch.from_numpy(np.flatnonzero(active)).to(self.device)
-                    cache.batch_select_indices(kept)
-                    tokens, positions, mask = tokens[kept], positions[kept], mask[kept]
-                    rows, active = rows[active], active[active]
-        return [Written(np.array(ids, np.int64), bool(done)) for ids, done in zip(written, finished, strict=True)]
+            there[row, width - len(prompt) :] = True
+        return tokens.to(self.device), there.to(self.device)
 
 
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+@contextlib.contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Sums come out the same whatever the number of cores; processes share the cores instead."""
+    if device.type != "cpu":
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from megatron_sbp.errors import InputError
 from megatron_sbp.synthesis.draws import Draw
+from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.sampling import stream_keys
-from megatron_sbp.synthesis.transformers_engine import Written
 
 
 class VllmEngine:
@@ -19,24 +19,14 @@ class VllmEngine:
     Every request has a seed of its own, from the draw's identity. vLLM batches requests as they come, and its kernels
     may round differently in other batches: a text can differ between two runs where two tokens are nearly as probable.
 
-    Args: those of TransformersEngine; the device is vLLM's.
-
     Raises:
         InputError: vLLM is not installed.
     """
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        end_of_document: int,
-        forbidden: Sequence[int],
-        temperature: float,
-        top_p: float,
-        max_new_tokens: int,
-        seed: int,
-        precision: str = "bf16",
-        device: str = "auto",
-    ):
+    whole_shards = True
+
+    def __init__(self, settings: EngineSettings):
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         try:
             from vllm import LLM
         except ImportError as error:
@@ -45,38 +35,39 @@ class VllmEngine:
                 "anywhere",
                 key="synthesis.engine",
             ) from error
+        self.settings = settings
         self.model = LLM(
-            model=str(checkpoint),
-            dtype={"fp32": "float32", "bf16": "bfloat16"}[precision],
+            model=str(settings.checkpoint),
+            dtype={"fp32": "float32", "bf16": "bfloat16"}[settings.precision],
             skip_tokenizer_init=True,
-            enable_prefix_caching=False,
-            seed=seed,
+            generation_config="vllm",  # not the checkpoint's own sampling defaults
+            seed=settings.seed & 0x7FFFFFFF,
         )
-        self.end, self.forbidden, self.seed = end_of_document, list(forbidden), seed
-        self.temperature, self.top_p, self.limit = temperature, top_p, max_new_tokens
 
     def write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
         """Writes one text per draw; vLLM makes batches of its own."""
         from vllm import SamplingParams
 
-        keys = stream_keys(draws, self.seed)
+        settings = self.settings
         parameters = [
             SamplingParams(
-                temperature=self.temperature,
-                top_p=self.top_p,
-                max_tokens=self.limit,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                max_tokens=settings.max_new_tokens,
                 seed=int(key >> np.uint64(33)),
-                stop_token_ids=[self.end],
-                logit_bias=dict.fromkeys(self.forbidden, -100.0),
+                stop_token_ids=[settings.end_of_document],
+                logit_bias=dict.fromkeys(settings.forbidden, -100.0),  # the lowest that vLLM takes
                 detokenize=False,
             )
-            for key in keys
+            for key in stream_keys(draws, settings.seed)
         ]
         requests = [{"prompt_token_ids": np.asarray(prompt).tolist()} for prompt in prompts]
         outputs = self.model.generate(requests, parameters, use_tqdm=False)
-        results = []
-        for output in outputs:
-            ids = list(output.outputs[0].token_ids)
-            finished = bool(ids) and ids[-1] == self.end
-            results.append(Written(np.array(ids[:-1] if finished else ids, np.int64), finished))
-        return results
+        return [self._written(output.outputs[0]) for output in outputs]
+
+    def _written(self, completion) -> Written:
+        tokens = np.array(completion.token_ids, np.int64)
+        finished = completion.finish_reason == "stop"
+        if finished and tokens.size and tokens[-1] == self.settings.end_of_document:
+            tokens = tokens[:-1]
+        return Written(tokens, finished)

@@ -1,0 +1,54 @@
+"""Keys and values of the tokens so far, in memory that is taken in advance.
+
+transformers' own cache copies everything for every new token: half of the time of a small model on CPU.
+Shape suffixes: B batch, G key/value heads, S tokens so far, D channels of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+_ROOM = 64
+"""Tokens for which room is added when a layer is full."""
+
+
+class RoomyLayer(DynamicLayer):
+    """One layer: `keys` and `values` are the used parts [B, G, S, D] of larger tensors."""
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
+        """Appends the new tokens' keys and values [B, G, new, D]; returns all of them."""
+        used = self.keys.shape[2] if self.is_initialized else 0
+        end = used + key_states.shape[2]
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._all = (key_states[:, :, :0], value_states[:, :, :0])
+        if end > self._all[0].shape[2]:
+            self._all = tuple(_grown(old, used, end + _ROOM) for old in self._all)
+        self._all[0][:, :, used:end] = key_states
+        self._all[1][:, :, used:end] = value_states
+        self.keys, self.values = self._all[0][:, :, :end], self._all[1][:, :, :end]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keeps these rows of the batch."""
+        used = self.keys.shape[2]
+        self._all = tuple(_grown(part[indices], used, used + _ROOM) for part in (self.keys, self.values))
+        self.keys, self.values = self._all[0][:, :, :used], self._all[1][:, :, :used]
+
+
+class RoomyCache(Cache):
+    """A cache of RoomyLayers.
+
+    Args:
+        layers: of the model.
+    """
+
+    def __init__(self, layers: int):
+        super().__init__(layers=[RoomyLayer() for _ in range(layers)])
+
+
+def _grown(old: torch.Tensor, used: int, room: int) -> torch.Tensor:
+    larger = old.new_empty(old.shape[0], old.shape[1], room, old.shape[3])
+    larger[:, :, :used] = old[:, :, :used]
+    return larger

@@ -1,0 +1,77 @@
+"""What every generation engine takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from megatron_sbp.synthesis.draws import Draw
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """A synthesizer and how it is sampled."""
+
+    checkpoint: Path
+    """Folder with config.json and safetensors."""
+    weights: str
+    """Digest of the weights: another checkpoint in the same folder is another engine."""
+    end_of_document: int
+    """Id that ends a text."""
+    forbidden: tuple[int, ...]
+    """Ids that never come: padding and separator."""
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    """End-of-document included."""
+    seed: int
+    """The run's seed."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the synthesizer wrote for one draw."""
+
+    tokens: np.ndarray
+    """int64 [n], end-of-document not included."""
+    finished: bool
+    """Whether end-of-document came."""
+
+
+class Engine(Protocol):
+    """Writes texts."""
+
+    whole_shards: bool
+    """Whether it wants all draws of a shard at once and makes batches of its own."""
+
+    def write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
+        """Writes one text per draw.
+
+        Args:
+            draws: identities, from which the random streams follow.
+            prompts: tokens of each prompt, separator included: integers [n] each.
+        """
+        ...
+
+
+@lru_cache(maxsize=1)
+def load_engine(name: Literal["transformers", "vllm"], settings: EngineSettings) -> Engine:
+    """Loads a synthesizer, once for all shards that a process writes.
+
+    Raises:
+        InputError: the engine is not installed, or the checkpoint does not load.
+    """
+    if name == "vllm":
+        from megatron_sbp.synthesis.vllm_engine import VllmEngine
+
+        return VllmEngine(settings)
+    from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+
+    return TransformersEngine(settings)

@@ -1,0 +1,117 @@
+"""Real text with its tokenizer, and a run folder up to a synthesizer with random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megatron_sbp import files
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.run_folder import Run
+
+FOLDOC = Path(__file__).resolve().parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
+ROLES = {"end_of_document": "<|endoftext|>", "padding": "<|padding|>", "separator": "<|related|>"}
+
+RECIPE = """
+name: synthesis
+documents: {inputs: [documents.jsonl], id_field: id, train: 60, valid: 5, test: 5, documents_per_shard: 25}
+tokenizer: {vocab_size: 600}
+model: {num_layers: 2, hidden_size: 32, ffn_hidden_size: 64, num_attention_heads: 4, num_query_groups: 2,
+        kv_channels: 8, sequence_length: 128, tied_embeddings: false}
+training: {train_tokens: 100_000, global_batch_size: 8, micro_batch_size: 1}
+tuning: {global_batch_size: 8, max_seed_tokens: 40}
+synthesis: {tokens: 2_000, max_new_tokens: 50, draws_per_shard: 24, batch_size: 10, tokens_per_draw: 25}
+filter: {min_tokens: 4}
+launch: {device: cpu}
+"""
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """400 entries of FOLDOC."""
+    rows = files.read_jsonl_zst(FOLDOC)
+    return [next(rows)["text"] for _ in range(400)]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(texts):
+    from megatron_sbp.tokenization.bpe import train_bpe
+
+    return train_bpe(texts, 600, ROLES)
+
+
+def save_random_model(folder: Path, vocabulary: int, end: int, mean_tokens: float, family: str = "Qwen3", **shape):
+    """A model with random weights whose texts end after about `mean_tokens`, one token being as likely as another."""
+    import torch
+    import transformers
+
+    torch.manual_seed(3)
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=128, tie_word_embeddings=False, **shape,
+    )  # fmt: skip
+    model = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.normal_(0, 0.3)
+        model.model.embed_tokens.weight[:, 0] = 5.0  # nearly constant, and what end-of-document looks at
+        hidden = model.model(torch.randint(3, vocabulary, (8, 32))).last_hidden_state.flatten(0, 1)
+        head = model.lm_head.weight
+        head[:, 0] = head[end] = 0
+        head[end, 0] = ((hidden @ head.T).logsumexp(1).mean() - np.log(mean_tokens)) / hidden[:, 0].mean()
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="session")
+def random_model():
+    return save_random_model
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory, texts) -> Path:
+    """A folder with recipe.yaml, and run/ with the stages up to the export finished."""
+    from megatron_sbp.documents import DocumentsStage
+    from megatron_sbp.stages import StageRunner, _entries
+    from megatron_sbp.tokenization.stages import TokenizerStage, TokenizeStage
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    rows = ({"id": f"entry-{number}", "text": text} for number, text in enumerate(texts[:100]))
+    (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = run_of(folder)
+    graph = [DocumentsStage(), TokenizerStage(), TokenizeStage()]
+    for stage in graph:
+        assert StageRunner(run, stage, graph).execute()
+    tokenizer = load_tokenizer(run.tokenizer)
+    save_random_model(run.export("synthesizer"), tokenizer.vocab_size, tokenizer.end_of_document, 25)
+    files.write_json(run.export("synthesizer") / "provenance.json", {"weights_sha256": "ab" * 32})
+    audit = run.root / "tokens" / "pairs_audit.json"
+    files.write_json(audit, {"pairs": {"mean_target_tokens": 30.0}})
+    made = {"export-synthesizer": list(run.export("synthesizer").iterdir()), "tokenize-pairs": [audit]}
+    for name, outputs in made.items():
+        manifest = {"stage": name, "key": name, "outputs": _entries(run, outputs), "seconds": 0}
+        files.write_json(run.manifests / f"{name}.json", manifest)
+    return folder
+
+
+def run_of(folder: Path, *overrides: str) -> Run:
+    return Run.of(load_recipe(folder / "recipe.yaml", [f"run_folder={folder / 'run'}", *overrides]))
+
+
+@pytest.fixture
+def make_run(prepared, tmp_path):
+    """Copies the prepared folder under a name; gives its run with overrides."""
+    import shutil
+
+    def make(name: str, *overrides: str) -> Run:
+        if not (tmp_path / name).exists():
+            shutil.copytree(prepared, tmp_path / name)
+        return run_of(tmp_path / name, *overrides)
+
+    return make

@@ -1,0 +1,100 @@
+"""Every rule with a text that it must drop and one just short of that."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.filters import broken, first_rule, repeated
+
+RULES = Filter(min_tokens=16, unfinished="drop", max_repetition=0.3, max_copying=0.15)
+
+
+@pytest.fixture
+def judge(tokenizer, texts):
+    """The rule for a text; its seed document is the first text, unless another one is given."""
+
+    def rule(text: str, seed: str | None = None, finished: bool = True, rules: Filter = RULES, length: int = 13) -> str:
+        tokens, seed_tokens = (np.array(ids) for ids in tokenizer.encode_batch([text, seed or texts[0]]))
+        return first_rule({"text": text, "finished": finished}, rules, tokens, seed_tokens, length)
+
+    return rule
+
+
+@pytest.fixture
+def long_text(texts) -> str:
+    return max(texts[1:], key=len)
+
+
+def test_a_good_text_passes(judge, long_text):
+    assert judge(long_text) == ""
+
+
+@pytest.mark.parametrize("mark", ["\ufffd", "\x00", "\x1b", "\x7f", "\x85"])
+def test_broken_text(judge, long_text, mark):
+    assert broken(mark)
+    assert judge(long_text[:100] + mark + long_text[100:]) == "broken_text"
+
+
+def test_other_scripts_and_white_space_are_whole():
+    assert not broken("naïve\tκόσμος\r\n日本語 😀 \u00a0\u200d")
+
+
+def test_bytes_that_are_no_utf8_become_broken(tokenizer):
+    ids = tokenizer.encode_batch(["café 日本"])[0]
+    assert not broken(tokenizer.decode(ids))
+    assert broken(tokenizer.decode(ids[:-1]))
+
+
+def test_too_short(judge, tokenizer, long_text):
+    ids = tokenizer.encode_batch([long_text])[0]
+    texts = {count: tokenizer.decode(ids[:count]) for count in range(10, 24)}
+    counted = {len(tokenizer.encode_batch([text])[0]): text for text in texts.values()}
+    assert judge(counted[15]) == "too_short"
+    assert judge(counted[16]) == ""
+    assert judge("") == "too_short"
+    assert judge(" \n" * 60) == "too_short"
+
+
+def test_unfinished(judge, long_text):
+    assert judge(long_text, finished=False) == "unfinished"
+    assert judge(long_text, finished=False, rules=Filter(unfinished="keep")) == ""
+
+
+def test_repetition(judge, long_text):
+    words = long_text.split()[:40]
+    assert judge(" ".join(words)) == ""
+    assert judge(" ".join(words + words[:10])) == ""  # 7 of 47
+    assert judge(" ".join(words * 2)) == "repetition"
+
+
+def test_copying(judge, tokenizer, texts, long_text):
+    other = next(text for text in texts if 300 < len(text) < 2000 and text != long_text)
+    assert judge(long_text, seed=long_text) == "copying"
+    assert judge(long_text, seed=other) == ""
+    # A fifth of the text's shingles from its seed document, and a tenth.
+    ids, seed = tokenizer.encode_batch([long_text, other])
+    for part, rule in ((5, "copying"), (10, "")):
+        own = 200
+        taken = (own + 12 * 2) // (part - 1) + 12
+        text = tokenizer.decode(ids[:own] + seed[:taken])
+        assert judge(text, seed=other) == rule, part
+    # Shorter shingles find more.
+    assert judge(long_text, seed=other, length=2) == "copying"
+
+
+def test_the_first_rule_counts(judge):
+    assert judge("\ufffd", finished=False) == "broken_text"
+    assert judge("short", finished=False) == "too_short"
+
+
+def test_real_text_is_kept(judge, texts):
+    """What the rules would drop of 400 entries of FOLDOC, each with another entry as its seed."""
+    found = [judge(text, seed=texts[number - 1]) for number, text in enumerate(texts)]
+    assert sum(map(bool, found)) <= 0.06 * len(texts), {rule: found.count(rule) for rule in found}
+
+
+def test_repeated():
+    assert repeated(np.array([5, 3, 5, 5, 3, 9], np.uint64)).tolist() == [False, False, True, True, True, False]
+    assert repeated(np.empty(0, np.uint64)).tolist() == []

@@ -1,0 +1,121 @@
+"""Generation with a cache and shrinking batches, against generation without either."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.synthesis.draws import Draw
+from megatron_sbp.synthesis.engine import EngineSettings, load_engine
+from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
+from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+
+END, PADDING, SEPARATOR, VOCABULARY = 0, 1, 2, 90
+
+
+@pytest.fixture(scope="module", params=["Qwen3", "Llama"])
+def settings(request, tmp_path_factory, random_model) -> EngineSettings:
+    folder = tmp_path_factory.mktemp(request.param)
+    random_model(folder, VOCABULARY, END, 15, request.param)
+    return EngineSettings(folder, request.param, END, (PADDING, SEPARATOR), 0.9, 0.95, 20, seed=7, device="cpu")
+
+
+def prompts_of(count: int, low: int, high: int) -> tuple[list[Draw], list[np.ndarray]]:
+    random = np.random.default_rng(2)
+    prompts = [random.integers(3, VOCABULARY, length) for length in random.integers(low, high + 1, count)]
+    return [Draw(row, row % 3) for row in range(count)], [np.append(prompt, SEPARATOR) for prompt in prompts]
+
+
+def without_cache(model, settings: EngineSettings, draw: Draw, prompt: np.ndarray) -> tuple[list[int], bool]:
+    """One text alone, the whole sequence through the model for every token."""
+    tokens, key = prompt.tolist(), stream_keys([draw], settings.seed)
+    for position in range(settings.max_new_tokens):
+        with torch.no_grad():
+            logits = model(torch.tensor([tokens])).logits[:, -1].clone()
+        logits[:, list(settings.forbidden)] = float("-inf")
+        token = sample(logits, torch.from_numpy(uniforms(key, position)), settings.temperature, settings.top_p).item()
+        if token == settings.end_of_document:
+            return tokens[len(prompt) :], True
+        tokens.append(token)
+    return tokens[len(prompt) :], False
+
+
+def test_the_texts_are_those_without_cache_and_batch(settings):
+    """Prompts of 1 to 60 tokens in one batch that shrinks: every text as if it had been written alone."""
+    from transformers import AutoModelForCausalLM
+
+    draws, prompts = prompts_of(24, 1, 60)
+    written = TransformersEngine(settings).write(draws, prompts)
+    model = AutoModelForCausalLM.from_pretrained(settings.checkpoint, attn_implementation="eager").eval()
+    for draw, prompt, text in zip(draws, prompts, written, strict=True):
+        tokens, finished = without_cache(model, settings, draw, prompt)
+        assert (text.tokens.tolist(), text.finished) == (tokens, finished)
+    lengths = [len(text.tokens) for text in written]
+    assert min(lengths) < 6 and max(lengths) == settings.max_new_tokens  # the batch did shrink
+    assert {text.finished for text in written} == {True, False}
+    assert all(text.finished == (len(text.tokens) < settings.max_new_tokens) for text in written)
+    assert not any(np.isin(text.tokens, [END, PADDING, SEPARATOR]).any() for text in written)
+
+
+def test_the_cache_grows_and_shrinks(settings, monkeypatch):
+    from megatron_sbp.synthesis import cache
+
+    draws, prompts = prompts_of(16, 5, 30)
+    expected = TransformersEngine(settings).write(draws, prompts)
+    monkeypatch.setattr(cache, "_ROOM", 3)
+    again = TransformersEngine(settings).write(draws, prompts)
+    assert [text.tokens.tolist() for text in again] == [text.tokens.tolist() for text in expected]
+
+
+def test_neighbours_in_a_batch_change_nothing_and_threads_no_byte(settings):
+    engine = TransformersEngine(settings)
+    draws, prompts = prompts_of(20, 10, 14)
+    whole = engine.write(draws, prompts)
+    halves = engine.write(draws[:9], prompts[:9]) + engine.write(draws[9:], prompts[9:])
+    assert [text.tokens.tolist() for text in whole] == [text.tokens.tolist() for text in halves]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        threads = engine.write(draws, prompts)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert [text.tokens.tolist() for text in whole] == [text.tokens.tolist() for text in threads]
+
+
+def test_draws_of_one_seed_document_differ(settings):
+    engine = TransformersEngine(settings)
+    _, prompts = prompts_of(1, 20, 20)
+    texts = engine.write([Draw(4, number) for number in range(5)], prompts * 5)
+    assert len({tuple(text.tokens.tolist()) for text in texts}) == 5
+    other = TransformersEngine(dataclasses.replace(settings, seed=8))
+    assert other.write([Draw(4, 0)], prompts)[0].tokens.tolist() != texts[0].tokens.tolist()
+
+
+def test_bf16_writes(settings):
+    engine = TransformersEngine(dataclasses.replace(settings, precision="bf16"))
+    assert engine.model.dtype == torch.bfloat16
+    assert all(0 < len(text.tokens) <= 20 or text.finished for text in engine.write(*prompts_of(4, 5, 9)))
+
+
+def test_a_broken_synthesizer_is_named(settings):
+    engine = TransformersEngine(settings)
+    with torch.no_grad():
+        engine.model.model.norm.weight[3] = float("nan")
+    with pytest.raises(InputError, match="gives NaN"):
+        engine.write(*prompts_of(4, 5, 9))
+    with pytest.raises(InputError, match="cannot load this checkpoint"):
+        TransformersEngine(dataclasses.replace(settings, checkpoint=settings.checkpoint / "nothing here"))
+
+
+def test_engines_are_loaded_once_and_vllm_is_asked_for_by_name(settings):
+    assert load_engine("transformers", settings) is load_engine("transformers", settings)
+    assert load_engine("transformers", settings) is not load_engine(
+        "transformers", dataclasses.replace(settings, weights="other")
+    )
+    with pytest.raises(InputError, match=r"'synthesis.engine': vLLM is not installed"):
+        load_engine("vllm", settings)

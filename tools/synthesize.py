@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Texts and a synthesizer to related texts: a Hugging Face checkpoint and seed documents in, .jsonl.zst out.
+
+    python tools/synthesize.py --checkpoint RUN/export/synthesizer --inputs seeds.jsonl --output synthetic.jsonl.zst \\
+        --draws 3 --max-seed-tokens 2048 --max-new-tokens 2046
+
+The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, finished,
+seed_id, seed_row, draw, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is filtered. A text
+depends on the seed, its seed document's place in the inputs and its draw number; the batches are cut from all of them.
+Prints the counts as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from megatron_sbp.errors import InputError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="of tools/export_hf.py")
+    parser.add_argument(
+        "--inputs",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="seed documents, files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".jsonl.zst")
+    parser.add_argument("--text-field", default="text", metavar="FIELD", help="field of the text (default: text)")
+    parser.add_argument("--id-field", metavar="FIELD", help="field of an id (default: the document's number)")
+    parser.add_argument("--draws", type=int, default=1, metavar="N", help="texts per seed document (default: 1)")
+    parser.add_argument("--max-seed-tokens", type=int, required=True, metavar="N", help="as in tuning")
+    parser.add_argument("--max-new-tokens", type=int, required=True, metavar="N", help="end-of-document included")
+    parser.add_argument("--seed-cut", choices=("head", "tail"), default="tail", help="end cut away (default: tail)")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--top-p", type=float, default=0.9)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    options = parser.parse_args()
+    for name in ("draws", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):
+        if getattr(options, name) <= 0:
+            parser.error(f"--{name.replace('_', '-')} must be above 0")
+    from megatron_sbp.synthesis.standalone import synthesize
+
+    try:
+        counts = synthesize(
+            options.checkpoint,
+            options.inputs,
+            options.output,
+            text_field=options.text_field,
+            id_field=options.id_field,
+            draws_per_document=options.draws,
+            max_seed_tokens=options.max_seed_tokens,
+            max_new_tokens=options.max_new_tokens,
+            seed_cut=options.seed_cut,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+            engine=options.engine,
+            batch_size=options.batch_size,
+            precision=options.precision,
+            device=options.device,
+        )
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main()
