@@ -32,9 +32,7 @@ def main() -> None:
     shape = parser.add_argument_group("Megatron's flags")
     for name in (*NEEDED, "kv_channels"):
         shape.add_argument("--" + name.replace("_", "-"), type=int, metavar="N")
-    shape.add_argument(
-        "--rotary-base", type=float, default=10_000, metavar="BASE", help="default: 10000"
-    )
+    shape.add_argument("--rotary-base", type=float, default=10_000, metavar="BASE", help="default: 10000")
     shape.add_argument("--norm-epsilon", type=float, default=1e-5, metavar="EPS", help="default: 1e-5")
     shape.add_argument("--qk-layernorm", action="store_true")
     shape.add_argument("--untie-embeddings-and-output-weights", action="store_true")
