@@ -5,8 +5,8 @@
         --once tokens/synthetic --output blend.txt
     python -m megatron_sbp.training.pretrain ... or pretrain_gpt.py ... --data-args-path blend.txt
 
-A weight is a number of samples: training sequences. Each --once dataset gives every sequence that it holds, or as many as
-are named behind a colon (tokens/synthetic:4000), once; the --repeated one fills up the rest.
+A weight is a number of samples: training sequences. Each --once dataset gives every sequence that it holds, or as many
+as are named behind a colon (tokens/synthetic:4000), once; the --repeated one fills up the rest.
 """
 
 from __future__ import annotations
