@@ -67,8 +67,8 @@ class TrainStage(Stage):
     def _ended(self, run: Run, samples: int) -> bool:
         """Whether the last checkpoint is the end already: the training was killed after it and before it said so.
 
-        Megatron cannot start with no sample left. Where the last evaluation is missing, too, the training is set back by
-        one checkpoint, and its last steps are done again with the same result.
+        Megatron cannot start with no sample left. Where the last evaluation is missing, too, the training is set back
+        by one checkpoint, and its last steps are done again with the same result.
         """
         from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
         from megatron_sbp.training.metrics import read_metrics
