@@ -1,0 +1,1 @@
+"""Which documents belong together: embeddings, nearest neighbours, pairs."""
