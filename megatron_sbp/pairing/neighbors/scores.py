@@ -1,7 +1,7 @@
 """Scores of pairs: inner products of float16 vectors, computed in float64, given in float32.
 
-Matrix products add in an order that depends on tile, thread and device, and so differ in the last bits. Ranks are decided
-by these scores instead: they do not depend on anything but the two vectors, and score(a, b) = score(b, a).
+Matrix products add in an order that depends on tile, thread and device, and so differ in the last bits. Ranks are
+decided by these scores instead: they depend on nothing but the two vectors, and score(a, b) = score(b, a).
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Which neighbours become pairs: the rules, applied to one shard of neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
+from megatron_sbp.pairing.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.recipe import Pairs
+
+RULES = ("below_alpha", "above_max_similarity", "short_target", "near_duplicate", "cap")
+"""In the order in which they are applied; a pair falls to the first that it breaks."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Neighbours of consecutive documents as pairs, ordered by seed, descending score, target.
+
+    Attributes:
+        seeds: rows, int64 [pairs].
+        targets: rows, int64 [pairs].
+        scores: float32 [pairs].
+        shared: part of the shorter one's shingles that the other has too, float64 [pairs]; NaN where it was not needed.
+        fell_to: place in RULES, int8 [pairs]; -1 for the pairs that are kept.
+    """
+
+    seeds: np.ndarray
+    targets: np.ndarray
+    scores: np.ndarray
+    shared: np.ndarray
+    fell_to: np.ndarray
+
+    @property
+    def kept(self) -> np.ndarray:
+        """bool [pairs]."""
+        return self.fell_to < 0
+
+
+def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, rules: Pairs) -> Candidates:
+    """Every neighbour with the rule that it fell to.
+
+    Args:
+        ids: rows of the neighbours of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.
+        scores: float32 [n, k].
+        first_row: see there.
+        documents: tokens of all documents.
+        rules: the recipe's.
+    """
+    there = ids != NO_NEIGHBOR
+    seeds = np.repeat(np.arange(first_row, first_row + len(ids)), there.sum(axis=1))
+    targets, scores = ids[there], scores[there]
+    assert not (seeds == targets).any(), "a document is its own neighbour"
+    fell_to = np.full(len(seeds), -1, np.int8)
+
+    def drop(rule: str, breaks: np.ndarray) -> None:
+        fell_to[breaks & (fell_to < 0)] = RULES.index(rule)
+
+    drop("below_alpha", scores <= rules.alpha)
+    if rules.max_similarity is not None:
+        drop("above_max_similarity", scores > rules.max_similarity)
+    drop("short_target", documents.lengths[targets] < rules.min_target_tokens)
+    shared = np.full(len(seeds), np.nan)
+    left = np.flatnonzero(fell_to < 0)
+    shared[left] = shared_fractions(documents, seeds[left], targets[left], rules.shingle_tokens)
+    drop("near_duplicate", shared > rules.max_shared_shingles)
+    if rules.max_targets_per_seed is not None:
+        left = np.flatnonzero(fell_to < 0)
+        over = np.zeros(len(seeds), bool)
+        over[left] = _rank(seeds[left]) >= rules.max_targets_per_seed
+        drop("cap", over)
+    return Candidates(seeds, targets, scores, shared, fell_to)
+
+
+def _rank(seeds: np.ndarray) -> np.ndarray:
+    """How many entries before this one have the same seed; `seeds` ascending, int64 [n]."""
+    places = np.arange(len(seeds))
+    begins = np.concatenate([[True], seeds[1:] != seeds[:-1]])[: len(seeds)]
+    return places - np.maximum.accumulate(np.where(begins, places, 0))
