@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp import files
-from megatron_sbp.documents.reading import BadDocument, Document, check_fields, input_files, parse, raw_rows
+from megatron_sbp.documents.reading import BadDocument, Document, check_fields, fields_of, input_files, parse, raw_rows
 from megatron_sbp.documents.shards import ShardWriter
 from megatron_sbp.documents.splitting import Chosen, Table, choose
 from megatron_sbp.errors import InputError
@@ -79,7 +79,7 @@ def _first_pass(recipe: Recipe, inputs: list[Path], audit: _Audit) -> Table:
     with _progress("documents, first reading", inputs) as progress:
         for number, (path, name) in enumerate(zip(inputs, _names(inputs), strict=True)):
             audit.read[name] = 0
-            for line, raw in raw_rows(path, documents, progress.advance):
+            for line, raw in raw_rows(path, fields_of(documents), progress.advance):
                 audit.read[name] += 1
                 try:
                     document = parse(raw, documents)
@@ -149,22 +149,25 @@ def _second_pass(
     place_of = np.argsort(picked, kind="stable")  # in reading order: the places that the documents get
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
     writer = ShardWriter(run.root / "documents" / ".sorting")
-    shards: set[Path] = set()
+    shards: set[tuple[str, int]] = set()
+    written: list[Path] = []
     with _progress("documents, second reading", inputs) as progress:
         for row, document in _again(recipe, inputs, table, picked[place_of], progress):
             place = int(place_of[row])
             split = splits[int(np.searchsorted(bounds, place, side="right"))]
-            path = run.documents(split) / f"{shard_name((place - starts[split]) // per_shard)}.jsonl.zst"
-            writer.add(path, place, document.row())
-            shards.add(path)
+            shard = (split, (place - starts[split]) // per_shard)
+            writer.add(shard, place, document.row())
+            shards.add(shard)
             totals[split]["characters"] += len(document.text)
             totals[split]["bytes"] += len(document.text.encode())
     with Progress("documents, writing", len(shards), "shards") as progress:
-        for path in sorted(shards):
-            writer.finish(path)
+        for shard in sorted(shards):
+            split, number = shard
+            written.append(run.documents(split) / f"{shard_name(number)}.jsonl.zst")
+            writer.finish(shard, written[-1])
             progress.advance()
     writer.close()
-    return totals, sorted(shards)
+    return totals, written
 
 
 def _again(
@@ -174,7 +177,7 @@ def _again(
     hashes, numbers, lines = table.columns()
     next_one = 0
     for number, path in enumerate(inputs):
-        for line, raw in raw_rows(path, recipe.documents, progress.advance):
+        for line, raw in raw_rows(path, fields_of(recipe.documents), progress.advance):
             if next_one == len(rows):
                 break
             row = rows[next_one]

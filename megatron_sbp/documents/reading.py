@@ -45,25 +45,32 @@ class Document:
 
 
 def input_files(recipe: Recipe) -> list[Path]:
-    """Files that `documents.inputs` names, each once, sorted by path.
+    """Files that `documents.inputs` names; see `matching_files`."""
+    return matching_files(recipe.documents.inputs, recipe.folder, source=recipe.source, key="documents.inputs")
+
+
+def matching_files(patterns: list[str], folder: Path, source: Path | None = None, key: str | None = None) -> list[Path]:
+    """Files that glob patterns name, each once, sorted by path.
+
+    Args:
+        patterns: relative to `folder`, or absolute; `**` means any depth.
+        folder: see there.
+        source: file in which the patterns stand, for messages.
+        key: under which they stand there.
 
     Raises:
         InputError: a pattern matches no file, or a file has an unknown suffix.
     """
     found: set[Path] = set()
-    for pattern in recipe.documents.inputs:
-        names = glob.glob(pattern, root_dir=recipe.folder, recursive=True)  # noqa: PTH207 (patterns may be absolute)
-        matches = [path for path in (recipe.folder / name for name in names) if path.is_file()]
+    for pattern in patterns:
+        names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 (patterns may be absolute)
+        matches = [path for path in (folder / name for name in names) if path.is_file()]
         if not matches:
-            raise InputError(
-                f"'{pattern}' matches no file (searched in {recipe.folder})",
-                file=recipe.source,
-                key="documents.inputs",
-            )
+            raise InputError(f"'{pattern}' matches no file (searched in {folder})", file=source, key=key)
         found.update(path.resolve() for path in matches)
     for path in sorted(found):
         if not path.name.endswith(SUFFIXES):
-            raise InputError(f"is none of {', '.join(SUFFIXES)}", file=path, key="documents.inputs")
+            raise InputError(f"is none of {', '.join(SUFFIXES)}", file=path, key=key)
     return sorted(found)
 
 
@@ -79,23 +86,23 @@ def check_fields(documents: Documents, source: Path | None = None) -> None:
             )
 
 
-def raw_rows(path: Path, documents: Documents, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
+def raw_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
     """Rows of one file, not yet parsed.
 
     Args:
         path: the file.
-        documents: field names.
+        fields: columns to read of a parquet file.
         on_bytes: called with the number of bytes of the file that were read since the last call.
 
     Yields:
-        (line counted from 1, or row in a parquet file; what `parse` takes). Blank lines of a JSON-lines file are
-        left out, as most of its readers do.
+        (line counted from 1, or row in a parquet file; what `parse` and `row_of` take). Blank lines of a JSON-lines
+        file are left out, as most of its readers do.
 
     Raises:
         InputError: unreadable, truncated or damaged file; a parquet file without one of the fields.
     """
     if path.name.endswith(".parquet"):
-        yield from _parquet_rows(path, _fields(documents), on_bytes)
+        yield from _parquet_rows(path, fields, on_bytes)
         return
     for number, line in enumerate(read_lines(path, on_bytes), start=1):
         if number == 1:
@@ -115,15 +122,15 @@ def parse(raw: Any, documents: Documents) -> Document:
         BadDocument: malformed JSON, a missing field, a wrong type, invalid UTF-8 (also a lone surrogate), a NUL
             character, a kept value that JSON cannot hold. An empty text is no bad document.
     """
-    row = raw if isinstance(raw, dict) else _from_json(raw)
-    text = _string(row, documents.text_field)
+    row = row_of(raw)
+    text = text_of(row, documents.text_field)
     if documents.id_field is None:
         id = hashlib.sha256(text.encode()).hexdigest()[:32]
     else:
         value = _field(row, documents.id_field)
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
-        id = _checked(value, documents.id_field)
+        id = _check(value, documents.id_field)
         if not id:
             raise BadDocument("is empty", documents.id_field)
     kept = {name: _field(row, name) for name in documents.keep_fields if name not in ("id", "text")}
@@ -135,7 +142,18 @@ def parse(raw: Any, documents: Documents) -> Document:
     return Document(id, text, kept)
 
 
-def _fields(documents: Documents) -> list[str]:
+def row_of(raw: Any) -> dict[str, Any]:
+    """What `raw_rows` gave, as a dict; raises BadDocument on malformed JSON and on invalid UTF-8."""
+    return raw if isinstance(raw, dict) else _from_json(raw)
+
+
+def text_of(row: dict[str, Any], name: str) -> str:
+    """A field that must be a text; raises BadDocument as `parse` does."""
+    return _check(_field(row, name), name)
+
+
+def fields_of(documents: Documents) -> list[str]:
+    """Fields that are read of every row."""
     wanted = [documents.text_field, *([documents.id_field] if documents.id_field else []), *documents.keep_fields]
     return list(dict.fromkeys(wanted))
 
@@ -162,11 +180,7 @@ def _field(row: dict[str, Any], name: str) -> Any:
     return row[name]
 
 
-def _string(row: dict[str, Any], name: str) -> str:
-    return _checked(_field(row, name), name)
-
-
-def _checked(value: Any, name: str) -> str:
+def _check(value: Any, name: str) -> str:
     if value is _INVALID:
         raise BadDocument("invalid UTF-8", name)
     if not isinstance(value, str):

@@ -22,28 +22,28 @@ class ShardWriter:
 
     def __init__(self, folder: Path, held_bytes: int = 128 << 20):
         self.folder, self._limit, self._bytes = folder, held_bytes, 0
-        self._held: dict[Path, list[bytes]] = defaultdict(list)
+        self._held: dict[tuple[str, int], list[bytes]] = defaultdict(list)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def add(self, path: Path, place: int, row: bytes) -> None:
+    def add(self, shard: tuple[str, int], place: int, row: bytes) -> None:
         """Notes a row.
 
         Args:
-            path: the shard it belongs to.
+            shard: the split and number of the shard it belongs to.
             place: rows of a shard are written in ascending order of this.
             row: JSON without a line feed.
         """
         line = b"%d\t%s\n" % (place, row)
-        self._held[path].append(line)
+        self._held[shard].append(line)
         self._bytes += len(line)
         if self._bytes > self._limit:
             self._spill()
 
-    def finish(self, path: Path) -> Path:
-        """Writes one shard, atomically, and forgets it; holds the shard's rows in memory."""
+    def finish(self, shard: tuple[str, int], path: Path) -> None:
+        """Writes one shard to `path`, atomically, and forgets it; holds the shard's rows in memory."""
         self._spill()
         rows = []
-        for line in read_lines(self._bucket(path)):
+        for line in read_lines(self._bucket(shard)):
             place, _, row = line.partition(b"\t")
             rows.append((int(place), row))
         rows.sort()
@@ -51,20 +51,19 @@ class ShardWriter:
             with zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False) as compressed:
                 for _, row in rows:
                     compressed.write(row + b"\n")
-        self._bucket(path).unlink()
-        return path
+        self._bucket(shard).unlink()
 
     def close(self) -> None:
         """Removes the temporary files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _bucket(self, path: Path) -> Path:
-        return self.folder / f"{path.parent.name}-{path.name}"
+    def _bucket(self, shard: tuple[str, int]) -> Path:
+        return self.folder / f"{shard[0]}-{shard[1]}.zst"
 
     def _spill(self) -> None:
-        for path, lines in self._held.items():
+        for shard, lines in self._held.items():
             self.folder.mkdir(parents=True, exist_ok=True)
-            with open(self._bucket(path), "ab") as bucket:  # one more frame
+            with open(self._bucket(shard), "ab") as bucket:  # one more frame
                 bucket.write(zstandard.ZstdCompressor(level=1).compress(b"".join(lines)))
         self._held.clear()
         self._bytes = 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from array import array
 from dataclasses import dataclass
 
 import numpy as np
 
 from megatron_sbp.documents.reading import Document
+
+_FIVE = struct.Struct(">5Q")
 
 
 class Table:
@@ -39,7 +42,7 @@ class Table:
         id = document.id.encode()
         order = hashlib.blake2b(id, digest_size=8, key=self._key).digest()
         whole = order + hashlib.sha256(id).digest()[:16] + hashlib.sha256(document.text.strip().encode()).digest()[:16]
-        return tuple(int.from_bytes(whole[place : place + 8], "big") for place in range(0, 40, 8))
+        return _FIVE.unpack(whole)
 
     def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """hashes uint64 [n, 5], file uint32 [n], line uint64 [n], in the order of reading."""

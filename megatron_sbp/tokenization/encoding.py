@@ -50,7 +50,7 @@ def write_texts(
     counts = TextCounts()
     closing = tokenizer.end_of_document if end_of_document else None
     with write_indexed(prefix, tokenizer.dtype) as writer:
-        for batch in _batches(texts):
+        for batch in batches(texts):
             tokens, lengths = flatten(tokenizer.encode_batch(batch), closing, tokenizer.dtype)
             writer.add(tokens, lengths)
             counts += TextCounts(
@@ -61,7 +61,8 @@ def write_texts(
     return counts
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Texts in lists that are neither long nor heavy."""
     batch: list[str] = []
     characters = 0
     for text in texts:

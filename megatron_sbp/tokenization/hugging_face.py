@@ -9,7 +9,9 @@ from megatron_sbp.errors import InputError
 from megatron_sbp.tokenization.tokenizer import ROLES, ROLES_FILE, TextTokenizer, load_tokenizer
 
 
-def adopt_tokenizer(source: Path | str, wanted: dict[str, str], add_missing: bool = True) -> TextTokenizer:
+def adopt_tokenizer(
+    source: Path | str, wanted: dict[str, str], add_missing: bool = True, key: str | None = "tokenizer.path"
+) -> TextTokenizer:
     """Loads a Hugging Face tokenizer and gives its tokens the roles.
 
     A role gets the wanted token where the vocabulary has it; otherwise end-of-document gets the tokenizer's eos token
@@ -20,10 +22,13 @@ def adopt_tokenizer(source: Path | str, wanted: dict[str, str], add_missing: boo
         source: folder, or name on the Hugging Face hub (taken from the cache where there is no network).
         wanted: token text of every role, as in the recipe.
         add_missing: whether tokens may be added; without, roles that find no token are left out.
+        key: recipe key that error messages name.
 
     Raises:
         InputError: no such tokenizer, or one that has no `tokenizers` form.
     """
+    if str(source).startswith((".", "/", "~")) and not Path(source).is_dir():
+        raise InputError("no such folder", file=source, key=key)
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
@@ -33,11 +38,11 @@ def adopt_tokenizer(source: Path | str, wanted: dict[str, str], add_missing: boo
         theirs = AutoTokenizer.from_pretrained(str(source))
     except Exception as error:  # it raises OSError, ValueError, KeyError and others, all meaning the same here
         first_line = str(error).strip().split("\n")[0]
-        raise InputError(f"no tokenizer can be loaded from '{source}' ({first_line})", key="tokenizer.path") from error
+        raise InputError(f"no tokenizer can be loaded from '{source}' ({first_line})", key=key) from error
     finally:
         logging.set_verbosity(verbosity)
     if not getattr(theirs, "is_fast", False):
-        raise InputError(f"'{source}' has no fast tokenizer (tokenizer.json)", key="tokenizer.path")
+        raise InputError(f"'{source}' has no fast tokenizer (tokenizer.json)", key=key)
     backend = _without_template(theirs.backend_tokenizer)
     roles: dict[str, str] = {}
     own = {"end_of_document": theirs.eos_token, "padding": theirs.pad_token}
@@ -68,7 +73,7 @@ def open_tokenizer(source: str, end_of_document: str | None = None) -> TextToken
     if (Path(source) / ROLES_FILE).exists() and end_of_document is None:
         return load_tokenizer(Path(source))
     nothing = dict.fromkeys(ROLES, "")
-    tokenizer = adopt_tokenizer(source, {**nothing, "end_of_document": end_of_document or ""}, add_missing=False)
+    tokenizer = adopt_tokenizer(source, {**nothing, "end_of_document": end_of_document or ""}, False, "--tokenizer")
     found = tokenizer.roles.get("end_of_document")
     if found is None or (end_of_document and found != end_of_document):
         raise InputError(

@@ -104,7 +104,8 @@ class TokenizeStage(Stage):
 
     def finish(self, run: Run) -> list[Path]:
         parts = {
-            split: [_parts(run, self) / unit for unit in self.units(run) if unit.startswith(split)] for split in SPLITS
+            split: [_parts(run, self) / unit for unit in self.units(run) if unit.startswith(f"{split}-")]
+            for split in SPLITS
         }
         names = {
             "real": parts["train"],

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megatron_sbp.documents import DocumentsStage
+from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training
+from megatron_sbp.run_folder import Run
+from megatron_sbp.stages import StageRunner
+
+
+def build_recipe(folder: Path, run_folder: str, **documents: Any) -> Recipe:
+    defaults = {"inputs": ["*.jsonl"], "train": 4, "valid": 2, "test": 2}
+    return Recipe(
+        name="test",
+        documents=Documents(**{**defaults, **documents}),
+        tokenizer=Tokenizer(vocab_size=300),
+        model=Model(2, 64, 128, 4, 2, 64),
+        training=Training(100_000, 4, 2),
+        synthesis=Synthesis(tokens=1000),
+        run_folder=str(folder / run_folder),
+        source=folder / "recipe.yaml",
+    )
+
+
+@pytest.fixture
+def run_documents(tmp_path: Path) -> Callable[..., Run]:
+    """Runs the stage on the files below tmp_path, with the given recipe fields."""
+
+    def run(run_folder: str = "run", seed: int = 1, folder: Path = tmp_path, **documents: Any) -> Run:
+        recipe = build_recipe(folder, run_folder, **documents)
+        recipe.seed = seed
+        stage = DocumentsStage()
+        made = Run.of(recipe)
+        assert StageRunner(made, stage, [stage]).execute()
+        return made
+
+    return run
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import zstandard
+
+from megatron_sbp import files
+from megatron_sbp.documents import DocumentsStage
+from megatron_sbp.errors import InputError
+from megatron_sbp.run_folder import SPLITS, Run
+from megatron_sbp.stages import StageRunner
+
+FOLDOC = Path(__file__).parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
+
+
+def rows(run: Run, split: str) -> list[dict]:
+    return [row for shard in run.document_shards(split) for row in files.read_jsonl_zst(shard)]
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    folder = run.root / "documents"
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def write(path: Path, numbers: range, **more) -> None:
+    lines = "".join(json.dumps({"id": f"d{n}", "text": f"document {n}", **more}) + "\n" for n in numbers).encode()
+    if path.suffix == ".gz":
+        lines = gzip.compress(lines)
+    if path.suffix == ".zst":
+        lines = zstandard.compress(lines[: len(lines) // 2]) + zstandard.compress(lines[len(lines) // 2 :])
+    path.write_bytes(lines)
+
+
+def test_all_formats_disjoint_splits_and_audit(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(10))
+    write(tmp_path / "b.jsonl.gz", range(10, 20))
+    write(tmp_path / "c.jsonl.zst", range(20, 30))
+    table = pyarrow.table({"id": [f"d{n}" for n in range(28, 40)], "text": [f"document {n}" for n in range(28, 40)]})
+    pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
+    run = run_documents(
+        inputs=["*.jsonl*", "d.parquet"], train=20, valid=4, test=3, oracle=10, id_field="id", documents_per_shard=8
+    )
+    splits = {split: rows(run, split) for split in SPLITS}
+    assert {split: len(found) for split, found in splits.items()} == {"train": 20, "oracle": 10, "valid": 4, "test": 3}
+    assert [path.name for path in run.document_shards("train")] == [f"0000{n}.jsonl.zst" for n in range(3)]
+    every = [row for found in splits.values() for row in found]
+    assert len({row["id"] for row in every}) == len({row["text"] for row in every}) == 37
+    assert all(row["text"] == f"document {row['id'][1:]}" for row in every)
+    audit = files.read_json(run.audit_documents)
+    assert audit["inputs"] == {"a.jsonl": 10, "b.jsonl.gz": 10, "c.jsonl.zst": 10, "d.parquet": 12}
+    assert audit["read"] == 42
+    assert audit["dropped"] == {"empty": 0, "short": 0, "duplicate": 2, "bad": 0}
+    assert audit["unused"] == 3
+    assert audit["splits"]["test"] == {
+        "documents": 3,
+        "characters": sum(len(row["text"]) for row in splits["test"]),
+        "bytes": sum(len(row["text"].encode()) for row in splits["test"]),
+    }
+
+
+def test_same_bytes_twice_and_from_other_files(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(30))
+    first = run_documents("one", train=15)
+    assert contents(first) == contents(run_documents("two", train=15))
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other / "z.jsonl", range(10))  # the same documents, in other files and another order
+    write(other / "a.jsonl.gz", range(20, 30))
+    write(other / "m.jsonl.zst", range(10, 20))
+    second = contents(run_documents("three", folder=other, inputs=["*.jsonl*"], train=15))
+    assert {name: data for name, data in second.items() if name != "audit.json"} == {
+        name: data for name, data in contents(first).items() if name != "audit.json"
+    }
+    assert rows(run_documents("four", train=15, seed=2), "test") != rows(first, "test")
+
+
+def test_a_larger_train_split_leaves_the_held_out_documents(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(30))
+    small, large = run_documents("small", train=10), run_documents("large", train=20)
+    assert rows(small, "test") == rows(large, "test")
+    assert rows(small, "valid") == rows(large, "valid")
+    assert rows(small, "train") == rows(large, "train")[:10]
+
+
+def test_empty_short_and_duplicate_documents_are_dropped_and_counted(tmp_path, run_documents):
+    lines = [{"text": text} for text in ("", "  \n\t", "\u3000", "ab", " ab ", "long enough", "long enough ", "x" * 9)]
+    lines += [{"text": f"document {n}"} for n in range(8)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = run_documents(min_characters=3)
+    audit = files.read_json(run.audit_documents)
+    assert audit["dropped"] == {"empty": 3, "short": 2, "duplicate": 1, "bad": 0}
+    assert sum(split["documents"] for split in audit["splits"].values()) == 10
+
+
+def test_bad_documents_are_fatal_with_file_line_and_key(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(20))
+    path = tmp_path / "b.jsonl"
+    path.write_text('{"text": "x"}\n\n{"body": "y"}\n')
+    with pytest.raises(InputError, match=re.escape(f"{path}:3: 'text': field is missing")):
+        run_documents()
+    assert not (tmp_path / "run" / "stages" / "documents.json").exists()
+
+
+def test_bad_documents_are_skipped_counted_and_listed(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(20))
+    (tmp_path / "b.jsonl").write_bytes(
+        b'{"text": "x", "id": "q"}\n{"text": \n{"text": "\xff", "id": "r"}\n{"id": "d3", "text": "again"}\n'
+        b'{"id": "d4", "text": "document 4"}\n' + b"broken\n" * 1200
+    )
+    run = run_documents(bad_documents="skip", id_field="id")
+    audit = files.read_json(run.audit_documents)
+    assert audit["dropped"] == {"empty": 0, "short": 0, "duplicate": 1, "bad": 1203}
+    assert len(audit["bad_documents"]) == 1000
+    assert audit["bad_documents"][0] == {
+        "file": "b.jsonl",
+        "line": 2,
+        "reason": "malformed JSON: Expecting value at column 10",
+    }
+    assert audit["bad_documents"][1]["line"] == 3
+    used = [row["text"] for split in SPLITS for row in rows(run, split)]
+    assert len(used) == 21
+    assert ("again" in used) != ("document 3" in used)
+
+
+def test_one_id_with_two_texts_is_fatal_and_names_both(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(20))
+    (tmp_path / "b.jsonl").write_text('{"id": "d7", "text": "another"}\n')
+    with pytest.raises(InputError) as caught:
+        run_documents(id_field="id")
+    assert f"{tmp_path / 'a.jsonl'}:8" in str(caught.value)
+    assert f"{tmp_path / 'b.jsonl'}:1" in str(caught.value)
+    assert caught.value.key == "id"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_truncated_file_is_an_error_even_when_bad_documents_are_skipped(tmp_path, run_documents, suffix):
+    path = tmp_path / f"a.jsonl{suffix}"
+    write(path, range(1000))
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(InputError, match=rf"a.jsonl{suffix}:\d+: truncated"):
+        run_documents(inputs=[f"*{suffix}"], bad_documents="skip")
+
+
+def test_a_corpus_too_small_says_how_much_is_missing_and_why(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(9))
+    (tmp_path / "b.jsonl").write_text('{"text": ""}\n{"text": "document 1"}\n{"text": 1}\n')
+    with pytest.raises(InputError) as caught:
+        run_documents(train=10, valid=2, test=2, oracle=4, bad_documents="skip")
+    assert caught.value.key == "documents.train"
+    assert str(caught.value).endswith(
+        "the corpus is too small: 18 documents are needed (train 10, oracle 4, valid 2, test 2), 9 are usable "
+        "(12 read; dropped: 1 empty, 0 short, 1 duplicate, 1 bad)"
+    )
+
+
+def test_the_corpus_must_just_suffice(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(8))
+    run = run_documents(train=4, valid=2, test=2)  # oracle: null takes what is left, here nothing
+    assert run.document_shards("oracle") == []
+    with pytest.raises(InputError, match="9 documents are needed"):
+        run_documents("other", train=5, valid=2, test=2)
+
+
+def test_kept_fields_are_carried_along(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(20), url="u", other=1)
+    assert list(rows(run_documents(keep_fields=["url"]), "test")[0]) == ["id", "text", "url"]
+
+
+def test_a_changed_input_is_noticed(tmp_path, run_documents):
+    write(tmp_path / "a.jsonl", range(20))
+    run = run_documents()
+    stage = DocumentsStage()
+    assert StageRunner(run, stage, [stage]).finished()
+    write(tmp_path / "a.jsonl", range(21))
+    assert not StageRunner(run, stage, [stage]).finished()
+    write(tmp_path / "a.jsonl", range(20))
+    assert StageRunner(run, stage, [stage]).finished()
+
+
+def test_killed_while_writing_it_ends_with_the_same_bytes(tmp_path, run_documents, monkeypatch):
+    write(tmp_path / "a.jsonl", range(60))
+    whole = contents(run_documents("whole", train=40, documents_per_shard=10))
+    from megatron_sbp.documents.shards import ShardWriter
+
+    finish, left = ShardWriter.finish, [3]
+
+    def stop(self, shard, path):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return finish(self, shard, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ShardWriter, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_documents("stopped", train=40, documents_per_shard=10)
+    assert contents(run_documents("stopped", train=40, documents_per_shard=10)) == whole
+
+
+def test_foldoc_splits(tmp_path, run_documents):
+    run = run_documents(inputs=[str(FOLDOC)], train=2000, valid=300, test=300, id_field="id", keep_fields=["title"])
+    audit = files.read_json(run.audit_documents)
+    assert audit["read"] == 6989
+    assert audit["dropped"] == {"empty": 0, "short": 0, "duplicate": 0, "bad": 0}
+    train = rows(run, "train")
+    assert all(row["text"].startswith(row["title"] + "\n\n") for row in train)
+    assert len({row["id"] for row in train} | {row["id"] for row in rows(run, "oracle")}) == 6389
+
+
+def test_the_stage_is_light():
+    code = (
+        "import sys, megatron_sbp.documents, megatron_sbp.tokenization.stages;"
+        "print([name for name in ('numpy', 'pyarrow', 'torch', 'transformers', 'tokenizers') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

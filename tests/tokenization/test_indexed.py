@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.tokenization.encoding import write_texts
+from megatron_sbp.tokenization.indexed import (
+    data_file,
+    flatten,
+    index_file,
+    merge_indexed,
+    open_indexed,
+    write_indexed,
+)
+
+
+def both(prefix):
+    return data_file(prefix).read_bytes(), index_file(prefix).read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_the_bytes_are_those_of_megatrons_builder(tmp_path, foldoc, tokenizer, dtype):
+    documents = tokenizer.encode_batch(foldoc)
+    builder = IndexedDatasetBuilder(str(tmp_path / "theirs.bin"), dtype=dtype)
+    for ids in documents:
+        builder.add_item(torch.tensor([*ids, tokenizer.end_of_document]))
+        builder.end_document()
+    builder.finalize(str(tmp_path / "theirs.idx"))
+    with write_indexed(tmp_path / "ours", dtype) as writer:
+        for begin in range(0, len(documents), 150):
+            writer.add(*flatten(documents[begin : begin + 150], tokenizer.end_of_document, dtype))
+    assert both(tmp_path / "ours") == both(tmp_path / "theirs")
+
+
+def test_two_sequences_per_document_as_megatron_writes_them(tmp_path):
+    pairs = [([1, 2, 3], [4]), ([5], [6, 7]), ([], [8])]
+    builder = IndexedDatasetBuilder(str(tmp_path / "theirs.bin"), dtype=np.uint16)
+    for first, second in pairs:
+        builder.add_document(torch.tensor(first + second), [len(first), len(second)])
+    builder.finalize(str(tmp_path / "theirs.idx"))
+    with write_indexed(tmp_path / "ours", np.uint16) as writer:
+        writer.add(np.arange(1, 9), np.array([3, 1, 1, 2, 0, 1]), sequences_per_document=2)
+    assert both(tmp_path / "ours") == both(tmp_path / "theirs")
+
+
+def test_megatron_reads_texts_back(tmp_path, foldoc, tokenizer):
+    counts = write_texts(foldoc, tmp_path / "a", tokenizer)
+    theirs, ours = IndexedDataset(str(tmp_path / "a")), open_indexed(tmp_path / "a")
+    assert len(theirs) == len(ours) == ours.documents == counts.documents == 400
+    assert counts.tokens == int(theirs.sequence_lengths.sum())
+    assert counts.characters == sum(map(len, foldoc))
+    assert counts.bytes == sum(len(text.encode()) for text in foldoc)
+    np.testing.assert_array_equal(theirs.document_indices, ours.bounds)
+    for row, text in enumerate(foldoc):
+        np.testing.assert_array_equal(theirs[row], ours[row])
+        assert theirs[row][-1] == tokenizer.end_of_document
+        assert tokenizer.decode(theirs[row]) == text
+
+
+def test_merged_parts_equal_one_dataset(tmp_path, foldoc, tokenizer):
+    write_texts(foldoc, tmp_path / "whole", tokenizer)
+    bounds = [0, 1, 150, 150, 400]  # one part has no document
+    parts = [tmp_path / f"part{n}" for n in range(4)]
+    for part, begin, end in zip(parts, bounds[:-1], bounds[1:], strict=True):
+        write_texts(foldoc[begin:end], part, tokenizer)
+    assert open_indexed(parts[2]).documents == 0
+    written = merge_indexed(tmp_path / "merged", parts, np.uint16)
+    assert both(tmp_path / "merged") == both(tmp_path / "whole")
+    assert [path.name for path in written] == ["merged.bin", "merged.idx"]
+
+
+def test_an_interrupted_writer_leaves_no_dataset(tmp_path):
+    with write_indexed(tmp_path / "a", np.uint16) as writer:
+        writer.add(np.arange(3), np.array([3]))
+    with pytest.raises(KeyboardInterrupt), write_indexed(tmp_path / "a", np.uint16) as writer:
+        writer.add(np.arange(100), np.array([100]))
+        raise KeyboardInterrupt
+    # The former data may stay, but never beside an index of something else.
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+    assert data_file(tmp_path / "a").stat().st_size == 6
+
+
+def test_damaged_datasets(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        open_indexed(tmp_path / "a")
+    with write_indexed(tmp_path / "a", np.int32) as writer:
+        writer.add(np.arange(10), np.array([4, 6]))
+    data, index = both(tmp_path / "a")
+    data_file(tmp_path / "a").write_bytes(data[:-1])
+    with pytest.raises(InputError, match=r"a.bin: has 39 bytes, but a.idx describes 40"):
+        open_indexed(tmp_path / "a")
+    data_file(tmp_path / "a").write_bytes(data)
+    for cut, message in ((20, "not the index"), (len(index) - 1, "truncated")):
+        index_file(tmp_path / "a").write_bytes(index[:cut])
+        with pytest.raises(InputError, match=message):
+            open_indexed(tmp_path / "a")
+    index_file(tmp_path / "a").write_bytes(b"x" * len(index))
+    with pytest.raises(InputError, match="not the index"):
+        open_indexed(tmp_path / "a")

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Pairs of texts and a tokenizer to a Megatron IndexedDataset with two sequences per document: seed, then target.
+
+    python tools/preprocess_pairs.py --inputs pairs.parquet --tokenizer RUN/tokenizer --output tokens/pairs \\
+        --seed-field query --target-field answer --max-seed-tokens 2048 --max-target-tokens 2046
+
+A target that was cut carries no end-of-document. The separator is not stored: the pair dataset puts it between the two.
+Prints the counts as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from megatron_sbp.errors import InputError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--inputs",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path",
+    )
+    parser.add_argument("--tokenizer", required=True, help="RUN/tokenizer, or a Hugging Face folder or name")
+    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="writes PREFIX.bin and PREFIX.idx")
+    parser.add_argument("--max-seed-tokens", required=True, type=int, metavar="N", help="longer seeds are cut")
+    parser.add_argument(
+        "--max-target-tokens", required=True, type=int, metavar="N", help="longer targets lose their end"
+    )
+    parser.add_argument(
+        "--seed-cut",
+        choices=("head", "tail"),
+        default="tail",
+        help="which end of a long seed is cut away (default: tail)",
+    )
+    parser.add_argument("--seed-field", default="seed", metavar="FIELD", help="text conditioned on (default: seed)")
+    parser.add_argument(
+        "--target-field", default="target", metavar="FIELD", help="text to be written (default: target)"
+    )
+    parser.add_argument(
+        "--end-of-document", metavar="TOKEN", help="token that closes a target (default: the eos token)"
+    )
+    parser.add_argument(
+        "--bad-documents",
+        choices=("fatal", "skip"),
+        default="fatal",
+        help="malformed JSON, missing field, invalid UTF-8: stop, or count and go on (default: fatal)",
+    )
+    options = parser.parse_args()
+    if options.max_seed_tokens < 1 or options.max_target_tokens < 1:
+        parser.error("--max-seed-tokens and --max-target-tokens must be 1 or more")
+    from megatron_sbp.tokenization.hugging_face import open_tokenizer
+    from megatron_sbp.tokenization.pairs import PairLimits
+    from megatron_sbp.tokenization.standalone import preprocess_pairs
+
+    try:
+        counts = preprocess_pairs(
+            options.inputs,
+            options.output,
+            open_tokenizer(options.tokenizer, options.end_of_document),
+            PairLimits(options.max_seed_tokens, options.max_target_tokens, options.seed_cut),
+            options.seed_field,
+            options.target_field,
+            options.bad_documents,
+        )
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main()
