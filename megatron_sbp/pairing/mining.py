@@ -126,7 +126,7 @@ def _no_pairs(audit: PairsAudit, documents: TokenSpans, split: str) -> InputErro
     if not survivors:
         return InputError(f"{message}; the other rules of `pairs` would drop all of them", key="pairs.alpha")
     score = survivors[min(len(survivors), _SUGGESTED_PAIRS) - 1]
-    alpha = np.ceil(score * 100 - 1) / 100  # the next lower hundredth
+    alpha = np.ceil(score * 100 - 1.001) / 100  # the next lower hundredth
     count = sum(value > alpha for value in survivors)
     more = "at least " if len(survivors) == len(audit.best_below_alpha()) else "about "
     return InputError(f"{message}; alpha {alpha:.2f} would leave {more}{count:,}", key="pairs.alpha")
