@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import RECIPE, digests, environment, run_sbp, sbp
+from whole_program import RECIPE, digests, environment, run_sbp, sbp
 
 pytestmark = pytest.mark.timeout(1800)
 
