@@ -166,28 +166,21 @@ def _stage(run: Run, stage, graph, options) -> int:
     return 0
 
 
-def _measured(run: Run) -> dict | None:
-    from megatron_sbp import files
-
-    file = run.root / "tokens" / "audit.json"
-    return files.read_json(file) if file.exists() else None
-
-
 def _write_plan(run: Run) -> None:
     from megatron_sbp import files
-    from megatron_sbp.plan import make_plan
+    from megatron_sbp.plan import make_plan, read_measured
 
     run.root.mkdir(parents=True, exist_ok=True)
-    files.write_json(run.plan_file, make_plan(run.recipe, _measured(run)))
+    files.write_json(run.plan_file, make_plan(run.recipe, read_measured(run)))
 
 
 def _plan(run: Run, options) -> int:
     import json
     import shlex
 
-    from megatron_sbp.plan import format_plan, make_plan
+    from megatron_sbp.plan import format_plan, make_plan, read_measured
 
-    plan = make_plan(run.recipe, _measured(run))
+    plan = make_plan(run.recipe, read_measured(run))
     if options.json:
         print(json.dumps(plan, indent=2))
         return 0

@@ -262,11 +262,17 @@ class StageRunner:
         """Lets one process at a time in; says so when it has to wait."""
         self.unit_folder.mkdir(parents=True, exist_ok=True)
         with open(self.unit_folder / f".{name}.lock", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"{self.stage.name} {name}: another process is at it; waiting")
-                fcntl.flock(file, fcntl.LOCK_EX)
+            patient = time.monotonic() + 5.0  # shards that start together wait for one another all the time
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > patient:
+                        say(f"{self.stage.name} {name}: another process is at it; waiting")
+                        fcntl.flock(file, fcntl.LOCK_EX)
+                        break
+                    time.sleep(0.05)
             yield
 
     def why(self) -> str:

@@ -37,10 +37,8 @@ requeue_until_done() {
   child=$!
   # The shell handles a trap only between commands: that is why the command runs beside it.
   trap 'near_limit=1; echo "job $SLURM_JOB_ID: the time limit is near" >&2; $stop "$child"' USR1
-  while :; do
-    wait "$child" && status=0 || status=$?
-    kill -0 "$child" 2>/dev/null || break # else `wait` only came back because of the signal
-  done
+  while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal makes `wait` come back early
+  wait "$child" && status=0 || status=$?
   trap - USR1
   if [ "$status" -eq 3 ] || { [ "$status" -ne 0 ] && [ -n "$near_limit" ]; }; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "${SBP_MAX_REQUEUES:-100}" ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One rank of a training under srun: tells torch.distributed who it is, and becomes the command.
+# One rank of a training under srun: tells torch.distributed who it is, and runs the command.
 #
 #   srun --nodes=2 --ntasks-per-node=8 bash slurm/rank.sh python -m megatron_sbp.training.pretrain [Megatron flags]
 set -euo pipefail
@@ -18,4 +18,13 @@ if [ -z "${MASTER_ADDR:-}" ]; then
 fi
 export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 12000))}
 
-exec "$@"
+# Signals for the task go to its whole process group; this shell only has to outlive them.
+trap : TERM INT USR1 USR2
+"$@" &
+rank=$!
+while kill -0 "$rank" 2>/dev/null; do wait "$rank" || true; done # a signal makes `wait` come back early
+wait "$rank" && status=0 || status=$?
+# 3: a checkpoint is saved, start me again. `srun --kill-on-bad-exit` would kill the ranks that are still on their way out,
+# and their 143 would hide the 3.
+if [ "$status" -eq 3 ]; then sleep "${SBP_RANK_PATIENCE:-15}" || true; fi
+exit "$status"

@@ -22,7 +22,7 @@ class EvaluateStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {
-            "documents": ("documents/train/*", "documents/valid/*", "documents/audit.json"),
+            "documents": ("documents/train/*", "documents/valid/*"),
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*", "tokens/valid.*", "tokens/test.*", "tokens/audit.json"),
             "embed": ("embeddings/train/*", "embeddings/test/*"),

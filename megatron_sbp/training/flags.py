@@ -60,7 +60,9 @@ def _model(run: Run) -> Flags:
         "rotary-base": int(model.rotary_base),
         "max-position-embeddings": model.sequence_length,
         "init-method-std": model.init_method_std,
-        "make-vocab-size-divisible-by": model.make_vocab_size_divisible_by,
+        # Megatron multiplies this by the tensor-parallel size. Padded entries take part in the softmax, so the padded
+        # vocabulary must not depend on the layout.
+        "make-vocab-size-divisible-by": max(1, model.make_vocab_size_divisible_by // run.recipe.launch.tensor_parallel),
         "attention-dropout": 0,
         "hidden-dropout": 0,
         "tokenizer-type": "HuggingFaceTokenizer",

@@ -15,6 +15,7 @@ from megatron_sbp.processes import die_with_parent
 from megatron_sbp.progress import duration, say
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
+from megatron_sbp.slurm import container_options
 from megatron_sbp.training.metrics import read_metrics
 
 MODULE = "megatron_sbp.training.pretrain"
@@ -44,7 +45,17 @@ def command(recipe: Recipe, arguments: list[str], launcher: str) -> list[str]:
     if launcher == "srun":
         script = Path(__file__).resolve().parents[2] / "slurm" / "rank.sh"
         tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
-        return ["srun", *tasks, "bash", str(script), sys.executable, "-m", MODULE, *arguments]
+        return [
+            "srun",
+            *tasks,
+            *container_options(recipe),
+            "bash",
+            str(script),
+            sys.executable,
+            "-m",
+            MODULE,
+            *arguments,
+        ]
     raise InputError(f"must be torchrun or srun, not '{launcher}'", key="--launcher")
 
 
@@ -93,7 +104,7 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
         process = subprocess.Popen(
             words, stdout=output, stderr=subprocess.STDOUT, env=environment(run.recipe), preexec_fn=die_with_parent
         )
-        handlers = _forward_signals(process)
+        handlers = _forward_signals(process, launcher)
         try:
             _watch(process, run.model(training) / "metrics.jsonl", stage, samples)
         finally:
@@ -108,11 +119,16 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
     raise InputError(_reason(log, begin, process.returncode), file=log)
 
 
-def _forward_signals(process: subprocess.Popen) -> dict[int, object]:
-    """Passes on the signals that ask for a checkpoint; Megatron's ranks listen for SIGTERM."""
+def _forward_signals(process: subprocess.Popen, launcher: str) -> dict[int, object]:
+    """Passes on the signals that ask for a checkpoint; Megatron's ranks listen for SIGTERM.
+
+    srun answers SIGTERM by killing its tasks at once. Slurm itself signals them (slurm/training.sbatch asks it to), so
+    there is nothing to pass on, only to outlive.
+    """
 
     def forward(number, frame):
-        process.send_signal(signal.SIGTERM)
+        if launcher != "srun":
+            process.send_signal(signal.SIGTERM)
 
     return {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
 

@@ -198,7 +198,7 @@ class Trainer:
         """Writes a validation row; all ranks decide together whether to stop."""
         import torch
 
-        from megatron_sbp.training.early_stopping import exhausted
+        from megatron_sbp.training.early_stopping import exhausted, reason
         from megatron_sbp.training.metrics import read_metrics
 
         iteration = self.args.consumed_train_samples // self.args.global_batch_size
@@ -213,7 +213,7 @@ class Trainer:
             stop[0] = bool(self.args.sbp_patience) and exhausted(rows, self.args.sbp_patience)
         torch.distributed.broadcast(stop, torch.distributed.get_world_size() - 1)
         if stop.item() and iteration < self.args.train_iters:
-            self.stopped = f"no better validation loss in {self.args.sbp_patience} evaluations"
+            self.stopped = reason(self.args.sbp_patience)
             self.args.exit_interval = 1  # Megatron saves after this step and leaves its loop
 
     def _place(self, iteration: int) -> dict[str, int]:
@@ -247,6 +247,7 @@ def main() -> int:
 
     from megatron_sbp.errors import InputError
     from megatron_sbp.training.data_file import DataFile, lock
+    from megatron_sbp.training.early_stopping import END_OF_PLAN
 
     dataset_utils.compile_helpers = lambda: None  # would run `make` in the wheel's folder, which has no makefile
     if on_cpu:
@@ -283,7 +284,7 @@ def main() -> int:
         print(f"sbp: error: {error}", file=sys.stderr, flush=True)
         return 2
     if status == 0 and trainer._last_rank():
-        (trainer.folder / "stopped.txt").write_text(trainer.stopped or "end of the plan")
+        (trainer.folder / "stopped.txt").write_text(trainer.stopped or END_OF_PLAN)
     if status == UNFINISHED and "TORCHELASTIC_RUN_ID" in os.environ:
         status = 0  # torchrun would take anything else for a crash; the launcher sees that stopped.txt is missing
     if torch.distributed.is_initialized():

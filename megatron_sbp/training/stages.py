@@ -59,10 +59,42 @@ class TrainStage(Stage):
         folder.mkdir(parents=True, exist_ok=True)
         samples = self._write_data_file(run)
         stopped = folder / "stopped.txt"
-        if not stopped.exists():
+        if not stopped.exists() and not self._ended(run, samples):
             arguments = megatron_arguments(run, self.training, samples)
             train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "torchrun"))
         return self._close_training(run, samples, stopped.read_text())
+
+    def _ended(self, run: Run, samples: int) -> bool:
+        """Whether the last checkpoint is the end already: the training was killed after it and before it said so.
+
+        Megatron cannot start with no sample left. Where the last evaluation is missing, too, the training is set back
+        by one checkpoint, and its last steps are done again with the same result.
+        """
+        from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
+        from megatron_sbp.training.metrics import read_metrics
+
+        folder = run.model(self.training)
+        tracker = folder / "latest_checkpointed_iteration.txt"
+        if not tracker.exists():
+            return False
+        iteration = int(tracker.read_text())
+        section = run.recipe.tuning if self.training == "synthesizer" else run.recipe.training
+        rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["iteration"] <= iteration]
+        patience = run.recipe.tuning.patience if self.training == "synthesizer" else 0
+        if patience and exhausted(rows, patience):
+            files.write_text(folder / "stopped.txt", reason(patience))
+            return True
+        if iteration * section.global_batch_size < samples:
+            return False
+        if any(row["kind"] == "valid" and row["iteration"] == iteration for row in rows):
+            files.write_text(folder / "stopped.txt", END_OF_PLAN)
+            return True
+        earlier = sorted(int(path.name.removeprefix("iter_")) for path in folder.glob("iter_*"))[:-1]
+        if earlier:
+            files.write_text(tracker, str(earlier[-1]))
+        else:
+            tracker.unlink()
+        return False
 
     def _write_data_file(self, run: Run) -> int:
         """Writes models/NAME/data.json; returns the training sequences planned."""

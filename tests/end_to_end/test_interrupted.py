@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import RECIPE, digests, environment, run_sbp, sbp
+from whole_program import RECIPE, digests, environment, run_sbp, sbp
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -57,7 +57,6 @@ def test_killed_at_ten_random_instants(whole_run, tmp_path):
         while processes_of(folder) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not processes_of(folder)
-        # A partial file may lie about, but never under a final name that a manifest vouches for: the next start decides.
     assert sum(1 for stage in hit if stage) >= KILLS - 2, hit
     run_sbp("run", RECIPE, f"run_folder={folder}")
     assert digests(folder) == digests(whole_run[0])

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from conftest import RECIPE, digests, run_sbp
+from whole_program import RECIPE, digests, run_sbp
 
 from megatron_sbp import ledger
 from megatron_sbp.recipe import load_recipe

@@ -42,6 +42,7 @@ slurm: {partition: gpu, cpu_partition: cpu, time: "00:10:00", cpus_per_task: 1, 
 @pytest.fixture
 def run(slurm, tmp_path, monkeypatch) -> Run:
     monkeypatch.setenv("SBP_COMMAND", f"{sys.executable} {HERE / 'toy.py'}")
+    monkeypatch.setenv("SBP_RANK_PATIENCE", "3")
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE)
@@ -75,6 +76,15 @@ def until(run: Run, condition, what: str, seconds: float = 90):
 def ended(run: Run) -> bool:
     found = states(run).values()
     return bool(found) and not any("RUNNING" in state or "PENDING" in state or "COMPLETING" in state for state in found)
+
+
+def after_requeue(run: Run, job: str) -> None:
+    """Waits for the job to come back into the queue, lets it start without the usual two minutes, and for the end."""
+    pending = ["PENDING BeginTime"]
+    until(run, lambda: client("squeue", "-h", "-j", job, "-o", "%T %r").splitlines() == pending, "the requeue")
+    time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
+    client("scontrol", "update", f"JobId={job}", "StartTime=now")
+    until(run, lambda: ended(run), "the end after a requeue")
 
 
 def test_graph_runs_in_order(run):
@@ -134,16 +144,27 @@ def test_time_limit_saves_requeues_and_resumes(run):
     assert "RUNNING" in client("squeue", "-h", "-j", job, "-o", "%T")
     client("scancel", "--signal=USR1", "--batch", job)
 
-    def requeued():
-        client("scontrol", "update", f"JobId={job}", "StartTime=now")  # else it waits about two minutes
-        return ended(run)
-
-    until(run, requeued, "the end after a requeue")
+    after_requeue(run, job)
     assert states(run)["report"] == "COMPLETED", logs(run)
     assert "Restarts=1" in client("scontrol", "show", "job", job)
     ranks = [json.loads((run.root / "ranks" / f"{rank}.json").read_text()) for rank in range(4)]
     assert all(0 < rank["begin"] < toy.STEPS for rank in ranks), ranks
     assert "back into the queue" in logs(run)
+
+
+def test_ranks_asked_for_a_checkpoint_go_on_later(run):
+    """SIGTERM to the ranks alone, as in a preemption: their status 3 must come through, though one is slower."""
+    submit(run)
+    until(run, (run.root / "ranks" / "3.started").exists, "the first start")
+    job = next(job.id for job in jobs.jobs_of(run) if job.stage == "train")
+    time.sleep(0.5)
+    client("scancel", "--signal=TERM", job)
+
+    after_requeue(run, job)
+    assert states(run)["report"] == "COMPLETED", logs(run)
+    assert "143" not in logs(run) and "the time limit" not in logs(run)
+    ranks = [json.loads((run.root / "ranks" / f"{rank}.json").read_text()) for rank in range(4)]
+    assert all(0 < rank["begin"] < toy.STEPS for rank in ranks), ranks
 
 
 def test_gives_up_after_the_last_requeue(run, monkeypatch):

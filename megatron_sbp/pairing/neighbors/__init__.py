@@ -1,4 +1,8 @@
-"""Nearest neighbours by inner product of unit vectors: one file per engine."""
+"""The k nearest documents of every document, by inner product of unit vectors.
+
+Two engines: `scann` (approximate, CPU) and `exact` (matrix products, CPU or GPU). Whichever finds the neighbours, their
+scores are computed in the same way (scores.py), so that equal pairs have equal scores to the last bit.
+"""
 
 from megatron_sbp.pairing.neighbors.stage import NeighborsStage
 

@@ -1,67 +1,128 @@
-"""Exact search: tiles of matrix products with a running top-k, on CPU or GPU."""
+"""Exact nearest neighbours: tiles of matrix products with a running top-k, on CPU or GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 
-MISSING_SCORE = -2.0
-"""Score where there are fewer than k other documents; below every cosine. Its id is -1."""
+from megatron_sbp.pairing.neighbors.scores import MARGIN, best, inner_products
+from megatron_sbp.pairing.neighbors.vectors import Vectors
+
+_TILES = {"cpu": (1024, 8192), "cuda": (4096, 65536)}
+"""Queries and documents of one matrix product."""
+
+_ROUNDING = 4e-6
+"""Inner products of unit vectors in float32 are off by less than half of this."""
 
 
-def search(
+def nearest(
     queries: np.ndarray,
-    first_row: int,
-    shards: Iterable[np.ndarray],
+    own_rows: np.ndarray,
+    vectors: Vectors,
     k: int,
     device: str = "cpu",
-    tile: int = 8192,
-    rows: np.ndarray | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest documents of every query, the query itself left out.
+    """The k documents with the largest inner product, for every query.
+
+    2 n N d floating point operations; of the N documents one tile is in memory at a time. A search in float32 finds
+    k + 16 candidates, which are then ranked by their scores in float64. Queries for which that margin does not settle
+    the matter (many equal vectors) are searched again in float64.
 
     Args:
-        queries: float32 [queries, dim], unit norm.
-        first_row: row number of the first query among all documents; the others follow it.
-        shards: all documents, one float32 [documents, dim] after another.
-        k: neighbours per query.
-        device: torch device.
-        tile: queries, and documents, in one matrix product.
-        rows: int64 [queries], row numbers of the queries where they do not follow one another.
+        queries: float32 [n, dimensions] with float16 values, unit norm.
+        own_rows: row of `vectors` that is the query itself and is left out, int64 [n]; -1 for none.
+        vectors: the N documents.
+        k: neighbours wanted.
+        device: cpu or cuda.
+        advance: called with the number of documents compared since the last call.
 
     Returns:
-        ids int64 [queries, k] and scores float32 [queries, k], best first, equal scores by lower id; -1 and
-        MISSING_SCORE where documents are fewer.
-    """
-    import torch
+        ids int64 [n, k], best first, equal scores by ascending id, -1 where there are fewer than k; scores float32
+        [n, k], -2 where there are fewer.
 
-    own = torch.arange(first_row, first_row + len(queries)) if rows is None else torch.from_numpy(rows)
-    best = torch.full((len(queries), k), MISSING_SCORE, dtype=torch.float32)
-    ids = torch.full((len(queries), k), -1, dtype=torch.int64)
-    asked = torch.from_numpy(queries)
-    begin = 0
-    for shard in shards:
-        documents = torch.from_numpy(shard)
-        for start in range(0, len(documents), tile):
-            block = documents[start : start + tile].to(device)
-            numbers = torch.arange(begin + start, begin + start + len(block), device=device)
-            for low in range(0, len(asked), tile):
-                high = min(low + tile, len(asked))
-                scores = asked[low:high].to(device) @ block.T
-                scores[own[low:high].to(device)[:, None] == numbers[None]] = MISSING_SCORE
-                joined = torch.cat([best[low:high].to(device), scores], dim=1)
-                names = torch.cat([ids[low:high].to(device), numbers.expand(high - low, -1)], dim=1)
-                # Earlier columns have lower ids, and a stable sort keeps them first among equals. Only the candidates
-                # that can still win are sorted.
-                kept = joined.topk(min(k, joined.shape[1]), dim=1).values[:, -1:]
-                if bool(((joined >= kept).sum(1) > k).any()):
-                    order = joined.argsort(dim=1, descending=True, stable=True)[:, :k]
-                else:
-                    order = joined.topk(k, dim=1, sorted=False).indices.sort(dim=1).values
-                    order = order.gather(1, joined.gather(1, order).argsort(dim=1, descending=True, stable=True))
-                best[low:high] = joined.gather(1, order).cpu()
-                ids[low:high] = names.gather(1, order).cpu()
-        begin += len(documents)
-    ids[best <= MISSING_SCORE] = -1
-    return ids.numpy(), best.numpy()
+    Raises:
+        InputError: a document's vector is not finite or has not length 1.
+    """
+    ids = _candidates(queries, own_rows, vectors, k + MARGIN, device, advance)
+    scores = inner_products(queries, ids, vectors)
+    ids, scores = best(ids, scores, k + MARGIN)
+    unsettled = np.flatnonzero((ids[:, -1] >= 0) & (scores[:, k - 1] - scores[:, -1] < _ROUNDING))
+    ids, scores = np.ascontiguousarray(ids[:, :k]), np.ascontiguousarray(scores[:, :k])
+    for begin in range(0, len(unsettled), _TILES[device][0]):
+        rows = unsettled[begin : begin + _TILES[device][0]]
+        ids[rows] = _sorted_search(queries[rows], own_rows[rows], vectors, k, device)
+        scores[rows] = inner_products(queries[rows], ids[rows], vectors)
+    return ids, scores
+
+
+def _candidates(
+    queries: np.ndarray,
+    own_rows: np.ndarray,
+    vectors: Vectors,
+    wanted: int,
+    device: str,
+    advance: Callable[[int], None] | None,
+) -> np.ndarray:
+    """int64 [n, at most wanted]: the best by float32 scores, in any order, -1 for none."""
+    block, tile_size = _TILES[device]
+    asked = torch.from_numpy(queries).to(device)
+    own = torch.from_numpy(own_rows).to(device)
+    top_scores = torch.full((len(queries), wanted), -torch.inf, device=device)
+    top_ids = torch.full((len(queries), wanted), -1, dtype=torch.int64, device=device)
+    with _tensor_cores(device), torch.inference_mode():
+        for first, rows in vectors.tiles(tile_size):
+            tile = torch.from_numpy(rows).to(device)
+            for begin in range(0, len(queries), block):
+                mine = slice(begin, begin + block)
+                scores = asked[mine] @ tile.T
+                _leave_out(scores, own[mine] - first, -torch.inf)
+                found = torch.topk(scores, min(wanted, len(tile)), dim=1, sorted=False)
+                both = torch.cat([top_scores[mine], found.values], dim=1)
+                ids = torch.cat([top_ids[mine], found.indices + first], dim=1)
+                kept = torch.topk(both, wanted, dim=1, sorted=False)
+                top_scores[mine] = kept.values
+                top_ids[mine] = torch.gather(ids, 1, kept.indices)
+            if advance:
+                advance(len(rows))
+    top_ids[top_scores == -torch.inf] = -1  # the query itself, when there are few documents
+    return top_ids.cpu().numpy()
+
+
+def _sorted_search(queries: np.ndarray, own_rows: np.ndarray, vectors: Vectors, k: int, device: str) -> np.ndarray:
+    """int64 [n, k] by float64 products and stable sorts: slow, and right with any number of equal scores."""
+    asked = torch.from_numpy(queries).to(device, torch.float64)
+    own = torch.from_numpy(own_rows).to(device)
+    top_scores = torch.empty((len(queries), 0), device=device)
+    top_ids = torch.empty((len(queries), 0), dtype=torch.int64, device=device)
+    with torch.inference_mode():
+        for first, rows in vectors.tiles(_TILES[device][1]):
+            tile = torch.from_numpy(rows).to(device, torch.float64)
+            scores = (asked @ tile.T).float()
+            _leave_out(scores, own - first, -torch.inf)
+            ids = torch.arange(first, first + len(rows), device=device).expand(len(queries), -1)
+            both = torch.cat([top_scores, scores], dim=1)
+            ids = torch.cat([top_ids, ids], dim=1)
+            order = torch.argsort(both, dim=1, descending=True, stable=True)[:, :k]
+            top_scores, top_ids = torch.gather(both, 1, order), torch.gather(ids, 1, order)
+    return top_ids.cpu().numpy()
+
+
+def _leave_out(scores: torch.Tensor, columns: torch.Tensor, value: float) -> None:
+    """Overwrites scores[i, columns[i]] wherever that column exists."""
+    rows = torch.nonzero((columns >= 0) & (columns < scores.shape[1])).squeeze(1)
+    scores[rows, columns[rows]] = value
+
+
+@contextlib.contextmanager
+def _tensor_cores(device: str) -> Iterator[None]:
+    """Lets CUDA multiply in TF32: its 10 bits of mantissa hold float16 values exactly, and it adds in float32."""
+    former = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(former)

@@ -1,39 +1,52 @@
-"""The stage that writes the nearest neighbours of train and valid documents."""
+"""The stage `neighbors`."""
 
 from __future__ import annotations
 
-import fcntl
+import shutil
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files
-from megatron_sbp.errors import InputError
 from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
 
-PAIRED_SPLITS = ("train", "valid")
-"""Splits among whose documents pairs are mined."""
+MINED_SPLITS = ("train", "valid")
+"""Splits that are searched: pairs to tune with, and pairs that stop the tuning."""
+
+_SCANN_ONLY = ("leaves", "leaves_to_search", "reorder", "recall_sample")
 
 
 class NeighborsStage(Stage):
-    """Writes neighbors/SPLIT/NNNNN.npz (ids, scores: see `Run.neighbors`) and neighbors/audit.json."""
+    """Searches every document's neighbours among all documents of its split, one file of embeddings after another.
+
+    neighbors/SPLIT/NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split), best first, equal
+    scores by ascending id, never the document itself; scores float32 [documents, k]. Where there are fewer than k: -1
+    and -2. The index of ScaNN lies in neighbors/index while the stage is at work; the first process builds it.
+    """
 
     name = "neighbors"
-    title = "find the nearest documents of every document"
+    title = "the nearest documents of every document"
     sharded = True
 
+    def __init__(self):
+        self._opened: tuple[Any, Any] | None = None
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"embed": tuple(f"embeddings/{split}/*" for split in PAIRED_SPLITS)}
+        return {"embed": tuple(f"embeddings/{split}/*.npy" for split in MINED_SPLITS)}
 
     def settings(self, run: Run) -> dict[str, Any]:
-        return {**settings(run.recipe.neighbors), "seed": run.recipe.seed}
+        chosen = run.recipe.neighbors
+        if chosen.engine == "exact":
+            return settings(chosen, *_SCANN_ONLY)
+        return {**settings(chosen), "seed": run.recipe.seed}
+
+    def unit_settings(self, run: Run) -> dict[str, Any]:
+        return {name: value for name, value in self.settings(run).items() if name != "recall_sample"}
 
     def units(self, run: Run) -> list[str]:
-        from megatron_sbp.pairing.neighbors.vectors import embedding_files
-
-        return [f"{split}-{file.stem}" for split in PAIRED_SPLITS for file in embedding_files(run.embeddings(split))]
+        return [f"{split}-{file.stem}" for split in MINED_SPLITS for file in _embeddings(run, split)]
 
     def owns(self, run: Run) -> list[Path]:
         return [run.root / "neighbors"]
@@ -41,101 +54,108 @@ class NeighborsStage(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         import numpy as np
 
-        from megatron_sbp.pairing.neighbors.vectors import load_shard, row_offset
-
         split, _, number = unit.partition("-")
-        source = run.embeddings(split) / f"{number}.npy"
-        queries, first = load_shard(source), row_offset(run.embeddings(split), source)
-        with Progress(f"neighbors {split} {number}", len(queries), "documents") as progress:
-            ids, scores = _search(run, split, queries, first)
-            progress.advance(len(queries))
-        target = run.neighbors(split) / f"{number}.npz"
-        with files.atomic_path(target) as partial:
+        vectors, index = self._open(run, split)
+        place = [file.stem for file in vectors.files].index(number)
+        queries = vectors.read(place)
+        own = np.arange(len(queries), dtype=np.int64) + vectors.starts[place]
+        k = run.recipe.neighbors.k
+        if index is None:
+            from megatron_sbp.pairing.neighbors.exact import nearest
+
+            with Progress(f"neighbors {unit}", len(vectors), "documents compared") as progress:
+                ids, scores = nearest(queries, own, vectors, k, _device(run), progress.advance)
+        else:
+            with Progress(f"neighbors {unit}", len(queries), "documents") as progress:
+                ids, scores = index.nearest(queries, own, k, progress.advance)
+        output = run.neighbors(split) / f"{number}.npz"
+        with files.atomic_path(output) as partial:
             np.savez(partial, ids=ids, scores=scores)
-        return [target]
+        return [output]
 
     def finish(self, run: Run) -> list[Path]:
-        audit = {split: _audit(run, split) for split in PAIRED_SPLITS}
-        for split, figures in audit.items():
-            if figures["recall_at_k"] is not None:
-                say(
-                    f"neighbors: {split} recall@{figures['k']} of {figures['engine']} is {figures['recall_at_k']:.4f} "
-                    f"on {figures['recall_sample']} documents"
-                )
-        target = run.root / "neighbors" / "audit.json"
-        files.write_json(target, {**audit["train"], "valid": audit["valid"]})
-        return [target]
+        audit = {**_audit(run, "train"), "valid": _audit(run, "valid")}
+        files.write_json(_audit_file(run), audit)
+        self._opened = None
+        shutil.rmtree(_index_folder(run), ignore_errors=True)
+        return [_audit_file(run)]
+
+    def _open(self, run: Run, split: str) -> tuple[Any, Any]:
+        """The vectors of a split and the index over them (None for the exact engine), kept for the next unit."""
+        from megatron_sbp.pairing.neighbors.vectors import Vectors
+
+        paths = _embeddings(run, split)
+        key = (self.unit_settings(run), [(path, path.stat().st_mtime_ns) for path in paths])
+        if self._opened is None or self._opened[0] != key:
+            self._opened = None  # frees the other split's index first
+            vectors, index = Vectors(paths), None
+            if run.recipe.neighbors.engine == "scann":
+                from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, plan
+
+                planned = plan(len(vectors), vectors.dimensions, run.recipe.neighbors, run.recipe.seed)
+                index = ScannIndex(vectors, planned, _index_folder(run) / split)
+            self._opened = key, (vectors, index)
+        return self._opened[1]
+
+
+def _audit(run: Run, split: str) -> dict[str, Any]:
+    """How the neighbours of a split were found, and how well: recall_at_k is 1 by definition for the exact engine and
+    null where nothing was measured."""
+    import numpy as np
+
+    from megatron_sbp.pairing.neighbors.vectors import Vectors
+
+    chosen, vectors = run.recipe.neighbors, Vectors(_embeddings(run, split))
+    audit: dict[str, Any] = {
+        "engine": chosen.engine,
+        "documents": len(vectors),
+        "dim": vectors.dimensions,
+        "k": chosen.k,
+    }
+    if chosen.engine == "exact":
+        return {**audit, "method": "exact", "recall_at_k": 1.0, "recall_sample": 0}
+    from megatron_sbp.pairing.neighbors.recall import measure, sample_rows
+    from megatron_sbp.pairing.neighbors.scann_engine import plan
+
+    planned = plan(len(vectors), vectors.dimensions, chosen, run.recipe.seed)
+    rows = sample_rows(len(vectors), chosen.recall_sample, run.recipe.seed)
+    value = None
+    if rows.size:
+        found = np.empty((len(rows), chosen.k), np.int64)
+        for place, file in enumerate(vectors.files):
+            mine = np.flatnonzero((rows >= vectors.starts[place]) & (rows < vectors.starts[place + 1]))
+            if mine.size:
+                with np.load(run.neighbors(split) / f"{file.stem}.npz") as shard:
+                    found[mine] = shard["ids"][rows[mine] - vectors.starts[place]]
+        with Progress(f"recall {split}", len(vectors), "documents compared") as progress:
+            value = measure(found, rows, vectors, _device(run), progress.advance)
+        say(f"neighbors: recall@{chosen.k} of ScaNN ({planned.method}) on {len(rows):,} {split} documents: {value:.4f}")
+    return {
+        **audit,
+        "method": planned.method,
+        "recall_at_k": value,
+        "recall_sample": len(rows),
+        "leaves": planned.leaves,
+        "leaves_to_search": planned.leaves_to_search,
+        "reorder": planned.reorder,
+    }
+
+
+def _embeddings(run: Run, split: str) -> list[Path]:
+    return sorted(run.embeddings(split).glob("[0-9]*.npy"))
+
+
+def _index_folder(run: Run) -> Path:
+    return run.root / "neighbors" / "index"
+
+
+def _audit_file(run: Run) -> Path:
+    return run.root / "neighbors" / "audit.json"
 
 
 def _device(run: Run) -> str:
     import torch
 
-    wanted = run.recipe.launch.device
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-
-
-def _search(run: Run, split: str, queries, first: int):
-    from megatron_sbp.pairing.neighbors import exact, scann_engine
-    from megatron_sbp.pairing.neighbors.vectors import embedding_files, load_shard
-
-    chosen, folder = run.recipe.neighbors, run.embeddings(split)
-    if chosen.engine == "exact":
-        shards = (load_shard(file) for file in embedding_files(folder))
-        return exact.search(queries, first, shards, chosen.k, _device(run))
-    return scann_engine.search(_index(run, split), queries, first, chosen.k)
-
-
-def _index(run: Run, split: str) -> Path:
-    """The ScaNN index of a split, built by the first process that asks for it."""
-    from megatron_sbp.pairing.neighbors.scann_engine import build
-    from megatron_sbp.pairing.neighbors.vectors import load_all
-
-    folder = run.root / "neighbors" / "index" / split
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.parent / f".{split}.lock", "a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            vectors = load_all(run.embeddings(split))
-            say(f"neighbors: building the ScaNN index of {len(vectors):,} {split} documents")
-            build(vectors, run.recipe.neighbors, folder)
-    return folder
-
-
-def _audit(run: Run, split: str) -> dict[str, Any]:
-    """Engine, sizes, and the recall on a sample drawn by the run's seed."""
-    import numpy as np
-
-    from megatron_sbp.pairing.neighbors import exact
-    from megatron_sbp.pairing.neighbors.vectors import embedding_files, load_shard
-
-    chosen, folder = run.recipe.neighbors, run.embeddings(split)
-    found = [np.load(file) for file in sorted(run.neighbors(split).glob("[0-9]*.npz"))]
-    ids = np.concatenate([part["ids"] for part in found])
-    shapes = [np.load(file, mmap_mode="r").shape for file in embedding_files(folder)]
-    figures: dict[str, Any] = {
-        "engine": chosen.engine,
-        "documents": len(ids),
-        "dim": shapes[0][1],
-        "k": chosen.k,
-        "recall_at_k": None,
-        "recall_sample": 0,
-    }
-    if sum(shape[0] for shape in shapes) != len(ids):
-        raise InputError(f"holds {len(ids)} documents, the embeddings are {sum(s[0] for s in shapes)}", file=folder)
-    if chosen.engine == "scann":
-        figures |= files.read_json(run.root / "neighbors" / "index" / split / "parameters.json")
-    sample = min(chosen.recall_sample, len(ids))
-    if sample:
-        rows = np.sort(np.random.default_rng([run.recipe.seed, 5]).permutation(len(ids))[:sample])
-        offsets = np.cumsum([0] + [shape[0] for shape in shapes])
-        queries = np.concatenate(
-            [
-                load_shard(file)[rows[(rows >= low) & (rows < high)] - low]
-                for file, low, high in zip(embedding_files(folder), offsets[:-1], offsets[1:], strict=True)
-            ]
-        )
-        shards = (load_shard(file) for file in embedding_files(folder))
-        truth, _ = exact.search(queries, 0, shards, chosen.k, _device(run), rows=rows)
-        hits = sum(len(np.intersect1d(a[a >= 0], b[b >= 0])) for a, b in zip(ids[rows], truth, strict=True))
-        figures |= {"recall_at_k": hits / max(1, int((truth >= 0).sum())), "recall_sample": sample}
-    return figures
+    if run.recipe.launch.device != "auto":
+        return run.recipe.launch.device
+    return "cuda" if torch.cuda.is_available() else "cpu"

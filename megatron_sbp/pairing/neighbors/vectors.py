@@ -1,47 +1,91 @@
-"""Reading the embeddings of a split."""
+"""The embeddings of one split: several .npy files that are read as one matrix, a part at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from megatron_sbp.errors import InputError
 
-
-def embedding_files(folder: Path) -> list[Path]:
-    """The shards of a split, in order."""
-    return sorted(folder.glob("[0-9]*.npy"))
+UNIT_NORM_TOLERANCE = 0.01
+"""Norms of float16 vectors are off by 5e-4 at most; more than this was never normalised."""
 
 
-def load_shard(file: Path) -> np.ndarray:
-    """One shard as float32 [documents, dim].
+class Vectors:
+    """Unit vectors in files, mapped from disk.
+
+    Args:
+        files: .npy, floating point [documents, dimensions]; read as float16. Rows are numbered over all of them.
+
+    Attributes:
+        parts: the matrices, as they lie on disk.
+        starts: row number at which each of them begins, and the number of rows at the end: int64 [parts + 1].
+        dimensions: of a vector.
 
     Raises:
-        InputError: no array of numbers, or a row that is not finite.
+        InputError: a file is missing, damaged, or has another shape than the others.
     """
+
+    def __init__(self, files: Sequence[Path]):
+        self.files = list(files)
+        self.parts = [_open(file) for file in self.files]
+        if not self.parts:
+            raise InputError("no embeddings at all")
+        self.dimensions = self.parts[0].shape[1]
+        for file, part in zip(self.files, self.parts, strict=True):
+            if part.shape[1] != self.dimensions:
+                raise InputError(
+                    f"has {part.shape[1]} dimensions, but {self.files[0].name} has {self.dimensions}", file=file
+                )
+        self.starts = np.cumsum([0, *(len(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return int(self.starts[-1])
+
+    def tiles(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
+        """All vectors in ascending order, in parts of at most `size` rows.
+
+        Yields:
+            (number of the first row, float32 [rows, dimensions] with float16 values).
+
+        Raises:
+            InputError: a vector is not finite or has not length 1; names file and row.
+        """
+        for place in range(len(self.parts)):
+            for begin in range(0, len(self.parts[place]), size):
+                yield int(self.starts[place]) + begin, self.read(place, begin, begin + size)
+
+    def read(self, place: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """Rows of one file, checked: float32 [rows, dimensions] with float16 values."""
+        rows = self.parts[place][begin:end].astype(np.float16).astype(np.float32)
+        norms = np.linalg.norm(rows, axis=1)
+        bad = np.flatnonzero(~(np.abs(norms - 1) < UNIT_NORM_TOLERANCE))  # true for NaN too
+        if bad.size:
+            row, norm = begin + int(bad[0]), norms[bad[0]]
+            what = f"has length {norm:.4g}, not 1" if np.isfinite(norm) else "has values that are no finite numbers"
+            raise InputError(f"the vector in row {row} {what}; embed these documents again", file=self.files[place])
+        return rows
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors by row number, int64 [n]: float32 [n, dimensions]."""
+        result = np.empty((len(rows), self.dimensions), np.float32)
+        part_of = np.searchsorted(self.starts, rows, side="right") - 1
+        for place in np.unique(part_of):
+            mine = np.flatnonzero(part_of == place)
+            result[mine] = self.parts[place][rows[mine] - self.starts[place]].astype(np.float16)
+        return result
+
+
+def _open(file: Path) -> np.ndarray:
     try:
-        vectors = np.load(file).astype(np.float32)
+        matrix = np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError("no such file", file=file) from error
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"is no array of embeddings ({error})", file=file) from error
-    if vectors.ndim != 2:
-        raise InputError(f"has {vectors.ndim} dimensions, embeddings have 2", file=file)
-    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(wrong):
-        raise InputError(f"{len(wrong)} rows are not finite, the first is row {wrong[0]}", file=file)
-    return vectors
-
-
-def load_all(folder: Path) -> np.ndarray:
-    """All shards of a split one after another, float32 [documents, dim]."""
-    shards = [load_shard(file) for file in embedding_files(folder)]
-    widths = {shard.shape[1] for shard in shards}
-    if len(widths) != 1:
-        raise InputError(f"shards have different dimensions: {sorted(widths)}", file=folder)
-    return np.concatenate(shards)
-
-
-def row_offset(folder: Path, file: Path) -> int:
-    """Row number, over all shards, of the first row of one shard."""
-    before = [other for other in embedding_files(folder) if other < file]
-    return sum(np.load(other, mmap_mode="r").shape[0] for other in before)
+        raise InputError(f"no matrix of numpy, or damaged ({error})", file=file) from error
+    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != "f":
+        raise InputError(f"must hold floating point numbers [documents, dimensions], not {matrix!r:.80}", file=file)
+    return matrix

@@ -1,0 +1,161 @@
+"""What became of the neighbours: counts by rule, histograms, examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
+from megatron_sbp.pairing.rules import RULES, Candidates
+from megatron_sbp.recipe import Pairs
+
+EXAMPLES, NEAR_DUPLICATE_EXAMPLES = 10, 5
+EXAMPLE_CHARACTERS = 300
+_EDGES = np.round(np.linspace(-1, 1, 101), 2)
+_BELOW = 1000
+"""Best candidates below alpha that are remembered, to name a better alpha when no pair is left."""
+
+
+class PairsAudit:
+    """Collects the audit of one split, shard by shard.
+
+    Args:
+        rules: the recipe's.
+        run_seed: decides which pairs become examples.
+    """
+
+    def __init__(self, rules: Pairs, run_seed: int):
+        self.rules, self._run_seed = rules, run_seed
+        self.documents = self.documents_with_pairs = self.candidates = self.kept = self.not_drawn = 0
+        self.full_lists = 0
+        self.dropped: Counter[str] = Counter(dict.fromkeys(RULES, 0))
+        self.largest_score: float | None = None
+        self._candidate_scores = np.zeros(len(_EDGES) - 1, np.int64)
+        self._kept_scores = np.zeros(len(_EDGES) - 1, np.int64)
+        self._targets_per_seed: Counter[int] = Counter()
+        self._examples: list[tuple[int, int, int, float, float]] = []
+        self._copies: list[tuple[int, int, int, float, float]] = []
+        self._below: list[tuple[float, int, int]] = []
+
+    def add(self, ids: np.ndarray, candidates: Candidates) -> None:
+        """Notes one shard of neighbours and what the rules made of it."""
+        self.documents += len(ids)
+        self.candidates += len(candidates.seeds)
+        for place, rule in enumerate(RULES):
+            self.dropped[rule] += int((candidates.fell_to == place).sum())
+        self._candidate_scores += _histogram(candidates.scores)
+        if candidates.scores.size:
+            largest = float(candidates.scores.max())
+            self.largest_score = largest if self.largest_score is None else max(self.largest_score, largest)
+        # The list of such a document may go on above alpha: a larger k would find more.
+        last = candidates.scores[np.cumsum((ids != NO_NEIGHBOR).sum(axis=1))[ids[:, -1] != NO_NEIGHBOR] - 1]
+        self.full_lists += int((last > self.rules.alpha).sum())
+        copies = candidates.fell_to == RULES.index("near_duplicate")
+        self._copies = self._sampled(self._copies, _only(candidates, copies), NEAR_DUPLICATE_EXAMPLES)
+        below = np.flatnonzero(candidates.fell_to == RULES.index("below_alpha"))
+        best = below[np.argsort(-candidates.scores[below], kind="stable")[:_BELOW]]
+        found = [(float(candidates.scores[i]), int(candidates.seeds[i]), int(candidates.targets[i])) for i in best]
+        self._below = sorted(self._below + found, reverse=True)[:_BELOW]
+
+    def add_pairs(self, seeds: np.ndarray, targets: np.ndarray, scores: np.ndarray, shared: np.ndarray) -> None:
+        """Notes the pairs that were kept (or drawn) for one shard, ordered by seed."""
+        self.kept += len(seeds)
+        self._kept_scores += _histogram(scores)
+        counts = np.unique(seeds, return_counts=True)[1]
+        self.documents_with_pairs += len(counts)
+        self._targets_per_seed.update(counts.tolist())
+        self._examples = self._sampled(self._examples, (seeds, targets, scores, shared), EXAMPLES)
+
+    def best_below_alpha(self) -> list[tuple[float, int, int]]:
+        """(score, seed, target) of the best candidates that are not above alpha, best first, at most 1,000."""
+        return self._below
+
+    def summary(self) -> dict[str, Any]:
+        """The counts; candidates = kept + the sum of dropped."""
+        dropped = dict(self.dropped)
+        if self.rules.relation == "random":
+            dropped["not_drawn"] = self.not_drawn
+        assert self.candidates == self.kept + sum(dropped.values()), (self.candidates, self.kept, dropped)
+        first = int(np.flatnonzero(self._candidate_scores + self._kept_scores)[0]) if self.candidates else 0
+        sizes = np.array(sorted(self._targets_per_seed.elements()))
+        return {
+            "documents": self.documents,
+            "documents_with_pairs": self.documents_with_pairs,
+            "documents_with_full_lists": self.full_lists,
+            "candidates": self.candidates,
+            "kept": self.kept,
+            "dropped": dropped,
+            "largest_score": self.largest_score,
+            "score_histogram": {
+                "edges": _EDGES[first:].tolist(),
+                "candidates": self._candidate_scores[first:].tolist(),
+                "kept": self._kept_scores[first:].tolist(),
+            },
+            "targets_per_seed": {
+                "mean": float(sizes.mean()) if sizes.size else 0.0,
+                "median": float(np.median(sizes)) if sizes.size else 0.0,
+                "largest": int(sizes.max()) if sizes.size else 0,
+                "histogram": {str(size): seeds for size, seeds in sorted(self._targets_per_seed.items())},
+            },
+            "alpha": self.rules.alpha,
+            "relation": self.rules.relation,
+        }
+
+    def examples(self, read: Callable[[set[int]], dict[int, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+        """Random pairs that were kept, and random ones that fell to the near-duplicate rule, with their texts.
+
+        Args:
+            read: gives the documents (with id, text and perhaps title) of some rows.
+        """
+        rows = {row for entry in self._examples + self._copies for row in entry[1:3]}
+        texts = read(rows)
+
+        def described(entry: tuple[int, int, int, float, float]) -> dict[str, Any]:
+            _, seed, target, score, shared = entry
+            return {
+                "score": round(score, 4),
+                "shared_shingles": round(shared, 4),
+                "seed": _excerpt(texts[seed]),
+                "target": _excerpt(texts[target]),
+            }
+
+        return {
+            "examples": [described(entry) for entry in self._examples],
+            "examples_dropped_near_duplicate": [described(entry) for entry in self._copies],
+        }
+
+    def _sampled(self, former: list, pairs: tuple[np.ndarray, ...], size: int) -> list:
+        """The `size` pairs with the smallest pseudo-random key: a uniform sample, however the shards are cut."""
+        seeds, targets, scores, shared = pairs
+        with np.errstate(over="ignore"):
+            keys = _mixed(seeds, self._run_seed) ^ _mixed(targets, self._run_seed + 1)
+        first = np.argsort(keys, kind="stable")[:size]
+        rows = zip(*(column[first].tolist() for column in (keys, seeds, targets, scores, shared)), strict=True)
+        return sorted([*former, *rows])[:size]
+
+
+def _only(candidates: Candidates, which: np.ndarray) -> tuple[np.ndarray, ...]:
+    return candidates.seeds[which], candidates.targets[which], candidates.scores[which], candidates.shared[which]
+
+
+def _histogram(scores: np.ndarray) -> np.ndarray:
+    # float16 vectors are a little longer than 1 at times: such scores go into the last bin.
+    return np.histogram(np.clip(scores, -1, 1), _EDGES)[0]
+
+
+def _mixed(rows: np.ndarray, key: int) -> np.ndarray:
+    values = (rows.astype(np.uint64) + np.uint64(key % 2**32 + 1)) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(32))
+
+
+def _excerpt(row: dict[str, Any]) -> dict[str, Any]:
+    title = row.get("title")
+    return {
+        "id": row["id"],
+        "title": title if isinstance(title, str) else None,
+        "text": row["text"][:EXAMPLE_CHARACTERS],
+    }

@@ -1,0 +1,78 @@
+"""The control without relatedness: the same seed documents, with targets drawn at random."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from megatron_sbp.pairing.shared_shingles import TokenSpans, arrays, hash_set, shared
+from megatron_sbp.recipe import Pairs
+
+_ATTEMPTS_PER_TARGET = 100
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+def draw_targets(
+    seeds: np.ndarray, counts: np.ndarray, documents: TokenSpans, rules: Pairs, run_seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws, for every seed document, as many different targets as it has in the mined pairs.
+
+    Uniform over all documents but the seed itself, those too short to be a target, and near-duplicates of the seed. The
+    draws of a seed document follow from `run_seed` and its row alone.
+
+    Args:
+        seeds: rows, int64 [n], each once.
+        counts: targets wanted, int64 [n].
+        documents: tokens of all documents.
+        rules: min_target_tokens, shingle_tokens and max_shared_shingles are used.
+        run_seed: the recipe's seed.
+
+    Returns:
+        seeds int64 [pairs], as they came, and targets int64 [pairs], in the order of drawing. Fewer pairs than wanted
+        where 100 attempts per target did not find enough.
+    """
+    bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    targets = np.full(bounds[-1], -1, np.int64)
+    _draw(
+        *arrays(documents),
+        np.ascontiguousarray(seeds),
+        bounds,
+        np.uint64(run_seed % 2**64),
+        rules.min_target_tokens,
+        rules.shingle_tokens,
+        rules.max_shared_shingles,
+        targets,
+    )
+    found = targets >= 0
+    return np.repeat(seeds, counts)[found], targets[found]
+
+
+@numba.njit(cache=True)
+def _mix(value):
+    """SplitMix64 (Steele, Lea, Flood 2014): a 64-bit integer to a pseudo-random one."""
+    value += _STEP
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@numba.njit(parallel=True, cache=True)
+def _draw(tokens, starts, lengths, seeds, bounds, run_seed, shortest, shingle, most_shared, targets):
+    documents = np.uint64(len(lengths))
+    for place in numba.prange(len(seeds)):
+        seed, begin, end = seeds[place], bounds[place], bounds[place + 1]
+        table, distinct = hash_set(tokens, starts[seed], lengths[seed], shingle)
+        stream = _mix(_mix(run_seed) ^ np.uint64(seed))
+        filled = begin
+        for attempt in range(_ATTEMPTS_PER_TARGET * (end - begin)):
+            if filled == end:
+                break
+            # The remainder favours low rows by less than documents / 2^64.
+            target = np.int64(_mix(stream + np.uint64(attempt) * _STEP) % documents)
+            taken = target == seed or lengths[target] < shortest
+            for other in range(begin, filled):
+                taken = taken or targets[other] == target
+            if taken or shared(tokens, starts[target], lengths[target], shingle, table, distinct) > most_shared:
+                continue
+            targets[filled] = target
+            filled += 1

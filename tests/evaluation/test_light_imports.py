@@ -1,0 +1,18 @@
+"""`sbp plan` and `sbp status` import the stages: that must not pull in the heavy libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+import megatron_sbp.evaluation.stages, megatron_sbp.report.stages
+heavy = {"torch", "transformers", "sentence_transformers", "scann", "megatron.core", "matplotlib", "pyarrow", "numpy"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_stage_modules_import_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

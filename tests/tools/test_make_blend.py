@@ -1,0 +1,59 @@
+"""tools/make_blend.py as its user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megatron_sbp.tokenization.indexed import write_indexed
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def dataset(prefix: Path, lengths: list[int]) -> Path:
+    with write_indexed(prefix, np.uint16) as writer:
+        writer.add(np.zeros(sum(lengths), np.uint16), np.array(lengths, np.int32))
+    return prefix
+
+
+def make_blend(*words) -> subprocess.CompletedProcess:
+    program = [sys.executable, ROOT / "tools" / "make_blend.py", "--sequence-length", "10", *words]
+    return subprocess.run([str(word) for word in program], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def datasets(tmp_path) -> tuple[Path, Path]:
+    return dataset(tmp_path / "real", [30, 40]), dataset(tmp_path / "synthetic", [25, 30])
+
+
+def test_weights_are_samples_and_add_up(datasets, tmp_path):
+    real, synthetic = datasets
+    target = tmp_path / "blend.txt"
+    done = make_blend("--train-samples", 100, "--repeated", real, "--once", synthetic, "--output", target)
+    assert done.returncode == 0, done.stderr
+    assert target.read_text() == f"95 {real} 5 {synthetic}\n"  # 54 tokens after the first label: 5 sequences of 10
+    make_blend("--train-samples", 100, "--repeated", real, "--once", f"{synthetic}:2", "--output", target)
+    assert target.read_text().startswith("98 ")
+
+
+@pytest.mark.parametrize(
+    ("once", "samples", "message"),
+    [(":6", 100, "6 are asked for"), ("", 5, "none is left"), (":x", 100, "no number of samples")],
+)
+def test_what_cannot_be_is_refused(datasets, tmp_path, once, samples, message):
+    real, synthetic = datasets
+    done = make_blend(
+        "--train-samples", samples, "--repeated", real, "--once", f"{synthetic}{once}", "--output", tmp_path / "b"
+    )
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_dataset_shorter_than_a_sequence_is_refused(datasets, tmp_path):
+    short = dataset(tmp_path / "short", [7])
+    done = make_blend("--train-samples", 9, "--repeated", datasets[0], "--once", short, "--output", tmp_path / "b")
+    assert done.returncode == 2 and "0 sequences of 10" in done.stderr

@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Sampling weights for real and synthetic datasets, exact to the sample, as Megatron's --data-args-path reads them.
+
+    python tools/make_blend.py --train-samples 23842 --sequence-length 4096 --repeated tokens/real \\
+        --once tokens/synthetic --output blend.txt
+    python -m megatron_sbp.training.pretrain ... or pretrain_gpt.py ... --data-args-path blend.txt
+
+A weight is a number of samples: training sequences. Each --once dataset gives every sequence that it holds, or as many
+as are named behind a colon (tokens/synthetic:4000), once; the --repeated one fills up the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.training.blend_file import blend, write_data_args
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train-samples", type=int, required=True, help="training sequences in all")
+    parser.add_argument("--sequence-length", type=int, required=True, help="tokens of a training sequence")
+    parser.add_argument("--repeated", type=Path, required=True, metavar="PREFIX", help="dataset that fills up the rest")
+    parser.add_argument(
+        "--once", action="append", default=[], metavar="PREFIX[:SAMPLES]", help="dataset used once; may be repeated"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="file for --data-args-path")
+    options = parser.parse_args()
+    try:
+        once = {}
+        for word in options.once:
+            prefix, _, count = word.partition(":")
+            if count and not count.isdigit():
+                raise InputError(f"'{count}' is no number of samples", key="--once")
+            once[Path(prefix)] = int(count or 0)
+        samples = blend(options.train_samples, options.repeated, once, options.sequence_length)
+        write_data_args(options.output, samples)
+    except InputError as error:
+        print(f"make_blend: error: {error}", file=sys.stderr)
+        return 2
+    for prefix, count in samples.items():
+        print(f"{count:>12,} samples  {count / options.train_samples:7.3%}  {prefix}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
