@@ -19,38 +19,45 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def start_from(megatron, name: str, start, kind: str, sources: dict[str, int]) -> None:
-    """A training folder whose checkpoint is the untrained model of `start`."""
+    """A training folder whose checkpoint is the nearly untrained model of `start`."""
     target = megatron.data(name, sources, kind)
     shutil.copytree(start / "iter_0000001", target / "iter_0000001", dirs_exist_ok=True)
     shutil.copy(start / "latest_checkpointed_iteration.txt", target)
 
 
-@pytest.mark.parametrize("kind", ["documents", "pairs"])
-def test_parallel_equals_serial(megatron, kind):
-    """DP 2 with the distributed optimizer, TP 2, PP 2: the losses of one rank within 1e-5, from one checkpoint."""
-    sources = {"pairs": 80} if kind == "pairs" else {"real": 60, "synthetic": 20}
-    flags = ["--calculate-per-token-loss"] if kind == "pairs" else []
-    origin = megatron.data("origin", sources, kind)
-    megatron.train("origin", 80, *flags, "--save-interval", "1", "--exit-interval", "1")
-    layouts = {
-        "serial": (1, []),
-        "data": (2, ["--use-distributed-optimizer", "--dist-ckpt-optim-fully-reshardable"]),
-        # Megatron pads the vocabulary to a multiple of this times TP, and padded entries take part in the softmax.
-        "tensor": (2, ["--tensor-model-parallel-size", "2", "--make-vocab-size-divisible-by", "64"]),
-        "pipeline": (2, ["--pipeline-model-parallel-size", "2"]),
+LAYOUTS = {
+    "serial": (1, []),
+    "data": (2, ["--use-distributed-optimizer", "--dist-ckpt-optim-fully-reshardable"]),
+    # Megatron pads the vocabulary to a multiple of this times TP, and padded entries take part in the softmax.
+    "tensor": (2, ["--tensor-model-parallel-size", "2", "--make-vocab-size-divisible-by", "64"]),
+    "pipeline": (2, ["--pipeline-model-parallel-size", "2"]),
+}
+
+
+def test_parallel_equals_serial(megatron):
+    """DP 2 with the distributed optimizer, TP 2, PP 2 for documents, TP 2 and PP 2 for packed pairs: the losses of one
+    rank within 1e-5, all from one checkpoint."""
+    kinds = {
+        "documents": ({"real": 60, "synthetic": 20}, [], ("data", "tensor", "pipeline")),
+        "pairs": ({"pairs": 80}, ["--calculate-per-token-loss"], ("tensor", "pipeline")),
     }
-    losses = {}
-    for name, (ranks, layout) in layouts.items():
-        start_from(megatron, name, origin, kind, sources)
-        fresh = ["--finetune", "--no-load-optim", "--no-load-rng", "--save-interval", "1000"]
-        megatron.train(name, 80, *flags, *layout, *fresh, ranks=ranks)
-        losses[name] = megatron.losses(name)
-    for name in ("data", "tensor", "pipeline"):
-        assert losses[name].keys() == losses["serial"].keys()
-        worst = max(abs(losses[name][step] - losses["serial"][step]) for step in losses["serial"])
-        assert worst < 1e-5, (name, worst)
-    # There must be something to agree on: the loss falls.
-    assert losses["serial"][10] < losses["serial"][1] - 0.05
+    origin = megatron.data("origin", kinds["documents"][0])
+    megatron.train("origin", 80, "--save-interval", "1", "--exit-interval", "1")
+    fresh = ["--finetune", "--no-load-optim", "--no-load-rng", "--save-interval", "1000"]
+    for kind, (sources, flags, layouts) in kinds.items():
+        losses = {}
+        for layout in ("serial", *layouts):
+            ranks, words = LAYOUTS[layout]
+            name = f"{kind}-{layout}"
+            start_from(megatron, name, origin, kind, sources)
+            megatron.train(name, 80, *flags, *words, *fresh, ranks=ranks)
+            losses[layout] = megatron.losses(name)
+        for layout in layouts:
+            assert losses[layout].keys() == losses["serial"].keys()
+            worst = max(abs(losses[layout][step] - losses["serial"][step]) for step in losses["serial"])
+            assert worst < 1e-5, (kind, layout, worst)
+        # There must be something to agree on: the loss falls.
+        assert losses["serial"][10] < losses["serial"][1] - 0.05
 
 
 def test_resume_after_sigkill_is_exact_and_every_sample_is_consumed_once(megatron):
