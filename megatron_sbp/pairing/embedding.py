@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
+from megatron_sbp.pairing.device import compute_device
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import Embedding, settings
@@ -198,8 +199,7 @@ def _load(settings: Embedding, folder: Path, device: str) -> Any:
         import torch
         from sentence_transformers import SentenceTransformer
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = compute_device(device)
         kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision]
         try:
             model = SentenceTransformer(

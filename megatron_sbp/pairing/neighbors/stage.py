@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files
+from megatron_sbp.pairing.device import compute_device
 from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
@@ -64,7 +65,9 @@ class NeighborsStage(Stage):
             from megatron_sbp.pairing.neighbors.exact import nearest
 
             with Progress(f"neighbors {unit}", len(vectors), "documents compared") as progress:
-                ids, scores = nearest(queries, own, vectors, k, _device(run), progress.advance)
+                ids, scores = nearest(
+                    queries, own, vectors, k, compute_device(run.recipe.launch.device), progress.advance
+                )
         else:
             with Progress(f"neighbors {unit}", len(queries), "documents") as progress:
                 ids, scores = index.nearest(queries, own, k, progress.advance)
@@ -128,7 +131,7 @@ def _audit(run: Run, split: str) -> dict[str, Any]:
                 with np.load(run.neighbors(split) / f"{file.stem}.npz") as shard:
                     found[mine] = shard["ids"][rows[mine] - vectors.starts[place]]
         with Progress(f"recall {split}", len(vectors), "documents compared") as progress:
-            value = measure(found, rows, vectors, _device(run), progress.advance)
+            value = measure(found, rows, vectors, compute_device(run.recipe.launch.device), progress.advance)
         say(f"neighbors: recall@{chosen.k} of ScaNN ({planned.method}) on {len(rows):,} {split} documents: {value:.4f}")
     return {
         **audit,
@@ -151,11 +154,3 @@ def _index_folder(run: Run) -> Path:
 
 def _audit_file(run: Run) -> Path:
     return run.root / "neighbors" / "audit.json"
-
-
-def _device(run: Run) -> str:
-    import torch
-
-    if run.recipe.launch.device != "auto":
-        return run.recipe.launch.device
-    return "cuda" if torch.cuda.is_available() else "cpu"

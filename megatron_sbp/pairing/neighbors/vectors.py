@@ -65,8 +65,10 @@ class Vectors:
         bad = np.flatnonzero(~(np.abs(norms - 1) < UNIT_NORM_TOLERANCE))  # true for NaN too
         if bad.size:
             row, norm = begin + int(bad[0]), norms[bad[0]]
-            what = f"has length {norm:.4g}, not 1" if np.isfinite(norm) else "has values that are no finite numbers"
-            raise InputError(f"the vector in row {row} {what}; embed these documents again", file=self.files[place])
+            what = "has values that are no finite numbers"
+            if np.isfinite(norm):
+                what = f"has length {norm:.4g}; embeddings must have length 1"
+            raise InputError(f"the vector in row {row} {what}", file=self.files[place])
         return rows
 
     def take(self, rows: np.ndarray) -> np.ndarray:

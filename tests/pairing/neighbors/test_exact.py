@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.pairing.neighbors import exact
+from megatron_sbp.pairing.neighbors.exact import nearest
+from megatron_sbp.pairing.neighbors.vectors import Vectors
+
+
+def brute_force(rows: np.ndarray, own: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """By numpy, in float64, one query after another."""
+    wide = rows.astype(float)
+    ids, scores = np.full((len(own), k), -1), np.full((len(own), k), -2, np.float32)
+    for place, row in enumerate(own):
+        values = (wide[row] * wide).sum(axis=1).astype(np.float32)
+        order = [int(i) for i in np.lexsort((np.arange(len(rows)), -values)) if i != row][:k]
+        ids[place, : len(order)], scores[place, : len(order)] = order, values[order]
+    return ids, scores
+
+
+def check(vectors: Vectors, rows: np.ndarray, k: int, own: np.ndarray | None = None) -> None:
+    own = np.arange(len(rows)) if own is None else own
+    ids, scores = nearest(vectors.take(own), own, vectors, k)
+    expected_ids, expected_scores = brute_force(rows, own, k)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_array_equal(scores, expected_scores)
+    assert ids.dtype == np.int64 and scores.dtype == np.float32
+
+
+@pytest.fixture(params=[(7, 13), (1024, 8192)], ids=["small tiles", "one tile"])
+def tiles(request, monkeypatch):
+    monkeypatch.setitem(exact._TILES, "cpu", request.param)
+
+
+@pytest.mark.parametrize("cuts", [[], [60], [1, 2, 90]])
+def test_against_numpy(tiles, save_vectors, helpers, cuts):
+    rows = helpers.unit_vectors(150, 24, clusters=6)
+    check(save_vectors(np.split(rows, cuts)), rows, 20)
+
+
+def test_a_part_of_the_documents_asks(tiles, save_vectors, helpers):
+    rows = helpers.unit_vectors(90, 24, clusters=6)
+    check(save_vectors(np.split(rows, [40])), rows, 5, own=np.array([3, 39, 40, 88]))
+
+
+@pytest.mark.parametrize("documents", [1, 2, 10, 26, 27])
+def test_fewer_documents_than_neighbours(tiles, save_vectors, helpers, documents):
+    rows = helpers.unit_vectors(documents, 8)
+    vectors = save_vectors([rows])
+    check(vectors, rows, 10)
+    ids, scores = nearest(vectors.read(0), np.arange(documents), vectors, 10)
+    assert ((ids >= 0).sum(axis=1) == min(10, documents - 1)).all()
+    assert (scores[ids < 0] == -2).all()
+
+
+def test_ties_go_to_the_lower_row(tiles, save_vectors, helpers):
+    """More equal vectors than any margin holds, spread over tiles and files."""
+    rows = helpers.unit_vectors(5, 16)[np.random.default_rng(1).integers(0, 5, 400)]
+    check(save_vectors(np.split(rows, [90, 91, 300])), rows, 12)
+
+
+def test_all_equal(save_vectors, helpers):
+    rows = np.repeat(helpers.unit_vectors(1, 16), 300, axis=0)
+    ids, _ = nearest(rows[:40].astype(np.float32), np.arange(40), save_vectors([rows]), 4)
+    assert ids[0].tolist() == [1, 2, 3, 4] and ids[2].tolist() == [0, 1, 3, 4] and ids[39].tolist() == [0, 1, 2, 3]
+
+
+def test_files_and_tiles_change_no_bit(save_vectors, helpers, monkeypatch):
+    rows = helpers.unit_vectors(600, 384, clusters=10)
+    whole = nearest(rows.astype(np.float32), np.arange(600), save_vectors([rows]), 30)
+    monkeypatch.setitem(exact._TILES, "cpu", (64, 50))
+    parts = nearest(rows.astype(np.float32), np.arange(600), save_vectors(np.split(rows, [33, 400])), 30)
+    np.testing.assert_array_equal(whole[0], parts[0])
+    np.testing.assert_array_equal(whole[1], parts[1])
+
+
+def test_a_query_from_elsewhere_leaves_nothing_out(save_vectors, helpers):
+    rows = helpers.unit_vectors(30, 8)
+    ids, scores = nearest(rows[4:5].astype(np.float32), np.array([-1]), save_vectors([rows]), 3)
+    assert ids[0, 0] == 4 and scores[0, 0] == pytest.approx(1, abs=2e-3)
+
+
+def test_nan_in_a_document(save_vectors, helpers):
+    rows = helpers.unit_vectors(30, 8)
+    rows[21, 3] = np.nan
+    with pytest.raises(InputError, match=r"00001\.npy: the vector in row 11 has values that are no finite numbers"):
+        nearest(rows[:4].astype(np.float32), np.arange(4), save_vectors([rows[:10], rows[10:]]), 3)
+
+
+def test_progress_counts_documents(save_vectors, helpers):
+    rows, done = helpers.unit_vectors(30, 8), []
+    nearest(rows.astype(np.float32), np.arange(30), save_vectors([rows[:10], rows[10:]]), 3, advance=done.append)
+    assert sum(done) == 30
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_gives_the_same(save_vectors, helpers):
+    rows = helpers.unit_vectors(5000, 384, clusters=40)
+    vectors = save_vectors([rows])
+    own = np.arange(5000)
+    for one, other in zip(
+        nearest(vectors.read(0), own, vectors, 50, "cuda"), nearest(vectors.read(0), own, vectors, 50), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)

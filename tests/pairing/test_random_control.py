@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+
+from megatron_sbp.pairing.random_control import draw_targets
+from megatron_sbp.pairing.shared_shingles import TokenSpans
+from megatron_sbp.recipe import Pairs
+
+
+def spans(count: int, length: int = 30) -> TokenSpans:
+    tokens = np.arange(count * length).astype(np.int32)
+    return TokenSpans(tokens, np.arange(count, dtype=np.int64) * length, np.full(count, length, np.int64))
+
+
+def test_as_many_different_targets_as_wanted():
+    seeds, counts = np.array([0, 3, 4, 19]), np.array([5, 1, 19, 7])
+    drawn, targets = draw_targets(seeds, counts, spans(20), Pairs(), 1)
+    assert drawn.tolist() == np.repeat(seeds, counts).tolist()
+    for seed, count in zip(seeds, counts, strict=True):
+        mine = targets[drawn == seed].tolist()
+        assert len(set(mine)) == count and seed not in mine
+
+
+def test_draws_follow_from_the_row_and_the_seed_alone():
+    documents = spans(1000)
+    seeds = np.arange(0, 1000, 7)
+    drawn, targets = draw_targets(seeds, np.full(len(seeds), 3), documents, Pairs(), 5)
+    alone = draw_targets(seeds[40:41], np.array([3]), documents, Pairs(), 5)[1]
+    np.testing.assert_array_equal(targets[drawn == seeds[40]], alone)
+    more = draw_targets(seeds[40:41], np.array([8]), documents, Pairs(), 5)[1]
+    np.testing.assert_array_equal(more[:3], alone)
+    assert (targets != draw_targets(seeds, np.full(len(seeds), 3), documents, Pairs(), 6)[1]).mean() > 0.9
+
+
+def test_uniform():
+    """Chi-square over 10 cells of equal size: 99.9 % of uniform draws stay below 27.9 (9 degrees of freedom)."""
+    seeds = np.arange(2000)
+    _, targets = draw_targets(seeds, np.full(2000, 10), spans(2000), Pairs(), 1)
+    counts = np.bincount(targets // 200, minlength=10)
+    assert ((counts - 2000) ** 2 / 2000).sum() < 27.9
+
+
+def test_near_duplicates_of_the_seed_and_short_documents_are_not_drawn():
+    documents = spans(40)
+    documents.tokens[30 * 10 : 30 * 11] = documents.tokens[:30]  # document 10 is a copy of document 0
+    documents.lengths[20:] = 5
+    rules = Pairs(min_target_tokens=6)
+    _, targets = draw_targets(np.array([0]), np.array([18]), documents, rules, 1)
+    assert set(targets.tolist()) == set(range(1, 20)) - {10}
+
+
+def test_fewer_where_there_are_no_more():
+    drawn, targets = draw_targets(np.array([1, 2]), np.array([5, 2]), spans(3), Pairs(), 1)
+    assert drawn.tolist() == [1, 1, 2, 2]
+    assert set(targets[:2].tolist()) == {0, 2} and set(targets[2:].tolist()) == {0, 1}

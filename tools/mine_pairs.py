@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Documents (and their embeddings, if there are some) to pairs of related documents.
+
+    python tools/mine_pairs.py --inputs 'corpus/*.jsonl.zst' --embeddings corpus.npy --tokenizer RUN/tokenizer \\
+        --alpha 0.75 --output pairs.parquet
+
+writes pairs.parquet (seed, target, seed_id, target_id, score) and pairs.audit.json (what fell to which rule, histogram,
+examples). Without --embeddings the documents are embedded first, and the vectors written to pairs.embeddings.npy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import Embedding, Neighbors, Pairs
+
+EMBEDDING, NEIGHBORS, PAIRS = Embedding(), Neighbors(), Pairs()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    documents = parser.add_argument_group("documents")
+    documents.add_argument(
+        "--inputs",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path",
+    )
+    documents.add_argument("--text-field", default="text", metavar="FIELD", help="field of the text (default: text)")
+    documents.add_argument("--id-field", metavar="FIELD", help="field of a unique id (default: a digest of the text)")
+    documents.add_argument("--tokenizer", required=True, help="RUN/tokenizer, or a Hugging Face folder or name")
+    documents.add_argument("--output", required=True, type=Path, metavar="FILE.parquet")
+    vectors = parser.add_argument_group("embeddings")
+    vectors.add_argument(
+        "--embeddings",
+        nargs="+",
+        type=Path,
+        metavar="FILE.npy",
+        help="of unit norm; their rows, one file after another, are the documents",
+    )
+    vectors.add_argument("--model", default=EMBEDDING.model, help=f"without --embeddings (default: {EMBEDDING.model})")
+    vectors.add_argument("--max-tokens", type=int, default=EMBEDDING.max_tokens)
+    vectors.add_argument("--batch-size", type=int, default=EMBEDDING.batch_size)
+    vectors.add_argument("--prompt", default="")
+    vectors.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default=EMBEDDING.precision)
+    search = parser.add_argument_group("neighbours")
+    search.add_argument("--engine", choices=("scann", "exact"), default=NEIGHBORS.engine)
+    search.add_argument("--k", type=int, default=NEIGHBORS.k, help=f"per document (default: {NEIGHBORS.k})")
+    search.add_argument("--leaves", type=int, help="of ScaNN's tree (default: about the square root of the documents)")
+    search.add_argument("--leaves-to-search", type=int, help="(default: a quarter of them)")
+    search.add_argument("--reorder", type=int, help="candidates that ScaNN scores again exactly (default: 4 k)")
+    search.add_argument("--recall-sample", type=int, default=NEIGHBORS.recall_sample)
+    search.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--alpha", type=float, default=PAIRS.alpha, help=f"least similarity (default: {PAIRS.alpha})")
+    rules.add_argument("--max-similarity", type=float, help="pairs above this are copies (default: no limit)")
+    rules.add_argument("--shingle-tokens", type=int, default=PAIRS.shingle_tokens)
+    rules.add_argument(
+        "--max-shared-shingles",
+        type=float,
+        default=PAIRS.max_shared_shingles,
+        help=f"pairs that share a larger part are near-duplicates (default: {PAIRS.max_shared_shingles})",
+    )
+    rules.add_argument("--max-targets-per-seed", type=int)
+    rules.add_argument("--min-target-tokens", type=int, default=PAIRS.min_target_tokens)
+    rules.add_argument("--relation", choices=("similar", "random"), default=PAIRS.relation)
+    rules.add_argument("--seed", type=int, default=1, help="of random pairs, ScaNN's partitions, examples")
+    return parser
+
+
+def main() -> None:
+    parser = build_parser()
+    options = parser.parse_args()
+    from megatron_sbp.pairing.standalone import Source, embed_documents, mine
+    from megatron_sbp.tokenization.hugging_face import open_tokenizer
+
+    source = Source(options.inputs, options.text_field, options.id_field)
+    neighbors = Neighbors(
+        options.engine,
+        options.k,
+        options.leaves,
+        options.leaves_to_search,
+        options.reorder,
+        options.recall_sample,
+    )
+    rules = Pairs(
+        options.alpha,
+        options.max_similarity,
+        options.shingle_tokens,
+        options.max_shared_shingles,
+        options.max_targets_per_seed,
+        options.min_target_tokens,
+        options.relation,
+    )
+    try:
+        tokenizer = open_tokenizer(options.tokenizer)
+        vectors = options.embeddings
+        if not vectors:
+            vectors = [options.output.with_suffix(".embeddings.npy")]
+            chosen = Embedding(options.model, options.max_tokens, options.batch_size, options.prompt, options.precision)
+            embed_documents(source, vectors[0], chosen, options.device)
+        audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device)
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+    print(json.dumps({name: audit[name] for name in ("documents", "candidates", "kept", "dropped", "recall_at_k")}))
+
+
+if __name__ == "__main__":
+    main()
