@@ -5,9 +5,8 @@
         --draws 3 --max-seed-tokens 2048 --max-new-tokens 2046
 
 The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, finished,
-seed_id, seed_row, draw, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is filtered. A text
-depends on the seed, its seed document's place in the inputs and its draw number; the batches are cut from all of them.
-Prints the counts as JSON.
+seed_id, seed_row, draw, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is filtered.
+The same inputs and options give the same bytes. Prints the counts as JSON.
 """
 
 from __future__ import annotations

@@ -91,11 +91,7 @@ def engine_settings(run: Run, tokenizer: TextTokenizer) -> EngineSettings:
 
 
 def write_drafts(run: Run, begin: int, end: int, label: str) -> list[dict[str, Any]]:
-    """The rows of the draws from `begin` to before `end`, ordered by draw.
-
-    Rows: id, text, tokens (written, end-of-document included), finished, and the parents: seed_id, seed_row, draw,
-    synthesizer (sha256 of its weights), temperature, top_p, run_seed.
-    """
+    """The rows (`row_of_draft`) of the draws from `begin` to before `end`, in their order."""
     recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
     settings = engine_settings(run, tokenizer)
     engine = load_engine(recipe.synthesis.engine, settings)
@@ -106,21 +102,28 @@ def write_drafts(run: Run, begin: int, end: int, label: str) -> list[dict[str, A
     with Progress(label, len(planned), "documents") as progress:
         texts = write_all(engine, planned, prompts, recipe.synthesis.batch_size, progress.advance)
     return [
-        {
-            "id": draw.name,
-            "text": text_of(written, tokenizer),
-            "tokens": len(written.tokens) + int(written.finished),
-            "finished": written.finished,
-            "seed_id": names[draw.row],
-            "seed_row": draw.row,
-            "draw": draw.number,
-            "synthesizer": settings.weights,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "run_seed": settings.seed,
-        }
+        row_of_draft(draw, written, names[draw.row], tokenizer, settings)
         for draw, written in zip(planned, texts, strict=True)
     ]
+
+
+def row_of_draft(
+    draw: Draw, written: Written, seed_id: str, tokenizer: TextTokenizer, settings: EngineSettings
+) -> dict[str, Any]:
+    """A row: id, text, tokens (written, end-of-document included), finished, and the text's parents."""
+    return {
+        "id": draw.name,
+        "text": text_of(written, tokenizer),
+        "tokens": len(written.tokens) + int(written.finished),
+        "finished": written.finished,
+        "seed_id": seed_id,
+        "seed_row": draw.row,
+        "draw": draw.number,
+        "synthesizer": settings.weights,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "run_seed": settings.seed,
+    }
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,72 @@
+"""tools/synthesize.py: the texts of a run, from its export alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+from megatron_sbp.synthesis.standalone import synthesize, weights_digest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def export(make_run) -> Path:
+    import shutil
+
+    run = make_run("standalone")
+    for file in run.tokenizer.iterdir():
+        shutil.copy(file, run.export("synthesizer"))
+    return run.export("synthesizer")
+
+
+def test_the_tool_writes_what_the_stage_writes(make_run, export, tmp_path):
+    """The first pass of a run, whose draws have the same identities: the same texts."""
+    from megatron_sbp.synthesis.writing import write_drafts
+
+    run = make_run("standalone")
+    output = tmp_path / "out.jsonl.zst"
+    shards = [str(file) for file in run.document_shards("train")]
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/synthesize.py", "--checkpoint", export, "--inputs", *shards, "--id-field", "id",
+         "--output", output, "--draws", "2", "--max-seed-tokens", "40", "--max-new-tokens", "50", "--batch-size", "7"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = list(files.read_jsonl_zst(output))
+    counts = json.loads(done.stdout)
+    assert counts["seed_documents"] == 60 and counts["documents"] == 120 == len(rows)
+    assert counts["tokens"] == sum(row["tokens"] for row in rows)
+    expected = {row["id"]: row for row in write_drafts(run, 0, 120, "test")}
+    assert {row["id"]: row for row in rows} == expected
+
+
+def test_bad_input_is_named(export, tmp_path):
+    seeds = tmp_path / "seeds.jsonl"
+    lengths = {"max_seed_tokens": 40, "max_new_tokens": 5}
+    seeds.write_text('{"text": "good"}\n{"txet": "bad"}\n')
+    with pytest.raises(InputError, match=r"seeds.jsonl:2: 'text'"):
+        synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
+    assert not (tmp_path / "out.jsonl.zst").exists()
+    seeds.write_text("")
+    with pytest.raises(InputError, match="no seed document"):
+        synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
+    (export / "roles.json").unlink()
+    with pytest.raises(InputError, match="no tokenizer of a run"):
+        synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
+
+
+def test_weights_without_provenance(export):
+    with_it = weights_digest(export)
+    (export / "provenance.json").unlink()
+    assert with_it == "ab" * 32 and len(weights_digest(export)) == 32
+    (export / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="holds no weights"):
+        weights_digest(export)
