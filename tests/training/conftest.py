@@ -76,7 +76,7 @@ MODEL = (
 LOOP = (
     "--seq-length 96 --micro-batch-size 2 --global-batch-size 8 --lr 3e-3 --min-lr 3e-4 --lr-decay-style cosine "
     "--lr-warmup-samples 8 --ckpt-format torch_dist --exit-signal-handler --log-interval 1 --eval-interval 5 "
-    "--eval-iters 1 --seed 1 --tokenizer-type HuggingFaceTokenizer"
+    "--eval-iters 1 --save-interval 1000 --seed 1 --tokenizer-type HuggingFaceTokenizer"
 ).split()
 
 
