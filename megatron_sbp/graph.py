@@ -1,4 +1,4 @@
-"""All stages of a run, in the order in which they run. See DESIGN in docs/ for the picture."""
+"""All stages of a run, in the order in which they run."""
 
 from __future__ import annotations
 

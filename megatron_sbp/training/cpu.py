@@ -129,8 +129,8 @@ def install() -> bool:
     _CudaToCpu().__enter__()
     _replace_cuda_names()
     _replace_process_groups()
-    # Megatron compiles its small fused functions: on a CPU that costs the import of the compiler at every start, a third
-    # of it, and a C++ compiler at run time, for functions that take next to no time.
+    # Megatron compiles its small fused functions: on a CPU that costs the import of the compiler at every start, a
+    # third of it, and a C++ compiler at run time, for functions that take next to no time.
     torch.compile = lambda function=None, **options: function or (lambda inner: inner)  # type: ignore[assignment]
     torch.nn.Module.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
     return True

@@ -62,4 +62,3 @@ def test_killed_at_ten_random_instants(whole_run, tmp_path):
     assert digests(folder) == digests(whole_run[0])
     # On CPU even the trained weights are the same bytes.
     assert digests(folder, ("export/*/model.safetensors",)) == digests(whole_run[0], ("export/*/model.safetensors",))
-    assert not list(folder.rglob("*.partial*")) or all("index" in str(path) for path in folder.rglob("*.partial*"))

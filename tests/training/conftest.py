@@ -137,7 +137,7 @@ class Megatron:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=500,
         )
         output = done.stdout + done.stderr
         assert done.returncode == status, output[-4000:]
