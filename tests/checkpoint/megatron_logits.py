@@ -98,7 +98,9 @@ def main() -> None:
             dist_checkpointing.save(model.sharded_state_dict(), str(folder))
         else:
             state = dist_checkpointing.load(model.sharded_state_dict(), job["load"])
-            model.load_state_dict(state)
+            names = {name for name, _ in model.named_parameters()}
+            missing = model.load_state_dict({name: state[name] for name in names & state.keys()}, strict=False)
+            assert not names & set(missing.missing_keys), missing
         tokens = torch.tensor(job["tokens"])
         positions = torch.arange(tokens.shape[1]).expand_as(tokens)
         with torch.inference_mode():

@@ -192,3 +192,123 @@ def test_a_folder_that_is_no_checkpoint(cases, tokenizer_folder, tmp_path):
     (broken / ".metadata").write_bytes((broken / ".metadata").read_bytes()[:100])
     with pytest.raises(InputError, match="no torch_dist checkpoint"):
         export(broken, case.model, tokenizer_folder, tmp_path / "export")
+
+
+def test_the_stage_exports_the_chosen_iteration(cases, tokenizer_folder, tmp_path):
+    from megatron_sbp.checkpoint.stages import ExportStage
+    from megatron_sbp.recipe import load_recipe
+    from megatron_sbp.run_folder import Run
+    from megatron_sbp.stages import StageRunner, _entries
+
+    case = cases["tied-norm"]
+    shapes = {key: value for key, value in dataclasses.asdict(case.model).items() if value is not None}
+    (tmp_path / "recipe.yaml").write_text(
+        f"""
+name: export
+documents: {{inputs: [none.jsonl], train: 10, valid: 2, test: 2}}
+tokenizer: {{}}
+model: {shapes}
+training: {{train_tokens: 10_000, global_batch_size: 8, micro_batch_size: 1}}
+tuning: {{global_batch_size: 8}}
+synthesis: {{tokens: 1_000}}
+evaluation: {{choice_context: 20, choice_continuation: 20}}
+""".replace("True", "true")
+    )
+    run = Run.of(load_recipe(tmp_path / "recipe.yaml", [f"run_folder={tmp_path / 'run'}"]))
+    shutil.copytree(tokenizer_folder, run.tokenizer)
+    shutil.copytree(case.checkpoint, run.model("synthesizer") / "iter_0000007")
+    (run.model("synthesizer") / "iter_0000009").mkdir()  # the last one, not the best
+    files.write_json(run.model("synthesizer") / "consumed.json", {"export_iteration": 7})
+    for name, folder in (("tokenizer", run.tokenizer), ("tune", run.model("synthesizer"))):
+        outputs = _entries(run, [path for path in folder.rglob("*") if path.is_file()])
+        files.write_json(run.manifests / f"{name}.json", {"stage": name, "key": name, "outputs": outputs})
+    stage = ExportStage("export-synthesizer", ("synthesizer",))
+    assert StageRunner(run, stage, [stage]).execute()
+    provenance = files.read_json(run.export("synthesizer") / "provenance.json")
+    assert (provenance["model"], provenance["iteration"]) == ("synthesizer", 7)
+    outputs = set(files.read_json(run.manifests / "export-synthesizer.json")["outputs"])
+    wanted = {"model.safetensors", "config.json", "generation_config.json", "provenance.json", "tokenizer.json"}
+    assert {f"export/synthesizer/{name}" for name in wanted | {"tokenizer_config.json", "roles.json"}} == outputs
+    assert StageRunner(run, stage, [stage]).finished()
+
+
+def test_the_tool_takes_megatrons_flags(cases, tokenizer_folder, tmp_path):
+    import json
+    import os
+    import subprocess
+    import sys
+
+    root, case = Path(__file__).resolve().parents[2], cases["untied-norm"]
+    words = [sys.executable, root / "tools/export_hf.py", "--checkpoint", case.checkpoint, "--tokenizer"]
+    words += [tokenizer_folder, "--output", tmp_path / "tool", "--rotary-base", "500000", "--qk-layernorm"]
+    words += "--num-layers 3 --hidden-size 64 --ffn-hidden-size 112 --num-attention-heads 6 --kv-channels 16".split()
+    words += "--num-query-groups 2 --max-position-embeddings 64".split()
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+
+    def run(*more: str) -> subprocess.CompletedProcess:
+        return subprocess.run([*words, *more], env=environment, capture_output=True, text=True, timeout=200)
+
+    done = run("--untie-embeddings-and-output-weights")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == export(case.checkpoint, case.model, tokenizer_folder, tmp_path / "function")
+    for file in (tmp_path / "function").iterdir():
+        assert files.sha256(file) == files.sha256(tmp_path / "tool" / file.name), file.name
+    done = run()
+    assert done.returncode == 2 and "output_layer.weight" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_trained_checkpoint_of_two_ranks(tokenizer_folder, run_megatron, tmp_path):
+    """Tensor parallelism, optimizer and all, as the training stages write it."""
+    checkpoint, model = _train(tokenizer_folder, tmp_path)
+    tokens = np.random.default_rng(1).integers(3, 290, (2, 48)).tolist()
+    job = {"model": dataclasses.asdict(model), "vocabulary": PADDED, "tokens": tokens, "load": str(checkpoint)}
+    run_megatron([{**job, "logits": str(tmp_path / "logits.npy")}], tmp_path)
+    written = export(checkpoint, model, tokenizer_folder, tmp_path / "export")
+    assert (written["model"], written["iteration"]) == ("trained", 3)
+    theirs, ours = np.load(tmp_path / "logits.npy")[..., :290], logits_of(tmp_path / "export", tokens)
+    difference = np.abs(theirs - ours).max()
+    print(f"trained on two ranks: largest logit difference {difference:.1e}, logits up to {np.abs(ours).max():.1f}")
+    assert difference <= 1e-4 and np.abs(ours).max() > 0.1
+
+
+def _train(tokenizer_folder: Path, folder: Path) -> tuple[Path, Model]:
+    """Three steps of Megatron on two tensor-parallel CPU ranks; returns the checkpoint."""
+    import os
+    import subprocess
+    import sys
+
+    from megatron_sbp.tokenization.indexed import write_indexed
+    from megatron_sbp.training.data_file import DataFile, Source
+
+    random = np.random.default_rng(5)
+    with write_indexed(folder / "real", np.uint16) as writer:
+        writer.add(random.integers(3, 290, 4000), np.full(40, 100))
+    target = folder / "trained"
+    target.mkdir()
+    sources = {"train": [Source("real", "../real", 24)], "valid": Source("real", "../real", 8)}
+    special = {"end_of_document": 0, "padding": 1, "separator": 2}
+    DataFile(kind="documents", **sources, sequence_length=64, seed=1, epochs="strict", **special).write(
+        target / "data.json"
+    )
+    flags = (
+        "--num-layers 2 --hidden-size 64 --ffn-hidden-size 112 --num-attention-heads 4 --group-query-attention "
+        "--num-query-groups 2 --kv-channels 16 --qk-layernorm --untie-embeddings-and-output-weights --swiglu "
+        "--normalization RMSNorm --disable-bias-linear --position-embedding-type rope --rotary-base 500000 "
+        "--max-position-embeddings 64 --attention-dropout 0 --hidden-dropout 0 --init-method-std 0.05 --seq-length 64 "
+        "--spec megatron_sbp.training.layer_spec layer_spec --tensor-model-parallel-size 2 --micro-batch-size 2 "
+        "--global-batch-size 8 --train-samples 24 --lr 1e-2 --lr-decay-style constant --ckpt-format torch_dist "
+        "--make-vocab-size-divisible-by 192 --save-interval 3 --eval-interval 10 --eval-iters 1 --seed 1 "
+        f"--tokenizer-type HuggingFaceTokenizer --tokenizer-model {tokenizer_folder} --save {target} --load {target} "
+        f"--sbp-data {target}/data.json"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+         "megatron_sbp.training.pretrain", *flags.split()],
+        env={**os.environ, "SBP_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+             "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "rror" in line)
+    model = dataclasses.replace(shape(tied=False, norm=True, heads=4), num_layers=2)
+    return target / "iter_0000003", model
