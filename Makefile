@@ -8,7 +8,7 @@ demo: setup  ## the whole loop on real text, on this machine: runs/quickstart
 
 test: setup  ## all tests
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q .
-	@.venv/bin/python -m pytest -q -n 2 --dist loadgroup
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
