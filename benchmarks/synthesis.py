@@ -108,8 +108,8 @@ def main() -> None:
                     tokens_written = write(turn, options.max_new_tokens)
                     seconds = (time.perf_counter() - wall, time.process_time() - cpu)
                     figures[name].append((tokens_written / seconds[0], tokens_written / seconds[1], tokens_written))
-    print(f"batch {options.batch_size}, {options.repeats} turns, medians; transformers {transformers.__version__}, ")
-    print(f"torch {torch.__version__}, one thread\n")
+    versions = f"transformers {transformers.__version__}, torch {torch.__version__}"
+    print(f"batch {options.batch_size}, medians of {options.repeats} turns, one thread, {versions}\n")
     print("| | tokens per text | tokens/s | tokens per CPU second |\n|---|---|---|---|")
     middle = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in figures.items()}
     for name, label in (("generate", "transformers generate()"), ("engine", "megatron_sbp engine")):

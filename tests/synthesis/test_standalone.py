@@ -27,6 +27,7 @@ def export(make_run) -> Path:
     return run.export("synthesizer")
 
 
+@pytest.mark.slow
 def test_the_tool_writes_what_the_stage_writes(make_run, export, tmp_path):
     """The first pass of a run, whose draws have the same identities: the same texts."""
     from megatron_sbp.synthesis.writing import write_drafts

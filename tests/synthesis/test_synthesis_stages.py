@@ -47,6 +47,7 @@ def undisturbed(make_run):
     return run
 
 
+@pytest.mark.slow
 def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
     run = make_run("disturbed")
     killed = start(run, "synthesize", "1/1")
