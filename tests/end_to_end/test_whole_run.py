@@ -80,8 +80,8 @@ def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_pat
     )
     assert "max_targets_per_seed was 2, is 1" in printed
     for stage in ("documents", "tokenizer", "tokenize", "embed", "neighbors"):
-        assert f"{stage}: finished before" in printed
-    assert "pairs: finished before" not in printed
+        assert f"] {stage}: finished before" in printed
+    assert "] pairs: finished before" not in printed
     before, after = digests(whole_run[0]), digests(folder)
     assert {name for name in before if before[name] != after[name]} == {
         "pairs/pairs.parquet", "pairs/valid_pairs.parquet", "tokens/pairs.bin", "tokens/pairs.idx",
@@ -112,7 +112,7 @@ def test_damaged_output_is_made_again(whole_run, tmp_path):
     target = folder / "pairs" / "pairs.parquet"
     target.write_bytes(target.read_bytes()[:-20])
     printed = run_sbp("run", RECIPE, f"run_folder={folder}", "--until", "tokenize-pairs")
-    assert "pairs: finished before" not in printed and "tokenize-pairs: finished before" in printed
+    assert "] pairs: finished before" not in printed and "] tokenize-pairs: finished before" in printed
     assert digests(folder) == digests(whole_run[0])
 
 
