@@ -14,7 +14,7 @@ from megatron_sbp import files
 from megatron_sbp.errors import InputError
 from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
-from megatron_sbp.pairing.pairs_audit import PairsAudit
+from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
 from megatron_sbp.pairing.rules import Candidates, apply_rules
 from megatron_sbp.pairing.shared_shingles import TokenSpans, shared_fractions
@@ -128,8 +128,8 @@ def _no_pairs(audit: PairsAudit, documents: TokenSpans, split: str) -> InputErro
     score = survivors[min(len(survivors), _SUGGESTED_PAIRS) - 1]
     alpha = np.ceil(score * 100 - 1.001) / 100  # the next lower hundredth
     count = sum(value > alpha for value in survivors)
-    more = "at least " if len(survivors) == len(audit.best_below_alpha()) else "about "
-    return InputError(f"{message}; alpha {alpha:.2f} would leave {more}{count:,}", key="pairs.alpha")
+    more = "at least" if len(audit.best_below_alpha()) == REMEMBERED_BELOW_ALPHA else "about"
+    return InputError(f"{message}; alpha {alpha:.2f} would leave {more} {count:,}", key="pairs.alpha")
 
 
 def _would_survive(best: list[tuple[float, int, int]], documents: TokenSpans, rules: Pairs) -> list[float]:

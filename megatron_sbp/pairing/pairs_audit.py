@@ -15,7 +15,7 @@ from megatron_sbp.recipe import Pairs
 EXAMPLES, NEAR_DUPLICATE_EXAMPLES = 10, 5
 EXAMPLE_CHARACTERS = 300
 _EDGES = np.round(np.linspace(-1, 1, 101), 2)
-_BELOW = 1000
+REMEMBERED_BELOW_ALPHA = 1000
 """Best candidates below alpha that are remembered, to name a better alpha when no pair is left."""
 
 
@@ -56,9 +56,9 @@ class PairsAudit:
         copies = candidates.fell_to == RULES.index("near_duplicate")
         self._copies = self._sampled(self._copies, _only(candidates, copies), NEAR_DUPLICATE_EXAMPLES)
         below = np.flatnonzero(candidates.fell_to == RULES.index("below_alpha"))
-        best = below[np.argsort(-candidates.scores[below], kind="stable")[:_BELOW]]
+        best = below[np.argsort(-candidates.scores[below], kind="stable")[:REMEMBERED_BELOW_ALPHA]]
         found = [(float(candidates.scores[i]), int(candidates.seeds[i]), int(candidates.targets[i])) for i in best]
-        self._below = sorted(self._below + found, reverse=True)[:_BELOW]
+        self._below = sorted(self._below + found, reverse=True)[:REMEMBERED_BELOW_ALPHA]
 
     def add_pairs(self, seeds: np.ndarray, targets: np.ndarray, scores: np.ndarray, shared: np.ndarray) -> None:
         """Notes the pairs that were kept (or drawn) for one shard, ordered by seed."""

@@ -59,7 +59,7 @@ def test_no_pairs_names_an_alpha_that_gives_some(tmp_path):
     assert message.startswith(
         "'pairs.alpha': no pairs among 4 train documents: alpha is 0.95, the largest score found is"
     )
-    assert "0.9000 (below_alpha 12); alpha 0.49 would leave at least 10" in message
+    assert "0.9000 (below_alpha 12); alpha 0.49 would leave about 10" in message
     assert not (tmp_path / "pairs.parquet").exists()
     table, _ = mined_table(tmp_path, Pairs(alpha=0.49))
     assert table.num_rows == 10
@@ -70,7 +70,7 @@ def test_the_named_alpha_regards_the_other_rules(tmp_path):
     documents.tokens[30:60] = documents.tokens[:30]  # b is a copy of a
     with pytest.raises(InputError, match=r"the largest score found is 0\.9000") as caught:
         mined_table(tmp_path, Pairs(alpha=0.95, max_similarity=0.75), documents)
-    assert "alpha 0.29 would leave at least 8" in str(caught.value)
+    assert "alpha 0.29 would leave about 8" in str(caught.value)
     table, _ = mined_table(tmp_path, Pairs(alpha=0.29, max_similarity=0.75), documents)
     assert table.num_rows == 8
 

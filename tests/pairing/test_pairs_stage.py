@@ -28,7 +28,7 @@ def rows_of(run: Run, split: str = "train") -> list[dict]:
 @pytest.mark.parametrize(("split", "tokens", "documents"), [("train", "real", 300), ("valid", "valid", 100)])
 def test_pairs_of_real_text(mined, split, tokens, documents):
     rows = rows_of(mined, split)
-    assert len(rows) > 20
+    assert len(rows) > 5
     texts = [row for shard in mined.document_shards(split) for row in files.read_jsonl_zst(shard)]
     vectors = np.concatenate([np.load(p) for p in sorted(mined.embeddings(split).glob("*.npy"))]).astype(float)
     indexed = open_indexed(mined.tokens(tokens))
@@ -93,10 +93,10 @@ def test_another_threshold_runs_again(mined, tmp_path, helpers, capfd):
     assert [path.read_bytes() for path in (run.pairs("train"), run.audit_pairs)] == [
         path.read_bytes() for path in (mined.pairs("train"), mined.audit_pairs)
     ]
-    run.recipe.pairs.alpha = 0.6
+    run.recipe.pairs.alpha = 0.55
     capfd.readouterr()
     helpers.execute(run, "pairs")
-    assert "pairs: alpha was 0.5, is 0.6" in capfd.readouterr().err
+    assert "pairs: alpha was 0.5, is 0.55" in capfd.readouterr().err
     assert {(r["seed"], r["target"]) for r in rows_of(run)} < {(r["seed"], r["target"]) for r in rows_of(mined)}
 
 

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""ScaNN, our exact search and faiss in one run on the same vectors: time to build, queries a second, recall.
+
+    python benchmarks/neighbors.py --documents 100000 --dim 384 --k 10
+    python benchmarks/neighbors.py --embeddings RUN/embeddings/train/*.npy --k 200
+
+A sample of the vectors is searched among all (the work of the stage `neighbors`). Without --embeddings they are random
+points around --documents / 80 random centres; real text is harder. faiss takes part where it can be imported. Prints a
+table in Markdown; say with it which machine it was, and that nothing else ran there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.pairing.neighbors.exact import nearest
+from megatron_sbp.pairing.neighbors.recall import recall, sample_rows
+from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, load_scann, plan
+from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.recipe import Neighbors
+
+Search = Callable[[np.ndarray], np.ndarray]
+"""Rows that ask, int64 [n], to ids of their neighbours, int64 [n, k], themselves left out."""
+
+
+def random_vectors(documents: int, dim: int, folder: Path) -> list[Path]:
+    """Unit vectors around random centres, in one file, float16."""
+    random = np.random.default_rng(0)
+    centers = random.standard_normal((max(1, documents // 80), dim), np.float32)
+    rows = centers[random.integers(0, len(centers), documents)]
+    rows += 0.8 * random.standard_normal((documents, dim), np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    np.save(folder / "vectors.npy", rows.astype(np.float16))
+    return [folder / "vectors.npy"]
+
+
+def exact(vectors: Vectors, k: int, device: str) -> Search:
+    return lambda rows: nearest(vectors.take(rows), rows, vectors, k, device)[0]
+
+
+def ours(vectors: Vectors, settings: Neighbors) -> Search:
+    index = ScannIndex(vectors, plan(len(vectors), vectors.dimensions, settings, 1))
+    return lambda rows: index.nearest(vectors.take(rows), rows, settings.k)[0]
+
+
+def scann_alone(vectors: Vectors, settings: Neighbors) -> Search:
+    """ScaNN as its documentation has it: its own training, no scores of ours."""
+    scann, numbers = load_scann(), plan(len(vectors), vectors.dimensions, settings, 1)
+    builder = scann.builder(vectors.take(np.arange(len(vectors))), settings.k + 1, "dot_product")
+    if numbers.leaves:
+        builder = builder.tree(numbers.leaves, numbers.leaves_to_search, training_sample_size=250_000)
+        builder = builder.score_ah(2, anisotropic_quantization_threshold=0.2).reorder(numbers.reorder)
+    else:
+        builder = builder.score_brute_force()
+    searcher = builder.set_n_training_threads(os.cpu_count()).build()
+    return lambda rows: without_self(searcher.search_batched_parallel(vectors.take(rows))[0], rows)
+
+
+def faiss_search(vectors: Vectors, settings: Neighbors, kind: str) -> Search:
+    import faiss
+
+    numbers = plan(len(vectors), vectors.dimensions, settings, 1)
+    leaves, to_search = max(1, numbers.leaves), max(1, numbers.leaves_to_search)
+    name = {"flat": "Flat", "IVF, 8 bits": f"IVF{leaves},SQ8", "HNSW": "HNSW32"}[kind]
+    index = faiss.index_factory(vectors.dimensions, name, faiss.METRIC_INNER_PRODUCT)
+    rows = vectors.take(np.arange(len(vectors)))
+    index.train(rows)
+    index.add(rows)
+    if kind.startswith("IVF"):
+        index.nprobe = to_search
+    if kind == "HNSW":
+        index.hnsw.efSearch = max(64, 2 * settings.k)
+    return lambda own: without_self(index.search(vectors.take(own), settings.k + 1)[1], own)
+
+
+def without_self(found: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Drops each row's own id, or the last entry where it is not among them."""
+    found = found.astype(np.int64)
+    own = found == rows[:, None]
+    own[~own.any(axis=1), -1] = True
+    return found[~own].reshape(len(found), -1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--embeddings", nargs="+", type=Path, metavar="FILE.npy", help="real ones instead")
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--leaves", type=int)
+    parser.add_argument("--leaves-to-search", type=int)
+    parser.add_argument("--queries", type=int, default=10_000, help="rows that ask (default: 10000)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the exact search")
+    options = parser.parse_args()
+    settings = Neighbors(k=options.k, leaves=options.leaves, leaves_to_search=options.leaves_to_search)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            measure(options, settings, Path(folder))
+        except InputError as error:
+            parser.exit(2, f"error: {error}\n")
+
+
+def measure(options: argparse.Namespace, settings: Neighbors, folder: Path) -> None:
+    vectors = Vectors(options.embeddings or random_vectors(options.documents, options.dim, folder))
+    rows = sample_rows(len(vectors), options.queries, seed=1)
+    engines: dict[str, Callable[[], Search]] = {
+        f"exact, {options.device}": lambda: exact(vectors, options.k, options.device),
+        "ScaNN, our partitions and scores": lambda: ours(vectors, settings),
+        "ScaNN alone": lambda: scann_alone(vectors, settings),
+    }
+    try:
+        import faiss
+
+        for kind in ("flat", "IVF, 8 bits", "HNSW"):
+            engines[f"faiss {faiss.__version__} {kind}"] = lambda kind=kind: faiss_search(vectors, settings, kind)
+    except ImportError:
+        print("faiss cannot be imported: left out (pip install faiss-cpu)", file=sys.stderr)
+    numbers = plan(len(vectors), vectors.dimensions, settings, 1)
+    print(
+        f"{len(vectors):,} documents, {vectors.dimensions} dimensions, k = {options.k}, {len(rows):,} queries, "
+        f"{len(os.sched_getaffinity(0))} CPUs; {numbers.leaves or 'no'} leaves, {numbers.leaves_to_search} searched\n"
+    )
+    print(f"| engine | build, s | queries/s | recall@{options.k} |\n|---|---|---|---|")
+    nearest(vectors.take(rows[:2]), rows[:2], vectors, options.k)  # compiles what has to be compiled
+    reference = None
+    for name, build in engines.items():
+        started = time.perf_counter()
+        search = build()
+        built = time.perf_counter()
+        found = search(rows)
+        seconds = time.perf_counter() - built
+        reference = found if reference is None else reference
+        share = recall(found, reference)
+        print(f"| {name} | {built - started:.1f} | {len(rows) / seconds:,.0f} | {share:.4f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
