@@ -140,6 +140,9 @@ class StageRunner:
         manifest = files.read_json(self.manifest_file)
         return manifest["key"] == self.keys()[0] and _intact(self.run, manifest["outputs"])
 
+    def _closed(self, key: str) -> bool:
+        return self.manifest_file.exists() and files.read_json(self.manifest_file)["key"] == key
+
     def missing_units(self, unit_key: str | None = None) -> list[str]:
         """Units without an intact result under the present key."""
         if unit_key is None:
@@ -178,7 +181,9 @@ class StageRunner:
         mine = [unit for place, unit in enumerate(self.stage.units(self.run)) if place % count == index - 1]
         for unit in mine:
             with self._lock(unit):
-                if not self._unit_done(unit, unit_key):
+                # In this order: a process that closed the stage meanwhile wrote the manifest before it removed what
+                # only the closing step needed, and a unit without that looks undone.
+                if not self._unit_done(unit, unit_key) and not self._closed(key):
                     self._run_unit(unit, unit_key)
         with self._lock("prepare"):
             if self.finished():

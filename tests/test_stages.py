@@ -203,6 +203,23 @@ def test_processes_at_once(folder):
     assert runner(run, "words").finished()
 
 
+def test_a_unit_is_not_done_again_when_another_process_closes_the_stage_first(folder, monkeypatch):
+    """Closing removes what only the closing step needed; who waited for a unit's lock meanwhile must not redo it."""
+    run = toys.make_run(folder)
+    late = runner(run, "words")
+    lock = late._lock
+
+    def overtaken(name):
+        if name == "00006":
+            execute(run)
+        return lock(name)
+
+    monkeypatch.setattr(late, "_lock", overtaken)
+    assert late.execute((7, 7))
+    assert calls(run).count("words 00006") == 1
+    assert runner(run, "words").finished()
+
+
 def test_digests_of_external_files_are_written_by_one_process_at_a_time(folder):
     """Processes that start together all find no remembered digests."""
     run = toys.make_run(folder)
