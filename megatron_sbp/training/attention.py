@@ -1,6 +1,11 @@
-"""Core attention on torch's scaled_dot_product_attention: for CPU ranks and for GPUs without Transformer Engine.
+"""Core attention inside the pairs of a packed sequence: torch's own, and Transformer Engine's.
 
-Shape suffixes: S sequence, B batch, H query heads of this rank, G key/value heads of this rank, D channels of a head.
+Both are told where a pair ends by `cumulative_lengths`, which the model hands through in place of a mask: integers
+[N + 1] over the sequences of a micro-batch laid end to end, from 0 to B S. Torch's attention makes a mask of them,
+Transformer Engine's takes them as `cu_seqlens`.
+
+Shape suffixes: S sequence, B batch, T = B S tokens of a micro-batch, H query heads of this rank, G key/value heads of
+this rank, D channels of a head, N segments (pairs, and the padding at a sequence's end).
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ class SdpaAttention(MegatronModule):
     """Drop-in for Megatron's DotProductAttention, by the same constructor and forward arguments.
 
     Causal by default. `attention_mask` is either None, a boolean mask in Megatron's sense (True: may not attend;
-    [B, 1, S, S]), or the segments of packed sequences: integers [B, S], where a token attends to earlier tokens of its
+    [B, 1, S, S]), or the cumulative lengths of packed segments, int32 [N + 1]: a token attends to earlier tokens of its
     own segment only. Memory is linear in S without a mask where torch has a fused kernel, quadratic with one.
 
     Raises:
@@ -62,7 +67,8 @@ class SdpaAttention(MegatronModule):
         assert attention_bias is None and packed_seq_params is None
         allowed = None
         if attention_mask is not None:
-            allowed = same_segment(attention_mask) if attention_mask.dim() == 2 else ~attention_mask
+            packed = attention_mask.dim() == 1
+            allowed = inside_segments(attention_mask, query.size(1), query.size(0)) if packed else ~attention_mask
         output_BHSD = torch.nn.functional.scaled_dot_product_attention(
             query.permute(1, 2, 0, 3),
             key.permute(1, 2, 0, 3),
@@ -76,8 +82,38 @@ class SdpaAttention(MegatronModule):
         return output_BHSD.permute(2, 0, 1, 3).reshape(query.size(0), query.size(1), -1)
 
 
-def same_segment(segments_BS: torch.Tensor) -> torch.Tensor:
-    """Causal mask inside segments: bool [B, 1, S, S], True where the query (row) may attend to the key (column)."""
-    length = segments_BS.size(1)
-    causal_SS = torch.ones(length, length, dtype=torch.bool, device=segments_BS.device).tril()
+def cumulative_lengths(segments_BS: torch.Tensor) -> torch.Tensor:
+    """Where the segments of packed sequences begin and end: int32 [N + 1] over B S tokens, the first 0, the last B S.
+
+    Args:
+        segments_BS: integers [B, S], number of the segment of every token, in ascending order in each sequence. Kept on
+            the CPU, this waits for no device.
+    """
+    change_BS = torch.ones_like(segments_BS, dtype=torch.bool)  # a sequence begins a segment of its own
+    change_BS[:, 1:] = segments_BS[:, 1:] != segments_BS[:, :-1]
+    begins = change_BS.flatten().nonzero().flatten()
+    return torch.cat([begins, begins.new_tensor([segments_BS.numel()])]).to(torch.int32)
+
+
+def inside_segments(lengths: torch.Tensor, batch: int, length: int) -> torch.Tensor:
+    """Causal mask inside segments: bool [B, 1, S, S], True where the query (row) may attend to the key (column).
+
+    Args:
+        lengths: int32 [N + 1], see `cumulative_lengths`.
+        batch: B.
+        length: S.
+    """
+    tokens_T = torch.arange(batch * length, device=lengths.device)
+    segments_BS = torch.bucketize(tokens_T, lengths[1:], right=True).view(batch, length)
+    causal_SS = torch.ones(length, length, dtype=torch.bool, device=lengths.device).tril()
     return ((segments_BS[:, :, None] == segments_BS[:, None, :]) & causal_SS)[:, None]
+
+
+def end_to_end(tensor_SBHD: torch.Tensor) -> torch.Tensor:
+    """The sequences of a micro-batch laid end to end: [S, B, H, D] to [T, H, D], as `cumulative_lengths` counts."""
+    return tensor_SBHD.transpose(0, 1).reshape(-1, *tensor_SBHD.shape[2:])
+
+
+def side_by_side(tensor_TX: torch.Tensor, batch: int) -> torch.Tensor:
+    """The inverse for an output: [T, ...] to [S, B, H * D]."""
+    return tensor_TX.reshape(batch, tensor_TX.size(0) // batch, -1).transpose(0, 1).contiguous()

@@ -66,6 +66,12 @@ class DocumentDataset(MegatronDataset):
             "sample": int(index),
         }
 
+    def describe(self) -> str:
+        """One line for the start of a training."""
+        tokens = self.epochs.tokens
+        epochs = self.num_samples * self.config.sequence_length / tokens
+        return f"{'each used once' if self.once else f'{epochs:.2f} strict epochs'} of {tokens:,} tokens"
+
     def tokens_of(self, index: int) -> np.ndarray:
         """Tokens of a sample and the one after them: int64 [sequence_length + 1]."""
         number = self.epochs.epoch_of(index)
@@ -97,3 +103,7 @@ class JointDataset(GPTDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {**super().__getitem__(index), "sample": int(index)}
+
+    def describe(self) -> str:
+        """One line for the start of a training."""
+        return "Megatron's joint shuffle of all epochs"

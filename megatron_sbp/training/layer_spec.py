@@ -16,11 +16,16 @@ def layer_spec(config, vp_stage: int | None = None) -> ModuleSpec:
     """Layer specification for a GPTModelConfig.
 
     With `--transformer-impl local` the core attention is SdpaAttention. With Transformer Engine it is Transformer
-    Engine's own.
+    Engine's own, told where packed pairs end.
     """
     transformer = config.transformer
     if transformer.transformer_impl == "transformer_engine":
-        return default_layer_spec(config, vp_stage)
+        from megatron_sbp.training.te_attention import PackedTEAttention
+
+        block = default_layer_spec(config, vp_stage)
+        for layer in getattr(block, "layer_specs", [block]):
+            layer.submodules.self_attention.submodules.core_attention = PackedTEAttention
+        return block
     spec = get_gpt_layer_local_spec(qk_layernorm=transformer.qk_layernorm, normalization=transformer.normalization)
     spec.submodules.self_attention.submodules.core_attention = SdpaAttention
     return spec

@@ -63,6 +63,12 @@ class PairDataset(MegatronDataset):
         epoch, place = divmod(int(index), len(self.packing))
         return {**self.sequence(int(self._shuffle(epoch)[place])), "sample": int(index)}
 
+    def describe(self) -> str:
+        """One line for the start of a training."""
+        passes, packing = self.num_samples / len(self.packing), self.packing
+        fill = f"{100 * packing.fill:.1f} % full"
+        return f"{passes:.2f} passes over {len(packing.order):,} pairs in {len(packing):,} sequences, {fill}"
+
     def _shuffle(self, epoch: int) -> np.ndarray:
         if self._shuffled[0] != epoch:
             order = np.random.default_rng([self.config.random_seed, epoch, 4]).permutation(len(self.packing))

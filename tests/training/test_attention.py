@@ -24,7 +24,7 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
         from megatron.core.transformer.dot_product_attention import DotProductAttention
         from megatron.core.transformer.enums import AttnMaskType
         from megatron.core.transformer.transformer_config import TransformerConfig
-        from megatron_sbp.training.attention import SdpaAttention, same_segment
+        from megatron_sbp.training.attention import SdpaAttention, cumulative_lengths
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", RANK="0", WORLD_SIZE="1")
         torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
         parallel_state.initialize_model_parallel()
@@ -36,10 +36,11 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
         torch.manual_seed(0)
         S, B = 33, 3
         segments = torch.sort(torch.randint(0, 4, (B, S)), dim=1).values
-        for mask in (None, segments):
+        same = (segments[:, :, None] == segments[:, None, :])[:, None]
+        for mask in (None, cumulative_lengths(segments)):
             inputs = [torch.randn(S, B, heads, 8, requires_grad=True) for heads in (8, 2, 2)]
             causal = torch.ones(S, S, dtype=torch.bool).triu(1)[None, None].expand(B, 1, S, S)
-            bool_mask = causal if mask is None else ~same_segment(mask)
+            bool_mask = causal if mask is None else causal | ~same
             one = ours(*inputs, mask)
             two = theirs(*inputs, bool_mask)
             three = ours(*inputs, bool_mask)

@@ -1,0 +1,77 @@
+"""Exact resume of Megatron's distributed optimizer on torch's Adam: without Transformer Engine and without Apex.
+
+megatron-core 0.19 has three faults there, on any device:
+
+1. Before loading it asks the optimizer for its state, which is still empty: AssertionError at --load.
+2. A parameter's saved tensors do not hold Adam's `step`, which it then looks for: KeyError.
+3. After loading, all parameters share one `step` tensor. Every parameter's update raises it by one, Adam's bias
+   correction runs ahead, and the resumed run drifts without a word.
+
+`repair()` cures them and touches nothing where Transformer Engine or Apex is there: their Adam keeps one step for all.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from megatron.core.optimizer import distrib_optimizer
+
+REPLACED = ("sharded_state_dict", "_set_main_param_and_optimizer_states", "load_state_dict")
+"""Methods of DistributedOptimizer that are wrapped."""
+
+
+def repair() -> bool:
+    """Wraps DistributedOptimizer, once per process; returns whether this installation needs it."""
+    optimizer: Any = distrib_optimizer.DistributedOptimizer
+    if distrib_optimizer.HAVE_APEX_OR_TE:
+        return False
+    if not getattr(optimizer, "_sbp_repaired", False):
+        optimizer.sharded_state_dict = _with_state_before_loading(optimizer.sharded_state_dict)
+        optimizer._set_main_param_and_optimizer_states = _with_step(optimizer._set_main_param_and_optimizer_states)
+        optimizer.load_state_dict = _with_a_step_of_its_own(optimizer.load_state_dict)
+        optimizer._sbp_repaired = True
+    return True
+
+
+def _with_state_before_loading(function):
+    @functools.wraps(function)
+    def sharded_state_dict(self, model_sharded_state_dict, is_loading=False, *args, **kwargs):
+        if is_loading:
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"]:
+                    if not self.optimizer.state[parameter]:
+                        self.optimizer.state[parameter].update(
+                            step=torch.zeros((), dtype=torch.float32),
+                            exp_avg=torch.zeros_like(parameter),
+                            exp_avg_sq=torch.zeros_like(parameter),
+                        )
+        return function(self, model_sharded_state_dict, is_loading, *args, **kwargs)
+
+    return sharded_state_dict
+
+
+def _with_step(function):
+    @functools.wraps(function)
+    def _set_main_param_and_optimizer_states(self, model_param, tensors):
+        if "step" not in tensors:
+            group, place = self.model_param_group_index_map[model_param]
+            state = self.optimizer.state[self.optimizer.param_groups[group]["params"][place]]
+            if isinstance(state.get("step"), torch.Tensor):
+                tensors = {**tensors, "step": state["step"]}
+        return function(self, model_param, tensors)
+
+    return _set_main_param_and_optimizer_states
+
+
+def _with_a_step_of_its_own(function):
+    @functools.wraps(function)
+    def load_state_dict(self, state_dict):
+        result = function(self, state_dict)
+        for state in self.optimizer.state.values():
+            if isinstance(state.get("step"), torch.Tensor):
+                state["step"] = state["step"].detach().clone()
+        return result
+
+    return load_state_dict

@@ -1,0 +1,135 @@
+"""Real Megatron on CPU ranks for the tests: documents of token ids, flags of a small model, and a way to train it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+VOCABULARY = 300
+END, PADDING, SEPARATOR = 0, 1, 2
+
+
+def markov_documents(count: int, seed: int, low: int = 10, high: int = 90) -> list[list[int]]:
+    """Documents from a sparse Markov chain over ids 3..VOCABULARY-1, so that a model has something to learn."""
+    rng = np.random.default_rng(seed)
+    follow = np.random.default_rng(7).integers(3, VOCABULARY, size=(VOCABULARY, 4))
+    documents = []
+    for _ in range(count):
+        tokens = [int(rng.integers(3, VOCABULARY))]
+        for _ in range(int(rng.integers(low, high))):
+            tokens.append(int(follow[tokens[-1], rng.integers(4)]))
+        documents.append(tokens)
+    return documents
+
+
+def write_indexed(prefix: Path, documents: list[list[list[int]]]) -> None:
+    """Writes an IndexedDataset with Megatron's own builder; a document is a list of sequences."""
+    import torch
+    from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
+
+    builder = IndexedDatasetBuilder(f"{prefix}.bin", dtype=np.uint16)
+    for sequences in documents:
+        builder.add_document(torch.tensor([t for s in sequences for t in s]), [len(s) for s in sequences])
+    builder.finalize(f"{prefix}.idx")
+
+
+MODEL = (
+    "--num-layers 2 --hidden-size 32 --ffn-hidden-size 64 --num-attention-heads 4 --group-query-attention "
+    "--num-query-groups 2 --kv-channels 8 --qk-layernorm --swiglu --normalization RMSNorm --disable-bias-linear "
+    "--position-embedding-type rope --rotary-base 500000 --max-position-embeddings 96 --attention-dropout 0 "
+    "--hidden-dropout 0 --init-method-std 0.05 --spec megatron_sbp.training.layer_spec layer_spec"
+).split()
+
+LOOP = (
+    "--seq-length 96 --micro-batch-size 2 --global-batch-size 8 --lr 3e-3 --min-lr 3e-4 --lr-decay-style cosine "
+    "--lr-warmup-samples 8 --ckpt-format torch_dist --exit-signal-handler --log-interval 1 --eval-interval 5 "
+    "--eval-iters 1 --save-interval 1000 --seed 1 --tokenizer-type HuggingFaceTokenizer"
+).split()
+
+
+class Megatron:
+    """Trains with `megatron_sbp.training.pretrain` on CPU ranks and reads what was written."""
+
+    def __init__(self, corpus: Path, folder: Path, server: subprocess.Popen):
+        self.corpus, self.folder, self.server = corpus, folder, server
+
+    def data(self, name: str, sources: dict[str, int], kind: str = "documents", epochs: str = "strict") -> Path:
+        """Writes the data file of training `name`; sources are samples by dataset."""
+        from megatron_sbp.training.data_file import DataFile, Source
+
+        target = self.folder / name
+        target.mkdir(parents=True, exist_ok=True)
+
+        def prefix(dataset: str) -> str:
+            return os.path.relpath(self.corpus / dataset, target)
+
+        DataFile(
+            kind=kind,  # type: ignore[arg-type]
+            train=[Source(s, prefix(s), count, s == "synthetic") for s, count in sources.items()],
+            valid=Source("valid", prefix("valid_pairs" if kind == "pairs" else "valid"), 8),
+            sequence_length=96,
+            seed=1,
+            epochs=epochs,  # type: ignore[arg-type]
+            end_of_document=END,
+            padding=PADDING,
+            separator=SEPARATOR,
+        ).write(target / "data.json")
+        return target
+
+    def arguments(self, name: str, samples: int, *flags: str) -> list[str]:
+        """Megatron's flags of training `name`."""
+        target = self.folder / name
+        files = ["--sbp-data", str(target / "data.json"), "--load", str(target), "--save", str(target)]
+        files += ["--tokenizer-model", str(self.corpus / "tokenizer")]
+        length = ["--train-samples", str(samples), "--lr-decay-samples", str(samples)]
+        return [*files, *MODEL, *LOOP, *length, *flags]
+
+    def command(self, name: str, samples: int, *flags: str, ranks: int = 1) -> list[str]:
+        """The command of a user that trains `name`: torchrun."""
+        start = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--standalone"]
+        start += ["--nproc-per-node", str(ranks), "-m", "megatron_sbp.training.pretrain"]
+        return [*start, *self.arguments(name, samples, *flags)]
+
+    def train(self, name: str, samples: int, *flags: str, ranks: int = 1, status: int = 0, began: float = 0) -> str:
+        """Trains and returns the output; fails the test when the exit status is another one.
+
+        The ranks come from the rank server: `command` is the same by torchrun.
+        """
+        output = self.folder / f"{name}.log"
+        output.unlink(missing_ok=True)
+        job = {
+            "arguments": self.arguments(name, samples, *flags),
+            "ranks": ranks,
+            "output": str(output),
+            "timeout": 240,
+            "began": began,
+        }
+        self.server.stdin.write(json.dumps(job) + "\n")
+        self.server.stdin.flush()
+        found = int(self.server.stdout.readline())
+        text = output.read_text()
+        assert found == status, f"exit status {found}: {text[-4000:]}"
+        return text
+
+    def losses(self, name: str, kind: str = "train") -> dict[int, float]:
+        """Loss by iteration."""
+        rows = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
+        return {row["iteration"]: row["loss"] for row in rows if row["kind"] == kind}
+
+
+def environment() -> dict[str, str]:
+    """Environment of the ranks: CPU, one thread each."""
+    return {
+        **os.environ,
+        "SBP_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+        "PYTHONPATH": str(ROOT),
+        "SBP_DIE_WITH_PARENT": "1",
+    }

@@ -1,0 +1,95 @@
+"""Starts trainings in processes that have imported torch and Megatron already: a start costs a second, not ten.
+
+    python rank_server.py      # reads a job per line from standard input, answers with a line: its exit status
+
+A job is JSON: {"arguments": [...], "ranks": N, "output": file, "timeout": seconds, "began": seconds ago}. Every rank
+is a fork that runs the real `megatron_sbp.training.pretrain.main`, with the environment that torchrun would give it. A
+rank that fails takes the others with it. "began" sets back the clock of --exit-duration-in-mins.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def rank(number: int, job: dict, port: int) -> None:
+    """Becomes one rank; does not return."""
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        descriptor = os.open(job["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.environ.update(
+            RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(job["ranks"]), LOCAL_WORLD_SIZE=str(job["ranks"]),
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        )  # fmt: skip
+        sys.argv = ["pretrain.py", *job["arguments"]]
+        training = importlib.import_module("megatron.training.training")
+        training._TRAIN_START_TIME = time.time() - job.get("began", 0)
+        status = importlib.import_module("megatron_sbp.training.pretrain").main()
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def run(job: dict) -> int:
+    """Runs all ranks; the exit status of the first that failed, or 0."""
+    port = free_port()
+    running = {}
+    for number in range(job["ranks"]):
+        process = os.fork()
+        if process == 0:
+            rank(number, job, port)
+        running[process] = number
+    result, deadline = 0, time.monotonic() + job["timeout"]
+    patience = None
+    while running:
+        process, status = os.waitpid(-1, os.WNOHANG)
+        if process in running:
+            del running[process]
+            code = os.waitstatus_to_exitcode(status)
+            if code and not result:
+                result, patience = code, time.monotonic() + 10  # ranks that also know of it leave by themselves
+            continue
+        if time.monotonic() > min(deadline, patience or deadline):
+            result = result or 124
+            for process in running:
+                os.killpg(process, signal.SIGKILL)
+            deadline, patience = time.monotonic() + 60, None
+        time.sleep(0.01)
+    return result
+
+
+def main() -> None:
+    importlib.import_module("megatron_sbp.training.cpu").install()  # before anything of megatron.training
+    importlib.import_module("megatron_sbp.training.journal")
+    importlib.import_module("megatron_sbp.training.datasets")
+    importlib.import_module("megatron_sbp.training.layer_spec")
+    importlib.import_module("megatron.training.training")
+    importlib.import_module("transformers")
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(run(json.loads(line)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
