@@ -96,7 +96,7 @@ def main() -> int:
     from megatron.training.arguments import parse_and_validate_args
 
     from megatron_sbp.errors import InputError
-    from megatron_sbp.training import optimizer_resume
+    from megatron_sbp.training import optimizer_resume, tracker
     from megatron_sbp.training.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
     from megatron_sbp.training.journal import Journal
@@ -117,8 +117,8 @@ def main() -> int:
         _check(args, data)
         trainer = Trainer(args, data)
         if first_rank:
-            resumed = args.load is not None and Path(args.load, "latest_checkpointed_iteration.txt").exists()
-            lock(args.sbp_data, resumed and Path(args.load).resolve() == trainer.folder.resolve())
+            own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
+            lock(args.sbp_data, resumed=own and tracker.read(trainer.folder) is not None)
     except (InputError, ValueError) as error:
         if first_rank:
             print(f"sbp: error: {error}", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from megatron_sbp import files, ledger
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
+from megatron_sbp.training import tracker
 from megatron_sbp.training.flags import evaluation_batches, megatron_arguments
 
 
@@ -74,10 +75,9 @@ class TrainStage(Stage):
         from megatron_sbp.training.metrics import read_metrics
 
         folder = run.model(self.training)
-        tracker = folder / "latest_checkpointed_iteration.txt"
-        if not tracker.exists():
+        iteration = tracker.read(folder)
+        if iteration is None:
             return False
-        iteration = int(tracker.read_text())
         section = run.recipe.tuning if self.training == "synthesizer" else run.recipe.training
         rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["iteration"] <= iteration]
         patience = run.recipe.tuning.patience if self.training == "synthesizer" else 0
@@ -89,11 +89,11 @@ class TrainStage(Stage):
         if any(row["kind"] == "valid" and row["iteration"] == iteration for row in rows):
             files.write_text(folder / "stopped.txt", END_OF_PLAN)
             return True
-        earlier = sorted(int(path.name.removeprefix("iter_")) for path in folder.glob("iter_*"))[:-1]
+        earlier = [number for number in tracker.complete(folder) if number < iteration]
         if earlier:
-            files.write_text(tracker, str(earlier[-1]))
+            files.write_text(folder / tracker.NAME, str(earlier[-1]))
         else:
-            tracker.unlink()
+            (folder / tracker.NAME).unlink()
         return False
 
     def _write_data_file(self, run: Run) -> int:
@@ -154,7 +154,7 @@ class TrainStage(Stage):
         rows = read_metrics(folder / "metrics.jsonl")
         steps = [row for row in rows if row["kind"] == "train"]
         section = run.recipe.tuning if self.training == "synthesizer" else run.recipe.training
-        iterations = int((folder / "latest_checkpointed_iteration.txt").read_text())
+        iterations = int((folder / tracker.NAME).read_text())
         complete = iterations * section.global_batch_size == samples
         assert complete or self.training == "synthesizer", (iterations, samples)
         found = consumption.check(folder / "consumed", data, iterations, section.global_batch_size, complete)

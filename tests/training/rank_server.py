@@ -85,7 +85,12 @@ def main() -> None:
     importlib.import_module("megatron_sbp.training.datasets")
     importlib.import_module("megatron_sbp.training.layer_spec")
     importlib.import_module("megatron.training.training")
-    importlib.import_module("transformers")
+    # What a rank would import at its first step: seconds of it.
+    for name in ("torch._dynamo", "megatron.core.tokenizers.text", "megatron.core.dist_checkpointing", "numba"):
+        importlib.import_module(name)
+    importlib.import_module("transformers").PreTrainedTokenizerFast  # noqa: B018  loaded when it is named
+    torch = importlib.import_module("torch")
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]).step()
     print("ready", flush=True)
     for line in sys.stdin:
         print(run(json.loads(line)), flush=True)

@@ -1,0 +1,50 @@
+"""latest_checkpointed_iteration.txt: which checkpoint a training goes on from, and what to do when it was cut off.
+
+Megatron closes a checkpoint with its metadata.json and then overwrites the tracker in place. A kill between the two
+leaves the tracker at the checkpoint before, which is right; a kill inside the second leaves it empty, and Megatron then
+exits with status 0 as if it had trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+from megatron_sbp.progress import say
+
+NAME = "latest_checkpointed_iteration.txt"
+
+
+def read(folder: Path) -> int | None:
+    """The iteration to go on from; None where nothing was saved. Repairs a tracker that was cut off.
+
+    Raises:
+        InputError: the tracker names a checkpoint that is not there or not complete.
+    """
+    file = folder / NAME
+    if not file.exists():
+        return None
+    text = file.read_text().strip()
+    finished = complete(folder)
+    if text.isdigit():
+        if int(text) in finished:
+            return int(text)
+        raise InputError(
+            f"names iteration {text}, but the complete checkpoints here are {finished or 'none'}; write one of them "
+            "into it to go on from there",
+            file=file,
+        )
+    if text:
+        raise InputError(f"holds {text!r}, which is no iteration", file=file)
+    if not finished:
+        file.unlink()
+        return None
+    say(f"{file}: was cut off while it was written; going on from iteration {finished[-1]}")
+    files.write_text(file, str(finished[-1]))
+    return finished[-1]
+
+
+def complete(folder: Path) -> list[int]:
+    """Iterations of the checkpoints that were closed, ascending."""
+    return sorted(int(path.parent.name.removeprefix("iter_")) for path in folder.glob("iter_*/metadata.json"))
