@@ -1,4 +1,4 @@
-"""Writes a Hugging Face checkpoint from a Megatron one: no Megatron, no GPU, one piece of a layer in memory at a time."""
+"""Writes a Hugging Face checkpoint from a Megatron one: no Megatron, no GPU, one piece in memory at a time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from megatron_sbp import files
 from megatron_sbp.checkpoint import mapping
 from megatron_sbp.checkpoint.hugging_face_config import write_config
+from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files
 from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Model
 from megatron_sbp.tokenization.hugging_face import open_tokenizer
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsWriter
     from megatron_sbp.checkpoint.torch_dist import TorchDistReader
-
-TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "roles.json", "chat_template*")
-"""Patterns of what is copied from the tokenizer's folder."""
 
 
 def export(
@@ -76,7 +74,7 @@ def export(
     files.write_json(partial / "config.json", config)
     ids = {key: config[key] for key in ("eos_token_id", "pad_token_id")}
     files.write_json(partial / "generation_config.json", {"do_sample": True, **ids})
-    for file in (file for pattern in TOKENIZER_FILES for file in tokenizer.glob(pattern)):
+    for file in tokenizer_files(tokenizer):
         shutil.copyfile(file, partial / file.name)
     number = re.fullmatch(r"iter_(\d+)", checkpoint.name)
     provenance = {

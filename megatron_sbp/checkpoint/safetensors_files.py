@@ -16,12 +16,12 @@ from typing import IO, Any
 import torch
 
 from megatron_sbp import files
+from megatron_sbp.checkpoint.hugging_face_folder import INDEX, ONE_FILE, weight_map
 from megatron_sbp.errors import InputError
 
 SHARD_BYTES = 5_000_000_000
 """A model beyond this many bytes is cut into files of about this size, as huggingface_hub does."""
 
-ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 Shape = tuple[int, ...]
@@ -45,7 +45,7 @@ class SafetensorsReader:
     def __init__(self, folder: Path):
         self.folder = folder
         self._places: dict[str, _Place] = {}
-        for file, names in _files_of(folder).items():
+        for file, names in weight_map(folder).items():
             found = _header(file)
             for name in names or found:
                 if name not in found:
@@ -78,32 +78,6 @@ class SafetensorsReader:
         if count != values.nbytes:
             raise InputError("ends too early: it changed while it was read", file=place.file, key=name)
         return values
-
-
-def _files_of(folder: Path) -> dict[Path, list[str] | None]:
-    """Safetensors files of a checkpoint and the tensors that the index wants from each (None: all)."""
-    if (folder / INDEX).exists():
-        index = files.read_json(folder / INDEX)
-        wanted: dict[Path, list[str] | None] = {}
-        try:
-            for name, file in index["weight_map"].items():
-                wanted.setdefault(folder / file, []).append(name)  # type: ignore[union-attr]
-        except (TypeError, KeyError, AttributeError) as error:
-            raise InputError("has no weight_map from tensors to files", file=folder / INDEX) from error
-        return wanted
-    if (folder / ONE_FILE).exists():
-        return {folder / ONE_FILE: None}
-    raise InputError(f"holds neither {ONE_FILE} nor {INDEX}", file=folder)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold or place its weights, the index included.
-
-    Raises:
-        InputError: there are none.
-    """
-    index = [folder / INDEX] if (folder / INDEX).exists() else []
-    return [*index, *sorted(_files_of(folder))]
 
 
 def _header(file: Path) -> dict[str, _Place]:
