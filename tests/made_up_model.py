@@ -11,7 +11,7 @@ from megatron_sbp.recipe import Model
 def hugging_face_model(
     folder: Path, model: Model, rows: int, seed: int = 0, dtype: str = "float32", shards: str = "50GB", **more
 ) -> Path:
-    """Writes a Llama or Qwen3 checkpoint of the recipe's model with `rows` rows in its embedding; returns its folder."""
+    """Writes a Llama or Qwen3 checkpoint of the recipe's model, its embedding with `rows` rows; returns its folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 

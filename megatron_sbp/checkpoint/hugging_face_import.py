@@ -39,9 +39,13 @@ _STATES_OUTSIDE = ("decoder.final_layernorm",)
 
 
 def import_checkpoint(
-    source: Path, model: Model | None, vocabulary: int, padded: int, target: Path,
+    source: Path,
+    model: Model | None,
+    vocabulary: int,
+    padded: int,
+    target: Path,
     precision: Literal["fp32", "bf16"] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Imports a Llama or Qwen3 checkpoint; Megatron loads it with --pretrained-checkpoint under any parallel layout.
 
     Rows of the embedding: those of the checkpoint, as many as `padded` has room for (further ones belong to no token).
@@ -160,20 +164,15 @@ def _chunks(
         (name,), (rows, columns) = piece.names, piece.size
         kept = min(rows, padded)
         for begin, end in _blocks(kept, columns, dtype.itemsize):
-            yield Chunk(
-                piece.megatron, (padded, columns), (begin, 0), (end - begin, columns), dtype,
-                partial(_rows, reader, name, begin, end, dtype),
-            )  # fmt: skip
+            make = partial(_rows, reader, name, begin, end, dtype)
+            yield Chunk(piece.megatron, (padded, columns), (begin, 0), (end - begin, columns), dtype, make)
         if padded > kept:
-            yield Chunk(
-                piece.megatron, (padded, columns), (kept, 0), (padded - kept, columns), dtype,
-                partial(_padding, reader, name, kept, padded - kept, dtype),
-            )  # fmt: skip
+            make = partial(_padding, reader, name, kept, padded - kept, dtype)
+            yield Chunk(piece.megatron, (padded, columns), (kept, 0), (padded - kept, columns), dtype, make)
         return
     shape = mapping.expected_shapes(model, 0)[piece.megatron]
-    yield Chunk(
-        piece.megatron, shape, piece.offset, piece.size, dtype, partial(_values, reader, piece, model, dtype)
-    )  # fmt: skip
+    make = partial(_values, reader, piece, model, dtype)
+    yield Chunk(piece.megatron, shape, piece.offset, piece.size, dtype, make)
 
 
 def _rows(reader: SafetensorsReader, name: str, begin: int, end: int, dtype: torch.dtype) -> torch.Tensor:

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from megatron_sbp import cost
+from megatron_sbp import cost, files
 from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
 from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_files
 from megatron_sbp.errors import InputError
@@ -49,6 +49,8 @@ def check_start(recipe: Recipe) -> None:
 def prepare_start(run: Run) -> None:
     """Imports the checkpoint to RUN/models/start, unless the tuning goes on from a checkpoint of its own.
 
+    What was imported is written to RUN/models/synthesizer/start.json, which stays.
+
     Raises:
         InputError: it does not agree with the recipe's model or the run's tokenizer, or cannot be imported.
     """
@@ -56,13 +58,14 @@ def prepare_start(run: Run) -> None:
 
     folder = start_folder(run.recipe)
     assert folder is not None
-    if (run.model("synthesizer") / TRACKER).exists() or (run.model("start") / TRACKER).exists():
+    if (run.model("synthesizer") / TRACKER).exists():
         return
     model, tokenizer = run.recipe.model, load_tokenizer(run.tokenizer)
     check_tokenizer(folder, tokenizer)
     padded = cost.padded_vocab_size(model, tokenizer.vocab_size, run.recipe.launch.tensor_parallel)
     say(f"tune: importing {folder}")
     written = import_checkpoint(folder, model, tokenizer.vocab_size, padded, run.model("start"))
+    files.write_json(run.model("synthesizer") / "start.json", {"folder": run.recipe.tuning.start, **written})
     say(f"tune: {written['parameters']:,} parameters of {written['architecture']} are the start")
 
 

@@ -200,6 +200,7 @@ class TrainStage(Stage):
             if old not in (chosen_folder, folder / f"iter_{iterations:07d}"):
                 shutil.rmtree(old)
         described = [folder / name for name in ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")]
-        if self.training == "synthesizer":
+        if run.recipe.tuning.start and self.training == "synthesizer":
+            described.append(folder / "start.json")
             remove_start(run)
         return [*described, *(path for path in chosen_folder.rglob("*") if path.is_file())]

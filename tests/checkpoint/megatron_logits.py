@@ -4,8 +4,8 @@
     python -m torch.distributed.run --nproc-per-node 4 megatron_logits.py JOBS.json   any layout of up to four
 
 JOBS.json is a list of jobs: {"model": recipe.Model's fields, "vocabulary": padded size, "dtype": "float32" (default),
-"layout": [tensor, pipeline] parallel (default [1, 1]), "tokens": [[ids]], "logits": file to write, and "seed": of random
-weights or "load": a checkpoint to read, "save": folder for a new checkpoint}. The last three are optional.
+"layout": [tensor, pipeline] parallel (default [1, 1]), "seed" of random weights or "load": a checkpoint to read,
+optionally "save": folder for a new checkpoint, optionally "logits": file to write, for "tokens": [[ids]]}.
 """
 
 from __future__ import annotations
