@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Model
-from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 """model_type and architecture of what can be written and read. Qwen3 is Llama with QK-norm."""

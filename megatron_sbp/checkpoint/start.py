@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from megatron_sbp import cost, files
 from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
@@ -13,7 +14,9 @@ from megatron_sbp.errors import InputError
 from megatron_sbp.progress import say
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
-from megatron_sbp.tokenization.tokenizer import ROLES, TextTokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 KEY = "tuning.start"
 
@@ -55,6 +58,7 @@ def prepare_start(run: Run) -> None:
         InputError: it does not agree with the recipe's model or the run's tokenizer, or cannot be imported.
     """
     from megatron_sbp.checkpoint.hugging_face_import import TRACKER, import_checkpoint
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     folder = start_folder(run.recipe)
     assert folder is not None
@@ -82,6 +86,7 @@ def check_tokenizer(folder: Path, ours: TextTokenizer) -> None:
         ours: the run's; it may have further tokens for its roles.
     """
     from megatron_sbp.tokenization.hugging_face import adopt_tokenizer
+    from megatron_sbp.tokenization.tokenizer import ROLES
 
     if not tokenizer_files(folder):
         raise InputError(

@@ -163,7 +163,7 @@ def test_files_that_are_missing_or_cut_off_are_named(qwen, llama, tmp_path):
         import_checkpoint(tmp_path, None, 290, 384, tmp_path / "ours")
     source = copy(qwen, tmp_path / "no weights")
     (source / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="holds neither model.safetensors nor model"):
+    with pytest.raises(InputError, match=r"holds neither model\.safetensors nor model"):
         import_checkpoint(source, None, 290, 384, tmp_path / "ours")
     (source / "model.safetensors").write_bytes((qwen / "model.safetensors").read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"model.safetensors: is no safetensors file"):
