@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_up_model import hugging_face_model, shape
 
-from megatron_sbp import files
+from megatron_sbp import cost, files
 from megatron_sbp.checkpoint.start import check_tokenizer, start_files
 from megatron_sbp.errors import InputError
 from megatron_sbp.graph import all_stages
@@ -115,6 +115,14 @@ def test_the_stage_depends_on_the_folder_not_on_the_baseline(run, tmp_path):
     assert "train-baseline" in tune.reads(run) and tune.external(run) == []
     words = megatron_arguments(run, "synthesizer")
     assert words[words.index("--pretrained-checkpoint") + 1] == str(run.model("baseline"))
+
+
+def test_the_padded_vocabulary_is_the_one_that_megatron_asks_for(run):
+    for parallel in (1, 2, 3, 4, 256):
+        run.recipe.launch.tensor_parallel = parallel
+        words = megatron_arguments(run, "synthesizer")
+        multiple = int(words[words.index("--make-vocab-size-divisible-by") + 1]) * parallel
+        assert cost.padded_vocab_size(run.recipe.model, 290, parallel) == -(-290 // multiple) * multiple
 
 
 def test_the_plan_shows_how_the_start_is_made(run, tmp_path, capsys):
