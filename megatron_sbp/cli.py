@@ -74,6 +74,10 @@ def _main(words: list[str]) -> int:
     run = Run.of(load_recipe(options.recipe, options.overrides))
     if options.verb == "plan":
         return _plan(run, options)
+    if options.verb in ("run", "submit"):
+        from megatron_sbp.checkpoint.start import check_start
+
+        check_start(run.recipe)  # before hours of work in front of the tuning
     if options.verb == "run":
         from megatron_sbp.pipeline import run_all
 

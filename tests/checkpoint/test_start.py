@@ -138,6 +138,16 @@ def test_the_plan_shows_how_the_start_is_made(run, tmp_path, capsys):
     assert any("rms_norm_eps': is 1e-05, the recipe's model.norm_epsilon is 1e-06" in line for line in warned)
 
 
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_a_start_of_another_shape_is_refused_before_anything_runs(run, capsys, verb):
+    from megatron_sbp.cli import main
+
+    shutil.rmtree(run.root)
+    assert main([verb, str(run.recipe.source), f"run_folder={run.root}", "model.ffn_hidden_size=128"]) == 2
+    assert "'intermediate_size': is 112, the recipe's model.ffn_hidden_size is 128" in capsys.readouterr().err
+    assert not run.root.exists()
+
+
 def test_a_folder_that_is_not_there(run, tmp_path):
     shutil.rmtree(tmp_path / "theirs")
     with pytest.raises(InputError, match=r"theirs/config.json: 'tuning.start': no Hugging Face checkpoint"):
