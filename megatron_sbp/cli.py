@@ -74,6 +74,10 @@ def _main(words: list[str]) -> int:
     run = Run.of(load_recipe(options.recipe, options.overrides))
     if options.verb == "plan":
         return _plan(run, options)
+    if options.verb in ("run", "submit"):
+        from megatron_sbp.checkpoint.start import check_start
+
+        check_start(run.recipe)  # before hours of work in front of the tuning
     if options.verb == "run":
         from megatron_sbp.pipeline import run_all
 
@@ -189,12 +193,25 @@ def _plan(run: Run, options) -> int:
         from megatron_sbp.training.flags import megatron_arguments
 
         for training in (*ARMS, "synthesizer"):
+            if training == "synthesizer" and run.recipe.tuning.start:
+                print("\n# the synthesizer's start, as the stage `tune` makes it by itself")
+                print(_wrapped(_import(run, options)))
             print(f"\n# {training}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
             words = ["python", "-m", "megatron_sbp.training.pretrain", *megatron_arguments(run, training)]
             print(_wrapped(shlex.join(words)))
     else:
         print("\nThe exact Megatron commands: add --commands.")
     return 0
+
+
+def _import(run: Run, options) -> str:
+    import shlex
+
+    from megatron_sbp.checkpoint.start import start_folder
+
+    words = ["python", "tools/import_hf.py", "--checkpoint", str(start_folder(run.recipe))]
+    words += ["--tokenizer", str(run.tokenizer), "--recipe", options.recipe, "--output", str(run.model("start"))]
+    return shlex.join(words)
 
 
 def _wrapped(command: str) -> str:

@@ -27,8 +27,8 @@ class Parameters:
 
 
 def padded_vocab_size(model: Model, vocab_size: int, tensor_parallel: int = 1) -> int:
-    """Rows of the embedding: Megatron rounds up to a multiple of make_vocab_size_divisible_by x tensor parallel."""
-    multiple = model.make_vocab_size_divisible_by * tensor_parallel
+    """Rows of the embedding. Megatron multiplies its flag by the tensor-parallel size, training/flags.py divides it."""
+    multiple = max(1, model.make_vocab_size_divisible_by // tensor_parallel) * tensor_parallel
     return -(-vocab_size // multiple) * multiple
 
 

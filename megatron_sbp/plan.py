@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import cost, files, ledger
+from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import ARMS, Run
 from megatron_sbp.stages import free_bytes
@@ -307,7 +309,8 @@ def _disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[
         "neighbors": neighbors,
         # two row numbers, a score, and two ids of about 32 characters; and the tokenised pairs
         "pairs": tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2),
-        "checkpoints": checkpoint * saves,
+        # and the synthesizer's start, while it is tuned
+        "checkpoints": checkpoint * saves + (count * weight if recipe.tuning.start else 0),
         "exports": 4 * count * weight,
         "synthetic": (synthesis["planned_tokens"] + synthesis["tokens"]) * text
         + dataset(synthesis["draws"], synthesis["tokens"]),
@@ -342,6 +345,10 @@ def _warnings(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
             f"training.learning_rate {recipe.training.learning_rate:g} is too high for AdamW: the paper's 1e-2 belongs "
             "to an optimizer with scaled updates"
         )
+    try:
+        check_start(recipe)
+    except InputError as error:
+        found.append(f"tuning.start: the tuning will be refused: {error}")
     memory = plan["memory"]
     if recipe.launch.device != "cpu" and memory["per_rank"] > _assumed("device_bytes"):
         found.append(

@@ -149,8 +149,12 @@ class Training:
 
 @dataclass
 class Tuning:
-    """The synthesizer: p(target | seed document), tuned from the baseline's checkpoint."""
+    """The synthesizer: p(target | seed document), tuned from the baseline's checkpoint or from another model."""
 
+    start: str | None = None
+    """Folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its tokenizer) from which
+    the tuning starts, relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
+    (`tokenizer.path` can name the same folder). null starts from the baseline, as the paper does."""
     learning_rate: float = 5e-6
     """Constant after the warm-up."""
     warmup_fraction: float = 0.0

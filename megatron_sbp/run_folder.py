@@ -91,7 +91,8 @@ class Run:
         return self.root / "pairs" / "audit.json"
 
     def model(self, name: str) -> Path:
-        """Folder of Megatron checkpoints, logs and blend.lock.json of one training."""
+        """Folder of Megatron checkpoints, logs and blend.lock.json of one training. `start` is there while the tuning
+        runs from `tuning.start`: that checkpoint as Megatron reads it."""
         return self.root / "models" / name
 
     def export(self, name: str) -> Path:

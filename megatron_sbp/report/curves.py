@@ -71,11 +71,12 @@ def tuning_section(data: ReportData) -> str:
             y_label="loss on target tokens (nats)",
             x_format=lambda value: f"{value:,.0f}",
         )
+        before = "" if data.recipe.tuning.start else ", on which the synthesizer was trained before"
         figures.append(
             figure(
                 svg,
-                "The pairs tuned on. Both ends are documents of D, on which the synthesizer was trained before: this "
-                "loss starts low and tells little.",
+                f"The pairs tuned on. Both ends are documents of D{before}: this loss "
+                f"{'starts low and ' if before else ''}tells little.",
                 [("line synthesizer", "synthesizer, training pairs")],
             )
         )

@@ -119,4 +119,10 @@ def _limits(results: dict[str, Any]) -> list[str]:
             "Nothing may be claimed for the relatedness of the pairs without the same run on random pairs "
             "(pairs.relation=random) beside it: any text that a model makes for itself regularises."
         )
+    start = results["recipe"]["tuning"].get("start")
+    if start:
+        sentences.append(
+            f"The synthesizer was tuned from another model's weights (tuning.start: {start}), not from the baseline: "
+            "its text carries what that model learned elsewhere, and a gain of the SBP arm is no bootstrapping from D."
+        )
     return sentences

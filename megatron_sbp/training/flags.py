@@ -25,7 +25,7 @@ def megatron_arguments(run: Run, training: str, samples: int | None = None) -> l
     common = {**_model(run), **_launch(run), **_files(run, training)}
     if training == "synthesizer":
         special = _tuning(run, samples)
-        special["pretrained-checkpoint"] = run.model("baseline")
+        special["pretrained-checkpoint"] = run.model("start" if recipe.tuning.start else "baseline")
     else:
         special = _arm(run)
     flags = {**common, **special, **recipe.training.megatron}

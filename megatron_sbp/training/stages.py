@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files, ledger
+from megatron_sbp.checkpoint.start import prepare_start, remove_start, start_files
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
@@ -16,7 +17,7 @@ from megatron_sbp.training.flags import evaluation_batches, megatron_arguments
 
 
 class TrainStage(Stage):
-    """Trains one arm from scratch, or tunes the synthesizer from the baseline."""
+    """Trains one arm from scratch, or tunes the synthesizer from the baseline or `tuning.start`."""
 
     device = "training"
 
@@ -26,16 +27,16 @@ class TrainStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         tokenizer = {"tokenizer": ("tokenizer/*",)}
         if self.training == "synthesizer":
-            return {
-                **tokenizer,
-                "train-baseline": ("models/baseline/iter_*",),
-                "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*"),
-            }
+            start = {} if run.recipe.tuning.start else {"train-baseline": ("models/baseline/iter_*",)}
+            return {**tokenizer, **start, "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*")}
         names = list(ledger.arm_samples(run.recipe, self.training))
         reads = {**tokenizer, "tokenize": (*(f"tokens/{name}.*" for name in names), "tokens/valid.*")}
         if "synthetic" in names:
             reads["tokenize-synthetic"] = ("tokens/synthetic.*",)
         return reads
+
+    def external(self, run: Run) -> list[Path]:
+        return start_files(run.recipe) if self.training == "synthesizer" else []
 
     def settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
@@ -45,13 +46,13 @@ class TrainStage(Stage):
             "training": settings(recipe.training, "save_interval", "log_interval"),
         }
         if self.training == "synthesizer":
-            wanted["tuning"] = settings(recipe.tuning)
+            wanted["tuning"] = settings(recipe.tuning, "start")  # a folder counts by its contents, see `external`
         else:
             wanted["samples"] = ledger.arm_samples(recipe, self.training)
         return wanted
 
     def owns(self, run: Run) -> list[Path]:
-        return [run.model(self.training)]
+        return [run.model(self.training), *([run.model("start")] if self.training == "synthesizer" else [])]
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.training.launch import train
@@ -61,6 +62,8 @@ class TrainStage(Stage):
         samples = self._write_data_file(run)
         stopped = folder / "stopped.txt"
         if not stopped.exists() and not self._ended(run, samples):
+            if self.training == "synthesizer" and run.recipe.tuning.start:
+                prepare_start(run)
             arguments = megatron_arguments(run, self.training, samples)
             train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "torchrun"))
         return self._close_training(run, samples, stopped.read_text())
@@ -197,4 +200,7 @@ class TrainStage(Stage):
             if old not in (chosen_folder, folder / f"iter_{iterations:07d}"):
                 shutil.rmtree(old)
         described = [folder / name for name in ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")]
+        if run.recipe.tuning.start and self.training == "synthesizer":
+            described.append(folder / "start.json")
+            remove_start(run)
         return [*described, *(path for path in chosen_folder.rglob("*") if path.is_file())]

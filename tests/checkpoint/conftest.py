@@ -28,15 +28,16 @@ def tokenizer_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_megatron():
-    """Runs jobs of megatron_logits.py."""
+    """Runs jobs of megatron_logits.py, on one rank or several."""
 
-    def run(jobs: list[dict], folder: Path) -> None:
+    def run(jobs: list[dict], folder: Path, ranks: int = 1) -> None:
         (folder / "jobs.json").write_text(json.dumps(jobs))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "SBP_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+        several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
         done = subprocess.run(
-            [sys.executable, Path(__file__).with_name("megatron_logits.py"), folder / "jobs.json"],
-            env=environment, capture_output=True, text=True, timeout=240,
+            [sys.executable, *several, Path(__file__).with_name("megatron_logits.py"), folder / "jobs.json"],
+            env=environment, capture_output=True, text=True, timeout=280,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
 
     return run

@@ -1,10 +1,11 @@
-"""Real Megatron on one CPU rank: makes checkpoints with random weights, and writes down the logits that it gives.
+"""Real Megatron on CPU ranks: makes checkpoints with random weights, and writes down the logits that it gives.
 
-    python megatron_logits.py JOBS.json
+    python megatron_logits.py JOBS.json                                               one rank
+    python -m torch.distributed.run --nproc-per-node 4 megatron_logits.py JOBS.json   any layout of up to four
 
 JOBS.json is a list of jobs: {"model": recipe.Model's fields, "vocabulary": padded size, "dtype": "float32" (default),
-"tokens": [[ids]], "logits": file to write, and either "save": folder for a new checkpoint, "seed": of its weights, or
-"load": a checkpoint to read}.
+"layout": [tensor, pipeline] parallel (default [1, 1]), "seed" of random weights or "load": a checkpoint to read,
+optionally "save": folder for a new checkpoint, optionally "logits": file to write, for "tokens": [[ids]]}.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ def free_port() -> int:
 
 
 def build(model: dict, vocabulary: int, dtype):
-    """Megatron's GPTModel as the training's flags describe it."""
+    """This rank's part of Megatron's GPTModel as the training's flags describe it."""
     import torch
+    from megatron.core import parallel_state
     from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
     from megatron.core.models.gpt.gpt_model import GPTModel
     from megatron.core.transformer.transformer_config import TransformerConfig
@@ -56,6 +58,8 @@ def build(model: dict, vocabulary: int, dtype):
         bf16=dtype == torch.bfloat16,
         pipeline_dtype=dtype,
         persist_layer_norm=False,
+        tensor_model_parallel_size=parallel_state.get_tensor_model_parallel_world_size(),
+        pipeline_model_parallel_size=parallel_state.get_pipeline_model_parallel_world_size(),
     )
     spec = get_gpt_layer_local_spec(qk_layernorm=model["qk_layernorm"], normalization="RMSNorm")
     spec.submodules.self_attention.submodules.core_attention = SdpaAttention
@@ -67,46 +71,82 @@ def build(model: dict, vocabulary: int, dtype):
         share_embeddings_and_output_weights=model["tied_embeddings"],
         position_embedding_type="rope",
         rotary_base=int(model["rotary_base"]),
+        pre_process=parallel_state.is_pipeline_first_stage(),
+        post_process=parallel_state.is_pipeline_last_stage(),
+        parallel_output=False,
     ).eval()
+
+
+def forward(model, tokens):
+    """Logits [batch, sequence, vocabulary] on the last pipeline stage, None on others."""
+    import torch
+    from megatron.core import parallel_state
+
+    first, last = parallel_state.is_pipeline_first_stage(), parallel_state.is_pipeline_last_stage()
+    if not first:
+        hidden = torch.empty(*reversed(tokens.shape), model.config.hidden_size, dtype=model.config.params_dtype)
+        torch.distributed.recv(hidden, parallel_state.get_pipeline_model_parallel_prev_rank())
+        model.set_input_tensor([hidden])
+    with torch.inference_mode():
+        output = model(tokens, torch.arange(tokens.shape[1]).expand_as(tokens), None)
+    if last:
+        return output
+    torch.distributed.send(output.contiguous(), parallel_state.get_pipeline_model_parallel_next_rank())
+    return None
 
 
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+    if "RANK" not in os.environ:
+        os.environ.update(
+            RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port())
+        )
     from megatron_sbp.training import cpu
 
     cpu.install()
-    import numpy as np
     import torch
-    from megatron.core import dist_checkpointing, parallel_state, tensor_parallel
+    from megatron.core import parallel_state, tensor_parallel
 
     cpu.fork_checkpoint_queue()
     torch.distributed.init_process_group("gloo")
-    parallel_state.initialize_model_parallel()
-    tensor_parallel.model_parallel_cuda_manual_seed(1)
+    layout = None
     for job in json.loads(Path(sys.argv[1]).read_text()):
-        dtype = getattr(torch, job.get("dtype", "float32"))
-        model = build(job["model"], job["vocabulary"], dtype).to(dtype)  # norms too, as in training
-        if "save" in job:
-            torch.manual_seed(job["seed"])
-            with torch.no_grad():
-                for parameter in model.parameters():  # norms too: all ones would hide a mix-up
-                    parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.2)
-            folder = Path(job["save"])
-            folder.mkdir(parents=True)
-            dist_checkpointing.save(model.sharded_state_dict(), str(folder))
-        else:
-            state = dist_checkpointing.load(model.sharded_state_dict(), job["load"])
-            names = {name for name, _ in model.named_parameters()}
-            missing = model.load_state_dict({name: state[name] for name in names & state.keys()}, strict=False)
-            assert not names & set(missing.missing_keys), missing
-        tokens = torch.tensor(job["tokens"])
-        positions = torch.arange(tokens.shape[1]).expand_as(tokens)
-        with torch.inference_mode():
-            logits = model(tokens, positions, None)
-        np.save(job["logits"], logits.float().numpy())
+        if job.get("layout", [1, 1]) != layout:
+            parallel_state.destroy_model_parallel()
+            layout = job.get("layout", [1, 1])
+            parallel_state.initialize_model_parallel(*layout)
+            tensor_parallel.model_parallel_cuda_manual_seed(1, force_reset_rng=True)
+        work(job)
     torch.distributed.destroy_process_group()
+
+
+def work(job: dict) -> None:
+    import numpy as np
+    import torch
+    from megatron.core import dist_checkpointing, parallel_state
+
+    dtype = getattr(torch, job.get("dtype", "float32"))
+    model = build(job["model"], job["vocabulary"], dtype).to(dtype)  # norms too, as in training
+    if "load" in job:
+        state = dist_checkpointing.load(model.sharded_state_dict(), job["load"])
+        names = {name for name, _ in model.named_parameters()}
+        missing = model.load_state_dict({name: state[name] for name in names & state.keys()}, strict=False)
+        assert not names & set(missing.missing_keys), missing
+    else:
+        torch.manual_seed(job["seed"])
+        with torch.no_grad():
+            for parameter in model.parameters():  # norms too: all ones would hide a mix-up
+                parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.2)
+    if "save" in job:
+        Path(job["save"]).mkdir(parents=True, exist_ok=True)
+        torch.distributed.barrier()
+        dist_checkpointing.save(model.sharded_state_dict(), job["save"])
+    if "logits" in job:
+        logits = forward(model, torch.tensor(job["tokens"]))
+        ranks = (parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_data_parallel_rank())
+        if logits is not None and ranks == (0, 0):
+            np.save(job["logits"], logits.float().numpy())
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_model import logits_of, shape
 
 from megatron_sbp import files
-from megatron_sbp.checkpoint import hugging_face
+from megatron_sbp.checkpoint import safetensors_files
 from megatron_sbp.checkpoint.hugging_face import export
 from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Model
@@ -30,13 +31,6 @@ class Case:
     checkpoint: Path
     logits: Path
     tokens: list[list[int]]
-
-
-def shape(tied: bool, norm: bool, heads: int = 6, groups: int = 2, kv_channels: int = 16) -> Model:
-    return Model(
-        num_layers=3, hidden_size=64, ffn_hidden_size=112, num_attention_heads=heads, num_query_groups=groups,
-        sequence_length=64, kv_channels=kv_channels, qk_layernorm=norm, tied_embeddings=tied, norm_epsilon=1e-5,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +59,6 @@ def cases(tmp_path_factory, run_megatron) -> dict[str, Case]:
         found[name] = case
     run_megatron(jobs, folder)
     return found
-
-
-def logits_of(folder: Path, tokens: list[list[int]]) -> np.ndarray:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model, problems = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
-    assert not any(problems[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), problems
-    with torch.inference_mode():
-        return model(torch.tensor(tokens)).logits.float().numpy()
 
 
 @pytest.mark.parametrize(
@@ -126,11 +110,12 @@ def test_config_says_what_the_model_is(cases, tokenizer_folder, tmp_path):
 def test_many_files_hold_the_same_weights(cases, tokenizer_folder, tmp_path, monkeypatch):
     case = cases["untied-norm"]
     one = export(case.checkpoint, case.model, tokenizer_folder, tmp_path / "one")
-    monkeypatch.setattr(hugging_face, "ONE_FILE", 1000)
+    monkeypatch.setattr(safetensors_files, "SHARD_BYTES", 100_000)
     many = export(case.checkpoint, case.model, tokenizer_folder, tmp_path / "many")
     assert one == many
-    assert len(list((tmp_path / "many").glob("model-*.safetensors"))) == 11
-    assert not (tmp_path / "many/model.safetensors").exists()
+    shards = sorted(path.name for path in (tmp_path / "many").glob("*.safetensors"))
+    assert shards == [f"model-{number:05d}-of-00007.safetensors" for number in range(1, 8)]
+    assert all(file.stat().st_size < 103_000 for file in (tmp_path / "many").glob("*.safetensors"))
     assert (logits_of(tmp_path / "one", case.tokens) == logits_of(tmp_path / "many", case.tokens)).all()
 
 

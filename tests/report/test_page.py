@@ -158,6 +158,13 @@ def test_the_random_control_calls_itself_that(run):
     assert "This run is the control" in " ".join(verdict(results))
 
 
+def test_a_synthesizer_from_elsewhere_is_no_bootstrapping(run):
+    results = collect_results(run)
+    assert "another model's weights" not in " ".join(verdict(results))
+    results["recipe"]["tuning"]["start"] = "Qwen3-0.6B"
+    assert "another model's weights (tuning.start: Qwen3-0.6B)" in " ".join(verdict(results))
+
+
 def test_terminal_text(run):
     results = collect_results(run)
     text = format_results(results)

@@ -1,0 +1,113 @@
+"""`tuning.start`: a Hugging Face checkpoint as the synthesizer's start, instead of the baseline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from megatron_sbp import cost, files
+from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
+from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_files
+from megatron_sbp.errors import InputError
+from megatron_sbp.progress import say
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.run_folder import Run
+
+if TYPE_CHECKING:
+    from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+KEY = "tuning.start"
+
+
+def start_folder(recipe: Recipe) -> Path | None:
+    """The folder that `tuning.start` names; None when the baseline is the start."""
+    return None if recipe.tuning.start is None else recipe.folder / Path(recipe.tuning.start).expanduser()
+
+
+def start_files(recipe: Recipe) -> list[Path]:
+    """What is read of that folder: configuration, weights, tokenizer.
+
+    Raises:
+        InputError: it is no such folder.
+    """
+    folder = start_folder(recipe)
+    if folder is None:
+        return []
+    config = folder / "config.json"
+    if not config.exists():
+        raise InputError("no Hugging Face checkpoint: the file is missing", file=config, key=KEY)
+    return [config, *weight_files(folder), *tokenizer_files(folder)]
+
+
+def check_start(recipe: Recipe) -> None:
+    """Raises InputError when the folder is not there, or its config.json describes another model than the recipe's."""
+    folder = start_folder(recipe)
+    if folder is not None:
+        start_files(recipe)
+        check_model(read_config(folder / "config.json")[0], recipe.model, folder / "config.json")
+
+
+def prepare_start(run: Run) -> None:
+    """Imports the checkpoint to RUN/models/start, unless the tuning goes on from a checkpoint of its own.
+
+    What was imported is written to RUN/models/synthesizer/start.json, which stays.
+
+    Raises:
+        InputError: it does not agree with the recipe's model or the run's tokenizer, or cannot be imported.
+    """
+    from megatron_sbp.checkpoint.hugging_face_import import TRACKER, import_checkpoint
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+    folder = start_folder(run.recipe)
+    assert folder is not None
+    if (run.model("synthesizer") / TRACKER).exists():
+        return
+    model, tokenizer = run.recipe.model, load_tokenizer(run.tokenizer)
+    check_tokenizer(folder, tokenizer)
+    padded = cost.padded_vocab_size(model, tokenizer.vocab_size, run.recipe.launch.tensor_parallel)
+    say(f"tune: importing {folder}")
+    written = import_checkpoint(folder, model, tokenizer.vocab_size, padded, run.model("start"))
+    files.write_json(run.model("synthesizer") / "start.json", {"folder": run.recipe.tuning.start, **written})
+    say(f"tune: {written['parameters']:,} parameters of {written['architecture']} are the start")
+
+
+def remove_start(run: Run) -> None:
+    """Removes the imported checkpoint, which nobody reads once the tuning has ended."""
+    shutil.rmtree(run.model("start"), ignore_errors=True)
+
+
+def check_tokenizer(folder: Path, ours: TextTokenizer) -> None:
+    """Raises InputError when a checkpoint's tokenizer gives other ids than the run's, with which the tokens were made.
+
+    Args:
+        folder: the checkpoint's, with its tokenizer.
+        ours: the run's; it may have further tokens for its roles.
+    """
+    from megatron_sbp.tokenization.hugging_face import adopt_tokenizer
+    from megatron_sbp.tokenization.tokenizer import ROLES
+
+    if not tokenizer_files(folder):
+        raise InputError(
+            f"has no tokenizer, so nobody can tell whether the ids of {ours.source} are its own; copy it there",
+            file=folder,
+            key=KEY,
+        )
+    theirs = adopt_tokenizer(folder.resolve(), dict.fromkeys(ROLES, ""), add_missing=False, key=KEY)
+    known, own = theirs.backend.get_vocab(with_added_tokens=True), ours.backend.get_vocab(with_added_tokens=True)
+    disagree = f"the tokenizers disagree, {folder} and {ours.source}"
+    for token, number in sorted(known.items(), key=lambda item: item[1]):
+        if own.get(token) != number:
+            raise InputError(f"{disagree}: {token!r} is {number} and {own.get(token, 'missing')}", key=KEY)
+    further = sorted(own.keys() - known.keys() - set(ours.roles.values()), key=own.__getitem__)
+    if further:
+        raise InputError(f"{disagree}: {further[0]!r} is missing and {own[further[0]]}", key=KEY)
+    # The same entries can still cut text differently.
+    for part in ("normalizer", "pre_tokenizer", "model"):
+        if _part(theirs, part) != _part(ours, part):
+            raise InputError(f"{disagree}: the same vocabulary, another {part}", key=KEY)
+
+
+def _part(tokenizer: TextTokenizer, name: str) -> dict | None:
+    return json.loads(tokenizer.backend.to_str())[name]

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""A Hugging Face checkpoint of Llama or Qwen3 to a Megatron one (torch_dist). No GPU, no Megatron needed.
+
+    python tools/import_hf.py --checkpoint Qwen3-0.6B --output models/start --recipe recipe.yaml
+
+Megatron loads it under any parallel layout: --pretrained-checkpoint models/start, or --load models/start --finetune.
+With a recipe the checkpoint must agree with its model section and with --tokenizer, and the padded vocabulary is the
+recipe's; without one, --make-vocab-size-divisible-by and --tensor-model-parallel-size say it, as they do for Megatron.
+Padding rows of the embedding are the mean of the others. Prints what was imported, and the model section of a recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from megatron_sbp import cost
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import load_recipe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="config.json, safetensors")
+    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="replaced when it exists")
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="default: the checkpoint's own")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
+    parser.add_argument("--recipe", type=Path, help="recipe with which the checkpoint must agree; or:")
+    parser.add_argument("--make-vocab-size-divisible-by", type=int, default=128, metavar="N", help="default: 128")
+    parser.add_argument("--tensor-model-parallel-size", type=int, default=1, metavar="N", help="default: 1")
+    options = parser.parse_args()
+    from megatron_sbp.checkpoint.hugging_face_config import read_config
+    from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
+    from megatron_sbp.checkpoint.start import check_tokenizer
+    from megatron_sbp.tokenization.hugging_face import open_tokenizer
+
+    try:
+        tokenizer = open_tokenizer(str(options.tokenizer or options.checkpoint))
+        found, _ = read_config(options.checkpoint / "config.json")
+        if options.recipe:
+            recipe = load_recipe(options.recipe)
+            model, parallel = recipe.model, recipe.launch.tensor_parallel
+            if options.tokenizer:
+                check_tokenizer(options.checkpoint, tokenizer)
+        else:
+            parallel = options.tensor_model_parallel_size
+            # Megatron multiplies the two flags; padded_vocab_size divides, as our recipes do.
+            model = dataclasses.replace(
+                found, make_vocab_size_divisible_by=options.make_vocab_size_divisible_by * parallel
+            )
+        padded = cost.padded_vocab_size(model, tokenizer.vocab_size, parallel)
+        written = import_checkpoint(
+            options.checkpoint, model, tokenizer.vocab_size, padded, options.output, options.precision
+        )
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+    print(json.dumps({**written, "model": dataclasses.asdict(found)}))
+
+
+if __name__ == "__main__":
+    main()
