@@ -130,6 +130,6 @@ def environment() -> dict[str, str]:
         "SBP_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "SBP_DIE_WITH_PARENT": "1",
     }

@@ -15,6 +15,7 @@ import importlib
 import inspect
 import multiprocessing
 import os
+import sys
 import types
 from multiprocessing.managers import SyncManager
 from typing import Any
@@ -125,6 +126,8 @@ def install() -> bool:
         return False
     if _installed:
         return True
+    # Megatron binds some of these names when it is imported: a model would then begin with other weights.
+    assert "megatron.training.training" not in sys.modules, "install the CPU backend before megatron.training"
     _installed = True
     _CudaToCpu().__enter__()
     _replace_cuda_names()

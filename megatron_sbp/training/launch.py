@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -10,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from megatron_sbp.errors import InputError
 from megatron_sbp.processes import die_with_parent
 from megatron_sbp.progress import duration, say
@@ -17,6 +20,7 @@ from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.slurm import container_options
 from megatron_sbp.training.metrics import read_metrics
+from megatron_sbp.training.stop_signals import ASKING
 
 MODULE = "megatron_sbp.training.pretrain"
 
@@ -104,33 +108,49 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
         process = subprocess.Popen(
             words, stdout=output, stderr=subprocess.STDOUT, env=environment(run.recipe), preexec_fn=die_with_parent
         )
-        handlers = _forward_signals(process, launcher)
-        try:
+        with ForwardedSignals(process, launcher) as signals:
             _watch(process, run.model(training) / "metrics.jsonl", stage, samples)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-    if process.returncode == 0:
-        if not (run.model(training) / "stopped.txt").exists():
-            raise Unfinished(f"{stage} was stopped before its end; the same command goes on from its last checkpoint")
+    stopped = (run.model(training) / "stopped.txt").exists()
+    if process.returncode == 0 and stopped:
         return
-    if process.returncode == 3:
+    if process.returncode in (0, 3) or signals.seen:
         raise Unfinished(f"{stage} was stopped before its end; the same command goes on from its last checkpoint")
     raise InputError(_reason(log, begin, process.returncode), file=log)
 
 
-def _forward_signals(process: subprocess.Popen, launcher: str) -> dict[int, object]:
-    """Passes on the signals that ask for a checkpoint; Megatron's ranks listen for SIGTERM.
+class ForwardedSignals:
+    """Passes on the signals that ask for a checkpoint to the ranks, while a training runs.
 
-    srun answers SIGTERM by killing its tasks at once. Slurm itself signals them (slurm/training.sbatch asks it to), so
-    there is nothing to pass on, only to outlive.
+    Under torchrun to the ranks themselves: it would answer a SIGTERM of its own by killing them after 30 seconds, in
+    the middle of a large checkpoint. srun kills its tasks at once; there Slurm signals them (slurm/training.sbatch asks
+    it to), so there is nothing to pass on, only to outlive.
     """
 
-    def forward(number, frame):
-        if launcher != "srun":
-            process.send_signal(signal.SIGTERM)
+    def __init__(self, process: subprocess.Popen, launcher: str):
+        self.process, self.launcher = process, launcher
+        self.seen = False
+        """Whether a signal has arrived."""
 
-    return {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
+    def __enter__(self) -> ForwardedSignals:
+        self._former = {number: signal.signal(number, self._forward) for number in ASKING}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _forward(self, number: int, frame: object) -> None:
+        self.seen = True
+        if self.launcher == "srun":
+            return
+        ranks = []
+        with contextlib.suppress(psutil.Error):
+            ranks = [child for child in psutil.Process(self.process.pid).children() if MODULE in child.cmdline()]
+        for rank in ranks:
+            with contextlib.suppress(psutil.Error):
+                rank.send_signal(signal.SIGTERM)
+        if not ranks:  # torchrun has not started them yet, so nothing is lost
+            self.process.send_signal(signal.SIGTERM)
 
 
 def _watch(process: subprocess.Popen, metrics: Path, stage: str, samples: int) -> None:

@@ -61,4 +61,8 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "SBP_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
+    return {
+        **os.environ,
+        "SBP_DEVICE": "cpu",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }

@@ -1,0 +1,58 @@
+"""Every name of Megatron that we replace, wrap or count on is still there: an upgrade fails here, and says where."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import pytest
+
+from megatron_sbp.training import cpu, journal, optimizer_resume
+
+
+@pytest.mark.parametrize("module, name", cpu.MEGATRON_NAMES)
+def test_replaced_by_the_cpu_backend(module, name):
+    assert hasattr(importlib.import_module(module), name), f"{module}.{name} is gone: see megatron_sbp/training/cpu.py"
+
+
+@pytest.mark.parametrize("name", journal.WRAPPED)
+def test_wrapped_by_the_journal(name):
+    training = importlib.import_module("megatron.training.training")
+    assert callable(getattr(training, name)), f"training.{name} is gone: see megatron_sbp/training/journal.py"
+    # Wrapping only works on what Megatron's loop looks up by this name.
+    callers = {"train": training.pretrain, "evaluate": training.evaluate_and_print_results}
+    assert f"{name}(" in inspect.getsource(callers.get(name, training.train)), f"nobody calls training.{name} any more"
+
+
+def test_arguments_that_the_journal_reads():
+    training = importlib.import_module("megatron.training.training")
+    parameters = list(inspect.signature(training.training_log).parameters)
+    assert parameters[:4] == ["loss_dict", "total_loss_dict", "learning_rate", "iteration"]
+    assert parameters[4:8] == ["loss_scale", "report_memory_flag", "skipped_iter", "grad_norm"]
+    names = list(inspect.signature(training.train).parameters)
+    assert [names[place] for place in (0, 1, 5, 7)] == ["forward_step_func", "model", "valid_data_iterator", "config"]
+    names = list(inspect.signature(training.evaluate_and_print_results).parameters)
+    wanted = ["prefix", "forward_step_func", "data_iterator", "model", "iteration"]
+    assert names[:7] == [*wanted, "process_non_loss_data_func", "config"]
+    assert list(inspect.signature(training.num_floating_point_operations).parameters)[:2] == ["args", "batch_size"]
+
+
+@pytest.mark.parametrize("name", optimizer_resume.REPLACED)
+def test_wrapped_for_an_exact_resume(name):
+    module = importlib.import_module("megatron.core.optimizer.distrib_optimizer")
+    place = "see megatron_sbp/training/optimizer_resume.py"
+    assert hasattr(module, "HAVE_APEX_OR_TE"), place
+    function = getattr(module.DistributedOptimizer, name, None)
+    assert function, f"DistributedOptimizer.{name} is gone: {place}"
+    arguments = {
+        "sharded_state_dict": ["self", "model_sharded_state_dict", "is_loading"],
+        "_set_main_param_and_optimizer_states": ["self", "model_param", "tensors"],
+        "load_state_dict": ["self", "state_dict"],
+    }
+    assert list(inspect.signature(function).parameters)[: len(arguments[name])] == arguments[name], place
+
+
+def test_the_default_that_makes_virtual_stages_wrong_on_gloo():
+    """pretrain.py turns `deallocate_pipeline_outputs` off on CPU ranks; Megatron's arguments turn it on."""
+    source = inspect.getsource(importlib.import_module("megatron.training.argument_utils"))
+    assert "kw_args['deallocate_pipeline_outputs'] = True" in source

@@ -1,0 +1,35 @@
+"""Pairs packed into a sequence are trained as if each stood alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from megatron_ranks import environment
+
+
+@pytest.fixture(scope="module")
+def losses(corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed") / "losses.npz"
+    program = Path(__file__).with_name("packed_losses.py")
+    done = subprocess.run(
+        [sys.executable, program, corpus, out], env=environment(), capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return np.load(out)
+
+
+def test_losses_of_a_packed_batch_are_those_of_the_pairs_alone(losses):
+    worst = np.abs(losses["packed"] - losses["alone"]).max()
+    print(f"{losses['packed'].size} target tokens: largest difference {worst:.1e}")
+    assert losses["packed"].size > 200 and worst <= 1e-5
+    assert losses["packed"].std() > 0.1  # a constant would agree, too
+
+
+def test_changing_one_pair_changes_no_loss_of_another(losses):
+    difference, own = np.abs(losses["packed"] - losses["changed"]), losses["of_changed"]
+    assert (difference[~own] == 0).all()
+    assert (difference[own] > 0).mean() > 0.9
