@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from megatron_sbp import files
-from megatron_sbp.checkpoint import mapping
+from megatron_sbp.checkpoint import mapping, tracker
 from megatron_sbp.checkpoint.hugging_face_config import ARCHITECTURES, check_model, read_config
 from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Model
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 2**28
 """Rows of the embedding are read, written, and later loaded by each rank, in blocks of about this size."""
 
-TRACKER = "latest_checkpointed_iteration.txt"
 RELEASE = "release"
 """Megatron's name for a checkpoint of weights alone: it starts at iteration 0, without optimizer and random state."""
 
@@ -100,7 +99,7 @@ def import_checkpoint(
         "padded": padded,
     }
     files.write_json(unfinished / "import.json", written)
-    files.write_text(unfinished / TRACKER, RELEASE)
+    files.write_text(unfinished / tracker.NAME, RELEASE)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     return written

@@ -57,12 +57,13 @@ def prepare_start(run: Run) -> None:
     Raises:
         InputError: it does not agree with the recipe's model or the run's tokenizer, or cannot be imported.
     """
-    from megatron_sbp.checkpoint.hugging_face_import import TRACKER, import_checkpoint
+    from megatron_sbp.checkpoint import tracker
+    from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     folder = start_folder(run.recipe)
     assert folder is not None
-    if (run.model("synthesizer") / TRACKER).exists():
+    if (run.model("synthesizer") / tracker.NAME).exists():
         return
     model, tokenizer = run.recipe.model, load_tokenizer(run.tokenizer)
     check_tokenizer(folder, tokenizer)

@@ -95,8 +95,9 @@ def main() -> int:
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
     from megatron.training.arguments import parse_and_validate_args
 
+    from megatron_sbp.checkpoint import tracker
     from megatron_sbp.errors import InputError
-    from megatron_sbp.training import optimizer_resume, tracker
+    from megatron_sbp.training import optimizer_resume
     from megatron_sbp.training.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
     from megatron_sbp.training.journal import Journal

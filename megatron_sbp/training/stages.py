@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files, ledger
+from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.start import prepare_start, remove_start, start_files
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
-from megatron_sbp.training import tracker
 from megatron_sbp.training.flags import evaluation_batches, megatron_arguments
 
 

@@ -14,8 +14,9 @@ import psutil
 import pytest
 from megatron_ranks import environment
 
+from megatron_sbp.checkpoint import tracker
 from megatron_sbp.errors import InputError
-from megatron_sbp.training import consumption, tracker
+from megatron_sbp.training import consumption
 from megatron_sbp.training.data_file import DataFile
 
 pytestmark = pytest.mark.timeout(600)

@@ -10,8 +10,7 @@ import pytest
 import torch
 from megatron_ranks import Megatron
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.training import tracker
+from megatron_sbp.checkpoint import tracker
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -156,18 +155,3 @@ def test_an_evaluation_that_was_cut_off_is_done_at_the_next_start(megatron):
     megatron.train("resumed", STEPS * BATCH, *EVERY)
     assert megatron.losses("resumed", "valid") == megatron.losses("whole", "valid")
     assert_same_end(megatron.folder / "whole", target)
-
-
-def test_tracker(tmp_path):
-    assert tracker.read(tmp_path) is None
-    (tmp_path / tracker.NAME).write_text("")
-    assert tracker.read(tmp_path) is None and not (tmp_path / tracker.NAME).exists()
-    for iteration in (3, 12):
-        (tmp_path / f"iter_{iteration:07d}").mkdir()
-    (tmp_path / "iter_0000003" / "metadata.json").write_text("{}")
-    (tmp_path / tracker.NAME).write_text("3")
-    assert tracker.read(tmp_path) == 3 and tracker.complete(tmp_path) == [3]
-    for text, message in (("12", "names iteration 12"), ("x", "no iteration")):
-        (tmp_path / tracker.NAME).write_text(text)
-        with pytest.raises(InputError, match=message):
-            tracker.read(tmp_path)
