@@ -14,6 +14,7 @@ from megatron_sbp.errors import InputError
 from megatron_sbp.training.data_file import DataFile, Source
 from megatron_sbp.training.document_dataset import DocumentDataset, JointDataset
 from megatron_sbp.training.held_out import HeldOut
+from megatron_sbp.training.index_cache import IndexCache
 from megatron_sbp.training.pair_dataset import PairDataset
 
 
@@ -23,7 +24,7 @@ def build_train(path: Path, tokenizer: Any, cache: Path | None = None) -> Blende
     Args:
         path: the data file.
         tokenizer: Megatron's tokenizer.
-        cache: folder of Megatron's index cache, for `epochs: joint`.
+        cache: folder for indices that all ranks share: ours of large datasets, Megatron's for `epochs: joint`.
 
     Raises:
         InputError: a source without samples, or one that cannot give its samples.
@@ -34,7 +35,7 @@ def build_train(path: Path, tokenizer: Any, cache: Path | None = None) -> Blende
     for source in data.train:
         if source.samples <= 0:
             raise InputError(f"has {source.samples} samples; leave it out instead", file=path, key=source.name)
-        datasets.append(_dataset(path, data, source, source.samples, Split.train, config))
+        datasets.append(_dataset(path, data, source, source.samples, Split.train, config, cache))
     return BlendedDataset(datasets, [source.samples for source in data.train], None, config)
 
 
@@ -62,25 +63,32 @@ def _config(data: DataFile, tokenizer: Any, cache: Path | None) -> GPTDatasetCon
 
 
 def _dataset(
-    path: Path, data: DataFile, source: Source, samples: int | None, split: Split, config: GPTDatasetConfig
+    path: Path,
+    data: DataFile,
+    source: Source,
+    samples: int | None,
+    split: Split,
+    config: GPTDatasetConfig,
+    cache: Path | None = None,
 ) -> Any:
     prefix = str((path.parent / source.prefix).resolve())
+    # Datasets of one blend may be of the same size, so each has a folder of its own.
+    shared = IndexCache(cache / source.name) if cache else None
     try:
-        indexed = IndexedDataset(prefix)
-        if len(indexed) == 0:
+        if not Path(f"{prefix}.bin").stat().st_size:
             raise ValueError("the dataset is empty")
+        indexed = IndexedDataset(prefix)
         if data.kind == "pairs":
-            return PairDataset(indexed, prefix, samples, split, config, data.separator, data.padding)
+            packings = IndexCache(path.parent / "packing")
+            return PairDataset(indexed, prefix, samples, split, config, data.separator, data.padding, packings)
         tokens = int(indexed.index.sequence_lengths.sum(dtype="int64"))
         if tokens <= data.sequence_length:
             raise ValueError(f"its {tokens} tokens do not fill one sequence of {data.sequence_length}")
         if samples is None:
             samples = (tokens - 1) // data.sequence_length
             return DocumentDataset(indexed, prefix, samples, split, config, once=True)
-        if data.epochs == "joint" and not source.once:
-            import numpy as np
-
-            return JointDataset(indexed, prefix, np.arange(len(indexed), dtype=np.int32), samples, split, config)
-        return DocumentDataset(indexed, prefix, samples, split, config, once=source.once)
+        if data.epochs == "joint":
+            return JointDataset(indexed, prefix, samples, split, config, once=source.once)
+        return DocumentDataset(indexed, prefix, samples, split, config, once=source.once, cache=shared)
     except ValueError as error:
         raise InputError(str(error), file=prefix, key=source.name) from error

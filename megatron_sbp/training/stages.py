@@ -136,11 +136,12 @@ class TrainStage(Stage):
     def _pair_samples(run: Run) -> int:
         """Packed sequences of the tuning: `tuning.max_epochs` passes, rounded up to whole global batches."""
         from megatron_sbp.tokenization.indexed import open_indexed
-        from megatron_sbp.training.packing import pack
-        from megatron_sbp.training.pair_lengths import pair_lengths
+        from megatron_sbp.training.index_cache import IndexCache
+        from megatron_sbp.training.packing import packing_of
 
-        lengths = pair_lengths(open_indexed(run.tokens("pairs")).lengths)
-        sequences = len(pack(lengths, run.recipe.tuning_sequence_length, run.recipe.seed))
+        lengths = open_indexed(run.tokens("pairs")).lengths
+        cache = IndexCache(run.model("synthesizer") / "packing")  # the ranks read it there
+        sequences = len(packing_of(lengths, run.recipe.tuning_sequence_length, run.recipe.seed, cache))
         batch = run.recipe.tuning.global_batch_size
         return -(-int(sequences * run.recipe.tuning.max_epochs) // batch) * batch
 
