@@ -17,10 +17,11 @@ RECIPE = Path(__file__).resolve().parents[1] / "end_to_end" / "recipe.yaml"
 
 
 def folder_with(run: Run, training: str, iterations: list[int], valid: dict[int, float]) -> Path:
-    """A training folder with (empty) checkpoints and validation rows."""
+    """A training folder with closed (and otherwise empty) checkpoints and validation rows."""
     folder = run.model(training)
     for iteration in iterations:
         (folder / f"iter_{iteration:07d}").mkdir(parents=True)
+        (folder / f"iter_{iteration:07d}" / "metadata.json").touch()
     (folder / "latest_checkpointed_iteration.txt").write_text(str(iterations[-1]))
     rows = [{"kind": "valid", "iteration": iteration, "loss": loss} for iteration, loss in valid.items()]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
