@@ -10,8 +10,8 @@ time per iteration"; each run gives its median after --warm-up steps, and the ta
 case's ratio to the peer in its round. The peer runs twice in every round: how far it is from itself is the noise. On a
 machine that others use, the CPU time of the rank is the steadier figure.
 
-Packed pairs also pay for a mask that keeps attention inside a pair. So they run once more with that mask left out, which
-is not what training does: what is left over the peer is our loader and bookkeeping, the rest is the attention.
+Packed pairs also pay for a mask that keeps attention inside a pair. So they run once more with that mask left out,
+which is not what training does: what is left over the peer is our loader and bookkeeping, the rest is the attention.
 """
 
 from __future__ import annotations
@@ -106,15 +106,14 @@ def main() -> None:
     parser.add_argument("--micro-batch", type=int, default=2, help="sequences")
     parser.add_argument("--micro-batches", type=int, default=2, help="in a step")
     parser.add_argument("--tokens", type=int, default=2_000_000, help="unique made-up tokens of each data set")
-    parser.add_argument("--vocabulary", type=int, default=8192)
+    parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=1, help="of the rank; its loaders have more")
     options = parser.parse_args()
     if options.warm_up >= options.steps:
         parser.exit(2, "error: --warm-up must be less than --steps\n")
-    widths = ["model.hidden_size=256", "model.ffn_hidden_size=704"] if "quickstart" in options.recipe else []
     recipe = recipe_of(
         options.recipe, options.steps, options.micro_batch, options.micro_batches, options.vocabulary,
-        *widths, *options.set,
+        {}, options.set,
     )  # fmt: skip
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ so Megatron's NullTokenizer stands in.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,15 @@ class Log:
         return statistics.median(self.seconds[warm_up:])
 
 
-def recipe_of(path: str, steps: int, micro_batch: int, micro_batches: int, vocabulary: int, *overrides: str) -> Recipe:
+def recipe_of(
+    path: str,
+    steps: int,
+    micro_batch: int,
+    micro_batches: int,
+    vocabulary: int,
+    shape: dict[str, int],
+    overrides: Sequence[str] = (),
+) -> Recipe:
     """A recipe of examples/ for one rank, `steps` steps on made-up tokens, without checkpoints and evaluations.
 
     Args:
@@ -69,9 +79,11 @@ def recipe_of(path: str, steps: int, micro_batch: int, micro_batches: int, vocab
         micro_batch: sequences in a forward pass.
         micro_batches: forward passes in a step.
         vocabulary: ids of the made-up tokens.
+        shape: fields of the recipe's `model` that are replaced.
         overrides: further KEY=VALUE.
     """
     recipe = load_recipe(ROOT / path, ["launch.nodes=1", "launch.ranks_per_node=1", *overrides])
+    recipe.model = dataclasses.replace(recipe.model, **shape)
     recipe.training.micro_batch_size = micro_batch
     recipe.training.global_batch_size = micro_batch * micro_batches
     recipe.training.train_tokens = steps * micro_batch * micro_batches * recipe.model.sequence_length
