@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from trainings import TrainingFailed, recipe_of, train, words_of, write_data
+from trainings import TrainingFailed, finish, recipe_of, start, words_of, write_data
 
 from megatron_sbp import cost
 from megatron_sbp.recipe import Recipe
@@ -126,8 +126,9 @@ def climb(rung: Rung, layers: int, engine: str, options: argparse.Namespace, pea
             vocabulary = recipe.training.megatron["vocab-size"]
             write_data(run, "baseline", options.tokens, vocabulary)
             try:
-                words = words_of(run, "baseline")
-                log = train(words, options.device, options.threads, options.timeout)
+                file, words = Path(folder) / "log.txt", words_of(run, "baseline")
+                process = start(words, options.device, options.threads, file)
+                log = finish(process, file, options.timeout)
                 return row(rung, recipe, engine, log, options.warm_up, peaks)
             except TrainingFailed as error:
                 failure = str(error)

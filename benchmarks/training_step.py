@@ -1,36 +1,44 @@
 #!/usr/bin/env python3
 """Step time of our training beside the very same Megatron flags on Megatron's own mock data.
 
-    python benchmarks/training_step.py [--device cuda] [--rounds 4] [--steps 40]
+    python benchmarks/training_step.py [--device cuda] [--steps 120]
 
 The peer is Megatron's pretrain() with its MockGPTDataset. Ours are a blend of two document sources and packed pairs:
-torchrun and the main() of megatron_sbp.training.pretrain. Both ranks are watched by the same few lines
-(benchmarks/training_step_rank.py). The cases take turns, in another order each round; a step is Megatron's own "elapsed
-time per iteration"; each run gives its median after --warm-up steps, and the table the medians over the rounds of a
-case's ratio to the peer in its round. The peer runs twice in every round: how far it is from itself is the noise. On a
-machine that others use, the CPU time of the rank is the steadier figure.
+torchrun and the main() of megatron_sbp.training.pretrain. All of these trainings are alive at the same time and stand
+at the same gate (benchmarks/training_step_rank.py): one after the other, in a new order every round, each is let
+through for one step, from gate to gate, while the others wait. So what the machine does meanwhile hits all alike, and a case's
+ratio to the peer is the median of the ratios of all rounds. The peer takes part twice: how far it is from itself is
+the noise. The interval is that of the median, 95 of 100 by the bootstrap.
 
 Packed pairs also pay for a mask that keeps attention inside a pair. So they run once more with that mask left out,
 which is not what training does: what is left over the peer is our loader and bookkeeping, the rest is the attention.
+A training that waits at the gate lets its loaders run ahead, as they do anyway where a step takes longer than its data:
+the last column is how long a step waited for them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import re
+import random
+import socket
 import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainings import ROOT, Log, recipe_of, train, words_of, write_data
+import numpy as np
+from trainings import ROOT, TrainingFailed, finish, recipe_of, start, stop, words_of, write_data
 
 from megatron_sbp.run_folder import Run
 
 RANK = str(ROOT / "benchmarks" / "training_step_rank.py")
 PEER, AGAIN = "Megatron, mock data", "Megatron, mock data, again"
+
+Seconds = dict[str, list[list[float]]]
+"""By case, for every round: seconds of the iteration, CPU seconds of the rank, seconds of waiting for data."""
 
 
 @dataclass
@@ -39,22 +47,6 @@ class Case:
 
     program: list[str]
     words: list[str]
-
-
-@dataclass
-class Result:
-    """Medians of one run, in seconds."""
-
-    step: float
-    cpu: float
-    wait: float
-
-    @staticmethod
-    def of(log: Log, warm_up: int) -> Result:
-        """Reads the log of training_step_rank.py."""
-        rows = re.findall(r"watch \(ms\): CPU ([\d.]+), waited ([\d.]+)", log.text)[warm_up:]
-        cpu, wait = (statistics.median(float(value) / 1000 for value in column) for column in zip(*rows, strict=True))
-        return Result(log.median(warm_up), cpu, wait)
 
 
 def cases(run: Run) -> dict[str, Case]:
@@ -71,26 +63,76 @@ def cases(run: Run) -> dict[str, Case]:
     }
 
 
+def measure(every: dict[str, Case], folder: Path, options: argparse.Namespace) -> Seconds:
+    """Starts all cases and lets them take turns until their end."""
+    listener = socket.socket(socket.AF_UNIX)
+    gate = folder / "gate"
+    listener.bind(str(gate))
+    listener.listen(len(every))
+    listener.settimeout(5)
+    logs = {name: folder / f"{place}.txt" for place, name in enumerate(every)}
+    processes = {}
+    try:
+        for name, case in every.items():
+            program = [RANK, str(gate), name, *case.program]
+            processes[name] = start(case.words, options.device, options.threads, logs[name], program)
+        gates = {}
+        while len(gates) < len(every):
+            try:
+                connection = listener.accept()[0].makefile("rw")
+                gates[connection.readline().strip()] = connection
+            except TimeoutError:
+                for name, process in processes.items():
+                    if process.poll() is not None:
+                        raise TrainingFailed(logs[name].read_text()[-3000:]) from None
+        for connection in gates.values():
+            connection.readline()  # all stand at their first step
+        return take_turns(gates, options.steps)
+    finally:
+        listener.close()
+        for name, process in processes.items():
+            if sys.exc_info()[0]:
+                stop(process)
+            else:
+                finish(process, logs[name], 120)
+
+
+def take_turns(gates: dict, steps: int) -> Seconds:
+    """One step of each in every round; nobody reports after the last."""
+    seconds: Seconds = {name: [] for name in gates}
+    order = random.Random(1)
+    for step in range(steps):
+        for name in order.sample(list(gates), len(gates)):
+            gates[name].write("go\n")
+            gates[name].flush()
+            line = gates[name].readline()
+            if line:
+                seconds[name].append(json.loads(line))
+            elif step < steps - 1:
+                raise TrainingFailed(f"{name} ended before its last step")
+    return seconds
+
+
 def percent(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.2f} %"
 
 
-def to_peer(results: dict[str, list[Result]], name: str, column: str) -> str:
-    """Median of the rounds' ratios to the peer, with the lowest and the highest."""
-    pairs = zip(results[name], results[PEER], strict=True)
-    ratios = [getattr(mine, column) / getattr(peer, column) for mine, peer in pairs]
-    return f"**{percent(statistics.median(ratios))}** ({percent(min(ratios))} to {percent(max(ratios))})"
+def to_peer(mine: np.ndarray, peer: np.ndarray) -> str:
+    """Median of the rounds' ratios, with the interval that the bootstrap gives it."""
+    ratios = mine / peer
+    drawn = np.random.default_rng(1).choice(ratios, (2000, len(ratios)))
+    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    return f"**{percent(statistics.median(ratios))}** ({percent(low)} to {percent(high)})"
 
 
-def table(results: dict[str, list[Result]]) -> str:
+def table(seconds: Seconds, warm_up: int) -> str:
     """Medians over the rounds."""
     lines = ["| data | step, ms | to the peer | CPU of the rank, ms | to the peer | waits for data, ms |"]
     lines.append("|---|---|---|---|---|---|")
-    for name, rounds in results.items():
-        step, cpu, wait = (
-            statistics.median(1000 * getattr(one, column) for one in rounds) for column in ("step", "cpu", "wait")
-        )
-        ratios = ["", ""] if name == PEER else [to_peer(results, name, column) for column in ("step", "cpu")]
+    columns = {name: np.array(rows[warm_up:]).T for name, rows in seconds.items()}
+    for name, column in columns.items():
+        step, cpu, wait = (1000 * statistics.median(values) for values in column)
+        ratios = ["", ""] if name == PEER else [to_peer(column[i], columns[PEER][i]) for i in (0, 1)]
         lines.append(f"| {name} | {step:,.1f} | {ratios[0]} | {cpu:,.1f} | {ratios[1]} | {wait:.2f} |")
     return "\n".join(lines)
 
@@ -100,17 +142,16 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--recipe", default="examples/quickstart/recipe.yaml", help="below the repository")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="replaces keys of the recipe")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--warm-up", type=int, default=8, help="steps of each run that do not count")
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--warm-up", type=int, default=10, help="steps that do not count")
     parser.add_argument("--micro-batch", type=int, default=2, help="sequences")
     parser.add_argument("--micro-batches", type=int, default=2, help="in a step")
     parser.add_argument("--tokens", type=int, default=2_000_000, help="unique made-up tokens of each data set")
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=1, help="of the rank; its loaders have more")
     options = parser.parse_args()
-    if options.warm_up >= options.steps:
-        parser.exit(2, "error: --warm-up must be less than --steps\n")
+    if options.warm_up >= options.steps - 1:
+        parser.exit(2, "error: --warm-up must be less than --steps by 2 or more\n")
     recipe = recipe_of(
         options.recipe, options.steps, options.micro_batch, options.micro_batches, options.vocabulary,
         {}, options.set,
@@ -121,23 +162,16 @@ def main() -> None:
         for training in ("sbp", "synthesizer"):
             write_data(run, training, options.tokens, options.vocabulary)
         every = cases(run)
-        results: dict[str, list[Result]] = {name: [] for name in every}
-        for number in range(options.rounds):
-            shift = number * 2 % len(every)
-            for name in [*every][shift:] + [*every][:shift]:
-                case = every[name]
-                log = train(case.words, options.device, options.threads, 1800, [RANK, *case.program])
-                result = Result.of(log, options.warm_up)
-                results[name].append(result)
-                print(f"round {number + 1}: {name}: {result}", file=sys.stderr)
+        seconds = measure(every, Path(folder), options)
+    seconds = {name: seconds[name] for name in every}
     model, training = recipe.model, recipe.training
     print(
-        f"{options.device}, {options.threads} threads, {training.precision}; {model.num_layers} layers of width "
-        f"{model.hidden_size}, {options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} "
-        f"tokens a step, vocabulary {options.vocabulary:,}; {options.rounds} rounds of {options.steps} steps, "
-        f"{options.warm_up} of them warm-up; load before {load:.2f}, after {os.getloadavg()[0]:.2f}\n"
+        f"{options.device}, threads of a rank: {options.threads}, {training.precision}; {model.num_layers} layers of "
+        f"width {model.hidden_size}, {options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} "
+        f"tokens a step, vocabulary {options.vocabulary:,}; {options.steps - 1 - options.warm_up} rounds after "
+        f"{options.warm_up} of warm-up; load before {load:.2f}, after {os.getloadavg()[0]:.2f}\n"
     )
-    print(table(results))
+    print(table(seconds, options.warm_up))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,42 @@
 """One rank of benchmarks/training_step.py; torchrun starts it. Not for use by itself.
 
-    training_step_rank.py mock|sbp [--sdpa-without-mask] [Megatron flags]
+    training_step_rank.py SOCKET NAME mock|sbp [--sdpa-without-mask] [Megatron flags]
 
 `mock` is the peer: Megatron's pretrain() with Megatron's MockGPTDataset through its BlendedMegatronDatasetBuilder, and
 the forward step of Megatron-LM's pretrain_gpt.py for one rank; nothing of ours but what lets Megatron run on a CPU.
-`sbp` is the main() of megatron_sbp.training.pretrain. Both print the CPU time of every iteration, logging included, and
-how long it waited for the data loader.
+`sbp` is the main() of megatron_sbp.training.pretrain. Before every step both stand at the same gate.
 """
 
 from __future__ import annotations
 
+import json
+import socket
 import sys
 import time
 from functools import partial
 from typing import Any
 
 
-class Watch:
-    """Counts a step's CPU seconds (this process, all its threads) and those in which it waits for micro-batches."""
+class Gate:
+    """Holds the training before every step until the benchmark says go; then reports what the last one took.
 
-    def __init__(self) -> None:
+    An iteration is all from one gate to the next: the step, its log, our books. Seconds: by the clock, of this
+    process's CPU time with all its threads, and waiting for micro-batches.
+
+    Args:
+        path: Unix socket of the benchmark.
+        name: of this case.
+    """
+
+    def __init__(self, path: str, name: str):
         from megatron.core.rerun_state_machine import RerunDataIterator
 
-        self.wait, self.used = 0.0, time.process_time()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(path)
+        self.file = connection.makefile("rw")
+        self.say(name)
+        self.began: tuple[float, float] | None = None
+        self.wait = 0.0
         step = RerunDataIterator.__next__
 
         def timed(iterator: Any) -> Any:
@@ -34,18 +48,27 @@ class Watch:
 
         RerunDataIterator.__next__ = timed
 
-    def print_every_step(self) -> None:
-        """Prints a line after every training step."""
+    def say(self, line: str) -> None:
+        self.file.write(line + "\n")
+        self.file.flush()
+
+    def attach(self) -> None:
+        """Puts the gate before every training step."""
         import megatron.training.training as training
+        import torch
 
         train_step = training.train_step
 
         def step(*args: Any, **kwargs: Any) -> Any:
-            result = train_step(*args, **kwargs)
-            used = time.process_time()
-            print(f"watch (ms): CPU {1000 * (used - self.used):.3f}, waited {1000 * self.wait:.3f}", flush=True)
-            self.wait, self.used = 0.0, used
-            return result
+            torch.cuda.synchronize()  # nothing on a CPU
+            if self.began:
+                seconds = time.perf_counter() - self.began[0]
+                self.say(json.dumps([seconds, time.process_time() - self.began[1], self.wait]))
+            else:
+                self.say("here")
+            self.file.readline()
+            self.wait, self.began = 0.0, (time.perf_counter(), time.process_time())
+            return train_step(*args, **kwargs)
 
         training.train_step = step
 
@@ -105,7 +128,7 @@ def mock_loss(mask: Any, losses: Any) -> Any:
 mock_datasets.is_distributed = True  # type: ignore[attr-defined]
 
 
-def mock() -> None:
+def mock(path: str, name: str) -> None:
     """The peer."""
     from megatron_sbp.training import cpu, pretrain
 
@@ -122,12 +145,12 @@ def mock() -> None:
     dataset_utils.compile_helpers = lambda: None  # the wheel carries them ready built
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     args = parse_and_validate_args()
-    Watch().print_every_step()
+    Gate(path, name).attach()
     container = pretrain_cfg_container_from_args(args, gpt_config_from_args(args))
     train(container, mock_datasets, ModelType.encoder_or_decoder, mock_forward_step)
 
 
-def watched() -> int:
+def ours(path: str, name: str) -> int:
     """Ours."""
     from megatron_sbp.training import cpu, pretrain
 
@@ -135,10 +158,10 @@ def watched() -> int:
     if "--sdpa-without-mask" in sys.argv:
         sys.argv.remove("--sdpa-without-mask")
         leave_out_the_mask()
-    Watch().print_every_step()
+    Gate(path, name).attach()
     return pretrain.main()
 
 
 if __name__ == "__main__":
-    kind = sys.argv.pop(1)
-    sys.exit(mock() if kind == "mock" else watched())
+    path, name, kind = sys.argv.pop(1), sys.argv.pop(1), sys.argv.pop(1)
+    sys.exit((mock if kind == "mock" else ours)(path, name))

@@ -6,6 +6,7 @@ so Megatron's NullTokenizer stands in.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -13,11 +14,9 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -160,43 +159,54 @@ def words_of(run: Run, training: str) -> list[str]:
     return words
 
 
-def train(words: list[str], device: str, threads: int, timeout: float, program: list[str] | None = None, **more: str):
-    """Trains on one rank, started by torchrun as users start it, and returns the Log.
+def start(words: list[str], device: str, threads: int, log: Path, program: Sequence[str] = ()) -> subprocess.Popen:
+    """Starts a training of one rank by torchrun, as users do; `finish` waits for it.
 
     Args:
         words: Megatron's flags.
         device: cpu or cuda.
         threads: of the rank.
-        timeout: seconds.
+        log: file for what it says.
         program: words instead of `-m megatron_sbp.training.pretrain`.
-        more: environment variables.
-
-    Raises:
-        TrainingFailed: it ended with an error, or took too long.
     """
-    start = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--standalone", "--nproc-per-node", "1"]
-    command = [*start, *(program or ["-m", MODULE]), *words]
-    environment: dict[str, Any] = {
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--standalone", "--nproc-per-node", "1"]
+    environment: dict[str, str] = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",
         "SBP_DIE_WITH_PARENT": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         **({"SBP_DEVICE": "cpu"} if device == "cpu" else {}),
-        **more,
     }
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    with open(log, "wb") as output:
+        return subprocess.Popen(
+            [*command, *(program or ["-m", MODULE]), *words],
+            env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+
+def finish(process: subprocess.Popen, log: Path, timeout: float) -> Log:
+    """Waits for a training.
+
+    Raises:
+        TrainingFailed: it ended with an error, or takes longer than `timeout` seconds and was ended.
+    """
     try:
-        text, _ = process.communicate(timeout=timeout)
+        process.wait(timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
-        time.sleep(2)
-        os.killpg(process.pid, signal.SIGKILL)
-        text, _ = process.communicate()
-        raise TrainingFailed(f"not finished after {timeout:.0f} s: {text[-1500:]}") from None
+        stop(process)
+        raise TrainingFailed(f"not finished after {timeout:.0f} s: {log.read_text()[-1500:]}") from None
+    text = log.read_text()
     if process.returncode != 0:
         causes = [line for line in text.splitlines() if "Error" in line and "ChildFailedError" not in line]
         raise TrainingFailed("\n".join([*causes[-3:], text[-3000:]]))
     return Log.of(text)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ends a training with all its processes."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
