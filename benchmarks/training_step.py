@@ -6,9 +6,9 @@
 The peer is Megatron's pretrain() with its MockGPTDataset. Ours are a blend of two document sources and packed pairs:
 torchrun and the main() of megatron_sbp.training.pretrain. All of these trainings are alive at the same time and stand
 at the same gate (benchmarks/training_step_rank.py): one after the other, in a new order every round, each is let
-through for one step, from gate to gate, while the others wait. So what the machine does meanwhile hits all alike, and a case's
-ratio to the peer is the median of the ratios of all rounds. The peer takes part twice: how far it is from itself is
-the noise. The interval is that of the median, 95 of 100 by the bootstrap.
+through for one step, from gate to gate, while the others wait. So what the machine does meanwhile hits all alike, and
+a case's ratio to the peer is the median of the ratios of all rounds. The peer takes part twice: how far it is from
+itself is the noise. The interval is that of the median, 95 of 100 by the bootstrap.
 
 Packed pairs also pay for a mask that keeps attention inside a pair. So they run once more with that mask left out,
 which is not what training does: what is left over the peer is our loader and bookkeeping, the rest is the attention.
@@ -166,8 +166,8 @@ def main() -> None:
     seconds = {name: seconds[name] for name in every}
     model, training = recipe.model, recipe.training
     print(
-        f"{options.device}, threads of a rank: {options.threads}, {training.precision}; {model.num_layers} layers of "
-        f"width {model.hidden_size}, {options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} "
+        f"{options.device}, threads of a rank: {options.threads}, {training.precision}; "
+        f"{model.num_layers} layers of width {model.hidden_size}, {options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} "
         f"tokens a step, vocabulary {options.vocabulary:,}; {options.steps - 1 - options.warm_up} rounds after "
         f"{options.warm_up} of warm-up; load before {load:.2f}, after {os.getloadavg()[0]:.2f}\n"
     )
