@@ -167,9 +167,10 @@ def main() -> None:
     model, training = recipe.model, recipe.training
     print(
         f"{options.device}, threads of a rank: {options.threads}, {training.precision}; "
-        f"{model.num_layers} layers of width {model.hidden_size}, {options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} "
-        f"tokens a step, vocabulary {options.vocabulary:,}; {options.steps - 1 - options.warm_up} rounds after "
-        f"{options.warm_up} of warm-up; load before {load:.2f}, after {os.getloadavg()[0]:.2f}\n"
+        f"{model.num_layers} layers of width {model.hidden_size}, vocabulary {options.vocabulary:,}; a step has "
+        f"{options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} tokens; "
+        f"{options.steps - 1 - options.warm_up} rounds after {options.warm_up} of warm-up; "
+        f"load before {load:.2f}, after {os.getloadavg()[0]:.2f}\n"
     )
     print(table(seconds, options.warm_up))
 
