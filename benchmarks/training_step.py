@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Step time of our training beside the very same Megatron flags on Megatron's own mock data.
 
-    python benchmarks/training_step.py [--device cuda] [--steps 120]
+    python benchmarks/training_step.py [--device cuda] [--starts 4] [--steps 50]
 
 The peer is Megatron's pretrain() with its MockGPTDataset. Ours are a blend of two document sources and packed pairs:
 torchrun and the main() of megatron_sbp.training.pretrain. All of these trainings are alive at the same time and stand
 at the same gate (benchmarks/training_step_rank.py): one after the other, in a new order every round, each is let
-through for one step, from gate to gate, while the others wait. So what the machine does meanwhile hits all alike, and
-a case's ratio to the peer is the median of the ratios of all rounds. The peer takes part twice: how far it is from
-itself is the noise. The interval is that of the median, 95 of 100 by the bootstrap.
+through for one step, from gate to gate, while the others wait. So what the machine does meanwhile hits all alike. Two
+processes of the same program still differ, by where their memory lies, for as long as they live; so all of it is
+started several times. The peer takes part twice, and a step's ratio is that to the mean of both in its round; the table
+has the mean over the starts of the median over the rounds, and the lowest and highest start. How far the two peers are
+from their own mean is the noise.
 
 Packed pairs also pay for a mask that keeps attention inside a pair. So they run once more with that mask left out,
 which is not what training does: what is left over the peer is our loader and bookkeeping, the rest is the attention.
@@ -23,7 +25,6 @@ import json
 import os
 import random
 import socket
-import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ RANK = str(ROOT / "benchmarks" / "training_step_rank.py")
 PEER, AGAIN = "Megatron, mock data", "Megatron, mock data, again"
 
 Seconds = dict[str, list[list[float]]]
-"""By case, for every round: seconds of the iteration, CPU seconds of the rank, seconds of waiting for data."""
+"""By case, for every round of one start: seconds of the iteration, CPU seconds, seconds of waiting for data."""
 
 
 @dataclass
@@ -117,23 +118,20 @@ def percent(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.2f} %"
 
 
-def to_peer(mine: np.ndarray, peer: np.ndarray) -> str:
-    """Median of the rounds' ratios, with the interval that the bootstrap gives it."""
-    ratios = mine / peer
-    drawn = np.random.default_rng(1).choice(ratios, (2000, len(ratios)))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    return f"**{percent(statistics.median(ratios))}** ({percent(low)} to {percent(high)})"
-
-
-def table(seconds: Seconds, warm_up: int) -> str:
-    """Medians over the rounds."""
+def table(starts: list[Seconds], warm_up: int) -> str:
+    """Means over the starts of the medians over the rounds."""
     lines = ["| data | step, ms | to the peer | CPU of the rank, ms | to the peer | waits for data, ms |"]
     lines.append("|---|---|---|---|---|---|")
-    columns = {name: np.array(rows[warm_up:]).T for name, rows in seconds.items()}
-    for name, column in columns.items():
-        step, cpu, wait = (1000 * statistics.median(values) for values in column)
-        ratios = ["", ""] if name == PEER else [to_peer(column[i], columns[PEER][i]) for i in (0, 1)]
-        lines.append(f"| {name} | {step:,.1f} | {ratios[0]} | {cpu:,.1f} | {ratios[1]} | {wait:.2f} |")
+    # [start, round, column] by case
+    arrays = {name: np.array([seconds[name][warm_up:] for seconds in starts]) for name in starts[0]}
+    peer = (arrays[PEER] + arrays[AGAIN]) / 2
+    for name, array in arrays.items():
+        step, cpu, wait = 1000 * np.median(array, axis=1).mean(axis=0)
+        cells = []
+        for column in (0, 1):
+            ratios = np.median(array[..., column] / peer[..., column], axis=1)
+            cells.append(f"**{percent(ratios.mean())}** ({percent(ratios.min())} to {percent(ratios.max())})")
+        lines.append(f"| {name} | {step:,.1f} | {cells[0]} | {cpu:,.1f} | {cells[1]} | {wait:.2f} |")
     return "\n".join(lines)
 
 
@@ -142,7 +140,8 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--recipe", default="examples/quickstart/recipe.yaml", help="below the repository")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="replaces keys of the recipe")
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--starts", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=50, help="of every start")
     parser.add_argument("--warm-up", type=int, default=10, help="steps that do not count")
     parser.add_argument("--micro-batch", type=int, default=2, help="sequences")
     parser.add_argument("--micro-batches", type=int, default=2, help="in a step")
@@ -161,18 +160,22 @@ def main() -> None:
         run = Run(recipe, Path(folder))
         for training in ("sbp", "synthesizer"):
             write_data(run, training, options.tokens, options.vocabulary)
-        every = cases(run)
-        seconds = measure(every, Path(folder), options)
-    seconds = {name: seconds[name] for name in every}
+        every, starts = cases(run), []
+        for number in range(options.starts):
+            place = Path(folder) / f"start{number}"
+            place.mkdir()
+            seconds = measure(every, place, options)
+            starts.append({name: seconds[name] for name in every})
+            print(f"start {number + 1}:\n{table(starts[-1:], options.warm_up)}", file=sys.stderr, flush=True)
     model, training = recipe.model, recipe.training
     print(
         f"{options.device}, threads of a rank: {options.threads}, {training.precision}; "
         f"{model.num_layers} layers of width {model.hidden_size}, vocabulary {options.vocabulary:,}; a step has "
         f"{options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} tokens; "
-        f"{options.steps - 1 - options.warm_up} rounds after {options.warm_up} of warm-up; "
+        f"{options.starts} starts of {options.steps - 1 - options.warm_up} rounds after {options.warm_up} of warm-up; "
         f"load before {load:.2f}, after {os.getloadavg()[0]:.2f}\n"
     )
-    print(table(seconds, options.warm_up))
+    print(table(starts, options.warm_up))
 
 
 if __name__ == "__main__":
