@@ -39,6 +39,30 @@ def write_indexed(prefix: Path, documents: list[list[list[int]]]) -> None:
     builder.finalize(f"{prefix}.idx")
 
 
+def make_corpus(folder: Path) -> Path:
+    """Fills a folder with real, synthetic, valid, pairs and valid_pairs datasets, and a tokenizer; returns it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    for name, count, seed in (("real", 120, 1), ("synthetic", 90, 2), ("valid", 60, 3)):
+        write_indexed(folder / name, [[[*tokens, END]] for tokens in markov_documents(count, seed)])
+    for name, count, seed in (("pairs", 120, 4), ("valid_pairs", 40, 5)):
+        seeds, targets = markov_documents(count, seed, 5, 40), markov_documents(count, seed + 100, 5, 40)
+        write_indexed(folder / name, [[one, [*other, END]] for one, other in zip(seeds, targets, strict=True)])
+    vocabulary = {"<|endoftext|>": END, "<|padding|>": PADDING, "<|related|>": SEPARATOR}
+    for symbol in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary[symbol] = len(vocabulary)
+    while len(vocabulary) < VOCABULARY:
+        vocabulary[f"unused{len(vocabulary)}"] = len(vocabulary)
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|padding|>"
+    ).save_pretrained(folder / "tokenizer")
+    return folder
+
+
 MODEL = (
     "--num-layers 2 --hidden-size 32 --ffn-hidden-size 64 --num-attention-heads 4 --group-query-attention "
     "--num-query-groups 2 --kv-channels 8 --qk-layernorm --swiglu --normalization RMSNorm --disable-bias-linear "
@@ -54,10 +78,10 @@ LOOP = (
 
 
 class Megatron:
-    """Trains with `megatron_sbp.training.pretrain` on CPU ranks and reads what was written."""
+    """Trains with `megatron_sbp.training.pretrain` and reads what was written."""
 
-    def __init__(self, corpus: Path, folder: Path, server: subprocess.Popen):
-        self.corpus, self.folder, self.server = corpus, folder, server
+    def __init__(self, corpus: Path, folder: Path):
+        self.corpus, self.folder = corpus, folder
 
     def data(self, name: str, sources: dict[str, int], kind: str = "documents", epochs: str = "strict") -> Path:
         """Writes the data file of training `name`; sources are samples by dataset."""
@@ -96,7 +120,39 @@ class Megatron:
         start += ["--nproc-per-node", str(ranks), "-m", "megatron_sbp.training.pretrain"]
         return [*start, *self.arguments(name, samples, *flags)]
 
-    def train(self, name: str, samples: int, *flags: str, ranks: int = 1, status: int = 0, began: float = 0) -> str:
+    def environment(self) -> dict[str, str]:
+        """Environment variables of torchrun and the ranks."""
+        return environment()
+
+    def train(self, name: str, samples: int, *flags: str, ranks: int = 1, status: int = 0) -> str:
+        """Trains by torchrun and returns the output; fails the test when the exit status is another one."""
+        done = subprocess.run(
+            self.command(name, samples, *flags, ranks=ranks),
+            env=self.environment(), capture_output=True, text=True, timeout=500,
+        )  # fmt: skip
+        output = done.stdout + done.stderr
+        assert done.returncode == status, output[-4000:]
+        return output
+
+    def losses(self, name: str, kind: str = "train") -> dict[int, float]:
+        """Loss by iteration."""
+        rows = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
+        return {row["iteration"]: row["loss"] for row in rows if row["kind"] == kind}
+
+
+class ServedMegatron(Megatron):
+    """The same on ranks that the rank server forks, at a fraction of torchrun's time.
+
+    Exit statuses are those of the ranks: 3, not torchrun's 0, when a training stopped before its end.
+    """
+
+    def __init__(self, corpus: Path, folder: Path, server: subprocess.Popen):
+        super().__init__(corpus, folder)
+        self.server = server
+
+    def train(  # type: ignore[override]
+        self, name: str, samples: int, *flags: str, ranks: int = 1, status: int = 0, began: float = 0
+    ) -> str:
         """Trains and returns the output; fails the test when the exit status is another one.
 
         The ranks come from the rank server: `command` is the same by torchrun.
@@ -116,11 +172,6 @@ class Megatron:
         text = output.read_text()
         assert found == status, f"exit status {found}: {text[-4000:]}"
         return text
-
-    def losses(self, name: str, kind: str = "train") -> dict[int, float]:
-        """Loss by iteration."""
-        rows = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
-        return {row["iteration"]: row["loss"] for row in rows if row["kind"] == kind}
 
 
 def environment() -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Core attention inside the pairs of a packed sequence: torch's own, and Transformer Engine's.
 
 Both are told where a pair ends by `cumulative_lengths`, which the model hands through in place of a mask: integers
-[N + 1] over the sequences of a micro-batch laid end to end, from 0 to B S. Torch's attention makes a mask of them,
-Transformer Engine's takes them as `cu_seqlens`.
+[N + 1] over the sequences of a micro-batch laid end to end, from 0 to B S. Torch's attention goes from
+segment to segment on a CPU and makes a mask of them on a GPU; Transformer Engine's takes them as `cu_seqlens`.
 
 Shape suffixes: S sequence, B batch, T = B S tokens of a micro-batch, H query heads of this rank, G key/value heads of
 this rank, D channels of a head, N segments (pairs, and the padding at a sequence's end).
@@ -65,10 +65,19 @@ class SdpaAttention(MegatronModule):
     ) -> torch.Tensor:
         """Attention of query [S, B, H, D] over key and value [S, B, G, D]; returns [S, B, H * D]."""
         assert attention_bias is None and packed_seq_params is None
-        allowed = None
-        if attention_mask is not None:
-            packed = attention_mask.dim() == 1
-            allowed = inside_segments(attention_mask, query.size(1), query.size(0)) if packed else ~attention_mask
+        if attention_mask is None or attention_mask.dim() == 4:
+            allowed = None if attention_mask is None else ~attention_mask
+            return self._attend(query, key, value, allowed)
+        if attention_mask.device.type != "cpu":
+            return self._attend(query, key, value, inside_segments(attention_mask, query.size(1), query.size(0)))
+        # On a CPU segment by segment: nothing is computed between pairs. (On a GPU these would be many small kernels.)
+        flat = [end_to_end(tensor)[:, None] for tensor in (query, key, value)]
+        sizes = attention_mask.diff().tolist()
+        parts = [self._attend(*part, None) for part in zip(*(tensor.split(sizes) for tensor in flat), strict=True)]
+        return side_by_side(torch.cat(parts), query.size(1))
+
+    def _attend(self, query, key, value, allowed: torch.Tensor | None) -> torch.Tensor:
+        """Attention of [S, B, ...] where `allowed` ([B, 1, S, S]; None: causal) says True; returns [S, B, H * D]."""
         output_BHSD = torch.nn.functional.scaled_dot_product_attention(
             query.permute(1, 2, 0, 3),
             key.permute(1, 2, 0, 3),

@@ -93,9 +93,11 @@ class StartUp:
         ]
 
     def _attention(self) -> str:
+        pairs = self.trainer.data.kind == "pairs"
         if self.args.transformer_impl == "transformer_engine":
-            return "Transformer Engine"
-        return "torch scaled_dot_product_attention" + (", pairs by a mask" if self.trainer.data.kind == "pairs" else "")
+            return "Transformer Engine" + (", pairs by cu_seqlens" if pairs else "")
+        how = ("pair by pair" if self.on_cpu else "pairs by a mask") if pairs else ""
+        return "torch scaled_dot_product_attention" + (f", {how}" if how else "")
 
     def _unfused(self) -> list[tuple[str, str]]:
         if self.on_cpu:

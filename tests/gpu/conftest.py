@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from gpu.needs import REHEARSAL
-from training.conftest import ROOT, Megatron, corpus  # noqa: F401  pytest finds the fixture by its name here
+from megatron_ranks import ROOT, Megatron, make_corpus
 
 
 class OnGpu(Megatron):
@@ -44,13 +44,19 @@ KINDS: dict[str, tuple[dict[str, int], tuple[str, ...]]] = {
 """Sources and flags of a training of 80 samples, by kind of data."""
 
 
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """The folder that make_corpus fills."""
+    return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
 @pytest.fixture
-def on_gpu(corpus, tmp_path) -> OnGpu:  # noqa: F811  the fixture above
+def on_gpu(corpus, tmp_path) -> OnGpu:
     return OnGpu(corpus, tmp_path)
 
 
 @pytest.fixture
-def on_cpu(corpus, tmp_path) -> Megatron:  # noqa: F811
+def on_cpu(corpus, tmp_path) -> Megatron:
     """In the same folder as `on_gpu`."""
     return Megatron(corpus, tmp_path)
 

@@ -84,18 +84,21 @@ def test_holds_no_scores_of_all_heads(run_script, pairs):
 
 
 PACKED = """
-from transformer_engine.pytorch import DotProductAttention
+from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
+from megatron_sbp.training.attention import cumulative_lengths
+from megatron_sbp.training.te_attention import PackedTEAttention
 
-lengths = [40, 24, 64]
-S, H, G, D = sum(lengths), 8, 2, 64
-inputs = [torch.randn(S, heads, D, device=DEVICE, dtype=torch.bfloat16, requires_grad=True) for heads in (H, G, G)]
-weight = torch.randn(S, H * D, device=DEVICE, dtype=torch.bfloat16)
-cumulative = torch.tensor([0, *lengths], device=DEVICE).cumsum(0).to(torch.int32)
-packed = DotProductAttention(H, D, num_gqa_groups=G, attention_dropout=0.0, qkv_format="thd",
-                             attn_mask_type="padding_causal")
-one = packed(*inputs, cu_seqlens_q=cumulative, cu_seqlens_kv=cumulative, max_seqlen_q=max(lengths),
-             max_seqlen_kv=max(lengths)).view(S, H * D)
-two = module(H, G, D)(*(tensor[:, None] for tensor in inputs), pairs_mask(lengths).to(DEVICE))[:, 0]
+model_parallel_cuda_manual_seed(1)
+S, B, H, G, D = 128, 2, 8, 2, 64
+config = TransformerConfig(num_layers=1, hidden_size=H * D, num_attention_heads=H, num_query_groups=G,
+                           kv_channels=D, attention_dropout=0.0, bf16=True, params_dtype=torch.bfloat16)
+packed = PackedTEAttention(config, 1, AttnMaskType.causal, "self")
+segments = torch.sort(torch.randint(0, 4, (B, S)), dim=1).values
+lengths = cumulative_lengths(segments).to(DEVICE)
+inputs = [torch.randn(S, B, heads, D, device=DEVICE, dtype=torch.bfloat16, requires_grad=True) for heads in (H, G, G)]
+weight = torch.randn(S, B, H * D, device=DEVICE, dtype=torch.bfloat16)
+one = packed(*inputs, lengths, AttnMaskType.causal)
+two = module(H, G, D)(*inputs, lengths)
 for a, b in zip((one, *torch.autograd.grad(one, inputs, weight)), (two, *torch.autograd.grad(two, inputs, weight)),
                 strict=True):
     worst = ((a - b).abs().max() / b.abs().max()).item()

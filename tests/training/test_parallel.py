@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from megatron_ranks import Megatron
+from megatron_ranks import ServedMegatron
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -38,7 +38,7 @@ MODEL = ["--num-layers", "4", "--log-interval", "1", "--eval-interval", "15"]
 @pytest.fixture(scope="module")
 def serial(corpus, tmp_path_factory, rank_server):
     """A checkpoint after one step, and the losses of one rank that goes on from it, for both kinds of data."""
-    megatron = Megatron(corpus, tmp_path_factory.mktemp("parallel"), rank_server)
+    megatron = ServedMegatron(corpus, tmp_path_factory.mktemp("parallel"), rank_server)
     megatron.data("origin", KINDS["documents"][0])
     megatron.train("origin", STEPS * BATCH, *MODEL, "--save-interval", "1", "--exit-interval", "1", status=3)
     losses = {}
