@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How much of one GPU real trainings use: three models in bf16 at 4,096 tokens, with and without Transformer Engine.
 
-    python benchmarks/gpu_ladder.py                     # one CUDA device, under ten minutes
+    python benchmarks/gpu_ladder.py                     # one CUDA device, meant for ten minutes
     python benchmarks/gpu_ladder.py --device cpu        # a rehearsal with tiny sizes: its figures mean nothing
 
 First the device's own ceiling: the best rate of large square bf16 products, held for seconds, on random numbers (zeros
