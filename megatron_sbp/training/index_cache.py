@@ -167,7 +167,7 @@ def _open(path: Path) -> Arrays | None:
     try:
         with open(path, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:  # an empty file cannot be mapped
         return None
