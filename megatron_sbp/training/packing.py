@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numba
 import numpy as np
 
-from megatron_sbp.training.index_cache import IndexCache
-from megatron_sbp.training.pair_lengths import pair_lengths
-
-SHARED_FROM = 2**18
-"""Pairs from which on the packing is written once and mapped by all ranks, where there is a cache."""
+from megatron_sbp.training.epochs import permutation
+from megatron_sbp.training.index_cache import Arrays, IndexCache
 
 WINDOW = 65_536
 """Pairs packed together. Larger windows fill little better and sort longer."""
@@ -24,8 +20,8 @@ class Packing:
     """Which pairs share a sequence.
 
     Attributes:
-        order: int64 [pairs], pair numbers, sequence after sequence.
-        starts: int64 [sequences + 1], where each sequence begins in `order`.
+        order: uint32 or int64 [pairs], pair numbers, sequence after sequence.
+        starts: uint32 or int64 [sequences + 1], where each sequence begins in `order`.
         fill: share of the tokens of all sequences that is not padding.
     """
 
@@ -37,60 +33,66 @@ class Packing:
         return len(self.starts) - 1
 
 
-def packing_of(sequence_lengths: np.ndarray, room: int, seed: int, cache: IndexCache | None) -> Packing:
-    """The packing of a dataset of pairs; a large one is made once for all ranks.
-
-    Args:
-        sequence_lengths: integers [2 x pairs], tokens of seed and target in turn.
-        room: tokens of a training sequence.
-        seed: of the shuffle.
-        cache: models/NAME/packing, shared by all ranks, or None.
-
-    Memory: 16 bytes per pair, as pages that the ranks of a node share when there is a cache; about 60 while it is made.
-    """
-    if cache is None or len(sequence_lengths) < 2 * SHARED_FROM:
-        return pack(pair_lengths(sequence_lengths), room, seed)
-
-    def write(folder: Path) -> None:
-        packing = pack(pair_lengths(sequence_lengths), room, seed)
-        np.save(folder / "order.npy", packing.order)
-        np.save(folder / "starts.npy", packing.starts)
-        np.save(folder / "fill.npy", packing.fill)
-
-    lengths = hashlib.sha256(np.ascontiguousarray(sequence_lengths)).hexdigest()[:16]
-    arrays = cache.arrays(f"{lengths}-into-{room}-by-{seed}", write)
-    return Packing(arrays["order"], arrays["starts"], float(arrays["fill"]))
-
-
 def pack(lengths: np.ndarray, sequence_length: int, seed: int) -> Packing:
     """Packs pairs into sequences; a pure function of its arguments.
 
     Pairs are shuffled, taken in windows, and inside a window placed longest first where the least room is left over.
+    Takes 4 bytes per pair and 4 per sequence, beside the lengths.
 
     Args:
-        lengths: integers [pairs], tokens of a whole pair with its special tokens.
+        lengths: integers [pairs], places that every pair takes in a sequence.
         sequence_length: room of a sequence.
         seed: of the shuffle.
 
     Raises:
         ValueError: a pair that is longer than a sequence, or an empty list of pairs.
     """
-    lengths = np.asarray(lengths, dtype=np.int64)
+    lengths = np.asarray(lengths)
     if lengths.size == 0:
         raise ValueError("there are no pairs to pack")
     if lengths.max() > sequence_length:
         raise ValueError(f"a pair of {lengths.max()} tokens does not fit into a sequence of {sequence_length}")
-    shuffled = np.random.default_rng([seed, 2]).permutation(len(lengths))
-    orders, counts = [], []
-    for begin in range(0, len(shuffled), WINDOW):
-        window = shuffled[begin : begin + WINDOW]
-        window = window[np.argsort(-lengths[window], kind="stable")]
-        bins, total = _best_fit(lengths[window], sequence_length)
-        orders.append(window[np.argsort(bins, kind="stable")])
-        counts.append(np.bincount(bins, minlength=total))
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-    fill = float(lengths.sum() / ((len(starts) - 1) * sequence_length))
-    return Packing(np.concatenate(orders), starts, fill)
+    order = permutation(len(lengths), [seed, 2])
+    counts = []
+    for begin in range(0, len(order), WINDOW):
+        window = order[begin : begin + WINDOW]
+        window = window[np.argsort(-lengths[window].astype(np.int64), kind="stable")]
+        bins, total = _best_fit(lengths[window].astype(np.int64), sequence_length)
+        order[begin : begin + WINDOW] = window[np.argsort(bins, kind="stable")]
+        counts.append(np.bincount(bins, minlength=total).astype(order.dtype))
+    starts = np.concatenate([np.zeros(1, order.dtype), *counts]).cumsum(dtype=order.dtype)
+    return Packing(order, starts, _fill(lengths, len(starts) - 1, sequence_length))
+
+
+def shared_packing(lengths: np.ndarray, sequence_length: int, seed: int, name: str, cache: IndexCache) -> Packing:
+    """`pack`, done by the first process that asks for it and mapped into memory by the others.
+
+    Args:
+        lengths, sequence_length, seed: see `pack`.
+        name: of the dataset.
+        cache: where the packing is kept.
+
+    Raises:
+        ValueError: see `pack`.
+        InputError: the cache's folder cannot be written to.
+    """
+
+    def build() -> Arrays:
+        packing = pack(lengths, sequence_length, seed)
+        return {"order": packing.order, "starts": packing.starts}
+
+    identity = {
+        "lengths": hashlib.sha256(memoryview(np.ascontiguousarray(lengths)).cast("B")).hexdigest(),
+        "sequence_length": sequence_length,
+        "seed": seed,
+        "window": WINDOW,
+    }
+    arrays = cache.get(f"{name}-packing", identity, build)
+    return Packing(**arrays, fill=_fill(lengths, len(arrays["starts"]) - 1, sequence_length))
+
+
+def _fill(lengths: np.ndarray, sequences: int, sequence_length: int) -> float:
+    return float(lengths.sum(dtype=np.int64) / (sequences * sequence_length))
 
 
 @numba.njit(cache=True)

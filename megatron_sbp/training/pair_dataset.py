@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -12,9 +14,10 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.megatron_dataset import MegatronDataset
 from megatron.core.datasets.utils import Split
 
-from megatron_sbp.training.document_dataset import NO_INDICES
+from megatron_sbp.training.epochs import permutation
 from megatron_sbp.training.index_cache import IndexCache
-from megatron_sbp.training.packing import Packing, packing_of
+from megatron_sbp.training.packing import Packing, pack, shared_packing
+from megatron_sbp.training.pair_lengths import pair_lengths
 from megatron_sbp.training.token_reader import TokenReader
 
 
@@ -33,13 +36,16 @@ class PairDataset(MegatronDataset):
         config: Megatron's configuration; sequence_length and random_seed are used.
         separator: id of the separator token.
         padding: id of the padding token.
-        cache: models/NAME/packing, shared by all ranks.
+        cache: where the packing is kept for all processes; without it each packs the pairs itself.
 
     Items: tokens, labels and position_ids int64 [sequence_length] (positions restart with every pair), loss_mask
     float32 [sequence_length] (ones where the label is a token of a target), segments int64 [sequence_length] (number of
     the pair in the sequence from 0; the padding at the end is a segment of its own), sample int.
 
     Every epoch uses the same packing in another order, a permutation that depends on (seed, epoch) alone.
+
+    Raises:
+        ValueError: no pairs, a pair that is longer than a sequence, or a dataset without two sequences per document.
     """
 
     def __init__(
@@ -53,10 +59,17 @@ class PairDataset(MegatronDataset):
         padding: int,
         cache: IndexCache | None = None,
     ):
-        super().__init__(dataset, path, NO_INDICES, num_samples, split, config)
+        pairs = len(dataset.document_indices) - 1
+        if len(dataset) != 2 * pairs:
+            raise ValueError(f"not a dataset of pairs: {pairs} documents with {len(dataset)} sequences, not two each")
+        super().__init__(dataset, path, range(pairs), num_samples, split, config)  # type: ignore[arg-type]
         self.separator, self.padding = separator, padding
-        self.reader, self.lengths = TokenReader(dataset), dataset.index.sequence_lengths
-        self.packing: Packing = packing_of(self.lengths, config.sequence_length, config.random_seed, cache)
+        self.reader = TokenReader(dataset)
+        lengths = pair_lengths(self.reader.lengths)
+        length, seed = config.sequence_length, config.random_seed
+        self.packing: Packing = (
+            shared_packing(lengths, length, seed, Path(path).name, cache) if cache else pack(lengths, length, seed)
+        )
         self.num_samples = len(self.packing) if num_samples is None else num_samples
         self._shuffled: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
@@ -75,31 +88,26 @@ class PairDataset(MegatronDataset):
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         if self._shuffled[0] != epoch:
-            order = np.random.default_rng([self.config.random_seed, epoch, 4]).permutation(len(self.packing))
-            self._shuffled = (epoch, order)
+            self._shuffled = (epoch, permutation(len(self.packing), [self.config.random_seed, epoch, 4]))
         return self._shuffled[1]
 
     def sequence(self, number: int) -> dict[str, torch.Tensor]:
         """The packed sequence of that number, before any shuffling."""
-        begin, end = self.packing.starts[number], self.packing.starts[number + 1]
-        return self.assemble(self.packing.order[begin:end])
+        packing = self.packing
+        return self.assemble(packing.order[packing.starts[number] : packing.starts[number + 1]])
 
-    def assemble(self, pairs: list[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """A sequence of the given pairs, in that order; the rest is padding."""
-        length, reader = self.config.sequence_length, self.reader
-        numbers = np.empty((4, length), np.int64)
-        mask = np.empty(length, np.float32)
-        pairs = np.asarray(pairs, np.int64)
-        if reader.tokens is not None:
-            tokens, begins = reader.tokens, reader.begins
-            _assemble(tokens, begins, reader.itemsize, self.lengths, pairs, self.separator, self.padding, numbers, mask)
-        else:  # tokens that are no local file
-            parts = [self.dataset[2 * pair + place] for pair in pairs for place in (0, 1)]
-            lengths = np.array([len(part) for part in parts])
-            begins = np.cumsum(lengths) - lengths
-            order = np.arange(len(pairs))
-            _assemble(np.concatenate(parts), begins, 1, lengths, order, self.separator, self.padding, numbers, mask)
-        tokens, labels, positions, segments = torch.from_numpy(numbers).unbind()
+    def assemble(self, pairs: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """A sequence of the given pairs, in that order; the rest is padding.
+
+        Raises:
+            ValueError: they do not fit into one sequence.
+        """
+        numbers = np.repeat(np.asarray(pairs, np.int64), 2) * 2
+        numbers[1::2] += 1
+        integers = np.empty((4, self.config.sequence_length), np.int64)
+        mask = np.empty(self.config.sequence_length, np.float32)
+        _assemble(*self.reader.sequences(numbers), self.separator, self.padding, integers, mask)
+        tokens, labels, positions, segments = torch.from_numpy(integers).unbind()
         return {
             "tokens": tokens,
             "labels": labels,
@@ -109,34 +117,33 @@ class PairDataset(MegatronDataset):
         }
 
 
-@numba.njit(cache=True, nogil=True)
-def _assemble(source, begins, itemsize, lengths, pairs, separator, padding, numbers, mask):
-    """Fills numbers [4, S] (tokens, labels, positions, segments) and mask [S] in one pass."""
+@numba.njit(nogil=True, cache=True)
+def _assemble(stored, pointers, lengths, numbers, separator, padding, integers, mask):
+    tokens, labels, positions, segments = integers[0], integers[1], integers[2], integers[3]
     at = 0
-    for segment in range(pairs.shape[0]):
-        pair = pairs[segment]
-        seed, seed_begin = lengths[2 * pair], begins[2 * pair] // itemsize
-        target, target_begin = lengths[2 * pair + 1], begins[2 * pair + 1] // itemsize
-        for place in range(seed + target):  # the last token of a pair is a label only
-            if place < seed:
-                token = numba.int64(source[seed_begin + place])
-            elif place == seed:
-                token = numba.int64(separator)
-            else:
-                token = numba.int64(source[target_begin + place - seed - 1])
-            numbers[0, at + place] = token
-            if place:
-                numbers[1, at + place - 1] = token
-            numbers[2, at + place] = place
-            numbers[3, at + place] = segment
-            mask[at + place] = 1.0 if place >= seed else 0.0  # from the separator on, the label is a target's token
-        at += seed + target
-        if target:
-            numbers[1, at - 1] = numba.int64(source[target_begin + target - 1])
-        else:
-            numbers[1, at - 1] = numba.int64(separator)
-    numbers[0, at:] = padding
-    numbers[1, at:] = padding
-    numbers[2, at:] = 0
-    numbers[3, at:] = pairs.shape[0]
+    for segment in range(len(numbers) // 2):
+        seed, target = numbers[2 * segment], numbers[2 * segment + 1]
+        seed_begin, target_begin = pointers[seed] // stored.itemsize, pointers[target] // stored.itemsize
+        seed_length, target_length = lengths[seed], lengths[target]
+        middle, end = at + seed_length, at + seed_length + target_length
+        if end > len(tokens):
+            raise ValueError("the pairs do not fit into one sequence")
+        tokens[at:middle] = stored[seed_begin : seed_begin + seed_length]
+        if seed_length:
+            labels[at : middle - 1] = stored[seed_begin + 1 : seed_begin + seed_length]
+            labels[middle - 1] = separator
+        if target_length:
+            tokens[middle] = separator
+            tokens[middle + 1 : end] = stored[target_begin : target_begin + target_length - 1]
+            labels[middle:end] = stored[target_begin : target_begin + target_length]
+        mask[at:middle] = 0.0
+        mask[middle:end] = 1.0  # from the separator on, the label is a token of the target
+        for place in range(at, end):
+            positions[place] = place - at
+        segments[at:end] = segment
+        at = end
+    tokens[at:] = padding
+    labels[at:] = padding
     mask[at:] = 0.0
+    positions[at:] = 0
+    segments[at:] = len(numbers) // 2

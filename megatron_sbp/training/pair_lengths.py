@@ -6,11 +6,11 @@ import numpy as np
 
 
 def pair_lengths(sequence_lengths: np.ndarray) -> np.ndarray:
-    """Places that every pair takes in a sequence; int64 [pairs].
+    """Places that every pair takes in a sequence; int32 [pairs].
 
     Seed, separator and target, less one: the last token of a pair is only ever a label.
 
     Args:
-        sequence_lengths: of the IndexedDataset: seed, target, seed, target, ...
+        sequence_lengths: int32, of the IndexedDataset: seed, target, seed, target, ...
     """
-    return sequence_lengths[0::2].astype(np.int64) + sequence_lengths[1::2]
+    return sequence_lengths[0::2] + sequence_lengths[1::2]

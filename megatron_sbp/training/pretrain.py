@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import shutil
 import sys
 import warnings
 from functools import partial
@@ -97,11 +98,9 @@ def main() -> int:
 
     from megatron_sbp.checkpoint import tracker
     from megatron_sbp.errors import InputError
-    from megatron_sbp.files import digest
     from megatron_sbp.training import optimizer_resume
     from megatron_sbp.training.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
-    from megatron_sbp.training.index_cache import IndexCache
     from megatron_sbp.training.journal import Journal
     from megatron_sbp.training.startup import StartUp
     from megatron_sbp.training.trainer import Trainer
@@ -121,8 +120,10 @@ def main() -> int:
         trainer = Trainer(args, data)
         if first_rank:
             own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
-            locked = lock(args.sbp_data, resumed=own and tracker.read(trainer.folder) is not None)
-            IndexCache(trainer.folder / "cache").prepare(digest(locked))
+            resumed = own and tracker.read(trainer.folder) is not None
+            lock(args.sbp_data, resumed)
+            if not resumed:  # Megatron knows its indices by the path of the data, whatever it holds now
+                shutil.rmtree(trainer.folder / "cache" / "joint", ignore_errors=True)
     except (InputError, ValueError) as error:
         if first_rank:
             print(f"sbp: error: {error}", file=sys.stderr, flush=True)

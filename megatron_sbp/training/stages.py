@@ -10,6 +10,7 @@ from typing import Any
 from megatron_sbp import files, ledger
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.start import prepare_start, remove_start, start_files
+from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
@@ -132,22 +133,32 @@ class TrainStage(Stage):
         ).write(run.model(self.training) / "data.json")
         return sum(counts.values())
 
-    @staticmethod
-    def _pair_samples(run: Run) -> int:
-        """Packed sequences of the tuning: `tuning.max_epochs` passes, rounded up to whole global batches."""
-        from megatron_sbp.tokenization.indexed import open_indexed
-        from megatron_sbp.training.index_cache import IndexCache
-        from megatron_sbp.training.packing import packing_of
+    def _pair_samples(self, run: Run) -> int:
+        """Packed sequences of the tuning: `tuning.max_epochs` passes, rounded up to whole global batches.
 
-        lengths = open_indexed(run.tokens("pairs")).lengths
-        cache = IndexCache(run.model("synthesizer") / "packing")  # the ranks read it there
-        sequences = len(packing_of(lengths, run.recipe.tuning_sequence_length, run.recipe.seed, cache))
+        The packing stays in the training's cache, where its ranks find it.
+        """
+        from megatron_sbp.tokenization.indexed import open_lengths
+        from megatron_sbp.training.index_cache import IndexCache
+        from megatron_sbp.training.packing import shared_packing
+        from megatron_sbp.training.pair_lengths import pair_lengths
+
+        prefix = run.tokens("pairs")
+        lengths = pair_lengths(open_lengths(prefix))
+        cache = IndexCache(run.model(self.training) / "cache")
+        try:
+            packing = shared_packing(lengths, run.recipe.tuning_sequence_length, run.recipe.seed, prefix.name, cache)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(str(error), file=prefix, key="pairs") from error
+        sequences = len(packing)
         batch = run.recipe.tuning.global_batch_size
         return -(-int(sequences * run.recipe.tuning.max_epochs) // batch) * batch
 
     def _close_training(self, run: Run, samples: int, stopped: str) -> list[Path]:
         """Checks what was consumed against the plan, and writes consumed.json."""
-        from megatron_sbp.tokenization.indexed import open_indexed
+        from megatron_sbp.tokenization.indexed import open_lengths
         from megatron_sbp.training import consumption
         from megatron_sbp.training.data_file import DataFile
         from megatron_sbp.training.early_stopping import best
@@ -165,7 +176,7 @@ class TrainStage(Stage):
         length = data.sequence_length
         datasets = {}
         for source in data.train:
-            tokens = int(open_indexed((folder / source.prefix).resolve()).lengths.sum(dtype="int64"))
+            tokens = int(open_lengths((folder / source.prefix).resolve()).sum(dtype="int64"))
             used = found[source.name] * length
             datasets[source.name] = {
                 "samples": found[source.name],
@@ -200,6 +211,7 @@ class TrainStage(Stage):
         for old in folder.glob("iter_*"):
             if old not in (chosen_folder, folder / f"iter_{iterations:07d}"):
                 shutil.rmtree(old)
+        shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, of no use any more
         described = [folder / name for name in ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")]
         if run.recipe.tuning.start and self.training == "synthesizer":
             described.append(folder / "start.json")

@@ -1,44 +1,104 @@
-"""Tokens of an IndexedDataset straight from its memory map."""
+"""Tokens of a Megatron IndexedDataset, read from its memory map without a Python step per document."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numba
 import numpy as np
-from megatron.core.datasets.indexed_dataset import IndexedDataset, get_bin_path
+from megatron.core.datasets.indexed_dataset import IndexedDataset, _MMapBinReader
 
 
 class TokenReader:
-    """Reads parts of sequences into arrays that are there already.
+    """Reads spans of documents and whole sequences.
 
-    Megatron's `get` makes several Python objects per call; on a local file this is one slice. Where the tokens are no
-    local file (object storage), it falls back to `get`.
+    Megatron opens the files. Where it maps them, all sequences are read from one array by compiled code; where it does
+    not (object storage, mmap=False), sequence by sequence through `IndexedDataset.get`.
 
     Args:
         dataset: opened by Megatron.
+
+    Attributes:
+        lengths: int32 [sequences].
+
+    Raises:
+        ValueError: the tokens and the index do not belong together.
     """
 
     def __init__(self, dataset: IndexedDataset):
         self.dataset = dataset
-        self.tokens: np.ndarray | None = None
-        """All tokens [tokens of the dataset], a map of the .bin file; None where there is none."""
-        self.begins = dataset.index.sequence_pointers
-        """int64 [sequences]: byte of the .bin file at which a sequence begins."""
-        self.itemsize = np.dtype(dataset.index.dtype).itemsize
-        if dataset.mmap and len(dataset):
-            # A map of its own: Megatron closes its map under whoever still reads it.
-            self.tokens = np.memmap(get_bin_path(dataset.path_prefix), dtype=dataset.index.dtype, mode="r").view(
-                np.ndarray
-            )
+        self._open()
 
-    def __getstate__(self) -> IndexedDataset:
-        return self.dataset
+    def _open(self) -> None:
+        index, reader = self.dataset.index, self.dataset.bin_reader
+        self.lengths: np.ndarray = index.sequence_lengths
+        self._pointers: np.ndarray = index.sequence_pointers
+        self._tokens: np.ndarray | None = None
+        if isinstance(reader, _MMapBinReader):
+            described = int(self._pointers[-1]) + int(self.lengths[-1]) * index.dtype_size
+            there = reader._bin_buffer_mmap.nbytes
+            if there < described:
+                raise ValueError(f"its .bin has {there:,} bytes, but its .idx describes {described:,}")
+            self._tokens = reader.read(index.dtype, described // index.dtype_size, 0)
 
-    def __setstate__(self, dataset: IndexedDataset) -> None:
-        self.__init__(dataset)  # type: ignore[misc]
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the arrays: a process that is not forked maps the files itself."""
+        return {"dataset": self.dataset}
 
-    def read(self, sequence: int, offset: int, target: np.ndarray) -> None:
-        """Fills `target` with the tokens of a sequence from `offset` on."""
-        if self.tokens is None:
-            target[:] = self.dataset.get(sequence, offset, len(target))
-            return
-        begin = int(self.begins[sequence]) // self.itemsize + offset
-        target[:] = self.tokens[begin : begin + len(target)]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.dataset = state["dataset"]
+        self._open()
+
+    def documents(self, order: np.ndarray, place: int, offset: int, out: np.ndarray, filled: int = 0) -> int:
+        """Tokens of the documents order[place], order[place + 1]... one after another.
+
+        Args:
+            order: integers [documents], ids of sequences.
+            place: of the document to begin with.
+            offset: token of that document to begin with.
+            out: int64 [n], filled from `filled` on.
+            filled: see there.
+
+        Returns:
+            How much of `out` is filled: less than n where `order` ends first.
+        """
+        if self._tokens is not None:
+            return _read(self._tokens, self._pointers, self.lengths, order, place, offset, out, filled)
+        while filled < len(out) and place < len(order):
+            document = int(order[place])
+            take = min(int(self.lengths[document]) - offset, len(out) - filled)
+            if take:
+                out[filled : filled + take] = self.dataset.get(document, offset, take)
+            filled, place, offset = filled + take, place + 1, 0
+        return filled
+
+    def sequences(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Where to find whole sequences.
+
+        Args:
+            numbers: integers [n], of the sequences that are wanted.
+
+        Returns:
+            tokens; byte offsets in them, int64; lengths, int32; and n numbers, with which offsets and lengths are to
+            be indexed.
+        """
+        if self._tokens is not None:
+            return self._tokens, self._pointers, self.lengths, numbers
+        parts = [self.dataset[int(number)] for number in numbers]
+        lengths = np.array([len(part) for part in parts], np.int32)
+        tokens = np.concatenate(parts)
+        pointers = (np.cumsum(lengths, dtype=np.int64) - lengths) * tokens.itemsize
+        return tokens, pointers, lengths, np.arange(len(numbers))
+
+
+@numba.njit(nogil=True, cache=True)
+def _read(tokens, pointers, lengths, order, place, offset, out, filled):
+    while filled < len(out) and place < len(order):
+        document = order[place]
+        take = min(lengths[document] - offset, len(out) - filled)
+        begin = pointers[document] // tokens.itemsize + offset
+        out[filled : filled + take] = tokens[begin : begin + take]
+        filled += take
+        offset = 0
+        place += 1
+    return filled

@@ -8,7 +8,6 @@ from typing import Any
 
 from megatron_sbp.training.attention import cumulative_lengths
 from megatron_sbp.training.data_file import DataFile
-from megatron_sbp.training.index_cache import IndexCache
 from megatron_sbp.training.source_losses import SourceLosses
 
 FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
@@ -33,23 +32,12 @@ class Trainer:
 
     def datasets(self, num_samples, vp_stage=None):
         """Train, valid and test datasets; every rank builds its own, as megatron.training allows."""
-        import torch
         from megatron.core.tokenizers.utils.build_tokenizer import build_tokenizer
 
         from megatron_sbp.training.datasets import build_train, build_valid
 
         tokenizer = build_tokenizer(self.args)
-        # Megatron writes its indices in place: one rank does it, the others read them.
-        cache = IndexCache(self.folder / "cache")
-        rank = torch.distributed.get_rank()
-        if rank:
-            torch.distributed.barrier()
-        else:
-            cache.begin_building()
-        train = build_train(self.args.sbp_data, tokenizer, cache.folder)
-        if not rank:
-            cache.end_building()
-            torch.distributed.barrier()
+        train = build_train(self.args.sbp_data, tokenizer, self.folder / "cache")
         self.train_datasets = list(train.datasets)
         # Evaluations more than Megatron counts: before the first step, and those that a time limit cut off.
         valid = build_valid(self.args.sbp_data, tokenizer, num_samples[1] + self.args.global_batch_size * 10_000)

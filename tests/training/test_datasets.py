@@ -104,7 +104,10 @@ def test_a_single_sample_beside_many_is_not_lost(corpus, tmp_path):
 def test_a_dataset_shorter_than_a_sequence_or_empty(corpus, tmp_path):
     write_indexed(tmp_path / "short", [[[5, 6, 7, END]]])
     write_indexed(tmp_path / "hollow", [[[]], [[]]])
-    for name, message in (("short", "its 4 tokens do not fill one sequence of 96"), ("hollow", "the dataset is empty")):
+    for name, message in (
+        ("short", "its 4 tokens do not fill one sequence of 96"),
+        ("hollow", "its 0 tokens do not fill"),
+    ):
         with pytest.raises(InputError, match=f"{name}.*{message}"):
             build_train(data_file(tmp_path, tmp_path, {name: 5}), TOKENIZER)
 

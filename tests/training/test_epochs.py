@@ -5,37 +5,52 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.training.epochs import StrictEpochs, pieces
+from megatron_sbp.training.epochs import StrictEpochs, permutation
 
 
-def stream(epochs: StrictEpochs, count: int) -> list[tuple[int, int]]:
-    """(document, offset) of every token of `count` epochs, in reading order before the shuffle of samples."""
-    tokens = []
-    for number in range(count):
+def plain_epoch(lengths: np.ndarray, sequence_length: int, seed: int, epoch: int) -> tuple[np.ndarray, list, list]:
+    """The definition: documents, and for every sample the place and offset where it begins, in NumPy and loops."""
+    tokens = int(lengths.sum())
+    documents = np.random.default_rng([seed, epoch, 0]).permutation(len(lengths))
+    ends = np.cumsum(lengths[documents])
+    first, end = (-(-number * tokens // sequence_length) for number in (epoch, epoch + 1))
+    places, offsets = [], []
+    for sample in first + np.random.default_rng([seed, epoch, 1]).permutation(end - first):
+        begin = sample * sequence_length - epoch * tokens
+        place = int(np.searchsorted(ends, begin, side="right"))
+        places.append(place)
+        offsets.append(begin - (ends[place - 1] if place else 0))
+    return documents, places, offsets
+
+
+@pytest.mark.parametrize("length", [4, 7, 64])
+@pytest.mark.parametrize("lengths", [[5, 1, 9, 3], [7], [4, 0, 6, 0, 0], list(range(1, 40)), [0, 0, 1000]])
+def test_against_the_plain_definition(lengths, length):
+    epochs = StrictEpochs(np.array(lengths, np.int32), length, seed=3)
+    for number in (0, 1, 2, 9):
         epoch = epochs.build(number)
-        for document, offset, length in pieces(epoch, 0, epochs.tokens):
-            tokens += [(document, offset + step) for step in range(length)]
-    return tokens
-
-
-@pytest.mark.parametrize("lengths", [[5, 1, 9, 3], [7], [4, 0, 6, 0], list(range(1, 40))])
-def test_every_epoch_holds_every_token_once(lengths):
-    epochs = StrictEpochs(np.array(lengths), 4, seed=3)
-    everything = sorted((d, t) for d, length in enumerate(lengths) for t in range(length))
-    tokens = stream(epochs, 3)
-    for number in range(3):
-        part = tokens[number * epochs.tokens : (number + 1) * epochs.tokens]
-        assert sorted(part) == everything
+        documents, places, offsets = plain_epoch(np.array(lengths), length, 3, number)
+        assert epoch.documents.tolist() == documents.tolist()
+        assert (epoch.places.tolist(), epoch.offsets.tolist()) == (places, offsets)
 
 
 def test_samples_of_an_epoch_are_all_that_begin_in_it():
     epochs = StrictEpochs(np.random.default_rng(0).integers(1, 50, 100), 64, seed=1)
-    seen = []
+    assert epochs.first_sample(0) == 0
     for number in range(5):
         first, end = epochs.first_sample(number), epochs.first_sample(number + 1)
-        seen += list(first + epochs.build(number).shuffle)
+        assert len(epochs.build(number).places) == end - first
         assert all(epochs.epoch_of(sample) == number for sample in range(first, end))
-    assert sorted(seen) == list(range(epochs.first_sample(5)))
+
+
+def test_used_once_the_samples_are_the_first_of_epoch_0_in_another_order():
+    epochs = StrictEpochs(np.random.default_rng(0).integers(0, 50, 100), 64, seed=1)
+    whole = epochs.samples_of_one_epoch()
+    first, once = epochs.build(0), epochs.build_once(whole)
+    assert (once.documents == first.documents).all()
+    begins = {*zip(first.places.tolist(), first.offsets.tolist(), strict=True)}
+    chosen = [*zip(once.places.tolist(), once.offsets.tolist(), strict=True)]
+    assert len(chosen) == whole == len({*chosen}) and {*chosen} <= begins
 
 
 def test_order_depends_on_seed_and_epoch():
@@ -46,16 +61,11 @@ def test_order_depends_on_seed_and_epoch():
     assert (one.build(0).documents != other.build(0).documents).any()
 
 
-def test_pieces_against_the_plain_definition():
-    rng = np.random.default_rng(5)
-    epochs = StrictEpochs(rng.integers(0, 9, 50), 8, seed=1)
-    epoch = epochs.build(0)
-    flat = [(int(d), t) for d in epoch.documents for t in range(int(epochs.lengths[d]))]
-    for _ in range(200):
-        begin = int(rng.integers(0, epochs.tokens))
-        length = int(rng.integers(1, 40))
-        got = [(d, o + t) for d, o, n in pieces(epoch, begin, length) for t in range(n)]
-        assert got == flat[begin : begin + length]
+def test_a_permutation_is_numpys_in_half_the_bytes():
+    for count in (0, 1, 2, 1000):
+        numbers = permutation(count, [1, 2])
+        assert numbers.dtype == np.uint32
+        assert (numbers == np.random.default_rng([1, 2]).permutation(count)).all()
 
 
 def test_a_dataset_without_tokens_is_refused():

@@ -1,97 +1,162 @@
-"""Indices that all ranks share: built once, whole or not at all, and the same as those in memory."""
+"""Indices that processes share: made once, whole or absent, made again when they are damaged or foreign."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from megatron_ranks import ROOT
 
-from megatron_sbp.training import epochs, packing
-from megatron_sbp.training.epochs import StrictEpochs
+from megatron_sbp.errors import InputError
 from megatron_sbp.training.index_cache import IndexCache
 
-LENGTHS = np.random.default_rng(0).integers(1, 50, 1000).astype(np.int32)
+IDENTITY = {"seed": 1, "lengths": "abc"}
+ARRAYS = {
+    "documents": np.arange(1000, dtype=np.uint32),
+    "empty": np.empty(0, np.int64),
+    "offsets": np.arange(-3, 7, dtype=np.int32),
+}
 
 
-@pytest.fixture
-def shared(monkeypatch, tmp_path) -> IndexCache:
-    monkeypatch.setattr(epochs, "SHARED_FROM", 10)
-    monkeypatch.setattr(epochs, "CHUNK", 77)
-    monkeypatch.setattr(packing, "SHARED_FROM", 10)
-    return IndexCache(tmp_path / "cache")
+class Builder:
+    """Makes the arrays and counts how often."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self) -> dict[str, np.ndarray]:
+        self.calls += 1
+        return ARRAYS
 
 
-def test_a_shared_epoch_is_the_one_in_memory(shared):
-    mapped, plain = StrictEpochs(LENGTHS, 64, 1, shared, last=3), StrictEpochs(LENGTHS, 64, 1)
-    for number in range(4):
-        one, other = mapped.get(number), plain.get(number)
-        for name in ("documents", "ends", "shuffle"):
-            assert isinstance(getattr(one, name), np.memmap)
-            assert (getattr(one, name) == getattr(other, name)).all()
-            assert getattr(one, name).dtype == getattr(other, name).dtype
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
-            thread.join(timeout=10)
-    # Epochs that are over are removed, none is built beyond the last.
-    assert sorted(path.name[:11] for path in shared.folder.glob("epoch-*")) == ["epoch-00002", "epoch-00003"]
-
-
-def test_the_first_builds_and_the_others_read(shared):
-    calls = []
-
-    def build(folder):
-        calls.append(folder)
-        np.save(folder / "numbers.npy", np.arange(5))
-
-    threads = [threading.Thread(target=shared.arrays, args=("one", build)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(calls) == 1 and shared.arrays("one", build)["numbers"].tolist() == [0, 1, 2, 3, 4]
-
-
-def test_a_kill_in_the_middle_of_building_leaves_nothing_that_is_read(shared):
-    program = (
-        "import os, sys, numpy as np; from pathlib import Path\n"
-        "from megatron_sbp.training.index_cache import IndexCache\n"
-        "def build(folder):\n"
-        "    np.save(folder / 'numbers.npy', np.arange(3)); os.kill(os.getpid(), 9)\n"
-        "IndexCache(Path(sys.argv[1])).arrays('one', build)\n"
+def same(arrays: dict[str, np.ndarray]) -> bool:
+    return arrays.keys() == ARRAYS.keys() and all(
+        arrays[name].dtype == array.dtype and (arrays[name] == array).all() for name, array in ARRAYS.items()
     )
-    done = subprocess.run([sys.executable, "-c", program, str(shared.folder)], cwd=ROOT, timeout=60)
-    assert done.returncode == -9
-    found = shared.arrays("one", lambda folder: np.save(folder / "numbers.npy", np.arange(7)))
-    assert len(found["numbers"]) == 7
 
 
-def test_other_data_empties_the_folder_and_so_does_a_kill_inside_megatron(shared):
-    file = shared.folder / "index.npy"
-    for disturb in (lambda: shared.prepare("other"), shared.begin_building):
-        shared.prepare("key")
-        file.touch()
-        shared.prepare("key")
-        assert file.exists()
-        disturb()
-        shared.prepare("key")
-        assert not file.exists()
-    shared.begin_building()
-    shared.end_building()
-    file.touch()
-    shared.prepare("key")
-    assert file.exists()
+def test_made_once_and_mapped_read_only(tmp_path):
+    build = Builder()
+    cache = IndexCache(tmp_path / "new" / "cache")
+    assert same(cache.get("real", IDENTITY, build)) and same(cache.get("real", IDENTITY, build))
+    assert build.calls == 1
+    with pytest.raises(ValueError, match="read-only"):
+        cache.get("real", IDENTITY, build)["documents"][0] = 7
+    assert sorted(path.suffix for path in cache.folder.iterdir()) == [".index", ".lock"]
 
 
-def test_a_shared_packing_is_the_one_in_memory_and_knows_its_dataset(shared):
-    one, other = packing.packing_of(LENGTHS, 128, 1, shared), packing.packing_of(LENGTHS, 128, 1, None)
-    assert isinstance(one.order, np.memmap) and one.fill == other.fill
-    assert (one.order == other.order).all() and (one.starts == other.starts).all()
-    changed = LENGTHS.copy()
-    changed[0] += 1
-    assert (
-        packing.packing_of(changed, 128, 1, shared).order == packing.pack(changed.reshape(-1, 2).sum(1), 128, 1).order
-    ).all()
+def test_another_identity_is_another_file(tmp_path):
+    cache, build = IndexCache(tmp_path), Builder()
+    cache.get("real", IDENTITY, build)
+    cache.get("real", {**IDENTITY, "seed": 2}, build)
+    assert build.calls == 2 and len([*tmp_path.glob("*.index")]) == 2
+
+
+def damages() -> list:
+    def cut(file: Path) -> None:
+        file.write_bytes(file.read_bytes()[:-1])
+
+    def flip(place: int):
+        def work(file: Path) -> None:
+            content = bytearray(file.read_bytes())
+            content[place] ^= 1
+            file.write_bytes(content)
+
+        return work
+
+    def foreign(file: Path) -> None:
+        IndexCache(file.parent / "other").get("real", {"seed": 9}, Builder())
+        next(file.parent.glob("other/*.index")).replace(file)
+
+    return [
+        pytest.param(lambda file: file.write_bytes(b""), id="empty"),
+        pytest.param(lambda file: file.write_bytes(b"hello"), id="short"),
+        pytest.param(cut, id="cut"),
+        pytest.param(flip(3), id="magic"),
+        pytest.param(flip(60), id="description"),
+        pytest.param(flip(-500), id="contents"),
+        pytest.param(foreign, id="foreign"),
+    ]
+
+
+@pytest.mark.parametrize("damage", damages())
+def test_a_damaged_or_foreign_file_is_made_again(tmp_path, damage):
+    cache, build = IndexCache(tmp_path), Builder()
+    cache.get("real", IDENTITY, build)
+    damage(cache.path("real", IDENTITY))
+    assert same(cache.get("real", IDENTITY, build)) and build.calls == 2
+    assert same(cache.get("real", IDENTITY, build)) and build.calls == 2
+
+
+def ask(folder: Path, made: Path, pause: float, results) -> None:
+    def build() -> dict[str, np.ndarray]:
+        (made / str(os.getpid())).touch()
+        time.sleep(pause)
+        return ARRAYS
+
+    results.put(same(IndexCache(folder).get("real", IDENTITY, build)))
+
+
+def test_of_many_processes_one_makes_it(tmp_path):
+    context = multiprocessing.get_context("fork")
+    results, made = context.Queue(), tmp_path / "made"
+    made.mkdir()
+    processes = [context.Process(target=ask, args=(tmp_path / "cache", made, 0.5, results)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    assert all(results.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join()
+    assert len([*made.iterdir()]) == 1
+
+
+class Endless(dict):
+    """Arrays of which only the first is ever written."""
+
+    def values(self):
+        yield next(iter(super().values()))
+        time.sleep(600)
+
+
+def write_for_ever(folder: Path) -> None:
+    IndexCache(folder).get("real", IDENTITY, lambda: Endless(ARRAYS))
+
+
+def test_a_kill_while_writing_loses_nothing(tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=write_for_ever, args=(tmp_path,))
+    process.start()
+    while not [*tmp_path.glob("*.partial")]:
+        assert process.is_alive()
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not [*tmp_path.glob("*.index")]
+    build = Builder()
+    assert same(IndexCache(tmp_path).get("real", IDENTITY, build)) and build.calls == 1
+    assert not [*tmp_path.glob("*.partial")], "what the killed process left is removed"
+
+
+def test_prepared_ahead_it_is_not_made_again(tmp_path):
+    cache, ahead, build = IndexCache(tmp_path), Builder(), Builder()
+    cache.prepare("real", IDENTITY, ahead).join()
+    assert same(cache.get("real", IDENTITY, build)) and (ahead.calls, build.calls) == (1, 0)
+    assert cache.prepare("real", IDENTITY, ahead) is None
+
+
+def test_discarded_by_name_and_still_readable(tmp_path):
+    cache = IndexCache(tmp_path)
+    arrays = cache.get("real[1]-00000", IDENTITY, Builder())
+    cache.get("real[1]-00001", IDENTITY, Builder())
+    cache.discard("real[1]-00000")
+    assert [path.name.split("-")[1] for path in tmp_path.glob("*.index")] == ["00001"]
+    assert same(arrays)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(InputError, match=r"cache/real-.*cannot be written"):
+        IndexCache(tmp_path / "cache").get("real", IDENTITY, Builder())

@@ -1,4 +1,4 @@
-"""Packed pairs: what is predicted, from what, and that pairs do not see each other."""
+"""Packed pairs: what is predicted, from what, and that pairs do not see or change each other."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split
+from megatron_ranks import write_indexed
 
+from megatron_sbp.training.index_cache import IndexCache
 from megatron_sbp.training.pair_dataset import PairDataset
 
 SEPARATOR, PADDING, END = 2, 1, 0
 
 
-@pytest.fixture
-def pairs(corpus) -> PairDataset:
-    prefix = str(corpus / "pairs")
+def dataset(prefix, mmap: bool = True, cache: IndexCache | None = None, **settings) -> PairDataset:
+    settings = {"random_seed": 1, "sequence_length": 192, **settings}
     config = GPTDatasetConfig(
-        random_seed=1,
-        sequence_length=192,
+        **settings,
         blend_per_split=[None, None, None],
         tokenizer=SimpleNamespace(vocab_size=300, eod=END, pad=PADDING, unique_identifiers={}),
         reset_position_ids=False,
@@ -29,7 +29,104 @@ def pairs(corpus) -> PairDataset:
         eod_mask_loss=False,
         create_attention_mask=False,
     )
-    return PairDataset(IndexedDataset(prefix), prefix, 500, Split.train, config, SEPARATOR, PADDING)
+    indexed = IndexedDataset(str(prefix), mmap=mmap)
+    return PairDataset(indexed, str(prefix), 500, Split.train, config, SEPARATOR, PADDING, cache)
+
+
+@pytest.fixture
+def pairs(corpus) -> PairDataset:
+    return dataset(corpus / "pairs")
+
+
+def plain(data: PairDataset, numbers: list[int]) -> dict[str, np.ndarray]:
+    """The definition of a packed sequence, in plain NumPy."""
+    length = data.config.sequence_length
+    tokens, labels = np.full(length, PADDING), np.full(length, PADDING)
+    mask, positions = np.zeros(length, np.float32), np.zeros(length, int)
+    segments = np.full(length, len(numbers))
+    at = 0
+    for segment, pair in enumerate(numbers):
+        seed, target = data.dataset[2 * pair], data.dataset[2 * pair + 1]
+        whole = np.concatenate([seed, [SEPARATOR], target])
+        end = at + len(whole) - 1
+        tokens[at:end], labels[at:end] = whole[:-1], whole[1:]
+        mask[at + len(seed) : end] = 1.0
+        positions[at:end] = np.arange(end - at)
+        segments[at:end] = segment
+        at = end
+    return {
+        "tokens": tokens,
+        "labels": labels,
+        "loss_mask": mask,
+        "position_ids": positions,
+        "segments": segments,
+    }
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_against_the_plain_definition(corpus, tmp_path, mmap):
+    """Mapped, and read by Megatron's other readers; pairs with an empty or one-token half among them."""
+    odd = [[[], [END]], [[5], [END]], [[5], []], [[5, 6], [7]], [[], []], [[], [7, 8, END]]]
+    write_indexed(tmp_path / "odd", odd)
+    for data in (dataset(corpus / "pairs", mmap), dataset(tmp_path / "odd", mmap, sequence_length=8)):
+        assert (data.reader._tokens is not None) == mmap
+        for number in range(len(data.packing)):
+            begin, end = data.packing.starts[number : number + 2].tolist()
+            wanted = plain(data, data.packing.order[begin:end].tolist())
+            got = data.sequence(number)
+            assert got.keys() == wanted.keys()
+            for name, array in wanted.items():
+                assert got[name].is_contiguous() and got[name].numpy().tolist() == array.tolist(), name
+            assert {str(got[name].dtype) for name in got if name != "loss_mask"} == {"torch.int64"}
+            assert str(got["loss_mask"].dtype) == "torch.float32"
+
+
+def test_changing_one_pair_changes_no_other(corpus, tmp_path):
+    """Other words, the same lengths: everything but that pair's own places stays, in every sequence."""
+    before = dataset(corpus / "pairs")
+    changed = 17
+    contents = [[before.dataset[2 * i].tolist(), before.dataset[2 * i + 1].tolist()] for i in range(120)]
+    contents[changed] = [[299] * len(contents[changed][0]), [298] * len(contents[changed][1])]
+    write_indexed(tmp_path / "pairs", contents)
+    after = dataset(tmp_path / "pairs")
+    touched = 0
+    for index in range(2 * len(before.packing)):
+        one, other = before[index], after[index]
+        for name in ("segments", "position_ids", "loss_mask"):
+            assert (one[name] == other[name]).all()
+        number = int(before._shuffle(index // len(before.packing))[index % len(before.packing)])
+        begin, end = before.packing.starts[number : number + 2].tolist()
+        numbers = before.packing.order[begin:end].tolist()
+        own = one["segments"] == (numbers.index(changed) if changed in numbers else -1)
+        for name in ("tokens", "labels"):
+            assert (one[name][~own] == other[name][~own]).all()
+        touched += int(own.sum())
+        assert (other["labels"][own] != one["labels"][own]).any() == own.any().item()
+    assert touched == 2 * (len(contents[changed][0]) + len(contents[changed][1]))  # once in each of two epochs
+
+
+def test_pairs_that_do_not_fit_are_refused(pairs):
+    with pytest.raises(ValueError, match="do not fit into one sequence"):
+        pairs.assemble(range(50))
+
+
+def test_documents_are_not_pairs(corpus):
+    with pytest.raises(ValueError, match="not a dataset of pairs: 120 documents with 120 sequences"):
+        dataset(corpus / "real")
+
+
+def test_the_packing_is_made_once_for_all(corpus, tmp_path, pairs):
+    """Beside the training, for as long as nothing that it follows from changes."""
+    cache = IndexCache(tmp_path)
+    one, same = dataset(corpus / "pairs", cache=cache), dataset(corpus / "pairs", cache=cache)
+    assert len([*tmp_path.glob("pairs-packing-*.index")]) == 1
+    for data in (one, same):
+        assert not data.packing.order.flags.owndata and data.packing.fill == pairs.packing.fill
+        assert (data[33]["tokens"] == pairs[33]["tokens"]).all()
+    dataset(corpus / "pairs", cache=cache, random_seed=2)
+    dataset(corpus / "pairs", cache=cache, sequence_length=256)
+    dataset(corpus / "valid_pairs", cache=cache)
+    assert len([*tmp_path.glob("*.index")]) == 4
 
 
 def test_loss_is_on_the_target_and_its_end_only(pairs):
