@@ -1,0 +1,52 @@
+"""The CPU backend: nothing is touched where a GPU is, and what needs one is refused with the reason."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from megatron_ranks import environment
+
+from megatron_sbp.training import cpu
+
+UNTOUCHED = """
+import torch
+torch.cuda.is_available = lambda: True  # as on a machine with a GPU
+places = (torch.cuda, torch.distributed, torch.nn.Module, torch.Tensor)
+before = {(place, name): getattr(place, name) for place in places for name in dir(place)}
+compiled = torch.compile
+from megatron_sbp.training import cpu
+assert not cpu.install()
+changed = [name for (place, name), value in before.items() if getattr(place, name) is not value
+           and not name.startswith("__")]
+assert not changed and torch.compile is compiled, changed
+assert not torch.overrides._get_current_function_mode_stack()
+print("untouched")
+"""
+
+
+def run(code: str, **variables: str) -> subprocess.CompletedProcess:
+    wanted = {**environment(), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=wanted, capture_output=True, text=True, timeout=120)
+
+
+def test_nothing_is_touched_where_a_gpu_is():
+    done = run(UNTOUCHED, SBP_DEVICE="")
+    assert done.stdout.strip() == "untouched", done.stderr[-2000:]
+
+
+def test_it_refuses_to_come_late():
+    """Megatron binds names at import, and a model would begin with other weights."""
+    done = run("import megatron.training.training; from megatron_sbp.training import cpu; cpu.install()")
+    assert done.returncode and "install the CPU backend before megatron.training" in done.stderr
+
+
+@pytest.mark.parametrize("name", cpu.REFUSED_ON_CPU)
+def test_what_needs_a_gpu_is_refused_with_the_reason(name):
+    allowed, reason = cpu.REFUSED_ON_CPU[name]
+    cpu.refuse_gpu_flags(SimpleNamespace(**{name: allowed}))
+    with pytest.raises(ValueError, match="--" + name.replace("_", "-")) as error:
+        cpu.refuse_gpu_flags(SimpleNamespace(**{name: 2 if name == "context_parallel_size" else "yes"}))
+    assert reason in str(error.value)

@@ -1,0 +1,55 @@
+"""What a training says and writes down: the block at its start, rates, losses by source, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from megatron_sbp import cost
+from megatron_sbp.recipe import Model
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_a_training_tells_its_user(megatron):
+    folder = megatron.data("told", {"real": 60, "synthetic": 20})
+    board = megatron.folder / "board"
+    flags = ["--sbp-peak-tflops", "0.5", "--tensorboard-dir", str(board), "--tensor-model-parallel-size", "2"]
+    text = megatron.train("told", 80, *flags, "--make-vocab-size-divisible-by", "64", ranks=2)
+
+    block = dict(
+        line.removeprefix("sbp: ").split("  ", 1) for line in text.splitlines() if line.startswith("sbp: data")
+    )
+    assert "60 samples" in block["data real"] and "strict epochs of" in block["data real"]
+    assert "20 samples, each used once" in block["data synthetic"]
+    model = Model(
+        num_layers=2, hidden_size=32, ffn_hidden_size=64, num_attention_heads=4, num_query_groups=2, kv_channels=8,
+        qk_layernorm=True, tied_embeddings=True, sequence_length=96,
+    )  # fmt: skip
+    # Counted on two tensor-parallel ranks, against arithmetic.
+    assert f" {cost.parameters(model, 384).total:,} parameters, 2 layers" in text
+    assert "2 ranks = data 1 x tensor 2 x pipeline 1 x context 1" in text
+    assert "MFU against 0.5 TFLOP/s (given)" in text and "scaled_dot_product_attention" in text
+
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    trained = [row for row in rows if row["kind"] == "train"]
+    flops = cost.training_flops(model, 384, 8)
+    for row in trained:
+        assert row["tflops_per_rank"] == pytest.approx(flops / row["seconds"] / 2 / 1e12, rel=0.02)
+        assert row["mfu"] == pytest.approx(row["tflops_per_rank"] / 0.5)
+    evaluated = [row["train_loss_by_source"] for row in rows if row["kind"] == "valid"]
+    tokens = {name: sum(row[name]["tokens"] for row in evaluated) for name in ("real", "synthetic")}
+    assert tokens == {"real": 60 * 96, "synthetic": 20 * 96}
+    # The sources' losses, weighted by their tokens, are the mean training loss.
+    weighted = sum(row[name]["loss"] * row[name]["tokens"] for row in evaluated for name in tokens)
+    assert weighted / (80 * 96) == pytest.approx(sum(row["loss"] for row in trained) / len(trained), abs=1e-5)
+    assert "trained on real" in text and "trained on synthetic" in text
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(board))
+    events.Reload()
+    assert {"lm loss of real", "lm loss of synthetic", "tokens per second", "MFU", "lm loss"} <= set(
+        events.Tags()["scalars"]
+    )
