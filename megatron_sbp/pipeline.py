@@ -7,11 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
-from megatron_sbp.processes import die_with_parent
+from megatron_sbp.processes import die_with_parent, python_path
 from megatron_sbp.progress import duration, say
 from megatron_sbp.recipe import dump_recipe
 from megatron_sbp.run_folder import Run
@@ -70,9 +69,7 @@ def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None
     environment = {
         "OMP_NUM_THREADS": str(threads),
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")])
-        ),
+        "PYTHONPATH": python_path(),
     }
     processes = [
         subprocess.Popen(

@@ -173,7 +173,7 @@ def _arm(recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: in
 
 
 def _embedding(recipe: Recipe, real: dict[str, Any]) -> dict[str, Any]:
-    name = recipe.embedding.model.lower()
+    name = recipe.embedding.model.lower().replace("_", "-")
     known = next((key for key in _EMBEDDERS if key in name), None)
     dimensions, weights = _EMBEDDERS[known or _UNKNOWN_EMBEDDER]
     documents = recipe.documents.train + recipe.documents.valid + recipe.documents.test

@@ -72,15 +72,17 @@ def evaluate_arm(run: Run, arm: str) -> dict[str, Any]:
             load or knows too few tokens.
     """
     import numpy as np
+    import torch
 
+    from megatron_sbp.device import compute_device
     from megatron_sbp.evaluation.choice import answer, build_questions, choice_summary
-    from megatron_sbp.evaluation.model import device_name, load_model, torch_device
+    from megatron_sbp.evaluation.model import device_name, load_model
     from megatron_sbp.evaluation.perplexity import held_out_loss
     from megatron_sbp.tokenization.indexed import open_indexed
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
-    device = torch_device(recipe.launch.device)
+    device = torch.device(compute_device(recipe.launch.device))
     model = load_model(run.export(arm), device)
     entries = model.get_input_embeddings().num_embeddings
     if entries < tokenizer.vocab_size:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megatron_sbp import files
+from megatron_sbp.device import compute_device
 from megatron_sbp.errors import InputError
-from megatron_sbp.pairing.device import compute_device
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.progress import Progress, say
+from megatron_sbp.quiet import quiet_libraries
 from megatron_sbp.recipe import Embedding, settings
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
@@ -223,25 +221,3 @@ def _load(settings: Embedding, folder: Path, device: str) -> Any:
     if place and not (place / "modules.json").exists():
         say(f"embed: {place} has no modules.json: taking the mean over the tokens of its last layer")
     return model.eval()
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keeps progress bars and warnings of transformers and its friends from the terminal while a model loads."""
-    import transformers
-
-    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            transformers.utils.logging.enable_progress_bar()

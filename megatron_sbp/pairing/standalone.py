@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from megatron_sbp import files
+from megatron_sbp.device import compute_device
 from megatron_sbp.documents.reading import BadDocument, matching_files, raw_rows, row_of, text_of
 from megatron_sbp.errors import InputError
-from megatron_sbp.pairing.device import compute_device
 from megatron_sbp.pairing.embedding import Embedder
 from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.exact import nearest

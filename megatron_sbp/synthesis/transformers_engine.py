@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from megatron_sbp.device import compute_device
 from megatron_sbp.errors import InputError
-from megatron_sbp.evaluation.model import quiet, torch_device
+from megatron_sbp.quiet import quiet_libraries
 from megatron_sbp.synthesis import attention
 from megatron_sbp.synthesis.cache import RoomyCache
 from megatron_sbp.synthesis.draws import Draw
@@ -38,9 +39,9 @@ class TransformersEngine:
 
     def __init__(self, settings: EngineSettings):
         self.settings = settings
-        self.device = torch_device(settings.device)
+        self.device = torch.device(compute_device(settings.device))
         attention.register()
-        with quiet():
+        with quiet_libraries():
             try:
                 self.model = AutoModelForCausalLM.from_pretrained(
                     settings.checkpoint,

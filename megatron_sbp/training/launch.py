@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from megatron_sbp.errors import InputError
-from megatron_sbp.processes import die_with_parent
+from megatron_sbp.processes import die_with_parent, python_path
 from megatron_sbp.progress import duration, say
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
@@ -77,8 +77,7 @@ def environment(recipe: Recipe) -> dict[str, str]:
     }
     if recipe.launch.device == "cpu":
         variables["SBP_DEVICE"] = "cpu"
-    package = str(Path(__file__).resolve().parents[2])
-    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    variables["PYTHONPATH"] = python_path()
     return {**os.environ, **variables}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files
-from megatron_sbp.pairing.device import compute_device
+from megatron_sbp.device import compute_device
 from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
