@@ -142,7 +142,7 @@ def test_tokens_that_are_missing_at_the_end_are_noticed(corpus, tmp_path):
     for suffix in (".idx", ".bin"):
         content = (corpus / f"real{suffix}").read_bytes()
         (tmp_path / f"real{suffix}").write_bytes(content[:-2] if suffix == ".bin" else content)
-    with pytest.raises(ValueError, match="its .bin has .* its .idx describes"):
+    with pytest.raises(ValueError, match=r"its .bin has .* its .idx describes"):
         dataset(tmp_path, 10)
 
 
