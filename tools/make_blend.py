@@ -37,6 +37,10 @@ def main() -> int:
             prefix, _, count = word.partition(":")
             if count and not count.isdigit():
                 raise InputError(f"'{count}' is no number of samples", key="--once")
+            if count and int(count) == 0:
+                raise InputError(f"{prefix} is to give 0 samples; leave it out instead", key="--once")
+            if Path(prefix) in once:
+                raise InputError(f"{prefix} is named twice", key="--once")
             once[Path(prefix)] = int(count or 0)
         samples = blend(options.train_samples, options.repeated, once, options.sequence_length)
         write_data_args(options.output, samples)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
-from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.indexed import open_lengths
 
 
 def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: int) -> dict[Path, int]:
@@ -19,27 +19,48 @@ def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: in
         sequence_length: tokens of a sample.
 
     Raises:
-        InputError: a dataset that is empty or shorter than one sequence, gives fewer samples than asked for, or leaves
-            nothing for the repeated one.
+        InputError: a number that is not positive, a dataset that is named twice, is shorter than one sequence, or gives
+            fewer samples than asked for, or once-used datasets that leave nothing for the repeated one.
     """
+    for key, value in (("train samples", total), ("sequence length", sequence_length)):
+        if value <= 0:
+            raise InputError(f"must be positive, not {value}", key=key)
     samples = {}
     for prefix, wanted in once.items():
-        tokens = int(open_indexed(prefix).lengths.sum(dtype="int64"))
-        available = (tokens - 1) // sequence_length if tokens else 0
+        if prefix == repeated:
+            raise InputError("is to be repeated and to be used once", file=prefix, key="once")
+        if wanted < 0:
+            raise InputError(f"cannot give {wanted} samples", file=prefix, key="once")
+        tokens, available = _size(prefix, sequence_length)
         if available < max(1, wanted):
             raise InputError(
-                f"has {tokens:,} tokens, that is {max(0, available):,} sequences of {sequence_length}; "
+                f"has {tokens:,} tokens, that is {available:,} sequences of {sequence_length}; "
                 f"{wanted or 'at least 1'} are asked for",
                 file=prefix,
+                key="once",
             )
         samples[prefix] = wanted or available
     rest = total - sum(samples.values())
     if rest <= 0:
-        raise InputError(f"the other datasets take {sum(samples.values()):,} of {total:,} samples; none is left for it",
-                         file=repeated)  # fmt: skip
-    if not int(open_indexed(repeated).lengths.sum(dtype="int64")):
-        raise InputError("has no tokens", file=repeated)
+        raise InputError(
+            f"the other datasets take {sum(samples.values()):,} of {total:,} samples; none is left for it",
+            file=repeated,
+            key="repeated",
+        )
+    tokens, available = _size(repeated, sequence_length)
+    if available < 1:
+        raise InputError(
+            f"its {tokens:,} tokens do not fill one sequence of {sequence_length} and the label after it",
+            file=repeated,
+            key="repeated",
+        )
     return {repeated: rest, **samples}
+
+
+def _size(prefix: Path, sequence_length: int) -> tuple[int, int]:
+    """Tokens of a dataset, and the sequences that they fill once, the label of the last token included."""
+    tokens = int(open_lengths(prefix).sum(dtype="int64"))
+    return tokens, max(0, tokens - 1) // sequence_length
 
 
 def write_data_args(path: Path, samples: dict[Path, int]) -> None:
@@ -47,5 +68,11 @@ def write_data_args(path: Path, samples: dict[Path, int]) -> None:
 
     Megatron normalises them to proportions and lets each dataset round: to be exact to the sample, train with
     megatron_sbp.training.pretrain and --sbp-data instead.
+
+    Raises:
+        InputError: a prefix with white space, which Megatron would take for two words.
     """
+    for prefix in samples:
+        if len(str(prefix).split()) != 1:
+            raise InputError("Megatron cannot read a prefix with white space from a file", file=prefix)
     files.write_text(path, " ".join(f"{count} {prefix}" for prefix, count in samples.items()) + "\n")

@@ -55,14 +55,20 @@ class DataFile:
 
     @staticmethod
     def read(path: Path) -> DataFile:
-        """Reads the file; InputError names a key that is missing or unknown."""
+        """Reads the file; InputError names a key that is missing or unknown, or has a value that cannot be."""
         tree = files.read_json(path)
         try:
             tree["train"] = [Source(**source) for source in tree["train"]]
             tree["valid"] = Source(**tree["valid"])
-            return DataFile(**tree)
+            data = DataFile(**tree)
         except (KeyError, TypeError) as error:
             raise InputError(f"not a data file of this version ({error})", file=path) from error
+        for key, choices in (("kind", ("documents", "pairs")), ("epochs", ("strict", "joint"))):
+            if getattr(data, key) not in choices:
+                raise InputError(f"must be {' or '.join(choices)}, not {getattr(data, key)!r}", file=path, key=key)
+        if data.sequence_length < 1:
+            raise InputError(f"must be positive, not {data.sequence_length}", file=path, key="sequence_length")
+        return data
 
 
 def dataset_digest(prefix: Path) -> dict[str, Any]:

@@ -109,12 +109,13 @@ class IndexCache:
 
         Where the file system knows no locks every process may: the arrays are then made more than once, all the same.
         """
+        lock = path.with_name(f".{path.stem}.lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = open(path.with_name(f".{path.stem}.lock"), "a+")  # noqa: SIM115  closed below
+            lock.touch()
         except OSError as error:
             raise InputError(f"the index of a dataset cannot be written ({error.strerror})", file=path) from error
-        with file:
+        with open(lock, "a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for left in self.folder.glob(f".{glob.escape(path.stem)}.*.partial"):  # of processes that were killed

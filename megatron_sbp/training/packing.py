@@ -103,20 +103,26 @@ def _best_fit(lengths: np.ndarray, room: int) -> tuple[np.ndarray, int]:
     # Bins with the same room left are chained: newest[r] is the latest with room r, older[b] the one before bin b.
     newest = np.full(room + 1, -1, np.int64)
     older = np.full(count, -1, np.int64)
+    # Rooms r that some bin has, counted in blocks of 64, so that a search passes over empty blocks.
+    blocks = np.zeros((room >> 6) + 1, np.int64)
     total = 0
     for item in range(count):
         length = lengths[item]
         left = length
         while left <= room and newest[left] < 0:
-            left += 1
+            left = (left | 63) + 1 if blocks[left >> 6] == 0 else left + 1
         if left <= room:
             chosen = newest[left]
             newest[left] = older[chosen]
+            if newest[left] < 0:
+                blocks[left >> 6] -= 1
         else:
             chosen, left = total, room
             total += 1
         bins[item] = chosen
         left -= length
         older[chosen] = newest[left]
+        if newest[left] < 0:
+            blocks[left >> 6] += 1
         newest[left] = chosen
     return bins, total

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from megatron_sbp.tokenization.bpe import train_bpe
 from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.pairs import PairLimits, write_pairs
 
-from .conftest import random_texts
+from .conftest import ROLES, random_texts
 
 
 @pytest.mark.parametrize("seed_cut", ["head", "tail"])
@@ -56,3 +57,38 @@ def test_a_document_of_exactly_the_limit_is_not_cut(tmp_path, tokenizer):
         assert (counts.seeds_cut, counts.targets_cut) == (cut, cut)
         assert counts.target_tokens == size + 1 - 2 * cut
         assert (open_indexed(tmp_path / "p").tokens[-1] == 0) == (not cut)
+
+
+TEXTS = {
+    "accents": "Où était-ce ? Ça œuvre déjà, naïf Çağrı; žluťoučký kůň úpěl ďábelské ódy. ",
+    "Chinese": "合成自举预训练从文档之间的关系中学习。每一对文档讲的是同一件事，但用词不同。",
+    "emoji": "Fine 👍🏽, family 👨‍👩‍👧‍👦, flags 🇨🇭🇯🇵, and 🧿🪐 once more. ",
+    "mixed": "Zürich → 東京: 3 × ½ = 1½ ✓ 😀 नमस्ते दुनिया; مرحبا ",
+}
+
+
+@pytest.mark.parametrize("seed_cut", ["head", "tail"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_half_of_a_pair_begins_or_ends_inside_a_character(tmp_path, foldoc, name, seed_cut):
+    """At every length, with a tokenizer that knows no more than bytes of this script, and one with merges across its
+    characters."""
+    whole = TEXTS[name] * 2
+    cut_short = 0
+    for merges_of, vocabulary in ((foldoc, 600), ([text * 3 for text in TEXTS.values()], 330)):
+        tokenizer = train_bpe(merges_of, vocabulary, ROLES)
+        write_texts([whole], tmp_path / "documents", tokenizer)
+        documents, row = open_indexed(tmp_path / "documents"), np.zeros(1, np.int64)
+        size = len(documents[0]) - 1
+        for limit in range(4, size, 3):
+            write_pairs(
+                tmp_path / "pairs", documents, row, row, PairLimits(limit, limit, seed_cut),
+                tokenizer.starts_character, tokenizer.end_of_document,
+            )  # fmt: skip
+            pairs = open_indexed(tmp_path / "pairs")
+            seed, target = tokenizer.decode(pairs[0]), tokenizer.decode(pairs[1])
+            assert "\ufffd" not in seed + target
+            assert whole.endswith(seed) if seed_cut == "head" else whole.startswith(seed)
+            assert whole.startswith(target) and target
+            assert limit - 3 <= len(pairs[1]) <= limit and limit - 3 <= len(pairs[0]) <= limit
+            cut_short += len(pairs[1]) < limit
+    assert cut_short, "some of these cuts would fall inside a character"

@@ -42,7 +42,15 @@ def test_weights_are_samples_and_add_up(datasets, tmp_path):
 
 @pytest.mark.parametrize(
     ("once", "samples", "message"),
-    [(":6", 100, "6 are asked for"), ("", 5, "none is left"), (":x", 100, "no number of samples")],
+    [
+        (":6", 100, "6 are asked for"),
+        ("", 5, "none is left"),
+        (":x", 100, "no number of samples"),
+        (":0", 100, "is to give 0 samples; leave it out"),
+        (":-3", 100, "'-3' is no number"),
+        ("", 0, "must be positive, not 0"),
+        ("", -5, "not -5"),
+    ],
 )
 def test_what_cannot_be_is_refused(datasets, tmp_path, once, samples, message):
     real, synthetic = datasets
@@ -57,3 +65,28 @@ def test_a_dataset_shorter_than_a_sequence_is_refused(datasets, tmp_path):
     short = dataset(tmp_path / "short", [7])
     done = make_blend("--train-samples", 9, "--repeated", datasets[0], "--once", short, "--output", tmp_path / "b")
     assert done.returncode == 2 and "0 sequences of 10" in done.stderr
+
+
+def test_an_empty_or_short_dataset_is_refused_wherever_it_stands(datasets, tmp_path):
+    real, _ = datasets
+    for lengths, message in (([], "0 tokens"), ([0, 0], "0 tokens"), ([10], "10 tokens")):
+        bad = dataset(tmp_path / f"bad{len(lengths)}", lengths)
+        words = ["--train-samples", 9, "--output", tmp_path / "b"]
+        for done in (make_blend(*words, "--repeated", bad), make_blend(*words, "--repeated", real, "--once", bad)):
+            assert done.returncode == 2 and message in done.stderr and str(bad) in done.stderr
+            assert "Traceback" not in done.stderr
+    done = make_blend(*words, "--repeated", tmp_path / "nowhere")
+    assert done.returncode == 2 and "nowhere.idx: no such file" in done.stderr
+
+
+def test_a_dataset_named_twice_is_refused(datasets, tmp_path):
+    real, synthetic = datasets
+    words = ["--train-samples", 100, "--output", tmp_path / "b", "--repeated", real]
+    assert "is named twice" in make_blend(*words, "--once", synthetic, "--once", f"{synthetic}:1").stderr
+    assert "to be repeated and to be used once" in make_blend(*words, "--once", real).stderr
+
+
+def test_a_prefix_with_a_space_is_refused(tmp_path):
+    real = dataset(tmp_path / "my real", [30])
+    done = make_blend("--train-samples", 9, "--repeated", real, "--output", tmp_path / "b")
+    assert done.returncode == 2 and "white space" in done.stderr and not (tmp_path / "b").exists()

@@ -1,123 +1,225 @@
-"""From a data file to what the ranks read: exact blends, every document k times, and clear errors for odd datasets."""
+"""From a data file to samples: exact blends, exact epochs over data-parallel ranks, and what is refused."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from megatron.core.datasets.blended_dataset import BlendedDataset
+from megatron.core.datasets.gpt_dataset import GPTDataset
 from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
 from megatron_ranks import END, PADDING, SEPARATOR, write_indexed
 
 from megatron_sbp.errors import InputError
-from megatron_sbp.training.data_file import DataFile, Source
+from megatron_sbp.training import blend
+from megatron_sbp.training.data_file import DataFile, Source, lock
 from megatron_sbp.training.datasets import build_train, build_valid
 
 TOKENIZER = SimpleNamespace(vocab_size=300, eod=END, pad=PADDING, unique_identifiers={})
 
 
-def data_file(corpus, folder, sources: dict[str, int], epochs: str = "strict", length: int = 96, kind="documents"):
+def data_file(folder: Path, sources: list[Source], **changes) -> Path:
+    """A data file beside datasets in the same folder."""
+    data = DataFile("documents", sources, Source("valid", "valid", 8), 96, 1, "strict", END, PADDING, SEPARATOR)
     path = folder / "data.json"
-    DataFile(
-        kind=kind,
-        train=[Source(name, str(corpus / name), samples, name == "synthetic") for name, samples in sources.items()],
-        valid=Source("valid", str(corpus / ("valid_pairs" if kind == "pairs" else "valid")), 8),
-        sequence_length=length,
-        seed=1,
-        epochs=epochs,  # type: ignore[arg-type]
-        end_of_document=END,
-        padding=PADDING,
-        separator=SEPARATOR,
-    ).write(path)
+    dataclasses.replace(data, **changes).write(path)
     return path
 
 
+def train(folder: Path, sources: list[Source], **changes):
+    return build_train(data_file(folder, sources, **changes), TOKENIZER)
+
+
+@pytest.fixture
+def here(corpus, tmp_path) -> Path:
+    """A folder with all datasets of the corpus."""
+    for file in (*corpus.glob("*.idx"), *corpus.glob("*.bin")):
+        (tmp_path / file.name).symlink_to(file)
+    return tmp_path
+
+
+def ranks(total: int, size: int, micro_batch: int, consumed: int = 0) -> list[list[int]]:
+    """Samples of every data-parallel rank, by Megatron's sampler."""
+    samplers = [MegatronPretrainingSampler(total, consumed, micro_batch, rank, size) for rank in range(size)]
+    return [[index for batch in sampler for index in batch] for sampler in samplers]
+
+
+# -- epochs ------------------------------------------------------------------------------------------------------------
+
+
+def numbered_documents(folder: Path, lengths: list[int]) -> None:
+    """Document i is so many times the token i + 3, so that tokens tell documents apart."""
+    write_indexed(folder / "real", [[[number + 3] * length] for number, length in enumerate(lengths)])
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_after_k_epochs_every_document_was_seen_k_times(tmp_path, size, micro_batch):
+    """Uneven documents, whose epochs end inside of samples: six of them are 35 samples of 24 tokens, and a resume."""
+    lengths = [1, 50, 3, 0, 27, 8, 13, 2, 36]
+    numbered_documents(tmp_path, lengths)
+    assert sum(lengths) * 6 == 35 * 24
+    total = -(-35 // (size * micro_batch)) * size * micro_batch  # rounded up to whole batches, as the launcher does
+    data = train(tmp_path, [Source("real", "real", total)], sequence_length=24)
+    stop = size * micro_batch * 3
+    parts = [*ranks(stop, size, micro_batch), *ranks(total, size, micro_batch, consumed=stop)]
+    assert sorted(index for part in parts for index in part) == list(range(total))
+    seen: Counter[int] = Counter()
+    for part in parts:
+        for index in part:
+            item = data[index]
+            assert item["sample"] == index
+            if index < 35:
+                seen.update(item["tokens"].tolist())
+    assert seen == {number + 3: 6 * length for number, length in enumerate(lengths) if length}
+
+
 @pytest.mark.parametrize("epochs", ["strict", "joint"])
-def test_a_blend_is_exact_to_the_sample(corpus, tmp_path, epochs):
-    """Every synthetic sample once, the real ones in order for the rest, in the order of Megatron's blending."""
-    blend = build_train(
-        data_file(corpus, tmp_path, {"real": 101, "synthetic": 37}, epochs), TOKENIZER, tmp_path / "cache"
+def test_a_run_of_20_epochs_begins_like_one_of_10_in_strict_epochs_only(here, epochs):
+    short, long = (
+        train(here, [Source("real", "real", count)], epochs=epochs)
+        for count in (10 * 60, 20 * 60)  # 60 samples are an epoch of the corpus, roughly
     )
-    items = [(int(item["dataset_id"]), item["sample"]) for item in (blend[place] for place in range(len(blend)))]
-    assert len(items) == 138
-    assert [sample for source, sample in items if source == 0] == list(range(101))
-    assert [sample for source, sample in items if source == 1] == list(range(37))
-    # Spread over the whole training, not at its beginning or end.
-    places = [place for place, (source, _) in enumerate(items) if source == 1]
-    assert max(np.diff(places)) <= 2 * 138 / 37 + 1
+    same = [(short[index]["tokens"] == long[index]["tokens"]).all().item() for index in range(10 * 60)]
+    assert all(same) == (epochs == "strict")
 
 
-@pytest.mark.parametrize("ranks, micro_batch", [(1, 1), (2, 2), (3, 1)])
-def test_after_k_epochs_every_document_was_seen_k_times_over_all_ranks(tmp_path, ranks, micro_batch):
-    """Tokens counted on every data-parallel rank as Megatron's own sampler hands out the samples. Every document has a
-    token of its own; the sequence length divides the epoch, so that whole epochs are whole samples."""
-    lengths = np.random.default_rng(4).integers(1, 30, 60)
-    lengths[-1] += -lengths.sum() % (12 * ranks * micro_batch)
-    write_indexed(tmp_path / "real", [[[number + 10] * int(length)] for number, length in enumerate(lengths)])
-    epochs, total = 3, int(lengths.sum())
-    samples = epochs * total // 12
-    path = data_file(tmp_path, tmp_path, {"real": samples}, length=12)
-    blend = build_train(path, TOKENIZER)
-    seen: Counter = Counter()
-    for rank in range(ranks):
-        sampler = MegatronPretrainingSampler(samples, 0, micro_batch, rank, ranks)
-        for batch in sampler:
-            for place in batch:
-                seen.update(blend[place]["tokens"].tolist())
-    assert seen == {number + 10: epochs * int(length) for number, length in enumerate(lengths)}
+def test_joint_shuffle_is_megatrons_own(here):
+    """By name, together with a dataset that is used once; a start after a kill in the middle of its index."""
+    sources = [Source("real", "real", 150), Source("synthetic", "synthetic", 20, once=True)]
+    data = train(here, sources, epochs="joint")
+    assert all(isinstance(dataset, GPTDataset) for dataset in data.datasets)
+    wanted = [GPTDataset.__getitem__(data.datasets[0], index)["tokens"] for index in range(150)]
+    numbers = Counter(int(data[index]["dataset_id"]) for index in range(len(data)))
+    assert numbers == {0: 150, 1: 20}
+    joint = here / "cache" / "joint"
+    (joint / "complete").unlink()
+    broken = next(joint.glob("*document_index.npy"))
+    broken.write_bytes(broken.read_bytes()[:-9])
+    again = train(here, sources, epochs="joint")
+    assert all((again.datasets[0][index]["tokens"] == wanted[index]).all() for index in range(150))
 
 
-def test_a_run_of_twenty_epochs_begins_like_one_of_ten(corpus, tmp_path):
-    per_epoch = build_train(data_file(corpus, tmp_path, {"real": 1}), TOKENIZER).datasets[0].epochs.tokens / 96
-    ten, twenty = (
-        build_train(data_file(corpus, tmp_path, {"real": int(count * per_epoch)}), TOKENIZER) for count in (10, 20)
-    )
-    assert all((ten[place]["tokens"] == twenty[place]["tokens"]).all() for place in range(len(ten)))
+# -- blends ------------------------------------------------------------------------------------------------------------
 
 
-def test_megatrons_joint_shuffle_is_there_by_name(corpus, tmp_path):
-    blend = build_train(data_file(corpus, tmp_path, {"real": 200}, "joint"), TOKENIZER, tmp_path / "cache")
-    assert "joint shuffle" in blend.datasets[0].describe() and len(blend) == 200
+@pytest.mark.parametrize("counts", [(60, 20), (1000, 1), (1, 40), (7, 7)])
+def test_every_source_gives_its_samples_to_the_sample(here, counts, monkeypatch):
+    """Also one of a thousand; with an index of its own, and with one that processes share."""
+    sources = [Source("real", "real", counts[0]), Source("synthetic", "synthetic", counts[1], once=True)]
+    for limit in (1 << 20, 0):
+        monkeypatch.setattr(blend, "SMALL", limit)
+        data = train(here, sources)
+        assert len(data) == sum(counts)
+        used = Counter((int(item["dataset_id"]), item["sample"]) for item in (data[i] for i in range(len(data))))
+        assert used == Counter((source, sample) for source, count in enumerate(counts) for sample in range(count))
+        plain = BlendedDataset(data.datasets, list(counts), None, data.config)
+        assert (data.dataset_index == plain.dataset_index).all()
+        assert (data.dataset_sample_index == plain.dataset_sample_index).all()
+        assert data.dataset_index.dtype == plain.dataset_index.dtype
+    assert len([*(here / "cache").glob("blend-*.index")]) == 1
+
+
+def test_synthetic_documents_are_used_once_and_whole(here):
+    """All of their samples together are their stream of tokens, cut into sequences, each once."""
+    lengths = np.fromfile(here / "synthetic.bin", np.uint16)
+    whole = (len(lengths) - 1) // 96
+    data = train(here, [Source("real", "real", 50), Source("synthetic", "synthetic", whole, once=True)])
+    used = [item["tokens"] for item in (data[i] for i in range(len(data))) if item["dataset_id"] == 1]
+    epoch = data.datasets[1].epochs.build(0)
+    stream = np.concatenate([data.datasets[1].dataset[document] for document in epoch.documents.tolist()])
+    wanted = [stream[place * 96 : place * 96 + 96].astype(np.int64).tobytes() for place in range(whole)]
+    assert sorted(tokens.numpy().tobytes() for tokens in used) == sorted(wanted)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", [0, -5])
+def test_a_weight_that_is_not_positive_is_refused(here, samples):
+    with pytest.raises(InputError, match=rf"data.json: 'synthetic': has {samples} samples; leave it out instead"):
+        train(here, [Source("real", "real", 50), Source("synthetic", "synthetic", samples, once=True)])
+    with pytest.raises(InputError, match=r"data.json: 'valid': has 0 samples"):
+        build_valid(data_file(here, [], valid=Source("valid", "valid", 0)), TOKENIZER, 8)
+    with pytest.raises(InputError, match=r"data.json: 'train': has no dataset"):
+        train(here, [])
 
 
 @pytest.mark.parametrize("epochs", ["strict", "joint"])
-def test_synthetic_documents_are_never_read_twice(corpus, tmp_path, epochs):
-    path = data_file(corpus, tmp_path, {"real": 10, "synthetic": 1000}, epochs)
-    with pytest.raises(InputError, match=r"synthetic.*1000 sequences are to be used once each.*only 47 of 96"):
-        build_train(path, TOKENIZER, tmp_path / "cache")
+def test_more_than_one_epoch_of_a_source_used_once_is_refused(here, epochs):
+    whole = (np.fromfile(here / "synthetic.bin", np.uint16).size - 1) // 96
+    train(here, [Source("synthetic", "synthetic", whole, once=True)], epochs=epochs)
+    with pytest.raises(InputError, match=rf"/synthetic: 'synthetic': {whole + 1} sequences.*only {whole} of 96 tokens"):
+        train(here, [Source("synthetic", "synthetic", whole + 1, once=True)], epochs=epochs)
 
 
-@pytest.mark.parametrize("samples", [0, -3])
-def test_a_source_without_samples_is_named(corpus, tmp_path, samples):
-    with pytest.raises(InputError, match=f"real.*has {samples} samples; leave it out"):
-        build_train(data_file(corpus, tmp_path, {"real": samples, "synthetic": 5}), TOKENIZER)
+@pytest.mark.parametrize("epochs", ["strict", "joint"])
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([], "the dataset is empty: it has 0 sequences"),
+        ([[[]], [[]]], "its 0 tokens do not fill one sequence of 96"),
+        ([[[5] * 40], [[6] * 56]], "its 96 tokens do not fill one sequence of 96 and the label after it"),
+    ],
+)
+def test_a_dataset_shorter_than_a_sequence_is_refused(here, tmp_path, epochs, documents, message):
+    from megatron_sbp.tokenization.indexed import write_indexed as write
 
-
-def test_a_single_sample_beside_many_is_not_lost(corpus, tmp_path):
-    """Weights that are a thousandth and less crash other blends, or round to nothing."""
-    blend = build_train(data_file(corpus, tmp_path, {"real": 2999, "synthetic": 1}), TOKENIZER)
-    found = Counter(blend.dataset_index.tolist())
-    assert found == {0: 2999, 1: 1}
-
-
-def test_a_dataset_shorter_than_a_sequence_or_empty(corpus, tmp_path):
-    write_indexed(tmp_path / "short", [[[5, 6, 7, END]]])
-    write_indexed(tmp_path / "hollow", [[[]], [[]]])
-    for name, message in (
-        ("short", "its 4 tokens do not fill one sequence of 96"),
-        ("hollow", "its 0 tokens do not fill"),
+    with write(tmp_path / "short", np.uint16) as writer:
+        tokens = np.array([token for document in documents for token in document[0]], np.uint16)
+        writer.add(tokens, np.array([len(document[0]) for document in documents], np.int32))
+    for call in (
+        lambda: train(here, [Source("odd", "short", 3)], epochs=epochs),
+        lambda: build_valid(data_file(here, [], valid=Source("odd", "short", 3), epochs=epochs), TOKENIZER, 8),
     ):
-        with pytest.raises(InputError, match=f"{name}.*{message}"):
-            build_train(data_file(tmp_path, tmp_path, {name: 5}), TOKENIZER)
+        with pytest.raises(InputError, match=f"/short: 'odd': {message}"):
+            call()
 
 
-def test_pairs_longer_than_a_sequence_are_named(corpus, tmp_path):
-    with pytest.raises(InputError, match=r"a pair of .* tokens does not fit into a sequence of 20"):
-        build_train(data_file(corpus, tmp_path, {"pairs": 5}, length=20, kind="pairs"), TOKENIZER)
+def test_a_dataset_that_fills_exactly_one_sequence_is_used(here, tmp_path):
+    write_indexed(tmp_path / "exact", [[[5] * 40], [[6] * 57]])
+    data = train(here, [Source("exact", "exact", 5), Source("once", "exact", 1, once=True)])
+    assert all(len(data[index]["tokens"]) == 96 for index in range(6))
 
 
-def test_validation_repeats_the_same_sequences(corpus, tmp_path):
-    valid = build_valid(data_file(corpus, tmp_path, {"real": 5}), TOKENIZER, 100)
-    assert len(valid) == 100
-    assert all((valid[place]["tokens"] == valid[place + 8]["tokens"]).all() for place in range(8))
+def test_missing_and_damaged_files_are_named(here):
+    with pytest.raises(InputError, match=r"nothing.idx: 'real': no such file"):
+        train(here, [Source("real", "nothing", 3)])
+    index = (here / "real.idx").read_bytes()
+    (here / "cut.idx").write_bytes(index[:-1])
+    (here / "cut.bin").symlink_to(here / "real.bin")
+    with pytest.raises(InputError, match=r"cut.idx: 'real': damaged or truncated index"):
+        train(here, [Source("real", "cut", 3)])
+    (here / "cut.idx").write_bytes(index)
+    (here / "cut.bin").unlink()
+    (here / "cut.bin").write_bytes((here / "real.bin").read_bytes()[:-2])
+    with pytest.raises(InputError, match=r"cut.bin: 'real': has .* bytes, but cut.idx describes"):
+        train(here, [Source("real", "cut", 3)])
+
+
+def test_pairs_that_do_not_fit_or_are_none_are_refused(here):
+    pairs = [Source("pairs", "pairs", 10)]
+    with pytest.raises(InputError, match=r"/pairs: 'pairs': a pair of \d+ tokens does not fit into a sequence of 32"):
+        train(here, pairs, kind="pairs", sequence_length=32)
+    with pytest.raises(InputError, match=r"/real: 'pairs': not a dataset of pairs: 120 documents with 120 sequences"):
+        train(here, [Source("pairs", "real", 10)], kind="pairs")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": "jiont"}, "'epochs': must be strict or joint, not 'jiont'"),
+        ({"kind": "triples"}, "'kind': must be documents or pairs, not 'triples'"),
+        ({"sequence_length": 0}, "'sequence_length': must be positive, not 0"),
+    ],
+)
+def test_a_data_file_with_an_unknown_word_is_refused(here, changes, message):
+    path = data_file(here, [Source("real", "real", 3)], **changes)
+    with pytest.raises(InputError, match=message):
+        lock(path, resumed=False)
+    with pytest.raises(InputError, match=message):
+        build_train(path, TOKENIZER)

@@ -9,7 +9,7 @@ from megatron_sbp.training.epochs import StrictEpochs, permutation
 
 
 def plain_epoch(lengths: np.ndarray, sequence_length: int, seed: int, epoch: int) -> tuple[np.ndarray, list, list]:
-    """The definition: documents, and for every sample the place and offset where it begins, in NumPy and loops."""
+    """The definition in plain NumPy: documents, and the place and offset where every sample begins."""
     tokens = int(lengths.sum())
     documents = np.random.default_rng([seed, epoch, 0]).permutation(len(lengths))
     ends = np.cumsum(lengths[documents])
