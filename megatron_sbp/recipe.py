@@ -168,9 +168,10 @@ class Tuning:
     micro_batch_size: int = 1
     """Packed sequences in one forward pass of one data-parallel rank."""
     sequence_length: int | None = None
-    """Length of a packed sequence; null is the model's. No longer than the model's."""
+    """Length of a packed sequence; null is the model's. It may be longer: a pair always fits into the model's, attention
+    stays inside it, and a longer sequence has less padding where pairs are nearly as long as the model's."""
     max_seed_tokens: int | None = None
-    """Longer seed documents are cut; null leaves half of the sequence for the seed."""
+    """Longer seed documents are cut; null leaves them half of the room of a pair."""
     max_target_tokens: int | None = None
     """Longer targets lose their end (and then carry no end-of-document); null leaves what the seed left over."""
     seed_cut: Literal["head", "tail"] = "tail"
@@ -401,14 +402,19 @@ class Recipe:
         return self.tuning.sequence_length or self.model.sequence_length
 
     @property
+    def pair_room(self) -> int:
+        """Tokens of the longest pair, separator and end-of-document included: what model and sequence can hold."""
+        return min(self.tuning_sequence_length, self.model.sequence_length)
+
+    @property
     def max_seed_tokens(self) -> int:
         """Tokens that a seed document may have in front of the separator."""
-        return self.tuning.max_seed_tokens or self.tuning_sequence_length // 2
+        return self.tuning.max_seed_tokens or self.pair_room // 2
 
     @property
     def max_target_tokens(self) -> int:
         """Tokens that a target may have, separator and end-of-document not counted."""
-        return self.tuning.max_target_tokens or self.tuning_sequence_length - self.max_seed_tokens - 2
+        return self.tuning.max_target_tokens or self.pair_room - self.max_seed_tokens - 2
 
     @property
     def max_new_tokens(self) -> int:
@@ -675,19 +681,11 @@ def _check(recipe: Recipe, tree: _Node, path: Path) -> None:
                 f"{name}.global_batch_size",
                 f"{section.global_batch_size} is no multiple of micro_batch_size x data-parallel ranks = {step}",
             )
-    if recipe.tuning_sequence_length > model.sequence_length:
-        fail(
-            "tuning.sequence_length",
-            f"{recipe.tuning_sequence_length} is longer than model.sequence_length {model.sequence_length}",
-        )
-    if (
-        recipe.max_seed_tokens + recipe.max_target_tokens + 2 > recipe.tuning_sequence_length
-        or recipe.max_target_tokens < 1
-    ):
+    if recipe.max_seed_tokens + recipe.max_target_tokens + 2 > recipe.pair_room or recipe.max_target_tokens < 1:
         fail(
             "tuning.max_seed_tokens",
             f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not "
-            f"fit into a sequence of {recipe.tuning_sequence_length}",
+            f"fit into a sequence of {recipe.pair_room}",
         )
     if recipe.max_seed_tokens + 1 + recipe.max_new_tokens > model.sequence_length:
         fail(

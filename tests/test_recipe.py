@@ -97,7 +97,7 @@ def test_contradictions(tmp_path):
     assert "3 does not divide" in str(refused(file, "launch.tensor_parallel=3"))
     assert "does not divide 2 layers" in str(refused(file, "launch.pipeline_parallel=4"))
     assert "no multiple of tensor x pipeline" in str(refused(file, "launch.tensor_parallel=2"))
-    assert "longer than model.sequence_length" in str(refused(file, "tuning.sequence_length=256"))
+    assert "of 128" in str(refused(file, "tuning.sequence_length=256", "tuning.max_target_tokens=100"))
     assert "do not fit" in str(refused(file, "tuning.max_seed_tokens=100", "tuning.max_target_tokens=100"))
     assert "do not fit" in str(refused(file, "synthesis.max_new_tokens=100"))
     assert "above the peak" in str(refused(file, "training.min_learning_rate=1"))
@@ -211,3 +211,11 @@ def test_every_field_is_documented():
                 assert isinstance(behind, ast.Expr), f"{cls.name}.{ast.unparse(field.target)}"
                 checked += 1
     assert checked > 100
+
+
+def test_packed_sequences_may_be_longer_than_the_model_but_pairs_are_not(tmp_path):
+    recipe = load_recipe(write(tmp_path), ["tuning.sequence_length=512"])
+    assert recipe.tuning_sequence_length == 512 and recipe.pair_room == recipe.model.sequence_length == 128
+    assert recipe.max_seed_tokens + recipe.max_target_tokens + 2 == 128
+    shorter = load_recipe(write(tmp_path), ["tuning.sequence_length=64", "synthesis.max_new_tokens=20"])
+    assert shorter.pair_room == 64

@@ -119,6 +119,8 @@ def _tuning(run: Run, samples: int | None) -> Flags:
     tuning = run.recipe.tuning
     return {
         "seq-length": run.recipe.tuning_sequence_length,
+        # Several pairs may take more than the model's context; positions are relative inside each of them.
+        "max-position-embeddings": max(run.recipe.tuning_sequence_length, run.recipe.model.sequence_length),
         "micro-batch-size": tuning.micro_batch_size,
         "global-batch-size": tuning.global_batch_size,
         "train-samples": "PACKED_SEQUENCES" if samples is None else samples,
