@@ -16,6 +16,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -36,6 +37,8 @@ from megatron_sbp.training.packing import pack, shared_packing
 END, PADDING, SEPARATOR = 0, 1, 2
 CORPUS = Path(__file__).resolve().parents[1] / "examples" / "quickstart" / "foldoc.jsonl.zst"
 Row = dict[str, Any]
+Work = Callable[[], tuple[dict[str, float], Any]]
+"""Gives seconds (or other figures) by name, and what has to stay alive while the memory is measured."""
 
 
 def quiet() -> None:
@@ -184,34 +187,33 @@ def write_hollow(prefix: Path, lengths: np.ndarray) -> None:
         file.truncate(2 * int(lengths.sum(dtype=np.int64)))
 
 
-def start_megatron(prefix: Path, samples: int, length: int, folder: Path) -> Callable[[], dict[str, float]]:
-    def work() -> dict[str, float]:
+def start_megatron(prefix: Path, samples: int, length: int, folder: Path) -> Work:
+    def work() -> tuple[dict[str, float], Any]:
         started = time.perf_counter()
-        megatron_dataset(prefix, samples, length, folder)[0]
-        return {"start": time.perf_counter() - started}
+        dataset = megatron_dataset(prefix, samples, length, folder)
+        dataset[0]
+        return {"start": time.perf_counter() - started}, dataset
 
     return work
 
 
-def start_ours(prefix: Path, samples: int, length: int, folder: Path) -> Callable[[], dict[str, float]]:
-    def work() -> dict[str, float]:
-        times = {}
+def start_ours(prefix: Path, samples: int, length: int, folder: Path) -> Work:
+    def work() -> tuple[dict[str, float], Any]:
         started = time.perf_counter()
         dataset = our_dataset(prefix, samples, length, IndexCache(folder / "ours"))
         dataset[0]
-        times["start"] = time.perf_counter() - started
-        return times
+        return {"start": time.perf_counter() - started}, dataset
 
     return work
 
 
-def change_epoch(prefix: Path, samples: int, length: int, folder: Path) -> Callable[[], dict[str, float]]:
+def change_epoch(prefix: Path, samples: int, length: int, folder: Path) -> Work:
     """First sample of epochs 1 to 4 after the last of the one before; the next epoch is being made meanwhile."""
 
-    def work() -> dict[str, float]:
+    def work() -> tuple[dict[str, float], Any]:
         dataset = our_dataset(prefix, samples, length, IndexCache(folder / "ours"))
         unprepared, prepared = [], []
-        for epoch in range(1, 5):
+        for epoch in range(1, min(5, dataset.epochs.epoch_of(samples))):
             first = dataset.epochs.first_sample(epoch)
             dataset[first - 2]
             if epoch % 2 == 0:  # as in a training, where an epoch takes longer than making the next
@@ -220,28 +222,37 @@ def change_epoch(prefix: Path, samples: int, length: int, folder: Path) -> Calla
             started = time.perf_counter()
             dataset[first]
             (prepared if epoch % 2 == 0 else unprepared).append(time.perf_counter() - started)
-        return {"made when needed": statistics.median(unprepared), "made ahead": statistics.median(prepared)}
+        return {"made when needed": statistics.median(unprepared), "made ahead": statistics.median(prepared)}, dataset
 
     return work
 
 
-def apart(work: Callable[[], dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Runs `work` in a forked process: its figures, and its memory in MB above what it began with."""
-    mine, theirs = multiprocessing.get_context("fork").Pipe()
+def together(ranks: int, work: Work) -> tuple[dict[str, float], dict[str, float]]:
+    """Runs `work` in that many forked processes at once.
 
-    def child() -> None:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # the peak begins anew
-        before = memory()
-        figures = work()
-        after = memory()
-        theirs.send((figures, {"peak": after["VmHWM"] - before["VmRSS"], "kept": after["RssAnon"] - before["RssAnon"]}))
+    Returns:
+        The slowest's seconds; in MB above what each began with: the peak of one, mapped files included, and what all
+        of them keep for themselves.
+    """
+    pipes = []
+    for _ in range(ranks):
+        mine, theirs = multiprocessing.get_context("fork").Pipe()
+        multiprocessing.get_context("fork").Process(target=measured, args=(work, theirs)).start()
+        pipes.append(mine)
+    results = [pipe.recv() for pipe in pipes]
+    figures = {name: max(seconds[name] for seconds, _, _ in results) for name in results[0][0]}
+    return figures, {"peak": max(peak for _, peak, _ in results), "kept": sum(kept for _, _, kept in results)}
 
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    figures, taken = mine.recv()
-    process.join()
-    return figures, taken
+
+def measured(work: Work, pipe: Any) -> None:
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak begins anew
+    before = memory()
+    figures, alive = work()
+    after = memory()
+    pipe.send((figures, after["VmHWM"] - before["VmRSS"], after["RssAnon"] - before["RssAnon"]))
+    del alive
+    os._exit(0)  # without waiting for an epoch that is being made ahead
 
 
 def memory() -> dict[str, float]:
@@ -272,18 +283,23 @@ def start(options: argparse.Namespace, folder: Path) -> list[Row]:
         "ours, first start": start_ours(prefix, samples, length, folder),
         "ours, from the cache": start_ours(prefix, samples, length, folder),
         "ours, change of epoch": change_epoch(prefix, samples, length, folder),
+        "ours, 8 ranks at once, first start": start_ours(prefix, samples, length, folder),
     }
     rows = []
     for name, work in cases.items():
-        figures, taken = apart(work)
+        if options.ours_only and name.startswith("GPTDataset"):
+            continue
+        if "8 ranks" in name:
+            shutil.rmtree(folder / "ours")
+        figures, taken = together(8 if "8 ranks" in name else 1, work)
         disk = sum(f.stat().st_size for kind in ("megatron", "ours") if (kind == "ours") == name.startswith("ours")
                    for f in (folder / kind).glob("*"))  # fmt: skip
         rows.append(
             {
                 "case": name,
                 "seconds": ", ".join(f"{key} {value:.2f}" for key, value in figures.items()),
-                "peak, MB": f"{taken['peak']:,.0f}",
-                "kept by the process, MB": f"{taken['kept']:,.0f}",
+                "peak of a process, MB": f"{taken['peak']:,.0f}",
+                "kept, not shared, MB": f"{taken['kept']:,.0f}",
                 "on disk, MB": f"{disk / 1e6:,.0f}",
             }
         )
@@ -317,15 +333,15 @@ def packing(options: argparse.Namespace, folder: Path) -> list[Row]:
             lengths = (seeds + targets + 1).astype(np.int32)
             cache = IndexCache(folder / f"{len(rows)}")
 
-            def work(lengths=lengths, length=length, cache=cache) -> dict[str, float]:
+            def work(lengths=lengths, length=length, cache=cache) -> tuple[dict[str, float], Any]:
                 started = time.perf_counter()
                 packed = shared_packing(lengths, length, 1, "pairs", cache)
                 made = time.perf_counter()
                 shared_packing(lengths, length, 1, "pairs", cache)
                 mapped = time.perf_counter() - made
-                return {"fill": packed.fill, "sequences": len(packed), "made": made - started, "mapped": mapped}
+                return {"fill": packed.fill, "sequences": len(packed), "made": made - started, "mapped": mapped}, packed
 
-            figures, taken = apart(work)
+            figures, taken = together(1, work)
             rows.append(
                 {
                     "lengths": name,
@@ -360,6 +376,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 4096], help="tokens of a sequence")
     parser.add_argument("--samples", type=int, default=10_000, help="read in a round")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--ours-only", action="store_true", help="start: leaves out GPTDataset")
     parser.add_argument("--folder", type=Path, help="for temporary files")
     options = parser.parse_args()
     options.documents = options.documents or (10_000_000 if options.what == "start" else 200_000)

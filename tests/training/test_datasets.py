@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +105,29 @@ def test_joint_shuffle_is_megatrons_own(here):
     assert all((again.datasets[0][index]["tokens"] == wanted[index]).all() for index in range(150))
 
 
+def joint_rank(rank: int, folder: Path, results) -> None:
+    import torch
+
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    data = build_train(folder / "data.json", TOKENIZER)
+    results.put((rank, [data[index]["tokens"].tolist() for index in range(len(data))]))
+    torch.distributed.destroy_process_group()
+
+
+def test_joint_shuffle_on_two_ranks(here):
+    """Megatron writes its index on rank 0 alone: the other must wait for it."""
+    data_file(here, [Source("real", "real", 70)], epochs="joint")
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=joint_rank, args=(rank, here, results)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+    assert found[0] == found[1] and len(found[0]) == 70
+
+
 # -- blends ------------------------------------------------------------------------------------------------------------
 
 
@@ -122,6 +146,14 @@ def test_every_source_gives_its_samples_to_the_sample(here, counts, monkeypatch)
         assert (data.dataset_sample_index == plain.dataset_sample_index).all()
         assert data.dataset_index.dtype == plain.dataset_index.dtype
     assert len([*(here / "cache").glob("blend-*.index")]) == 1
+
+
+def test_a_single_source_needs_no_index(here):
+    data = train(here, [Source("real", "real", 300)])
+    assert len(data) == 300 and data.dataset_index.strides == (0,)
+    assert [(int(item["dataset_id"]), item["sample"]) for item in map(data.__getitem__, (0, 7, 299))] == [
+        (0, 0), (0, 7), (0, 299),
+    ]  # fmt: skip
 
 
 def test_synthetic_documents_are_used_once_and_whole(here):
