@@ -168,8 +168,8 @@ class Tuning:
     micro_batch_size: int = 1
     """Packed sequences in one forward pass of one data-parallel rank."""
     sequence_length: int | None = None
-    """Length of a packed sequence; null is the model's. It may be longer: a pair always fits into the model's, attention
-    stays inside it, and a longer sequence has less padding where pairs are nearly as long as the model's."""
+    """Length of a packed sequence; null is the model's. It may be longer: a pair always fits into the model's, and
+    attention stays inside it. Where pairs are nearly as long as the model's context, that leaves less padding."""
     max_seed_tokens: int | None = None
     """Longer seed documents are cut; null leaves them half of the room of a pair."""
     max_target_tokens: int | None = None
