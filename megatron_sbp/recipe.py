@@ -697,6 +697,8 @@ def _check(recipe: Recipe, tree: _Node, path: Path) -> None:
         fail(
             "synthesis.tokens", f"{recipe.synthesis.tokens} must be below training.train_tokens {training.train_tokens}"
         )
+    if recipe.synthesis.tokens < model.sequence_length:
+        fail("synthesis.tokens", f"{recipe.synthesis.tokens} do not fill one sequence of {model.sequence_length}")
     if training.min_learning_rate > training.learning_rate:
         fail("training.min_learning_rate", f"{training.min_learning_rate} is above the peak {training.learning_rate}")
     if not -1 <= recipe.pairs.alpha <= 1:

@@ -82,6 +82,7 @@ def test_good_recipe(tmp_path):
         ("  num_query_groups: 2", "  num_query_groups: 3", 13, "model.num_query_groups", "does not divide 4 heads"),
         ("  micro_batch_size: 4", "  micro_batch_size: 3", 17, "training.global_batch_size", "no multiple"),
         ("  tokens: 30_000", "  tokens: 100_000", 22, "synthesis.tokens", "must be below training.train_tokens"),
+        ("  tokens: 30_000", "  tokens: 1", 22, "synthesis.tokens", "do not fill one sequence of"),
     ],
 )
 def test_refused_with_file_line_and_key(tmp_path, old, new, line, key, words):

@@ -79,6 +79,14 @@ class DocumentDataset(MegatronDataset):
         self._positions = torch.arange(config.sequence_length)
         self._mask = torch.ones(config.sequence_length)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is mapped or can be made again: loaders whose workers are not forked pickle datasets."""
+        return {**self.__dict__, "epochs": None, "_built": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.epochs = StrictEpochs(self.reader.lengths, self.config.sequence_length, self.config.random_seed)
+
     def __len__(self) -> int:
         return self.num_samples
 

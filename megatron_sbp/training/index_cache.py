@@ -33,6 +33,9 @@ from megatron_sbp.progress import say
 Arrays = dict[str, np.ndarray]
 """One-dimensional arrays by name."""
 
+VERSION = 1
+"""Part of every identity: to be raised when what any of the builders makes from the same identity changes."""
+
 _MAGIC = b"SBPINDEX"
 _HEADER = struct.Struct("<8s32sQ")
 """Magic, SHA-256 of all that follows the header's 48 bytes, length of the description in JSON."""
@@ -101,7 +104,7 @@ class IndexCache:
 
     def path(self, name: str, identity: dict[str, Any]) -> Path:
         """The file for arrays of that identity."""
-        return self.folder / f"{name}-{files.digest(identity)}.index"
+        return self.folder / f"{name}-{files.digest({'version': VERSION, **identity})}.index"
 
     @contextlib.contextmanager
     def _lock(self, path: Path) -> Iterator[bool]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from megatron_ranks import END, PADDING, SEPARATOR, markov_documents, write_indexed
 
 from megatron_sbp import ledger
+from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.training.flags import megatron_arguments
@@ -70,6 +74,30 @@ def test_a_tuning_that_was_out_of_patience_stays_so(run):
 def test_rows_after_the_checkpoint_do_not_count(run):
     folder_with(run, "synthesizer", [5, 10], {0: 4.0, 5: 3.0, 10: 3.1, 15: 3.2})
     assert not ended(run, "synthesizer", 800)
+
+
+def test_the_packing_of_the_plan_is_the_one_that_ranks_use(run):
+    """Made once: the ranks find the file that the launcher wrote. A pair that does not fit is named."""
+    from megatron_sbp.training.data_file import DataFile, Source
+    from megatron_sbp.training.datasets import build_train
+
+    folder, length = run.model("synthesizer"), run.recipe.tuning_sequence_length
+    run.tokens("pairs").parent.mkdir(parents=True)
+    pairs = zip(markov_documents(90, 1, 5, 30), markov_documents(90, 2, 5, 30), strict=True)
+    write_indexed(run.tokens("pairs"), [[seed, [*target, END]] for seed, target in pairs])
+    samples = TrainStage("tune", "synthesizer", "")._pair_samples(run)
+    [file] = (folder / "cache").glob("*.index")
+    source = Source("pairs", os.path.relpath(run.tokens("pairs"), folder), samples)
+    data = DataFile("pairs", [source], source, length, run.recipe.seed, "strict", END, PADDING, SEPARATOR)
+    data.write(folder / "data.json")
+    tokenizer = SimpleNamespace(vocab_size=300, eod=END, pad=PADDING, unique_identifiers={})
+    blend = build_train(folder / "data.json", tokenizer, folder / "cache")
+    assert [*(folder / "cache").glob("*.index")] == [file]
+    epochs, batch = run.recipe.tuning.max_epochs, run.recipe.tuning.global_batch_size
+    assert 0 <= samples - int(epochs * len(blend.datasets[0].packing)) < batch and samples % batch == 0
+    write_indexed(run.tokens("pairs"), [[[5] * length, [6, END]]])
+    with pytest.raises(InputError, match=rf"pairs: 'pairs': a pair of {length + 2} tokens does not fit"):
+        TrainStage("tune", "synthesizer", "")._pair_samples(run)
 
 
 def test_the_arms_have_the_same_samples_on_megatrons_command_line(run):
