@@ -29,7 +29,7 @@ def collect_results(run: Run) -> dict[str, Any]:
         `arms.{baseline,sbp,oracle}` (tokens, epochs, losses, accuracy, speed; null where nothing was measured),
         `comparisons` (differences between arms with paired standard errors),
         `gap_closed` = (baseline - sbp) / (baseline - oracle) on the test loss, null with `gap_closed_reason` when the
-        oracle is not ahead of the baseline; `gap_closed_accuracy` the same on the choice accuracy;
+        oracle is not ahead of the baseline by two standard errors; `gap_closed_accuracy` the same on the accuracy;
         `pairs`, `tuning`, `synthetic`, `stages.<name>.seconds`, `engines`, `environment`, `recipe`.
 
     Raises:
@@ -196,12 +196,15 @@ def _gap_closed(evaluations: dict[str, Any], arms: dict[str, Any]) -> dict[str, 
     """Share of the oracle's gain that SBP reaches; its error by linearisation over test sequences."""
     loss = {arm: arms[arm]["test_loss"] for arm in ARMS}
     accuracy = {arm: arms[arm]["choice_accuracy"] for arm in ARMS}
-    value, reason = gap_closed(loss, lower_is_better=True, what="test loss")
+    lead = _comparison(evaluations["baseline"], evaluations["oracle"]) or {}
+    value, reason = gap_closed(loss, lower_is_better=True, what="test loss", noise=lead.get("test_loss_stderr"))
     stderr = None
     if value is not None:
         nats = {arm: _nats(evaluations[arm]) for arm in ARMS}
         stderr = ratio_stderr(nats["baseline"] - nats["sbp"], nats["baseline"] - nats["oracle"])
-    value_accuracy, reason_accuracy = gap_closed(accuracy, lower_is_better=False, what="choice accuracy")
+    value_accuracy, reason_accuracy = gap_closed(
+        accuracy, lower_is_better=False, what="choice accuracy", noise=lead.get("choice_stderr")
+    )
     return {
         "gap_closed": value,
         "gap_closed_stderr": stderr,
@@ -211,9 +214,17 @@ def _gap_closed(evaluations: dict[str, Any], arms: dict[str, Any]) -> dict[str, 
     }
 
 
-def gap_closed(values: dict[str, float | None], *, lower_is_better: bool, what: str) -> tuple[float | None, str | None]:
+def gap_closed(
+    values: dict[str, float | None], *, lower_is_better: bool, what: str, noise: float | None = None
+) -> tuple[float | None, str | None]:
     """(baseline - sbp) / (baseline - oracle): 1 when SBP reaches the oracle, 0 when it gains nothing, below 0 when it
     loses.
+
+    Args:
+        values: by arm.
+        lower_is_better: of the values.
+        what: they are.
+        noise: standard error of the oracle's gain; below two of them there is nothing to take a share of.
 
     Returns:
         The share and None, or None and the reason when there is no gain of the oracle to share in.
@@ -225,6 +236,8 @@ def gap_closed(values: dict[str, float | None], *, lower_is_better: bool, what: 
     gain = baseline - oracle if lower_is_better else oracle - baseline
     if gain <= 0:
         return None, f"the oracle is not ahead of the baseline: {what} {oracle:.4f} against {baseline:.4f}"
+    if noise is not None and gain < 2 * noise:
+        return None, f"the oracle's gain in {what}, {gain:.4f}, is within its noise (standard error {noise:.4f})"
     return (baseline - sbp if lower_is_better else sbp - baseline) / gain, None
 
 

@@ -118,6 +118,13 @@ def test_gap_closed(values, lower, share, reason):
     assert why is None if reason is None else reason in why
 
 
+def test_no_share_of_a_gain_within_its_noise():
+    values = dict(zip(ARMS, (4.0, 3.9, 3.99), strict=True))
+    found, why = gap_closed(values, lower_is_better=True, what="test loss", noise=0.006)
+    assert found is None and "0.0100, is within its noise (standard error 0.0060)" in why
+    assert gap_closed(values, lower_is_better=True, what="test loss", noise=0.004)[0] == pytest.approx(10.0)
+
+
 def test_other_consumption_than_planned_is_an_error_with_both_values(run):
     file = run.model("sbp") / "consumed.json"
     change(file, "datasets", "synthetic", "samples", value=467)
