@@ -29,10 +29,9 @@ from trainings import TrainingFailed, finish, recipe_of, start, words_of, write_
 from megatron_sbp import cost
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
+from megatron_sbp.training.throughput import peak_tflops
 
 VOCABULARY = 49_152
-DATA_SHEET = {"B200": 2250, "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312}
-"""Dense bf16 TFLOP/s by a part of the device's name; --peak gives any other."""
 MARGIN = 0.9
 """Share of the device's memory that the estimate may fill."""
 
@@ -186,7 +185,7 @@ def main() -> None:
     engines = options.engines or (["torch", "te"] if has_te and not tiny else ["torch"])
     name = "CPU, a rehearsal: no figure here means anything" if tiny else torch.cuda.get_device_name()
     memory = 0 if tiny else torch.cuda.get_device_properties(0).total_memory
-    sheet = options.peak or next((peak for part, peak in DATA_SHEET.items() if part in name), None)
+    sheet = options.peak or peak_tflops(name)
     rate, size = ceiling(options.device, 0.2 if tiny else options.ceiling_seconds)
     print(
         f"{name}, {memory / 2**30:.0f} GiB; torch {torch.__version__}, megatron-core {version('megatron-core')}, ",

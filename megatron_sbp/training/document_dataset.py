@@ -59,11 +59,8 @@ class DocumentDataset(MegatronDataset):
         self.reader = TokenReader(dataset)
         self.epochs = StrictEpochs(self.reader.lengths, config.sequence_length, config.random_seed)
         self.num_samples, self.once = num_samples, once
-        if once and num_samples > self.epochs.samples_of_one_epoch():
-            raise ValueError(
-                f"{num_samples} sequences are to be used once each, "
-                f"but it holds only {self.epochs.samples_of_one_epoch()} of {config.sequence_length} tokens"
-            )
+        if once:
+            _check_once(num_samples, self.epochs.samples_of_one_epoch(), config.sequence_length)
         size = len(dataset) + self.epochs.tokens // config.sequence_length
         self._cache = cache if size > SMALL else None
         self._name = Path(path).name
@@ -159,12 +156,9 @@ class JointDataset(GPTDataset):
     """
 
     def __init__(self, dataset, path, indices, num_samples, split, config, once: bool = False):
-        available = (int(dataset.sequence_lengths.sum(dtype=np.int64)) - 1) // config.sequence_length
-        if once and num_samples > available:
-            raise ValueError(
-                f"{num_samples} sequences are to be used once each, "
-                f"but it holds only {available} of {config.sequence_length} tokens"
-            )
+        if once:
+            available = (int(dataset.sequence_lengths.sum(dtype=np.int64)) - 1) // config.sequence_length
+            _check_once(num_samples, available, config.sequence_length)
         super().__init__(dataset, path, indices, num_samples, split, config)
         self.once = once
 
@@ -174,3 +168,10 @@ class JointDataset(GPTDataset):
     def describe(self) -> str:
         """One line for the start of a training."""
         return "each used once, in Megatron's order" if self.once else "Megatron's joint shuffle of all epochs"
+
+
+def _check_once(samples: int, available: int, length: int) -> None:
+    if samples > available:
+        raise ValueError(
+            f"{samples} sequences are to be used once each, but it holds only {available} of {length} tokens"
+        )
