@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from megatron_sbp import __version__
-from megatron_sbp.errors import InputError
+from megatron_sbp.errors import Fault, InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.run_folder import ARMS, Run
 
@@ -45,6 +45,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"sbp: error: {error}", file=sys.stderr)
         return 2
+    except Fault as error:
+        print(f"sbp: fault: {error}", file=sys.stderr)
+        return 1
     except StageFailed as error:
         print(f"sbp: {error}; what was finished stays finished, run the same command again", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status

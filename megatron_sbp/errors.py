@@ -1,4 +1,4 @@
-"""The one exception for what a user, a file or a machine did wrong."""
+"""Errors that end a command with a message: wrong input (status 2) and faults (status 1)."""
 
 from __future__ import annotations
 
@@ -31,3 +31,25 @@ class InputError(ValueError):
 
 def _rebuild(message: str, file: Path | str | None, line: int | None, key: str | None) -> InputError:
     return InputError(message, file=file, line=line, key=key)
+
+
+class Fault(Exception):
+    """Something broke that the user did not give: a rank crashed, a worker was killed, a library failed.
+
+    The command line prints it as one message, without a traceback of ours, and exits with status 1.
+
+    Args:
+        message: What broke and, where it is known, why; ends with the last lines of the log where there is one.
+        file: The log or file that tells more.
+    """
+
+    def __init__(self, message: str, *, file: Path | str | None = None):
+        self.file, self.reason = file, message
+        super().__init__(message if file is None else f"{file}: {message}")
+
+    def __reduce__(self):
+        return _rebuild_fault, (self.reason, self.file)
+
+
+def _rebuild_fault(message: str, file: Path | str | None) -> Fault:
+    return Fault(message, file=file)
