@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from megatron_sbp import __version__
+from megatron_sbp.claim import claim, recipe_of, write_resolved
 from megatron_sbp.errors import Fault, InputError
-from megatron_sbp.recipe import load_recipe
 from megatron_sbp.run_folder import ARMS, Run
 
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
@@ -22,14 +23,30 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp plan   RECIPE     tokens, samples, epochs, FLOPs, memory and disk of every arm, before a GPU is asked for
   sbp run    RECIPE     everything, on this machine; run again to go on where it was interrupted
   sbp submit RECIPE     everything, as Slurm jobs
-  sbp status RECIPE     where every stage stands
+  sbp status RECIPE     the state of every stage
+  sbp verify RECIPE     read every finished file again and compare digests
   sbp report RECIPE     the results as text; the page is RUN/report/index.html
 
 Every stage is a command of its own; those that can be shared take --shard i/n (i from 1 to n):
 """
 
-EPILOG = """After RECIPE come overrides of any recipe key: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
+EPILOG = """RECIPE is a recipe file, or a run folder: then its recipe as it was run last. After RECIPE
+come overrides of any recipe key: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are finished or absent: any command can be killed at any time and given again."""
+
+
+_GIVEN = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ESTALE,
+}
+"""What is wrong with a folder that the user named, or took away."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -41,7 +58,12 @@ def main(words: Sequence[str] | None = None) -> int:
     from megatron_sbp.pipeline import StageFailed
 
     try:
-        return _main(words)
+        status = _main(words)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `sbp status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail again
+        return 128 + signal.SIGPIPE
     except InputError as error:
         print(f"sbp: error: {error}", file=sys.stderr)
         return 2
@@ -60,6 +82,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return 2
+        if error.errno in _GIVEN:
+            print(f"sbp: error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+            return 2
         raise
     except KeyboardInterrupt:
         print("sbp: interrupted; run the same command again to go on", file=sys.stderr)
@@ -74,7 +99,7 @@ def _main(words: list[str]) -> int:
     parser = _parser(graph)
     options = parser.parse_args(words)
     recipe_words = [options.recipe, *options.overrides]
-    run = Run.of(load_recipe(options.recipe, options.overrides))
+    run = Run.of(recipe_of(options.recipe, options.overrides))
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb in ("run", "submit"):
@@ -84,17 +109,24 @@ def _main(words: list[str]) -> int:
     if options.verb == "run":
         from megatron_sbp.pipeline import run_all
 
+        claim(run)
+        write_resolved(run)
         _write_plan(run)
-        run_all(run, graph, recipe_words, options.until)
+        run_all(run, graph, recipe_words, options.until, options.discard, options.repair)
         if run.results_file.exists() and options.until in (None, graph[-1].name):
             _print_results(run)
         return 0
     if options.verb == "status":
         return _status(run, graph)
+    if options.verb == "verify":
+        return _verify(run, graph)
     if options.verb == "submit":
         from megatron_sbp.slurm import submit
 
-        _write_plan(run)
+        if not options.dry_run:
+            claim(run)
+            write_resolved(run)
+            _write_plan(run)
         submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run)
         return 0
     if options.verb == "report" and options.shard is None and run.results_file.exists():
@@ -128,15 +160,23 @@ def _parser(graph) -> argparse.ArgumentParser:
     plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training")
     run = verb("run", "Runs everything that is missing, on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
+    _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
-    verb("status", "Where every stage stands.")
+    verb("status", "The state of every stage.")
+    verb(
+        "verify",
+        "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
+        "something changed.",
+    )
     for stage in graph:
         sub = verb(stage.name, stage.title)
         if stage.sharded:
             sub.add_argument("--shard", type=_shard, metavar="i/n", help="every n-th unit from the i-th on (1 to n)")
         else:
             sub.add_argument("--shard", type=_shard, metavar="1/1", help=argparse.SUPPRESS)
+        _add_permissions(sub, [stage.name])
+        sub.add_argument("--part-of-run", action="store_true", help=argparse.SUPPRESS)
         if stage.device == "training":
             sub.add_argument(
                 "--launcher",
@@ -145,6 +185,29 @@ def _parser(graph) -> argparse.ArgumentParser:
                 help="what starts the ranks: torchrun on this machine, or srun inside a Slurm job",
             )
     return parser
+
+
+def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None:
+    from megatron_sbp.stages import KEEP_SECONDS
+
+    minutes = KEEP_SECONDS / 60
+    parser.add_argument(
+        "--discard",
+        metavar="STAGE",
+        action="append",
+        default=[],
+        choices=[*stages, "all"],
+        help=f"make STAGE again although that replaces more than {minutes:.0f} minutes of work; its former outputs are "
+        "moved to aside/ in the run folder (several times, or `all`)",
+    )
+    parser.add_argument(
+        "--repair",
+        metavar="STAGE",
+        action="append",
+        default=[],
+        choices=[*stages, "all"],
+        help="go back to the last intact checkpoint of a training whose files were damaged",
+    )
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -161,14 +224,14 @@ def _stage(run: Run, stage, graph, options) -> int:
 
     if getattr(options, "launcher", None):
         os.environ["SBP_LAUNCHER"] = options.launcher
-    run.root.mkdir(parents=True, exist_ok=True)
-    runner = StageRunner(run, stage, graph)
+    claim(run)
+    runner = StageRunner(run, stage, graph, bool(options.discard), bool(options.repair))
     try:
         closed = runner.execute(options.shard or (1, 1))
     except Unfinished as error:
         say(f"sbp: {error}")
         return 3
-    if not closed:
+    if not closed and not options.part_of_run:
         say(f"{stage.name}: this shard is done, others are not: {runner.why()}")
     return 0
 
@@ -177,7 +240,6 @@ def _write_plan(run: Run) -> None:
     from megatron_sbp import files
     from megatron_sbp.plan import make_plan, read_measured
 
-    run.root.mkdir(parents=True, exist_ok=True)
     files.write_json(run.plan_file, make_plan(run.recipe, read_measured(run)))
 
 
@@ -233,6 +295,23 @@ def _status(run: Run, graph) -> int:
     for line in jobs_of(run):
         print(f"  {line}")
     return 0
+
+
+def _verify(run: Run, graph) -> int:
+    from megatron_sbp.verify import verify
+
+    found, count, size = verify(run, graph)
+    for name, damaged in found.items():
+        for item in damaged:
+            print(f"{name}: {item}")
+    damaged = sum(map(len, found.values()))
+    left_out = [stage.name for stage in graph if stage.name not in found]
+    print(
+        f"{count:,} files of {len(found)} stages, {size:,} bytes: "
+        + (f"{damaged:,} damaged; `sbp run` says what can be done" if damaged else "all as they were written")
+        + (f"; not finished: {', '.join(left_out)}" if left_out else "")
+    )
+    return 1 if damaged else 0
 
 
 def _print_results(run: Run) -> None:

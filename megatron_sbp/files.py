@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import glob
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -18,19 +22,24 @@ from megatron_sbp.errors import InputError
 
 PARTIAL_SUFFIX = ".partial"
 
+_numbers = itertools.count()
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; the file written there gets its final name on leaving the block.
 
-    The file is flushed to disk before the rename, so that a crash leaves the old file or the new one. A former partial
-    file is removed first, and an exception removes the present one. The temporary name ends in `.partial` in front of
-    the suffixes of `path`, because some writers look at the suffix.
+    The file is flushed to disk before the rename, so that a crash leaves the old file or the new one. The temporary
+    name belongs to this process alone, ends in `.partial` in front of the suffixes of `path` (some writers look at the
+    suffix), and is removed by an exception. What processes of this machine that are gone left there is removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(path.suffixes)
-    partial = path.with_name(f".{path.name.removesuffix(suffixes)}{PARTIAL_SUFFIX}{suffixes}")
-    partial.unlink(missing_ok=True)
+    stem = path.name.removesuffix(suffixes)
+    for left in path.parent.glob(f".{glob.escape(stem)}.{_machine()}-*{PARTIAL_SUFFIX}{glob.escape(suffixes)}"):
+        if not _alive(left.name.removeprefix(f".{stem}.{_machine()}-").split(".")[0]):
+            left.unlink(missing_ok=True)
+    partial = path.with_name(f".{stem}.{_machine()}-{os.getpid()}-{next(_numbers)}{PARTIAL_SUFFIX}{suffixes}")
     try:
         yield partial
         with open(partial, "rb+") as written:
@@ -39,11 +48,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's entries to disk: a rename in it survives a crash of the machine."""
+    directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def partial_files(folder: Path) -> Iterator[Path]:
+    """Temporary files below a folder that `atomic_path` made, whoever works on them or left them."""
+    for path in folder.rglob(f".*{PARTIAL_SUFFIX}*"):
+        if path.is_file() and re.fullmatch(r"\..+\.[0-9a-f]{8}-[0-9]+-[0-9]+\.partial.*", path.name):
+            yield path
+
+
+@functools.cache
+def _machine() -> str:
+    return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
+
+
+def _alive(owner: str) -> bool:
+    number = owner.split("-")[0]
+    if not number.isdigit():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
-from megatron_sbp import files
 from megatron_sbp.errors import InputError
 from megatron_sbp.processes import die_with_parent, python_path
 from megatron_sbp.progress import duration, say
-from megatron_sbp.recipe import dump_recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage, StageRunner
 
@@ -25,7 +24,14 @@ class StageFailed(Exception):
         self.status = status
 
 
-def run_all(run: Run, graph: list[Stage], recipe_words: list[str], until: str | None = None) -> None:
+def run_all(
+    run: Run,
+    graph: list[Stage],
+    recipe_words: list[str],
+    until: str | None = None,
+    discard: Sequence[str] = (),
+    repair: Sequence[str] = (),
+) -> None:
     """Runs what is missing of all stages, in order.
 
     Each stage runs as `sbp STAGE RECIPE --shard i/n` in n = launch.workers processes when it can be shared, else in
@@ -36,26 +42,33 @@ def run_all(run: Run, graph: list[Stage], recipe_words: list[str], until: str | 
         graph: all stages.
         recipe_words: recipe path and overrides, as words of the command line.
         until: the last stage to run; None runs all.
+        discard: stages whose costly outputs may be replaced; `all` means every stage.
+        repair: stages that may go back to what is intact of damaged outputs.
 
     Raises:
         StageFailed: a stage failed; finished work stays.
+        InputError: costly work would be discarded, or is damaged, and nobody asked for that.
     """
-    run.root.mkdir(parents=True, exist_ok=True)
-    files.write_text(run.recipe_file, dump_recipe(run.recipe))
     began = time.monotonic()
     for place, stage in enumerate(graph):
         label = f"[{place + 1}/{len(graph)}] {stage.name}"
-        runner = StageRunner(run, stage, graph)
+        allowed = [
+            option
+            for option, names in (("--discard", discard), ("--repair", repair))
+            if stage.name in names or "all" in names
+        ]
+        runner = StageRunner(run, stage, graph, "--discard" in allowed, "--repair" in allowed)
         if runner.finished():
-            say(f"{label}: finished before")
+            say(f"{label}: already complete")
         else:
+            runner.check()
             units = stage.units(run)
             missing = runner.missing_units()
             note = f", {len(missing)} of {len(units)} shards to do" if stage.sharded and len(units) > 1 else ""
             say(f"{label}: {stage.title}{note}")
             workers = min(run.recipe.launch.workers, max(1, len(missing))) if stage.sharded else 1
             started = time.monotonic()
-            _work(run, stage, recipe_words, workers)
+            _work(run, stage, [*recipe_words, *(word for option in allowed for word in (option, stage.name))], workers)
             if not runner.finished():
                 raise InputError("its processes ended well, but it is not finished", file=runner.manifest_file)
             say(f"{label}: done in {duration(time.monotonic() - started)}")
@@ -73,7 +86,10 @@ def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "megatron_sbp.cli", stage.name, *recipe_words, "--shard", f"{index}/{workers}"],
+            [
+                *(sys.executable, "-m", "megatron_sbp.cli", stage.name, *recipe_words),
+                *("--shard", f"{index}/{workers}", "--part-of-run"),
+            ],
             env=environment,
             preexec_fn=die_with_parent,
         )

@@ -245,7 +245,7 @@ def _pairs(run: Run) -> dict[str, Any] | None:
     audit = _read(run.audit_pairs)
     if audit is None:
         return None
-    neighbors = _read(run.root / "neighbors" / "audit.json") or {}
+    neighbors = _read(run.audit_neighbors) or {}
     return {
         **_without_histogram(audit["train"]),
         "recall_at_k": neighbors.get("recall_at_k"),
@@ -310,12 +310,19 @@ def _engines(run: Run, evaluations: dict[str, Any]) -> dict[str, Any]:
     devices = sorted({evaluation["device"] for evaluation in evaluations.values() if evaluation})
     return {
         "training": "megatron-core",
-        "training_precision": recipe.training.precision,
+        "training_precision": _precision(run),
         "embedding": recipe.embedding.model,
         "neighbors": recipe.neighbors.engine,
         "synthesis": recipe.synthesis.engine,
         "evaluation": f"transformers, fp32, {', '.join(devices)}" if devices else None,
     }
+
+
+def _precision(run: Run) -> str:
+    """What the arms were trained in: not always what the recipe says today."""
+    consumed = [_read(run.model(arm) / "consumed.json") or {} for arm in ARMS]
+    found = sorted({entry.get("precision", run.recipe.training.precision) for entry in consumed})
+    return " and ".join(found)
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:

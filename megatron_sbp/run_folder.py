@@ -1,7 +1,8 @@
-"""Where everything of one run lies on disk."""
+"""Where everything of one run is on disk."""
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,19 +24,60 @@ def shard_name(index: int) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe together with its run folder. Paths only: nothing is created here."""
+    """A recipe together with its run folder. Paths only: nothing is created here.
+
+    A stage that replaces finished outputs works on a view (`view`) in which the paths that it owns lead to a work
+    folder; all other paths are the run folder's. Manifests name files as they are called below the run folder.
+    """
 
     recipe: Recipe
     root: Path
+    work: Path | None = None
+    """The work folder of a view."""
+    owned: tuple[str, ...] = ()
+    """Glob patterns below the run folder of what a view redirects; a folder means all that is in it."""
 
     @staticmethod
     def of(recipe: Recipe) -> Run:
-        """The run of a recipe: `run_folder`, or runs/NAME below the current folder."""
-        return Run(recipe, Path(recipe.run_folder or f"runs/{recipe.name}").resolve())
+        """The run of a recipe: `run_folder`, or runs/LABEL below the current folder, where LABEL follows from the place
+        of the recipe (`label`)."""
+        return Run(recipe, Path(recipe.run_folder or f"runs/{label(recipe)}").resolve())
+
+    def view(self, work: Path, owned: tuple[str, ...]) -> Run:
+        """The same run with the paths in `owned` below `work`."""
+        return Run(self.recipe, self.root, work, owned)
+
+    def at(self, relative: str) -> Path:
+        """Where a file or folder of the run folder is."""
+        if self.work is not None and owns(self.owned, relative):
+            return self.work / relative
+        return self.root / relative
+
+    def relative(self, path: Path) -> str:
+        """A path as manifests write it: below the run folder."""
+        base = self.root
+        if self.work is not None and path.is_relative_to(self.work):
+            base = self.work
+        return path.relative_to(base).as_posix()
 
     @property
-    def recipe_file(self) -> Path:
-        return self.root / "recipe.yaml"
+    def marker_file(self) -> Path:
+        """Says that this is a run folder, and of which recipe."""
+        return self.root / "sbp-run.json"
+
+    @property
+    def resolved_file(self) -> Path:
+        """The recipe as it ran, with every default written out."""
+        return self.root / "resolved.yaml"
+
+    @property
+    def aside(self) -> Path:
+        """What was replaced or found damaged and is not the program's to delete."""
+        return self.root / "aside"
+
+    def work_folder(self, stage: str, key: str) -> Path:
+        """Where a stage makes outputs that will replace finished ones."""
+        return self.root / ".work" / f"{stage}-{key[:12]}"
 
     @property
     def plan_file(self) -> Path:
@@ -43,25 +85,25 @@ class Run:
 
     @property
     def results_file(self) -> Path:
-        return self.root / "results.json"
+        return self.at("results.json")
 
     @property
     def report_file(self) -> Path:
-        return self.root / "report" / "index.html"
+        return self.at("report/index.html")
 
     @property
     def tokenizer(self) -> Path:
         """Folder that `AutoTokenizer.from_pretrained` and Megatron's HuggingFaceTokenizer load."""
-        return self.root / "tokenizer"
+        return self.at("tokenizer")
 
     @property
     def audit_documents(self) -> Path:
         """Counts of documents read, dropped (with reasons) and split."""
-        return self.root / "documents" / "audit.json"
+        return self.at("documents/audit.json")
 
     def documents(self, split: str) -> Path:
         """Folder with NNNNN.jsonl.zst of one split."""
-        return self.root / "documents" / split
+        return self.at(f"documents/{split}")
 
     def document_shards(self, split: str) -> list[Path]:
         """The files of one split, in order."""
@@ -70,52 +112,86 @@ class Run:
     def tokens(self, name: str) -> Path:
         """Prefix of a Megatron IndexedDataset (NAME.bin, NAME.idx): real, oracle, valid, test, pairs, valid_pairs,
         synthetic. `oracle` holds all of the oracle arm's documents, D included."""
-        return self.root / "tokens" / name
+        return self.at(f"tokens/{name}.bin").with_suffix("")
 
     def embeddings(self, split: str) -> Path:
         """Folder with NNNNN.npy, float16 [documents, dim], rows in the order of documents/SPLIT/NNNNN.jsonl.zst."""
-        return self.root / "embeddings" / split
+        return self.at(f"embeddings/{split}")
 
     def neighbors(self, split: str) -> Path:
         """Folder with NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split, -1 for none),
         scores float32 [documents, k]."""
-        return self.root / "neighbors" / split
+        return self.at(f"neighbors/{split}")
 
     def pairs(self, split: str) -> Path:
         """Parquet of the kept pairs: seed, target (row numbers over all shards of the split), seed_id, target_id,
         score. `train` for tuning, `valid` for early stopping."""
-        return self.root / "pairs" / ("pairs.parquet" if split == "train" else f"{split}_pairs.parquet")
+        return self.at(f"pairs/{'pairs' if split == 'train' else f'{split}_pairs'}.parquet")
 
     @property
     def audit_pairs(self) -> Path:
-        return self.root / "pairs" / "audit.json"
+        return self.at("pairs/audit.json")
 
     def model(self, name: str) -> Path:
         """Folder of Megatron checkpoints, logs and blend.lock.json of one training. `start` is there while the tuning
         runs from `tuning.start`: that checkpoint as Megatron reads it."""
-        return self.root / "models" / name
+        return self.at(f"models/{name}")
 
     def export(self, name: str) -> Path:
         """Hugging Face checkpoint of one training."""
-        return self.root / "export" / name
+        return self.at(f"export/{name}")
 
     @property
     def drafts(self) -> Path:
         """Folder with NNNNN.jsonl.zst: everything that the synthesizer wrote, before the filters."""
-        return self.root / "synthetic" / "drafts"
+        return self.at("synthetic/drafts")
+
+    @property
+    def documents_scratch(self) -> Path:
+        """Where documents wait to be written in shards."""
+        return self.at("documents/.sorting")
+
+    @property
+    def neighbors_index(self) -> Path:
+        """ScaNN's indices while the search is at work."""
+        return self.at("neighbors/index")
+
+    @property
+    def audit_neighbors(self) -> Path:
+        return self.at("neighbors/audit.json")
+
+    def audit_tokens(self, name: str) -> Path:
+        """Counts of datasets: `audit` (documents), `pairs_audit`, `synthetic_audit`."""
+        return self.at(f"tokens/{name}.json")
+
+    def token_parts(self, stage: str) -> Path:
+        """Folder of what single units of a stage tokenized; it is removed when the stage is complete."""
+        return self.at(f"tokens/parts/{stage}")
 
     @property
     def synthetic(self) -> Path:
-        """Folder with NNNNN.jsonl.zst: synthetic documents that passed the filters, with their parents."""
+        """Folder of the synthetic documents that passed the filters (and of drafts/, which did not pass any yet)."""
         return self.root / "synthetic"
+
+    def synthetic_shard(self, name: str) -> Path:
+        """Synthetic documents that passed the filters, with their parents: NNNNN.jsonl.zst."""
+        return self.at(f"synthetic/{name}.jsonl.zst")
+
+    def synthetic_shards(self) -> list[Path]:
+        """The files of the synthetic documents, in order."""
+        return sorted(self.root.glob("synthetic/[0-9]*.jsonl.zst"))
+
+    def verdicts(self, name: str) -> Path:
+        """What the rules said of one shard of drafts; removed when the filter is complete."""
+        return self.at(f"synthetic/verdicts/{name}.npz")
 
     @property
     def audit_synthetic(self) -> Path:
-        return self.root / "synthetic" / "audit.json"
+        return self.at("synthetic/audit.json")
 
     def evaluation(self, name: str) -> Path:
         """JSON of one arm, or `quality`."""
-        return self.root / "evaluation" / f"{name}.json"
+        return self.at(f"evaluation/{name}.json")
 
     @property
     def manifests(self) -> Path:
@@ -125,6 +201,25 @@ class Run:
         """Log file of a process that works on a stage."""
         return self.root / "logs" / stage / f"{name}.log"
 
-    def relative(self, path: Path) -> str:
-        """A path inside the run folder as manifests write it."""
-        return path.relative_to(self.root).as_posix()
+
+def owns(patterns: tuple[str, ...], relative: str) -> bool:
+    """Whether a path below the run folder matches a pattern, or is inside a folder that does."""
+    parts = relative.split("/")
+    prefixes = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    return any(_matches(prefix, pattern) for pattern in patterns for prefix in prefixes)
+
+
+def _matches(path: str, pattern: str) -> bool:
+    names, globs = path.split("/"), pattern.split("/")
+    return len(names) == len(globs) and all(map(fnmatch.fnmatchcase, names, globs))
+
+
+def label(recipe: Recipe) -> str:
+    """Name of the default run folder: the recipe's own folder for FOLDER/recipe.yaml, the file's name for others.
+
+    It follows from the place, so that a copy of an example runs in a folder of its own.
+    """
+    if recipe.source is None:
+        return recipe.name
+    source = recipe.source.resolve()
+    return source.parent.name or recipe.name if source.stem == "recipe" else source.stem

@@ -21,7 +21,7 @@ import megatron_sbp
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
 from megatron_sbp.progress import say
-from megatron_sbp.recipe import Recipe, dump_recipe
+from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage, StageRunner
 
@@ -88,7 +88,6 @@ def submit(
             print(f"export {name}={shlex.quote(value)}")
     else:
         log_folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(run.recipe_file, dump_recipe(run.recipe))
         live = {job.stage: job for job in jobs_of(run) if _is_live(job)}
     largest = _largest_array()
     submitted = []
@@ -96,7 +95,7 @@ def submit(
         depends = [queued[name] for name in stage.reads(run) if name in queued]
         # A stage behind one that runs again may have to run again itself; its job ends at once if it need not.
         if not depends and _finished(run, stage, graph):
-            _note(f"{stage.name}: finished before, not submitted", dry_run)
+            _note(f"{stage.name}: already complete, not submitted", dry_run)
             continue
         if stage.name in live:
             queued[stage.name] = live[stage.name].id

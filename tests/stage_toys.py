@@ -55,8 +55,8 @@ class Words(Stage):
         lines = (run.recipe.folder / "words.txt").read_text().splitlines()
         return [f"{place:05d}" for place in range(len(lines))]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "words"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("words",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         call(run, f"words {unit}")
@@ -64,7 +64,7 @@ class Words(Stage):
         text = (run.recipe.folder / "words.txt").read_text().splitlines()[int(unit)]
         if text == "bad":
             raise RuntimeError("bad word")
-        path, part = run.root / "words" / f"{unit}.txt", run.root / "words" / f"{unit}.part"
+        path, part = run.at("words") / f"{unit}.txt", run.at("words") / f"{unit}.part"
         files.write_text(path, text.upper() if run.recipe.note == "upper" else text)
         time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
         files.write_text(part, hashlib.sha256(text.encode()).hexdigest() * 20)
@@ -72,8 +72,8 @@ class Words(Stage):
 
     def finish(self, run: Run) -> list[Path]:
         call(run, "words finish")
-        joint = run.root / "words" / "joint.txt"
-        parts = sorted((run.root / "words").glob("[0-9]*.part"))
+        joint = run.at("words") / "joint.txt"
+        parts = sorted((run.at("words")).glob("[0-9]*.part"))
         files.write_text(joint, f"{run.recipe.seed} " + "".join(part.read_text() for part in parts))
         return [joint]
 
@@ -90,15 +90,15 @@ class Lengths(Stage):
         return {"words": ("words/[0-9]*.txt",)}
 
     def units(self, run: Run) -> list[str]:
-        return [path.stem for path in sorted((run.root / "words").glob("[0-9]*.txt"))]
+        return [path.stem for path in sorted((run.at("words")).glob("[0-9]*.txt"))]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "lengths"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("lengths",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         call(run, f"lengths {unit}")
-        path = run.root / "lengths" / f"{unit}.txt"
-        files.write_text(path, str(len((run.root / "words" / f"{unit}.txt").read_text())))
+        path = run.at("lengths") / f"{unit}.txt"
+        files.write_text(path, str(len((run.at("words") / f"{unit}.txt").read_text())))
         return [path]
 
 
@@ -108,13 +108,13 @@ class Total(Stage):
     def reads(self, run: Run):
         return {"lengths": ("lengths/*",)}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "total.txt"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("total.txt",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         call(run, "total")
-        path = run.root / "total.txt"
-        files.write_text(path, str(sum(int(file.read_text()) for file in (run.root / "lengths").iterdir())))
+        path = run.at("total.txt")
+        files.write_text(path, str(sum(int(file.read_text()) for file in (run.at("lengths")).iterdir())))
         return [path]
 
 

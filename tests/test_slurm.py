@@ -116,7 +116,7 @@ def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
         StageRunner(run, stage, graph).execute()
     slurm.submit(run, run.recipe.source, [], graph, dry_run=True)
     text = capsys.readouterr().out
-    assert "# words: finished before" in text and "# lengths: finished before" in text
+    assert "# words: already complete" in text and "# lengths: already complete" in text
     assert list(commands(text)) == ["total"] and "--dependency" not in text
     # After a change all that depends on it is submitted, even what looks finished as long as the change is not through.
     changed = toys.make_run(tmp_path, "note=upper")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -51,9 +53,14 @@ def calls(run: Run) -> list[str]:
 
 def contents(run: Run) -> dict[str, bytes]:
     """Data files of the run folder, not manifests, which hold times."""
-    skip = ("stages", "calls")
+    skip = ("stages", "calls", "aside")
     found = (path for path in run.root.rglob("*") if path.is_file() and run.relative(path).split("/")[0] not in skip)
     return {run.relative(path): path.read_bytes() for path in found}
+
+
+def aside(run: Run) -> dict[str, str]:
+    """Text of the files that were moved out of the way, by name."""
+    return {path.name: path.read_text() for path in run.aside.rglob("*") if path.is_file()}
 
 
 def test_everything_once_then_nothing(folder):
@@ -104,6 +111,7 @@ def test_damaged_output_is_done_again(folder):
     file.write_text("8")  # the same size as "7"
     assert execute(run) == ["lengths 00004"]
     assert contents(run) == before
+    assert aside(run) == {"00004.txt": "8"}  # not what the program wrote, so not its to delete
     (run.root / "total.txt").write_text("1234567")
     assert execute(run) == ["total"]
     assert contents(run) == before
@@ -137,7 +145,7 @@ def test_changed_setting_reruns_what_depends_on_it(folder, capsys):
     # `lengths` reads words with other contents, though of the same lengths; `total` reads equal lengths: early cutoff
     assert [line.split()[0] for line in done] == ["words"] * 8 + ["lengths"] * 7
     said = capsys.readouterr().err
-    assert "words: note was '', is 'upper'" in said and "removing what was made" in said
+    assert "words: note was '', is 'upper'" in said and "stays until then" in said
     assert (run.root / "words" / "00001.txt").read_text() == "BE"
 
 
@@ -225,13 +233,13 @@ def test_digests_of_external_files_are_written_by_one_process_at_a_time(folder):
     run = toys.make_run(folder)
     program = (
         "import sys; from pathlib import Path\n"
-        "from megatron_sbp import stages; from megatron_sbp.run_folder import Run\n"
+        "from megatron_sbp.manifests import external_digests; from megatron_sbp.run_folder import Run\n"
         "from megatron_sbp.recipe import load_recipe\n"
         "run = Run.of(load_recipe(sys.argv[1], ['run_folder=' + sys.argv[2]]))\n"
         "sys.stdin.read()\n"
         "for number in range(40):\n"
         "    file = Path(sys.argv[3], f'{sys.argv[4]}-{number}'); file.write_text('x')\n"
-        "    stages._external_digests(run, [file])\n"
+        "    external_digests(run, [file])\n"
     )
     (folder / "outside").mkdir()
     words = [sys.executable, "-c", program, str(run.recipe.source), str(run.root), str(folder / "outside")]
@@ -275,7 +283,7 @@ def test_manifest_cut_off_is_named(folder):
     execute(run)
     file = run.manifests / "words.json"
     file.write_text(file.read_text()[:50])
-    with pytest.raises(InputError, match=r"words\.json: not valid JSON"):
+    with pytest.raises(InputError, match=r"words\.json: this manifest is damaged.*not valid JSON.*--discard words"):
         runner(run, "words").finished()
 
 
@@ -289,3 +297,176 @@ def test_why(folder):
 
 def test_free_bytes_of_a_folder_to_come(tmp_path):
     assert free_bytes(tmp_path / "not" / "there") == pytest.approx(free_bytes(tmp_path), rel=0.05)
+
+
+# -- what is replaced, and what is kept
+
+
+def fail_after(monkeypatch, stage: str, calls_before: int) -> None:
+    """The stage's units raise from a certain call on, as a bad setting or a full disk would make them."""
+    kind = type(by_name(toys.graph(), stage))
+    plain, count = kind.run_unit, 0
+
+    def run_unit(self, run, unit):
+        nonlocal count
+        count += 1
+        if count > calls_before:
+            raise InputError("a value that cannot work")
+        return plain(self, run, unit)
+
+    monkeypatch.setattr(kind, "run_unit", run_unit)
+
+
+@pytest.mark.parametrize("calls_before", [0, 3])
+def test_a_setting_that_fails_costs_nothing(folder, monkeypatch, calls_before):
+    run = toys.make_run(folder)
+    execute(run)
+    before = contents(run)
+    with monkeypatch.context() as patch:
+        fail_after(patch, "words", calls_before)
+        with pytest.raises(InputError):
+            execute(toys.make_run(folder, "note=upper"))
+    shown = {name: data for name, data in contents(run).items() if not name.startswith(".work/")}
+    assert shown == before
+    assert execute(run) == []  # back to the former settings: nothing to do
+    assert execute(toys.make_run(folder, "note=upper"))[0] == f"words {calls_before:05d}"  # goes on where it failed
+    assert not (run.root / ".work").exists() and not run.aside.exists()
+
+
+def costly(monkeypatch) -> None:
+    monkeypatch.setattr("megatron_sbp.stages.KEEP_SECONDS", -1.0)
+
+
+def test_costly_outputs_are_replaced_only_when_asked(folder, monkeypatch):
+    run = toys.make_run(folder)
+    execute(run)
+    before = contents(run)
+    costly(monkeypatch)
+    changed = toys.make_run(folder, "note=upper")
+    for attempt in (runner(changed, "words").execute, runner(changed, "words").check):
+        with pytest.raises(InputError, match=r"note was '', is 'upper'.*--discard words"):
+            attempt()
+    assert contents(run) == before and "needs --discard words" in runner(changed, "words").why()
+    graph = toys.graph()
+    assert StageRunner(changed, by_name(graph, "words"), graph, discard=True).execute()
+    assert (run.root / "words" / "00001.txt").read_text() == "BE"
+    assert aside(run)["00001.txt"] == "be"  # the former outputs are kept
+
+
+def test_costly_unfinished_work_is_kept_too(folder, monkeypatch):
+    run = toys.make_run(folder)
+    assert not runner(run, "words").execute((1, 2))
+    before = contents(run)
+    costly(monkeypatch)
+    changed = toys.make_run(folder, "note=upper")
+    with pytest.raises(InputError, match=r"unfinished work.*--discard words"):
+        runner(changed, "words").execute()
+    assert contents(run) == before
+    graph = toys.graph()
+    assert StageRunner(changed, by_name(graph, "words"), graph, discard=True).execute()
+    assert aside(run)["00002.txt"] == "gamma"
+
+
+def test_files_of_others_are_never_deleted(folder):
+    """A file in a stage's folder that no manifest names outlives a replacement, out of the way."""
+    run = toys.make_run(folder)
+    execute(run)
+    (run.root / "words" / "mine.md").write_text("my notes")
+    (run.root / "words" / "deep").mkdir()
+    (run.root / "words" / "deep" / "mine.txt").write_text("more notes")
+    execute(toys.make_run(folder, "note=upper"))
+    assert aside(run) == {"mine.md": "my notes", "mine.txt": "more notes"}
+
+
+def test_a_changed_file_is_not_deleted_with_the_rest(folder):
+    run = toys.make_run(folder)
+    execute(run)
+    (run.root / "words" / "00003.txt").write_text("edited by hand")
+    execute(toys.make_run(folder, "note=upper"))
+    assert aside(run) == {"00003.txt": "edited by hand"}
+
+
+def test_killed_while_new_outputs_take_their_place(folder, monkeypatch, tmp_path_factory):
+    """Stops after every single rename and write of a replacement; the next call completes it."""
+    plain = tmp_path_factory.mktemp("plain")
+    (plain / "words.txt").write_text("\n".join(WORDS))
+    undisturbed = toys.make_run(plain, "note=upper")
+    execute(undisturbed)
+
+    class Killed(BaseException):
+        pass
+
+    points = 0
+    for stop in range(1, 60):
+        run = toys.make_run(folder)
+        execute(run)
+        changed = toys.make_run(folder, "note=upper")
+        steps, replaced = 0, Path.replace
+
+        def replace(self, target, stop=stop, replaced=replaced):
+            nonlocal steps
+            result = replaced(self, target)
+            if "install" in {frame.name for frame in traceback.extract_stack()}:
+                steps += 1
+                if steps == stop:
+                    raise Killed
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            try:
+                runner(changed, "words").execute()
+            except Killed:
+                points += 1
+            else:
+                break
+        assert not runner(changed, "words").finished()
+        execute(changed)
+        assert contents(run) == contents(undisturbed)
+        shutil.rmtree(run.root)
+    assert points >= 8 and stop < 59
+    assert not run.aside.exists() and not (run.root / ".work").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"key": 3}', '{"outputs": {"/etc/passwd": {}}}'])
+def test_damaged_manifests(folder, text):
+    """A stage's own manifest is named with the way out; a unit's is done again; a note of progress is of no matter."""
+    run = toys.make_run(folder)
+    execute(run)
+    before = contents(run)
+    (run.manifests / "words.json").write_text(text)
+    with pytest.raises(InputError, match=r"words\.json: .*--discard words"):
+        runner(run, "words").execute()
+    with pytest.raises(InputError, match=r"words\.json: .*--discard words"):
+        runner(run, "lengths").execute()
+    assert runner(run, "words").why().startswith("damaged")
+    graph = toys.graph()
+    assert StageRunner(run, by_name(graph, "words"), graph, discard=True).execute()
+    assert {name: contents(run)[name] for name in before} == before
+    (run.manifests / "lengths" / "00001.json").write_text(text)
+    (run.manifests / "lengths" / "started.json").write_text(text)
+    (run.manifests / "external.json").write_text(text)
+    execute(run)
+    (run.manifests / "lengths.json").unlink()
+    execute(run)
+    assert {name: contents(run)[name] for name in before} == before
+
+
+def test_a_removed_lock_file_does_not_let_two_in(folder):
+    """Who waits for a lock whose file was removed does not take the removed file's lock for the real one."""
+    run = toys.make_run(folder)
+    first = start(folder, "1/1", 0.15)
+    deadline = time.monotonic() + 30
+    while not calls(run) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = start(folder, "1/1", 0.0)
+    time.sleep(0.1)
+    for lock in run.manifests.glob("words/.*.lock"):
+        lock.unlink()
+    third = start(folder, "1/1", 0.0)
+    for process in (first, second, third):
+        assert process.wait(timeout=60) == 0, process.stderr.read()
+    assert runner(run, "words").finished()
+    execute(run)
+    assert (run.root / "total.txt").read_text() == str(sum(map(len, WORDS)))
+    assert not list(files.partial_files(run.root))

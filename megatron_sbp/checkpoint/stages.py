@@ -34,8 +34,8 @@ class ExportStage(Stage):
     def units(self, run: Run) -> list[str]:
         return list(self.models)
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.export(model) for model in self.models]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return tuple(f"export/{model}" for model in self.models)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.checkpoint.hugging_face import export

@@ -148,7 +148,7 @@ def _second_pass(
     picked = chosen.rows[:begin]
     place_of = np.argsort(picked, kind="stable")  # in reading order: the places that the documents get
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
-    writer = ShardWriter(run.root / "documents" / ".sorting")
+    writer = ShardWriter(run.documents_scratch)
     shards: set[tuple[str, int]] = set()
     written: list[Path] = []
     with _progress("documents, second reading", inputs) as progress:

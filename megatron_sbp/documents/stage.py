@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,10 @@ class DocumentsStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.documents, "inputs"), "seed": run.recipe.seed}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "documents"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("documents",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.documents.corpus import split_corpus
 
-        folder = run.root / "documents"
-        if folder.exists():
-            shutil.rmtree(folder)
         return split_corpus(run)

@@ -36,7 +36,7 @@ def measure_quality(run: Run) -> dict[str, Any]:
     """
     recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
     shards = {
-        "synthetic": sorted(run.synthetic.glob("[0-9]*.jsonl.zst")),
+        "synthetic": run.synthetic_shards(),
         "drafts": sorted(run.drafts.glob("[0-9]*.jsonl.zst")),
     }
     real = _RealText(run, tokenizer, "train", "real")

@@ -50,8 +50,8 @@ class EvaluateStage(Stage):
     def units(self, run: Run) -> list[str]:
         return [*ARMS, "quality"]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "evaluation"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("evaluation",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         if unit == "quality":

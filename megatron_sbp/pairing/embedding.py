@@ -160,8 +160,8 @@ class EmbedStage(Stage):
             for shard in run.document_shards(split)
         ]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "embeddings"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("embeddings",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         import numpy as np

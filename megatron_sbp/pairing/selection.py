@@ -39,8 +39,8 @@ class PairsStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.pairs), "seed": run.recipe.seed}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "pairs"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("pairs",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.pairing.document_ids import read_rows

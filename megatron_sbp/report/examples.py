@@ -28,7 +28,7 @@ def draw_examples(run: Run, documents: int, wanted: int = EXAMPLES) -> list[Exam
         documents: kept synthetic documents there are.
         wanted: examples asked for.
     """
-    shards = sorted(run.synthetic.glob("[0-9]*.jsonl.zst"))
+    shards = run.synthetic_shards()
     drawn = [row for _, row in rows_of(shards, choose(documents, wanted, run.recipe.seed, 31))]
     seeds = dict(rows_of(run.document_shards("train"), (row["seed_row"] for row in drawn)))
     return [

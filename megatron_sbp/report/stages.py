@@ -33,8 +33,8 @@ class ReportStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         return {"recipe": run.recipe.to_dict()}  # the page shows all of it
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.results_file, run.report_file]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("results.json", "report")
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.report.data import load_report_data

@@ -62,7 +62,7 @@ def write_kept(run: Run, units: list[str]) -> list[Path]:
 
     Memory: about 1 kB per draft.
     """
-    judged = [dict(np.load(run.synthetic / "verdicts" / f"{unit}.npz")) for unit in units]
+    judged = [dict(np.load(run.verdicts(unit))) for unit in units]
     verdict = np.concatenate([np.empty(0, np.int8), *(part["verdict"] for part in judged)])
     tokens = np.concatenate([np.empty(0, np.int32), *(part["tokens"] for part in judged)])
     passed = np.flatnonzero(verdict == KEPT)
@@ -71,7 +71,7 @@ def write_kept(run: Run, units: list[str]) -> list[Path]:
     begin = 0
     for unit, part in zip(units, judged, strict=True):
         end = begin + len(part["verdict"])
-        target = run.synthetic / f"{unit}.jsonl.zst"
+        target = run.synthetic_shard(unit)
         drafts = files.read_jsonl_zst(run.drafts / f"{unit}.jsonl.zst")
         files.write_jsonl_zst(target, _kept(drafts, verdict[begin:end], tokens[begin:end], audit))
         written.append(target)

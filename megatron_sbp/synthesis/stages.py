@@ -46,8 +46,8 @@ class SynthesizeStage(Stage):
         shards = -(-_draws(run) // run.recipe.synthesis.draws_per_shard)
         return [shard_name(index) for index in range(shards)]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.drafts]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("synthetic/drafts",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.writing import write_drafts
@@ -66,7 +66,7 @@ def _draws(run: Run) -> int:
     chosen = run.recipe.synthesis
     expected = chosen.tokens_per_draw
     if expected is None:
-        expected = files.read_json(run.root / "tokens" / "pairs_audit.json")["pairs"]["mean_target_tokens"]
+        expected = files.read_json(run.audit_tokens("pairs_audit"))["pairs"]["mean_target_tokens"]
     return planned_draws(chosen.tokens, chosen.margin, expected)
 
 
@@ -97,14 +97,13 @@ class FilterStage(Stage):
     def units(self, run: Run) -> list[str]:
         return [file.name.removesuffix(".jsonl.zst") for file in sorted(run.drafts.glob("[0-9]*.jsonl.zst"))]
 
-    def owns(self, run: Run) -> list[Path]:
-        kept = sorted(run.synthetic.glob("[0-9]*.jsonl.zst"))
-        return [run.audit_synthetic, *kept, run.synthetic / "verdicts"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("synthetic/audit.json", "synthetic/[0-9]*.jsonl.zst", "synthetic/verdicts")
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.filtering import judge_shard
 
-        target = run.synthetic / "verdicts" / f"{unit}.npz"
+        target = run.verdicts(unit)
         judge_shard(run, run.drafts / f"{unit}.jsonl.zst", target)
         return [target]
 

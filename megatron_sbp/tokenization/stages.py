@@ -37,8 +37,8 @@ class TokenizerStage(Stage):
         path = None if _local_tokenizer(run.recipe) else chosen.path
         return {**settings(chosen, "vocab_size", "train_characters"), "path": path, "adopted": True}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.tokenizer]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("tokenizer",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.tokenization.tokenizer import ROLES, save_tokenizer
@@ -95,8 +95,8 @@ class TokenizeStage(Stage):
     def units(self, run: Run) -> list[str]:
         return [f"{split}-{_stem(shard)}" for split in SPLITS for shard in run.document_shards(split)]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [_parts(run, self), *_datasets(run, "real", "oracle", "valid", "test"), _audit(run, "audit")]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return (f"tokens/parts/{self.name}", *_datasets("real", "oracle", "valid", "test"), "tokens/audit.json")
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         split, _, number = unit.partition("-")
@@ -104,7 +104,7 @@ class TokenizeStage(Stage):
 
     def finish(self, run: Run) -> list[Path]:
         parts = {
-            split: [_parts(run, self) / unit for unit in self.units(run) if unit.startswith(f"{split}-")]
+            split: [run.token_parts(self.name) / unit for unit in self.units(run) if unit.startswith(f"{split}-")]
             for split in SPLITS
         }
         names = {
@@ -118,11 +118,11 @@ class TokenizeStage(Stage):
             written += _merge(run, name, prefixes)
             audit[name] = _sum(prefixes)
             say(f"tokenize: {name} has {audit[name]['documents']:,} documents, {audit[name]['tokens']:,} tokens")
-        files.write_json(_audit(run, "audit"), audit)
-        return [*written, _audit(run, "audit")]
+        files.write_json(run.audit_tokens("audit"), audit)
+        return [*written, run.audit_tokens("audit")]
 
     def intermediate(self, run: Run, path: Path) -> bool:
-        return path.is_relative_to(_parts(run, self))
+        return path.is_relative_to(run.token_parts(self.name))
 
 
 class TokenizePairsStage(Stage):
@@ -146,8 +146,8 @@ class TokenizePairsStage(Stage):
             "seed_cut": recipe.tuning.seed_cut,
         }
 
-    def owns(self, run: Run) -> list[Path]:
-        return [*_datasets(run, "pairs", "valid_pairs"), _audit(run, "pairs_audit")]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return (*_datasets("pairs", "valid_pairs"), "tokens/pairs_audit.json")
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.tokenization.indexed import data_file, index_file
@@ -158,8 +158,8 @@ class TokenizePairsStage(Stage):
         for name, split, documents in (("pairs", "train", "real"), ("valid_pairs", "valid", "valid")):
             audit[name] = _tokenize_pairs(run, name, split, documents, tokenizer)
             written += [data_file(run.tokens(name)), index_file(run.tokens(name))]
-        files.write_json(_audit(run, "pairs_audit"), audit)
-        return [*written, _audit(run, "pairs_audit")]
+        files.write_json(run.audit_tokens("pairs_audit"), audit)
+        return [*written, run.audit_tokens("pairs_audit")]
 
 
 class TokenizeSyntheticStage(Stage):
@@ -179,27 +179,27 @@ class TokenizeSyntheticStage(Stage):
         return {}
 
     def units(self, run: Run) -> list[str]:
-        return [_stem(shard) for shard in sorted(run.synthetic.glob("[0-9]*.jsonl.zst"))]
+        return [_stem(shard) for shard in run.synthetic_shards()]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [_parts(run, self), *_datasets(run, "synthetic"), _audit(run, "synthetic_audit")]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return (f"tokens/parts/{self.name}", *_datasets("synthetic"), "tokens/synthetic_audit.json")
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        return _tokenize_shard(run, self, unit, run.synthetic / f"{unit}.jsonl.zst")
+        return _tokenize_shard(run, self, unit, run.synthetic_shard(unit))
 
     def finish(self, run: Run) -> list[Path]:
-        prefixes = [_parts(run, self) / unit for unit in self.units(run)]
+        prefixes = [run.token_parts(self.name) / unit for unit in self.units(run)]
         counts = _sum(prefixes)
         check_synthetic_tokens(run.recipe, counts["tokens"])
         written = _merge(run, "synthetic", prefixes)
         files.write_json(
-            _audit(run, "synthetic_audit"), {**counts, "needed_tokens": needed_synthetic_tokens(run.recipe)}
+            run.audit_tokens("synthetic_audit"), {**counts, "needed_tokens": needed_synthetic_tokens(run.recipe)}
         )
         say(f"tokenize-synthetic: {counts['documents']:,} documents, {counts['tokens']:,} tokens")
-        return [*written, _audit(run, "synthetic_audit")]
+        return [*written, run.audit_tokens("synthetic_audit")]
 
     def intermediate(self, run: Run, path: Path) -> bool:
-        return path.is_relative_to(_parts(run, self))
+        return path.is_relative_to(run.token_parts(self.name))
 
 
 def needed_synthetic_tokens(recipe: Recipe) -> int:
@@ -250,18 +250,9 @@ def _stem(shard: Path) -> str:
     return shard.name.removesuffix(".jsonl.zst")
 
 
-def _parts(run: Run, stage: Stage) -> Path:
-    """Folder of what single units of a stage wrote; it goes when the stage closes."""
-    return run.root / "tokens" / "parts" / stage.name
-
-
-def _audit(run: Run, name: str) -> Path:
-    return run.root / "tokens" / f"{name}.json"
-
-
-def _datasets(run: Run, *names: str) -> list[Path]:
+def _datasets(*names: str) -> list[str]:
     # The index goes first: without it no program takes the tokens for a dataset.
-    return [run.root / "tokens" / f"{name}.{suffix}" for name in names for suffix in ("idx", "bin")]
+    return [f"tokens/{name}.{suffix}" for name in names for suffix in ("idx", "bin")]
 
 
 def _tokenize_shard(run: Run, stage: Stage, unit: str, shard: Path) -> list[Path]:
@@ -269,7 +260,7 @@ def _tokenize_shard(run: Run, stage: Stage, unit: str, shard: Path) -> list[Path
     from megatron_sbp.tokenization.indexed import data_file, index_file
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-    prefix = _parts(run, stage) / unit
+    prefix = run.token_parts(stage.name) / unit
     texts = (row["text"] for row in files.read_jsonl_zst(shard))
     with Progress(f"{stage.name} {unit}", None, "documents") as progress:
         counts = write_texts(texts, prefix, load_tokenizer(run.tokenizer), advance=progress.advance)

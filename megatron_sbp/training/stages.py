@@ -11,10 +11,14 @@ from megatron_sbp import files, ledger
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.start import prepare_start, remove_start, start_files
 from megatron_sbp.errors import InputError
+from megatron_sbp.manifests import Damage
+from megatron_sbp.progress import say
 from megatron_sbp.recipe import settings
+from megatron_sbp.replacement import move_aside
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage
 from megatron_sbp.training.flags import evaluation_batches, megatron_arguments
+from megatron_sbp.training.mathematics import arm_settings, tuning_settings
 
 
 class TrainStage(Stage):
@@ -41,25 +45,67 @@ class TrainStage(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
-        wanted = {
-            "seed": recipe.seed,
-            "model": settings(recipe.model),
-            "training": settings(recipe.training, "save_interval", "log_interval"),
-        }
+        wanted = {"seed": recipe.seed, "model": settings(recipe.model)}
         if self.training == "synthesizer":
-            wanted["tuning"] = settings(recipe.tuning, "start")  # a folder counts by its contents, see `external`
-        else:
-            wanted["samples"] = ledger.arm_samples(recipe, self.training)
-        return wanted
+            return {**wanted, "training": tuning_settings(recipe)}
+        return {**wanted, "training": arm_settings(recipe), "samples": ledger.arm_samples(recipe, self.training)}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.model(self.training), *([run.model("start")] if self.training == "synthesizer" else [])]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return (f"models/{self.training}", *(("models/start",) if self.training == "synthesizer" else ()))
+
+    def spent(self, run: Run) -> float:
+        from megatron_sbp.training.metrics import read_metrics
+
+        rows = read_metrics(run.model(self.training) / "metrics.jsonl")
+        return sum(row["seconds"] for row in rows if row["kind"] == "train")
+
+    def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
+        intact = self._intact_checkpoint(run, found)
+        if discard or (repair and intact is not None):
+            return
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        if intact is None:
+            advice = f"no intact checkpoint is left to go on from; --discard {self.name} moves all of it to aside/ and "
+            advice += "trains again"
+        else:
+            advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and trains on from there"
+        raise InputError(f"the finished training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
+
+    def repair(self, run: Run, found: list[Damage]) -> None:
+        """Sets the training back to its last intact checkpoint, or moves all of it aside where there is none."""
+        folder, intact = run.model(self.training), self._intact_checkpoint(run, found)
+        aside = move_aside(run, f"{self.name}-damaged")
+        if intact is None:
+            folder.replace(aside / folder.name)
+            return
+        for number in tracker.complete(folder):
+            if number > intact:
+                checkpoint = folder / f"iter_{number:07d}"
+                checkpoint.replace(aside / checkpoint.name)
+        files.write_text(folder / tracker.NAME, str(intact))
+        (folder / "stopped.txt").replace(aside / "stopped.txt")
+        say(f"{self.name}: going back to iteration {intact}; what comes after it is kept as {run.relative(aside)}")
+
+    def _intact_checkpoint(self, run: Run, found: list[Damage]) -> int | None:
+        """The last checkpoint without damage; None where there is none, or where its history is damaged."""
+        folder = run.model(self.training)
+        base = run.relative(folder)
+        if any(item.path in (f"{base}/{name}" for name in ("metrics.jsonl", "data.json")) for item in found):
+            return None
+        damaged = {item.path.split("/")[2] for item in found}
+        good = [number for number in tracker.complete(folder) if f"iter_{number:07d}" not in damaged]
+        return good[-1] if good else None
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.training.launch import train
 
         folder = run.model(self.training)
         folder.mkdir(parents=True, exist_ok=True)
+        if run.work is not None and not (run.work / "tokens").exists():
+            # data.json names datasets by their place relative to the training; that must hold before and after the
+            # training takes the place of a former one.
+            (run.work / "tokens").symlink_to(os.path.relpath(run.root / "tokens", run.work))
+        self._check_precision(run)
         samples = self._write_data_file(run)
         stopped = folder / "stopped.txt"
         if not stopped.exists() and not self._ended(run, samples):
@@ -68,6 +114,21 @@ class TrainStage(Stage):
             arguments = megatron_arguments(run, self.training, samples)
             train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "torchrun"))
         return self._close_training(run, samples, stopped.read_text())
+
+    def _check_precision(self, run: Run) -> None:
+        """A training is resumed in the precision that it began with: its checkpoints hold other tensors in another."""
+        file, precision = run.model(self.training) / "precision.txt", run.recipe.training.precision
+        if not file.exists():
+            files.write_text(file, precision)
+            return
+        began = file.read_text().strip()
+        if began != precision and not (run.model(self.training) / "stopped.txt").exists():
+            raise InputError(
+                f"this training began in {began} and the recipe says {precision}; go on with training.precision="
+                f"{began}, or move the folder away to begin again",
+                file=run.model(self.training),
+                key="training.precision",
+            )
 
     def _ended(self, run: Run, samples: int) -> bool:
         """Whether the last checkpoint is the end already: the training was killed after it and before it said so.
@@ -115,13 +176,10 @@ class TrainStage(Stage):
             counts = {name: count for name, count in ledger.arm_samples(recipe, self.training).items() if count}
         DataFile(
             kind="pairs" if pairs else "documents",
-            train=[
-                Source(name, os.path.relpath(run.tokens(name), run.model(self.training)), count, name == "synthetic")
-                for name, count in counts.items()
-            ],
+            train=[Source(name, self._beside(run, name), count, name == "synthetic") for name, count in counts.items()],
             valid=Source(
                 "valid_pairs" if pairs else "valid",
-                os.path.relpath(run.tokens("valid_pairs" if pairs else "valid"), run.model(self.training)),
+                self._beside(run, "valid_pairs" if pairs else "valid"),
                 held_out,
             ),
             sequence_length=recipe.tuning_sequence_length if pairs else recipe.model.sequence_length,
@@ -132,6 +190,10 @@ class TrainStage(Stage):
             separator=tokenizer.separator,
         ).write(run.model(self.training) / "data.json")
         return sum(counts.values())
+
+    def _beside(self, run: Run, dataset: str) -> str:
+        """A dataset as data.json names it: relative to the training's folder."""
+        return os.path.relpath(run.relative(run.tokens(dataset)), run.relative(run.model(self.training)))
 
     def _pair_samples(self, run: Run) -> int:
         """Packed sequences of the tuning: `tuning.max_epochs` passes, rounded up to whole global batches.
@@ -197,6 +259,7 @@ class TrainStage(Stage):
             "tokens_per_second": consumed_samples * length / seconds,
             "datasets": datasets,
             "export_iteration": iterations,
+            "precision": (folder / "precision.txt").read_text().strip(),
         }
         if self.training == "synthesizer":
             chosen = best(rows)
@@ -216,4 +279,6 @@ class TrainStage(Stage):
         if run.recipe.tuning.start and self.training == "synthesizer":
             described.append(folder / "start.json")
             remove_start(run)
-        return [*described, *(path for path in chosen_folder.rglob("*") if path.is_file())]
+        last_folder = folder / f"iter_{iterations:07d}"
+        kept = {path for checkpoint in (chosen_folder, last_folder) for path in checkpoint.rglob("*") if path.is_file()}
+        return [*described, *sorted(kept)]

@@ -180,10 +180,12 @@ def test_a_folder_that_is_no_checkpoint(cases, tokenizer_folder, tmp_path):
 
 
 def test_the_stage_exports_the_chosen_iteration(cases, tokenizer_folder, tmp_path):
+    from finished_stage import mark_finished
+
     from megatron_sbp.checkpoint.stages import ExportStage
     from megatron_sbp.recipe import load_recipe
     from megatron_sbp.run_folder import Run
-    from megatron_sbp.stages import StageRunner, _entries
+    from megatron_sbp.stages import StageRunner
 
     case = cases["tied-norm"]
     shapes = {key: value for key, value in dataclasses.asdict(case.model).items() if value is not None}
@@ -205,8 +207,7 @@ evaluation: {{choice_context: 20, choice_continuation: 20}}
     (run.model("synthesizer") / "iter_0000009").mkdir()  # the last one, not the best
     files.write_json(run.model("synthesizer") / "consumed.json", {"export_iteration": 7})
     for name, folder in (("tokenizer", run.tokenizer), ("tune", run.model("synthesizer"))):
-        outputs = _entries(run, [path for path in folder.rglob("*") if path.is_file()])
-        files.write_json(run.manifests / f"{name}.json", {"stage": name, "key": name, "outputs": outputs})
+        mark_finished(run, name, [path for path in folder.rglob("*") if path.is_file()])
     stage = ExportStage("export-synthesizer", ("synthesizer",))
     assert StageRunner(run, stage, [stage]).execute()
     provenance = files.read_json(run.export("synthesizer") / "provenance.json")

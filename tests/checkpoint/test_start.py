@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finished_stage import mark_finished
 from made_up_model import hugging_face_model, shape
 
 from megatron_sbp import cost, files
@@ -18,7 +19,7 @@ from megatron_sbp.graph import all_stages
 from megatron_sbp.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner, _entries, by_name
+from megatron_sbp.stages import StageRunner, by_name
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 from megatron_sbp.training.flags import megatron_arguments
 
@@ -59,8 +60,7 @@ def write_pairs(run: Run) -> None:
         with write_indexed(run.tokens(name), np.uint16) as writer:
             writer.add(random.integers(3, 290, lengths.sum()), lengths, sequences_per_document=2)
     for stage, paths in (("tokenizer", run.tokenizer.iterdir()), ("tokenize-pairs", run.tokens("x").parent.iterdir())):
-        manifest = {"stage": stage, "key": stage, "outputs": _entries(run, list(paths))}
-        files.write_json(run.manifests / f"{stage}.json", manifest)
+        mark_finished(run, stage, paths)
 
 
 def runner(run: Run) -> StageRunner:

@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import pytest
-from whole_program import RECIPE, digests, environment, run_sbp, sbp
+from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
 
 from megatron_sbp import ledger
 from megatron_sbp.recipe import load_recipe
@@ -68,7 +68,7 @@ def test_a_second_call_does_nothing(whole_run):
     folder, _ = whole_run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and "stages" in path.parts}
     printed = run_sbp("run", RECIPE, f"run_folder={folder}")
-    assert printed.count("finished before") == 18
+    assert printed.count("already complete") == 18
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -80,8 +80,8 @@ def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_pat
     )
     assert "max_targets_per_seed was 2, is 1" in printed
     for stage in ("documents", "tokenizer", "tokenize", "embed", "neighbors"):
-        assert f"] {stage}: finished before" in printed
-    assert "] pairs: finished before" not in printed
+        assert f"] {stage}: already complete" in printed
+    assert "] pairs: already complete" not in printed
     before, after = digests(whole_run[0]), digests(folder)
     assert {name for name in before if before[name] != after[name]} == {
         "pairs/pairs.parquet", "pairs/valid_pairs.parquet", "tokens/pairs.bin", "tokens/pairs.idx",
@@ -112,8 +112,87 @@ def test_damaged_output_is_made_again(whole_run, tmp_path):
     target = folder / "pairs" / "pairs.parquet"
     target.write_bytes(target.read_bytes()[:-20])
     printed = run_sbp("run", RECIPE, f"run_folder={folder}", "--until", "tokenize-pairs")
-    assert "] pairs: finished before" not in printed and "] tokenize-pairs: finished before" in printed
+    assert "] pairs: already complete" not in printed and "] tokenize-pairs: already complete" in printed
     assert digests(folder) == digests(whole_run[0])
+
+
+HOW = (
+    "training.micro_batch_size=2", "training.eval_interval=10", "training.eval_sequences=8", "training.precision=bf16",
+    "training.save_interval=5", "training.log_interval=1", "tuning.micro_batch_size=2",
+    "training.megatron={num-workers: 0, recompute-granularity: full, recompute-method: uniform}",
+)  # fmt: skip
+"""Settings that change how a training is done, not what it computes."""
+
+
+def test_how_a_training_is_done_discards_none(whole_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run[0], folder)
+    before = digests(folder, ("models/**/*",))
+    printed = run_sbp("run", RECIPE, f"run_folder={folder}", *HOW, "--until", "evaluate")
+    assert printed.count("already complete") == 17, printed
+    assert digests(folder, ("models/**/*",)) == before
+
+
+def damage_checkpoint(folder, gone: bool):
+    """A shard of a checkpoint removed, or 64 bytes in it changed; its name below the run folder."""
+    file = max(folder.glob("iter_*/*.distcp"))
+    if gone:
+        file.unlink()
+    else:
+        data = bytearray(file.read_bytes())
+        data[1000:1064] = bytes(64)
+        file.write_bytes(data)
+    return file
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_damaged_checkpoint_of_a_finished_training(whole_run, tmp_path, gone):
+    """It is named, and nothing is done about it unasked: neither a manifest over it, nor a training after it."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run[0], folder)
+    file = damage_checkpoint(folder / "models" / "baseline", gone)
+    name = str(file.relative_to(folder))
+    before = digests(folder, ("**/*",))
+    for verb in ("run", "train-baseline"):
+        printed = run_sbp(verb, RECIPE, f"run_folder={folder}", status=2)
+        assert name in printed and "--discard train-baseline" in printed and "Traceback" not in printed
+    assert {**digests(folder, ("**/*",)), "plan.json": before["plan.json"]} == before
+    assert f"damaged: {name}" in run_sbp("status", folder)
+    assert name in run_sbp("verify", folder, status=1)
+    printed = run_sbp("run", RECIPE, f"run_folder={folder}", "--discard", "train-baseline")
+    assert "] tune: already complete" in printed  # trained again to the same bytes
+    assert digests(folder, (*DETERMINED, "export/*/*.safetensors")) == digests(
+        whole_run[0], (*DETERMINED, "export/*/*.safetensors")
+    )
+    assert list(folder.glob("aside/train-baseline*/baseline/consumed.json"))
+
+
+def test_a_damaged_checkpoint_with_another_one_before_it(whole_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run[0], folder)
+    model = folder / "models" / "synthesizer"
+    earlier, last = sorted(model.glob("iter_*"))[0], sorted(model.glob("iter_*"))[-1]
+    if earlier == last:
+        pytest.skip("the tuning kept one checkpoint: its best is its last")
+    file = damage_checkpoint(model, gone=False)
+    printed = run_sbp("run", RECIPE, f"run_folder={folder}", status=2)
+    assert str(file.relative_to(folder)) in printed and "--repair tune" in printed
+    printed = run_sbp("run", RECIPE, f"run_folder={folder}", "--repair", "tune")
+    assert f"going back to iteration {int(earlier.name[5:])}" in printed
+    assert digests(folder, (*DETERMINED, "export/*/*.safetensors")) == digests(
+        whole_run[0], (*DETERMINED, "export/*/*.safetensors")
+    )
+
+
+def test_a_setting_that_fails_leaves_the_former_outputs(whole_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run[0], folder)
+    before = digests(folder, ("**/*.*",))
+    for word in ("embedding.model=someone/none", "tokenizer.path=someone/none", "pairs.alpha=0.99"):
+        run_sbp("run", RECIPE, f"run_folder={folder}", word, "--until", "tokenize-pairs", status=2)
+    run_sbp("run", RECIPE, f"run_folder={folder}", "--until", "evaluate")
+    after = digests(folder, ("**/*.*",))
+    assert {name: value for name, value in before.items() if after.get(name) != value} == {}
 
 
 def processes_of(folder) -> list[str]:

@@ -33,13 +33,13 @@ class Squares(Stage):
     def units(self, run: Run) -> list[str]:
         return [f"{number}" for number in range(UNITS)]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "squares"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("squares",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         if (run.root / "fail").exists() and unit == "3":
             raise InputError("was told to fail", file=run.root / "fail")
-        path = run.root / "squares" / f"{unit}.txt"
+        path = run.at("squares") / f"{unit}.txt"
         files.write_text(path, str(int(unit) ** 2))
         return [path]
 
@@ -50,12 +50,12 @@ class Total(Stage):
     def reads(self, run: Run):
         return {"squares": ("squares/*",)}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "total.txt"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("total.txt",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        path = run.root / "total.txt"
-        files.write_text(path, str(sum(int(file.read_text()) for file in (run.root / "squares").iterdir())))
+        path = run.at("total.txt")
+        files.write_text(path, str(sum(int(file.read_text()) for file in (run.at("squares")).iterdir())))
         return [path]
 
 
@@ -65,11 +65,11 @@ class Train(Stage):
     def reads(self, run: Run):
         return {"total": ("total.txt",)}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "ranks"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("ranks",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        launch, folder = run.recipe.launch, run.root / "ranks"
+        launch, folder = run.recipe.launch, run.at("ranks")
         tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
         rank = [sys.executable, str(Path(__file__).with_name("toy_rank.py")), str(folder), str(STEPS)]
         status = subprocess.run(["srun", *tasks, "bash", str(SLURM / "rank.sh"), *rank]).returncode
@@ -86,12 +86,12 @@ class Report(Stage):
     def reads(self, run: Run):
         return {"train": ("ranks/*.json",)}
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "report.txt"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("report.txt",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        path = run.root / "report.txt"
-        files.write_text(path, f"{len(list((run.root / 'ranks').glob('*.json')))} ranks, {os.environ['TOY_SETUP']}\n")
+        path = run.at("report.txt")
+        files.write_text(path, f"{len(list((run.at('ranks')).glob('*.json')))} ranks, {os.environ['TOY_SETUP']}\n")
         return [path]
 
 

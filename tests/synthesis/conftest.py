@@ -77,8 +77,10 @@ def random_model():
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, texts) -> Path:
     """A folder with recipe.yaml, and run/ with the stages up to the export finished."""
+    from finished_stage import mark_finished
+
     from megatron_sbp.documents import DocumentsStage
-    from megatron_sbp.stages import StageRunner, _entries
+    from megatron_sbp.stages import StageRunner
     from megatron_sbp.tokenization.stages import TokenizerStage, TokenizeStage
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -100,8 +102,7 @@ def prepared(tmp_path_factory, texts) -> Path:
     files.write_json(audit, {"pairs": {"mean_target_tokens": 30.0}})
     made = {"export-synthesizer": list(run.export("synthesizer").iterdir()), "tokenize-pairs": [audit]}
     for name, outputs in made.items():
-        manifest = {"stage": name, "key": name, "outputs": _entries(run, outputs), "seconds": 0}
-        files.write_json(run.manifests / f"{name}.json", manifest)
+        mark_finished(run, name, outputs)
     return folder
 
 

@@ -49,8 +49,8 @@ class NeighborsStage(Stage):
     def units(self, run: Run) -> list[str]:
         return [f"{split}-{file.stem}" for split in MINED_SPLITS for file in _embeddings(run, split)]
 
-    def owns(self, run: Run) -> list[Path]:
-        return [run.root / "neighbors"]
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("neighbors",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         import numpy as np
@@ -78,10 +78,10 @@ class NeighborsStage(Stage):
 
     def finish(self, run: Run) -> list[Path]:
         audit = {**_audit(run, "train"), "valid": _audit(run, "valid")}
-        files.write_json(_audit_file(run), audit)
+        files.write_json(run.audit_neighbors, audit)
         self._opened = None
-        shutil.rmtree(_index_folder(run), ignore_errors=True)
-        return [_audit_file(run)]
+        shutil.rmtree(run.neighbors_index, ignore_errors=True)
+        return [run.audit_neighbors]
 
     def _open(self, run: Run, split: str) -> tuple[Any, Any]:
         """The vectors of a split and the index over them (None for the exact engine), kept for the next unit."""
@@ -96,7 +96,7 @@ class NeighborsStage(Stage):
                 from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, plan
 
                 planned = plan(len(vectors), vectors.dimensions, run.recipe.neighbors, run.recipe.seed)
-                index = ScannIndex(vectors, planned, _index_folder(run) / split)
+                index = ScannIndex(vectors, planned, run.neighbors_index / split)
             self._opened = key, (vectors, index)
         return self._opened[1]
 
@@ -146,11 +146,3 @@ def _audit(run: Run, split: str) -> dict[str, Any]:
 
 def _embeddings(run: Run, split: str) -> list[Path]:
     return sorted(run.embeddings(split).glob("[0-9]*.npy"))
-
-
-def _index_folder(run: Run) -> Path:
-    return run.root / "neighbors" / "index"
-
-
-def _audit_file(run: Run) -> Path:
-    return run.root / "neighbors" / "audit.json"

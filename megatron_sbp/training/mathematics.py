@@ -1,0 +1,64 @@
+"""Which settings change what a training computes, and which only how it is done.
+
+A training that has ended or begun is not made again because of how it is done: evaluation, logging, saving, loader
+processes, micro-batches, parallel layout, precision. Sums come out differently in their last digits, no more.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from megatron_sbp.recipe import Recipe, settings
+
+HOW_TRAINING = (
+    "micro_batch_size",
+    "precision",
+    "eval_interval",
+    "eval_sequences",
+    "save_interval",
+    "log_interval",
+    "megatron",
+)
+"""Keys of the recipe's section `training` that do not change what is computed."""
+
+HOW_TUNING = ("start", "micro_batch_size")
+"""Of the section `tuning`. Its evaluations decide when it stops, so they count; the start counts by its contents."""
+
+OF_ARMS_ONLY = ("train_tokens", "global_batch_size", "learning_rate", "min_learning_rate", "warmup_fraction")
+"""Keys of `training` that the tuning of the synthesizer does not use."""
+
+_HOW_FLAGS = re.compile(
+    r"num-workers|dataloader-.*|log-.*|no-log-.*|tensorboard-.*|wandb-.*|timing-.*|one-logger-.*|enable-one-logger|"
+    r"profile.*|use-pytorch-profiler|nsys-.*|record-memory-history|memory-snapshot-path|save.*|no-save-.*|async-save|"
+    r"async-ckpt-.*|ckpt-.*|dist-ckpt-.*|use-persistent-ckpt-worker|non-persistent-.*|use-dist-ckpt|auto-detect-ckpt-format|"
+    r"exit-.*|distributed-timeout-.*|distributed-backend|overlap-.*|no-overlap-.*|tp-comm-.*|use-distributed-optimizer|"
+    r"recompute-.*|distribute-saved-activations|cpu-offloading.*|empty-unused-memory-level|manual-gc.*|check-weight-hash-.*|"
+    r"nccl-.*|use-nccl-.*|sequence-parallel|tensor-model-parallel-size|pipeline-model-parallel-size|"
+    r"context-parallel-size|num-layers-per-virtual-pipeline-stage|num-virtual-stages-per-pipeline-rank|"
+    r"micro-batch-size|eval-.*|adlr-.*|inprocess-.*|ft-.*|enable-ft-package|calc-ft-timeouts|heartbeat-.*|"
+    r"rerun-mode|error-injection-.*|disable-straggler-on-startup|straggler-.*|bf16|fp16|no-.*-fusion|"
+    r"attention-backend|transformer-impl|use-flash-attn|cuda-graph.*|enable-cuda-graph|external-cuda-graph|"
+    r"align-.*|ddp-.*|high-priority-stream-groups|use-sharp|use-ring-exchange-p2p|fine-grained-activation-offloading|"
+    r"delay-wgrad-compute|config-logger-dir|logging-level|sbp-peak-tflops"
+)
+
+
+def changes_training(flag: str) -> bool:
+    """Whether a Megatron flag (without dashes in front) may change what is computed; unknown ones may."""
+    return _HOW_FLAGS.fullmatch(flag) is None
+
+
+def arm_settings(recipe: Recipe) -> dict[str, Any]:
+    """Of `training`, what changes the weights that an arm ends with."""
+    return {**settings(recipe.training, *HOW_TRAINING), "megatron": _flags(recipe)}
+
+
+def tuning_settings(recipe: Recipe) -> dict[str, Any]:
+    """The same for the tuning of the synthesizer: its own section, and what it takes from `training`."""
+    taken = settings(recipe.training, *HOW_TRAINING, *OF_ARMS_ONLY, "weight_decay")
+    return {**taken, "megatron": _flags(recipe), "tuning": settings(recipe.tuning, *HOW_TUNING)}
+
+
+def _flags(recipe: Recipe) -> dict[str, Any]:
+    return {name: value for name, value in recipe.training.megatron.items() if changes_training(name)}
