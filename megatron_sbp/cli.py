@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: {error}; what was finished stays finished, run the same command again", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             place = f" while writing {error.filename}" if error.filename else ""
             print(
                 f"sbp: error: the disk is full{place}; make room and run the same command again, "

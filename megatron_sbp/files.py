@@ -142,6 +142,42 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def describe(path: Path) -> dict[str, Any]:
+    """Reads a file: its entry (`sha256` in hexadecimal, `size` in bytes, `mtime_ns`), by which `matches` knows it."""
+    stat = path.stat()
+    return {"sha256": sha256(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def matches(path: Path, entry: dict[str, Any]) -> bool:
+    """Whether a file is what its entry says; its content is read only where the modification time differs."""
+    return mismatch(path, entry) is None
+
+
+def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple[str, bool] | None:
+    """How a file differs from its entry, in words, and whether it is gone; None when it does not.
+
+    Args:
+        path: the file.
+        entry: what `describe` gave.
+        read_all: read the content whatever the modification time says.
+    """
+    try:
+        stat = path.stat()
+        if not path.is_file():
+            return "is no regular file any more", False
+        if stat.st_size != entry["size"]:
+            return f"has {stat.st_size:,} bytes, and had {entry['size']:,} when it was written", False
+        if read_all or stat.st_mtime_ns != entry["mtime_ns"]:
+            found = sha256(path)
+            if found != entry["sha256"]:
+                return f"has the digest {found[:12]}, and had {entry['sha256'][:12]} when it was written", False
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone", True
+    except OSError as error:
+        return f"cannot be read ({error.strerror})", False
+    return None
+
+
 def digest(value: Any) -> str:
     """A digest of a JSON-able value, independent of the order of its keys; 32 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)

@@ -59,11 +59,7 @@ def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
 
 def entries(run: Run, paths: Iterable[Path]) -> Outputs:
     """Reads files and describes them for a manifest."""
-    found = {}
-    for path in sorted(paths):
-        stat = path.stat()
-        found[run.relative(path)] = {"sha256": files.sha256(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    return found
+    return {run.relative(path): files.describe(path) for path in sorted(paths)}
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def damage(
     """
     found = []
     for path, entry in outputs.items():
-        wrong = _wrong(run.at(path), entry, read_all)
+        wrong = files.mismatch(run.at(path), entry, read_all)
         if wrong is not None:
             found.append(Damage(path, *wrong))
         if advance:
@@ -100,32 +96,9 @@ def damage(
     return found
 
 
-def _wrong(file: Path, entry: dict[str, Any], read_all: bool) -> tuple[str, bool] | None:
-    try:
-        stat = file.stat()
-        if not file.is_file():
-            return "is no regular file any more", False
-        if stat.st_size != entry["size"]:
-            return f"has {stat.st_size:,} bytes, and had {entry['size']:,} when it was written", False
-        if read_all or stat.st_mtime_ns != entry["mtime_ns"]:
-            digest = files.sha256(file)
-            if digest != entry["sha256"]:
-                return f"has the digest {digest[:12]}, and had {entry['sha256'][:12]} when it was written", False
-    except (FileNotFoundError, NotADirectoryError):
-        return "is gone", True
-    except OSError as error:
-        return f"cannot be read ({error.strerror})", False
-    return None
-
-
-def matches(file: Path, entry: dict[str, Any]) -> bool:
-    """Whether a file is what its entry says; its content is read only where the modification time differs."""
-    return _wrong(file, entry, False) is None
-
-
 def intact(run: Run, outputs: Outputs) -> bool:
     """Whether every output is there unchanged; contents are read only where the modification time differs."""
-    return all(matches(run.at(path), entry) for path, entry in outputs.items())
+    return all(files.matches(run.at(path), entry) for path, entry in outputs.items())
 
 
 def select(outputs: Outputs, patterns: Iterable[str]) -> dict[str, str]:

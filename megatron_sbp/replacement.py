@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files
-from megatron_sbp.manifests import Outputs, matches, read_manifest, read_unit
+from megatron_sbp.manifests import Outputs, read_manifest, read_unit
 from megatron_sbp.progress import say
 from megatron_sbp.run_folder import Run
 
@@ -143,7 +143,7 @@ def move_aside(run: Run, label: str) -> Path:
 def remove_named(root: Path, outputs: Outputs) -> None:
     """Deletes the files below `root` that a manifest names, unless their content is another one."""
     for path, entry in outputs.items():
-        if matches(root / path, entry):
+        if files.matches(root / path, entry):
             (root / path).unlink(missing_ok=True)
 
 

@@ -165,7 +165,8 @@ def _build(scann: Any, vectors: Vectors, plan: ScannPlan, folder: Path) -> None:
                 searcher = scann.load_searcher(str(partial))
                 searcher.searcher.set_num_threads(len(os.sched_getaffinity(0)))
                 searcher.serialize(str(partial), relative_path=True)
-        files.write_json(partial / _PLAN_FILE, asdict(plan))
+        written = {path.name: files.describe(path) for path in sorted(partial.iterdir())}
+        files.write_json(partial / _PLAN_FILE, {"plan": asdict(plan), "files": written})
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
@@ -173,7 +174,14 @@ def _build(scann: Any, vectors: Vectors, plan: ScannPlan, folder: Path) -> None:
 
 
 def _is_built(folder: Path, plan: ScannPlan) -> bool:
-    return (folder / _PLAN_FILE).exists() and files.read_json(folder / _PLAN_FILE) == asdict(plan)
+    """Whether the folder holds a complete and intact index of this plan: nobody else checks what is only in the way."""
+    try:
+        built = files.read_json(folder / _PLAN_FILE)
+        return built["plan"] == asdict(plan) and all(
+            files.matches(folder / name, entry) for name, entry in built["files"].items()
+        )
+    except (FileNotFoundError, NotADirectoryError, InputError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _write_vectors(vectors: Vectors, plan: ScannPlan, path: Path) -> None:

@@ -1,0 +1,385 @@
+"""Seeded sequences of faults against a whole run: what a user, a disk or a cluster can do to it.
+
+A sequence works on a run folder of its own. Its steps are drawn from OPERATIONS by a seeded generator; after each of
+them the invariants are checked, and at the end the run must come out as an undisturbed one:
+
+- the user's files (recipe, corpus, and a file that was put into the run folder) are as they were;
+- 60 seconds after a fault no process of the run is left;
+- no command ends with a traceback;
+- the last command ends with status 0 and the bytes of an undisturbed run. Where it refuses because something is
+  damaged, it names an existing file and the option that helps; with that option it must come to the same end.
+
+As a program it runs any number of sequences: `python tests/chaos.py --sequences 200 --seed 1 --folder /scratch/chaos`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
+
+STAGES = (
+    "documents tokenizer tokenize embed neighbors pairs tokenize-pairs train-baseline tune export-synthesizer "
+    "synthesize filter tokenize-synthetic train-sbp train-oracle export-arms evaluate report"
+).split()
+SAME = (*DETERMINED, "export/*/model.safetensors")
+"""What must be the same bytes at the end: on CPU even the trained weights."""
+CHANGES = (
+    "seed=4", "documents.train=150", "tokenizer.vocab_size=580", "embedding.max_tokens=24", "neighbors.k=8",
+    "pairs.alpha=0.4", "pairs.alpha=0.999", "tuning.learning_rate=2e-3", "training.learning_rate=1e-3",
+    "training.micro_batch_size=2", "synthesis.temperature=0.9", "filter.min_tokens=5", "embedding.model=someone/none",
+    "documents.text_field=txt", "launch.workers=1", "synthesis.tokens=7000",
+)  # fmt: skip
+"""Values that are changed for one command; two of them cannot work."""
+ENDS_WITHIN = 60.0
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class Sequence:
+    """One sequence of faults.
+
+    Args:
+        seed: of everything that is drawn.
+        folder: a new folder; the run is FOLDER/run, the user's files are in FOLDER/user.
+        finished: run folder of an undisturbed run, to begin with and to compare with.
+    """
+
+    def __init__(self, seed: int, folder: Path, finished: Path):
+        self.random = random.Random(seed)
+        self.finished, self.folder, self.run = finished, folder, folder / "run"
+        self.log = folder / "chaos.log"
+        self.faults: collections.Counter[str] = collections.Counter()
+        self.slowest = 0.0
+        """Longest time from a fault to the end of all processes, in seconds."""
+        self.asked: list[str] = []
+        """Refusals that were answered with an option."""
+        user = folder / "user"
+        user.mkdir(parents=True)
+        corpus = RECIPE.parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
+        shutil.copy(corpus, user / corpus.name)
+        text = RECIPE.read_text().replace("../../examples/quickstart/", "")
+        self.recipe = user / "recipe.yaml"
+        self.recipe.write_text(text)
+
+    # -- the whole sequence --------------------------------------------------------------------------------------------
+
+    def go(self, steps: int) -> None:
+        """Draws and does `steps` operations, then ends undisturbed and compares."""
+        self._start()
+        mine = self.run / "documents" / "notes-of-the-user.txt"
+        mine.write_text("mine")
+        before = self._users()
+        for _ in range(steps):
+            name = self.random.choice([name for name, weight in OPERATIONS.items() for _ in range(weight)])
+            self._say(f"-- {name}")
+            self.faults[name] += 1
+            getattr(self, name)()
+            if self._users() != before:
+                raise Broken(f"the user's files changed after {name}")
+        self._end()
+        if self._users() != before:
+            raise Broken("the user's files changed at the end")
+        texts = [path.read_text() for path in self.run.rglob("notes-of-the-user.txt")]
+        if texts != ["mine"]:
+            raise Broken(f"the user's file in the run folder: {texts}")
+        wrong = _differing(digests(self.finished, SAME), digests(self.run, SAME))
+        if wrong:
+            raise Broken(f"other bytes than an undisturbed run: {wrong}")
+        found = [path for path in self.run.rglob("*.partial*") if "aside" not in path.parts]
+        if found:
+            raise Broken(f"temporary files are left: {found}")
+
+    def _start(self) -> None:
+        """Begins with a finished run, or with part of one, or with nothing."""
+        if self.random.random() < 0.15:
+            self._sbp("run", "--until", "documents")
+            return
+        shutil.copytree(self.finished, self.run)
+        marker = json.loads((self.run / "sbp-run.json").read_text())
+        (self.run / "sbp-run.json").write_text(json.dumps({**marker, "recipe": str(self.recipe)}))
+        for stage in self.random.sample(STAGES, self.random.randint(0, 3)):
+            (self.run / "stages" / f"{stage}.json").unlink(missing_ok=True)
+
+    def _end(self) -> None:
+        """Runs undisturbed; follows what refusals advise."""
+        options: list[str] = []
+        for _ in range(12):
+            status, printed = self._sbp("run", *options)
+            if status == 0:
+                return
+            named = re.search(r"--(discard|repair) ([a-z-]+)", printed)
+            removable = re.search(r"(\S+sbp-run\.json): .*remove it", printed)
+            if removable:
+                Path(removable.group(1).removeprefix("'")).unlink()
+            elif named:
+                options += [f"--{named.group(1)}", named.group(2)]
+            else:
+                raise Broken(f"status {status} and no way on: {printed[-1500:]}")
+            self.asked.append(printed.strip().splitlines()[-1][:300])
+        raise Broken(f"no end in sight: {self.asked}")
+
+    # -- operations ----------------------------------------------------------------------------------------------------
+
+    def run_on(self) -> None:
+        """Runs some way, undisturbed."""
+        self._sbp("run", "--until", self.random.choice(STAGES))
+
+    def kill(self) -> None:
+        """Kills one process of the tree, sometimes all of them."""
+        process = self._popen("run", "--until", self.random.choice(STAGES[7:]))
+        self._wait_for_work(process)
+        tree = self._tree(process)
+        victims = tree if self.random.random() < 0.2 else self.random.sample(tree, min(1, len(tree)))
+        for victim in victims:
+            self._say(f"SIGKILL {_words(victim)}")
+            with contextlib.suppress(psutil.Error):
+                victim.kill()
+        self._await_end(process, tree)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, SIGINT or SIGHUP to the process that the user started."""
+        number = self.random.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+        process = self._popen("run", "--until", self.random.choice(STAGES[7:]))
+        self._wait_for_work(process)
+        tree = self._tree(process)
+        self._say(f"{number.name} to the run")
+        process.send_signal(number)
+        self._await_end(process, tree)
+
+    def truncate(self) -> None:
+        """Cuts a random file of the run folder."""
+        file = self._file()
+        if file is not None:
+            self._say(f"cut {file.relative_to(self.run)}")
+            with open(file, "r+b") as handle:
+                handle.truncate(self.random.randrange(max(1, file.stat().st_size)))
+            self._run_some()
+
+    def flip(self) -> None:
+        """Changes a byte in a random file of the run folder."""
+        file = self._file()
+        if file is not None and file.stat().st_size:
+            place = self.random.randrange(file.stat().st_size)
+            self._say(f"flip byte {place} of {file.relative_to(self.run)}")
+            with open(file, "r+b") as handle:
+                handle.seek(place)
+                byte = handle.read(1)[0]
+                handle.seek(place)
+                handle.write(bytes([byte ^ (1 << self.random.randrange(8))]))
+            self._run_some()
+
+    def remove(self) -> None:
+        """Removes a random file of the run folder."""
+        file = self._file()
+        if file is not None:
+            self._say(f"remove {file.relative_to(self.run)}")
+            file.unlink()
+            self._run_some()
+
+    def change(self) -> None:
+        """Runs some way with another value, then goes back."""
+        self._sbp("run", self.random.choice(CHANGES), "--until", self.random.choice(STAGES))
+
+    def second(self) -> None:
+        """Starts a second run beside the first one."""
+        processes = []
+        for _ in range(2):
+            processes.append(self._popen("run", "--until", self.random.choice(STAGES)))
+            time.sleep(self.random.uniform(0, 2))
+        for process in processes:
+            process.wait(timeout=900)
+
+    def unlock(self) -> None:
+        """Removes lock files while a run is at work."""
+        process = self._popen("run", "--until", self.random.choice(STAGES))
+        self._wait_for_work(process)
+        for lock in self.run.rglob("*.lock"):
+            if self.random.random() < 0.5:
+                lock.unlink(missing_ok=True)
+        second = self._popen("run", "--until", self.random.choice(STAGES))
+        process.wait(timeout=900)
+        second.wait(timeout=900)
+
+    def full_disk(self) -> None:
+        """Runs with little or no room left, by a limit on the size of files that the run may write."""
+        limit = self.random.choice([0, 4096, 65_536, 1 << 20])
+        command = f"ulimit -f {limit // 1024}; exec " + " ".join(map(str, self._command("run", "--until", "evaluate")))
+        self._say(f"files of at most {limit} bytes")
+        self._check(subprocess.run(["bash", "-c", command], **self._output(), timeout=900).returncode)
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _file(self) -> Path | None:
+        files = [
+            path
+            for path in sorted(self.run.rglob("*"))
+            if path.is_file() and not path.is_symlink() and path.name != "notes-of-the-user.txt"
+            and path.relative_to(self.run).parts[0] not in ("aside", "logs")
+        ]  # fmt: skip
+        # Every stage counts the same, whatever the number of its files.
+        folders = sorted({path.relative_to(self.run).parts[0] for path in files})
+        if not folders:
+            return None
+        chosen = self.random.choice(folders)
+        return self.random.choice([path for path in files if path.relative_to(self.run).parts[0] == chosen])
+
+    def _run_some(self) -> None:
+        if self.random.random() < 0.5:
+            self._sbp("run", "--until", self.random.choice(STAGES))
+
+    def _users(self) -> dict[str, str]:
+        return digests(self.folder / "user", ("**/*",))
+
+    def _command(self, *words: str) -> list[str]:
+        verb, *rest = words
+        return sbp(verb, self.recipe, f"run_folder={self.run}", *rest)
+
+    def _output(self) -> dict:
+        return {"env": {**environment(), "SBP_CHAOS": str(self.folder)}, "stderr": subprocess.STDOUT,
+                "stdout": open(self.log, "a"), "cwd": self.folder}  # fmt: skip
+
+    def _sbp(self, *words: str) -> tuple[int, str]:
+        self._say("$ sbp " + " ".join(words))
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        status = subprocess.run(self._command(*words), **self._output(), timeout=900).returncode
+        printed = self.log.read_bytes()[begin:].decode(errors="replace")
+        self._say(f"status {status}")
+        self._check(status)
+        self._no_process_left()
+        return status, printed
+
+    def _popen(self, *words: str) -> subprocess.Popen:
+        self._say("$ sbp " + " ".join(words) + " &")
+        return subprocess.Popen(self._command(*words), **self._output(), start_new_session=True)
+
+    def _check(self, status: int) -> None:
+        if status not in (0, 1, 2, 3, 130, *(128 + number for number in (1, 2, 9, 13, 15, 25))):
+            raise Broken(f"status {status}")
+        text = self.log.read_text(errors="replace")
+        if "Traceback (most recent call last)" in text:
+            raise Broken("a traceback:\n" + text[text.index("Traceback (most recent") :][:3000])
+
+    def _wait_for_work(self, process: subprocess.Popen) -> None:
+        deadline = time.monotonic() + self.random.choice([0.5, 2.0, 5.0, 10.0, 20.0]) * self.random.random() + 0.3
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _tree(self, process: subprocess.Popen) -> list[psutil.Process]:
+        try:
+            root = psutil.Process(process.pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+    def _await_end(self, process: subprocess.Popen, tree: list[psutil.Process]) -> None:
+        begun = time.monotonic()
+        try:
+            status = process.wait(timeout=ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Broken(f"still running {ENDS_WITHIN:.0f} s after the fault") from None
+        left = psutil.wait_procs(tree, timeout=max(0.1, begun + ENDS_WITHIN - time.monotonic()))[1]
+        left = [victim for victim in left if _alive(victim)]
+        if left:
+            raise Broken(f"processes are left: {[_words(victim) for victim in left]}")
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        self._say(f"status {status}, all gone after {time.monotonic() - begun:.1f} s")
+        self._check(0 if status == -signal.SIGKILL else 128 - status if status < 0 else status)
+        self._no_process_left(begun + ENDS_WITHIN - time.monotonic())
+
+    def _no_process_left(self, patience: float = 10.0) -> None:
+        """No process anywhere that belongs to this sequence."""
+        deadline = time.monotonic() + patience
+        while left := [process for process in psutil.process_iter() if _belongs(process, str(self.folder))]:
+            if time.monotonic() > deadline:
+                raise Broken(f"processes are left: {[_words(process) for process in left]}")
+            time.sleep(0.2)
+
+    def _say(self, text: str) -> None:
+        with open(self.log, "a") as file:
+            file.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
+
+
+OPERATIONS = {"run_on": 1, "kill": 4, "ask_to_stop": 2, "truncate": 2, "flip": 2, "remove": 2, "change": 3, "second": 1,
+              "unlock": 1, "full_disk": 2}  # fmt: skip
+"""What a step can be, with its weight."""
+
+
+def _belongs(process: psutil.Process, folder: str) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get("SBP_CHAOS") == folder
+    except psutil.Error:
+        return False
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid}: {' '.join(process.cmdline())[:200]}"
+    except psutil.Error:
+        return str(process.pid)
+
+
+def _differing(expected: dict[str, str], found: dict[str, str]) -> list[str]:
+    return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))[:10]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sequences", type=int, default=100, help="sequences to run (default 100)")
+    parser.add_argument("--steps", type=int, default=6, help="operations in a sequence (default 6)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first sequence; the next has the next number")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for the runs; failed sequences stay there")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    finished = options.folder / "undisturbed"
+    if not (finished / "results.json").exists():
+        run_sbp("run", RECIPE, f"run_folder={finished}")
+    failed, faults, slowest, begun = [], collections.Counter(), 0.0, time.monotonic()
+    for seed in range(options.seed, options.seed + options.sequences):
+        folder = options.folder / f"{seed:06d}"
+        shutil.rmtree(folder, ignore_errors=True)
+        sequence, started = Sequence(seed, folder, finished), time.monotonic()
+        try:
+            sequence.go(options.steps)
+            said = "good" + (f"; asked: {sequence.asked}" if sequence.asked else "")
+            shutil.rmtree(folder)
+        except (Broken, subprocess.TimeoutExpired) as error:
+            failed.append(seed)
+            said = f"BROKEN: {error}; {sequence.log}"
+        faults += sequence.faults
+        slowest = max(slowest, sequence.slowest)
+        print(f"sequence {seed}: {time.monotonic() - started:.0f} s, {dict(sequence.faults)}: {said}", flush=True)
+    print(
+        f"{options.sequences} sequences, {sum(faults.values())} operations {dict(faults)}, "
+        f"{time.monotonic() - begun:.0f} s; longest time from a fault to the end of all processes: {slowest:.1f} s; "
+        f"{len(failed)} broken{': ' + ', '.join(map(str, failed)) if failed else ''}"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.fspath(Path(__file__).resolve().parent))
+    raise SystemExit(main())
