@@ -41,15 +41,9 @@ def claim(run: Run) -> None:
         run.root.mkdir(parents=True, exist_ok=True)
         if marker is None or marker["recipe"] != _recipe_path(run.recipe):
             created = marker["created"] if marker else time.strftime("%Y-%m-%dT%H:%M:%S%z")
-            files.write_json(
-                run.marker_file,
-                {
-                    "recipe": _recipe_path(run.recipe),
-                    "name": run.recipe.name,
-                    "created": created,
-                    "version": __version__,
-                },
-            )
+            recipe = _recipe_path(run.recipe)
+            mark = {"recipe": recipe, "from_here": os.path.relpath(recipe, run.root), "created": created}
+            files.write_json(run.marker_file, {**mark, "version": __version__})
             write_resolved(run)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -74,11 +68,11 @@ def read_marker(root: Path) -> dict[str, Any] | None:
             return None
         marker = files.read_json(file)
     except InputError as error:
-        raise InputError(f"{error.reason}; restore it, or choose another run_folder", file=file) from error
+        raise InputError(f"{error.reason}; remove it to have it made again", file=file) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=file, key=KEY) from error
     if not (isinstance(marker, dict) and isinstance(marker.get("recipe"), str) and "created" in marker):
-        raise InputError("is damaged: 'recipe' or 'created' is missing", file=file)
+        raise InputError("'recipe' or 'created' is missing; remove it to have it made again", file=file)
     return marker
 
 
@@ -136,15 +130,16 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def _check_free(run: Run) -> None:
-    """A folder without a marker must be empty, or hold a run from before there were markers."""
+    """A folder without a marker must be empty, or hold a run whose marker was removed or that is older than markers."""
     root = run.root
     try:
         if not root.exists():
             return
         if not root.is_dir():
             raise InputError("is a file, not a folder", file=root, key=KEY)
-        if (root / "recipe.yaml").is_file() and any((root / "stages").glob("*/started.json")):
-            return  # made by 0.1.0 or before
+        resolved = any((root / name).is_file() for name in ("resolved.yaml", "recipe.yaml"))  # 0.1.0 wrote the latter
+        if resolved and any((root / "stages").glob("*/started.json")):
+            return
         # The script that `sbp submit --dry-run` prints makes the folder of the job logs.
         strangers = sorted(path.name for path in root.iterdir() if path.name != "logs")
         strangers += sorted(path.name for path in root.glob("logs/*") if path.name != "slurm")
@@ -163,9 +158,13 @@ def _check_same_recipe(run: Run, marker: dict[str, Any]) -> None:
     recorded, present = marker["recipe"], _recipe_path(run.recipe)
     if recorded == present:
         return
+    beside = run.root / str(marker.get("from_here", ""))
+    if present and beside.is_file() and beside.samefile(present):
+        return  # the recipe was copied or moved together with its run folder
     if present and recorded and Path(recorded).exists() and not Path(recorded).samefile(present):
         raise InputError(
-            f"is the run folder of another recipe, {recorded}; choose another with {KEY}=FOLDER",
+            f"is the run folder of another recipe, {recorded}; choose another with {KEY}=FOLDER, or remove "
+            f"{run.marker_file.name} in it if it is to be this recipe's",
             file=run.root,
             key=KEY,
         )

@@ -84,7 +84,7 @@ class Stage:
 
     def owns(self, run: Run) -> tuple[str, ...]:
         """Glob patterns below the run folder of the files and folders that belong to this stage alone."""
-        raise NotImplementedError
+        return ()
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         """Does one unit and returns the files it wrote, each written atomically (or resumed by its writer)."""
@@ -405,6 +405,9 @@ class StageRunner:
                     remove_named(self.run.root, {p: e for p, e in outputs.items() if p not in manifest["outputs"]})
                     file.unlink()
             remove_named(self.run.root, asked["spent"])
+            for folder in {path for pattern in self.stage.owns(self.run) for path in self.run.root.glob(pattern)}:
+                for left in list(files.partial_files(folder)) if folder.is_dir() else []:
+                    left.unlink(missing_ok=True)
             self.replacement.tidy_work(KEEP_SECONDS)
         self.tidying_file.unlink()
 

@@ -75,6 +75,9 @@ def test_a_run_folder_belongs_to_one_recipe(home, capsys):
     printed = capsys.readouterr().err
     assert "another recipe" in printed and str(home / "recipe.yaml") in printed
     assert snapshot(home / "shared") == before
+    shutil.copytree(home, home.parent / f"{home.name}-copy")  # a recipe and its run folder, copied together
+    copied = home.parent / f"{home.name}-copy"
+    assert main(["documents", str(copied / "recipe.yaml"), "documents.oracle=null", f"run_folder={copied}/shared"]) == 0
     (home / "recipe.yaml").unlink()  # the recipe was renamed: the run is the new one's
     assert main(["documents", "other.yaml", "documents.oracle=null", "run_folder=shared"]) == 0
     assert json.loads((home / "shared" / "sbp-run.json").read_text())["recipe"] == str(home / "other.yaml")
@@ -130,7 +133,7 @@ def test_a_damaged_marker_is_named(home, text):
     run = Run.of(load_recipe(home / "recipe.yaml", []))
     claim(run)
     run.marker_file.write_text(text)
-    with pytest.raises(InputError, match=r"sbp-run\.json"):
+    with pytest.raises(InputError, match=r"sbp-run\.json.*remove it to have it made again"):
         claim(run)
 
 

@@ -79,6 +79,7 @@ def prepared(tmp_path_factory, texts) -> Path:
     """A folder with recipe.yaml, and run/ with the stages up to the export finished."""
     from finished_stage import mark_finished
 
+    from megatron_sbp.claim import claim
     from megatron_sbp.documents import DocumentsStage
     from megatron_sbp.stages import StageRunner
     from megatron_sbp.tokenization.stages import TokenizerStage, TokenizeStage
@@ -89,6 +90,7 @@ def prepared(tmp_path_factory, texts) -> Path:
     rows = ({"id": f"entry-{number}", "text": text} for number, text in enumerate(texts[:100]))
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = run_of(folder)
+    claim(run)
     graph = [DocumentsStage(), TokenizerStage(), TokenizeStage()]
     for stage in graph:
         assert StageRunner(run, stage, graph).execute()

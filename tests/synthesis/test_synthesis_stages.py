@@ -59,7 +59,11 @@ def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
     done = list((run.manifests / "synthesize").glob("0*.json"))
     assert 1 <= len(done) < 5
     before = {file: file.stat().st_mtime_ns for file in run.drafts.glob("0*")}
-    (run.drafts / ".00004.partial.jsonl.zst").write_bytes(b"half a file")
+    with files.atomic_path(run.drafts / "00004.jsonl.zst") as partial:
+        partial.write_bytes(b"whole")
+    half = partial.name.replace(f"-{os.getpid()}-", f"-{killed.pid}-")  # as the killed process would have left it
+    (run.drafts / half).write_bytes(b"half a file")
+    (run.drafts / "00004.jsonl.zst").unlink()
     workers = [start(run, "synthesize", f"{index}/2") for index in (1, 2)]
     for worker in workers:
         output = worker.communicate(timeout=200)[0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,6 @@ class WrittenBefore(Stage):
 
     def __init__(self, name: str, paths: list[Path]):
         self.name, self._paths = name, paths
-
-    def owns(self, run: Run) -> list[Path]:
-        return []
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         return self._paths
@@ -127,7 +125,9 @@ def test_shards_interruptions_and_repetition_change_no_byte(run, tmp_path):
 def test_killed_between_bin_and_idx(run, monkeypatch):
     whole = outputs(run, "tokens")
     runner = StageRunner(run, TokenizeStage(), [])
-    runner.clear()
+    (run.manifests / "tokenize.json").unlink()
+    shutil.rmtree(run.manifests / "tokenize")
+    shutil.rmtree(run.root / "tokens")
     from megatron_sbp.tokenization.indexed import IndexedWriter
 
     index, left = IndexedWriter.index, [8]
@@ -228,6 +228,8 @@ def write_synthetic(run: Run, shards: list[list[str]]) -> WrittenBefore:
     paths = [run.synthetic / f"{number:05d}.jsonl.zst" for number in range(len(shards))]
     for path, some in zip(paths, shards, strict=True):
         files.write_jsonl_zst(path, [{"id": f"syn-{n}", "text": text} for n, text in enumerate(some)])
+    (run.manifests / "filter.json").unlink(missing_ok=True)  # a second call writes over the first one's files
+    shutil.rmtree(run.manifests / "filter", ignore_errors=True)
     return WrittenBefore("filter", paths)
 
 
