@@ -1,8 +1,8 @@
 """The plan: what every arm will train on and what the run will cost, before anything is asked of a machine.
 
 Pure arithmetic without torch. Numbers that follow from the recipe are exact; those that hang on data not made yet are
-estimates from ASSUMPTIONS and say so with `"from": "estimated"`; once the run folder holds the audits of tokens/, the
-same places say "measured".
+estimates from ASSUMPTIONS and say so with `"from": "estimated"`; once the run folder holds audits of tokens/ that were
+made from the same recipe and inputs, the same places say "measured".
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 from megatron_sbp import cost, files, ledger
 from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.errors import InputError
+from megatron_sbp.hub import cached, hub_names, offline
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.megatron_flags import check_megatron_flags
 from megatron_sbp.run_folder import ARMS, Run
 from megatron_sbp.stages import free_bytes
 
@@ -38,16 +40,85 @@ _UNKNOWN_EMBEDDER = "qwen3-embedding-0.6b"
 
 
 def read_measured(run: Run) -> dict[str, Any] | None:
-    """What the run folder already knows: the audits of tokens/ by dataset name, and `vocab_size`. None when nothing."""
+    """What the run folder knows of this very recipe: the audits of tokens/ by dataset name, and `vocab_size`.
+
+    A measurement counts only under its own fingerprint: its stage and all stages in front of it must be closed under the
+    keys that the present recipe and inputs give. `others` names what is there and was made from something else. None
+    when nothing is there.
+    """
     measured: dict[str, Any] = {}
-    for name in ("audit", "pairs_audit", "synthetic_audit"):
-        file = run.tokens(name).with_suffix(".json")
-        if file.exists():
+    others: list[str] = []
+    current = _CurrentStages(run)
+    for stage, file in (
+        ("tokenize", run.tokens("audit").with_suffix(".json")),
+        ("tokenize-pairs", run.tokens("pairs_audit").with_suffix(".json")),
+        ("tokenize-synthetic", run.tokens("synthetic_audit").with_suffix(".json")),
+        ("tokenizer", run.tokenizer / "tokenizer.json"),
+    ):
+        if not file.exists():
+            continue
+        if not current.made(stage, file):
+            others.append(run.relative(file))
+        elif stage == "tokenizer":
+            measured["vocab_size"] = _vocab_size(file)
+        else:
             measured.update(files.read_json(file))
-    tokenizer = run.tokenizer / "tokenizer.json"
-    if tokenizer.exists():
-        measured["vocab_size"] = _vocab_size(tokenizer)
+    if others:
+        measured["others"] = others
     return measured or None
+
+
+class _CurrentStages:
+    """Which stages of a run folder are closed under the keys that the present recipe gives. Reads no data, only manifests
+    and remembered digests of inputs."""
+
+    def __init__(self, run: Run):
+        # Here, because stages import much, and the plan of a run that has not begun needs none of them.
+        from megatron_sbp.graph import all_stages
+
+        self.run = run
+        self._graph = {stage.name: stage for stage in all_stages()}
+        self._known: dict[str, bool] = {}
+
+    def made(self, name: str, file: Path) -> bool:
+        """Whether a file is the output of a current stage."""
+        if not self._is_current(name):
+            return False
+        outputs = files.read_json(self.run.manifests / f"{name}.json")["outputs"]
+        entry = outputs.get(self.run.relative(file))
+        return entry is not None and entry["sha256"] == files.sha256(file)
+
+    def _is_current(self, name: str) -> bool:
+        if name not in self._known:
+            try:
+                self._known[name] = self._check(name)
+            except (InputError, OSError, KeyError, TypeError):  # an input is gone, a manifest damaged: not current
+                self._known[name] = False
+        return self._known[name]
+
+    def _check(self, name: str) -> bool:
+        from megatron_sbp.stages import StageRunner
+
+        stage, run = self._graph[name], self.run
+        manifest = run.manifests / f"{name}.json"
+        if not manifest.exists() or not all(self._is_current(before) for before in stage.reads(run)):
+            return False
+        if not _remembered(run, stage.external(run)):
+            return False
+        key = StageRunner(run, stage, list(self._graph.values())).keys()[0]
+        return bool(files.read_json(manifest)["key"] == key)
+
+
+def _remembered(run: Run, paths: list[Path]) -> bool:
+    """Whether the digests of external inputs are known, so that asking for a stage's key reads none of them."""
+    if not paths:
+        return True
+    known = files.read_json(run.manifests / "external.json")
+    for path in paths:
+        entry, found = known.get(str(path)), path.stat()
+        if not entry or entry["size"] != found.st_size or entry["mtime_ns"] != found.st_mtime_ns:
+            return False
+    return True
 
 
 def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -59,8 +130,13 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
 
     Returns:
         `arms.{baseline,sbp,oracle}` (tokens, samples, steps, epochs, shares, FLOPs), `model`, `unique_tokens`,
-        `embedding`, `neighbors`, `tuning`, `synthesis`, `memory`, `disk` (bytes), `assumptions`, `warnings`.
+        `embedding`, `neighbors`, `tuning`, `synthesis`, `memory`, `disk` (bytes), `sources` (for every figure that
+        depends on data: measured, recipe, estimated, at most or unknown), `assumptions`, `warnings`.
+
+    Raises:
+        InputError: Megatron would refuse a flag of `training.megatron`.
     """
+    check_megatron_flags(recipe)
     measured = measured or {}
     vocab, vocab_from = _vocabulary(recipe, measured)
     padded = cost.padded_vocab_size(recipe.model, vocab, recipe.launch.tensor_parallel)
@@ -84,8 +160,16 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
     }
     plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"])
     plan["disk"] = _disk(recipe, plan, vocab, count.total)
+    plan["sources"] = {
+        "vocabulary": vocab_from,
+        "unique tokens of D": unique["real"]["from"],
+        "unique tokens of the oracle": unique["oracle"]["from"],
+        "pairs": plan["tuning"]["from"],
+        "tokens of a draw": plan["synthesis"]["from"],
+        "embedding": plan["embedding"]["from"],
+    }
     plan["assumptions"] = {name: {"value": value, "why": why} for name, (value, why) in ASSUMPTIONS.items()}
-    plan["warnings"] = _warnings(recipe, plan)
+    plan["warnings"] = _warnings(recipe, plan, measured.get("others", []))
     return plan
 
 
@@ -319,8 +403,12 @@ def _disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[
     return {**rounded, "total": sum(rounded.values()), "one_checkpoint": checkpoint}
 
 
-def _warnings(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
+def _warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> list[str]:
     found = []
+    if others:
+        found.append(
+            f"not used, since other settings or inputs made them (or inputs changed since): {', '.join(others)}"
+        )
     arms = plan["arms"]
     oracle, baseline, sbp = arms["oracle"], arms["baseline"], arms["sbp"]
     if oracle["real_epochs"] is None:
@@ -349,6 +437,11 @@ def _warnings(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
         check_start(recipe)
     except InputError as error:
         found.append(f"tuning.start: the tuning will be refused: {error}")
+    try:
+        missing = {key: name for key, name in hub_names(recipe).items() if offline() and not cached(name)}
+        found += [f"{key}: not in the local hub cache: `hf download {name}` first" for key, name in missing.items()]
+    except InputError as error:
+        found.append(f"{error.key}: the run will be refused: {error.reason}")
     memory = plan["memory"]
     if recipe.launch.device != "cpu" and memory["per_rank"] > _assumed("device_bytes"):
         found.append(
@@ -401,7 +494,7 @@ def format_plan(plan: dict[str, Any]) -> str:
         "outside the token budget",
         f"  embedding   {embedding['documents']:,} documents, {embedding['dimensions']} dimensions, "
         f"{embedding['flops']:.2e} FLOPs, {_hours(embedding['gpu_hours'])} H100-hours *",
-        f"  neighbours  k = {neighbors['k']}, engine {neighbors['engine']}; exact search is "
+        f"  neighbors   k = {neighbors['k']}, engine {neighbors['engine']}; exact search is "
         f"{neighbors['exact_flops']:.2e} FLOPs, {_hours(neighbors['exact_gpu_hours'])} H100-hours *",
         f"  tuning      {tuning['pairs']:,} pairs ({tuning['from']}), up to {tuning['max_steps']:,} steps, "
         f"{tuning['max_flops']:.2e} FLOPs, {_hours(tuning['max_gpu_hours'])} H100-hours *",
@@ -427,13 +520,23 @@ def format_plan(plan: dict[str, Any]) -> str:
     ]
     kinds = [f"{name} {_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), ""]
+    lines += _sources(plan["sources"])
     lines.append(
-        f"~ estimated: {_assumed('tokens_per_document'):g} tokens a document until D is tokenised. * at "
+        f"~ estimated: {_assumed('tokens_per_document'):g} tokens a document until D is tokenized. * at "
         f"{100 * _assumed('training_mfu'):g} % (writing {100 * _assumed('generation_mfu'):g} %) of "
         f"{_assumed('peak_flops') / 1e12:g} TFLOP/s, an assumption."
     )
     lines += [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _sources(sources: dict[str, str]) -> list[str]:
+    """Which figures were measured in this run folder, and which are not."""
+    meanings = {"measured": "measured here", "recipe": "by the recipe", "at most": "upper bounds"}
+    return [
+        f"{meanings.get(kind, kind)}: {', '.join(name for name in sources if sources[name] == kind)}"
+        for kind in dict.fromkeys(sources.values())
+    ]
 
 
 def _marked(value: Any, source: str, form) -> str:

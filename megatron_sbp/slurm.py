@@ -80,7 +80,7 @@ def submit(
     words = [str(Path(recipe_path).resolve()), *overrides]
     log_folder = run.root / "logs" / "slurm"
     variables = _variables(run.recipe, home)
-    queued: dict[str, str] = {}
+    queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     live: dict[str, Job] = {}
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
@@ -104,16 +104,14 @@ def submit(
             continue
         tasks = min(run.recipe.slurm.array_size, largest) if stage.sharded else None
         options = _options(run, stage, tasks, log_folder)
-        if depends:
-            # Without the second option a job whose input failed would wait for ever.
-            options += [f"--dependency=afterok:{':'.join(depends)}", "--kill-on-invalid-dep=yes"]
         script = home / "slurm" / _script(run.recipe, stage)
-        command = ["sbatch", "--parsable", *options, *run.recipe.slurm.sbatch, str(script), stage.name, *words]
+        start, end = ["sbatch", "--parsable", *options], [*run.recipe.slurm.sbatch, str(script), stage.name, *words]
         if dry_run:
             name = stage.name.replace("-", "_")
-            queued[stage.name] = f"${{{name}%%;*}}"  # --parsable prints ID, or ID;CLUSTER
-            print(f"{name}=$({_shell(command)})")
+            queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER
+            print(f"{name}=$({' '.join([shlex.join(start), *_dependency(depends), shlex.join(end)])})")
             continue
+        command = [*start, *_dependency(depends), *end]
         job = Job(stage.name, _client(command, variables).strip().split(";")[0], tasks)
         queued[stage.name] = job.id
         submitted.append(job)
@@ -310,9 +308,10 @@ def _try(command: list[str]) -> str | None:
     return result.stdout
 
 
-def _shell(command: list[str]) -> str:
-    """The command for a shell; job numbers that are not known yet stay variables."""
-    return " ".join(word if "${" in word else shlex.quote(word) for word in command)
+def _dependency(jobs: list[str]) -> list[str]:
+    """Options of a job that waits for others."""
+    # Without the second option a job whose input failed would wait for ever.
+    return [f"--dependency=afterok:{':'.join(jobs)}", "--kill-on-invalid-dep=yes"] if jobs else []
 
 
 def _note(text: str, dry_run: bool) -> None:
