@@ -161,6 +161,6 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     except yaml.YAMLError:  # `=` and `<<` as values have types of their own in YAML 1.1
         return node.value
     except (ValueError, ArithmeticError) as error:  # `0x_`, or thousands of digits
-        raise _Refused(f"'{node.value[:40]}' is not a usable number", node.start_mark) from error
+        raise _Refused(f"'{node.value[:40]}' is no usable number", node.start_mark) from error
     finally:
         loader.dispose()

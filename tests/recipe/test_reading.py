@@ -105,7 +105,7 @@ def test_contradictions(tmp_path):
     assert "not above alpha" in str(refused(file, "pairs.max_similarity=0.5"))
     assert "between -1 and 1" in str(refused(file, "pairs.alpha=2"))
     assert "between 0 and 1" in str(refused(file, "filter.max_copying=1.5"))
-    assert "1 or more" in str(refused(file, "synthesis.margin=0.5"))
+    assert "between 1 and 1,000" in str(refused(file, "synthesis.margin=0.5"))
     assert "one of scann, exact" in str(refused(file, "neighbors.engine=faiss"))
     assert "no key of a recipe" in str(refused(file, "marks={pairs.beta: S}"))
 
