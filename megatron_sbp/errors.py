@@ -16,8 +16,7 @@ def printable(text: object, lines: bool = True) -> str:
     """
     kept = "\n\t" if lines else ""
     return "".join(
-        character if character.isprintable() or character in kept else ascii(character)[1:-1]
-        for character in str(text)
+        character if character.isprintable() or character in kept else ascii(character)[1:-1] for character in str(text)
     )
 
 
@@ -41,7 +40,9 @@ class InputError(ValueError):
         place = "" if file is None else printable(file, lines=False)
         if line is not None:
             place += f":{line}"
-        parts = [part for part in (place, f"'{printable(key, lines=False)}'" if key else "", printable(message)) if part]
+        parts = [
+            part for part in (place, f"'{printable(key, lines=False)}'" if key else "", printable(message)) if part
+        ]
         super().__init__(": ".join(parts))
 
     def __reduce__(self):

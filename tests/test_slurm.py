@@ -165,7 +165,15 @@ def test_rank_environment(per_node, local):
     assert output == f"5 128 1 {local} 2 10.0.0.1 {20000 + 123456 % 12000} a b c\n"
 
 
-HOSTILE = ["a ${IFS}$(touch x)", "`touch x`", "$HOME;touch x", "a' 'b\"; touch x #", "${documents%%;*} *", "--x\\", "!!"]
+HOSTILE = [
+    "a ${IFS}$(touch x)",
+    "`touch x`",
+    "$HOME;touch x",
+    "a' 'b\"; touch x #",
+    "${documents%%;*} *",
+    "--x\\",
+    "!!",
+]
 
 
 def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):

@@ -100,9 +100,7 @@ def _check_model(recipe: Recipe) -> None:
         (model.ffn_hidden_size, "ffn_hidden_size"),
     ):
         if size % launch.tensor_parallel:
-            raise recipe.error(
-                "launch.tensor_parallel", f"{launch.tensor_parallel} does not divide model.{key} {size}"
-            )
+            raise recipe.error("launch.tensor_parallel", f"{launch.tensor_parallel} does not divide model.{key} {size}")
     if model.num_layers % launch.pipeline_parallel:
         raise recipe.error(
             "launch.pipeline_parallel", f"{launch.pipeline_parallel} does not divide {model.num_layers} layers"
@@ -146,7 +144,9 @@ def _check_lengths(recipe: Recipe) -> None:
             f"the context of {context}",
         )
     if recipe.evaluation.choice_context + recipe.evaluation.choice_continuation > context:
-        raise recipe.error("evaluation.choice_context", "context and continuation do not fit into model.sequence_length")
+        raise recipe.error(
+            "evaluation.choice_context", "context and continuation do not fit into model.sequence_length"
+        )
 
 
 def _check_tokens(recipe: Recipe) -> None:
