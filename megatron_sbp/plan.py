@@ -42,9 +42,9 @@ _UNKNOWN_EMBEDDER = "qwen3-embedding-0.6b"
 def read_measured(run: Run) -> dict[str, Any] | None:
     """What the run folder knows of this very recipe: the audits of tokens/ by dataset name, and `vocab_size`.
 
-    A measurement counts only under its own fingerprint: its stage and all stages in front of it must be closed under the
-    keys that the present recipe and inputs give. `others` names what is there and was made from something else. None
-    when nothing is there.
+    A measurement counts only under its own fingerprint: its stage and all stages in front of it must be closed under
+    the keys that the present recipe and inputs give. `others` names what is there and was made from something else.
+    None when nothing is there.
     """
     measured: dict[str, Any] = {}
     others: list[str] = []
@@ -69,8 +69,10 @@ def read_measured(run: Run) -> dict[str, Any] | None:
 
 
 class _CurrentStages:
-    """Which stages of a run folder are closed under the keys that the present recipe gives. Reads no data, only manifests
-    and remembered digests of inputs."""
+    """Which stages of a run folder are closed under the keys that the present recipe gives.
+
+    Reads no data: only manifests, and digests of inputs that are remembered.
+    """
 
     def __init__(self, run: Run):
         # Here, because stages import much, and the plan of a run that has not begun needs none of them.

@@ -1,4 +1,4 @@
-"""Messages tell everything and command nothing: no control character of a document or a file name reaches a terminal."""
+"""Messages command nothing: no control character of a document or a file name reaches a terminal."""
 
 from __future__ import annotations
 

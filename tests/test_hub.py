@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from stage_toys import RECIPE
 
 from megatron_sbp import hub
 from megatron_sbp.errors import InputError
-from stage_toys import RECIPE
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,4 +1,4 @@
-"""Bounds of every numeric key. They keep out what cannot work at all; what merely is unwise gets a warning in the plan."""
+"""Bounds of every numeric key: they keep out what cannot work. What is merely unwise gets a warning in the plan."""
 
 from __future__ import annotations
 

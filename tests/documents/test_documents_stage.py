@@ -186,7 +186,7 @@ def test_what_matches_and_is_no_file_is_an_error_or_counted(tmp_path, run_docume
         {"file": "b.jsonl", "reason": reason.get(kind, "is no regular file")}
     ]
     assert f"documents: skipped {path}" in capsys.readouterr().err
-    with pytest.raises(InputError, match="'documents.inputs'"):
+    with pytest.raises(InputError, match=r"'documents\.inputs'"):
         run_documents("none", inputs=["b.jsonl"], bad_documents="skip")
 
 

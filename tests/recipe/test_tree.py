@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.tree import MAX_BYTES, MAX_DEPTH, parse_tree
 
-BOMB = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi"))
+BOMB = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}]\n" for p, c in itertools.pairwise("abcdefghi"))
 
 
 @pytest.mark.parametrize(
