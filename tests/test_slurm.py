@@ -14,6 +14,7 @@ import pytest
 
 from megatron_sbp import slurm
 from megatron_sbp.errors import InputError
+from megatron_sbp.graph import all_stages
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage, StageRunner
@@ -100,6 +101,27 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
         "--container-image=image.sqsh",
         "--container-mounts=/data:/data",
     ]
+
+
+@pytest.mark.parametrize("engine", ["exact", "scann"])
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name
+)
+def test_every_stage_that_uses_a_gpu_asks_for_one(no_slurm, tmp_path, capsys, file, engine):
+    """Of every recipe in examples/: on GPU nodes, whoever looks at launch.device gets one, and nobody else."""
+    words = [f"run_folder={tmp_path / 'run'}", f"neighbors.engine={engine}"]
+    run = Run.of(load_recipe(file, words))
+    graph = all_stages()
+    slurm.submit(run, file, words, graph, dry_run=True)
+    found = commands(capsys.readouterr().out)
+    asking = {name for name, command in found.items() if any(word.startswith("--gpus-per-node") for word in command)}
+    using = {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}
+    using |= {"embed", "synthesize", "evaluate", *(["neighbors"] if engine == "exact" else [])}
+    assert asking == (using if run.recipe.launch.device != "cpu" else set())
+    partition = {name: word for name, command in found.items() for word in command if word.startswith("--partition")}
+    assert {name for name in partition if partition[name] == "--partition=cpu"} == set(partition) - using
+    for name in asking - {"evaluate"} - {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}:
+        assert any(word.endswith("gpu_array.sbatch") for word in found[name])
 
 
 def test_no_gpu_is_asked_for_without_gpus_per_node(no_slurm, tmp_path, capsys):
