@@ -94,7 +94,7 @@ class _CurrentStages:
         if name not in self._known:
             try:
                 self._known[name] = self._check(name)
-            except (InputError, OSError, KeyError, TypeError):  # an input is gone, a manifest damaged: not current
+            except (InputError, OSError, LookupError, TypeError, AttributeError):  # input gone, manifest damaged
                 self._known[name] = False
         return self._known[name]
 
@@ -444,6 +444,8 @@ def _warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> list[s
         found += [f"{key}: not in the local hub cache: `hf download {name}` first" for key, name in missing.items()]
     except InputError as error:
         found.append(f"{error.key}: the run will be refused: {error.reason}")
+    if recipe.launch.context_parallel > 1:
+        found.append("launch.context_parallel: the tuning will be refused, since it would cut packed pairs apart")
     memory = plan["memory"]
     if recipe.launch.device != "cpu" and memory["per_rank"] > _assumed("device_bytes"):
         found.append(

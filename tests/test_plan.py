@@ -130,6 +130,14 @@ def test_a_measurement_counts_only_under_its_own_fingerprint(tmp_path, change):
     assert "tokens/audit.json" in made["warnings"][0]
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"key": 1, "outputs": []}', '{"outputs": {"x": 1}}', "\x00"])
+def test_a_damaged_manifest_is_no_measurement(tmp_path, text):
+    run = measured_run(tmp_path)
+    for name in ("documents", "tokenize"):
+        (run.manifests / f"{name}.json").write_text(text)
+        assert "real" not in plan.read_measured(run)
+
+
 def test_pairs_that_were_measured(tmp_path):
     recipe = recipe_of(tmp_path)
     pairs = {"pairs": 300, "seed_tokens": 9_000, "target_tokens": 12_000, "mean_target_tokens": 40.0}

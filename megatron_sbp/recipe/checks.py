@@ -81,6 +81,12 @@ def _check_words(recipe: Recipe) -> None:
     for key in ("documents.id_field", "tokenizer.path", "tuning.start", "run_folder"):
         if value_of(recipe, key) == "":
             raise recipe.error(key, "is empty; null leaves it out")
+    roles = {}
+    for role in ("end_of_document", "padding", "separator"):
+        token = getattr(recipe.tokenizer, role)
+        if token in roles:
+            raise recipe.error(f"tokenizer.{role}", f"{token!r} is tokenizer.{roles[token]} already")
+        roles[token] = role
     known = set(all_keys(recipe))
     for key in recipe.marks:
         if key not in known:
@@ -90,8 +96,15 @@ def _check_words(recipe: Recipe) -> None:
 def _check_model(recipe: Recipe) -> None:
     model, launch = recipe.model, recipe.launch
     heads, groups = model.num_attention_heads, model.num_query_groups
+    smallest = 256 + 3  # every byte, and a token for every role
+    if recipe.tokenizer.path is None and recipe.tokenizer.vocab_size < smallest:
+        raise recipe.error("tokenizer.vocab_size", f"must be {smallest} or more (256 bytes and 3 special tokens)")
     if model.kv_channels is None and model.hidden_size % heads:
         raise recipe.error("model.num_attention_heads", f"{heads} does not divide hidden_size {model.hidden_size}")
+    if model.head_size % 2:
+        raise recipe.error(
+            "model.kv_channels", f"a head of {model.head_size} channels cannot be rotated: it must be even"
+        )
     if heads % groups:
         raise recipe.error("model.num_query_groups", f"{groups} does not divide {heads} heads")
     for size, key in (
@@ -109,6 +122,10 @@ def _check_model(recipe: Recipe) -> None:
 
 def _check_batches(recipe: Recipe) -> None:
     launch = recipe.launch
+    if launch.device == "cpu" and recipe.synthesis.engine == "vllm":
+        raise recipe.error("synthesis.engine", "vllm needs a GPU, and launch.device is cpu")
+    if launch.device == "cpu" and launch.context_parallel > 1:
+        raise recipe.error("launch.context_parallel", "needs Transformer Engine on GPUs, and launch.device is cpu")
     ranks = launch.nodes * launch.ranks_per_node
     split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
     if ranks % split:

@@ -200,7 +200,7 @@ class Neighbors:
     engine: Literal["scann", "exact"] = "scann"
     """scann: approximate, CPU, x86-64 Linux. exact: tiles of matrix products on CPU or GPU."""
     k: int = 200
-    """Neighbours kept per document, itself not counted."""
+    """Neighbors kept per document, itself not counted."""
     leaves: int | None = None
     """ScaNN: partitions of the tree; null is about sqrt(documents)."""
     leaves_to_search: int | None = None
@@ -208,12 +208,12 @@ class Neighbors:
     reorder: int | None = None
     """ScaNN: candidates scored again exactly; null is 4 k, at least 100."""
     recall_sample: int = 1000
-    """Documents whose exact neighbours are computed to measure the recall; 0 measures none."""
+    """Documents whose exact neighbors are computed to measure the recall; 0 measures none."""
 
 
 @dataclass
 class Pairs:
-    """Which neighbours become pairs (d1, d2)."""
+    """Which neighbors become pairs (d1, d2)."""
 
     alpha: float = 0.75
     """Pairs have a similarity above this."""
@@ -228,7 +228,7 @@ class Pairs:
     min_target_tokens: int = 1
     """Targets with fewer tokens are dropped."""
     relation: Literal["similar", "random"] = "similar"
-    """similar: mined neighbours. random: the same seed documents with targets drawn at random, the control without
+    """similar: mined neighbors. random: the same seed documents with targets drawn at random, the control without
     which nothing may be claimed for relatedness."""
 
 

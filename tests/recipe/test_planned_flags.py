@@ -22,7 +22,10 @@ def test_every_flag_of_a_training_is_classified():
     """A flag that training/flags.py sets is decided by a recipe key, fixed, or may be replaced."""
     used = set()
     for file in EXAMPLES:
-        for words in ([], ["tuning.start=model", "launch.context_parallel=2", "launch.ranks_per_node=16"]):
+        for words in (
+            [],
+            ["tuning.start=model", "launch.device=auto", "launch.context_parallel=2", "launch.ranks_per_node=16"],
+        ):
             run = Run.of(load_recipe(file, ["training.megatron={}", *BATCHES, *words]))
             for training in MODELS:
                 used |= {word[2:] for word in megatron_arguments(run, training) if word.startswith("--")}
