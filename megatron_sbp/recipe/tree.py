@@ -15,8 +15,8 @@ import yaml
 
 from megatron_sbp.errors import InputError
 
-MAX_BYTES = 1 << 20
-"""Size of a recipe file; the longest of examples/ has 7 kB. PyYAML reads about 500 kB a second."""
+MAX_BYTES = 128 << 10
+"""Size of a recipe file; the longest of examples/ has 7 kB. PyYAML reads 60 to 500 kB a second."""
 MAX_DEPTH = 16
 """Nesting of a recipe; sections, lists and mappings together need four levels."""
 
