@@ -13,6 +13,7 @@ import pytest
 from megatron_sbp.errors import InputError
 from megatron_sbp.plan import make_plan
 from megatron_sbp.recipe import load_recipe, megatron_flags
+from megatron_sbp.recipe.planned_flags import FIXED, OVERRIDABLE, RECIPE_KEYS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
 
@@ -108,3 +109,9 @@ def test_a_plan_with_a_cache_imports_no_torch(cache):
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "False\n" and done.stderr == ""
+
+
+@pytest.mark.slow
+def test_the_flags_that_are_refused_are_megatrons(cached):
+    known = megatron_flags.megatron_flags()
+    assert [name for name in (*RECIPE_KEYS, *FIXED, *OVERRIDABLE) if name not in known] == []
