@@ -7,14 +7,14 @@ made from the same recipe and inputs, the same places say "measured".
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from megatron_sbp import cost, files, ledger
+from megatron_sbp import cost, ledger
 from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.errors import InputError
 from megatron_sbp.hub import cached, hub_names, offline
+from megatron_sbp.measured import read_measured as read_measured
+from megatron_sbp.measured import vocab_size_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.megatron_flags import check_megatron_flags
 from megatron_sbp.run_folder import ARMS, Run
@@ -37,90 +37,6 @@ ASSUMPTIONS: dict[str, tuple[float, str]] = {
 # Embedders known here: dimensions of the vectors, weights in matrix products (the token embedding left out).
 _EMBEDDERS = {"qwen3-embedding-0.6b": (1024, 440_401_920), "minilm-l6": (384, 10_616_832)}
 _UNKNOWN_EMBEDDER = "qwen3-embedding-0.6b"
-
-
-def read_measured(run: Run) -> dict[str, Any] | None:
-    """What the run folder knows of this very recipe: the audits of tokens/ by dataset name, and `vocab_size`.
-
-    A measurement counts only under its own fingerprint: its stage and all stages in front of it must be closed under
-    the keys that the present recipe and inputs give. `others` names what is there and was made from something else.
-    None when nothing is there.
-    """
-    measured: dict[str, Any] = {}
-    others: list[str] = []
-    current = _CurrentStages(run)
-    for stage, file in (
-        ("tokenize", run.tokens("audit").with_suffix(".json")),
-        ("tokenize-pairs", run.tokens("pairs_audit").with_suffix(".json")),
-        ("tokenize-synthetic", run.tokens("synthetic_audit").with_suffix(".json")),
-        ("tokenizer", run.tokenizer / "tokenizer.json"),
-    ):
-        if not file.exists():
-            continue
-        if not current.made(stage, file):
-            others.append(run.relative(file))
-        elif stage == "tokenizer":
-            measured["vocab_size"] = _vocab_size(file)
-        else:
-            measured.update(files.read_json(file))
-    if others:
-        measured["others"] = others
-    return measured or None
-
-
-class _CurrentStages:
-    """Which stages of a run folder are closed under the keys that the present recipe gives.
-
-    Reads no data: only manifests, and digests of inputs that are remembered.
-    """
-
-    def __init__(self, run: Run):
-        # Here, because stages import much, and the plan of a run that has not begun needs none of them.
-        from megatron_sbp.graph import all_stages
-
-        self.run = run
-        self._graph = {stage.name: stage for stage in all_stages()}
-        self._known: dict[str, bool] = {}
-
-    def made(self, name: str, file: Path) -> bool:
-        """Whether a file is the output of a current stage."""
-        if not self._is_current(name):
-            return False
-        outputs = files.read_json(self.run.manifests / f"{name}.json")["outputs"]
-        entry = outputs.get(self.run.relative(file))
-        return entry is not None and entry["sha256"] == files.sha256(file)
-
-    def _is_current(self, name: str) -> bool:
-        if name not in self._known:
-            try:
-                self._known[name] = self._check(name)
-            except (InputError, OSError, LookupError, TypeError, AttributeError):  # input gone, manifest damaged
-                self._known[name] = False
-        return self._known[name]
-
-    def _check(self, name: str) -> bool:
-        from megatron_sbp.stages import StageRunner
-
-        stage, run = self._graph[name], self.run
-        manifest = run.manifests / f"{name}.json"
-        if not manifest.exists() or not all(self._is_current(before) for before in stage.reads(run)):
-            return False
-        if not _remembered(run, stage.external(run)):
-            return False
-        key = StageRunner(run, stage, list(self._graph.values())).keys()[0]
-        return bool(files.read_json(manifest)["key"] == key)
-
-
-def _remembered(run: Run, paths: list[Path]) -> bool:
-    """Whether the digests of external inputs are known, so that asking for a stage's key reads none of them."""
-    if not paths:
-        return True
-    known = files.read_json(run.manifests / "external.json")
-    for path in paths:
-        entry, found = known.get(str(path)), path.stat()
-        if not entry or entry["size"] != found.st_size or entry["mtime_ns"] != found.st_mtime_ns:
-            return False
-    return True
 
 
 def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -183,15 +99,6 @@ def _gpu_hours(flops: float, mfu: str = "training_mfu") -> float:
     return flops / (_assumed("peak_flops") * _assumed(mfu)) / 3600
 
 
-def _vocab_size(tokenizer_json: Path) -> int:
-    """Largest id + 1 in a tokenizer.json."""
-    tree = json.loads(tokenizer_json.read_text(encoding="utf-8"))
-    vocab = tree["model"].get("vocab") or {}
-    # BPE and WordPiece map tokens to ids; Unigram lists its tokens in order.
-    largest = max(vocab.values(), default=-1) if isinstance(vocab, dict) else len(vocab) - 1
-    return max([largest, *(token["id"] for token in tree.get("added_tokens", []))]) + 1
-
-
 def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
     if "vocab_size" in measured:
         return measured["vocab_size"], "measured"
@@ -199,7 +106,7 @@ def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
         return recipe.tokenizer.vocab_size, "recipe"
     file = recipe.folder / recipe.tokenizer.path / "tokenizer.json"
     if file.exists():
-        return _vocab_size(file), "estimated"  # roles that it lacks are added later
+        return vocab_size_of(file), "estimated"  # roles that it lacks are added later
     return recipe.tokenizer.vocab_size, "estimated"
 
 
