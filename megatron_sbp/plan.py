@@ -1,20 +1,22 @@
 """The plan: what every arm will train on and what the run will cost, before anything is asked of a machine.
 
 Pure arithmetic without torch. Numbers that follow from the recipe are exact; those that hang on data not made yet are
-estimates from ASSUMPTIONS and say so with `"from": "estimated"`; once the run folder holds the audits of tokens/, the
-same places say "measured".
+estimates from ASSUMPTIONS and say so with `"from": "estimated"`; once the run folder holds audits of tokens/ that were
+made from the same recipe and inputs, the same places say "measured".
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from megatron_sbp import cost, files, ledger
+from megatron_sbp import cost, ledger
 from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.errors import InputError
+from megatron_sbp.hub import cached, hub_names, offline
+from megatron_sbp.measured import read_measured as read_measured
+from megatron_sbp.measured import vocab_size_of
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.megatron_flags import check_megatron_flags
 from megatron_sbp.run_folder import ARMS, Run
 from megatron_sbp.stages import free_bytes
 
@@ -37,19 +39,6 @@ _EMBEDDERS = {"qwen3-embedding-0.6b": (1024, 440_401_920), "minilm-l6": (384, 10
 _UNKNOWN_EMBEDDER = "qwen3-embedding-0.6b"
 
 
-def read_measured(run: Run) -> dict[str, Any] | None:
-    """What the run folder already knows: the audits of tokens/ by dataset name, and `vocab_size`. None when nothing."""
-    measured: dict[str, Any] = {}
-    for name in ("audit", "pairs_audit", "synthetic_audit"):
-        file = run.tokens(name).with_suffix(".json")
-        if file.exists():
-            measured.update(files.read_json(file))
-    tokenizer = run.tokenizer / "tokenizer.json"
-    if tokenizer.exists():
-        measured["vocab_size"] = _vocab_size(tokenizer)
-    return measured or None
-
-
 def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[str, Any]:
     """The plan of a run, JSON-able.
 
@@ -59,8 +48,13 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
 
     Returns:
         `arms.{baseline,sbp,oracle}` (tokens, samples, steps, epochs, shares, FLOPs), `model`, `unique_tokens`,
-        `embedding`, `neighbors`, `tuning`, `synthesis`, `memory`, `disk` (bytes), `assumptions`, `warnings`.
+        `embedding`, `neighbors`, `tuning`, `synthesis`, `memory`, `disk` (bytes), `sources` (for every figure that
+        depends on data: measured, recipe, estimated, at most or unknown), `assumptions`, `warnings`.
+
+    Raises:
+        InputError: Megatron would refuse a flag of `training.megatron`.
     """
+    check_megatron_flags(recipe)
     measured = measured or {}
     vocab, vocab_from = _vocabulary(recipe, measured)
     padded = cost.padded_vocab_size(recipe.model, vocab, recipe.launch.tensor_parallel)
@@ -84,8 +78,16 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
     }
     plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"])
     plan["disk"] = _disk(recipe, plan, vocab, count.total)
+    plan["sources"] = {
+        "vocabulary": vocab_from,
+        "unique tokens of D": unique["real"]["from"],
+        "unique tokens of the oracle": unique["oracle"]["from"],
+        "pairs": plan["tuning"]["from"],
+        "tokens of a draw": plan["synthesis"]["from"],
+        "embedding": plan["embedding"]["from"],
+    }
     plan["assumptions"] = {name: {"value": value, "why": why} for name, (value, why) in ASSUMPTIONS.items()}
-    plan["warnings"] = _warnings(recipe, plan)
+    plan["warnings"] = _warnings(recipe, plan, measured.get("others", []))
     return plan
 
 
@@ -97,15 +99,6 @@ def _gpu_hours(flops: float, mfu: str = "training_mfu") -> float:
     return flops / (_assumed("peak_flops") * _assumed(mfu)) / 3600
 
 
-def _vocab_size(tokenizer_json: Path) -> int:
-    """Largest id + 1 in a tokenizer.json."""
-    tree = json.loads(tokenizer_json.read_text(encoding="utf-8"))
-    vocab = tree["model"].get("vocab") or {}
-    # BPE and WordPiece map tokens to ids; Unigram lists its tokens in order.
-    largest = max(vocab.values(), default=-1) if isinstance(vocab, dict) else len(vocab) - 1
-    return max([largest, *(token["id"] for token in tree.get("added_tokens", []))]) + 1
-
-
 def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
     if "vocab_size" in measured:
         return measured["vocab_size"], "measured"
@@ -113,7 +106,7 @@ def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
         return recipe.tokenizer.vocab_size, "recipe"
     file = recipe.folder / recipe.tokenizer.path / "tokenizer.json"
     if file.exists():
-        return _vocab_size(file), "estimated"  # roles that it lacks are added later
+        return vocab_size_of(file), "estimated"  # roles that it lacks are added later
     return recipe.tokenizer.vocab_size, "estimated"
 
 
@@ -319,8 +312,12 @@ def _disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[
     return {**rounded, "total": sum(rounded.values()), "one_checkpoint": checkpoint}
 
 
-def _warnings(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
+def _warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> list[str]:
     found = []
+    if others:
+        found.append(
+            f"not used, since other settings or inputs made them (or inputs changed since): {', '.join(others)}"
+        )
     arms = plan["arms"]
     oracle, baseline, sbp = arms["oracle"], arms["baseline"], arms["sbp"]
     if oracle["real_epochs"] is None:
@@ -349,6 +346,13 @@ def _warnings(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
         check_start(recipe)
     except InputError as error:
         found.append(f"tuning.start: the tuning will be refused: {error}")
+    try:
+        missing = {key: name for key, name in hub_names(recipe).items() if offline() and not cached(name)}
+        found += [f"{key}: not in the local hub cache: `hf download {name}` first" for key, name in missing.items()]
+    except InputError as error:
+        found.append(f"{error.key}: the run will be refused: {error.reason}")
+    if recipe.launch.context_parallel > 1:
+        found.append("launch.context_parallel: the tuning will be refused, since it would cut packed pairs apart")
     memory = plan["memory"]
     if recipe.launch.device != "cpu" and memory["per_rank"] > _assumed("device_bytes"):
         found.append(
@@ -401,7 +405,7 @@ def format_plan(plan: dict[str, Any]) -> str:
         "outside the token budget",
         f"  embedding   {embedding['documents']:,} documents, {embedding['dimensions']} dimensions, "
         f"{embedding['flops']:.2e} FLOPs, {_hours(embedding['gpu_hours'])} H100-hours *",
-        f"  neighbours  k = {neighbors['k']}, engine {neighbors['engine']}; exact search is "
+        f"  neighbors   k = {neighbors['k']}, engine {neighbors['engine']}; exact search is "
         f"{neighbors['exact_flops']:.2e} FLOPs, {_hours(neighbors['exact_gpu_hours'])} H100-hours *",
         f"  tuning      {tuning['pairs']:,} pairs ({tuning['from']}), up to {tuning['max_steps']:,} steps, "
         f"{tuning['max_flops']:.2e} FLOPs, {_hours(tuning['max_gpu_hours'])} H100-hours *",
@@ -427,13 +431,23 @@ def format_plan(plan: dict[str, Any]) -> str:
     ]
     kinds = [f"{name} {_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), ""]
+    lines += _sources(plan["sources"])
     lines.append(
-        f"~ estimated: {_assumed('tokens_per_document'):g} tokens a document until D is tokenised. * at "
+        f"~ estimated: {_assumed('tokens_per_document'):g} tokens a document until D is tokenized. * at "
         f"{100 * _assumed('training_mfu'):g} % (writing {100 * _assumed('generation_mfu'):g} %) of "
         f"{_assumed('peak_flops') / 1e12:g} TFLOP/s, an assumption."
     )
     lines += [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _sources(sources: dict[str, str]) -> list[str]:
+    """Which figures were measured in this run folder, and which are not."""
+    meanings = {"measured": "measured here", "recipe": "by the recipe", "at most": "upper bounds"}
+    return [
+        f"{meanings.get(kind, kind)}: {', '.join(name for name in sources if sources[name] == kind)}"
+        for kind in dict.fromkeys(sources.values())
+    ]
 
 
 def _marked(value: Any, source: str, form) -> str:

@@ -7,10 +7,12 @@ import time
 
 from tqdm import tqdm
 
+from megatron_sbp.errors import printable
+
 
 def say(message: str) -> None:
-    """One line for the user, on standard error, at once."""
-    print(message, file=sys.stderr, flush=True)
+    """One line for the user, on standard error, at once. Control characters are escaped."""
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -80,7 +80,7 @@ def submit(
     words = [str(Path(recipe_path).resolve()), *overrides]
     log_folder = run.root / "logs" / "slurm"
     variables = _variables(run.recipe, home)
-    queued: dict[str, str] = {}
+    queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     live: dict[str, Job] = {}
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
@@ -103,16 +103,14 @@ def submit(
             continue
         tasks = min(run.recipe.slurm.array_size, largest) if stage.sharded else None
         options = _options(run, stage, tasks, log_folder)
-        if depends:
-            # Without the second option a job whose input failed would wait for ever.
-            options += [f"--dependency=afterok:{':'.join(depends)}", "--kill-on-invalid-dep=yes"]
-        script = home / "slurm" / _script(run.recipe, stage)
-        command = ["sbatch", "--parsable", *options, *run.recipe.slurm.sbatch, str(script), stage.name, *words]
+        script = home / "slurm" / _script(run, stage)
+        start, end = ["sbatch", "--parsable", *options], [*run.recipe.slurm.sbatch, str(script), stage.name, *words]
         if dry_run:
             name = stage.name.replace("-", "_")
-            queued[stage.name] = f"${{{name}%%;*}}"  # --parsable prints ID, or ID;CLUSTER
-            print(f"{name}=$({_shell(command)})")
+            queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER
+            print(f"{name}=$({' '.join([shlex.join(start), *_dependency(depends), shlex.join(end)])})")
             continue
+        command = [*start, *_dependency(depends), *end]
         job = Job(stage.name, _client(command, variables).strip().split(";")[0], tasks)
         queued[stage.name] = job.id
         submitted.append(job)
@@ -168,20 +166,21 @@ def _variables(recipe: Recipe, home: Path) -> dict[str, str]:
     return variables
 
 
-def _on_gpu(recipe: Recipe, stage: Stage) -> bool:
-    return stage.device != "cpu" and recipe.slurm.gpus_per_node is not None and recipe.launch.device != "cpu"
+def _on_gpu(run: Run, stage: Stage) -> bool:
+    recipe = run.recipe
+    return stage.device_for(run) != "cpu" and recipe.slurm.gpus_per_node is not None and recipe.launch.device != "cpu"
 
 
-def _script(recipe: Recipe, stage: Stage) -> str:
-    if stage.device == "training":
+def _script(run: Run, stage: Stage) -> str:
+    if stage.device_for(run) == "training":
         return "training.sbatch"
     if stage.sharded:
-        return "gpu_array.sbatch" if _on_gpu(recipe, stage) else "cpu_array.sbatch"
+        return "gpu_array.sbatch" if _on_gpu(run, stage) else "cpu_array.sbatch"
     return "single.sbatch"
 
 
 def _options(run: Run, stage: Stage, tasks: int | None, log_folder: Path) -> list[str]:
-    recipe, slurm, launch = run.recipe, run.recipe.slurm, run.recipe.launch
+    recipe, slurm, launch, device = run.recipe, run.recipe.slurm, run.recipe.launch, stage.device_for(run)
     pattern = "%x-%A_%a.out" if tasks else "%x-%j.out"
     options = [
         "--export=ALL",
@@ -192,16 +191,16 @@ def _options(run: Run, stage: Stage, tasks: int | None, log_folder: Path) -> lis
         f"--cpus-per-task={slurm.cpus_per_task}",
     ]
     cpu_partition = slurm.cpu_partition or slurm.partition
-    partition = cpu_partition if stage.device == "cpu" else slurm.partition
+    partition = cpu_partition if device == "cpu" else slurm.partition
     for name, value in (("partition", partition), ("account", slurm.account), ("qos", slurm.qos)):
         if value is not None:
             options.append(f"--{name}={value}")
     if tasks:
         options.append(f"--array=1-{tasks}")
-    if stage.device == "training":
+    if device == "training":
         options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={launch.ranks_per_node}"]
-    if _on_gpu(recipe, stage):
-        options.append(f"--gpus-per-node={slurm.gpus_per_node if stage.device == 'training' else 1}")
+    if _on_gpu(run, stage):
+        options.append(f"--gpus-per-node={slurm.gpus_per_node if device == 'training' else 1}")
     return options
 
 
@@ -309,9 +308,10 @@ def _try(command: list[str]) -> str | None:
     return result.stdout
 
 
-def _shell(command: list[str]) -> str:
-    """The command for a shell; job numbers that are not known yet stay variables."""
-    return " ".join(word if "${" in word else shlex.quote(word) for word in command)
+def _dependency(jobs: list[str]) -> list[str]:
+    """Options of a job that waits for others."""
+    # Without the second option a job whose input failed would wait for ever.
+    return [f"--dependency=afterok:{':'.join(jobs)}", "--kill-on-invalid-dep=yes"] if jobs else []
 
 
 def _note(text: str, dry_run: bool) -> None:

@@ -62,6 +62,10 @@ class Stage:
     device: str = "cpu"
     """cpu: runs on CPU nodes. gpu: uses a GPU where there is one. training: Megatron ranks."""
 
+    def device_for(self, run: Run) -> str:
+        """`device`, for a stage whose recipe decides it."""
+        return self.device
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         """Outputs of other stages that this one reads: stage name to glob patterns below the run folder."""
         return {}

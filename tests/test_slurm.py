@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from megatron_sbp import slurm
 from megatron_sbp.errors import InputError
+from megatron_sbp.graph import all_stages
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.stages import Stage, StageRunner
@@ -100,6 +103,27 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
     ]
 
 
+@pytest.mark.parametrize("engine", ["exact", "scann"])
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name
+)
+def test_every_stage_that_uses_a_gpu_asks_for_one(no_slurm, tmp_path, capsys, file, engine):
+    """Of every recipe in examples/: on GPU nodes, whoever looks at launch.device gets one, and nobody else."""
+    words = [f"run_folder={tmp_path / 'run'}", f"neighbors.engine={engine}"]
+    run = Run.of(load_recipe(file, words))
+    graph = all_stages()
+    slurm.submit(run, file, words, graph, dry_run=True)
+    found = commands(capsys.readouterr().out)
+    asking = {name for name, command in found.items() if any(word.startswith("--gpus-per-node") for word in command)}
+    using = {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}
+    using |= {"embed", "synthesize", "evaluate", *(["neighbors"] if engine == "exact" else [])}
+    assert asking == (using if run.recipe.launch.device != "cpu" else set())
+    partition = {name: word for name, command in found.items() for word in command if word.startswith("--partition")}
+    assert {name for name in partition if partition[name] == "--partition=cpu"} == set(partition) - using
+    for name in asking - {"evaluate"} - {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}:
+        assert any(word.endswith("gpu_array.sbatch") for word in found[name])
+
+
 def test_no_gpu_is_asked_for_without_gpus_per_node(no_slurm, tmp_path, capsys):
     run = toys.make_run(tmp_path)
     slurm.submit(
@@ -161,3 +185,62 @@ def test_rank_environment(per_node, local):
     words = ["bash", str(REPOSITORY / "slurm" / "rank.sh"), "bash", "-c", script, "x", "a b", "c"]
     output = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
     assert output == f"5 128 1 {local} 2 10.0.0.1 {20000 + 123456 % 12000} a b c\n"
+
+
+HOSTILE = [
+    "a ${IFS}$(touch x)",
+    "`touch x`",
+    "$HOME;touch x",
+    "a' 'b\"; touch x #",
+    "${documents%%;*} *",
+    "--x\\",
+    "!!",
+]
+
+
+def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
+    """Run by bash with an sbatch that notes its words: no value of a recipe is code, and job numbers are filled in."""
+    monkeypatch.chdir(tmp_path)
+    setup = "module load 'x y'\nexport A=\"$(date)\" # ${B}"
+    values = iter(HOSTILE)
+    words = [f"run_folder={tmp_path / 'run $(touch x)'}"]
+    words += [f"slurm.{key}={yaml_text(next(values))}" for key in ("account", "qos", "partition", "time")]
+    words += [f"slurm.sbatch={json.dumps([next(values), next(values)])}", f"slurm.setup={json.dumps(setup)}"]
+    words += [f"slurm.container_image={yaml_text(next(values))}", f"note={yaml_text(HOSTILE[0])}"]
+    file = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
+    recipe = load_recipe(file, words)
+    graph = [
+        Kind("documents", "cpu", False),
+        Kind("embed", "gpu", True, "documents"),
+        Kind("train-baseline", "training", False, "documents", "embed"),
+    ]
+    slurm.submit(Run.of(recipe), file, words, graph, dry_run=True)
+    script = tmp_path / "script.sh"
+    script.write_text(capsys.readouterr().out)
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "sbatch"
+    fake.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        "with open('jobs', 'a') as file:\n    file.write(json.dumps([sys.argv[1:], dict(os.environ)]) + '\\n')\n"
+        "print(f\"{open('jobs').read().count(chr(10))};cluster\")\n"
+    )
+    fake.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    jobs = [json.loads(line) for line in (tmp_path / "jobs").read_text().splitlines()]
+    assert not (tmp_path / "x").exists()
+    dependencies = [[word for word in job if word.startswith("--dependency")] for job, _ in jobs]
+    assert dependencies == [[], ["--dependency=afterok:1"], ["--dependency=afterok:1:2"]]
+    for job, variables in jobs:
+        account, qos, partition, time = HOSTILE[:4]
+        expected = {f"--account={account}", f"--qos={qos}", f"--partition={partition}", f"--time={time}", *HOSTILE[4:6]}
+        assert expected <= set(job)
+        assert job[-len(words) :] == words
+        assert variables["SBP_SETUP"] == setup and variables["SBP_CONTAINER_IMAGE"] == HOSTILE[6]
+    assert (tmp_path / "run $(touch x)" / "logs" / "slurm").is_dir()
+
+
+def yaml_text(text: str) -> str:
+    """A text as YAML, whatever is in it: JSON is YAML."""
+    return json.dumps(text)

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp import files
-from megatron_sbp.documents.reading import BadDocument, Document, check_fields, fields_of, input_files, parse, raw_rows
+from megatron_sbp.documents.reading import (
+    BadDocument,
+    Document,
+    PassedOver,
+    check_fields,
+    corpus_files,
+    fields_of,
+    parse,
+    raw_rows,
+)
 from megatron_sbp.documents.shards import ShardWriter
 from megatron_sbp.documents.splitting import Chosen, Table, choose
 from megatron_sbp.errors import InputError
@@ -25,6 +34,7 @@ LISTED = 1000
 
 @dataclass
 class _Audit:
+    passed_over: list[PassedOver]
     read: dict[str, int] = field(default_factory=dict)
     empty: int = 0
     short: int = 0
@@ -51,19 +61,18 @@ def split_corpus(run: Run) -> list[Path]:
     """
     recipe = run.recipe
     check_fields(recipe.documents, recipe.source)
-    inputs = input_files(recipe)
-    audit = _Audit()
+    inputs, passed_over = corpus_files(recipe)
+    audit = _Audit(passed_over)
     table = _first_pass(recipe, inputs, audit)
     chosen = choose(table)
     _note_clashes(recipe, inputs, table, chosen, audit)
-    sizes = _sizes(recipe, chosen, audit)
+    _say_dropped(chosen, audit)
+    sizes = _sizes(run, chosen, audit)
     totals, written = _second_pass(run, inputs, table, chosen, sizes)
     files.write_json(
         run.audit_documents,
         {
-            "inputs": audit.read,
-            "read": sum(audit.read.values()),
-            "dropped": _dropped(chosen, audit),
+            **_described(chosen, audit),
             "unused": len(chosen.rows) - sum(sizes.values()),
             "splits": {split: {"documents": sizes[split], **totals[split]} for split in SPLITS},
             "bad_documents": audit.listed,
@@ -71,6 +80,34 @@ def split_corpus(run: Run) -> list[Path]:
     )
     say("documents: " + ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS))
     return [*written, run.audit_documents]
+
+
+def rejection_audit(run: Run) -> Path:
+    """The audit of a corpus that was too small: documents/ is for finished splits only."""
+    return run.root / "logs" / "documents" / "audit.json"
+
+
+def _described(chosen: Chosen, audit: _Audit) -> dict[str, Any]:
+    return {
+        "inputs": audit.read,
+        # Names only: where the corpus is must not change the bytes of the audit.
+        "skipped_inputs": [{"file": found.path.name, "reason": found.reason} for found in audit.passed_over],
+        "read": sum(audit.read.values()),
+        "dropped": _dropped(chosen, audit),
+    }
+
+
+def _say_dropped(chosen: Chosen, audit: _Audit) -> None:
+    """The counts of what does not take part, and the first of each kind of badness."""
+    for found in audit.passed_over:
+        say(f"documents: skipped {found.path}, which {found.reason}")
+    dropped = {reason: count for reason, count in _dropped(chosen, audit).items() if count}
+    if dropped:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        say(f"documents: dropped {counts} of {sum(audit.read.values()):,} that were read")
+    if audit.bad:
+        first = audit.listed[0]
+        say(f"documents: the first bad one is {first['file']}:{first['line']}: {first['reason']}")
 
 
 def _first_pass(recipe: Recipe, inputs: list[Path], audit: _Audit) -> Table:
@@ -114,18 +151,22 @@ def _note_clashes(recipe: Recipe, inputs: list[Path], table: Table, chosen: Chos
         audit.note_bad(names[numbers[goes]], int(lines[goes]), reason)
 
 
-def _sizes(recipe: Recipe, chosen: Chosen, audit: _Audit) -> dict[str, int]:
-    """Documents of every split."""
+def _sizes(run: Run, chosen: Chosen, audit: _Audit) -> dict[str, int]:
+    """Documents of every split. Where there are too few, an audit tells why, and the error where it is."""
+    recipe = run.recipe
     wanted, usable = recipe.documents, len(chosen.rows)
     needed = {"train": wanted.train, "oracle": wanted.oracle or 0, "valid": wanted.valid, "test": wanted.test}
     if usable < sum(needed.values()):
         parts = ", ".join(f"{split} {count:,}" for split, count in needed.items())
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in _dropped(chosen, audit).items())
-        raise InputError(
+        described = _described(chosen, audit)
+        files.write_json(
+            rejection_audit(run), {**described, "needed": needed, "usable": usable, "bad_documents": audit.listed}
+        )
+        raise recipe.error(
+            "documents.train",
             f"the corpus is too small: {sum(needed.values()):,} documents are needed ({parts}), {usable:,} are usable "
-            f"({sum(audit.read.values()):,} read; dropped: {reasons})",
-            file=recipe.source,
-            key="documents.train",
+            f"({sum(audit.read.values()):,} read; dropped: {reasons}); see {rejection_audit(run)}",
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.documents.lines import read_lines
-from megatron_sbp.errors import InputError
+from megatron_sbp.errors import InputError, printable
 from megatron_sbp.recipe import Documents, Recipe
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -45,8 +46,20 @@ class Document:
 
 
 def input_files(recipe: Recipe) -> list[Path]:
-    """Files that `documents.inputs` names; see `matching_files`."""
-    return matching_files(recipe.documents.inputs, recipe.folder, source=recipe.source, key="documents.inputs")
+    """Files that `documents.inputs` names; see `corpus_files`."""
+    return corpus_files(recipe)[0]
+
+
+def corpus_files(recipe: Recipe) -> tuple[list[Path], list[PassedOver]]:
+    """Files that `documents.inputs` names, and what it names that is no file.
+
+    Raises:
+        InputError: as `matching_files`; what is no file is an error unless the recipe says `bad_documents: skip`.
+    """
+    found, passed_over = find_files(recipe.documents.inputs, recipe.folder, recipe.source, "documents.inputs")
+    if recipe.documents.bad_documents == "fatal" or not found:
+        _refuse(passed_over, "documents.inputs")
+    return found, passed_over
 
 
 def matching_files(patterns: list[str], folder: Path, source: Path | None = None, key: str | None = None) -> list[Path]:
@@ -55,23 +68,68 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
     Args:
         patterns: relative to `folder`, or absolute; `**` means any depth.
         folder: see there.
-        source: file in which the patterns stand, for messages.
-        key: under which they stand there.
+        source: file that the patterns were read from, for messages.
+        key: their key in that file.
 
     Raises:
-        InputError: a pattern matches no file, or a file has an unknown suffix.
+        InputError: a pattern matches no file, a file has an unknown suffix, or something that matches is no file: a
+            link to nothing, a folder, a device.
     """
+    found, passed_over = find_files(patterns, folder, source, key)
+    _refuse(passed_over, key)
+    return found
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """Something that a pattern matches and that is no file."""
+
+    path: Path
+    reason: str
+
+
+def find_files(
+    patterns: list[str], folder: Path, source: Path | None, key: str | None
+) -> tuple[list[Path], list[PassedOver]]:
+    """As `matching_files`, but gives what is no file back beside the files instead of refusing it."""
     found: set[Path] = set()
+    passed_over: dict[Path, str] = {}
     for pattern in patterns:
         names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 (patterns may be absolute)
-        matches = [path for path in (folder / name for name in names) if path.is_file()]
-        if not matches:
+        matches, seen = set(), len(passed_over)
+        for path in (folder / name for name in names):
+            reason = _no_file(path)
+            if reason is None:
+                matches.add(path.resolve())
+            elif not (path.is_dir() and pattern.endswith("**")):  # `**` is made to match the folders on its way
+                passed_over[path] = reason
+        if not matches and len(passed_over) == seen:
             raise InputError(f"'{pattern}' matches no file (searched in {folder})", file=source, key=key)
-        found.update(path.resolve() for path in matches)
+        found |= matches
     for path in sorted(found):
         if not path.name.endswith(SUFFIXES):
             raise InputError(f"is none of {', '.join(SUFFIXES)}", file=path, key=key)
-    return sorted(found)
+    return sorted(found), [PassedOver(path, passed_over[path]) for path in sorted(passed_over)]
+
+
+def _no_file(path: Path) -> str | None:
+    """Why a path that exists in its folder is no file; None for a file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return f"is a link to {path.readlink()}, which does not exist" if path.is_symlink() else "has vanished"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    if stat.S_ISREG(mode):
+        return None
+    return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
+
+
+def _refuse(passed_over: list[PassedOver], key: str | None) -> None:
+    if passed_over:
+        first = passed_over[0]
+        more = f" ({len(passed_over)} matches like this)" if len(passed_over) > 1 else ""
+        raise InputError(f"{first.reason}: no file with documents{more}", file=first.path, key=key)
 
 
 def check_fields(documents: Documents, source: Path | None = None) -> None:
@@ -176,7 +234,8 @@ def _from_json(line: bytes) -> dict[str, Any]:
 
 def _field(row: dict[str, Any], name: str) -> Any:
     if name not in row:
-        raise BadDocument(f"field is missing; there are: {', '.join(list(row)[:10]) or 'none'}", name)
+        there = ", ".join(printable(key, lines=False)[:60] for key in list(row)[:10])
+        raise BadDocument(f"field is missing; there are: {there or 'none'}", name)
     return row[name]
 
 
@@ -210,14 +269,15 @@ def _parquet_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]
             names = file.schema_arrow.names
             for name in fields:
                 if name not in names:
-                    raise InputError(f"column is missing; there are: {', '.join(names[:20])}", file=path, key=name)
+                    there = ", ".join(printable(column, lines=False)[:60] for column in names[:20])
+                    raise InputError(f"column is missing; there are: {there}", file=path, key=name)
             told = 0
             for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH, columns=fields):
                 columns = {name: _values(batch.column(name)) for name in fields}
                 for place in range(batch.num_rows):
                     number += 1
                     yield number, {name: values[place] for name, values in columns.items()}
-                # The share of the rows stands for the share of the bytes.
+                # Taken from the share of the rows.
                 now = path.stat().st_size * number // file.metadata.num_rows
                 on_bytes(now - told)
                 told = now

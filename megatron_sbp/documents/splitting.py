@@ -58,7 +58,7 @@ class Chosen:
 
     Attributes:
         rows: int64 [kept], rows of the table in the keyed order, which depends on seed and ids alone.
-        duplicates: documents whose stripped text stands elsewhere too.
+        duplicates: documents whose stripped text another document has too.
         clashes: int64 [m, 2], rows of different texts with the same id: the one that goes and the one that stays.
     """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from megatron_sbp import files
 from megatron_sbp.device import compute_device
 from megatron_sbp.errors import InputError
+from megatron_sbp.hub import check_available, go_offline, offline
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.progress import Progress, say
 from megatron_sbp.quiet import quiet_libraries
@@ -192,7 +193,10 @@ class EmbedStage(Stage):
 
 
 def _load(settings: Embedding, folder: Path, device: str) -> Any:
+    go_offline()
     place = model_folder(settings.model, folder)
+    if place is None:
+        check_available(settings.model, "embedding.model")
     with quiet_libraries():
         import torch
         from sentence_transformers import SentenceTransformer
@@ -204,17 +208,11 @@ def _load(settings: Embedding, folder: Path, device: str) -> Any:
                 str(place) if place else settings.model,
                 device=device,
                 model_kwargs={"dtype": kind},
-                local_files_only=place is not None,
+                local_files_only=place is not None or offline(),
             )
         except Exception as error:  # transformers, safetensors and the hub raise all kinds
             reason = str(error).strip().split("\n")[0] or type(error).__name__
-            if place:
-                advice = f"{place} must hold a sentence-transformers or transformers model"
-            else:
-                advice = (
-                    f"get it on a machine with a network: `hf download {settings.model}`, with the same HF_HOME here; "
-                    "or name a folder that holds a model"
-                )
+            advice = f"{place or settings.model} must hold a sentence-transformers or transformers model"
             raise InputError(
                 f"'{settings.model}' cannot be loaded: {reason}; {advice}", key="embedding.model"
             ) from error

@@ -1,4 +1,4 @@
-"""Where an embedding model lies: a folder, a Python package, or the Hugging Face hub."""
+"""Where an embedding model is: a folder, a Python package, or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNUSED_SUFFIXES = (".md", ".onnx", ".h5", ".msgpack", ".ot")
 
 
 def model_folder(model: str, folder: Path) -> Path | None:
-    """The folder in which a model lies, or None when `model` is a name on the Hugging Face hub.
+    """The folder of a model, or None when `model` is a name on the Hugging Face hub.
 
     Args:
         model: `package:NAME` (the package's MODEL_DIR), a folder, or a name on the hub.
@@ -26,9 +26,12 @@ def model_folder(model: str, folder: Path) -> Path | None:
     """
     if model.startswith(PACKAGE_PREFIX):
         return _package_folder(model.removeprefix(PACKAGE_PREFIX))
-    path = folder / Path(model).expanduser()
-    if path.is_dir():
-        return path
+    try:
+        path = folder / Path(model).expanduser()
+        if path.is_dir():
+            return path
+    except (RuntimeError, OSError) as error:  # ~somebody, and a name too long
+        raise InputError(f"no such folder: {model} ({error})", key=_KEY) from error
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise InputError(f"no such folder: {path}", key=_KEY)
     return None
@@ -44,7 +47,7 @@ def model_files(folder: Path) -> list[Path]:
             found.append(path)
     if not found:
         raise InputError(f"the folder {folder} is empty", key=_KEY)
-    # Where the weights lie as safetensors, nothing reads the pickled ones.
+    # Where the weights are there as safetensors, nothing reads the pickled ones.
     if any(path.suffix == ".safetensors" for path in found):
         found = [path for path in found if path.suffix not in (".bin", ".pt")]
     return found
@@ -61,7 +64,7 @@ def _package_folder(name: str) -> Path:
         ) from error
     place = getattr(package, "MODEL_DIR", None)
     if place is None:
-        raise InputError(f"the package '{name}' has no MODEL_DIR, so it is not known where its model lies", key=_KEY)
+        raise InputError(f"the package '{name}' has no MODEL_DIR, so it is not known where its model is", key=_KEY)
     if not Path(place).is_dir():
-        raise InputError(f"the package '{name}' says that its model lies in {place}, but there is no folder", key=_KEY)
+        raise InputError(f"the package '{name}' says that its model is in {place}, but there is no folder", key=_KEY)
     return Path(place)

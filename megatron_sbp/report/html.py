@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
+
+# Control characters, lone surrogates, and those that turn the direction of the text around them.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def esc(text: object) -> str:
-    """Text as it may stand in HTML, attributes included."""
-    return html.escape(str(text), quote=True)
+    """Text for HTML, attributes included. Characters that HTML must not have are shown as escapes (\\x1b)."""
+    shown = _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+    return html.escape(shown, quote=True)
 
 
 def paragraph(text: str, kind: str = "") -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from megatron_sbp.errors import InputError
+from megatron_sbp.hub import check_available, go_offline, offline
 from megatron_sbp.tokenization.tokenizer import ROLES, ROLES_FILE, TextTokenizer, load_tokenizer
 
 
@@ -19,7 +20,7 @@ def adopt_tokenizer(
     id. Tokens that the tokenizer puts around text by itself (bos) are switched off: documents are trained without.
 
     Args:
-        source: folder, or name on the Hugging Face hub (taken from the cache where there is no network).
+        source: folder, or name on the Hugging Face hub (from the local cache; see hub.py).
         wanted: token text of every role, as in the recipe.
         add_missing: whether tokens may be added; without, roles that find no token are left out.
         key: recipe key that error messages name.
@@ -29,13 +30,16 @@ def adopt_tokenizer(
     """
     if str(source).startswith((".", "/", "~")) and not Path(source).is_dir():
         raise InputError("no such folder", file=source, key=key)
+    go_offline()
+    if not Path(source).is_dir():
+        check_available(str(source), key)
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        theirs = AutoTokenizer.from_pretrained(str(source))
+        theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=offline())
     except Exception as error:  # it raises OSError, ValueError, KeyError and others, all meaning the same here
         first_line = str(error).strip().split("\n")[0]
         raise InputError(f"no tokenizer can be loaded from '{source}' ({first_line})", key=key) from error

@@ -26,7 +26,7 @@ class TokenizerStage(Stage):
         return {} if run.recipe.tokenizer.path else {"documents": ("documents/train/*.jsonl.zst",)}
 
     def external(self, run: Run) -> list[Path]:
-        folder = _local_tokenizer(run.recipe)
+        folder = local_tokenizer(run.recipe)
         return [] if folder is None else sorted({p for p in _tokenizer_files(folder) if p.is_file()})
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class TokenizerStage(Stage):
         if chosen.path is None:
             return settings(chosen)
         # A folder counts by its contents (see `external`), a name on the hub by its name.
-        path = None if _local_tokenizer(run.recipe) else chosen.path
+        path = None if local_tokenizer(run.recipe) else chosen.path
         return {**settings(chosen, "vocab_size", "train_characters"), "path": path, "adopted": True}
 
     def owns(self, run: Run) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class TokenizerStage(Stage):
         else:
             from megatron_sbp.tokenization.hugging_face import adopt_tokenizer
 
-            tokenizer = adopt_tokenizer(_local_tokenizer(run.recipe) or chosen.path, roles)
+            tokenizer = adopt_tokenizer(local_tokenizer(run.recipe) or chosen.path, roles)
             given = ", ".join(f"{role} {token}" for role, token in tokenizer.roles.items())
             say(f"tokenizer: {chosen.path}, {tokenizer.vocab_size:,} entries; {given}")
         return save_tokenizer(run.tokenizer, tokenizer)
@@ -227,7 +227,7 @@ def check_synthetic_tokens(recipe: Recipe, tokens: int) -> None:
     )
 
 
-def _local_tokenizer(recipe: Recipe) -> Path | None:
+def local_tokenizer(recipe: Recipe) -> Path | None:
     """The folder that tokenizer.path names, or None for a name on the hub (and without a path)."""
     path = recipe.tokenizer.path
     if path is None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -155,10 +156,53 @@ def test_a_corpus_too_small_says_how_much_is_missing_and_why(tmp_path, run_docum
     with pytest.raises(InputError) as caught:
         run_documents(train=10, valid=2, test=2, oracle=4, bad_documents="skip")
     assert caught.value.key == "documents.train"
+    file = tmp_path / "run" / "logs" / "documents" / "audit.json"
     assert str(caught.value).endswith(
         "the corpus is too small: 18 documents are needed (train 10, oracle 4, valid 2, test 2), 9 are usable "
-        "(12 read; dropped: 1 empty, 0 short, 1 duplicate, 1 bad)"
+        f"(12 read; dropped: 1 empty, 0 short, 1 duplicate, 1 bad); see {file}"
     )
+    audit = files.read_json(file)
+    assert audit["inputs"] == {"a.jsonl": 9, "b.jsonl": 3} and audit["usable"] == 9
+    assert audit["needed"] == {"train": 10, "oracle": 4, "valid": 2, "test": 2}
+    assert audit["bad_documents"] == [{"file": "b.jsonl", "line": 3, "reason": "'text': must be a string, not number"}]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_what_matches_and_is_no_file_is_an_error_or_counted(tmp_path, run_documents, kind, capsys):
+    write(tmp_path / "a.jsonl", range(20))
+    path = tmp_path / "b.jsonl"
+    if kind == "link":
+        path.symlink_to(tmp_path / "gone.jsonl")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    reason = {"link": f"is a link to {tmp_path / 'gone.jsonl'}, which does not exist", "folder": "is a folder"}
+    with pytest.raises(InputError) as caught:
+        run_documents()
+    assert str(caught.value).startswith(f"{path}: 'documents.inputs': {reason.get(kind, 'is no regular file')}")
+    run = run_documents(bad_documents="skip")
+    assert files.read_json(run.audit_documents)["skipped_inputs"] == [
+        {"file": "b.jsonl", "reason": reason.get(kind, "is no regular file")}
+    ]
+    assert f"documents: skipped {path}" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"'documents\.inputs'"):
+        run_documents("none", inputs=["b.jsonl"], bad_documents="skip")
+
+
+def test_two_stars_match_folders_on_their_way(tmp_path, run_documents):
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    write(tmp_path / "deep" / "deeper" / "a.jsonl", range(20))
+    assert files.read_json(run_documents(inputs=["deep/**"]).audit_documents)["read"] == 20
+
+
+def test_the_counts_of_what_was_dropped_are_said(tmp_path, run_documents, capsys):
+    write(tmp_path / "a.jsonl", range(20))
+    (tmp_path / "b.jsonl").write_text('{"text": ""}\n{"\\u001b[31mtitle\\n": 1}\n')
+    run_documents(bad_documents="skip")
+    said = capsys.readouterr().err
+    assert "documents: dropped 1 empty, 1 bad of 22 that were read" in said
+    assert r"b.jsonl:2: 'text': field is missing; there are: \x1b[31mtitle\n" in said and "\x1b" not in said
 
 
 def test_the_corpus_must_just_suffice(tmp_path, run_documents):

@@ -70,7 +70,7 @@ def test_low_precision(embedder, precision, error):
 
 
 def test_a_model_that_is_not_here(monkeypatch):
-    with pytest.raises(InputError, match=r"'embedding.model': 'nobody/nothing' cannot be loaded.*hf download nobody/"):
+    with pytest.raises(InputError, match=r"'embedding.model': 'nobody/nothing' is no folder here.*hf download nobody/"):
         Embedder(Embedding("nobody/nothing"), Path.cwd(), "cpu")
 
 

@@ -26,7 +26,7 @@ def test_what_is_not_there_is_named(tmp_path, monkeypatch):
         model_folder("package:json", tmp_path)
     (tmp_path / "broken_model.py").write_text("MODEL_DIR = '/nowhere'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match=r"lies in /nowhere, but there is no folder"):
+    with pytest.raises(InputError, match=r"its model is in /nowhere, but there is no folder"):
         model_folder("package:broken_model", tmp_path)
     sys.modules.pop("broken_model")
 

@@ -31,6 +31,9 @@ class NeighborsStage(Stage):
     title = "the nearest documents of every document"
     sharded = True
 
+    def device_for(self, run: Run) -> str:
+        return "gpu" if run.recipe.neighbors.engine == "exact" else "cpu"  # ScaNN has no GPU engine
+
     def __init__(self):
         self._opened: tuple[Any, Any] | None = None
 
@@ -131,7 +134,9 @@ def _audit(run: Run, split: str) -> dict[str, Any]:
                 with np.load(run.neighbors(split) / f"{file.stem}.npz") as shard:
                     found[mine] = shard["ids"][rows[mine] - vectors.starts[place]]
         with Progress(f"recall {split}", len(vectors), "documents compared") as progress:
-            value = measure(found, rows, vectors, compute_device(run.recipe.launch.device), progress.advance)
+            # ScaNN runs on CPU nodes, also of a run whose other stages need a GPU.
+            device = "cpu" if run.recipe.launch.device == "cpu" else compute_device("auto")
+            value = measure(found, rows, vectors, device, progress.advance)
         say(f"neighbors: recall@{chosen.k} of ScaNN ({planned.method}) on {len(rows):,} {split} documents: {value:.4f}")
     return {
         **audit,

@@ -13,7 +13,7 @@ import yaml
 from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import dump_recipe, load_recipe
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*/recipe.yaml"))
 GOOD = """\
 name: small
@@ -75,7 +75,7 @@ def test_good_recipe(tmp_path):
         ("inputs: [x.jsonl]", "inputs: x.jsonl", 3, "documents.inputs", "must be a list, not 'x.jsonl'"),
         ("inputs: [x.jsonl]", "inputs: []", 3, "documents.inputs", "names no file"),
         ("name: small", "name: [a]", 1, "name", "must be a text"),
-        ("name: small", "name: a/b", 1, "name", "without '/'"),
+        ("name: small", "name: a/b", 1, "name", "1 to 100 characters"),
         ("tokenizer: {}", "tokenizer: gpt2", 7, "tokenizer", "section with keys of its own"),
         ("  valid: 50\n", "", 2, "documents.valid", "is missing and has no default"),
         ("  num_attention_heads: 4", "  num_attention_heads: 3", 12, "model.num_attention_heads", "does not divide"),
@@ -103,9 +103,15 @@ def test_contradictions(tmp_path):
     assert "do not fit" in str(refused(file, "synthesis.max_new_tokens=100"))
     assert "above the peak" in str(refused(file, "training.min_learning_rate=1"))
     assert "not above alpha" in str(refused(file, "pairs.max_similarity=0.5"))
-    assert "cosine" in str(refused(file, "pairs.alpha=2"))
+    assert "between -1 and 1" in str(refused(file, "pairs.alpha=2"))
+    assert "259 or more" in str(refused(file, "tokenizer.vocab_size=258"))
+    assert "tokenizer.end_of_document already" in str(refused(file, "tokenizer.padding=<|endoftext|>"))
+    assert "must be even" in str(refused(file, "model.kv_channels=15"))
+    assert "vllm needs a GPU" in str(refused(file, "launch.device=cpu", "synthesis.engine=vllm"))
+    words = ("launch.device=cpu", "launch.context_parallel=2", "launch.ranks_per_node=2")
+    assert "needs Transformer Engine" in str(refused(file, *words))
     assert "between 0 and 1" in str(refused(file, "filter.max_copying=1.5"))
-    assert "1 or more" in str(refused(file, "synthesis.margin=0.5"))
+    assert "between 1 and 1,000" in str(refused(file, "synthesis.margin=0.5"))
     assert "one of scann, exact" in str(refused(file, "neighbors.engine=faiss"))
     assert "no key of a recipe" in str(refused(file, "marks={pairs.beta: S}"))
 
@@ -203,7 +209,7 @@ def test_paper_recipes_mark_every_value(name):
 
 def test_every_field_is_documented():
     """The recipe's documentation is its doc strings: one below each field."""
-    tree = ast.parse((REPOSITORY / "megatron_sbp" / "recipe.py").read_text())
+    tree = ast.parse((REPOSITORY / "megatron_sbp" / "recipe" / "sections.py").read_text())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef) and node.decorator_list}
     checked = 0
     for cls in classes.values():

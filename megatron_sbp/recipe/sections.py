@@ -1,21 +1,14 @@
-"""The recipe: every choice of a run, in dataclasses, read from YAML.
+"""The sections of a recipe: every choice of a run, in dataclasses.
 
-`load_recipe(path, overrides)` is the one way in. It knows no torch and no Megatron, so that `sbp plan` answers at once.
 Lengths are in tokens unless the doc string says otherwise. `null` in YAML is None here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from megatron_sbp.errors import InputError
 
@@ -207,7 +200,7 @@ class Neighbors:
     engine: Literal["scann", "exact"] = "scann"
     """scann: approximate, CPU, x86-64 Linux. exact: tiles of matrix products on CPU or GPU."""
     k: int = 200
-    """Neighbours kept per document, itself not counted."""
+    """Neighbors kept per document, itself not counted."""
     leaves: int | None = None
     """ScaNN: partitions of the tree; null is about sqrt(documents)."""
     leaves_to_search: int | None = None
@@ -215,12 +208,12 @@ class Neighbors:
     reorder: int | None = None
     """ScaNN: candidates scored again exactly; null is 4 k, at least 100."""
     recall_sample: int = 1000
-    """Documents whose exact neighbours are computed to measure the recall; 0 measures none."""
+    """Documents whose exact neighbors are computed to measure the recall; 0 measures none."""
 
 
 @dataclass
 class Pairs:
-    """Which neighbours become pairs (d1, d2)."""
+    """Which neighbors become pairs (d1, d2)."""
 
     alpha: float = 0.75
     """Pairs have a similarity above this."""
@@ -235,7 +228,7 @@ class Pairs:
     min_target_tokens: int = 1
     """Targets with fewer tokens are dropped."""
     relation: Literal["similar", "random"] = "similar"
-    """similar: mined neighbours. random: the same seed documents with targets drawn at random, the control without
+    """similar: mined neighbors. random: the same seed documents with targets drawn at random, the control without
     which nothing may be claimed for relatedness."""
 
 
@@ -371,7 +364,8 @@ class Recipe:
     seed: int = 1
     """Seed of every random choice in the run."""
     run_folder: str | None = None
-    """Where the run lives, relative to the current folder; null is runs/NAME."""
+    """Where the run lives, relative to the current folder: a new or empty folder, or this recipe's run folder. null is
+    runs/FOLDER for FOLDER/recipe.yaml, and runs/FILE for any other FILE.yaml."""
     note: str = ""
     """Free text for the reader of the report."""
     marks: dict[str, str] = field(default_factory=dict)
@@ -386,6 +380,8 @@ class Recipe:
     slurm: Slurm = field(default_factory=Slurm)
     source: Path | None = field(default=None, metadata={"internal": True})
     """The file that the recipe was read from; paths in the recipe are relative to its folder."""
+    lines: dict[str, int] = field(default_factory=dict, metadata={"internal": True}, repr=False, compare=False)
+    """Line of every key in the file, from 1; 0 for a key that came from the command line."""
 
     @property
     def folder(self) -> Path:
@@ -394,7 +390,23 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Every value, defaults included, as JSON-able types."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "source"}
+        internal = {spec.name for spec in dataclasses.fields(self) if spec.metadata.get("internal")}
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in internal}
+
+    def error(self, key: str, message: str) -> InputError:
+        """An error about a value of this recipe, with the file and the line where it was given.
+
+        Args:
+            key: Dotted key. Where it was not given, the line is that of the section around it.
+            message: What is wrong with its value.
+        """
+        near = key
+        while near and near not in self.lines:
+            near = near.rpartition(".")[0]
+        line = self.lines.get(near)
+        if line == 0:
+            return InputError(message, file="command line", key=key)
+        return InputError(message, file=self.source, line=line, key=key)
 
     @property
     def tuning_sequence_length(self) -> int:
@@ -422,290 +434,6 @@ class Recipe:
         return self.synthesis.max_new_tokens or self.max_target_tokens + 1
 
 
-class _Node:
-    """A YAML value together with its line."""
-
-    def __init__(self, value: Any, line: int):
-        self.value, self.line = value, line
-
-
-def load_recipe(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
-    """Reads a recipe.
-
-    Args:
-        path: YAML file.
-        overrides: `key=value` words as on the command line; the key is dotted, the value is YAML.
-
-    Raises:
-        InputError: unreadable file, unknown key (with the nearest known one), wrong type, or values that contradict
-            each other; names file, line and key.
-    """
-    path = Path(path)
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError as error:
-        raise InputError("no such recipe", file=path) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=path) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise InputError(f"not valid YAML: {problem}", file=path, line=mark.line + 1 if mark else None) from error
-    if not isinstance(root, yaml.MappingNode):
-        raise InputError("a recipe is a mapping of keys to values", file=path)
-    tree = _tree(root, path)
-    for word in overrides:
-        _override(tree, word)
-    recipe = _build(Recipe, tree, "", path)
-    recipe.source = path.resolve()
-    _check(recipe, tree, path)
-    return recipe
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, every default written out."""
-    return yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True, width=100)
-
-
 def settings(section: Any, *leave_out: str) -> dict[str, Any]:
     """The fields of a recipe section as a dict, for a stage's settings, without those that change no output."""
     return {key: value for key, value in dataclasses.asdict(section).items() if key not in leave_out}
-
-
-def _tree(node: yaml.Node, path: Path) -> _Node:
-    line = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        mapping: dict[str, _Node] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            if key in mapping:
-                raise InputError("stands twice in the recipe", file=path, line=key_node.start_mark.line + 1, key=key)
-            mapping[key] = _tree(value_node, path)
-            mapping[key].line = key_node.start_mark.line + 1
-        return _Node(mapping, line)
-    if isinstance(node, yaml.SequenceNode):
-        return _Node([_tree(item, path) for item in node.value], line)
-    return _Node(_scalar(node), line)
-
-
-def _scalar(node: yaml.Node) -> Any:
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_object(node)
-    finally:
-        loader.dispose()
-
-
-def _override(tree: _Node, word: str) -> None:
-    key, equals, text = word.partition("=")
-    if not equals or not key:
-        raise InputError(f"'{word}' is not of the form key=value", file="command line")
-    try:
-        parsed = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = _tree(parsed, Path("command line")) if parsed is not None else _Node(None, 0)
-    except yaml.YAMLError as error:
-        raise InputError(f"'{text}' is not valid YAML", file="command line", key=key) from error
-    *sections, last = key.split(".")
-    for section in sections:
-        child = tree.value.setdefault(section, _Node({}, 0))
-        if not isinstance(child.value, dict):
-            raise InputError(f"'{section}' is no section", file="command line", key=key)
-        tree = child
-    value.line = 0  # 0 stands for the command line in messages
-    tree.value[last] = value
-
-
-def _where(path: Path, line: int) -> dict[str, Any]:
-    return {"file": path, "line": line} if line else {"file": "command line"}
-
-
-def _build(cls: type, tree: _Node, prefix: str, path: Path) -> Any:
-    if not isinstance(tree.value, dict):
-        raise InputError(
-            f"is a section with keys of its own, not {_plain(tree)!r}", key=prefix[:-1], **_where(path, tree.line)
-        )
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if not f.metadata.get("internal")}
-    for key, node in tree.value.items():
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean '{prefix}{near[0]}'?" if near else f"; known here: {', '.join(fields)}"
-            raise InputError(f"unknown key{hint}", key=prefix + key, **_where(path, node.line))
-    values = {}
-    for name, spec in fields.items():
-        if name in tree.value:
-            node = tree.value[name]
-            if dataclasses.is_dataclass(hints[name]):
-                values[name] = _build(hints[name], node, f"{prefix}{name}.", path)  # type: ignore[arg-type]
-            else:
-                values[name] = _convert(_plain(node), hints[name], prefix + name, path, node.line)
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise InputError("is missing and has no default", key=prefix + name, **_where(path, tree.line))
-    return cls(**values)
-
-
-def _plain(node: _Node) -> Any:
-    if isinstance(node.value, dict):
-        return {key: _plain(child) for key, child in node.value.items()}
-    if isinstance(node.value, list):
-        return [_plain(child) for child in node.value]
-    return node.value
-
-
-def _convert(value: Any, hint: Any, key: str, path: Path, line: int) -> Any:
-    """`value` as the type `hint`; YAML's 1e-3 (a string to YAML 1.1) and 20e9 for integers are understood."""
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    wrong: str
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _convert(value, next(option for option in options if option is not type(None)), key, path, line)
-    if origin is Literal:
-        if value in options:
-            return value
-        wrong = f"one of {', '.join(map(str, options))}"
-    elif origin is list:
-        if isinstance(value, list):
-            return [_convert(item, options[0], key, path, line) for item in value]
-        wrong = "a list"
-    elif origin is dict:
-        if isinstance(value, dict):
-            return value
-        wrong = "a mapping"
-    elif hint is bool:
-        if isinstance(value, bool):
-            return value
-        wrong = "true or false"
-    elif hint in (int, float):
-        number = value
-        if isinstance(value, str):
-            try:
-                number = float(value.replace("_", ""))
-            except ValueError:
-                number = None
-        usable = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
-        if usable and (hint is float or number == int(number)):  # type: ignore[arg-type]
-            return hint(number)
-        wrong = "a whole number" if hint is int else "a number"
-    else:
-        if isinstance(value, str):
-            return value
-        wrong = "a text"
-    raise InputError(f"must be {wrong}, not {value!r}", key=key, **_where(path, line))
-
-
-_POSITIVE = (
-    "documents.train documents.valid documents.test documents.documents_per_shard tokenizer.vocab_size "
-    "model.num_layers model.hidden_size model.ffn_hidden_size model.num_attention_heads model.num_query_groups "
-    "model.sequence_length model.kv_channels model.make_vocab_size_divisible_by model.rotary_base model.norm_epsilon "
-    "training.train_tokens training.global_batch_size training.micro_batch_size training.learning_rate "
-    "training.eval_interval training.eval_sequences training.save_interval training.log_interval "
-    "tuning.learning_rate tuning.max_epochs tuning.global_batch_size tuning.micro_batch_size tuning.sequence_length "
-    "tuning.max_seed_tokens tuning.max_target_tokens tuning.eval_interval tuning.eval_sequences tuning.patience "
-    "embedding.max_tokens embedding.batch_size neighbors.k neighbors.leaves neighbors.leaves_to_search "
-    "neighbors.reorder pairs.shingle_tokens pairs.max_targets_per_seed pairs.min_target_tokens synthesis.tokens "
-    "synthesis.temperature synthesis.top_p synthesis.max_new_tokens synthesis.tokens_per_draw synthesis.margin "
-    "synthesis.draws_per_shard synthesis.batch_size evaluation.batch_size evaluation.choice_questions "
-    "evaluation.choice_context evaluation.choice_continuation evaluation.quality_documents "
-    "evaluation.duplicate_pairs launch.nodes launch.ranks_per_node launch.tensor_parallel launch.pipeline_parallel "
-    "launch.context_parallel launch.threads_per_rank launch.workers slurm.cpus_per_task slurm.array_size"
-).split()
-_FRACTIONS = (
-    "training.warmup_fraction tuning.warmup_fraction pairs.max_shared_shingles synthesis.top_p filter.max_repetition "
-    "filter.max_copying filter.duplicate_threshold"
-).split()
-
-
-def _check(recipe: Recipe, tree: _Node, path: Path) -> None:
-    """Refuses values that cannot work, or that contradict each other."""
-
-    def get(key: str) -> Any:
-        value: Any = recipe
-        for part in key.split("."):
-            value = getattr(value, part)
-        return value
-
-    def fail(key: str, message: str) -> typing.NoReturn:
-        node, line = tree, tree.line
-        for part in key.split("."):
-            if not isinstance(node.value, dict) or part not in node.value:
-                break
-            node = node.value[part]
-            line = node.line
-        raise InputError(message, key=key, **_where(path, line))
-
-    for key in _POSITIVE:
-        value = get(key)
-        if value is not None and value <= 0:
-            fail(key, f"must be above 0, not {value}")
-    for key in _FRACTIONS:
-        if not 0 <= get(key) <= 1:
-            fail(key, f"must lie between 0 and 1, not {get(key)}")
-    for key in recipe.marks:
-        try:
-            get(key)
-        except AttributeError:
-            fail("marks", f"marks '{key}', which is no key of a recipe")
-    model, training, launch = recipe.model, recipe.training, recipe.launch
-    if not recipe.name or "/" in recipe.name:
-        fail("name", "must be a word without '/'")
-    if not recipe.documents.inputs:
-        fail("documents.inputs", "names no file")
-    if recipe.documents.oracle is not None and recipe.documents.oracle < 0:
-        fail("documents.oracle", f"must be 0 or more, not {recipe.documents.oracle}")
-    if model.kv_channels is None and model.hidden_size % model.num_attention_heads:
-        fail(
-            "model.num_attention_heads", f"{model.num_attention_heads} does not divide hidden_size {model.hidden_size}"
-        )
-    if model.num_attention_heads % model.num_query_groups:
-        fail("model.num_query_groups", f"{model.num_query_groups} does not divide {model.num_attention_heads} heads")
-    for size, key in (
-        (model.num_attention_heads, "num_attention_heads"),
-        (model.num_query_groups, "num_query_groups"),
-        (model.ffn_hidden_size, "ffn_hidden_size"),
-    ):
-        if size % launch.tensor_parallel:
-            fail("launch.tensor_parallel", f"{launch.tensor_parallel} does not divide model.{key} {size}")
-    if model.num_layers % launch.pipeline_parallel:
-        fail("launch.pipeline_parallel", f"{launch.pipeline_parallel} does not divide {model.num_layers} layers")
-    ranks = launch.nodes * launch.ranks_per_node
-    split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
-    if ranks % split:
-        fail(
-            "launch.ranks_per_node", f"{ranks} ranks are no multiple of tensor x pipeline x context parallel = {split}"
-        )
-    for section, name in ((training, "training"), (recipe.tuning, "tuning")):
-        step = section.micro_batch_size * (ranks // split)
-        if section.global_batch_size % step:
-            fail(
-                f"{name}.global_batch_size",
-                f"{section.global_batch_size} is no multiple of micro_batch_size x data-parallel ranks = {step}",
-            )
-    if recipe.max_seed_tokens + recipe.max_target_tokens + 2 > recipe.pair_room or recipe.max_target_tokens < 1:
-        fail(
-            "tuning.max_seed_tokens",
-            f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not "
-            f"fit into a sequence of {recipe.pair_room}",
-        )
-    if recipe.max_seed_tokens + 1 + recipe.max_new_tokens > model.sequence_length:
-        fail(
-            "synthesis.max_new_tokens",
-            f"a seed of {recipe.max_seed_tokens}, the separator and {recipe.max_new_tokens} new tokens do not fit into "
-            f"the context of {model.sequence_length}",
-        )
-    if recipe.synthesis.tokens >= training.train_tokens:
-        fail(
-            "synthesis.tokens", f"{recipe.synthesis.tokens} must be below training.train_tokens {training.train_tokens}"
-        )
-    if recipe.synthesis.tokens < model.sequence_length:
-        fail("synthesis.tokens", f"{recipe.synthesis.tokens} do not fill one sequence of {model.sequence_length}")
-    if training.min_learning_rate > training.learning_rate:
-        fail("training.min_learning_rate", f"{training.min_learning_rate} is above the peak {training.learning_rate}")
-    if not -1 <= recipe.pairs.alpha <= 1:
-        fail("pairs.alpha", f"is a cosine between -1 and 1, not {recipe.pairs.alpha}")
-    if recipe.pairs.max_similarity is not None and recipe.pairs.max_similarity <= recipe.pairs.alpha:
-        fail("pairs.max_similarity", f"{recipe.pairs.max_similarity} is not above alpha {recipe.pairs.alpha}")
-    if recipe.evaluation.choice_context + recipe.evaluation.choice_continuation > model.sequence_length:
-        fail("evaluation.choice_context", "context and continuation do not fit into model.sequence_length")
-    if recipe.synthesis.margin < 1:
-        fail("synthesis.margin", f"must be 1 or more, not {recipe.synthesis.margin}")

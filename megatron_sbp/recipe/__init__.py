@@ -1,0 +1,44 @@
+"""The recipe: every choice of a run, read from YAML and checked before anything runs.
+
+`load_recipe(path, overrides)` is the one way in. It imports neither torch nor Megatron, so `sbp plan` answers at once.
+The keys and their doc strings are in sections.py.
+"""
+
+from megatron_sbp.recipe.reading import dump_recipe, load_recipe
+from megatron_sbp.recipe.sections import (
+    Documents,
+    Embedding,
+    Evaluation,
+    Filter,
+    Launch,
+    Model,
+    Neighbors,
+    Pairs,
+    Recipe,
+    Slurm,
+    Synthesis,
+    Tokenizer,
+    Training,
+    Tuning,
+    settings,
+)
+
+__all__ = [
+    "Documents",
+    "Embedding",
+    "Evaluation",
+    "Filter",
+    "Launch",
+    "Model",
+    "Neighbors",
+    "Pairs",
+    "Recipe",
+    "Slurm",
+    "Synthesis",
+    "Tokenizer",
+    "Training",
+    "Tuning",
+    "dump_recipe",
+    "load_recipe",
+    "settings",
+]

@@ -1,0 +1,176 @@
+"""What a recipe must not say: values out of bounds, and values that contradict each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe.bounds import BOUNDS
+from megatron_sbp.recipe.planned_flags import check_planned_flags
+from megatron_sbp.recipe.sections import Recipe
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""A name that becomes part of paths and of job names."""
+
+_PROSE = ("note", "slurm.setup", "embedding.prompt")
+"""Texts that may have several lines."""
+
+
+def check_text(text: str, key: str, where: dict[str, Any]) -> str:
+    """Refuses texts that neither a file in UTF-8 nor a terminal can take: control characters and lone surrogates."""
+    for place, character in enumerate(text):
+        prose = key in _PROSE and character in "\n\t"
+        if not prose and (ord(character) < 32 or 127 <= ord(character) < 160 or 0xD800 <= ord(character) < 0xE000):
+            raise InputError(f"has a control character, {character!r}, at place {place + 1}", key=key, **where)
+    return text
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raises InputError for the first value that cannot work."""
+    _check_bounds(recipe)
+    _check_words(recipe)
+    check_planned_flags(recipe)
+    _check_model(recipe)
+    _check_batches(recipe)
+    _check_lengths(recipe)
+    _check_tokens(recipe)
+
+
+def value_of(recipe: Recipe, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = recipe
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def all_keys(section: Any, prefix: str = "") -> list[str]:
+    """Dotted keys of a recipe, those of whole sections included."""
+    keys = []
+    for spec in dataclasses.fields(section):
+        if not spec.metadata.get("internal"):
+            keys.append(prefix + spec.name)
+            value = getattr(section, spec.name)
+            if dataclasses.is_dataclass(value):
+                keys += all_keys(value, f"{prefix}{spec.name}.")
+    return keys
+
+
+def _check_bounds(recipe: Recipe) -> None:
+    for key, interval in BOUNDS.items():
+        value = value_of(recipe, key)
+        if value is not None and value not in interval:
+            raise recipe.error(key, f"must be {interval}, not {value}")
+
+
+def _check_words(recipe: Recipe) -> None:
+    if not NAME.fullmatch(recipe.name):
+        raise recipe.error(
+            "name",
+            "becomes part of paths and job names: it must be 1 to 100 characters out of A-Z a-z 0-9 . _ - and begin "
+            f"with a letter or a digit, not {recipe.name[:120]!r}",
+        )
+    if not recipe.documents.inputs:
+        raise recipe.error("documents.inputs", "names no file")
+    empty = ("documents.text_field", "tokenizer.end_of_document", "tokenizer.padding", "tokenizer.separator")
+    for key in (*empty, "embedding.model", "slurm.time"):
+        if not value_of(recipe, key).strip():
+            raise recipe.error(key, "is empty")
+    for key in ("documents.id_field", "tokenizer.path", "tuning.start", "run_folder"):
+        if value_of(recipe, key) == "":
+            raise recipe.error(key, "is empty; null leaves it out")
+    roles = {}
+    for role in ("end_of_document", "padding", "separator"):
+        token = getattr(recipe.tokenizer, role)
+        if token in roles:
+            raise recipe.error(f"tokenizer.{role}", f"{token!r} is tokenizer.{roles[token]} already")
+        roles[token] = role
+    known = set(all_keys(recipe))
+    for key in recipe.marks:
+        if key not in known:
+            raise recipe.error("marks", f"marks '{key}', which is no key of a recipe")
+
+
+def _check_model(recipe: Recipe) -> None:
+    model, launch = recipe.model, recipe.launch
+    heads, groups = model.num_attention_heads, model.num_query_groups
+    smallest = 256 + 3  # every byte, and a token for every role
+    if recipe.tokenizer.path is None and recipe.tokenizer.vocab_size < smallest:
+        raise recipe.error("tokenizer.vocab_size", f"must be {smallest} or more (256 bytes and 3 special tokens)")
+    if model.kv_channels is None and model.hidden_size % heads:
+        raise recipe.error("model.num_attention_heads", f"{heads} does not divide hidden_size {model.hidden_size}")
+    if model.head_size % 2:
+        raise recipe.error(
+            "model.kv_channels", f"a head of {model.head_size} channels cannot be rotated: it must be even"
+        )
+    if heads % groups:
+        raise recipe.error("model.num_query_groups", f"{groups} does not divide {heads} heads")
+    for size, key in (
+        (heads, "num_attention_heads"),
+        (groups, "num_query_groups"),
+        (model.ffn_hidden_size, "ffn_hidden_size"),
+    ):
+        if size % launch.tensor_parallel:
+            raise recipe.error("launch.tensor_parallel", f"{launch.tensor_parallel} does not divide model.{key} {size}")
+    if model.num_layers % launch.pipeline_parallel:
+        raise recipe.error(
+            "launch.pipeline_parallel", f"{launch.pipeline_parallel} does not divide {model.num_layers} layers"
+        )
+
+
+def _check_batches(recipe: Recipe) -> None:
+    launch = recipe.launch
+    if launch.device == "cpu" and recipe.synthesis.engine == "vllm":
+        raise recipe.error("synthesis.engine", "vllm needs a GPU, and launch.device is cpu")
+    if launch.device == "cpu" and launch.context_parallel > 1:
+        raise recipe.error("launch.context_parallel", "needs Transformer Engine on GPUs, and launch.device is cpu")
+    ranks = launch.nodes * launch.ranks_per_node
+    split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
+    if ranks % split:
+        raise recipe.error(
+            "launch.ranks_per_node", f"{ranks} ranks are no multiple of tensor x pipeline x context parallel = {split}"
+        )
+    for section, name in ((recipe.training, "training"), (recipe.tuning, "tuning")):
+        step = section.micro_batch_size * (ranks // split)
+        if section.global_batch_size % step:
+            raise recipe.error(
+                f"{name}.global_batch_size",
+                f"{section.global_batch_size} is no multiple of micro_batch_size x data-parallel ranks = {step}",
+            )
+    if recipe.training.min_learning_rate > recipe.training.learning_rate:
+        raise recipe.error(
+            "training.min_learning_rate",
+            f"{recipe.training.min_learning_rate} is above the peak {recipe.training.learning_rate}",
+        )
+
+
+def _check_lengths(recipe: Recipe) -> None:
+    context = recipe.model.sequence_length
+    if recipe.max_seed_tokens + recipe.max_target_tokens + 2 > recipe.pair_room or recipe.max_target_tokens < 1:
+        raise recipe.error(
+            "tuning.max_seed_tokens",
+            f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not "
+            f"fit into a sequence of {recipe.pair_room}",
+        )
+    if recipe.max_seed_tokens + 1 + recipe.max_new_tokens > context:
+        raise recipe.error(
+            "synthesis.max_new_tokens",
+            f"a seed of {recipe.max_seed_tokens}, the separator and {recipe.max_new_tokens} new tokens do not fit into "
+            f"the context of {context}",
+        )
+    if recipe.evaluation.choice_context + recipe.evaluation.choice_continuation > context:
+        raise recipe.error(
+            "evaluation.choice_context", "context and continuation do not fit into model.sequence_length"
+        )
+
+
+def _check_tokens(recipe: Recipe) -> None:
+    tokens, budget, pairs = recipe.synthesis.tokens, recipe.training.train_tokens, recipe.pairs
+    if tokens >= budget:
+        raise recipe.error("synthesis.tokens", f"{tokens} must be below training.train_tokens {budget}")
+    if tokens < recipe.model.sequence_length:
+        raise recipe.error("synthesis.tokens", f"{tokens} do not fill one sequence of {recipe.model.sequence_length}")
+    if pairs.max_similarity is not None and pairs.max_similarity <= pairs.alpha:
+        raise recipe.error("pairs.max_similarity", f"{pairs.max_similarity} is not above alpha {pairs.alpha}")

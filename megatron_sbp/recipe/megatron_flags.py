@@ -1,0 +1,151 @@
+"""Checks `training.megatron` against Megatron's own argument parser, before hours of work in front of a training.
+
+Importing Megatron takes many seconds, so its parser is asked in a process of its own, once per version: the answer is
+kept in the user's cache folder ($XDG_CACHE_HOME/megatron-sbp, or ~/.cache/megatron-sbp).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp import __version__, files
+from megatron_sbp.errors import InputError
+from megatron_sbp.processes import die_with_parent, python_path
+from megatron_sbp.progress import say
+from megatron_sbp.recipe.planned_flags import KEY
+from megatron_sbp.recipe.sections import Recipe
+
+TIMEOUT = 600
+"""Seconds that Megatron's import may take; on a busy network file system it is slow."""
+
+Flags = dict[str, dict[str, Any]]
+"""By name without dashes in front: `values` (none, one, some), `type` (int, float, or text), `choices` (None: any)."""
+
+_PROGRAM = """
+import argparse, enum, json, warnings
+warnings.filterwarnings("ignore")
+from megatron.training.arguments import add_megatron_arguments
+from megatron_sbp.training.pretrain import _add_arguments
+
+parser = argparse.ArgumentParser(allow_abbrev=False)
+found = {}
+for action in _add_arguments(add_megatron_arguments(parser) or parser)._actions:
+    kind = action.type.__name__ if action.type in (int, float) else "text"
+    plain = action.choices is not None and not any(isinstance(choice, enum.Enum) for choice in action.choices)
+    choices = [str(choice) for choice in action.choices] if plain else None
+    values = "none" if action.nargs == 0 else "one" if action.nargs in (None, "?") else "some"
+    for word in action.option_strings:
+        if word.startswith("--") and word != "--help":
+            found[word[2:]] = {"values": values, "type": kind, "choices": choices}
+print("\\n" + json.dumps(found))
+"""
+
+
+def check_megatron_flags(recipe: Recipe) -> None:
+    """Raises InputError for a flag that Megatron does not know, or a value that its parser would refuse.
+
+    Where Megatron cannot be asked, one line says so and nothing is checked.
+    """
+    given = recipe.training.megatron
+    if not given:
+        return
+    known = megatron_flags()
+    if known is None:
+        return
+    for name, value in given.items():
+        if name not in known:
+            # Also as somebody would write it who knows the Python names.
+            near = difflib.get_close_matches(name.replace("_", "-")[:100], known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise recipe.error(f"{KEY}.{name}", f"Megatron has no flag --{name}{hint}")
+        wrong = _wrong(value, known[name])
+        if wrong:
+            raise recipe.error(f"{KEY}.{name}", f"Megatron's --{name} {wrong}, not {value!r}")
+
+
+def megatron_flags() -> Flags | None:
+    """Flags of the Megatron that is installed here; None, after a line that says why, where it cannot be asked."""
+    try:
+        version = importlib.metadata.version("megatron-core")
+        missing = importlib.util.find_spec("megatron.training") is None
+    except (importlib.metadata.PackageNotFoundError, ModuleNotFoundError):
+        missing = True
+    if missing:
+        say(f"{KEY} was not checked: Megatron is not installed here")
+        return None
+    file = _cache_folder() / f"megatron-flags-{version}-{__version__}.json"
+    cached = _read(file)
+    if cached is not None:
+        return cached
+    say("asking Megatron for its flags (once per version)")
+    environment = {**os.environ, "PYTHONPATH": python_path(), "CUDA_VISIBLE_DEVICES": ""}
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _PROGRAM],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            env=environment,
+            preexec_fn=die_with_parent,
+        )
+        flags: Flags = json.loads(answer.stdout.strip().rpartition("\n")[2]) if answer.returncode == 0 else {}
+        reason = answer.stderr.strip().rpartition("\n")[2]
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        flags, reason = {}, str(error)
+    if not flags:
+        say(f"{KEY} was not checked: Megatron's argument parser cannot be asked ({reason})")
+        return None
+    with contextlib.suppress(OSError):  # no cache then, and the same question next time
+        files.write_json(file, flags)
+    return flags
+
+
+def _cache_folder() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    # By the specification a relative path does not count.
+    base = Path(given) if given.startswith("/") else Path("~/.cache").expanduser()
+    return base / "megatron-sbp"
+
+
+def _read(file: Path) -> Flags | None:
+    try:
+        flags = files.read_json(file)
+        usable = all(entry.keys() == {"values", "type", "choices"} for entry in flags.values())
+    except (OSError, InputError, AttributeError):
+        return None
+    return flags if flags and usable else None
+
+
+def _wrong(value: Any, flag: dict[str, Any]) -> str | None:
+    """What the flag wants instead of a value, or None. false and null leave a flag out."""
+    if value is None or value is False:
+        return None
+    if flag["values"] == "none":
+        return None if value is True else "takes no value: it must be true or false"
+    if value is True:
+        return "needs a value"
+    if isinstance(value, list) and flag["values"] == "one":
+        return "takes one value"
+    for part in value if isinstance(value, list) else [value]:
+        if flag["choices"] is not None and str(part) not in flag["choices"]:
+            return f"must be one of {', '.join(flag['choices'])}"
+        if flag["type"] != "text" and not _is(part, int if flag["type"] == "int" else float):
+            return f"must be {'a whole number' if flag['type'] == 'int' else 'a number'}"
+    return None
+
+
+def _is(value: Any, kind: type) -> bool:
+    try:
+        kind(str(value))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""Every value has bounds, and every name is safe in paths, job names and terminals."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import Recipe, load_recipe
+from megatron_sbp.recipe.bounds import BOUNDS, Interval
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
+
+
+def numeric_keys(cls: type, prefix: str = "") -> set[str]:
+    """Dotted keys of all whole and real numbers."""
+    hints, found = typing.get_type_hints(cls), set()
+    for spec in dataclasses.fields(cls):
+        hint = hints[spec.name]
+        if dataclasses.is_dataclass(hint):
+            found |= numeric_keys(hint, f"{prefix}{spec.name}.")
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if (int in options or float in options) and not spec.metadata.get("internal"):
+            found.add(prefix + spec.name)
+    return found
+
+
+def test_every_number_has_a_bound():
+    assert numeric_keys(Recipe) == set(BOUNDS)
+
+
+@pytest.mark.parametrize("key", sorted(BOUNDS))
+def test_values_out_of_bounds_are_refused(key):
+    interval = BOUNDS[key]
+    wrong = [-1e6 if interval.low is None else interval.low - 1, *([interval.high + 1] if interval.high else [])]
+    if interval.low_open:
+        wrong.append(interval.low)
+    if interval.high_open:
+        wrong.append(interval.high)
+    for value in [*wrong, "1e400", ".nan", "-.inf", 1 << 53]:
+        with pytest.raises(InputError) as caught:
+            load_recipe(EXAMPLE, [f"{key}={value}"])
+        assert caught.value.key == key and caught.value.file == "command line"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed=-1", "must be 0 or more and below 4,294,967,296, not -1"),
+        ("seed=4294967296", "must be 0 or more and below 4,294,967,296"),
+        ("training.adam_beta1=1", "must be 0 or more and below 1, not 1.0"),
+        ("training.weight_decay=-0.1", "must be 0 or more, not -0.1"),
+        ("model.init_method_std=0", "must be above 0, not 0.0"),
+        ("documents.min_characters=-1", "must be 0 or more, not -1"),
+        ("synthesis.margin=0.5", "must be between 1 and 1,000, not 0.5"),
+    ],
+)
+def test_messages_of_bounds(override, words):
+    with pytest.raises(InputError, match=words):
+        load_recipe(EXAMPLE, [override])
+
+
+def test_intervals():
+    closed, half = Interval(0, 1), Interval(0, 1, low_open=True, high_open=True)
+    assert 0 in closed and 1 in closed and 1.1 not in closed and float("nan") not in closed
+    assert 0 not in half and 1 not in half and 0.5 in half and str(half) == "above 0 and below 1"
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "-x", "a/b", "", "a b", "x" * 101, "näme", "a\\nb", "$(touch x)"])
+def test_names_that_are_no_words(name):
+    with pytest.raises(InputError, match="1 to 100 characters") as caught:
+        load_recipe(EXAMPLE, [f"name='{name}'"])
+    assert caught.value.key == "name"
+
+
+@pytest.mark.parametrize("name", ["a", "0", "sbp_3b.200b-v2", "x" * 100, "2026-01-31"])
+def test_names_that_are_words(name):
+    assert load_recipe(EXAMPLE, [f"name='{name}'"]).name == name
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        r'slurm.account="a\nb"',
+        r'slurm.sbatch=["--mem=0\e[31m"]',
+        r'documents.text_field="a\0"',
+        r'run_folder="runs/\x7f"',
+        r'note="\e]0;title\a"',
+        r'note="\ud800"',
+        r'marks={"pairs.alpha": "\x9b31m"}',
+        r'training.megatron={"log-interval\n": 1}',
+    ],
+)
+def test_control_characters(override):
+    with pytest.raises(InputError, match="control character") as caught:
+        load_recipe(EXAMPLE, [override])
+    assert str(caught.value).isprintable()
+
+
+def test_prose_may_have_lines():
+    recipe = load_recipe(EXAMPLE, [r'slurm.setup="module load x\nexport A=1\n"', r'note="a\n\tb"'])
+    assert recipe.slurm.setup == "module load x\nexport A=1\n" and recipe.note == "a\n\tb"
+
+
+@pytest.mark.parametrize("key", ["documents.text_field", "tokenizer.separator", "embedding.model", "run_folder"])
+def test_empty_texts(key):
+    with pytest.raises(InputError, match="is empty"):
+        load_recipe(EXAMPLE, [f"{key}=''"])
+
+
+def test_megatron_values_are_plain():
+    with pytest.raises(InputError, match=r"'training.megatron.a'.*must be a number, a text"):
+        load_recipe(EXAMPLE, ["training.megatron={a: {b: c}}"])
+    with pytest.raises(InputError, match="must be a number"):
+        load_recipe(EXAMPLE, ["training.megatron={a: [.nan]}"])

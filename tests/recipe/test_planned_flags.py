@@ -1,0 +1,73 @@
+"""Flags that contradict the plan are refused, and none that the plan sets is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.recipe.checks import value_of
+from megatron_sbp.recipe.planned_flags import FIXED, OVERRIDABLE, RECIPE_KEYS
+from megatron_sbp.run_folder import MODELS, Run
+from megatron_sbp.training.flags import megatron_arguments
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/recipe.yaml"))
+BATCHES = ("training.global_batch_size=2048", "tuning.global_batch_size=2048")
+QUICKSTART = next(file for file in EXAMPLES if file.parent.name == "quickstart")
+
+
+def test_every_flag_of_a_training_is_classified():
+    """A flag that training/flags.py sets is decided by a recipe key, fixed, or may be replaced."""
+    used = set()
+    for file in EXAMPLES:
+        for words in (
+            [],
+            ["tuning.start=model", "launch.device=auto", "launch.context_parallel=2", "launch.ranks_per_node=16"],
+        ):
+            run = Run.of(load_recipe(file, ["training.megatron={}", *BATCHES, *words]))
+            for training in MODELS:
+                used |= {word[2:] for word in megatron_arguments(run, training) if word.startswith("--")}
+    classes = [set(RECIPE_KEYS), set(FIXED), set(OVERRIDABLE)]
+    assert used <= set.union(*classes)
+    assert not classes[0] & classes[1] and not (classes[0] | classes[1]) & classes[2]
+    assert set(OVERRIDABLE) <= used
+
+
+def test_the_keys_that_are_named_exist():
+    recipe = load_recipe(QUICKSTART)
+    for key in RECIPE_KEYS.values():
+        value_of(recipe, key)
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("train-samples", "contradicts the plan: give training.train_tokens instead"),
+        ("train-iters", "give training.train_tokens instead"),
+        ("global-batch-size", "give training.global_batch_size instead"),
+        ("seq-length", "give model.sequence_length instead"),
+        ("seed", "give seed instead"),
+        ("lr", "give training.learning_rate instead"),
+        ("train_samples", "give training.train_tokens instead"),
+        ("rampup-batch-size", "give training.global_batch_size instead"),
+        ("data-path", "the datasets are the run's own"),
+        ("load", "the run decides where checkpoints are"),
+        ("--log-interval", "without dashes in front"),
+        ("log-interval=3", "without dashes in front and without a value in it: 'log-interval'"),
+    ],
+)
+def test_contradictions(tmp_path, flag, words):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(QUICKSTART.read_text().replace("megatron: {num-workers: 0}", f"megatron:\n    {flag}: 5"))
+    with pytest.raises(InputError) as caught:
+        load_recipe(file)
+    assert words in str(caught.value)
+    assert (caught.value.file, caught.value.line, caught.value.key) == (file, 41, f"training.megatron.{flag}")
+
+
+def test_harmless_flags_override():
+    recipe = load_recipe(QUICKSTART, ["training.megatron={log-interval: 3, optimizer: sgd, num-workers: 0}"])
+    words = megatron_arguments(Run.of(recipe), "baseline")
+    assert words[words.index("--log-interval") + 1] == "3" and words[words.index("--optimizer") + 1] == "sgd"

@@ -1,0 +1,41 @@
+"""Overrides are taken anywhere behind the recipe, in their order."""
+
+from __future__ import annotations
+
+import pytest
+
+from megatron_sbp import cli
+from megatron_sbp.graph import all_stages
+
+
+@pytest.fixture
+def parse():
+    parser = cli._parser(all_stages())
+    return lambda text: cli._parse(parser, text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run R --until pairs seed=2 note=x",
+        "run R seed=2 --until pairs note=x",
+        "run R seed=2 note=x --until pairs",
+        "run --until pairs R seed=2 note=x",
+        "run R seed=2 --until=pairs note=x",
+    ],
+)
+def test_overrides_around_an_option(parse, text):
+    options = parse(text)
+    assert (options.recipe, options.overrides, options.until) == ("R", ["seed=2", "note=x"], "pairs")
+
+
+def test_other_verbs(parse):
+    assert parse("plan R --json seed=2 --commands note=x").overrides == ["seed=2", "note=x"]
+    options = parse("embed R --shard 1/2 seed=2")
+    assert options.overrides == ["seed=2"] and options.shard == (1, 2)
+
+
+def test_unknown_options_are_named(parse, capsys):
+    with pytest.raises(SystemExit) as left:
+        parse("run R --untill pairs seed=2")
+    assert left.value.code == 2 and "unrecognized arguments: --untill" in capsys.readouterr().err

@@ -1,0 +1,37 @@
+"""Messages command nothing: no control character of a document or a file name reaches a terminal."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from megatron_sbp.errors import Fault, InputError, printable
+from megatron_sbp.progress import say
+
+EVIL = "\x1b]0;title\x07\x1b[2J\u202egnp\x9b31m\r\ud800\x00"
+
+
+def test_printable():
+    assert printable("häß 中 🙂 'x' \\n") == "häß 中 🙂 'x' \\n"
+    assert printable("a\nb\tc") == "a\nb\tc" and printable("a\nb\tc", lines=False) == r"a\nb\tc"
+    assert printable(EVIL) == r"\x1b]0;title\x07\x1b[2J\u202egnp\x9b31m\r\ud800\x00"
+
+
+@pytest.mark.parametrize("kind", [InputError, Fault])
+def test_messages_are_printable(kind):
+    error = kind(f"bad {EVIL}", file=f"dir/{EVIL}\n.jsonl")
+    assert str(error).isprintable() and r"\x1b[2J" in str(error)
+    assert error.reason == f"bad {EVIL}"
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) and again.reason == error.reason
+
+
+def test_a_field_name_cannot_fake_a_line():
+    error = InputError("is missing\nsecond line", file="a.jsonl", line=3, key="text\nsbp: error: all is lost")
+    assert str(error) == "a.jsonl:3: 'text\\nsbp: error: all is lost': is missing\nsecond line"
+
+
+def test_progress_lines_are_printable(capsys):
+    say(f"{EVIL[:-2]}\nnext")
+    assert capsys.readouterr().err == r"\x1b]0;title\x07\x1b[2J\u202egnp\x9b31m\r" + "\nnext\n"
