@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
@@ -75,11 +76,15 @@ def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None
         subprocess.Popen(
             [sys.executable, "-m", "megatron_sbp.cli", stage.name, *recipe_words, "--shard", f"{index}/{workers}"],
             env=environment,
-            preexec_fn=die_with_parent,
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
         for index in range(1, workers + 1)
     ]
-    handlers = {number: signal.signal(number, _forward(processes)) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {
+        number: signal.signal(number, _forward(processes))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+    }
     try:
         statuses = [process.wait() for process in processes]
     finally:

@@ -1,0 +1,141 @@
+"""Whole trainings by `sbp`, with loader workers, to which something happens: they end soon, say why, and can go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from trained_run import TrainedRun, checkpoint_writers, loader_workers
+from whole_program import RECIPE, run_sbp
+
+from megatron_sbp.checkpoint import tracker
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
+
+FAULTY = "training.megatron={spec: [faulty_spec, layer_spec], num-workers: 2%s}"
+STEPS = "training.train_tokens=400_000"
+
+
+@pytest.fixture(scope="module")
+def tokenized(tmp_path_factory) -> Path:
+    """A run folder with everything that the baseline reads."""
+    folder = tmp_path_factory.mktemp("tokenized") / "run"
+    run_sbp("run", RECIPE, f"run_folder={folder}", STEPS, "--until", "tokenize")
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 60 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("no mount here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Fills the disk with a file, and returns it."""
+    filler = folder / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"0" * 4096)
+        except OSError:
+            return filler
+
+
+def copied(tokenized: Path, disk: Path) -> Path:
+    run = disk / "run"
+    subprocess.run(["cp", "-r", "--preserve=timestamps", tokenized, run], check=True)
+    return run
+
+
+def test_every_end_of_one_rank(tokenized, small_disk):
+    """Asynchronous checkpoints; every start goes on from the one before."""
+    run = copied(tokenized, small_disk)
+    flags = FAULTY % ", async-save: true"
+    training = TrainedRun(run, STEPS, "training.save_interval=5", "training.log_interval=1", flags)
+
+    started = training.start()
+    [rank] = started.ranks()
+    workers = loader_workers(rank)
+    assert len(workers) >= 2
+    workers[0].kill()
+    end = started.end(time.monotonic(), status=1)
+    assert "DataLoader worker" in end.output and "killed by signal: Killed, probably out of memory" in end.output
+    assert "training.log" in end.output and "Traceback" not in end.output.split("The end of its output")[0]
+
+    started = training.start()
+    (run / "raise").touch()
+    end = started.end(time.monotonic(), status=1)
+    assert "rank 0: ValueError: " in end.output and "was told to fail" in end.output
+    (run / "raise").unlink()
+
+    started = training.start()
+    writers = checkpoint_writers(run)
+    assert writers
+    writers[0].kill()
+    end = started.end(time.monotonic(), status=1)
+    assert "rank 0: its process" in end.output and "was killed (SIGKILL), probably out of memory" in end.output
+
+    started = training.start()
+    filler = fill(small_disk)
+    end = started.end(time.monotonic(), status=2)
+    assert "sbp: error: the disk is full while writing" in end.output and "models/baseline" in end.output
+    filler.unlink()
+
+    started = training.start()
+    started.process.kill()
+    started.end(time.monotonic(), status=-signal.SIGKILL)
+    assert (training.folder / "running.json").exists()  # of a process that is gone: no hindrance
+
+    before = tracker.read(training.folder)
+    started = training.start("run", "--until", "train-baseline")
+    started.interrupt_group()
+    end = started.end(time.monotonic(), status=3)
+    assert end.output.count("SIGINT: asking for a checkpoint") == 1
+    saved = tracker.read(training.folder)
+    assert saved > before
+
+    started = training.start(steps=1)
+    assert started.resumed() == saved
+    started.process.send_signal(signal.SIGHUP)
+    end = started.end(time.monotonic(), status=3)
+    assert "SIGHUP: asking for a checkpoint" in end.output
+    assert tracker.read(training.folder) > saved
+
+    training.finish()
+
+
+def test_every_end_of_two_ranks(tokenized, small_disk):
+    """Synchronous checkpoints: a rank killed, a second start without the lock, the disk full."""
+    run = copied(tokenized, small_disk)
+    training = TrainedRun(
+        run, STEPS, "training.save_interval=5", "training.log_interval=1", FAULTY % "", "launch.ranks_per_node=2"
+    )
+    started = training.start()
+    started.ranks()[1].kill()
+    end = started.end(time.monotonic(), status=1)
+    assert "rank 1 of 2 was killed (SIGKILL), probably out of memory" in end.output
+
+    started = training.start()
+    second = TrainedRun(run, *training.words[1:])
+    for lock in (run / "stages" / "train-baseline").glob(".*.lock"):
+        lock.unlink()
+    refused = run_sbp("train-baseline", RECIPE, *second.words, status=2)
+    assert f"is being trained by process {started.process.pid} on " in refused
+    filler = fill(small_disk)
+    end = started.end(time.monotonic(), status=2)
+    assert "sbp: error: the disk is full while writing" in end.output
+    filler.unlink()
+
+    training.finish()
+    assert not (training.folder / "running.json").exists()
