@@ -75,6 +75,9 @@ def prepare_asynchronous_saving() -> None:
 
 def checkpoint_writer(*arguments: Any) -> None:
     """Megatron's asynchronous checkpoint writer in a process of its own, which ends with its rank."""
+    from megatron_sbp.training import cpu
+
+    cpu.install()
     from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
 
     threading.Thread(target=_end_with_rank, daemon=True).start()
