@@ -1,0 +1,89 @@
+"""A real training as a Slurm job on two nodes: a rank is killed, the job fails with the cause, the next one goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from trained_run import BOUND, MARK, TrainedRun, processes
+from whole_program import RECIPE, ROOT, environment, run_sbp
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
+
+WORDS = ("training.train_tokens=100_000", "training.save_interval=10", "training.log_interval=1")
+WORKERS = "training.megatron={num-workers: 2}"
+
+
+def client(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+
+
+def submit(training: TrainedRun, log: Path) -> str:
+    """Submits train-baseline by hand, as slurm/README.md shows it; returns the job's number."""
+    words = ["sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={log}"]
+    words += [str(ROOT / "slurm" / "training.sbatch"), "train-baseline", str(RECIPE), *training.words]
+    variables = {
+        **environment(),
+        "SBP_HOME": str(ROOT),
+        "SBP_COMMAND": f"{sys.executable} -m megatron_sbp.cli",
+        MARK: str(training.run),
+    }
+    done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def state(job: str) -> str:
+    return client("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()
+
+
+def losses(training: TrainedRun) -> dict[int, float]:
+    from megatron_sbp.training.metrics import read_metrics
+
+    rows = read_metrics(training.folder / "metrics.jsonl")
+    return {row["iteration"]: row["loss"] for row in rows if row["kind"] == "train"}
+
+
+def test_a_killed_rank_ends_the_job_and_the_next_job_goes_on(slurm, tmp_path):
+    prepared, log = tmp_path / "prepared", tmp_path / "job.out"
+    run_sbp("run", RECIPE, f"run_folder={prepared}", *WORDS, "--until", "tokenize")
+    subprocess.run(["cp", "-r", "--preserve=timestamps", prepared, tmp_path / "run"], check=True)
+    run_sbp("train-baseline", RECIPE, f"run_folder={prepared}", *WORDS, WORKERS, "launch.ranks_per_node=2")
+
+    training = TrainedRun(tmp_path / "run", *WORDS, WORKERS, "launch.nodes=2")
+    job = submit(training, log)
+    deadline = time.monotonic() + 300
+    while training.iteration() < 12:
+        assert time.monotonic() < deadline and state(job) in ("PENDING", "CONFIGURING", "RUNNING"), log.read_text()
+        time.sleep(0.05)
+    [second] = [
+        process
+        for process in processes(training.run)
+        if process.environ().get("SLURM_PROCID") == "1" and "python" in process.name() and process.children()
+    ]
+    second.kill()
+    fault = time.monotonic()
+    while processes(training.run) or state(job) in ("RUNNING", "COMPLETING"):
+        left = [(process.pid, process.cmdline()[:4]) for process in processes(training.run)]
+        assert time.monotonic() - fault < BOUND, f"{state(job)}, {left}\n{log.read_text()}"
+        time.sleep(0.2)
+    print(f"the job ended {time.monotonic() - fault:.1f} s after the fault")
+    said = log.read_text()
+    assert "train-baseline: rank 1 of 2 was killed (SIGKILL), probably out of memory" in said, said
+    assert state(job) == "FAILED" and "back into the queue" not in said
+    assert "ExitCode=1:0" in client("scontrol", "show", "job", job)
+    assert 12 <= training.iteration() < 97
+
+    job = submit(training, log)
+    deadline = time.monotonic() + 300
+    while state(job) in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+    assert state(job) == "COMPLETED", log.read_text()
+    assert "step 10 of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
+    assert losses(training) == losses(TrainedRun(prepared)) and len(losses(training)) == 97
+    assert not processes(training.run), os.environ.get("SLURM_CONF")
