@@ -171,7 +171,12 @@ def _watch_processes() -> None:
             if status != 0:
                 if _leaving.wait(NOTICED_SECONDS):
                     return
-                fail(f"its process {child.name} (pid {number}) {ending(status)}")
+                fail(f"its {_role(child)} (pid {number}) {ending(status)}")
+
+
+def _role(child: multiprocessing.process.BaseProcess) -> str:
+    """What a process is for, as far as its kind shows it."""
+    return "process " + child.name if type(child).__name__ == "ForkProcess" else "asynchronous checkpoint writer"
 
 
 def _exit_status(child: multiprocessing.process.BaseProcess) -> int | None:

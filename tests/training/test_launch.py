@@ -84,7 +84,10 @@ def test_every_end_of_one_rank(tokenized, small_disk):
     assert writers
     writers[0].kill()
     end = started.end(time.monotonic(), status=1)
-    assert "rank 0: its process" in end.output and "was killed (SIGKILL), probably out of memory" in end.output
+    assert (
+        "rank 0: its asynchronous checkpoint writer" in end.output
+        and "was killed (SIGKILL), probably out of memory" in end.output
+    )
 
     started = training.start()
     filler = fill(small_disk)
