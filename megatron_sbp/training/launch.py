@@ -135,13 +135,27 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
         _note_command(log, ranks[0].command)
         patience = {"patience": SRUN_PATIENCE} if launcher == "srun" else {}
         with Ranks(ranks, log, DONE, **patience) as group, ForwardedSignals(group, stage, launcher) as signals:
-            group.wait(Progress(folder / "metrics.jsonl", stage, samples).say)
+            progress = Progress(folder / "metrics.jsonl", stage, samples)
+            group.wait(lambda: (progress.say(), signals.remind()))
     failed = group.first_failed
-    if failed is None or (signals.seen and failed.status == -signal.SIGTERM):  # it was not listening yet
-        if failed is None and (folder / "stopped.txt").exists():
-            return
-        raise Unfinished(f"{stage} was stopped before its end; the same command goes on from its last checkpoint")
+    if failed is None and (folder / "stopped.txt").exists():
+        return
+    if failed is None or (signals.seen and first_end(failed)[1] == -signal.SIGTERM):  # it was not listening yet
+        raise Unfinished(f"{stage} was stopped before its end; the same command continues from its last checkpoint")
     raise verdict(failed, stage, folder, log, count)
+
+
+def first_end(failed: Rank) -> tuple[str, int]:
+    """Name and exit status, as of Popen.returncode, of the rank that failed first.
+
+    Args:
+        failed: that rank, or srun, whose output has what slurm/rank.sh says of its ranks.
+    """
+    ends = sorted((float(found[4]), found[1], int(found[3])) for found in map(RANK_ENDED.search, failed.tail) if found)
+    if not ends:
+        return failed.name, failed.status or 0
+    _, number, status = ends[0]
+    return f"rank {number}", 128 - status if status > 128 else status  # as a shell writes a signal
 
 
 def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Exception:
@@ -154,11 +168,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         log: the log file.
         count: number of ranks.
     """
-    name, status, lines = failed.name, failed.status or 0, list(failed.tail)
-    ends = sorted((float(found[4]), found[1], int(found[3])) for found in map(RANK_ENDED.search, lines) if found)
-    if ends:  # under srun
-        name, status = f"rank {ends[0][1]}", ends[0][2]
-        status = 128 - status if status > 128 else status  # as the shell of rank.sh writes a signal
+    (name, status), lines = first_end(failed), list(failed.tail)
     if status == 2:
         for line in lines:
             if "sbp: error: " in line:
@@ -175,7 +185,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
-    return Fault(f"{text}.\nThe same command goes on from the last checkpoint. The end of its output:{end}", file=log)
+    return Fault(f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}", file=log)
 
 
 def _is_full(folder: Path) -> bool:
@@ -206,6 +216,7 @@ class ForwardedSignals:
         self.seen = False
         """Whether a signal has arrived."""
         self._interrupts = Interrupts()
+        self._asked = 0.0
 
     def __enter__(self) -> ForwardedSignals:
         self._former = {number: signal.signal(number, self._forward) for number in listened()}
@@ -226,10 +237,19 @@ class ForwardedSignals:
         self.seen = True
         again = "; Ctrl-C again ends it at once" if number == signal.SIGINT else ""
         say(f"{self.stage}: {signal.Signals(number).name}: asking for a checkpoint{again}")
+        self._ask()
+
+    def remind(self) -> None:
+        """To be called now and then: asks again where Slurm may not have had tasks yet."""
+        if self.seen and self.launcher == "srun" and time.monotonic() - self._asked > 10:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked = time.monotonic()
         if self.launcher == "srun":
-            job = os.environ.get("SLURM_JOB_ID", "")
+            words = ["scancel", "--signal=TERM", os.environ.get("SLURM_JOB_ID", "")]
             with contextlib.suppress(OSError):
-                subprocess.Popen(["scancel", "--signal=TERM", job], stdout=subprocess.DEVNULL, process_group=0)
+                subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
         else:
             self.ranks.signal(signal.SIGTERM)
 

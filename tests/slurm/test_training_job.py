@@ -76,7 +76,7 @@ def test_a_killed_rank_ends_the_job_and_the_next_job_goes_on(slurm, tmp_path):
     assert "train-baseline: rank 1 of 2 was killed (SIGKILL), probably out of memory" in said, said
     assert state(job) == "FAILED" and "back into the queue" not in said
     assert "ExitCode=1:0" in client("scontrol", "show", "job", job)
-    assert 12 <= training.iteration() < 97
+    assert 12 <= training.iteration() < 98
 
     job = submit(training, log)
     deadline = time.monotonic() + 300
@@ -85,5 +85,5 @@ def test_a_killed_rank_ends_the_job_and_the_next_job_goes_on(slurm, tmp_path):
         time.sleep(0.5)
     assert state(job) == "COMPLETED", log.read_text()
     assert "step 10 of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
-    assert losses(training) == losses(TrainedRun(prepared)) and len(losses(training)) == 97
+    assert losses(training) == losses(TrainedRun(prepared)) and len(losses(training)) == 98
     assert not processes(training.run), os.environ.get("SLURM_CONF")
