@@ -72,7 +72,7 @@ class TrainedRun:
         steps = [row["iteration"] for row in read_metrics(self.folder / "metrics.jsonl") if row["kind"] == "train"]
         return max(steps, default=0)
 
-    def start(self, *verb: str, steps: int = 3) -> Started:
+    def start(self, *verb: str, steps: int = 8) -> Started:
         """Starts it, and waits until it has done some more steps."""
         started = Started(self, verb or ("train-baseline",))
         while not (started.began_training() and self.iteration() - started.resumed() >= steps):
@@ -81,9 +81,11 @@ class TrainedRun:
         return started
 
     def finish(self) -> None:
-        """Trains it to its end."""
-        Started(self, ("train-baseline",)).end(time.monotonic(), bound=500, status=0)
+        """Trains it to its end, with few checkpoints."""
+        seldom = TrainedRun(self.run, *self.words[1:], "training.save_interval=100")
+        Started(seldom, ("train-baseline",)).end(time.monotonic(), bound=500, status=0)
         assert (self.folder / "stopped.txt").read_text() == "end of the plan"
+        assert not (self.folder / "running.json").exists()
 
 
 class Started:

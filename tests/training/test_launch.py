@@ -17,7 +17,8 @@ from megatron_sbp.checkpoint import tracker
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 FAULTY = "training.megatron={spec: [faulty_spec, layer_spec], num-workers: 2%s}"
-STEPS = "training.train_tokens=400_000"
+STEPS = "training.train_tokens=300_000"
+OFTEN = (STEPS, "training.save_interval=5", "training.log_interval=1")
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +59,10 @@ def copied(tokenized: Path, disk: Path) -> Path:
     return run
 
 
-def test_every_end_of_one_rank(tokenized, small_disk):
-    """Asynchronous checkpoints; every start goes on from the one before."""
+def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):
+    """Every start goes on from the one before: the last one completes the training."""
     run = copied(tokenized, small_disk)
-    flags = FAULTY % ", async-save: true"
-    training = TrainedRun(run, STEPS, "training.save_interval=5", "training.log_interval=1", flags)
+    training = TrainedRun(run, *OFTEN, FAULTY % "")
 
     started = training.start()
     [rank] = started.ranks()
@@ -74,71 +74,69 @@ def test_every_end_of_one_rank(tokenized, small_disk):
     assert "training.log" in end.output and "Traceback" not in end.output.split("The end of its output")[0]
 
     started = training.start()
+    assert started.resumed() >= 5
     (run / "raise").touch()
     end = started.end(time.monotonic(), status=1)
     assert "rank 0: ValueError: " in end.output and "was told to fail" in end.output
     (run / "raise").unlink()
 
     started = training.start()
-    writers = checkpoint_writers(run)
-    assert writers
-    writers[0].kill()
-    end = started.end(time.monotonic(), status=1)
-    assert (
-        "rank 0: its asynchronous checkpoint writer" in end.output
-        and "was killed (SIGKILL), probably out of memory" in end.output
-    )
-
-    started = training.start()
-    filler = fill(small_disk)
-    end = started.end(time.monotonic(), status=2)
-    assert "sbp: error: the disk is full while writing" in end.output and "models/baseline" in end.output
-    filler.unlink()
-
-    started = training.start()
     started.process.kill()
     started.end(time.monotonic(), status=-signal.SIGKILL)
     assert (training.folder / "running.json").exists()  # of a process that is gone: no hindrance
 
-    before = tracker.read(training.folder)
-    started = training.start("run", "--until", "train-baseline")
+    started = training.start()
     started.interrupt_group()
     end = started.end(time.monotonic(), status=3)
     assert end.output.count("SIGINT: asking for a checkpoint") == 1
     saved = tracker.read(training.folder)
-    assert saved > before
-
-    started = training.start(steps=1)
-    assert started.resumed() == saved
-    started.process.send_signal(signal.SIGHUP)
-    end = started.end(time.monotonic(), status=3)
-    assert "SIGHUP: asking for a checkpoint" in end.output
-    assert tracker.read(training.folder) > saved
+    assert saved > started.resumed() and saved >= training.iteration()
 
     training.finish()
 
 
 def test_every_end_of_two_ranks(tokenized, small_disk):
-    """Synchronous checkpoints: a rank killed, a second start without the lock, the disk full."""
+    """A rank killed, a second start although the lock is gone, the disk full."""
     run = copied(tokenized, small_disk)
-    training = TrainedRun(
-        run, STEPS, "training.save_interval=5", "training.log_interval=1", FAULTY % "", "launch.ranks_per_node=2"
-    )
+    training = TrainedRun(run, *OFTEN, FAULTY % "", "launch.ranks_per_node=2")
+
     started = training.start()
     started.ranks()[1].kill()
     end = started.end(time.monotonic(), status=1)
     assert "rank 1 of 2 was killed (SIGKILL), probably out of memory" in end.output
 
     started = training.start()
-    second = TrainedRun(run, *training.words[1:])
+    assert started.resumed() >= 5
     for lock in (run / "stages" / "train-baseline").glob(".*.lock"):
         lock.unlink()
-    refused = run_sbp("train-baseline", RECIPE, *second.words, status=2)
+    for rank in started.ranks():
+        rank.suspend()  # a second start takes its time
+    refused = run_sbp("train-baseline", RECIPE, *training.words, status=2)
     assert f"is being trained by process {started.process.pid} on " in refused
+    for rank in started.ranks():
+        rank.resume()
+    filler = fill(small_disk)
+    end = started.end(time.monotonic(), status=2)
+    assert "sbp: error: the disk is full while writing" in end.output and "models/baseline" in end.output
+    filler.unlink()
+
+    training.finish()
+
+
+def test_every_end_of_asynchronous_saving(tokenized, small_disk):
+    """The writer killed while the rank waits for it, and the disk full."""
+    run = copied(tokenized, small_disk)
+    training = TrainedRun(run, *OFTEN, FAULTY % ", async-save: true")
+
+    started = training.start(steps=3)
+    [writer] = checkpoint_writers(run)
+    writer.kill()
+    end = started.end(time.monotonic(), status=1)
+    assert "rank 0: its asynchronous checkpoint writer" in end.output
+    assert "was killed (SIGKILL), probably out of memory" in end.output
+
+    started = training.start(steps=3)
     filler = fill(small_disk)
     end = started.end(time.monotonic(), status=2)
     assert "sbp: error: the disk is full while writing" in end.output
     filler.unlink()
-
-    training.finish()
-    assert not (training.folder / "running.json").exists()
