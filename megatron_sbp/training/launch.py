@@ -35,6 +35,9 @@ SRUN_PATIENCE = 50.0
 RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")
 """What slurm/rank.sh says of a rank that failed."""
 
+SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
+"""How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
+
 FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
@@ -170,9 +173,9 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     """
     (name, status), lines = first_end(failed), list(failed.tail)
     if status == 2:
-        for line in lines:
-            if "sbp: error: " in line:
-                return InputError(line.split("sbp: error: ", 1)[1])
+        said = [found[2] for found in map(SAID_WRONG, lines) if found and found[1] != "srun"]
+        if said:
+            return InputError(said[0])
     causes = [line.split(CAUSE, 1)[1] for line in lines if CAUSE in line]
     own = [cause for cause in causes if cause.startswith(f"{name}: ")] or causes
     text = f"{stage}: {name} of {count} {ending(status)}"

@@ -62,6 +62,10 @@ def test_wrong_input_and_a_full_disk_are_not_faults(tmp_path):
     group = run(tmp_path / "log", "echo 'sbp: error: the pairs are empty'; exit 2")
     found = words(group, tmp_path)
     assert isinstance(found, InputError) and str(found) == "the pairs are empty"
+    line = "srun: error: node1: task 0: Exited with exit code 2"
+    group = run(tmp_path / "log", f"echo '{line}'; echo 'pretrain.py: error: unrecognized arguments: --lrr'; exit 2")
+    found = words(group, tmp_path)
+    assert isinstance(found, InputError) and str(found) == "unrecognized arguments: --lrr"
     group = run(tmp_path / "log", "echo 'OSError: [Errno 28] No space left on device'; exit 1")
     found = words(group, tmp_path)
     assert isinstance(found, OSError) and found.filename == str(tmp_path)
