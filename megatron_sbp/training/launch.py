@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from megatron_sbp.progress import duration, say
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.slurm import container_options
-from megatron_sbp.stages import free_bytes
 from megatron_sbp.training.metrics import read_metrics
 from megatron_sbp.training.rank_end import CAUSE, DONE, ending
 from megatron_sbp.training.ranks import Rank, Ranks
@@ -85,7 +85,7 @@ def processes(recipe: Recipe, arguments: list[str], launcher: str) -> Iterator[l
         One process per rank, or srun alone. They must be started inside the block, which holds their port.
 
     Raises:
-        InputError: an unknown launcher, or local for several nodes.
+        InputError: an unknown launcher, local for several nodes, or srun without Slurm.
     """
     launch, command, shared = recipe.launch, rank_command(arguments), environment(recipe)
     if launcher == "local":
@@ -104,6 +104,8 @@ def processes(recipe: Recipe, arguments: list[str], launcher: str) -> Iterator[l
                 for number in range(count)
             ]
     elif launcher == "srun":
+        if shutil.which("srun") is None:
+            raise InputError("srun is not found: there is no Slurm here", key="--launcher")
         script = Path(__file__).resolve().parents[2] / "slurm" / "rank.sh"
         tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
         yield [Rank("srun", ["srun", *tasks, *container_options(recipe), "bash", str(script), *command], shared)]
@@ -183,7 +185,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         text = f"{stage}: {own[0]}".rstrip(". ")
         if text.endswith("killed by signal: Killed"):  # torch on its workers
             text += ", probably out of memory"
-    if any(full in line for line in lines for full in FULL) or _is_full(folder):
+    if any(full in line for line in lines for full in FULL) or (status != -signal.SIGKILL and _is_full(folder)):
         say(text)
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
@@ -192,10 +194,13 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
 
 
 def _is_full(folder: Path) -> bool:
+    """Whether nothing can be written there any more; what fails then often does not say why."""
     try:
-        return free_bytes(folder) < 1 << 16
+        stat = os.statvfs(folder)
     except OSError:
         return False
+    free = stat.f_bfree if os.geteuid() == 0 else stat.f_bavail  # some blocks are kept for root
+    return stat.f_blocks > 0 and free * stat.f_frsize < 1 << 16
 
 
 def _note_command(log: Path, words: list[str]) -> None:

@@ -102,18 +102,25 @@ class Ranks:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Ranks:
-        for rank in self.ranks:
-            rank.start()
+        try:
+            for rank in self.ranks:
+                rank.start()
+        except BaseException:
+            self._kill()
+            raise
         self._reader.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._kill()
+        # A process that outlives its rank on purpose may hold the pipe (a logger's upload).
+        self._reader.join(timeout=5.0)
+
+    def _kill(self) -> None:
         for rank in self.ranks:
             rank.kill()
             if rank.process is not None:
                 rank.process.wait()
-        # A process that outlives its rank on purpose may hold the pipe (a logger's upload).
-        self._reader.join(timeout=5.0)
 
     def wait(self, every_second: Callable[[], None]) -> None:
         """Waits until all have ended; once one has failed, the others get SIGTERM, and SIGKILL after `patience`."""

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from megatron_sbp.errors import Fault, InputError
-from megatron_sbp.training.launch import verdict
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.training.launch import processes, verdict
 from megatron_sbp.training.rank_end import DONE
 from megatron_sbp.training.ranks import Rank, Ranks
 
@@ -87,6 +88,21 @@ def test_output_that_never_ends_is_not_waited_for(tmp_path):
     group = run(tmp_path / "log", "setsid sleep 60 & echo $!; exit 0")
     assert time.monotonic() - began < 40 and group.ranks[0].status == 0
     os.kill(int(group.ranks[0].tail[0]), signal.SIGKILL)
+
+
+def test_a_rank_that_cannot_be_started_leaves_no_others(tmp_path):
+    ranks = [*shell("sleep 100"), Rank("rank 1", [str(tmp_path / "missing")], dict(os.environ))]
+    with pytest.raises(FileNotFoundError), Ranks(ranks, tmp_path / "log", DONE):
+        pass
+    assert ranks[0].process.returncode == -signal.SIGKILL
+
+
+def test_launchers_that_cannot_work(monkeypatch, tmp_path):
+    recipe = load_recipe(ROOT / "tests" / "end_to_end" / "recipe.yaml", ["launch.nodes=2"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for launcher, said in (("local", "one node, not 2"), ("srun", "there is no Slurm"), ("torchrun", "local or srun")):
+        with pytest.raises(InputError, match=said), processes(recipe, [], launcher):
+            pass
 
 
 DRIVER = """
