@@ -17,7 +17,7 @@ from megatron_sbp.checkpoint import tracker
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 FAULTY = "training.megatron={spec: [faulty_spec, layer_spec], num-workers: 2%s}"
-STEPS = "training.train_tokens=300_000"
+STEPS = "training.train_tokens=150_000"
 OFTEN = (STEPS, "training.save_interval=5", "training.log_interval=1")
 
 
