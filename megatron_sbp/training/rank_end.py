@@ -37,12 +37,11 @@ CAUSE = "sbp: fault: "
 DONE = (0, 3)
 """Exit statuses of a rank that did what it was asked to: the training is complete, or it saved a checkpoint."""
 
-EXIT_SECONDS = 30.0
+EXIT_SECONDS = 300.0
 """How long Python's exit handlers may take after the work is done (Weights & Biases uploads in one of them)."""
 
 NOTICED_SECONDS = 10.0
 """How long a rank has to notice the death of one of its processes by itself: its own message says more."""
-
 
 _leaving = threading.Event()
 """Set when the work is done: processes that end from now on are meant to."""
@@ -75,12 +74,12 @@ def prepare_asynchronous_saving() -> None:
 
 def checkpoint_writer(*arguments: Any) -> None:
     """Megatron's asynchronous checkpoint writer in a process of its own, which ends with its rank."""
+    threading.Thread(target=_end_with_rank, daemon=True).start()  # first: the imports take seconds
     from megatron_sbp.training import cpu
 
     cpu.install()
     from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
 
-    threading.Thread(target=_end_with_rank, daemon=True).start()
     PersistentAsyncCaller.async_loop(*arguments)
 
 
@@ -94,7 +93,7 @@ def run_to_end(main: Callable[[], int]) -> NoReturn:
         status = main()
     except SystemExit as left:
         status = left.code if isinstance(left.code, int) else int(left.code is not None)
-        if status:
+        if status not in DONE:
             leave(status)
     except BaseException as error:
         # Not after this block: leaving it frees the loaders, whose destructors join their workers.

@@ -40,7 +40,7 @@ class Rank:
     def __init__(self, name: str, command: list[str], environment: dict[str, str]):
         self.name, self.command, self.environment = name, command, environment
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        """The last lines of its output."""
+        """The last lines of its output; all are there once the block of `Ranks` was left."""
         self.process: subprocess.Popen[bytes] | None = None
         self.status: int | None = None
         """Exit status as of Popen.returncode, once it has ended."""
@@ -143,7 +143,6 @@ class Ranks:
                 called = now
                 every_second()
             time.sleep(0.02)
-        self._reader.join(timeout=5.0)
 
     def signal(self, number: int) -> None:
         """Sends a signal to every rank that still runs."""

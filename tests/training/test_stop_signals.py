@@ -30,7 +30,7 @@ print(len(seen) >= 1, flush=True)
 if {again}:
     time.sleep(1.2)
     os.kill(os.getpid(), number)
-    time.sleep(5)
+    time.sleep(1)
 print("end", flush=True)
 """
 
