@@ -13,7 +13,7 @@ import time
 ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 SAME_INTERRUPT = 1.0
-"""Seconds in which a SIGINT is the same as the one before: a terminal sends Ctrl-C to every process of its foreground
+"""Seconds in which a SIGINT is the same as the first one: a terminal sends Ctrl-C to every process of its foreground
 group, and a parent among them passes it on."""
 
 
@@ -26,12 +26,13 @@ class Interrupts:
     """Counts SIGINT: the first asks for a checkpoint, the second ends the training at once."""
 
     def __init__(self) -> None:
-        self._last: float | None = None
+        self._first: float | None = None
 
     def second(self) -> bool:
         """To be called at every SIGINT: whether there was an earlier one that is not the same."""
-        former, self._last = self._last, time.monotonic()
-        return former is not None and self._last - former >= SAME_INTERRUPT
+        if self._first is None:
+            self._first = time.monotonic()
+        return time.monotonic() - self._first >= SAME_INTERRUPT
 
 
 class StopSignals:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.training.stop_signals import Interrupts
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
@@ -56,3 +58,11 @@ def test_a_second_interrupt_ends_the_rank():
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGINT"])
 def test_what_was_ignored_stays_ignored(name):
     assert run(name, "env", f"--ignore-signal={name[3:]}", again=True) == (0, ["False", "end"])
+
+
+def test_impatience_counts(monkeypatch):
+    """Ctrl-C every 0.4 s: the fourth is a second after the first."""
+    now = iter([0.0, 0.0, 0.4, 0.8, 1.2])
+    monkeypatch.setattr("megatron_sbp.training.stop_signals.time.monotonic", lambda: next(now))
+    interrupts = Interrupts()
+    assert [interrupts.second() for _ in range(4)] == [False, False, False, True]
