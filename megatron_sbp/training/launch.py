@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from megatron_sbp.errors import Fault, InputError
+from megatron_sbp.errors import InputError
 from megatron_sbp.processes import held_port, python_path
 from megatron_sbp.progress import duration, say
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.run_folder import Run
 from megatron_sbp.slurm import container_options
+from megatron_sbp.training.cause import RANK_ENDED, first_end, verdict
+from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.metrics import read_metrics
-from megatron_sbp.training.rank_end import CAUSE, DONE, ending
+from megatron_sbp.training.rank_end import DONE
 from megatron_sbp.training.ranks import Rank, Ranks
 from megatron_sbp.training.running import only_training
-from megatron_sbp.training.stop_signals import Interrupts, listened
 
 MODULE = "megatron_sbp.training.pretrain"
-
-SRUN_PATIENCE = 50.0
-"""Seconds between the first failed rank and the SIGKILL to srun, which ends the others by itself (KillWait, 30 s)."""
-
-RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")
-"""What slurm/rank.sh says of a rank that failed."""
-
-SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
-"""How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
-
-FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 class Unfinished(Exception):
@@ -138,8 +125,10 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
     with only_training(folder), processes(run.recipe, arguments, launcher) as ranks:
         say(f"{stage}: starting {count} rank(s), log in {log}")
         _note_command(log, ranks[0].command)
-        patience = {"patience": SRUN_PATIENCE} if launcher == "srun" else {}
-        with Ranks(ranks, log, DONE, **patience) as group, ForwardedSignals(group, stage, launcher) as signals:
+        with (
+            Ranks(ranks, log, DONE, announced=RANK_ENDED) as group,
+            ForwardedSignals(group, stage, launcher) as signals,
+        ):
             progress = Progress(folder / "metrics.jsonl", stage, samples)
             group.wait(lambda: (progress.say(), signals.remind()))
     failed = group.first_failed
@@ -150,116 +139,9 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
     raise verdict(failed, stage, folder, log, count)
 
 
-def first_end(failed: Rank) -> tuple[str, int]:
-    """Name and exit status, as of Popen.returncode, of the rank that failed first.
-
-    Args:
-        failed: that rank, or srun, whose output has what slurm/rank.sh says of its ranks.
-    """
-    ends = sorted((float(found[4]), found[1], int(found[3])) for found in map(RANK_ENDED.search, failed.tail) if found)
-    if not ends:
-        return failed.name, failed.status or 0
-    _, number, status = ends[0]
-    return f"rank {number}", 128 - status if status > 128 else status  # as a shell writes a signal
-
-
-def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Exception:
-    """What to raise for a training that failed.
-
-    Args:
-        failed: the process that failed first.
-        stage: name of the stage.
-        folder: where the training writes.
-        log: the log file.
-        count: number of ranks.
-    """
-    (name, status), lines = first_end(failed), list(failed.tail)
-    if status == 2:
-        said = [found[2] for found in map(SAID_WRONG, lines) if found and found[1] != "srun"]
-        if said:
-            return InputError(said[0])
-    causes = [line.split(CAUSE, 1)[1] for line in lines if CAUSE in line]
-    own = [cause for cause in causes if cause.startswith(f"{name}: ")] or causes
-    text = f"{stage}: {name} of {count} {ending(status)}"
-    if status >= 0 and own:
-        text = f"{stage}: {own[0]}".rstrip(". ")
-        if text.endswith("killed by signal: Killed"):  # torch on its workers
-            text += ", probably out of memory"
-    if any(full in line for line in lines for full in FULL) or (status != -signal.SIGKILL and _is_full(folder)):
-        say(text)
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
-    end = "".join(f"\n  {line}" for line in words[-12:])
-    return Fault(f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}", file=log)
-
-
-def _is_full(folder: Path) -> bool:
-    """Whether nothing can be written there any more; what fails then often does not say why."""
-    try:
-        stat = os.statvfs(folder)
-    except OSError:
-        return False
-    free = stat.f_bfree if os.geteuid() == 0 else stat.f_bavail  # some blocks are kept for root
-    return stat.f_blocks > 0 and free * stat.f_frsize < 1 << 16
-
-
 def _note_command(log: Path, words: list[str]) -> None:
     with contextlib.suppress(OSError), open(log, "a") as file:
         file.write(f"$ {shlex.join(words)}\n")
-
-
-class ForwardedSignals:
-    """Asks the ranks for a checkpoint, once, when this process gets a signal that means it. A second SIGINT ends them.
-
-    srun answers a signal of its own by killing its tasks; there the ranks are signalled through Slurm.
-
-    Args:
-        ranks: the processes of the training.
-        stage: name of the stage.
-        launcher: local or srun.
-    """
-
-    def __init__(self, ranks: Ranks, stage: str, launcher: str):
-        self.ranks, self.stage, self.launcher = ranks, stage, launcher
-        self.seen = False
-        """Whether a signal has arrived."""
-        self._interrupts = Interrupts()
-        self._asked = 0.0
-
-    def __enter__(self) -> ForwardedSignals:
-        self._former = {number: signal.signal(number, self._forward) for number in listened()}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def _forward(self, number: int, frame: object) -> None:
-        if number == signal.SIGINT and self._interrupts.second():
-            if self.launcher == "srun":
-                self.ranks.signal(signal.SIGTERM)  # srun then kills its tasks
-                time.sleep(1.0)
-            raise KeyboardInterrupt
-        if self.seen:
-            return
-        self.seen = True
-        again = "; Ctrl-C again ends it at once" if number == signal.SIGINT else ""
-        say(f"{self.stage}: {signal.Signals(number).name}: asking for a checkpoint{again}")
-        self._ask()
-
-    def remind(self) -> None:
-        """To be called now and then: asks again where Slurm may not have had tasks yet."""
-        if self.seen and self.launcher == "srun" and time.monotonic() - self._asked > 10:
-            self._ask()
-
-    def _ask(self) -> None:
-        self._asked = time.monotonic()
-        if self.launcher == "srun":
-            words = ["scancel", "--signal=TERM", os.environ.get("SLURM_JOB_ID", "")]
-            with contextlib.suppress(OSError):
-                subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
-        else:
-            self.ranks.signal(signal.SIGTERM)
 
 
 class Progress:

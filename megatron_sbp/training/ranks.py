@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -23,6 +24,9 @@ from megatron_sbp.progress import say
 
 TAIL_LINES = 400
 """Lines of output kept in memory for every process: the log may lie on a full disk."""
+
+ANNOUNCED_SECONDS = 40.0
+"""After a task of srun has said that it failed: how long srun may take to end the others (KillWait is 30 s)."""
 
 OWN_WORDS_SECONDS = 10.0
 """After the first process of a training has failed: how long the others may take to say what they know."""
@@ -93,10 +97,22 @@ class Ranks:
         log: the file that their output is appended to. It may fail: the end of the output is kept in memory.
         done: exit statuses that are no failure.
         patience: seconds between the first failure and the SIGKILL to the others.
+        announced: matches a line by which a process that has started others (srun) says that one of them failed.
+        ending: seconds that it may take to end them after that line.
     """
 
-    def __init__(self, ranks: list[Rank], log: Path, done: tuple[int, ...], patience: float = OWN_WORDS_SECONDS):
+    def __init__(
+        self,
+        ranks: list[Rank],
+        log: Path,
+        done: tuple[int, ...],
+        patience: float = OWN_WORDS_SECONDS,
+        announced: re.Pattern[str] | None = None,
+        ending: float = ANNOUNCED_SECONDS,
+    ):
         self.ranks, self.log, self.done, self.patience = ranks, log, done, patience
+        self.announced, self.ending = announced, ending
+        self._announced_at: float | None = None
         self.first_failed: Rank | None = None
         """The process that failed first."""
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -133,9 +149,11 @@ class Ranks:
                 # Of those that ended between two looks, a killed one is the cause.
                 self.first_failed = min(failed, key=lambda rank: rank.status or 0)
                 deadline = time.monotonic() + self.patience
-                for rank in self.ranks:
-                    rank.signal(signal.SIGTERM)
+                self.signal(signal.SIGTERM)
             now = time.monotonic()
+            if deadline is None and self._announced_at is not None and now - self._announced_at > self.ending:
+                deadline = now + self.patience
+                self.signal(signal.SIGTERM)
             if deadline is not None and now > deadline:
                 for rank in self.ranks:
                     rank.kill()
@@ -168,7 +186,10 @@ class Ranks:
                         selector.unregister(key.fileobj)
                     if whole:
                         log.write(whole + b"\n")
-                        rank.tail.extend(whole.decode(errors="replace").splitlines())
+                        lines = whole.decode(errors="replace").splitlines()
+                        rank.tail.extend(lines)
+                        if self.announced and self._announced_at is None and any(map(self.announced.search, lines)):
+                            self._announced_at = time.monotonic()
 
 
 class _Log:

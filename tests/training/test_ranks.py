@@ -14,7 +14,8 @@ import pytest
 
 from megatron_sbp.errors import Fault, InputError
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.training.launch import processes, verdict
+from megatron_sbp.training.cause import RANK_ENDED, verdict
+from megatron_sbp.training.launch import processes
 from megatron_sbp.training.rank_end import DONE
 from megatron_sbp.training.ranks import Rank, Ranks
 
@@ -82,6 +83,14 @@ def test_under_srun_the_rank_that_ended_first_is_named(tmp_path):
     assert "rank 1 of 1 was killed (SIGKILL), probably out of memory" in str(words(group, tmp_path))
 
 
+def test_srun_that_does_not_end_after_a_failure_is_ended(tmp_path):
+    line = "trap '' TERM; echo 'sbp: rank 1 on node1 ended with status 1 at 1700000001.25'; sleep 100"
+    with Ranks(shell(line), tmp_path / "log", DONE, patience=0.5, announced=RANK_ENDED, ending=0.5) as group:
+        group.wait(lambda: None)
+    assert group.ranks[0].status == -signal.SIGKILL
+    assert "rank 1 of 1 ended with status 1" in str(words(group, tmp_path))
+
+
 def test_output_that_never_ends_is_not_waited_for(tmp_path):
     """A logger's upload may outlive its rank on purpose, with the pipe open."""
     began = time.monotonic()
@@ -108,7 +117,7 @@ def test_launchers_that_cannot_work(monkeypatch, tmp_path):
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from megatron_sbp.training.launch import ForwardedSignals
+from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.ranks import Rank, Ranks
 folder = Path(sys.argv[1])
 line = f"trap 'echo asked >> {folder}/asked' TERM; touch {folder}/ready; for i in $(seq 600); do sleep 0.1; [ -e {folder}/end ] && exit 3; done"
