@@ -5,7 +5,7 @@
     python benchmarks/gpu_ladder.py --device cpu        # a rehearsal with tiny sizes: its figures mean nothing
 
 First the device's own ceiling: the best rate of large square bf16 products, held for seconds, on random numbers (zeros
-run faster). Then each model is trained for a few steps by the command that `sbp` runs (torchrun -m
+run faster). Then each model is trained for a few steps by the ranks that `sbp` starts (torchrun -m
 megatron_sbp.training.pretrain, one rank) on made-up tokens. A step holds several micro-batches, as real steps do, so
 that the optimizer's share is small; of models that do not fit, as many layers as do are trained, and the table says how
 many. MFU is model FLOPs over the ceiling, and over the data sheet's peak; both FLOP formulas, ours

@@ -182,9 +182,9 @@ def _parser(graph) -> argparse.ArgumentParser:
         if stage.device == "training":
             sub.add_argument(
                 "--launcher",
-                choices=("torchrun", "srun"),
-                default="torchrun",
-                help="what starts the ranks: torchrun on this machine, or srun inside a Slurm job",
+                choices=("local", "srun"),
+                default="local",
+                help="what starts the ranks: this process on this machine, or srun inside a Slurm job",
             )
     return parser
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from megatron_sbp.errors import InputError
 from megatron_sbp.processes import die_with_parent, python_path
@@ -91,11 +92,15 @@ def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None
                 *("--shard", f"{index}/{workers}", "--part-of-run"),
             ],
             env=environment,
-            preexec_fn=die_with_parent,
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
         for index in range(1, workers + 1)
     ]
-    handlers = {number: signal.signal(number, _forward(processes)) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {
+        number: signal.signal(number, _forward(processes))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+    }
     try:
         statuses = [process.wait() for process in processes]
     finally:

@@ -19,11 +19,15 @@ fi
 export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 12000))}
 
 # Signals for the task go to its whole process group; this shell only has to outlive them.
-trap : TERM INT USR1 USR2
+trap : TERM INT HUP USR1 USR2
 "$@" &
 rank=$!
 while kill -0 "$rank" 2>/dev/null; do wait "$rank" || true; done # a signal makes `wait` come back early
 wait "$rank" && status=0 || status=$?
+# Read by the process that started srun: which rank failed first, and how.
+if [ "$status" -ne 0 ] && [ "$status" -ne 3 ]; then
+  echo "sbp: rank $RANK on ${SLURMD_NODENAME:-$HOSTNAME} ended with status $status at $EPOCHREALTIME" >&2
+fi
 # 3: a checkpoint is saved, start me again. `srun --kill-on-bad-exit` would kill the ranks that are still on their way out,
 # and their 143 would hide the 3.
 if [ "$status" -eq 3 ]; then sleep "${SBP_RANK_PATIENCE:-15}" || true; fi

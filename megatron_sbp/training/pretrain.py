@@ -5,9 +5,9 @@
 Started once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set (torchrun does, and
 slurm/rank.sh). All flags but --sbp-* are Megatron's. On a machine without a GPU it runs on CPU ranks over gloo.
 
-SIGTERM, SIGUSR1 and SIGUSR2 lead to a checkpoint. Exit status: 0 when the training is complete; 3 (UNFINISHED) when
-it saved a checkpoint and stopped early because of a signal or --exit-duration-in-mins, and wants to be started again;
-2 for wrong input; anything else is a crash.
+SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 lead to a checkpoint. Exit status: 0 when the training is complete; 3
+(UNFINISHED) when it saved a checkpoint and stopped early because of a signal or --exit-duration-in-mins, and wants to
+be started again; 2 for wrong input; anything else is a crash.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.processes import die_with_parent
+from megatron_sbp.training import rank_end
 from megatron_sbp.training.stop_signals import StopSignals
 
 UNFINISHED = 3
@@ -49,6 +50,11 @@ def _machine_flags(on_cpu: bool) -> list[str]:
         added += ["--transformer-impl", "local", "--no-persist-layer-norm"]
     if not (has_apex or has_te):
         added += ["--no-gradient-accumulation-fusion"]
+    if "--async-save" in sys.argv:
+        if _flag_missing("--use-persistent-ckpt-worker"):  # without it Megatron saves synchronously
+            added += ["--use-persistent-ckpt-worker"]
+        if _flag_missing("--async-strategy") and importlib.util.find_spec("nvidia_resiliency_ext") is None:
+            added += ["--async-strategy", "mcore"]
     if on_cpu:
         added += ["--distributed-backend", "gloo", "--use-cpu-initialization", "--no-masked-softmax-fusion"]
         added += ["--no-bias-swiglu-fusion", "--no-rope-fusion", "--rerun-mode", "disabled"]
@@ -80,8 +86,9 @@ def _check(args: Any, data: Any) -> None:
 def main() -> int:
     """Runs one rank; returns the exit status."""
     signals = StopSignals()
-    if os.environ.get("SBP_DIE_WITH_PARENT") == "1":  # our launchers ask for it; srun looks after its own
+    if os.environ.get("SBP_DIE_WITH_PARENT") == "1" or "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent()
+    rank_end.prepare()
     _quiet()
     from megatron_sbp.training import cpu
 
@@ -109,6 +116,8 @@ def main() -> int:
     optimizer_resume.repair()
     if on_cpu:
         cpu.fork_checkpoint_queue()
+    if "--async-save" in sys.argv:
+        rank_end.prepare_asynchronous_saving()
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     first_rank = int(os.environ.get("RANK", "0")) == 0
     try:
@@ -161,4 +170,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    rank_end.run_to_end(main)

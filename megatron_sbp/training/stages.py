@@ -112,7 +112,7 @@ class TrainStage(Stage):
             if self.training == "synthesizer" and run.recipe.tuning.start:
                 prepare_start(run)
             arguments = megatron_arguments(run, self.training, samples)
-            train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "torchrun"))
+            train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "local"))
         return self._close_training(run, samples, stopped.read_text())
 
     def _check_precision(self, run: Run) -> None:

@@ -1,15 +1,38 @@
-"""Signals that ask a training for a checkpoint: SIGTERM, SIGUSR1 and SIGUSR2 mean the same.
+"""Signals that ask a training for a checkpoint: SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 mean the same.
 
-Megatron's --exit-signal-handler listens for one signal (--exit-signal, SIGTERM unless told otherwise). Schedulers send
-others: `sbatch --signal=USR1@300`, or SIGUSR2 from a user's own script. They are passed on as that one.
+Megatron's --exit-signal-handler listens for one signal (--exit-signal, SIGTERM unless told otherwise). Terminals and
+schedulers send others: Ctrl-C, a closed terminal, `sbatch --signal=USR1@300`. They are passed on as that one.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 
-ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+SAME_INTERRUPT = 1.0
+"""Seconds in which a SIGINT is the same as the first one: a terminal sends Ctrl-C to every process of its foreground
+group, and a parent among them passes it on."""
+
+
+def listened() -> list[signal.Signals]:
+    """The signals to listen for: not those that were ignored when the process started (nohup, `command &`)."""
+    return [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+class Interrupts:
+    """Counts SIGINT: the first asks for a checkpoint, the second ends the training at once."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def second(self) -> bool:
+        """To be called at every SIGINT: whether there was an earlier one that is not the same."""
+        if self._first is None:
+            self._first = time.monotonic()
+        return time.monotonic() - self._first >= SAME_INTERRUPT
 
 
 class StopSignals:
@@ -21,8 +44,11 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.early = False
-        for number in ASKING:
-            signal.signal(number, self._keep)
+        self._interrupts = Interrupts()
+        self._listens_for: signal.Signals | None = None
+        self._numbers = listened()
+        for number in self._numbers:
+            signal.signal(number, self._received)
 
     def hand_over(self, listens_for: signal.Signals | None) -> None:
         """Passes every signal on as the one that Megatron listens for, whose handler is in place now.
@@ -30,13 +56,18 @@ class StopSignals:
         Args:
             listens_for: that signal; None without --exit-signal-handler: then signals end the process as usual.
         """
-        for number in ASKING:
-            if listens_for is None:
+        self._listens_for = listens_for
+        if listens_for is None:
+            for number in self._numbers:
                 signal.signal(number, signal.SIG_DFL)
-            elif number != listens_for:
-                signal.signal(number, lambda number, frame: os.kill(os.getpid(), listens_for))
         if self.early:
             os.kill(os.getpid(), listens_for or signal.SIGTERM)
 
-    def _keep(self, number: int, frame: object) -> None:
-        self.early = True
+    def _received(self, number: int, frame: object) -> None:
+        if number == signal.SIGINT and self._interrupts.second():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if self._listens_for is None:
+            self.early = True
+        else:
+            os.kill(os.getpid(), self._listens_for)

@@ -56,3 +56,15 @@ def test_the_default_that_makes_virtual_stages_wrong_on_gloo():
     """pretrain.py turns `deallocate_pipeline_outputs` off on CPU ranks; Megatron's arguments turn it on."""
     source = inspect.getsource(importlib.import_module("megatron.training.argument_utils"))
     assert "kw_args['deallocate_pipeline_outputs'] = True" in source
+
+
+def test_the_checkpoint_writer_that_ends_with_its_rank():
+    """rank_end.py replaces its loop, and pretrain.py adds the flags without which --async-save does nothing."""
+    utils = importlib.import_module("megatron.core.dist_checkpointing.strategies.async_utils")
+    caller = utils.PersistentAsyncCaller
+    assert isinstance(inspect.getattr_static(caller, "async_loop"), staticmethod)
+    assert "target=PersistentAsyncCaller.async_loop" in inspect.getsource(caller._get_process)
+    initialize = inspect.getsource(importlib.import_module("megatron.training.initialize"))
+    assert "init_persistent_async_worker(args.rank, 'forkserver')" in initialize
+    arguments = inspect.getsource(importlib.import_module("megatron.training.arguments"))
+    assert "if not args.use_persistent_ckpt_worker:" in arguments

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from megatron_ranks import environment
+from trained_run import BOUND, MARK, processes
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.errors import InputError
@@ -28,8 +29,10 @@ def test_resume_after_sigkill_is_exact_and_every_sample_is_consumed_once(megatro
     megatron.train("whole", 80, "--save-interval", "3")
     folder = megatron.data("killed", sources)
     metrics = folder / "metrics.jsonl"
+    variables = {**environment(), MARK: str(folder)}
+    del variables["SBP_DIE_WITH_PARENT"]  # as torchrun's users do
     process = subprocess.Popen(
-        megatron.command("killed", 80, "--save-interval", "3"), env=environment(), stdout=subprocess.DEVNULL,
+        megatron.command("killed", 80, "--save-interval", "3"), env=variables, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while '"iteration": 5' not in (metrics.read_text() if metrics.exists() else ""):
@@ -37,6 +40,10 @@ def test_resume_after_sigkill_is_exact_and_every_sample_is_consumed_once(megatro
         time.sleep(0.05)
     process.kill()
     process.wait()
+    deadline = time.monotonic() + BOUND
+    while processes(folder):
+        assert time.monotonic() < deadline, "a rank or a loader worker outlives torchrun"
+        time.sleep(0.05)
     assert not (folder / "stopped.txt").exists()
     megatron.train("killed", 80, "--save-interval", "3")
     assert megatron.losses("killed") == megatron.losses("whole")

@@ -1,0 +1,75 @@
+"""Why a training failed: from the exit status and the output of the process that failed first."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+from pathlib import Path
+
+from megatron_sbp.errors import Fault, InputError
+from megatron_sbp.progress import say
+from megatron_sbp.training.rank_end import CAUSE, ending
+from megatron_sbp.training.ranks import Rank
+
+RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")
+"""What slurm/rank.sh says of a rank that failed."""
+
+SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
+"""How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
+
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+
+
+def first_end(failed: Rank) -> tuple[str, int]:
+    """Name and exit status, as of Popen.returncode, of the rank that failed first.
+
+    Args:
+        failed: that rank, or srun, whose output has what slurm/rank.sh says of its ranks.
+    """
+    ends = sorted((float(found[4]), found[1], int(found[3])) for found in map(RANK_ENDED.search, failed.tail) if found)
+    if not ends:
+        return failed.name, failed.status or 0
+    _, number, status = ends[0]
+    return f"rank {number}", 128 - status if status > 128 else status  # as a shell writes a signal
+
+
+def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Exception:
+    """What to raise for a training that failed.
+
+    Args:
+        failed: the process that failed first.
+        stage: name of the stage.
+        folder: where the training writes.
+        log: the log file.
+        count: number of ranks.
+    """
+    (name, status), lines = first_end(failed), list(failed.tail)
+    if status == 2:
+        said = [found[2] for found in map(SAID_WRONG, lines) if found and found[1] != "srun"]
+        if said:
+            return InputError(said[0])
+    causes = [line.split(CAUSE, 1)[1] for line in lines if CAUSE in line]
+    own = [cause for cause in causes if cause.startswith(f"{name}: ")] or causes
+    text = f"{stage}: {name} of {count} {ending(status)}"
+    if status >= 0 and own:
+        text = f"{stage}: {own[0]}".rstrip(". ")
+        if text.endswith("killed by signal: Killed"):  # torch on its workers
+            text += ", probably out of memory"
+    if any(full in line for line in lines for full in FULL) or (status != -signal.SIGKILL and _is_full(folder)):
+        say(text)
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
+    end = "".join(f"\n  {line}" for line in words[-12:])
+    return Fault(f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}", file=log)
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether nothing can be written there any more; what fails then often does not say why."""
+    try:
+        stat = os.statvfs(folder)
+    except OSError:
+        return False
+    free = stat.f_bfree if os.geteuid() == 0 else stat.f_bavail  # some blocks are kept for root
+    return stat.f_blocks > 0 and free * stat.f_frsize < 1 << 16

@@ -1,0 +1,67 @@
+"""Signals to the process that started a training: passed on to its ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from megatron_sbp.progress import say
+from megatron_sbp.training.ranks import Ranks
+from megatron_sbp.training.stop_signals import Interrupts, listened
+
+
+class ForwardedSignals:
+    """Asks the ranks for a checkpoint, once, when this process gets a signal that means it. A second SIGINT ends them.
+
+    srun answers a signal of its own by killing its tasks; there the ranks are signalled through Slurm.
+
+    Args:
+        ranks: the processes of the training.
+        stage: name of the stage.
+        launcher: local or srun.
+    """
+
+    def __init__(self, ranks: Ranks, stage: str, launcher: str):
+        self.ranks, self.stage, self.launcher = ranks, stage, launcher
+        self.seen = False
+        """Whether a signal has arrived."""
+        self._interrupts = Interrupts()
+        self._asked = 0.0
+
+    def __enter__(self) -> ForwardedSignals:
+        self._former = {number: signal.signal(number, self._forward) for number in listened()}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _forward(self, number: int, frame: object) -> None:
+        if number == signal.SIGINT and self._interrupts.second():
+            if self.launcher == "srun":
+                self.ranks.signal(signal.SIGTERM)  # srun then kills its tasks
+                time.sleep(1.0)
+            raise KeyboardInterrupt
+        if self.seen:
+            return
+        self.seen = True
+        again = "; Ctrl-C again ends it at once" if number == signal.SIGINT else ""
+        say(f"{self.stage}: {signal.Signals(number).name}: asking for a checkpoint{again}")
+        self._ask()
+
+    def remind(self) -> None:
+        """To be called now and then: asks again where Slurm may not have had tasks yet."""
+        if self.seen and self.launcher == "srun" and time.monotonic() - self._asked > 10:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked = time.monotonic()
+        if self.launcher == "srun":
+            words = ["scancel", "--signal=TERM", os.environ.get("SLURM_JOB_ID", "")]
+            with contextlib.suppress(OSError):
+                subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+        else:
+            self.ranks.signal(signal.SIGTERM)

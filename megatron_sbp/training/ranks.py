@@ -1,0 +1,216 @@
+"""The processes of a training: started, their output kept, ended together.
+
+Ranks of one machine are started from here and not by torchrun: whoever starts them has their exit statuses in the order
+in which they came, their output apart, and their signals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from megatron_sbp.processes import die_with_parent
+from megatron_sbp.progress import say
+
+TAIL_LINES = 400
+"""Lines of output kept in memory for every process: the log may lie on a full disk."""
+
+ANNOUNCED_SECONDS = 40.0
+"""After a task of srun has said that it failed: how long srun may take to end the others (KillWait is 30 s)."""
+
+OWN_WORDS_SECONDS = 10.0
+"""After the first process of a training has failed: how long the others may take to say what they know."""
+
+
+class Rank:
+    """One process of a training.
+
+    Args:
+        name: `rank 3`, or what starts all ranks.
+        command: its words.
+        environment: its environment variables.
+    """
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str]):
+        self.name, self.command, self.environment = name, command, environment
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        """The last lines of its output; all are there once the block of `Ranks` was left."""
+        self.process: subprocess.Popen[bytes] | None = None
+        self.status: int | None = None
+        """Exit status as of Popen.returncode, once it has ended."""
+        self.rest = b""
+        """What it wrote after the last end of a line."""
+
+    def start(self) -> None:
+        """Starts it in a process group of its own: Ctrl-C in a terminal reaches it through its launcher only."""
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self.environment,
+            process_group=0,
+            preexec_fn=partial(die_with_parent, os.getpid()),
+        )
+
+    def poll(self, failed: Callable[[int], bool]) -> bool:
+        """Whether it has just ended; what is left of its group is killed if it has failed."""
+        assert self.process is not None
+        if self.status is not None:
+            return False
+        # The group is killed before the process is collected: its number cannot belong to others yet.
+        end = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is None:
+            return False
+        if failed(end.si_status if end.si_code == os.CLD_EXITED else -end.si_status):
+            self.kill()
+        self.status = self.process.wait()
+        return True
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the process, unless it has ended."""
+        if self.status is None and self.process is not None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL to the process and to those that it has started."""
+        if self.status is None and self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class Ranks:
+    """All processes of a training. Use as a context manager; leaving the block kills those that still run.
+
+    Args:
+        ranks: the processes, not started yet.
+        log: the file that their output is appended to. It may fail: the end of the output is kept in memory.
+        done: exit statuses that are no failure.
+        patience: seconds between the first failure and the SIGKILL to the others.
+        announced: matches a line by which a process that has started others (srun) says that one of them failed.
+        ending: seconds that it may take to end them after that line.
+    """
+
+    def __init__(
+        self,
+        ranks: list[Rank],
+        log: Path,
+        done: tuple[int, ...],
+        patience: float = OWN_WORDS_SECONDS,
+        announced: re.Pattern[str] | None = None,
+        ending: float = ANNOUNCED_SECONDS,
+    ):
+        self.ranks, self.log, self.done, self.patience = ranks, log, done, patience
+        self.announced, self.ending = announced, ending
+        self._announced_at: float | None = None
+        self.first_failed: Rank | None = None
+        """The process that failed first."""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Ranks:
+        try:
+            for rank in self.ranks:
+                rank.start()
+        except BaseException:
+            self._kill()
+            raise
+        self._reader.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._kill()
+        # A process that outlives its rank on purpose may hold the pipe (a logger's upload).
+        self._reader.join(timeout=5.0)
+
+    def _kill(self) -> None:
+        for rank in self.ranks:
+            rank.kill()
+            if rank.process is not None:
+                rank.process.wait()
+
+    def wait(self, every_second: Callable[[], None]) -> None:
+        """Waits until all have ended; once one has failed, the others get SIGTERM, and SIGKILL after `patience`."""
+        called = time.monotonic()
+        deadline: float | None = None
+        while any(rank.status is None for rank in self.ranks):
+            ended = [rank for rank in self.ranks if rank.poll(self._failed)]
+            failed = [rank for rank in ended if self._failed(rank.status)]
+            if failed and self.first_failed is None:
+                # Of those that ended between two looks, a killed one is the cause.
+                self.first_failed = min(failed, key=lambda rank: rank.status or 0)
+                deadline = time.monotonic() + self.patience
+                self.signal(signal.SIGTERM)
+            now = time.monotonic()
+            if deadline is None and self._announced_at is not None and now - self._announced_at > self.ending:
+                deadline = now + self.patience
+                self.signal(signal.SIGTERM)
+            if deadline is not None and now > deadline:
+                for rank in self.ranks:
+                    rank.kill()
+            if now - called >= 1.0:
+                called = now
+                every_second()
+            time.sleep(0.02)
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to every rank that still runs."""
+        for rank in self.ranks:
+            rank.signal(number)
+
+    def _failed(self, status: int | None) -> bool:
+        return status is not None and status not in self.done
+
+    def _read(self) -> None:
+        with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+            log = _Log(self.log)
+            stack.callback(log.close)
+            for rank in self.ranks:
+                assert rank.process is not None and rank.process.stdout is not None
+                selector.register(rank.process.stdout, selectors.EVENT_READ, rank)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    rank, data = key.data, os.read(key.fd, 1 << 16)
+                    whole, _, rank.rest = (rank.rest + data).rpartition(b"\n")
+                    if not data:  # all who could write have gone
+                        whole, rank.rest = rank.rest, b""
+                        selector.unregister(key.fileobj)
+                    if whole:
+                        log.write(whole + b"\n")
+                        lines = whole.decode(errors="replace").splitlines()
+                        rank.tail.extend(lines)
+                        if self.announced and self._announced_at is None and any(map(self.announced.search, lines)):
+                            self._announced_at = time.monotonic()
+
+
+class _Log:
+    """Appends to the log as long as it can be written, and says once that it cannot."""
+
+    def __init__(self, path: Path):
+        self.path, self._complained = path, False
+        self._descriptor: int | None = None
+
+    def write(self, data: bytes) -> None:
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                say(f"{self.path}: the log cannot be written ({error.strerror}); the training is not stopped for that")
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)

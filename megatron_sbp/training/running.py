@@ -1,0 +1,80 @@
+"""running.json: which process trains in a folder. A second one is refused even when the lock file was removed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from megatron_sbp import files
+from megatron_sbp.errors import InputError
+
+NAME = "running.json"
+
+
+@contextlib.contextmanager
+def only_training(folder: Path) -> Iterator[None]:
+    """Marks a training's folder as in use by this process while the block runs.
+
+    A mark of a process that has ended, or of another host, is replaced: across hosts the stage's lock decides.
+
+    Args:
+        folder: models/NAME of the run.
+
+    Raises:
+        InputError: another process of this host trains there.
+    """
+    file = folder / NAME
+    mine = _identity(psutil.Process())
+    with _alone(folder):
+        other = _read(file)
+        if other is not None and other != mine and _alive(other):
+            raise InputError(
+                f"is being trained by process {other['pid']} on {other['host']}; wait for it or end it", file=folder
+            )
+        files.write_json(file, mine)
+    try:
+        yield
+    finally:
+        if _read(file) == mine:
+            file.unlink(missing_ok=True)
+
+
+def _identity(process: psutil.Process) -> dict[str, str | int | float]:
+    return {"host": socket.gethostname(), "pid": process.pid, "started": round(process.create_time(), 2)}
+
+
+def _read(file: Path) -> dict[str, str | int | float] | None:
+    try:
+        found = files.read_json(file)
+    except (OSError, InputError):
+        return None
+    return found if isinstance(found, dict) and {"host", "pid", "started"} <= found.keys() else None
+
+
+def _alive(other: dict) -> bool:
+    if other["host"] != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(other["pid"]))
+        # Start times are computed from the clock, which may have been set meanwhile.
+        return abs(process.create_time() - float(other["started"])) < 2 and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError, TypeError):
+        return False
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Lets one process at a time look at the mark and set it; the folder itself is locked, for it cannot be removed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # NFS locks only what is open for writing
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""A real training as a Slurm job on two nodes: a rank is killed, `sbp` is signalled, the last job completes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from trained_run import BOUND, MARK, TrainedRun, processes
+from whole_program import RECIPE, ROOT, environment, run_sbp
+
+from megatron_sbp.checkpoint import tracker
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
+
+WORDS = ("training.train_tokens=100_000", "training.save_interval=10", "training.log_interval=1")
+WORKERS = "training.megatron={num-workers: 2}"
+
+
+def client(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+
+
+def submit(training: TrainedRun, log: Path) -> str:
+    """Submits train-baseline by hand, as slurm/README.md shows it; returns the job's number."""
+    words = ["sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={log}"]
+    words += [str(ROOT / "slurm" / "training.sbatch"), "train-baseline", str(RECIPE), *training.words]
+    variables = {
+        **environment(),
+        "SBP_HOME": str(ROOT),
+        "SBP_COMMAND": f"{sys.executable} -m megatron_sbp.cli",
+        "SBP_MAX_REQUEUES": "0",
+        MARK: str(training.run),
+    }
+    done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def state(job: str) -> str:
+    return client("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()
+
+
+def losses(training: TrainedRun) -> dict[int, float]:
+    from megatron_sbp.training.metrics import read_metrics
+
+    rows = read_metrics(training.folder / "metrics.jsonl")
+    return {row["iteration"]: row["loss"] for row in rows if row["kind"] == "train"}
+
+
+def in_the_middle(training: TrainedRun, job: str, log: Path, step: int) -> None:
+    """Waits until the job has trained beyond a step."""
+    deadline = time.monotonic() + 300
+    while training.iteration() < step:
+        assert time.monotonic() < deadline and state(job) in ("PENDING", "CONFIGURING", "RUNNING"), log.read_text()
+        time.sleep(0.05)
+
+
+def ended(training: TrainedRun, job: str, log: Path, fault: float, bound: float = BOUND) -> str:
+    """The job's state, once it has ended and no process of it is left."""
+    while processes(training.run) or state(job) in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
+        left = [(process.pid, process.cmdline()[:4]) for process in processes(training.run)]
+        assert time.monotonic() - fault < bound, f"{state(job)}, {left}\n{log.read_text()}"
+        time.sleep(0.2)
+    print(f"the job ended {time.monotonic() - fault:.1f} s later: {state(job)}")
+    return state(job)
+
+
+def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path):
+    prepared, log = tmp_path / "prepared", tmp_path / "job.out"
+    run_sbp("run", RECIPE, f"run_folder={prepared}", *WORDS, "--until", "tokenize")
+    subprocess.run(["cp", "-r", "--preserve=timestamps", prepared, tmp_path / "run"], check=True)
+    run_sbp("train-baseline", RECIPE, f"run_folder={prepared}", *WORDS, WORKERS, "launch.ranks_per_node=2")
+    training = TrainedRun(tmp_path / "run", *WORDS, WORKERS, "launch.nodes=2")
+
+    job = submit(training, log)
+    in_the_middle(training, job, log, 12)
+    [second] = [
+        process
+        for process in processes(training.run)
+        if process.environ().get("SLURM_PROCID") == "1" and "python" in process.name() and process.children()
+    ]
+    second.kill()
+    assert ended(training, job, log, time.monotonic()) == "FAILED"
+    said = log.read_text()
+    assert "train-baseline: rank 1 of 2 was killed (SIGKILL), probably out of memory" in said, said
+    assert "in the queue" not in said and "ExitCode=1:0" in client("scontrol", "show", "job", job)
+    reached = training.iteration()
+
+    job = submit(training, log)
+    in_the_middle(training, job, log, reached + 5)
+    [sbp] = [process for process in processes(training.run) if process.cmdline()[1:3] == ["-m", "megatron_sbp.cli"]]
+    sbp.terminate()
+    assert ended(training, job, log, time.monotonic()) == "FAILED"
+    said = log.read_text()
+    assert "SIGTERM: asking for a checkpoint" in said and "giving up" in said, said
+    assert "ExitCode=3:0" in client("scontrol", "show", "job", job)
+    saved = tracker.read(training.folder)
+    assert saved >= reached + 5 and saved == training.iteration()
+
+    job = submit(training, log)
+    assert ended(training, job, log, time.monotonic(), bound=300) == "COMPLETED", log.read_text()
+    assert f"step {saved} of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
+    assert losses(training) == losses(TrainedRun(prepared)) and len(losses(training)) == 98

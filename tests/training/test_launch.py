@@ -1,0 +1,142 @@
+"""Whole trainings by `sbp`, with loader workers, to which something happens: they end soon, say why, and can go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from trained_run import TrainedRun, checkpoint_writers, loader_workers
+from whole_program import RECIPE, run_sbp
+
+from megatron_sbp.checkpoint import tracker
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
+
+FAULTY = "training.megatron={spec: [faulty_spec, layer_spec], num-workers: 2%s}"
+STEPS = "training.train_tokens=150_000"
+OFTEN = (STEPS, "training.save_interval=5", "training.log_interval=1")
+
+
+@pytest.fixture(scope="module")
+def tokenized(tmp_path_factory) -> Path:
+    """A run folder with everything that the baseline reads."""
+    folder = tmp_path_factory.mktemp("tokenized") / "run"
+    run_sbp("run", RECIPE, f"run_folder={folder}", STEPS, "--until", "tokenize")
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 60 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("no mount here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Fills the disk with a file, and returns it."""
+    filler = folder / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"0" * 4096)
+        except OSError:
+            return filler
+
+
+def copied(tokenized: Path, disk: Path) -> Path:
+    run = disk / "run"
+    subprocess.run(["cp", "-r", "--preserve=timestamps", tokenized, run], check=True)
+    return run
+
+
+def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):
+    """Every start goes on from the one before: the last one completes the training."""
+    run = copied(tokenized, small_disk)
+    training = TrainedRun(run, *OFTEN, FAULTY % "")
+
+    started = training.start()
+    [rank] = started.ranks()
+    workers = loader_workers(rank)
+    assert len(workers) >= 2
+    workers[0].kill()
+    end = started.end(time.monotonic(), status=1)
+    assert "DataLoader worker" in end.output and "killed by signal: Killed, probably out of memory" in end.output
+    assert "training.log" in end.output and "Traceback" not in end.output.split("The end of its output")[0]
+
+    started = training.start()
+    assert started.resumed() >= 5
+    (run / "raise").touch()
+    end = started.end(time.monotonic(), status=1)
+    assert "rank 0: ValueError: " in end.output and "was told to fail" in end.output
+    (run / "raise").unlink()
+
+    started = training.start()
+    started.process.kill()
+    started.end(time.monotonic(), status=-signal.SIGKILL)
+    assert (training.folder / "running.json").exists()  # of a process that is gone: no hindrance
+
+    started = training.start()
+    started.interrupt_group()
+    end = started.end(time.monotonic(), status=3)
+    assert end.output.count("SIGINT: asking for a checkpoint") == 1
+    saved = tracker.read(training.folder)
+    assert saved > started.resumed() and saved >= training.iteration()
+
+    training.finish()
+
+
+def test_every_end_of_two_ranks(tokenized, small_disk):
+    """A rank killed, a second start although the lock is gone, the disk full."""
+    run = copied(tokenized, small_disk)
+    training = TrainedRun(run, *OFTEN, FAULTY % "", "launch.ranks_per_node=2")
+
+    started = training.start()
+    started.ranks()[1].kill()
+    end = started.end(time.monotonic(), status=1)
+    assert "rank 1 of 2 was killed (SIGKILL), probably out of memory" in end.output
+
+    started = training.start()
+    assert started.resumed() >= 5
+    for lock in (run / "stages" / "train-baseline").glob(".*.lock"):
+        lock.unlink()
+    for rank in started.ranks():
+        rank.suspend()  # a second start takes its time
+    refused = run_sbp("train-baseline", RECIPE, *training.words, status=2)
+    assert f"is being trained by process {started.process.pid} on " in refused
+    for rank in started.ranks():
+        rank.resume()
+    filler = fill(small_disk)
+    end = started.end(time.monotonic(), status=2)
+    assert "sbp: error: the disk is full while writing" in end.output and "models/baseline" in end.output
+    filler.unlink()
+
+    training.finish()
+
+
+def test_every_end_of_asynchronous_saving(tokenized, small_disk):
+    """The writer killed while the rank waits for it, and the disk full."""
+    run = copied(tokenized, small_disk)
+    training = TrainedRun(run, *OFTEN, FAULTY % ", async-save: true")
+
+    started = training.start(steps=3)
+    [writer] = checkpoint_writers(run)
+    writer.kill()
+    end = started.end(time.monotonic(), status=1)
+    assert "rank 0: its asynchronous checkpoint writer" in end.output
+    assert "was killed (SIGKILL), probably out of memory" in end.output
+
+    started = training.start(steps=3)
+    filler = fill(small_disk)
+    end = started.end(time.monotonic(), status=2)
+    assert "sbp: error: the disk is full while writing" in end.output
+    filler.unlink()
