@@ -290,7 +290,7 @@ class Evaluation:
     batch_size: int = 16
     """Sequences in one forward pass."""
     choice_questions: int = 500
-    """Questions 'which is the true continuation of this document?'; at most one per test document."""
+    """Questions 'which is the true continuation of this document?', in groups of four; at most one per document."""
     choice_context: int = 64
     """Tokens of the document shown."""
     choice_continuation: int = 32
@@ -707,5 +707,7 @@ def _check(recipe: Recipe, tree: _Node, path: Path) -> None:
         fail("pairs.max_similarity", f"{recipe.pairs.max_similarity} is not above alpha {recipe.pairs.alpha}")
     if recipe.evaluation.choice_context + recipe.evaluation.choice_continuation > model.sequence_length:
         fail("evaluation.choice_context", "context and continuation do not fit into model.sequence_length")
+    if recipe.evaluation.choice_questions < 4:
+        fail("evaluation.choice_questions", f"must be 4 or more, one group, not {recipe.evaluation.choice_questions}")
     if recipe.synthesis.margin < 1:
         fail("synthesis.margin", f"must be 1 or more, not {recipe.synthesis.margin}")

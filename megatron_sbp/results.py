@@ -14,7 +14,7 @@ import numpy as np
 from megatron_sbp import files, ledger
 from megatron_sbp.environment import environment
 from megatron_sbp.errors import InputError
-from megatron_sbp.evaluation.statistics import mean_stderr, ratio_stderr
+from megatron_sbp.evaluation.statistics import grouped_stderr, ratio_stderr
 from megatron_sbp.run_folder import ARMS, Run
 
 PAIRED = (("baseline", "sbp"), ("baseline", "oracle"), ("sbp", "oracle"))
@@ -130,6 +130,7 @@ def _arm(run: Run, arm: str, evaluation: dict[str, Any] | None) -> dict[str, Any
     result |= {
         "choice_accuracy": choice.get("accuracy"),
         "choice_stderr": choice.get("stderr"),
+        "choice_chance": choice.get("chance"),
         "choice_questions": choice.get("questions"),
         "choice_reason": choice.get("reason"),
     }
@@ -183,7 +184,10 @@ def _comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> 
     }
     if first["choice"].get("credits") and second["choice"].get("credits"):
         difference = np.array(second["choice"]["credits"]) - np.array(first["choice"]["credits"])
-        result |= {"choice_accuracy": float(difference.mean()), "choice_stderr": mean_stderr(difference)}
+        result |= {
+            "choice_accuracy": float(difference.mean()),
+            "choice_stderr": grouped_stderr(difference, first["choice"]["group_size"]),
+        }
     return result
 
 

@@ -275,8 +275,8 @@ def _evaluation(arm: str, shift: float) -> dict[str, Any]:
     difficulty = random.normal(4.0, 0.3, 60)
     own = np.random.default_rng([len(arm), 3]).normal(0, 0.02, 60)
     sums = (difficulty + shift + own) * counts
-    asked = {"documents": 60, "long_enough": 45, "questions": 30, "without_distractors": 0}
-    credits = (random.random(30) < 0.5 - 0.3 * shift).astype(float).tolist()
+    asked = {"documents": 60, "long_enough": 45, "questions": 32, "without_distractors": 0}
+    credits = (random.random(32) < 0.5 - 0.3 * shift).astype(float).tolist()
     return {
         "arm": arm,
         "engine": "transformers",

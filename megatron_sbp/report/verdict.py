@@ -16,6 +16,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
         *_against_baseline(results, "baseline-sbp", "SBP"),
         *_against_baseline(results, "baseline-oracle", "The oracle"),
         _gap(results),
+        *_below_chance(results["arms"]),
         *_overfitting(results["arms"]),
         *_limits(results),
     ]
@@ -75,6 +76,20 @@ def _against_baseline(results: dict[str, Any], pair: str, name: str) -> list[str
         }[_outcome(gain, error)]
     )
     return sentences
+
+
+def _below_chance(arms: dict[str, Any]) -> list[str]:
+    """Says when an arm answers significantly worse than a guess: the questions are then suspect, not the arm."""
+    found = []
+    for arm, figures in arms.items():
+        value, error, chance = figures["choice_accuracy"], figures["choice_stderr"], figures.get("choice_chance")
+        if None not in (value, error, chance) and value < chance - NOISE * error:
+            found.append(
+                f"The accuracy of {arm} is below chance by more than {NOISE:g} standard errors: {percent(value)} ± "
+                f"{100 * error:.1f} against {percent(chance, 0)}. A model that knows nothing scores chance here, so do "
+                "not rely on this figure before the questions have been looked at."
+            )
+    return found
 
 
 def _gap(results: dict[str, Any]) -> str:

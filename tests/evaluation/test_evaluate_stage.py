@@ -90,7 +90,7 @@ def test_an_arm_is_measured(run):
     assert result["test"]["loss"] == pytest.approx(np.log(768), abs=0.1)  # random weights know nothing
     nats = result["test"]["loss"] * result["test"]["tokens"]
     assert result["test"]["bits_per_byte"] == pytest.approx(nats / np.log(2) / audit["test"]["bytes"])
-    assert result["choice"]["questions"] == 30
+    assert result["choice"]["questions"] == 28  # whole groups of at most 30
     assert 0.0 <= result["choice"]["accuracy"] < 0.65
     assert result["device"] == "cpu"
 

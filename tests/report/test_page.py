@@ -176,3 +176,11 @@ def test_terminal_text(run):
 
 def test_terminal_text_of_an_unfinished_run(tmp_path):
     assert "gap closed: none (no test loss" in format_results(collect_results(text_run(tmp_path)))
+
+
+def test_an_accuracy_below_chance_is_remarked_on(tmp_path):
+    results = collect_results(made_up_run(tmp_path))
+    assert "below chance" not in " ".join(verdict(results))
+    results["arms"]["sbp"] |= {"choice_accuracy": 0.15, "choice_stderr": 0.03}
+    told = [sentence for sentence in verdict(results) if "below chance" in sentence]
+    assert len(told) == 1 and "sbp is below chance" in told[0] and "15.0\xa0%" in told[0] and "25\xa0%" in told[0]
