@@ -152,11 +152,16 @@ class Tuning:
     """The synthesizer: p(target | seed document), tuned from the baseline's checkpoint or from another model."""
 
     start: str | None = None
-    """Folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its tokenizer) from which
-    the tuning starts, relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
-    (`tokenizer.path` can name the same folder). null starts from the baseline, as the paper does."""
+    """What the synthesizer begins as. null or `last`: the baseline's last checkpoint, as in the paper. `best`: its
+    checkpoint with the lowest held-out loss (the baseline then saves at every evaluation, and keeps that one).
+    `scratch`: new weights; a start that has memorized D recalls its targets and does not learn to read the seed.
+    Anything else: the folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its
+    tokenizer), relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
+    (`tokenizer.path` can name the same folder)."""
     learning_rate: float = 5e-6
-    """Constant after the warm-up."""
+    """Peak, after the warm-up."""
+    min_learning_rate: float | None = None
+    """End of a cosine schedule over `max_epochs`; null keeps the rate constant, as the paper does."""
     warmup_fraction: float = 0.0
     """Share of the planned samples over which the learning rate rises linearly."""
     weight_decay: float = 0.1
@@ -299,6 +304,12 @@ class Evaluation:
     """Documents per group (synthetic, real) on which quality is measured."""
     duplicate_pairs: int = 1_000_000
     """Random pairs of documents in which near-duplicates are counted (the paper's duplicate@1M)."""
+    questions: str | None = None
+    """JSON lines of cloze questions for closed-book recall, relative to the recipe's folder: prompt, choices, answer,
+    tag, group (megatron_sbp/evaluation/questions.py)."""
+    question_group_field: str | None = None
+    """Field of the documents (one of documents.keep_fields) that holds a question's group: recall is then also reported
+    by the number of the group's documents in D."""
 
 
 @dataclass
@@ -701,12 +712,20 @@ def _check(recipe: Recipe, tree: _Node, path: Path) -> None:
         fail("synthesis.tokens", f"{recipe.synthesis.tokens} do not fill one sequence of {model.sequence_length}")
     if training.min_learning_rate > training.learning_rate:
         fail("training.min_learning_rate", f"{training.min_learning_rate} is above the peak {training.learning_rate}")
+    lowest = recipe.tuning.min_learning_rate
+    if lowest is not None and not 0 <= lowest <= recipe.tuning.learning_rate:
+        fail("tuning.min_learning_rate", f"must lie between 0 and the peak {recipe.tuning.learning_rate}, not {lowest}")
     if not -1 <= recipe.pairs.alpha <= 1:
         fail("pairs.alpha", f"is a cosine between -1 and 1, not {recipe.pairs.alpha}")
     if recipe.pairs.max_similarity is not None and recipe.pairs.max_similarity <= recipe.pairs.alpha:
         fail("pairs.max_similarity", f"{recipe.pairs.max_similarity} is not above alpha {recipe.pairs.alpha}")
     if recipe.evaluation.choice_context + recipe.evaluation.choice_continuation > model.sequence_length:
         fail("evaluation.choice_context", "context and continuation do not fit into model.sequence_length")
+    field_name = recipe.evaluation.question_group_field
+    if field_name is not None and field_name not in recipe.documents.keep_fields:
+        fail("evaluation.question_group_field", f"'{field_name}' is not among documents.keep_fields")
+    if field_name is not None and recipe.evaluation.questions is None:
+        fail("evaluation.question_group_field", "is set, but evaluation.questions names no file")
     if recipe.evaluation.choice_questions < 4:
         fail("evaluation.choice_questions", f"must be 4 or more, one group, not {recipe.evaluation.choice_questions}")
     if recipe.synthesis.margin < 1:

@@ -71,7 +71,11 @@ def tuning_section(data: ReportData) -> str:
             y_label="loss on target tokens (nats)",
             x_format=lambda value: f"{value:,.0f}",
         )
-        before = "" if data.recipe.tuning.start else ", on which the synthesizer was trained before"
+        before = (
+            ""
+            if data.recipe.tuning.start not in (None, "last", "best")
+            else ", on which the synthesizer was trained before"
+        )
         figures.append(
             figure(
                 svg,

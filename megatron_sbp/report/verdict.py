@@ -135,7 +135,12 @@ def _limits(results: dict[str, Any]) -> list[str]:
             "(pairs.relation=random) beside it: any text that a model makes for itself regularises."
         )
     start = results["recipe"]["tuning"].get("start")
-    if start:
+    if start in ("best", "scratch"):
+        what = {"best": "the baseline's best checkpoint, not its last one", "scratch": "new weights"}[start]
+        sentences.append(
+            f"The synthesizer was tuned from {what} (tuning.start: {start}); the paper tunes the baseline."
+        )
+    elif start not in (None, "last"):
         sentences.append(
             f"The synthesizer was tuned from another model's weights (tuning.start: {start}), not from the baseline: "
             "its text carries what that model learned elsewhere, and a gain of the SBP arm is no bootstrapping from D."

@@ -9,7 +9,7 @@ from typing import Any
 
 from megatron_sbp import files, ledger
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.checkpoint.start import prepare_start, remove_start, start_files
+from megatron_sbp.checkpoint.start import keeps_best, prepare_start, remove_start, start_files, start_model, start_word
 from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import Run
@@ -28,7 +28,11 @@ class TrainStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         tokenizer = {"tokenizer": ("tokenizer/*",)}
         if self.training == "synthesizer":
-            start = {} if run.recipe.tuning.start else {"train-baseline": ("models/baseline/iter_*",)}
+            start: dict[str, tuple[str, ...]] = {}
+            if start_word(run.recipe) in ("last", "best"):
+                start = {"train-baseline": ("models/baseline/iter_*",)}
+            if start_word(run.recipe) == "best":  # it says which checkpoint is the best
+                start["train-baseline"] += ("models/baseline/consumed.json",)
             return {**tokenizer, **start, "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*")}
         names = list(ledger.arm_samples(run.recipe, self.training))
         reads = {**tokenizer, "tokenize": (*(f"tokens/{name}.*" for name in names), "tokens/valid.*")}
@@ -48,8 +52,12 @@ class TrainStage(Stage):
         }
         if self.training == "synthesizer":
             wanted["tuning"] = settings(recipe.tuning, "start")  # a folder counts by its contents, see `external`
+            if start_word(recipe) in ("best", "scratch"):
+                wanted["start"] = start_word(recipe)
         else:
             wanted["samples"] = ledger.arm_samples(recipe, self.training)
+            if keeps_best(recipe, self.training):
+                wanted["keeps_best"] = True
         return wanted
 
     def owns(self, run: Run) -> list[Path]:
@@ -63,7 +71,7 @@ class TrainStage(Stage):
         samples = self._write_data_file(run)
         stopped = folder / "stopped.txt"
         if not stopped.exists() and not self._ended(run, samples):
-            if self.training == "synthesizer" and run.recipe.tuning.start:
+            if self.training == "synthesizer":
                 prepare_start(run)
             arguments = megatron_arguments(run, self.training, samples)
             train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "torchrun"))
@@ -198,6 +206,7 @@ class TrainStage(Stage):
             "datasets": datasets,
             "export_iteration": iterations,
         }
+        kept = False
         if self.training == "synthesizer":
             chosen = best(rows)
             before = next(row["loss"] for row in rows if row["kind"] == "valid" and row["iteration"] == 0)
@@ -206,14 +215,19 @@ class TrainStage(Stage):
                 "best_valid_loss": chosen["loss"],
                 "valid_loss_before": before,
             }
+        else:
+            chosen = best(rows)
+            kept = keeps_best(run.recipe, self.training)
+            result["best"] = {"iteration": chosen["iteration"], "valid_loss": chosen["loss"], "kept": kept}
         files.write_json(folder / "consumed.json", result)
-        chosen_folder = folder / f"iter_{result['export_iteration']:07d}"
+        numbers = {result["export_iteration"]} | ({result["best"]["iteration"]} if kept else set())
+        chosen_folders = [folder / f"iter_{number:07d}" for number in sorted(numbers)]
         for old in folder.glob("iter_*"):
-            if old not in (chosen_folder, folder / f"iter_{iterations:07d}"):
+            if old not in (*chosen_folders, folder / f"iter_{iterations:07d}"):
                 shutil.rmtree(old)
         shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, of no use any more
         described = [folder / name for name in ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")]
-        if run.recipe.tuning.start and self.training == "synthesizer":
+        if self.training == "synthesizer" and start_model(run) == run.model("start"):
             described.append(folder / "start.json")
             remove_start(run)
-        return [*described, *(path for path in chosen_folder.rglob("*") if path.is_file())]
+        return [*described, *(path for chosen in chosen_folders for path in chosen.rglob("*") if path.is_file())]
