@@ -134,6 +134,15 @@ def _arm(run: Run, arm: str, evaluation: dict[str, Any] | None) -> dict[str, Any
         "choice_questions": choice.get("questions"),
         "choice_reason": choice.get("reason"),
     }
+    recall = (evaluation or {}).get("recall") or {}
+    result |= {
+        "recall": recall.get("recall"),
+        "recall_stderr": recall.get("stderr"),
+        "recall_chance": recall.get("chance"),
+        "recall_questions": recall.get("questions"),
+        "recall_by_documents": recall.get("by_documents"),
+        "recall_by_tag": recall.get("by_tag"),
+    }
     return result
 
 
@@ -181,6 +190,7 @@ def _comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> 
         "test_loss_stderr": ratio_stderr(gained, counts),
         "choice_accuracy": None,
         "choice_stderr": None,
+        **_recall_comparison(first.get("recall"), second.get("recall")),
     }
     if first["choice"].get("credits") and second["choice"].get("credits"):
         difference = np.array(second["choice"]["credits"]) - np.array(first["choice"]["credits"])
@@ -189,6 +199,17 @@ def _comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> 
             "choice_stderr": grouped_stderr(difference, first["choice"]["group_size"]),
         }
     return result
+
+
+def _recall_comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> dict[str, float | None]:
+    """Gain in closed-book recall; its error is over the groups of questions."""
+    if not first or not second:
+        return {"recall": None, "recall_stderr": None}
+    if first["group_questions"] != second["group_questions"]:
+        raise InputError("the arms were asked different questions", key="evaluation.questions")
+    counts = np.array(first["group_questions"], np.float64)
+    gained = np.array(second["group_credits"]) - np.array(first["group_credits"])
+    return {"recall": float(gained.sum() / counts.sum()), "recall_stderr": ratio_stderr(gained, counts)}
 
 
 def _nats(evaluation: dict[str, Any]) -> np.ndarray:
@@ -271,7 +292,8 @@ def _tuning(run: Run) -> dict[str, Any] | None:
         "export_iteration"
     ).split()
     audit = _read(run.tokens("pairs_audit").with_suffix(".json")) or {}
-    return {**{name: consumed.get(name) for name in names}, **audit}
+    reading = _read(run.evaluation("reading"))
+    return {**{name: consumed.get(name) for name in names}, **audit, "reading": reading}
 
 
 def _synthetic(run: Run) -> dict[str, Any] | None:

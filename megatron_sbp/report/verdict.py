@@ -16,6 +16,9 @@ def verdict(results: dict[str, Any]) -> list[str]:
         *_against_baseline(results, "baseline-sbp", "SBP"),
         *_against_baseline(results, "baseline-oracle", "The oracle"),
         _gap(results),
+        *_recall(results, "baseline-sbp", "SBP"),
+        *_recall(results, "baseline-oracle", "The oracle"),
+        *_reading(results.get("tuning")),
         *_below_chance(results["arms"]),
         *_overfitting(results["arms"]),
         *_limits(results),
@@ -76,6 +79,40 @@ def _against_baseline(results: dict[str, Any], pair: str, name: str) -> list[str
         }[_outcome(gain, error)]
     )
     return sentences
+
+
+def _recall(results: dict[str, Any], pair: str, name: str) -> list[str]:
+    """The closed-book recall of an arm beside the baseline's; nothing where no questions were asked."""
+    comparison = results["comparisons"].get(pair)
+    if comparison is None or comparison["recall"] is None:
+        return []
+    first, second = (results["arms"][arm] for arm in pair.split("-"))
+    gain, error = comparison["recall"], comparison["recall_stderr"]
+    points = signed(100 * gain, None if error is None else 100 * error, 1)
+    values = f"{percent(second['recall'])} against {percent(first['recall'])} ({points} points"
+    values += f", chance {percent(second['recall_chance'])})"
+    return [
+        {
+            "better": f"{name} recalls more without reading: {values}.",
+            "worse": f"{name} recalls less without reading: {values}.",
+            "noise": f"In closed-book recall the difference is within the noise of the questions: {values}.",
+        }[_outcome(gain, error)]
+    ]
+
+
+def _reading(tuning: dict[str, Any] | None) -> list[str]:
+    """Whether the synthesizer reads its seed, on pairs of unseen documents."""
+    found = (tuning or {}).get("reading") or {}
+    gain, error = found.get("gain"), found.get("gain_stderr")
+    if gain is None:
+        return []
+    losses = (
+        f"on pairs of unseen documents its loss is {found['loss_true_seed']:.4f} with the true seed and "
+        f"{found['loss_wrong_seed']:.4f} with a wrong one ({signed(gain, error, 4)})"
+    )
+    if _outcome(gain, error) == "better":
+        return [f"The synthesizer reads its seed: {losses}."]
+    return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
 
 
 def _below_chance(arms: dict[str, Any]) -> list[str]:
