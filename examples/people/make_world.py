@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +25,14 @@ from world import World
 
 
 def documents(world: World, count: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Biographies of people drawn at random, no text twice."""
+    """Biographies of people drawn at random, no text twice.
+
+    Raises:
+        ValueError: the world has not enough different texts to find so many by drawing.
+    """
+    forms = math.factorial(len(world.attributes)) * math.prod(len(each.wordings) for each in world.attributes)
+    if count > len(world.people) * forms // 2:
+        raise ValueError(f"{count:,} documents are more than half of the {len(world.people) * forms:,} possible ones")
     random = np.random.default_rng([seed, 1])
     seen: set[str] = set()
     while len(seen) < count:
@@ -60,6 +68,22 @@ def write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
+def make(folder: Path, people: int, count: int, attributes: int, seed: int) -> dict[str, int]:
+    """Writes the three files; returns the lines of each.
+
+    Raises:
+        ValueError: a world of such a size cannot be.
+    """
+    world = World(people, attributes, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    truth = ({"person": person.name, **person.facts} for person in world.people)
+    return {
+        "documents": write(folder / "corpus.jsonl", documents(world, count, seed)),
+        "questions": write(folder / "questions.jsonl", questions(world)),
+        "people": write(folder / "people.jsonl", truth),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parent)
@@ -69,16 +93,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     try:
-        world = World(options.people, options.attributes, options.seed)
+        counts = make(options.folder, options.people, options.documents, options.attributes, options.seed)
     except ValueError as error:
         parser.error(str(error))
-    options.folder.mkdir(parents=True, exist_ok=True)
-    people = ({"person": person.name, **person.facts} for person in world.people)
-    counts = {
-        "documents": write(options.folder / "corpus.jsonl", documents(world, options.documents, options.seed)),
-        "questions": write(options.folder / "questions.jsonl", questions(world)),
-        "people": write(options.folder / "people.jsonl", people),
-    }
     print(", ".join(f"{count:,} {what}" for what, count in counts.items()) + f" in {options.folder}")
     return 0
 

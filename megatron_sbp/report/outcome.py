@@ -92,8 +92,8 @@ def _recall_by_documents(arms: dict[str, Any]) -> str:
     return table(
         ["closed-book recall by documents in D", "baseline", "SBP", "oracle"],
         rows,
-        caption="What is asked about has so many documents in D. Without any, an arm that saw only D and text made from "
-        "D cannot know the answer and should be at chance.",
+        caption="What is asked about has so many documents in D. Without any, an arm that saw only D and text made "
+        "from D cannot know the answer and should be at chance.",
     )
 
 
