@@ -13,14 +13,20 @@ from functools import cached_property
 import numpy as np
 
 FIRST = (
-    "Ada Alma Anton Basil Bella Boris Carla Cecil Clara Dario Delia Edgar Elena Emil Erik Fanny Felix Flora Gerda "
-    "Greta Gustav Hanna Hector Henrik Ida Irma Ivan Jonas Julia Karl Laura Leon Lotte Lukas Marta Milo Nadia Nils Olga "
-    "Oscar Paula Petra Rita Simon Sonja Thea Viktor Wanda"
+    "Abel Ada Agnes Albert Alice Alma Andrea Angela Anton Arno Astrid Barbara Basil Beate Bella Benno Boris Bruno "
+    "Carla Carmen Cecil Celia Chris Clara Conrad Cora Daniel Dario Delia Diana Dora Edgar Edith Edwin Elena Elsa Emil "
+    "Emma Erik Ernst Esther Eva Fanny Felix Flora Frida Georg Gerda Gisela Greta Gustav Hanna Hans Hector Helen "
+    "Henrik Hugo Ida Ina Ingrid Iris Irma Ivan Jakob Jana Joel Jonas Judith Julia Karin Karl Klaus Laura Lena Leon "
+    "Linda Lisa Lotte Ludwig Lukas Manuel Maria Marta Milo Nadia Nils Olga Oscar Paula Petra Rita Simon Sonja Thea "
+    "Viktor Wanda"
 ).split()
 LAST = (
-    "Adler Amsel Bauer Becker Brandt Busch Cramer Dahl Decker Ebner Engel Falk Fink Frank Geller Gruber Hagen Hahn "
-    "Heller Horn Jansen Keller Kern Kraus Lang Lindner Lorenz Marten Maurer Moser Nagel Olsen Petri Pohl Reuter Ritter "
-    "Roth Sander Seidel Stein Stern Thoma Ulmer Vogel Wagner Weber Winkler Zander"
+    "Abend Adler Amsel Arndt Bach Bauer Baum Becker Berg Blum Bode Brandt Braun Busch Cordes Cramer Dahl Daum Decker "
+    "Dietz Dorn Ebert Ebner Eggers Engel Esser Falk Fichte Fink Forst Frank Funk Geller Gerber Graf Gruber Haas Hagen "
+    "Hahn Hauser Heller Hess Horn Huber Jahn Jansen Jung Kaiser Keller Kern Klein Koch Kraus Krug Kunz Lang Lenz "
+    "Lindner Loos Lorenz Mahler Marten Maurer Meister Moser Nagel Noll Olsen Opitz Peters Petri Pohl Quast Rapp Reich "
+    "Reuter Ritter Roth Sander Sauer Schmid Seidel Stein Stern Strauss Thiel Thoma Ulmer Unger Vogel Volk Wagner "
+    "Weber Winkler Zander Zeller"
 ).split()
 
 
