@@ -104,10 +104,13 @@ def _main(words: list[str]) -> int:
         return _plan(run, options)
     if options.verb in ("run", "submit"):
         from megatron_sbp.checkpoint.start import check_start
+        from megatron_sbp.evaluation.questions import read_questions
         from megatron_sbp.hub import check_names
 
-        check_start(run.recipe)  # before hours of work in front of the tuning
+        # Before hours of work in front of the tuning and the evaluation.
+        check_start(run.recipe)
         check_names(run.recipe)
+        read_questions(run.recipe)
     if options.verb == "run":
         from megatron_sbp.pipeline import run_all
 
@@ -267,10 +270,11 @@ def _plan(run: Run, options) -> int:
         return 0
     print(format_plan(plan))
     if options.commands:
+        from megatron_sbp.checkpoint.start import start_folder
         from megatron_sbp.training.flags import megatron_arguments
 
         for training in (*ARMS, "synthesizer"):
-            if training == "synthesizer" and run.recipe.tuning.start:
+            if training == "synthesizer" and start_folder(run.recipe):
                 print("\n# the synthesizer's start, as the stage `tune` makes it by itself")
                 print(_wrapped(_import(run, options)))
             print(f"\n# {training}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")

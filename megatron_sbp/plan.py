@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp import cost, ledger
-from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.checkpoint.start import check_start, keeps_best, start_folder
 from megatron_sbp.errors import InputError
 from megatron_sbp.hub import cached, hub_names, offline
 from megatron_sbp.measured import read_measured as read_measured
@@ -293,7 +293,9 @@ def _disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[
     neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12
     checkpoint = cost.checkpoint_bytes(recipe.training, count)
     # A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
-    saves = 2 * -(-plan["arms"]["baseline"]["steps"] // recipe.training.save_interval) + 2
+    steps = plan["arms"]["baseline"]["steps"]
+    often = recipe.training.eval_interval if keeps_best(recipe, "baseline") else recipe.training.save_interval
+    saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + 2
     weight = 2 if recipe.training.precision == "bf16" else 4
     disk = {
         "documents": everything * per_document * text,
@@ -303,7 +305,7 @@ def _disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[
         # two row numbers, a score, and two ids of about 32 characters; and the tokenised pairs
         "pairs": tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2),
         # and the synthesizer's start, while it is tuned
-        "checkpoints": checkpoint * saves + (count * weight if recipe.tuning.start else 0),
+        "checkpoints": checkpoint * saves + (count * weight if start_folder(recipe) else 0),
         "exports": 4 * count * weight,
         "synthetic": (synthesis["planned_tokens"] + synthesis["tokens"]) * text
         + dataset(synthesis["draws"], synthesis["tokens"]),

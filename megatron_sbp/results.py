@@ -14,7 +14,7 @@ import numpy as np
 from megatron_sbp import files, ledger
 from megatron_sbp.environment import environment
 from megatron_sbp.errors import InputError
-from megatron_sbp.evaluation.statistics import mean_stderr, ratio_stderr
+from megatron_sbp.evaluation.statistics import grouped_stderr, ratio_stderr
 from megatron_sbp.run_folder import ARMS, Run
 
 PAIRED = (("baseline", "sbp"), ("baseline", "oracle"), ("sbp", "oracle"))
@@ -130,8 +130,18 @@ def _arm(run: Run, arm: str, evaluation: dict[str, Any] | None) -> dict[str, Any
     result |= {
         "choice_accuracy": choice.get("accuracy"),
         "choice_stderr": choice.get("stderr"),
+        "choice_chance": choice.get("chance"),
         "choice_questions": choice.get("questions"),
         "choice_reason": choice.get("reason"),
+    }
+    recall = (evaluation or {}).get("recall") or {}
+    result |= {
+        "recall": recall.get("recall"),
+        "recall_stderr": recall.get("stderr"),
+        "recall_chance": recall.get("chance"),
+        "recall_questions": recall.get("questions"),
+        "recall_by_documents": recall.get("by_documents"),
+        "recall_by_tag": recall.get("by_tag"),
     }
     return result
 
@@ -180,11 +190,26 @@ def _comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> 
         "test_loss_stderr": ratio_stderr(gained, counts),
         "choice_accuracy": None,
         "choice_stderr": None,
+        **_recall_comparison(first.get("recall"), second.get("recall")),
     }
     if first["choice"].get("credits") and second["choice"].get("credits"):
         difference = np.array(second["choice"]["credits"]) - np.array(first["choice"]["credits"])
-        result |= {"choice_accuracy": float(difference.mean()), "choice_stderr": mean_stderr(difference)}
+        result |= {
+            "choice_accuracy": float(difference.mean()),
+            "choice_stderr": grouped_stderr(difference, first["choice"]["group_size"]),
+        }
     return result
+
+
+def _recall_comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> dict[str, float | None]:
+    """Gain in closed-book recall; its error is over the groups of questions."""
+    if not first or not second:
+        return {"recall": None, "recall_stderr": None}
+    if first["group_questions"] != second["group_questions"]:
+        raise InputError("the arms were asked different questions", key="evaluation.questions")
+    counts = np.array(first["group_questions"], np.float64)
+    gained = np.array(second["group_credits"]) - np.array(first["group_credits"])
+    return {"recall": float(gained.sum() / counts.sum()), "recall_stderr": ratio_stderr(gained, counts)}
 
 
 def _nats(evaluation: dict[str, Any]) -> np.ndarray:
@@ -267,7 +292,8 @@ def _tuning(run: Run) -> dict[str, Any] | None:
         "export_iteration"
     ).split()
     audit = _read(run.tokens("pairs_audit").with_suffix(".json")) or {}
-    return {**{name: consumed.get(name) for name in names}, **audit}
+    reading = _read(run.evaluation("reading"))
+    return {**{name: consumed.get(name) for name in names}, **audit, "reading": reading}
 
 
 def _synthetic(run: Run) -> dict[str, Any] | None:

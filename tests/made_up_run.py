@@ -106,6 +106,8 @@ def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
     for arm, shift in (("baseline", 0.0), ("sbp", sbp), ("oracle", oracle)):
         files.write_json(run.evaluation(arm), _evaluation(arm, shift))
     files.write_json(run.evaluation("quality"), _quality())
+    reading = {"pairs": 61, "loss_true_seed": 3.41, "loss_wrong_seed": 3.6, "gain": 0.19, "gain_stderr": 0.02}
+    files.write_json(run.evaluation("reading"), reading)
     seconds = {"embed": 88.0, "neighbors": 3.2, "pairs": 1.4, "tokenize-pairs": 0.9, "train-baseline": 140.0}
     seconds |= {"tune": 60.0, "export-synthesizer": 7.0, "synthesize": 130.0, "filter": 2.0, "tokenize-synthetic": 1.0}
     seconds |= {"train-sbp": 141.0, "train-oracle": 139.0, "export-arms": 12.0, "evaluate": 64.0}
@@ -275,8 +277,8 @@ def _evaluation(arm: str, shift: float) -> dict[str, Any]:
     difficulty = random.normal(4.0, 0.3, 60)
     own = np.random.default_rng([len(arm), 3]).normal(0, 0.02, 60)
     sums = (difficulty + shift + own) * counts
-    asked = {"documents": 60, "long_enough": 45, "questions": 30, "without_distractors": 0}
-    credits = (random.random(30) < 0.5 - 0.3 * shift).astype(float).tolist()
+    asked = {"documents": 60, "long_enough": 45, "questions": 32, "without_distractors": 0}
+    credits = (random.random(32) < 0.5 - 0.3 * shift).astype(float).tolist()
     return {
         "arm": arm,
         "engine": "transformers",
@@ -285,6 +287,7 @@ def _evaluation(arm: str, shift: float) -> dict[str, Any]:
         "valid": summary(sums, counts, 20000, "valid"),
         "test": summary(sums, counts, 20000, "test"),
         "choice": choice_summary(credits, asked),
+        "recall": None,
     }
 
 

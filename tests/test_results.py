@@ -15,6 +15,8 @@ from made_up_run import made_up_run, text_run
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
+from megatron_sbp.report.text import format_results
+from megatron_sbp.report.verdict import verdict
 from megatron_sbp.results import collect_results, gap_closed
 from megatron_sbp.run_folder import ARMS, Run
 
@@ -85,6 +87,34 @@ def test_gap_closed_is_the_share_of_the_oracles_gain(run):
     assert difference["test_loss"] == pytest.approx(loss["baseline"] - loss["sbp"], abs=1e-6)
     # Paired over the same sequences: far smaller than the standard errors of the two losses.
     assert difference["test_loss_stderr"] < 0.3 * results["arms"]["sbp"]["test_loss_stderr"]
+
+
+def recall_of(credits: list[float]) -> dict:
+    figures = {"questions": 8, "groups": 4, "recall": sum(credits) / 8, "stderr": 0.1, "chance": 0.25}
+    return {
+        **figures, "by_tag": {}, "by_documents": {"0": figures, "3+": figures},
+        "group_credits": credits, "group_questions": [2, 2, 2, 2],
+    }  # fmt: skip
+
+
+def test_recall_is_compared_group_by_group(run):
+    assert collect_results(run)["comparisons"]["baseline-sbp"]["recall"] is None
+    for arm, credits in (("baseline", [1.0, 0.0, 0.0, 1.0]), ("sbp", [2.0, 1.0, 1.0, 1.0]), ("oracle", [2.0] * 4)):
+        change(run.evaluation(arm), "recall", value=recall_of(credits))
+    results = collect_results(run)
+    assert [results["arms"][arm]["recall"] for arm in ARMS] == [0.25, 0.625, 1.0]
+    assert results["arms"]["sbp"]["recall_by_documents"].keys() == {"0", "3+"}
+    difference = results["comparisons"]["baseline-sbp"]
+    assert difference["recall"] == 0.375
+    assert difference["recall_stderr"] == pytest.approx(np.std([0.5, 0.5, 0.5, 0.0], ddof=1) / 2)
+    told = format_results(results)
+    assert "recall" in told and "62.5\xa0% ±\xa010.0" in told
+    sentences = " ".join(verdict(results))
+    assert "SBP recalls more without reading: 62.5\xa0% against 25.0\xa0% (+37.5" in sentences
+    assert "The synthesizer reads its seed" in sentences
+    change(run.evaluation("sbp"), "recall", "group_questions", value=[2, 2, 2, 1])
+    with pytest.raises(InputError, match="the arms were asked different questions"):
+        collect_results(run)
 
 
 def test_sbp_can_lose(tmp_path):

@@ -1,8 +1,15 @@
-"""`tuning.start`: a Hugging Face checkpoint as the synthesizer's start, instead of the baseline."""
+"""`tuning.start`: what the synthesizer begins as.
+
+null or `last`   the baseline's last checkpoint, as in the paper
+`best`           the baseline's checkpoint with the lowest held-out loss
+`scratch`        new weights
+anything else    the folder of a Hugging Face checkpoint
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +27,31 @@ if TYPE_CHECKING:
 
 KEY = "tuning.start"
 
+WORDS = ("last", "best", "scratch")
+"""Starts that are no folder; a folder of such a name is written ./last."""
+
+
+def start_word(recipe: Recipe) -> str | None:
+    """One of WORDS (null is `last`), or None when `tuning.start` is a folder."""
+    start = recipe.tuning.start or "last"
+    return start if start in WORDS else None
+
 
 def start_folder(recipe: Recipe) -> Path | None:
-    """The folder that `tuning.start` names; None when the baseline is the start."""
-    return None if recipe.tuning.start is None else recipe.folder / Path(recipe.tuning.start).expanduser()
+    """The folder that `tuning.start` names; None when it is one of WORDS."""
+    if recipe.tuning.start is None or start_word(recipe):
+        return None
+    return recipe.folder / Path(recipe.tuning.start).expanduser()
+
+
+def keeps_best(recipe: Recipe, training: str) -> bool:
+    """Whether a training saves at its evaluations and keeps its best checkpoint: the synthesizer starts there."""
+    return training == "baseline" and start_word(recipe) == "best"
+
+
+def start_model(run: Run) -> Path | None:
+    """Folder from which Megatron loads the synthesizer's first weights; None for new ones."""
+    return {"last": run.model("baseline"), "scratch": None}.get(start_word(run.recipe) or "", run.model("start"))
 
 
 def start_files(recipe: Recipe) -> list[Path]:
@@ -37,7 +65,8 @@ def start_files(recipe: Recipe) -> list[Path]:
         return []
     config = folder / "config.json"
     if not config.exists():
-        raise InputError("no Hugging Face checkpoint: the file is missing", file=config, key=KEY)
+        message = f"no Hugging Face checkpoint: the file is missing (a start that is no folder is {', '.join(WORDS)})"
+        raise InputError(message, file=config, key=KEY)
     return [config, *weight_files(folder), *tokenizer_files(folder)]
 
 
@@ -50,21 +79,53 @@ def check_start(recipe: Recipe) -> None:
 
 
 def prepare_start(run: Run) -> None:
-    """Imports the checkpoint to RUN/models/start, unless the tuning goes on from a checkpoint of its own.
+    """Makes RUN/models/start where `start_model` names it, unless the tuning resumes from a checkpoint of its own.
 
-    What was imported is written to RUN/models/synthesizer/start.json, which stays.
+    A folder is imported, the baseline's best checkpoint is linked. What the start is, is written to
+    RUN/models/synthesizer/start.json, which stays.
 
     Raises:
-        InputError: it does not agree with the recipe's model or the run's tokenizer, or cannot be imported.
+        InputError: the folder does not agree with the recipe's model or the run's tokenizer, or cannot be imported; the
+            baseline has not kept its best checkpoint.
     """
     from megatron_sbp.checkpoint import tracker
+
+    if start_model(run) != run.model("start") or (run.model("synthesizer") / tracker.NAME).exists():
+        return
+    if start_word(run.recipe) == "best":
+        _link_best(run)
+    else:
+        _import_folder(run)
+
+
+def _link_best(run: Run) -> None:
+    from megatron_sbp.checkpoint import tracker
+
+    file = run.model("baseline") / "consumed.json"
+    best = files.read_json(file).get("best") or {}
+    source = run.model("baseline") / f"iter_{best.get('iteration', 0):07d}"
+    if not best.get("kept") or not source.is_dir():
+        raise InputError("the baseline has not kept its best checkpoint; train it again", file=file, key=KEY)
+    remove_start(run)
+    shutil.copytree(source, run.model("start") / source.name, copy_function=_link_or_copy)
+    files.write_text(run.model("start") / tracker.NAME, str(best["iteration"]))
+    files.write_json(run.model("synthesizer") / "start.json", {"baseline_iteration": best["iteration"], **best})
+    say(f"tune: the start is the baseline after {best['iteration']:,} steps, held-out loss {best['valid_loss']:.4f}")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+
+
+def _import_folder(run: Run) -> None:
     from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     folder = start_folder(run.recipe)
     assert folder is not None
-    if (run.model("synthesizer") / tracker.NAME).exists():
-        return
     model, tokenizer = run.recipe.model, load_tokenizer(run.tokenizer)
     check_tokenizer(folder, tokenizer)
     padded = cost.padded_vocab_size(model, tokenizer.vocab_size, run.recipe.launch.tensor_parallel)
@@ -75,7 +136,7 @@ def prepare_start(run: Run) -> None:
 
 
 def remove_start(run: Run) -> None:
-    """Removes the imported checkpoint, which nobody reads once the tuning has ended."""
+    """Removes what `prepare_start` made, which nobody reads once the tuning has ended."""
     shutil.rmtree(run.model("start"), ignore_errors=True)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from megatron_sbp.evaluation.scoring import token_losses
+from megatron_sbp.evaluation.statistics import grouped_stderr
 from megatron_sbp.progress import Progress
 from megatron_sbp.tokenization.indexed import IndexedTokens
 
@@ -40,38 +40,50 @@ def build_questions(
 ) -> tuple[list[Question], dict[str, int]]:
     """Builds the questions; they depend on the data and the seed alone, so every arm answers the same ones.
 
-    A distractor is the span of a near neighbour at the place where the true continuation stands in its own document;
-    in a shorter neighbour, its last span of that length. Neighbours are tried from the nearest on. One is passed over
-    when it is too short, when its span is the true continuation or one that is taken already, or when it begins with
-    the same context (its own continuation would be as true).
+    Documents are put into groups of four: one drawn at random and its nearest neighbors among those not yet in a group.
+    Each of the four is asked about once, and the continuations of all four are the options of every question in the
+    group. A model that does not use the context prefers the same continuation in all four questions and is right in
+    exactly one of them. Distractors chosen question by question give no such guarantee: central documents, and the ends
+    of short ones, are picked more often, are more probable than the average text, and pull accuracy below chance.
+
+    A neighbor is passed over when its continuation or its context equals that of a document already in the group.
 
     Args:
         documents: tokens of the test split, each document closed by end-of-document, which is never part of an option.
         embeddings: [documents, dim], unit norm.
-        questions: at most so many; which documents are asked about, if there are more, the seed decides.
+        questions: upper bound, rounded down to whole groups; the seed decides which documents are asked about.
         context: tokens shown.
         continuation: tokens of an option.
         seed: the run's seed.
 
     Returns:
-        The questions in the order of their rows, and counts: `documents`, `long_enough`, `questions`,
-        `without_distractors` (documents that were tried but have fewer than three usable neighbours).
+        The questions, group by group (question i belongs to group i // 4), and counts: `documents`, `long_enough`
+        (documents of at least context + continuation tokens), `questions`, `without_distractors` (documents for which
+        no group could be formed).
     """
     lengths = documents.lengths.astype(np.int64) - 1  # without end-of-document
     long_enough = np.flatnonzero(lengths >= context + continuation)
     order = np.random.default_rng([seed, 11]).permutation(long_enough)
-    vectors = np.asarray(embeddings, np.float32)
+    vectors = np.asarray(embeddings, np.float32)[long_enough]
+    place = {int(row): at for at, row in enumerate(long_enough)}
+    free = np.ones(len(long_enough), bool)
     built: list[Question] = []
     without = 0
     for row in map(int, order):
-        if len(built) == questions:
+        if len(built) + OPTIONS > questions:
             break
-        question = _question(documents, lengths, vectors, row, context, continuation)
-        if question is None:
+        if not free[place[row]]:
+            continue
+        # Stable sort: equal similarities go by row number.
+        ranked = long_enough[np.argsort(-(vectors @ vectors[place[row]]), kind="stable")]
+        candidates = [row, *(int(other) for other in ranked if free[place[int(other)]] and other != row)]
+        group = _group(documents, candidates, context, continuation)
+        if group is None:
+            free[place[row]] = False
             without += 1
-        else:
-            built.append(question)
-    built.sort(key=lambda question: question.row)
+            continue
+        free[[place[member] for member in group]] = False
+        built += _questions(group)
     counts = {
         "documents": len(documents),
         "long_enough": len(long_enough),
@@ -81,26 +93,30 @@ def build_questions(
     return built, counts
 
 
-def _question(
-    documents: IndexedTokens, lengths: np.ndarray, vectors: np.ndarray, row: int, context: int, continuation: int
-) -> Question | None:
-    tokens = np.asarray(documents[row], np.int64)
-    shown, true = tokens[:context], tokens[context : context + continuation]
-    options, rows = [true], []
-    # Stable sort: equal similarities go by row number.
-    for other in map(int, np.argsort(-(vectors @ vectors[row]), kind="stable")):
-        if other == row or lengths[other] < continuation:
+def _group(
+    documents: IndexedTokens, candidates: list[int], context: int, continuation: int
+) -> dict[int, tuple[np.ndarray, np.ndarray]] | None:
+    """Context and continuation of the first four candidates that differ in both; None where there are fewer."""
+    group: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for row in candidates:
+        tokens = np.asarray(documents[row][: context + continuation], np.int64)
+        shown, true = tokens[:context], tokens[context:]
+        if any(np.array_equal(shown, a) or np.array_equal(true, b) for a, b in group.values()):
             continue
-        candidate = np.asarray(documents[other][: lengths[other]], np.int64)
-        start = min(context, len(candidate) - continuation)
-        span = candidate[start : start + continuation]
-        if np.array_equal(candidate[:context], shown) or any(np.array_equal(span, taken) for taken in options):
-            continue
-        options.append(span)
-        rows.append(other)
-        if len(options) == OPTIONS:
-            return Question(row, shown, np.stack(options), (rows[0], rows[1], rows[2]))
+        group[row] = shown, true
+        if len(group) == OPTIONS:
+            return group
     return None
+
+
+def _questions(group: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[Question]:
+    """One question about each document of a group."""
+    made = []
+    for row, (shown, true) in group.items():
+        first, second, third = (other for other in group if other != row)
+        options = np.stack([true, *(group[other][1] for other in (first, second, third))])
+        made.append(Question(row, shown, options, (first, second, third)))
+    return made
 
 
 def answer(model: Any, questions: list[Question], *, end_of_document: int, batch_size: int, label: str) -> list[float]:
@@ -141,15 +157,15 @@ def credit(scores: np.ndarray) -> float:
 
 
 def choice_summary(credits: list[float], counts: dict[str, int]) -> dict[str, Any]:
-    """Accuracy with its binomial standard error sqrt(p (1 - p) / n); null with a reason when there is no question."""
+    """Accuracy with its standard error over groups of four questions; null with a reason when there is no question."""
     result: dict[str, Any] = {**counts, "chance": CHANCE, "accuracy": None, "stderr": None, "reason": None}
+    result["group_size"] = OPTIONS
     if not credits:
         result["reason"] = (
             f"none of the {counts['documents']} test documents gives a question: {counts['long_enough']} are long "
-            f"enough, {counts['without_distractors']} of them lack three usable neighbours"
+            f"enough, {counts['without_distractors']} of them lack three usable neighbors"
         )
         return result
-    share = sum(credits) / len(credits)
-    result |= {"accuracy": share, "stderr": math.sqrt(share * (1 - share) / len(credits))}
+    result |= {"accuracy": sum(credits) / len(credits), "stderr": grouped_stderr(np.array(credits), OPTIONS)}
     result["credits"] = [round(value, 6) for value in credits]
     return result

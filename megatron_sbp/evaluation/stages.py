@@ -7,6 +7,7 @@ from typing import Any
 
 from megatron_sbp import files
 from megatron_sbp.errors import InputError
+from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
 from megatron_sbp.recipe import settings
 from megatron_sbp.run_folder import ARMS, Run
 from megatron_sbp.stages import Stage
@@ -21,16 +22,23 @@ class EvaluateStage(Stage):
     device = "gpu"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        asked = run.recipe.evaluation.question_group_field is not None
         return {
-            "documents": ("documents/train/*", "documents/valid/*"),
+            "documents": ("documents/*/*",) if asked else ("documents/train/*", "documents/valid/*"),
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*", "tokens/valid.*", "tokens/test.*", "tokens/audit.json"),
             "embed": ("embeddings/train/*", "embeddings/test/*"),
-            "pairs": ("pairs/pairs.parquet",),
+            "pairs": ("pairs/pairs.parquet", "pairs/valid_pairs.parquet"),
+            "tokenize-pairs": ("tokens/valid_pairs.*",),
+            "export-synthesizer": ("export/synthesizer/*",),
             "synthesize": ("synthetic/drafts/*",),
             "filter": ("synthetic/[0-9]*",),
             "export-arms": tuple(f"export/{arm}/*" for arm in ARMS),
         }
+
+    def external(self, run: Run) -> list[Path]:
+        file = question_file(run.recipe)
+        return [] if file is None else [file]
 
     def settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
@@ -38,7 +46,8 @@ class EvaluateStage(Stage):
             "seed": recipe.seed,
             "sequence_length": recipe.model.sequence_length,
             # The batch size is in it: sums of floats come out differently in their last digits.
-            "evaluation": settings(recipe.evaluation),
+            # Questions count by the contents of their file, see `external`.
+            "evaluation": settings(recipe.evaluation, "questions"),
             "embedding": settings(recipe.embedding, "batch_size"),
             "shingle_tokens": recipe.pairs.shingle_tokens,
             "max_new_tokens": recipe.max_new_tokens,
@@ -48,7 +57,7 @@ class EvaluateStage(Stage):
         }
 
     def units(self, run: Run) -> list[str]:
-        return [*ARMS, "quality"]
+        return [*ARMS, "quality", "reading"]
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("evaluation",)
@@ -58,6 +67,8 @@ class EvaluateStage(Stage):
             from megatron_sbp.evaluation.measure import measure_quality
 
             result = measure_quality(run)
+        elif unit == "reading":
+            result = measure_reading(run)
         else:
             result = evaluate_arm(run, unit)
         files.write_json(run.evaluation(unit), result)
@@ -65,11 +76,12 @@ class EvaluateStage(Stage):
 
 
 def evaluate_arm(run: Run, arm: str) -> dict[str, Any]:
-    """Measures one arm: `valid` and `test` as in `perplexity.held_out_loss`, `choice` as in `choice.choice_summary`.
+    """Measures one arm: `valid` and `test` as in `perplexity.held_out_loss`, `choice` as in `choice.choice_summary`,
+    `recall` as in `recall.recall_summary` (null without `evaluation.questions`).
 
     Raises:
         InputError: missing or damaged tokens, embeddings that do not fit the test documents, a checkpoint that does not
-            load or knows too few tokens.
+            load or knows too few tokens, a wrong question.
     """
     import numpy as np
     import torch
@@ -89,6 +101,7 @@ def evaluate_arm(run: Run, arm: str) -> dict[str, Any]:
         raise InputError(
             f"knows {entries} tokens, the tokenizer has {tokenizer.vocab_size}", file=run.export(arm) / "config.json"
         )
+    asked = read_questions(recipe)
     audit = files.read_json(run.tokens("audit").with_suffix(".json"))
     result: dict[str, Any] = {"arm": arm, "engine": "transformers", "precision": "fp32", "device": device_name(device)}
     for split in ("valid", "test"):
@@ -122,4 +135,41 @@ def evaluate_arm(run: Run, arm: str) -> dict[str, Any]:
         label=f"{arm}: continuations",
     )
     result["choice"] = choice_summary(credits, counts)
+    result["recall"] = _recall(run, model, tokenizer, asked, arm) if asked else None
     return result
+
+
+def _recall(run: Run, model: Any, tokenizer: Any, asked: list[Any], arm: str) -> dict[str, Any]:
+    from megatron_sbp.evaluation.recall import choice_scores, encode_questions, recall_summary
+
+    documents = documents_by_group(run, asked)
+    file = question_file(run.recipe)
+    assert file is not None
+    encoded = encode_questions(asked, tokenizer, file)
+    scores = choice_scores(model, encoded, run.recipe.evaluation.batch_size, f"{arm}: recall")
+    return recall_summary(asked, scores, documents)
+
+
+def measure_reading(run: Run) -> dict[str, Any]:
+    """What the synthesizer reads from its seed, on pairs of the valid split: see `reading.reading`."""
+    import pyarrow.parquet
+    import torch
+
+    from megatron_sbp.device import compute_device
+    from megatron_sbp.evaluation.model import load_model
+    from megatron_sbp.evaluation.reading import reading
+    from megatron_sbp.tokenization.indexed import open_indexed
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+    recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
+    table = pyarrow.parquet.read_table(run.pairs("valid"), columns=["seed", "target"])
+    return reading(
+        load_model(run.export("synthesizer"), torch.device(compute_device(recipe.launch.device))),
+        open_indexed(run.tokens("valid_pairs")),
+        (table["seed"].to_numpy(), table["target"].to_numpy()),
+        separator=tokenizer.separator,
+        padding=tokenizer.padding,
+        at_most=recipe.evaluation.quality_documents,
+        seed=recipe.seed,
+        batch_size=recipe.evaluation.batch_size,
+    )

@@ -27,3 +27,13 @@ def ratio_stderr(sums: np.ndarray, counts: np.ndarray) -> float | None:
 def mean_stderr(values: np.ndarray) -> float | None:
     """Standard error of a mean: float64 [n]; None with fewer than two values."""
     return ratio_stderr(np.asarray(values, np.float64), np.ones(len(values)))
+
+
+def grouped_stderr(values: np.ndarray, size: int) -> float | None:
+    """Standard error of a mean over values that depend on each other within groups: the error over the groups' means.
+
+    Args:
+        values: float64 [groups * size], group by group.
+        size: values in a group.
+    """
+    return mean_stderr(np.asarray(values, np.float64).reshape(-1, size).mean(axis=1))

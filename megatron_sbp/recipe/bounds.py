@@ -49,7 +49,7 @@ _GROUPS: tuple[tuple[Interval, str], ...] = (
         "tuning.eval_interval tuning.eval_sequences tuning.patience embedding.max_tokens embedding.batch_size "
         "neighbors.k neighbors.leaves neighbors.leaves_to_search neighbors.reorder pairs.shingle_tokens "
         "pairs.max_targets_per_seed pairs.min_target_tokens synthesis.tokens synthesis.max_new_tokens "
-        "synthesis.draws_per_shard synthesis.batch_size evaluation.batch_size evaluation.choice_questions "
+        "synthesis.draws_per_shard synthesis.batch_size evaluation.batch_size "
         "evaluation.choice_context evaluation.choice_continuation evaluation.quality_documents "
         "evaluation.duplicate_pairs launch.nodes launch.ranks_per_node launch.tensor_parallel "
         "launch.pipeline_parallel launch.context_parallel launch.threads_per_rank launch.workers "
@@ -58,10 +58,11 @@ _GROUPS: tuple[tuple[Interval, str], ...] = (
     (
         _NOT_NEGATIVE,
         "documents.oracle documents.min_characters training.min_learning_rate training.weight_decay "
-        "training.clip_grad tuning.weight_decay neighbors.recall_sample filter.min_tokens slurm.max_requeues",
+        "tuning.min_learning_rate training.clip_grad tuning.weight_decay neighbors.recall_sample filter.min_tokens slurm.max_requeues",
     ),
     (Interval(low=1), "model.rotary_base synthesis.tokens_per_draw"),  # rotary_base reaches Megatron as a whole number
     (Interval(1, 1000), "synthesis.margin"),
+    (Interval(low=4), "evaluation.choice_questions"),  # one group
     (Interval(1, 1 << 31, high_open=True), "tokenizer.vocab_size"),  # ids of IndexedDatasets have at most 32 bits
     (
         _FRACTION,

@@ -81,6 +81,11 @@ def _check_words(recipe: Recipe) -> None:
     for key in ("documents.id_field", "tokenizer.path", "tuning.start", "run_folder"):
         if value_of(recipe, key) == "":
             raise recipe.error(key, "is empty; null leaves it out")
+    group = recipe.evaluation.question_group_field
+    if group is not None and group not in recipe.documents.keep_fields:
+        raise recipe.error("evaluation.question_group_field", f"'{group}' is not among documents.keep_fields")
+    if group is not None and recipe.evaluation.questions is None:
+        raise recipe.error("evaluation.question_group_field", "is set, but evaluation.questions names no file")
     roles = {}
     for role in ("end_of_document", "padding", "separator"):
         token = getattr(recipe.tokenizer, role)
@@ -144,6 +149,10 @@ def _check_batches(recipe: Recipe) -> None:
             "training.min_learning_rate",
             f"{recipe.training.min_learning_rate} is above the peak {recipe.training.learning_rate}",
         )
+
+    lowest, peak = recipe.tuning.min_learning_rate, recipe.tuning.learning_rate
+    if lowest is not None and lowest > peak:
+        raise recipe.error("tuning.min_learning_rate", f"must lie between 0 and the peak {peak}, not {lowest}")
 
 
 def _check_lengths(recipe: Recipe) -> None:

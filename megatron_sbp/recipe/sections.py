@@ -145,11 +145,16 @@ class Tuning:
     """The synthesizer: p(target | seed document), tuned from the baseline's checkpoint or from another model."""
 
     start: str | None = None
-    """Folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its tokenizer) from which
-    the tuning starts, relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
-    (`tokenizer.path` can name the same folder). null starts from the baseline, as the paper does."""
+    """What the synthesizer begins as. null or `last`: the baseline's last checkpoint, as in the paper. `best`: its
+    checkpoint with the lowest held-out loss (the baseline then saves at every evaluation, and keeps that one).
+    `scratch`: new weights; a start that has memorized D recalls its targets and does not learn to read the seed.
+    Anything else: the folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its
+    tokenizer), relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
+    (`tokenizer.path` can name the same folder)."""
     learning_rate: float = 5e-6
-    """Constant after the warm-up."""
+    """Peak, after the warm-up."""
+    min_learning_rate: float | None = None
+    """End of a cosine schedule over `max_epochs`; null keeps the rate constant, as the paper does."""
     warmup_fraction: float = 0.0
     """Share of the planned samples over which the learning rate rises linearly."""
     weight_decay: float = 0.1
@@ -283,7 +288,7 @@ class Evaluation:
     batch_size: int = 16
     """Sequences in one forward pass."""
     choice_questions: int = 500
-    """Questions 'which is the true continuation of this document?'; at most one per test document."""
+    """Questions 'which is the true continuation of this document?', in groups of four; at most one per document."""
     choice_context: int = 64
     """Tokens of the document shown."""
     choice_continuation: int = 32
@@ -292,6 +297,12 @@ class Evaluation:
     """Documents per group (synthetic, real) on which quality is measured."""
     duplicate_pairs: int = 1_000_000
     """Random pairs of documents in which near-duplicates are counted (the paper's duplicate@1M)."""
+    questions: str | None = None
+    """JSON lines of cloze questions for closed-book recall, relative to the recipe's folder: prompt, choices, answer,
+    tag, group (megatron_sbp/evaluation/questions.py)."""
+    question_group_field: str | None = None
+    """Field of the documents (one of documents.keep_fields) that holds a question's group: recall is then also reported
+    by the number of the group's documents in D."""
 
 
 @dataclass

@@ -61,6 +61,12 @@ def tuning_section(data: ReportData) -> str:
         caption += f" Tuning stopped: {tuning['stopped']}."
     if tuning.get("valid_loss_before") is not None and tuning.get("best_valid_loss") is not None:
         caption += f" Loss before tuning {tuning['valid_loss_before']:.4f}, best {tuning['best_valid_loss']:.4f}."
+    reading = tuning.get("reading") or {}
+    if reading.get("gain") is not None:
+        caption += (
+            f" With a wrong seed in front of the same targets the loss is {reading['loss_wrong_seed']:.4f}, with the "
+            f"true one {reading['loss_true_seed']:.4f} ({reading['pairs']:,} pairs): the difference is what it reads."
+        )
     trained = [row for row in data.metrics["synthesizer"] if row["kind"] == "train"]
     figures = [figure(svg, caption, [("line synthesizer", "synthesizer, pairs of the valid split")])]
     if trained:
@@ -71,7 +77,11 @@ def tuning_section(data: ReportData) -> str:
             y_label="loss on target tokens (nats)",
             x_format=lambda value: f"{value:,.0f}",
         )
-        before = "" if data.recipe.tuning.start else ", on which the synthesizer was trained before"
+        before = (
+            ""
+            if data.recipe.tuning.start not in (None, "last", "best")
+            else ", on which the synthesizer was trained before"
+        )
         figures.append(
             figure(
                 svg,

@@ -35,6 +35,7 @@ def results_section(data: ReportData) -> str:
         row_kinds=["", "", "", "", "lead", "", "", "lead"],
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
+    parts.append(_recall_by_documents(arms))
     parts.append(_differences(data.results))
     return section("results", "Results", *parts)
 
@@ -45,6 +46,10 @@ def arm_rows(arms: dict[str, Any]) -> list[list[str]]:
     def row(label: str, cell) -> list[str]:
         return [label, *(cell(arms[arm]) for arm in ARMS)]
 
+    recalled: list[list[str]] = []
+    if any(arms[arm]["recall"] is not None for arm in ARMS):
+        recalled.append(row("closed-book recall", recall))
+        recalled.append(row("chance in recall", lambda arm: percent(arm["recall_chance"])))
     return [
         row("training tokens", lambda arm: count(arm["train_tokens"])),
         row("epochs of its real data", lambda arm: fixed(arm["real_epochs"], 2)),
@@ -58,9 +63,38 @@ def arm_rows(arms: dict[str, Any]) -> list[list[str]]:
         ),
         row("continuation picked among four", accuracy),
         row("questions (chance is 25 %)", lambda arm: count(arm["choice_questions"])),
+        *recalled,
         row("tokens per second in training", lambda arm: count(arm["tokens_per_second"])),
         row("seconds in training", lambda arm: fixed(arm["seconds"], 1)),
     ]
+
+
+def recall(arm: dict[str, Any]) -> str:
+    """56.2 % ± 2.1."""
+    if arm["recall"] is None:
+        return NOTHING
+    error = "" if arm["recall_stderr"] is None else f" ±\u00a0{100 * arm['recall_stderr']:.1f}"
+    return percent(arm["recall"]) + error
+
+
+def _recall_by_documents(arms: dict[str, Any]) -> str:
+    """Recall by the number of documents in D about what is asked; nothing where it was not measured."""
+    known = [arm for arm in ARMS if arms[arm]["recall_by_documents"]]
+    if not known:
+        return ""
+    first = arms[known[0]]["recall_by_documents"]
+    rows = []
+    for name, figures in first.items():
+        found = [(arms[arm]["recall_by_documents"] or {}).get(name) or {} for arm in ARMS]
+        cells = [recall({"recall": f.get("recall"), "recall_stderr": f.get("stderr")}) for f in found]
+        label = f"{name} ({count(figures['questions'])} questions, chance {percent(figures['chance'])})"
+        rows.append([label, *cells])
+    return table(
+        ["closed-book recall by documents in D", "baseline", "SBP", "oracle"],
+        rows,
+        caption="What is asked about has so many documents in D. Without any, an arm that saw only D and text made "
+        "from D cannot know the answer and should be at chance.",
+    )
 
 
 def accuracy(arm: dict[str, Any]) -> str:
@@ -79,11 +113,13 @@ def _differences(results: dict[str, Any]) -> str:
             continue
         points = comparison["choice_accuracy"], comparison["choice_stderr"]
         scaled = [None if value is None else 100 * value for value in points]
+        recalled = [None if comparison[key] is None else 100 * comparison[key] for key in ("recall", "recall_stderr")]
         rows.append(
             [
                 f"{NAMES[second]} minus {NAMES[first]}",
                 signed(-comparison["test_loss"], comparison["test_loss_stderr"], 4),
                 signed(*scaled, 1),
+                signed(*recalled, 1),
             ]
         )
     if not rows:
@@ -94,10 +130,10 @@ def _differences(results: dict[str, Any]) -> str:
     )
     told_accuracy = results["gap_closed_accuracy_reason"] or percent(results["gap_closed_accuracy"])
     return table(
-        ["differences", "test loss (nats per token)", "accuracy (percentage points)"],
+        ["differences", "test loss (nats per token)", "accuracy (percentage points)", "recall (percentage points)"],
         rows,
         caption="Paired: the same test sequences and the same questions for both arms. A lower loss is better, a "
-        "higher accuracy is better.",
+        "higher accuracy or recall is better.",
     ) + paragraph(
         f"Share of the oracle's gain that SBP reaches: on the test loss {told}; on the accuracy {told_accuracy}."
     )

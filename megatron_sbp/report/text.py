@@ -6,7 +6,7 @@ from typing import Any
 
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.numbers import count, fixed, percent, with_error
-from megatron_sbp.report.outcome import NAMES, accuracy
+from megatron_sbp.report.outcome import NAMES, accuracy, recall
 from megatron_sbp.report.verdict import headline
 from megatron_sbp.run_folder import ARMS
 
@@ -18,7 +18,18 @@ def format_results(results: dict[str, Any]) -> str:
         results: what results.json holds.
     """
     arms = results["arms"]
-    head = ["", "test loss", "perplexity", "bits/byte", "accuracy", "epochs", "synthetic", "tokens/s"]
+    asked = any(arms[arm]["recall"] is not None for arm in ARMS)
+    head = [
+        "",
+        "test loss",
+        "perplexity",
+        "bits/byte",
+        "accuracy",
+        *(["recall"] if asked else []),
+        "epochs",
+        "synthetic",
+        "tokens/s",
+    ]
     rows = [
         [
             NAMES[arm],
@@ -26,6 +37,7 @@ def format_results(results: dict[str, Any]) -> str:
             fixed(arms[arm]["test_perplexity"], 2),
             fixed(arms[arm]["test_bits_per_byte"], 4),
             accuracy(arms[arm]),
+            *([recall(arms[arm])] if asked else []),
             fixed(arms[arm]["real_epochs"], 2),
             count(arms[arm]["synthetic_tokens"]),
             count(arms[arm]["tokens_per_second"]),

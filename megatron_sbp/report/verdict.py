@@ -16,6 +16,10 @@ def verdict(results: dict[str, Any]) -> list[str]:
         *_against_baseline(results, "baseline-sbp", "SBP"),
         *_against_baseline(results, "baseline-oracle", "The oracle"),
         _gap(results),
+        *_recall(results, "baseline-sbp", "SBP"),
+        *_recall(results, "baseline-oracle", "The oracle"),
+        *_reading(results.get("tuning")),
+        *_below_chance(results["arms"]),
         *_overfitting(results["arms"]),
         *_limits(results),
     ]
@@ -77,6 +81,54 @@ def _against_baseline(results: dict[str, Any], pair: str, name: str) -> list[str
     return sentences
 
 
+def _recall(results: dict[str, Any], pair: str, name: str) -> list[str]:
+    """The closed-book recall of an arm beside the baseline's; nothing where no questions were asked."""
+    comparison = results["comparisons"].get(pair)
+    if comparison is None or comparison["recall"] is None:
+        return []
+    first, second = (results["arms"][arm] for arm in pair.split("-"))
+    gain, error = comparison["recall"], comparison["recall_stderr"]
+    points = signed(100 * gain, None if error is None else 100 * error, 1)
+    values = f"{percent(second['recall'])} against {percent(first['recall'])} ({points} points"
+    values += f", chance {percent(second['recall_chance'])})"
+    return [
+        {
+            "better": f"{name} recalls more without reading: {values}.",
+            "worse": f"{name} recalls less without reading: {values}.",
+            "noise": f"In closed-book recall the difference is within the noise of the questions: {values}.",
+        }[_outcome(gain, error)]
+    ]
+
+
+def _reading(tuning: dict[str, Any] | None) -> list[str]:
+    """Whether the synthesizer reads its seed, on pairs of unseen documents."""
+    found = (tuning or {}).get("reading") or {}
+    gain, error = found.get("gain"), found.get("gain_stderr")
+    if gain is None:
+        return []
+    losses = (
+        f"on pairs of unseen documents its loss is {found['loss_true_seed']:.4f} with the true seed and "
+        f"{found['loss_wrong_seed']:.4f} with a wrong one ({signed(gain, error, 4)})"
+    )
+    if _outcome(gain, error) == "better":
+        return [f"The synthesizer reads its seed: {losses}."]
+    return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
+
+
+def _below_chance(arms: dict[str, Any]) -> list[str]:
+    """Says when an arm answers significantly worse than a guess: the questions are then suspect, not the arm."""
+    found = []
+    for arm, figures in arms.items():
+        value, error, chance = figures["choice_accuracy"], figures["choice_stderr"], figures.get("choice_chance")
+        if None not in (value, error, chance) and value < chance - NOISE * error:
+            found.append(
+                f"The accuracy of {arm} is below chance by more than {NOISE:g} standard errors: {percent(value)} ± "
+                f"{100 * error:.1f} against {percent(chance, 0)}. A model that knows nothing scores chance here, so do "
+                "not rely on this figure before the questions have been looked at."
+            )
+    return found
+
+
 def _gap(results: dict[str, Any]) -> str:
     share, error = results["gap_closed"], results["gap_closed_stderr"]
     if share is None:
@@ -120,7 +172,12 @@ def _limits(results: dict[str, Any]) -> list[str]:
             "(pairs.relation=random) beside it: any text that a model makes for itself regularises."
         )
     start = results["recipe"]["tuning"].get("start")
-    if start:
+    if start in ("best", "scratch"):
+        what = {"best": "the baseline's best checkpoint, not its last one", "scratch": "new weights"}[start]
+        sentences.append(
+            f"The synthesizer was tuned from {what} (tuning.start: {start}); the paper tunes the baseline."
+        )
+    elif start not in (None, "last"):
         sentences.append(
             f"The synthesizer was tuned from another model's weights (tuning.start: {start}), not from the baseline: "
             "its text carries what that model learned elsewhere, and a gain of the SBP arm is no bootstrapping from D."

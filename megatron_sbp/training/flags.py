@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from megatron_sbp import ledger
+from megatron_sbp.checkpoint.start import keeps_best, start_model, start_word
 from megatron_sbp.run_folder import Run
 
 Flags = dict[str, Any]
@@ -25,9 +27,13 @@ def megatron_arguments(run: Run, training: str, samples: int | None = None) -> l
     common = {**_model(run), **_launch(run), **_files(run, training)}
     if training == "synthesizer":
         special = _tuning(run, samples)
-        special["pretrained-checkpoint"] = run.model("start" if recipe.tuning.start else "baseline")
+        special["pretrained-checkpoint"] = start_model(run)
+        if start_word(recipe) == "scratch":
+            special["seed"] = synthesizer_seed(recipe.seed)
     else:
         special = _arm(run)
+        if keeps_best(recipe, training):
+            special["save-interval"] = recipe.training.eval_interval
     flags = {**common, **special, **recipe.training.megatron}
     words = ["--sbp-data", str(folder / "data.json")]
     for name, value in flags.items():
@@ -125,7 +131,7 @@ def _tuning(run: Run, samples: int | None) -> Flags:
         "global-batch-size": tuning.global_batch_size,
         "train-samples": "PACKED_SEQUENCES" if samples is None else samples,
         "lr": tuning.learning_rate,
-        "lr-decay-style": "constant",
+        **_schedule(run, samples),
         "lr-warmup-samples": int(tuning.warmup_fraction * samples) if samples else 0,
         **_optimizer(run, tuning.weight_decay),
         # Micro-batches hold different numbers of target tokens; every one of these tokens must weigh the same.
@@ -136,6 +142,19 @@ def _tuning(run: Run, samples: int | None) -> Flags:
         "sbp-patience": tuning.patience,
         "sbp-first-evaluation": True,
     }
+
+
+def _schedule(run: Run, samples: int | None) -> Flags:
+    lowest = run.recipe.tuning.min_learning_rate
+    if lowest is None:
+        return {"lr-decay-style": "constant"}
+    planned = "PACKED_SEQUENCES" if samples is None else samples
+    return {"min-lr": lowest, "lr-decay-style": "cosine", "lr-decay-samples": planned}
+
+
+def synthesizer_seed(seed: int) -> int:
+    """Seed of a synthesizer's new weights, which are not those with which the arms begin."""
+    return int.from_bytes(hashlib.blake2b(b"synthesizer %d" % seed, digest_size=4).digest()) >> 1
 
 
 def _optimizer(run: Run, weight_decay: float) -> Flags:

@@ -9,7 +9,7 @@ from typing import Any
 
 from megatron_sbp import files, ledger
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.checkpoint.start import prepare_start, remove_start, start_files
+from megatron_sbp.checkpoint.start import keeps_best, prepare_start, remove_start, start_files, start_model, start_word
 from megatron_sbp.errors import InputError
 from megatron_sbp.manifests import Damage
 from megatron_sbp.progress import say
@@ -32,7 +32,11 @@ class TrainStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         tokenizer = {"tokenizer": ("tokenizer/*",)}
         if self.training == "synthesizer":
-            start = {} if run.recipe.tuning.start else {"train-baseline": ("models/baseline/iter_*",)}
+            start: dict[str, tuple[str, ...]] = {}
+            if start_word(run.recipe) in ("last", "best"):
+                start = {"train-baseline": ("models/baseline/iter_*",)}
+            if start_word(run.recipe) == "best":  # it says which checkpoint is the best
+                start["train-baseline"] += ("models/baseline/consumed.json",)
             return {**tokenizer, **start, "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*")}
         names = list(ledger.arm_samples(run.recipe, self.training))
         reads = {**tokenizer, "tokenize": (*(f"tokens/{name}.*" for name in names), "tokens/valid.*")}
@@ -47,8 +51,14 @@ class TrainStage(Stage):
         recipe = run.recipe
         wanted = {"seed": recipe.seed, "model": settings(recipe.model)}
         if self.training == "synthesizer":
-            return {**wanted, "training": tuning_settings(recipe)}
-        return {**wanted, "training": arm_settings(recipe), "samples": ledger.arm_samples(recipe, self.training)}
+            wanted["training"] = tuning_settings(recipe)  # a folder counts by its contents, see `external`
+            if start_word(recipe) in ("best", "scratch"):
+                wanted["start"] = start_word(recipe)
+            return wanted
+        wanted |= {"training": arm_settings(recipe), "samples": ledger.arm_samples(recipe, self.training)}
+        if keeps_best(recipe, self.training):  # then the evaluations decide which checkpoint that is
+            wanted["keeps_best"] = [recipe.training.eval_interval, recipe.training.eval_sequences]
+        return wanted
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return (f"models/{self.training}", *(("models/start",) if self.training == "synthesizer" else ()))
@@ -109,7 +119,7 @@ class TrainStage(Stage):
         samples = self._write_data_file(run)
         stopped = folder / "stopped.txt"
         if not stopped.exists() and not self._ended(run, samples):
-            if self.training == "synthesizer" and run.recipe.tuning.start:
+            if self.training == "synthesizer":
                 prepare_start(run)
             arguments = megatron_arguments(run, self.training, samples)
             train(run, self.name, self.training, arguments, samples, os.environ.get("SBP_LAUNCHER", "local"))
@@ -261,6 +271,7 @@ class TrainStage(Stage):
             "export_iteration": iterations,
             "precision": (folder / "precision.txt").read_text().strip(),
         }
+        kept = False
         if self.training == "synthesizer":
             chosen = best(rows)
             before = next(row["loss"] for row in rows if row["kind"] == "valid" and row["iteration"] == 0)
@@ -269,16 +280,21 @@ class TrainStage(Stage):
                 "best_valid_loss": chosen["loss"],
                 "valid_loss_before": before,
             }
+        else:
+            chosen = best(rows)
+            kept = keeps_best(run.recipe, self.training)
+            result["best"] = {"iteration": chosen["iteration"], "valid_loss": chosen["loss"], "kept": kept}
         files.write_json(folder / "consumed.json", result)
-        chosen_folder = folder / f"iter_{result['export_iteration']:07d}"
+        numbers = {result["export_iteration"]} | ({result["best"]["iteration"]} if kept else set())
+        chosen_folders = [folder / f"iter_{number:07d}" for number in sorted(numbers)]
         for old in folder.glob("iter_*"):
-            if old not in (chosen_folder, folder / f"iter_{iterations:07d}"):
+            if old not in (*chosen_folders, folder / f"iter_{iterations:07d}"):
                 shutil.rmtree(old)
         shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, of no use any more
         described = [folder / name for name in ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")]
-        if run.recipe.tuning.start and self.training == "synthesizer":
+        if self.training == "synthesizer" and start_model(run) == run.model("start"):
             described.append(folder / "start.json")
             remove_start(run)
-        last_folder = folder / f"iter_{iterations:07d}"
-        kept = {path for checkpoint in (chosen_folder, last_folder) for path in checkpoint.rglob("*") if path.is_file()}
-        return [*described, *sorted(kept)]
+        chosen_folders = {*chosen_folders, folder / f"iter_{iterations:07d}"}
+        kept_files = {path for chosen in chosen_folders for path in chosen.rglob("*") if path.is_file()}
+        return [*described, *sorted(kept_files)]

@@ -1,4 +1,4 @@
-"""`tuning.start`: the synthesizer begins as a Hugging Face checkpoint."""
+"""`tuning.start`: the synthesizer begins as a Hugging Face checkpoint, as the baseline at its best, or as nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from finished_stage import mark_finished
 from made_up_model import hugging_face_model, shape
 
 from megatron_sbp import cost, files
-from megatron_sbp.checkpoint.start import check_tokenizer, start_files
+from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.start import (
+    check_start,
+    check_tokenizer,
+    prepare_start,
+    remove_start,
+    start_files,
+    start_folder,
+    start_word,
+)
 from megatron_sbp.errors import InputError
 from megatron_sbp.graph import all_stages
 from megatron_sbp.plan import make_plan
@@ -211,3 +220,115 @@ def test_the_tokens_that_a_run_adds_are_no_difference(tmp_path, tokenizer_folder
     ours = load_tokenizer(tmp_path / "ours")
     assert ours.vocab_size == 291
     check_tokenizer(tmp_path / "theirs", ours)
+
+
+def test_words_are_starts_and_everything_else_is_a_folder(run, tmp_path):
+    expected = {None: ("last", None), "last": ("last", None), "best": ("best", None), "scratch": ("scratch", None)}
+    expected |= {"./best": (None, tmp_path / "best"), "theirs": (None, tmp_path / "theirs")}
+    for value, (word, folder) in expected.items():
+        run.recipe.tuning.start = value
+        assert (start_word(run.recipe), start_folder(run.recipe)) == (word, folder)
+    run.recipe.tuning.start = "bset"
+    with pytest.raises(InputError, match=r"a start that is no folder is last, best, scratch"):
+        check_start(run.recipe)
+
+
+def words_of(run: Run, training: str) -> dict[str, str]:
+    words = megatron_arguments(run, training, 100)
+    return {word: words[place + 1] for place, word in enumerate(words[:-1]) if word.startswith("--")}
+
+
+def test_from_scratch_there_is_no_checkpoint_and_another_seed(run):
+    run.recipe.tuning.start = "scratch"
+    tune = runner(run).stage
+    assert "train-baseline" not in tune.reads(run) and tune.external(run) == []
+    words = words_of(run, "synthesizer")
+    assert "--pretrained-checkpoint" not in words
+    assert words["--seed"] != words_of(run, "baseline")["--seed"] == str(run.recipe.seed)
+    assert 0 <= int(words["--seed"]) < 2**31
+    assert words["--lr-decay-style"] == "constant"
+    run.recipe.tuning.min_learning_rate = 1e-4
+    words = words_of(run, "synthesizer")
+    assert (words["--lr-decay-style"], words["--min-lr"], words["--lr-decay-samples"]) == ("cosine", "0.0001", "100")
+
+
+def test_each_start_is_another_tuning(run):
+    seen = []
+    for value in (None, "best", "scratch"):
+        run.recipe.tuning.start = value
+        seen.append(runner(run).stage.settings(run))
+    assert seen[0] != seen[1] != seen[2] != seen[0]
+    run.recipe.tuning.start = "last"
+    assert runner(run).stage.settings(run) == seen[0]
+
+
+def test_for_the_best_start_the_baseline_saves_at_its_evaluations(run):
+    training = run.recipe.training
+    assert words_of(run, "baseline")["--save-interval"] == str(training.save_interval)
+    run.recipe.tuning.start = "best"
+    assert words_of(run, "baseline")["--save-interval"] == str(training.eval_interval) != str(training.save_interval)
+    assert words_of(run, "sbp")["--save-interval"] == str(training.save_interval)
+    assert words_of(run, "synthesizer")["--pretrained-checkpoint"] == str(run.model("start"))
+    assert "models/baseline/consumed.json" in runner(run).stage.reads(run)["train-baseline"]
+
+
+def test_the_best_checkpoint_is_linked_and_removed_without_harm(run):
+    run.recipe.tuning.start = "best"
+    folder = run.model("baseline") / "iter_0000020"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text("{}")
+    (folder / "weights.distcp").write_bytes(b"weights")
+    best = {"iteration": 20, "valid_loss": 3.5, "kept": True}
+    files.write_json(run.model("baseline") / "consumed.json", {"best": best})
+    run.model("synthesizer").mkdir()
+    prepare_start(run)
+    assert tracker.read(run.model("start")) == 20
+    assert (run.model("start") / "iter_0000020" / "weights.distcp").read_bytes() == b"weights"
+    assert files.read_json(run.model("synthesizer") / "start.json")["baseline_iteration"] == 20
+    remove_start(run)
+    assert (folder / "weights.distcp").read_bytes() == b"weights"
+    files.write_json(run.model("baseline") / "consumed.json", {"best": {**best, "kept": False}})
+    with pytest.raises(InputError, match="the baseline has not kept its best checkpoint"):
+        prepare_start(run)
+
+
+def write_documents(run: Run) -> None:
+    from megatron_sbp.tokenization.indexed import write_indexed
+
+    random = np.random.default_rng(5)
+    for name, count in (("real", 60), ("valid", 20)):
+        lengths = random.integers(20, 60, count)
+        with write_indexed(run.tokens(name), np.uint16) as writer:
+            writer.add(random.integers(3, 290, lengths.sum()), lengths)
+    paths = [path for path in run.tokens("x").parent.iterdir() if path.name.split(".")[0] in ("real", "valid")]
+    mark_finished(run, "tokenize", paths)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("start", ["best", "scratch"])
+def test_real_ranks_tune_from_the_best_baseline_and_from_scratch(run, start):
+    """The baseline overfits noise at a high rate, so that its best checkpoint is not its last one."""
+    write_pairs(run)
+    write_documents(run)
+    run.recipe.tuning.start = start
+    training = run.recipe.training
+    training.train_tokens, training.eval_interval, training.learning_rate = 64 * 8 * 40, 4, 1e-2
+    graph = all_stages()
+    log = run.log("tune", "training")
+    if start == "best":
+        baseline = StageRunner(run, by_name(graph, "train-baseline"), graph)
+        assert baseline.execute()
+        consumed = files.read_json(run.model("baseline") / "consumed.json")
+        assert consumed["best"]["kept"] and 0 < consumed["best"]["iteration"] < consumed["iterations"]
+        kept = sorted(path.name for path in run.model("baseline").glob("iter_*"))
+        assert kept == [f"iter_{consumed['best']['iteration']:07d}", f"iter_{consumed['iterations']:07d}"]
+        assert StageRunner(run, by_name(graph, "train-baseline"), graph).finished()
+    assert runner(run).execute()
+    said = log.read_text()
+    if start == "best":
+        assert f"at iteration {consumed['best']['iteration']}" in said
+        assert files.read_json(run.model("synthesizer") / "start.json")["iteration"] == consumed["best"]["iteration"]
+    else:
+        assert "--pretrained-checkpoint" not in said and not run.model("baseline").exists()
+    assert not run.model("start").exists() and runner(run).finished()

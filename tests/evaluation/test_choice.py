@@ -83,7 +83,8 @@ def test_random_weights_are_near_chance(many):
     model = Qwen3ForCausalLM(config).eval()
     result = choice_summary(answer(model, questions, end_of_document=END, batch_size=16, label="test"), counts)
     assert abs(result["accuracy"] - CHANCE) < 4 * result["stderr"]
-    assert result["stderr"] == pytest.approx((result["accuracy"] * (1 - result["accuracy"]) / len(questions)) ** 0.5)
+    groups = np.reshape(result["credits"], (-1, 4)).mean(axis=1)
+    assert result["stderr"] == pytest.approx(groups.std(ddof=1) / len(groups) ** 0.5)
 
 
 def test_ties_share_the_credit():
@@ -94,7 +95,7 @@ def test_ties_share_the_credit():
 
 
 def test_scores_are_log_probabilities_of_the_continuation_alone(many):
-    questions, _ = build(*many, questions=3)
+    questions, _ = build(*many, questions=7)
 
     class Fixed(torch.nn.Module):
         def __init__(self):
@@ -107,15 +108,15 @@ def test_scores_are_log_probabilities_of_the_continuation_alone(many):
             return SimpleNamespace(logits=torch.zeros(*input_ids.shape, VOCABULARY))
 
     model = Fixed()
-    assert answer(model, questions, end_of_document=END, batch_size=2, label="test") == [0.25] * 3
-    assert len(model.seen) == 12
+    assert answer(model, questions, end_of_document=END, batch_size=2, label="test") == [0.25] * 4
+    assert len(model.seen) == 16
     first = questions[0]
     assert model.seen[1] == [END, *first.context.tolist(), *first.options[1].tolist()[:-1]]
 
 
 def test_questions_depend_on_data_and_seed_alone(many):
     first, second = build(*many, questions=20)[0], build(*many, questions=20)[0]
-    assert [q.row for q in first] == [q.row for q in second] == sorted(q.row for q in first)
+    assert [q.row for q in first] == [q.row for q in second]
     assert all(np.array_equal(a.options, b.options) for a, b in zip(first, second, strict=True))
     assert [q.row for q in build(*many, questions=20, seed=2)[0]] != [q.row for q in first]
 
@@ -123,6 +124,7 @@ def test_questions_depend_on_data_and_seed_alone(many):
 def test_distractors_are_never_the_true_continuation_and_all_differ(many):
     questions, counts = build(*many)
     assert counts["questions"] == len(questions) == counts["long_enough"] - counts["without_distractors"]
+    assert counts["without_distractors"] < 4
     for question in questions:
         assert len({tuple(option) for option in question.options.tolist()}) == 4
         true = np.asarray(many[0][question.row])[CONTEXT : CONTEXT + CONTINUATION]
@@ -131,24 +133,35 @@ def test_distractors_are_never_the_true_continuation_and_all_differ(many):
         assert END not in question.options
 
 
-def test_nearest_usable_neighbours_are_taken_at_the_same_place_or_as_late_as_possible(tmp_path):
+def test_every_continuation_of_a_group_is_the_true_one_once_and_a_distractor_three_times(many):
+    questions, _ = build(*many)
+    rows = [question.row for question in questions]
+    assert len(rows) == len(set(rows)) and len(rows) % 4 == 0
+    for at in range(0, len(questions), 4):
+        group = questions[at : at + 4]
+        options = [sorted(map(tuple, question.options.tolist())) for question in group]
+        assert options == [options[0]] * 4
+        assert all({q.row, *q.distractor_rows} == {q.row for q in group} for q in group)
+
+
+def test_a_group_is_a_document_with_its_nearest_usable_neighbors(tmp_path):
     base = list(range(1, 13))
     documents = [
-        base,  # 0: asked about
-        [*base[:6], 40, 41, 42, 43],  # 1: nearest, but the same context: ambiguous
-        [20, 21, 22, 23, 24, 25, *base[6:10], 26],  # 2: its span is the true continuation
-        [30, 31, 32],  # 3: too short
-        [33, 34, 35, 36, 37],  # 4: shorter than needed, so its last four tokens
-        [*range(44, 56)],  # 5
-        [20, 21, 22, 23, 24, 25, 50, 51, 52, 53],  # 6: the same span as 5
-        [*range(10, 30)],  # 7
+        base,  # 0
+        [*base[:6], 40, 41, 42, 43],  # 1: nearest to 0, but the same context: ambiguous
+        [20, 21, 22, 23, 24, 25, *base[6:10], 26],  # 2: the same continuation as 0
+        [30, 31, 32, 33, 34],  # 3: too short
+        [*range(44, 56)],  # 4
+        [20, 21, 22, 23, 24, 26, 50, 51, 52, 53],  # 5: the same continuation as 4
+        [*range(10, 30)],  # 6
+        [*range(30, 50)],  # 7
     ]
-    similarity = [1.0, 0.99, 0.98, 0.97, 0.9, 0.8, 0.7, 0.6]
+    similarity = [1.0, 0.99, 0.98, 0.97, 0.8, 0.7, 0.6, 0.5]
     vectors = np.array([[value, (1 - value * value) ** 0.5] for value in similarity], np.float32)
-    questions, _ = build(corpus(tmp_path, documents), vectors)
-    question = next(q for q in questions if q.row == 0)
-    assert question.distractor_rows == (4, 5, 7)
-    assert question.options.tolist() == [[7, 8, 9, 10], [34, 35, 36, 37], [50, 51, 52, 53], [16, 17, 18, 19]]
+    opened = corpus(tmp_path, documents)
+    found = next(q for seed in range(20) for q in build(opened, vectors, questions=4, seed=seed)[0][:1] if q.row == 0)
+    assert found.distractor_rows == (4, 6, 7)
+    assert found.options.tolist() == [[7, 8, 9, 10], [50, 51, 52, 53], [16, 17, 18, 19], [36, 37, 38, 39]]
 
 
 def test_too_few_documents_give_fewer_questions_or_null_with_a_reason(tmp_path):

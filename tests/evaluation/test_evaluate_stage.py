@@ -90,9 +90,53 @@ def test_an_arm_is_measured(run):
     assert result["test"]["loss"] == pytest.approx(np.log(768), abs=0.1)  # random weights know nothing
     nats = result["test"]["loss"] * result["test"]["tokens"]
     assert result["test"]["bits_per_byte"] == pytest.approx(nats / np.log(2) / audit["test"]["bytes"])
-    assert result["choice"]["questions"] == 30
+    assert result["choice"]["questions"] == 28  # whole groups of at most 30
     assert 0.0 <= result["choice"]["accuracy"] < 0.65
     assert result["device"] == "cpu"
+
+
+def test_recall_is_measured_where_the_recipe_asks(run, tmp_path):
+    assert evaluate_arm(run, "sbp")["recall"] is None
+    lines = [{"prompt": f"Return the {n}", "choices": ["value", "list", "path"], "answer": "list"} for n in range(40)]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stage = EvaluateStage()
+    before, reads = stage.settings(run), stage.reads(run)
+    run.recipe.evaluation.questions = str(tmp_path / "questions.jsonl")
+    try:
+        recall = evaluate_arm(run, "sbp")["recall"]
+        assert stage.external(run) == [tmp_path / "questions.jsonl"]
+        assert (stage.settings(run), stage.reads(run)) == (before, reads)
+        lines[7]["choices"] = ["list", "path"] * 2
+        (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with pytest.raises(InputError, match=r"questions.jsonl:8: 'choices': 'list' is among the choices twice"):
+            evaluate_arm(run, "sbp")
+    finally:
+        run.recipe.evaluation.questions = None
+    assert (recall["questions"], recall["groups"], recall["by_documents"]) == (40, 40, None)
+    assert recall["chance"] == pytest.approx(1 / 3) and 0 <= recall["recall"] <= 1
+    assert stage.external(run) == []
+
+
+def test_what_the_synthesizer_reads_is_measured(run):
+    import pyarrow
+    import pyarrow.parquet
+
+    from megatron_sbp.tokenization.indexed import open_indexed, write_indexed
+
+    valid = open_indexed(run.tokens("valid"))
+    seeds, targets = np.arange(20), np.arange(20) + 20
+    with write_indexed(run.tokens("valid_pairs"), np.uint16) as writer:
+        for seed, target in zip(seeds.tolist(), targets.tolist(), strict=True):
+            parts = [valid[seed][:-1][:40], np.append(valid[target][:-1][:40], valid[target][-1])]
+            writer.add(np.concatenate(parts), np.array([len(part) for part in parts]), sequences_per_document=2)
+    table = pyarrow.table({"seed": seeds, "target": targets, "score": np.full(20, 0.6)})
+    pyarrow.parquet.write_table(table, run.pairs("valid"))
+    export_random_model(run, "synthesizer", 7)
+    EvaluateStage().run_unit(run, "reading")
+    found = files.read_json(run.evaluation("reading"))
+    assert found["pairs"] == 20
+    assert found["loss_true_seed"] == pytest.approx(np.log(768), abs=0.2)
+    assert abs(found["gain"]) < 5 * found["gain_stderr"]  # random weights read nothing
 
 
 def test_arms_answer_the_same_questions(run):

@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run, text_run
 
+from megatron_sbp import files
 from megatron_sbp.report.data import load_report_data
 from megatron_sbp.report.page import SECTIONS, render
 from megatron_sbp.report.text import format_results
@@ -176,3 +177,24 @@ def test_terminal_text(run):
 
 def test_terminal_text_of_an_unfinished_run(tmp_path):
     assert "gap closed: none (no test loss" in format_results(collect_results(text_run(tmp_path)))
+
+
+def test_recall_stands_in_the_page_where_questions_were_asked(tmp_path):
+    run = made_up_run(tmp_path)
+    assert "closed-book recall" not in render(load_report_data(run, collect_results(run)))
+    figures = {"questions": 2, "groups": 2, "recall": 0.5, "stderr": 0.1, "chance": 0.05}
+    recall = {**figures, "by_tag": {}, "by_documents": {"0": figures}, "group_credits": [1.0, 0.0]}
+    for arm in ("baseline", "sbp", "oracle"):
+        evaluation = files.read_json(run.evaluation(arm))
+        files.write_json(run.evaluation(arm), {**evaluation, "recall": {**recall, "group_questions": [1, 1]}})
+    page = render(load_report_data(run, collect_results(run)))
+    assert "closed-book recall by documents in D" in page and "0 (2 questions, chance 5.0" in page
+    assert "With a wrong seed in front of the same targets the loss is 3.6000" in page
+
+
+def test_an_accuracy_below_chance_is_remarked_on(tmp_path):
+    results = collect_results(made_up_run(tmp_path))
+    assert "below chance" not in " ".join(verdict(results))
+    results["arms"]["sbp"] |= {"choice_accuracy": 0.15, "choice_stderr": 0.03}
+    told = [sentence for sentence in verdict(results) if "below chance" in sentence]
+    assert len(told) == 1 and "sbp is below chance" in told[0] and "15.0\xa0%" in told[0] and "25\xa0%" in told[0]

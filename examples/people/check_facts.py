@@ -1,0 +1,212 @@
+"""Measures a run on made-up people against the truth: pairs, and what the synthesizer wrote.
+
+    python check_facts.py RUN [--people people.jsonl] [--examples 3]
+
+Every sentence of a biography is parsed back into (person, attribute, value); what no wording of world.py can have
+written is malformed. Prints JSON, and with --examples synthetic biographies beside their seeds, each sentence marked
+true (+), false (-) or malformed (?).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from world import ATTRIBUTES
+
+
+def _pattern(wording: str) -> re.Pattern[str]:
+    escaped = re.escape(wording)
+    for field, words in (("name", r"\w+ \w+"), ("value", r"\w+")):
+        escaped = escaped.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{words})")
+    return re.compile(escaped)
+
+
+_PATTERNS = [
+    (attribute.name, place, _pattern(wording))
+    for attribute in ATTRIBUTES
+    for place, wording in enumerate(attribute.wordings)
+]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One sentence of a biography, parsed.
+
+    Attributes:
+        person: name of whom it is about.
+        attribute: what is said.
+        value: of it.
+        wording: place of the sentence's form among the attribute's wordings.
+    """
+
+    person: str
+    attribute: str
+    value: str
+    wording: int
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of a text, with their periods; the last one may lack it."""
+    return [found.strip() for found in re.findall(r"[^.]+\.?", text) if found.strip()]
+
+
+def parse(sentence: str) -> Statement | None:
+    """What a sentence says; None when no wording can have written it."""
+    for attribute, wording, pattern in _PATTERNS:
+        found = pattern.fullmatch(sentence)
+        if found:
+            return Statement(found["name"], attribute, found["value"], wording)
+    return None
+
+
+class Truth:
+    """Who is who.
+
+    Args:
+        people: rows of people.jsonl: person, and a value for every attribute.
+    """
+
+    def __init__(self, people: Iterable[dict[str, str]]):
+        self.facts = {row["person"]: {k: v for k, v in row.items() if k != "person"} for row in people}
+
+    def is_true(self, statement: Statement) -> bool:
+        """Whether the person exists and has that value."""
+        return self.facts.get(statement.person, {}).get(statement.attribute) == statement.value
+
+
+class Tally:
+    """Figures of texts written for seed documents, text by text.
+
+    Args:
+        truth: who is who.
+        originals: texts of D; a text among them is a copy.
+    """
+
+    def __init__(self, truth: Truth, originals: set[str]):
+        self.truth, self.originals = truth, originals
+        self.counts: Counter[str] = Counter()
+
+    def add(self, text: str, person: str, seed: str) -> None:
+        """Counts a text.
+
+        Args:
+            text: what was written.
+            person: whom the seed document is about.
+            seed: the seed document.
+        """
+        parsed = [parse(sentence) for sentence in sentences(text)]
+        known = [statement for statement in parsed if statement]
+        wordings = [(statement.attribute, statement.wording) for statement in known]
+        given = [(s.attribute, s.wording) for s in map(parse, sentences(seed)) if s]
+        self.counts.update(
+            documents=1,
+            about_the_seeds_person=bool(known) and all(statement.person == person for statement in known),
+            all_facts_once=sorted(s.attribute for s in known) == sorted(self.truth.facts[person]),
+            copies_of_d=text in self.originals,
+            sentences=len(parsed),
+            malformed=len(parsed) - len(known),
+            true=sum(map(self.truth.is_true, known)),
+            true_about_the_seeds_person=sum(s.person == person and self.truth.is_true(s) for s in known),
+            wordings_of_the_seed=len(set(wordings) & set(given)),
+            wordings=len(wordings),
+        )
+
+    def figures(self) -> dict[str, float | int | None]:
+        """Shares: of documents, of sentences (true: malformed ones count as not true), and of wordings."""
+        counts = self.counts
+
+        def share(name: str, whole: str) -> float | None:
+            return counts[name] / counts[whole] if counts[whole] else None
+
+        return {
+            "documents": counts["documents"],
+            **{key: share(key, "documents") for key in ("about_the_seeds_person", "all_facts_once", "copies_of_d")},
+            "sentences": counts["sentences"],
+            **{key: share(key, "sentences") for key in ("true", "true_about_the_seeds_person", "malformed")},
+            "wordings_of_the_seed": share("wordings_of_the_seed", "wordings"),
+        }
+
+
+def pair_figures(people: list[str], seeds: list[int], targets: list[int]) -> dict[str, float | int | None]:
+    """Precision and recall of ordered pairs of documents against "about the same person"."""
+    right = sum(people[one] == people[other] for one, other in zip(seeds, targets, strict=True))
+    possible = sum(count * (count - 1) for count in Counter(people).values())
+    return {
+        "pairs": len(seeds),
+        "precision": right / len(seeds) if seeds else None,
+        "recall": right / possible if possible else None,
+    }
+
+
+def _rows(shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    from megatron_sbp import files
+
+    for shard in sorted(shards):
+        yield from files.read_jsonl_zst(shard)
+
+
+def measure(run: Path, truth: Truth, examples: int = 0) -> tuple[dict[str, Any], list[str]]:
+    """Figures of a run folder, and examples as text.
+
+    Returns:
+        `pairs` by split (precision, recall), `drafts` and `synthetic` (before and after the filters) as
+        `Tally.figures`; what is not there yet is left out.
+    """
+    import pyarrow.parquet
+
+    real = list(_rows((run / "documents" / "train").glob("[0-9]*")))
+    result: dict[str, Any] = {"pairs": {}}
+    for split, name in (("train", "pairs"), ("valid", "valid_pairs")):
+        file = run / "pairs" / f"{name}.parquet"
+        if file.exists():
+            table = pyarrow.parquet.read_table(file, columns=["seed", "target"])
+            people = [row["person"] for row in _rows((run / "documents" / split).glob("[0-9]*"))]
+            result["pairs"][split] = pair_figures(people, table["seed"].to_pylist(), table["target"].to_pylist())
+    originals = {row["text"] for row in real}
+    written = list(_rows((run / "synthetic" / "drafts").glob("[0-9]*")))
+    for name, rows in (("drafts", written), ("synthetic", _rows((run / "synthetic").glob("[0-9]*")))):
+        tally = Tally(truth, originals)
+        for row in rows:
+            tally.add(row["text"], real[row["seed_row"]]["person"], real[row["seed_row"]]["text"])
+        if tally.counts["documents"]:
+            result[name] = tally.figures()
+    random = np.random.default_rng(1)
+    chosen = random.permutation(len(written))[:examples]
+    return result, [_example(real[written[n]["seed_row"]]["text"], written[n]["text"], truth) for n in chosen]
+
+
+def _example(seed: str, text: str, truth: Truth) -> str:
+    lines = [f"seed: {seed}"]
+    for sentence in sentences(text):
+        statement = parse(sentence)
+        mark = "?" if statement is None else "+" if truth.is_true(statement) else "-"
+        lines.append(f"  {mark} {sentence}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--people", type=Path, default=Path(__file__).with_name("people.jsonl"))
+    parser.add_argument("--examples", type=int, default=0)
+    options = parser.parse_args()
+    truth = Truth(map(json.loads, options.people.read_text().splitlines()))
+    figures, examples = measure(options.run, truth, options.examples)
+    print(json.dumps(figures, indent=2))
+    print("\n".join(f"\n{example}" for example in examples), end="\n" if examples else "")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

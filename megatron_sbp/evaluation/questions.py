@@ -1,0 +1,154 @@
+"""The user's questions: a file of cloze prompts with choices, for closed-book recall.
+
+JSON lines, plain or compressed as documents are:
+
+    {"prompt": "Ada Brandt was born in", "choices": ["Lisbon", "Oslo"], "answer": "Oslo",
+     "tag": "birthplace", "group": "Ada Brandt"}     (on one line)
+
+`tag` (optional) divides the figures by kind of question. `group` (optional) names what a question is about: questions
+of one group are not independent, which the standard error respects, and with `evaluation.question_group_field` the
+figures are divided by the number of documents in D whose field of that name holds the group.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp import files
+from megatron_sbp.documents.lines import read_lines
+from megatron_sbp.errors import InputError
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.run_folder import SPLITS, Run
+
+FIELDS = ("prompt", "choices", "answer", "tag", "group")
+
+
+@dataclass(frozen=True)
+class ClozeQuestion:
+    """One line of the file.
+
+    Attributes:
+        line: its number, from 1.
+        prompt: what the model reads.
+        choices: how it may continue, after a space.
+        answer: place of the true one among the choices.
+        tag: kind of question, or None.
+        group: what it is about, or None.
+    """
+
+    line: int
+    prompt: str
+    choices: tuple[str, ...]
+    answer: int
+    tag: str | None
+    group: str | None
+
+    @property
+    def chance(self) -> float:
+        """Expected credit of a guess."""
+        return 1 / len(self.choices)
+
+
+def question_file(recipe: Recipe) -> Path | None:
+    """The file that `evaluation.questions` names; None without questions."""
+    name = recipe.evaluation.questions
+    return None if name is None else recipe.folder / Path(name).expanduser()
+
+
+def read_questions(recipe: Recipe) -> list[ClozeQuestion]:
+    """Reads and checks the questions of a recipe; none when it names no file.
+
+    Raises:
+        InputError: the file is missing or empty; a line is no JSON object, lacks a field, has an unknown one, one of a
+            wrong type, fewer than two choices, the same choice twice, an answer outside its choices, or no group while
+            `evaluation.question_group_field` is set. Names file and line.
+    """
+    file = question_file(recipe)
+    if file is None:
+        return []
+    if not file.is_file():
+        raise InputError("no such file", file=file, key="evaluation.questions")
+    grouped = recipe.evaluation.question_group_field is not None
+    found = [_question(file, number, text, grouped) for number, text in _lines(file)]
+    if not found:
+        raise InputError("holds no question", file=file, key="evaluation.questions")
+    return found
+
+
+def _lines(file: Path) -> Iterable[tuple[int, bytes]]:
+    for number, text in enumerate(read_lines(file), 1):
+        if text.strip():
+            yield number, text
+
+
+def _question(file: Path, line: int, text: bytes, grouped: bool) -> ClozeQuestion:
+    def fail(message: str, key: str | None = None) -> InputError:
+        return InputError(message, file=file, line=line, key=key)
+
+    try:
+        row: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise fail(f"not valid JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise fail("must be a JSON object")
+    for key in row:
+        if key not in FIELDS:
+            raise fail(f"unknown field; known are {', '.join(FIELDS)}", key)
+    prompt, choices, answer = row.get("prompt"), row.get("choices"), row.get("answer")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise fail("must be a text that is not empty", "prompt")
+    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices):
+        raise fail("must be a list of two or more texts, none of them empty", "choices")
+    try:
+        "".join([prompt, *choices]).encode()
+    except UnicodeEncodeError as error:
+        raise fail("prompt or choices hold a lone surrogate, which is no character") from error
+    twice = [choice for choice, count in Counter(choices).items() if count > 1]
+    if twice:
+        raise fail(f"{twice[0]!r} is among the choices twice", "choices")
+    if answer not in choices:
+        raise fail(f"{answer!r} is not among the choices", "answer")
+    for key in ("tag", "group"):
+        if row.get(key) is not None and not isinstance(row[key], str | int):
+            raise fail("must be a text or a whole number", key)
+    if grouped and row.get("group") is None:
+        raise fail("is missing, and evaluation.question_group_field is set", "group")
+    tag, group = (None if row.get(key) is None else str(row[key]) for key in ("tag", "group"))
+    return ClozeQuestion(line, prompt, tuple(choices), choices.index(answer), tag, group)
+
+
+def documents_by_group(run: Run, questions: list[ClozeQuestion]) -> dict[str, int] | None:
+    """Documents in D per group; None when `evaluation.question_group_field` is not set.
+
+    Raises:
+        InputError: a group of which no split has a document: a misspelled name would else pass for an unseen one.
+    """
+    field = run.recipe.evaluation.question_group_field
+    if field is None:
+        return None
+    lines = {question.group: question.line for question in reversed(questions)}
+    counts = {group: 0 for group in lines if group is not None}
+    unseen = set(counts)
+    for split in ("train", *(split for split in SPLITS if split != "train")):
+        for shard in run.document_shards(split):
+            if split != "train" and not unseen:
+                break
+            for row in files.read_jsonl_zst(shard):
+                group = str(row.get(field))
+                unseen.discard(group)
+                if split == "train" and group in counts:
+                    counts[group] += 1
+    if unseen:
+        first = min(unseen, key=lambda group: lines[group])
+        raise InputError(
+            f"no document of any split has {first!r} in its field '{field}'",
+            file=question_file(run.recipe),
+            line=lines[first],
+            key="group",
+        )
+    return counts

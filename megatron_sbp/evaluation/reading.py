@@ -1,0 +1,123 @@
+"""Does the synthesizer read its seed, or does it remember? Loss on unseen pairs, with the true seed and a wrong one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.evaluation.scoring import token_losses
+from megatron_sbp.evaluation.statistics import ratio_stderr
+from megatron_sbp.progress import Progress
+from megatron_sbp.tokenization.indexed import IndexedTokens
+
+_STREAM = 27
+"""Keeps these draws apart from the others of the evaluation."""
+
+
+def wrong_seeds(seeds: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
+    """For every pair another pair, drawn at random, whose seed document can stand in as a wrong seed.
+
+    Args:
+        seeds: rows of the seed documents of all pairs, int64 [pairs].
+        targets: rows of their targets.
+        seed: the run's seed.
+
+    Returns:
+        int64 [pairs]: the place of a pair whose seed document is neither this pair's target nor paired with it; -1
+        where 100 draws found none.
+    """
+    related: dict[int, set[int]] = {}
+    for one, other in zip(seeds.tolist(), targets.tolist(), strict=True):
+        related.setdefault(other, {other}).add(one)
+    random = np.random.default_rng([seed, _STREAM])
+    found = np.full(len(seeds), -1)
+    for place, target in enumerate(targets.tolist()):
+        for other in random.integers(0, len(seeds), 100).tolist():
+            if int(seeds[other]) not in related[target]:
+                found[place] = other
+                break
+    return found
+
+
+def reading(
+    model: Any,
+    pairs: IndexedTokens,
+    rows: tuple[np.ndarray, np.ndarray],
+    *,
+    separator: int,
+    padding: int,
+    at_most: int,
+    seed: int,
+    batch_size: int,
+) -> dict[str, Any]:
+    """Measures the loss on targets, given their own seed documents and given wrong ones.
+
+    Args:
+        model: the synthesizer, a causal language model of transformers.
+        pairs: tokens of pairs of unseen documents: per pair two sequences, seed and target.
+        rows: seed and target rows of the same pairs, int64 [pairs] each.
+        separator: id of the token between seed and target.
+        padding: id of a token that fills a batch; nothing of it is read.
+        at_most: pairs measured.
+        seed: the run's seed.
+        batch_size: pairs in one forward pass.
+
+    Returns:
+        `pairs` measured, `loss_true_seed` and `loss_wrong_seed` (nats per target token), `gain` (the second minus the
+        first: what is read from the seed; 0 for a synthesizer that only remembers) and `gain_stderr` (over seed
+        documents). Null where there are no two unrelated pairs.
+    """
+    seeds, targets = rows
+    assert len(pairs) == 2 * len(seeds), (len(pairs), len(seeds))
+    others = wrong_seeds(seeds, targets, seed)
+    usable = np.flatnonzero(others >= 0)
+    chosen = usable[choose(len(usable), at_most, seed, _STREAM)]
+    result: dict[str, Any] = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
+    result |= {"gain": None, "gain_stderr": None}
+    if not len(chosen):
+        return result
+    counts = np.array([len(pairs[2 * place + 1]) for place in chosen.tolist()])
+    sums = {}
+    for name, places in (("true", chosen), ("wrong", others[chosen])):
+        spans = [
+            (pairs[2 * given], pairs[2 * place + 1])
+            for given, place in zip(places.tolist(), chosen.tolist(), strict=True)
+        ]
+        sums[name] = _target_losses(model, spans, separator, padding, batch_size, f"synthesizer: {name} seeds")
+    gained = sums["wrong"] - sums["true"]
+    documents, owner = np.unique(seeds[chosen], return_inverse=True)
+    by_document = np.bincount(owner, gained, len(documents)), np.bincount(owner, counts, len(documents))
+    return result | {
+        "loss_true_seed": float(sums["true"].sum() / counts.sum()),
+        "loss_wrong_seed": float(sums["wrong"].sum() / counts.sum()),
+        "gain": float(gained.sum() / counts.sum()),
+        "gain_stderr": ratio_stderr(*by_document),
+    }
+
+
+def _target_losses(
+    model: Any,
+    spans: list[tuple[np.ndarray, np.ndarray]],
+    separator: int,
+    padding: int,
+    batch_size: int,
+    label: str,
+) -> np.ndarray:
+    """Nats of every target after its seed and the separator: float64 [pairs]."""
+    sums = np.zeros(len(spans))
+    order = sorted(range(len(spans)), key=lambda place: -sum(map(len, spans[place])))
+    with Progress(label, len(spans), "pairs") as progress:
+        for at in range(0, len(order), batch_size):
+            batch = order[at : at + batch_size]
+            rows = np.full((len(batch), max(sum(map(len, spans[place])) for place in batch) + 1), padding, np.int64)
+            for row, place in enumerate(batch):
+                seed, target = spans[place]
+                rows[row, : len(seed) + 1 + len(target)] = np.concatenate([seed, [separator], target])
+            losses = token_losses(model, rows).astype(np.float64)  # causal: what stands behind a target changes nothing
+            for row, place in enumerate(batch):
+                seed, target = spans[place]
+                sums[place] = losses[row, len(seed) : len(seed) + len(target)].sum()
+            progress.advance(len(batch))
+    return sums
