@@ -58,7 +58,8 @@ _GROUPS: tuple[tuple[Interval, str], ...] = (
     (
         _NOT_NEGATIVE,
         "documents.oracle documents.min_characters training.min_learning_rate training.weight_decay "
-        "tuning.min_learning_rate training.clip_grad tuning.weight_decay neighbors.recall_sample filter.min_tokens slurm.max_requeues",
+        "tuning.min_learning_rate training.clip_grad tuning.weight_decay neighbors.recall_sample "
+        "filter.min_tokens slurm.max_requeues",
     ),
     (Interval(low=1), "model.rotary_base synthesis.tokens_per_draw"),  # rotary_base reaches Megatron as a whole number
     (Interval(1, 1000), "synthesis.margin"),
