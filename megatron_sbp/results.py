@@ -16,6 +16,7 @@ from megatron_sbp.environment import environment
 from megatron_sbp.errors import InputError
 from megatron_sbp.evaluation.statistics import grouped_stderr, ratio_stderr
 from megatron_sbp.run_folder import ARMS, Run
+from megatron_sbp.training.metrics import read_metrics
 
 PAIRED = (("baseline", "sbp"), ("baseline", "oracle"), ("sbp", "oracle"))
 """Arms that are compared question by question and sequence by sequence."""
@@ -349,15 +350,6 @@ def _precision(run: Run) -> str:
     consumed = [_read(run.model(arm) / "consumed.json") or {} for arm in ARMS]
     found = sorted({entry.get("precision", run.recipe.training.precision) for entry in consumed})
     return " and ".join(found)
-
-
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl, oldest first; none when it is missing."""
-    import json
-
-    if not file.exists():
-        return []
-    return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
 
 
 def _finite(value: Any) -> bool:

@@ -106,8 +106,12 @@ class Stage:
         """Seconds of work in what is unfinished, as far as no unit manifest tells them."""
         return 0.0
 
+    def unfinished_damage(self, run: Run) -> list[Damage]:
+        """What is damaged of work in progress, as far as no unit manifest tells it."""
+        return []
+
     def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
-        """Called when outputs of the finished stage are gone or changed; changes nothing.
+        """Called when outputs, or work in progress, are gone or changed; changes nothing.
 
         Args:
             run: the run.
@@ -290,6 +294,11 @@ class StageRunner:
                 self.stage.check_damage(self.run, found, self.may_repair, self.discard)
         elif self._unit_key(manifest) != unit_key:
             self._check_cost(manifest["unit_seconds"], manifest, described, "work")
+        view, folder = self._place(unit_key)
+        if (_started(folder) or {}).get("key") == unit_key:
+            found = self.stage.unfinished_damage(view)
+            if found:
+                self.stage.check_damage(view, found, self.may_repair, self.discard)
 
     def _check_cost(self, seconds: float, former: dict[str, Any], described: dict[str, Any], what: str) -> None:
         if seconds <= KEEP_SECONDS or self.discard:
@@ -338,6 +347,11 @@ class StageRunner:
             say(f"{name}: unfinished work under other settings or inputs gives way")
             self._set_aside(f"{name}-unfinished")
             former = None
+        elif former and former.get("key") == unit_key:
+            view = self._place(unit_key)[0]
+            found = self.stage.unfinished_damage(view)
+            if found:
+                self.stage.repair(view, found)
         if not former or former.get("key") != unit_key:
             files.write_json(folder / "started.json", {"key": unit_key, **described})
 

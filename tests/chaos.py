@@ -125,8 +125,11 @@ class Sequence:
                 return
             named = re.search(r"--(discard|repair) ([a-z-]+)", printed)
             removable = re.search(r"(\S+sbp-run\.json): .*remove it", printed)
+            movable = re.search(r"move (\S+) away to train again", printed)
             if removable:
-                Path(removable.group(1).removeprefix("'")).unlink()
+                Path(removable.group(1)).unlink()
+            elif movable:
+                Path(movable.group(1)).rename(self.folder / f"moved-{len(self.asked)}")
             elif named:
                 options += [f"--{named.group(1)}", named.group(2)]
             else:

@@ -32,11 +32,15 @@ def read(folder: Path) -> int | None:
             return int(text)
         raise InputError(
             f"names iteration {text}, but the complete checkpoints here are {finished or 'none'}; write one of them "
-            "into it to go on from there",
+            f"into it to go on from there, or move {folder} away to train again",
             file=file,
         )
     if text:
-        raise InputError(f"holds {text!r}, which is no iteration", file=file)
+        raise InputError(
+            f"holds {text!r}, which is no iteration; write one of {finished} into it, or move {folder} away to train "
+            "again",
+            file=file,
+        )
     if not finished:
         file.unlink()
         return None

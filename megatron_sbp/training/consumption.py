@@ -79,15 +79,18 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
         InputError: a step with too many or too few samples, a sample used twice, a source that gave another number of
             samples than planned; names the source and both numbers.
     """
+
+    def wrong(message: str, source: str | None = None) -> InputError:
+        return InputError(f"{message}; move {folder.parent} away to train again", file=folder, key=source)
+
     rows = consumed(folder)
     steps, counts = np.unique(rows[:, 0], return_counts=True)
-    wrong = steps[counts != global_batch_size]
-    if len(steps) != iterations or len(wrong):
-        place = f"; step {wrong[0]} has {counts[steps == wrong[0]][0]}" if len(wrong) else ""
-        raise InputError(
+    odd = steps[counts != global_batch_size]
+    if len(steps) != iterations or len(odd):
+        place = f"; step {odd[0]} has {counts[steps == odd[0]][0]}" if len(odd) else ""
+        raise wrong(
             f"{len(rows)} samples in {len(steps)} steps were consumed, planned were {iterations} steps of "
-            f"{global_batch_size}{place}",
-            file=folder,
+            f"{global_batch_size}{place}"
         )
     found = {}
     for number, source in enumerate(data.train):
@@ -95,15 +98,12 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
         found[source.name] = len(samples)
         twice = samples[1:][samples[1:] == samples[:-1]]
         if len(twice):
-            raise InputError(f"sample {twice[0]} was consumed twice", file=folder, key=source.name)
+            raise wrong(f"sample {twice[0]} was consumed twice", source.name)
         if len(samples) and (samples[0] != 0 or samples[-1] != len(samples) - 1):
-            raise InputError(
+            raise wrong(
                 f"{len(samples)} samples were consumed, but they are numbered {samples[0]} to {samples[-1]}",
-                file=folder,
-                key=source.name,
+                source.name,
             )
         if complete and len(samples) != source.samples:
-            raise InputError(
-                f"{len(samples)} samples were consumed, planned were {source.samples}", file=folder, key=source.name
-            )
+            raise wrong(f"{len(samples)} samples were consumed, planned were {source.samples}", source.name)
     return found

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from megatron_sbp.checkpoint.seals import Sealer
 from megatron_sbp.errors import InputError
 from megatron_sbp.processes import held_port, python_path
 from megatron_sbp.progress import duration, say
@@ -126,6 +127,7 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
         say(f"{stage}: starting {count} rank(s), log in {log}")
         _note_command(log, ranks[0].command)
         with (
+            Sealer(folder),
             Ranks(ranks, log, DONE, announced=RANK_ENDED) as group,
             ForwardedSignals(group, stage, launcher) as signals,
         ):

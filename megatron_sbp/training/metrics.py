@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files
+from megatron_sbp.errors import InputError
 
 
 class Metrics:
@@ -22,11 +24,11 @@ class Metrics:
     def rewind(self, iteration: int) -> None:
         """Drops the rows after `iteration`: a resumed training writes them again."""
         kept = [row for row in read_metrics(self.path) if row["iteration"] <= iteration]
-        files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        files.write_text(self.path, "".join(map(_line, kept)))
 
     def append(self, row: dict[str, Any]) -> None:
         """Writes one row."""
-        line = (json.dumps(row) + "\n").encode()
+        line = _line(row).encode()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, line)
@@ -35,13 +37,36 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file, oldest first; a half-written last row is left out, a missing file has none."""
+    """The rows of a metrics file, oldest first; a half-written last row is left out, a missing file has none.
+
+    Raises:
+        InputError: a row is not as it was written; names the line.
+    """
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text().splitlines():
+    rows, data = [], path.read_bytes()
+    lines, summed = data.splitlines(keepends=True), b'"crc32"' in data  # there were none before 0.2
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+            check = row.pop("crc32", None)
+            if check != _crc32(row) and (check is not None or summed):
+                raise ValueError("another check sum")
+        except (ValueError, AttributeError) as error:  # ValueError: no JSON, no UTF-8
+            if number == len(lines) and not line.endswith(b"\n"):
+                break
+            raise InputError(
+                f"this row was changed since it was written; move {path.parent} away to train again",
+                file=path,
+                line=number,
+            ) from error
+        rows.append(row)
     return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps({**row, "crc32": _crc32(row)}) + "\n"
+
+
+def _crc32(row: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(row).encode())

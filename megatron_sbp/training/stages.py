@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp import files, ledger
-from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint import seals, tracker
 from megatron_sbp.checkpoint.start import keeps_best, prepare_start, remove_start, start_files, start_model, start_word
 from megatron_sbp.errors import InputError
 from megatron_sbp.manifests import Damage
@@ -69,6 +69,15 @@ class TrainStage(Stage):
         rows = read_metrics(run.model(self.training) / "metrics.jsonl")
         return sum(row["seconds"] for row in rows if row["kind"] == "train")
 
+    def unfinished_damage(self, run: Run) -> list[Damage]:
+        """The checkpoint that the training would go on from, where it is not as it was written."""
+        folder = run.model(self.training)
+        if (folder / "stopped.txt").exists():
+            return []
+        iteration = tracker.read(folder)
+        wrong = None if iteration is None else seals.broken(folder, iteration)
+        return [] if wrong is None else [Damage(run.relative(wrong[0]), wrong[1], gone=not wrong[0].exists())]
+
     def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
         intact = self._intact_checkpoint(run, found)
         if discard or (repair and intact is not None):
@@ -79,7 +88,7 @@ class TrainStage(Stage):
             advice += "trains again"
         else:
             advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and trains on from there"
-        raise InputError(f"the finished training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
+        raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
     def repair(self, run: Run, found: list[Damage]) -> None:
         """Sets the training back to its last intact checkpoint, or moves all of it aside where there is none."""
@@ -93,7 +102,8 @@ class TrainStage(Stage):
                 checkpoint = folder / f"iter_{number:07d}"
                 checkpoint.replace(aside / checkpoint.name)
         files.write_text(folder / tracker.NAME, str(intact))
-        (folder / "stopped.txt").replace(aside / "stopped.txt")
+        if (folder / "stopped.txt").exists():
+            (folder / "stopped.txt").replace(aside / "stopped.txt")
         say(f"{self.name}: going back to iteration {intact}; what comes after it is kept as {run.relative(aside)}")
 
     def _intact_checkpoint(self, run: Run, found: list[Damage]) -> int | None:
@@ -103,7 +113,11 @@ class TrainStage(Stage):
         if any(item.path in (f"{base}/{name}" for name in ("metrics.jsonl", "data.json")) for item in found):
             return None
         damaged = {item.path.split("/")[2] for item in found}
-        good = [number for number in tracker.complete(folder) if f"iter_{number:07d}" not in damaged]
+        good = [
+            number
+            for number in tracker.complete(folder)
+            if f"iter_{number:07d}" not in damaged and seals.broken(folder, number) is None
+        ]
         return good[-1] if good else None
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
@@ -135,7 +149,7 @@ class TrainStage(Stage):
         if began != precision and not (run.model(self.training) / "stopped.txt").exists():
             raise InputError(
                 f"this training began in {began} and the recipe says {precision}; go on with training.precision="
-                f"{began}, or move the folder away to begin again",
+                f"{began}, or move {run.model(self.training)} away to train again",
                 file=run.model(self.training),
                 key="training.precision",
             )

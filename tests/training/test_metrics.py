@@ -1,0 +1,52 @@
+"""Rows of metrics.jsonl: whole or left out, and never changed without being noticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from megatron_sbp.errors import InputError
+from megatron_sbp.training.metrics import Metrics, read_metrics
+
+ROWS = [
+    {"kind": "train", "iteration": n, "loss": 5.0 - n / 7, "none": None, "nested": {"a": [1e-9, 2]}} for n in range(4)
+]
+
+
+@pytest.fixture
+def metrics(tmp_path) -> Metrics:
+    metrics = Metrics(tmp_path / "metrics.jsonl")
+    for row in ROWS:
+        metrics.append(row)
+    return metrics
+
+
+def test_rows_come_back_as_they_were(metrics, tmp_path):
+    assert read_metrics(metrics.path) == ROWS
+    assert read_metrics(tmp_path / "none.jsonl") == []
+
+
+def test_a_half_written_last_row_is_left_out(metrics):
+    data = metrics.path.read_bytes()
+    for cut in range(len(data) - len(data.splitlines()[-1]), len(data) - 1):
+        metrics.path.write_bytes(data[:cut])
+        assert read_metrics(metrics.path) == ROWS[:3]
+
+
+def test_rewinding_keeps_the_rows_before(metrics):
+    metrics.rewind(1)
+    assert read_metrics(metrics.path) == ROWS[:2]
+
+
+def test_a_changed_row_is_named(metrics):
+    data = metrics.path.read_bytes()
+    for place in range(0, len(data) - len(data.splitlines()[-1]) - 1, 3):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        metrics.path.write_bytes(changed)
+        with pytest.raises(InputError, match=r"metrics\.jsonl:\d: .*move .* away to train again"):
+            read_metrics(metrics.path)
+
+
+def test_rows_of_before_there_were_check_sums(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "valid", "iteration": 3, "loss": 2.5}\n')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"kind": "valid", "iteration": 3, "loss": 2.5}]
