@@ -52,7 +52,7 @@ class Bench:
     def __init__(self, device: str, options: argparse.Namespace):
         import torch
 
-        from megatron_sbp.training import cpu
+        from megatron_sbp.training.megatron import cpu
 
         if device == "cpu":
             os.environ["SBP_DEVICE"] = "cpu"
@@ -73,7 +73,7 @@ class Bench:
         from megatron.core.transformer.enums import AttnMaskType
         from megatron.core.transformer.transformer_config import TransformerConfig
 
-        from megatron_sbp.training.attention import SdpaAttention
+        from megatron_sbp.training.megatron.attention import SdpaAttention
 
         heads, groups, channels = self.options.heads, self.options.groups, self.options.channels
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]

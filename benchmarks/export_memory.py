@@ -114,7 +114,7 @@ def main() -> None:
         num_layers=options.layers, hidden_size=options.hidden_size, ffn_hidden_size=options.ffn_hidden_size,
         num_attention_heads=heads, num_query_groups=max(1, heads // 4), sequence_length=4096, tied_embeddings=True,
     )  # fmt: skip
-    from megatron_sbp import cost
+    from megatron_sbp.planning import cost
 
     size = 2 * cost.parameters(model, options.vocabulary).total
     largest = 2 * options.hidden_size * max(options.vocabulary, options.ffn_hidden_size)

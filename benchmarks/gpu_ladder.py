@@ -9,7 +9,7 @@ run faster). Then each model is trained for a few steps by the ranks that `sbp` 
 megatron_sbp.training.pretrain, one rank) on made-up tokens. A step holds several micro-batches, as real steps do, so
 that the optimizer's share is small; of models that do not fit, as many layers as do are trained, and the table says how
 many. MFU is model FLOPs over the ceiling, and over the data sheet's peak; both FLOP formulas, ours
-(megatron_sbp/cost.py) and Megatron's, are compared. Peers' own figures on H100 (bf16, 4,096 tokens, data sheet):
+(megatron_sbp/planning/cost.py) and Megatron's, are compared. Peers' own figures on H100 (bf16, 4,096 tokens):
 Megatron 1.7B 41 %, 7.1B 47 %; OLMo-core 1B 39-41 %, 7B 47-48 %; torchtitan 8B 33-39 %.
 """
 
@@ -26,9 +26,9 @@ from pathlib import Path
 
 from trainings import TrainingFailed, finish, recipe_of, start, words_of, write_data
 
-from megatron_sbp import cost
+from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.training.throughput import peak_tflops
 
 VOCABULARY = 49_152

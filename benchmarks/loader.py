@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.tokenization.indexed import data_file, index_file, write_indexed
-from megatron_sbp.training.index_cache import IndexCache
-from megatron_sbp.training.packing import pack, shared_packing
+from megatron_sbp.training.data.index_cache import IndexCache
+from megatron_sbp.training.data.packing import pack, shared_packing
 
 END, PADDING, SEPARATOR = 0, 1, 2
 CORPUS = Path(__file__).resolve().parents[1] / "examples" / "quickstart" / "foldoc.jsonl.zst"
@@ -95,7 +95,7 @@ def our_dataset(prefix: Path, samples: int, length: int, cache: IndexCache | Non
     from megatron.core.datasets.indexed_dataset import IndexedDataset
     from megatron.core.datasets.utils import Split
 
-    from megatron_sbp.training.document_dataset import DocumentDataset
+    from megatron_sbp.training.data.document_dataset import DocumentDataset
 
     indexed = IndexedDataset(str(prefix))
     return DocumentDataset(indexed, str(prefix), samples, Split.train, config(length, None), once, cache)
@@ -105,7 +105,7 @@ def pair_dataset(prefix: Path, length: int, cache: IndexCache) -> Any:
     from megatron.core.datasets.indexed_dataset import IndexedDataset
     from megatron.core.datasets.utils import Split
 
-    from megatron_sbp.training.pair_dataset import PairDataset
+    from megatron_sbp.training.data.pair_dataset import PairDataset
 
     indexed = IndexedDataset(str(prefix))
     return PairDataset(indexed, str(prefix), None, Split.train, config(length, None), SEPARATOR, PADDING, cache)
@@ -122,7 +122,7 @@ def rate(dataset: Any, count: int) -> float:
 def read(options: argparse.Namespace, folder: Path) -> list[Row]:
     from megatron.core.datasets.blended_dataset import BlendedDataset
 
-    from megatron_sbp.training.blend import Blend
+    from megatron_sbp.training.data.blend import Blend
 
     real, synthetic, pairs = folder / "real", folder / "synthetic", folder / "pairs"
     write_random(real, document_lengths(options.documents, 800, 1), 1)
@@ -266,7 +266,7 @@ def start(options: argparse.Namespace, folder: Path) -> list[Row]:
     import megatron.core.datasets.gpt_dataset  # not part of anybody's start-up
     import megatron.core.datasets.helpers_cpp  # noqa: F401
 
-    from megatron_sbp.training.epochs import StrictEpochs
+    from megatron_sbp.training.data.epochs import StrictEpochs
 
     length, prefix = options.lengths[-1], folder / "hollow"
     lengths = document_lengths(options.documents, 800, 1)

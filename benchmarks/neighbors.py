@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import recall, sample_rows
 from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, load_scann, plan

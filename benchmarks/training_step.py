@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from trainings import ROOT, TrainingFailed, finish, recipe_of, start, stop, words_of, write_data
 
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
 
 RANK = str(ROOT / "benchmarks" / "training_step_rank.py")
 PEER, AGAIN = "Megatron, mock data", "Megatron, mock data, again"

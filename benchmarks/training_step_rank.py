@@ -75,7 +75,7 @@ class Gate:
 
 def leave_out_the_mask() -> None:
     """Lets our attention forget the segments of packed pairs: the same data, plain causal attention."""
-    from megatron_sbp.training.attention import SdpaAttention
+    from megatron_sbp.training.megatron.attention import SdpaAttention
 
     forward = SdpaAttention.forward
     SdpaAttention.forward = lambda self, query, key, value, mask, *rest, **named: forward(  # type: ignore[method-assign]
@@ -130,7 +130,8 @@ mock_datasets.is_distributed = True  # type: ignore[attr-defined]
 
 def mock(path: str, name: str) -> None:
     """The peer."""
-    from megatron_sbp.training import cpu, pretrain
+    from megatron_sbp.training import pretrain
+    from megatron_sbp.training.megatron import cpu
 
     pretrain._quiet()
     on_cpu = cpu.install()
@@ -152,7 +153,8 @@ def mock(path: str, name: str) -> None:
 
 def ours(path: str, name: str) -> int:
     """Ours."""
-    from megatron_sbp.training import cpu, pretrain
+    from megatron_sbp.training import pretrain
+    from megatron_sbp.training.megatron import cpu
 
     cpu.install()
     if "--sdpa-without-mask" in sys.argv:

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from megatron_sbp.recipe import Recipe, load_recipe
-from megatron_sbp.run_folder import Run
-from megatron_sbp.training.data_file import DataFile, Source
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.flags import megatron_arguments
 from megatron_sbp.training.launch import MODULE
 

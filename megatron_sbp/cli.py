@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 
 from megatron_sbp import __version__
-from megatron_sbp.claim import claim, recipe_of, write_resolved
-from megatron_sbp.errors import Fault, InputError
-from megatron_sbp.run_folder import ARMS, Run
+from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.executor.claim import claim, recipe_of, write_resolved
+from megatron_sbp.stages.run_folder import ARMS, Run
 
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
 
@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
     # Wherever they run, no stage may try to reach a model hub unless the user says so.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from megatron_sbp.pipeline import StageFailed
+    from megatron_sbp.executor.local import StageFailed
 
     try:
         status = _main(words)
@@ -92,8 +92,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    from megatron_sbp.graph import all_stages
-    from megatron_sbp.stages import by_name
+    from megatron_sbp.executor.runner import by_name
+    from megatron_sbp.stages.graph import all_stages
 
     graph = all_stages()
     parser = _parser(graph)
@@ -103,16 +103,16 @@ def _main(words: list[str]) -> int:
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb in ("run", "submit"):
+        from megatron_sbp.base.hub import check_names
         from megatron_sbp.checkpoint.start import check_start
         from megatron_sbp.evaluation.questions import read_questions
-        from megatron_sbp.hub import check_names
 
         # Before hours of work in front of the tuning and the evaluation.
         check_start(run.recipe)
         check_names(run.recipe)
         read_questions(run.recipe)
     if options.verb == "run":
-        from megatron_sbp.pipeline import run_all
+        from megatron_sbp.executor.local import run_all
 
         claim(run)
         write_resolved(run)
@@ -126,7 +126,7 @@ def _main(words: list[str]) -> int:
     if options.verb == "verify":
         return _verify(run, graph)
     if options.verb == "submit":
-        from megatron_sbp.slurm import submit
+        from megatron_sbp.executor.slurm import submit
 
         if not options.dry_run:
             claim(run)
@@ -193,7 +193,7 @@ def _parser(graph) -> argparse.ArgumentParser:
 
 
 def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None:
-    from megatron_sbp.stages import KEEP_SECONDS
+    from megatron_sbp.executor.runner import KEEP_SECONDS
 
     minutes = KEEP_SECONDS / 60
     parser.add_argument(
@@ -233,8 +233,8 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _stage(run: Run, stage, graph, options) -> int:
-    from megatron_sbp.progress import say
-    from megatron_sbp.stages import StageRunner
+    from megatron_sbp.base.progress import say
+    from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.training.launch import Unfinished
 
     if getattr(options, "launcher", None):
@@ -252,8 +252,8 @@ def _stage(run: Run, stage, graph, options) -> int:
 
 
 def _write_plan(run: Run) -> None:
-    from megatron_sbp import files
-    from megatron_sbp.plan import make_plan, read_measured
+    from megatron_sbp.base import files
+    from megatron_sbp.planning.plan import make_plan, read_measured
 
     files.write_json(run.plan_file, make_plan(run.recipe, read_measured(run)))
 
@@ -262,7 +262,7 @@ def _plan(run: Run, options) -> int:
     import json
     import shlex
 
-    from megatron_sbp.plan import format_plan, make_plan, read_measured
+    from megatron_sbp.planning.plan import format_plan, make_plan, read_measured
 
     plan = make_plan(run.recipe, read_measured(run))
     if options.json:
@@ -300,13 +300,13 @@ def _wrapped(command: str) -> str:
 
 
 def _status(run: Run, graph) -> int:
-    from megatron_sbp.stages import StageRunner
+    from megatron_sbp.executor.runner import StageRunner
 
     print(f"{run.recipe.name}: {run.root}")
     width = max(len(stage.name) for stage in graph)
     for stage in graph:
         print(f"  {stage.name:<{width}}  {StageRunner(run, stage, graph).why()}")
-    from megatron_sbp.slurm import jobs_of
+    from megatron_sbp.executor.slurm import jobs_of
 
     for line in jobs_of(run):
         print(f"  {line}")
@@ -314,7 +314,7 @@ def _status(run: Run, graph) -> int:
 
 
 def _verify(run: Run, graph) -> int:
-    from megatron_sbp.verify import verify
+    from megatron_sbp.executor.verify import verify
 
     found, count, size = verify(run, graph)
     for name, damaged in found.items():
@@ -331,7 +331,7 @@ def _verify(run: Run, graph) -> int:
 
 
 def _print_results(run: Run) -> None:
-    from megatron_sbp import files
+    from megatron_sbp.base import files
     from megatron_sbp.report.text import format_results
 
     print(format_results(files.read_json(run.results_file)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from megatron_sbp.training.document_dataset import DocumentDataset
-from megatron_sbp.training.layer_spec import layer_spec
+from megatron_sbp.training.data.document_dataset import DocumentDataset
+from megatron_sbp.training.megatron.layer_spec import layer_spec
 
 __all__ = ["layer_spec"]
 

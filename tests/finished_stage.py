@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from megatron_sbp import files
-from megatron_sbp.manifests import entries
-from megatron_sbp.run_folder import Run
+from megatron_sbp.base import files
+from megatron_sbp.executor.manifests import entries
+from megatron_sbp.stages.run_folder import Run
 
 
 def mark_finished(run: Run, stage: str, outputs: Iterable[Path]) -> None:

@@ -67,7 +67,7 @@ MODEL = (
     "--num-layers 2 --hidden-size 32 --ffn-hidden-size 64 --num-attention-heads 4 --group-query-attention "
     "--num-query-groups 2 --kv-channels 8 --qk-layernorm --swiglu --normalization RMSNorm --disable-bias-linear "
     "--position-embedding-type rope --rotary-base 500000 --max-position-embeddings 96 --attention-dropout 0 "
-    "--hidden-dropout 0 --init-method-std 0.05 --spec megatron_sbp.training.layer_spec layer_spec"
+    "--hidden-dropout 0 --init-method-std 0.05 --spec megatron_sbp.training.megatron.layer_spec layer_spec"
 ).split()
 
 LOOP = (
@@ -85,7 +85,7 @@ class Megatron:
 
     def data(self, name: str, sources: dict[str, int], kind: str = "documents", epochs: str = "strict") -> Path:
         """Writes the data file of training `name`; sources are samples by dataset."""
-        from megatron_sbp.training.data_file import DataFile, Source
+        from megatron_sbp.training.data.data_file import DataFile, Source
 
         target = self.folder / name
         target.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from whole_program import RECIPE, environment
 
-from megatron_sbp.claim import claim, recipe_of
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
-from megatron_sbp.errors import InputError
+from megatron_sbp.executor.claim import claim, recipe_of
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import Run, label
+from megatron_sbp.stages.run_folder import Run, label
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from megatron_sbp import cli
-from megatron_sbp.graph import all_stages
+from megatron_sbp.stages.graph import all_stages
 
 
 @pytest.fixture

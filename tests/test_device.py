@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from megatron_sbp.device import compute_device
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.device import compute_device
+from megatron_sbp.base.errors import InputError
 
 
 def test_device():

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import platform
 
-from megatron_sbp.environment import PACKAGES, environment
+from megatron_sbp.base.environment import PACKAGES, environment
 
 
 def test_versions_are_those_installed_and_missing_ones_are_null():

@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 
-from megatron_sbp.errors import Fault, InputError, printable
-from megatron_sbp.progress import say
+from megatron_sbp.base.errors import Fault, InputError, printable
+from megatron_sbp.base.progress import say
 
 EVIL = "\x1b]0;title\x07\x1b[2J\u202egnp\x9b31m\r\ud800\x00"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 
 
 def names(folder: Path) -> list[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from stage_toys import RECIPE
 
-from megatron_sbp import hub
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import hub
+from megatron_sbp.base.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 

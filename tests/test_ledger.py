@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp import ledger
+from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import ARMS
+from megatron_sbp.stages.run_folder import ARMS
 
 RECIPE = load_recipe(Path(__file__).parents[1] / "examples" / "sbp_3b_200b" / "recipe.yaml")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megatron_sbp import files
-from megatron_sbp.near_duplicates import near_duplicates, signatures
+from megatron_sbp.base import files
+from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
 
 FOLDOC = Path(__file__).resolve().parents[1] / "examples" / "quickstart" / "foldoc.jsonl.zst"
 

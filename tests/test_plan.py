@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from megatron_sbp import cost, plan
+from megatron_sbp.base.files import read_json, write_json
 from megatron_sbp.documents import DocumentsStage
-from megatron_sbp.files import read_json, write_json
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.planning import cost, plan
 from megatron_sbp.recipe import Launch, load_recipe
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner
+from megatron_sbp.stages.run_folder import Run
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = """
@@ -197,7 +197,7 @@ def test_plan_is_json_and_needs_no_torch(tmp_path):
     program = (
         "import json, sys\n"
         "from megatron_sbp.recipe import load_recipe\n"
-        "from megatron_sbp.plan import make_plan, format_plan\n"
+        "from megatron_sbp.planning.plan import make_plan, format_plan\n"
         f"plan = make_plan(load_recipe({str(REPOSITORY / 'examples/sbp_3b_200b/recipe.yaml')!r}))\n"
         "json.dumps(plan, allow_nan=False); format_plan(plan)\n"
         "print([name for name in ('torch', 'numpy', 'transformers', 'pyarrow', 'megatron') if name in sys.modules])\n"

@@ -12,14 +12,14 @@ import time
 import psutil
 import pytest
 
-from megatron_sbp.processes import die_with_parent, held_port
+from megatron_sbp.base.processes import die_with_parent, held_port
 
 
 def test_a_child_dies_with_its_parent():
     script = (
         "import os, subprocess, time\n"
         "from functools import partial\n"
-        "from megatron_sbp.processes import die_with_parent\n"
+        "from megatron_sbp.base.processes import die_with_parent\n"
         "child = subprocess.Popen(['sleep', '60'], preexec_fn=partial(die_with_parent, os.getpid()))\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)\n"

@@ -13,12 +13,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from made_up_run import made_up_run, text_run
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.report.results import collect_results, gap_closed
 from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import verdict
-from megatron_sbp.results import collect_results, gap_closed
-from megatron_sbp.run_folder import ARMS, Run
+from megatron_sbp.stages.run_folder import ARMS, Run
 
 ARM_KEYS = (
     "train_tokens unique_real_tokens synthetic_tokens real_epochs valid_loss test_loss choice_accuracy choice_stderr "

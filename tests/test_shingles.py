@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.shingles import shared_fraction, shingle_hashes
+from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 
 
 def runs(tokens: list[int], length: int) -> set[tuple[int, ...]]:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner, by_name, free_bytes
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner, by_name, free_bytes
+from megatron_sbp.stages.run_folder import Run
 
 _spec = importlib.util.spec_from_file_location("sbp_stage_toys", Path(__file__).with_name("stage_toys.py"))
 toys = importlib.util.module_from_spec(_spec)
@@ -233,7 +233,7 @@ def test_digests_of_external_files_are_written_by_one_process_at_a_time(folder):
     run = toys.make_run(folder)
     program = (
         "import sys; from pathlib import Path\n"
-        "from megatron_sbp.manifests import external_digests; from megatron_sbp.run_folder import Run\n"
+        "from megatron_sbp.executor.manifests import external_digests; from megatron_sbp.stages.run_folder import Run\n"
         "from megatron_sbp.recipe import load_recipe\n"
         "run = Run.of(load_recipe(sys.argv[1], ['run_folder=' + sys.argv[2]]))\n"
         "sys.stdin.read()\n"
@@ -334,7 +334,7 @@ def test_a_setting_that_fails_costs_nothing(folder, monkeypatch, calls_before):
 
 
 def costly(monkeypatch) -> None:
-    monkeypatch.setattr("megatron_sbp.stages.KEEP_SECONDS", -1.0)
+    monkeypatch.setattr("megatron_sbp.executor.runner.KEEP_SECONDS", -1.0)
 
 
 def test_costly_outputs_are_replaced_only_when_asked(folder, monkeypatch):

@@ -16,8 +16,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-from megatron_sbp import cost
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning import cost
 from megatron_sbp.recipe import load_recipe
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.training.blend_file import blend, write_data_args
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.training.data.blend_file import blend, write_data_args
 
 
 def main() -> int:

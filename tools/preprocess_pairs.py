@@ -14,7 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ def pair_figures(people: list[str], seeds: list[int], targets: list[int]) -> dic
 
 
 def _rows(shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    from megatron_sbp import files
+    from megatron_sbp.base import files
 
     for shard in sorted(shards):
         yield from files.read_jsonl_zst(shard)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import zstandard
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 
 MIN_CHARACTERS = 200
 """Shorter documents are left out: acronyms, and entries that only point to another one."""

@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import mapping
 from megatron_sbp.checkpoint.hugging_face_config import write_config
 from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files
-from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Model
 from megatron_sbp.tokenization.hugging_face import open_tokenizer
 

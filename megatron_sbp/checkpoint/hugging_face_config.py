@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Model
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import mapping, tracker
 from megatron_sbp.checkpoint.hugging_face_config import ARCHITECTURES, check_model, read_config
-from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Model
 
 if TYPE_CHECKING:

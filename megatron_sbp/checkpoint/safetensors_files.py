@@ -15,9 +15,9 @@ from typing import IO, Any
 
 import torch
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint.hugging_face_folder import INDEX, ONE_FILE, weight_map
-from megatron_sbp.errors import InputError
 
 SHARD_BYTES = 5_000_000_000
 """A model beyond this many bytes is cut into files of about this size, as huggingface_hub does."""

@@ -11,9 +11,9 @@ import contextlib
 import threading
 from pathlib import Path
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.errors import InputError
 
 EVERY_SECONDS = 1.0
 

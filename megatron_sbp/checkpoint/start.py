@@ -14,13 +14,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from megatron_sbp import cost, files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
 from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_files
-from megatron_sbp.errors import InputError
-from megatron_sbp.progress import say
+from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
 
 if TYPE_CHECKING:
     from megatron_sbp.tokenization.tokenizer import TextTokenizer

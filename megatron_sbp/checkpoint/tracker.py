@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
-from megatron_sbp.progress import say
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
 
 NAME = "latest_checkpointed_iteration.txt"
 

@@ -1,5 +1,5 @@
 """Raw documents to splits: reading, dropping, splitting, writing in shards."""
 
-from megatron_sbp.documents.stage import DocumentsStage
+from megatron_sbp.stages.documents import DocumentsStage
 
 __all__ = ["DocumentsStage"]

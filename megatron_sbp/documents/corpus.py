@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.reading import (
     BadDocument,
     Document,
@@ -23,10 +25,8 @@ from megatron_sbp.documents.reading import (
 )
 from megatron_sbp.documents.shards import ShardWriter
 from megatron_sbp.documents.splitting import Chosen, Table, choose
-from megatron_sbp.errors import InputError
-from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.run_folder import SPLITS, Run, shard_name
+from megatron_sbp.stages.run_folder import SPLITS, Run, shard_name
 
 LISTED = 1000
 """Bad documents that audit.json lists; all are counted."""

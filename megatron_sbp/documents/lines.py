@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import zstandard
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 
 _CHUNK = 1 << 16
 _MAX_WINDOW = 1 << 31  # what zstd --long=31 needs

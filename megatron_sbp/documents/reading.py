@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base.errors import InputError, printable
 from megatron_sbp.documents.lines import read_lines
-from megatron_sbp.errors import InputError, printable
 from megatron_sbp.recipe import Documents, Recipe
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")

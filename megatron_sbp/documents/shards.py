@@ -8,7 +8,7 @@ from pathlib import Path
 
 import zstandard
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.documents.lines import read_lines
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.evaluation import quality
-from megatron_sbp.evaluation.novelty import Overlap
 from megatron_sbp.evaluation.sampling import choose, rows_of
-from megatron_sbp.progress import Progress, say
-from megatron_sbp.run_folder import Run
+from megatron_sbp.overlap.novelty import Overlap
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.quiet import quiet_libraries
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.quiet import quiet_libraries
 
 
 def device_name(device: torch.device) -> str:

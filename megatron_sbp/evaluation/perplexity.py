@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
-from megatron_sbp.progress import Progress
 from megatron_sbp.tokenization.indexed import IndexedTokens
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp.near_duplicates import near_duplicates, signatures
-from megatron_sbp.shingles import shared_fraction, shingle_hashes
-from megatron_sbp.synthesis.repetition import repeated_share
+from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
+from megatron_sbp.overlap.repetition import repeated_share
+from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 
 
 def repetition(texts: Sequence[str], limit: float) -> dict[str, float | None]:

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.lines import read_lines
-from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.run_folder import SPLITS, Run
+from megatron_sbp.stages.run_folder import SPLITS, Run
 
 FIELDS = ("prompt", "choices", "answer", "tag", "group")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.progress import Progress
 from megatron_sbp.evaluation.sampling import choose
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
-from megatron_sbp.progress import Progress
 from megatron_sbp.tokenization.indexed import IndexedTokens
 
 _STREAM = 27

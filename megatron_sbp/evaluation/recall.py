@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
 from megatron_sbp.evaluation.choice import credit
 from megatron_sbp.evaluation.questions import ClozeQuestion
 from megatron_sbp.evaluation.statistics import ratio_stderr
-from megatron_sbp.progress import Progress
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _LOGITS = 1 << 25

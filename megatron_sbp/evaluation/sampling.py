@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 
 
 def choose(population: int, wanted: int, seed: int, stream: int) -> np.ndarray:

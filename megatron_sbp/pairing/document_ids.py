@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 
 _PREFIX = b'{"id":"'
 

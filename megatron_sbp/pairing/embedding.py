@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megatron_sbp import files
-from megatron_sbp.device import compute_device
-from megatron_sbp.errors import InputError
-from megatron_sbp.hub import check_available, go_offline, offline
+from megatron_sbp.base import files
+from megatron_sbp.base.device import compute_device
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hub import check_available, go_offline, offline
+from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.quiet import quiet_libraries
+from megatron_sbp.executor.runner import Stage
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
-from megatron_sbp.progress import Progress, say
-from megatron_sbp.quiet import quiet_libraries
 from megatron_sbp.recipe import Embedding, settings
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import Stage
+from megatron_sbp.stages.run_folder import Run
 
 if TYPE_CHECKING:
     import numpy as np

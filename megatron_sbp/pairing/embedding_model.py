@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 
 PACKAGE_PREFIX = "package:"
 _KEY = "embedding.model"

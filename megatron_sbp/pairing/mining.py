@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
 from megatron_sbp.pairing.rules import Candidates, apply_rules
-from megatron_sbp.pairing.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.recipe import Pairs
 
 SCHEMA = pa.schema(

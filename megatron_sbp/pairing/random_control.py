@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from megatron_sbp.pairing.shared_shingles import TokenSpans, arrays, hash_set, shared
+from megatron_sbp.overlap.shared_shingles import TokenSpans, arrays, hash_set, shared
 from megatron_sbp.recipe import Pairs
 
 _ATTEMPTS_PER_TARGET = 100

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
-from megatron_sbp.pairing.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.recipe import Pairs
 
 RULES = ("below_alpha", "above_max_similarity", "short_target", "near_duplicate", "cap")

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from megatron_sbp import files
-from megatron_sbp.device import compute_device
+from megatron_sbp.base import files
+from megatron_sbp.base.device import compute_device
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.reading import BadDocument, matching_files, raw_rows, row_of, text_of
-from megatron_sbp.errors import InputError
+from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.embedding import Embedder
 from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import measure, sample_rows
 from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, plan
 from megatron_sbp.pairing.neighbors.vectors import Vectors
-from megatron_sbp.pairing.shared_shingles import TokenSpans
-from megatron_sbp.progress import Progress, say
 from megatron_sbp.recipe import Embedding, Neighbors, Pairs
 from megatron_sbp.tokenization.encoding import batches
 from megatron_sbp.tokenization.indexed import flatten

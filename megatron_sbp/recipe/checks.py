@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe.bounds import BOUNDS
 from megatron_sbp.recipe.planned_flags import check_planned_flags
 from megatron_sbp.recipe.sections import Recipe

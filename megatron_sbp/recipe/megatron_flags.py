@@ -17,10 +17,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp import __version__, files
-from megatron_sbp.errors import InputError
-from megatron_sbp.processes import die_with_parent, python_path
-from megatron_sbp.progress import say
+from megatron_sbp import __version__
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.processes import die_with_parent, python_path
+from megatron_sbp.base.progress import say
 from megatron_sbp.recipe.planned_flags import KEY
 from megatron_sbp.recipe.sections import Recipe
 

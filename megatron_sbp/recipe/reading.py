@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe.checks import check_recipe, check_text
 from megatron_sbp.recipe.sections import Recipe
 from megatron_sbp.recipe.tree import MAX_DEPTH, Node, parse_tree, read_tree

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 
 MAX_BYTES = 128 << 10
 """Size of a recipe file; the longest of examples/ has 7 kB. PyYAML reads 60 to 500 kB a second."""

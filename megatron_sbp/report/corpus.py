@@ -11,7 +11,7 @@ from megatron_sbp.report.histogram import similarity_histogram
 from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, side_by_side, table
 from megatron_sbp.report.numbers import NOTHING, count, percent, short
 from megatron_sbp.report.outcome import NAMES
-from megatron_sbp.run_folder import ARMS
+from megatron_sbp.stages.run_folder import ARMS
 
 _CHARACTERS = 3000
 

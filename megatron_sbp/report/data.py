@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.recipe import Recipe, dump_recipe
 from megatron_sbp.report.examples import Example, draw_examples
-from megatron_sbp.run_folder import MODELS, Run
+from megatron_sbp.stages.run_folder import MODELS, Run
 from megatron_sbp.training.metrics import read_metrics
 
 

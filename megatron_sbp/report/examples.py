@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from megatron_sbp.evaluation.sampling import choose, rows_of
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
 
 EXAMPLES = 10
 

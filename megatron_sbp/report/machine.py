@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from megatron_sbp.progress import duration
+from megatron_sbp.base.progress import duration
 from megatron_sbp.report.bars import Bar, bar_chart
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, table

@@ -9,7 +9,7 @@ from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, missing, paragraph, section, side_by_side, table
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
 from megatron_sbp.report.verdict import headline, verdict
-from megatron_sbp.run_folder import ARMS
+from megatron_sbp.stages.run_folder import ARMS
 
 NAMES = {"baseline": "repetition baseline", "sbp": "SBP", "oracle": "oracle"}
 

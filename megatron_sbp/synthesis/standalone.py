@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.reading import BadDocument, matching_files, raw_rows, row_of, text_of
-from megatron_sbp.errors import InputError
-from megatron_sbp.progress import Progress
 from megatron_sbp.synthesis import writing
 from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import EngineSettings, load_engine

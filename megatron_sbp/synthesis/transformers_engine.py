@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from megatron_sbp.device import compute_device
-from megatron_sbp.errors import InputError
-from megatron_sbp.quiet import quiet_libraries
-from megatron_sbp.synthesis import attention
+from megatron_sbp.base.device import compute_device
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.quiet import quiet_libraries
+from megatron_sbp.synthesis import cached_attention as attention
 from megatron_sbp.synthesis.cache import RoomyCache
 from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import EngineSettings, Written

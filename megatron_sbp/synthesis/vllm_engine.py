@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.sampling import stream_keys

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from megatron_sbp import files
-from megatron_sbp.progress import Progress
-from megatron_sbp.run_folder import Run
+from megatron_sbp.base import files
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.synthesis.draws import Draw, batches, draws
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, Written, load_engine
 from megatron_sbp.tokenization.cutting import cut_tokens

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.hub import check_available, go_offline, offline
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hub import check_available, go_offline, offline
 from megatron_sbp.tokenization.tokenizer import ROLES, ROLES_FILE, TextTokenizer, load_tokenizer
 
 

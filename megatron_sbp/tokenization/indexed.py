@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.files import atomic_path
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.files import atomic_path
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _CODES: dict[type[np.number], int] = {

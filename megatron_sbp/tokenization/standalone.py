@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.reading import BadDocument, matching_files, raw_rows, row_of, text_of
-from megatron_sbp.errors import InputError
-from megatron_sbp.progress import Progress
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.indexed import IndexedTokens, flatten
 from megatron_sbp.tokenization.pairs import PairLimits, pair_writer

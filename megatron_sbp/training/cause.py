@@ -8,9 +8,9 @@ import re
 import signal
 from pathlib import Path
 
-from megatron_sbp.errors import Fault, InputError
-from megatron_sbp.progress import say
-from megatron_sbp.training.rank_end import CAUSE, ending
+from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.progress import say
+from megatron_sbp.training.megatron.rank_end import CAUSE, ending
 from megatron_sbp.training.ranks import Rank
 
 RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.training.data_file import DataFile
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.training.data.data_file import DataFile
 
 COLUMNS = 3
 

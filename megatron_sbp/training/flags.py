@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from megatron_sbp import ledger
 from megatron_sbp.checkpoint.start import keeps_best, start_model, start_word
-from megatron_sbp.run_folder import Run
+from megatron_sbp.planning import ledger
+from megatron_sbp.stages.run_folder import Run
 
 Flags = dict[str, Any]
 """Megatron flags by name without dashes in front; True for a flag without value, None or False to leave it out."""
@@ -48,7 +48,7 @@ def megatron_arguments(run: Run, training: str, samples: int | None = None) -> l
 def _model(run: Run) -> Flags:
     model = run.recipe.model
     return {
-        "spec": ["megatron_sbp.training.layer_spec", "layer_spec"],
+        "spec": ["megatron_sbp.training.megatron.layer_spec", "layer_spec"],
         "num-layers": model.num_layers,
         "hidden-size": model.hidden_size,
         "ffn-hidden-size": model.ffn_hidden_size,

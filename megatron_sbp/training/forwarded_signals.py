@@ -8,9 +8,9 @@ import signal
 import subprocess
 import time
 
-from megatron_sbp.progress import say
+from megatron_sbp.base.progress import say
+from megatron_sbp.training.megatron.stop_signals import Interrupts, listened
 from megatron_sbp.training.ranks import Ranks
-from megatron_sbp.training.stop_signals import Interrupts, listened
 
 
 class ForwardedSignals:

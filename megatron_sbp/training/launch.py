@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.processes import held_port, python_path
+from megatron_sbp.base.progress import duration, say
 from megatron_sbp.checkpoint.seals import Sealer
-from megatron_sbp.errors import InputError
-from megatron_sbp.processes import held_port, python_path
-from megatron_sbp.progress import duration, say
+from megatron_sbp.executor.slurm import container_options
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.run_folder import Run
-from megatron_sbp.slurm import container_options
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.training.cause import RANK_ENDED, first_end, verdict
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
+from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.metrics import read_metrics
-from megatron_sbp.training.rank_end import DONE
 from megatron_sbp.training.ranks import Rank, Ranks
 from megatron_sbp.training.running import only_training
 

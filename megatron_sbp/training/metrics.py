@@ -8,8 +8,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 
 
 class Metrics:

@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp.processes import die_with_parent
-from megatron_sbp.training import rank_end
-from megatron_sbp.training.stop_signals import StopSignals
+from megatron_sbp.base.processes import die_with_parent
+from megatron_sbp.training.megatron import rank_end
+from megatron_sbp.training.megatron.stop_signals import StopSignals
 
 UNFINISHED = 3
 """Exit status of a training that saved a checkpoint and stopped before its end."""
@@ -90,7 +90,7 @@ def main() -> int:
         die_with_parent()
     rank_end.prepare()
     _quiet()
-    from megatron_sbp.training import cpu
+    from megatron_sbp.training.megatron import cpu
 
     on_cpu = cpu.install()
     sys.argv += _machine_flags(on_cpu)
@@ -103,14 +103,14 @@ def main() -> int:
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
     from megatron.training.arguments import parse_and_validate_args
 
+    from megatron_sbp.base.errors import InputError
     from megatron_sbp.checkpoint import tracker
-    from megatron_sbp.errors import InputError
-    from megatron_sbp.training import optimizer_resume
-    from megatron_sbp.training.data_file import DataFile, lock
+    from megatron_sbp.training.data.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
-    from megatron_sbp.training.journal import Journal
-    from megatron_sbp.training.startup import StartUp
-    from megatron_sbp.training.trainer import Trainer
+    from megatron_sbp.training.megatron import optimizer_resume
+    from megatron_sbp.training.megatron.banner import StartUp
+    from megatron_sbp.training.megatron.forward import Trainer
+    from megatron_sbp.training.megatron.hooks import Journal
 
     dataset_utils.compile_helpers = lambda: None  # would run `make` in the wheel's folder, which has no makefile
     optimizer_resume.repair()

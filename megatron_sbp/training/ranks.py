@@ -19,8 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from megatron_sbp.processes import die_with_parent
-from megatron_sbp.progress import say
+from megatron_sbp.base.processes import die_with_parent
+from megatron_sbp.base.progress import say
 
 TAIL_LINES = 400
 """Lines of output kept in memory for every process: the log may lie on a full disk."""

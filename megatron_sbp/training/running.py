@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 
 NAME = "running.json"
 

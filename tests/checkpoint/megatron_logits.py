@@ -33,7 +33,7 @@ def build(model: dict, vocabulary: int, dtype):
     from megatron.core.models.gpt.gpt_model import GPTModel
     from megatron.core.transformer.transformer_config import TransformerConfig
 
-    from megatron_sbp.training.attention import SdpaAttention
+    from megatron_sbp.training.megatron.attention import SdpaAttention
 
     config = TransformerConfig(
         num_layers=model["num_layers"],
@@ -102,7 +102,7 @@ def main() -> None:
         os.environ.update(
             RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port())
         )
-    from megatron_sbp.training import cpu
+    from megatron_sbp.training.megatron import cpu
 
     cpu.install()
     import torch

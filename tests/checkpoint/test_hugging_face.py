@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from made_up_model import logits_of, shape
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import safetensors_files
 from megatron_sbp.checkpoint.hugging_face import export
-from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Model
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -182,10 +182,10 @@ def test_a_folder_that_is_no_checkpoint(cases, tokenizer_folder, tmp_path):
 def test_the_stage_exports_the_chosen_iteration(cases, tokenizer_folder, tmp_path):
     from finished_stage import mark_finished
 
-    from megatron_sbp.checkpoint.stages import ExportStage
+    from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.recipe import load_recipe
-    from megatron_sbp.run_folder import Run
-    from megatron_sbp.stages import StageRunner
+    from megatron_sbp.stages.export import ExportStage
+    from megatron_sbp.stages.run_folder import Run
 
     case = cases["tied-norm"]
     shapes = {key: value for key, value in dataclasses.asdict(case.model).items() if value is not None}
@@ -265,7 +265,7 @@ def _train(tokenizer_folder: Path, folder: Path) -> tuple[Path, Model]:
     import sys
 
     from megatron_sbp.tokenization.indexed import write_indexed
-    from megatron_sbp.training.data_file import DataFile, Source
+    from megatron_sbp.training.data.data_file import DataFile, Source
 
     random = np.random.default_rng(5)
     with write_indexed(folder / "real", np.uint16) as writer:
@@ -282,8 +282,9 @@ def _train(tokenizer_folder: Path, folder: Path) -> tuple[Path, Model]:
         "--num-query-groups 2 --kv-channels 16 --qk-layernorm --untie-embeddings-and-output-weights --swiglu "
         "--normalization RMSNorm --disable-bias-linear --position-embedding-type rope --rotary-base 500000 "
         "--max-position-embeddings 64 --attention-dropout 0 --hidden-dropout 0 --init-method-std 0.05 --seq-length 64 "
-        "--spec megatron_sbp.training.layer_spec layer_spec --tensor-model-parallel-size 2 --micro-batch-size 2 "
-        "--global-batch-size 8 --train-samples 24 --lr 1e-2 --lr-decay-style constant --ckpt-format torch_dist "
+        "--spec megatron_sbp.training.megatron.layer_spec layer_spec --tensor-model-parallel-size 2 "
+        "--micro-batch-size 2 --global-batch-size 8 --train-samples 24 --lr 1e-2 --lr-decay-style constant "
+        "--ckpt-format torch_dist "
         "--make-vocab-size-divisible-by 192 --save-interval 3 --eval-interval 10 --eval-iters 1 --seed 1 "
         f"--tokenizer-type HuggingFaceTokenizer --tokenizer-model {tokenizer_folder} --save {target} --load {target} "
         f"--sbp-data {target}/data.json"

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from made_up_model import hugging_face_model, shape
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import torch_dist
 from megatron_sbp.checkpoint.hugging_face_config import read_config
 from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
 from megatron_sbp.checkpoint.torch_dist import TorchDistReader
-from megatron_sbp.errors import InputError
 
 QWEN, LLAMA = shape(True, True), shape(False, False, heads=8)
 

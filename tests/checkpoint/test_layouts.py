@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_up_model import as_job, hugging_face_model, logits_of, shape
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.checkpoint.hugging_face import export
 from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
 from megatron_sbp.recipe import Model

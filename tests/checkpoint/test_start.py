@@ -12,7 +12,8 @@ import pytest
 from finished_stage import mark_finished
 from made_up_model import hugging_face_model, shape
 
-from megatron_sbp import cost, files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.start import (
     check_start,
@@ -23,12 +24,12 @@ from megatron_sbp.checkpoint.start import (
     start_folder,
     start_word,
 )
-from megatron_sbp.errors import InputError
-from megatron_sbp.graph import all_stages
-from megatron_sbp.plan import make_plan
+from megatron_sbp.executor.runner import StageRunner, by_name
+from megatron_sbp.planning import cost
+from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner, by_name
+from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 from megatron_sbp.training.flags import megatron_arguments
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.errors import InputError
 
 
 def test_tracker(tmp_path):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from megatron_sbp.documents import DocumentsStage
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner
+from megatron_sbp.stages.run_folder import Run
 
 
 def build_recipe(folder: Path, run_folder: str, **documents: Any) -> Recipe:

@@ -13,11 +13,11 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents import DocumentsStage
-from megatron_sbp.errors import InputError
-from megatron_sbp.run_folder import SPLITS, Run
-from megatron_sbp.stages import StageRunner
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages.run_folder import SPLITS, Run
 
 FOLDOC = Path(__file__).parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
 
@@ -261,7 +261,7 @@ def test_foldoc_splits(tmp_path, run_documents):
 
 def test_the_stage_is_light():
     code = (
-        "import sys, megatron_sbp.documents, megatron_sbp.tokenization.stages;"
+        "import sys, megatron_sbp.documents, megatron_sbp.stages.tokenize;"
         "print([name for name in ('numpy', 'pyarrow', 'torch', 'transformers', 'tokenizers') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

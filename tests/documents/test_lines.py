@@ -5,8 +5,8 @@ import gzip
 import pytest
 import zstandard
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.lines import read_lines
-from megatron_sbp.errors import InputError
 
 # Longer than a chunk of the reader, hard to compress, and with lines longer than a chunk.
 LINES = [b"%d " % n * (n % 97) for n in range(3000)] + [b"x" * 200_000, b"", b"end"]

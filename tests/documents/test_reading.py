@@ -9,6 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.reading import (
     BadDocument,
     check_fields,
@@ -17,7 +18,6 @@ from megatron_sbp.documents.reading import (
     parse,
     raw_rows,
 )
-from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Documents
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from megatron_sbp.base.files import read_jsonl_zst
 from megatron_sbp.documents.shards import ShardWriter
-from megatron_sbp.files import read_jsonl_zst
 
 
 def test_rows_come_out_sorted_whatever_is_held_in_memory(tmp_path):

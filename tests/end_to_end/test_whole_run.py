@@ -16,7 +16,7 @@ import time
 import pytest
 from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
 
-from megatron_sbp import ledger
+from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 
 pytestmark = pytest.mark.timeout(1800)
@@ -53,7 +53,7 @@ def test_report_is_one_offline_page(whole_run):
 
 
 def test_synthetic_documents_know_their_parents(whole_run):
-    from megatron_sbp.files import read_jsonl_zst
+    from megatron_sbp.base.files import read_jsonl_zst
 
     folder = whole_run[0]
     seeds = {row["id"] for file in (folder / "documents" / "train").iterdir() for row in read_jsonl_zst(file)}
@@ -91,7 +91,7 @@ def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_pat
 
 def test_the_number_of_workers_changes_no_byte(whole_run, tmp_path):
     """The sharded stages again, by one worker and by three shards in another order."""
-    from megatron_sbp.run_folder import Run
+    from megatron_sbp.stages.run_folder import Run
 
     recipe = load_recipe(RECIPE, [f"run_folder={tmp_path / 'run'}"])
     shutil.copytree(whole_run[0], tmp_path / "run")

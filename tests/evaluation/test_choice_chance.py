@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.evaluation.choice import CHANCE, answer, build_questions, choice_summary
 from megatron_sbp.tokenization.bpe import train_bpe
 from megatron_sbp.tokenization.indexed import open_indexed, write_indexed

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import sys
-import megatron_sbp.evaluation.stages, megatron_sbp.report.stages
+import megatron_sbp.stages.evaluate, megatron_sbp.stages.report
 heavy = {"torch", "transformers", "sentence_transformers", "scann", "megatron.core", "matplotlib", "pyarrow", "numpy"}
 print(sorted(heavy & set(sys.modules)))
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.evaluation.novelty import Overlap, word_ngrams
+from megatron_sbp.overlap.novelty import Overlap, word_ngrams
 
 
 def tokens(text: str) -> np.ndarray:

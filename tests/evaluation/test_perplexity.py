@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.perplexity import held_out_loss, summary, windows
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import open_indexed, write_indexed

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from megatron_sbp.base.files import write_jsonl_zst
 from megatron_sbp.evaluation import quality
 from megatron_sbp.evaluation.quality import copying, duplicates, mean_cosine, other_seeds, repetition
 from megatron_sbp.evaluation.sampling import choose, rows_of
-from megatron_sbp.files import write_jsonl_zst
 
 LOOP = "the same words again and " * 20
 PLAIN = "every word of this sentence stands in it only once so nothing can repeat here at all"

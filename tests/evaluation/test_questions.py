@@ -11,11 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import RECIPE
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.questions import documents_by_group, read_questions
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
 
 GOOD = {"prompt": "Ada was born in", "choices": ["Lima", "Oslo"], "answer": "Oslo", "tag": "city", "group": "Ada"}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.questions import ClozeQuestion
 from megatron_sbp.evaluation.recall import choice_scores, encode_questions, recall_summary
 from megatron_sbp.evaluation.scoring import token_losses

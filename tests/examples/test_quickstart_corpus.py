@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 

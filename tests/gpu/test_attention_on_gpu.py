@@ -9,12 +9,12 @@ pytestmark = gpus(1)
 
 PREPARE = f"""
 import torch
-from megatron_sbp.training import cpu
+from megatron_sbp.training.megatron import cpu
 cpu.install()
 from megatron.core import parallel_state
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron_sbp.training.attention import SdpaAttention
+from megatron_sbp.training.megatron.attention import SdpaAttention
 
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
 parallel_state.initialize_model_parallel()
@@ -85,8 +85,8 @@ def test_holds_no_scores_of_all_heads(run_script, pairs):
 
 PACKED = """
 from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
-from megatron_sbp.training.attention import cumulative_lengths
-from megatron_sbp.training.te_attention import PackedTEAttention
+from megatron_sbp.training.megatron.attention import cumulative_lengths
+from megatron_sbp.training.megatron.te_attention import PackedTEAttention
 
 model_parallel_cuda_manual_seed(1)
 S, B, H, G, D = 128, 2, 8, 2, 64

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.pairing.document_ids import read_ids, read_rows
 
 IDS = ["plain", 'with "quotes"', "with \\ and \n", "Ω-42", "", "x" * 3000, 'a","text":"b']

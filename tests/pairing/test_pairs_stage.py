@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 from megatron_sbp.recipe import Pairs
-from megatron_sbp.run_folder import Run
-from megatron_sbp.shingles import shared_fraction, shingle_hashes
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.indexed import open_indexed
 
 

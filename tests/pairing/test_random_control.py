@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.random_control import draw_targets
-from megatron_sbp.pairing.shared_shingles import TokenSpans
 from megatron_sbp.recipe import Pairs
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.rules import RULES, apply_rules
-from megatron_sbp.pairing.shared_shingles import TokenSpans
 from megatron_sbp.recipe import Pairs
 
 TEXT = list(range(100, 140))

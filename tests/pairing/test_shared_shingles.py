@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.pairing.shared_shingles import TokenSpans, shared_fractions
-from megatron_sbp.shingles import shared_fraction, shingle_hashes
+from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 
 
 def spans(documents: list[list[int]], dtype=np.uint16) -> TokenSpans:

@@ -14,8 +14,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.reading import SUFFIXES, BadDocument, fields_of, parse, raw_rows
-from megatron_sbp.errors import InputError
 from megatron_sbp.recipe import Documents
 
 SETTINGS = (

@@ -10,12 +10,12 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from megatron_sbp import ledger, plan
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning import ledger, plan
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
 from megatron_sbp.recipe.bounds import BOUNDS
 from megatron_sbp.recipe.checks import all_keys
-from megatron_sbp.run_folder import ARMS
+from megatron_sbp.stages.run_folder import ARMS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
 TEXT = EXAMPLE.read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Recipe, load_recipe
 from megatron_sbp.recipe.bounds import BOUNDS, Interval
 

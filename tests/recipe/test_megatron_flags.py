@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.plan import make_plan
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe, megatron_flags
 from megatron_sbp.recipe.planned_flags import FIXED, OVERRIDABLE, RECIPE_KEYS
 
@@ -103,7 +103,7 @@ def test_without_a_cache_folder_and_without_megatron(monkeypatch, tmp_path, caps
 @pytest.mark.slow
 def test_a_plan_with_a_cache_imports_no_torch(cache):
     program = (
-        "import sys\nfrom megatron_sbp.plan import make_plan\nfrom megatron_sbp.recipe import load_recipe\n"
+        "import sys\nfrom megatron_sbp.planning.plan import make_plan\nfrom megatron_sbp.recipe import load_recipe\n"
         f"make_plan(load_recipe({str(EXAMPLE)!r}))\nprint('torch' in sys.modules)"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}

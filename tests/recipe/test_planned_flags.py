@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.checks import value_of
 from megatron_sbp.recipe.planned_flags import FIXED, OVERRIDABLE, RECIPE_KEYS
-from megatron_sbp.run_folder import MODELS, Run
+from megatron_sbp.stages.run_folder import MODELS, Run
 from megatron_sbp.training.flags import megatron_arguments
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/recipe.yaml"))

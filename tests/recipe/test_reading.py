@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import dump_recipe, load_recipe
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.tree import MAX_BYTES, MAX_DEPTH, parse_tree
 

@@ -12,13 +12,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run, text_run
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.report.data import load_report_data
 from megatron_sbp.report.page import SECTIONS, render
+from megatron_sbp.report.results import collect_results
 from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import headline, verdict
-from megatron_sbp.results import collect_results
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
 
 VOID = {"meta", "br", "line", "rect", "circle", "path", "img", "hr", "link"}
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp import slurm as jobs
+from megatron_sbp.executor import slurm as jobs
+from megatron_sbp.executor.runner import StageRunner, by_name
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner, by_name
+from megatron_sbp.stages.run_folder import Run
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("sbp_slurm_toy", HERE / "toy.py")
@@ -191,7 +191,7 @@ def test_dry_run_prints_a_script_that_works(run, capsys):
 
 
 def test_refused_job_is_reported(run):
-    from megatron_sbp.errors import InputError
+    from megatron_sbp.base.errors import InputError
 
     run.recipe.slurm.partition = "no_such_partition"
     with pytest.raises(InputError, match=r"no_such_partition|invalid partition"):

@@ -12,11 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import Stage, StageRunner, by_name
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import Stage, StageRunner, by_name
+from megatron_sbp.stages.run_folder import Run
 
 UNITS = 7
 STEPS = 40

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
 
 FOLDOC = Path(__file__).resolve().parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
 ROLES = {"end_of_document": "<|endoftext|>", "padding": "<|padding|>", "separator": "<|related|>"}
@@ -79,10 +79,10 @@ def prepared(tmp_path_factory, texts) -> Path:
     """A folder with recipe.yaml, and run/ with the stages up to the export finished."""
     from finished_stage import mark_finished
 
-    from megatron_sbp.claim import claim
     from megatron_sbp.documents import DocumentsStage
-    from megatron_sbp.stages import StageRunner
-    from megatron_sbp.tokenization.stages import TokenizerStage, TokenizeStage
+    from megatron_sbp.executor.claim import claim
+    from megatron_sbp.executor.runner import StageRunner
+    from megatron_sbp.stages.tokenize import TokenizerStage, TokenizeStage
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     folder = tmp_path_factory.mktemp("prepared")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megatron_sbp.synthesis.repetition import repeated_share
+from megatron_sbp.overlap.repetition import repeated_share
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.synthesis.standalone import synthesize, weights_digest
 
 ROOT = Path(__file__).resolve().parents[2]

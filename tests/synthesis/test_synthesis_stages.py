@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
-from megatron_sbp.stages import StageRunner, by_name
-from megatron_sbp.synthesis.stages import FilterStage, SynthesizeStage
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner, by_name
+from megatron_sbp.stages.synthesize import FilterStage, SynthesizeStage
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.timeout(300)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import EngineSettings, load_engine
 from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.synthesis.engine import Written
 from megatron_sbp.synthesis.writing import prompt_of, text_of, write_drafts
 from megatron_sbp.tokenization.indexed import open_indexed

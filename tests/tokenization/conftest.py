@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.tokenization.bpe import train_bpe
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.indexed import (
     data_file,

@@ -9,20 +9,20 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from megatron_sbp import files
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents import DocumentsStage
-from megatron_sbp.errors import InputError
+from megatron_sbp.executor.runner import Stage, StageRunner
 from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training, Tuning
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import Stage, StageRunner
-from megatron_sbp.tokenization.indexed import open_indexed
-from megatron_sbp.tokenization.stages import (
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.tokenize import (
     TokenizePairsStage,
     TokenizerStage,
     TokenizeStage,
     TokenizeSyntheticStage,
     check_synthetic_tokens,
 )
+from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 from .conftest import FOLDOC

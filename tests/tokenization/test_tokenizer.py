@@ -5,7 +5,7 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.tokenizer import _BYTE_OF, TextTokenizer, load_tokenizer, save_tokenizer
 
 from .conftest import ROLES, random_texts

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from megatron_sbp import files
+from megatron_sbp.base import files
 from megatron_sbp.tokenization.bpe import train_bpe
 from megatron_sbp.tokenization.tokenizer import save_tokenizer
 

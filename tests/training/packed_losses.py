@@ -19,7 +19,7 @@ from types import SimpleNamespace
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    from megatron_sbp.training import cpu
+    from megatron_sbp.training.megatron import cpu
 
     assert cpu.install()
     import numpy as np
@@ -31,9 +31,9 @@ def main() -> None:
     from megatron.core.models.gpt.gpt_model import GPTModel
     from megatron.core.transformer.transformer_config import TransformerConfig
 
-    from megatron_sbp.training.layer_spec import layer_spec
-    from megatron_sbp.training.pair_dataset import PairDataset
-    from megatron_sbp.training.trainer import Trainer
+    from megatron_sbp.training.data.pair_dataset import PairDataset
+    from megatron_sbp.training.megatron.forward import Trainer
+    from megatron_sbp.training.megatron.layer_spec import layer_spec
 
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", RANK="0", WORLD_SIZE="1")
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)

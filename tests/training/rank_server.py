@@ -80,10 +80,10 @@ def run(job: dict) -> int:
 
 
 def main() -> None:
-    importlib.import_module("megatron_sbp.training.cpu").install()  # before anything of megatron.training
-    importlib.import_module("megatron_sbp.training.journal")
-    importlib.import_module("megatron_sbp.training.datasets")
-    importlib.import_module("megatron_sbp.training.layer_spec")
+    importlib.import_module("megatron_sbp.training.megatron.cpu").install()  # before anything of megatron.training
+    importlib.import_module("megatron_sbp.training.megatron.hooks")
+    importlib.import_module("megatron_sbp.training.data.datasets")
+    importlib.import_module("megatron_sbp.training.megatron.layer_spec")
     importlib.import_module("megatron.training.training")
     # What a rank would import at its first step: seconds of it.
     for name in ("torch._dynamo", "megatron.core.tokenizers.text", "megatron.core.dist_checkpointing", "numba"):

@@ -16,7 +16,7 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
     replaces names of torch for good."""
     script = textwrap.dedent(
         """
-        from megatron_sbp.training import cpu
+        from megatron_sbp.training.megatron import cpu
         assert cpu.install()
         import os, torch
         from megatron.core import parallel_state
@@ -24,7 +24,7 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
         from megatron.core.transformer.dot_product_attention import DotProductAttention
         from megatron.core.transformer.enums import AttnMaskType
         from megatron.core.transformer.transformer_config import TransformerConfig
-        from megatron_sbp.training.attention import SdpaAttention, cumulative_lengths
+        from megatron_sbp.training.megatron.attention import SdpaAttention, cumulative_lengths
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", RANK="0", WORLD_SIZE="1")
         torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
         parallel_state.initialize_model_parallel()

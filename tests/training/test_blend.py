@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.training.blend import interleave
+from megatron_sbp.training.data.blend import interleave
 
 
 @pytest.mark.parametrize(

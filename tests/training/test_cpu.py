@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from megatron_ranks import environment
 
-from megatron_sbp.training import cpu
+from megatron_sbp.training.megatron import cpu
 
 UNTOUCHED = """
 import torch
@@ -17,7 +17,7 @@ torch.cuda.is_available = lambda: True  # as on a machine with a GPU
 places = (torch.cuda, torch.distributed, torch.nn.Module, torch.Tensor)
 before = {(place, name): getattr(place, name) for place in places for name in dir(place)}
 compiled = torch.compile
-from megatron_sbp.training import cpu
+from megatron_sbp.training.megatron import cpu
 assert not cpu.install()
 changed = [name for (place, name), value in before.items() if getattr(place, name) is not value
            and not name.startswith("__")]

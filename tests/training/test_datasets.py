@@ -15,10 +15,10 @@ from megatron.core.datasets.gpt_dataset import GPTDataset
 from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
 from megatron_ranks import END, PADDING, SEPARATOR, write_indexed
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.training import blend
-from megatron_sbp.training.data_file import DataFile, Source, lock
-from megatron_sbp.training.datasets import build_train, build_valid
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.training.data import blend
+from megatron_sbp.training.data.data_file import DataFile, Source, lock
+from megatron_sbp.training.data.datasets import build_train, build_valid
 
 TOKENIZER = SimpleNamespace(vocab_size=300, eod=END, pad=PADDING, unique_identifiers={})
 

@@ -13,9 +13,9 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split
 from megatron_ranks import write_indexed
 
-from megatron_sbp.training import document_dataset
-from megatron_sbp.training.document_dataset import DocumentDataset
-from megatron_sbp.training.index_cache import IndexCache
+from megatron_sbp.training.data import document_dataset
+from megatron_sbp.training.data.document_dataset import DocumentDataset
+from megatron_sbp.training.data.index_cache import IndexCache
 
 
 def config(length: int, seed: int = 1) -> GPTDatasetConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.training.epochs import StrictEpochs, permutation
+from megatron_sbp.training.data.epochs import StrictEpochs, permutation
 
 
 def plain_epoch(lengths: np.ndarray, sequence_length: int, seed: int, epoch: int) -> tuple[np.ndarray, list, list]:

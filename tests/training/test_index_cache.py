@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megatron_sbp.errors import InputError
-from megatron_sbp.training.index_cache import IndexCache
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.training.data.index_cache import IndexCache
 
 IDENTITY = {"seed": 1, "lengths": "abc"}
 ARRAYS = {

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from megatron_sbp import cost
+from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Model
 
 pytestmark = pytest.mark.timeout(300)

@@ -7,18 +7,19 @@ import inspect
 
 import pytest
 
-from megatron_sbp.training import cpu, journal, optimizer_resume
+from megatron_sbp.training.megatron import cpu, optimizer_resume
+from megatron_sbp.training.megatron import hooks as journal
 
 
 @pytest.mark.parametrize("module, name", cpu.MEGATRON_NAMES)
 def test_replaced_by_the_cpu_backend(module, name):
-    assert hasattr(importlib.import_module(module), name), f"{module}.{name} is gone: see megatron_sbp/training/cpu.py"
+    assert hasattr(importlib.import_module(module), name), f"{module}.{name} is gone: see megatron/cpu.py"
 
 
 @pytest.mark.parametrize("name", journal.WRAPPED)
 def test_wrapped_by_the_journal(name):
     training = importlib.import_module("megatron.training.training")
-    assert callable(getattr(training, name)), f"training.{name} is gone: see megatron_sbp/training/journal.py"
+    assert callable(getattr(training, name)), f"training.{name} is gone: see megatron_sbp/training/megatron/hooks.py"
     # Wrapping only works on what Megatron's loop looks up by this name.
     callers = {"train": training.pretrain, "evaluate": training.evaluate_and_print_results}
     assert f"{name}(" in inspect.getsource(callers.get(name, training.train)), f"nobody calls training.{name} any more"
@@ -40,7 +41,7 @@ def test_arguments_that_the_journal_reads():
 @pytest.mark.parametrize("name", optimizer_resume.REPLACED)
 def test_wrapped_for_an_exact_resume(name):
     module = importlib.import_module("megatron.core.optimizer.distrib_optimizer")
-    place = "see megatron_sbp/training/optimizer_resume.py"
+    place = "see megatron_sbp/training/megatron/optimizer_resume.py"
     assert hasattr(module, "HAVE_APEX_OR_TE"), place
     function = getattr(module.DistributedOptimizer, name, None)
     assert function, f"DistributedOptimizer.{name} is gone: {place}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.training.metrics import Metrics, read_metrics
 
 ROWS = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megatron_sbp import files
-from megatron_sbp.training.packing import pack
+from megatron_sbp.base import files
+from megatron_sbp.training.data.packing import pack
 
 
 def lengths_like_documents(count: int) -> np.ndarray:
@@ -37,7 +37,7 @@ def test_deterministic_and_seeded():
 
 
 def test_more_pairs_than_a_window(monkeypatch):
-    monkeypatch.setattr("megatron_sbp.training.packing.WINDOW", 64)
+    monkeypatch.setattr("megatron_sbp.training.data.packing.WINDOW", 64)
     lengths = lengths_like_documents(1000)
     packing = pack(lengths, 512, seed=1)
     assert sorted(packing.order) == list(range(1000))

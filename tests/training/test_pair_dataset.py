@@ -12,8 +12,8 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split
 from megatron_ranks import write_indexed
 
-from megatron_sbp.training.index_cache import IndexCache
-from megatron_sbp.training.pair_dataset import PairDataset
+from megatron_sbp.training.data.index_cache import IndexCache
+from megatron_sbp.training.data.pair_dataset import PairDataset
 
 SEPARATOR, PADDING, END = 2, 1, 0
 

@@ -15,10 +15,10 @@ import pytest
 from megatron_ranks import environment
 from trained_run import BOUND, MARK, processes
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.errors import InputError
 from megatron_sbp.training import consumption
-from megatron_sbp.training.data_file import DataFile
+from megatron_sbp.training.data.data_file import DataFile
 
 pytestmark = pytest.mark.timeout(600)
 

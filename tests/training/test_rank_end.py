@@ -12,14 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from megatron_sbp.training.rank_end import ending, summary
+from megatron_sbp.training.megatron.rank_end import ending, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 
 HEAD = """
 import os, signal, sys, time, multiprocessing
-from megatron_sbp.training import rank_end
-from megatron_sbp.training.stop_signals import StopSignals
+from megatron_sbp.training.megatron import rank_end
+from megatron_sbp.training.megatron.stop_signals import StopSignals
 rank_end.NOTICED_SECONDS = rank_end.EXIT_SECONDS = 2.0
 StopSignals()
 def deaf(number):

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from megatron_sbp.errors import Fault, InputError
+from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.training.cause import RANK_ENDED, verdict
 from megatron_sbp.training.launch import processes
-from megatron_sbp.training.rank_end import DONE
+from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.ranks import Rank, Ranks
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.training.running import NAME, only_training
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.training.stop_signals import Interrupts
+from megatron_sbp.training.megatron.stop_signals import Interrupts
 
 ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 import os, signal, time
-from megatron_sbp.training.stop_signals import StopSignals
+from megatron_sbp.training.megatron.stop_signals import StopSignals
 signals = StopSignals()
 number = signal.Signals[{name!r}]
 if {early}:
@@ -63,6 +63,6 @@ def test_what_was_ignored_stays_ignored(name):
 def test_impatience_counts(monkeypatch):
     """Ctrl-C every 0.4 s: the fourth is a second after the first."""
     now = iter([0.0, 0.0, 0.4, 0.8, 1.2])
-    monkeypatch.setattr("megatron_sbp.training.stop_signals.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("megatron_sbp.training.megatron.stop_signals.time.monotonic", lambda: next(now))
     interrupts = Interrupts()
     assert [interrupts.second() for _ in range(4)] == [False, False, False, True]

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 from megatron_ranks import END, PADDING, SEPARATOR, markov_documents, write_indexed
 
-from megatron_sbp import ledger
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.run_folder import Run
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.train import TrainStage
 from megatron_sbp.training.flags import megatron_arguments
-from megatron_sbp.training.stages import TrainStage
 
 RECIPE = Path(__file__).resolve().parents[1] / "end_to_end" / "recipe.yaml"
 
@@ -78,8 +78,8 @@ def test_rows_after_the_checkpoint_do_not_count(run):
 
 def test_the_packing_of_the_plan_is_the_one_that_ranks_use(run):
     """Made once: the ranks find the file that the launcher wrote. A pair that does not fit is named."""
-    from megatron_sbp.training.data_file import DataFile, Source
-    from megatron_sbp.training.datasets import build_train
+    from megatron_sbp.training.data.data_file import DataFile, Source
+    from megatron_sbp.training.data.datasets import build_train
 
     folder, length = run.model("synthesizer"), run.recipe.tuning_sequence_length
     run.tokens("pairs").parent.mkdir(parents=True)

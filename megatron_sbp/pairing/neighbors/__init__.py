@@ -4,6 +4,6 @@ Two engines: `scann` (approximate, CPU) and `exact` (matrix products, CPU or GPU
 scores are computed in the same way (scores.py), so that equal pairs have equal scores to the last bit.
 """
 
-from megatron_sbp.pairing.neighbors.stage import NeighborsStage
+from megatron_sbp.stages.neighbors import NeighborsStage
 
 __all__ = ["NeighborsStage"]

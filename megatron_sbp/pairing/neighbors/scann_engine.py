@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp import files
-from megatron_sbp.errors import InputError
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
 from megatron_sbp.pairing.neighbors.clusters import k_means
 from megatron_sbp.pairing.neighbors.scores import MARGIN, best, inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
-from megatron_sbp.progress import say
 from megatron_sbp.recipe import Neighbors
 
 FEW_DOCUMENTS = 2000

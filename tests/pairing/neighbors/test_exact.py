@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors import exact
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.vectors import Vectors

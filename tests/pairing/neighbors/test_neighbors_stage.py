@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.pairing.neighbors import NeighborsStage
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
-from megatron_sbp.run_folder import Run
-from megatron_sbp.stages import StageRunner
+from megatron_sbp.stages.run_folder import Run
 
 
 def copy_of(mined: Run, root, helpers, **sections) -> Run:
@@ -118,7 +118,7 @@ def test_stage_modules_import_nothing_heavy():
     heavy = ("torch", "transformers", "sentence_transformers", "scann", "numba", "numpy", "pyarrow", "megatron.core")
     program = (
         "import sys\n"
-        "import megatron_sbp.pairing.embedding, megatron_sbp.pairing.neighbors, megatron_sbp.pairing.selection\n"
+        "import megatron_sbp.pairing.embedding, megatron_sbp.pairing.neighbors, megatron_sbp.stages.pairs\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

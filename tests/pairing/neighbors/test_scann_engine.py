@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from megatron_sbp.errors import InputError
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors import scann_engine
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import recall

@@ -1,0 +1,184 @@
+"""Files that are either whole or not there: atomic writes, digests, compressed JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import glob
+import gzip
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from megatron_sbp.base.errors import InputError
+
+PARTIAL_SUFFIX = ".partial"
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside `path`; the file written there gets its final name on leaving the block.
+
+    The file is flushed to disk before the rename, so that a crash leaves the old file or the new one. The temporary
+    name belongs to this process alone, ends in `.partial` in front of the suffixes of `path` (some writers look at the
+    suffix), and is removed by an exception. What processes of this machine that are gone left there is removed first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffixes = "".join(path.suffixes)
+    stem = path.name.removesuffix(suffixes)
+    for left in path.parent.glob(f".{glob.escape(stem)}.{_machine()}-*{PARTIAL_SUFFIX}{glob.escape(suffixes)}"):
+        if not _alive(left.name.removeprefix(f".{stem}.{_machine()}-").split(".")[0]):
+            left.unlink(missing_ok=True)
+    partial = path.with_name(f".{stem}.{_machine()}-{os.getpid()}-{next(_numbers)}{PARTIAL_SUFFIX}{suffixes}")
+    try:
+        yield partial
+        with open(partial, "rb+") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's entries to disk: a rename in it survives a crash of the machine."""
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def partial_files(folder: Path) -> Iterator[Path]:
+    """Temporary files below a folder that `atomic_path` made, whoever works on them or left them."""
+    for path in folder.rglob(f".*{PARTIAL_SUFFIX}*"):
+        if path.is_file() and re.fullmatch(r"\..+\.[0-9a-f]{8}-[0-9]+-[0-9]+\.partial.*", path.name):
+            yield path
+
+
+@functools.cache
+def _machine() -> str:
+    return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
+
+
+def _alive(owner: str) -> bool:
+    number = owner.split("-")[0]
+    if not number.isdigit():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON atomically; NaN and infinities are refused (ValueError), since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file; raises InputError that names the file when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid JSON ({error})", file=path) from error
+
+
+def write_jsonl_zst(path: Path, rows: Iterable[dict[str, Any]], level: int = 6) -> int:
+    """Writes rows as zstd-compressed JSON lines, atomically and with the same bytes for the same rows.
+
+    Returns:
+        The number of rows written.
+    """
+    count = 0
+    with atomic_path(path) as partial, open(partial, "wb") as raw:
+        with zstandard.ZstdCompressor(level=level).stream_writer(raw, closefd=False) as compressed:
+            for row in rows:
+                compressed.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+                count += 1
+    return count
+
+
+def open_lines(path: Path) -> IO[bytes]:
+    """Opens a plain, .gz or .zst file for reading lines of bytes."""
+    name = path.name
+    if name.endswith(".zst"):
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True))
+    if name.endswith(".gz"):
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return open(path, "rb")
+
+
+def read_jsonl_zst(path: Path) -> Iterator[dict[str, Any]]:
+    """Reads rows that `write_jsonl_zst` wrote (for files of a run folder: they are trusted to be whole)."""
+    with open_lines(path) as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Reads a file: its entry (`sha256` in hexadecimal, `size` in bytes, `mtime_ns`), by which `matches` knows it."""
+    stat = path.stat()
+    return {"sha256": sha256(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def matches(path: Path, entry: dict[str, Any]) -> bool:
+    """Whether a file is what its entry says; its content is read only where the modification time differs."""
+    return mismatch(path, entry) is None
+
+
+def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple[str, bool] | None:
+    """How a file differs from its entry, in words, and whether it is gone; None when it does not.
+
+    Args:
+        path: the file.
+        entry: what `describe` gave.
+        read_all: read the content whatever the modification time says.
+    """
+    try:
+        stat = path.stat()
+        if not path.is_file():
+            return "is no regular file any more", False
+        if stat.st_size != entry["size"]:
+            return f"has {stat.st_size:,} bytes, and had {entry['size']:,} when it was written", False
+        if read_all or stat.st_mtime_ns != entry["mtime_ns"]:
+            found = sha256(path)
+            if found != entry["sha256"]:
+                return f"has the digest {found[:12]}, and had {entry['sha256'][:12]} when it was written", False
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone", True
+    except OSError as error:
+        return f"cannot be read ({error.strerror})", False
+    return None
+
+
+def digest(value: Any) -> str:
+    """A digest of a JSON-able value, independent of the order of its keys; 32 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

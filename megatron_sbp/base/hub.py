@@ -1,0 +1,76 @@
+"""Names on the Hugging Face hub: found in the local cache, or refused at once while the network is not allowed.
+
+Offline is the default wherever stages run: a compute node without a network would otherwise wait minutes for each name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import Recipe
+
+
+def go_offline() -> None:
+    """Lets no library of this process ask the hub, unless the user set HF_HUB_OFFLINE=0."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if offline():
+        from huggingface_hub import constants
+
+        # Imported before, it has read the variable already; its HTTP client looks here before every request.
+        constants.HF_HUB_OFFLINE = True
+
+
+def offline() -> bool:
+    """Whether the network may not be used: unless HF_HUB_OFFLINE says so, it may not."""
+    return os.environ.get("HF_HUB_OFFLINE", "1").strip().upper() not in ("0", "OFF", "NO", "FALSE", "")
+
+
+def cached(name: str) -> bool:
+    """Whether the local cache has a snapshot of a model. Sends no request."""
+    from huggingface_hub import constants  # the package itself takes most of a second to import
+
+    folder = constants.REPO_ID_SEPARATOR.join(["models", *name.split("/")])
+    try:
+        return any((Path(constants.HF_HUB_CACHE) / folder / "snapshots").iterdir())
+    except OSError:
+        return False
+
+
+def hub_names(recipe: Recipe) -> dict[str, str]:
+    """What a recipe takes from the hub: name by recipe key. Raises InputError for a folder that is not there."""
+    from megatron_sbp.pairing.embedding_model import model_folder
+    from megatron_sbp.stages.tokenize import local_tokenizer
+
+    found = {}
+    if recipe.tokenizer.path is not None and local_tokenizer(recipe) is None:
+        found["tokenizer.path"] = recipe.tokenizer.path
+    if model_folder(recipe.embedding.model, recipe.folder) is None:
+        found["embedding.model"] = recipe.embedding.model
+    return found
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raises InputError as `check_available` for what a recipe takes from the hub."""
+    for key, name in hub_names(recipe).items():
+        try:
+            check_available(name, key)
+        except InputError as error:
+            raise recipe.error(key, error.reason) from None
+
+
+def check_available(name: str, key: str | None) -> None:
+    """Raises InputError for a name that is not in the local cache while the network may not be used.
+
+    Args:
+        name: name on the hub.
+        key: recipe key or option that gave it, for the message.
+    """
+    if offline() and not cached(name):
+        raise InputError(
+            f"'{name}' is no folder here and not in the local cache of the Hugging Face hub. Fetch it on a machine "
+            f"with a network: `hf download {name}`, with the same HF_HOME as here; or allow the network: "
+            "HF_HUB_OFFLINE=0",
+            key=key,
+        )

@@ -1,0 +1,56 @@
+"""Processes of our own: they find the package, and do not outlive the one that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import megatron_sbp
+
+_PR_SET_PDEATHSIG = 1
+
+# Loaded once, here: a process that was just forked from one with threads must not call dlopen.
+try:
+    _prctl = ctypes.CDLL(None).prctl
+except (OSError, AttributeError):  # other systems have no prctl
+    _prctl = None
+
+
+def python_path() -> str:
+    """PYTHONPATH for a process that must import this very package, installed or not."""
+    package = str(Path(megatron_sbp.__file__).resolve().parents[1])
+    return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Asks Linux to kill this process when its parent dies, even by SIGKILL. Runs in the child.
+
+    Without it, what a killed run had started would go on writing beside a new run.
+
+    Args:
+        parent: process id of the parent, as the parent knows it. A parent that died before this call is noticed by
+            it; without it, such a child lives on.
+    """
+    if _prctl is None:
+        return
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """A free TCP port that nobody else is given while the block runs, although nobody listens on it yet.
+
+    The socket is bound with SO_REUSEADDR and does not listen: a server that sets the same option (torch's TCPStore
+    does) can bind the port, and the kernel gives it to nobody who asks for any port.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("", 0))
+        yield holder.getsockname()[1]

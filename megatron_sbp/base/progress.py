@@ -1,0 +1,74 @@
+"""Progress of long work: a bar on a terminal, log lines everywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from megatron_sbp.base.errors import printable
+
+
+def say(message: str) -> None:
+    """One line for the user, on standard error, at once. Control characters are escaped."""
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Counts work done and says how fast it goes and how long it will take.
+
+    Use as a context manager and call `advance`. Without a terminal it prints a line every `every` seconds.
+
+    Args:
+        label: What is being done: `embed 00003`.
+        total: Amount of work, or None when it is not known.
+        unit: Plural noun of the work: documents, tokens.
+        every: Seconds between log lines.
+    """
+
+    def __init__(self, label: str, total: int | None, unit: str, every: float = 15.0):
+        self.label, self.total, self.unit, self.every = label, total, unit, every
+        self.done = 0
+        self._started = self._said = time.monotonic()
+        self._bar = tqdm(total=total, desc=label, unit=f" {unit}", dynamic_ncols=True) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind, value, trace) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None and self._said > self._started:
+            self._line()
+
+    def advance(self, amount: int = 1) -> None:
+        """Adds finished work."""
+        self.done += amount
+        if self._bar is not None:
+            self._bar.update(amount)
+        elif time.monotonic() - self._said >= self.every:
+            self._line()
+
+    def _line(self) -> None:
+        self._said = time.monotonic()
+        seconds = self._said - self._started
+        rate = self.done / max(seconds, 1e-9)
+        text = f"{self.label}: {self.done:,}"
+        if self.total:
+            text += f" of {self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %), {rate:,.1f}/s"
+            if 0 < self.done < self.total:
+                text += f", {duration((self.total - self.done) / rate)} left"
+        else:
+            text += f" {self.unit}, {rate:,.1f}/s"
+        say(text)
+
+
+def duration(seconds: float) -> str:
+    """`1h 02m`, `3m 05s`, `4.2s`."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    return f"{minutes // 60}h {minutes % 60:02d}m"

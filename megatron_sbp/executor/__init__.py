@@ -1,0 +1,1 @@
+"""Who runs stages: the runner with manifests and resume, this machine, Slurm."""

@@ -1,0 +1,176 @@
+"""Whose a folder is: a run folder is marked with its recipe, and no other folder is ever written to.
+
+sbp-run.json in the run folder names the recipe. Without it, only a folder that is empty or missing becomes a run
+folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp import __version__
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
+from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
+from megatron_sbp.stages.run_folder import Run
+
+KEY = "run_folder"
+
+_HEADER = "# Written by sbp with every default filled in; edits are lost. The recipe of this run: {recipe}\n"
+
+
+def claim(run: Run) -> None:
+    """Makes the run folder, or finds that it is this recipe's; writes nothing into any other folder.
+
+    Raises:
+        InputError: the folder holds something else, belongs to another recipe, cannot be written, or the recipe or its
+            inputs are inside it.
+    """
+    _check_place(run)
+    marker = read_marker(run.root)
+    if marker is None:
+        _check_free(run)
+    else:
+        _check_same_recipe(run, marker)
+    try:
+        run.root.mkdir(parents=True, exist_ok=True)
+        if marker is None or marker["recipe"] != _recipe_path(run.recipe):
+            created = marker["created"] if marker else time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            recipe = _recipe_path(run.recipe)
+            mark = {"recipe": recipe, "from_here": os.path.relpath(recipe, run.root), "created": created}
+            files.write_json(run.marker_file, {**mark, "version": __version__})
+            write_resolved(run)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"cannot be used as run folder: {error.strerror}", file=run.root, key=KEY) from error
+
+
+def write_resolved(run: Run) -> None:
+    """Writes resolved.yaml: the recipe as it runs, with every default."""
+    files.write_text(run.resolved_file, _HEADER.format(recipe=_recipe_path(run.recipe)) + dump_recipe(run.recipe))
+
+
+def read_marker(root: Path) -> dict[str, Any] | None:
+    """What sbp-run.json says; None for a folder that is no run folder.
+
+    Raises:
+        InputError: the marker is damaged.
+    """
+    file = Run(None, root).marker_file  # type: ignore[arg-type]  # paths need no recipe
+    try:
+        if not file.exists():
+            return None
+        marker = files.read_json(file)
+    except InputError as error:
+        raise InputError(f"{error.reason}; remove it to have it made again", file=file) from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=file, key=KEY) from error
+    if not (isinstance(marker, dict) and isinstance(marker.get("recipe"), str) and "created" in marker):
+        raise InputError("'recipe' or 'created' is missing; remove it to have it made again", file=file)
+    return marker
+
+
+def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
+    """The recipe of a file, or the one that a run folder was last run with.
+
+    Args:
+        path: a recipe file, or a run folder.
+        overrides: `key=value` words.
+
+    Raises:
+        InputError: neither.
+    """
+    place = Path(path)
+    try:
+        if place.name == "resolved.yaml" and (place.parent / "sbp-run.json").exists():
+            place = place.parent
+        folder = place.is_dir()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from error
+    if not folder:
+        return load_recipe(path, overrides)
+    marker = read_marker(place)
+    if marker is None:
+        raise InputError("is a folder, and no run folder: name a recipe file", file=place)
+    root = place.resolve()
+    recipe = load_recipe(root / "resolved.yaml", [f"run_folder={root}", *overrides])
+    return dataclasses.replace(recipe, source=Path(marker["recipe"]))
+
+
+def _check_place(run: Run) -> None:
+    """The recipe and its inputs must be outside the run folder, which belongs to the program."""
+    recipe = run.recipe
+    if recipe.source is not None and recipe.source.resolve().is_relative_to(run.root):
+        raise InputError(
+            f"the recipe is inside its run folder {run.root}; which belongs to the program alone; choose another",
+            file=recipe.source,
+            key=KEY,
+        )
+    for pattern in recipe.documents.inputs:
+        for path in _matching(recipe.folder, pattern):
+            if path.resolve().is_relative_to(run.root):
+                raise InputError(
+                    f"{path} is inside the run folder {run.root}, which belongs to the program alone",
+                    file=recipe.source,
+                    key="documents.inputs",
+                )
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    import glob
+
+    fixed = Path(os.path.normpath(folder / pattern))
+    return [fixed] if not glob.has_magic(pattern) else [Path(name) for name in glob.iglob(str(fixed), recursive=True)]  # noqa: PTH207
+
+
+def _check_free(run: Run) -> None:
+    """A folder without a marker must be empty, or hold a run whose marker was removed or that is older than markers."""
+    root = run.root
+    try:
+        if not root.exists():
+            return
+        if not root.is_dir():
+            raise InputError("is a file, not a folder", file=root, key=KEY)
+        resolved = any((root / name).is_file() for name in ("resolved.yaml", "recipe.yaml"))  # 0.1.0 wrote the latter
+        if resolved and any((root / "stages").glob("*/started.json")):
+            return
+        # The script that `sbp submit --dry-run` prints makes the folder of the job logs.
+        strangers = sorted(path.name for path in root.iterdir() if path.name != "logs")
+        strangers += sorted(path.name for path in root.glob("logs/*") if path.name != "slurm")
+    except OSError as error:
+        raise InputError(f"cannot be used as run folder: {error.strerror}", file=root, key=KEY) from error
+    if strangers:
+        raise InputError(
+            f"is no run folder and not empty: it holds {', '.join(strangers[:3])}"
+            f"{' and more' if len(strangers) > 3 else ''}; choose an empty or a new folder",
+            file=root,
+            key=KEY,
+        )
+
+
+def _check_same_recipe(run: Run, marker: dict[str, Any]) -> None:
+    recorded, present = marker["recipe"], _recipe_path(run.recipe)
+    if recorded == present:
+        return
+    beside = run.root / str(marker.get("from_here", ""))
+    if present and beside.is_file() and beside.samefile(present):
+        return  # the recipe was copied or moved together with its run folder
+    if present and recorded and Path(recorded).exists() and not Path(recorded).samefile(present):
+        raise InputError(
+            f"is the run folder of another recipe, {recorded}; choose another with {KEY}=FOLDER, or remove "
+            f"{run.marker_file.name} in it if it is to be this recipe's",
+            file=run.root,
+            key=KEY,
+        )
+    say(f"{run.root}: was the run folder of {recorded}, which is gone; is that of {present} now")
+
+
+def _recipe_path(recipe: Recipe) -> str:
+    return str(recipe.source.resolve()) if recipe.source else ""

@@ -1,0 +1,123 @@
+"""`sbp run`: every stage in order on this machine, each in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.processes import die_with_parent, python_path
+from megatron_sbp.base.progress import duration, say
+from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.stages.run_folder import Run
+
+
+class StageFailed(Exception):
+    """A stage's process ended with a status other than 0; it has said why."""
+
+    def __init__(self, stage: str, status: int):
+        super().__init__(f"{stage} ended with status {status}")
+        self.status = status
+
+
+def run_all(
+    run: Run,
+    graph: list[Stage],
+    recipe_words: list[str],
+    until: str | None = None,
+    discard: Sequence[str] = (),
+    repair: Sequence[str] = (),
+) -> None:
+    """Runs what is missing of all stages, in order.
+
+    Each stage runs as `sbp STAGE RECIPE --shard i/n` in n = launch.workers processes when it can be shared, else in
+    one: the same commands that a Slurm array runs. They are killed together with this process.
+
+    Args:
+        run: the run.
+        graph: all stages.
+        recipe_words: recipe path and overrides, as words of the command line.
+        until: the last stage to run; None runs all.
+        discard: stages whose costly outputs may be replaced; `all` means every stage.
+        repair: stages that may go back to what is intact of damaged outputs.
+
+    Raises:
+        StageFailed: a stage failed; finished work stays.
+        InputError: costly work would be discarded, or is damaged, and nobody asked for that.
+    """
+    began = time.monotonic()
+    for place, stage in enumerate(graph):
+        label = f"[{place + 1}/{len(graph)}] {stage.name}"
+        allowed = [
+            option
+            for option, names in (("--discard", discard), ("--repair", repair))
+            if stage.name in names or "all" in names
+        ]
+        runner = StageRunner(run, stage, graph, "--discard" in allowed, "--repair" in allowed)
+        if runner.finished():
+            say(f"{label}: already complete")
+        else:
+            runner.check()
+            units = stage.units(run)
+            missing = runner.missing_units()
+            note = f", {len(missing)} of {len(units)} shards to do" if stage.sharded and len(units) > 1 else ""
+            say(f"{label}: {stage.title}{note}")
+            workers = min(run.recipe.launch.workers, max(1, len(missing))) if stage.sharded else 1
+            started = time.monotonic()
+            _work(run, stage, [*recipe_words, *(word for option in allowed for word in (option, stage.name))], workers)
+            if not runner.finished():
+                raise InputError("its processes ended well, but it is not finished", file=runner.manifest_file)
+            say(f"{label}: done in {duration(time.monotonic() - started)}")
+        if stage.name == until:
+            return
+    say(f"all {len(graph)} stages finished, {duration(time.monotonic() - began)} for this call")
+
+
+def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None:
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        **os.environ,
+        "PYTHONPATH": python_path(),
+    }
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "megatron_sbp.cli", stage.name, *recipe_words),
+                *("--shard", f"{index}/{workers}", "--part-of-run"),
+            ],
+            env=environment,
+            preexec_fn=partial(die_with_parent, os.getpid()),
+        )
+        for index in range(1, workers + 1)
+    ]
+    handlers = {
+        number: signal.signal(number, _forward(processes))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+    }
+    try:
+        statuses = [process.wait() for process in processes]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+    for status in statuses:
+        if status:
+            raise StageFailed(stage.name, status)
+
+
+def _forward(processes: list[subprocess.Popen]):
+    def forward(number, frame):
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    return forward

@@ -1,0 +1,171 @@
+"""Manifests: what a stage or a unit wrote, with digests, and whether it is still there as it was written."""
+
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.stages.run_folder import Run
+
+Outputs = dict[str, dict[str, Any]]
+"""Path below the run folder to `sha256` (hexadecimal), `size` (bytes) and `mtime_ns`."""
+
+UNIT_FIELDS = {"key": str, "outputs": dict, "seconds": (int, float), "started": (int, float)}
+STAGE_FIELDS = {**UNIT_FIELDS, "settings": dict, "inputs": dict, "unit_seconds": (int, float)}
+
+
+class DamagedManifest(InputError):
+    """A manifest that cannot be what this program wrote."""
+
+
+def read_manifest(file: Path, fields: dict[str, Any] = STAGE_FIELDS) -> dict[str, Any] | None:
+    """A manifest, or None when there is none.
+
+    Raises:
+        DamagedManifest: the file is no JSON, or a field is missing or of the wrong type.
+    """
+    if not file.exists():
+        return None
+    try:
+        value = files.read_json(file)
+    except InputError as error:
+        raise DamagedManifest(f"this manifest is damaged: {error.reason}", file=file) from error
+    if not isinstance(value, dict):
+        raise DamagedManifest("this manifest is damaged: it is no JSON object", file=file)
+    for name, kind in fields.items():
+        if not isinstance(value.get(name), kind):
+            raise DamagedManifest(f"this manifest is damaged: '{name}' is missing or of the wrong type", file=file)
+    for path, entry in value["outputs"].items():
+        if not isinstance(entry, dict) or not {"sha256", "size", "mtime_ns"} <= entry.keys():
+            raise DamagedManifest(f"this manifest is damaged: its entry for '{path}' is incomplete", file=file)
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise DamagedManifest(f"this manifest is damaged: '{path}' is outside the run folder", file=file)
+    return value
+
+
+def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
+    """A stage's manifest, or None; raises DamagedManifest that says how to make the stage again."""
+    try:
+        return read_manifest(file)
+    except DamagedManifest as error:
+        raise DamagedManifest(f"{error.reason}; `sbp run --discard {stage}` makes it again", file=file) from error
+
+
+def entries(run: Run, paths: Iterable[Path]) -> Outputs:
+    """Reads files and describes them for a manifest."""
+    return {run.relative(path): files.describe(path) for path in sorted(paths)}
+
+
+@dataclass(frozen=True)
+class Damage:
+    """An output that is not what its manifest says."""
+
+    path: str
+    """Below the run folder."""
+    reason: str
+    gone: bool
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}"
+
+
+def damage(
+    run: Run, outputs: Outputs, *, read_all: bool = False, advance: Callable[[int], None] | None = None
+) -> list[Damage]:
+    """Compares outputs with their entries.
+
+    Args:
+        run: the run, or a stage's view of it.
+        outputs: entries of a manifest.
+        read_all: read every file; otherwise only those whose modification time differs.
+        advance: called with the size in bytes of every file that was compared.
+    """
+    found = []
+    for path, entry in outputs.items():
+        wrong = files.mismatch(run.at(path), entry, read_all)
+        if wrong is not None:
+            found.append(Damage(path, *wrong))
+        if advance:
+            advance(entry["size"])
+    return found
+
+
+def intact(run: Run, outputs: Outputs) -> bool:
+    """Whether every output is there unchanged; contents are read only where the modification time differs."""
+    return all(files.matches(run.at(path), entry) for path, entry in outputs.items())
+
+
+def select(outputs: Outputs, patterns: Iterable[str]) -> dict[str, str]:
+    """Digests of the outputs that match one of the glob patterns."""
+    patterns = tuple(patterns)
+    return {
+        path: entry["sha256"]
+        for path, entry in outputs.items()
+        if any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
+    }
+
+
+def read_unit(file: Path) -> dict[str, Any] | None:
+    """A unit manifest, or None when the file is none, is damaged or missing."""
+    if file.name == "started.json":
+        return None
+    try:
+        return read_manifest(file, UNIT_FIELDS)
+    except DamagedManifest:
+        return None
+
+
+def external_digests(run: Run, paths: list[Path]) -> dict[str, str]:
+    """Digests of files outside the run folder, remembered by size and time so that a large corpus is read once."""
+    file = run.manifests / "external.json"
+    known = _remembered(file)
+    fresh = {}
+    for path in paths:
+        stat = path.stat()
+        entry = known.get(str(path))
+        present = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        if not (isinstance(entry, dict) and entry == {**present, "sha256": entry.get("sha256")}):
+            entry = {**present, "sha256": files.sha256(path)}
+        fresh[str(path)] = entry
+    if any(known.get(path) != entry for path, entry in fresh.items()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file.with_name(".external.lock"), "a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together would lose each other's entries
+            files.write_json(file, {**_remembered(file), **fresh})
+    # The name counts, the folder does not: a corpus that moved is the same corpus.
+    return {f"external:{Path(path).name}:{place}": entry["sha256"] for place, (path, entry) in enumerate(fresh.items())}
+
+
+def _remembered(file: Path) -> dict[str, Any]:
+    try:
+        value = files.read_json(file)
+    except (InputError, FileNotFoundError):  # only a cache: a damaged one is made again
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
+    """What changed between two descriptions (`settings`, `inputs`) of a stage, one line each, at most ten."""
+    lines = []
+    for kind in ("settings", "inputs"):
+        old, new = _flat(former.get(kind, {})), _flat(present[kind])
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) == new.get(name):
+                continue
+            if kind == "settings":
+                lines.append(f"{name} was {old.get(name)!r}, is {new.get(name)!r}")
+            else:
+                lines.append(f"{name} {'is new' if name not in old else 'is gone' if name not in new else 'changed'}")
+    return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix[:-1]: tree}
+    return {name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()}

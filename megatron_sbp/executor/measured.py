@@ -1,0 +1,104 @@
+"""What a run folder has measured already, for the plan: only what was made from the present recipe and inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.stages.run_folder import Run
+
+
+def read_measured(run: Run) -> dict[str, Any] | None:
+    """What the run folder knows of this very recipe: the audits of tokens/ by dataset name, and `vocab_size`.
+
+    A measurement counts only under its own fingerprint: its stage and all stages in front of it must be closed under
+    the keys that the present recipe and inputs give. `others` names what is there and was made from something else.
+    None when nothing is there.
+    """
+    measured: dict[str, Any] = {}
+    others: list[str] = []
+    current = _CurrentStages(run)
+    for stage, file in (
+        ("tokenize", run.tokens("audit").with_suffix(".json")),
+        ("tokenize-pairs", run.tokens("pairs_audit").with_suffix(".json")),
+        ("tokenize-synthetic", run.tokens("synthetic_audit").with_suffix(".json")),
+        ("tokenizer", run.tokenizer / "tokenizer.json"),
+    ):
+        if not file.exists():
+            continue
+        if not current.made(stage, file):
+            others.append(run.relative(file))
+        elif stage == "tokenizer":
+            measured["vocab_size"] = vocab_size_of(file)
+        else:
+            measured.update(files.read_json(file))
+    if others:
+        measured["others"] = others
+    return measured or None
+
+
+class _CurrentStages:
+    """Which stages of a run folder are closed under the keys that the present recipe gives.
+
+    Reads no data: only manifests, and digests of inputs that are remembered.
+    """
+
+    def __init__(self, run: Run):
+        # Here, because stages import much, and the plan of a run that has not begun needs none of them.
+        from megatron_sbp.stages.graph import all_stages
+
+        self.run = run
+        self._graph = {stage.name: stage for stage in all_stages()}
+        self._known: dict[str, bool] = {}
+
+    def made(self, name: str, file: Path) -> bool:
+        """Whether a file is the output of a current stage."""
+        if not self._is_current(name):
+            return False
+        outputs = files.read_json(self.run.manifests / f"{name}.json")["outputs"]
+        entry = outputs.get(self.run.relative(file))
+        return entry is not None and entry["sha256"] == files.sha256(file)
+
+    def _is_current(self, name: str) -> bool:
+        if name not in self._known:
+            try:
+                self._known[name] = self._check(name)
+            except (InputError, OSError, LookupError, TypeError, AttributeError):  # input gone, manifest damaged
+                self._known[name] = False
+        return self._known[name]
+
+    def _check(self, name: str) -> bool:
+        from megatron_sbp.executor.runner import StageRunner
+
+        stage, run = self._graph[name], self.run
+        manifest = run.manifests / f"{name}.json"
+        if not manifest.exists() or not all(self._is_current(before) for before in stage.reads(run)):
+            return False
+        if not _remembered(run, stage.external(run)):
+            return False
+        key = StageRunner(run, stage, list(self._graph.values())).keys()[0]
+        return bool(files.read_json(manifest)["key"] == key)
+
+
+def _remembered(run: Run, paths: list[Path]) -> bool:
+    """Whether the digests of external inputs are known, so that asking for a stage's key reads none of them."""
+    if not paths:
+        return True
+    known = files.read_json(run.manifests / "external.json")
+    for path in paths:
+        entry, found = known.get(str(path)), path.stat()
+        if not entry or entry["size"] != found.st_size or entry["mtime_ns"] != found.st_mtime_ns:
+            return False
+    return True
+
+
+def vocab_size_of(tokenizer_json: Path) -> int:
+    """Largest id + 1 in a tokenizer.json."""
+    tree = json.loads(tokenizer_json.read_text(encoding="utf-8"))
+    vocab = tree["model"].get("vocab") or {}
+    # BPE and WordPiece map tokens to ids; Unigram lists its tokens in order.
+    largest = max(vocab.values(), default=-1) if isinstance(vocab, dict) else len(vocab) - 1
+    return max([largest, *(token["id"] for token in tree.get("added_tokens", []))]) + 1

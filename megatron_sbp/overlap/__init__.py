@@ -1,0 +1,1 @@
+"""How much text two documents, or a corpus, share."""

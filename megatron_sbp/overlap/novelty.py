@@ -1,0 +1,75 @@
+"""How much of some texts stands in a large corpus, in one pass over the corpus and with memory for the texts only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from megatron_sbp.overlap.shingles import shingle_hashes
+
+WORDS = 3
+"""Words in an n-gram of the novelty figure."""
+
+
+def word_ngrams(text: str) -> set[tuple[str, ...]]:
+    """Distinct runs of three lower-cased words (split at white space)."""
+    words = text.lower().split()
+    return set(zip(*(words[offset:] for offset in range(WORDS)), strict=False))
+
+
+class Overlap:
+    """Counts which shingles and word n-grams of some groups of texts stand anywhere in a corpus.
+
+    Args:
+        shingle_tokens: tokens in a shingle.
+    """
+
+    def __init__(self, shingle_tokens: int):
+        self._length = shingle_tokens
+        self._shingles: dict[str, list[np.ndarray]] = {}
+        self._ngrams: dict[str, list[set[tuple[str, ...]]]] = {}
+
+    def add(self, group: str, tokens: np.ndarray, text: str) -> None:
+        """Adds a document of a group: its tokens (int [n], without end-of-document) and its text."""
+        self._shingles.setdefault(group, []).append(shingle_hashes(tokens, self._length))
+        self._ngrams.setdefault(group, []).append(word_ngrams(text))
+
+    def measure(self, corpus: Iterable[tuple[np.ndarray, str]]) -> dict[str, dict[str, float | None]]:
+        """Reads the corpus once.
+
+        Args:
+            corpus: tokens (without end-of-document) and text of every document.
+
+        Returns:
+            By group: `corpus_copying`, the share of the group's shingles that stand in the corpus, and `novel_ngrams`,
+            the share of its word 3-grams that do not. Every document counts its distinct shingles and n-grams; None
+            for a group without any.
+        """
+        hashes = [part for parts in self._shingles.values() for part in parts]
+        wanted = np.unique(np.concatenate(hashes)) if hashes else np.empty(0, np.uint64)
+        found = np.zeros(len(wanted), bool)
+        missing: set[tuple[str, ...]] = set().union(*(part for parts in self._ngrams.values() for part in parts))
+        for tokens, text in corpus:
+            present = shingle_hashes(tokens, self._length)
+            if len(wanted) and len(present):
+                places = np.minimum(np.searchsorted(wanted, present), len(wanted) - 1)
+                found[places[wanted[places] == present]] = True
+            missing -= word_ngrams(text)
+        return {
+            group: {
+                "corpus_copying": _share(
+                    int(sum(found[np.searchsorted(wanted, part)].sum() for part in parts)),
+                    sum(len(part) for part in parts),
+                ),
+                "novel_ngrams": _share(
+                    sum(len(part & missing) for part in self._ngrams[group]),
+                    sum(len(part) for part in self._ngrams[group]),
+                ),
+            }
+            for group, parts in self._shingles.items()
+        }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

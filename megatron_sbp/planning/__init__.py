@@ -1,0 +1,1 @@
+"""Pure arithmetic before a run: tokens of every arm, cost, the plan."""

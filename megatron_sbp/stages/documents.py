@@ -1,0 +1,37 @@
+"""The stage `documents`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.executor.runner import Stage
+from megatron_sbp.recipe import settings
+from megatron_sbp.stages.run_folder import Run
+
+
+class DocumentsStage(Stage):
+    """Reads the corpus twice: once for hashes, by which documents are dropped and split, once for the texts.
+
+    Memory: 52 bytes per document in the first pass, about 110 while they are sorted, and in the second pass the rows
+    of one shard plus 128 MiB. Disk: a second, temporary copy of what is chosen, compressed.
+    """
+
+    name = "documents"
+    title = "read the corpus, drop duplicates, split it into train, oracle, valid and test"
+
+    def external(self, run: Run) -> list[Path]:
+        from megatron_sbp.documents.reading import input_files
+
+        return input_files(run.recipe)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        return {**settings(run.recipe.documents, "inputs"), "seed": run.recipe.seed}
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("documents",)
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.documents.corpus import split_corpus
+
+        return split_corpus(run)

@@ -1,0 +1,141 @@
+"""Filtering drafts: every draft by itself, shard by shard; then duplicates among what is left."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.base import files
+from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.synthesis.rules import RULES, first_rule, repeated
+from megatron_sbp.synthesis.writing import without_end
+from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+KEPT = -1
+"""Verdict of a draft that no rule dropped; others are places in RULES."""
+
+_SHOWN, _SHOWN_CHARACTERS = 3, 600
+
+
+def judge_shard(run: Run, drafts: Path, target: Path) -> None:
+    """Writes the verdicts on the drafts of one file, in their order.
+
+    The .npz holds verdict int8 [drafts], tokens int32 [drafts] (of the text, end-of-document included), and of the kept
+    ones digest uint64 [kept] (of the text, white space aside) and signature uint32 [kept, 128] (MinHash).
+    """
+    tokenizer, real = load_tokenizer(run.tokenizer), open_indexed(run.tokens("real"))
+    rules, length = run.recipe.filter, run.recipe.pairs.shingle_tokens
+    rows = list(files.read_jsonl_zst(drafts))
+    verdicts, counts, kept = [], [], []
+    with Progress(f"filter {drafts.name[:5]}", len(rows), "drafts") as progress:
+        for row, ids in zip(rows, tokenizer.encode_batch([row["text"] for row in rows]), strict=True):
+            seed_tokens = without_end(real[row["seed_row"]], tokenizer)
+            rule = first_rule(row, rules, np.array(ids, np.int64), seed_tokens, length)
+            verdicts.append(RULES.index(rule) if rule else KEPT)
+            counts.append(len(ids) + 1)
+            if not rule:
+                kept.append(row["text"])
+            progress.advance()
+    with files.atomic_path(target) as partial:
+        np.savez(
+            partial,
+            verdict=np.array(verdicts, np.int8),
+            tokens=np.array(counts, np.int32),
+            digest=np.array([_digest(text) for text in kept], np.uint64),
+            signature=signatures(kept),
+        )
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(" ".join(text.split()).encode(), digest_size=8).digest(), "little")
+
+
+def write_kept(run: Run, units: list[str]) -> list[Path]:
+    """Finds duplicates among the drafts that passed, and writes what is kept and the audit.
+
+    Memory: about 1 kB per draft.
+    """
+    judged = [dict(np.load(run.verdicts(unit))) for unit in units]
+    verdict = np.concatenate([np.empty(0, np.int8), *(part["verdict"] for part in judged)])
+    tokens = np.concatenate([np.empty(0, np.int32), *(part["tokens"] for part in judged)])
+    passed = np.flatnonzero(verdict == KEPT)
+    verdict[passed[_duplicates(run, judged)]] = RULES.index("duplicate")
+    written, audit = [], _Audit()
+    begin = 0
+    for unit, part in zip(units, judged, strict=True):
+        end = begin + len(part["verdict"])
+        target = run.synthetic_shard(unit)
+        drafts = files.read_jsonl_zst(run.drafts / f"{unit}.jsonl.zst")
+        files.write_jsonl_zst(target, _kept(drafts, verdict[begin:end], tokens[begin:end], audit))
+        written.append(target)
+        begin = end
+    result = audit.result()
+    files.write_json(run.audit_synthetic, result)
+    dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in result["dropped"].items() if count)
+    say(
+        f"filter: {result['kept']:,} of {result['drafts']:,} drafts kept, {result['tokens']:,} tokens, "
+        f"{result['tokens_per_draw']:.1f} per draw; dropped: {dropped or 'none'}"
+    )
+    return [*written, run.audit_synthetic]
+
+
+def _duplicates(run: Run, judged: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """Which of the drafts that passed repeat an earlier one: bool [passed]."""
+    rules = run.recipe.filter
+    digests = np.concatenate([np.empty(0, np.uint64), *(part["digest"] for part in judged)])
+    again = repeated(digests) if rules.duplicates != "keep" else np.zeros(len(digests), bool)
+    if rules.duplicates == "near" and len(digests):
+        again |= near_duplicates(np.concatenate([part["signature"] for part in judged]), rules.duplicate_threshold)
+    return again
+
+
+def _kept(
+    drafts: Iterator[dict[str, Any]], verdicts: np.ndarray, tokens: np.ndarray, audit: _Audit
+) -> Iterator[dict[str, Any]]:
+    for row, verdict, count in zip(drafts, verdicts.tolist(), tokens.tolist(), strict=True):
+        audit.add(row, verdict, count)
+        if verdict == KEPT:
+            yield {**row, "tokens": count}
+
+
+class _Audit:
+    """Counts what happened to the drafts."""
+
+    def __init__(self):
+        self.drafts = self.draft_tokens = self.finished = self.kept = self.tokens = 0
+        self.dropped = dict.fromkeys(RULES, 0)
+        self.examples: dict[str, list[str]] = {rule: [] for rule in RULES}
+
+    def add(self, row: dict[str, Any], verdict: int, tokens: int) -> None:
+        self.drafts += 1
+        self.draft_tokens += row["tokens"]
+        self.finished += row["finished"]
+        if verdict == KEPT:
+            self.kept += 1
+            self.tokens += tokens
+            return
+        rule = RULES[verdict]
+        self.dropped[rule] += 1
+        if len(self.examples[rule]) < _SHOWN:
+            self.examples[rule].append(row["text"][:_SHOWN_CHARACTERS])
+
+    def result(self) -> dict[str, Any]:
+        """audit.json. `tokens` are those of the kept texts as tokenized anew, end-of-document included."""
+        return {
+            "drafts": self.drafts,
+            "draft_tokens": self.draft_tokens,
+            "finished_share": self.finished / self.drafts if self.drafts else 0.0,
+            "kept": self.kept,
+            "tokens": self.tokens,
+            "mean_tokens": self.tokens / self.kept if self.kept else 0.0,
+            "tokens_per_draw": self.tokens / self.drafts if self.drafts else 0.0,
+            "dropped": self.dropped,
+            "examples": self.examples,
+        }

@@ -1,0 +1,54 @@
+"""The rules that drop synthetic documents, in the order in which they are applied and counted."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.overlap.repetition import repeated_share
+from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
+from megatron_sbp.recipe import Filter
+
+RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
+"""Names of the rules in audit.json. A document counts for the first one that drops it."""
+
+
+def broken(text: str) -> bool:
+    """Whether a text holds bytes that were no UTF-8 (U+FFFD), or control characters other than white space."""
+    return any(mark == "\ufffd" or (mark not in "\n\t\r" and unicodedata.category(mark) == "Cc") for mark in text)
+
+
+def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:
+    """The first rule that drops a draft by itself, or '' for none.
+
+    Args:
+        row: the draft.
+        rules: the recipe's filter section.
+        tokens: of its text, as the tokenizer gives them anew; without end-of-document.
+        seed_tokens: of its whole seed document, without end-of-document.
+        length: tokens in a shingle.
+    """
+    text = row["text"]
+    if broken(text):
+        return "broken_text"
+    if len(tokens) < rules.min_tokens or not text.strip():
+        return "too_short"
+    if not row["finished"] and rules.unfinished == "drop":
+        return "unfinished"
+    if repeated_share(text) > rules.max_repetition:
+        return "repetition"
+    shared = shared_fraction(shingle_hashes(tokens, length), shingle_hashes(seed_tokens, length))
+    return "copying" if shared > rules.max_copying else ""
+
+
+def repeated(digests: np.ndarray) -> np.ndarray:
+    """Which digests stand earlier already: bool [n].
+
+    Args:
+        digests: any type that sorts, [n].
+    """
+    again = np.ones(len(digests), bool)
+    again[np.unique(digests, return_index=True)[1]] = False
+    return again

@@ -1,0 +1,1 @@
+"""Datasets of a training: epochs, packed pairs, blends."""

@@ -1,0 +1,75 @@
+"""The blend of several sources: Megatron's, with an index that a node holds once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from megatron.core.datasets.blended_dataset import BlendedDataset
+
+from megatron_sbp.training.data.index_cache import Arrays, IndexCache
+
+SMALL = 1 << 20
+"""Samples up to which every process makes its own index (6 MB)."""
+
+
+class Blend(BlendedDataset):
+    """Megatron's BlendedDataset of datasets that give a stated number of samples each, every sample once.
+
+    The order is Megatron's, sample for sample. Its index takes 10 bytes per sample in every process; here it is 6 (10
+    from 2^32 samples on), a large one is made once and mapped by all ranks, and a single source needs none.
+
+    Args:
+        datasets: of one type, each at least as long as its samples.
+        samples: to be taken from each, in order.
+        config: Megatron's configuration, without path_to_cache.
+        cache: where the index is kept; without it every process has its own.
+    """
+
+    def __init__(self, datasets: list[Any], samples: list[int], config: Any, cache: IndexCache | None = None):
+        assert all(len(dataset) >= count for dataset, count in zip(datasets, samples, strict=True))
+        self._cache = cache if sum(samples) > SMALL else None
+        super().__init__(datasets, samples, None, config)
+
+    def _build_indices(self) -> tuple[Any, Any]:
+        if len(self.weights) == 1:
+            return np.broadcast_to(np.int16(0), self.weights[0]), range(self.weights[0])
+        if self._cache is None:
+            arrays = interleave(self.weights)
+        else:
+            arrays = self._cache.get("blend", {"samples": self.weights}, lambda: interleave(self.weights))
+        return arrays["sources"], arrays["samples"]
+
+
+def interleave(counts: list[int]) -> Arrays:
+    """Order in which sources give their samples, as Megatron's build_exhaustive_blending_indices has it.
+
+    Args:
+        counts: samples of every source, at least one each.
+
+    Returns:
+        sources, int16 [sum of counts], and samples, uint32 or int64 likewise: number of the sample in its source.
+    """
+    total = sum(counts)
+    sources = np.empty(total, np.int16)
+    samples = np.empty(total, np.uint32 if max(counts) < 1 << 32 else np.int64)
+    _interleave(np.array(counts, np.int64), sources, samples)
+    return {"sources": sources, "samples": samples}
+
+
+@numba.njit(nogil=True, cache=True)
+def _interleave(counts: np.ndarray, sources: np.ndarray, samples: np.ndarray) -> None:
+    """Next comes the source that is furthest behind its share, of those that have samples left."""
+    weights = counts / len(sources)
+    given = np.zeros(len(counts), np.int64)
+    for place in range(len(sources)):
+        chosen, most = -1, -np.inf
+        for source in range(len(counts)):
+            if given[source] < counts[source]:
+                behind = weights[source] * max(place, 1) - given[source]
+                if behind > most:
+                    chosen, most = source, behind
+        sources[place] = chosen
+        samples[place] = given[chosen]
+        given[chosen] += 1

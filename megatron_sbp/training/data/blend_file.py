@@ -1,0 +1,78 @@
+"""Blends for people who start Megatron themselves: the file of --data-args-path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.tokenization.indexed import open_lengths
+
+
+def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: int) -> dict[Path, int]:
+    """Samples of every dataset: each of `once` gives its own, the repeated one fills up.
+
+    Args:
+        total: training sequences.
+        repeated: prefix of the dataset that may be repeated.
+        once: samples of the others by prefix; 0 asks for all that a dataset holds.
+        sequence_length: tokens of a sample.
+
+    Raises:
+        InputError: a number that is not positive, a dataset that is named twice, is shorter than one sequence, or gives
+            fewer samples than asked for, or once-used datasets that leave nothing for the repeated one.
+    """
+    for key, value in (("train samples", total), ("sequence length", sequence_length)):
+        if value <= 0:
+            raise InputError(f"must be positive, not {value}", key=key)
+    samples = {}
+    for prefix, wanted in once.items():
+        if prefix == repeated:
+            raise InputError("is to be repeated and to be used once", file=prefix, key="once")
+        if wanted < 0:
+            raise InputError(f"cannot give {wanted} samples", file=prefix, key="once")
+        tokens, available = _size(prefix, sequence_length)
+        if available < max(1, wanted):
+            raise InputError(
+                f"has {tokens:,} tokens, that is {available:,} sequences of {sequence_length}; "
+                f"{wanted or 'at least 1'} are asked for",
+                file=prefix,
+                key="once",
+            )
+        samples[prefix] = wanted or available
+    rest = total - sum(samples.values())
+    if rest <= 0:
+        raise InputError(
+            f"the other datasets take {sum(samples.values()):,} of {total:,} samples; none is left for it",
+            file=repeated,
+            key="repeated",
+        )
+    tokens, available = _size(repeated, sequence_length)
+    if available < 1:
+        raise InputError(
+            f"its {tokens:,} tokens do not fill one sequence of {sequence_length} and the label after it",
+            file=repeated,
+            key="repeated",
+        )
+    return {repeated: rest, **samples}
+
+
+def _size(prefix: Path, sequence_length: int) -> tuple[int, int]:
+    """Tokens of a dataset, and the sequences that they fill once, the label of the last token included."""
+    tokens = int(open_lengths(prefix).sum(dtype="int64"))
+    return tokens, max(0, tokens - 1) // sequence_length
+
+
+def write_data_args(path: Path, samples: dict[Path, int]) -> None:
+    """Writes `weight prefix` pairs as Megatron's --data-args-path reads them: one line, weights are samples.
+
+    Megatron normalises them to proportions and lets each dataset round: to be exact to the sample, train with
+    megatron_sbp.training.pretrain and --sbp-data instead.
+
+    Raises:
+        InputError: a prefix with white space, which Megatron would take for two words.
+    """
+    for prefix in samples:
+        if len(str(prefix).split()) != 1:
+            raise InputError("Megatron cannot read a prefix with white space from a file", file=prefix)
+    files.write_text(path, " ".join(f"{count} {prefix}" for prefix, count in samples.items()) + "\n")

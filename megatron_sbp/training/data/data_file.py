@@ -1,0 +1,133 @@
+"""The description of a training's data, written by the launcher and read by every rank; and its lock.
+
+    models/NAME/data.json         which datasets, how many samples of each, in what order: a `DataFile`
+    models/NAME/blend.lock.json   the same with the digests of the datasets, as the first start of the training saw it
+
+A weight in both means samples: training sequences, not tokens, not documents, not proportions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+
+UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"
+
+
+@dataclass
+class Source:
+    """One dataset of the blend."""
+
+    name: str
+    """real, oracle, synthetic or pairs: shown in logs and ledgers."""
+    prefix: str
+    """Path of the IndexedDataset without .bin and .idx, relative to the data file."""
+    samples: int
+    """Training sequences taken from it."""
+    once: bool = False
+    """No token may be used twice (synthetic documents)."""
+
+
+@dataclass
+class DataFile:
+    """Datasets of one training."""
+
+    kind: Literal["documents", "pairs"]
+    train: list[Source]
+    valid: Source
+    sequence_length: int
+    seed: int
+    epochs: Literal["strict", "joint"]
+    end_of_document: int
+    padding: int
+    separator: int
+    unit: str = UNIT_NOTE
+
+    def write(self, path: Path) -> None:
+        """Writes the file atomically."""
+        files.write_json(path, dataclasses.asdict(self))
+
+    @staticmethod
+    def read(path: Path) -> DataFile:
+        """Reads the file; InputError names a key that is missing or unknown, or has a value that cannot be."""
+        tree = files.read_json(path)
+        try:
+            tree["train"] = [Source(**source) for source in tree["train"]]
+            tree["valid"] = Source(**tree["valid"])
+            data = DataFile(**tree)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"not a data file of this version ({error})", file=path) from error
+        for key, choices in (("kind", ("documents", "pairs")), ("epochs", ("strict", "joint"))):
+            if getattr(data, key) not in choices:
+                raise InputError(f"must be {' or '.join(choices)}, not {getattr(data, key)!r}", file=path, key=key)
+        if data.sequence_length < 1:
+            raise InputError(f"must be positive, not {data.sequence_length}", file=path, key="sequence_length")
+        return data
+
+
+def dataset_digest(prefix: Path) -> dict[str, Any]:
+    """What identifies an IndexedDataset without reading all of it: the digest of its index, and the size of its tokens.
+
+    Raises:
+        InputError: a file of the dataset is missing.
+    """
+    index, tokens = prefix.with_name(prefix.name + ".idx"), prefix.with_name(prefix.name + ".bin")
+    for file in (index, tokens):
+        if not file.exists():
+            raise InputError("this file of the dataset is missing", file=file)
+    with open(index, "rb") as file:
+        return {"idx_sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bin_bytes": tokens.stat().st_size}
+
+
+def lock(path: Path, resumed: bool) -> dict[str, Any]:
+    """Writes or checks blend.lock.json beside a data file.
+
+    Args:
+        path: the data file.
+        resumed: whether the training has a checkpoint already: then the lock must agree.
+
+    Returns:
+        The lock.
+
+    Raises:
+        InputError: the training began with other data; every difference is named with both values.
+    """
+    data = DataFile.read(path)
+    present = dataclasses.asdict(data)
+    for source in (*present["train"], present["valid"]):
+        source.update(dataset_digest((path.parent / source["prefix"]).resolve()))
+    file = path.with_name("blend.lock.json")
+    if resumed and file.exists():
+        differences = _differences(files.read_json(file), present)
+        if differences:
+            raise InputError(
+                "this training began with other data, and going on would repeat or skip some of it: "
+                + "; ".join(differences)
+                + ". Put the data back, or remove the folder to begin anew",
+                file=file,
+            )
+    else:
+        files.write_json(file, present)
+    return present
+
+
+def _differences(old: Any, new: Any, key: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for name in sorted(old.keys() | new.keys())
+            for line in _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [
+            line
+            for place, pair in enumerate(zip(old, new, strict=True))
+            for line in _differences(*pair, f"{key}[{place}]")
+        ]
+    return [] if old == new else [f"{key} was {old!r}, is {new!r}"]

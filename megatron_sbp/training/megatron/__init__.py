@@ -1,0 +1,1 @@
+"""What is put into Megatron: attention, CPU backend, hooks, signals."""

@@ -1,0 +1,89 @@
+"""Our side of Megatron's loop: which datasets it reads, and what a micro-batch costs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.training.data.data_file import DataFile
+from megatron_sbp.training.megatron.attention import cumulative_lengths
+from megatron_sbp.training.source_losses import SourceLosses
+
+FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
+
+
+class Trainer:
+    """What `pretrain()` is given: `datasets` and `forward_step`.
+
+    Args:
+        args: Megatron's arguments with ours (see megatron_sbp.training.pretrain).
+        data: the data file.
+    """
+
+    def __init__(self, args: Any, data: DataFile):
+        self.args, self.data = args, data
+        self.folder: Path = args.sbp_data.parent
+        self.recorder: Any = None
+        """Set when the training begins, on the ranks that count samples (megatron_sbp.training.megatron.hooks)."""
+        self.source_losses = SourceLosses([source.name for source in data.train])
+        self.train_datasets: list[Any] = []
+        """The datasets of the blend, in the order of the data file, once Megatron has asked for them."""
+
+    def datasets(self, num_samples, vp_stage=None):
+        """Train, valid and test datasets; every rank builds its own, as megatron.training allows."""
+        from megatron.core.tokenizers.utils.build_tokenizer import build_tokenizer
+
+        from megatron_sbp.training.data.datasets import build_train, build_valid
+
+        tokenizer = build_tokenizer(self.args)
+        train = build_train(self.args.sbp_data, tokenizer, self.folder / "cache")
+        self.train_datasets = list(train.datasets)
+        # Evaluations more than Megatron counts: before the first step, and those that a time limit cut off.
+        valid = build_valid(self.args.sbp_data, tokenizer, num_samples[1] + self.args.global_batch_size * 10_000)
+        return train, valid, None
+
+    datasets.is_distributed = True  # type: ignore[attr-defined]
+
+    def forward_step(self, data_iterator, model, return_schedule_plan=False):
+        """One micro-batch through the model; returns its losses and the function that sums them up."""
+        import torch
+        from megatron.core import mpu
+        from megatron.core.utils import get_attr_wrapped_model
+
+        stage = get_attr_wrapped_model(model, "vp_stage")
+        last = mpu.is_pipeline_last_stage(ignore_virtual=False, vp_stage=stage)
+        first = mpu.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage)
+        tokens = labels = mask = positions = lengths = sources = None
+        if last or first or self.data.kind == "pairs":  # every stage needs to know where a pair ends
+            batch = next(data_iterator)
+            if "segments" in batch:
+                lengths = cumulative_lengths(batch["segments"]).cuda(non_blocking=True)
+            if model.training and last:
+                sources = batch["dataset_id"].long().cuda(non_blocking=True)
+                if self.recorder:
+                    self.recorder.record(self.args.curr_iteration, batch["dataset_id"].numpy(), batch["sample"].numpy())
+            whole: dict[str, torch.Tensor] = {name: batch[name].cuda(non_blocking=True) for name in FIELDS}
+            tokens, labels, mask, positions = (self._of_this_rank(whole)[name] for name in FIELDS)
+        losses = model(tokens, positions, lengths, labels=labels)
+        return losses, partial(self.loss, mask, sources)
+
+    def loss(self, mask, sources, losses):
+        """Sum of the losses where `mask` is 1, their number, and the pair of both for the log."""
+        import torch
+
+        mask = mask.float()
+        losses = losses.float()
+        total = (losses * mask).sum()
+        count = mask.sum()
+        if sources is not None:
+            self.source_losses.add(losses, mask, sources)
+        return total, count.detach().to(torch.int), {"lm loss": torch.stack([total.detach(), count.detach()])}
+
+    def _of_this_rank(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The part of every sequence that this context-parallel rank computes; all of it without one."""
+        if self.args.context_parallel_size == 1:
+            return batch
+        from megatron.core.utils import get_batch_on_this_cp_rank
+
+        return get_batch_on_this_cp_rank({**batch, "cu_seqlens": None}, is_hybrid_cp=False)

@@ -1,0 +1,201 @@
+"""What a training writes down while it runs: metrics.jsonl, consumed samples, log lines, when and why it stopped.
+
+The functions of megatron.training.training that are wrapped stand in WRAPPED; a test checks names and arguments.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from megatron.core import mpu
+
+from megatron_sbp.training import consumption
+from megatron_sbp.training.early_stopping import exhausted, reason
+from megatron_sbp.training.megatron.banner import StartUp
+from megatron_sbp.training.megatron.forward import Trainer
+from megatron_sbp.training.megatron.stop_signals import StopSignals
+from megatron_sbp.training.metrics import Metrics, read_metrics
+from megatron_sbp.training.throughput import rates
+
+WRAPPED = ("train", "train_step", "evaluate", "training_log")
+
+
+class Journal:
+    """Attached to Megatron's loop by `attach`.
+
+    Args:
+        trainer: the training.
+        signals: handed over to Megatron when the loop begins.
+        start_up: says what was started, and knows FLOPs and peak.
+    """
+
+    def __init__(self, trainer: Trainer, signals: StopSignals, start_up: StartUp):
+        self.trainer, self.signals, self.start_up = trainer, signals, start_up
+        self.args = trainer.args
+        self.metrics = Metrics(trainer.folder / "metrics.jsonl")
+        self.stopped = ""
+        """Why the training ended before its plan; empty as long as it did not."""
+        self._busy, self._losses, self._since = 0.0, list[torch.Tensor](), 0
+
+    def attach(self, training: Any) -> None:
+        """Wraps the functions of megatron.training.training."""
+        train, evaluate, log = training.train, training.evaluate, training.training_log
+        train_step = training.train_step
+
+        def train_and_write(*args, **kwargs):
+            forward_step, model, valid, config = args[0], args[1], args[5], args[7]
+            self._begin(model)
+            if self._evaluation_is_due():
+                iteration = self.args.iteration
+                training.evaluate_and_print_results(
+                    f"iteration {iteration}", forward_step, valid, model, iteration, None, config
+                )
+            return train(*args, **kwargs)
+
+        def step_and_measure(*args, **kwargs):
+            started = time.monotonic()
+            result = train_step(*args, **kwargs)
+            self._busy += time.monotonic() - started
+            return result
+
+        def evaluate_and_write(*args, **kwargs):
+            before = self.args.consumed_valid_samples
+            result = evaluate(*args, **kwargs)
+            if result[2]:  # cut off by --exit-duration-in-mins: the next start does it again, from its first sample
+                self.args.consumed_valid_samples = before
+            else:
+                self._evaluated(result[0])
+            return result
+
+        def log_and_write(loss_dict, total_loss_dict, learning_rate, iteration, *args, **kwargs):
+            grad_norm = args[3]  # after loss_scale, report_memory_flag and skipped_iter
+            self._stepped(loss_dict, learning_rate, iteration, grad_norm)
+            return log(loss_dict, total_loss_dict, learning_rate, iteration, *args, **kwargs)
+
+        training.train, training.train_step = train_and_write, step_and_measure
+        training.evaluate, training.training_log = evaluate_and_write, log_and_write
+
+    def _begin(self, model: Any) -> None:
+        """Once per start, after the checkpoint was loaded: old rows after it are cut off, recording begins."""
+        folder, args = self.trainer.folder, self.args
+        if self.last_rank():
+            (folder / "stopped.txt").unlink(missing_ok=True)
+            self.metrics.rewind(args.iteration)
+            consumption.rewind(folder / "consumed", args.iteration)
+        torch.distributed.barrier()
+        one_of_tensor_and_context = mpu.get_tensor_model_parallel_rank() == 0 and mpu.get_context_parallel_rank() == 0
+        if mpu.is_pipeline_last_stage(ignore_virtual=True) and one_of_tensor_and_context:
+            self.trainer.recorder = consumption.Recorder(folder / "consumed", mpu.get_data_parallel_rank())
+        self._busy, self._losses, self._since = 0.0, [], args.iteration
+        text = self.start_up.text(model)
+        if self.last_rank():
+            print(text, flush=True)
+        self.signals.hand_over(args.exit_signal if args.exit_signal_handler else None)
+
+    def _evaluation_is_due(self) -> bool:
+        """Whether to evaluate before the first step: asked for, or the former start was stopped in an evaluation."""
+        iteration = self.args.iteration
+        if iteration == 0:
+            return self.args.sbp_first_evaluation
+        due = torch.zeros(1, dtype=torch.int, device="cuda")
+        if self.last_rank() and self.args.eval_interval and iteration % self.args.eval_interval == 0:
+            due[0] = not self._row_of_evaluation(iteration)
+        torch.distributed.broadcast(due, torch.distributed.get_world_size() - 1)
+        return bool(due.item())
+
+    def _row_of_evaluation(self, iteration: int) -> bool:
+        rows = read_metrics(self.metrics.path)
+        return any(row["kind"] == "valid" and row["iteration"] == iteration for row in rows)
+
+    def _stepped(self, loss_dict, learning_rate, iteration: int, grad_norm) -> None:
+        if not self.last_rank():
+            return
+        self._losses.append(loss_dict["lm loss"])  # read at the end of the interval: reading waits for the device
+        if iteration % self.args.log_interval and iteration != self.args.train_iters:
+            return
+        values = [float(value[0] / value[1]) if value.numel() == 2 else float(value) for value in self._losses]
+        samples = (iteration - self._since) * self.args.global_batch_size
+        start_up = self.start_up
+        found = rates(
+            samples,
+            self._busy,
+            self.args.seq_length,
+            start_up.flops_per_sample,
+            torch.distributed.get_world_size(),
+            start_up.peak,
+        )
+        row = {
+            "kind": "train",
+            **self._place(iteration),
+            "loss": sum(values) / len(values),
+            "learning_rate": learning_rate,
+            "grad_norm": None if grad_norm is None else float(grad_norm),
+            "tokens_per_second": found.tokens_per_second,
+            "tflops_per_rank": found.tflops,
+            "mfu": found.mfu,
+            "seconds": self._busy,
+        }
+        self.metrics.append(row)
+        print(f"sbp: step {iteration} of {self.args.train_iters} | loss {row['loss']:.4f} | {found}", flush=True)
+        self._to_boards(
+            {
+                name: value
+                for name, value in (("tokens per second", found.tokens_per_second), ("MFU", found.mfu))
+                if value
+            },
+            iteration,
+        )
+        self._losses, self._since, self._busy = [], iteration, 0.0
+
+    def _evaluated(self, losses) -> None:
+        """Writes a validation row; all ranks decide together whether to stop."""
+        args = self.args
+        iteration = args.consumed_train_samples // args.global_batch_size
+        by_source = self._by_source()
+        stop = torch.zeros(1, dtype=torch.int, device="cuda")
+        if self.last_rank():
+            # Megatron evaluates once more at the end; that repeats the last row.
+            if not self._row_of_evaluation(iteration):
+                row = {"kind": "valid", **self._place(iteration), "loss": float(losses["lm loss"])}
+                if by_source:
+                    row["train_loss_by_source"] = by_source
+                self.metrics.append(row)
+                parts = "".join(f" | trained on {name} {found['loss']:.4f}" for name, found in by_source.items())
+                print(f"sbp: step {iteration} | held-out loss {row['loss']:.4f}{parts}", flush=True)
+                self._to_boards({f"lm loss of {name}": found["loss"] for name, found in by_source.items()}, iteration)
+            rows = read_metrics(self.metrics.path)
+            stop[0] = bool(args.sbp_patience) and exhausted(rows, args.sbp_patience)
+        torch.distributed.broadcast(stop, torch.distributed.get_world_size() - 1)
+        if stop.item() and iteration < args.train_iters:
+            self.stopped = reason(args.sbp_patience)
+            args.exit_interval = 1  # Megatron saves after this step and leaves its loop
+
+    def _by_source(self) -> dict[str, dict[str, float]]:
+        """Training loss by source since the last evaluation, on the last pipeline stage."""
+        if not mpu.is_pipeline_last_stage(ignore_virtual=True):
+            return {}
+        group = mpu.get_data_parallel_group(with_context_parallel=True)
+        return self.trainer.source_losses.take(group, "cuda")
+
+    def _place(self, iteration: int) -> dict[str, int]:
+        samples = iteration * self.args.global_batch_size
+        return {"iteration": iteration, "samples": samples, "tokens": samples * self.args.seq_length}
+
+    @staticmethod
+    def _to_boards(values: dict[str, float], iteration: int) -> None:
+        """TensorBoard and Weights & Biases, where Megatron's own flags opened them (on the last rank)."""
+        from megatron.training.global_vars import get_tensorboard_writer, get_wandb_writer
+
+        board, wandb = get_tensorboard_writer(), get_wandb_writer()
+        for name, value in values.items():
+            if board:
+                board.add_scalar(name, value, iteration)
+        if wandb and values:
+            wandb.log(values, iteration)
+
+    @staticmethod
+    def last_rank() -> bool:
+        """Whether this rank writes for all: the last one, which has the losses in every layout."""
+        return torch.distributed.get_rank() == torch.distributed.get_world_size() - 1

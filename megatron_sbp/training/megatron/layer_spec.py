@@ -1,0 +1,31 @@
+"""The decoder layer that Megatron builds: Transformer Engine's parts where they are, torch's where they are not.
+
+Given to Megatron by its own flag: `--spec megatron_sbp.training.megatron.layer_spec layer_spec`.
+"""
+
+from __future__ import annotations
+
+from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.training.models.gpt import default_layer_spec
+
+from megatron_sbp.training.megatron.attention import SdpaAttention
+
+
+def layer_spec(config, vp_stage: int | None = None) -> ModuleSpec:
+    """Layer specification for a GPTModelConfig.
+
+    With `--transformer-impl local` the core attention is SdpaAttention. With Transformer Engine it is Transformer
+    Engine's own, told where packed pairs end.
+    """
+    transformer = config.transformer
+    if transformer.transformer_impl == "transformer_engine":
+        from megatron_sbp.training.megatron.te_attention import PackedTEAttention
+
+        block = default_layer_spec(config, vp_stage)
+        for layer in getattr(block, "layer_specs", [block]):
+            layer.submodules.self_attention.submodules.core_attention = PackedTEAttention
+        return block
+    spec = get_gpt_layer_local_spec(qk_layernorm=transformer.qk_layernorm, normalization=transformer.normalization)
+    spec.submodules.self_attention.submodules.core_attention = SdpaAttention
+    return spec

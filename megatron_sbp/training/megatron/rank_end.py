@@ -1,0 +1,197 @@
+"""How a rank ends: at once and with its cause when anything goes wrong, waiting for no process that may not answer.
+
+Python joins the processes that a rank has forked when it exits: DataLoader workers, asynchronous checkpoint writers.
+Megatron lets its loader workers ignore SIGTERM, so that a signal of the scheduler does not take away the data before
+the checkpoint; but SIGTERM is also how Python ends them, and the join after it has no bound. A rank that raised an
+exception therefore hung, and with it everybody who waited for it. Here:
+
+- processes that a rank forks have the stop signals blocked, and are killed by Linux when their rank dies;
+- a rank that fails prints its traceback and one line with the cause, and leaves without Python's exit handlers;
+- a process of a rank that dies is noticed even while the rank waits for it;
+- a rank that has done its work leaves within EXIT_SECONDS.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import multiprocessing.forkserver
+import multiprocessing.process
+import multiprocessing.resource_tracker
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from megatron_sbp.base.processes import die_with_parent
+from megatron_sbp.training.megatron.stop_signals import ASKING
+
+CAUSE = "sbp: fault: "
+"""How the line begins in which a rank that fails says why; the launcher looks for it."""
+
+DONE = (0, 3)
+"""Exit statuses of a rank that did what it was asked to: the training is complete, or it saved a checkpoint."""
+
+EXIT_SECONDS = 300.0
+"""How long Python's exit handlers may take after the work is done (Weights & Biases uploads in one of them)."""
+
+NOTICED_SECONDS = 10.0
+"""How long a rank has to notice the death of one of its processes by itself: its own message says more."""
+
+_leaving = threading.Event()
+"""Set when the work is done: processes that end from now on are meant to."""
+
+
+def prepare() -> None:
+    """Once, before a rank starts its first process."""
+    os.register_at_fork(after_in_child=partial(_in_forked_process, os.getpid()))
+    # Handlers run in reverse order: after torch's, which asks workers to end, before multiprocessing's, which joins.
+    atexit.register(_kill_processes)
+    threading.Thread(target=_watch_processes, name="watch-processes", daemon=True).start()
+
+
+def prepare_asynchronous_saving() -> None:
+    """Before Megatron starts its checkpoint writer, which is forked by multiprocessing's fork server.
+
+    The server and what it forks inherit the blocked signals: a scheduler that signals every process of a job step would
+    end the writer in the middle of a checkpoint. The writer gets a thread that ends it together with its rank.
+    """
+    from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
+
+    multiprocessing.resource_tracker.ensure_running()  # first: it unblocks signals
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    PersistentAsyncCaller.async_loop = staticmethod(checkpoint_writer)
+
+
+def checkpoint_writer(*arguments: Any) -> None:
+    """Megatron's asynchronous checkpoint writer in a process of its own, which ends with its rank."""
+    threading.Thread(target=_end_with_rank, daemon=True).start()  # first: the imports take seconds
+    from megatron_sbp.training.megatron import cpu
+
+    cpu.install()
+    from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
+
+    PersistentAsyncCaller.async_loop(*arguments)
+
+
+def run_to_end(main: Callable[[], int]) -> NoReturn:
+    """Runs a rank and ends the process with its status.
+
+    Args:
+        main: the rank's work; returns the exit status.
+    """
+    try:
+        status = main()
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else int(left.code is not None)
+        if status not in DONE:
+            leave(status)
+    except BaseException as error:
+        # Not after this block: leaving it frees the loaders, whose destructors join their workers.
+        traceback.print_exc()
+        fail(summary(error))
+    if status not in DONE:
+        leave(status)
+    _leaving.set()
+    faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
+    sys.exit(status)
+
+
+def fail(cause: str) -> NoReturn:
+    """Prints the cause, and leaves with status 1."""
+    rank = os.environ.get("RANK", "0")
+    print(f"{CAUSE}rank {rank}: {cause}", file=sys.stderr, flush=True)
+    leave(1)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process and those that it has forked, at once."""
+    _kill_processes()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
+def summary(error: BaseException) -> str:
+    """One line that says what went wrong: the exception at the root, its first line, and its last where there are more.
+
+    Exceptions of other processes come with their traceback in the message; the last line is what they were.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = " ".join([lines[0], lines[-1]] if len(lines) > 1 else lines)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _in_forked_process(parent: int) -> None:
+    if os.getppid() != parent:  # a process that a forked process started
+        parent = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    die_with_parent(parent)
+
+
+def _kill_processes() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+def _end_with_rank() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _watch_processes() -> None:
+    """Ends the rank when one of its processes has ended abnormally and the rank has not noticed.
+
+    It may be waiting for that process without a bound, as Megatron does for its checkpoint writer.
+    """
+    known: dict[int, multiprocessing.process.BaseProcess] = {}
+    while not _leaving.wait(0.5):
+        # Not active_children(): it collects the exit status that torch's own check of its workers looks for.
+        known |= {child.pid: child for child in list(multiprocessing.process._children) if child.pid}
+        for number, child in list(known.items()):
+            status = _exit_status(child)
+            if status is None:
+                continue
+            del known[number]
+            if status != 0:
+                if _leaving.wait(NOTICED_SECONDS):
+                    return
+                fail(f"its {_role(child)} (pid {number}) {ending(status)}")
+
+
+def _role(child: multiprocessing.process.BaseProcess) -> str:
+    """What a process is for, as far as its kind shows it."""
+    return "process " + child.name if type(child).__name__ == "ForkProcess" else "asynchronous checkpoint writer"
+
+
+def _exit_status(child: multiprocessing.process.BaseProcess) -> int | None:
+    """As Popen.returncode, without collecting the process."""
+    try:
+        end = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # collected already, or a child of the fork server
+        return child.exitcode
+    if end is None:
+        return None
+    return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+
+
+def ending(status: int) -> str:
+    """`was killed (SIGKILL), probably out of memory`, or `ended with status 1`, for a status as of Popen.returncode."""
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name
+    return f"was killed ({name})" + (", probably out of memory" if -status == signal.SIGKILL else "")

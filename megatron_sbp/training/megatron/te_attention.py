@@ -1,0 +1,34 @@
+"""Transformer Engine's core attention, told where the pairs of a packed sequence end (needs Transformer Engine)."""
+
+from __future__ import annotations
+
+import torch
+from megatron.core.extensions.transformer_engine import TEDotProductAttention
+from megatron.core.packed_seq_params import PackedSeqParams
+
+from megatron_sbp.training.megatron.attention import end_to_end, side_by_side
+
+
+class PackedTEAttention(TEDotProductAttention):
+    """TEDotProductAttention that reads a mask of one dimension as cumulative lengths (`cu_seqlens`).
+
+    Only this module lays the micro-batch end to end (its "thd" format): everything around it, pipeline stages and
+    their buffers included, keeps [S, B, ...]. Rotary embedding is relative, so it needs no restart inside a sequence.
+    """
+
+    def forward(self, query, key, value, attention_mask, *args, packed_seq_params=None, **kwargs) -> torch.Tensor:
+        """As TEDotProductAttention; query [S, B, H, D], key and value [S, B, G, D]; returns [S, B, H * D]."""
+        if attention_mask is None or attention_mask.dim() != 1:
+            return super().forward(
+                query, key, value, attention_mask, *args, packed_seq_params=packed_seq_params, **kwargs
+            )
+        length, batch = query.shape[:2]
+        parameters = PackedSeqParams(
+            qkv_format="thd",
+            cu_seqlens_q=attention_mask,
+            cu_seqlens_kv=attention_mask,
+            max_seqlen_q=length,  # no segment is longer; the exact maximum would have to be waited for
+            max_seqlen_kv=length,
+        )
+        flat = (end_to_end(tensor) for tensor in (query, key, value))
+        return side_by_side(super().forward(*flat, None, *args, packed_seq_params=parameters, **kwargs), batch)
