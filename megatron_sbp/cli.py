@@ -92,8 +92,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    from megatron_sbp.executor.runner import by_name
     from megatron_sbp.stages.graph import all_stages
+    from megatron_sbp.stages.stage import by_name
 
     graph = all_stages()
     parser = _parser(graph)

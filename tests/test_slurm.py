@@ -14,10 +14,11 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import slurm
-from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 REPOSITORY = Path(__file__).parents[1]
 _spec = importlib.util.spec_from_file_location("sbp_stage_toys_for_slurm", Path(__file__).with_name("stage_toys.py"))

@@ -17,8 +17,9 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor.runner import StageRunner, by_name, free_bytes
+from megatron_sbp.executor.runner import StageRunner, free_bytes
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import by_name
 
 _spec = importlib.util.spec_from_file_location("sbp_stage_toys", Path(__file__).with_name("stage_toys.py"))
 toys = importlib.util.module_from_spec(_spec)

@@ -13,8 +13,9 @@ from functools import partial
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, python_path
 from megatron_sbp.base.progress import duration, say
-from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 
 class StageFailed(Exception):

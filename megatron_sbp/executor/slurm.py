@@ -21,9 +21,10 @@ import megatron_sbp
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
-from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 TIMEOUT = 60
 """Seconds that a Slurm client may take: with the controller down it would hang for minutes."""

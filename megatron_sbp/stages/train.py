@@ -12,12 +12,10 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint import seals, tracker
 from megatron_sbp.checkpoint.start import keeps_best, prepare_start, remove_start, start_files, start_model, start_word
-from megatron_sbp.executor.manifests import Damage
-from megatron_sbp.executor.replacement import move_aside
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Damage, Stage
 from megatron_sbp.training.fingerprint import arm_settings, tuning_settings
 from megatron_sbp.training.flags import evaluation_batches, megatron_arguments
 
@@ -94,7 +92,7 @@ class TrainStage(Stage):
     def repair(self, run: Run, found: list[Damage]) -> None:
         """Sets the training back to its last intact checkpoint, or moves all of it aside where there is none."""
         folder, intact = run.model(self.training), self._intact_checkpoint(run, found)
-        aside = move_aside(run, f"{self.name}-damaged")
+        aside = run.new_aside(f"{self.name}-damaged")
         if intact is None:
             folder.replace(aside / folder.name)
             return
