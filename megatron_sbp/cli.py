@@ -193,9 +193,9 @@ def _parser(graph) -> argparse.ArgumentParser:
 
 
 def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None:
-    from megatron_sbp.executor.runner import KEEP_SECONDS
+    from megatron_sbp.executor.state import StageState
 
-    minutes = KEEP_SECONDS / 60
+    minutes = StageState.keep_seconds / 60
     parser.add_argument(
         "--discard",
         metavar="STAGE",

@@ -20,8 +20,8 @@ from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
-REPOSITORY = Path(__file__).parents[1]
-_spec = importlib.util.spec_from_file_location("sbp_stage_toys_for_slurm", Path(__file__).with_name("stage_toys.py"))
+REPOSITORY = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("sbp_stage_toys_for_slurm", Path(__file__).parents[1] / "stage_toys.py")
 toys = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(toys)
 
