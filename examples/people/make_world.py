@@ -1,6 +1,6 @@
 """Writes a world of made-up people: corpus.jsonl for the pipeline, questions.jsonl and people.jsonl beside it.
 
-    python make_world.py FOLDER [--people 400] [--documents 60000] [--attributes 4] [--seed 1]
+    python make_world.py FOLDER [--people 200] [--documents 48000] [--attributes 3] [--seed 1]
 
 corpus.jsonl: biographies, each of a person drawn at random, with fields id, person, text. The pipeline splits them by
 hash: some people end up with several documents in D, some with none. questions.jsonl: one cloze question for every
@@ -87,9 +87,9 @@ def make(folder: Path, people: int, count: int, attributes: int, seed: int) -> d
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parent)
-    parser.add_argument("--people", type=int, default=400)
-    parser.add_argument("--documents", type=int, default=60_000, help="biographies in the corpus, for all splits")
-    parser.add_argument("--attributes", type=int, default=4, help="facts about every person")
+    parser.add_argument("--people", type=int, default=200)
+    parser.add_argument("--documents", type=int, default=48_000, help="biographies in the corpus, for all splits")
+    parser.add_argument("--attributes", type=int, default=3, help="facts about every person")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     try:

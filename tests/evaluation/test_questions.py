@@ -85,8 +85,10 @@ def test_missing_and_empty_files_are_errors(recipe):
         read_questions(recipe)
 
 
-def test_the_field_of_groups_must_be_kept(recipe):
+def test_values_that_cannot_work_are_refused(recipe):
     for wrong, message in (
+        ("evaluation.choice_questions=3", "must be 4 or more, one group, not 3"),
+        ("tuning.min_learning_rate=1", "must lie between 0 and the peak"),
         ("documents.keep_fields=[]", "'person' is not among documents.keep_fields"),
         ("evaluation.questions=null", "is set, but evaluation.questions names no file"),
     ):

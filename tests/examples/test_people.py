@@ -56,10 +56,10 @@ def test_a_world_is_made_twice_to_the_byte(tmp_path):
     for name in ("one", "other"):
         command = [sys.executable, PEOPLE / "make_world.py", tmp_path / name, "--people", "30", "--documents", "200"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert "200 documents, 120 questions, 30 people" in done.stdout
+        assert "200 documents, 90 questions, 30 people" in done.stdout
     for file in ("corpus.jsonl", "questions.jsonl", "people.jsonl"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
-    make_world.make(tmp_path / "seed", 30, 200, 4, 2)
+    make_world.make(tmp_path / "seed", 30, 200, 3, 2)
     assert (tmp_path / "seed" / "corpus.jsonl").read_bytes() != (tmp_path / "one" / "corpus.jsonl").read_bytes()
 
 
