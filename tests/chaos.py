@@ -44,6 +44,7 @@ CHANGES = (
     "documents.text_field=txt", "launch.workers=1", "synthesis.tokens=7000",
 )  # fmt: skip
 """Values that are changed for one command; two of them cannot work."""
+TRAINED = {"train-baseline": "baseline", "tune": "synthesizer", "train-sbp": "sbp", "train-oracle": "oracle"}
 ENDS_WITHIN = 60.0
 
 
@@ -145,6 +146,7 @@ class Sequence:
 
     def kill(self) -> None:
         """Kills one process of the tree, sometimes all of them."""
+        self._make_work()
         process = self._popen("run", "--until", self.random.choice(STAGES[7:]))
         self._wait_for_work(process)
         tree = self._tree(process)
@@ -158,6 +160,7 @@ class Sequence:
     def ask_to_stop(self) -> None:
         """SIGTERM, SIGINT or SIGHUP to the process that the user started."""
         number = self.random.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+        self._make_work()
         process = self._popen("run", "--until", self.random.choice(STAGES[7:]))
         self._wait_for_work(process)
         tree = self._tree(process)
@@ -201,6 +204,7 @@ class Sequence:
 
     def second(self) -> None:
         """Starts a second run beside the first one."""
+        self._make_work()
         processes = []
         for _ in range(2):
             processes.append(self._popen("run", "--until", self.random.choice(STAGES)))
@@ -210,6 +214,7 @@ class Sequence:
 
     def unlock(self) -> None:
         """Removes lock files while a run is at work."""
+        self._make_work()
         process = self._popen("run", "--until", self.random.choice(STAGES))
         self._wait_for_work(process)
         for lock in self.run.rglob("*.lock"):
@@ -221,6 +226,7 @@ class Sequence:
 
     def full_disk(self) -> None:
         """Runs with little or no room left, by a limit on the size of files that the run may write."""
+        self._make_work()
         limit = self.random.choice([0, 4096, 65_536, 1 << 20])
         command = f"ulimit -f {limit // 1024}; exec " + " ".join(map(str, self._command("run", "--until", "evaluate")))
         self._say(f"files of at most {limit} bytes")
@@ -277,6 +283,18 @@ class Sequence:
         text = self.log.read_text(errors="replace")
         if "Traceback (most recent call last)" in text:
             raise Broken("a traceback:\n" + text[text.index("Traceback (most recent") :][:3000])
+
+    def _make_work(self) -> None:
+        """Removes the manifests of a stage or two, and sometimes outputs: a finished run would have nothing to do."""
+        if not (self.run / "stages").is_dir():
+            return
+        for stage in self.random.sample(STAGES[:-1], self.random.randint(1, 2)):
+            self._say(f"forget {stage}")
+            (self.run / "stages" / f"{stage}.json").unlink(missing_ok=True)
+            shutil.rmtree(self.run / "stages" / stage, ignore_errors=True)
+            trained = TRAINED.get(stage)
+            if trained and (self.run / "models" / trained).exists() and self.random.random() < 0.5:
+                shutil.rmtree(self.run / "models" / trained)
 
     def _wait_for_work(self, process: subprocess.Popen) -> None:
         deadline = time.monotonic() + self.random.choice([0.5, 2.0, 5.0, 10.0, 20.0]) * self.random.random() + 0.3

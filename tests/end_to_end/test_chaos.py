@@ -6,7 +6,7 @@ import pytest
 from chaos import Sequence
 
 SEQUENCES = 10
-STEPS = 3
+STEPS = 2
 
 
 @pytest.mark.slow

@@ -133,6 +133,10 @@ def test_how_a_training_is_done_discards_none(whole_run, tmp_path):
     assert digests(folder, ("models/**/*",)) == before
 
 
+NOTES = {"plan.json", "resolved.yaml"}
+"""What a run writes about itself; it holds the place of the run folder, which is another in a copy."""
+
+
 def damage_checkpoint(folder, gone: bool):
     """A shard of a checkpoint removed, or 64 bytes in it changed; its name below the run folder."""
     file = max(folder.glob("iter_*/*.distcp"))
@@ -156,7 +160,8 @@ def test_a_damaged_checkpoint_of_a_finished_training(whole_run, tmp_path, gone):
     for verb in ("run", "train-baseline"):
         printed = run_sbp(verb, RECIPE, f"run_folder={folder}", status=2)
         assert name in printed and "--discard train-baseline" in printed and "Traceback" not in printed
-    assert {**digests(folder, ("**/*",)), "plan.json": before["plan.json"]} == before
+    after = digests(folder, ("**/*",))
+    assert {name for name in before | after if before.get(name) != after.get(name)} <= NOTES
     assert f"damaged: {name}" in run_sbp("status", folder)
     assert name in run_sbp("verify", folder, status=1)
     printed = run_sbp("run", RECIPE, f"run_folder={folder}", "--discard", "train-baseline")
@@ -192,7 +197,7 @@ def test_a_setting_that_fails_leaves_the_former_outputs(whole_run, tmp_path):
         run_sbp("run", RECIPE, f"run_folder={folder}", word, "--until", "tokenize-pairs", status=2)
     run_sbp("run", RECIPE, f"run_folder={folder}", "--until", "evaluate")
     after = digests(folder, ("**/*.*",))
-    assert {name: value for name, value in before.items() if after.get(name) != value} == {}
+    assert {name for name, value in before.items() if after.get(name) != value} <= NOTES
 
 
 def processes_of(folder) -> list[str]:
