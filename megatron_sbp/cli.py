@@ -109,8 +109,8 @@ def _main(words: list[str]) -> int:
 
         # Before hours of work in front of the tuning and the evaluation.
         check_start(run.recipe)
-        check_names(run.recipe)
         read_questions(run.recipe)
+        check_names(run.recipe)
     if options.verb == "run":
         from megatron_sbp.executor.local import run_all
 

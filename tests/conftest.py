@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# Under nohup or a CI without a terminal SIGHUP is ignored, and every process of the tests would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
