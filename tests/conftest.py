@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 
-# Under nohup or a CI without a terminal SIGHUP is ignored, and every process of the tests would inherit that.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings
+
+# Under nohup or a CI without a terminal SIGHUP is ignored, and every process of the tests would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples every time; `pytest --hypothesis-profile=search` looks for new ones.
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
