@@ -13,13 +13,13 @@ from typing import Any
 
 from megatron_sbp.base.errors import InputError, printable
 from megatron_sbp.documents.lines import read_lines
-from megatron_sbp.recipe import Documents, Recipe
+from megatron_sbp.recipe import Documents
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
 _ROWS_PER_BATCH = 1024
 _INVALID = object()
-"""Stands for a parquet value that is not valid UTF-8."""
+"""Marks a Parquet value that is not valid UTF-8."""
 
 
 class BadDocument(Exception):
@@ -47,19 +47,19 @@ class Document:
         return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def input_files(recipe: Recipe) -> list[Path]:
-    """Files that `documents.inputs` names; see `corpus_files`."""
-    return corpus_files(recipe)[0]
+def corpus_files(documents: Documents, folder: Path, source: Path | None = None) -> tuple[list[Path], list[PassedOver]]:
+    """Files that `documents.inputs` names, and what it names that is not a file.
 
-
-def corpus_files(recipe: Recipe) -> tuple[list[Path], list[PassedOver]]:
-    """Files that `documents.inputs` names, and what it names that is no file.
+    Args:
+        documents: the patterns, and whether what is not a file is an error (`bad_documents`).
+        folder: relative patterns start from it.
+        source: file that the patterns were read from, for messages.
 
     Raises:
-        InputError: as `matching_files`; what is no file is an error unless the recipe says `bad_documents: skip`.
+        InputError: as `matching_files`.
     """
-    found, passed_over = find_files(recipe.documents.inputs, recipe.folder, recipe.source, "documents.inputs")
-    if recipe.documents.bad_documents == "fatal" or not found:
+    found, passed_over = find_files(documents.inputs, folder, source, "documents.inputs")
+    if documents.bad_documents == "fatal" or not found:
         _refuse(passed_over, "documents.inputs")
     return found, passed_over
 
@@ -69,7 +69,7 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
 
     Args:
         patterns: relative to `folder`, or absolute; `**` means any depth.
-        folder: see there.
+        folder: relative patterns start from it.
         source: file that the patterns were read from, for messages.
         key: their key in that file.
 
