@@ -19,9 +19,7 @@ def main() -> None:
     command_line.add_inputs(parser)
     command_line.add_output(parser, "FILE.npy")
     command_line.add_text_field(parser)
-    command_line.add_embedding(
-        parser, Embedding(), "Hugging Face name, folder, or package:NAME for a model in a Python package"
-    )
+    command_line.add_embedding(parser, Embedding(), "Hugging Face name, folder, or package:NAME for one in a package")
     command_line.add_device(parser)
     options = parser.parse_args()
     from megatron_sbp.pairing.standalone import Source, embed_documents

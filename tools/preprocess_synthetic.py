@@ -16,9 +16,7 @@ from megatron_sbp.base import command_line
 
 def main() -> None:
     parser = command_line.parser(__doc__)
-    command_line.add_inputs(
-        parser, "files or quoted patterns of synthetic documents (fields text, seed_id, synthesizer)"
-    )
+    command_line.add_inputs(parser, "synthetic documents, files or quoted patterns (fields text, seed_id, synthesizer)")
     command_line.add_tokenizer(parser)
     command_line.add_dataset_output(parser)
     command_line.add_end_of_document(parser)

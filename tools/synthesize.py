@@ -20,9 +20,7 @@ from megatron_sbp.base import command_line
 def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="of tools/export_hf.py")
-    command_line.add_inputs(
-        parser, "seed documents, files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path"
-    )
+    command_line.add_inputs(parser, f"seed documents, {command_line.FILES}")
     command_line.add_output(parser, "FILE", ".jsonl.zst")
     command_line.add_text_field(parser)
     command_line.add_id_field(parser)
