@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from megatron_sbp.base.files import read_json, write_json
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.planning import cost, plan
 from megatron_sbp.recipe import Launch, load_recipe
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 
 REPOSITORY = Path(__file__).parents[1]

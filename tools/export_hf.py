@@ -14,7 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base import command_line
 from megatron_sbp.recipe import Model, load_recipe
 
 NEEDED = (
@@ -23,10 +23,10 @@ NEEDED = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="Megatron's iter_NNNNNNN")
     parser.add_argument("--tokenizer", required=True, type=Path, metavar="FOLDER", help="RUN/tokenizer, or any other")
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="replaced when it exists")
+    command_line.add_output(parser, "FOLDER", "replaced when it exists")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
     parser.add_argument("--recipe", type=Path, help="recipe whose model section describes the model; or:")
     shape = parser.add_argument_group("Megatron's flags")
@@ -42,11 +42,9 @@ def main() -> None:
         parser.error(f"give --recipe, or {', '.join('--' + name.replace('_', '-') for name in missing)}")
     from megatron_sbp.checkpoint.hugging_face import export
 
-    try:
+    with command_line.errors_reported():
         model = load_recipe(options.recipe).model if options.recipe else _model(options)
         provenance = export(options.checkpoint, model, options.tokenizer, options.output, options.precision)
-    except InputError as error:
-        parser.exit(2, f"error: {error}\n")
     print(json.dumps(provenance))
 
 

@@ -41,7 +41,7 @@ def cached(name: str) -> bool:
 def hub_names(recipe: Recipe) -> dict[str, str]:
     """What a recipe takes from the hub: name by recipe key. Raises InputError for a folder that is not there."""
     from megatron_sbp.pairing.embedding_model import model_folder
-    from megatron_sbp.stages.tokenize import local_tokenizer
+    from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
 
     found = {}
     if recipe.tokenizer.path is not None and local_tokenizer(recipe) is None:

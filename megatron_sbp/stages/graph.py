@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.pairing.embedding import EmbedStage
 from megatron_sbp.pairing.neighbors import NeighborsStage
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.export import ExportStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.report import ReportStage
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.synthesize import FilterStage, SynthesizeStage
-from megatron_sbp.stages.tokenize import (
-    TokenizePairsStage,
-    TokenizerStage,
-    TokenizeStage,
-    TokenizeSyntheticStage,
-)
+from megatron_sbp.stages.tokenize import TokenizeStage
+from megatron_sbp.stages.tokenize_pairs import TokenizePairsStage
+from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage
+from megatron_sbp.stages.tokenizer import TokenizerStage
 from megatron_sbp.stages.train import TrainStage
 
 

@@ -9,10 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from megatron_sbp.documents import SPLITS as SPLITS
 from megatron_sbp.recipe import Recipe
-
-SPLITS = ("train", "oracle", "valid", "test")
-"""Splits of documents/. `oracle` holds the further documents only; the oracle arm trains on train and oracle."""
 
 ARMS = ("baseline", "sbp", "oracle")
 """The three arms, in the order in which they are reported."""

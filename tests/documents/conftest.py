@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 
 

