@@ -1,7 +1,7 @@
 """The `sbp` command.
 
-Exit status: 0 done; 2 wrong input (one message says what); 3 a training saved a checkpoint and wants to be started
-again; 1 a fault of the program itself, with its traceback.
+Exit statuses are listed in docs/exit_status.md: 0 done; 1 a fault; 2 wrong input or a full disk; 3 a training saved a
+checkpoint and should be started again.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from megatron_sbp.stages.run_folder import ARMS, Run
 
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
 
-  sbp plan   RECIPE     tokens, samples, epochs, FLOPs, memory and disk of every arm, before a GPU is asked for
-  sbp run    RECIPE     everything, on this machine; run again to go on where it was interrupted
-  sbp submit RECIPE     everything, as Slurm jobs
-  sbp status RECIPE     the state of every stage
-  sbp verify RECIPE     read every finished file again and compare digests
-  sbp report RECIPE     the results as text; the page is RUN/report/index.html
+  sbp plan   RECIPE     tokens, samples, epochs, FLOPs, memory, and disk of every arm, before you ask for a GPU
+  sbp run    RECIPE     run everything on this machine; run it again to resume
+  sbp submit RECIPE     submit everything as Slurm jobs
+  sbp status RECIPE     show the state of every stage
+  sbp verify RECIPE     read every finished file and compare digests
+  sbp report RECIPE     print the results; the page is RUN/report/index.html
 
-Every stage is a command of its own; those that can be shared take --shard i/n (i from 1 to n):
+Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
 """
 
-EPILOG = """RECIPE is a recipe file, or a run folder: then its recipe as it was run last. After RECIPE
-come overrides of any recipe key: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
-Files are finished or absent: any command can be killed at any time and given again."""
+EPILOG = """RECIPE is a recipe file, or a run folder, which stands for the recipe it was last run with.
+Overrides of any recipe key follow: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
+Files are complete or absent: any command can be killed at any time and run again."""
 
 
 _GIVEN = {
@@ -71,14 +71,14 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: fault: {error}", file=sys.stderr)
         return 1
     except StageFailed as error:
-        print(f"sbp: {error}; what was finished stays finished, run the same command again", file=sys.stderr)
+        print(f"sbp: {error}; finished work is kept, run the same command again to resume", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             place = f" while writing {error.filename}" if error.filename else ""
             print(
-                f"sbp: error: the disk is full{place}; make room and run the same command again, "
-                "what was finished stays finished",
+                f"sbp: error: the disk is full{place}; free some space and run the same command again; "
+                "finished work is kept",
                 file=sys.stderr,
             )
             return 2
@@ -87,13 +87,13 @@ def main(words: Sequence[str] | None = None) -> int:
             return 2
         raise
     except KeyboardInterrupt:
-        print("sbp: interrupted; run the same command again to go on", file=sys.stderr)
+        print("sbp: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
 
 
 def _main(words: list[str]) -> int:
-    from megatron_sbp.executor.runner import by_name
     from megatron_sbp.stages.graph import all_stages
+    from megatron_sbp.stages.stage import by_name
 
     graph = all_stages()
     parser = _parser(graph)
@@ -160,10 +160,10 @@ def _parser(graph) -> argparse.ArgumentParser:
         sub.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
         return sub
 
-    plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory and disk of every arm, and the Megatron commands.")
+    plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory, and disk of every arm, and the Megatron commands.")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training")
-    run = verb("run", "Runs everything that is missing, on this machine.")
+    run = verb("run", "Runs everything that is missing on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
@@ -177,7 +177,9 @@ def _parser(graph) -> argparse.ArgumentParser:
     for stage in graph:
         sub = verb(stage.name, stage.title)
         if stage.sharded:
-            sub.add_argument("--shard", type=_shard, metavar="i/n", help="every n-th unit from the i-th on (1 to n)")
+            sub.add_argument(
+                "--shard", type=_shard, metavar="i/n", help="do every n-th unit, starting with the i-th (1 to n)"
+            )
         else:
             sub.add_argument("--shard", type=_shard, metavar="1/1", help=argparse.SUPPRESS)
         _add_permissions(sub, [stage.name])
@@ -193,9 +195,9 @@ def _parser(graph) -> argparse.ArgumentParser:
 
 
 def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None:
-    from megatron_sbp.executor.runner import KEEP_SECONDS
+    from megatron_sbp.executor.state import StageState
 
-    minutes = KEEP_SECONDS / 60
+    minutes = StageState.keep_seconds / 60
     parser.add_argument(
         "--discard",
         metavar="STAGE",
@@ -249,7 +251,7 @@ def _stage(run: Run, stage, graph, options) -> int:
         say(f"sbp: {error}")
         return 3
     if not closed and not options.part_of_run:
-        say(f"{stage.name}: this shard is done, others are not: {runner.why()}")
+        say(f"{stage.name}: this shard is complete, others are not: {runner.why()}")
     return 0
 
 

@@ -182,3 +182,11 @@ def digest(value: Any) -> str:
     """A digest of a JSON-able value, independent of the order of its keys; 32 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def free_bytes(path: Path) -> int:
+    """Free space on the file system where `path` is or will be."""
+    while not path.exists():
+        path = path.parent
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize

@@ -10,18 +10,26 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.processes import die_with_parent, python_path
 from megatron_sbp.base.progress import duration, say
-from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+from megatron_sbp.training.megatron.rank_end import ending
 
 
 class StageFailed(Exception):
-    """A stage's process ended with a status other than 0; it has said why."""
+    """A stage's process ended with a status other than 0; unless it was killed, it has said why.
 
-    def __init__(self, stage: str, status: int):
-        super().__init__(f"{stage} ended with status {status}")
+    Args:
+        stage: name of the stage.
+        status: exit status as of Popen.returncode.
+        worker: which of several workers of the stage it was, from 1; None for the only one.
+    """
+
+    def __init__(self, stage: str, status: int, worker: int | None = None):
+        super().__init__(f"{stage}{f', worker {worker},' if worker else ''} {ending(status)}")
         self.status = status
 
 
@@ -48,6 +56,7 @@ def run_all(
 
     Raises:
         StageFailed: a stage failed; finished work stays.
+        Fault: a stage's processes ended well, but it is not finished.
         InputError: costly work would be discarded, or is damaged, and nobody asked for that.
     """
     began = time.monotonic()
@@ -71,7 +80,9 @@ def run_all(
             started = time.monotonic()
             _work(run, stage, [*recipe_words, *(word for option in allowed for word in (option, stage.name))], workers)
             if not runner.finished():
-                raise InputError("its processes ended well, but it is not finished", file=runner.manifest_file)
+                raise Fault(
+                    f"the processes of {stage.name} ended with status 0, but it is not finished: {runner.why()}"
+                )
             say(f"{label}: done in {duration(time.monotonic() - started)}")
         if stage.name == until:
             return
@@ -109,9 +120,10 @@ def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None
         for process in processes:
             if process.poll() is None:
                 process.kill()
-    for status in statuses:
+    # A killed worker is the cause of what others say.
+    for status, worker in sorted(zip(statuses, range(1, workers + 1), strict=True)):
         if status:
-            raise StageFailed(stage.name, status)
+            raise StageFailed(stage.name, status, worker if workers > 1 else None)
 
 
 def _forward(processes: list[subprocess.Popen]):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import fnmatch
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Damage
 
 Outputs = dict[str, dict[str, Any]]
 """Path below the run folder to `sha256` (hexadecimal), `size` (bytes) and `mtime_ns`."""
@@ -60,19 +60,6 @@ def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
 def entries(run: Run, paths: Iterable[Path]) -> Outputs:
     """Reads files and describes them for a manifest."""
     return {run.relative(path): files.describe(path) for path in sorted(paths)}
-
-
-@dataclass(frozen=True)
-class Damage:
-    """An output that is not what its manifest says."""
-
-    path: str
-    """Below the run folder."""
-    reason: str
-    gone: bool
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.reason}"
 
 
 def damage(

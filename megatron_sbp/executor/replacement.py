@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class Replacement:
         journal = {
             "work": self.run.root.joinpath(view.work).relative_to(self.run.root).as_posix(),
             "units": units.relative_to(self.run.root).as_posix(),
-            "aside": self.run.relative(move_aside(self.run, f"{self.stage}-replaced")),
+            "aside": self.run.relative(self.run.new_aside(f"{self.stage}-replaced")),
             "manifest": manifest,
             "former": read_manifest(self.manifest_file),
             "keep": keep,
@@ -83,7 +82,7 @@ class Replacement:
             target = root / path.relative_to(work)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():  # somebody made it since
-                target.replace(move_aside(self.run, f"{self.stage}-in-the-way") / target.name)
+                target.replace(self.run.new_aside(f"{self.stage}-in-the-way") / target.name)
             path.replace(target)
         for file in self.unit_folder.glob("[!.]*.json"):
             file.unlink()
@@ -125,19 +124,6 @@ class Replacement:
 
     def _owned_paths(self, base: Path) -> list[Path]:
         return sorted({path for pattern in self.owned for path in base.glob(pattern)})
-
-
-def move_aside(run: Run, label: str) -> Path:
-    """A new folder below aside/ for things that are moved out of the way."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    number = 0
-    while True:
-        folder = run.aside / (f"{label}-{stamp}" + (f"-{number}" if number else ""))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-        number += 1
 
 
 def remove_named(root: Path, outputs: Outputs) -> None:

@@ -12,236 +12,33 @@ is made again: beside the former outputs, in .work/NAME-KEY/, which take the pla
 complete (`replacement.py`). Inputs are compared by content, so a stage that ran again with the same result does not
 disturb those after it.
 
-What took more than KEEP_SECONDS of work is replaced only when the caller asks for it (`discard`). Files that no
+What took more than five minutes of work is replaced only when the caller asks for it (`discard`). Files that no
 manifest names with their digest are never deleted; where they are in the way they are moved to aside/.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
-from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
-from megatron_sbp.base.progress import duration, say
+from megatron_sbp.base.progress import say
 from megatron_sbp.executor.manifests import (
-    UNIT_FIELDS,
-    Damage,
-    DamagedManifest,
     damage,
     differences,
     entries,
-    external_digests,
-    intact,
-    read_manifest,
     read_unit,
-    select,
-    stage_manifest,
 )
-from megatron_sbp.executor.replacement import Replacement, move_aside, remove_named
+from megatron_sbp.executor.replacement import remove_named
+from megatron_sbp.executor.state import StageState, started_note
 from megatron_sbp.stages.run_folder import Run
 
-KEEP_SECONDS = 300.0
-"""Outputs that took more seconds of work than this are replaced only with `discard`."""
 
-
-class Stage:
-    """What a stage must say of itself. Subclasses live beside the work they do."""
-
-    name: str
-    """The verb on the command line and the name in stages/."""
-    title: str
-    """One line for --help."""
-    version: int = 1
-    """Raised when the outputs change for the same settings and inputs."""
-    sharded: bool = False
-    """Whether several processes may share its units."""
-    device: str = "cpu"
-    """cpu: runs on CPU nodes. gpu: uses a GPU where there is one. training: Megatron ranks."""
-
-    def device_for(self, run: Run) -> str:
-        """`device`, for a stage whose recipe decides it."""
-        return self.device
-
-    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        """Outputs of other stages that this one reads: stage name to glob patterns below the run folder."""
-        return {}
-
-    def external(self, run: Run) -> list[Path]:
-        """Files outside the run folder that this stage reads."""
-        return []
-
-    def settings(self, run: Run) -> dict[str, Any]:
-        """All of the recipe that changes this stage's outputs."""
-        return {}
-
-    def unit_settings(self, run: Run) -> dict[str, Any]:
-        """The settings that change what a unit writes; more units then keep the finished ones."""
-        return self.settings(run)
-
-    def units(self, run: Run) -> list[str]:
-        """Names of the units. They follow from recipe and inputs alone."""
-        return ["all"]
-
-    def owns(self, run: Run) -> tuple[str, ...]:
-        """Glob patterns below the run folder of the files and folders that belong to this stage alone."""
-        return ()
-
-    def run_unit(self, run: Run, unit: str) -> list[Path]:
-        """Does one unit and returns the files it wrote, each written atomically (or resumed by its writer)."""
-        raise NotImplementedError
-
-    def finish(self, run: Run) -> list[Path]:
-        """Makes the outputs that need all units, and returns them."""
-        return []
-
-    def intermediate(self, run: Run, path: Path) -> bool:
-        """Whether a unit's output is needed by `finish` only; it is removed when the stage is complete."""
-        return False
-
-    def spent(self, run: Run) -> float:
-        """Seconds of work in what is unfinished, as far as no unit manifest tells them."""
-        return 0.0
-
-    def unfinished_damage(self, run: Run) -> list[Damage]:
-        """What is damaged of work in progress, as far as no unit manifest tells it."""
-        return []
-
-    def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
-        """Called when outputs, or work in progress, are gone or changed; changes nothing.
-
-        Args:
-            run: the run.
-            found: what is gone or changed.
-            repair: whether the user asked to go on from what is intact.
-            discard: whether the user asked to do all of it again.
-
-        Raises:
-            InputError: what to do is not for the program to decide; says what the user can do.
-        """
-
-    def repair(self, run: Run, found: list[Damage]) -> None:
-        """Called after `check_damage`, before changed files are moved aside and the missing units are done again."""
-
-
-def by_name(stages: list[Stage], name: str) -> Stage:
-    """The stage of that name."""
-    return next(stage for stage in stages if stage.name == name)
-
-
-class StageRunner:
-    """Runs one stage of one run in this process, or part of its units.
-
-    Args:
-        run: The run.
-        stage: The stage.
-        graph: All stages, in order; those that `stage` reads must be finished.
-        discard: Whether costly outputs of the stage may be replaced. They are moved to aside/.
-        repair: Whether the stage may go back to what is intact of damaged outputs.
-    """
-
-    def __init__(self, run: Run, stage: Stage, graph: list[Stage], discard: bool = False, repair: bool = False):
-        self.run, self.stage, self.graph = run, stage, graph
-        self.discard, self.may_repair = discard, repair
-        self.manifest_file = run.manifests / f"{stage.name}.json"
-        self.unit_folder = run.manifests / stage.name
-        self.tidying_file = self.unit_folder / ".tidying"
-        self.replacement = Replacement(run, stage.name, stage.owns(run), self.manifest_file, self.unit_folder)
-
-    # -- what it depends on ------------------------------------------------------------------------------------------
-
-    def inputs(self) -> dict[str, str]:
-        """Digest of every input file. Raises InputError when a stage that is read from is not finished."""
-        found: dict[str, str] = {}
-        for name, patterns in self.stage.reads(self.run).items():
-            file = self.run.manifests / f"{name}.json"
-            manifest = stage_manifest(file, name)
-            if manifest is None:
-                raise InputError(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
-            found.update(select(manifest["outputs"], patterns))
-        external = self.stage.external(self.run)
-        if external:
-            found.update(external_digests(self.run, external))
-        return found
-
-    def keys(self) -> tuple[str, str, dict[str, Any]]:
-        """Key of the stage, key of its units, and what they were made from."""
-        settings, inputs = self.stage.settings(self.run), self.inputs()
-        base = {"stage": self.stage.name, "version": self.stage.version, "inputs": inputs}
-        unit_settings = self.stage.unit_settings(self.run)
-        described = {"settings": settings, "inputs": inputs}
-        return (
-            files.digest({**base, "settings": settings}),
-            files.digest({**base, "settings": unit_settings}),
-            described,
-        )
-
-    # -- what is there -----------------------------------------------------------------------------------------------
-
-    def finished(self) -> bool:
-        """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does."""
-        if self.replacement.interrupted() or self.tidying_file.exists():
-            return False
-        manifest = self._manifest()
-        return manifest is not None and manifest["key"] == self.keys()[0] and intact(self.run, manifest["outputs"])
-
-    def _manifest(self) -> dict[str, Any] | None:
-        """The stage's manifest; None without one, and for a damaged one that may be discarded."""
-        try:
-            return stage_manifest(self.manifest_file, self.stage.name)
-        except DamagedManifest:
-            if not self.discard:
-                raise
-            return None
-
-    def _complete(self, key: str) -> bool:
-        manifest = self._manifest()
-        return manifest is not None and manifest["key"] == key
-
-    def missing_units(self, unit_key: str | None = None) -> list[str]:
-        """Units without an intact result under the present key."""
-        if unit_key is None:
-            unit_key = self.keys()[1]
-        view, folder = self._place(unit_key)
-        return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, unit_key) is None]
-
-    def _place(self, unit_key: str) -> tuple[Run, Path]:
-        """Where the units of a key are made, and where their manifests are: beside finished outputs of another key."""
-        manifest = self._manifest()
-        if manifest is None or self._unit_key(manifest) == unit_key:
-            return self.run, self.unit_folder
-        work = self.run.work_folder(self.stage.name, unit_key)
-        return self.run.view(work, self.stage.owns(self.run)), work / "units"
-
-    def _unit_key(self, manifest: dict[str, Any]) -> str:
-        if "unit_key" in manifest:
-            return manifest["unit_key"]
-        return str((_started(self.unit_folder) or {}).get("key"))  # manifests of 0.1.0 and before
-
-    def _unit(self, view: Run, folder: Path, unit: str, unit_key: str) -> dict[str, Any] | None:
-        """The manifest of a unit that is done under this key and intact."""
-        try:
-            manifest = read_manifest(folder / f"{unit}.json", UNIT_FIELDS)
-        except DamagedManifest as error:
-            say(f"{self.stage.name} {unit}: {error}; doing the unit again")
-            return None
-        good = manifest is not None and manifest["key"] == unit_key and intact(view, manifest["outputs"])
-        return manifest if good else None
-
-    # -- the work ----------------------------------------------------------------------------------------------------
-
-    def check(self) -> None:
-        """Raises InputError when `execute` would discard costly work, or is not asked to repair what is damaged.
-
-        Changes nothing.
-        """
-        key, unit_key, described = self.keys()
-        if not self.replacement.interrupted():
-            self._check(key, unit_key, described)
+class StageRunner(StageState):
+    """Runs one stage of one run in this process, or part of its units. Arguments as of `StageState`."""
 
     def execute(self, shard: tuple[int, int] = (1, 1)) -> bool:
         """Does the missing units of one shard, and completes the stage when all units are there.
@@ -283,39 +80,6 @@ class StageRunner:
             self._finish(view, folder, key, unit_key, described)
         return True
 
-    def _check(self, key: str, unit_key: str, described: dict[str, Any]) -> None:
-        manifest = self._manifest()
-        if manifest is None:
-            former = _started(self.unit_folder)
-            if former and former.get("key") != unit_key:
-                self._check_cost(self._unfinished_seconds(), former, described, "unfinished work")
-        elif manifest["key"] == key:
-            found = damage(self.run, manifest["outputs"])
-            if found:
-                self.stage.check_damage(self.run, found, self.may_repair, self.discard)
-        elif self._unit_key(manifest) != unit_key:
-            self._check_cost(manifest["unit_seconds"], manifest, described, "work")
-        view, folder = self._place(unit_key)
-        if (_started(folder) or {}).get("key") == unit_key:
-            found = self.stage.unfinished_damage(view)
-            if found:
-                self.stage.check_damage(view, found, self.may_repair, self.discard)
-
-    def _check_cost(self, seconds: float, former: dict[str, Any], described: dict[str, Any], what: str) -> None:
-        if seconds <= KEEP_SECONDS or self.discard:
-            return
-        differ = "; ".join(differences(former, described)) or "the program's own version of the stage"
-        raise InputError(
-            f"{self.stage.name} was made under other settings or inputs ({differ}), and making it again would replace "
-            f"{duration(seconds)} of {what}. Go back to the former settings to keep it, or add --discard "
-            f"{self.stage.name} to move it to {self.run.aside.name}/ and make it again",
-            file=self.manifest_file if self.manifest_file.exists() else self.unit_folder,
-        )
-
-    def _unfinished_seconds(self) -> float:
-        done = [read_unit(file) for file in self.unit_folder.glob("[!.]*.json")]
-        return sum(unit["seconds"] for unit in done if unit) + self.stage.spent(self.run)
-
     def _prepare(self, key: str, unit_key: str, described: dict[str, Any]) -> None:
         """Makes room for the work: says what differs, moves aside what is damaged, and removes what is stale."""
         name = self.stage.name
@@ -323,15 +87,15 @@ class StageRunner:
         if manifest is None and self.manifest_file.exists():
             say(f"{name}: the manifest is damaged; moving it and its outputs aside")
             self._set_aside(f"{name}-damaged")
-            self.manifest_file.replace(move_aside(self.run, f"{name}-manifest") / self.manifest_file.name)
+            self.manifest_file.replace(self.run.new_aside(f"{name}-manifest") / self.manifest_file.name)
         folder = self._place(unit_key)[1]
-        former = _started(folder)
+        former = started_note(folder)
         if manifest is not None and manifest["key"] == key:
             self.stage.repair(self.run, damage(self.run, manifest["outputs"]))
             for found in damage(self.run, manifest["outputs"]):
                 say(f"{name}: {found}; making it again")
                 if not found.gone:
-                    target = move_aside(self.run, f"{name}-damaged") / found.path
+                    target = self.run.new_aside(f"{name}-damaged") / found.path
                     target.parent.mkdir(parents=True, exist_ok=True)
                     self.run.at(found.path).replace(target)
                     say(f"{name}: the changed file is kept as {self.run.relative(target)}")
@@ -358,8 +122,8 @@ class StageRunner:
 
     def _set_aside(self, label: str) -> None:
         """Moves all that the stage owns out of the way, then deletes what unit manifests name unless it was costly."""
-        costly = self._unfinished_seconds() > KEEP_SECONDS
-        target = move_aside(self.run, label)
+        costly = self._unfinished_seconds() > self.keep_seconds
+        target = self.run.new_aside(label)
         self.replacement.retire(target)
         for file in sorted(self.unit_folder.glob("[!.]*.json")):
             unit = read_unit(file)
@@ -427,50 +191,11 @@ class StageRunner:
             for folder in {path for pattern in self.stage.owns(self.run) for path in self.run.root.glob(pattern)}:
                 for left in list(files.partial_files(folder)) if folder.is_dir() else []:
                     left.unlink(missing_ok=True)
-            self.replacement.tidy_work(KEEP_SECONDS)
+            self.replacement.tidy_work(self.keep_seconds)
         self.tidying_file.unlink()
 
     def _lock(self, name: str):
         return locked(self.unit_folder / f".{name}.lock", f"{self.stage.name} {name}")
-
-    def why(self) -> str:
-        """One line on where the stage stands: finished, in progress, stale, waiting, damaged."""
-        try:
-            unit_key = self.keys()[1]
-            if self.finished():
-                return f"finished in {duration(self._manifest()['seconds'])}"
-            manifest = self._manifest()
-        except DamagedManifest as error:
-            return f"damaged: {error}"
-        except InputError as error:
-            return f"waiting ({error.reason})"
-        view, folder = self._place(unit_key)
-        former = _started(folder)
-        if manifest is not None and manifest["key"] == self.keys()[0]:
-            found = damage(self.run, manifest["outputs"])
-            return f"damaged: {'; '.join(map(str, found[:3]))}{' and more' if len(found) > 3 else ''}"
-        if (former is None and manifest is not None) or (former and former.get("key") != unit_key):
-            seconds = manifest["unit_seconds"] if manifest else self._unfinished_seconds()
-            asks = f"; took {duration(seconds)}: needs --discard {self.stage.name}" if seconds > KEEP_SECONDS else ""
-            return f"stale: made under other settings or inputs, will run again{asks}"
-        if former is None:
-            return "not started"
-        units = self.stage.units(view)
-        missing = {unit for unit in units if self._unit(view, folder, unit, unit_key) is None}
-        numbers = ",".join(str(place + 1) for place, unit in enumerate(units) if unit in missing)
-        return f"{len(units) - len(missing)} of {len(units)} units; missing: {numbers or 'only the joint outputs'}"
-
-
-def _started(folder: Path) -> dict[str, Any] | None:
-    """What work in progress belongs to; None when there is none. A damaged note belongs to nothing."""
-    file = folder / "started.json"
-    if not file.exists():
-        return None
-    try:
-        value = files.read_json(file)
-    except InputError:
-        value = None
-    return value if isinstance(value, dict) else {}
 
 
 def _union(spans: list[tuple[float, float]]) -> float:
@@ -480,11 +205,3 @@ def _union(spans: list[tuple[float, float]]) -> float:
         covered += max(0.0, start + length - max(start, end))
         end = max(end, start + length)
     return covered
-
-
-def free_bytes(path: Path) -> int:
-    """Free space where `path` will lie."""
-    while not path.exists():
-        path = path.parent
-    stat = os.statvfs(path)
-    return stat.f_bavail * stat.f_frsize

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
-from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm_queue import Job, client, is_live, jobs_of, largest_array, remember
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 SCRIPTS = Path(__file__).resolve().with_name("scripts")
 """Batch scripts and what they share; package data."""

@@ -12,10 +12,10 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import check_available, go_offline, offline
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.quiet import quiet_libraries
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.recipe import Embedding, settings
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 if TYPE_CHECKING:
     import numpy as np

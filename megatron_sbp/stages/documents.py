@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 
 class DocumentsStage(Stage):

@@ -8,9 +8,9 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import ARMS, Run
+from megatron_sbp.stages.stage import Stage
 
 
 class EvaluateStage(Stage):

@@ -7,9 +7,9 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 TRAINED_BY = {"baseline": "train-baseline", "synthesizer": "tune", "sbp": "train-sbp", "oracle": "train-oracle"}
 """The stage that trains each model."""

@@ -9,9 +9,9 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.progress import Progress, say
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 MINED_SPLITS = ("train", "valid")
 """Splits that are searched: pairs to tune with, and pairs that stop the tuning."""

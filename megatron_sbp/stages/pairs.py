@@ -7,10 +7,10 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.neighbors import MINED_SPLITS
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 _DATASETS = {"train": "real", "valid": "valid"}
 """Where the tokens of each split lie."""

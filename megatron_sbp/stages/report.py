@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.stages.run_folder import MODELS, Run
+from megatron_sbp.stages.stage import Stage
 
 
 class ReportStage(Stage):

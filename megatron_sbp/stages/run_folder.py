@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import itertools
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +77,17 @@ class Run:
     def aside(self) -> Path:
         """What was replaced or found damaged and is not the program's to delete."""
         return self.root / "aside"
+
+    def new_aside(self, label: str) -> Path:
+        """Makes a new folder below aside/ for things that are moved out of the way."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        for number in itertools.count():
+            folder = self.aside / (f"{label}-{stamp}" + (f"-{number}" if number else ""))
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+        raise AssertionError  # count() does not end
 
     def work_folder(self, stage: str, key: str) -> Path:
         """Where a stage makes outputs that will replace finished ones."""

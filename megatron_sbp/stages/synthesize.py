@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run, shard_name
+from megatron_sbp.stages.stage import Stage
 
 
 class SynthesizeStage(Stage):

@@ -8,10 +8,10 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.stages.run_folder import SPLITS, Run
+from megatron_sbp.stages.stage import Stage
 
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "config.json")
 """What transformers reads of a tokenizer's folder, besides SentencePiece's `*.model`."""

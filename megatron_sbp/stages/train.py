@@ -17,13 +17,11 @@ from megatron_sbp.checkpoint.start import (
     start_files,
     start_model,
 )
-from megatron_sbp.executor.manifests import Damage
-from megatron_sbp.executor.replacement import move_aside
-from megatron_sbp.executor.runner import Stage
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Damage, Stage
 from megatron_sbp.training.damage import damaged_checkpoint, go_back, last_intact
 from megatron_sbp.training.fingerprint import arm_settings, tuning_settings
 from megatron_sbp.training.flags import megatron_arguments
@@ -117,7 +115,7 @@ class TrainStage(Stage):
         raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
     def repair(self, run: Run, found: list[Damage]) -> None:
-        intact, aside = self._last_intact(run, found), move_aside(run, f"{self.name}-damaged")
+        intact, aside = self._last_intact(run, found), run.new_aside(f"{self.name}-damaged")
         go_back(run.model(self.training), intact, aside)
         if intact is not None:
             say(f"{self.name}: going back to iteration {intact}; what comes after it is kept as {run.relative(aside)}")

@@ -22,13 +22,14 @@ from megatron_sbp.checkpoint.start import (
     remove_start,
     start_files,
 )
-from megatron_sbp.executor.runner import StageRunner, by_name
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.planning import cost
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.tuning_start import start_folder, start_word
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import by_name
 from megatron_sbp.stages.train import arguments_of
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 

@@ -21,7 +21,7 @@ from megatron_sbp.recipe import load_recipe
 
 pytestmark = pytest.mark.timeout(1800)
 
-KILLS = 10
+KILLS = 4
 
 
 def test_results_have_every_figure(whole_run):
@@ -225,7 +225,7 @@ def kill_after(folder, log, stage: int, delay: float) -> int:
     return begun[-1]
 
 
-def test_killed_at_ten_random_instants(whole_run, tmp_path):
+def test_killed_at_random_instants(whole_run, tmp_path):
     folder = tmp_path / "run"
     rng = random.Random(20250915)
     plan = sorted(rng.sample(range(1, 18), KILLS))
@@ -236,7 +236,7 @@ def test_killed_at_ten_random_instants(whole_run, tmp_path):
         while processes_of(folder) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not processes_of(folder)
-    assert sum(1 for stage in hit if stage) >= KILLS - 2, hit
+    assert sum(1 for stage in hit if stage) >= KILLS - 1, hit
     run_sbp("run", RECIPE, f"run_folder={folder}")
     assert digests(folder) == digests(whole_run[0])
     # On CPU even the trained weights are the same bytes.

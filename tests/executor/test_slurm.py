@@ -14,10 +14,11 @@ import stage_toys as toys
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import slurm, slurm_queue
-from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 
 REPOSITORY = Path(__file__).parents[2]
 

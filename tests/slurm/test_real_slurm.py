@@ -15,9 +15,10 @@ import pytest
 
 from megatron_sbp.executor import slurm as jobs
 from megatron_sbp.executor import slurm_queue
-from megatron_sbp.executor.runner import StageRunner, by_name
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import by_name
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("sbp_slurm_toy", HERE / "toy.py")

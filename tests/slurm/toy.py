@@ -14,10 +14,11 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor.runner import Stage, StageRunner, by_name
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm import srun_words
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage, by_name
 
 UNITS = 7
 STEPS = 40

@@ -14,7 +14,8 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor.runner import StageRunner, by_name
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages.stage import by_name
 from megatron_sbp.stages.synthesize import FilterStage, SynthesizeStage
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 

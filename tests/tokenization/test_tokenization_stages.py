@@ -12,9 +12,10 @@ import pytest
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents import DocumentsStage
-from megatron_sbp.executor.runner import Stage, StageRunner
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training, Tuning
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.tokenize import (
     TokenizePairsStage,
     TokenizerStage,

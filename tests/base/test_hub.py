@@ -14,7 +14,7 @@ from stage_toys import RECIPE
 from megatron_sbp.base import hub
 from megatron_sbp.base.errors import InputError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 GUARD = """
 import os, socket

@@ -38,7 +38,7 @@ def test_killed_writer_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom megatron_sbp import files\n"
+        "import sys, time\nfrom pathlib import Path\nfrom megatron_sbp.base import files\n"
         "with files.atomic_path(Path(sys.argv[1])) as partial:\n"
         "    file = open(partial, 'w'); file.write('new'); file.flush(); print('here', flush=True); time.sleep(60)\n"
     )

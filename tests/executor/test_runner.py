@@ -17,10 +17,12 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor.runner import StageRunner, by_name, free_bytes
+from megatron_sbp.base.files import free_bytes
+from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import by_name
 
-_spec = importlib.util.spec_from_file_location("sbp_stage_toys", Path(__file__).with_name("stage_toys.py"))
+_spec = importlib.util.spec_from_file_location("sbp_stage_toys", Path(__file__).parents[1] / "stage_toys.py")
 toys = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(toys)
 
@@ -190,11 +192,11 @@ def test_shards_in_turn(folder):
 
 
 def start(folder: Path, shard: str, seconds: float, stage: str = "words") -> subprocess.Popen:
-    program = str(Path(__file__).with_name("stage_toys.py"))
+    program = str(Path(__file__).parents[1] / "stage_toys.py")
     environment = {
         **os.environ,
         "TOY_SECONDS": str(seconds),
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
     }
     return subprocess.Popen(
         [sys.executable, program, stage, str(folder), shard], env=environment, stderr=subprocess.PIPE, text=True
@@ -243,7 +245,7 @@ def test_digests_of_external_files_are_written_by_one_process_at_a_time(folder):
     )
     (folder / "outside").mkdir()
     words = [sys.executable, "-c", program, str(run.recipe.source), str(run.root), str(folder / "outside")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     processes = [
         subprocess.Popen([*words, str(number)], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         for number in range(4)
@@ -334,7 +336,7 @@ def test_a_setting_that_fails_costs_nothing(folder, monkeypatch, calls_before):
 
 
 def costly(monkeypatch) -> None:
-    monkeypatch.setattr("megatron_sbp.executor.runner.KEEP_SECONDS", -1.0)
+    monkeypatch.setattr("megatron_sbp.executor.state.StageState.keep_seconds", -1.0)
 
 
 def test_costly_outputs_are_replaced_only_when_asked(folder, monkeypatch):

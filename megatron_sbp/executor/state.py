@@ -1,0 +1,207 @@
+"""What is there of a stage: finished, in progress, stale, or damaged; and what a new start would discard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import duration, say
+from megatron_sbp.executor.manifests import (
+    UNIT_FIELDS,
+    DamagedManifest,
+    damage,
+    differences,
+    external_digests,
+    intact,
+    read_manifest,
+    read_unit,
+    select,
+    stage_manifest,
+)
+from megatron_sbp.executor.replacement import Replacement
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+
+
+class StageState:
+    """What is there of one stage of one run, and whether it may be made again. Reads only.
+
+    Args:
+        run: The run.
+        stage: The stage.
+        graph: All stages, in order; those that `stage` reads must be finished.
+        discard: Whether costly outputs of the stage may be replaced. They are moved to aside/.
+        repair: Whether the stage may go back to what is intact of damaged outputs.
+    """
+
+    keep_seconds = 300.0
+    """Outputs that took more seconds of work than this are replaced only with `discard`."""
+
+    def __init__(self, run: Run, stage: Stage, graph: list[Stage], discard: bool = False, repair: bool = False):
+        self.run, self.stage, self.graph = run, stage, graph
+        self.discard, self.may_repair = discard, repair
+        self.manifest_file = run.manifests / f"{stage.name}.json"
+        self.unit_folder = run.manifests / stage.name
+        self.tidying_file = self.unit_folder / ".tidying"
+        self.replacement = Replacement(run, stage.name, stage.owns(run), self.manifest_file, self.unit_folder)
+
+    def inputs(self) -> dict[str, str]:
+        """Digest of every input file. Raises InputError when a stage that is read from is not finished."""
+        found: dict[str, str] = {}
+        for name, patterns in self.stage.reads(self.run).items():
+            file = self.run.manifests / f"{name}.json"
+            manifest = stage_manifest(file, name)
+            if manifest is None:
+                raise InputError(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
+            found.update(select(manifest["outputs"], patterns))
+        external = self.stage.external(self.run)
+        if external:
+            found.update(external_digests(self.run, external))
+        return found
+
+    def keys(self) -> tuple[str, str, dict[str, Any]]:
+        """Key of the stage, key of its units, and what they were made from."""
+        settings, inputs = self.stage.settings(self.run), self.inputs()
+        base = {"stage": self.stage.name, "version": self.stage.version, "inputs": inputs}
+        unit_settings = self.stage.unit_settings(self.run)
+        described = {"settings": settings, "inputs": inputs}
+        return (
+            files.digest({**base, "settings": settings}),
+            files.digest({**base, "settings": unit_settings}),
+            described,
+        )
+
+    def finished(self) -> bool:
+        """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does."""
+        if self.replacement.interrupted() or self.tidying_file.exists():
+            return False
+        manifest = self._manifest()
+        return manifest is not None and manifest["key"] == self.keys()[0] and intact(self.run, manifest["outputs"])
+
+    def _manifest(self) -> dict[str, Any] | None:
+        """The stage's manifest; None without one, and for a damaged one that may be discarded."""
+        try:
+            return stage_manifest(self.manifest_file, self.stage.name)
+        except DamagedManifest:
+            if not self.discard:
+                raise
+            return None
+
+    def _complete(self, key: str) -> bool:
+        manifest = self._manifest()
+        return manifest is not None and manifest["key"] == key
+
+    def missing_units(self, unit_key: str | None = None) -> list[str]:
+        """Units without an intact result under the present key."""
+        if unit_key is None:
+            unit_key = self.keys()[1]
+        view, folder = self._place(unit_key)
+        return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, unit_key) is None]
+
+    def _place(self, unit_key: str) -> tuple[Run, Path]:
+        """Where the units of a key are made, and where their manifests are: beside finished outputs of another key."""
+        manifest = self._manifest()
+        if manifest is None or self._unit_key(manifest) == unit_key:
+            return self.run, self.unit_folder
+        work = self.run.work_folder(self.stage.name, unit_key)
+        return self.run.view(work, self.stage.owns(self.run)), work / "units"
+
+    def _unit_key(self, manifest: dict[str, Any]) -> str:
+        if "unit_key" in manifest:
+            return manifest["unit_key"]
+        return str((started_note(self.unit_folder) or {}).get("key"))  # manifests of 0.1.0 and before
+
+    def _unit(self, view: Run, folder: Path, unit: str, unit_key: str) -> dict[str, Any] | None:
+        """The manifest of a unit that is done under this key and intact."""
+        try:
+            manifest = read_manifest(folder / f"{unit}.json", UNIT_FIELDS)
+        except DamagedManifest as error:
+            say(f"{self.stage.name} {unit}: {error}; doing the unit again")
+            return None
+        good = manifest is not None and manifest["key"] == unit_key and intact(view, manifest["outputs"])
+        return manifest if good else None
+
+    def check(self) -> None:
+        """Raises InputError when `execute` would discard costly work, or is not asked to repair what is damaged.
+
+        Changes nothing.
+        """
+        key, unit_key, described = self.keys()
+        if not self.replacement.interrupted():
+            self._check(key, unit_key, described)
+
+    def _check(self, key: str, unit_key: str, described: dict[str, Any]) -> None:
+        manifest = self._manifest()
+        if manifest is None:
+            former = started_note(self.unit_folder)
+            if former and former.get("key") != unit_key:
+                self._check_cost(self._unfinished_seconds(), former, described, "unfinished work")
+        elif manifest["key"] == key:
+            found = damage(self.run, manifest["outputs"])
+            if found:
+                self.stage.check_damage(self.run, found, self.may_repair, self.discard)
+        elif self._unit_key(manifest) != unit_key:
+            self._check_cost(manifest["unit_seconds"], manifest, described, "work")
+        view, folder = self._place(unit_key)
+        if (started_note(folder) or {}).get("key") == unit_key:
+            found = self.stage.unfinished_damage(view)
+            if found:
+                self.stage.check_damage(view, found, self.may_repair, self.discard)
+
+    def _check_cost(self, seconds: float, former: dict[str, Any], described: dict[str, Any], what: str) -> None:
+        if seconds <= self.keep_seconds or self.discard:
+            return
+        differ = "; ".join(differences(former, described)) or "the program's own version of the stage"
+        raise InputError(
+            f"{self.stage.name} was made under other settings or inputs ({differ}), and making it again would replace "
+            f"{duration(seconds)} of {what}. Go back to the former settings to keep it, or add --discard "
+            f"{self.stage.name} to move it to {self.run.aside.name}/ and make it again",
+            file=self.manifest_file if self.manifest_file.exists() else self.unit_folder,
+        )
+
+    def _unfinished_seconds(self) -> float:
+        done = [read_unit(file) for file in self.unit_folder.glob("[!.]*.json")]
+        return sum(unit["seconds"] for unit in done if unit) + self.stage.spent(self.run)
+
+    def why(self) -> str:
+        """One line on where the stage stands: finished, in progress, stale, waiting, damaged."""
+        try:
+            unit_key = self.keys()[1]
+            if self.finished():
+                return f"finished in {duration(self._manifest()['seconds'])}"
+            manifest = self._manifest()
+        except DamagedManifest as error:
+            return f"damaged: {error}"
+        except InputError as error:
+            return f"waiting ({error.reason})"
+        view, folder = self._place(unit_key)
+        former = started_note(folder)
+        if manifest is not None and manifest["key"] == self.keys()[0]:
+            found = damage(self.run, manifest["outputs"])
+            return f"damaged: {'; '.join(map(str, found[:3]))}{' and more' if len(found) > 3 else ''}"
+        if (former is None and manifest is not None) or (former and former.get("key") != unit_key):
+            seconds = manifest["unit_seconds"] if manifest else self._unfinished_seconds()
+            asks = (
+                f"; took {duration(seconds)}: needs --discard {self.stage.name}" if seconds > self.keep_seconds else ""
+            )
+            return f"stale: made under other settings or inputs, will run again{asks}"
+        if former is None:
+            return "not started"
+        units = self.stage.units(view)
+        missing = {unit for unit in units if self._unit(view, folder, unit, unit_key) is None}
+        numbers = ",".join(str(place + 1) for place, unit in enumerate(units) if unit in missing)
+        return f"{len(units) - len(missing)} of {len(units)} units; missing: {numbers or 'only the joint outputs'}"
+
+
+def started_note(folder: Path) -> dict[str, Any] | None:
+    """What work in progress belongs to; None when there is none. A damaged note belongs to nothing."""
+    file = folder / "started.json"
+    if not file.exists():
+        return None
+    try:
+        value = files.read_json(file)
+    except InputError:
+        value = None
+    return value if isinstance(value, dict) else {}

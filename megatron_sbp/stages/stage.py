@@ -1,0 +1,106 @@
+"""What a stage says of itself: inputs, settings, units, outputs, and the device that it wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.stages.run_folder import Run
+
+
+@dataclass(frozen=True)
+class Damage:
+    """An output that is not what its manifest says."""
+
+    path: str
+    """Below the run folder."""
+    reason: str
+    gone: bool
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}"
+
+
+class Stage:
+    """What a stage must say of itself. Subclasses live beside the work they do."""
+
+    name: str
+    """The verb on the command line and the name in stages/."""
+    title: str
+    """One line for --help."""
+    version: int = 1
+    """Raised when the outputs change for the same settings and inputs."""
+    sharded: bool = False
+    """Whether several processes may share its units."""
+    device: str = "cpu"
+    """cpu: runs on CPU nodes. gpu: uses a GPU where there is one. training: Megatron ranks."""
+
+    def device_for(self, run: Run) -> str:
+        """`device`, for a stage whose recipe decides it."""
+        return self.device
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        """Outputs of other stages that this one reads: stage name to glob patterns below the run folder."""
+        return {}
+
+    def external(self, run: Run) -> list[Path]:
+        """Files outside the run folder that this stage reads."""
+        return []
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        """All of the recipe that changes this stage's outputs."""
+        return {}
+
+    def unit_settings(self, run: Run) -> dict[str, Any]:
+        """The settings that change what a unit writes; more units then keep the finished ones."""
+        return self.settings(run)
+
+    def units(self, run: Run) -> list[str]:
+        """Names of the units. They follow from recipe and inputs alone."""
+        return ["all"]
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        """Glob patterns below the run folder of the files and folders that belong to this stage alone."""
+        return ()
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        """Does one unit and returns the files it wrote, each written atomically (or resumed by its writer)."""
+        raise NotImplementedError
+
+    def finish(self, run: Run) -> list[Path]:
+        """Makes the outputs that need all units, and returns them."""
+        return []
+
+    def intermediate(self, run: Run, path: Path) -> bool:
+        """Whether a unit's output is needed by `finish` only; it is removed when the stage is complete."""
+        return False
+
+    def spent(self, run: Run) -> float:
+        """Seconds of work in what is unfinished, as far as no unit manifest tells them."""
+        return 0.0
+
+    def unfinished_damage(self, run: Run) -> list[Damage]:
+        """What is damaged of work in progress, as far as no unit manifest tells it."""
+        return []
+
+    def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
+        """Called when outputs, or work in progress, are gone or changed; changes nothing.
+
+        Args:
+            run: the run.
+            found: what is gone or changed.
+            repair: whether the user asked to go on from what is intact.
+            discard: whether the user asked to do all of it again.
+
+        Raises:
+            InputError: what to do is not for the program to decide; says what the user can do.
+        """
+
+    def repair(self, run: Run, found: list[Damage]) -> None:
+        """Called after `check_damage`, before changed files are moved aside and the missing units are done again."""
+
+
+def by_name(stages: list[Stage], name: str) -> Stage:
+    """The stage of that name."""
+    return next(stage for stage in stages if stage.name == name)
