@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.12",
     packages=find_packages(include=["megatron_sbp", "megatron_sbp.*"]),
-    package_data={"megatron_sbp": ["**/*.html", "**/*.css", "**/*.js"]},
+    package_data={"megatron_sbp": ["**/*.html", "**/*.css", "**/*.js", "executor/scripts/*"]},
     install_requires=[
         "megatron-core[training]>=0.19,<0.20",
         "torch",

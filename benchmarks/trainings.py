@@ -22,8 +22,8 @@ import numpy as np
 
 from megatron_sbp.recipe import Recipe, load_recipe
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.train import arguments_of
 from megatron_sbp.training.data.data_file import DataFile, Source
-from megatron_sbp.training.flags import megatron_arguments
 from megatron_sbp.training.launch import MODULE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,7 +154,7 @@ def write_data(run: Run, training: str, tokens: int, vocabulary: int) -> None:
 def words_of(run: Run, training: str) -> list[str]:
     """Megatron's flags: those of the arms, for packed pairs too, so that only the data differs."""
     run.model(training).mkdir(parents=True, exist_ok=True)
-    words = megatron_arguments(run, "baseline")
+    words = arguments_of(run, "baseline")
     words[words.index("--sbp-data") + 1] = str(run.model(training) / "data.json")
     return words
 

@@ -239,8 +239,10 @@ def _stage(run: Run, stage, graph, options) -> int:
     from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.training.launch import Unfinished
 
-    if getattr(options, "launcher", None):
-        os.environ["SBP_LAUNCHER"] = options.launcher
+    if getattr(options, "launcher", None) == "srun":
+        from megatron_sbp.executor.slurm import srun_words
+
+        stage = stage.under(srun_words(run.recipe))
     claim(run)
     runner = StageRunner(run, stage, graph, bool(options.discard), bool(options.repair))
     try:
@@ -272,15 +274,15 @@ def _plan(run: Run, options) -> int:
         return 0
     print(format_plan(plan))
     if options.commands:
-        from megatron_sbp.checkpoint.start import start_folder
-        from megatron_sbp.training.flags import megatron_arguments
+        from megatron_sbp.recipe.tuning_start import start_folder
+        from megatron_sbp.stages.train import arguments_of
 
         for training in (*ARMS, "synthesizer"):
             if training == "synthesizer" and start_folder(run.recipe):
                 print("\n# the synthesizer's start, as the stage `tune` makes it by itself")
                 print(_wrapped(_import(run, options)))
             print(f"\n# {training}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
-            words = ["python", "-m", "megatron_sbp.training.pretrain", *megatron_arguments(run, training)]
+            words = ["python", "-m", "megatron_sbp.training.pretrain", *arguments_of(run, training)]
             print(_wrapped(shlex.join(words)))
     else:
         print("\nThe exact Megatron commands: add --commands.")
@@ -290,7 +292,7 @@ def _plan(run: Run, options) -> int:
 def _import(run: Run, options) -> str:
     import shlex
 
-    from megatron_sbp.checkpoint.start import start_folder
+    from megatron_sbp.recipe.tuning_start import start_folder
 
     words = ["python", "tools/import_hf.py", "--checkpoint", str(start_folder(run.recipe))]
     words += ["--tokenizer", str(run.tokenizer), "--recipe", options.recipe, "--output", str(run.model("start"))]
@@ -308,7 +310,7 @@ def _status(run: Run, graph) -> int:
     width = max(len(stage.name) for stage in graph)
     for stage in graph:
         print(f"  {stage.name:<{width}}  {StageRunner(run, stage, graph).why()}")
-    from megatron_sbp.executor.slurm import jobs_of
+    from megatron_sbp.executor.slurm_queue import jobs_of
 
     for line in jobs_of(run):
         print(f"  {line}")

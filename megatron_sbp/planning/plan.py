@@ -12,12 +12,13 @@ from typing import Any
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
 from megatron_sbp.base.hub import cached, hub_names, offline
-from megatron_sbp.checkpoint.start import check_start, keeps_best, start_folder
+from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.executor.measured import read_measured as read_measured
 from megatron_sbp.executor.measured import vocab_size_of
 from megatron_sbp.planning import cost, ledger
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.megatron_flags import check_megatron_flags
+from megatron_sbp.recipe.tuning_start import keeps_best, start_folder
 from megatron_sbp.stages.run_folder import ARMS, Run
 
 ASSUMPTIONS: dict[str, tuple[float, str]] = {

@@ -3,7 +3,7 @@
     python -m megatron_sbp.training.pretrain --sbp-data models/sbp/data.json [Megatron flags]
 
 Started once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set (torchrun does, and
-slurm/rank.sh). All flags but --sbp-* are Megatron's. On a machine without a GPU it runs on CPU ranks over gloo.
+rank.sh). All flags but --sbp-* are Megatron's. On a machine without a GPU it runs on CPU ranks over gloo.
 
 SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 lead to a checkpoint. Exit status: 0 when the training is complete; 3
 (UNFINISHED) when it saved a checkpoint and stopped early because of a signal or --exit-duration-in-mins, and wants to

@@ -11,7 +11,7 @@ from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.checks import value_of
 from megatron_sbp.recipe.planned_flags import FIXED, OVERRIDABLE, RECIPE_KEYS
 from megatron_sbp.stages.run_folder import MODELS, Run
-from megatron_sbp.training.flags import megatron_arguments
+from megatron_sbp.stages.train import arguments_of
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/recipe.yaml"))
 BATCHES = ("training.global_batch_size=2048", "tuning.global_batch_size=2048")
@@ -28,7 +28,7 @@ def test_every_flag_of_a_training_is_classified():
         ):
             run = Run.of(load_recipe(file, ["training.megatron={}", *BATCHES, *words]))
             for training in MODELS:
-                used |= {word[2:] for word in megatron_arguments(run, training) if word.startswith("--")}
+                used |= {word[2:] for word in arguments_of(run, training) if word.startswith("--")}
     classes = [set(RECIPE_KEYS), set(FIXED), set(OVERRIDABLE)]
     assert used <= set.union(*classes)
     assert not classes[0] & classes[1] and not (classes[0] | classes[1]) & classes[2]
@@ -69,5 +69,5 @@ def test_contradictions(tmp_path, flag, words):
 
 def test_harmless_flags_override():
     recipe = load_recipe(QUICKSTART, ["training.megatron={log-interval: 3, optimizer: sgd, num-workers: 0}"])
-    words = megatron_arguments(Run.of(recipe), "baseline")
+    words = arguments_of(Run.of(recipe), "baseline")
     assert words[words.index("--log-interval") + 1] == "3" and words[words.index("--optimizer") + 1] == "sgd"

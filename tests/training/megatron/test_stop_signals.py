@@ -12,7 +12,7 @@ import pytest
 
 from megatron_sbp.training.megatron.stop_signals import Interrupts
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 SCRIPT = """
 import os, signal, time

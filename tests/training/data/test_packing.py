@@ -79,7 +79,7 @@ def test_against_the_plain_definition():
 @pytest.mark.parametrize("room", [512, 1024, 4096])
 def test_real_documents_fill_97_percent(room):
     """Pairs of the quick start's documents, at four bytes a token, halves cut as the recipe does by default."""
-    corpus = Path(__file__).parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
+    corpus = Path(__file__).parents[3] / "examples" / "quickstart" / "foldoc.jsonl.zst"
     documents = np.array([len(row["text"].encode()) // 4 + 1 for row in files.read_jsonl_zst(corpus)])
     seeds, targets = np.random.default_rng(0).choice(np.minimum(documents, room // 2 - 1), (2, 20_000))
     assert pack(seeds + targets + 1, room, seed=1).fill >= 0.97

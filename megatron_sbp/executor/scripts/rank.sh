@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One rank of a training under srun: tells torch.distributed who it is, and runs the command.
 #
-#   srun --nodes=2 --ntasks-per-node=8 bash slurm/rank.sh python -m megatron_sbp.training.pretrain [Megatron flags]
+#   srun --nodes=2 --ntasks-per-node=8 bash megatron_sbp/executor/scripts/rank.sh python -m megatron_sbp.training.pretrain [Megatron flags]
 set -euo pipefail
 
 export RANK=$SLURM_PROCID

@@ -14,7 +14,7 @@ import pytest
 
 from megatron_sbp.training.megatron.rank_end import ending, summary
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 HEAD = """
 import os, signal, sys, time, multiprocessing

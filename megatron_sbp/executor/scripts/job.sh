@@ -1,22 +1,26 @@
 # Sourced by every *.sbatch here: what they share. Bash.
 #
 # Set by `sbp submit`, or by you before `sbatch`:
-#   SBP_HOME              folder of the repository (default: where sbatch was called)
-#   SBP_SETUP             shell lines run first: modules, virtual environment, NCCL variables
-#   SBP_COMMAND           what runs a stage (default: .venv of the repository, else `python -m megatron_sbp.cli`)
+#   SBP_HOME              folder that contains the package megatron_sbp: a clone, or site-packages (default: where sbatch
+#                         was called)
+#   SBP_SETUP             shell lines that run first: modules, virtual environment, NCCL variables
+#   SBP_COMMAND           what runs a stage, in words quoted for a shell (default: .venv of the clone, else
+#                         `python -m megatron_sbp.cli`)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
 #   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   Pyxis options of every step (default: no container)
 
 eval "${SBP_SETUP:-}"
-export SBP_HOME=${SBP_HOME:-${SLURM_SUBMIT_DIR:-$PWD}}
-export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+export SBP_HOME=${SBP_HOME:-${SLURM_SUBMIT_DIR:-$PWD}} PYTHONUNBUFFERED=1
+# Python finds an installed package itself; ahead of everything else, site-packages could hide modules of the container.
+if [ -e "$SBP_HOME/setup.py" ]; then export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$PYTHONPATH}; fi
 # Since Slurm 22.05 srun no longer takes --cpus-per-task from the job.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
-if [ -z "${SBP_COMMAND:-}" ]; then
-  python=python
-  if [ -x "$SBP_HOME/.venv/bin/python" ]; then python=$SBP_HOME/.venv/bin/python; fi
-  SBP_COMMAND="$python -m megatron_sbp.cli"
+sbp=(python -m megatron_sbp.cli)
+if [ -n "${SBP_COMMAND:-}" ]; then
+  eval "sbp=($SBP_COMMAND)" # its quotes keep a path with a space in one word
+elif [ -x "$SBP_HOME/.venv/bin/python" ]; then
+  sbp[0]=$SBP_HOME/.venv/bin/python
 fi
 
 # Becomes the command, inside the container where there is one.
@@ -26,10 +30,10 @@ exec_in_container() {
     ${SBP_CONTAINER_MOUNTS:+--container-mounts="$SBP_CONTAINER_MOUNTS"} "$@"
 }
 
-# Runs a command that can be interrupted and given again; goes back into the queue when it has not finished.
+# Runs a command that can be interrupted and repeated; requeues the job when it has not finished.
 #   requeue_until_done STOP COMMAND...    STOP PID is called when the time limit is near and must make COMMAND end
-# COMMAND's status: 0 done; 3 it saved what it had and wants to be started again; anything else is a failure, and the
-# jobs that depend on this one are cancelled.
+# COMMAND's status: 0 done; 3 it saved its work and wants to be started again; anything else is a failure, and the jobs
+# that depend on this one are cancelled.
 requeue_until_done() {
   local stop=$1 status near_limit= child
   shift
