@@ -21,33 +21,11 @@ from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
 from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_files
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.tuning_start import KEY, WORDS, start_folder, start_word
 from megatron_sbp.stages.run_folder import Run
 
 if TYPE_CHECKING:
     from megatron_sbp.tokenization.tokenizer import TextTokenizer
-
-KEY = "tuning.start"
-
-WORDS = ("last", "best", "scratch")
-"""Starts that are no folder; a folder of such a name is written ./last."""
-
-
-def start_word(recipe: Recipe) -> str | None:
-    """One of WORDS (null is `last`), or None when `tuning.start` is a folder."""
-    start = recipe.tuning.start or "last"
-    return start if start in WORDS else None
-
-
-def start_folder(recipe: Recipe) -> Path | None:
-    """The folder that `tuning.start` names; None when it is one of WORDS."""
-    if recipe.tuning.start is None or start_word(recipe):
-        return None
-    return recipe.folder / Path(recipe.tuning.start).expanduser()
-
-
-def keeps_best(recipe: Recipe, training: str) -> bool:
-    """Whether a training saves at its evaluations and keeps its best checkpoint: the synthesizer starts there."""
-    return training == "baseline" and start_word(recipe) == "best"
 
 
 def start_model(run: Run) -> Path | None:

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_sbp.recipe import Recipe
-
-SPLITS = ("train", "oracle", "valid", "test")
-"""Splits of documents/. `oracle` holds the further documents only; the oracle arm trains on train and oracle."""
-
-ARMS = ("baseline", "sbp", "oracle")
-"""The three arms, in the order in which they are reported."""
-
-MODELS = ("baseline", "synthesizer", "sbp", "oracle")
+from megatron_sbp.recipe.names import ARMS as ARMS
+from megatron_sbp.recipe.names import MODELS as MODELS
+from megatron_sbp.recipe.names import SPLITS as SPLITS
 
 
 def shard_name(index: int) -> str:

@@ -11,12 +11,13 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint import seals, tracker
-from megatron_sbp.checkpoint.start import keeps_best, prepare_start, remove_start, start_files, start_model, start_word
+from megatron_sbp.checkpoint.start import prepare_start, remove_start, start_files, start_model
 from megatron_sbp.executor.manifests import Damage
 from megatron_sbp.executor.replacement import move_aside
 from megatron_sbp.executor.runner import Stage
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import settings
+from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.training.fingerprint import arm_settings, tuning_settings
 from megatron_sbp.training.flags import evaluation_batches, megatron_arguments

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from megatron_sbp.checkpoint.start import keeps_best, start_model, start_word
+from megatron_sbp.checkpoint.start import start_model
 from megatron_sbp.planning import ledger
+from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 from megatron_sbp.stages.run_folder import Run
 
 Flags = dict[str, Any]
