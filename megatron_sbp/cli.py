@@ -103,14 +103,9 @@ def _main(words: list[str]) -> int:
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb in ("run", "submit"):
-        from megatron_sbp.base.hub import check_names
-        from megatron_sbp.checkpoint.start import check_start
-        from megatron_sbp.evaluation.questions import read_questions
+        from megatron_sbp.executor.preflight import check_inputs
 
-        # Before hours of work in front of the tuning and the evaluation.
-        check_start(run.recipe)
-        check_names(run.recipe)
-        read_questions(run.recipe)
+        check_inputs(run.recipe)
     if options.verb == "run":
         from megatron_sbp.executor.local import run_all
 
@@ -257,18 +252,19 @@ def _stage(run: Run, stage, graph, options) -> int:
 
 def _write_plan(run: Run) -> None:
     from megatron_sbp.base import files
-    from megatron_sbp.planning.plan import make_plan, read_measured
+    from megatron_sbp.executor.preflight import plan_run
 
-    files.write_json(run.plan_file, make_plan(run.recipe, read_measured(run)))
+    files.write_json(run.plan_file, plan_run(run))
 
 
 def _plan(run: Run, options) -> int:
     import json
     import shlex
 
-    from megatron_sbp.planning.plan import format_plan, make_plan, read_measured
+    from megatron_sbp.executor.preflight import plan_run
+    from megatron_sbp.planning.text import format_plan
 
-    plan = make_plan(run.recipe, read_measured(run))
+    plan = plan_run(run)
     if options.json:
         print(json.dumps(plan, indent=2))
         return 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -93,12 +93,3 @@ def _remembered(run: Run, paths: list[Path]) -> bool:
         if not entry or entry["size"] != found.st_size or entry["mtime_ns"] != found.st_mtime_ns:
             return False
     return True
-
-
-def vocab_size_of(tokenizer_json: Path) -> int:
-    """Largest id + 1 in a tokenizer.json."""
-    tree = json.loads(tokenizer_json.read_text(encoding="utf-8"))
-    vocab = tree["model"].get("vocab") or {}
-    # BPE and WordPiece map tokens to ids; Unigram lists its tokens in order.
-    largest = max(vocab.values(), default=-1) if isinstance(vocab, dict) else len(vocab) - 1
-    return max([largest, *(token["id"] for token in tree.get("added_tokens", []))]) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.recipe.names import ARMS
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.bars import Bar, bar_chart
 from megatron_sbp.report.data import ReportData
@@ -11,7 +12,6 @@ from megatron_sbp.report.histogram import similarity_histogram
 from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, side_by_side, table
 from megatron_sbp.report.numbers import NOTHING, count, percent, short
 from megatron_sbp.report.outcome import NAMES
-from megatron_sbp.stages.run_folder import ARMS
 
 _CHARACTERS = 3000
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from megatron_sbp.recipe.names import ARMS
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import figure, missing, section, side_by_side
 from megatron_sbp.report.line_chart import Curve, line_chart
 from megatron_sbp.report.outcome import NAMES
-from megatron_sbp.stages.run_folder import ARMS
 
 _POINTS = 400
 

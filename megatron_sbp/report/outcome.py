@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.recipe.names import ARMS
 from megatron_sbp.report import paper
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, missing, paragraph, section, side_by_side, table
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
 from megatron_sbp.report.verdict import headline, verdict
-from megatron_sbp.stages.run_folder import ARMS
 
 NAMES = {"baseline": "repetition baseline", "sbp": "SBP", "oracle": "oracle"}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.recipe.names import ARMS
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.numbers import count, fixed, percent, with_error
 from megatron_sbp.report.outcome import NAMES, accuracy, recall
 from megatron_sbp.report.verdict import headline
-from megatron_sbp.stages.run_folder import ARMS
 
 
 def format_results(results: dict[str, Any]) -> str:

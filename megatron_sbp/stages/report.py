@@ -1,4 +1,4 @@
-"""The last stage: results.json and report/index.html."""
+"""`sbp report`: results.json and report/index.html."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
-from megatron_sbp.stages.run_folder import MODELS, Run
+from megatron_sbp.recipe.names import ARMS, MODELS
+from megatron_sbp.report.sources import ReportSources
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 
@@ -41,8 +43,27 @@ class ReportStage(Stage):
         from megatron_sbp.report.page import render
         from megatron_sbp.report.results import collect_results
 
-        results = collect_results(run)
-        page = render(load_report_data(run, results))
+        sources = report_sources(run)
+        results = collect_results(sources, run.recipe)
+        page = render(load_report_data(sources, run.recipe, results))
         files.write_json(run.results_file, results)
         files.write_text(run.report_file, page)
         return [run.results_file, run.report_file]
+
+
+def report_sources(run: Run) -> ReportSources:
+    """Where a run folder holds what the report is made of."""
+    return ReportSources(
+        documents_audit=run.audit_documents,
+        tokens_audit=run.audit_tokens("audit"),
+        neighbors_audit=run.audit_neighbors,
+        pairs_audit=run.audit_pairs,
+        pair_tokens_audit=run.audit_tokens("pairs_audit"),
+        synthetic_audit=run.audit_synthetic,
+        synthetic_tokens_audit=run.audit_tokens("synthetic_audit"),
+        models={name: run.model(name) for name in MODELS},
+        evaluations={name: run.evaluation(name) for name in (*ARMS, "quality", "reading")},
+        manifests=run.manifests,
+        documents=run.document_shards("train"),
+        synthetic=run.synthetic_shards(),
+    )

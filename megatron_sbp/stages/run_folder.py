@@ -9,13 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from megatron_sbp.documents import SPLITS as SPLITS
 from megatron_sbp.recipe import Recipe
-
-ARMS = ("baseline", "sbp", "oracle")
-"""The three arms, in the order in which they are reported."""
-
-MODELS = ("baseline", "synthesizer", "sbp", "oracle")
+from megatron_sbp.recipe.names import ARMS as ARMS
+from megatron_sbp.recipe.names import MODELS as MODELS
+from megatron_sbp.recipe.names import SPLITS as SPLITS
 
 
 def shard_name(index: int) -> str:

@@ -22,9 +22,9 @@ from megatron_sbp.checkpoint.start import (
     remove_start,
     start_files,
 )
+from megatron_sbp.executor.preflight import plan_run
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.planning import cost
-from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.tuning_start import start_folder, start_word
 from megatron_sbp.stages.graph import all_stages
@@ -144,7 +144,7 @@ def test_the_plan_shows_how_the_start_is_made(run, tmp_path, capsys):
     assert f"--pretrained-checkpoint {run.model('start')}" in shown
     assert "tuning.start" not in shown
     run.recipe.model.norm_epsilon = 1e-6
-    warned = make_plan(run.recipe)["warnings"]
+    warned = plan_run(run)["warnings"]
     assert any("rms_norm_eps': is 1e-05, the recipe's model.norm_epsilon is 1e-06" in line for line in warned)
 
 

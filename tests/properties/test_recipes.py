@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger, plan
+from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
 from megatron_sbp.recipe.bounds import BOUNDS
 from megatron_sbp.recipe.checks import all_keys
@@ -144,4 +145,4 @@ def test_every_valid_recipe_has_a_plan_with_equal_arms(file, changes):
     assert {arm["train_tokens"] for arm in made["arms"].values()} == {samples["sbp"] * length}
     assert len({arm["flops"] for arm in made["arms"].values()}) == 1
     json.dumps(made, allow_nan=False)
-    assert plan.format_plan(made)
+    assert format_plan(made)

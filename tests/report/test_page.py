@@ -13,11 +13,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run, text_run
 
 from megatron_sbp.base import files
-from megatron_sbp.report.data import load_report_data
+from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.data import load_report_data as load
 from megatron_sbp.report.page import SECTIONS, render
-from megatron_sbp.report.results import collect_results
+from megatron_sbp.report.results import collect_results as collect
 from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import headline, verdict
+from megatron_sbp.stages.report import report_sources
 from megatron_sbp.stages.run_folder import Run
 
 VOID = {"meta", "br", "line", "rect", "circle", "path", "img", "hr", "link"}
@@ -56,6 +58,14 @@ def parsed(page: str) -> Parser:
     parser.close()
     assert parser.open == []
     return parser
+
+
+def collect_results(run: Run) -> dict:
+    return collect(report_sources(run), run.recipe)
+
+
+def load_report_data(run: Run, results: dict) -> ReportData:
+    return load(report_sources(run), run.recipe, results)
 
 
 def page_of(run: Run) -> str:

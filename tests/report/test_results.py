@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.report.results import collect_results, gap_closed
+from megatron_sbp.report.comparisons import gap_closed
+from megatron_sbp.report.results import collect_results as collect
 from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import verdict
+from megatron_sbp.stages.report import report_sources
 from megatron_sbp.stages.run_folder import ARMS, Run
 
 ARM_KEYS = (
@@ -38,6 +40,10 @@ def original(tmp_path_factory) -> Run:
 def run(original, tmp_path) -> Run:
     shutil.copytree(original.root, tmp_path / "run")
     return Run(original.recipe, tmp_path / "run")
+
+
+def collect_results(run: Run) -> dict:
+    return collect(report_sources(run), run.recipe)
 
 
 def change(file: Path, *keys: str, value) -> None:

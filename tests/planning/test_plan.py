@@ -13,13 +13,16 @@ from types import SimpleNamespace
 import pytest
 
 from megatron_sbp.base.files import read_json, write_json
+from megatron_sbp.executor.measured import read_measured
+from megatron_sbp.executor.preflight import plan_run
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.planning import cost, plan
+from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Launch, load_recipe
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 SMALL = """
 name: small
 documents: {inputs: [x.jsonl], train: 1000, valid: 50, test: 50, oracle: 9000}
@@ -96,7 +99,7 @@ def measured_run(folder: Path) -> Run:
 def test_measured_replaces_estimated(tmp_path):
     """Measurements of a run by the real stages; others of the same names are not used, and the plan says so."""
     run = measured_run(tmp_path)
-    found = plan.read_measured(run)
+    found = read_measured(run)
     audit = read_json(run.tokens("audit").with_suffix(".json"))
     assert found == {**audit, "vocab_size": 700}
     made = plan.make_plan(run.recipe, found)
@@ -105,7 +108,7 @@ def test_measured_replaces_estimated(tmp_path):
     assert made["arms"]["baseline"]["real_epochs"] == made["arms"]["baseline"]["train_tokens"] / tokens
     assert made["model"]["vocab_size"] == {"tokens": 700, "from": "measured"}
     assert made["sources"]["unique tokens of D"] == "measured" and made["sources"]["pairs"] == "at most"
-    text = plan.format_plan(made)
+    text = format_plan(made)
     assert "measured here: vocabulary, unique tokens of D, unique tokens of the oracle" in text
     assert "upper bounds: pairs" in text and f"~{made['arms']['baseline']['real_epochs']:.2f}" not in text
 
@@ -113,7 +116,7 @@ def test_measured_replaces_estimated(tmp_path):
 @pytest.mark.parametrize("change", ["documents.train=240", "seed=2", "tokenizer.vocab_size=600", "corpus", "audit"])
 def test_a_measurement_counts_only_under_its_own_fingerprint(tmp_path, change):
     run = measured_run(tmp_path)
-    assert "real" in plan.read_measured(run)
+    assert "real" in read_measured(run)
     overrides = [f"run_folder={run.root}"]
     if change == "corpus":
         with open(tmp_path / "corpus.jsonl", "a") as corpus:
@@ -123,7 +126,7 @@ def test_a_measurement_counts_only_under_its_own_fingerprint(tmp_path, change):
     else:
         overrides.append(change)
     other = Run.of(load_recipe(tmp_path / "recipe.yaml", overrides))
-    found = plan.read_measured(other)
+    found = read_measured(other)
     assert "real" not in found and "tokens/audit.json" in found["others"]
     made = plan.make_plan(other.recipe, found)
     assert made["unique_tokens"]["real"]["from"] == "estimated"
@@ -135,7 +138,7 @@ def test_a_damaged_manifest_is_no_measurement(tmp_path, text):
     run = measured_run(tmp_path)
     for name in ("documents", "tokenize"):
         (run.manifests / f"{name}.json").write_text(text)
-        assert "real" not in plan.read_measured(run)
+        assert "real" not in read_measured(run)
 
 
 def test_pairs_that_were_measured(tmp_path):
@@ -151,12 +154,12 @@ def test_pairs_that_were_measured(tmp_path):
 
 
 def test_nothing_is_measured_in_a_folder_that_is_not_there(tmp_path):
-    assert plan.read_measured(Run.of(recipe_of(tmp_path))) is None
+    assert read_measured(Run.of(recipe_of(tmp_path))) is None
 
 
 def test_warnings(tmp_path):
     def warnings(*overrides):
-        return " | ".join(plan.make_plan(recipe_of(tmp_path, *overrides))["warnings"])
+        return " | ".join(plan_run(Run.of(recipe_of(tmp_path, *overrides)))["warnings"])
 
     (tmp_path / "model").mkdir()
     calm = ("documents.train=60", "documents.oracle=200", "embedding.model=model")
@@ -187,7 +190,7 @@ def test_distributed_optimizer_memory():
 
 
 def test_format_names_every_arm_and_assumption():
-    text = plan.format_plan(plan.make_plan(paper("sbp_3b_200b")))
+    text = format_plan(plan.make_plan(paper("sbp_3b_200b")))
     assert all(word in text for word in ("baseline", "sbp", "oracle", "37.5 %", "~12.50", "23,842", "828 tokens"))
     assert max(map(len, text.splitlines())) <= 140
 
@@ -197,7 +200,8 @@ def test_plan_is_json_and_needs_no_torch(tmp_path):
     program = (
         "import json, sys\n"
         "from megatron_sbp.recipe import load_recipe\n"
-        "from megatron_sbp.planning.plan import make_plan, format_plan\n"
+        "from megatron_sbp.planning.plan import make_plan\n"
+        "from megatron_sbp.planning.text import format_plan\n"
         f"plan = make_plan(load_recipe({str(REPOSITORY / 'examples/sbp_3b_200b/recipe.yaml')!r}))\n"
         "json.dumps(plan, allow_nan=False); format_plan(plan)\n"
         "print([name for name in ('torch', 'numpy', 'transformers', 'pyarrow', 'megatron') if name in sys.modules])\n"

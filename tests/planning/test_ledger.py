@@ -12,7 +12,7 @@ from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import ARMS
 
-RECIPE = load_recipe(Path(__file__).parents[1] / "examples" / "sbp_3b_200b" / "recipe.yaml")
+RECIPE = load_recipe(Path(__file__).parents[2] / "examples" / "sbp_3b_200b" / "recipe.yaml")
 
 
 def test_paper_200b():
