@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import Stage
-from megatron_sbp.pairing.embedding import EmbedStage
-from megatron_sbp.pairing.neighbors import NeighborsStage
+from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.export import ExportStage
+from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.report import ReportStage
-from megatron_sbp.stages.synthesize import FilterStage, SynthesizeStage
+from megatron_sbp.stages.synthesize import SynthesizeStage
 from megatron_sbp.stages.tokenize import (
     TokenizePairsStage,
     TokenizerStage,

@@ -16,7 +16,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.pairing.embedding import EmbedStage
+from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage, evaluate_arm
 from megatron_sbp.stages.run_folder import ARMS, Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer

@@ -12,7 +12,7 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.synthesis.standalone import synthesize, weights_digest
+from megatron_sbp.synthesis.standalone import synthesize
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,12 +62,3 @@ def test_bad_input_is_named(export, tmp_path):
     (export / "roles.json").unlink()
     with pytest.raises(InputError, match="no tokenizer of a run"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
-
-
-def test_weights_without_provenance(export):
-    with_it = weights_digest(export)
-    (export / "provenance.json").unlink()
-    assert with_it == "ab" * 32 and len(weights_digest(export)) == 32
-    (export / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="holds no weights"):
-        weights_digest(export)
