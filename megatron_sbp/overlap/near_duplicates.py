@@ -1,6 +1,7 @@
 """Near-duplicates among many texts: MinHash signatures, and bands of them as keys (locality-sensitive hashing).
 
-The signatures are our own because they are faster and because they stay the same: SPEED
+The signatures are our own so that they stay the same: verdicts of finished runs depend on them, and no library promises
+its hash function across versions.
 """
 
 from __future__ import annotations
