@@ -10,6 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("support.mined_run", "support.synthesis_run")
+
 # The same examples every time; `pytest --hypothesis-profile=search` looks for new ones.
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=100, suppress_health_check=_QUIET)

@@ -13,8 +13,8 @@ from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.text import format_bytes
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.tokenize import local_tokenizer
 
 
 def check_inputs(recipe: Recipe) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from megatron_sbp.pairing.embedding import EmbedStage
-from megatron_sbp.pairing.neighbors import NeighborsStage
 from megatron_sbp.stages.documents import DocumentsStage
+from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.export import ExportStage
+from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.report import ReportStage
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.stages.synthesize import FilterStage, SynthesizeStage
+from megatron_sbp.stages.synthesize import SynthesizeStage
 from megatron_sbp.stages.tokenize import TokenizeStage
 from megatron_sbp.stages.tokenize_pairs import TokenizePairsStage
 from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage

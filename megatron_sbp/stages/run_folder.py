@@ -127,10 +127,18 @@ class Run:
         """Folder with NNNNN.npy, float16 [documents, dim], rows in the order of documents/SPLIT/NNNNN.jsonl.zst."""
         return self.at(f"embeddings/{split}")
 
+    def embedding_shards(self, split: str) -> list[Path]:
+        """The embeddings of one split, in order."""
+        return sorted(self.embeddings(split).glob("[0-9]*.npy"))
+
     def neighbors(self, split: str) -> Path:
         """Folder with NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split, -1 for none),
         scores float32 [documents, k]."""
         return self.at(f"neighbors/{split}")
+
+    def neighbor_shards(self, split: str) -> list[Path]:
+        """The neighbors of one split, in order."""
+        return sorted(self.neighbors(split).glob("[0-9]*.npz"))
 
     def pairs(self, split: str) -> Path:
         """Parquet of the kept pairs: seed, target (row numbers over all shards of the split), seed_id, target_id,
@@ -154,6 +162,10 @@ class Run:
     def drafts(self) -> Path:
         """Folder with NNNNN.jsonl.zst: everything that the synthesizer wrote, before the filters."""
         return self.at("synthetic/drafts")
+
+    def draft_shards(self) -> list[Path]:
+        """The files of the drafts, in order."""
+        return sorted(self.drafts.glob("[0-9]*.jsonl.zst"))
 
     @property
     def documents_scratch(self) -> Path:

@@ -15,8 +15,8 @@ from made_up_run import synthetic_rows, text_run
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.pairing.embedding import EmbedStage
 from megatron_sbp.stages.documents import DocumentsStage
+from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.run_folder import ARMS, Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer

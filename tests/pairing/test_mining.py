@@ -27,7 +27,7 @@ def spans(count: int = 4, length: int = 30) -> TokenSpans:
 def mined_table(tmp_path, rules: Pairs, documents: TokenSpans | None = None, cuts=(2,), **given):
     shards = zip(np.split(IDS, cuts), np.split(SCORES, cuts), strict=True)
     file = tmp_path / "pairs.parquet"
-    audit = mine_pairs(shards, documents or spans(), NAMES, rules, 1, file, **given)
+    audit = mine_pairs(shards, documents or spans(), NAMES, rules, run_seed=1, output=file, **given)
     return pq.read_table(file), audit
 
 
@@ -84,7 +84,7 @@ def test_a_single_document(tmp_path):
     names = pa.chunked_array([pa.array(["a"], pa.large_string())])
     shard = (np.full((1, 3), -1), np.full((1, 3), -2, np.float32))
     with pytest.raises(InputError, match=r"'documents.valid': no pairs: the valid split has 1 documents"):
-        mine_pairs([shard], spans(1), names, Pairs(), 1, tmp_path / "x.parquet", split="valid")
+        mine_pairs([shard], spans(1), names, Pairs(), run_seed=1, output=tmp_path / "x.parquet", split="valid")
 
 
 def test_random_has_the_same_seeds_and_counts(tmp_path, save_vectors, helpers):

@@ -12,7 +12,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors import scann_engine
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import recall
-from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, plan
+from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex
+from megatron_sbp.pairing.neighbors.scann_plan import plan
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 

@@ -1,8 +1,6 @@
+"""A run of real text, finished up to its pairs, and helpers for more of them."""
+
 from __future__ import annotations
-
-import os
-
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +11,11 @@ import numpy as np
 import pytest
 
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.pairing.embedding import EmbedStage
-from megatron_sbp.pairing.neighbors import NeighborsStage
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Documents, Embedding, Model, Neighbors, Pairs, Recipe, Synthesis, Tokenizer, Training
 from megatron_sbp.stages.documents import DocumentsStage
+from megatron_sbp.stages.embed import EmbedStage
+from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.tokenize import TokenizeStage
@@ -79,7 +77,7 @@ def save_vectors(tmp_path: Path) -> Callable[[Sequence[np.ndarray]], Vectors]:
 
 
 def unit_vectors(count: int, dimensions: int, seed: int = 0, clusters: int = 0) -> np.ndarray:
-    """Random directions, or such around some centres: float16 [count, dimensions]."""
+    """Random directions, or such around some centers: float16 [count, dimensions]."""
     random = np.random.default_rng(seed)
     vectors = random.standard_normal((count, dimensions))
     if clusters:

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from support.synthesis_run import digests, execute_synthesis
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.stages.stage import by_name
-from megatron_sbp.stages.synthesize import FilterStage, SynthesizeStage
-from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.synthesize import SynthesizeStage
 
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,23 +29,6 @@ def start(run, stage: str, shard: str) -> subprocess.Popen:
     words = [sys.executable, "-m", "megatron_sbp.cli", stage, str(recipe), f"run_folder={run.root}", "--shard", shard]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def execute(run, *stages) -> None:
-    graph = [SynthesizeStage(), FilterStage()]
-    for stage in stages or ("synthesize", "filter"):
-        assert StageRunner(run, by_name(graph, stage), graph).execute()
-
-
-def digests(run) -> dict[str, str]:
-    return {run.relative(path): files.sha256(path) for path in sorted(run.synthetic.rglob("*")) if path.is_file()}
-
-
-@pytest.fixture
-def undisturbed(make_run):
-    run = make_run("undisturbed")
-    execute(run)
-    return run
 
 
 @pytest.mark.slow
@@ -72,7 +55,7 @@ def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
         assert "Warning" not in output and "it/s" not in output, output
     graph = [SynthesizeStage(), FilterStage()]
     assert not StageRunner(run, FilterStage(), graph).execute((2, 2))  # the other shards' verdicts are missing
-    execute(run, "filter")
+    execute_synthesis(run, "filter")
     assert digests(run) == digests(undisturbed)
     finished = {run.drafts / f"{file.stem}.jsonl.zst" for file in done}
     assert all(file.stat().st_mtime_ns == before[file] for file in finished)  # done work was not done again
@@ -91,12 +74,12 @@ def test_other_batches_other_bytes_only_in_settings(undisturbed, make_run):
 def test_a_larger_margin_keeps_the_drafts(undisturbed, make_run):
     before = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in undisturbed.drafts.glob("0*")}
     larger = make_run("undisturbed", "synthesis.margin=2.0")
-    execute(larger)
+    execute_synthesis(larger)
     after = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in larger.drafts.glob("0*")}
     assert len(before) == 5 and len(after) == 7
     assert before.items() <= after.items()
     smaller = make_run("undisturbed")
-    execute(smaller)
+    execute_synthesis(smaller)
     assert len(list(smaller.drafts.glob("0*"))) == len(list(smaller.synthetic.glob("0*"))) == 5
 
 
@@ -104,55 +87,6 @@ def test_the_mean_target_is_the_expected_length(make_run):
     run = make_run("planned", "synthesis.tokens_per_draw=null")
     # 2,000 tokens x 1.3 / 30 tokens = 87 draws, in shards of 24.
     assert SynthesizeStage().units(run) == ["00000", "00001", "00002", "00003"]
-
-
-def test_the_audit_adds_up(undisturbed):
-    run = undisturbed
-    audit = files.read_json(run.audit_synthetic)
-    drafts = [row for file in sorted(run.drafts.glob("0*")) for row in files.read_jsonl_zst(file)]
-    kept = [row for file in sorted(run.synthetic.glob("0*")) for row in files.read_jsonl_zst(file)]
-    assert [file.name for file in sorted(run.drafts.glob("0*"))] == [f.name for f in sorted(run.synthetic.glob("0*"))]
-    assert audit["drafts"] == len(drafts) == 120 and audit["kept"] == len(kept) >= 5
-    assert sum(audit["dropped"].values()) == audit["drafts"] - audit["kept"]
-    assert audit["dropped"]["broken_text"] > 0 and audit["dropped"]["unfinished"] > 0
-    tokenizer = load_tokenizer(run.tokenizer)
-    counted = [len(ids) + 1 for ids in tokenizer.encode_batch([row["text"] for row in kept])]
-    assert [row["tokens"] for row in kept] == counted and audit["tokens"] == sum(counted)
-    assert audit["tokens_per_draw"] == audit["tokens"] / 120
-    assert audit["draft_tokens"] == sum(row["tokens"] for row in drafts)
-    assert audit["finished_share"] == sum(row["finished"] for row in drafts) / 120
-    by_id = {row["id"]: row for row in drafts}
-    assert all({**by_id[row["id"]], "tokens": row["tokens"]} == row for row in kept)
-    assert [row["id"] for row in kept] == [row["id"] for row in drafts if row["id"] in {row["id"] for row in kept}]
-    assert all(len(audit["examples"][rule]) == min(3, count) for rule, count in audit["dropped"].items())
-    assert not (run.synthetic / "verdicts").exists() or not list((run.synthetic / "verdicts").iterdir())
-
-
-def test_duplicates_over_shards(undisturbed, make_run, texts):
-    """The same text in two shards, one that is nearly the same, and one with other white space."""
-    run = undisturbed
-    long = next(text for text in texts if 60 < len(text.split()) < 120)
-    words = long.split()
-    nearly = " ".join([*words[:-1], "otherwise"])
-    first, second = sorted(run.drafts.glob("0*"))[:2]
-    template = next(files.read_jsonl_zst(first))
-    for file, wanted in ((first, [long]), (second, [" ".join(words), nearly, "Quite another text. " + texts[7]])):
-        rows = [{**template, "id": f"{file.name}-{place}", "text": text, "finished": True, "tokens": 9}
-                for place, text in enumerate(wanted)]  # fmt: skip
-        files.write_jsonl_zst(file, rows)
-    manifest = files.read_json(run.manifests / "synthesize.json")
-    for file in (first, second):
-        manifest["outputs"][run.relative(file)]["sha256"] = files.sha256(file)
-    files.write_json(run.manifests / "synthesize.json", manifest)
-    kept = {}
-    for rule in ("near", "exact", "keep"):
-        other = make_run("undisturbed", f"filter.duplicates={rule}", "filter.max_repetition=1", "filter.max_copying=1")
-        execute(other, "filter")
-        names = [row["id"] for file in sorted(other.synthetic.glob("0*"))[:2] for row in files.read_jsonl_zst(file)]
-        kept[rule] = [name.replace(".jsonl.zst", "") for name in names]
-    assert kept["near"] == ["00000-0", "00001-2"]
-    assert kept["exact"] == ["00000-0", "00001-1", "00001-2"]
-    assert kept["keep"] == ["00000-0", "00001-0", "00001-1", "00001-2"]
 
 
 def test_unfinished_upstream_is_named(make_run):

@@ -124,3 +124,27 @@ def make_run(prepared, tmp_path):
         return run_of(tmp_path / name, *overrides)
 
     return make
+
+
+def execute_synthesis(run: Run, *stages: str) -> None:
+    """Runs synthesize and filter, or the ones of these names."""
+    from megatron_sbp.executor.runner import StageRunner
+    from megatron_sbp.stages.filter import FilterStage
+    from megatron_sbp.stages.stage import by_name
+    from megatron_sbp.stages.synthesize import SynthesizeStage
+
+    graph = [SynthesizeStage(), FilterStage()]
+    for stage in stages or ("synthesize", "filter"):
+        assert StageRunner(run, by_name(graph, stage), graph).execute()
+
+
+def digests(run: Run) -> dict[str, str]:
+    """Digest of every file below synthetic/."""
+    return {run.relative(path): files.sha256(path) for path in sorted(run.synthetic.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def undisturbed(make_run):
+    run = make_run("undisturbed")
+    execute_synthesis(run)
+    return run

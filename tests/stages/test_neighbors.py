@@ -10,10 +10,10 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.pairing.neighbors import NeighborsStage
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
+from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -118,7 +118,7 @@ def test_stage_modules_import_nothing_heavy():
     heavy = ("torch", "transformers", "sentence_transformers", "scann", "numba", "numpy", "pyarrow", "megatron.core")
     program = (
         "import sys\n"
-        "import megatron_sbp.pairing.embedding, megatron_sbp.pairing.neighbors, megatron_sbp.stages.pairs\n"
+        "from megatron_sbp.stages import embed, filter, neighbors, pairs, synthesize\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 from megatron_sbp.base import files
 from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
 
-FOLDOC = Path(__file__).resolve().parents[1] / "examples" / "quickstart" / "foldoc.jsonl.zst"
+FOLDOC = Path(__file__).resolve().parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
 
 
 def jaccard(first: str, second: str, words: int = 5) -> float:
