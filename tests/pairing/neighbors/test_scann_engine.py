@@ -128,7 +128,7 @@ def test_index_in_a_folder_is_loaded_and_not_built_again(tmp_path, save_vectors,
     assert capfd.readouterr() == ("", "")
     monkeypatch.undo()
     search(vectors, Neighbors(k=10, leaves=13), folder)  # another plan: built anew
-    assert json.loads((folder / "plan.json").read_text())["leaves"] == 13
+    assert json.loads((folder / "plan.json").read_text())["plan"]["leaves"] == 13
 
 
 def test_a_half_written_index_is_not_used(tmp_path, save_vectors, helpers):
