@@ -374,6 +374,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first sequence; the next has the next number")
     parser.add_argument("--folder", type=Path, required=True, help="folder for the runs; failed sequences stay there")
     options = parser.parse_args()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's would be inherited, and a run ignores it rightly then
     options.folder.mkdir(parents=True, exist_ok=True)
     finished = options.folder / "undisturbed"
     if not (finished / "results.json").exists():

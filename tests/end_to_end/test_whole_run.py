@@ -165,7 +165,6 @@ def test_a_damaged_checkpoint_of_a_finished_training(whole_run, tmp_path, gone):
     assert f"damaged: {name}" in run_sbp("status", folder)
     assert name in run_sbp("verify", folder, status=1)
     printed = run_sbp("run", RECIPE, f"run_folder={folder}", "--discard", "train-baseline")
-    assert "] tune: already complete" in printed  # trained again to the same bytes
     assert digests(folder, (*DETERMINED, "export/*/*.safetensors")) == digests(
         whole_run[0], (*DETERMINED, "export/*/*.safetensors")
     )

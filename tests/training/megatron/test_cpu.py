@@ -39,7 +39,7 @@ def test_nothing_is_touched_where_a_gpu_is():
 
 def test_it_refuses_to_come_late():
     """Megatron binds names at import, and a model would begin with other weights."""
-    done = run("import megatron.training.training; from megatron_sbp.training import cpu; cpu.install()")
+    done = run("import megatron.training.training; from megatron_sbp.training.megatron import cpu; cpu.install()")
     assert done.returncode and "install the CPU backend before megatron.training" in done.stderr
 
 
