@@ -122,13 +122,13 @@ def test_index_in_a_folder_is_loaded_and_not_built_again(tmp_path, save_vectors,
     first = search(vectors, settings, folder)
     assert "building a ScaNN index of 12 leaves over 500 documents" in capfd.readouterr().err
     assert sorted(path.name for path in folder.parent.iterdir()) == [".train.lock", "train"]
-    monkeypatch.setattr(scann_engine, "_build", None)
+    monkeypatch.setattr(scann_engine, "build", None)
     for one, other in zip(search(vectors, settings, folder), first, strict=True):
         np.testing.assert_array_equal(one, other)
     assert capfd.readouterr() == ("", "")
     monkeypatch.undo()
     search(vectors, Neighbors(k=10, leaves=13), folder)  # another plan: built anew
-    assert json.loads((folder / "plan.json").read_text())["leaves"] == 13
+    assert json.loads((folder / "plan.json").read_text())["plan"]["leaves"] == 13
 
 
 def test_a_half_written_index_is_not_used(tmp_path, save_vectors, helpers):
