@@ -78,7 +78,6 @@ RECIPE_KEYS: dict[str, str] = {
 """Flags that a recipe key decides, and the key."""
 
 FIXED: dict[str, str] = {
-    "spec": _MODEL,
     "swiglu": _MODEL,
     "normalization": _MODEL,
     "disable-bias-linear": _MODEL,
@@ -140,6 +139,7 @@ FIXED: dict[str, str] = {
 """Flags that nothing in a recipe may change, and the reason."""
 
 OVERRIDABLE = (
+    "spec",  # another layer of the same shapes; the export refuses what has no counterpart
     "attention-dropout",
     "hidden-dropout",
     "optimizer",
