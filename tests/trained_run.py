@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +23,13 @@ BOUND = 60.0
 """Seconds within which a training has ended after a fault, whatever it is."""
 
 
-def processes(run: Path) -> list[psutil.Process]:
-    """All living processes that belong to a run."""
+def processes(run: Path, of: Callable[[psutil.Process], bool] = lambda _: True) -> list[psutil.Process]:
+    """All living processes that belong to a run and of which `of` holds; one may end while it is looked at."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == str(run) and process.status() != psutil.STATUS_ZOMBIE:
+            ours = process.environ().get(MARK) == str(run) and process.status() != psutil.STATUS_ZOMBIE
+            if ours and of(process):
                 found.append(process)
         except psutil.Error:
             continue
@@ -40,7 +43,7 @@ def loader_workers(rank: psutil.Process) -> list[psutil.Process]:
 
 def checkpoint_writers(run: Path) -> list[psutil.Process]:
     """Megatron's asynchronous checkpoint writers: what multiprocessing's fork server has forked."""
-    servers = [process for process in processes(run) if "multiprocessing.forkserver" in " ".join(process.cmdline())]
+    servers = processes(run, lambda process: "multiprocessing.forkserver" in " ".join(process.cmdline()))
     return [child for server in servers for child in server.children()]
 
 
@@ -131,12 +134,15 @@ class Started:
 
     def ranks(self) -> list[psutil.Process]:
         """The rank processes, in order."""
-        found = {
-            int(process.environ()["RANK"]): process
-            for process in processes(self.training.run)
-            if "RANK" in process.environ() and "megatron_sbp.training.pretrain" in process.cmdline()
-            and process.pid == os.getpgid(process.pid)
-        }  # fmt: skip
+        found: dict[int, psutil.Process] = {}
+
+        def is_rank(process: psutil.Process) -> bool:
+            if "megatron_sbp.training.pretrain" not in process.cmdline() or not _leads_its_group(process):
+                return False
+            found[int(process.environ()["RANK"])] = process
+            return True
+
+        processes(self.training.run, is_rank)
         return [found[number] for number in sorted(found)]
 
     def interrupt_group(self) -> None:
@@ -148,12 +154,20 @@ class Started:
         deadline = fault + bound
         while self.process.poll() is None or processes(self.training.run):
             if time.monotonic() > deadline:
-                left = [(process.pid, process.name()) for process in processes(self.training.run)]
-                for process in processes(self.training.run):
-                    process.kill()
+                left = processes(self.training.run)
+                for process in left:
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
                 raise AssertionError(f"still there after {bound:.0f} s: {left}\n{self.log()}")
             time.sleep(0.05)
         found = End(self.process.returncode, self.file.read_text(errors="replace"), time.monotonic() - fault)
         print(f"ended {found.seconds:.1f} s after the fault with status {found.status}:\n{found.output}")
         assert status is None or found.status == status, self.log()
         return found
+
+
+def _leads_its_group(process: psutil.Process) -> bool:
+    try:
+        return os.getpgid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False

@@ -101,6 +101,11 @@ class StageRunner(StageState):
                     say(f"{name}: the changed file is kept as {self.run.relative(target)}")
             # Else outputs that are made again would find the former manifest and never be completed under a new one.
             self.manifest_file.unlink()
+        elif former and former.get("key") == unit_key:  # the work goes on, in the run folder or beside finished outputs
+            view = self._place(unit_key)[0]
+            found = self.stage.unfinished_damage(view)
+            if found:
+                self.stage.repair(view, found)
         elif manifest is not None and folder != self.unit_folder:
             if former is None:
                 for line in differences(manifest, described):
@@ -112,11 +117,6 @@ class StageRunner(StageState):
             say(f"{name}: unfinished work under other settings or inputs gives way")
             self._set_aside(f"{name}-unfinished")
             former = None
-        elif former and former.get("key") == unit_key:
-            view = self._place(unit_key)[0]
-            found = self.stage.unfinished_damage(view)
-            if found:
-                self.stage.repair(view, found)
         if not former or former.get("key") != unit_key:
             files.write_json(folder / "started.json", {"key": unit_key, **described})
 

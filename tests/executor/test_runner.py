@@ -20,7 +20,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import by_name
+from megatron_sbp.stages.stage import Damage, by_name
 
 _spec = importlib.util.spec_from_file_location("sbp_stage_toys", Path(__file__).parents[1] / "stage_toys.py")
 toys = importlib.util.module_from_spec(_spec)
@@ -367,6 +367,39 @@ def test_costly_unfinished_work_is_kept_too(folder, monkeypatch):
     graph = toys.graph()
     assert StageRunner(changed, by_name(graph, "words"), graph, discard=True).execute()
     assert aside(run)["00002.txt"] == "gamma"
+
+
+def test_damaged_work_in_progress_is_repaired_beside_finished_outputs_too(folder, monkeypatch):
+    """Work that a stage may go on from, made in the run folder or in .work/: refused when damaged, until asked."""
+
+    def unfinished_damage(self, run):
+        file = run.at("words") / "00000.txt"
+        broken = file.exists() and file.read_text() == "broken"
+        return [Damage(run.relative(file), "has other bytes", gone=False)] if broken else []
+
+    def check_damage(self, run, found, repair, discard):
+        if not repair:
+            raise InputError(f"damaged: {found[0]}; --repair words", file=run.at(found[0].path))
+
+    repaired = []
+
+    def repair(self, run, found):
+        repaired.extend(run.at(item.path) for item in found)
+        run.at(found[0].path).unlink()
+
+    monkeypatch.setattr(toys.Words, "unfinished_damage", unfinished_damage)
+    monkeypatch.setattr(toys.Words, "check_damage", check_damage)
+    monkeypatch.setattr(toys.Words, "repair", repair)
+    graph = toys.graph()
+    for run in (toys.make_run(folder), toys.make_run(folder, "note=upper")):  # the second beside the first's outputs
+        assert not runner(run, "words").execute((1, 2))
+        made = max(run.root.rglob("00000.txt"), key=lambda path: path.stat().st_mtime_ns)
+        good = made.read_text()
+        made.write_text("broken")
+        with pytest.raises(InputError, match="--repair words"):
+            runner(run, "words").execute()
+        assert StageRunner(run, by_name(graph, "words"), graph, repair=True).execute()
+        assert (run.root / "words" / "00000.txt").read_text() == good and repaired.pop() == made
 
 
 def test_files_of_others_are_never_deleted(folder):

@@ -62,8 +62,7 @@ def in_the_middle(training: TrainedRun, job: str, log: Path, step: int) -> None:
 
 def ended(training: TrainedRun, job: str, log: Path, fault: float, bound: float = BOUND) -> str:
     """The job's state, once it has ended and no process of it is left."""
-    while processes(training.run) or state(job) in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
-        left = [(process.pid, process.cmdline()[:4]) for process in processes(training.run)]
+    while (left := processes(training.run)) or state(job) in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
         assert time.monotonic() - fault < bound, f"{state(job)}, {left}\n{log.read_text()}"
         time.sleep(0.2)
     print(f"the job ended {time.monotonic() - fault:.1f} s later: {state(job)}")
@@ -79,11 +78,12 @@ def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path):
 
     job = submit(training, log)
     in_the_middle(training, job, log, 12)
-    [second] = [
-        process
-        for process in processes(training.run)
-        if process.environ().get("SLURM_PROCID") == "1" and "python" in process.name() and process.children()
-    ]
+    [second] = processes(
+        training.run,
+        lambda process: (
+            process.environ().get("SLURM_PROCID") == "1" and "python" in process.name() and bool(process.children())
+        ),
+    )
     second.kill()
     assert ended(training, job, log, time.monotonic()) == "FAILED"
     said = log.read_text()
@@ -93,7 +93,7 @@ def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path):
 
     job = submit(training, log)
     in_the_middle(training, job, log, reached + 5)
-    [sbp] = [process for process in processes(training.run) if process.cmdline()[1:3] == ["-m", "megatron_sbp.cli"]]
+    [sbp] = processes(training.run, lambda process: process.cmdline()[1:3] == ["-m", "megatron_sbp.cli"])
     sbp.terminate()
     assert ended(training, job, log, time.monotonic()) == "FAILED"
     said = log.read_text()
