@@ -12,8 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("support.mined_run", "support.synthesis_run")
-# Under nohup or a CI without a terminal SIGHUP is ignored, and every process of the tests would inherit that.
+# Under nohup, in a background job or a CI without a terminal they are ignored, and every process of the tests would
+# inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time; `pytest --hypothesis-profile=search` looks for new ones.
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]

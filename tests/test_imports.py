@@ -35,33 +35,6 @@ LAYERS = (
 )
 """Rooms from the bottom up. A room imports from itself, its own row, and the rows above it in this table."""
 
-KNOWN: set[tuple[str, str]] = {
-    ("megatron_sbp.checkpoint.start", "megatron_sbp.stages.run_folder"),
-    ("megatron_sbp.documents", "megatron_sbp.stages.documents"),
-    ("megatron_sbp.documents.corpus", "megatron_sbp.stages.run_folder"),
-    ("megatron_sbp.pairing.embedding", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.pairing.embedding", "megatron_sbp.stages.run_folder"),
-    ("megatron_sbp.pairing.neighbors", "megatron_sbp.stages.neighbors"),
-    ("megatron_sbp.stages.documents", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.evaluate", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.export", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.graph", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.neighbors", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.pairs", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.report", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.synthesize", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.tokenize", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.stages.train", "megatron_sbp.executor.manifests"),
-    ("megatron_sbp.stages.train", "megatron_sbp.executor.replacement"),
-    ("megatron_sbp.stages.train", "megatron_sbp.executor.runner"),
-    ("megatron_sbp.synthesis.filter_shards", "megatron_sbp.stages.run_folder"),
-    ("megatron_sbp.synthesis.writing", "megatron_sbp.stages.run_folder"),
-    ("megatron_sbp.training.flags", "megatron_sbp.stages.run_folder"),
-    ("megatron_sbp.training.launch", "megatron_sbp.executor.slurm"),
-    ("megatron_sbp.training.launch", "megatron_sbp.stages.run_folder"),
-}
-"""Violations that are still to be removed: (importing module, imported module)."""
-
 
 class Import(NamedTuple):
     """One import of a module of this package."""
@@ -136,9 +109,7 @@ def violations() -> dict[tuple[str, str], str]:
 
 def test_imports_run_one_way():
     found = violations()
-    wrong = [message for pair, message in found.items() if pair not in KNOWN]
-    assert not wrong, "\n" + "\n".join(wrong)
-    assert found.keys() >= KNOWN, f"no longer violations, remove them from KNOWN: {KNOWN - found.keys()}"
+    assert not found, "\n" + "\n".join(found.values())
 
 
 def test_nothing_imports_the_command_line():
@@ -173,7 +144,7 @@ def test_no_cycle_of_modules():
     graph: dict[str, set[str]] = {name: set() for name in modules()}
     for item, _ in all_imports():
         # A package's own __init__ offers names of its modules; they may refer to each other.
-        if item.importer != item.imported and (item.importer, item.imported) not in KNOWN:
+        if item.importer != item.imported:
             graph[item.importer].add(item.imported)
     assert cycle(graph) == []
 
