@@ -16,7 +16,6 @@ from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.planning.warnings import plan_warnings
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.megatron_flags import check_megatron_flags
-from megatron_sbp.recipe.names import ARMS
 
 
 def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -27,8 +26,9 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
         measured: What `read_measured` found: {"real": {"documents", "tokens", ...}, "oracle": ..., "pairs": ..., ...}.
 
     Returns:
-        `arms.{baseline,sbp,oracle}` (tokens, samples, steps, epochs, shares, FLOPs), `model`, `unique_tokens`,
-        `embedding`, `neighbors`, `tuning`, `synthesis`, `memory`, `disk` (bytes), `sources` (for every figure that
+        `arms.ARM` (tokens, samples, steps, epochs, shares, FLOPs), `model`, `unique_tokens`, `embedding`, `neighbors`,
+        `tuning` and `synthesis` (of the first synthesizer, null without one; of the others in `synthesizers.NAME`),
+        `replicates` (figures are those of one), `memory`, `disk` (bytes), `sources` (for every figure that
         depends on data: measured, recipe, estimated, at most or unknown), `assumptions`, `warnings`.
 
     Raises:
@@ -40,6 +40,13 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
     padded = cost.padded_vocab_size(recipe.model, vocab, recipe.launch.tensor_parallel)
     count = cost.parameters(recipe.model, padded)
     unique = {name: _unique_tokens(recipe, measured, name) for name in ("real", "oracle")}
+    synthesizers: dict[str | None, dict[str, Any]] = {}
+    for place, name in enumerate(recipe.used_synthesizers):
+        own, known = recipe.for_synthesizer(name), {} if place else measured  # what is measured is the first one's
+        synthesizers[name] = {
+            "tuning": _tuning(own, known, unique["real"], padded),
+            "synthesis": _synthesis(own, known, unique["real"], padded),
+        }
     plan: dict[str, Any] = {
         "name": recipe.name,
         "model": {
@@ -50,10 +57,13 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
             "sequence_length": recipe.model.sequence_length,
         },
         "unique_tokens": unique,
-        "arms": {arm: _arm(recipe, arm, unique, padded, count.total) for arm in ARMS},
+        "replicates": recipe.replicates,
+        "arms": {arm: _arm(recipe.for_arm(arm), arm, unique, padded, count.total) for arm in recipe.arms},
         "embedding": _embedding(recipe, unique["real"]),
-        "tuning": _tuning(recipe, measured, unique["real"], padded),
-        "synthesis": _synthesis(recipe, measured, unique["real"], padded),
+        "tuning": None,
+        "synthesis": None,
+        **synthesizers.pop(next(iter(synthesizers), None), {}),
+        "synthesizers": synthesizers,
         "memory": plan_memory(recipe, padded),
     }
     plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"])
@@ -62,8 +72,8 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
         "vocabulary": vocab_from,
         "unique tokens of D": unique["real"]["from"],
         "unique tokens of the oracle": unique["oracle"]["from"],
-        "pairs": plan["tuning"]["from"],
-        "tokens of a draw": plan["synthesis"]["from"],
+        **({"pairs": plan["tuning"]["from"]} if plan["tuning"] else {}),
+        **({"tokens of a draw": plan["synthesis"]["from"]} if plan["synthesis"] else {}),
         "embedding": plan["embedding"]["from"],
     }
     plan["assumptions"] = {name: {"value": value, "why": why} for name, (value, why) in ASSUMPTIONS.items()}
@@ -116,7 +126,7 @@ def _arm(recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: in
             "epochs": epochs,
             "from": known["from"],
         }
-    real = datasets["oracle" if arm == "oracle" else "real"]
+    real = next(entry for name, entry in datasets.items() if name != "synthetic")
     synthetic = datasets.get("synthetic", {"tokens": 0})["tokens"]
     flops = cost.training_flops(recipe.model, vocab, samples)
     return {

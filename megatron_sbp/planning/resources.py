@@ -56,26 +56,34 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
         + dataset(oracle_documents, oracle_tokens)
         + dataset(held_out, held_out * per_document)
     )
-    embedding, tuning, synthesis = plan["embedding"], plan["tuning"], plan["synthesis"]
+    embedding = plan["embedding"]
+    first = {"tuning": plan["tuning"], "synthesis": plan["synthesis"]}
+    synthesizers = [*([first] if plan["tuning"] else []), *plan["synthesizers"].values()]
+    pairs = synthetic = 0.0
+    for entry in synthesizers:
+        tuning, synthesis = entry["tuning"], entry["synthesis"]
+        # two row numbers, a score, and two ids of about 32 characters; and the tokenized pairs
+        pairs += tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2)
+        synthetic += (synthesis["planned_tokens"] + synthesis["tokens"]) * text
+        synthetic += dataset(synthesis["draws"], synthesis["tokens"])
+    models = len(plan["arms"]) + len(synthesizers)
     neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12
     checkpoint = cost.checkpoint_bytes(recipe.training, count)
     # A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
-    steps = plan["arms"]["baseline"]["steps"]
+    steps = max(arm["steps"] for arm in plan["arms"].values())
     often = recipe.training.eval_interval if keeps_best(recipe, "baseline") else recipe.training.save_interval
-    saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + 2
+    saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
     weight = 2 if recipe.training.precision == "bf16" else 4
     disk = {
         "documents": everything * per_document * text,
         "tokens": tokens,
         "embeddings": embedding["documents"] * embedding["dimensions"] * 2,
         "neighbors": neighbors,
-        # two row numbers, a score, and two ids of about 32 characters; and the tokenised pairs
-        "pairs": tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2),
+        "pairs": pairs,
         # and the synthesizer's start, while it is tuned
         "checkpoints": checkpoint * saves + (count * weight if start_folder(recipe) else 0),
-        "exports": 4 * count * weight,
-        "synthetic": (synthesis["planned_tokens"] + synthesis["tokens"]) * text
-        + dataset(synthesis["draws"], synthesis["tokens"]),
+        "exports": models * count * weight * plan["replicates"],
+        "synthetic": synthetic * plan["replicates"],
     }
     rounded = {name: round(size) for name, size in disk.items()}
     return {**rounded, "total": sum(rounded.values()), "one_checkpoint": checkpoint}

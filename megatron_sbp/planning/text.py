@@ -10,7 +10,7 @@ from megatron_sbp.planning.assumptions import assumed
 
 def format_plan(plan: dict[str, Any]) -> str:
     """The plan as text for a terminal of 100 columns."""
-    model, memory, synthesis, tuning = plan["model"], plan["memory"], plan["synthesis"], plan["tuning"]
+    model, memory = plan["model"], plan["memory"]
     arms = plan["arms"]
     lines = [
         f"Plan of {plan['name']}",
@@ -46,12 +46,14 @@ def format_plan(plan: dict[str, Any]) -> str:
         f"{embedding['flops']:.2e} FLOPs, {_hours(embedding['gpu_hours'])} H100-hours *",
         f"  neighbors   k = {neighbors['k']}, engine {neighbors['engine']}; exact search is "
         f"{neighbors['exact_flops']:.2e} FLOPs, {_hours(neighbors['exact_gpu_hours'])} H100-hours *",
-        f"  tuning      {tuning['pairs']:,} pairs ({tuning['from']}), up to {tuning['max_steps']:,} steps, "
-        f"{tuning['max_flops']:.2e} FLOPs, {_hours(tuning['max_gpu_hours'])} H100-hours *",
-        f"  synthesis   {format_count(synthesis['planned_tokens'])} tokens to write for "
-        f"{format_count(synthesis['tokens'])} kept, "
-        f"{synthesis['draws']:,} draws ({synthesis['draws_per_document']:.1f} per document),",
-        f"              {synthesis['flops']:.2e} FLOPs, {_hours(synthesis['gpu_hours'])} H100-hours *",
+    ]
+    if plan["tuning"]:
+        lines += _synthesizer(plan["tuning"], plan["synthesis"], "")
+    for name, entry in plan["synthesizers"].items():
+        lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})")
+    if plan["replicates"] > 1:
+        lines.append(f"  replicates  {plan['replicates']}: trainings and synthesis so many times, the rest once")
+    lines += [
         "",
         f"memory of a rank: {format_bytes(memory['per_rank'])} ({memory['ranks']} ranks = data "
         f"{memory['data_parallel']} x tensor {memory['tensor_parallel']} x pipeline {memory['pipeline_parallel']} "
@@ -79,6 +81,17 @@ def format_plan(plan: dict[str, Any]) -> str:
     )
     lines += [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _synthesizer(tuning: dict[str, Any], synthesis: dict[str, Any], name: str) -> list[str]:
+    return [
+        f"  tuning      {tuning['pairs']:,} pairs{name} ({tuning['from']}), up to {tuning['max_steps']:,} steps, "
+        f"{tuning['max_flops']:.2e} FLOPs, {_hours(tuning['max_gpu_hours'])} H100-hours *",
+        f"  synthesis   {format_count(synthesis['planned_tokens'])} tokens to write for "
+        f"{format_count(synthesis['tokens'])} kept{name}, "
+        f"{synthesis['draws']:,} draws ({synthesis['draws_per_document']:.1f} per document),",
+        f"              {synthesis['flops']:.2e} FLOPs, {_hours(synthesis['gpu_hours'])} H100-hours *",
+    ]
 
 
 def _sources(sources: dict[str, str]) -> list[str]:

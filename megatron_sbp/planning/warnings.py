@@ -22,25 +22,8 @@ def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> li
         found.append(
             f"not used, since other settings or inputs made them (or inputs changed since): {', '.join(others)}"
         )
-    arms = plan["arms"]
-    oracle, baseline, sbp = arms["oracle"], arms["baseline"], arms["sbp"]
-    if oracle["real_epochs"] is None:
-        found.append(
-            "oracle: its unique tokens are unknown (documents.oracle is null: all documents that are left); "
-            "if they are fewer than its budget, it repeats them"
-        )
-    elif oracle["real_epochs"] > 1:
-        found.append(
-            f"oracle: {format_count(oracle['datasets']['oracle']['unique_tokens'])} unique tokens for a budget of "
-            f"{format_count(oracle['train_tokens'])}: it repeats them {oracle['real_epochs']:.2f} times and is no true "
-            "oracle"
-        )
-    if baseline["real_epochs"] < 1:
-        found.append(
-            f"baseline: {baseline['real_epochs']:.2f} epochs of D: nothing is repeated, so there is nothing to compare"
-        )
-    if sbp["synthetic_share"] > 0.5:
-        found.append(f"sbp: {100 * sbp['synthetic_share']:.1f} % of its tokens are synthetic, more than half")
+    for arm, figures in plan["arms"].items():
+        found += _about(arm, figures)
     optimizer = str(recipe.training.megatron.get("optimizer", "adam"))
     if optimizer == "adam" and recipe.training.learning_rate >= 5e-3:
         found.append(
@@ -56,4 +39,27 @@ def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> li
             f"{format_bytes(assumed('device_bytes'))} of an H100; launch.distributed_optimizer, tensor_parallel or "
             "a smaller micro_batch_size bring it down"
         )
+    return found
+
+
+def _about(arm: str, figures: dict[str, Any]) -> list[str]:
+    found = []
+    if "oracle" in figures["datasets"]:
+        if figures["real_epochs"] is None:
+            found.append(
+                f"{arm}: its unique tokens are unknown (documents.oracle is null: all documents that are left); "
+                "if they are fewer than its budget, it repeats them"
+            )
+        elif figures["real_epochs"] > 1:
+            found.append(
+                f"{arm}: {format_count(figures['datasets']['oracle']['unique_tokens'])} unique tokens for a budget of "
+                f"{format_count(figures['train_tokens'])}: it repeats them {figures['real_epochs']:.2f} times and is "
+                "no true oracle"
+            )
+    elif arm == "baseline" and figures["real_epochs"] < 1:
+        found.append(
+            f"baseline: {figures['real_epochs']:.2f} epochs of D: nothing is repeated, so there is nothing to compare"
+        )
+    if figures["synthetic_share"] > 0.5:
+        found.append(f"{arm}: {100 * figures['synthetic_share']:.1f} % of its tokens are synthetic, more than half")
     return found

@@ -32,10 +32,11 @@ def start_folder(recipe: Recipe) -> Path | None:
 
 
 def keeps_best(recipe: Recipe, training: str) -> bool:
-    """Whether a training saves at every evaluation and keeps its best checkpoint, because the synthesizer starts there.
+    """Whether a training saves at every evaluation and keeps its best checkpoint, because a synthesizer starts there.
 
     Args:
         recipe: the recipe.
-        training: baseline, synthesizer, sbp or oracle.
+        training: an arm, or "synthesizer".
     """
-    return training == "baseline" and start_word(recipe) == "best"
+    starts = {start_word(recipe.for_synthesizer(name)) for name in recipe.used_synthesizers}
+    return training == "baseline" and "best" in starts

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.report.sources import ReportSources, read_if_present
+from megatron_sbp.report.intervals import mean_over_replicates
+from megatron_sbp.report.sources import Trained, read_if_present
 from megatron_sbp.training.metrics import read_metrics
 
 
@@ -19,7 +21,7 @@ def check_consumed(consumed: dict[str, Any], recipe: Recipe, arm: str, file: Pat
     Args:
         consumed: contents of consumed.json.
         recipe: the recipe.
-        arm: baseline, sbp or oracle.
+        arm: its name.
         file: where `consumed` is from, for errors.
 
     Raises:
@@ -52,8 +54,45 @@ def check_consumed(consumed: dict[str, Any], recipe: Recipe, arm: str, file: Pat
             )
 
 
-def arm_figures(sources: ReportSources, recipe: Recipe, arm: str, evaluation: dict[str, Any] | None) -> dict[str, Any]:
-    """What is known of an arm: consumption checked against the plan, losses, accuracy, recall, speed."""
+FIGURES = ("valid_loss", "test_loss", "test_perplexity", "test_bits_per_byte", "choice_accuracy", "recall")
+"""What is averaged over replicates."""
+
+
+def replicated_figures(
+    sources: Sequence[Mapping[str, Trained]], recipe: Recipe, arm: str, evaluations: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The figures of an arm in the first replicate (`arm_figures`).
+
+    With several replicates also `replicates`, the figures of each, and `mean`: by figure its mean over them, stderr,
+    low and high (95 %).
+    """
+    found = [
+        arm_figures(trained[arm], recipe.for_replicate(number), arm, evaluation[arm])
+        for number, (trained, evaluation) in enumerate(zip(sources, evaluations, strict=True), start=1)
+    ]
+    if len(found) == 1:
+        return found[0]
+    means = {}
+    for figure in FIGURES:
+        values = [entry[figure] for entry in found]
+        if None not in values:
+            estimate = mean_over_replicates(values)
+            means[figure] = {
+                "mean": estimate.value,
+                "stderr": estimate.stderr,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
+    shown = (*FIGURES, "train_tokens", "seconds", "best_valid")
+    return {**found[0], "replicates": [{name: entry[name] for name in shown} for entry in found], "mean": means}
+
+
+def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: dict[str, Any] | None) -> dict[str, Any]:
+    """What is known of one training of an arm: consumption checked against the plan, losses, accuracy, recall, speed.
+
+    Raises:
+        InputError: it consumed something else than planned; see `check_consumed`.
+    """
     planned = ledger.arm_samples(recipe, arm)
     result: dict[str, Any] = {
         "planned_tokens": sum(planned.values()) * recipe.model.sequence_length,
@@ -67,11 +106,12 @@ def arm_figures(sources: ReportSources, recipe: Recipe, arm: str, evaluation: di
         "seconds": None,
         "best_valid": None,
     }
-    consumed = read_if_present(sources.consumed(arm))
+    consumed = read_if_present(source.consumed)
     if consumed:
-        check_consumed(consumed, recipe, arm, sources.consumed(arm))
+        check_consumed(consumed, recipe, arm, source.consumed)
         datasets = consumed["datasets"]
-        real = datasets.get("oracle" if arm == "oracle" else "real", {"unique_tokens": 0, "epochs": 0.0})
+        [name] = planned.keys() - {"synthetic"}
+        real = datasets.get(name, {"unique_tokens": 0, "epochs": 0.0})
         result |= {
             "train_tokens": consumed["train_tokens"],
             "consumed_samples": {name: entry["samples"] for name, entry in datasets.items()},
@@ -80,7 +120,7 @@ def arm_figures(sources: ReportSources, recipe: Recipe, arm: str, evaluation: di
             "real_epochs": real["epochs"],
             "tokens_per_second": consumed["tokens_per_second"],
             "seconds": consumed["seconds"],
-            "best_valid": _best_valid(sources.metrics(arm)),
+            "best_valid": _best_valid(source.metrics),
         }
     for split in ("valid", "test"):
         figures = evaluation[split] if evaluation else {}
@@ -121,15 +161,20 @@ def _best_valid(file: Path) -> dict[str, Any] | None:
     }
 
 
-def check_equal_tokens(sources: ReportSources, arms: dict[str, Any]) -> None:
-    """Raises InputError when arms were trained on different numbers of tokens."""
-    known = {arm: figures["train_tokens"] for arm, figures in arms.items() if figures["train_tokens"] is not None}
-    for arm, tokens in known.items():
-        first = next(iter(known))
-        if tokens != known[first]:
+def check_equal_tokens(sources: Sequence[Mapping[str, Trained]]) -> None:
+    """Raises InputError when trainings of arms, in any replicate, were given different numbers of tokens."""
+    known = [
+        (arm, trained.consumed, consumed["train_tokens"])
+        for replicate in sources
+        for arm, trained in replicate.items()
+        if (consumed := read_if_present(trained.consumed))
+    ]
+    for arm, file, tokens in known:
+        first, _, wanted = known[0]
+        if tokens != wanted:
             raise InputError(
-                f"'{arm}' was trained on {tokens} tokens, '{first}' on {known[first]}: the arms are not comparable",
-                file=sources.consumed(arm),
+                f"'{arm}' was trained on {tokens} tokens, '{first}' on {wanted}: the arms are not comparable",
+                file=file,
                 key="train_tokens",
             )
 

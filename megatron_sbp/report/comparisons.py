@@ -1,107 +1,125 @@
-"""Differences between arms with paired standard errors, and the share of the oracle's gain that SBP reaches."""
+"""Differences between arms with intervals, and the share of the oracle's gain that SBP reaches."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.evaluation.statistics import grouped_stderr, ratio_stderr
-from megatron_sbp.recipe.names import ARMS
+from megatron_sbp.report.intervals import Estimate, crossed_ratio
 
-PAIRED = (("baseline", "sbp"), ("baseline", "oracle"), ("sbp", "oracle"))
-"""Arms that are compared question by question and sequence by sequence."""
+Evaluations = Sequence[Mapping[str, dict[str, Any] | None]]
+"""evaluation/ARM.json of every replicate, by arm."""
+
+FIGURES = ("test_loss", "choice_accuracy", "recall")
 
 
-def comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What the second arm gained over the first: positive is better for the second.
+def all_comparisons(evaluations: Evaluations) -> dict[str, dict[str, Any]]:
+    """What each arm gained over each other one: `first-second`, positive is better for the first.
 
-    Standard errors are those of paired differences over test sequences and questions: the noise of the test set alone,
-    not that of another training seed.
+    Returns:
+        By pair and figure (test_loss in nats per token, choice_accuracy, recall): difference, stderr, low, high, the
+        ends of a 95 % interval over test units and replicates; None where one of the two was not measured.
+
+    Raises:
+        InputError: two evaluations have other test sequences or questions.
     """
-    if not first or not second:
-        return None
-    counts = np.array(first["test"]["sequence_tokens"], np.float64)
-    if first["test"]["sequence_tokens"] != second["test"]["sequence_tokens"]:
-        raise InputError("the arms were evaluated on different test sequences", key="evaluation")
-    gained = _nats(first) - _nats(second)
-    result: dict[str, Any] = {
-        "test_loss": float(gained.sum() / counts.sum()),
-        "test_loss_stderr": ratio_stderr(gained, counts),
-        "choice_accuracy": None,
-        "choice_stderr": None,
-        **_recall_comparison(first.get("recall"), second.get("recall")),
+    return {
+        f"{first}-{second}": {figure: comparison(evaluations, first, second, figure) for figure in FIGURES}
+        for first, second in itertools.permutations(evaluations[0], 2)
     }
-    if first["choice"].get("credits") and second["choice"].get("credits"):
-        difference = np.array(second["choice"]["credits"]) - np.array(first["choice"]["credits"])
-        result |= {
-            "choice_accuracy": float(difference.mean()),
-            "choice_stderr": grouped_stderr(difference, first["choice"]["group_size"]),
-        }
+
+
+def comparison(evaluations: Evaluations, first: str, second: str, figure: str) -> dict[str, Any] | None:
+    """One difference; see `all_comparisons`."""
+    gained = _gained(evaluations, first, second, figure)
+    if gained is None:
+        return None
+    found = crossed_ratio(*gained)
+    return {"difference": found.value, "stderr": found.stderr, "low": found.low, "high": found.high}
+
+
+def _gained(evaluations: Evaluations, first: str, second: str, figure: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """What the first arm gained in every test unit, and the units' weights: float64 [replicates, units] both."""
+    rows = []
+    for replicate in evaluations:
+        one, other = (_units(replicate[arm], figure) for arm in (first, second))
+        if one is None or other is None:
+            return None
+        if not np.array_equal(one[1], other[1]):
+            raise InputError(f"{first} and {second} were evaluated on different {_WHAT[figure]}", key="evaluation")
+        sign = -1.0 if figure == "test_loss" else 1.0
+        rows.append((sign * (one[0] - other[0]), one[1]))
+    if any(not np.array_equal(rows[0][1], weights) for _, weights in rows):
+        raise InputError(f"the replicates were evaluated on different {_WHAT[figure]}", key="evaluation")
+    return np.stack([gained for gained, _ in rows]), np.stack([weights for _, weights in rows])
+
+
+_WHAT = {"test_loss": "test sequences", "choice_accuracy": "continuations", "recall": "questions"}
+
+
+def _units(evaluation: dict[str, Any] | None, figure: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Sums and weights of the independent units of one evaluation: sequences, or groups of questions."""
+    if not evaluation:
+        return None
+    if figure == "test_loss":
+        counts = np.array(evaluation["test"]["sequence_tokens"], np.float64)
+        return np.array(evaluation["test"]["sequence_losses"], np.float64) * counts, counts
+    if figure == "choice_accuracy":
+        credits = evaluation["choice"].get("credits")
+        if not credits:
+            return None
+        groups = np.array(credits, np.float64).reshape(-1, evaluation["choice"]["group_size"])
+        return groups.sum(axis=1), np.full(len(groups), float(groups.shape[1]))
+    recall = evaluation.get("recall")
+    if not recall:
+        return None
+    return np.array(recall["group_credits"], np.float64), np.array(recall["group_questions"], np.float64)
+
+
+def gap_figures(evaluations: Evaluations) -> dict[str, Any]:
+    """Share of the oracle's gain that SBP reaches: `gap_closed` (loss), `gap_closed_accuracy`, `gap_closed_recall`.
+
+    Each comes with _stderr, _low and _high (95 %), and with _reason, which says why there is no share.
+    """
+    result: dict[str, Any] = {}
+    for name, figure in (
+        ("gap_closed", "test_loss"),
+        ("gap_closed_accuracy", "choice_accuracy"),
+        ("gap_closed_recall", "recall"),
+    ):
+        found, reason = gap_closed(evaluations, figure)
+        for part, value in (("", "value"), ("_stderr", "stderr"), ("_low", "low"), ("_high", "high")):
+            result[name + part] = None if found is None else getattr(found, value)
+        result[f"{name}_reason"] = reason
     return result
 
 
-def _recall_comparison(first: dict[str, Any] | None, second: dict[str, Any] | None) -> dict[str, float | None]:
-    """Gain in closed-book recall; its error is over the groups of questions."""
-    if not first or not second:
-        return {"recall": None, "recall_stderr": None}
-    if first["group_questions"] != second["group_questions"]:
-        raise InputError("the arms were asked different questions", key="evaluation.questions")
-    counts = np.array(first["group_questions"], np.float64)
-    gained = np.array(second["group_credits"]) - np.array(first["group_credits"])
-    return {"recall": float(gained.sum() / counts.sum()), "recall_stderr": ratio_stderr(gained, counts)}
-
-
-def _nats(evaluation: dict[str, Any]) -> np.ndarray:
-    test = evaluation["test"]
-    return np.array(test["sequence_losses"], np.float64) * np.array(test["sequence_tokens"], np.float64)
-
-
-def gap_figures(evaluations: dict[str, Any], arms: dict[str, Any]) -> dict[str, Any]:
-    """Share of the oracle's gain that SBP reaches; its error by linearization over test sequences."""
-    loss = {arm: arms[arm]["test_loss"] for arm in ARMS}
-    accuracy = {arm: arms[arm]["choice_accuracy"] for arm in ARMS}
-    lead = comparison(evaluations["baseline"], evaluations["oracle"]) or {}
-    value, reason = gap_closed(loss, lower_is_better=True, what="test loss", noise=lead.get("test_loss_stderr"))
-    stderr = None
-    if value is not None:
-        nats = {arm: _nats(evaluations[arm]) for arm in ARMS}
-        stderr = ratio_stderr(nats["baseline"] - nats["sbp"], nats["baseline"] - nats["oracle"])
-    value_accuracy, reason_accuracy = gap_closed(
-        accuracy, lower_is_better=False, what="choice accuracy", noise=lead.get("choice_stderr")
-    )
-    return {
-        "gap_closed": value,
-        "gap_closed_stderr": stderr,
-        "gap_closed_reason": reason,
-        "gap_closed_accuracy": value_accuracy,
-        "gap_closed_accuracy_reason": reason_accuracy,
-    }
-
-
-def gap_closed(
-    values: dict[str, float | None], *, lower_is_better: bool, what: str, noise: float | None = None
-) -> tuple[float | None, str | None]:
-    """(baseline - sbp) / (baseline - oracle): 1 when SBP reaches the oracle, 0 when it gains nothing, below 0 when it
-    loses.
-
-    Args:
-        values: by arm.
-        lower_is_better: whether lower values are better.
-        what: what the values are, for the reason.
-        noise: standard error of the oracle's gain; below two of them there is nothing to take a share of.
+def gap_closed(evaluations: Evaluations, figure: str) -> tuple[Estimate | None, str | None]:
+    """(sbp - baseline) / (oracle - baseline) of a gain: 1 when SBP reaches the oracle, 0 when it gains nothing.
 
     Returns:
-        The share and None, or None and the reason when there is no gain of the oracle to share in.
+        The share and None; or None and the reason, when an arm is missing or the oracle is not ahead of the baseline by
+        two standard errors: then there is no gain to take a share of.
     """
-    missing = [arm for arm in ARMS if values[arm] is None]
+    what = figure.replace("_", " ")
+    absent = [arm for arm in ("baseline", "sbp", "oracle") if arm not in evaluations[0]]
+    if absent:
+        return None, f"no arm {', '.join(absent)}"
+    missing = [
+        arm for arm in ("baseline", "sbp", "oracle") if any(_units(entry[arm], figure) is None for entry in evaluations)
+    ]
     if missing:
         return None, f"no {what} of {', '.join(missing)}"
-    baseline, sbp, oracle = (float(values[arm]) for arm in ARMS)  # type: ignore[arg-type]
-    gain = baseline - oracle if lower_is_better else oracle - baseline
-    if gain <= 0:
-        return None, f"the oracle is not ahead of the baseline: {what} {oracle:.4f} against {baseline:.4f}"
-    if noise is not None and gain < 2 * noise:
-        return None, f"the oracle's gain in {what}, {gain:.4f}, is within its noise (standard error {noise:.4f})"
-    return (baseline - sbp if lower_is_better else sbp - baseline) / gain, None
+    lead = _gained(evaluations, "oracle", "baseline", figure)
+    gain = _gained(evaluations, "sbp", "baseline", figure)
+    assert lead is not None and gain is not None
+    oracle = crossed_ratio(*lead)
+    if oracle.value <= 0:
+        return None, f"the oracle is not ahead of the baseline in {what}: {oracle.value:+.4f}"
+    if oracle.stderr is not None and oracle.value < 2 * oracle.stderr:
+        return None, f"the oracle's gain in {what}, {oracle.value:.4f}, is within its noise ({oracle.stderr:.4f})"
+    return crossed_ratio(gain[0], lead[0]), None

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from megatron_sbp.recipe import Recipe, dump_recipe
-from megatron_sbp.recipe.names import MODELS
 from megatron_sbp.report.examples import Example, draw_examples
 from megatron_sbp.report.sources import ReportSources, read_if_present
 from megatron_sbp.training.metrics import read_metrics
@@ -45,13 +44,17 @@ def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, 
         results: what `collect_results` returned.
     """
     kept = (results["synthetic"] or {}).get("documents")
+    first = sources.synthesizer
+    metrics = {arm: read_metrics(trained.metrics) for arm, trained in sources.arms.items()}
+    if first is not None:
+        metrics["synthesizer"] = read_metrics(first.model / "metrics.jsonl")
     return ReportData(
         recipe=recipe,
         results=results,
-        metrics={name: read_metrics(sources.metrics(name)) for name in MODELS},
+        metrics=metrics,
         documents=read_if_present(sources.documents_audit),
         tokens=read_if_present(sources.tokens_audit),
-        pairs=read_if_present(sources.pairs_audit),
-        synthetic=read_if_present(sources.synthetic_audit),
-        examples=draw_examples(sources.synthetic, sources.documents, kept, recipe.seed) if kept else [],
+        pairs=read_if_present(first.pairs_audit) if first else None,
+        synthetic=read_if_present(first.synthetic_audit) if first else None,
+        examples=draw_examples(first.synthetic, sources.documents, kept, recipe.seed) if kept and first else [],
     )

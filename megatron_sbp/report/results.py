@@ -11,10 +11,9 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.environment import environment
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.recipe.names import ARMS
-from megatron_sbp.report.arms import arm_figures, check_equal_tokens
-from megatron_sbp.report.comparisons import PAIRED, comparison, gap_figures
-from megatron_sbp.report.sources import ReportSources, read_if_present
+from megatron_sbp.report.arms import check_equal_tokens, replicated_figures
+from megatron_sbp.report.comparisons import all_comparisons, gap_figures
+from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 
 
 def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
@@ -26,42 +25,58 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
 
     Returns:
         JSON-able, without NaN:
-        `arms.{baseline,sbp,oracle}` (tokens, epochs, losses, accuracy, speed; null where nothing was measured),
-        `comparisons` (differences between arms with paired standard errors),
+        `arms.ARM` (tokens, epochs, losses, accuracy, recall, speed of the first replicate; null where nothing was
+        measured; with several replicates also `replicates` and `mean`),
+        `comparisons.FIRST-SECOND.FIGURE` (see `all_comparisons`),
         `gap_closed` = (baseline - sbp) / (baseline - oracle) on the test loss, null with `gap_closed_reason` when the
-        oracle is not ahead of the baseline by two standard errors; `gap_closed_accuracy` the same on the accuracy;
-        `pairs`, `tuning`, `synthetic`, `stages.<name>.seconds`, `engines`, `environment`, `recipe`.
+        oracle is not ahead of the baseline by two standard errors; `gap_closed_accuracy`, `gap_closed_recall` likewise;
+        `pairs`, `tuning`, `synthetic`, `quality` of the first synthesizer, and of the others in `synthesizers.NAME`;
+        `stages.<name>.seconds`, `engines`, `environment`, `recipe`.
 
     Raises:
         InputError: an arm consumed something else than planned, or the arms differ in training tokens; names both
             values.
     """
-    evaluations = {arm: read_if_present(sources.evaluations[arm]) for arm in ARMS}
-    arms = {arm: arm_figures(sources, recipe, arm, evaluations[arm]) for arm in ARMS}
-    check_equal_tokens(sources, arms)
-    comparisons = {f"{first}-{second}": comparison(evaluations[first], evaluations[second]) for first, second in PAIRED}
-    results: dict[str, Any] = {
+    evaluations = [
+        {arm: read_if_present(trained.evaluation) for arm, trained in replicate.items()}
+        for replicate in sources.replicates
+    ]
+    arms = {arm: replicated_figures(sources.replicates, recipe, arm, evaluations) for arm in sources.arms}
+    check_equal_tokens(sources.replicates)
+    neighbors = read_if_present(sources.neighbors_audit) or {}
+    synthesizers = {name: synthesizer_figures(found, neighbors) for name, found in sources.synthesizers.items()}
+    first, *others = synthesizers or [None]
+    nothing = dict.fromkeys(("pairs", "tuning", "synthetic", "quality"))
+    return {
         "name": recipe.name,
+        "replicates": len(evaluations),
         "arms": arms,
-        "comparisons": comparisons,
-        **gap_figures(evaluations, arms),
-        "pairs": _pairs(sources),
-        "tuning": _tuning(sources),
-        "synthetic": _synthetic(sources),
-        "quality": read_if_present(sources.evaluations["quality"]),
+        "comparisons": all_comparisons(evaluations),
+        **gap_figures(evaluations),
+        **(nothing if first is None else synthesizers[first]),
+        "synthesizers": {name: synthesizers[name] for name in others},
         "stages": stage_seconds(sources.manifests),
-        "engines": _engines(sources, recipe, evaluations),
+        "engines": _engines(sources, recipe, evaluations[0]),
         "environment": environment(),
         "recipe": recipe.to_dict(),
     }
-    return results
 
 
-def _pairs(sources: ReportSources) -> dict[str, Any] | None:
+def synthesizer_figures(sources: SynthesizerSources, neighbors: dict[str, Any]) -> dict[str, Any]:
+    """`pairs`, `tuning`, `synthetic` and `quality` of one synthesizer; null where a stage has not run."""
+    quality = read_if_present(sources.quality)
+    return {
+        "pairs": _pairs(sources, neighbors),
+        "tuning": _tuning(sources),
+        "synthetic": _synthetic(sources, quality),
+        "quality": quality,
+    }
+
+
+def _pairs(sources: SynthesizerSources, neighbors: dict[str, Any]) -> dict[str, Any] | None:
     audit = read_if_present(sources.pairs_audit)
     if audit is None:
         return None
-    neighbors = read_if_present(sources.neighbors_audit) or {}
     return {
         **_without_histogram(audit["train"]),
         "recall_at_k": neighbors.get("recall_at_k"),
@@ -74,8 +89,8 @@ def _without_histogram(audit: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in audit.items() if key != "score_histogram"}
 
 
-def _tuning(sources: ReportSources) -> dict[str, Any] | None:
-    consumed = read_if_present(sources.consumed("synthesizer"))
+def _tuning(sources: SynthesizerSources) -> dict[str, Any] | None:
+    consumed = read_if_present(sources.model / "consumed.json")
     if consumed is None:
         return None
     names = (
@@ -83,13 +98,12 @@ def _tuning(sources: ReportSources) -> dict[str, Any] | None:
         "export_iteration"
     ).split()
     audit = read_if_present(sources.pair_tokens_audit) or {}
-    reading = read_if_present(sources.evaluations["reading"])
+    reading = read_if_present(sources.reading)
     return {**{name: consumed.get(name) for name in names}, **audit, "reading": reading}
 
 
-def _synthetic(sources: ReportSources) -> dict[str, Any] | None:
+def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> dict[str, Any] | None:
     audit = read_if_present(sources.synthetic_audit)
-    quality = read_if_present(sources.evaluations["quality"])
     if audit is None and quality is None:
         return None
     tokens = read_if_present(sources.synthetic_tokens_audit) or {}
@@ -136,6 +150,6 @@ def _engines(sources: ReportSources, recipe: Recipe, evaluations: dict[str, Any]
 
 def _precision(sources: ReportSources, recipe: Recipe) -> str:
     """What the arms were trained in: not always what the recipe says today."""
-    consumed = [read_if_present(sources.consumed(arm)) or {} for arm in ARMS]
+    consumed = [read_if_present(trained.consumed) or {} for trained in sources.arms.values()]
     found = sorted({entry.get("precision", recipe.training.precision) for entry in consumed})
     return " and ".join(found)

@@ -1,4 +1,4 @@
-"""`sbp evaluate`: held-out loss, continuation choice and recall of the arms, quality of the synthetic text."""
+"""`sbp evaluate`: held-out loss, continuation choice and recall of the arms; quality of the synthetic text."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
-from megatron_sbp.recipe import settings
-from megatron_sbp.recipe.names import ARMS, SPLITS
+from megatron_sbp.recipe import Recipe, settings
+from megatron_sbp.recipe.experiment import RELATED
+from megatron_sbp.recipe.names import SPLITS
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
+
+_OF_SYNTHESIZER = {
+    "pairs": ("pairs/pairs.parquet", "pairs/valid_pairs.parquet"),
+    "tokenize-pairs": ("tokens/valid_pairs.*",),
+    "export-synthesizer": ("export/synthesizer/*",),
+    "synthesize": ("synthetic/drafts/*",),
+    "filter": ("synthetic/[0-9]*",),
+}
+"""What is read of every synthesizer."""
 
 
 class EvaluateStage(Stage):
@@ -28,12 +39,12 @@ class EvaluateStage(Stage):
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*", "tokens/valid.*", "tokens/test.*", "tokens/audit.json"),
             "embed": ("embeddings/train/*", "embeddings/test/*"),
-            "pairs": ("pairs/pairs.parquet", "pairs/valid_pairs.parquet"),
-            "tokenize-pairs": ("tokens/valid_pairs.*",),
-            "export-synthesizer": ("export/synthesizer/*",),
-            "synthesize": ("synthetic/drafts/*",),
-            "filter": ("synthetic/[0-9]*",),
-            "export-arms": tuple(f"export/{arm}/*" for arm in ARMS),
+            "export-arms": tuple(f"export/{arm}/*" for arm in run.recipe.arms),
+            **{
+                name + suffix(synthesizer): tuple(synthesizer_run(run, synthesizer).named(path) for path in patterns)
+                for synthesizer in run.recipe.used_synthesizers
+                for name, patterns in _OF_SYNTHESIZER.items()
+            },
         }
 
     def external(self, run: Run) -> list[Path]:
@@ -42,30 +53,42 @@ class EvaluateStage(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
+        others = [name for name in recipe.used_synthesizers if name != RELATED]
+        rules = {name: _rules(recipe.for_synthesizer(name)) for name in others}
         return {
-            "seed": recipe.seed,
+            "seed": recipe.evaluation_seed,
             "sequence_length": recipe.model.sequence_length,
             # The batch size is in it: sums of floats come out differently in their last digits.
             # Questions count by the contents of their file, see `external`.
             "evaluation": settings(recipe.evaluation, "questions"),
             "embedding": settings(recipe.embedding, "batch_size"),
-            "shingle_tokens": recipe.pairs.shingle_tokens,
-            "max_new_tokens": recipe.max_new_tokens,
-            "max_repetition": recipe.filter.max_repetition,
-            "max_copying": recipe.filter.max_copying,
-            "duplicate_threshold": recipe.filter.duplicate_threshold,
+            **_rules(recipe),
+            **({"synthesizers": rules} if rules else {}),
         }
 
     def units(self, run: Run) -> list[str]:
-        return [*ARMS, "quality", "reading"]
+        synthesizers = [kind + suffix(name) for name in run.recipe.used_synthesizers for kind in ("quality", "reading")]
+        return [*run.recipe.arms, *synthesizers]
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("evaluation",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        measure = {"quality": _quality, "reading": _reading}.get(unit)
-        files.write_json(run.evaluation(unit), measure(run) if measure else _arm(run, unit))
+        kind, _, synthesizer = unit.partition(".")
+        measure = {"quality": _quality, "reading": _reading}.get(kind)
+        found = measure(synthesizer_run(run, synthesizer or RELATED)) if measure else _arm(run, unit)
+        files.write_json(run.evaluation(unit), found)
         return [run.evaluation(unit)]
+
+
+def _rules(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "shingle_tokens": recipe.pairs.shingle_tokens,
+        "max_new_tokens": recipe.max_new_tokens,
+        "max_repetition": recipe.filter.max_repetition,
+        "max_copying": recipe.filter.max_copying,
+        "duplicate_threshold": recipe.filter.duplicate_threshold,
+    }
 
 
 def _arm(run: Run, arm: str) -> dict[str, Any]:
@@ -87,7 +110,7 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
         embeddings=run.embeddings("test"),
         evaluation=recipe.evaluation,
         sequence_length=recipe.model.sequence_length,
-        seed=recipe.seed,
+        seed=recipe.evaluation_seed,
         device=recipe.launch.device,
         questions=questions,
         question_file=question_file(recipe),
@@ -121,6 +144,6 @@ def _reading(run: Run) -> dict[str, Any]:
         pair_tokens=run.tokens("valid_pairs"),
         at_most=recipe.evaluation.quality_documents,
         batch_size=recipe.evaluation.batch_size,
-        seed=recipe.seed,
+        seed=recipe.evaluation_seed,
         device=recipe.launch.device,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
@@ -10,6 +11,7 @@ from megatron_sbp.stages.filter import FilterStage
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.report import ReportStage
+from megatron_sbp.stages.scopes import ScopedStage, suffix
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.synthesize import SynthesizeStage
 from megatron_sbp.stages.tokenize import TokenizeStage
@@ -19,25 +21,43 @@ from megatron_sbp.stages.tokenizer import TokenizerStage
 from megatron_sbp.stages.train import TrainStage
 
 
-def all_stages() -> list[Stage]:
-    """Every stage, each after those that it reads from."""
-    return [
-        DocumentsStage(),
-        TokenizerStage(),
-        TokenizeStage(),
-        EmbedStage(),
-        NeighborsStage(),
-        PairsStage(),
-        TokenizePairsStage(),
-        TrainStage("train-baseline", "baseline", "train the repetition baseline: D until the budget is spent"),
-        TrainStage("tune", "synthesizer", "tune the synthesizer p(target | seed document) from the baseline"),
-        ExportStage("export-synthesizer", ("synthesizer",)),
-        SynthesizeStage(),
-        FilterStage(),
-        TokenizeSyntheticStage(),
-        TrainStage("train-sbp", "sbp", "train SBP: synthetic documents once, D for the rest of the same budget"),
-        TrainStage("train-oracle", "oracle", "train the oracle: unique documents up to the same budget"),
-        ExportStage("export-arms", ("baseline", "sbp", "oracle")),
-        EvaluateStage(),
-        ReportStage(),
-    ]
+def all_stages(recipe: Recipe) -> list[Stage]:
+    """Every stage of a recipe, each after those that it reads from.
+
+    What arms share is made once: the stages up to `neighbors` for all, pairs for all replicates of a synthesizer,
+    a synthesizer for all arms that take its text.
+    """
+    stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
+    for synthesizer in recipe.used_synthesizers:
+        for stage in (PairsStage(), TokenizePairsStage()):
+            stages.append(ScopedStage(stage, stage.name + suffix(synthesizer), synthesizer=synthesizer))
+    for replicate in range(1, recipe.replicates + 1):
+        stages += _replicate(recipe, replicate)
+    return [*stages, ReportStage()]
+
+
+def _replicate(recipe: Recipe, number: int) -> list[Stage]:
+    first = [arm for arm in recipe.arms if arm == "baseline"]  # synthesizers may start from it
+    stages = [_training(recipe, arm, number) for arm in first]
+    for synthesizer in recipe.used_synthesizers:
+        for stage in (
+            TrainStage("tune", "synthesizer", "tune the synthesizer p(target | seed document) on pairs"),
+            ExportStage("export-synthesizer", ("synthesizer",)),
+            SynthesizeStage(),
+            FilterStage(),
+            TokenizeSyntheticStage(),
+        ):
+            name = stage.name + suffix(synthesizer, number)
+            stages.append(ScopedStage(stage, name, number, synthesizer=synthesizer))
+    stages += [_training(recipe, arm, number) for arm in recipe.arms if arm not in first]
+    for stage in (ExportStage("export-arms", tuple(recipe.arms)), EvaluateStage()):
+        stages.append(ScopedStage(stage, stage.name + suffix(replicate=number), number))
+    return stages
+
+
+def _training(recipe: Recipe, arm: str, replicate: int) -> Stage:
+    about, synthetic = recipe.arms[arm], recipe.arms[arm].synthetic
+    real = "D" if about.documents == "train" else "D and the oracle's documents"
+    data = f"{real} until the budget is spent" if synthetic is None else f"synthetic text ({synthetic}) once, {real}"
+    stage = TrainStage(f"train-{arm}", arm, f"train the arm {arm}: {data}")
+    return ScopedStage(stage, stage.name + suffix(replicate=replicate), replicate, synthesizer=synthetic, arm=arm)

@@ -6,7 +6,7 @@ import contextlib
 import fnmatch
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from megatron_sbp.recipe import Recipe
@@ -21,11 +21,24 @@ def shard_name(index: int) -> str:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """A part of a run folder with files of its own under the usual names: those of a synthesizer or a replicate."""
+
+    prefix: str
+    """Folder below the run folder."""
+    patterns: tuple[str, ...]
+    """Glob patterns of the names that lead there; a folder means all that is in it."""
+
+
+@dataclass(frozen=True)
 class Run:
     """A recipe together with its run folder. Paths only: nothing is created here.
 
     A stage that replaces finished outputs works on a view (`view`) in which the paths that it owns lead to a work
     folder; all other paths are the run folder's. Manifests name files as they are called below the run folder.
+
+    A stage of a further synthesizer or replicate works in scopes (`scoped`): it uses the usual names, and finds its
+    own files under them, such as synthesizers/random/pairs/audit.json for pairs/audit.json.
     """
 
     recipe: Recipe
@@ -34,6 +47,8 @@ class Run:
     """The work folder of a view."""
     owned: tuple[str, ...] = ()
     """Glob patterns below the run folder of what a view redirects; a folder means all that is in it."""
+    scopes: tuple[Scope, ...] = ()
+    """Applied one after another, each to the usual name: the prefixes of all that match are put in front."""
 
     @staticmethod
     def of(recipe: Recipe) -> Run:
@@ -43,10 +58,19 @@ class Run:
 
     def view(self, work: Path, owned: tuple[str, ...]) -> Run:
         """The same run with the paths in `owned` below `work`."""
-        return Run(self.recipe, self.root, work, owned)
+        return replace(self, work=work, owned=owned)
 
-    def at(self, relative: str) -> Path:
-        """Where a file or folder of the run folder is."""
+    def scoped(self, recipe: Recipe, scopes: tuple[Scope, ...]) -> Run:
+        """The same run folder as a stage in `scopes` sees it, with the recipe of that stage."""
+        return replace(self, recipe=recipe, scopes=scopes)
+
+    def named(self, usual: str) -> str:
+        """The name below the run folder of a file, a folder or a glob pattern that is usually called `usual`."""
+        return "".join(f"{scope.prefix}/" for scope in self.scopes if owns(scope.patterns, usual)) + usual
+
+    def at(self, usual: str) -> Path:
+        """Where the file or folder with the usual name `usual` is."""
+        relative = self.named(usual)
         if self.work is not None and owns(self.owned, relative):
             return self.work / relative
         return self.root / relative
@@ -192,7 +216,7 @@ class Run:
     @property
     def synthetic(self) -> Path:
         """Folder of the synthetic documents that passed the filters (and of drafts/, which did not pass any yet)."""
-        return self.root / "synthetic"
+        return self.at("synthetic")
 
     def synthetic_shard(self, name: str) -> Path:
         """Synthetic documents that passed the filters, with their parents: NNNNN.jsonl.zst."""
@@ -200,7 +224,7 @@ class Run:
 
     def synthetic_shards(self) -> list[Path]:
         """The files of the synthetic documents, in order."""
-        return sorted(self.root.glob("synthetic/[0-9]*.jsonl.zst"))
+        return sorted(self.synthetic.glob("[0-9]*.jsonl.zst"))
 
     def verdicts(self, name: str) -> Path:
         """What the rules said of one shard of drafts; removed when the filter is complete."""

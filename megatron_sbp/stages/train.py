@@ -1,4 +1,4 @@
-"""`sbp train-baseline`, `tune`, `train-sbp`, `train-oracle`: the three arms and the tuning of the synthesizer."""
+"""`sbp train-ARM` and `sbp tune`: the training of an arm, and the tuning of a synthesizer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TrainStage(Stage):
 
     Args:
         name: the stage's name.
-        training: baseline, synthesizer, sbp or oracle.
+        training: an arm, or "synthesizer".
         title: one line for --help.
         srun: the words that make Slurm start the ranks (`executor.slurm.srun_words`); None starts them on this machine.
     """
@@ -133,7 +133,7 @@ class TrainStage(Stage):
         folder.mkdir(parents=True, exist_ok=True)
         check_precision(folder, recipe.training.precision)
         samples = write_data_file(
-            recipe, self.training, folder=folder, tokens=_tokens_beside(run, folder), tokenizer=run.tokenizer
+            recipe, self.training, folder=folder, datasets=_datasets(run, self.training), tokenizer=run.tokenizer
         )
         batch = (recipe.tuning if self.tunes else recipe.training).global_batch_size
         patience = recipe.tuning.patience if self.tunes else 0
@@ -158,13 +158,23 @@ class TrainStage(Stage):
         return outputs
 
 
-def _tokens_beside(run: Run, folder: Path) -> Path:
-    """The folder of the datasets at its usual place relative to a training's folder.
+def _datasets(run: Run, training: str) -> dict[str, Path]:
+    """Prefixes of the datasets of a training, by name.
 
     data.json names datasets relative to the training. That must hold both in a work folder and after the training has
-    moved to its final place, so a work folder gets a link.
+    moved to its final place, so a work folder gets links.
     """
-    tokens = folder.parents[1] / "tokens"
-    if run.work is not None and not tokens.exists():
-        tokens.symlink_to(os.path.relpath(run.root / "tokens", run.work))
-    return tokens
+    if training == "synthesizer":
+        names = ["pairs", "valid_pairs"]
+    else:
+        names = [*ledger.arm_samples(run.recipe, training), "valid"]
+    found = {name: run.tokens(name) for name in names}
+    if run.work is None:
+        return found
+    for name, prefix in found.items():
+        folder = run.work / run.relative(prefix.parent)
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(os.path.relpath(prefix.parent, folder.parent))
+        found[name] = folder / prefix.name
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
@@ -17,14 +18,16 @@ from megatron_sbp.training.data.pair_lengths import pair_lengths
 from megatron_sbp.training.flags import evaluation_batches
 
 
-def write_data_file(recipe: Recipe, training: str, *, folder: Path, tokens: Path, tokenizer: Path) -> int:
+def write_data_file(
+    recipe: Recipe, training: str, *, folder: Path, datasets: Mapping[str, Path], tokenizer: Path
+) -> int:
     """Writes FOLDER/data.json, in which datasets are named relative to `folder`.
 
     Args:
         recipe: the recipe.
-        training: baseline, synthesizer, sbp or oracle.
+        training: an arm, or "synthesizer".
         folder: the training's folder. The packing of the synthesizer's pairs stays in FOLDER/cache, for the ranks.
-        tokens: folder with NAME.bin and NAME.idx of the datasets.
+        datasets: prefixes of the IndexedDatasets by name: real, oracle, synthetic, valid; pairs, valid_pairs.
         tokenizer: the tokenizer's folder.
 
     Returns:
@@ -36,12 +39,12 @@ def write_data_file(recipe: Recipe, training: str, *, folder: Path, tokens: Path
     roles = load_tokenizer(tokenizer)
 
     def source(name: str, samples: int) -> Source:
-        return Source(name, os.path.relpath(tokens / name, folder), samples, once=name == "synthetic")
+        return Source(name, os.path.relpath(datasets[name], folder), samples, once=name == "synthetic")
 
     pairs = training == "synthesizer"
     section = recipe.tuning if pairs else recipe.training
     counts = (
-        {"pairs": pair_samples(recipe, tokens / "pairs", folder / "cache")}
+        {"pairs": pair_samples(recipe, datasets["pairs"], folder / "cache")}
         if pairs
         else {name: count for name, count in ledger.arm_samples(recipe, training).items() if count}
     )
