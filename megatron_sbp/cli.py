@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from megatron_sbp import __version__
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.executor.claim import claim, recipe_of, write_resolved
-from megatron_sbp.stages.run_folder import ARMS, Run
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.stages.run_folder import Run
 
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
 
@@ -95,7 +97,7 @@ def _main(words: list[str]) -> int:
     from megatron_sbp.stages.graph import all_stages
     from megatron_sbp.stages.stage import by_name
 
-    graph = all_stages()
+    graph = all_stages(_recipe_among(words))
     parser = _parser(graph)
     options = _parse(parser, words)
     recipe_words = [options.recipe, *options.overrides]
@@ -134,6 +136,21 @@ def _main(words: list[str]) -> int:
         _print_results(run)
         return 0
     return _stage(run, by_name(graph, options.verb), graph, options)
+
+
+def _recipe_among(words: list[str]) -> Recipe | None:
+    """The recipe that the command line names: its arms and synthesizers decide which stages there are.
+
+    None where no recipe is named or it cannot be read; the error comes when the words have been parsed.
+    """
+    given = [word for word in words[1:] if not word.startswith("-")]
+    file = next((word for word in given if "=" not in word and Path(word).exists()), None)
+    if file is None:
+        return None
+    try:
+        return recipe_of(file, [word for word in given if "=" in word])
+    except InputError:
+        return None
 
 
 def _parser(graph) -> argparse.ArgumentParser:
@@ -271,14 +288,20 @@ def _plan(run: Run, options) -> int:
     print(format_plan(plan))
     if options.commands:
         from megatron_sbp.recipe.tuning_start import start_folder
+        from megatron_sbp.stages.scopes import arm_run, synthesizer_run
         from megatron_sbp.stages.train import arguments_of
 
-        for training in (*ARMS, "synthesizer"):
-            if training == "synthesizer" and start_folder(run.recipe):
+        trainings = [(arm, arm_run(run, arm), arm) for arm in run.recipe.arms]
+        trainings += [
+            (f"the synthesizer {name}", synthesizer_run(run, name), "synthesizer")
+            for name in run.recipe.used_synthesizers
+        ]
+        for title, inner, training in trainings:
+            if training == "synthesizer" and start_folder(inner.recipe):
                 print("\n# the synthesizer's start, as the stage `tune` makes it by itself")
-                print(_wrapped(_import(run, options)))
-            print(f"\n# {training}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
-            words = ["python", "-m", "megatron_sbp.training.pretrain", *arguments_of(run, training)]
+                print(_wrapped(_import(inner, options)))
+            print(f"\n# {title}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
+            words = ["python", "-m", "megatron_sbp.training.pretrain", *arguments_of(inner, training)]
             print(_wrapped(shlex.join(words)))
     else:
         print("\nThe exact Megatron commands: add --commands.")

@@ -21,10 +21,16 @@ def read_measured(run: Run) -> dict[str, Any] | None:
     measured: dict[str, Any] = {}
     others: list[str] = []
     current = _CurrentStages(run)
+    end, first = "", run
+    if run.recipe.used_synthesizers:
+        from megatron_sbp.stages.scopes import suffix, synthesizer_run
+
+        name = run.recipe.used_synthesizers[0]
+        end, first = suffix(name), synthesizer_run(run, name)
     for stage, file in (
         ("tokenize", run.tokens("audit").with_suffix(".json")),
-        ("tokenize-pairs", run.tokens("pairs_audit").with_suffix(".json")),
-        ("tokenize-synthetic", run.tokens("synthetic_audit").with_suffix(".json")),
+        ("tokenize-pairs" + end, first.audit_tokens("pairs_audit")),
+        ("tokenize-synthetic" + end, first.audit_tokens("synthetic_audit")),
         ("tokenizer", run.tokenizer / "tokenizer.json"),
     ):
         if not file.exists():
@@ -51,7 +57,7 @@ class _CurrentStages:
         from megatron_sbp.stages.graph import all_stages
 
         self.run = run
-        self._graph = {stage.name: stage for stage in all_stages()}
+        self._graph = {stage.name: stage for stage in all_stages(run.recipe)}
         self._known: dict[str, bool] = {}
 
     def made(self, name: str, file: Path) -> bool:

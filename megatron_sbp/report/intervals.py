@@ -30,8 +30,8 @@ def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
 
     The variance is that over units, of the means over replicates, plus that over replicates, both by linearization
     of the ratio (Cochran, Sampling Techniques, chapter 2). The noise that belongs to a unit in a replicate is in both,
-    so the interval is rather too wide. Its quantile is Student's with the degrees of freedom of Welch and Satterthwaite.
-    With one replicate the interval holds the noise of the test units only.
+    so the interval is rather too wide. Its quantile is Student's, with the degrees of freedom of Welch and
+    Satterthwaite. With one replicate the interval holds the noise of the test units only.
 
     Args:
         sums: float64 [replicates, units], such as nats gained in each sequence.

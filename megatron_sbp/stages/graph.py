@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from megatron_sbp.recipe import Recipe
+from collections.abc import Mapping, Sequence
+
+from megatron_sbp.recipe import Arm, Recipe
+from megatron_sbp.recipe.names import RELATED
+from megatron_sbp.recipe.sections import CLASSIC_ARMS
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
@@ -21,25 +25,27 @@ from megatron_sbp.stages.tokenizer import TokenizerStage
 from megatron_sbp.stages.train import TrainStage
 
 
-def all_stages(recipe: Recipe) -> list[Stage]:
-    """Every stage of a recipe, each after those that it reads from.
+def all_stages(recipe: Recipe | None = None) -> list[Stage]:
+    """Every stage of a recipe, each after those that it reads from; without one, those of the paper's three arms.
 
     What arms share is made once: the stages up to `neighbors` for all, pairs for all replicates of a synthesizer,
     a synthesizer for all arms that take its text.
     """
     stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
-    for synthesizer in recipe.used_synthesizers:
+    arms = CLASSIC_ARMS if recipe is None else recipe.arms
+    synthesizers = (RELATED,) if recipe is None else recipe.used_synthesizers
+    for synthesizer in synthesizers:
         for stage in (PairsStage(), TokenizePairsStage()):
             stages.append(ScopedStage(stage, stage.name + suffix(synthesizer), synthesizer=synthesizer))
-    for replicate in range(1, recipe.replicates + 1):
-        stages += _replicate(recipe, replicate)
+    for replicate in range(1, 1 + (1 if recipe is None else recipe.replicates)):
+        stages += _replicate(arms, synthesizers, replicate)
     return [*stages, ReportStage()]
 
 
-def _replicate(recipe: Recipe, number: int) -> list[Stage]:
-    first = [arm for arm in recipe.arms if arm == "baseline"]  # synthesizers may start from it
-    stages = [_training(recipe, arm, number) for arm in first]
-    for synthesizer in recipe.used_synthesizers:
+def _replicate(arms: Mapping[str, Arm], synthesizers: Sequence[str], number: int) -> list[Stage]:
+    first = [arm for arm in arms if arm == "baseline"]  # synthesizers may start from it
+    stages = [_training(arm, arms[arm], number) for arm in first]
+    for synthesizer in synthesizers:
         for stage in (
             TrainStage("tune", "synthesizer", "tune the synthesizer p(target | seed document) on pairs"),
             ExportStage("export-synthesizer", ("synthesizer",)),
@@ -49,14 +55,14 @@ def _replicate(recipe: Recipe, number: int) -> list[Stage]:
         ):
             name = stage.name + suffix(synthesizer, number)
             stages.append(ScopedStage(stage, name, number, synthesizer=synthesizer))
-    stages += [_training(recipe, arm, number) for arm in recipe.arms if arm not in first]
-    for stage in (ExportStage("export-arms", tuple(recipe.arms)), EvaluateStage()):
+    stages += [_training(arm, about, number) for arm, about in arms.items() if arm not in first]
+    for stage in (ExportStage("export-arms", tuple(arms)), EvaluateStage()):
         stages.append(ScopedStage(stage, stage.name + suffix(replicate=number), number))
     return stages
 
 
-def _training(recipe: Recipe, arm: str, replicate: int) -> Stage:
-    about, synthetic = recipe.arms[arm], recipe.arms[arm].synthetic
+def _training(arm: str, about: Arm, replicate: int) -> Stage:
+    synthetic = about.synthetic
     real = "D" if about.documents == "train" else "D and the oracle's documents"
     data = f"{real} until the budget is spent" if synthetic is None else f"synthetic text ({synthetic}) once, {real}"
     stage = TrainStage(f"train-{arm}", arm, f"train the arm {arm}: {data}")

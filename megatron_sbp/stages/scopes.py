@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp.recipe.experiment import RELATED
+from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.stages.run_folder import Run, Scope
 from megatron_sbp.stages.stage import Damage, Stage
 from megatron_sbp.stages.train import TrainStage
