@@ -8,8 +8,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
 from megatron_sbp.recipe import Recipe, settings
-from megatron_sbp.recipe.names import RELATED
-from megatron_sbp.recipe.names import SPLITS
+from megatron_sbp.recipe.names import RELATED, SPLITS
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage

@@ -14,7 +14,6 @@ from typing import Any
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.stages.run_folder import Run, Scope
 from megatron_sbp.stages.stage import Damage, Stage
-from megatron_sbp.stages.train import TrainStage
 
 OF_PAIRS = ("pairs", "tokenize-pairs")
 """Stages that are there once per synthesizer, whatever the number of replicates."""
@@ -86,7 +85,6 @@ class ScopedStage(Stage):
 
     def under(self, srun: Sequence[str]) -> ScopedStage:
         """The same stage, whose ranks Slurm starts."""
-        assert isinstance(self.stage, TrainStage)
         return ScopedStage(self.stage.under(srun), self.name, self.replicate, self.synthesizer, self.arm)
 
     def scoped(self, run: Run) -> Run:
