@@ -317,8 +317,8 @@ def _verify(run: Run, graph) -> int:
     from megatron_sbp.executor.verify import verify
 
     found, count, size = verify(run, graph)
-    for name, damaged in found.items():
-        for item in damaged:
+    for name, wrong in found.items():
+        for item in wrong:
             print(f"{name}: {item}")
     damaged = sum(map(len, found.values()))
     left_out = [stage.name for stage in graph if stage.name not in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from megatron_sbp.recipe.names import ARMS
@@ -43,7 +44,7 @@ def results_section(data: ReportData) -> str:
 def arm_rows(arms: dict[str, Any]) -> list[list[str]]:
     """Rows of the results table: a heading and a cell for each arm."""
 
-    def row(label: str, cell) -> list[str]:
+    def row(label: str, cell: Callable[[Any], str]) -> list[str]:
         return [label, *(cell(arms[arm]) for arm in ARMS)]
 
     recalled: list[list[str]] = []
@@ -111,15 +112,16 @@ def _differences(results: dict[str, Any]) -> str:
         first, second = pair.split("-")
         if comparison is None:
             continue
-        points = comparison["choice_accuracy"], comparison["choice_stderr"]
-        scaled = [None if value is None else 100 * value for value in points]
-        recalled = [None if comparison[key] is None else 100 * comparison[key] for key in ("recall", "recall_stderr")]
+        accuracy, accuracy_error, recall, recall_error = (
+            None if comparison[key] is None else 100 * comparison[key]
+            for key in ("choice_accuracy", "choice_stderr", "recall", "recall_stderr")
+        )
         rows.append(
             [
                 f"{NAMES[second]} minus {NAMES[first]}",
                 signed(-comparison["test_loss"], comparison["test_loss_stderr"], 4),
-                signed(*scaled, 1),
-                signed(*recalled, 1),
+                signed(accuracy, accuracy_error, 1),
+                signed(recall, recall_error, 1),
             ]
         )
     if not rows:
@@ -169,10 +171,10 @@ def quality_section(data: ReportData) -> str:
     groups, limits = quality["groups"], quality["limits"]
     names = ("drafts", "synthetic", "real")
 
-    def row(label: str, key: str, show) -> list[str]:
+    def row(label: str, key: str, show: Callable[[Any], str]) -> list[str]:
         return [label, *(show(groups[name].get(key)) for name in names)]
 
-    def lengths(*keys: str):
+    def lengths(*keys: str) -> Callable[[Any], str]:
         return lambda value: " to ".join(f"{value[key]:.0f}" for key in keys) if value else NOTHING
 
     rows = [
