@@ -4,7 +4,7 @@
 The keys and their doc strings are in sections.py.
 """
 
-from megatron_sbp.recipe.reading import dump_recipe, load_recipe
+from megatron_sbp.recipe.reading import dump_recipe, load_recipe, make_section
 from megatron_sbp.recipe.sections import (
     Documents,
     Embedding,
@@ -15,6 +15,7 @@ from megatron_sbp.recipe.sections import (
     Neighbors,
     Pairs,
     Recipe,
+    Section,
     Slurm,
     Synthesis,
     Tokenizer,
@@ -33,6 +34,7 @@ __all__ = [
     "Neighbors",
     "Pairs",
     "Recipe",
+    "Section",
     "Slurm",
     "Synthesis",
     "Tokenizer",
@@ -40,5 +42,6 @@ __all__ = [
     "Tuning",
     "dump_recipe",
     "load_recipe",
+    "make_section",
     "settings",
 ]
