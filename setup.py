@@ -33,6 +33,7 @@ setup(
         "safetensors",
         "huggingface-hub",
         "protobuf",
+        "pydantic>=2.10",
         "pyyaml",
         "psutil",
         "tqdm",
@@ -45,6 +46,7 @@ setup(
         "te": ["transformer-engine[pytorch]"],
         "test": [
             "hypothesis",
+            "jsonschema",
             "mypy",
             "pytest",
             "pytest-timeout",

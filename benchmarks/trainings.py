@@ -7,7 +7,6 @@ so Megatron's NullTokenizer stands in.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import signal
@@ -82,7 +81,7 @@ def recipe_of(
         overrides: further KEY=VALUE.
     """
     recipe = load_recipe(ROOT / path, ["launch.nodes=1", "launch.ranks_per_node=1", *overrides])
-    recipe.model = dataclasses.replace(recipe.model, **shape)
+    recipe.model = recipe.model.model_copy(update=shape)
     recipe.training.micro_batch_size = micro_batch
     recipe.training.global_batch_size = micro_batch * micro_batches
     recipe.training.train_tokens = steps * micro_batch * micro_batches * recipe.model.sequence_length

@@ -28,6 +28,7 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp status RECIPE     show the state of every stage
   sbp verify RECIPE     read every finished file and compare digests
   sbp report RECIPE     print the results; the page is RUN/report/index.html
+  sbp schema            print the JSON schema of recipes, with which editors complete and check their keys
 
 Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
 """
@@ -36,6 +37,10 @@ EPILOG = """RECIPE is a recipe file, or a run folder, which stands for the recip
 Overrides of any recipe key follow: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are complete or absent: any command can be killed at any time and run again."""
 
+SCHEMA = """Prints the JSON schema of a recipe (draft 2020-12). An editor with a YAML language server completes and
+checks the keys of a recipe whose first line names a file with it:
+
+  # yaml-language-server: $schema=../recipe.schema.json"""
 
 _GIVEN = {
     errno.EACCES,
@@ -100,6 +105,8 @@ def _main(words: list[str]) -> int:
     graph = all_stages(_recipe_among(words))
     parser = _parser(graph)
     options = _parse(parser, words)
+    if options.verb == "schema":
+        return _schema()
     recipe_words = [options.recipe, *options.overrides]
     run = Run.of(recipe_of(options.recipe, options.overrides))
     if options.verb == "plan":
@@ -186,6 +193,8 @@ def _parser(graph) -> argparse.ArgumentParser:
         "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
         "something changed.",
     )
+    schema = verbs.add_parser("schema", description=SCHEMA, formatter_class=argparse.RawDescriptionHelpFormatter)
+    schema.set_defaults(overrides=[])
     for stage in graph:
         sub = verb(stage.name, stage.title)
         if stage.sharded:
@@ -232,7 +241,7 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     """Like parse_args, with overrides behind options too; parse_intermixed_args cannot do it for verbs (subparsers)."""
     options, rest = parser.parse_known_args(words)
-    unknown = [word for word in rest if word.startswith("-")]
+    unknown = [word for word in rest if word.startswith("-") or options.verb == "schema"]
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.overrides += rest
@@ -322,6 +331,15 @@ def _wrapped(command: str) -> str:
     return command.replace(" --", " \\\n    --")
 
 
+def _schema() -> int:
+    import json
+
+    from megatron_sbp.recipe.schema import schema_of
+
+    print(json.dumps(schema_of(), indent=2))
+    return 0
+
+
 def _status(run: Run, graph) -> int:
     from megatron_sbp.executor.runner import StageRunner
 
@@ -340,8 +358,8 @@ def _verify(run: Run, graph) -> int:
     from megatron_sbp.executor.verify import verify
 
     found, count, size = verify(run, graph)
-    for name, damaged in found.items():
-        for item in damaged:
+    for name, wrong in found.items():
+        for item in wrong:
             print(f"{name}: {item}")
     damaged = sum(map(len, found.values()))
     left_out = [stage.name for stage in graph if stage.name not in found]

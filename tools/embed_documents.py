@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from megatron_sbp.base import command_line
-from megatron_sbp.recipe import Embedding
+from megatron_sbp.recipe import Embedding, make_section
 
 
 def main() -> None:
@@ -24,8 +24,8 @@ def main() -> None:
     options = parser.parse_args()
     from megatron_sbp.pairing.standalone import Source, embed_documents
 
-    settings = Embedding(options.model, options.max_tokens, options.batch_size, options.prompt, options.precision)
     with command_line.errors_reported():
+        settings = make_section(Embedding, **{name: getattr(options, name) for name in Embedding.model_fields})
         counts = embed_documents(Source(options.inputs, options.text_field), options.output, settings, options.device)
     print(json.dumps(counts))
 

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from megatron_sbp.base import command_line
-from megatron_sbp.recipe import Model, load_recipe
+from megatron_sbp.recipe import Model, load_recipe, make_section
 
 NEEDED = (
     "num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups", "max_position_embeddings"
@@ -49,7 +49,8 @@ def main() -> None:
 
 
 def _model(options: argparse.Namespace) -> Model:
-    return Model(
+    return make_section(
+        Model,
         num_layers=options.num_layers,
         hidden_size=options.hidden_size,
         ffn_hidden_size=options.ffn_hidden_size,

@@ -11,7 +11,6 @@ Padding rows of the embedding are the mean of the others. Prints what was import
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -46,14 +45,14 @@ def main() -> None:
         else:
             parallel = options.tensor_model_parallel_size
             # Megatron multiplies the two flags; padded_vocab_size divides, as our recipes do.
-            model = dataclasses.replace(
-                found, make_vocab_size_divisible_by=options.make_vocab_size_divisible_by * parallel
+            model = found.model_copy(
+                update={"make_vocab_size_divisible_by": options.make_vocab_size_divisible_by * parallel}
             )
         padded = cost.padded_vocab_size(model, tokenizer.vocab_size, parallel)
         written = import_checkpoint(
             options.checkpoint, model, tokenizer.vocab_size, padded, options.output, options.precision
         )
-    print(json.dumps({**written, "model": dataclasses.asdict(found)}))
+    print(json.dumps({**written, "model": found.model_dump()}))
 
 
 if __name__ == "__main__":

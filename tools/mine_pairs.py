@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from megatron_sbp.base import command_line
-from megatron_sbp.recipe import Embedding, Neighbors, Pairs
+from megatron_sbp.recipe import Embedding, Neighbors, Pairs, Section, make_section
 
 NEIGHBORS, PAIRS = Neighbors(), Pairs()
 
@@ -69,30 +69,17 @@ def main() -> None:
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
     source = Source(options.inputs, options.text_field, options.id_field)
-    neighbors = Neighbors(
-        options.engine,
-        options.k,
-        options.leaves,
-        options.leaves_to_search,
-        options.reorder,
-        options.recall_sample,
-    )
-    rules = Pairs(
-        options.alpha,
-        options.max_similarity,
-        options.shingle_tokens,
-        options.max_shared_shingles,
-        options.max_targets_per_seed,
-        options.min_target_tokens,
-        options.relation,
-    )
+
+    def section[S: Section](kind: type[S]) -> S:
+        return make_section(kind, **{name: getattr(options, name) for name in kind.model_fields})
+
     with command_line.errors_reported():
+        neighbors, rules = section(Neighbors), section(Pairs)
         tokenizer = open_tokenizer(options.tokenizer)
         vectors = options.embeddings
         if not vectors:
             vectors = [options.output.with_suffix(".embeddings.npy")]
-            chosen = Embedding(options.model, options.max_tokens, options.batch_size, options.prompt, options.precision)
-            embed_documents(source, vectors[0], chosen, options.device)
+            embed_documents(source, vectors[0], section(Embedding), options.device)
         audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device)
     print(json.dumps({name: audit[name] for name in ("documents", "candidates", "kept", "dropped", "recall_at_k")}))
 

@@ -25,7 +25,8 @@ def check_inputs(recipe: Recipe) -> None:
     """
     from megatron_sbp.evaluation.questions import read_questions
 
-    check_start(recipe)
+    for name in recipe.used_synthesizers:
+        check_start(recipe.for_synthesizer(name))
     for key, name in hub_names(recipe).items():
         try:
             check_available(name, key)
@@ -54,7 +55,8 @@ def hub_names(recipe: Recipe) -> dict[str, str]:
 def _refusals(recipe: Recipe) -> list[str]:
     found = []
     try:
-        check_start(recipe)
+        for name in recipe.used_synthesizers:
+            check_start(recipe.for_synthesizer(name))
     except InputError as error:
         found.append(f"tuning.start: the tuning will be refused: {error}")
     try:

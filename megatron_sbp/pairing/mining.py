@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +191,7 @@ def _would_survive(best: list[tuple[float, int, int]], documents: TokenSpans, ru
     scores, seeds, targets = (np.array(column) for column in zip(*best, strict=True))
     order = np.argsort(seeds, kind="stable")
     scores, seeds, targets = scores[order], seeds[order], targets[order]
-    lenient = replace(rules, alpha=-2.0, max_targets_per_seed=None)
+    lenient = rules.model_copy(update={"alpha": -2.0, "max_targets_per_seed": None})
     good = documents.lengths[targets] >= lenient.min_target_tokens
     if lenient.max_similarity is not None:
         good &= scores <= lenient.max_similarity

@@ -113,11 +113,11 @@ def _arm(recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: in
     length = recipe.model.sequence_length
     parts = ledger.arm_samples(recipe, arm)
     samples = sum(parts.values())
-    datasets = {}
+    datasets: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         tokens = part * length
         # Every synthetic sequence is used once, so there are as many unique tokens as are used.
-        known = {"tokens": tokens, "from": "recipe"} if name == "synthetic" else unique[name]
+        known: dict[str, Any] = {"tokens": tokens, "from": "recipe"} if name == "synthetic" else unique[name]
         epochs = tokens / known["tokens"] if known["tokens"] else None
         datasets[name] = {
             "samples": part,

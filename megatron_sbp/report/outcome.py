@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from megatron_sbp.report import paper
@@ -44,7 +45,7 @@ def results_section(data: ReportData) -> str:
 def arm_rows(arms: dict[str, Any]) -> list[list[str]]:
     """Rows of the results table: a heading and a cell for each arm."""
 
-    def row(label: str, cell) -> list[str]:
+    def row(label: str, cell: Callable[[Any], str]) -> list[str]:
         return [label, *(cell(arms[arm]) for arm in arms)]
 
     recalled: list[list[str]] = []
@@ -211,10 +212,10 @@ def quality_section(data: ReportData) -> str:
     groups, limits = quality["groups"], quality["limits"]
     names = ("drafts", "synthetic", "real")
 
-    def row(label: str, key: str, show) -> list[str]:
+    def row(label: str, key: str, show: Callable[[Any], str]) -> list[str]:
         return [label, *(show(groups[name].get(key)) for name in names)]
 
-    def lengths(*keys: str):
+    def lengths(*keys: str) -> Callable[[Any], str]:
         return lambda value: " to ".join(f"{value[key]:.0f}" for key in keys) if value else NOTHING
 
     rows = [

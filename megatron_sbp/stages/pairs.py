@@ -59,7 +59,7 @@ class PairsStage(Stage):
             for split in MINED_SPLITS
         }
         shards = run.document_shards("train")
-        audit = {split: audit.summary() for split, audit in audits.items()}
+        audit: dict[str, Any] = {split: audit.summary() for split, audit in audits.items()}
         audit.update(audits["train"].examples(lambda rows: read_rows(shards, rows)))
         files.write_json(run.audit_pairs, audit)
         return [*(run.pairs(split) for split in MINED_SPLITS), run.audit_pairs]

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.recipe.names import ARMS as ARMS
-from megatron_sbp.recipe.names import MODELS as MODELS
 from megatron_sbp.recipe.names import SPLITS as SPLITS
 
 

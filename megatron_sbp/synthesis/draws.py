@@ -65,6 +65,6 @@ def batches(planned: Sequence[Draw], lengths: np.ndarray, size: int) -> list[lis
     Returns:
         Per batch the places of its draws in `planned`.
     """
-    rows, numbers = [draw.row for draw in planned], [draw.number for draw in planned]
+    rows, numbers = np.array([draw.row for draw in planned]), np.array([draw.number for draw in planned])
     order = np.lexsort((numbers, rows, -np.asarray(lengths, np.int64))).tolist()
     return [order[low : low + size] for low in range(0, len(order), size)]

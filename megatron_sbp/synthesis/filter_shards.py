@@ -39,12 +39,12 @@ def judge_shard(drafts: Path, target: Path, *, tokenizer: Path, tokens: Path, ru
         rules: the recipe's filter section.
         length: tokens in a shingle.
     """
-    tokenizer, real = load_tokenizer(tokenizer), open_indexed(tokens)
+    encoder, real = load_tokenizer(tokenizer), open_indexed(tokens)
     rows = list(files.read_jsonl_zst(drafts))
     verdicts, counts, kept = [], [], []
     with Progress(f"filter {drafts.name[:5]}", len(rows), "drafts") as progress:
-        for row, ids in zip(rows, tokenizer.encode_batch([row["text"] for row in rows]), strict=True):
-            seed_tokens = without_end(real[row["seed_row"]], tokenizer)
+        for row, ids in zip(rows, encoder.encode_batch([row["text"] for row in rows]), strict=True):
+            seed_tokens = without_end(real[row["seed_row"]], encoder)
             rule = first_rule(row, rules, np.array(ids, np.int64), seed_tokens, length)
             verdicts.append(RULES.index(rule) if rule else KEPT)
             counts.append(len(ids) + 1)

@@ -12,7 +12,7 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import Source
-from megatron_sbp.recipe import Synthesis
+from megatron_sbp.recipe import Synthesis, make_section
 from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -57,8 +57,14 @@ def synthesize(
         InputError: unreadable or bad rows, a checkpoint or tokenizer that does not load.
     """
     # Only what `Synthesizer` reads: the number of generations follows from the documents here.
-    sampling = Synthesis(
-        tokens=0, engine=engine, temperature=temperature, top_p=top_p, batch_size=batch_size, precision=precision
+    sampling = make_section(
+        Synthesis,
+        tokens=1,
+        engine=engine,
+        temperature=temperature,
+        top_p=top_p,
+        batch_size=batch_size,
+        precision=precision,
     )
     synthesizer = Synthesizer(
         checkpoint,

@@ -136,7 +136,12 @@ def train(
             ForwardedSignals(group, stage, under_slurm=srun is not None) as signals,
         ):
             progress = Progress(folder / "metrics.jsonl", stage, samples)
-            group.wait(lambda: (progress.say(), signals.remind()))
+
+            def tell() -> None:
+                progress.say()
+                signals.remind()
+
+            group.wait(tell)
     failed = group.first_failed
     if failed is None and (folder / "stopped.txt").exists():
         return

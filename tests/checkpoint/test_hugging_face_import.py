@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -218,6 +217,6 @@ def test_the_tool(llama, tokenizer_folder, tmp_path):
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert (shown["rows"], shown["vocabulary"], shown["padded"], shown["dtype"]) == (290, 290, 300, "bfloat16")
-    assert shown["model"] == dataclasses.asdict(LLAMA)
+    assert shown["model"] == LLAMA.model_dump()
     done = run()
     assert done.returncode == 2 and "no tokenizer" in done.stderr and "Traceback" not in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -51,7 +50,7 @@ launch: {device: cpu, ranks_per_node: 2, tensor_parallel: 2}
 @pytest.fixture
 def run(tmp_path, tokenizer_folder) -> Run:
     """A run whose stages in front of the tuning are finished, except the baseline."""
-    model = {key: value for key, value in dataclasses.asdict(MODEL).items() if value is not None}
+    model = {key: value for key, value in MODEL.model_dump().items() if value is not None}
     (tmp_path / "recipe.yaml").write_text(RECIPE % json.dumps(model))
     folder = hugging_face_model(tmp_path / "theirs", MODEL, 290, seed=4)
     shutil.copytree(tokenizer_folder, folder, dirs_exist_ok=True)

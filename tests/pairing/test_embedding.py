@@ -18,7 +18,7 @@ TEXTS = ["A dog runs through the park.", "The 8086 is a microprocessor.", "A hou
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
-    return Embedder(Embedding(MODEL, max_tokens=48, batch_size=2), Path.cwd(), "cpu")
+    return Embedder(Embedding(model=MODEL, max_tokens=48, batch_size=2), Path.cwd(), "cpu")
 
 
 def test_unit_vectors_in_the_order_of_the_texts(embedder):
@@ -47,18 +47,18 @@ def test_a_document_of_fifty_million_characters_is_not_tokenized_whole(embedder,
 
 
 def test_the_models_own_limit_holds(capfd):
-    assert Embedder(Embedding(MODEL, max_tokens=9999), Path.cwd(), "cpu").max_tokens == 256
+    assert Embedder(Embedding(model=MODEL, max_tokens=9999), Path.cwd(), "cpu").max_tokens == 256
     assert "reads 256 tokens at most, embedding.max_tokens is 9999" in capfd.readouterr().err
 
 
 def test_prompt_changes_the_vectors(embedder):
-    other = Embedder(Embedding(MODEL, max_tokens=48, prompt="Cooking recipe: "), Path.cwd(), "cpu")
+    other = Embedder(Embedding(model=MODEL, max_tokens=48, prompt="Cooking recipe: "), Path.cwd(), "cpu")
     assert other.encode(TEXTS[:1])[0] @ embedder.encode(TEXTS[:1])[0] < 0.95
 
 
 @pytest.mark.parametrize(("precision", "error"), [("bf16", 0.01), ("fp16", 0.001)])
 def test_low_precision(embedder, precision, error):
-    other = Embedder(Embedding(MODEL, max_tokens=48, precision=precision), Path.cwd(), "cpu")
+    other = Embedder(Embedding(model=MODEL, max_tokens=48, precision=precision), Path.cwd(), "cpu")
     assert next(other._model.parameters()).dtype == {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     vectors = other.encode(TEXTS)
     assert 0 < np.abs(vectors - embedder.encode(TEXTS)).max() < error
@@ -67,18 +67,18 @@ def test_low_precision(embedder, precision, error):
 
 def test_a_model_that_is_not_here(monkeypatch):
     with pytest.raises(InputError, match=r"'embedding.model': 'nobody/nothing' is no folder here.*hf download nobody/"):
-        Embedder(Embedding("nobody/nothing"), Path.cwd(), "cpu")
+        Embedder(Embedding(model="nobody/nothing"), Path.cwd(), "cpu")
 
 
 def test_a_folder_without_weights(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     with pytest.raises(InputError, match=r"'embedding.model': 'model' cannot be loaded.*must hold a sentence-"):
-        Embedder(Embedding("model"), tmp_path, "cpu")
+        Embedder(Embedding(model="model"), tmp_path, "cpu")
 
 
 def test_loading_is_quiet(capfd):
-    Embedder(Embedding(MODEL, max_tokens=48), Path.cwd(), "cpu").encode(TEXTS)
+    Embedder(Embedding(model=MODEL, max_tokens=48), Path.cwd(), "cpu").encode(TEXTS)
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -91,7 +89,7 @@ def test_random_has_the_same_seeds_and_counts(tmp_path, save_vectors, helpers):
     vectors = save_vectors(np.split(helpers.unit_vectors(4, 16), [3]))
     rules = Pairs(alpha=0.65)
     similar, _ = mined_table(tmp_path, rules)
-    table, audit = mined_table(tmp_path, replace(rules, relation="random"), vectors=vectors)
+    table, audit = mined_table(tmp_path, rules.model_copy(update={"relation": "random"}), vectors=vectors)
     assert table["seed"].to_pylist() == similar["seed"].to_pylist()
     scores = (vectors.take(table["seed"].to_numpy()) * vectors.take(table["target"].to_numpy())).sum(1)
     np.testing.assert_allclose(table["score"].to_numpy(), scores, atol=1e-6)

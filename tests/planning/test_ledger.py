@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from pathlib import Path
 
@@ -30,12 +29,10 @@ def test_arms_are_equal_for_any_recipe():
         batch, length = draw.randint(1, 512), draw.randint(1, 4096)
         budget = draw.randint(2, 10**10)
         synthetic = draw.randint(1, budget - 1)
-        recipe = dataclasses.replace(
-            RECIPE,
-            model=dataclasses.replace(RECIPE.model, sequence_length=length),
-            training=dataclasses.replace(RECIPE.training, train_tokens=budget, global_batch_size=batch),
-            synthesis=dataclasses.replace(RECIPE.synthesis, tokens=synthetic),
-        )
+        recipe = RECIPE.model_copy(deep=True)
+        recipe.model.sequence_length = length
+        recipe.training.train_tokens, recipe.training.global_batch_size = budget, batch
+        recipe.synthesis.tokens = synthetic
         arms = {arm: ledger.arm_samples(recipe, arm) for arm in ARMS}
         totals = {sum(parts.values()) for parts in arms.values()}
         assert len(totals) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import subprocess
@@ -180,7 +179,7 @@ def test_warnings(tmp_path):
 def test_distributed_optimizer_memory():
     """bf16: 18 bytes a parameter, or 6 + 12 / data-parallel ranks (Megatron's theoretical_memory_usage.py)."""
     recipe = paper("sbp_3b_200b")
-    launch = dataclasses.replace(recipe.launch, tensor_parallel=2, pipeline_parallel=2)
+    launch = recipe.launch.model_copy(update={"tensor_parallel": 2, "pipeline_parallel": 2})
     plain = cost.memory(recipe.model, recipe.training, launch, 49_152, distributed_optimizer=False)
     divided = cost.memory(recipe.model, recipe.training, launch, 49_152, distributed_optimizer=True)
     assert plain.weights + plain.gradients + plain.optimizer == 18 * plain.parameters
@@ -219,7 +218,7 @@ def test_parameters_equal_transformers(tied, qk_layernorm):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-    model = dataclasses.replace(paper("sbp_3b_200b").model, tied_embeddings=tied, qk_layernorm=qk_layernorm)
+    model = paper("sbp_3b_200b").model.model_copy(update={"tied_embeddings": tied, "qk_layernorm": qk_layernorm})
     config = (Qwen3Config if qk_layernorm else LlamaConfig)(
         vocab_size=49_152,
         hidden_size=model.hidden_size,

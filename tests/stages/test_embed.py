@@ -36,7 +36,7 @@ def test_nan_names_shard_row_and_document(tmp_path, helpers):
     broken_model(tmp_path / "model", float("nan"))
     rows = [{"text": f"document number {n} " + ("zebra" if n == 7 else "horse")} for n in range(30)]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = helpers.recipe(tmp_path / "run", embedding=Embedding("model"))
+    recipe = helpers.recipe(tmp_path / "run", embedding=Embedding(model="model"))
     recipe.source = tmp_path / "recipe.yaml"
     recipe.documents.inputs, recipe.documents.id_field, recipe.documents.keep_fields = ["corpus.jsonl"], None, []
     recipe.documents.train, recipe.documents.valid, recipe.documents.test = 28, 1, 1

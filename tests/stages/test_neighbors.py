@@ -82,7 +82,7 @@ def test_workers_change_no_byte(mined, tmp_path, helpers):
 
 
 def test_engines_agree(mined, tmp_path, helpers):
-    run = copy_of(mined, tmp_path / "run", helpers, neighbors=Neighbors("exact", k=20))
+    run = copy_of(mined, tmp_path / "run", helpers, neighbors=Neighbors(engine="exact", k=20))
     helpers.execute(run, "neighbors")
     for name, content in outputs(mined).items():
         if name != "audit.json":

