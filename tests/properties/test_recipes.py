@@ -16,7 +16,6 @@ from megatron_sbp.planning import ledger, plan
 from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
 from megatron_sbp.recipe.checks import all_keys
-from megatron_sbp.stages.run_folder import ARMS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
 TEXT = EXAMPLE.read_text()
@@ -132,7 +131,7 @@ def test_every_valid_recipe_has_a_plan_with_equal_arms(file, changes):
     recipe = load(file, TEXT, "training.megatron={}", *overrides)
     if recipe is None:
         return
-    samples = {arm: sum(ledger.arm_samples(recipe, arm).values()) for arm in ARMS}
+    samples = {arm: sum(ledger.arm_samples(recipe, arm).values()) for arm in recipe.arms}
     assert set(samples.values()) == {ledger.train_samples(recipe)}
     batch, length = recipe.training.global_batch_size, recipe.model.sequence_length
     assert samples["sbp"] % batch == 0

@@ -47,9 +47,9 @@ def test_the_data_file_names_datasets_relative_to_the_training(corpus, tmp_path,
     recipe, folder = load_recipe(RECIPE), tmp_path / "models" / training
     folder.mkdir(parents=True)
     (tmp_path / "tokens").symlink_to(corpus)
-    samples = write_data_file(
-        recipe, training, folder=folder, tokens=tmp_path / "tokens", tokenizer=corpus / "tokenizer"
-    )
+    names = ("real", "oracle", "synthetic", "valid", "pairs", "valid_pairs")
+    datasets = {name: tmp_path / "tokens" / name for name in names}
+    samples = write_data_file(recipe, training, folder=folder, datasets=datasets, tokenizer=corpus / "tokenizer")
     data = DataFile.read(folder / "data.json")
     assert sum(source.samples for source in data.train) == samples
     assert {source.prefix for source in [*data.train, data.valid]} <= {
