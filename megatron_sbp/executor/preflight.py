@@ -26,12 +26,12 @@ def check_inputs(recipe: Recipe) -> None:
     from megatron_sbp.evaluation.questions import read_questions
 
     check_start(recipe)
+    read_questions(recipe)
     for key, name in hub_names(recipe).items():
         try:
             check_available(name, key)
         except InputError as error:
             raise recipe.error(key, error.reason) from None
-    read_questions(recipe)
 
 
 def plan_run(run: Run) -> dict[str, Any]:
