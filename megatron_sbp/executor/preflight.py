@@ -27,12 +27,12 @@ def check_inputs(recipe: Recipe) -> None:
 
     for name in recipe.used_synthesizers:
         check_start(recipe.for_synthesizer(name))
+    read_questions(recipe)
     for key, name in hub_names(recipe).items():
         try:
             check_available(name, key)
         except InputError as error:
             raise recipe.error(key, error.reason) from None
-    read_questions(recipe)
 
 
 def plan_run(run: Run) -> dict[str, Any]:
