@@ -67,11 +67,10 @@ class TrainStage(Stage):
             if start_word(run.recipe) == "best":  # it says which checkpoint is the best
                 start["train-baseline"] += ("models/baseline/consumed.json",)
             return {**tokenizer, **start, "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*")}
-        names = list(ledger.arm_samples(run.recipe, self.training))
-        reads = {**tokenizer, "tokenize": (*(f"tokens/{name}.*" for name in names), "tokens/valid.*")}
-        if "synthetic" in names:
-            reads["tokenize-synthetic"] = ("tokens/synthetic.*",)
-        return reads
+        names = ledger.arm_samples(run.recipe, self.training).keys()
+        real = (f"tokens/{name}.*" for name in names - {"synthetic"})
+        synthetic = {"tokenize-synthetic": ("tokens/synthetic.*",)} if "synthetic" in names else {}
+        return {**tokenizer, "tokenize": (*real, "tokens/valid.*"), **synthetic}
 
     def external(self, run: Run) -> list[Path]:
         return start_files(run.recipe) if self.tunes else []

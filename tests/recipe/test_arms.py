@@ -57,10 +57,10 @@ def test_replicates_share_only_the_test(tmp_path):
 
 
 def test_every_arm_reads_as_much(tmp_path):
-    recipe = load(tmp_path, ARMS.replace("{pairs: {relation: random}", "{synthesis: {tokens: 100_000}"))
+    recipe = load(tmp_path, ARMS.replace("{pairs: {relation: random}", "{synthesis: {tokens: 90_000}"))
     samples = {arm: ledger.arm_samples(recipe, arm) for arm in recipe.arms}
     assert {sum(parts.values()) for parts in samples.values()} == {ledger.train_samples(recipe)}
-    assert samples["control"]["synthetic"] == 100_000 // recipe.model.sequence_length < samples["sbp"]["synthetic"]
+    assert samples["control"]["synthetic"] == 90_000 // recipe.model.sequence_length < samples["sbp"]["synthetic"]
     assert samples["oracle"].keys() == {"oracle"} and samples["regularized"].keys() == {"real"}
 
 
@@ -76,7 +76,7 @@ def test_every_arm_reads_as_much(tmp_path):
         ("  baseline: {}\n", "", "arms", "has no 'baseline', from which the synthesizer 'related' starts"),
         ("control:", "quality:", "arms.quality", "is a name that other files have"),
         ("control:", "con-trol:", "arms.con-trol", "must be 1 to 40 characters"),
-        ("control:", "2:", "arms", "key"),
+        ("control:", "2:", "arms.2", "begin with a letter"),
         ("control:", "sbp:", None, "sbp"),
         ("replicates: 3", "replicates: 0", "replicates", "must be above 0"),
         ("documents: oracle", "documents: test", "arms.oracle.documents", "one of train, oracle"),
