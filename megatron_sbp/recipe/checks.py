@@ -67,7 +67,7 @@ def _check_words(recipe: Recipe) -> None:
         raise recipe.error("evaluation.question_group_field", f"'{group}' is not among documents.keep_fields")
     if group is not None and recipe.evaluation.questions is None:
         raise recipe.error("evaluation.question_group_field", "is set, but evaluation.questions names no file")
-    roles = {}
+    roles: dict[str, str] = {}
     for role in ("end_of_document", "padding", "separator"):
         token = getattr(recipe.tokenizer, role)
         if token in roles:

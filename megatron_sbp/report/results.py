@@ -45,16 +45,16 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
     check_equal_tokens(sources.replicates)
     neighbors = read_if_present(sources.neighbors_audit) or {}
     synthesizers = {name: synthesizer_figures(found, neighbors) for name, found in sources.synthesizers.items()}
-    first, *others = synthesizers or [None]
     nothing = dict.fromkeys(("pairs", "tuning", "synthetic", "quality"))
+    first = synthesizers.pop(next(iter(synthesizers)), nothing) if synthesizers else nothing
     return {
         "name": recipe.name,
         "replicates": len(evaluations),
         "arms": arms,
         "comparisons": all_comparisons(evaluations),
         **gap_figures(evaluations),
-        **(nothing if first is None else synthesizers[first]),
-        "synthesizers": {name: synthesizers[name] for name in others},
+        **first,
+        "synthesizers": synthesizers,
         "stages": stage_seconds(sources.manifests),
         "engines": _engines(sources, recipe, evaluations[0]),
         "environment": environment(),

@@ -56,8 +56,9 @@ def _replicate(arms: Mapping[str, Arm], synthesizers: Sequence[str], number: int
             name = stage.name + suffix(synthesizer, number)
             stages.append(ScopedStage(stage, name, number, synthesizer=synthesizer))
     stages += [_training(arm, about, number) for arm, about in arms.items() if arm not in first]
-    for stage in (ExportStage("export-arms", tuple(arms)), EvaluateStage()):
-        stages.append(ScopedStage(stage, stage.name + suffix(replicate=number), number))
+    end = suffix(replicate=number)
+    stages.append(ScopedStage(ExportStage("export-arms", tuple(arms)), f"export-arms{end}", number))
+    stages.append(ScopedStage(EvaluateStage(), f"evaluate{end}", number))
     return stages
 
 

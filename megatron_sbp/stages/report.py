@@ -27,8 +27,11 @@ class ReportStage(Stage):
         for replicate in range(1, run.recipe.replicates + 1):
             inner, end = replicate_run(run, replicate), suffix(replicate=replicate)
             for arm in run.recipe.arms:
-                written = (f"models/{arm}/consumed.json", f"models/{arm}/metrics.jsonl")
-                found[f"train-{arm}{end}"] = tuple(map(inner.named, written))
+                folder = f"models/{arm}"
+                found[f"train-{arm}{end}"] = (
+                    inner.named(f"{folder}/consumed.json"),
+                    inner.named(f"{folder}/metrics.jsonl"),
+                )
             found[f"evaluate{end}"] = (inner.named("evaluation/*"),)
         for name in run.recipe.used_synthesizers:
             inner, end = synthesizer_run(run, name), suffix(name)
