@@ -11,6 +11,7 @@ import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation import quality
 from megatron_sbp.evaluation.sampling import choose, rows_of
 from megatron_sbp.overlap.novelty import Overlap
@@ -20,7 +21,12 @@ from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 # Streams of the seeded choices.
-_STREAMS = {"synthetic": 21, "drafts": 22, "real": 23, "valid": 24, "random pairs": 25, "pairs": 26}
+_GROUPS = {
+    "synthetic": (Stream.QUALITY_SYNTHETIC, Stream.DUPLICATES_SYNTHETIC),
+    "drafts": (Stream.QUALITY_GENERATIONS, Stream.DUPLICATES_GENERATIONS),
+    "real": (Stream.QUALITY_REAL, Stream.DUPLICATES_REAL),
+}
+"""Streams by which documents of a group are chosen, for everything and for near-duplicates."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,8 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     groups, samples = {}, {}
     for group, count in population.items():
         say(f"quality: {group}, {count:,} documents")
-        rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _STREAMS[group])
-        several = choose(count, compared, recipe.seed, _STREAMS[group] + 100)
+        rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _GROUPS[group][0])
+        several = choose(count, compared, recipe.seed, _GROUPS[group][1])
         if group == "real":
             sample = [{"text": text, "tokens": tokens} for text, tokens in real.read(rows)]
             texts: Iterable[str] = (text for text, _ in real.read(several))
@@ -80,7 +86,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         samples[group] = sample
         groups[group] = {"population": count, **_group(recipe, tokenizer, real.tokens, sample, texts, group, overlap)}
     valid = _RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
-    held_out = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, _STREAMS["valid"])
+    held_out = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID)
     for text, tokens in valid.read(held_out):
         overlap.add("real", tokens, text)
     for group, figures in overlap.measure(real.whole()).items():
@@ -163,7 +169,7 @@ def _similarity(found: QualityFiles, recipe: Recipe, sample: list[dict[str, Any]
     shards = sorted(found.embeddings.glob("[0-9]*.npy"))
     paired = _sampled_pairs(found.pairs, recipe.evaluation.quality_documents, recipe.seed)
     total = sum(len(np.load(shard, mmap_mode="r")) for shard in shards)
-    random = np.random.default_rng([recipe.seed, _STREAMS["random pairs"]])
+    random = np.random.default_rng([recipe.seed, Stream.QUALITY_RANDOM_PAIRS])
     count = recipe.evaluation.quality_documents
     first = random.integers(0, total, count)
     second = (first + random.integers(1, total, count)) % total if total > 1 else first
@@ -208,7 +214,7 @@ def _sampled_pairs(pairs: Path, wanted: int, seed: int) -> np.ndarray:
     import pyarrow.parquet
 
     file = pyarrow.parquet.ParquetFile(pairs)
-    rows = choose(file.metadata.num_rows, wanted, seed, _STREAMS["pairs"])
+    rows = choose(file.metadata.num_rows, wanted, seed, Stream.QUALITY_PAIRS)
     parts, begin = [np.empty((0, 2), np.int64)], 0
     for batch in file.iter_batches(columns=["seed", "target"]):
         here = rows[(rows >= begin) & (rows < begin + len(batch))] - begin

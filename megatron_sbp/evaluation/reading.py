@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation.sampling import choose
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-_STREAM = 27
 """Separates these random choices from the evaluation's others."""
 
 
@@ -76,7 +76,7 @@ def wrong_seeds(seeds: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray
     related: dict[int, set[int]] = {}
     for one, other in zip(seeds.tolist(), targets.tolist(), strict=True):
         related.setdefault(other, {other}).add(one)
-    random = np.random.default_rng([seed, _STREAM])
+    random = np.random.default_rng([seed, Stream.READING])
     found = np.full(len(seeds), -1)
     for place, target in enumerate(targets.tolist()):
         for other in random.integers(0, len(seeds), 100).tolist():
@@ -118,7 +118,7 @@ def reading(
     assert len(pairs) == 2 * len(seeds), (len(pairs), len(seeds))
     others = wrong_seeds(seeds, targets, seed)
     usable = np.flatnonzero(others >= 0)
-    chosen = usable[choose(len(usable), at_most, seed, _STREAM)]
+    chosen = usable[choose(len(usable), at_most, seed, Stream.READING)]
     result: dict[str, Any] = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
     result |= {"gain": None, "gain_stderr": None}
     if not len(chosen):

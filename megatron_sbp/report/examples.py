@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation.sampling import choose, rows_of
 
 EXAMPLES = 10
-_STREAM = 31
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def draw_examples(
         seed: the run's seed.
         wanted: how many examples to draw.
     """
-    drawn = [row for _, row in rows_of(synthetic, choose(kept, wanted, seed, _STREAM))]
+    drawn = [row for _, row in rows_of(synthetic, choose(kept, wanted, seed, Stream.EXAMPLES))]
     seeds = dict(rows_of(documents, (row["seed_row"] for row in drawn)))
     return [
         Example(row["seed_id"], seeds[row["seed_row"]]["text"], row["id"], row["text"])
