@@ -64,7 +64,7 @@ def test_contradictions(tmp_path, flag, words):
     with pytest.raises(InputError) as caught:
         load_recipe(file)
     assert words in str(caught.value)
-    assert (caught.value.file, caught.value.line, caught.value.key) == (file, 41, f"training.megatron.{flag}")
+    assert (caught.value.file, caught.value.line, caught.value.key) == (file, 42, f"training.megatron.{flag}")
 
 
 def test_harmless_flags_override():
