@@ -13,8 +13,6 @@ from megatron_sbp.recipe.sections import Section
 from megatron_sbp.recipe.values import shown
 
 _KINDS = {
-    "integer": "a whole number",
-    "number": "a number",
     "string": "a text",
     "boolean": "true or false",
     "array": "a list",
@@ -48,9 +46,9 @@ def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
         return key, _unknown(key, _part(schema, place[:-1])["properties"])
     part = _part(schema, place)
     if kind.startswith(("greater_than", "less_than")):
-        whole = isinstance(value, float) and value.is_integer()
-        return key, f"must be {_range(part)}, not {int(value) if whole else value}"
-    return key, f"must be {_kind(part)}, not {shown(value)}"
+        return key, f"must be {_range(part)}, not {value}"
+    wanted = f"one of {', '.join(part['enum'])}" if "enum" in part else _KINDS[part["type"]]
+    return key, f"must be {wanted}, not {shown(value)}"
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
@@ -73,14 +71,6 @@ def _part(schema: dict[str, Any], place: Iterable[str | int]) -> dict[str, Any]:
             part = schema["$defs"][part["$ref"].rpartition("/")[2]]
         part = part.get("anyOf", [part])[0]  # the other one is null
     return part
-
-
-def _kind(part: dict[str, Any]) -> str:
-    """What a value must be: `a whole number`, `one of fp32, bf16`."""
-    if "enum" in part:
-        return f"one of {', '.join(part['enum'])}"
-    kinds = part["type"]
-    return _KINDS[kinds[0] if isinstance(kinds, list) else kinds]
 
 
 def _range(part: dict[str, Any]) -> str:

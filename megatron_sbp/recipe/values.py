@@ -7,7 +7,6 @@ import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
-from pydantic_core import PydanticKnownError
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -17,16 +16,17 @@ def _usable(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -(2**53) < value < 2**53
 
 
-def _number(value: Any) -> int | float:
+def _number(kind: type[int] | type[float], value: Any) -> int | float:
     """A usable number. YAML 1.1 reads 1e-3 and 20e9 as texts; they are understood here."""
+    number = value
     if isinstance(value, str):
         try:
-            value = float(value.replace("_", ""))
+            number = float(value.replace("_", ""))
         except ValueError:
-            value = None
-    if not _usable(value):
-        raise PydanticKnownError("float_type")
-    return value
+            number = None
+    if not _usable(number) or number != kind(number):
+        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {shown(value)}")
+    return kind(number)
 
 
 def _text(value: Any, kept: str = "") -> Any:
@@ -61,20 +61,21 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+_INT = BeforeValidator(functools.partial(_number, int))
+_FLOAT = BeforeValidator(functools.partial(_number, float))
+
 # A range stands in front of the validator: only then does the JSON schema have it beside null, too.
-_NUMBER = BeforeValidator(_number)
+Int = Annotated[int, _INT]
+Count = Annotated[int, Field(gt=0), _INT]
+Whole = Annotated[int, Field(ge=0), _INT]
 
-Int = Annotated[int, _NUMBER]
-Count = Annotated[int, Field(gt=0), _NUMBER]
-Whole = Annotated[int, Field(ge=0), _NUMBER]
-
-Float = Annotated[float, _NUMBER]
-Positive = Annotated[float, Field(gt=0), _NUMBER]
-NotNegative = Annotated[float, Field(ge=0), _NUMBER]
-AtLeastOne = Annotated[float, Field(ge=1), _NUMBER]
-Fraction = Annotated[float, Field(ge=0, le=1), _NUMBER]
-Decay = Annotated[float, Field(ge=0, lt=1), _NUMBER]
-Cosine = Annotated[float, Field(ge=-1, le=1), _NUMBER]
+Float = Annotated[float, _FLOAT]
+Positive = Annotated[float, Field(gt=0), _FLOAT]
+NotNegative = Annotated[float, Field(ge=0), _FLOAT]
+AtLeastOne = Annotated[float, Field(ge=1), _FLOAT]
+Fraction = Annotated[float, Field(ge=0, le=1), _FLOAT]
+Decay = Annotated[float, Field(ge=0, lt=1), _FLOAT]
+Cosine = Annotated[float, Field(ge=-1, le=1), _FLOAT]
 
 Switch = Annotated[bool, Strict()]
 

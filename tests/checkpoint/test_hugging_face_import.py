@@ -86,6 +86,8 @@ def test_both_are_described_by_their_config(qwen, llama):
         ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 5e5}}, "rope_parameters': is .*yarn"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor': is 0.5"),
         ({"num_hidden_layers": None}, "num_hidden_layers': is missing"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers': must be above 0, not 0"),
+        ({"rms_norm_eps": "small"}, "rms_norm_eps': must be a number, not 'small'"),
         (
             {"rope_parameters": {"rope_theta": 10_000.0}},
             "rope_theta': is 10000.0, the recipe's model.rotary_base",

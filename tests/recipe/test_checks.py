@@ -38,9 +38,9 @@ def test_values_out_of_bounds_are_refused(key):
     [
         ("seed=-1", "must be 0 or more and below 4,294,967,296, not -1"),
         ("seed=4294967296", "must be 0 or more and below 4,294,967,296"),
-        ("training.adam_beta1=1", "must be 0 or more and below 1, not 1"),
+        ("training.adam_beta1=1", "must be 0 or more and below 1, not 1.0"),
         ("training.weight_decay=-0.1", "must be 0 or more, not -0.1"),
-        ("model.init_method_std=0", "must be above 0, not 0"),
+        ("model.init_method_std=0", "must be above 0, not 0.0"),
         ("documents.min_characters=-1", "must be 0 or more, not -1"),
         ("synthesis.margin=0.5", "must be between 1 and 1,000, not 0.5"),
         ("training.train_tokens=-2e6", "must be above 0, not -2000000"),
