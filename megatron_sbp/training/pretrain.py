@@ -101,13 +101,12 @@ def main() -> int:
     from megatron.core.enums import ModelType
     from megatron.training import pretrain
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
-    from megatron.training.arguments import parse_and_validate_args
 
     from megatron_sbp.base.errors import InputError
     from megatron_sbp.checkpoint import tracker
     from megatron_sbp.training.data.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
-    from megatron_sbp.training.megatron import optimizer_resume
+    from megatron_sbp.training.megatron import optimizer_resume, state
     from megatron_sbp.training.megatron.banner import StartUp
     from megatron_sbp.training.megatron.forward import Trainer
     from megatron_sbp.training.megatron.hooks import Journal
@@ -121,7 +120,7 @@ def main() -> int:
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     first_rank = int(os.environ.get("RANK", "0")) == 0
     try:
-        args = parse_and_validate_args(extra_args_provider=_add_arguments)
+        args = state.parse_arguments(_add_arguments)
         if on_cpu:
             cpu.refuse_gpu_flags(args)
         data = DataFile.read(args.sbp_data)
