@@ -162,6 +162,9 @@ class Training(Section):
     """Optimizer steps between checkpoints; the last step always saves."""
     log_interval: Count = 10
     """Optimizer steps between log lines."""
+    model_builder: Literal["gpt", "hybrid"] = "gpt"
+    """Megatron's GPTModel, or its HybridModel with the same layers. Both compute the same and share their checkpoints:
+    a training may change from one to the other between starts."""
     megatron: Flags = {}
     """More Megatron flags for all trainings, by their names without dashes in front: `recompute-granularity: full`;
     true for a flag without value, false or null to leave it out."""

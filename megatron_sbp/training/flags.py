@@ -106,6 +106,7 @@ def _files(recipe: Recipe, folder: Path) -> Flags:
         "exit-signal-handler": True,
         "log-interval": recipe.training.log_interval,
         "log-throughput": True,
+        "sbp-model-builder": recipe.training.model_builder,
     }
 
 

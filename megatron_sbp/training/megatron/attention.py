@@ -19,6 +19,8 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.utils import divide
 
+from megatron_sbp.training.megatron import state
+
 
 class SdpaAttention(MegatronModule):
     """Drop-in for Megatron's DotProductAttention, by the same constructor and forward arguments.
@@ -48,8 +50,8 @@ class SdpaAttention(MegatronModule):
         for name, plain in (("softmax_type", "vanilla"), ("window_size", None)):
             if getattr(config, name, plain) != plain:
                 raise ValueError(f"{name}={getattr(config, name)} needs Transformer Engine's attention")
-        groups = pg_collection or ProcessGroupCollection.use_mpu_process_groups(required_pgs=["tp"])
-        self.query_heads = divide(config.num_attention_heads, groups.tp.size())
+        tensor_group = pg_collection.tp if pg_collection else state.tensor_group()
+        self.query_heads = divide(config.num_attention_heads, tensor_group.size())
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
         self.scale = softmax_scale or 1.0 / math.sqrt(config.kv_channels)
 

@@ -69,3 +69,19 @@ def test_the_checkpoint_writer_that_ends_with_its_rank():
     assert "init_persistent_async_worker(args.rank, 'forkserver')" in initialize
     arguments = inspect.getsource(importlib.import_module("megatron.training.arguments"))
     assert "if not args.use_persistent_ckpt_worker:" in arguments
+
+
+def test_what_the_hybrid_model_counts_on():
+    """hybrid_stack.py and model_builder.py: Megatron's stack, the checkpoints of a GPTModel, and the loader's check."""
+    stack = importlib.import_module("megatron.core.models.hybrid.hybrid_block").HybridStack
+    parameters = list(inspect.signature(stack.__init__).parameters)
+    assert parameters[1:3] == ["config", "submodules"] and "post_layer_norm" in parameters
+    assert "self.final_norm(" in inspect.getsource(stack.forward)
+    block = importlib.import_module("megatron.core.transformer.transformer_block")
+    layers = inspect.getsource(block.TransformerBlock.sharded_state_dict)
+    assert "(0, global_layer_offset, num_layers)" in layers and "LayerNormImpl" in vars(block)
+    checkpointing = importlib.import_module("megatron.training.checkpointing")
+    function = checkpointing._maybe_setup_gpt_to_hybrid_load
+    assert list(inspect.signature(function).parameters) == ["args", "ckpt_args", "model"]
+    assert "return None, False" in inspect.getsource(function)
+    assert "_maybe_setup_gpt_to_hybrid_load(args, ckpt_args, model)" in inspect.getsource(checkpointing.load_checkpoint)
