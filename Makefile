@@ -1,5 +1,8 @@
 .PHONY: setup demo check test lint format lock clean-demo
 
+# Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Folders whose unmarked tests start no training.
 QUICK = tests/test_*.py tests/recipe tests/planning tests/documents tests/tokenization tests/report
 
