@@ -26,6 +26,7 @@ setup(
         "sentence-transformers",
         "scann; platform_machine == 'x86_64' and sys_platform == 'linux'",
         "numpy",
+        "scipy",
         "numba",
         "nltk",
         "pyarrow",
