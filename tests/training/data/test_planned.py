@@ -12,6 +12,7 @@ from megatron_ranks import END, PADDING, SEPARATOR, markov_documents, write_inde
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
+from megatron_sbp.training.data import planned
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.data.datasets import build_train
 from megatron_sbp.training.data.planned import pair_samples, write_data_file
@@ -42,8 +43,10 @@ def test_the_packing_of_the_plan_is_the_one_that_ranks_use(tmp_path):
 
 
 @pytest.mark.parametrize("training", ["baseline", "sbp", "synthesizer"])
-def test_the_data_file_names_datasets_relative_to_the_training(corpus, tmp_path, training):
+def test_the_data_file_names_datasets_relative_to_the_training(corpus, tmp_path, monkeypatch, training):
     """So that run folders can be moved, and trainings made in a work folder."""
+    roles = SimpleNamespace(end_of_document=END, padding=PADDING, separator=SEPARATOR)
+    monkeypatch.setattr(planned, "load_tokenizer", lambda folder: roles)
     recipe, folder = load_recipe(RECIPE), tmp_path / "models" / training
     folder.mkdir(parents=True)
     (tmp_path / "tokens").symlink_to(corpus)
