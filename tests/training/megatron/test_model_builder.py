@@ -212,7 +212,7 @@ def test_the_pattern_has_the_stages_of_a_gpt_model(layers, ranks, chunks, more, 
 
 
 def test_the_default_of_the_recipe():
-    field = Training.__dataclass_fields__["model_builder"]
+    field = Training.model_fields["model_builder"]
     assert field.default == DEFAULT and DEFAULT in BUILDERS
 
 
