@@ -52,7 +52,10 @@ def format_results(results: dict[str, Any]) -> str:
         for row in [head, *rows]
     ]
     tokens = count(next(iter(arms.values()))["train_tokens"])
-    lines = [f"{results['name']}: {tokens} training tokens in every arm", "", *lines, ""]
+    title = f"{results['name']}: {tokens} training tokens in every arm"
+    if results["replicates"] > 1:
+        title += f", {results['replicates']} replicates; the table shows the first, the differences are over all"
+    lines = [title, "", *lines, ""]
     lines += [*_differences(results), _gap(results)]
     pairs, synthetic = results["pairs"], results["synthetic"]
     if pairs:

@@ -62,8 +62,10 @@ def _compared(results: dict[str, Any], first: str, second: str, figure: str) -> 
 
 
 def _outcome(found: dict[str, Any]) -> str:
-    """better, worse, or noise, for a gain with its interval."""
+    """better, worse, or noise, for a gain: by its 95 % interval, or by its standard error where there is none."""
     gain, error = found["difference"], found["stderr"]
+    if found.get("low") is not None and found["low"] != found["high"]:
+        return "better" if found["low"] > 0 else "worse" if found["high"] < 0 else "noise"
     if error is None or abs(gain) < NOISE * error or gain == 0:
         return "noise"
     return "better" if gain > 0 else "worse"
@@ -83,8 +85,7 @@ def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
         {
             "better": f"{name} has a lower test loss than {rival}: {values} ({change}).",
             "worse": f"{name} has a higher test loss than {rival}: {values} ({change}).",
-            "noise": f"{name} and {rival} differ in test loss by no more than the noise: {values} "
-            f"({change}, below {NOISE:g} standard errors).",
+            "noise": f"{name} and {rival} differ in test loss by no more than the noise: {values} ({change}).",
         }[_outcome(found)]
     ]
     found = _compared(results, first, second, "recall")

@@ -235,3 +235,12 @@ def test_any_number_of_arms_and_replicates(tmp_path):
     assert "SBP has a lower test loss than the arm random_pairs" in told and "of 3 replicates" in told
     assert "One training seed" not in told
     assert headline(results).startswith("SBP is ahead of the repetition baseline and the arm random_pairs in test loss")
+
+
+def test_few_replicates_are_not_a_win(tmp_path):
+    """With two replicates the interval is wide: three standard errors are still noise."""
+    results = collect_results(made_up_run(tmp_path))
+    wide = {"difference": 0.03, "stderr": 0.01, "low": -0.09, "high": 0.15}
+    results["comparisons"]["sbp-baseline"]["test_loss"] = wide
+    assert headline(results).startswith("SBP cannot be told apart from the repetition baseline in test loss")
+    assert any("differ in test loss by no more than the noise" in sentence for sentence in verdict(results))
