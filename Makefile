@@ -1,4 +1,10 @@
-.PHONY: setup demo test lint format lock clean-demo
+.PHONY: setup demo check test lint format lock clean-demo
+
+# Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Folders whose unmarked tests start no training.
+QUICK = tests/test_*.py tests/recipe tests/planning tests/documents tests/tokenization tests/report
 
 setup:  ## .venv from the lock file; does nothing when it is there
 	@bash scripts/setup.sh
@@ -6,8 +12,14 @@ setup:  ## .venv from the lock file; does nothing when it is there
 demo: setup  ## the whole loop on real text, on this machine: runs/quickstart
 	@.venv/bin/sbp run examples/quickstart/recipe.yaml
 
-test: setup  ## all tests
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q .
+check: setup  ## style, types, and quick unit tests
+	@.venv/bin/ruff check -q . && .venv/bin/ruff format --check -q .
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not slurm and not gpu" $(QUICK)
+
+test: setup  ## style, types, and all tests
+	@.venv/bin/ruff check -q . && .venv/bin/ruff format --check -q .
+	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup

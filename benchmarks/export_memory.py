@@ -12,7 +12,6 @@ times the size of the checkpoint on disk for a while.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import subprocess
 import sys
@@ -85,7 +84,7 @@ def measure(model: Model, vocabulary: int, folder: Path) -> dict[str, dict[str, 
     """Peak memory and time of both ways, by way: `before`, `peak` (bytes), `seconds`."""
     write_tokenizer(folder / "tokenizer", vocabulary)
     write_checkpoint(folder / "model" / "iter_0000001", model, vocabulary)
-    common = {"model": dataclasses.asdict(model), "tokenizer": str(folder / "tokenizer"), "vocabulary": vocabulary}
+    common = {"model": model.model_dump(), "tokenizer": str(folder / "tokenizer"), "vocabulary": vocabulary}
     found = {}
     for way, source, target in (("export", "model/iter_0000001", "hugging_face"), ("import", "hugging_face", "back")):
         job = {**common, "way": way, "source": str(folder / source), "target": str(folder / target)}

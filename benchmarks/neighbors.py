@@ -24,7 +24,8 @@ import numpy as np
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import recall, sample_rows
-from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, load_scann, plan
+from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, load_scann
+from megatron_sbp.pairing.neighbors.scann_plan import plan
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 

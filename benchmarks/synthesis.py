@@ -65,7 +65,8 @@ def main() -> None:
 
     from megatron_sbp.evaluation.model import quiet
     from megatron_sbp.synthesis.draws import Draw
-    from megatron_sbp.synthesis.engine import EngineSettings, load_engine
+    from megatron_sbp.synthesis.engine import EngineSettings
+    from megatron_sbp.synthesis.engines import load_engine
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as made, quiet():

@@ -7,7 +7,6 @@ so Megatron's NullTokenizer stands in.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import signal
@@ -22,8 +21,8 @@ import numpy as np
 
 from megatron_sbp.recipe import Recipe, load_recipe
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.train import arguments_of
 from megatron_sbp.training.data.data_file import DataFile, Source
-from megatron_sbp.training.flags import megatron_arguments
 from megatron_sbp.training.launch import MODULE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +81,7 @@ def recipe_of(
         overrides: further KEY=VALUE.
     """
     recipe = load_recipe(ROOT / path, ["launch.nodes=1", "launch.ranks_per_node=1", *overrides])
-    recipe.model = dataclasses.replace(recipe.model, **shape)
+    recipe.model = recipe.model.model_copy(update=shape)
     recipe.training.micro_batch_size = micro_batch
     recipe.training.global_batch_size = micro_batch * micro_batches
     recipe.training.train_tokens = steps * micro_batch * micro_batches * recipe.model.sequence_length
@@ -154,7 +153,7 @@ def write_data(run: Run, training: str, tokens: int, vocabulary: int) -> None:
 def words_of(run: Run, training: str) -> list[str]:
     """Megatron's flags: those of the arms, for packed pairs too, so that only the data differs."""
     run.model(training).mkdir(parents=True, exist_ok=True)
-    words = megatron_arguments(run, "baseline")
+    words = arguments_of(run, "baseline")
     words[words.index("--sbp-data") + 1] = str(run.model(training) / "data.json")
     return words
 

@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from megatron_sbp import __version__
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.executor.claim import claim, recipe_of, write_resolved
-from megatron_sbp.stages.run_folder import ARMS, Run
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.stages.run_folder import Run
 
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
 
@@ -26,6 +28,7 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp status RECIPE     show the state of every stage
   sbp verify RECIPE     read every finished file and compare digests
   sbp report RECIPE     print the results; the page is RUN/report/index.html
+  sbp schema            print the JSON schema of recipes, with which editors complete and check their keys
 
 Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
 """
@@ -34,6 +37,10 @@ EPILOG = """RECIPE is a recipe file, or a run folder, which stands for the recip
 Overrides of any recipe key follow: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are complete or absent: any command can be killed at any time and run again."""
 
+SCHEMA = """Prints the JSON schema of a recipe (draft 2020-12). An editor with a YAML language server completes and
+checks the keys of a recipe whose first line names a file with it:
+
+  # yaml-language-server: $schema=../recipe.schema.json"""
 
 _GIVEN = {
     errno.EACCES,
@@ -95,22 +102,19 @@ def _main(words: list[str]) -> int:
     from megatron_sbp.stages.graph import all_stages
     from megatron_sbp.stages.stage import by_name
 
-    graph = all_stages()
+    graph = all_stages(_recipe_among(words))
     parser = _parser(graph)
     options = _parse(parser, words)
+    if options.verb == "schema":
+        return _schema()
     recipe_words = [options.recipe, *options.overrides]
     run = Run.of(recipe_of(options.recipe, options.overrides))
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb in ("run", "submit"):
-        from megatron_sbp.base.hub import check_names
-        from megatron_sbp.checkpoint.start import check_start
-        from megatron_sbp.evaluation.questions import read_questions
+        from megatron_sbp.executor.preflight import check_inputs
 
-        # Before hours of work in front of the tuning and the evaluation.
-        check_start(run.recipe)
-        read_questions(run.recipe)
-        check_names(run.recipe)
+        check_inputs(run.recipe)
     if options.verb == "run":
         from megatron_sbp.executor.local import run_all
 
@@ -139,6 +143,21 @@ def _main(words: list[str]) -> int:
         _print_results(run)
         return 0
     return _stage(run, by_name(graph, options.verb), graph, options)
+
+
+def _recipe_among(words: list[str]) -> Recipe | None:
+    """The recipe that the command line names: its arms and synthesizers decide which stages there are.
+
+    None where no recipe is named or it cannot be read; the error comes when the words have been parsed.
+    """
+    given = [word for word in words[1:] if not word.startswith("-")]
+    file = next((word for word in given if "=" not in word and Path(word).exists()), None)
+    if file is None:
+        return None
+    try:
+        return recipe_of(file, [word for word in given if "=" in word])
+    except InputError:
+        return None
 
 
 def _parser(graph) -> argparse.ArgumentParser:
@@ -174,6 +193,8 @@ def _parser(graph) -> argparse.ArgumentParser:
         "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
         "something changed.",
     )
+    schema = verbs.add_parser("schema", description=SCHEMA, formatter_class=argparse.RawDescriptionHelpFormatter)
+    schema.set_defaults(overrides=[])
     for stage in graph:
         sub = verb(stage.name, stage.title)
         if stage.sharded:
@@ -220,7 +241,7 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     """Like parse_args, with overrides behind options too; parse_intermixed_args cannot do it for verbs (subparsers)."""
     options, rest = parser.parse_known_args(words)
-    unknown = [word for word in rest if word.startswith("-")]
+    unknown = [word for word in rest if word.startswith("-") or options.verb == "schema"]
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.overrides += rest
@@ -239,8 +260,10 @@ def _stage(run: Run, stage, graph, options) -> int:
     from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.training.launch import Unfinished
 
-    if getattr(options, "launcher", None):
-        os.environ["SBP_LAUNCHER"] = options.launcher
+    if getattr(options, "launcher", None) == "srun":
+        from megatron_sbp.executor.slurm import srun_words
+
+        stage = stage.under(srun_words(run.recipe))
     claim(run)
     runner = StageRunner(run, stage, graph, bool(options.discard), bool(options.repair))
     try:
@@ -255,32 +278,39 @@ def _stage(run: Run, stage, graph, options) -> int:
 
 def _write_plan(run: Run) -> None:
     from megatron_sbp.base import files
-    from megatron_sbp.planning.plan import make_plan, read_measured
+    from megatron_sbp.executor.preflight import plan_run
 
-    files.write_json(run.plan_file, make_plan(run.recipe, read_measured(run)))
+    files.write_json(run.plan_file, plan_run(run))
 
 
 def _plan(run: Run, options) -> int:
     import json
     import shlex
 
-    from megatron_sbp.planning.plan import format_plan, make_plan, read_measured
+    from megatron_sbp.executor.preflight import plan_run
+    from megatron_sbp.planning.text import format_plan
 
-    plan = make_plan(run.recipe, read_measured(run))
+    plan = plan_run(run)
     if options.json:
         print(json.dumps(plan, indent=2))
         return 0
     print(format_plan(plan))
     if options.commands:
-        from megatron_sbp.checkpoint.start import start_folder
-        from megatron_sbp.training.flags import megatron_arguments
+        from megatron_sbp.recipe.tuning_start import start_folder
+        from megatron_sbp.stages.scopes import arm_run, synthesizer_run
+        from megatron_sbp.stages.train import arguments_of
 
-        for training in (*ARMS, "synthesizer"):
-            if training == "synthesizer" and start_folder(run.recipe):
+        trainings = [(arm, arm_run(run, arm), arm) for arm in run.recipe.arms]
+        trainings += [
+            (f"the synthesizer {name}", synthesizer_run(run, name), "synthesizer")
+            for name in run.recipe.used_synthesizers
+        ]
+        for title, inner, training in trainings:
+            if training == "synthesizer" and start_folder(inner.recipe):
                 print("\n# the synthesizer's start, as the stage `tune` makes it by itself")
-                print(_wrapped(_import(run, options)))
-            print(f"\n# {training}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
-            words = ["python", "-m", "megatron_sbp.training.pretrain", *megatron_arguments(run, training)]
+                print(_wrapped(_import(inner, options)))
+            print(f"\n# {title}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
+            words = ["python", "-m", "megatron_sbp.training.pretrain", *arguments_of(inner, training)]
             print(_wrapped(shlex.join(words)))
     else:
         print("\nThe exact Megatron commands: add --commands.")
@@ -290,7 +320,7 @@ def _plan(run: Run, options) -> int:
 def _import(run: Run, options) -> str:
     import shlex
 
-    from megatron_sbp.checkpoint.start import start_folder
+    from megatron_sbp.recipe.tuning_start import start_folder
 
     words = ["python", "tools/import_hf.py", "--checkpoint", str(start_folder(run.recipe))]
     words += ["--tokenizer", str(run.tokenizer), "--recipe", options.recipe, "--output", str(run.model("start"))]
@@ -301,6 +331,15 @@ def _wrapped(command: str) -> str:
     return command.replace(" --", " \\\n    --")
 
 
+def _schema() -> int:
+    import json
+
+    from megatron_sbp.recipe.schema import schema_of
+
+    print(json.dumps(schema_of(), indent=2))
+    return 0
+
+
 def _status(run: Run, graph) -> int:
     from megatron_sbp.executor.runner import StageRunner
 
@@ -308,7 +347,7 @@ def _status(run: Run, graph) -> int:
     width = max(len(stage.name) for stage in graph)
     for stage in graph:
         print(f"  {stage.name:<{width}}  {StageRunner(run, stage, graph).why()}")
-    from megatron_sbp.executor.slurm import jobs_of
+    from megatron_sbp.executor.slurm_queue import jobs_of
 
     for line in jobs_of(run):
         print(f"  {line}")
@@ -319,8 +358,8 @@ def _verify(run: Run, graph) -> int:
     from megatron_sbp.executor.verify import verify
 
     found, count, size = verify(run, graph)
-    for name, damaged in found.items():
-        for item in damaged:
+    for name, wrong in found.items():
+        for item in wrong:
             print(f"{name}: {item}")
     damaged = sum(map(len, found.values()))
     left_out = [stage.name for stage in graph if stage.name not in found]

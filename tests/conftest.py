@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("support.mined_run", "support.synthesis_run")
 # Under nohup, in a background job or a CI without a terminal they are ignored, and every process of the tests would
 # inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from megatron_sbp.recipe import Model
@@ -51,7 +50,7 @@ def shape(tied: bool, norm: bool, heads: int = 6, groups: int = 2, kv_channels: 
 
 def as_job(model: Model) -> dict:
     """The model as megatron_logits.py reads it."""
-    return dataclasses.asdict(model)
+    return model.model_dump()
 
 
 def logits_of(folder: Path, tokens: list[list[int]]):

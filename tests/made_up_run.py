@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base import files
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.stages.run_folder import ARMS, Run
-from megatron_sbp.stages.tokenize import TokenizerStage, TokenizeStage
+from megatron_sbp.stages.documents import DocumentsStage
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.tokenize import TokenizeStage
+from megatron_sbp.stages.tokenizer import TokenizerStage
 
 _MODULES = (
     "argparse array ast asyncio base64 bisect calendar cmath codecs collections concurrent.futures configparser "
@@ -121,7 +122,7 @@ def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
 def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) -> None:
     length = run.recipe.model.sequence_length
     audit = files.read_json(run.tokens("audit").with_suffix(".json"))
-    for arm in ARMS:
+    for arm in run.recipe.arms:
         samples = ledger.arm_samples(run.recipe, arm)
         total = sum(samples.values())
         datasets = {}

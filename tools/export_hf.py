@@ -14,8 +14,8 @@ import argparse
 import json
 from pathlib import Path
 
-from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import Model, load_recipe
+from megatron_sbp.base import command_line
+from megatron_sbp.recipe import Model, load_recipe, make_section
 
 NEEDED = (
     "num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups", "max_position_embeddings"
@@ -23,10 +23,10 @@ NEEDED = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="Megatron's iter_NNNNNNN")
     parser.add_argument("--tokenizer", required=True, type=Path, metavar="FOLDER", help="RUN/tokenizer, or any other")
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="replaced when it exists")
+    command_line.add_output(parser, "FOLDER", "replaced when it exists")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
     parser.add_argument("--recipe", type=Path, help="recipe whose model section describes the model; or:")
     shape = parser.add_argument_group("Megatron's flags")
@@ -42,16 +42,15 @@ def main() -> None:
         parser.error(f"give --recipe, or {', '.join('--' + name.replace('_', '-') for name in missing)}")
     from megatron_sbp.checkpoint.hugging_face import export
 
-    try:
+    with command_line.errors_reported():
         model = load_recipe(options.recipe).model if options.recipe else _model(options)
         provenance = export(options.checkpoint, model, options.tokenizer, options.output, options.precision)
-    except InputError as error:
-        parser.exit(2, f"error: {error}\n")
     print(json.dumps(provenance))
 
 
 def _model(options: argparse.Namespace) -> Model:
-    return Model(
+    return make_section(
+        Model,
         num_layers=options.num_layers,
         hidden_size=options.hidden_size,
         ffn_hidden_size=options.ffn_hidden_size,

@@ -11,20 +11,18 @@ Padding rows of the embedding are the mean of the others. Prints what was import
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 from pathlib import Path
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base import command_line
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import load_recipe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="config.json, safetensors")
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="replaced when it exists")
+    command_line.add_output(parser, "FOLDER", "replaced when it exists")
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="default: the checkpoint's own")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
     parser.add_argument("--recipe", type=Path, help="recipe with which the checkpoint must agree; or:")
@@ -36,7 +34,7 @@ def main() -> None:
     from megatron_sbp.checkpoint.start import check_tokenizer
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
-    try:
+    with command_line.errors_reported():
         tokenizer = open_tokenizer(str(options.tokenizer or options.checkpoint))
         found, _ = read_config(options.checkpoint / "config.json")
         if options.recipe:
@@ -47,16 +45,14 @@ def main() -> None:
         else:
             parallel = options.tensor_model_parallel_size
             # Megatron multiplies the two flags; padded_vocab_size divides, as our recipes do.
-            model = dataclasses.replace(
-                found, make_vocab_size_divisible_by=options.make_vocab_size_divisible_by * parallel
+            model = found.model_copy(
+                update={"make_vocab_size_divisible_by": options.make_vocab_size_divisible_by * parallel}
             )
         padded = cost.padded_vocab_size(model, tokenizer.vocab_size, parallel)
         written = import_checkpoint(
             options.checkpoint, model, tokenizer.vocab_size, padded, options.output, options.precision
         )
-    except InputError as error:
-        parser.exit(2, f"error: {error}\n")
-    print(json.dumps({**written, "model": dataclasses.asdict(found)}))
+    print(json.dumps({**written, "model": found.model_dump()}))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ as are named behind a colon (tokens/synthetic:4000), once; the --repeated one fi
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from megatron_sbp.base import command_line
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.training.data.blend_file import blend, write_data_args
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = command_line.parser(__doc__)
     parser.add_argument("--train-samples", type=int, required=True, help="training sequences in all")
     parser.add_argument("--sequence-length", type=int, required=True, help="tokens of a training sequence")
     parser.add_argument("--repeated", type=Path, required=True, metavar="PREFIX", help="dataset that fills up the rest")
@@ -31,7 +31,7 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, required=True, help="file for --data-args-path")
     options = parser.parse_args()
-    try:
+    with command_line.errors_reported():
         once = {}
         for word in options.once:
             prefix, _, count = word.partition(":")
@@ -44,13 +44,9 @@ def main() -> int:
             once[Path(prefix)] = int(count or 0)
         samples = blend(options.train_samples, options.repeated, once, options.sequence_length)
         write_data_args(options.output, samples)
-    except InputError as error:
-        print(f"make_blend: error: {error}", file=sys.stderr)
-        return 2
     for prefix, count in samples.items():
         print(f"{count:>12,} samples  {count / options.train_samples:7.3%}  {prefix}")
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -14,26 +14,20 @@ import argparse
 import json
 from pathlib import Path
 
-from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import Embedding, Neighbors, Pairs
+from megatron_sbp.base import command_line
+from megatron_sbp.recipe import Embedding, Neighbors, Pairs, Section, make_section
 
-EMBEDDING, NEIGHBORS, PAIRS = Embedding(), Neighbors(), Pairs()
+NEIGHBORS, PAIRS = Neighbors(), Pairs()
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     documents = parser.add_argument_group("documents")
-    documents.add_argument(
-        "--inputs",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path",
-    )
-    documents.add_argument("--text-field", default="text", metavar="FIELD", help="field of the text (default: text)")
-    documents.add_argument("--id-field", metavar="FIELD", help="field of a unique id (default: a digest of the text)")
-    documents.add_argument("--tokenizer", required=True, help="RUN/tokenizer, or a Hugging Face folder or name")
-    documents.add_argument("--output", required=True, type=Path, metavar="FILE.parquet")
+    command_line.add_inputs(documents)
+    command_line.add_text_field(documents)
+    command_line.add_id_field(documents)
+    command_line.add_tokenizer(documents)
+    command_line.add_output(documents, "FILE.parquet")
     vectors = parser.add_argument_group("embeddings")
     vectors.add_argument(
         "--embeddings",
@@ -42,19 +36,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE.npy",
         help="of unit norm; their rows, one file after another, are the documents",
     )
-    vectors.add_argument("--model", default=EMBEDDING.model, help=f"without --embeddings (default: {EMBEDDING.model})")
-    vectors.add_argument("--max-tokens", type=int, default=EMBEDDING.max_tokens)
-    vectors.add_argument("--batch-size", type=int, default=EMBEDDING.batch_size)
-    vectors.add_argument("--prompt", default="")
-    vectors.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default=EMBEDDING.precision)
-    search = parser.add_argument_group("neighbours")
+    command_line.add_embedding(vectors, Embedding(), "without --embeddings")
+    search = parser.add_argument_group("neighbors")
     search.add_argument("--engine", choices=("scann", "exact"), default=NEIGHBORS.engine)
     search.add_argument("--k", type=int, default=NEIGHBORS.k, help=f"per document (default: {NEIGHBORS.k})")
     search.add_argument("--leaves", type=int, help="of ScaNN's tree (default: about the square root of the documents)")
     search.add_argument("--leaves-to-search", type=int, help="(default: a quarter of them)")
     search.add_argument("--reorder", type=int, help="candidates that ScaNN scores again exactly (default: 4 k)")
     search.add_argument("--recall-sample", type=int, default=NEIGHBORS.recall_sample)
-    search.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    command_line.add_device(search)
     rules = parser.add_argument_group("rules")
     rules.add_argument("--alpha", type=float, default=PAIRS.alpha, help=f"least similarity (default: {PAIRS.alpha})")
     rules.add_argument("--max-similarity", type=float, help="pairs above this are copies (default: no limit)")
@@ -79,33 +69,18 @@ def main() -> None:
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
     source = Source(options.inputs, options.text_field, options.id_field)
-    neighbors = Neighbors(
-        options.engine,
-        options.k,
-        options.leaves,
-        options.leaves_to_search,
-        options.reorder,
-        options.recall_sample,
-    )
-    rules = Pairs(
-        options.alpha,
-        options.max_similarity,
-        options.shingle_tokens,
-        options.max_shared_shingles,
-        options.max_targets_per_seed,
-        options.min_target_tokens,
-        options.relation,
-    )
-    try:
+
+    def section[S: Section](kind: type[S]) -> S:
+        return make_section(kind, **{name: getattr(options, name) for name in kind.model_fields})
+
+    with command_line.errors_reported():
+        neighbors, rules = section(Neighbors), section(Pairs)
         tokenizer = open_tokenizer(options.tokenizer)
         vectors = options.embeddings
         if not vectors:
             vectors = [options.output.with_suffix(".embeddings.npy")]
-            chosen = Embedding(options.model, options.max_tokens, options.batch_size, options.prompt, options.precision)
-            embed_documents(source, vectors[0], chosen, options.device)
+            embed_documents(source, vectors[0], section(Embedding), options.device)
         audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device)
-    except InputError as error:
-        parser.exit(2, f"error: {error}\n")
     print(json.dumps({name: audit[name] for name in ("documents", "candidates", "kept", "dropped", "recall_at_k")}))
 
 

@@ -10,24 +10,16 @@ Prints the counts as JSON.
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base import command_line
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--inputs",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path",
-    )
-    parser.add_argument("--tokenizer", required=True, help="RUN/tokenizer, or a Hugging Face folder or name")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="writes PREFIX.bin and PREFIX.idx")
+    parser = command_line.parser(__doc__)
+    command_line.add_inputs(parser)
+    command_line.add_tokenizer(parser)
+    command_line.add_dataset_output(parser)
     parser.add_argument("--max-seed-tokens", required=True, type=int, metavar="N", help="longer seeds are cut")
     parser.add_argument(
         "--max-target-tokens", required=True, type=int, metavar="N", help="longer targets lose their end"
@@ -42,23 +34,16 @@ def main() -> None:
     parser.add_argument(
         "--target-field", default="target", metavar="FIELD", help="text to be written (default: target)"
     )
-    parser.add_argument(
-        "--end-of-document", metavar="TOKEN", help="token that closes a target (default: the eos token)"
-    )
-    parser.add_argument(
-        "--bad-documents",
-        choices=("fatal", "skip"),
-        default="fatal",
-        help="malformed JSON, missing field, invalid UTF-8: stop, or count and go on (default: fatal)",
-    )
+    command_line.add_end_of_document(parser, "target")
+    command_line.add_bad_documents(parser)
     options = parser.parse_args()
     if options.max_seed_tokens < 1 or options.max_target_tokens < 1:
         parser.error("--max-seed-tokens and --max-target-tokens must be 1 or more")
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
+    from megatron_sbp.tokenization.pair_files import preprocess_pairs
     from megatron_sbp.tokenization.pairs import PairLimits
-    from megatron_sbp.tokenization.standalone import preprocess_pairs
 
-    try:
+    with command_line.errors_reported():
         counts = preprocess_pairs(
             options.inputs,
             options.output,
@@ -68,8 +53,6 @@ def main() -> None:
             options.target_field,
             options.bad_documents,
         )
-    except InputError as error:
-        parser.exit(2, f"error: {error}\n")
     print(json.dumps(counts))
 
 

@@ -11,26 +11,19 @@ The same inputs and options give the same bytes. Prints the counts as JSON.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base import command_line
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="of tools/export_hf.py")
-    parser.add_argument(
-        "--inputs",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="seed documents, files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path",
-    )
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".jsonl.zst")
-    parser.add_argument("--text-field", default="text", metavar="FIELD", help="field of the text (default: text)")
-    parser.add_argument("--id-field", metavar="FIELD", help="field of an id (default: the document's number)")
+    command_line.add_inputs(parser, f"seed documents, {command_line.FILES}")
+    command_line.add_output(parser, "FILE", ".jsonl.zst")
+    command_line.add_text_field(parser)
+    command_line.add_id_field(parser)
     parser.add_argument("--draws", type=int, default=1, metavar="N", help="texts per seed document (default: 1)")
     parser.add_argument("--max-seed-tokens", type=int, required=True, metavar="N", help="as in tuning")
     parser.add_argument("--max-new-tokens", type=int, required=True, metavar="N", help="end-of-document included")
@@ -41,14 +34,14 @@ def main() -> None:
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    command_line.add_device(parser)
     options = parser.parse_args()
     for name in ("draws", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):
         if getattr(options, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")
     from megatron_sbp.synthesis.standalone import synthesize
 
-    try:
+    with command_line.errors_reported():
         counts = synthesize(
             options.checkpoint,
             options.inputs,
@@ -67,8 +60,6 @@ def main() -> None:
             precision=options.precision,
             device=options.device,
         )
-    except InputError as error:
-        parser.exit(2, f"error: {error}\n")
     print(json.dumps(counts))
 
 

@@ -1,6 +1,6 @@
 """Measures a run on made-up people against the truth: pairs, and what the synthesizer wrote.
 
-    python check_facts.py RUN [--people people.jsonl] [--examples 3]
+    python check_facts.py RUN [--synthesizer random] [--people people.jsonl] [--examples 3]
 
 Every sentence of a biography is parsed back into (person, attribute, value); what no wording of world.py can have
 written is malformed. Prints JSON, and with --examples synthetic biographies beside their seeds, each sentence marked
@@ -156,8 +156,10 @@ def _rows(shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
         yield from files.read_jsonl_zst(shard)
 
 
-def measure(run: Path, truth: Truth, examples: int = 0) -> tuple[dict[str, Any], list[str]]:
-    """Figures of a run folder, and examples as text.
+def measure(
+    run: Path, truth: Truth, examples: int = 0, synthesizer: str = "related"
+) -> tuple[dict[str, Any], list[str]]:
+    """Figures of one synthesizer of a run folder, and examples as text.
 
     Returns:
         `pairs` by split (precision, recall), `drafts` and `synthetic` (before and after the filters) as
@@ -165,17 +167,18 @@ def measure(run: Path, truth: Truth, examples: int = 0) -> tuple[dict[str, Any],
     """
     import pyarrow.parquet
 
+    own = run if synthesizer == "related" else run / "synthesizers" / synthesizer
     real = list(_rows((run / "documents" / "train").glob("[0-9]*")))
     result: dict[str, Any] = {"pairs": {}}
     for split, name in (("train", "pairs"), ("valid", "valid_pairs")):
-        file = run / "pairs" / f"{name}.parquet"
+        file = own / "pairs" / f"{name}.parquet"
         if file.exists():
             table = pyarrow.parquet.read_table(file, columns=["seed", "target"])
             people = [row["person"] for row in _rows((run / "documents" / split).glob("[0-9]*"))]
             result["pairs"][split] = pair_figures(people, table["seed"].to_pylist(), table["target"].to_pylist())
     originals = {row["text"] for row in real}
-    written = list(_rows((run / "synthetic" / "drafts").glob("[0-9]*")))
-    for name, rows in (("drafts", written), ("synthetic", _rows((run / "synthetic").glob("[0-9]*")))):
+    written = list(_rows((own / "synthetic" / "drafts").glob("[0-9]*")))
+    for name, rows in (("drafts", written), ("synthetic", _rows((own / "synthetic").glob("[0-9]*")))):
         tally = Tally(truth, originals)
         for row in rows:
             tally.add(row["text"], real[row["seed_row"]]["person"], real[row["seed_row"]]["text"])
@@ -198,11 +201,12 @@ def _example(seed: str, text: str, truth: Truth) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--synthesizer", default="related", help="as the recipe names it (default: related)")
     parser.add_argument("--people", type=Path, default=Path(__file__).with_name("people.jsonl"))
     parser.add_argument("--examples", type=int, default=0)
     options = parser.parse_args()
     truth = Truth(map(json.loads, options.people.read_text().splitlines()))
-    figures, examples = measure(options.run, truth, options.examples)
+    figures, examples = measure(options.run, truth, options.examples, options.synthesizer)
     print(json.dumps(figures, indent=2))
     print("\n".join(f"\n{example}" for example in examples), end="\n" if examples else "")
     return 0

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -83,6 +84,17 @@ def _alive(owner: str) -> bool:
     except OSError:
         return True
     return True
+
+
+def process_folder(parent: Path) -> Path:
+    """Name of a folder below `parent` that belongs to this process alone; what an earlier owner left in it is removed,
+    and so are the folders that processes of this machine left that are gone. Nothing is created."""
+    own = parent / f"{_machine()}-{os.getpid()}"
+    shutil.rmtree(own, ignore_errors=True)
+    for left in parent.glob(f"{_machine()}-*"):
+        if not _alive(left.name.removeprefix(f"{_machine()}-")):
+            shutil.rmtree(left, ignore_errors=True)
+    return own
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import Recipe
 
 
 def go_offline() -> None:
@@ -36,28 +35,6 @@ def cached(name: str) -> bool:
         return any((Path(constants.HF_HUB_CACHE) / folder / "snapshots").iterdir())
     except OSError:
         return False
-
-
-def hub_names(recipe: Recipe) -> dict[str, str]:
-    """What a recipe takes from the hub: name by recipe key. Raises InputError for a folder that is not there."""
-    from megatron_sbp.pairing.embedding_model import model_folder
-    from megatron_sbp.stages.tokenize import local_tokenizer
-
-    found = {}
-    if recipe.tokenizer.path is not None and local_tokenizer(recipe) is None:
-        found["tokenizer.path"] = recipe.tokenizer.path
-    if model_folder(recipe.embedding.model, recipe.folder) is None:
-        found["embedding.model"] = recipe.embedding.model
-    return found
-
-
-def check_names(recipe: Recipe) -> None:
-    """Raises InputError as `check_available` for what a recipe takes from the hub."""
-    for key, name in hub_names(recipe).items():
-        try:
-            check_available(name, key)
-        except InputError as error:
-            raise recipe.error(key, error.reason) from None
 
 
 def check_available(name: str, key: str | None) -> None:

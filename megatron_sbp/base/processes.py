@@ -9,16 +9,16 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import megatron_sbp
 
 _PR_SET_PDEATHSIG = 1
 
 # Loaded once, here: a process that was just forked from one with threads must not call dlopen.
-try:
+_prctl: Any = None
+with contextlib.suppress(OSError, AttributeError):  # other systems have no prctl
     _prctl = ctypes.CDLL(None).prctl
-except (OSError, AttributeError):  # other systems have no prctl
-    _prctl = None
 
 
 def python_path() -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import Model
+from megatron_sbp.recipe import Model, make_section
 
 if TYPE_CHECKING:
     from megatron_sbp.tokenization.tokenizer import TextTokenizer
@@ -118,19 +117,25 @@ def read_config(file: Path) -> tuple[Model, int]:
         return config[key]
 
     hidden, heads = value("hidden_size"), value("num_attention_heads")
-    model = Model(
-        num_layers=value("num_hidden_layers"),
-        hidden_size=hidden,
-        ffn_hidden_size=value("intermediate_size"),
-        num_attention_heads=heads,
-        num_query_groups=config.get("num_key_value_heads") or heads,
-        sequence_length=value("max_position_embeddings"),
-        kv_channels=config.get("head_dim") or (128 if kind == "qwen3" else hidden // heads),
-        qk_layernorm=kind == "qwen3",
-        tied_embeddings=bool(config.get("tie_word_embeddings", False)),
-        rotary_base=_rotary_base(config, file),
-        norm_epsilon=config.get("rms_norm_eps", 1e-6),
-    )
+    try:
+        model = make_section(
+            Model,
+            num_layers=value("num_hidden_layers"),
+            hidden_size=hidden,
+            ffn_hidden_size=value("intermediate_size"),
+            num_attention_heads=heads,
+            num_query_groups=config.get("num_key_value_heads") or heads,
+            sequence_length=value("max_position_embeddings"),
+            kv_channels=config.get("head_dim") or (128 if kind == "qwen3" else hidden // heads),
+            qk_layernorm=kind == "qwen3",
+            tied_embeddings=bool(config.get("tie_word_embeddings", False)),
+            rotary_base=_rotary_base(config, file),
+            norm_epsilon=config.get("rms_norm_eps", 1e-6),
+        )
+    except InputError as error:
+        if error.file is not None:
+            raise
+        raise InputError(error.reason, file=file, key=_KEYS.get(str(error.key), "max_position_embeddings")) from None
     return model, value("vocab_size")
 
 
@@ -155,7 +160,7 @@ def check_model(found: Model, wanted: Model, file: Path) -> None:
         wanted: the recipe's model.
         file: config.json, for the message.
     """
-    wanted = dataclasses.replace(wanted, kv_channels=wanted.head_size)
+    wanted = wanted.model_copy(update={"kv_channels": wanted.head_size})
     for name, key in _KEYS.items():
         theirs, ours = getattr(found, name), getattr(wanted, name)
         if theirs == ours:

@@ -31,8 +31,15 @@ RELEASE = "release"
 _LEFT_OUT = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
 """Tensors of old checkpoints that are no weights."""
 
-_STATES_INSIDE = ("self_attention.linear_qkv", "self_attention.core_attention", "self_attention.linear_proj")
-_STATES_INSIDE += ("self_attention.q_layernorm", "self_attention.k_layernorm", "mlp.linear_fc1", "mlp.linear_fc2")
+_STATES_INSIDE = (
+    "self_attention.linear_qkv",
+    "self_attention.core_attention",
+    "self_attention.linear_proj",
+    "self_attention.q_layernorm",
+    "self_attention.k_layernorm",
+    "mlp.linear_fc1",
+    "mlp.linear_fc2",
+)
 _STATES_OUTSIDE = ("decoder.final_layernorm",)
 """Modules that ask for an _extra_state: the linear layers always, the others with Transformer Engine."""
 
@@ -139,7 +146,8 @@ def _blocks(rows: int, columns: int, itemsize: int) -> Iterator[tuple[int, int]]
 def _equal(reader: SafetensorsReader, one: str, other: str) -> bool:
     import torch
 
-    blocks = _blocks(*reader.shapes[one], 4)
+    rows, columns = reader.shapes[one]
+    blocks = _blocks(rows, columns, 4)
     return all(torch.equal(reader.read(one, *block), reader.read(other, *block)) for block in blocks)
 
 

@@ -1,9 +1,6 @@
-"""`tuning.start`: what the synthesizer begins as.
+"""The synthesizer's initial weights: the baseline's last or best checkpoint, an imported one, or none.
 
-null or `last`   the baseline's last checkpoint, as in the paper
-`best`           the baseline's checkpoint with the lowest held-out loss
-`scratch`        new weights
-anything else    the folder of a Hugging Face checkpoint
+`megatron_sbp.recipe.tuning_start` reads `tuning.start`; this module checks and prepares what it names.
 """
 
 from __future__ import annotations
@@ -12,54 +9,48 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
 from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_files
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.recipe.tuning_start import KEY, WORDS, start_folder, start_word
 
 if TYPE_CHECKING:
     from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
-KEY = "tuning.start"
-
-WORDS = ("last", "best", "scratch")
-"""Starts that are no folder; a folder of such a name is written ./last."""
+RECORD = "start.json"
+"""File in the synthesizer's folder that records what its tuning started from."""
 
 
-def start_word(recipe: Recipe) -> str | None:
-    """One of WORDS (null is `last`), or None when `tuning.start` is a folder."""
-    start = recipe.tuning.start or "last"
-    return start if start in WORDS else None
+def needs_preparation(recipe: Recipe) -> bool:
+    """Whether the initial weights have to be made (`prepare_start`) before Megatron can load them."""
+    return start_word(recipe) in ("best", None)
 
 
-def start_folder(recipe: Recipe) -> Path | None:
-    """The folder that `tuning.start` names; None when it is one of WORDS."""
-    if recipe.tuning.start is None or start_word(recipe):
-        return None
-    return recipe.folder / Path(recipe.tuning.start).expanduser()
+def start_model(recipe: Recipe, *, baseline: Path, prepared: Path) -> Path | None:
+    """Folder from which Megatron loads the synthesizer's initial weights; None for new ones.
 
-
-def keeps_best(recipe: Recipe, training: str) -> bool:
-    """Whether a training saves at its evaluations and keeps its best checkpoint: the synthesizer starts there."""
-    return training == "baseline" and start_word(recipe) == "best"
-
-
-def start_model(run: Run) -> Path | None:
-    """Folder from which Megatron loads the synthesizer's first weights; None for new ones."""
-    return {"last": run.model("baseline"), "scratch": None}.get(start_word(run.recipe) or "", run.model("start"))
+    Args:
+        recipe: the recipe.
+        baseline: the baseline's training folder.
+        prepared: the folder that `prepare_start` fills.
+    """
+    if needs_preparation(recipe):
+        return prepared
+    return baseline if start_word(recipe) == "last" else None
 
 
 def start_files(recipe: Recipe) -> list[Path]:
-    """What is read of that folder: configuration, weights, tokenizer.
+    """The files of a Hugging Face start that are read: configuration, weights, tokenizer; empty for other starts.
 
     Raises:
-        InputError: it is no such folder.
+        InputError: the folder is not a Hugging Face checkpoint.
     """
     folder = start_folder(recipe)
     if folder is None:
@@ -72,46 +63,50 @@ def start_files(recipe: Recipe) -> list[Path]:
 
 
 def check_start(recipe: Recipe) -> None:
-    """Raises InputError when the folder is not there, or its config.json describes another model than the recipe's."""
+    """Raises InputError when the start's folder is missing, or its config.json describes another model."""
     folder = start_folder(recipe)
     if folder is not None:
         start_files(recipe)
         check_model(read_config(folder / "config.json")[0], recipe.model, folder / "config.json")
 
 
-def prepare_start(run: Run) -> None:
-    """Makes RUN/models/start where `start_model` names it, unless the tuning resumes from a checkpoint of its own.
+def prepare_start(recipe: Recipe, *, baseline: Path, tokenizer: Path, tuning: Path, prepared: Path) -> None:
+    """Fills `prepared` with a checkpoint that Megatron can load, unless the tuning has a checkpoint of its own.
 
-    A folder is imported, the baseline's best checkpoint is linked. What the start is, is written to
-    RUN/models/synthesizer/start.json, which stays.
+    A Hugging Face checkpoint is imported; the baseline's best checkpoint is hard-linked. TUNING/start.json records
+    which one it was. Does nothing when the start is the baseline's last checkpoint or new weights.
+
+    Args:
+        recipe: the recipe.
+        baseline: the baseline's training folder.
+        tokenizer: the tokenizer's folder.
+        tuning: the synthesizer's training folder.
+        prepared: where the checkpoint is written; replaced when it exists.
 
     Raises:
-        InputError: the folder does not agree with the recipe's model or the run's tokenizer, or cannot be imported; the
-            baseline has not kept its best checkpoint.
+        InputError: the checkpoint does not agree with the recipe's model or the tokenizer, or cannot be imported; or
+            the baseline has not kept its best checkpoint.
     """
-    from megatron_sbp.checkpoint import tracker
-
-    if start_model(run) != run.model("start") or (run.model("synthesizer") / tracker.NAME).exists():
+    if not needs_preparation(recipe) or (tuning / tracker.NAME).exists():
         return
-    if start_word(run.recipe) == "best":
-        _link_best(run)
+    if start_word(recipe) == "best":
+        record = _link_best(baseline, prepared)
     else:
-        _import_folder(run)
+        record = _import_folder(recipe, tokenizer, prepared)
+    files.write_json(tuning / RECORD, record)
 
 
-def _link_best(run: Run) -> None:
-    from megatron_sbp.checkpoint import tracker
-
-    file = run.model("baseline") / "consumed.json"
+def _link_best(baseline: Path, prepared: Path) -> dict[str, Any]:
+    file = baseline / "consumed.json"
     best = files.read_json(file).get("best") or {}
-    source = run.model("baseline") / f"iter_{best.get('iteration', 0):07d}"
+    source = baseline / f"iter_{best.get('iteration', 0):07d}"
     if not best.get("kept") or not source.is_dir():
         raise InputError("the baseline has not kept its best checkpoint; train it again", file=file, key=KEY)
-    remove_start(run)
-    shutil.copytree(source, run.model("start") / source.name, copy_function=_link_or_copy)
-    files.write_text(run.model("start") / tracker.NAME, str(best["iteration"]))
-    files.write_json(run.model("synthesizer") / "start.json", {"baseline_iteration": best["iteration"], **best})
+    remove_start(prepared)
+    shutil.copytree(source, prepared / source.name, copy_function=_link_or_copy)
+    files.write_text(prepared / tracker.NAME, str(best["iteration"]))
     say(f"tune: the start is the baseline after {best['iteration']:,} steps, held-out loss {best['valid_loss']:.4f}")
+    return {"baseline_iteration": best["iteration"], **best}
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -121,24 +116,24 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _import_folder(run: Run) -> None:
+def _import_folder(recipe: Recipe, tokenizer_folder: Path, prepared: Path) -> dict[str, Any]:
     from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-    folder = start_folder(run.recipe)
+    folder = start_folder(recipe)
     assert folder is not None
-    model, tokenizer = run.recipe.model, load_tokenizer(run.tokenizer)
+    tokenizer = load_tokenizer(tokenizer_folder)
     check_tokenizer(folder, tokenizer)
-    padded = cost.padded_vocab_size(model, tokenizer.vocab_size, run.recipe.launch.tensor_parallel)
+    padded = cost.padded_vocab_size(recipe.model, tokenizer.vocab_size, recipe.launch.tensor_parallel)
     say(f"tune: importing {folder}")
-    written = import_checkpoint(folder, model, tokenizer.vocab_size, padded, run.model("start"))
-    files.write_json(run.model("synthesizer") / "start.json", {"folder": run.recipe.tuning.start, **written})
+    written = import_checkpoint(folder, recipe.model, tokenizer.vocab_size, padded, prepared)
     say(f"tune: {written['parameters']:,} parameters of {written['architecture']} are the start")
+    return {"folder": recipe.tuning.start, **written}
 
 
-def remove_start(run: Run) -> None:
-    """Removes what `prepare_start` made, which nobody reads once the tuning has ended."""
-    shutil.rmtree(run.model("start"), ignore_errors=True)
+def remove_start(prepared: Path) -> None:
+    """Removes what `prepare_start` made; nothing reads it once the tuning has ended."""
+    shutil.rmtree(prepared, ignore_errors=True)
 
 
 def check_tokenizer(folder: Path, ours: TextTokenizer) -> None:

@@ -1,5 +1,4 @@
 """Raw documents to splits: reading, dropping, splitting, writing in shards."""
 
-from megatron_sbp.stages.documents import DocumentsStage
-
-__all__ = ["DocumentsStage"]
+SPLITS = ("train", "oracle", "valid", "test")
+"""Folders of documents. `oracle` has the further documents only; the oracle arm trains on train and oracle."""

@@ -13,6 +13,7 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.documents import SPLITS
 from megatron_sbp.documents.reading import (
     BadDocument,
     Document,
@@ -25,11 +26,14 @@ from megatron_sbp.documents.reading import (
 )
 from megatron_sbp.documents.shards import ShardWriter
 from megatron_sbp.documents.splitting import Chosen, Table, choose
-from megatron_sbp.recipe import Recipe
-from megatron_sbp.stages.run_folder import SPLITS, Run, shard_name
+from megatron_sbp.recipe import Documents
 
 LISTED = 1000
 """Bad documents that audit.json lists; all are counted."""
+
+
+class CorpusTooSmall(InputError):
+    """Fewer usable documents than the splits need."""
 
 
 @dataclass
@@ -47,30 +51,48 @@ class _Audit:
             self.listed.append({"file": file, "line": line, "reason": reason})
 
 
-def split_corpus(run: Run) -> list[Path]:
-    """Writes documents/SPLIT/NNNNN.jsonl.zst and documents/audit.json.
+def split_corpus(
+    documents: Documents,
+    seed: int,
+    output: Path,
+    *,
+    folder: Path,
+    scratch: Path,
+    rejection_audit: Path,
+    source: Path | None = None,
+) -> list[Path]:
+    """Writes OUTPUT/SPLIT/NNNNN.jsonl.zst and OUTPUT/audit.json.
 
-    Order of the documents: a hash of (seed, id). The first `test` of them are the test split, then come valid, train
-    and oracle, so that a larger train or oracle split leaves the held-out documents what they were.
+    Documents are ordered by a hash of (seed, id). The first `test` of them are the test split, followed by valid,
+    train and oracle, so that a larger train or oracle split does not change the held-out documents.
+
+    Args:
+        documents: the corpus and its splits.
+        seed: of the order.
+        output: folder of the splits.
+        folder: `documents.inputs` are relative to it.
+        scratch: folder for temporary files; several processes may share it.
+        rejection_audit: where the audit is written when the corpus is too small; `output` has finished splits only.
+        source: file that the settings were read from, for messages.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: a bad document where the recipe says `fatal`, an unreadable file, too few documents.
+        InputError: a bad document where `bad_documents` is fatal, or an unreadable file.
+        CorpusTooSmall: fewer usable documents than the splits need.
     """
-    recipe = run.recipe
-    check_fields(recipe.documents, recipe.source)
-    inputs, passed_over = corpus_files(recipe)
+    check_fields(documents, source)
+    inputs, passed_over = corpus_files(documents, folder, source)
     audit = _Audit(passed_over)
-    table = _first_pass(recipe, inputs, audit)
+    table = _first_pass(documents, seed, inputs, audit)
     chosen = choose(table)
-    _note_clashes(recipe, inputs, table, chosen, audit)
+    _note_clashes(documents, inputs, table, chosen, audit)
     _say_dropped(chosen, audit)
-    sizes = _sizes(run, chosen, audit)
-    totals, written = _second_pass(run, inputs, table, chosen, sizes)
+    sizes = _sizes(documents, chosen, audit, rejection_audit)
+    totals, written = _second_pass(documents, inputs, table, chosen, sizes, output, scratch)
     files.write_json(
-        run.audit_documents,
+        output / "audit.json",
         {
             **_described(chosen, audit),
             "unused": len(chosen.rows) - sum(sizes.values()),
@@ -79,12 +101,7 @@ def split_corpus(run: Run) -> list[Path]:
         },
     )
     say("documents: " + ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS))
-    return [*written, run.audit_documents]
-
-
-def rejection_audit(run: Run) -> Path:
-    """The audit of a corpus that was too small: documents/ is for finished splits only."""
-    return run.root / "logs" / "documents" / "audit.json"
+    return [*written, output / "audit.json"]
 
 
 def _described(chosen: Chosen, audit: _Audit) -> dict[str, Any]:
@@ -98,7 +115,7 @@ def _described(chosen: Chosen, audit: _Audit) -> dict[str, Any]:
 
 
 def _say_dropped(chosen: Chosen, audit: _Audit) -> None:
-    """The counts of what does not take part, and the first of each kind of badness."""
+    """Prints how many documents were dropped and why, and the first bad one."""
     for found in audit.passed_over:
         say(f"documents: skipped {found.path}, which {found.reason}")
     dropped = {reason: count for reason, count in _dropped(chosen, audit).items() if count}
@@ -110,9 +127,8 @@ def _say_dropped(chosen: Chosen, audit: _Audit) -> None:
         say(f"documents: the first bad one is {first['file']}:{first['line']}: {first['reason']}")
 
 
-def _first_pass(recipe: Recipe, inputs: list[Path], audit: _Audit) -> Table:
-    table = Table(recipe.seed)
-    documents = recipe.documents
+def _first_pass(documents: Documents, seed: int, inputs: list[Path], audit: _Audit) -> Table:
+    table = Table(seed)
     with _progress("documents, first reading", inputs) as progress:
         for number, (path, name) in enumerate(zip(inputs, _names(inputs), strict=True)):
             audit.read[name] = 0
@@ -135,15 +151,15 @@ def _first_pass(recipe: Recipe, inputs: list[Path], audit: _Audit) -> Table:
     return table
 
 
-def _note_clashes(recipe: Recipe, inputs: list[Path], table: Table, chosen: Chosen, audit: _Audit) -> None:
-    """Documents that share their id with another text are bad ones."""
+def _note_clashes(documents: Documents, inputs: list[Path], table: Table, chosen: Chosen, audit: _Audit) -> None:
+    """Documents that share their id with a different text are bad ones."""
     if not len(chosen.clashes):
         return
     _, numbers, lines = table.columns()
-    names, key = _names(inputs), recipe.documents.id_field
+    names, key = _names(inputs), documents.id_field
     for goes, stays in chosen.clashes[np.argsort(chosen.clashes[:, 0])].tolist():
         other = f"{inputs[numbers[stays]]}:{lines[stays]}"
-        if recipe.documents.bad_documents == "fatal":
+        if documents.bad_documents == "fatal":
             raise InputError(
                 f"this id has another text at {other}", file=inputs[numbers[goes]], line=int(lines[goes]), key=key
             )
@@ -151,22 +167,21 @@ def _note_clashes(recipe: Recipe, inputs: list[Path], table: Table, chosen: Chos
         audit.note_bad(names[numbers[goes]], int(lines[goes]), reason)
 
 
-def _sizes(run: Run, chosen: Chosen, audit: _Audit) -> dict[str, int]:
-    """Documents of every split. Where there are too few, an audit tells why, and the error where it is."""
-    recipe = run.recipe
-    wanted, usable = recipe.documents, len(chosen.rows)
+def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Path) -> dict[str, int]:
+    """Documents of every split. If there are too few, an audit says why, and the error names the audit."""
+    usable = len(chosen.rows)
     needed = {"train": wanted.train, "oracle": wanted.oracle or 0, "valid": wanted.valid, "test": wanted.test}
     if usable < sum(needed.values()):
         parts = ", ".join(f"{split} {count:,}" for split, count in needed.items())
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in _dropped(chosen, audit).items())
         described = _described(chosen, audit)
         files.write_json(
-            rejection_audit(run), {**described, "needed": needed, "usable": usable, "bad_documents": audit.listed}
+            rejection_audit, {**described, "needed": needed, "usable": usable, "bad_documents": audit.listed}
         )
-        raise recipe.error(
-            "documents.train",
+        raise CorpusTooSmall(
             f"the corpus is too small: {sum(needed.values()):,} documents are needed ({parts}), {usable:,} are usable "
-            f"({sum(audit.read.values()):,} read; dropped: {reasons}); see {rejection_audit(run)}",
+            f"({sum(audit.read.values()):,} read; dropped: {reasons}); see {rejection_audit}",
+            key="documents.train",
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())
@@ -174,10 +189,16 @@ def _sizes(run: Run, chosen: Chosen, audit: _Audit) -> dict[str, int]:
 
 
 def _second_pass(
-    run: Run, inputs: list[Path], table: Table, chosen: Chosen, sizes: dict[str, int]
+    documents: Documents,
+    inputs: list[Path],
+    table: Table,
+    chosen: Chosen,
+    sizes: dict[str, int],
+    output: Path,
+    scratch: Path,
 ) -> tuple[dict[str, dict[str, int]], list[Path]]:
-    recipe = run.recipe
-    per_shard = recipe.documents.documents_per_shard
+    """Writes the shards. Gives the characters and bytes of every split, and the files."""
+    per_shard = documents.documents_per_shard
     starts: dict[str, int] = {}
     begin = 0
     for split in ("test", "valid", "train", "oracle"):
@@ -189,11 +210,11 @@ def _second_pass(
     picked = chosen.rows[:begin]
     place_of = np.argsort(picked, kind="stable")  # in reading order: the places that the documents get
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
-    writer = ShardWriter(run.documents_scratch)
+    writer = ShardWriter(scratch)
     shards: set[tuple[str, int]] = set()
     written: list[Path] = []
     with _progress("documents, second reading", inputs) as progress:
-        for row, document in _again(recipe, inputs, table, picked[place_of], progress):
+        for row, document in _again(documents, inputs, table, picked[place_of], progress):
             place = int(place_of[row])
             split = splits[int(np.searchsorted(bounds, place, side="right"))]
             shard = (split, (place - starts[split]) // per_shard)
@@ -204,7 +225,7 @@ def _second_pass(
     with Progress("documents, writing", len(shards), "shards") as progress:
         for shard in sorted(shards):
             split, number = shard
-            written.append(run.documents(split) / f"{shard_name(number)}.jsonl.zst")
+            written.append(output / split / f"{number:05d}.jsonl.zst")
             writer.finish(shard, written[-1])
             progress.advance()
     writer.close()
@@ -212,20 +233,20 @@ def _second_pass(
 
 
 def _again(
-    recipe: Recipe, inputs: list[Path], table: Table, rows: np.ndarray, progress: Progress
+    documents: Documents, inputs: list[Path], table: Table, rows: np.ndarray, progress: Progress
 ) -> Iterator[tuple[int, Document]]:
     """Reads the documents of some rows (ascending) once more: (number in `rows`, document)."""
     hashes, numbers, lines = table.columns()
     next_one = 0
     for number, path in enumerate(inputs):
-        for line, raw in raw_rows(path, fields_of(recipe.documents), progress.advance):
+        for line, raw in raw_rows(path, fields_of(documents), progress.advance):
             if next_one == len(rows):
                 break
             row = rows[next_one]
             if numbers[row] != number or lines[row] != line:
                 continue
             try:
-                document = parse(raw, recipe.documents)
+                document = parse(raw, documents)
             except BadDocument:
                 document = None
             if document is None or table.hashes(document) != tuple(hashes[row].tolist()):

@@ -6,20 +6,20 @@ import glob
 import hashlib
 import json
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import InputError, printable
 from megatron_sbp.documents.lines import read_lines
-from megatron_sbp.recipe import Documents, Recipe
+from megatron_sbp.recipe import Documents
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
 _ROWS_PER_BATCH = 1024
 _INVALID = object()
-"""Stands for a parquet value that is not valid UTF-8."""
+"""Marks a Parquet value that is not valid UTF-8."""
 
 
 class BadDocument(Exception):
@@ -38,26 +38,28 @@ class Document:
     text: str
     kept: dict[str, Any]
 
+    def as_dict(self) -> dict[str, Any]:
+        """id, text and the kept fields."""
+        return {"id": self.id, "text": self.text, **self.kept}
+
     def row(self) -> bytes:
         """The document as one JSON line of documents/, without the line feed."""
-        return json.dumps(
-            {"id": self.id, "text": self.text, **self.kept}, ensure_ascii=False, separators=(",", ":")
-        ).encode()
+        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def input_files(recipe: Recipe) -> list[Path]:
-    """Files that `documents.inputs` names; see `corpus_files`."""
-    return corpus_files(recipe)[0]
+def corpus_files(documents: Documents, folder: Path, source: Path | None = None) -> tuple[list[Path], list[PassedOver]]:
+    """Files that `documents.inputs` names, and what it names that is not a file.
 
-
-def corpus_files(recipe: Recipe) -> tuple[list[Path], list[PassedOver]]:
-    """Files that `documents.inputs` names, and what it names that is no file.
+    Args:
+        documents: the patterns, and whether what is not a file is an error (`bad_documents`).
+        folder: relative patterns start from it.
+        source: file that the patterns were read from, for messages.
 
     Raises:
-        InputError: as `matching_files`; what is no file is an error unless the recipe says `bad_documents: skip`.
+        InputError: as `matching_files`.
     """
-    found, passed_over = find_files(recipe.documents.inputs, recipe.folder, recipe.source, "documents.inputs")
-    if recipe.documents.bad_documents == "fatal" or not found:
+    found, passed_over = find_files(documents.inputs, folder, source, "documents.inputs")
+    if documents.bad_documents == "fatal" or not found:
         _refuse(passed_over, "documents.inputs")
     return found, passed_over
 
@@ -67,7 +69,7 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
 
     Args:
         patterns: relative to `folder`, or absolute; `**` means any depth.
-        folder: see there.
+        folder: relative patterns start from it.
         source: file that the patterns were read from, for messages.
         key: their key in that file.
 
@@ -144,13 +146,16 @@ def check_fields(documents: Documents, source: Path | None = None) -> None:
             )
 
 
-def raw_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
+def raw_rows(
+    path: Path, fields: list[str], on_bytes: Callable[[int], None], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, Any]]:
     """Rows of one file, not yet parsed.
 
     Args:
         path: the file.
-        fields: columns to read of a parquet file.
+        fields: columns to read from a parquet file.
         on_bytes: called with the number of bytes of the file that were read since the last call.
+        optional: columns to read from a parquet file that has them.
 
     Yields:
         (line counted from 1, or row in a parquet file; what `parse` and `row_of` take). Blank lines of a JSON-lines
@@ -160,7 +165,7 @@ def raw_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]) -> 
         InputError: unreadable, truncated or damaged file; a parquet file without one of the fields.
     """
     if path.name.endswith(".parquet"):
-        yield from _parquet_rows(path, fields, on_bytes)
+        yield from _parquet_rows(path, fields, on_bytes, optional)
         return
     for number, line in enumerate(read_lines(path, on_bytes), start=1):
         if number == 1:
@@ -182,15 +187,7 @@ def parse(raw: Any, documents: Documents) -> Document:
     """
     row = row_of(raw)
     text = text_of(row, documents.text_field)
-    if documents.id_field is None:
-        id = hashlib.sha256(text.encode()).hexdigest()[:32]
-    else:
-        value = _field(row, documents.id_field)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        id = _check(value, documents.id_field)
-        if not id:
-            raise BadDocument("is empty", documents.id_field)
+    id = id_of(row, documents.id_field, text)
     kept = {name: _field(row, name) for name in documents.keep_fields if name not in ("id", "text")}
     for name, value in kept.items():
         try:
@@ -208,6 +205,23 @@ def row_of(raw: Any) -> dict[str, Any]:
 def text_of(row: dict[str, Any], name: str) -> str:
     """A field that must be a text; raises BadDocument as `parse` does."""
     return _check(_field(row, name), name)
+
+
+def id_of(row: dict[str, Any], name: str | None, text: str) -> str:
+    """The id of a document: its field `name`, integers as text; without a field, a digest of the text.
+
+    Raises:
+        BadDocument: the field is missing, empty, or neither a string nor an integer.
+    """
+    if name is None:
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+    value = _field(row, name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    id = _check(value, name)
+    if not id:
+        raise BadDocument("is empty", name)
+    return id
 
 
 def fields_of(documents: Documents) -> list[str]:
@@ -259,7 +273,9 @@ def _kind(value: Any) -> str:
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _parquet_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]) -> Iterator[tuple[int, dict]]:
+def _parquet_rows(
+    path: Path, fields: list[str], on_bytes: Callable[[int], None], optional: Sequence[str]
+) -> Iterator[tuple[int, dict]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -271,6 +287,7 @@ def _parquet_rows(path: Path, fields: list[str], on_bytes: Callable[[int], None]
                 if name not in names:
                     there = ", ".join(printable(column, lines=False)[:60] for column in names[:20])
                     raise InputError(f"column is missing; there are: {there}", file=path, key=name)
+            fields = list(dict.fromkeys([*fields, *(name for name in optional if name in names)]))
             told = 0
             for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH, columns=fields):
                 columns = {name: _values(batch.column(name)) for name in fields}

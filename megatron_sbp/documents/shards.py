@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -16,14 +17,14 @@ class ShardWriter:
     """Collects rows by shard in temporary files, then sorts and writes one shard at a time.
 
     Args:
-        folder: for the temporary files; emptied first.
+        folder: for the temporary files, which are kept in a folder of this process inside it.
         held_bytes: rows held in memory at most, over all shards, before they go to the temporary files.
     """
 
     def __init__(self, folder: Path, held_bytes: int = 128 << 20):
-        self.folder, self._limit, self._bytes = folder, held_bytes, 0
+        self._parent, self._folder = folder, files.process_folder(folder)
+        self._limit, self._bytes = held_bytes, 0
         self._held: dict[tuple[str, int], list[bytes]] = defaultdict(list)
-        shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, shard: tuple[str, int], place: int, row: bytes) -> None:
         """Notes a row.
@@ -55,14 +56,16 @@ class ShardWriter:
 
     def close(self) -> None:
         """Removes the temporary files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process has files there, or nothing was ever written
+            self._parent.rmdir()
 
     def _bucket(self, shard: tuple[str, int]) -> Path:
-        return self.folder / f"{shard[0]}-{shard[1]}.zst"
+        return self._folder / f"{shard[0]}-{shard[1]}.zst"
 
     def _spill(self) -> None:
         for shard, lines in self._held.items():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             with open(self._bucket(shard), "ab") as bucket:  # one more frame
                 bucket.write(zstandard.ZstdCompressor(level=1).compress(b"".join(lines)))
         self._held.clear()

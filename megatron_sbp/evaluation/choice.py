@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import grouped_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens
@@ -63,7 +64,7 @@ def build_questions(
     """
     lengths = documents.lengths.astype(np.int64) - 1  # without end-of-document
     long_enough = np.flatnonzero(lengths >= context + continuation)
-    order = np.random.default_rng([seed, 11]).permutation(long_enough)
+    order = np.random.default_rng([seed, Stream.CHOICE_QUESTIONS]).permutation(long_enough)
     vectors = np.asarray(embeddings, np.float32)[long_enough]
     place = {int(row): at for at, row in enumerate(long_enough)}
     free = np.ones(len(long_enough), bool)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,53 @@ import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation import quality
 from megatron_sbp.evaluation.sampling import choose, rows_of
 from megatron_sbp.overlap.novelty import Overlap
-from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.recipe import Recipe
 from megatron_sbp.tokenization.cutting import cut_tokens
-from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
-# Numbers that keep the seeded choices apart.
-_STREAMS = {"synthetic": 21, "drafts": 22, "real": 23, "valid": 24, "random pairs": 25, "pairs": 26}
+# Streams of the seeded choices.
+_GROUPS = {
+    "synthetic": (Stream.QUALITY_SYNTHETIC, Stream.DUPLICATES_SYNTHETIC),
+    "drafts": (Stream.QUALITY_GENERATIONS, Stream.DUPLICATES_GENERATIONS),
+    "real": (Stream.QUALITY_REAL, Stream.DUPLICATES_REAL),
+}
+"""Streams by which documents of a group are chosen, for everything and for near-duplicates."""
 
 
-def measure_quality(run: Run) -> dict[str, Any]:
+@dataclass(frozen=True)
+class QualityFiles:
+    """What is read; shards are in order."""
+
+    tokenizer: Path
+    """Folder."""
+    documents: Mapping[str, Sequence[Path]]
+    """NNNNN.jsonl.zst of `train` and `valid`."""
+    tokens: Mapping[str, Path]
+    """Prefixes of the IndexedDatasets of `train` and `valid`."""
+    synthetic: Sequence[Path]
+    """Synthetic documents that passed the filters."""
+    generations: Sequence[Path]
+    """All synthetic documents, before the filters."""
+    pairs: Path
+    """Parquet of the pairs tuned on."""
+    embeddings: Path
+    """Folder with NNNNN.npy of `train`."""
+
+
+def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     """Measures what evaluation/quality.json holds.
 
     Real documents are cut to the length that a synthetic one can have, since long texts repeat more; what is left is
     compared at equal numbers of documents.
+
+    Args:
+        found: the files.
+        recipe: its seed, `evaluation`, `filter`, `embedding`, shingle length and generation length are used.
 
     Returns:
         `groups`: figures of `synthetic` (kept by the filters), `drafts` (before the filters) and `real` (documents of
@@ -34,20 +65,18 @@ def measure_quality(run: Run) -> dict[str, Any]:
         synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of the pairs
         tuned on and of random pairs of real documents. `limits`: the settings behind the figures.
     """
-    recipe, tokenizer = run.recipe, load_tokenizer(run.tokenizer)
-    shards = {
-        "synthetic": run.synthetic_shards(),
-        "drafts": sorted(run.drafts.glob("[0-9]*.jsonl.zst")),
-    }
-    real = _RealText(run, tokenizer, "train", "real")
+    tokenizer = load_tokenizer(found.tokenizer)
+    shards = {"synthetic": found.synthetic, "drafts": found.generations}
+    limit = recipe.max_new_tokens - 1  # without end-of-document
+    real = _RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
     population = {group: _count_rows(files_) for group, files_ in shards.items()} | {"real": len(real.tokens)}
     compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
     overlap = Overlap(recipe.pairs.shingle_tokens)
     groups, samples = {}, {}
     for group, count in population.items():
         say(f"quality: {group}, {count:,} documents")
-        rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _STREAMS[group])
-        several = choose(count, compared, recipe.seed, _STREAMS[group] + 100)
+        rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _GROUPS[group][0])
+        several = choose(count, compared, recipe.seed, _GROUPS[group][1])
         if group == "real":
             sample = [{"text": text, "tokens": tokens} for text, tokens in real.read(rows)]
             texts: Iterable[str] = (text for text, _ in real.read(several))
@@ -55,9 +84,9 @@ def measure_quality(run: Run) -> dict[str, Any]:
             sample = [row for _, row in rows_of(shards[group], rows)]
             texts = (row["text"] for _, row in rows_of(shards[group], several))
         samples[group] = sample
-        groups[group] = {"population": count, **_group(run, tokenizer, sample, texts, group, overlap)}
-    valid = _RealText(run, tokenizer, "valid", "valid")
-    held_out = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, _STREAMS["valid"])
+        groups[group] = {"population": count, **_group(recipe, tokenizer, real.tokens, sample, texts, group, overlap)}
+    valid = _RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
+    held_out = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID)
     for text, tokens in valid.read(held_out):
         overlap.add("real", tokens, text)
     for group, figures in overlap.measure(real.whole()).items():
@@ -65,13 +94,13 @@ def measure_quality(run: Run) -> dict[str, Any]:
     groups["real"]["corpus_documents"] = len(held_out)
     return {
         "groups": groups,
-        "similarity": _similarity(run, samples["synthetic"]),
+        "similarity": _similarity(found, recipe, samples["synthetic"]),
         "limits": {
             "max_repetition": recipe.filter.max_repetition,
             "max_copying": recipe.filter.max_copying,
             "duplicate_threshold": recipe.filter.duplicate_threshold,
             "shingle_tokens": recipe.pairs.shingle_tokens,
-            "max_tokens": recipe.max_new_tokens - 1,
+            "max_tokens": limit,
         },
     }
 
@@ -79,10 +108,9 @@ def measure_quality(run: Run) -> dict[str, Any]:
 class _RealText:
     """Documents of a split, cut to the length that a synthetic document can have."""
 
-    def __init__(self, run: Run, tokenizer: TextTokenizer, split: str, name: str):
-        self.tokens = open_indexed(run.tokens(name))
-        self._shards, self._tokenizer = run.document_shards(split), tokenizer
-        self._limit = run.recipe.max_new_tokens - 1  # without end-of-document
+    def __init__(self, tokens: Path, shards: Sequence[Path], tokenizer: TextTokenizer, limit: int):
+        self.tokens = open_indexed(tokens)
+        self._shards, self._tokenizer, self._limit = shards, tokenizer, limit
 
     def read(self, rows: Iterable[int]) -> Iterator[tuple[str, np.ndarray]]:
         """Text and tokens (without end-of-document) of the wanted rows, cut."""
@@ -106,21 +134,20 @@ class _RealText:
 
 
 def _group(
-    run: Run,
+    recipe: Recipe,
     tokenizer: TextTokenizer,
+    real: IndexedTokens,
     sample: list[dict[str, Any]],
     texts: Iterable[str],
     group: str,
     overlap: Overlap,
 ) -> dict[str, Any]:
-    recipe = run.recipe
     words = [row["text"] for row in sample]
     if group == "real":
         encoded = [row["tokens"] for row in sample]
         copying = None  # a real document has no seed document
     else:
         encoded = [np.array(ids, np.int64) for ids in tokenizer.encode_batch(words)]
-        real = open_indexed(run.tokens("real"))
         seeds = [real[row["seed_row"]][:-1] for row in sample]
         copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
         for text, tokens in zip(words, encoded, strict=True):
@@ -138,12 +165,11 @@ def _group(
     }
 
 
-def _similarity(run: Run, sample: list[dict[str, Any]]) -> dict[str, Any]:
-    recipe = run.recipe
-    shards = sorted(run.embeddings("train").glob("[0-9]*.npy"))
-    paired = _sampled_pairs(run.pairs("train"), recipe.evaluation.quality_documents, recipe.seed)
+def _similarity(found: QualityFiles, recipe: Recipe, sample: list[dict[str, Any]]) -> dict[str, Any]:
+    shards = sorted(found.embeddings.glob("[0-9]*.npy"))
+    paired = _sampled_pairs(found.pairs, recipe.evaluation.quality_documents, recipe.seed)
     total = sum(len(np.load(shard, mmap_mode="r")) for shard in shards)
-    random = np.random.default_rng([recipe.seed, _STREAMS["random pairs"]])
+    random = np.random.default_rng([recipe.seed, Stream.QUALITY_RANDOM_PAIRS])
     count = recipe.evaluation.quality_documents
     first = random.integers(0, total, count)
     second = (first + random.integers(1, total, count)) % total if total > 1 else first
@@ -188,7 +214,7 @@ def _sampled_pairs(pairs: Path, wanted: int, seed: int) -> np.ndarray:
     import pyarrow.parquet
 
     file = pyarrow.parquet.ParquetFile(pairs)
-    rows = choose(file.metadata.num_rows, wanted, seed, _STREAMS["pairs"])
+    rows = choose(file.metadata.num_rows, wanted, seed, Stream.QUALITY_PAIRS)
     parts, begin = [np.empty((0, 2), np.int64)], 0
     for batch in file.iter_batches(columns=["seed", "target"]):
         here = rows[(rows >= begin) & (rows < begin + len(batch))] - begin
@@ -197,7 +223,7 @@ def _sampled_pairs(pairs: Path, wanted: int, seed: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _count_rows(shards: list[Path]) -> int:
+def _count_rows(shards: Sequence[Path]) -> int:
     count = 0
     for shard in shards:
         with files.open_lines(shard) as lines:

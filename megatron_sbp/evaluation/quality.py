@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
 from megatron_sbp.overlap.repetition import repeated_share
 from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
@@ -73,7 +74,7 @@ def _random_pairs(count: int, pairs: int, seed: int) -> tuple[np.ndarray, np.nda
     if count * (count - 1) // 2 <= pairs:
         first, second = np.triu_indices(count, 1)
         return first, second
-    random = np.random.default_rng([seed, 12])
+    random = np.random.default_rng([seed, Stream.DUPLICATE_PAIRS])
     first = random.integers(0, count, pairs)
     return first, (first + random.integers(1, count, pairs)) % count
 
@@ -116,7 +117,7 @@ def other_seeds(seed_rows: np.ndarray, seed: int) -> np.ndarray:
 
     Returns -1 where all texts have the same seed document.
     """
-    random = np.random.default_rng([seed, 13])
+    random = np.random.default_rng([seed, Stream.OTHER_SEEDS])
     places = np.full(len(seed_rows), -1)
     for place, row in enumerate(seed_rows):
         others = np.flatnonzero(seed_rows != row)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.lines import read_lines
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.stages.run_folder import SPLITS, Run
 
 FIELDS = ("prompt", "choices", "answer", "tag", "group")
 
@@ -122,20 +121,25 @@ def _question(file: Path, line: int, text: bytes, grouped: bool) -> ClozeQuestio
     return ClozeQuestion(line, prompt, tuple(choices), choices.index(answer), tag, group)
 
 
-def documents_by_group(run: Run, questions: list[ClozeQuestion]) -> dict[str, int] | None:
-    """Documents in D per group; None when `evaluation.question_group_field` is not set.
+def documents_by_group(
+    questions: Sequence[ClozeQuestion], shards: Mapping[str, Sequence[Path]], field: str, file: Path | None = None
+) -> dict[str, int]:
+    """Documents in D per group of questions.
+
+    Args:
+        questions: the questions; those without a group are left out.
+        shards: NNNNN.jsonl.zst by split. `train` is D; the others only tell misspelled groups from unseen ones.
+        field: field of a document that holds its group.
+        file: file of the questions, named in the error.
 
     Raises:
-        InputError: a group of which no split has a document: a misspelled name would else pass for an unseen one.
+        InputError: no split has a document of a group.
     """
-    field = run.recipe.evaluation.question_group_field
-    if field is None:
-        return None
     lines = {question.group: question.line for question in reversed(questions)}
     counts = {group: 0 for group in lines if group is not None}
     unseen = set(counts)
-    for split in ("train", *(split for split in SPLITS if split != "train")):
-        for shard in run.document_shards(split):
+    for split in ("train", *(split for split in shards if split != "train")):
+        for shard in shards[split]:
             if split != "train" and not unseen:
                 break
             for row in files.read_jsonl_zst(shard):
@@ -147,7 +151,7 @@ def documents_by_group(run: Run, questions: list[ClozeQuestion]) -> dict[str, in
         first = min(unseen, key=lambda group: lines[group])
         raise InputError(
             f"no document of any split has {first!r} in its field '{field}'",
-            file=question_file(run.recipe),
+            file=file,
             line=lines[first],
             key="group",
         )

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation.sampling import choose
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
-from megatron_sbp.tokenization.indexed import IndexedTokens
+from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-_STREAM = 27
-"""Keeps these draws apart from the others of the evaluation."""
+"""Separates these random choices from the evaluation's others."""
+
+
+def measure_reading(
+    *,
+    checkpoint: Path,
+    tokenizer: Path,
+    pairs: Path,
+    pair_tokens: Path,
+    at_most: int,
+    batch_size: int,
+    seed: int,
+    device: str,
+) -> dict[str, Any]:
+    """What the synthesizer reads from its seed documents, on pairs it has not seen: see `reading`.
+
+    Args:
+        checkpoint: folder of the synthesizer's Hugging Face checkpoint.
+        tokenizer: folder of the tokenizer.
+        pairs: parquet of pairs with the columns seed and target (row numbers).
+        pair_tokens: prefix of the IndexedDataset of the same pairs.
+        at_most: pairs measured.
+        batch_size: pairs in one forward pass.
+        seed: the run's seed.
+        device: cpu, cuda or auto.
+    """
+    import pyarrow.parquet
+    import torch
+
+    from megatron_sbp.base.device import compute_device
+    from megatron_sbp.evaluation.model import load_model
+
+    text = load_tokenizer(tokenizer)
+    table = pyarrow.parquet.read_table(pairs, columns=["seed", "target"])
+    return reading(
+        load_model(checkpoint, torch.device(compute_device(device))),
+        open_indexed(pair_tokens),
+        (table["seed"].to_numpy(), table["target"].to_numpy()),
+        separator=text.separator,
+        padding=text.padding,
+        at_most=at_most,
+        seed=seed,
+        batch_size=batch_size,
+    )
 
 
 def wrong_seeds(seeds: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
-    """For every pair another pair, drawn at random, whose seed document can stand in as a wrong seed.
+    """For every pair another pair, drawn at random, whose seed document can serve as a wrong seed.
 
     Args:
         seeds: rows of the seed documents of all pairs, int64 [pairs].
@@ -31,7 +76,7 @@ def wrong_seeds(seeds: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray
     related: dict[int, set[int]] = {}
     for one, other in zip(seeds.tolist(), targets.tolist(), strict=True):
         related.setdefault(other, {other}).add(one)
-    random = np.random.default_rng([seed, _STREAM])
+    random = np.random.default_rng([seed, Stream.READING])
     found = np.full(len(seeds), -1)
     for place, target in enumerate(targets.tolist()):
         for other in random.integers(0, len(seeds), 100).tolist():
@@ -73,7 +118,7 @@ def reading(
     assert len(pairs) == 2 * len(seeds), (len(pairs), len(seeds))
     others = wrong_seeds(seeds, targets, seed)
     usable = np.flatnonzero(others >= 0)
-    chosen = usable[choose(len(usable), at_most, seed, _STREAM)]
+    chosen = usable[choose(len(usable), at_most, seed, Stream.READING)]
     result: dict[str, Any] = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
     result |= {"gain": None, "gain_stderr": None}
     if not len(chosen):
@@ -115,7 +160,7 @@ def _target_losses(
             for row, place in enumerate(batch):
                 seed, target = spans[place]
                 rows[row, : len(seed) + 1 + len(target)] = np.concatenate([seed, [separator], target])
-            losses = token_losses(model, rows).astype(np.float64)  # causal: what stands behind a target changes nothing
+            losses = token_losses(model, rows).astype(np.float64)  # causal: what follows a target changes nothing
             for row, place in enumerate(batch):
                 seed, target = spans[place]
                 sums[place] = losses[row, len(seed) : len(seed) + len(target)].sum()

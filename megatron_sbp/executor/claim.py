@@ -6,7 +6,6 @@ folder.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import time
@@ -101,7 +100,8 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
         raise InputError("is a folder, and no run folder: name a recipe file", file=place)
     root = place.resolve()
     recipe = load_recipe(root / "resolved.yaml", [f"run_folder={root}", *overrides])
-    return dataclasses.replace(recipe, source=Path(marker["recipe"]))
+    recipe.source = Path(marker["recipe"])
+    return recipe
 
 
 def _check_place(run: Run) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -21,10 +21,16 @@ def read_measured(run: Run) -> dict[str, Any] | None:
     measured: dict[str, Any] = {}
     others: list[str] = []
     current = _CurrentStages(run)
+    end, first = "", run
+    if run.recipe.used_synthesizers:
+        from megatron_sbp.stages.scopes import suffix, synthesizer_run
+
+        name = run.recipe.used_synthesizers[0]
+        end, first = suffix(name), synthesizer_run(run, name)
     for stage, file in (
         ("tokenize", run.tokens("audit").with_suffix(".json")),
-        ("tokenize-pairs", run.tokens("pairs_audit").with_suffix(".json")),
-        ("tokenize-synthetic", run.tokens("synthetic_audit").with_suffix(".json")),
+        ("tokenize-pairs" + end, first.audit_tokens("pairs_audit")),
+        ("tokenize-synthetic" + end, first.audit_tokens("synthetic_audit")),
         ("tokenizer", run.tokenizer / "tokenizer.json"),
     ):
         if not file.exists():
@@ -51,7 +57,7 @@ class _CurrentStages:
         from megatron_sbp.stages.graph import all_stages
 
         self.run = run
-        self._graph = {stage.name: stage for stage in all_stages()}
+        self._graph = {stage.name: stage for stage in all_stages(run.recipe)}
         self._known: dict[str, bool] = {}
 
     def made(self, name: str, file: Path) -> bool:
@@ -93,12 +99,3 @@ def _remembered(run: Run, paths: list[Path]) -> bool:
         if not entry or entry["size"] != found.st_size or entry["mtime_ns"] != found.st_mtime_ns:
             return False
     return True
-
-
-def vocab_size_of(tokenizer_json: Path) -> int:
-    """Largest id + 1 in a tokenizer.json."""
-    tree = json.loads(tokenizer_json.read_text(encoding="utf-8"))
-    vocab = tree["model"].get("vocab") or {}
-    # BPE and WordPiece map tokens to ids; Unigram lists its tokens in order.
-    largest = max(vocab.values(), default=-1) if isinstance(vocab, dict) else len(vocab) - 1
-    return max([largest, *(token["id"] for token in tree.get("added_tokens", []))]) + 1

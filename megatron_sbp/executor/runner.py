@@ -92,12 +92,12 @@ class StageRunner(StageState):
         former = started_note(folder)
         if manifest is not None and manifest["key"] == key:
             self.stage.repair(self.run, damage(self.run, manifest["outputs"]))
-            for found in damage(self.run, manifest["outputs"]):
-                say(f"{name}: {found}; making it again")
-                if not found.gone:
-                    target = self.run.new_aside(f"{name}-damaged") / found.path
+            for item in damage(self.run, manifest["outputs"]):
+                say(f"{name}: {item}; making it again")
+                if not item.gone:
+                    target = self.run.new_aside(f"{name}-damaged") / item.path
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    self.run.at(found.path).replace(target)
+                    self.run.at(item.path).replace(target)
                     say(f"{name}: the changed file is kept as {self.run.relative(target)}")
             # Else outputs that are made again would find the former manifest and never be completed under a new one.
             self.manifest_file.unlink()

@@ -169,9 +169,9 @@ class StageState:
         """One line on where the stage stands: finished, in progress, stale, waiting, damaged."""
         try:
             unit_key = self.keys()[1]
-            if self.finished():
-                return f"finished in {duration(self._manifest()['seconds'])}"
             manifest = self._manifest()
+            if manifest is not None and self.finished():
+                return f"finished in {duration(manifest['seconds'])}"
         except DamagedManifest as error:
             return f"damaged: {error}"
         except InputError as error:

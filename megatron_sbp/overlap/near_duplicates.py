@@ -1,4 +1,8 @@
-"""Near-duplicates among many texts: MinHash signatures, and bands of them as keys (locality-sensitive hashing)."""
+"""Near-duplicates among many texts: MinHash signatures, and bands of them as keys (locality-sensitive hashing).
+
+The signatures are our own so that they stay the same: verdicts of finished runs depend on them, and no library promises
+its hash function across versions.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Iterable
 import numba
 import numpy as np
 
-from megatron_sbp.overlap.shingles import shingle_hashes
+from megatron_sbp.overlap.shingles import hash_at
 
 _PRIME = np.uint64((1 << 61) - 1)
 _REMEMBERED_WORDS = 1_000_000
@@ -31,41 +35,54 @@ def signatures(texts: Iterable[str], permutations: int = 128, words: int = 5) ->
     rng = np.random.default_rng(20250915)
     factors = rng.integers(1, 1 << 31, permutations).astype(np.uint64)
     offsets = rng.integers(0, 1 << 31, permutations).astype(np.uint64)
-    known: dict[str, int] = {}
-    rows = [_minima(shingle_hashes(_words(text, known), words), factors, offsets) for text in texts]
+    hashes = _WordHashes()
+    rows = [_minima(hashes.of(text), words, factors, offsets) for text in texts]
     return np.stack(rows) if rows else np.empty((0, permutations), np.uint32)
 
 
-def _words(text: str, known: dict[str, int]) -> np.ndarray:
-    """64-bit hashes of the words in their order: uint64 [words]."""
-    found = text.lower().split()
-    if len(known) > _REMEMBERED_WORDS:
-        known.clear()
-    for word in found:
-        if word not in known:
-            digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            known[word] = int.from_bytes(digest, "little")
-    return np.fromiter((known[word] for word in found), np.uint64, len(found))
+class _WordHashes(dict[str, int]):
+    """64-bit hashes of words, remembered."""
+
+    def __missing__(self, word: str) -> int:
+        digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        self[word] = value = int.from_bytes(digest, "little")
+        return value
+
+    def of(self, text: str) -> np.ndarray:
+        """Hashes of the words of a text in their order: uint64 [words]."""
+        if len(self) > _REMEMBERED_WORDS:
+            self.clear()
+        found = text.lower().split()
+        return np.fromiter(map(self.__getitem__, found), np.uint64, len(found))
 
 
 @numba.njit(cache=True)
-def _minima(hashes: np.ndarray, factors: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The least permuted hash under every permutation: uint32 [permutations]."""
-    result = np.empty(len(factors), np.uint32)
-    for place in range(len(factors)):
-        least = np.uint64(0xFFFFFFFF)
-        for value in hashes:
-            # Universal hashing (a x + b) mod p of 32 bits; the product of 32 and 31 bits stays below 2^63.
-            permuted = (((value >> np.uint64(32)) * factors[place] + offsets[place]) % _PRIME) & np.uint64(0xFFFFFFFF)
-            least = min(least, permuted)
-        result[place] = least
+def _minima(hashes: np.ndarray, words: int, factors: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The least permuted hash of the shingles under every permutation: uint32 [permutations].
+
+    Args:
+        hashes: of the words, uint64 [n].
+        words: in a shingle.
+        factors, offsets: below 2^31, uint64 [permutations].
+    """
+    result = np.full(len(factors), 0xFFFFFFFF, np.uint32)
+    width = min(words, len(hashes))
+    for begin in range(len(hashes) - width + 1 if width else 0):
+        upper = hash_at(hashes, begin, width) >> np.uint64(32)
+        for place in range(len(factors)):
+            # Universal hashing (a x + b) mod 2^61 - 1; the product of 32 and 31 bits stays below 2^63. Shift and add
+            # instead of a division, so that the compiler vectorizes the loop.
+            product = upper * factors[place] + offsets[place]
+            permuted = (product & _PRIME) + (product >> np.uint64(61))
+            permuted = permuted - _PRIME if permuted >= _PRIME else permuted
+            result[place] = min(result[place], np.uint32(permuted & np.uint64(0xFFFFFFFF)))
     return result
 
 
 def near_duplicates(signed: np.ndarray, threshold: float, band: int = 4) -> np.ndarray:
     """Which texts are near-duplicates of an earlier one that is none itself.
 
-    Texts that agree in a whole band of the signature are candidates; a candidate counts when its signature agrees with
+    Texts that agree in a whole band of the signature are candidates; a candidate counts if its signature agrees with
     the earlier one's in `threshold` of all places or more. With bands of 4 of 128 places a pair at Jaccard 0.7 is no
     candidate with probability (1 - 0.7^4)^32 = 0.0002.
 
@@ -88,7 +105,7 @@ def _find(signed: np.ndarray, needed: int, band: int, slots: int) -> np.ndarray:
     texts, places = signed.shape
     bands = places // band
     found = np.zeros(texts, np.bool_)
-    # Chains of earlier texts per slot; a slot stands for a band and its values, or by chance for several of them.
+    # Chains of earlier texts per slot; a slot is that of a band and its values, or by chance of several of them.
     head = np.full(slots, -1, np.int64)
     following = np.full((texts, bands), -1, np.int64)
     compared = np.full(texts, -1, np.int64)

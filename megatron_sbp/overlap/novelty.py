@@ -1,10 +1,11 @@
-"""How much of some texts stands in a large corpus, in one pass over the corpus and with memory for the texts only."""
+"""How much of some texts occurs in a large corpus, in one pass over the corpus and with memory for the texts only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import numpy as np
+from nltk import ngrams
 
 from megatron_sbp.overlap.shingles import shingle_hashes
 
@@ -14,12 +15,11 @@ WORDS = 3
 
 def word_ngrams(text: str) -> set[tuple[str, ...]]:
     """Distinct runs of three lower-cased words (split at white space)."""
-    words = text.lower().split()
-    return set(zip(*(words[offset:] for offset in range(WORDS)), strict=False))
+    return set(ngrams(text.lower().split(), WORDS))
 
 
 class Overlap:
-    """Counts which shingles and word n-grams of some groups of texts stand anywhere in a corpus.
+    """Counts which shingles and word n-grams of some groups of texts occur anywhere in a corpus.
 
     Args:
         shingle_tokens: tokens in a shingle.
@@ -42,7 +42,7 @@ class Overlap:
             corpus: tokens (without end-of-document) and text of every document.
 
         Returns:
-            By group: `corpus_copying`, the share of the group's shingles that stand in the corpus, and `novel_ngrams`,
+            By group: `corpus_copying`, the share of the group's shingles that occur in the corpus, and `novel_ngrams`,
             the share of its word 3-grams that do not. Every document counts its distinct shingles and n-grams; None
             for a group without any.
         """

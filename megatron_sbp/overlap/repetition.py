@@ -1,4 +1,4 @@
-"""Internal repetition: how much of a text says what it has said before."""
+"""Internal repetition: how much of a text repeats earlier parts of it."""
 
 from __future__ import annotations
 

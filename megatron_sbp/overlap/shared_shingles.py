@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # as in shingles.py, so that both give the same figures
-_SHIFT = np.uint64(29)
+from megatron_sbp.overlap.shingles import hash_at
+
 _ONE = np.uint64(1)
 _EMPTY = np.uint64(0)
 
@@ -102,16 +102,6 @@ def hash_set(tokens, start, length, shingle):
         if insert(table, hash_at(tokens, place, width)):
             distinct += 1
     return table, distinct
-
-
-@numba.njit(cache=True)
-def hash_at(tokens, place, width):
-    """Hash of `width` tokens, never 0."""
-    value = np.uint64(width)
-    for offset in range(width):
-        value = (value ^ (np.uint64(tokens[place + offset]) + _ONE)) * _FACTOR
-        value ^= value >> _SHIFT
-    return value if value != _EMPTY else _ONE
 
 
 @numba.njit(cache=True)

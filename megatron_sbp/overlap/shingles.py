@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
+_ONE = np.uint64(1)
 
 
 def shingle_hashes(tokens: np.ndarray, length: int) -> np.ndarray:
@@ -19,27 +21,36 @@ def shingle_hashes(tokens: np.ndarray, length: int) -> np.ndarray:
         uint64 [at most max(1, n - length + 1)], ascending; empty for an empty document. Equal runs have equal hashes on
         every machine; different ones collide with probability 2^-64.
     """
-    tokens = np.asarray(tokens).astype(np.uint64)
-    if tokens.size == 0:
-        return np.empty(0, np.uint64)
-    width = min(length, tokens.size)
-    count = tokens.size - width + 1
-    # The width goes in too, so that a short document never equals the beginning of a long one by its hash.
-    hashes = np.full(count, np.uint64(width), np.uint64)
-    with np.errstate(over="ignore"):
-        for offset in range(width):
-            hashes = (hashes ^ (tokens[offset : offset + count] + np.uint64(1))) * _FACTOR
-            hashes ^= hashes >> _SHIFT
-    return np.unique(hashes)
+    return np.unique(_all(np.asarray(tokens).astype(np.uint64), length))
 
 
 def shared_fraction(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of the shorter document's shingles that stand in the other one (0 when one of them is empty).
+    """Share of the shorter document's shingles that the other one has too (0 if one of them is empty).
 
     Args:
-        first: what `shingle_hashes` gives, as is `second`.
+        first: what `shingle_hashes` returns, like `second`.
     """
     smaller = min(first.size, second.size)
     if smaller == 0:
         return 0.0
     return np.intersect1d(first, second, assume_unique=True).size / smaller
+
+
+@numba.njit(cache=True)
+def hash_at(tokens, place, width):
+    """Hash of the `width` tokens from `place` on, never 0. For compiled code; `tokens` holds any integers."""
+    # The width goes in too, so that a short document never equals the beginning of a long one by its hash.
+    value = np.uint64(width)
+    for offset in range(width):
+        value = (value ^ (np.uint64(tokens[place + offset]) + _ONE)) * _FACTOR
+        value ^= value >> _SHIFT
+    return value if value != np.uint64(0) else _ONE
+
+
+@numba.njit(cache=True)
+def _all(tokens, length):
+    width = min(length, tokens.size)
+    hashes = np.empty(tokens.size - width + 1 if width else 0, np.uint64)
+    for place in range(hashes.size):
+        hashes[place] = hash_at(tokens, place, width)
+    return hashes

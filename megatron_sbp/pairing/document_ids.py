@@ -29,7 +29,7 @@ def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
 def read_rows(shards: Sequence[Path], rows: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Some documents, by row number; reads the shards up to the last of them."""
     wanted = set(rows)
-    found = {}
+    found: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(_lines(shards)):
         if len(found) == len(wanted):
             break

@@ -1,8 +1,8 @@
-"""Documents to unit vectors by sentence-transformers, and the stage `embed`."""
+"""Documents to unit vectors by sentence-transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +12,15 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import check_available, go_offline, offline
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.quiet import quiet_libraries
-from megatron_sbp.pairing.embedding_model import model_files, model_folder
-from megatron_sbp.recipe import Embedding, settings
-from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.pairing.embedding_model import model_folder
+from megatron_sbp.recipe import Embedding
 
 if TYPE_CHECKING:
     import numpy as np
 
-EMBEDDED_SPLITS = ("train", "valid", "test")
-"""Splits that have embeddings: train and valid are mined for pairs, the evaluation takes distractors from test."""
-
 CHARACTERS_PER_TOKEN = 12
-"""A document is cut to this many characters per token in front of the tokenizer. English has 4 to 5; without the cut a
-tokenizer reads documents of megabytes to their end for the sake of their first tokens (mteb issue 5022)."""
+"""Documents are truncated to this many characters per token before they reach the tokenizer. English has 4 to 5;
+without this a tokenizer reads documents of megabytes to their end to produce the first tokens (mteb issue 5022)."""
 
 
 class Embedder:
@@ -53,6 +48,10 @@ class Embedder:
             say(f"embed: {settings.model} reads {limit} tokens at most, embedding.max_tokens is {settings.max_tokens}")
         self._model.max_seq_length = self.max_tokens
         self.dimensions = int(self._model.get_embedding_dimension())
+
+    def beginning(self, text: str) -> str:
+        """The part of a text that can reach the model."""
+        return text[: self.max_tokens * CHARACTERS_PER_TOKEN]
 
     def encode(
         self,
@@ -82,8 +81,7 @@ class Embedder:
         import numpy as np
         import torch
 
-        cut = self.max_tokens * CHARACTERS_PER_TOKEN
-        texts = [text[:cut] for text in texts]
+        texts = [self.beginning(text) for text in texts]
         # A stable sort: the batches follow from the texts alone.
         order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
         result = np.empty((len(texts), self.dimensions), np.float32)
@@ -107,9 +105,9 @@ class Embedder:
             result[places] = batch.float().cpu().numpy()
             if progress:
                 progress.advance(len(places))
-        return self._normalised(result, name or (lambda place: f"text {place}"), file)
+        return self._normalized(result, name or (lambda place: f"text {place}"), file)
 
-    def _normalised(self, vectors: np.ndarray, name: Callable[[int], str], file: Path | None) -> np.ndarray:
+    def _normalized(self, vectors: np.ndarray, name: Callable[[int], str], file: Path | None) -> np.ndarray:
         import numpy as np
 
         norms = np.linalg.norm(vectors, axis=1)
@@ -125,71 +123,50 @@ class Embedder:
         return vectors / norms[:, None]
 
 
-class EmbedStage(Stage):
-    """Embeds documents/, one file of vectors per file of documents.
+def write_embeddings(
+    blocks: Iterable[Sequence[Mapping[str, str]]],
+    output: Path,
+    embedder: Embedder,
+    progress: Progress | None = None,
+    file: Path | None = None,
+) -> int:
+    """Writes the embeddings of documents to a .npy: float16 [documents, dimensions], unit norm, rows in their order.
 
-    embeddings/SPLIT/NNNNN.npy: float16 [documents, dimensions], unit norm, rows in the order of the documents. The
-    batch size is no part of the settings: it changes vectors by rounding only, and lowering it after the memory ran out
-    must not throw finished shards away.
+    Args:
+        blocks: documents (id and text) in lists; each list is cut into batches by itself.
+        output: written atomically.
+        embedder: the model.
+        progress: advanced by documents.
+        file: where the documents come from, for errors.
+
+    Returns:
+        The number of documents.
+
+    Raises:
+        InputError: see `Embedder.encode`; names row and document id.
     """
+    import numpy as np
 
-    name = "embed"
-    title = "documents to embeddings"
-    sharded = True
-    device = "gpu"
+    parts = [np.empty((0, embedder.dimensions), np.float16)]
+    count = 0
+    for block in blocks:
 
-    def __init__(self):
-        self._loaded: tuple[Any, Embedder] | None = None
+        def name(place: int, first: int = count, block: Sequence[Mapping[str, str]] = block) -> str:
+            return f"row {first + place} (document id {block[place]['id']})"
 
-    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"documents": tuple(f"documents/{split}/*.jsonl.zst" for split in EMBEDDED_SPLITS)}
+        vectors = embedder.encode([row["text"] for row in block], progress, name=name, file=file)
+        parts.append(vectors.astype(np.float16))
+        count += len(block)
+    with files.atomic_path(output) as partial:
+        np.save(partial, np.concatenate(parts))
+    return count
 
-    def external(self, run: Run) -> list[Path]:
-        folder = model_folder(run.recipe.embedding.model, run.recipe.folder)
-        return [] if folder is None else model_files(folder)
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        chosen = run.recipe.embedding
-        local = model_folder(chosen.model, run.recipe.folder) is not None
-        # A folder counts by its contents (see `external`), a model of the hub by its name.
-        return {**settings(chosen, "batch_size"), "model": None if local else chosen.model}
-
-    def units(self, run: Run) -> list[str]:
-        return [
-            f"{split}-{shard.name.removesuffix('.jsonl.zst')}"
-            for split in EMBEDDED_SPLITS
-            for shard in run.document_shards(split)
-        ]
-
-    def owns(self, run: Run) -> tuple[str, ...]:
-        return ("embeddings",)
-
-    def run_unit(self, run: Run, unit: str) -> list[Path]:
-        import numpy as np
-
-        split, _, number = unit.partition("-")
-        shard = run.documents(split) / f"{number}.jsonl.zst"
-        embedder = self._embedder(run)
-        ids, texts = [], []
-        cut = embedder.max_tokens * CHARACTERS_PER_TOKEN
-        for row in files.read_jsonl_zst(shard):
-            ids.append(row["id"])
-            texts.append(row["text"][:cut])
-        with Progress(f"embed {unit}", len(texts), "documents") as progress:
-            vectors = embedder.encode(
-                texts, progress, name=lambda place: f"row {place} (document id {ids[place]})", file=shard
-            )
-        output = run.embeddings(split) / f"{number}.npy"
-        with files.atomic_path(output) as partial:
-            np.save(partial, vectors.astype(np.float16))
-        return [output]
-
-    def _embedder(self, run: Run) -> Embedder:
-        """The model, loaded once for all units of a process."""
-        key = (run.recipe.embedding, run.recipe.folder, run.recipe.launch.device)
-        if self._loaded is None or self._loaded[0] != key:
-            self._loaded = key, Embedder(*key)
-        return self._loaded[1]
+def embed_shard(shard: Path, output: Path, embedder: Embedder, label: str) -> None:
+    """Writes the embeddings of one file of documents/ (.jsonl.zst with id and text): see `write_embeddings`."""
+    rows = [{"id": row["id"], "text": embedder.beginning(row["text"])} for row in files.read_jsonl_zst(shard)]
+    with Progress(label, len(rows), "documents") as progress:
+        write_embeddings([rows], output, embedder, progress, shard)
 
 
 def _load(settings: Embedding, folder: Path, device: str) -> Any:

@@ -1,9 +1,8 @@
-"""Neighbours to pairs on disk."""
+"""Neighbors to pairs on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,17 @@ import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.pairing.document_ids import read_ids
 from megatron_sbp.pairing.neighbors.scores import inner_products
+from megatron_sbp.pairing.neighbors.search import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
 from megatron_sbp.pairing.rules import Candidates, apply_rules
 from megatron_sbp.recipe import Pairs
+from megatron_sbp.tokenization.indexed import open_indexed
 
 SCHEMA = pa.schema(
     [
@@ -39,6 +42,7 @@ def mine_pairs(
     documents: TokenSpans,
     names: pa.ChunkedArray,
     rules: Pairs,
+    *,
     run_seed: int,
     output: Path,
     vectors: Vectors | None = None,
@@ -48,7 +52,7 @@ def mine_pairs(
     """Writes the pairs that the rules keep (or, with relation: random, as many drawn at random) to a parquet file.
 
     Columns: seed, target int64 (rows over all shards), seed_id, target_id, score float32; ordered by seed, descending
-    score, target. One row group per shard of neighbours.
+    score, target. One row group per shard of neighbors.
 
     Args:
         neighbors: (ids int64 [n, k], scores float32 [n, k]) of consecutive documents, shard by shard.
@@ -97,6 +101,54 @@ def mine_pairs(
     return audit
 
 
+def mine_split(
+    *,
+    documents: Sequence[Path],
+    tokens: Path,
+    neighbors: Sequence[Path],
+    embeddings: Sequence[Path],
+    rules: Pairs,
+    run_seed: int,
+    output: Path,
+    split: str,
+) -> PairsAudit:
+    """Mines the pairs of one split from files: see `mine_pairs`.
+
+    Args:
+        documents: shards of documents/, in order.
+        tokens: prefix of their IndexedDataset: one sequence per document, closed by end-of-document.
+        neighbors: their neighbors (.npz), in order.
+        embeddings: their vectors (.npy), in order; read with relation: random only.
+        rules: the recipe's.
+        run_seed: see `mine_pairs`.
+        output: parquet file.
+        split: for messages.
+    """
+    indexed = open_indexed(tokens)
+    # The end-of-document of every sequence is not a token of the document.
+    spans = TokenSpans(indexed.tokens, indexed.starts, indexed.lengths.astype(np.int64) - 1)
+    names = read_ids(documents)
+    vectors = Vectors(embeddings) if rules.relation == "random" else None
+    with Progress(f"pairs {split}", len(names), "documents") as progress:
+        audit = mine_pairs(
+            map(read_neighbors, neighbors),
+            spans,
+            names,
+            rules,
+            run_seed=run_seed,
+            output=output,
+            vectors=vectors,
+            split=split,
+            advance=progress.advance,
+        )
+    assert audit.documents == len(names), (audit.documents, len(names))
+    say(
+        f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "
+        f"{audit.documents:,} documents have some"
+    )
+    return audit
+
+
 def _random(
     candidates: Candidates, documents: TokenSpans, rules: Pairs, run_seed: int, vectors: Vectors | None
 ) -> tuple[np.ndarray, ...]:
@@ -139,7 +191,7 @@ def _would_survive(best: list[tuple[float, int, int]], documents: TokenSpans, ru
     scores, seeds, targets = (np.array(column) for column in zip(*best, strict=True))
     order = np.argsort(seeds, kind="stable")
     scores, seeds, targets = scores[order], seeds[order], targets[order]
-    lenient = replace(rules, alpha=-2.0, max_targets_per_seed=None)
+    lenient = rules.model_copy(update={"alpha": -2.0, "max_targets_per_seed": None})
     good = documents.lengths[targets] >= lenient.min_target_tokens
     if lenient.max_similarity is not None:
         good &= scores <= lenient.max_similarity

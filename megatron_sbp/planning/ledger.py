@@ -12,21 +12,25 @@ def train_samples(recipe: Recipe) -> int:
 
 
 def synthetic_samples(recipe: Recipe) -> int:
-    """Synthetic sequences of the SBP arm: `synthesis.tokens` rounded down to whole sequences."""
+    """Synthetic sequences of an arm: `synthesis.tokens` rounded down to whole sequences.
+
+    Args:
+        recipe: that of the arm's synthesizer (`Recipe.for_synthesizer`).
+    """
     return recipe.synthesis.tokens // recipe.model.sequence_length
 
 
 def arm_samples(recipe: Recipe, arm: str) -> dict[str, int]:
-    """Training sequences of an arm by dataset: the names are those of tokens/NAME.{bin,idx}.
+    """Training sequences of an arm by dataset: real, oracle or synthetic.
 
-    The SBP arm uses every synthetic sequence once and the real documents for the rest (PAPER: S once, never repeated).
+    An arm with a synthesizer uses every synthetic sequence once and real documents for the rest (PAPER: S once, never
+    repeated).
     """
-    total = train_samples(recipe)
-    if arm == "baseline":
-        return {"real": total}
-    if arm == "oracle":
-        return {"oracle": total}
-    if arm == "sbp":
-        synthetic = synthetic_samples(recipe)
-        return {"real": total - synthetic, "synthetic": synthetic}
-    raise ValueError(f"unknown arm {arm!r}")
+    if arm not in recipe.arms:
+        raise ValueError(f"unknown arm {arm!r}")
+    chosen, total = recipe.arms[arm], train_samples(recipe)
+    real = "real" if chosen.documents == "train" else "oracle"
+    if chosen.synthetic is None:
+        return {real: total}
+    synthetic = synthetic_samples(recipe.for_synthesizer(chosen.synthetic))
+    return {real: total - synthetic, "synthetic": synthetic}

@@ -4,8 +4,9 @@
 The keys and their doc strings are in sections.py.
 """
 
-from megatron_sbp.recipe.reading import dump_recipe, load_recipe
+from megatron_sbp.recipe.reading import dump_recipe, load_recipe, make_section
 from megatron_sbp.recipe.sections import (
+    Arm,
     Documents,
     Embedding,
     Evaluation,
@@ -15,6 +16,7 @@ from megatron_sbp.recipe.sections import (
     Neighbors,
     Pairs,
     Recipe,
+    Section,
     Slurm,
     Synthesis,
     Tokenizer,
@@ -24,6 +26,7 @@ from megatron_sbp.recipe.sections import (
 )
 
 __all__ = [
+    "Arm",
     "Documents",
     "Embedding",
     "Evaluation",
@@ -33,6 +36,7 @@ __all__ = [
     "Neighbors",
     "Pairs",
     "Recipe",
+    "Section",
     "Slurm",
     "Synthesis",
     "Tokenizer",
@@ -40,5 +44,6 @@ __all__ = [
     "Tuning",
     "dump_recipe",
     "load_recipe",
+    "make_section",
     "settings",
 ]

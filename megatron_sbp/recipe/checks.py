@@ -1,36 +1,26 @@
-"""What a recipe must not say: values out of bounds, and values that contradict each other."""
+"""What a recipe must not say: words that cannot be used, and values that contradict each other."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any
 
-from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe.bounds import BOUNDS
+from megatron_sbp.recipe.arm_checks import check_arms
 from megatron_sbp.recipe.planned_flags import check_planned_flags
-from megatron_sbp.recipe.sections import Recipe
+from megatron_sbp.recipe.sections import Recipe, Section
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A name that becomes part of paths and of job names."""
 
-_PROSE = ("note", "slurm.setup", "embedding.prompt")
-"""Texts that may have several lines."""
-
-
-def check_text(text: str, key: str, where: dict[str, Any]) -> str:
-    """Refuses texts that neither a file in UTF-8 nor a terminal can take: control characters and lone surrogates."""
-    for place, character in enumerate(text):
-        prose = key in _PROSE and character in "\n\t"
-        if not prose and (ord(character) < 32 or 127 <= ord(character) < 160 or 0xD800 <= ord(character) < 0xE000):
-            raise InputError(f"has a control character, {character!r}, at place {place + 1}", key=key, **where)
-    return text
-
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises InputError for the first value that cannot work."""
-    _check_bounds(recipe)
     _check_words(recipe)
+    _check_sections(recipe)
+    check_arms(recipe, _check_sections)
+
+
+def _check_sections(recipe: Recipe) -> None:
     check_planned_flags(recipe)
     _check_model(recipe)
     _check_batches(recipe)
@@ -46,23 +36,14 @@ def value_of(recipe: Recipe, key: str) -> Any:
     return value
 
 
-def all_keys(section: Any, prefix: str = "") -> list[str]:
+def all_keys(section: type[Section] = Recipe, prefix: str = "") -> list[str]:
     """Dotted keys of a recipe, those of whole sections included."""
     keys = []
-    for spec in dataclasses.fields(section):
-        if not spec.metadata.get("internal"):
-            keys.append(prefix + spec.name)
-            value = getattr(section, spec.name)
-            if dataclasses.is_dataclass(value):
-                keys += all_keys(value, f"{prefix}{spec.name}.")
+    for name, spec in section.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(spec.annotation, type) and issubclass(spec.annotation, Section):
+            keys += all_keys(spec.annotation, f"{prefix}{name}.")
     return keys
-
-
-def _check_bounds(recipe: Recipe) -> None:
-    for key, interval in BOUNDS.items():
-        value = value_of(recipe, key)
-        if value is not None and value not in interval:
-            raise recipe.error(key, f"must be {interval}, not {value}")
 
 
 def _check_words(recipe: Recipe) -> None:
@@ -86,13 +67,13 @@ def _check_words(recipe: Recipe) -> None:
         raise recipe.error("evaluation.question_group_field", f"'{group}' is not among documents.keep_fields")
     if group is not None and recipe.evaluation.questions is None:
         raise recipe.error("evaluation.question_group_field", "is set, but evaluation.questions names no file")
-    roles = {}
+    roles: dict[str, str] = {}
     for role in ("end_of_document", "padding", "separator"):
         token = getattr(recipe.tokenizer, role)
         if token in roles:
             raise recipe.error(f"tokenizer.{role}", f"{token!r} is tokenizer.{roles[token]} already")
         roles[token] = role
-    known = set(all_keys(recipe))
+    known = set(all_keys())
     for key in recipe.marks:
         if key not in known:
             raise recipe.error("marks", f"marks '{key}', which is no key of a recipe")

@@ -74,6 +74,7 @@ RECIPE_KEYS: dict[str, str] = {
     "use-distributed-optimizer": "launch.distributed_optimizer",
     "pretrained-checkpoint": "tuning.start",
     "sbp-patience": "tuning.patience",
+    "sbp-model-builder": "training.model_builder",
 }
 """Flags that a recipe key decides, and the key."""
 
@@ -107,6 +108,7 @@ FIXED: dict[str, str] = {
     "quick-geglu": _MODEL,
     "use-mup": _MODEL,
     "hybrid-layer-pattern": _MODEL,
+    "hybrid-override-pattern": _MODEL,
     "sbp-data": _DATA,
     "data-path": _DATA,
     "train-data-path": _DATA,

@@ -9,9 +9,8 @@ from megatron_sbp.report.bars import Bar, bar_chart
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.histogram import similarity_histogram
 from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, percent, short
-from megatron_sbp.report.outcome import NAMES
-from megatron_sbp.stages.run_folder import ARMS
 
 _CHARACTERS = 3000
 
@@ -21,26 +20,26 @@ def ledger_section(data: ReportData) -> str:
     arms = data.results["arms"]
     bars, rows = [], []
     length = data.recipe.model.sequence_length
-    for arm in ARMS:
+    for arm in arms:
         figures = arms[arm]
         for name, planned in figures["planned_samples"].items():
             consumed = (figures["consumed_samples"] or {}).get(name)
             agrees = NOTHING if consumed is None and planned else "yes" if (consumed or 0) == planned else "NO"
-            rows.append([f"{NAMES[arm]}: {name}", count(planned), count(consumed), count(planned * length), agrees])
+            rows.append([f"{label_of(arm)}: {name}", count(planned), count(consumed), count(planned * length), agrees])
         if figures["train_tokens"] is None:
             continue
         synthetic = figures["synthetic_tokens"]
         real = figures["train_tokens"] - synthetic
         unique = min(figures["unique_real_tokens"], real)
-        kind = "oracle-unique" if arm == "oracle" else "unique"
+        kind = "oracle-unique" if "oracle" in figures["planned_samples"] else "unique"
         parts = [
             (kind, unique, f"{count(unique)} unique real tokens"),
             ("again", real - unique, f"{count(real - unique)} real tokens read again"),
             ("synthetic", synthetic, f"{count(synthetic)} synthetic tokens, each once"),
         ]
-        bars.append(Bar(NAMES[arm], parts, f"{figures['real_epochs']:.2f} ep.", float(figures["planned_tokens"])))
+        bars.append(Bar(label_of(arm), parts, f"{figures['real_epochs']:.2f} ep.", float(figures["planned_tokens"])))
     parts_ = []
-    absent = [NAMES[arm] for arm in ARMS if arms[arm]["train_tokens"] is None]
+    absent = [label_of(arm) for arm in arms if arms[arm]["train_tokens"] is None]
     if absent:
         parts_.append(missing(f"{', '.join(absent)} not trained (models/*/consumed.json)."))
     plot = (
@@ -97,7 +96,7 @@ def pairs_section(data: ReportData) -> str:
         parts.append(
             figure(
                 svg,
-                f"Candidates are the nearest neighbours found, at most {data.recipe.neighbors.k} per document.{scale}",
+                f"Candidates are the nearest neighbors found, at most {data.recipe.neighbors.k} per document.{scale}",
                 [("", "candidates"), ("kept", "kept"), ("band", "band of similarity in which pairs can be kept")],
             )
         )

@@ -5,25 +5,25 @@ from __future__ import annotations
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import figure, missing, section, side_by_side
 from megatron_sbp.report.line_chart import Curve, line_chart
-from megatron_sbp.report.outcome import NAMES
-from megatron_sbp.stages.run_folder import ARMS
+from megatron_sbp.report.names import color_of, label_of
 
 _POINTS = 400
 
 
 def training_section(data: ReportData) -> str:
-    """Train and held-out loss of the three arms over training tokens."""
-    absent = [NAMES[arm] for arm in ARMS if not data.metrics.get(arm)]
+    """Train and held-out loss of all arms over training tokens."""
+    arms = list(data.results["arms"])
+    absent = [label_of(arm) for arm in arms if not data.metrics.get(arm)]
     parts = [missing(f"training curve of {', '.join(absent)} (models/*/metrics.jsonl).")] if absent else []
-    legend = [(f"line {arm}", NAMES[arm]) for arm in ARMS if data.metrics.get(arm)]
+    legend = [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in arms if data.metrics.get(arm)]
     figures = []
     for kind, name, caption in (
         ("valid", "held-out loss", "On the valid split, the same sequences at every evaluation."),
         ("train", "training loss", "On the batches trained on: repeated data is learned by heart, so low is no merit."),
     ):
         curves = [
-            Curve(NAMES[arm], arm, _thin(points), marks=kind == "valid")
-            for arm in ARMS
+            Curve(label_of(arm), color_of(arm, arms), _thin(points), marks=kind == "valid")
+            for arm in arms
             if (points := _points(data, arm, kind))
         ]
         if curves:
@@ -98,7 +98,7 @@ def _points(data: ReportData, model: str, kind: str) -> list[tuple[float, float]
 
 
 def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most 400 points: means of neighbouring ones, so that long runs stay legible and the page small."""
+    """At most 400 points: means of neighboring ones, so that long runs stay legible and the page small."""
     if len(points) <= _POINTS:
         return points
     size = -(-len(points) // _POINTS)

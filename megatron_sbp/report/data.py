@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from megatron_sbp.base import files
 from megatron_sbp.recipe import Recipe, dump_recipe
 from megatron_sbp.report.examples import Example, draw_examples
-from megatron_sbp.stages.run_folder import MODELS, Run
+from megatron_sbp.report.sources import ReportSources, read_if_present
 from megatron_sbp.training.metrics import read_metrics
 
 
@@ -36,25 +35,26 @@ class ReportData:
         return dump_recipe(self.recipe)
 
 
-def load_report_data(run: Run, results: dict[str, Any]) -> ReportData:
+def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, Any]) -> ReportData:
     """Reads what is there.
 
     Args:
-        run: the run.
-        results: what `collect_results` gave.
+        sources: what the stages wrote.
+        recipe: the recipe.
+        results: what `collect_results` returned.
     """
-
-    def read(path) -> Any:
-        return files.read_json(path) if path.exists() else None
-
-    synthetic = results["synthetic"] or {}
+    kept = (results["synthetic"] or {}).get("documents")
+    first = sources.synthesizer
+    metrics = {arm: read_metrics(trained.metrics) for arm, trained in sources.arms.items()}
+    if first is not None:
+        metrics["synthesizer"] = read_metrics(first.model / "metrics.jsonl")
     return ReportData(
-        recipe=run.recipe,
+        recipe=recipe,
         results=results,
-        metrics={name: read_metrics(run.model(name) / "metrics.jsonl") for name in MODELS},
-        documents=read(run.audit_documents),
-        tokens=read(run.tokens("audit").with_suffix(".json")),
-        pairs=read(run.audit_pairs),
-        synthetic=read(run.audit_synthetic),
-        examples=draw_examples(run, synthetic["documents"]) if synthetic.get("documents") else [],
+        metrics=metrics,
+        documents=read_if_present(sources.documents_audit),
+        tokens=read_if_present(sources.tokens_audit),
+        pairs=read_if_present(first.pairs_audit) if first else None,
+        synthetic=read_if_present(first.synthetic_audit) if first else None,
+        examples=draw_examples(first.synthetic, sources.documents, kept, recipe.seed) if kept and first else [],
     )

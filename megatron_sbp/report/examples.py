@@ -1,11 +1,13 @@
-"""Examples of seed documents and what the synthesizer wrote for them: drawn by a seeded random choice, never picked."""
+"""Examples of seed documents and what the synthesizer wrote for them, drawn at random from the seed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation.sampling import choose, rows_of
-from megatron_sbp.stages.run_folder import Run
 
 EXAMPLES = 10
 
@@ -20,17 +22,20 @@ class Example:
     synthetic_text: str
 
 
-def draw_examples(run: Run, documents: int, wanted: int = EXAMPLES) -> list[Example]:
+def draw_examples(
+    synthetic: Sequence[Path], documents: Sequence[Path], kept: int, seed: int, wanted: int = EXAMPLES
+) -> list[Example]:
     """Draws examples among the kept synthetic documents.
 
     Args:
-        run: the run.
-        documents: kept synthetic documents there are.
-        wanted: examples asked for.
+        synthetic: their shards in order.
+        documents: shards of D in order.
+        kept: how many synthetic documents there are.
+        seed: the run's seed.
+        wanted: how many examples to draw.
     """
-    shards = run.synthetic_shards()
-    drawn = [row for _, row in rows_of(shards, choose(documents, wanted, run.recipe.seed, 31))]
-    seeds = dict(rows_of(run.document_shards("train"), (row["seed_row"] for row in drawn)))
+    drawn = [row for _, row in rows_of(synthetic, choose(kept, wanted, seed, Stream.EXAMPLES))]
+    seeds = dict(rows_of(documents, (row["seed_row"] for row in drawn)))
     return [
         Example(row["seed_id"], seeds[row["seed_row"]]["text"], row["id"], row["text"])
         for row in drawn

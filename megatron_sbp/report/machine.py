@@ -8,10 +8,9 @@ from megatron_sbp.base.progress import duration
 from megatron_sbp.report.bars import Bar, bar_chart
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, table
+from megatron_sbp.report.names import color_of
 from megatron_sbp.report.numbers import NOTHING, fixed, percent
 from megatron_sbp.report.paper import MARKS
-
-_TRAININGS = {"train-baseline": "baseline", "train-sbp": "sbp", "train-oracle": "oracle", "tune": "synthesizer"}
 
 
 def times_section(data: ReportData) -> str:
@@ -24,12 +23,12 @@ def times_section(data: ReportData) -> str:
     bars = [
         Bar(
             name,
-            [(_TRAININGS.get(name, ""), entry["seconds"], duration(entry["seconds"]))],
+            [(_color(name, list(data.results["arms"])), entry["seconds"], duration(entry["seconds"]))],
             duration(entry["seconds"]),
         )
         for name, entry in stages.items()
     ]
-    arms = sum(stages[name]["seconds"] for name in ("train-baseline", "train-sbp", "train-oracle") if name in stages)
+    arms = sum(entry["seconds"] for name, entry in stages.items() if name.startswith("train-"))
     minutes = max(entry["seconds"] for entry in stages.values()) >= 300
     plot = bar_chart(
         bars,
@@ -39,11 +38,19 @@ def times_section(data: ReportData) -> str:
         label_width=150,
     )
     caption = (
-        f"Together {duration(whole)}, of which {percent(arms / whole if whole else None, 0)} trained the three arms. "
+        f"Together {duration(whole)}, of which {percent(arms / whole if whole else None, 0)} trained the arms. "
         "Embedding, pairing, tuning and synthesis stand outside the arms' token budget; this is what they cost. The "
         "stage that wrote this page is not in it."
     )
     return section("times", title, figure(plot, caption))
+
+
+def _color(stage: str, arms: list[str]) -> str:
+    """CSS class of a training's bar; of a replicate's too."""
+    arm = stage.removeprefix("train-").split(".")[0]
+    if arm in arms:
+        return color_of(arm, arms)
+    return "synthesizer" if stage.split(".")[0] == "tune" else ""
 
 
 def environment_section(data: ReportData) -> str:

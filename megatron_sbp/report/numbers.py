@@ -33,16 +33,17 @@ def with_error(value: float | None, error: float | None, digits: int) -> str:
 
 
 def signed(value: float | None, error: float | None, digits: int) -> str:
-    """+0.0120 ± 0.0012, with a real minus sign."""
+    """+0.0120 ± 0.0012, with a real minus sign, and no sign where nothing is left of the number."""
     if value is None:
         return NOTHING
-    text = f"{value:+.{digits}f}".replace("-", "−")
+    rounded = round(value, digits)
+    text = f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
     return text + ("" if error is None else f" ±\u00a0{error:.{digits}f}")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.123 as 12.3 %."""
-    return NOTHING if share is None else f"{100 * share:.{digits}f}\u00a0%"
+    return NOTHING if share is None else f"{round(100 * share, digits) or 0:.{digits}f}\u00a0%"
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 from megatron_sbp.report import paper
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
 from megatron_sbp.report.verdict import headline, verdict
-from megatron_sbp.stages.run_folder import ARMS
-
-NAMES = {"baseline": "repetition baseline", "sbp": "SBP", "oracle": "oracle"}
 
 
 def verdict_box(data: ReportData) -> str:
@@ -24,17 +24,19 @@ def results_section(data: ReportData) -> str:
     """The results table of this run and the paper's."""
     arms = data.results["arms"]
     parts = []
-    silent = [NAMES[arm] for arm in ARMS if arms[arm]["test_loss"] is None]
+    silent = [label_of(arm) for arm in arms if arms[arm]["test_loss"] is None]
     if silent:
         parts.append(missing(f"{', '.join(silent)} not evaluated (stage evaluate)."))
     ours = table(
-        ["this run", "baseline", "SBP", "oracle"],
+        ["this run", *map(label_of, arms)],
         arm_rows(arms),
-        caption="Measured in this run. ± is one standard error over test sequences or questions.",
+        caption="Measured in this run. ± is one standard error over test sequences or questions"
+        + (", of the first replicate." if data.results["replicates"] > 1 else "."),
         kind="ours",
         row_kinds=["", "", "", "", "lead", "", "", "lead"],
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
+    parts.append(_replicates(arms, data.results["replicates"]))
     parts.append(_recall_by_documents(arms))
     parts.append(_differences(data.results))
     return section("results", "Results", *parts)
@@ -43,11 +45,11 @@ def results_section(data: ReportData) -> str:
 def arm_rows(arms: dict[str, Any]) -> list[list[str]]:
     """Rows of the results table: a heading and a cell for each arm."""
 
-    def row(label: str, cell) -> list[str]:
-        return [label, *(cell(arms[arm]) for arm in ARMS)]
+    def row(label: str, cell: Callable[[Any], str]) -> list[str]:
+        return [label, *(cell(arms[arm]) for arm in arms)]
 
     recalled: list[list[str]] = []
-    if any(arms[arm]["recall"] is not None for arm in ARMS):
+    if any(arms[arm]["recall"] is not None for arm in arms):
         recalled.append(row("closed-book recall", recall))
         recalled.append(row("chance in recall", lambda arm: percent(arm["recall_chance"])))
     return [
@@ -79,18 +81,18 @@ def recall(arm: dict[str, Any]) -> str:
 
 def _recall_by_documents(arms: dict[str, Any]) -> str:
     """Recall by the number of documents in D about what is asked; nothing where it was not measured."""
-    known = [arm for arm in ARMS if arms[arm]["recall_by_documents"]]
+    known = [arm for arm in arms if arms[arm]["recall_by_documents"]]
     if not known:
         return ""
     first = arms[known[0]]["recall_by_documents"]
     rows = []
     for name, figures in first.items():
-        found = [(arms[arm]["recall_by_documents"] or {}).get(name) or {} for arm in ARMS]
+        found = [(arms[arm]["recall_by_documents"] or {}).get(name) or {} for arm in arms]
         cells = [recall({"recall": f.get("recall"), "recall_stderr": f.get("stderr")}) for f in found]
         label = f"{name} ({count(figures['questions'])} questions, chance {percent(figures['chance'])})"
         rows.append([label, *cells])
     return table(
-        ["closed-book recall by documents in D", "baseline", "SBP", "oracle"],
+        ["closed-book recall by documents in D", *map(label_of, arms)],
         rows,
         caption="What is asked about has so many documents in D. Without any, an arm that saw only D and text made "
         "from D cannot know the answer and should be at chance.",
@@ -105,38 +107,79 @@ def accuracy(arm: dict[str, Any]) -> str:
     return percent(arm["choice_accuracy"]) + error
 
 
+def _replicates(arms: dict[str, Any], number: int) -> str:
+    """Means over replicates with their standard errors; nothing with one replicate."""
+    if number == 1:
+        return ""
+    rows = [
+        [label, *(_mean(figures["mean"].get(figure), scale, digits) for figures in arms.values())]
+        for figure, label, scale, digits in (
+            ("test_loss", "test loss (nats per token)", 1, 4),
+            ("choice_accuracy", "continuation picked among four (per cent)", 100, 1),
+            ("recall", "closed-book recall (per cent)", 100, 1),
+        )
+        if any(figure in figures["mean"] for figures in arms.values())
+    ]
+    return table(
+        [f"mean of {number} replicates", *map(label_of, arms)],
+        rows,
+        caption="± is one standard error over the replicates: other weights, orders and generations, the same split.",
+    )
+
+
+def _mean(found: dict[str, Any] | None, scale: float, digits: int) -> str:
+    return NOTHING if found is None else with_error(scale * found["mean"], scale * found["stderr"], digits)
+
+
 def _differences(results: dict[str, Any]) -> str:
+    arms = list(results["arms"])
+    order = sorted(arms, key=lambda arm: (arm == "oracle", arm == "baseline", arm != "sbp", arms.index(arm)))
     rows = []
-    for pair, comparison in results["comparisons"].items():
-        first, second = pair.split("-")
-        if comparison is None:
+    for first, second in itertools.combinations(order, 2):
+        if second == "oracle" and first != "sbp":
+            first, second = second, first
+        found = results["comparisons"][f"{first}-{second}"]
+        if found["test_loss"] is None:
             continue
-        points = comparison["choice_accuracy"], comparison["choice_stderr"]
-        scaled = [None if value is None else 100 * value for value in points]
-        recalled = [None if comparison[key] is None else 100 * comparison[key] for key in ("recall", "recall_stderr")]
         rows.append(
             [
-                f"{NAMES[second]} minus {NAMES[first]}",
-                signed(-comparison["test_loss"], comparison["test_loss_stderr"], 4),
-                signed(*scaled, 1),
-                signed(*recalled, 1),
+                f"{label_of(first)} against {label_of(second)}",
+                _interval(found["test_loss"], -1, 4),
+                _interval(found["choice_accuracy"], 100, 1),
+                _interval(found["recall"], 100, 1),
             ]
         )
     if not rows:
         return ""
-    share = results["gap_closed"], results["gap_closed_stderr"]
-    told = results["gap_closed_reason"] or (
-        f"{percent(share[0])}" + ("" if share[1] is None else f" ± {100 * share[1]:.1f}")
-    )
-    told_accuracy = results["gap_closed_accuracy_reason"] or percent(results["gap_closed_accuracy"])
+    told = [
+        f"on the {what} " + (results[f"{key}_reason"] or _share(results, key))
+        for key, what in (
+            ("gap_closed", "test loss"),
+            ("gap_closed_accuracy", "accuracy"),
+            ("gap_closed_recall", "closed-book recall"),
+        )
+    ]
     return table(
         ["differences", "test loss (nats per token)", "accuracy (percentage points)", "recall (percentage points)"],
         rows,
-        caption="Paired: the same test sequences and the same questions for both arms. A lower loss is better, a "
-        "higher accuracy or recall is better.",
-    ) + paragraph(
-        f"Share of the oracle's gain that SBP reaches: on the test loss {told}; on the accuracy {told_accuracy}."
-    )
+        caption="Paired: the same test sequences and the same questions for both arms; in brackets the 95 % interval"
+        + (" over them and the replicates" if results["replicates"] > 1 else " over them")
+        + ". A lower loss is better, a higher accuracy or recall is better.",
+    ) + paragraph(f"Share of the oracle's gain that SBP reaches: {'; '.join(told)}.")
+
+
+def _interval(found: dict[str, Any] | None, scale: float, digits: int) -> str:
+    """+0.0123 [+0.0100, +0.0146], times `scale`."""
+    if found is None:
+        return NOTHING
+    ends = sorted(scale * found[end] for end in ("low", "high")) if found["low"] is not None else []
+    told = signed(scale * found["difference"], None, digits)
+    return told + (f" [{', '.join(signed(end, None, digits) for end in ends)}]" if ends else "")
+
+
+def _share(results: dict[str, Any], key: str) -> str:
+    low, high = results[f"{key}_low"], results[f"{key}_high"]
+    return percent(results[key]) + ("" if low is None else f" [{percent(low)}, {percent(high)}]")
 
 
 def _paper_qa() -> str:
@@ -169,10 +212,10 @@ def quality_section(data: ReportData) -> str:
     groups, limits = quality["groups"], quality["limits"]
     names = ("drafts", "synthetic", "real")
 
-    def row(label: str, key: str, show) -> list[str]:
+    def row(label: str, key: str, show: Callable[[Any], str]) -> list[str]:
         return [label, *(show(groups[name].get(key)) for name in names)]
 
-    def lengths(*keys: str):
+    def lengths(*keys: str) -> Callable[[Any], str]:
         return lambda value: " to ".join(f"{value[key]:.0f}" for key in keys) if value else NOTHING
 
     rows = [

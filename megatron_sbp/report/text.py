@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp.report.audits import dropped_by_rule
+from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count, fixed, percent, with_error
-from megatron_sbp.report.outcome import NAMES, accuracy, recall
+from megatron_sbp.report.outcome import accuracy, recall
 from megatron_sbp.report.verdict import headline
-from megatron_sbp.stages.run_folder import ARMS
 
 
 def format_results(results: dict[str, Any]) -> str:
@@ -18,7 +18,7 @@ def format_results(results: dict[str, Any]) -> str:
         results: what results.json holds.
     """
     arms = results["arms"]
-    asked = any(arms[arm]["recall"] is not None for arm in ARMS)
+    asked = any(arms[arm]["recall"] is not None for arm in arms)
     head = [
         "",
         "test loss",
@@ -32,7 +32,7 @@ def format_results(results: dict[str, Any]) -> str:
     ]
     rows = [
         [
-            NAMES[arm],
+            label_of(arm),
             with_error(arms[arm]["test_loss"], arms[arm]["test_loss_stderr"], 4),
             fixed(arms[arm]["test_perplexity"], 2),
             fixed(arms[arm]["test_bits_per_byte"], 4),
@@ -42,7 +42,7 @@ def format_results(results: dict[str, Any]) -> str:
             count(arms[arm]["synthetic_tokens"]),
             count(arms[arm]["tokens_per_second"]),
         ]
-        for arm in ARMS
+        for arm in arms
     ]
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     lines = [
@@ -51,9 +51,12 @@ def format_results(results: dict[str, Any]) -> str:
         )
         for row in [head, *rows]
     ]
-    tokens = count(arms["baseline"]["train_tokens"])
-    lines = [f"{results['name']}: {tokens} training tokens in every arm", "", *lines, "", headline(results)]
-    lines.append(_gap(results))
+    tokens = count(next(iter(arms.values()))["train_tokens"])
+    title = f"{results['name']}: {tokens} training tokens in every arm"
+    if results["replicates"] > 1:
+        title += f", {results['replicates']} replicates; the table shows the first, the differences are over all"
+    lines = [title, "", *lines, ""]
+    lines += [*_differences(results), _gap(results)]
     pairs, synthetic = results["pairs"], results["synthetic"]
     if pairs:
         lines.append(
@@ -67,7 +70,27 @@ def format_results(results: dict[str, Any]) -> str:
             f"{count(dropped)} dropped; similarity to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
             f"{fixed(synthetic['similarity_random_pairs'], 3)}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", headline(results)])
+
+
+def _differences(results: dict[str, Any]) -> list[str]:
+    """What SBP gained over every other arm, with 95 % intervals."""
+    lines = []
+    for arm in results["arms"]:
+        found = results["comparisons"].get(f"sbp-{arm}")
+        if not found or not found["test_loss"]:
+            continue
+        told = [_told("test loss", found["test_loss"], -1, 4, ""), _told("recall", found["recall"], 100, 1, " points")]
+        lines.append(f"SBP against {label_of(arm)}: " + ", ".join(filter(None, told)))
+    return lines
+
+
+def _told(what: str, found: dict[str, Any] | None, scale: float, digits: int, unit: str) -> str:
+    if found is None:
+        return ""
+    ends = "" if found["low"] is None else sorted(scale * found[end] for end in ("low", "high"))
+    interval = f" (95 %: {ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})" if ends else ""
+    return f"{what} {scale * found['difference']:+.{digits}f}{unit}{interval}"
 
 
 def _gap(results: dict[str, Any]) -> str:

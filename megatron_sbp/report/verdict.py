@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.report.names import name_of
 from megatron_sbp.report.numbers import fixed, percent, signed
 
 NOISE = 2.0
@@ -11,93 +12,112 @@ NOISE = 2.0
 
 
 def verdict(results: dict[str, Any]) -> list[str]:
-    """Sentences on the outcome: the loss, the accuracy, the oracle, then what they do not prove."""
-    sentences = [
-        *_against_baseline(results, "baseline-sbp", "SBP"),
-        *_against_baseline(results, "baseline-oracle", "The oracle"),
-        _gap(results),
-        *_recall(results, "baseline-sbp", "SBP"),
-        *_recall(results, "baseline-oracle", "The oracle"),
+    """Sentences on the outcome: loss, recall and accuracy against the baseline and the controls, the oracle, limits."""
+    arms = results["arms"]
+    sentences = []
+    if "baseline" in arms:
+        others = [arm for arm in arms if arm != "baseline"]
+        sentences += [line for arm in others for line in _against(results, arm, "baseline")]
+    if "sbp" in arms:
+        controls = [arm for arm in arms if arm not in ("baseline", "sbp", "oracle")]
+        sentences += [line for arm in controls for line in _against(results, "sbp", arm)]
+    return [
+        *sentences,
+        *_gap(results),
         *_reading(results.get("tuning")),
-        *_below_chance(results["arms"]),
-        *_overfitting(results["arms"]),
+        *_below_chance(arms),
+        *_overfitting(arms),
         *_limits(results),
     ]
-    return sentences
 
 
 def headline(results: dict[str, Any]) -> str:
-    """One line: did SBP win on the test loss?"""
-    comparison = results["comparisons"].get("baseline-sbp")
-    if comparison is None:
+    """One line: did SBP win, on closed-book recall where it was asked for, and on the test loss?"""
+    against = [arm for arm in results["arms"] if arm not in ("sbp", "oracle")]
+    if "sbp" not in results["arms"] or not against:
+        return "This run has no SBP arm beside a baseline: there is nothing to tell of SBP."
+    measured = {
+        figure: [_compared(results, "sbp", arm, figure) for arm in against] for figure in ("recall", "test_loss")
+    }
+    if None in measured["test_loss"]:
         return "The arms have not been evaluated: there is no result yet."
-    outcome = _outcome(comparison["test_loss"], comparison["test_loss_stderr"])
-    return {
-        "better": "SBP has a lower test loss than the repetition baseline in this run.",
-        "worse": "SBP lost: its test loss is higher than that of the repetition baseline in this run.",
-        "noise": "SBP and the repetition baseline cannot be told apart on the test loss of this run.",
-    }[outcome]
+    parts = []
+    for figure, what in (("recall", "closed-book recall"), ("test_loss", "test loss")):
+        outcomes = {arm: _outcome(found) for arm, found in zip(against, measured[figure], strict=True) if found}
+        rivals = {
+            kind: " and ".join(name_of(arm) for arm, outcome in outcomes.items() if outcome == kind)
+            for kind in ("better", "worse", "noise")
+        }
+        if rivals["worse"]:
+            parts.append(f"SBP lost to {rivals['worse']} in {what}")
+        elif rivals["noise"]:
+            parts.append(f"SBP cannot be told apart from {rivals['noise']} in {what}")
+        elif rivals["better"]:
+            parts.append(f"SBP is ahead of {rivals['better']} in {what}")
+    return "; ".join(parts) + ", at equal training tokens."
 
 
-def _outcome(gain: float, error: float | None) -> str:
-    """better, worse, or noise, for a gain with its standard error."""
+def _compared(results: dict[str, Any], first: str, second: str, figure: str) -> dict[str, Any] | None:
+    return (results["comparisons"].get(f"{first}-{second}") or {}).get(figure)
+
+
+def _outcome(found: dict[str, Any]) -> str:
+    """better, worse, or noise, for a gain: by its 95 % interval, or by its standard error where there is none."""
+    gain, error = found["difference"], found["stderr"]
+    if found.get("low") is not None and found["low"] != found["high"]:
+        return "better" if found["low"] > 0 else "worse" if found["high"] < 0 else "noise"
     if error is None or abs(gain) < NOISE * error or gain == 0:
         return "noise"
     return "better" if gain > 0 else "worse"
 
 
-def _against_baseline(results: dict[str, Any], pair: str, name: str) -> list[str]:
-    comparison = results["comparisons"].get(pair)
-    if comparison is None:
-        return [f"{name} cannot be compared with the baseline: one of them has not been evaluated."]
-    first, second = pair.split("-")
-    loss = {arm: results["arms"][arm]["test_loss"] for arm in (first, second)}
-    gain, error = comparison["test_loss"], comparison["test_loss_stderr"]
-    values = f"{fixed(loss[second], 4)} against {fixed(loss[first], 4)} nats per token"
+def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
+    """Two arms: loss, then recall or, where no questions were asked, accuracy."""
+    one, other = (results["arms"][arm] for arm in (first, second))
+    name, rival = name_of(first, start=True), name_of(second)
+    found = _compared(results, first, second, "test_loss")
+    if found is None:
+        return [f"{name} cannot be compared with {rival}: one of them has not been evaluated."]
+    values = f"{fixed(one['test_loss'], 4)} against {fixed(other['test_loss'], 4)} nats per token"
     # The sign is turned: readers expect the change of the loss, below zero when it fell.
-    change = signed(-gain, error, 4)
+    change = signed(-found["difference"], found["stderr"], 4)
     sentences = [
         {
-            "better": f"{name} has a lower test loss than the baseline: {values} ({change}).",
-            "worse": f"{name} has a higher test loss than the baseline: {values} ({change}).",
-            "noise": f"{name} and the baseline differ in test loss by no more than the noise of the test set: {values} "
-            f"({change}, below {NOISE:g} standard errors).",
-        }[_outcome(gain, error)]
+            "better": f"{name} has a lower test loss than {rival}: {values} ({change}).",
+            "worse": f"{name} has a higher test loss than {rival}: {values} ({change}).",
+            "noise": f"{name} and {rival} differ in test loss by no more than the noise: {values} ({change}).",
+        }[_outcome(found)]
     ]
-    if comparison["choice_accuracy"] is None:
-        reason = results["arms"][second]["choice_reason"] or results["arms"][first]["choice_reason"] or "not measured"
-        return [*sentences, f"There is no choice accuracy to compare: {reason}."]
-    gain, error = comparison["choice_accuracy"], comparison["choice_stderr"]
-    points = signed(100 * gain, None if error is None else 100 * error, 1)
-    accuracy = {arm: percent(results["arms"][arm]["choice_accuracy"]) for arm in (first, second)}
-    values = f"{accuracy[second]} against {accuracy[first]} ({points} points)"
-    sentences.append(
-        {
-            "better": f"{name} picks the true continuation more often: {values}.",
-            "worse": f"{name} picks the true continuation less often: {values}.",
-            "noise": f"In picking the true continuation the difference is within the noise of the questions: {values}.",
-        }[_outcome(gain, error)]
-    )
-    return sentences
-
-
-def _recall(results: dict[str, Any], pair: str, name: str) -> list[str]:
-    """The closed-book recall of an arm beside the baseline's; nothing where no questions were asked."""
-    comparison = results["comparisons"].get(pair)
-    if comparison is None or comparison["recall"] is None:
-        return []
-    first, second = (results["arms"][arm] for arm in pair.split("-"))
-    gain, error = comparison["recall"], comparison["recall_stderr"]
-    points = signed(100 * gain, None if error is None else 100 * error, 1)
-    values = f"{percent(second['recall'])} against {percent(first['recall'])} ({points} points"
-    values += f", chance {percent(second['recall_chance'])})"
+    found = _compared(results, first, second, "recall")
+    if found is not None:
+        values = f"{percent(one['recall'])} against {percent(other['recall'])} ({_points(found)}, "
+        values += f"chance {percent(one['recall_chance'])})"
+        return [
+            *sentences,
+            {
+                "better": f"{name} recalls more without reading than {rival}: {values}.",
+                "worse": f"{name} recalls less without reading than {rival}: {values}.",
+                "noise": f"In closed-book recall {name} and {rival} differ by no more than the noise: {values}.",
+            }[_outcome(found)],
+        ]
+    found = _compared(results, first, second, "choice_accuracy")
+    if found is None:
+        reason = one["choice_reason"] or other["choice_reason"] or "not measured"
+        return [*sentences, f"There is no choice accuracy to compare with {rival}: {reason}."]
+    values = f"{percent(one['choice_accuracy'])} against {percent(other['choice_accuracy'])} ({_points(found)})"
     return [
+        *sentences,
         {
-            "better": f"{name} recalls more without reading: {values}.",
-            "worse": f"{name} recalls less without reading: {values}.",
-            "noise": f"In closed-book recall the difference is within the noise of the questions: {values}.",
-        }[_outcome(gain, error)]
+            "better": f"{name} picks the true continuation more often than {rival}: {values}.",
+            "worse": f"{name} picks the true continuation less often than {rival}: {values}.",
+            "noise": f"In picking the true continuation {name} and {rival} differ by no more than the noise: {values}.",
+        }[_outcome(found)],
     ]
+
+
+def _points(found: dict[str, Any]) -> str:
+    error = found["stderr"]
+    return f"{signed(100 * found['difference'], None if error is None else 100 * error, 1)} points"
 
 
 def _reading(tuning: dict[str, Any] | None) -> list[str]:
@@ -110,7 +130,7 @@ def _reading(tuning: dict[str, Any] | None) -> list[str]:
         f"on pairs of unseen documents its loss is {found['loss_true_seed']:.4f} with the true seed and "
         f"{found['loss_wrong_seed']:.4f} with a wrong one ({signed(gain, error, 4)})"
     )
-    if _outcome(gain, error) == "better":
+    if _outcome({"difference": gain, "stderr": error}) == "better":
         return [f"The synthesizer reads its seed: {losses}."]
     return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
 
@@ -129,47 +149,64 @@ def _below_chance(arms: dict[str, Any]) -> list[str]:
     return found
 
 
-def _gap(results: dict[str, Any]) -> str:
-    share, error = results["gap_closed"], results["gap_closed_stderr"]
-    if share is None:
-        return f"No share of the oracle's gain can be given: {results['gap_closed_reason']}."
-    told = percent(share, 0) + ("" if error is None else f" ± {100 * error:.0f}")
-    if share < 0:
-        return f"SBP reaches none of the oracle's gain in test loss; it lies behind the baseline (share {told})."
-    return f"SBP reaches {told} of the oracle's gain over the baseline in test loss."
+def _gap(results: dict[str, Any]) -> list[str]:
+    if not {"baseline", "sbp", "oracle"} <= results["arms"].keys():
+        return []
+    found = []
+    for key, what in (("gap_closed", "test loss"), ("gap_closed_recall", "closed-book recall")):
+        share, low, high = (results[key + part] for part in ("", "_low", "_high"))
+        if share is None:
+            if key == "gap_closed":
+                found.append(f"No share of the oracle's gain can be given: {results['gap_closed_reason']}.")
+            continue
+        told = percent(share, 0) + ("" if low is None else f" (95 % interval {percent(low, 0)} to {percent(high, 0)})")
+        if share < 0:
+            found.append(f"SBP reaches none of the oracle's gain in {what}; it is behind the baseline (share {told}).")
+        else:
+            found.append(f"SBP reaches {told} of the oracle's gain over the baseline in {what}.")
+    return found
 
 
 def _overfitting(arms: dict[str, Any]) -> list[str]:
-    """Says when the baseline was better before its end: a properly stopped or regularised baseline is the fair one."""
-    best = arms["baseline"]["best_valid"]
+    """Says when the baseline was better before its end: a properly stopped or regularized baseline is the fair one."""
+    best = arms["baseline"]["best_valid"] if "baseline" in arms else None
     if not best or best["loss"] >= best["last_loss"] or best["tokens"] == best["last_tokens"]:
         return []
     text = (
         f"The baseline's own held-out loss was lowest before its end: {best['loss']:.4f} after {best['tokens']:,} "
         f"tokens, {best['last_loss']:.4f} at the end"
     )
-    last = (arms["sbp"]["best_valid"] or {}).get("last_loss")
+    last = ((arms["sbp"]["best_valid"] if "sbp" in arms else None) or {}).get("last_loss")
     if last is not None:
         side = "above" if last > best["loss"] else "below"
         text += f"; SBP ends at {last:.4f}, {side} the baseline's best"
-    return [text + ". A baseline that is stopped early or regularised harder is the fairer opponent."]
+    return [text + ". A baseline that is stopped early or regularized harder is the fairer opponent."]
 
 
 def _limits(results: dict[str, Any]) -> list[str]:
-    relation = results["recipe"]["pairs"]["relation"]
-    sentences = [
-        "One training seed per arm is no proof: the standard errors here hold the noise of the test set only, not that "
-        "of another initialisation or another order of the data."
-    ]
-    if relation == "random":
+    recipe, replicates = results["recipe"], results["replicates"]
+    if replicates == 1:
+        sentences = [
+            "One training seed per arm is no proof: the standard errors here hold the noise of the test set only, not "
+            "that of another initialization or another order of the data (replicates: 3 adds both)."
+        ]
+    else:
+        sentences = [
+            f"Intervals hold the noise of the test set and of {replicates} replicates: other weights, orders and "
+            "generations, on the same split."
+        ]
+    relations = {
+        name: {**recipe["pairs"], **about.get("pairs", {})}["relation"] for name, about in _used(recipe).items()
+    }
+    if set(relations.values()) == {"random"}:
         sentences.append(
             "This run is the control: its synthesizer was tuned on random pairs. What its SBP arm gains does not come "
             "from related documents."
         )
-    else:
+    elif relations and "random" not in relations.values():
         sentences.append(
-            "Nothing may be claimed for the relatedness of the pairs without the same run on random pairs "
-            "(pairs.relation=random) beside it: any text that a model makes for itself regularises."
+            "Nothing may be claimed for the relatedness of the pairs without an arm on random pairs beside it: any "
+            "text that a model makes for itself regularizes."
         )
     start = results["recipe"]["tuning"].get("start")
     if start in ("best", "scratch"):
@@ -183,3 +220,9 @@ def _limits(results: dict[str, Any]) -> list[str]:
             "its text carries what that model learned elsewhere, and a gain of the SBP arm is no bootstrapping from D."
         )
     return sentences
+
+
+def _used(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Overrides of the synthesizers that an arm takes text from, by name."""
+    names = dict.fromkeys(about["synthetic"] for about in recipe["arms"].values() if about["synthetic"])
+    return {name: recipe["synthesizers"][name] for name in names}

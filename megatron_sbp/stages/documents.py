@@ -21,9 +21,9 @@ class DocumentsStage(Stage):
     title = "read the corpus, drop duplicates, split it into train, oracle, valid and test"
 
     def external(self, run: Run) -> list[Path]:
-        from megatron_sbp.documents.reading import input_files
+        from megatron_sbp.documents.reading import corpus_files
 
-        return input_files(run.recipe)
+        return corpus_files(run.recipe.documents, run.recipe.folder, run.recipe.source)[0]
 
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.documents, "inputs"), "seed": run.recipe.seed}
@@ -32,6 +32,18 @@ class DocumentsStage(Stage):
         return ("documents",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.documents.corpus import split_corpus
+        from megatron_sbp.documents.corpus import CorpusTooSmall, split_corpus
 
-        return split_corpus(run)
+        recipe = run.recipe
+        try:
+            return split_corpus(
+                recipe.documents,
+                recipe.seed,
+                run.audit_documents.parent,
+                folder=recipe.folder,
+                scratch=run.documents_scratch,
+                rejection_audit=run.log(self.name, "audit").with_suffix(".json"),
+                source=recipe.source,
+            )
+        except CorpusTooSmall as error:
+            raise recipe.error("documents.train", error.reason) from error

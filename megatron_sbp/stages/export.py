@@ -11,8 +11,10 @@ from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
-TRAINED_BY = {"baseline": "train-baseline", "synthesizer": "tune", "sbp": "train-sbp", "oracle": "train-oracle"}
-"""The stage that trains each model."""
+
+def trained_by(model: str) -> str:
+    """The stage that trains an arm or the synthesizer."""
+    return "tune" if model == "synthesizer" else f"train-{model}"
 
 
 class ExportStage(Stage):
@@ -24,7 +26,7 @@ class ExportStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         trained = {
-            TRAINED_BY[model]: (f"models/{model}/iter_*", f"models/{model}/consumed.json") for model in self.models
+            trained_by(model): (f"models/{model}/iter_*", f"models/{model}/consumed.json") for model in self.models
         }
         return {"tokenizer": ("tokenizer/*",), **trained}
 

@@ -1,4 +1,4 @@
-"""The last stage: results.json and report/index.html."""
+"""`sbp report`: results.json and report/index.html."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
-from megatron_sbp.stages.run_folder import MODELS, Run
+from megatron_sbp.report.sources import ReportSources, SynthesizerSources, Trained
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.scopes import replicate_run, suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
 
 
@@ -17,18 +19,25 @@ class ReportStage(Stage):
     title = "results.json and report/index.html, checked against the plan"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        trainings = {"baseline": "train-baseline", "synthesizer": "tune", "sbp": "train-sbp", "oracle": "train-oracle"}
-        return {
+        found = {
             "documents": ("documents/audit.json", "documents/train/*"),
             "tokenize": ("tokens/audit.json",),
             "neighbors": ("neighbors/audit.json",),
-            "pairs": ("pairs/audit.json",),
-            "tokenize-pairs": ("tokens/pairs_audit.json",),
-            **{trainings[name]: (f"models/{name}/consumed.json", f"models/{name}/metrics.jsonl") for name in MODELS},
-            "filter": ("synthetic/[0-9]*", "synthetic/audit.json"),
-            "tokenize-synthetic": ("tokens/synthetic_audit.json",),
-            "evaluate": ("evaluation/*",),
         }
+        for replicate in range(1, run.recipe.replicates + 1):
+            inner, end = replicate_run(run, replicate), suffix(replicate=replicate)
+            for arm in run.recipe.arms:
+                folder = f"models/{arm}"
+                found[f"train-{arm}{end}"] = (
+                    inner.named(f"{folder}/consumed.json"),
+                    inner.named(f"{folder}/metrics.jsonl"),
+                )
+            found[f"evaluate{end}"] = (inner.named("evaluation/*"),)
+        for name in run.recipe.used_synthesizers:
+            inner, end = synthesizer_run(run, name), suffix(name)
+            for stage, written in _OF_SYNTHESIZER.items():
+                found[stage + end] = tuple(map(inner.named, written))
+        return found
 
     def settings(self, run: Run) -> dict[str, Any]:
         return {"recipe": run.recipe.to_dict()}  # the page shows all of it
@@ -41,8 +50,47 @@ class ReportStage(Stage):
         from megatron_sbp.report.page import render
         from megatron_sbp.report.results import collect_results
 
-        results = collect_results(run)
-        page = render(load_report_data(run, results))
+        sources = report_sources(run)
+        results = collect_results(sources, run.recipe)
+        page = render(load_report_data(sources, run.recipe, results))
         files.write_json(run.results_file, results)
         files.write_text(run.report_file, page)
         return [run.results_file, run.report_file]
+
+
+_OF_SYNTHESIZER = {
+    "pairs": ("pairs/audit.json",),
+    "tokenize-pairs": ("tokens/pairs_audit.json",),
+    "tune": ("models/synthesizer/consumed.json", "models/synthesizer/metrics.jsonl"),
+    "filter": ("synthetic/[0-9]*", "synthetic/audit.json"),
+    "tokenize-synthetic": ("tokens/synthetic_audit.json",),
+}
+"""What is read of every synthesizer."""
+
+
+def report_sources(run: Run) -> ReportSources:
+    """Where a run folder holds what the report is made of."""
+    runs = [replicate_run(run, number) for number in range(1, run.recipe.replicates + 1)]
+    return ReportSources(
+        documents_audit=run.audit_documents,
+        tokens_audit=run.audit_tokens("audit"),
+        neighbors_audit=run.audit_neighbors,
+        replicates=[{arm: Trained(one.model(arm), one.evaluation(arm)) for arm in run.recipe.arms} for one in runs],
+        synthesizers={name: _synthesizer_sources(run, name) for name in run.recipe.used_synthesizers},
+        manifests=run.manifests,
+        documents=run.document_shards("train"),
+    )
+
+
+def _synthesizer_sources(run: Run, name: str) -> SynthesizerSources:
+    inner = synthesizer_run(run, name)
+    return SynthesizerSources(
+        pairs_audit=inner.audit_pairs,
+        pair_tokens_audit=inner.audit_tokens("pairs_audit"),
+        synthetic_audit=inner.audit_synthetic,
+        synthetic_tokens_audit=inner.audit_tokens("synthetic_audit"),
+        model=inner.model("synthesizer"),
+        quality=run.evaluation("quality" + suffix(name)),
+        reading=run.evaluation("reading" + suffix(name)),
+        synthetic=inner.synthetic_shards(),
+    )

@@ -6,18 +6,11 @@ import contextlib
 import fnmatch
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from megatron_sbp.recipe import Recipe
-
-SPLITS = ("train", "oracle", "valid", "test")
-"""Splits of documents/. `oracle` holds the further documents only; the oracle arm trains on train and oracle."""
-
-ARMS = ("baseline", "sbp", "oracle")
-"""The three arms, in the order in which they are reported."""
-
-MODELS = ("baseline", "synthesizer", "sbp", "oracle")
+from megatron_sbp.recipe.names import SPLITS as SPLITS
 
 
 def shard_name(index: int) -> str:
@@ -26,11 +19,24 @@ def shard_name(index: int) -> str:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """A part of a run folder with files of its own under the usual names: those of a synthesizer or a replicate."""
+
+    prefix: str
+    """Folder below the run folder."""
+    patterns: tuple[str, ...]
+    """Glob patterns of the names that lead there; a folder means all that is in it."""
+
+
+@dataclass(frozen=True)
 class Run:
     """A recipe together with its run folder. Paths only: nothing is created here.
 
     A stage that replaces finished outputs works on a view (`view`) in which the paths that it owns lead to a work
     folder; all other paths are the run folder's. Manifests name files as they are called below the run folder.
+
+    A stage of a further synthesizer or replicate works in scopes (`scoped`): it uses the usual names, and finds its
+    own files under them, such as synthesizers/random/pairs/audit.json for pairs/audit.json.
     """
 
     recipe: Recipe
@@ -39,6 +45,8 @@ class Run:
     """The work folder of a view."""
     owned: tuple[str, ...] = ()
     """Glob patterns below the run folder of what a view redirects; a folder means all that is in it."""
+    scopes: tuple[Scope, ...] = ()
+    """Applied one after another, each to the usual name: the prefixes of all that match are put in front."""
 
     @staticmethod
     def of(recipe: Recipe) -> Run:
@@ -48,10 +56,19 @@ class Run:
 
     def view(self, work: Path, owned: tuple[str, ...]) -> Run:
         """The same run with the paths in `owned` below `work`."""
-        return Run(self.recipe, self.root, work, owned)
+        return replace(self, work=work, owned=owned)
 
-    def at(self, relative: str) -> Path:
-        """Where a file or folder of the run folder is."""
+    def scoped(self, recipe: Recipe, scopes: tuple[Scope, ...]) -> Run:
+        """The same run folder as a stage in `scopes` sees it, with the recipe of that stage."""
+        return replace(self, recipe=recipe, scopes=scopes)
+
+    def named(self, usual: str) -> str:
+        """The name below the run folder of a file, a folder or a glob pattern that is usually called `usual`."""
+        return "".join(f"{scope.prefix}/" for scope in self.scopes if owns(scope.patterns, usual)) + usual
+
+    def at(self, usual: str) -> Path:
+        """Where the file or folder with the usual name `usual` is."""
+        relative = self.named(usual)
         if self.work is not None and owns(self.owned, relative):
             return self.work / relative
         return self.root / relative
@@ -132,10 +149,18 @@ class Run:
         """Folder with NNNNN.npy, float16 [documents, dim], rows in the order of documents/SPLIT/NNNNN.jsonl.zst."""
         return self.at(f"embeddings/{split}")
 
+    def embedding_shards(self, split: str) -> list[Path]:
+        """The embeddings of one split, in order."""
+        return sorted(self.embeddings(split).glob("[0-9]*.npy"))
+
     def neighbors(self, split: str) -> Path:
         """Folder with NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split, -1 for none),
         scores float32 [documents, k]."""
         return self.at(f"neighbors/{split}")
+
+    def neighbor_shards(self, split: str) -> list[Path]:
+        """The neighbors of one split, in order."""
+        return sorted(self.neighbors(split).glob("[0-9]*.npz"))
 
     def pairs(self, split: str) -> Path:
         """Parquet of the kept pairs: seed, target (row numbers over all shards of the split), seed_id, target_id,
@@ -159,6 +184,10 @@ class Run:
     def drafts(self) -> Path:
         """Folder with NNNNN.jsonl.zst: everything that the synthesizer wrote, before the filters."""
         return self.at("synthetic/drafts")
+
+    def draft_shards(self) -> list[Path]:
+        """The files of the drafts, in order."""
+        return sorted(self.drafts.glob("[0-9]*.jsonl.zst"))
 
     @property
     def documents_scratch(self) -> Path:
@@ -185,7 +214,7 @@ class Run:
     @property
     def synthetic(self) -> Path:
         """Folder of the synthetic documents that passed the filters (and of drafts/, which did not pass any yet)."""
-        return self.root / "synthetic"
+        return self.at("synthetic")
 
     def synthetic_shard(self, name: str) -> Path:
         """Synthetic documents that passed the filters, with their parents: NNNNN.jsonl.zst."""
@@ -193,7 +222,7 @@ class Run:
 
     def synthetic_shards(self) -> list[Path]:
         """The files of the synthetic documents, in order."""
-        return sorted(self.root.glob("synthetic/[0-9]*.jsonl.zst"))
+        return sorted(self.synthetic.glob("[0-9]*.jsonl.zst"))
 
     def verdicts(self, name: str) -> Path:
         """What the rules said of one shard of drafts; removed when the filter is complete."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ class Stage:
     """Whether several processes may share its units."""
     device: str = "cpu"
     """cpu: runs on CPU nodes. gpu: uses a GPU where there is one. training: Megatron ranks."""
+
+    def under(self, srun: Sequence[str]) -> Stage:
+        """The same stage, whose ranks Slurm starts with these words; only for trainings."""
+        raise NotImplementedError
 
     def device_for(self, run: Run) -> str:
         """`device`, for a stage whose recipe decides it."""

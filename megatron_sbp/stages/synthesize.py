@@ -1,4 +1,4 @@
-"""The stages that write synthetic documents and filter them."""
+"""The stage `synthesize`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megatron_sbp.stages.stage import Stage
 
 
 class SynthesizeStage(Stage):
-    """Writes synthetic/drafts/NNNNN.jsonl.zst: one row per draw, before any filter, with its parents."""
+    """Writes synthetic/drafts/NNNNN.jsonl.zst: raw generations, one row each, with their parents."""
 
     name = "synthesize"
     title = "write a related document for every seed document drawn"
@@ -33,7 +33,7 @@ class SynthesizeStage(Stage):
 
     def unit_settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
-        # How many draws there are changes none of them.
+        # The number of generations changes none of them.
         return {
             **settings(recipe.synthesis, "tokens", "margin", "tokens_per_draw"),
             "seed": recipe.seed,
@@ -50,14 +50,40 @@ class SynthesizeStage(Stage):
         return ("synthetic/drafts",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.synthesis.writing import write_drafts
+        from megatron_sbp.synthesis.writing import write_shard
 
-        target = run.drafts / f"{unit}.jsonl.zst"
-        # A shard is always whole: a larger plan then adds shards and changes none.
-        begin = int(unit) * run.recipe.synthesis.draws_per_shard
-        rows = write_drafts(run, begin, begin + run.recipe.synthesis.draws_per_shard, f"synthesize {unit}")
-        files.write_jsonl_zst(target, rows)
-        return [target]
+        output = run.drafts / f"{unit}.jsonl.zst"
+        # Shards are always whole: a larger plan then adds shards and changes none.
+        size = run.recipe.synthesis.draws_per_shard
+        begin = int(unit) * size
+        write_shard(
+            output,
+            begin,
+            begin + size,
+            synthesizer=synthesizer_of(run),
+            documents=run.document_shards("train"),
+            tokens=run.tokens("real"),
+            label=f"synthesize {unit}",
+        )
+        return [output]
+
+
+def synthesizer_of(run: Run) -> Any:
+    """The synthesizer of a run, loaded."""
+    from megatron_sbp.synthesis.synthesizer import Synthesizer
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+    recipe = run.recipe
+    return Synthesizer(
+        run.export("synthesizer"),
+        load_tokenizer(run.tokenizer),
+        recipe.synthesis,
+        max_seed_tokens=recipe.max_seed_tokens,
+        max_new_tokens=recipe.max_new_tokens,
+        seed_cut=recipe.tuning.seed_cut,
+        seed=recipe.seed,
+        device=recipe.launch.device,
+    )
 
 
 def _draws(run: Run) -> int:
@@ -68,49 +94,3 @@ def _draws(run: Run) -> int:
     if expected is None:
         expected = files.read_json(run.audit_tokens("pairs_audit"))["pairs"]["mean_target_tokens"]
     return planned_draws(chosen.tokens, chosen.margin, expected)
-
-
-class FilterStage(Stage):
-    """Writes synthetic/NNNNN.jsonl.zst, the drafts that passed every rule, and synthetic/audit.json.
-
-    A unit judges the drafts of one shard one by one; duplicates are found among all of them when the stage closes.
-    """
-
-    name = "filter"
-    title = "drop loops, copies, duplicates and fragments"
-    sharded = True
-
-    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {
-            "tokenizer": ("tokenizer/*",),
-            "tokenize": ("tokens/real.*",),
-            "synthesize": ("synthetic/drafts/*",),
-        }
-
-    def settings(self, run: Run) -> dict[str, Any]:
-        return {**settings(run.recipe.filter), "shingle_tokens": run.recipe.pairs.shingle_tokens}
-
-    def unit_settings(self, run: Run) -> dict[str, Any]:
-        chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold")
-        return {**chosen, "shingle_tokens": run.recipe.pairs.shingle_tokens}
-
-    def units(self, run: Run) -> list[str]:
-        return [file.name.removesuffix(".jsonl.zst") for file in sorted(run.drafts.glob("[0-9]*.jsonl.zst"))]
-
-    def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/audit.json", "synthetic/[0-9]*.jsonl.zst", "synthetic/verdicts")
-
-    def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.synthesis.filter_shards import judge_shard
-
-        target = run.verdicts(unit)
-        judge_shard(run, run.drafts / f"{unit}.jsonl.zst", target)
-        return [target]
-
-    def finish(self, run: Run) -> list[Path]:
-        from megatron_sbp.synthesis.filter_shards import write_kept
-
-        return write_kept(run, self.units(run))
-
-    def intermediate(self, run: Run, path: Path) -> bool:
-        return path.parent.name == "verdicts"

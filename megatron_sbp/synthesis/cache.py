@@ -16,6 +16,10 @@ _ROOM = 64
 class RoomyLayer(DynamicLayer):
     """One layer: `keys` and `values` are the used parts [B, G, S, D] of larger tensors."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+    _all: tuple[torch.Tensor, ...]
+
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
         """Appends the new tokens' keys and values [B, G, new, D]; returns all of them."""
         used = self.keys.shape[2] if self.is_initialized else 0

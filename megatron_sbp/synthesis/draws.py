@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from megatron_sbp.base.random_streams import Stream
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -48,7 +50,7 @@ def draws(begin: int, end: int, documents: int, seed: int) -> list[Draw]:
     """
     found: list[Draw] = []
     for number in range(begin // documents, -(-end // documents)):
-        order = np.random.default_rng([seed, number, 8]).permutation(documents)
+        order = np.random.default_rng([seed, number, Stream.GENERATION_ORDER]).permutation(documents)
         first, last = max(begin, number * documents), min(end, (number + 1) * documents)
         found += [Draw(int(row), number) for row in order[first - number * documents : last - number * documents]]
     return found
@@ -65,6 +67,6 @@ def batches(planned: Sequence[Draw], lengths: np.ndarray, size: int) -> list[lis
     Returns:
         Per batch the places of its draws in `planned`.
     """
-    rows, numbers = [draw.row for draw in planned], [draw.number for draw in planned]
+    rows, numbers = np.array([draw.row for draw in planned]), np.array([draw.number for draw in planned])
     order = np.lexsort((numbers, rows, -np.asarray(lengths, np.int64))).tolist()
     return [order[low : low + size] for low in range(0, len(order), size)]

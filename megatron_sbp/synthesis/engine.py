@@ -1,10 +1,9 @@
-"""What every generation engine takes and gives."""
+"""The interface of generation engines; engines.py loads one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -59,19 +58,3 @@ class Engine(Protocol):
             prompts: tokens of each prompt, separator included: integers [n] each.
         """
         ...
-
-
-@lru_cache(maxsize=1)
-def load_engine(name: Literal["transformers", "vllm"], settings: EngineSettings) -> Engine:
-    """Loads a synthesizer, once for all shards that a process writes.
-
-    Raises:
-        InputError: the engine is not installed, or the checkpoint does not load.
-    """
-    if name == "vllm":
-        from megatron_sbp.synthesis.vllm_engine import VllmEngine
-
-        return VllmEngine(settings)
-    from megatron_sbp.synthesis.transformers_engine import TransformersEngine
-
-    return TransformersEngine(settings)

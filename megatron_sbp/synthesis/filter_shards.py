@@ -1,9 +1,10 @@
-"""Filtering drafts: every draft by itself, shard by shard; then duplicates among what is left."""
+"""Filters raw generations (drafts): each by itself, shard by shard; then duplicates among what is left."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,38 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
-from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.rules import RULES, first_rule, repeated
-from megatron_sbp.synthesis.writing import without_end
+from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 KEPT = -1
-"""Verdict of a draft that no rule dropped; others are places in RULES."""
+"""Verdict of a draft that no rule dropped; others are indices into RULES."""
 
 _SHOWN, _SHOWN_CHARACTERS = 3, 600
 
 
-def judge_shard(run: Run, drafts: Path, target: Path) -> None:
+def judge_shard(drafts: Path, target: Path, *, tokenizer: Path, tokens: Path, rules: Filter, length: int) -> None:
     """Writes the verdicts on the drafts of one file, in their order.
 
     The .npz holds verdict int8 [drafts], tokens int32 [drafts] (of the text, end-of-document included), and of the kept
     ones digest uint64 [kept] (of the text, white space aside) and signature uint32 [kept, 128] (MinHash).
+
+    Args:
+        drafts: raw generations, .jsonl.zst.
+        target: .npz, written atomically.
+        tokenizer: its folder.
+        tokens: prefix of the seed documents' IndexedDataset, one sequence per document.
+        rules: the recipe's filter section.
+        length: tokens in a shingle.
     """
-    tokenizer, real = load_tokenizer(run.tokenizer), open_indexed(run.tokens("real"))
-    rules, length = run.recipe.filter, run.recipe.pairs.shingle_tokens
+    encoder, real = load_tokenizer(tokenizer), open_indexed(tokens)
     rows = list(files.read_jsonl_zst(drafts))
     verdicts, counts, kept = [], [], []
     with Progress(f"filter {drafts.name[:5]}", len(rows), "drafts") as progress:
-        for row, ids in zip(rows, tokenizer.encode_batch([row["text"] for row in rows]), strict=True):
-            seed_tokens = without_end(real[row["seed_row"]], tokenizer)
+        for row, ids in zip(rows, encoder.encode_batch([row["text"] for row in rows]), strict=True):
+            seed_tokens = without_end(real[row["seed_row"]], encoder)
             rule = first_rule(row, rules, np.array(ids, np.int64), seed_tokens, length)
             verdicts.append(RULES.index(rule) if rule else KEPT)
             counts.append(len(ids) + 1)
@@ -57,38 +65,55 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(" ".join(text.split()).encode(), digest_size=8).digest(), "little")
 
 
-def write_kept(run: Run, units: list[str]) -> list[Path]:
-    """Finds duplicates among the drafts that passed, and writes what is kept and the audit.
+@dataclass(frozen=True)
+class JudgedShard:
+    """Files of one shard."""
+
+    drafts: Path
+    """Raw generations, .jsonl.zst."""
+    verdicts: Path
+    """What `judge_shard` wrote."""
+    output: Path
+    """The drafts that pass, .jsonl.zst."""
+
+
+def write_kept(shards: Sequence[JudgedShard], audit_file: Path, rules: Filter) -> list[Path]:
+    """Finds duplicates among the drafts that passed, and writes the kept ones and the audit.
 
     Memory: about 1 kB per draft.
+
+    Args:
+        shards: in order; a duplicate is one of an earlier draft.
+        audit_file: .json, see `_Audit.result`.
+        rules: the recipe's filter section.
+
+    Returns:
+        The files written.
     """
-    judged = [dict(np.load(run.verdicts(unit))) for unit in units]
+    judged = [dict(np.load(shard.verdicts)) for shard in shards]
     verdict = np.concatenate([np.empty(0, np.int8), *(part["verdict"] for part in judged)])
     tokens = np.concatenate([np.empty(0, np.int32), *(part["tokens"] for part in judged)])
     passed = np.flatnonzero(verdict == KEPT)
-    verdict[passed[_duplicates(run, judged)]] = RULES.index("duplicate")
-    written, audit = [], _Audit()
+    verdict[passed[_duplicates(judged, rules)]] = RULES.index("duplicate")
+    audit = _Audit()
     begin = 0
-    for unit, part in zip(units, judged, strict=True):
+    for shard, part in zip(shards, judged, strict=True):
         end = begin + len(part["verdict"])
-        target = run.synthetic_shard(unit)
-        drafts = files.read_jsonl_zst(run.drafts / f"{unit}.jsonl.zst")
-        files.write_jsonl_zst(target, _kept(drafts, verdict[begin:end], tokens[begin:end], audit))
-        written.append(target)
+        drafts = files.read_jsonl_zst(shard.drafts)
+        files.write_jsonl_zst(shard.output, _kept(drafts, verdict[begin:end], tokens[begin:end], audit))
         begin = end
     result = audit.result()
-    files.write_json(run.audit_synthetic, result)
+    files.write_json(audit_file, result)
     dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in result["dropped"].items() if count)
     say(
         f"filter: {result['kept']:,} of {result['drafts']:,} drafts kept, {result['tokens']:,} tokens, "
         f"{result['tokens_per_draw']:.1f} per draw; dropped: {dropped or 'none'}"
     )
-    return [*written, run.audit_synthetic]
+    return [*(shard.output for shard in shards), audit_file]
 
 
-def _duplicates(run: Run, judged: list[dict[str, np.ndarray]]) -> np.ndarray:
+def _duplicates(judged: list[dict[str, np.ndarray]], rules: Filter) -> np.ndarray:
     """Which of the drafts that passed repeat an earlier one: bool [passed]."""
-    rules = run.recipe.filter
     digests = np.concatenate([np.empty(0, np.uint64), *(part["digest"] for part in judged)])
     again = repeated(digests) if rules.duplicates != "keep" else np.zeros(len(digests), bool)
     if rules.duplicates == "near" and len(digests):

@@ -30,10 +30,10 @@ def uniforms(keys: np.ndarray, position: int) -> np.ndarray:
 def _mix(value: np.ndarray | np.uint64) -> np.ndarray:
     """SplitMix64's output function (Steele, Lea, Flood 2014): every bit of the input moves every bit of the output."""
     with np.errstate(over="ignore"):
-        value = np.atleast_1d(value) + np.uint64(0x9E3779B97F4A7C15)
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+        mixed: np.ndarray = np.atleast_1d(value) + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def sample(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:

@@ -10,12 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from megatron_sbp.base import files
-from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
-from megatron_sbp.documents.reading import BadDocument, matching_files, raw_rows, row_of, text_of
-from megatron_sbp.synthesis import writing
+from megatron_sbp.documents.foreign import Source
+from megatron_sbp.recipe import Synthesis, make_section
 from megatron_sbp.synthesis.draws import Draw
-from megatron_sbp.synthesis.engine import EngineSettings, load_engine
+from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 DRAWS_AT_ONCE = 4096
@@ -48,7 +47,7 @@ def synthesize(
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
         output: .jsonl.zst, written atomically.
         text_field: of the seed document.
-        id_field: of its id; None numbers the documents.
+        id_field: of its id; None takes a digest of the text.
         others: as the recipe's keys of these names.
 
     Returns:
@@ -57,39 +56,38 @@ def synthesize(
     Raises:
         InputError: unreadable or bad rows, a checkpoint or tokenizer that does not load.
     """
-    tokenizer = load_tokenizer(checkpoint)
-    settings = EngineSettings(
-        checkpoint=checkpoint,
-        weights=weights_digest(checkpoint),
-        end_of_document=tokenizer.end_of_document,
-        forbidden=(tokenizer.padding, tokenizer.separator),
+    # Only what `Synthesizer` reads: the number of generations follows from the documents here.
+    sampling = make_section(
+        Synthesis,
+        tokens=1,
+        engine=engine,
         temperature=temperature,
         top_p=top_p,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
+        batch_size=batch_size,
         precision=precision,
+    )
+    synthesizer = Synthesizer(
+        checkpoint,
+        load_tokenizer(checkpoint),
+        sampling,
+        max_seed_tokens=max_seed_tokens,
+        max_new_tokens=max_new_tokens,
+        seed_cut=seed_cut,
+        seed=seed,
         device=device,
     )
-    writer = load_engine(engine, settings)
+    documents = enumerate(Source(inputs, text_field, id_field, skip_empty=True).documents())
     counts = {"seed_documents": 0, "documents": 0, "tokens": 0, "finished": 0}
 
     def rows() -> Iterator[dict[str, Any]]:
-        documents = enumerate(_documents(inputs, text_field, id_field))
         with Progress("synthesize", None, "documents") as progress:
-            while some := list(itertools.islice(documents, max(1, DRAWS_AT_ONCE // draws_per_document))):
-                tokens = tokenizer.encode_batch([text for _, (_, text) in some])
-                names = {row: name for row, (name, _) in some}
-                prompts = {
-                    row: writing.prompt_of(np.array(ids, np.int64), tokenizer, max_seed_tokens, seed_cut)
-                    for (row, _), ids in zip(some, tokens, strict=True)
-                }
+            for some in itertools.batched(documents, max(1, DRAWS_AT_ONCE // draws_per_document)):
+                encoded = synthesizer.tokenizer.encode_batch([document.text for _, document in some])
+                names = {row: document.id for row, document in some}
+                tokens = {row: np.array(ids, np.int64) for row, ids in zip(names, encoded, strict=True)}
                 planned = [Draw(row, number) for row in names for number in range(draws_per_document)]
-                texts = writing.write_all(
-                    writer, planned, [prompts[draw.row] for draw in planned], batch_size, progress.advance
-                )
                 counts["seed_documents"] += len(some)
-                for draw, written in zip(planned, texts, strict=True):
-                    row = writing.row_of_draft(draw, written, names[draw.row], tokenizer, settings)
+                for row in synthesizer.generate(planned, tokens, names, progress.advance):
                     counts["documents"] += 1
                     counts["tokens"] += row["tokens"]
                     counts["finished"] += row["finished"]
@@ -97,37 +95,3 @@ def synthesize(
 
     files.write_jsonl_zst(output, rows())
     return counts
-
-
-def weights_digest(checkpoint: Path) -> str:
-    """Digest of a checkpoint's weights: the one that the export wrote down, or one of the files.
-
-    Raises:
-        InputError: there are no weights.
-    """
-    provenance = checkpoint / "provenance.json"
-    if provenance.exists():
-        return files.read_json(provenance)["weights_sha256"]
-    weights = sorted(checkpoint.glob("*.safetensors"))
-    if not weights:
-        raise InputError("holds no weights (*.safetensors)", file=checkpoint)
-    return files.digest([files.sha256(file) for file in weights])
-
-
-def _documents(inputs: list[str], text_field: str, id_field: str | None) -> Iterator[tuple[str, str]]:
-    """Id and text of every row; rows without text are left out."""
-    fields = [text_field] if id_field is None else [text_field, id_field]
-    number = 0
-    for path in matching_files(inputs, Path.cwd()):
-        for line, raw in raw_rows(path, fields, lambda _: None):
-            try:
-                row = row_of(raw)
-                text = text_of(row, text_field)
-                name = str(number) if id_field is None else text_of(row, id_field)
-            except BadDocument as bad:
-                raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
-            number += 1
-            if text.strip():
-                yield name, text
-    if not number:
-        raise InputError("no seed document in the inputs")

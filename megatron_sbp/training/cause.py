@@ -14,7 +14,7 @@ from megatron_sbp.training.megatron.rank_end import CAUSE, ending
 from megatron_sbp.training.ranks import Rank
 
 RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")
-"""What slurm/rank.sh says of a rank that failed."""
+"""The line that rank.sh prints about a rank that failed."""
 
 SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 """How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
@@ -26,7 +26,7 @@ def first_end(failed: Rank) -> tuple[str, int]:
     """Name and exit status, as of Popen.returncode, of the rank that failed first.
 
     Args:
-        failed: that rank, or srun, whose output has what slurm/rank.sh says of its ranks.
+        failed: that rank, or srun, whose output has the lines that rank.sh printed.
     """
     ends = sorted((float(found[4]), found[1], int(found[3])) for found in map(RANK_ENDED.search, failed.tail) if found)
     if not ends:

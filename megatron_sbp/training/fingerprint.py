@@ -1,7 +1,8 @@
 """Which settings change what a training computes, and which only how it is done.
 
 A training that has ended or begun is not made again because of how it is done: evaluation, logging, saving, loader
-processes, micro-batches, parallel layout, precision. Sums come out differently in their last digits, no more.
+processes, micro-batches, parallel layout, precision, which of Megatron's models computes it. Sums come out differently
+in their last digits, no more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ HOW_TRAINING = (
     "eval_sequences",
     "save_interval",
     "log_interval",
+    "model_builder",
     "megatron",
 )
 """Keys of the recipe's section `training` that do not change what is computed."""

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
-from megatron_sbp.checkpoint.start import keeps_best, start_model, start_word
 from megatron_sbp.planning import ledger
-from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.recipe import Recipe, Training, Tuning
+from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 
 Flags = dict[str, Any]
-"""Megatron flags by name without dashes in front; True for a flag without value, None or False to leave it out."""
+"""Megatron flags by name without leading dashes; True for a flag without a value, None or False to omit it."""
 
 
-def megatron_arguments(run: Run, training: str, samples: int | None = None) -> list[str]:
+def megatron_arguments(
+    recipe: Recipe,
+    training: str,
+    *,
+    folder: Path,
+    tokenizer: Path,
+    start: Path | None = None,
+    samples: int | None = None,
+) -> list[str]:
     """Words after `python -m megatron_sbp.training.pretrain`.
 
     Args:
-        run: the run.
+        recipe: the recipe.
         training: baseline, synthesizer, sbp or oracle.
+        folder: the training's folder, with data.json; checkpoints are saved to and loaded from it.
+        tokenizer: the tokenizer's folder.
+        start: folder of the checkpoint that the synthesizer is initialized from; None for new weights.
         samples: training sequences of the synthesizer, once its pairs have been packed; before that the command shows
             PACKED_SEQUENCES in their place.
     """
-    recipe = run.recipe
-    folder = run.model(training)
-    common = {**_model(run), **_launch(run), **_files(run, training)}
     if training == "synthesizer":
-        special = _tuning(run, samples)
-        special["pretrained-checkpoint"] = start_model(run)
+        special = {**_tuning(recipe, samples), "pretrained-checkpoint": start}
         if start_word(recipe) == "scratch":
             special["seed"] = synthesizer_seed(recipe.seed)
     else:
-        special = _arm(run)
+        special = _arm(recipe)
         if keeps_best(recipe, training):
             special["save-interval"] = recipe.training.eval_interval
+    common = {**_model(recipe, tokenizer), **_launch(recipe), **_files(recipe, folder)}
     flags = {**common, **special, **recipe.training.megatron}
     words = ["--sbp-data", str(folder / "data.json")]
     for name, value in flags.items():
@@ -45,8 +54,8 @@ def megatron_arguments(run: Run, training: str, samples: int | None = None) -> l
     return words
 
 
-def _model(run: Run) -> Flags:
-    model = run.recipe.model
+def _model(recipe: Recipe, tokenizer: Path) -> Flags:
+    model = recipe.model
     return {
         "spec": ["megatron_sbp.training.megatron.layer_spec", "layer_spec"],
         "num-layers": model.num_layers,
@@ -68,18 +77,18 @@ def _model(run: Run) -> Flags:
         "init-method-std": model.init_method_std,
         # Megatron multiplies this by the tensor-parallel size. Padded entries take part in the softmax, so the padded
         # vocabulary must not depend on the layout.
-        "make-vocab-size-divisible-by": max(1, model.make_vocab_size_divisible_by // run.recipe.launch.tensor_parallel),
+        "make-vocab-size-divisible-by": max(1, model.make_vocab_size_divisible_by // recipe.launch.tensor_parallel),
         "attention-dropout": 0,
         "hidden-dropout": 0,
         "tokenizer-type": "HuggingFaceTokenizer",
-        "tokenizer-model": run.tokenizer,
-        "bf16": run.recipe.training.precision == "bf16",
-        "seed": run.recipe.seed,
+        "tokenizer-model": tokenizer,
+        "bf16": recipe.training.precision == "bf16",
+        "seed": recipe.seed,
     }
 
 
-def _launch(run: Run) -> Flags:
-    launch = run.recipe.launch
+def _launch(recipe: Recipe) -> Flags:
+    launch = recipe.launch
     return {
         "tensor-model-parallel-size": launch.tensor_parallel,
         "pipeline-model-parallel-size": launch.pipeline_parallel,
@@ -88,24 +97,24 @@ def _launch(run: Run) -> Flags:
     }
 
 
-def _files(run: Run, training: str) -> Flags:
-    folder = run.model(training)
+def _files(recipe: Recipe, folder: Path) -> Flags:
     return {
         "load": folder,
         "save": folder,
         "ckpt-format": "torch_dist",
-        "dist-ckpt-optim-fully-reshardable": run.recipe.launch.distributed_optimizer,
+        "dist-ckpt-optim-fully-reshardable": recipe.launch.distributed_optimizer,
         "exit-signal-handler": True,
-        "log-interval": run.recipe.training.log_interval,
+        "log-interval": recipe.training.log_interval,
         "log-throughput": True,
+        "sbp-model-builder": recipe.training.model_builder,
     }
 
 
-def _arm(run: Run) -> Flags:
-    training = run.recipe.training
-    samples = ledger.train_samples(run.recipe)
+def _arm(recipe: Recipe) -> Flags:
+    training = recipe.training
+    samples = ledger.train_samples(recipe)
     return {
-        "seq-length": run.recipe.model.sequence_length,
+        "seq-length": recipe.model.sequence_length,
         "micro-batch-size": training.micro_batch_size,
         "global-batch-size": training.global_batch_size,
         "train-samples": samples,
@@ -114,26 +123,26 @@ def _arm(run: Run) -> Flags:
         "lr-decay-style": "cosine",
         "lr-decay-samples": samples,
         "lr-warmup-samples": int(training.warmup_fraction * samples),
-        **_optimizer(run, training.weight_decay),
+        **_optimizer(recipe, training.weight_decay),
         "eval-interval": training.eval_interval,
         "eval-iters": evaluation_batches(training),
         "save-interval": training.save_interval,
     }
 
 
-def _tuning(run: Run, samples: int | None) -> Flags:
-    tuning = run.recipe.tuning
+def _tuning(recipe: Recipe, samples: int | None) -> Flags:
+    tuning = recipe.tuning
     return {
-        "seq-length": run.recipe.tuning_sequence_length,
+        "seq-length": recipe.tuning_sequence_length,
         # Several pairs may take more than the model's context; positions are relative inside each of them.
-        "max-position-embeddings": max(run.recipe.tuning_sequence_length, run.recipe.model.sequence_length),
+        "max-position-embeddings": max(recipe.tuning_sequence_length, recipe.model.sequence_length),
         "micro-batch-size": tuning.micro_batch_size,
         "global-batch-size": tuning.global_batch_size,
         "train-samples": "PACKED_SEQUENCES" if samples is None else samples,
         "lr": tuning.learning_rate,
-        **_schedule(run, samples),
+        **_schedule(recipe, samples),
         "lr-warmup-samples": int(tuning.warmup_fraction * samples) if samples else 0,
-        **_optimizer(run, tuning.weight_decay),
+        **_optimizer(recipe, tuning.weight_decay),
         # Micro-batches hold different numbers of target tokens; every one of these tokens must weigh the same.
         "calculate-per-token-loss": True,
         "eval-interval": tuning.eval_interval,
@@ -144,8 +153,8 @@ def _tuning(run: Run, samples: int | None) -> Flags:
     }
 
 
-def _schedule(run: Run, samples: int | None) -> Flags:
-    lowest = run.recipe.tuning.min_learning_rate
+def _schedule(recipe: Recipe, samples: int | None) -> Flags:
+    lowest = recipe.tuning.min_learning_rate
     if lowest is None:
         return {"lr-decay-style": "constant"}
     planned = "PACKED_SEQUENCES" if samples is None else samples
@@ -157,8 +166,8 @@ def synthesizer_seed(seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(b"synthesizer %d" % seed, digest_size=4).digest()) >> 1
 
 
-def _optimizer(run: Run, weight_decay: float) -> Flags:
-    training = run.recipe.training
+def _optimizer(recipe: Recipe, weight_decay: float) -> Flags:
+    training = recipe.training
     return {
         "optimizer": "adam",
         "weight-decay": weight_decay,
@@ -169,6 +178,6 @@ def _optimizer(run: Run, weight_decay: float) -> Flags:
     }
 
 
-def evaluation_batches(section: Any) -> int:
-    """Global batches of one evaluation, for the recipe's training or tuning section."""
+def evaluation_batches(section: Training | Tuning) -> int:
+    """Global batches of one evaluation."""
     return -(-section.eval_sequences // section.global_batch_size)

@@ -16,16 +16,16 @@ from megatron_sbp.training.ranks import Ranks
 class ForwardedSignals:
     """Asks the ranks for a checkpoint, once, when this process gets a signal that means it. A second SIGINT ends them.
 
-    srun answers a signal of its own by killing its tasks; there the ranks are signalled through Slurm.
+    srun responds to a signal of its own by killing its tasks; there the ranks are signaled through Slurm.
 
     Args:
         ranks: the processes of the training.
         stage: name of the stage.
-        launcher: local or srun.
+        under_slurm: whether srun started the ranks.
     """
 
-    def __init__(self, ranks: Ranks, stage: str, launcher: str):
-        self.ranks, self.stage, self.launcher = ranks, stage, launcher
+    def __init__(self, ranks: Ranks, stage: str, under_slurm: bool = False):
+        self.ranks, self.stage, self.under_slurm = ranks, stage, under_slurm
         self.seen = False
         """Whether a signal has arrived."""
         self._interrupts = Interrupts()
@@ -41,7 +41,7 @@ class ForwardedSignals:
 
     def _forward(self, number: int, frame: object) -> None:
         if number == signal.SIGINT and self._interrupts.second():
-            if self.launcher == "srun":
+            if self.under_slurm:
                 self.ranks.signal(signal.SIGTERM)  # srun then kills its tasks
                 time.sleep(1.0)
             raise KeyboardInterrupt
@@ -53,13 +53,13 @@ class ForwardedSignals:
         self._ask()
 
     def remind(self) -> None:
-        """To be called now and then: asks again where Slurm may not have had tasks yet."""
-        if self.seen and self.launcher == "srun" and time.monotonic() - self._asked > 10:
+        """Called periodically: asks again where Slurm may not have had tasks yet."""
+        if self.seen and self.under_slurm and time.monotonic() - self._asked > 10:
             self._ask()
 
     def _ask(self) -> None:
         self._asked = time.monotonic()
-        if self.launcher == "srun":
+        if self.under_slurm:
             words = ["scancel", "--signal=TERM", os.environ.get("SLURM_JOB_ID", "")]
             with contextlib.suppress(OSError):
                 subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)

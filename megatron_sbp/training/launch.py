@@ -1,4 +1,4 @@
-"""Starts the ranks of a training, watches them, and says how far they are and how they ended."""
+"""Starts the ranks of a training, monitors them, and reports their progress and how they ended."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import held_port, python_path
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.checkpoint.seals import Sealer
-from megatron_sbp.executor.slurm import container_options
-from megatron_sbp.recipe import Recipe
-from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.recipe import Launch
 from megatron_sbp.training.cause import RANK_ENDED, first_end, verdict
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.rank_end import DONE
@@ -30,7 +28,7 @@ MODULE = "megatron_sbp.training.pretrain"
 
 
 class Unfinished(Exception):
-    """The training saved a checkpoint and stopped before its end (signal or time limit): start it again to go on."""
+    """The training saved a checkpoint and stopped early (signal or time limit); the next start resumes from there."""
 
 
 def rank_command(arguments: list[str]) -> list[str]:
@@ -42,10 +40,10 @@ def rank_command(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", MODULE, *arguments]
 
 
-def environment(recipe: Recipe) -> dict[str, str]:
+def environment(launch: Launch) -> dict[str, str]:
     """Environment variables that all ranks share."""
     variables = {
-        "OMP_NUM_THREADS": str(recipe.launch.threads_per_rank),
+        "OMP_NUM_THREADS": str(launch.threads_per_rank),
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",
         "SBP_DIE_WITH_PARENT": "1",
         "PYTHONUNBUFFERED": "1",
@@ -54,63 +52,70 @@ def environment(recipe: Recipe) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "GLOG_minloglevel": "2",
     }
-    if recipe.launch.device == "cpu":
+    if launch.device == "cpu":
         variables["SBP_DEVICE"] = "cpu"
     variables["PYTHONPATH"] = python_path()
     return {**os.environ, **variables}
 
 
 @contextlib.contextmanager
-def processes(recipe: Recipe, arguments: list[str], launcher: str) -> Iterator[list[Rank]]:
+def processes(launch: Launch, arguments: list[str], srun: Sequence[str] | None = None) -> Iterator[list[Rank]]:
     """The processes that this one has to start for a training.
 
     Args:
-        recipe: for the number of ranks.
+        launch: for the number of ranks and their device.
         arguments: Megatron's flags.
-        launcher: local (ranks on this machine), or srun (inside a Slurm job: one task per rank).
+        srun: the words in front of a rank's command that make Slurm start all ranks, inside a job; None starts the
+            ranks on this machine.
 
     Yields:
-        One process per rank, or srun alone. They must be started inside the block, which holds their port.
+        One process per rank, or srun alone. They must be started inside the block, which reserves their port.
 
     Raises:
-        InputError: an unknown launcher, local for several nodes, or srun without Slurm.
+        InputError: several nodes without srun, or srun without Slurm.
     """
-    launch, command, shared = recipe.launch, rank_command(arguments), environment(recipe)
-    if launcher == "local":
-        if launch.nodes != 1:
-            raise InputError(f"local starts one node, not {launch.nodes}; use --launcher srun", key="launch.nodes")
-        count = launch.ranks_per_node
-        with held_port() as port:
-            variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": 0}
-            variables |= {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-            yield [
-                Rank(
-                    f"rank {number}",
-                    command,
-                    {**shared, **{n: str(v) for n, v in (variables | {"RANK": number, "LOCAL_RANK": number}).items()}},
-                )
-                for number in range(count)
-            ]
-    elif launcher == "srun":
-        if shutil.which("srun") is None:
-            raise InputError("srun is not found: there is no Slurm here", key="--launcher")
-        script = Path(__file__).resolve().parents[2] / "slurm" / "rank.sh"
-        tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
-        yield [Rank("srun", ["srun", *tasks, *container_options(recipe), "bash", str(script), *command], shared)]
-    else:
-        raise InputError(f"must be local or srun, not '{launcher}'", key="--launcher")
+    command, shared = rank_command(arguments), environment(launch)
+    if srun is not None:
+        if shutil.which(srun[0]) is None:
+            raise InputError(f"{srun[0]} is not found: there is no Slurm here", key="--launcher")
+        yield [Rank("srun", [*srun, *command], shared)]
+        return
+    if launch.nodes != 1:
+        raise InputError(f"local starts one node, not {launch.nodes}; use --launcher srun", key="launch.nodes")
+    count = launch.ranks_per_node
+    with held_port() as port:
+        variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": 0}
+        variables |= {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+        yield [
+            Rank(
+                f"rank {number}",
+                command,
+                {**shared, **{n: str(v) for n, v in (variables | {"RANK": number, "LOCAL_RANK": number}).items()}},
+            )
+            for number in range(count)
+        ]
 
 
-def train(run: Run, stage: str, training: str, arguments: list[str], samples: int, launcher: str) -> None:
+def train(
+    arguments: list[str],
+    *,
+    launch: Launch,
+    folder: Path,
+    samples: int,
+    stage: str,
+    log: Path,
+    srun: Sequence[str] | None = None,
+) -> None:
     """Runs a training to its end.
 
     Args:
-        run: the run.
-        stage: name of the stage, for log and progress lines.
-        training: baseline, synthesizer, sbp or oracle.
-        arguments: what `megatron_arguments` gives.
+        arguments: Megatron's flags, as `megatron_arguments` gives them.
+        launch: number of ranks and their device.
+        folder: the training's folder.
         samples: training sequences planned.
-        launcher: local or srun.
+        stage: name of the stage, for progress lines.
+        log: file that the output of all ranks is appended to.
+        srun: as for `processes`.
 
     Raises:
         Unfinished: it was stopped by a signal or its time limit, after saving a checkpoint.
@@ -119,20 +124,24 @@ def train(run: Run, stage: str, training: str, arguments: list[str], samples: in
         Fault: a rank crashed or was killed; with the cause and the end of its output.
         KeyboardInterrupt: a second SIGINT.
     """
-    folder, log = run.model(training), run.log(stage, "training")
-    count = run.recipe.launch.nodes * run.recipe.launch.ranks_per_node
+    count = launch.nodes * launch.ranks_per_node
     with contextlib.suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
-    with only_training(folder), processes(run.recipe, arguments, launcher) as ranks:
+    with only_training(folder), processes(launch, arguments, srun) as ranks:
         say(f"{stage}: starting {count} rank(s), log in {log}")
         _note_command(log, ranks[0].command)
         with (
             Sealer(folder),
             Ranks(ranks, log, DONE, announced=RANK_ENDED) as group,
-            ForwardedSignals(group, stage, launcher) as signals,
+            ForwardedSignals(group, stage, under_slurm=srun is not None) as signals,
         ):
             progress = Progress(folder / "metrics.jsonl", stage, samples)
-            group.wait(lambda: (progress.say(), signals.remind()))
+
+            def tell() -> None:
+                progress.say()
+                signals.remind()
+
+            group.wait(tell)
     failed = group.first_failed
     if failed is None and (folder / "stopped.txt").exists():
         return

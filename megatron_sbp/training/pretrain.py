@@ -3,7 +3,7 @@
     python -m megatron_sbp.training.pretrain --sbp-data models/sbp/data.json [Megatron flags]
 
 Started once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set (torchrun does, and
-slurm/rank.sh). All flags but --sbp-* are Megatron's. On a machine without a GPU it runs on CPU ranks over gloo.
+rank.sh). All flags but --sbp-* are Megatron's. On a machine without a GPU it runs on CPU ranks over gloo.
 
 SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 lead to a checkpoint. Exit status: 0 when the training is complete; 3
 (UNFINISHED) when it saved a checkpoint and stopped early because of a signal or --exit-duration-in-mins, and wants to
@@ -24,6 +24,7 @@ from typing import Any
 
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.training.megatron import rank_end
+from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, check_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 
 UNFINISHED = 3
@@ -67,6 +68,12 @@ def _add_arguments(parser):
     group.add_argument("--sbp-patience", type=int, default=0, help="evaluations without a better loss before stopping")
     group.add_argument("--sbp-first-evaluation", action="store_true", help="evaluate before the first step, too")
     group.add_argument(
+        "--sbp-model-builder",
+        choices=BUILDERS,
+        default=DEFAULT,
+        help="which of Megatron's models is built; both compute the same and share their checkpoints",
+    )
+    group.add_argument(
         "--sbp-peak-tflops",
         type=float,
         help="TFLOP/s of one device for MFU; known by itself for common GPUs (dense bf16)",
@@ -76,6 +83,7 @@ def _add_arguments(parser):
 
 def _check(args: Any, data: Any) -> None:
     """Raises ValueError for combinations that cannot work."""
+    check_builder(args)
     if data.kind == "pairs" and args.context_parallel_size > 1:
         raise ValueError(
             f"--context-parallel-size {args.context_parallel_size} cannot train on packed pairs: it would cut them "
@@ -100,14 +108,13 @@ def main() -> int:
     import torch
     from megatron.core.enums import ModelType
     from megatron.training import pretrain
-    from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
-    from megatron.training.arguments import parse_and_validate_args
+    from megatron.training.argument_utils import pretrain_cfg_container_from_args
 
     from megatron_sbp.base.errors import InputError
     from megatron_sbp.checkpoint import tracker
     from megatron_sbp.training.data.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
-    from megatron_sbp.training.megatron import optimizer_resume
+    from megatron_sbp.training.megatron import optimizer_resume, state
     from megatron_sbp.training.megatron.banner import StartUp
     from megatron_sbp.training.megatron.forward import Trainer
     from megatron_sbp.training.megatron.hooks import Journal
@@ -121,7 +128,7 @@ def main() -> int:
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     first_rank = int(os.environ.get("RANK", "0")) == 0
     try:
-        args = parse_and_validate_args(extra_args_provider=_add_arguments)
+        args = state.parse_arguments(_add_arguments)
         if on_cpu:
             cpu.refuse_gpu_flags(args)
         data = DataFile.read(args.sbp_data)
@@ -139,14 +146,14 @@ def main() -> int:
         return 2
     journal = Journal(trainer, signals, StartUp(trainer, on_cpu))
     journal.attach(training)
-    model_config = gpt_config_from_args(args)
+    model = model_config(args)
     if on_cpu:
         # gloo may still be reading an output that Megatron has given up: with virtual stages activations were wrong.
-        model_config.transformer.deallocate_pipeline_outputs = False
+        model.transformer.deallocate_pipeline_outputs = False
     status = 0
     try:
         pretrain(
-            pretrain_cfg_container_from_args(args, model_config),
+            pretrain_cfg_container_from_args(args, model),
             trainer.datasets,
             ModelType.encoder_or_decoder,
             trainer.forward_step,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +50,7 @@ def cases(tmp_path_factory, run_megatron) -> dict[str, Case]:
         case = Case(name, model, folder / name / "iter_0000007", folder / f"{name}.npy", tokens)
         jobs.append(
             {
-                "model": dataclasses.asdict(model), "vocabulary": PADDED, "tokens": tokens, "seed": seed,
+                "model": model.model_dump(), "vocabulary": PADDED, "tokens": tokens, "seed": seed,
                 "logits": str(case.logits), "save": str(case.checkpoint),
                 "dtype": "bfloat16" if name == "bf16" else "float32",
             }
@@ -151,19 +150,19 @@ def test_same_bytes_again_and_other_weights_another_digest(cases, tokenizer_fold
 def test_a_tensor_that_does_not_fit_is_named(cases, tokenizer_folder, tmp_path, change, message):
     case = cases["multi-query" if "qk_layernorm" in change else "tied-norm"]
     with pytest.raises(InputError, match=message):
-        export(case.checkpoint, dataclasses.replace(case.model, **change), tokenizer_folder, tmp_path / "export")
+        export(case.checkpoint, case.model.model_copy(update=change), tokenizer_folder, tmp_path / "export")
     assert not (tmp_path / "export").exists()
 
 
 def test_a_tensor_without_counterpart_is_named(cases, tokenizer_folder, tmp_path):
-    model = dataclasses.replace(cases["multi-head"].model, qk_layernorm=False)
+    model = cases["multi-head"].model.model_copy(update={"qk_layernorm": False})
     with pytest.raises(InputError, match=r"k_layernorm\.weight': has no counterpart in the recipe's model"):
         export(cases["multi-head"].checkpoint, model, tokenizer_folder, tmp_path / "export")
 
 
 def test_a_shape_that_transformers_refuses(cases, tokenizer_folder, tmp_path):
     case = cases["tied-plain"]
-    model = dataclasses.replace(case.model, num_attention_heads=6)
+    model = case.model.model_copy(update={"num_attention_heads": 6})
     with pytest.raises(InputError, match="6 does not divide hidden_size 64"):
         export(case.checkpoint, model, tokenizer_folder, tmp_path / "export")
 
@@ -188,7 +187,7 @@ def test_the_stage_exports_the_chosen_iteration(cases, tokenizer_folder, tmp_pat
     from megatron_sbp.stages.run_folder import Run
 
     case = cases["tied-norm"]
-    shapes = {key: value for key, value in dataclasses.asdict(case.model).items() if value is not None}
+    shapes = {key: value for key, value in case.model.model_dump().items() if value is not None}
     (tmp_path / "recipe.yaml").write_text(
         f"""
 name: export
@@ -248,7 +247,7 @@ def test_a_trained_checkpoint_of_two_ranks(tokenizer_folder, run_megatron, tmp_p
     """Tensor parallelism, optimizer and all, as the training stages write it."""
     checkpoint, model = _train(tokenizer_folder, tmp_path)
     tokens = np.random.default_rng(1).integers(3, 290, (2, 48)).tolist()
-    job = {"model": dataclasses.asdict(model), "vocabulary": PADDED, "tokens": tokens, "load": str(checkpoint)}
+    job = {"model": model.model_dump(), "vocabulary": PADDED, "tokens": tokens, "load": str(checkpoint)}
     run_megatron([{**job, "logits": str(tmp_path / "logits.npy")}], tmp_path)
     written = export(checkpoint, model, tokenizer_folder, tmp_path / "export")
     assert (written["model"], written["iteration"]) == ("trained", 3)
@@ -297,5 +296,5 @@ def _train(tokenizer_folder: Path, folder: Path) -> tuple[Path, Model]:
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "rror" in line)
-    model = dataclasses.replace(shape(tied=False, norm=True, heads=4), num_layers=2)
+    model = shape(tied=False, norm=True, heads=4).model_copy(update={"num_layers": 2})
     return target / "iter_0000003", model

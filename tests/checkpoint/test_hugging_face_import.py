@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -87,6 +86,8 @@ def test_both_are_described_by_their_config(qwen, llama):
         ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 5e5}}, "rope_parameters': is .*yarn"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor': is 0.5"),
         ({"num_hidden_layers": None}, "num_hidden_layers': is missing"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers': must be above 0, not 0"),
+        ({"rms_norm_eps": "small"}, "rms_norm_eps': must be a number, not 'small'"),
         (
             {"rope_parameters": {"rope_theta": 10_000.0}},
             "rope_theta': is 10000.0, the recipe's model.rotary_base",
@@ -218,6 +219,6 @@ def test_the_tool(llama, tokenizer_folder, tmp_path):
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert (shown["rows"], shown["vocabulary"], shown["padded"], shown["dtype"]) == (290, 290, 300, "bfloat16")
-    assert shown["model"] == dataclasses.asdict(LLAMA)
+    assert shown["model"] == LLAMA.model_dump()
     done = run()
     assert done.returncode == 2 and "no tokenizer" in done.stderr and "Traceback" not in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -21,18 +20,17 @@ from megatron_sbp.checkpoint.start import (
     prepare_start,
     remove_start,
     start_files,
-    start_folder,
-    start_word,
 )
+from megatron_sbp.executor.preflight import plan_run
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.planning import cost
-from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
+from megatron_sbp.recipe.tuning_start import start_folder, start_word
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import by_name
+from megatron_sbp.stages.train import arguments_of
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
-from megatron_sbp.training.flags import megatron_arguments
 
 MODEL = shape(True, True, 4, 2, layers=2)
 RECIPE = """
@@ -52,7 +50,7 @@ launch: {device: cpu, ranks_per_node: 2, tensor_parallel: 2}
 @pytest.fixture
 def run(tmp_path, tokenizer_folder) -> Run:
     """A run whose stages in front of the tuning are finished, except the baseline."""
-    model = {key: value for key, value in dataclasses.asdict(MODEL).items() if value is not None}
+    model = {key: value for key, value in MODEL.model_dump().items() if value is not None}
     (tmp_path / "recipe.yaml").write_text(RECIPE % json.dumps(model))
     folder = hugging_face_model(tmp_path / "theirs", MODEL, 290, seed=4)
     shutil.copytree(tokenizer_folder, folder, dirs_exist_ok=True)
@@ -118,20 +116,20 @@ def test_the_stage_depends_on_the_folder_not_on_the_baseline(run, tmp_path):
     assert "train-baseline" not in tune.reads(run)
     names = [file.name for file in tune.external(run)]
     assert names[:2] == ["config.json", "model.safetensors"] and "tokenizer.json" in names
-    words = megatron_arguments(run, "synthesizer")
+    words = arguments_of(run, "synthesizer")
     assert words[words.index("--pretrained-checkpoint") + 1] == str(run.model("start"))
     settings = tune.settings(run)
     run.recipe.tuning.start = None
     assert tune.settings(run) == settings
     assert "train-baseline" in tune.reads(run) and tune.external(run) == []
-    words = megatron_arguments(run, "synthesizer")
+    words = arguments_of(run, "synthesizer")
     assert words[words.index("--pretrained-checkpoint") + 1] == str(run.model("baseline"))
 
 
 def test_the_padded_vocabulary_is_the_one_that_megatron_asks_for(run):
     for parallel in (1, 2, 3, 4, 256):
         run.recipe.launch.tensor_parallel = parallel
-        words = megatron_arguments(run, "synthesizer")
+        words = arguments_of(run, "synthesizer")
         multiple = int(words[words.index("--make-vocab-size-divisible-by") + 1]) * parallel
         assert cost.padded_vocab_size(run.recipe.model, 290, parallel) == -(-290 // multiple) * multiple
 
@@ -145,7 +143,7 @@ def test_the_plan_shows_how_the_start_is_made(run, tmp_path, capsys):
     assert f"--pretrained-checkpoint {run.model('start')}" in shown
     assert "tuning.start" not in shown
     run.recipe.model.norm_epsilon = 1e-6
-    warned = make_plan(run.recipe)["warnings"]
+    warned = plan_run(run)["warnings"]
     assert any("rms_norm_eps': is 1e-05, the recipe's model.norm_epsilon is 1e-06" in line for line in warned)
 
 
@@ -236,7 +234,7 @@ def test_words_are_starts_and_everything_else_is_a_folder(run, tmp_path):
 
 
 def words_of(run: Run, training: str) -> dict[str, str]:
-    words = megatron_arguments(run, training, 100)
+    words = arguments_of(run, training, 100)
     return {word: words[place + 1] for place, word in enumerate(words[:-1]) if word.startswith("--")}
 
 
@@ -274,6 +272,16 @@ def test_for_the_best_start_the_baseline_saves_at_its_evaluations(run):
     assert "models/baseline/consumed.json" in runner(run).stage.reads(run)["train-baseline"]
 
 
+def prepare(run: Run) -> None:
+    prepare_start(
+        run.recipe,
+        baseline=run.model("baseline"),
+        tokenizer=run.tokenizer,
+        tuning=run.model("synthesizer"),
+        prepared=run.model("start"),
+    )
+
+
 def test_the_best_checkpoint_is_linked_and_removed_without_harm(run):
     run.recipe.tuning.start = "best"
     folder = run.model("baseline") / "iter_0000020"
@@ -283,15 +291,15 @@ def test_the_best_checkpoint_is_linked_and_removed_without_harm(run):
     best = {"iteration": 20, "valid_loss": 3.5, "kept": True}
     files.write_json(run.model("baseline") / "consumed.json", {"best": best})
     run.model("synthesizer").mkdir()
-    prepare_start(run)
+    prepare(run)
     assert tracker.read(run.model("start")) == 20
     assert (run.model("start") / "iter_0000020" / "weights.distcp").read_bytes() == b"weights"
     assert files.read_json(run.model("synthesizer") / "start.json")["baseline_iteration"] == 20
-    remove_start(run)
+    remove_start(run.model("start"))
     assert (folder / "weights.distcp").read_bytes() == b"weights"
     files.write_json(run.model("baseline") / "consumed.json", {"best": {**best, "kept": False}})
     with pytest.raises(InputError, match="the baseline has not kept its best checkpoint"):
-        prepare_start(run)
+        prepare(run)
 
 
 def write_documents(run: Run) -> None:

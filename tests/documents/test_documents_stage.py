@@ -15,8 +15,8 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import SPLITS, Run
 
 FOLDOC = Path(__file__).parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"

@@ -22,7 +22,7 @@ from megatron_sbp.recipe import Documents
 
 
 def settings(**fields) -> Documents:
-    return Documents(["x"], 1, 1, 1, **fields)
+    return Documents(inputs=["x"], train=1, valid=1, test=1, **fields)
 
 
 def read(path: Path, documents: Documents):

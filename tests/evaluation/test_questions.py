@@ -114,10 +114,10 @@ def test_documents_are_counted_in_d_and_a_group_in_no_split_is_an_error(recipe):
     for split, people in splits.items():
         rows = [{"id": f"{split}-{n}", "text": "x", "person": person} for n, person in enumerate(people)]
         files.write_jsonl_zst(run.documents(split) / "00000.jsonl.zst", rows)
+    shards = {split: run.document_shards(split) for split in splits}
+    file = recipe.folder / "questions.jsonl"
     write(recipe, GOOD, {**GOOD, "group": "Bo"}, {**GOOD, "group": "Cy"})
-    assert documents_by_group(run, read_questions(recipe)) == {"Ada": 2, "Bo": 1, "Cy": 0}
+    assert documents_by_group(read_questions(recipe), shards, "person", file) == {"Ada": 2, "Bo": 1, "Cy": 0}
     write(recipe, GOOD, {**GOOD, "group": "Bo"}, {**GOOD, "group": "Di"}, {**GOOD, "group": "Di"})
     with pytest.raises(InputError, match=r"questions.jsonl:3: 'group': no document of any split has 'Di' in its field"):
-        documents_by_group(run, read_questions(recipe))
-    recipe.evaluation.question_group_field = None
-    assert documents_by_group(run, read_questions(recipe)) is None
+        documents_by_group(read_questions(recipe), shards, "person", file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shlex
@@ -11,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import stage_toys as toys
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor import slurm
+from megatron_sbp.executor import slurm, slurm_queue
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
@@ -21,9 +21,6 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 REPOSITORY = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("sbp_stage_toys_for_slurm", Path(__file__).parents[1] / "stage_toys.py")
-toys = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(toys)
 
 
 class Kind(Stage):
@@ -98,10 +95,9 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
         for word in found["evaluate"]
     ]
     assert all("--kill-on-invalid-dep=yes" in found[name] for name in found if name != "documents")
-    assert slurm.container_options(run.recipe) == [
-        "--container-image=image.sqsh",
-        "--container-mounts=/data:/data",
-    ]
+    tasks = ["--nodes", "16", "--ntasks-per-node", "8", "--kill-on-bad-exit=1"]
+    container = ["--container-image=image.sqsh", "--container-mounts=/data:/data"]
+    assert slurm.srun_words(run.recipe) == ["srun", *tasks, *container, "bash", str(slurm.SCRIPTS / "rank.sh")]
 
 
 @pytest.mark.parametrize("engine", ["exact", "scann"])
@@ -156,36 +152,11 @@ def test_without_slurm(no_slurm, tmp_path):
     run = toys.make_run(tmp_path)
     with pytest.raises(InputError, match="sbatch: not found: there is no Slurm here"):
         slurm.submit(run, run.recipe.source, [], toys.graph())
-    assert slurm.jobs_of(run) == []
-    slurm._remember(run, slurm.Job("words", "12", 4))
-    assert [str(job) for job in slurm.jobs_of(run)] == ["job 12 (array of 4), words: unknown (Slurm does not answer)"]
-
-
-def test_missing_scripts_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        slurm.megatron_sbp, "__file__", str(tmp_path / "site-packages" / "megatron_sbp" / "__init__.py")
-    )
-    run = toys.make_run(tmp_path)
-    with pytest.raises(InputError, match="run from a clone"):
-        slurm.submit(run, run.recipe.source, [], toys.graph(), dry_run=True)
-
-
-@pytest.mark.parametrize(("per_node", "local"), [("8(x16)", "8"), ("2,1", "2"), ("4", "4")])
-def test_rank_environment(per_node, local):
-    environment = {
-        "PATH": os.environ["PATH"],
-        "SLURM_PROCID": "5",
-        "SLURM_NTASKS": "128",
-        "SLURM_LOCALID": "1",
-        "SLURM_NODEID": "2",
-        "SLURM_STEP_TASKS_PER_NODE": per_node,
-        "SLURM_JOB_ID": "123456",
-        "MASTER_ADDR": "10.0.0.1",
-    }
-    script = 'echo "$RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE $NODE_RANK $MASTER_ADDR $MASTER_PORT $*"'
-    words = ["bash", str(REPOSITORY / "slurm" / "rank.sh"), "bash", "-c", script, "x", "a b", "c"]
-    output = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
-    assert output == f"5 128 1 {local} 2 10.0.0.1 {20000 + 123456 % 12000} a b c\n"
+    assert slurm_queue.jobs_of(run) == []
+    slurm_queue.remember(run, slurm_queue.Job("words", "12", 4))
+    assert [str(job) for job in slurm_queue.jobs_of(run)] == [
+        "job 12 (array of 4), words: unknown (Slurm does not answer)"
+    ]
 
 
 HOSTILE = [

@@ -73,3 +73,32 @@ def test_transformer_engine_agrees_with_torch(on_gpu, kind):
         on_gpu.start_from("origin", name, kind, sources)
         on_gpu.train(name, 80, *flags, *FRESH, *WIDE, "--bf16", *more)
     assert worst(on_gpu.losses("engine"), on_gpu.losses("torch")) < 0.03
+
+
+def compare_builders(on_gpu, kind: str, *flags: str) -> float:
+    """Worst difference of the losses of Megatron's two models, from the same initial weights, without and after a
+    resume of each from the other's checkpoint."""
+    sources, own = KINDS[kind]
+    builders = ("gpt", "hybrid")
+    for name in builders:
+        for folder, other in ((name, name), (f"{name}-second", next(one for one in builders if one != name))):
+            on_gpu.data(folder, sources, kind)
+            words = (*own, *flags, "--save-interval", "5")
+            on_gpu.train(folder, 80, *words, "--exit-interval", "5", "--sbp-model-builder", other)
+            on_gpu.train(folder, 80, *words, "--sbp-model-builder", name)
+    losses = [on_gpu.losses(folder) for name in builders for folder in (name, f"{name}-second")]
+    assert losses[0][10] < losses[0][1] - 0.05  # there is something to agree on
+    return max(worst(one, losses[0]) for one in losses[1:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_builders_agree(on_gpu, kind):
+    """fp32 in deterministic mode, within 1e-6."""
+    assert compare_builders(on_gpu, kind, *TORCH, "--deterministic-mode") < 1e-6
+
+
+@transformer_engine
+@pytest.mark.parametrize("kind", KINDS)
+def test_builders_agree_with_transformer_engine(on_gpu, kind):
+    """bf16, within 0.01."""
+    assert compare_builders(on_gpu, kind, *WIDE, "--bf16") < 0.01

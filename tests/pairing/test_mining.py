@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +25,7 @@ def spans(count: int = 4, length: int = 30) -> TokenSpans:
 def mined_table(tmp_path, rules: Pairs, documents: TokenSpans | None = None, cuts=(2,), **given):
     shards = zip(np.split(IDS, cuts), np.split(SCORES, cuts), strict=True)
     file = tmp_path / "pairs.parquet"
-    audit = mine_pairs(shards, documents or spans(), NAMES, rules, 1, file, **given)
+    audit = mine_pairs(shards, documents or spans(), NAMES, rules, run_seed=1, output=file, **given)
     return pq.read_table(file), audit
 
 
@@ -84,14 +82,14 @@ def test_a_single_document(tmp_path):
     names = pa.chunked_array([pa.array(["a"], pa.large_string())])
     shard = (np.full((1, 3), -1), np.full((1, 3), -2, np.float32))
     with pytest.raises(InputError, match=r"'documents.valid': no pairs: the valid split has 1 documents"):
-        mine_pairs([shard], spans(1), names, Pairs(), 1, tmp_path / "x.parquet", split="valid")
+        mine_pairs([shard], spans(1), names, Pairs(), run_seed=1, output=tmp_path / "x.parquet", split="valid")
 
 
 def test_random_has_the_same_seeds_and_counts(tmp_path, save_vectors, helpers):
     vectors = save_vectors(np.split(helpers.unit_vectors(4, 16), [3]))
     rules = Pairs(alpha=0.65)
     similar, _ = mined_table(tmp_path, rules)
-    table, audit = mined_table(tmp_path, replace(rules, relation="random"), vectors=vectors)
+    table, audit = mined_table(tmp_path, rules.model_copy(update={"relation": "random"}), vectors=vectors)
     assert table["seed"].to_pylist() == similar["seed"].to_pylist()
     scores = (vectors.take(table["seed"].to_numpy()) * vectors.take(table["target"].to_numpy())).sum(1)
     np.testing.assert_allclose(table["score"].to_numpy(), scores, atol=1e-6)

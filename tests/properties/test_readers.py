@@ -19,8 +19,8 @@ from megatron_sbp.documents.reading import SUFFIXES, BadDocument, fields_of, par
 from megatron_sbp.recipe import Documents
 
 SETTINGS = (
-    Documents(["x"], 1, 1, 1),
-    Documents(["x"], 1, 1, 1, id_field="id", keep_fields=["more"]),
+    Documents(inputs=["x"], train=1, valid=1, test=1),
+    Documents(inputs=["x"], train=1, valid=1, test=1, id_field="id", keep_fields=["more"]),
 )
 LINES = "\n".join(json.dumps({"id": f"d{n}", "text": f"text {n} é", "more": [n, None]}) for n in range(20)).encode()
 JSON = st.recursive(

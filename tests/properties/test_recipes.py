@@ -9,18 +9,19 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.ranges import ranges
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger, plan
+from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
-from megatron_sbp.recipe.bounds import BOUNDS
 from megatron_sbp.recipe.checks import all_keys
-from megatron_sbp.stages.run_folder import ARMS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
 TEXT = EXAMPLE.read_text()
 TREE = yaml.safe_load(TEXT)
-KEYS = sorted(all_keys(load_recipe(EXAMPLE)))
+KEYS = sorted(all_keys())
+RANGES = ranges()
 
 SCALARS = (
     st.none()
@@ -111,14 +112,14 @@ def test_any_overrides(file, words):
 
 def numbers(key: str) -> st.SearchStrategy[float]:
     """Numbers around and inside the bounds of a key, of all sizes."""
-    interval = BOUNDS[key]
+    interval = RANGES[key]
     low = -10.0 if interval.low is None else interval.low
     high = 2.0**53 if interval.high is None else interval.high
     whole = st.integers(int(low), int(high)) | st.integers(int(low), int(min(high, low + 4096)))
     return whole | st.floats(low, high) | st.sampled_from([low, high])
 
 
-CHANGES = st.dictionaries(st.sampled_from(sorted(BOUNDS)), st.none(), max_size=2).flatmap(
+CHANGES = st.dictionaries(st.sampled_from(sorted(RANGES)), st.none(), max_size=2).flatmap(
     lambda keys: st.fixed_dictionaries({key: numbers(key) for key in keys})
 )
 
@@ -130,7 +131,7 @@ def test_every_valid_recipe_has_a_plan_with_equal_arms(file, changes):
     recipe = load(file, TEXT, "training.megatron={}", *overrides)
     if recipe is None:
         return
-    samples = {arm: sum(ledger.arm_samples(recipe, arm).values()) for arm in ARMS}
+    samples = {arm: sum(ledger.arm_samples(recipe, arm).values()) for arm in recipe.arms}
     assert set(samples.values()) == {ledger.train_samples(recipe)}
     batch, length = recipe.training.global_batch_size, recipe.model.sequence_length
     assert samples["sbp"] % batch == 0
@@ -144,4 +145,4 @@ def test_every_valid_recipe_has_a_plan_with_equal_arms(file, changes):
     assert {arm["train_tokens"] for arm in made["arms"].values()} == {samples["sbp"] * length}
     assert len({arm["flops"] for arm in made["arms"].values()}) == 1
     json.dumps(made, allow_nan=False)
-    assert plan.format_plan(made)
+    assert format_plan(made)

@@ -63,7 +63,7 @@ def test_file_and_line_are_named(cached, tmp_path):
     file.write_text(EXAMPLE.read_text().replace("num-workers", "num-workerz"))
     with pytest.raises(InputError) as caught:
         make_plan(load_recipe(file))
-    assert (caught.value.file, caught.value.line) == (file.resolve(), 40)
+    assert (caught.value.file, caught.value.line) == (file.resolve(), 41)
 
 
 @pytest.mark.slow

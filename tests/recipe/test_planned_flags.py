@@ -10,8 +10,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.checks import value_of
 from megatron_sbp.recipe.planned_flags import FIXED, OVERRIDABLE, RECIPE_KEYS
-from megatron_sbp.stages.run_folder import MODELS, Run
-from megatron_sbp.training.flags import megatron_arguments
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.train import arguments_of
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/recipe.yaml"))
 BATCHES = ("training.global_batch_size=2048", "tuning.global_batch_size=2048")
@@ -27,8 +27,8 @@ def test_every_flag_of_a_training_is_classified():
             ["tuning.start=model", "launch.device=auto", "launch.context_parallel=2", "launch.ranks_per_node=16"],
         ):
             run = Run.of(load_recipe(file, ["training.megatron={}", *BATCHES, *words]))
-            for training in MODELS:
-                used |= {word[2:] for word in megatron_arguments(run, training) if word.startswith("--")}
+            for training in (*run.recipe.arms, "synthesizer"):
+                used |= {word[2:] for word in arguments_of(run, training) if word.startswith("--")}
     classes = [set(RECIPE_KEYS), set(FIXED), set(OVERRIDABLE)]
     assert used <= set.union(*classes)
     assert not classes[0] & classes[1] and not (classes[0] | classes[1]) & classes[2]
@@ -60,14 +60,16 @@ def test_the_keys_that_are_named_exist():
 )
 def test_contradictions(tmp_path, flag, words):
     file = tmp_path / "recipe.yaml"
-    file.write_text(QUICKSTART.read_text().replace("megatron: {num-workers: 0}", f"megatron:\n    {flag}: 5"))
+    text = QUICKSTART.read_text().replace("megatron: {num-workers: 0}", f"megatron:\n    {flag}: 5")
+    file.write_text(text)
+    line = text[: text.index(f"    {flag}: 5")].count("\n") + 1
     with pytest.raises(InputError) as caught:
         load_recipe(file)
     assert words in str(caught.value)
-    assert (caught.value.file, caught.value.line, caught.value.key) == (file, 41, f"training.megatron.{flag}")
+    assert (caught.value.file, caught.value.line, caught.value.key) == (file, line, f"training.megatron.{flag}")
 
 
 def test_harmless_flags_override():
     recipe = load_recipe(QUICKSTART, ["training.megatron={log-interval: 3, optimizer: sgd, num-workers: 0}"])
-    words = megatron_arguments(Run.of(recipe), "baseline")
+    words = arguments_of(Run.of(recipe), "baseline")
     assert words[words.index("--log-interval") + 1] == "3" and words[words.index("--optimizer") + 1] == "sgd"

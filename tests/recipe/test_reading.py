@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import itertools
 import re
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import pytest
 import yaml
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import dump_recipe, load_recipe
+from megatron_sbp.recipe import Neighbors, Recipe, Section, dump_recipe, load_recipe, make_section
+from megatron_sbp.recipe.checks import all_keys
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*/recipe.yaml"))
@@ -208,16 +207,25 @@ def test_paper_recipes_mark_every_value(name):
 
 
 def test_every_field_is_documented():
-    """The recipe's documentation is its doc strings: one below each field."""
-    tree = ast.parse((REPOSITORY / "megatron_sbp" / "recipe" / "sections.py").read_text())
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef) and node.decorator_list}
-    checked = 0
-    for cls in classes.values():
-        for field, behind in itertools.pairwise(cls.body):
-            if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation) not in classes:
-                assert isinstance(behind, ast.Expr), f"{cls.name}.{ast.unparse(field.target)}"
-                checked += 1
-    assert checked > 100
+    """The recipe's documentation is its doc strings: one below each field, and one of each section."""
+    sections = [Recipe, *Section.__subclasses__()]
+    for section in sections:
+        assert section.__doc__
+        for name, field in section.model_fields.items():
+            assert field.description or field.annotation in sections, f"{section.__name__}.{name}"
+    assert len(all_keys()) > 100
+
+
+def test_types_of_numbers(tmp_path):
+    """Settings have digests: 1 and 1.0 are different values in them."""
+    words = ["training.learning_rate=1", "training.train_tokens=2.0e5", "training.megatron={a: 1, b: 1.0, c: '1e3'}"]
+    recipe = load_recipe(write(tmp_path), words).to_dict()
+    assert str(recipe["training"]["learning_rate"]) == "1.0" and str(recipe["training"]["train_tokens"]) == "200000"
+    assert str(recipe["training"]["megatron"]) == "{'a': 1, 'b': 1.0, 'c': '1e3'}"
+    for section in [Recipe, *Section.__subclasses__()]:
+        for name, field in section.model_fields.items():
+            if isinstance(field.default, int | float):
+                assert type(field.default) is field.annotation, f"{section.__name__}.{name}"
 
 
 def test_packed_sequences_may_be_longer_than_the_model_but_pairs_are_not(tmp_path):
@@ -226,3 +234,9 @@ def test_packed_sequences_may_be_longer_than_the_model_but_pairs_are_not(tmp_pat
     assert recipe.max_seed_tokens + recipe.max_target_tokens + 2 == 128
     shorter = load_recipe(write(tmp_path), ["tuning.sequence_length=64", "synthesis.max_new_tokens=20"])
     assert shorter.pair_room == 64
+
+
+def test_a_section_from_values_that_no_recipe_holds():
+    assert make_section(Neighbors, k=3, engine="exact") == Neighbors(k=3, engine="exact")
+    with pytest.raises(InputError, match="'k': must be above 0, not 0"):
+        make_section(Neighbors, k=0)

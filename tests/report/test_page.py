@@ -13,11 +13,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run, text_run
 
 from megatron_sbp.base import files
-from megatron_sbp.report.data import load_report_data
+from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.data import load_report_data as load
 from megatron_sbp.report.page import SECTIONS, render
-from megatron_sbp.report.results import collect_results
+from megatron_sbp.report.results import collect_results as collect
 from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import headline, verdict
+from megatron_sbp.stages.report import report_sources
 from megatron_sbp.stages.run_folder import Run
 
 VOID = {"meta", "br", "line", "rect", "circle", "path", "img", "hr", "link"}
@@ -56,6 +58,14 @@ def parsed(page: str) -> Parser:
     parser.close()
     assert parser.open == []
     return parser
+
+
+def collect_results(run: Run) -> dict:
+    return collect(report_sources(run), run.recipe)
+
+
+def load_report_data(run: Run, results: dict) -> ReportData:
+    return load(report_sources(run), run.recipe, results)
 
 
 def page_of(run: Run) -> str:
@@ -138,10 +148,10 @@ def test_page_of_a_run_without_training_says_what_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("sbp", "oracle", "expected", "sentence"),
     [
-        (-0.12, -0.4, "SBP has a lower test loss", "of the oracle's gain over the baseline"),
+        (-0.12, -0.4, "SBP is ahead of the repetition baseline in test loss", "of the oracle's gain over the baseline"),
         (0.2, -0.4, "SBP lost", "none of the oracle's gain"),
         (-0.0, -0.4, "cannot be told apart", ""),
-        (-0.1, 0.3, "SBP has a lower test loss", "the oracle is not ahead"),
+        (-0.1, 0.3, "SBP is ahead of the repetition baseline in test loss", "the oracle is not ahead"),
     ],
 )
 def test_verdict_follows_the_numbers(tmp_path, sbp, oracle, expected, sentence):
@@ -150,7 +160,7 @@ def test_verdict_follows_the_numbers(tmp_path, sbp, oracle, expected, sentence):
     told = " ".join(verdict(results))
     assert sentence in told
     assert "One training seed per arm is no proof" in told
-    assert "without the same run on random pairs" in told
+    assert "without an arm on random pairs beside it" in told
 
 
 def test_the_random_control_calls_itself_that(run):
@@ -181,7 +191,7 @@ def test_terminal_text_of_an_unfinished_run(tmp_path):
 
 def test_recall_stands_in_the_page_where_questions_were_asked(tmp_path):
     run = made_up_run(tmp_path)
-    assert "closed-book recall" not in render(load_report_data(run, collect_results(run)))
+    assert "closed-book recall by" not in render(load_report_data(run, collect_results(run)))
     figures = {"questions": 2, "groups": 2, "recall": 0.5, "stderr": 0.1, "chance": 0.05}
     recall = {**figures, "by_tag": {}, "by_documents": {"0": figures}, "group_credits": [1.0, 0.0]}
     for arm in ("baseline", "sbp", "oracle"):
@@ -198,3 +208,39 @@ def test_an_accuracy_below_chance_is_remarked_on(tmp_path):
     results["arms"]["sbp"] |= {"choice_accuracy": 0.15, "choice_stderr": 0.03}
     told = [sentence for sentence in verdict(results) if "below chance" in sentence]
     assert len(told) == 1 and "sbp is below chance" in told[0] and "15.0\xa0%" in told[0] and "25\xa0%" in told[0]
+
+
+def test_any_number_of_arms_and_replicates(tmp_path):
+    """A control with a color and a sentence of its own, and means over replicates."""
+    run = made_up_run(tmp_path)
+    results = collect_results(run)
+    shown = ("valid_loss", "test_loss", "test_perplexity", "test_bits_per_byte", "choice_accuracy", "recall")
+    for arm, figures in results["arms"].items():
+        mean = {"mean": figures["test_loss"], "stderr": 0.01, "low": 1.0, "high": 9.0}
+        figures |= {"replicates": [{name: figures[name] for name in shown}] * 3, "mean": {"test_loss": mean}}
+        assert figures["test_loss"] is not None, arm
+    results["replicates"] = 3
+    results["arms"]["random_pairs"] = dict(results["arms"]["sbp"])
+    nothing = dict.fromkeys(("test_loss", "choice_accuracy", "recall"))
+    gain = {"difference": 0.1, "stderr": 0.01, "low": 0.08, "high": 0.12}
+    for arm in ("baseline", "sbp", "oracle"):
+        results["comparisons"][f"random_pairs-{arm}"] = {**nothing, "test_loss": gain}
+        results["comparisons"][f"{arm}-random_pairs"] = {**nothing, "test_loss": gain}
+    data = load_report_data(run, results)
+    data.metrics["random_pairs"] = data.metrics["sbp"]
+    page = render(data)
+    parsed(page)
+    assert "curve other1" in page and "mean of 3 replicates" in page and "SBP against random_pairs" in page
+    told = " ".join(verdict(results))
+    assert "SBP has a lower test loss than the arm random_pairs" in told and "of 3 replicates" in told
+    assert "One training seed" not in told
+    assert headline(results).startswith("SBP is ahead of the repetition baseline and the arm random_pairs in test loss")
+
+
+def test_few_replicates_are_not_a_win(tmp_path):
+    """With two replicates the interval is wide: three standard errors are still noise."""
+    results = collect_results(made_up_run(tmp_path))
+    wide = {"difference": 0.03, "stderr": 0.01, "low": -0.09, "high": 0.15}
+    results["comparisons"]["sbp-baseline"]["test_loss"] = wide
+    assert headline(results).startswith("SBP cannot be told apart from the repetition baseline in test loss")
+    assert any("differ in test loss by no more than the noise" in sentence for sentence in verdict(results))

@@ -1,10 +1,11 @@
-"""`submit` and the scripts in slurm/ on a real Slurm: order, arrays, ranks, failure, requeue."""
+"""`submit` and its batch scripts on a real Slurm: order, arrays, ranks, failure, requeue."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.executor import slurm as jobs
+from megatron_sbp.executor import slurm_queue
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
@@ -42,7 +44,7 @@ slurm: {partition: gpu, cpu_partition: cpu, time: "00:10:00", cpus_per_task: 1, 
 
 @pytest.fixture
 def run(slurm, tmp_path, monkeypatch) -> Run:
-    monkeypatch.setenv("SBP_COMMAND", f"{sys.executable} {HERE / 'toy.py'}")
+    monkeypatch.setenv("SBP_COMMAND", shlex.join([sys.executable, str(HERE / "toy.py")]))
     monkeypatch.setenv("SBP_RANK_PATIENCE", "3")
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "recipe.yaml"
@@ -59,7 +61,7 @@ def client(*words: str) -> str:
 
 
 def states(run: Run) -> dict[str, str]:
-    return {job.stage: job.state for job in jobs.jobs_of(run)}
+    return {job.stage: job.state for job in slurm_queue.jobs_of(run)}
 
 
 def logs(run: Run) -> str:
@@ -140,7 +142,7 @@ def test_time_limit_saves_requeues_and_resumes(run):
     submit(run)
     started = run.root / "ranks" / "3.started"
     until(run, started.exists, "the first start")
-    job = next(job.id for job in jobs.jobs_of(run) if job.stage == "train")
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
     time.sleep(0.5)
     assert "RUNNING" in client("squeue", "-h", "-j", job, "-o", "%T")
     client("scancel", "--signal=USR1", "--batch", job)
@@ -157,7 +159,7 @@ def test_ranks_asked_for_a_checkpoint_go_on_later(run):
     """SIGTERM to the ranks alone, as in a preemption: their status 3 must come through, though one is slower."""
     submit(run)
     until(run, (run.root / "ranks" / "3.started").exists, "the first start")
-    job = next(job.id for job in jobs.jobs_of(run) if job.stage == "train")
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
     time.sleep(0.5)
     client("scancel", "--signal=TERM", job)
 
@@ -172,7 +174,7 @@ def test_gives_up_after_the_last_requeue(run, monkeypatch):
     run.recipe.slurm.max_requeues = 0
     submit(run)
     until(run, (run.root / "ranks" / "3.started").exists, "the first start")
-    job = next(job.id for job in jobs.jobs_of(run) if job.stage == "train")
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
     time.sleep(0.5)
     client("scancel", "--signal=USR1", "--batch", job)
     until(run, lambda: ended(run), "the end")
@@ -197,4 +199,4 @@ def test_refused_job_is_reported(run):
     run.recipe.slurm.partition = "no_such_partition"
     with pytest.raises(InputError, match=r"no_such_partition|invalid partition"):
         submit(run)
-    assert [job.stage for job in jobs.jobs_of(run)] == ["squares", "total"]  # those were accepted, and are known
+    assert [job.stage for job in slurm_queue.jobs_of(run)] == ["squares", "total"]  # those were accepted, and are known

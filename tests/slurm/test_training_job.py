@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from trained_run import BOUND, MARK, TrainedRun, processes
 from whole_program import RECIPE, ROOT, environment, run_sbp
 
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.executor.slurm import SCRIPTS
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -26,11 +28,11 @@ def client(*words: str) -> str:
 def submit(training: TrainedRun, log: Path) -> str:
     """Submits train-baseline by hand, as slurm/README.md shows it; returns the job's number."""
     words = ["sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={log}"]
-    words += [str(ROOT / "slurm" / "training.sbatch"), "train-baseline", str(RECIPE), *training.words]
+    words += [str(SCRIPTS / "training.sbatch"), "train-baseline", str(RECIPE), *training.words]
     variables = {
         **environment(),
         "SBP_HOME": str(ROOT),
-        "SBP_COMMAND": f"{sys.executable} -m megatron_sbp.cli",
+        "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp.cli"]),
         "SBP_MAX_REQUEUES": "0",
         MARK: str(training.run),
     }

@@ -15,13 +15,13 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.executor.slurm import srun_words
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, by_name
 
 UNITS = 7
 STEPS = 40
-SLURM = Path(__file__).parents[2] / "slurm"
 
 
 class Unfinished(Exception):
@@ -70,10 +70,9 @@ class Train(Stage):
         return ("ranks",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        launch, folder = run.recipe.launch, run.at("ranks")
-        tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
+        folder = run.at("ranks")
         rank = [sys.executable, str(Path(__file__).with_name("toy_rank.py")), str(folder), str(STEPS)]
-        status = subprocess.run(["srun", *tasks, "bash", str(SLURM / "rank.sh"), *rank]).returncode
+        status = subprocess.run([*srun_words(run.recipe), *rank]).returncode
         if status == 3:
             raise Unfinished
         if status:

@@ -12,7 +12,9 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.synthesis.standalone import synthesize, weights_digest
+from megatron_sbp.stages.synthesize import synthesizer_of
+from megatron_sbp.synthesis.standalone import synthesize
+from megatron_sbp.synthesis.writing import write_shard
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,8 +32,6 @@ def export(make_run) -> Path:
 @pytest.mark.slow
 def test_the_tool_writes_what_the_stage_writes(make_run, export, tmp_path):
     """The first pass of a run, whose draws have the same identities: the same texts."""
-    from megatron_sbp.synthesis.writing import write_drafts
-
     run = make_run("standalone")
     output = tmp_path / "out.jsonl.zst"
     shards = [str(file) for file in run.document_shards("train")]
@@ -45,7 +45,11 @@ def test_the_tool_writes_what_the_stage_writes(make_run, export, tmp_path):
     counts = json.loads(done.stdout)
     assert counts["seed_documents"] == 60 and counts["documents"] == 120 == len(rows)
     assert counts["tokens"] == sum(row["tokens"] for row in rows)
-    expected = {row["id"]: row for row in write_drafts(run, 0, 120, "test")}
+    again, documents = tmp_path / "stage.jsonl.zst", run.document_shards("train")
+    write_shard(
+        again, 0, 120, synthesizer=synthesizer_of(run), documents=documents, tokens=run.tokens("real"), label="test"
+    )
+    expected = {row["id"]: row for row in files.read_jsonl_zst(again)}
     assert {row["id"]: row for row in rows} == expected
 
 
@@ -57,17 +61,8 @@ def test_bad_input_is_named(export, tmp_path):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     assert not (tmp_path / "out.jsonl.zst").exists()
     seeds.write_text("")
-    with pytest.raises(InputError, match="no seed document"):
+    with pytest.raises(InputError, match="no document"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     (export / "roles.json").unlink()
     with pytest.raises(InputError, match="no tokenizer of a run"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
-
-
-def test_weights_without_provenance(export):
-    with_it = weights_digest(export)
-    (export / "provenance.json").unlink()
-    assert with_it == "ab" * 32 and len(weights_digest(export)) == 32
-    (export / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="holds no weights"):
-        weights_digest(export)

@@ -10,7 +10,8 @@ import torch
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.synthesis.draws import Draw
-from megatron_sbp.synthesis.engine import EngineSettings, load_engine
+from megatron_sbp.synthesis.engine import EngineSettings
+from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
 from megatron_sbp.synthesis.transformers_engine import TransformersEngine
 

@@ -5,10 +5,10 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.tokenize import TokenizerStage
+from megatron_sbp.stages.tokenizer import TokenizerStage
 from megatron_sbp.tokenization.hugging_face import adopt_tokenizer, open_tokenizer
 from megatron_sbp.tokenization.tokenizer import load_tokenizer, save_tokenizer
 

@@ -11,18 +11,15 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import DocumentsStage
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training, Tuning
+from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.stages.tokenize import (
-    TokenizePairsStage,
-    TokenizerStage,
-    TokenizeStage,
-    TokenizeSyntheticStage,
-    check_synthetic_tokens,
-)
+from megatron_sbp.stages.tokenize import TokenizeStage
+from megatron_sbp.stages.tokenize_pairs import TokenizePairsStage
+from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage, check_synthetic_tokens
+from megatron_sbp.stages.tokenizer import TokenizerStage
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -40,17 +37,27 @@ class WrittenBefore(Stage):
 
 
 def recipe_in(folder: Path, **tokenizer) -> Recipe:
-    return Recipe(
+    recipe = Recipe(
         name="test",
-        documents=Documents([str(folder / "corpus.jsonl.zst")], 200, 40, 30, documents_per_shard=90),
+        documents=Documents(
+            inputs=[str(folder / "corpus.jsonl.zst")], train=200, valid=40, test=30, documents_per_shard=90
+        ),
         tokenizer=Tokenizer(**{"vocab_size": 800, **tokenizer}),
-        model=Model(2, 64, 128, 4, 2, 128),
-        training=Training(100_000, 4, 2),
+        model=Model(
+            num_layers=2,
+            hidden_size=64,
+            ffn_hidden_size=128,
+            num_attention_heads=4,
+            num_query_groups=2,
+            sequence_length=128,
+        ),
+        training=Training(train_tokens=100_000, global_batch_size=4, micro_batch_size=2),
         synthesis=Synthesis(tokens=1300),
         tuning=Tuning(max_seed_tokens=60, max_target_tokens=50),
         run_folder=str(folder / "run"),
-        source=folder / "recipe.yaml",
     )
+    recipe.source = folder / "recipe.yaml"
+    return recipe
 
 
 def execute(run: Run, *stages: Stage) -> None:

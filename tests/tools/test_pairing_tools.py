@@ -92,3 +92,9 @@ def test_errors_are_one_line(corpus, tmp_path):
     words = ("--inputs", "bad.jsonl", "--model", "nobody/nothing", "--output", "x.npy")
     done = run_tool("embed_documents.py", tmp_path, *words)
     assert done.returncode == 2 and "'nobody/nothing' is no folder here" in done.stderr
+
+
+def test_an_option_out_of_range_is_named(corpus, tmp_path):
+    words = ("--inputs", "*.jsonl.zst", "--tokenizer", "tokenizer", *MODEL, "--output", tmp_path / "pairs.parquet")
+    done = run_tool("mine_pairs.py", corpus, *words, "--k", 0)
+    assert (done.returncode, done.stderr) == (2, "error: 'k': must be above 0, not 0\n")

@@ -124,7 +124,7 @@ def test_every_end_of_two_ranks(tokenized, small_disk):
 
 
 def test_every_end_of_asynchronous_saving(tokenized, small_disk):
-    """The writer killed while the rank waits for it, and the disk full."""
+    """The writer killed while the rank waits for it. A full disk: see the two ranks."""
     run = copied(tokenized, small_disk)
     training = TrainedRun(run, *OFTEN, FAULTY % ", async-save: true")
 
@@ -134,9 +134,3 @@ def test_every_end_of_asynchronous_saving(tokenized, small_disk):
     end = started.end(time.monotonic(), status=1)
     assert "rank 0: its asynchronous checkpoint writer" in end.output
     assert "was killed (SIGKILL), probably out of memory" in end.output
-
-    started = training.start(steps=3)
-    filler = fill(small_disk)
-    end = started.end(time.monotonic(), status=2)
-    assert "sbp: error: the disk is full while writing" in end.output
-    filler.unlink()

@@ -15,7 +15,7 @@ import pytest
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.training.cause import RANK_ENDED, verdict
-from megatron_sbp.training.launch import processes
+from megatron_sbp.training.launch import MODULE, processes
 from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.ranks import Rank, Ranks
 
@@ -107,11 +107,19 @@ def test_a_rank_that_cannot_be_started_leaves_no_others(tmp_path):
 
 
 def test_launchers_that_cannot_work(monkeypatch, tmp_path):
-    recipe = load_recipe(ROOT / "tests" / "end_to_end" / "recipe.yaml", ["launch.nodes=2"])
+    launch = load_recipe(ROOT / "tests" / "end_to_end" / "recipe.yaml", ["launch.nodes=2"]).launch
     monkeypatch.setenv("PATH", str(tmp_path))
-    for launcher, said in (("local", "one node, not 2"), ("srun", "there is no Slurm"), ("torchrun", "local or srun")):
-        with pytest.raises(InputError, match=said), processes(recipe, [], launcher):
+    for srun, said in ((None, "one node, not 2"), (["srun"], "there is no Slurm")):
+        with pytest.raises(InputError, match=said), processes(launch, [], srun):
             pass
+
+
+def test_srun_starts_all_ranks(tmp_path):
+    launch = load_recipe(ROOT / "tests" / "end_to_end" / "recipe.yaml", ["launch.nodes=2"]).launch
+    with processes(launch, ["--lr", "1"], ["/bin/env", "--nodes", "2"]) as ranks:
+        assert [(rank.name, rank.command) for rank in ranks] == [
+            ("srun", ["/bin/env", "--nodes", "2", sys.executable, "-m", MODULE, "--lr", "1"])
+        ]
 
 
 DRIVER = """
@@ -123,7 +131,7 @@ folder = Path(sys.argv[1])
 line = f"trap 'echo asked >> {folder}/asked' TERM; touch {folder}/ready; for i in $(seq 600); do sleep 0.1; [ -e {folder}/end ] && exit 3; done"
 try:
     with Ranks([Rank("rank 0", ["bash", "-c", line], dict(os.environ))], folder / "log", (0, 3)) as group:
-        with ForwardedSignals(group, "train", "local") as signals:
+        with ForwardedSignals(group, "train") as signals:
             group.wait(lambda: None)
 except KeyboardInterrupt:
     sys.exit(130)

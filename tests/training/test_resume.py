@@ -1,157 +1,74 @@
-"""A training that stops and goes on ends with the parameters of one that did not stop."""
+"""What a new start finds of a training that was killed at its very end."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from megatron_ranks import Megatron
 
-from megatron_sbp.checkpoint import tracker
-
-pytestmark = pytest.mark.timeout(900)
-
-STEPS, HALF, BATCH = 10, 5, 8
-SOURCES = {"real": 60, "synthetic": 20}
-EVERY = ["--save-interval", str(HALF), "--log-interval", "1", "--num-layers", "4"]
-DISTRIBUTED = ["--use-distributed-optimizer", "--dist-ckpt-optim-fully-reshardable"]
-PADDED = ["--make-vocab-size-divisible-by", "64"]
-LAYOUTS = {
-    "serial": (1, []),
-    "data": (2, DISTRIBUTED),
-    "data, gradients and parameters overlapped": (
-        2,
-        [*DISTRIBUTED, "--overlap-grad-reduce", "--overlap-param-gather"],
-    ),
-    "bf16": (2, [*DISTRIBUTED, "--bf16"]),
-    "tensor and pipeline": (
-        4,
-        ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2", *PADDED],
-    ),
-}
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.training.resume import already_ended, check_precision
 
 
-def state(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a distributed checkpoint: parameters, optimizer moments, main parameters."""
-    import torch.distributed.checkpoint as dcp
-
-    reader = dcp.FileSystemReader(checkpoint)
-    entries = reader.read_metadata().state_dict_metadata
-    tensors = {
-        name: torch.empty(entry.size, dtype=entry.properties.dtype)
-        for name, entry in entries.items()
-        if hasattr(entry, "size")
-    }
-    dcp.load(tensors, storage_reader=reader, no_dist=True)
-    return tensors
+def fill(folder: Path, iterations: list[int], valid: dict[int, float]) -> None:
+    """A training folder with complete (and otherwise empty) checkpoints and validation rows."""
+    for iteration in iterations:
+        (folder / f"iter_{iteration:07d}").mkdir(parents=True)
+        (folder / f"iter_{iteration:07d}" / "metadata.json").touch()
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(iterations[-1]))
+    rows = [{"kind": "valid", "iteration": iteration, "loss": loss} for iteration, loss in valid.items()]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def cut_back(megatron: Megatron, source: str, name: str) -> Path:
-    """A copy of a finished training as it was after its first half, with the logs of what came after."""
-    target = megatron.folder / name
-    shutil.copytree(megatron.folder / source, target)
-    shutil.rmtree(target / f"iter_{STEPS:07d}")
-    (target / "stopped.txt").unlink()
-    (target / tracker.NAME).write_text(str(HALF))
-    return target
+def ended(folder: Path, samples: int = 40 * 8, patience: int = 0) -> bool:
+    return already_ended(folder, samples=samples, global_batch_size=8, patience=patience)
 
 
-def assert_same_end(one: Path, other: Path) -> None:
-    """Bit-equal parameters and optimizer at the last step."""
-    left, right = (state(folder / f"iter_{STEPS:07d}") for folder in (one, other))
-    assert left.keys() == right.keys() and any("exp_avg_sq" in name for name in left)
-    different = [name for name in left if not torch.equal(left[name], right[name])]
-    assert not different, different
+def test_a_training_in_the_middle_goes_on(tmp_path):
+    assert not ended(tmp_path)
+    fill(tmp_path, [8, 16], {})
+    assert not ended(tmp_path)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_resume_is_bit_equal(megatron, layout):
-    ranks, flags = LAYOUTS[layout]
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY, *flags, ranks=ranks)
-    cut_back(megatron, "whole", "resumed")
-    text = megatron.train("resumed", STEPS * BATCH, *EVERY, *flags, ranks=ranks)
-    assert f"step {HALF} of {STEPS}" in text
-    assert_same_end(megatron.folder / "whole", megatron.folder / "resumed")
-    assert megatron.losses("resumed") == megatron.losses("whole")
-    assert megatron.losses("resumed", "valid") == megatron.losses("whole", "valid")
+def test_the_last_checkpoint_with_its_evaluation_is_the_end(tmp_path):
+    fill(tmp_path, [32, 40], {40: 5.0})
+    assert ended(tmp_path)
+    assert (tmp_path / "stopped.txt").read_text() == "end of the plan"
+    assert ended(tmp_path, samples=1000)  # what was recorded counts
 
 
-def test_resume_in_another_layout(megatron):
-    """A checkpoint of two data-parallel ranks with the distributed optimizer goes on as TP 2, PP 2 and one rank."""
-    megatron.data("whole", SOURCES)
-    megatron.train(
-        "whole", STEPS * BATCH, *EVERY, *DISTRIBUTED, *EVERY, "--make-vocab-size-divisible-by", "128", ranks=2
-    )
-    for name, ranks, layout in (
-        ("tensor", 2, ["--tensor-model-parallel-size", "2", *PADDED]),
-        ("pipeline", 2, ["--pipeline-model-parallel-size", "2", "--make-vocab-size-divisible-by", "128"]),
-        ("serial", 1, ["--make-vocab-size-divisible-by", "128"]),
+def test_without_its_evaluation_the_last_steps_are_done_again(tmp_path):
+    fill(tmp_path, [32, 40], {20: 5.0})
+    assert not ended(tmp_path)
+    assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "32"
+    assert not (tmp_path / "stopped.txt").exists()
+
+
+def test_without_an_earlier_checkpoint_it_begins_anew(tmp_path):
+    fill(tmp_path, [40], {})
+    assert not ended(tmp_path)
+    assert not (tmp_path / "latest_checkpointed_iteration.txt").exists()
+
+
+def test_a_tuning_that_was_out_of_patience_stays_so(tmp_path):
+    fill(tmp_path, [5, 10, 15], {0: 4.0, 5: 3.0, 10: 3.1, 15: 3.2})
+    assert ended(tmp_path, 800, patience=2)
+    assert (tmp_path / "stopped.txt").read_text() == "no better validation loss in 2 evaluations"
+
+
+def test_rows_after_the_checkpoint_do_not_count(tmp_path):
+    fill(tmp_path, [5, 10], {0: 4.0, 5: 3.0, 10: 3.1, 15: 3.2})
+    assert not ended(tmp_path, 800, patience=2)
+
+
+def test_the_precision_of_an_unfinished_training_is_kept(tmp_path):
+    check_precision(tmp_path, "fp32")
+    check_precision(tmp_path, "fp32")
+    with pytest.raises(
+        InputError, match=r"'training\.precision': this training began in fp32 and the recipe says bf16"
     ):
-        cut_back(megatron, "whole", name)
-        megatron.train(name, STEPS * BATCH, *EVERY, *DISTRIBUTED, *layout, ranks=ranks)
-        losses, expected = megatron.losses(name), megatron.losses("whole")
-        worst = max(abs(losses[step] - expected[step]) for step in expected)
-        print(f"DP 2 resumed as {name}: largest difference of a loss {worst:.1e}")
-        assert worst <= 1e-5
-
-
-def test_asynchronous_saving(megatron):
-    """--async-save ends with the same parameters, and a training goes on from what it saved."""
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY, *DISTRIBUTED, ranks=2)
-    megatron.data("async", SOURCES)
-    megatron.train("async", STEPS * BATCH, *EVERY, *DISTRIBUTED, "--async-save", ranks=2)
-    assert_same_end(megatron.folder / "whole", megatron.folder / "async")
-    cut_back(megatron, "async", "resumed")
-    megatron.train("resumed", STEPS * BATCH, *EVERY, *DISTRIBUTED, "--async-save", ranks=2)
-    assert_same_end(megatron.folder / "whole", megatron.folder / "resumed")
-
-
-def test_a_half_written_checkpoint_is_never_loaded(megatron):
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY)
-    half = megatron.folder / "whole" / f"iter_{STEPS:07d}"
-    for name, text in (("behind", str(HALF)), ("empty", "")):
-        target = cut_back(megatron, "whole", name)
-        shutil.copytree(half, target / half.name)
-        (target / half.name / "metadata.json").unlink()
-        for file in (target / half.name).glob("*.distcp"):
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-        (target / tracker.NAME).write_text(text)
-        megatron.train(name, STEPS * BATCH, *EVERY)
-        assert_same_end(megatron.folder / "whole", target)
-    target = cut_back(megatron, "whole", "gone")
-    (target / tracker.NAME).write_text(str(STEPS))
-    text = megatron.train("gone", STEPS * BATCH, *EVERY, status=2)
-    assert f"names iteration {STEPS}, but the complete checkpoints here are [{HALF}]" in text
-
-
-def test_time_limit(megatron):
-    """--exit-duration-in-mins: a checkpoint, exit status 3, no stopped.txt; the next start goes on exactly."""
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY)
-    folder = megatron.data("limited", SOURCES)
-    cut_back(megatron, "whole", "limited-late")
-    minutes = ["--exit-duration-in-mins", "1"]
-    megatron.train("limited", STEPS * BATCH, *EVERY, *minutes, began=3600, status=3)
-    assert (folder / tracker.NAME).read_text() == "1" and not (folder / "stopped.txt").exists()
-    megatron.train("limited", STEPS * BATCH, *EVERY)
-    assert_same_end(megatron.folder / "whole", folder)
-    assert megatron.losses("limited", "valid") == megatron.losses("whole", "valid")
-    assert (folder / "stopped.txt").read_text() == "end of the plan"
-
-
-def test_an_evaluation_that_was_cut_off_is_done_at_the_next_start(megatron):
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY)
-    target = cut_back(megatron, "whole", "resumed")
-    rows = [json.loads(line) for line in (target / "metrics.jsonl").read_text().splitlines()]
-    kept = [row for row in rows if row["iteration"] <= HALF and row["kind"] == "train"]
-    (target / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-    megatron.train("resumed", STEPS * BATCH, *EVERY)
-    assert megatron.losses("resumed", "valid") == megatron.losses("whole", "valid")
-    assert_same_end(megatron.folder / "whole", target)
+        check_precision(tmp_path, "bf16")
+    (tmp_path / "stopped.txt").touch()
+    check_precision(tmp_path, "bf16")
+    assert (tmp_path / "precision.txt").read_text() == "fp32"

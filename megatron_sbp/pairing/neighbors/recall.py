@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.neighbors.vectors import Vectors
@@ -25,7 +26,7 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
 
 def sample_rows(documents: int, size: int, seed: int) -> np.ndarray:
     """Rows of the documents on which the recall is measured: int64, ascending, drawn without replacement."""
-    random = np.random.default_rng([seed, documents, 3])
+    random = np.random.default_rng([seed, documents, Stream.RECALL_SAMPLE])
     return np.sort(random.choice(documents, min(size, documents), replace=False)).astype(np.int64)
 
 

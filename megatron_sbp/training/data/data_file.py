@@ -81,8 +81,8 @@ def dataset_digest(prefix: Path) -> dict[str, Any]:
     for file in (index, tokens):
         if not file.exists():
             raise InputError("this file of the dataset is missing", file=file)
-    with open(index, "rb") as file:
-        return {"idx_sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bin_bytes": tokens.stat().st_size}
+    with open(index, "rb") as stream:
+        return {"idx_sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "bin_bytes": tokens.stat().st_size}
 
 
 def lock(path: Path, resumed: bool) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.utils import divide
 
+from megatron_sbp.training.megatron import state
+
 
 class SdpaAttention(MegatronModule):
     """Drop-in for Megatron's DotProductAttention, by the same constructor and forward arguments.
@@ -48,8 +50,8 @@ class SdpaAttention(MegatronModule):
         for name, plain in (("softmax_type", "vanilla"), ("window_size", None)):
             if getattr(config, name, plain) != plain:
                 raise ValueError(f"{name}={getattr(config, name)} needs Transformer Engine's attention")
-        groups = pg_collection or ProcessGroupCollection.use_mpu_process_groups(required_pgs=["tp"])
-        self.query_heads = divide(config.num_attention_heads, groups.tp.size())
+        tensor_group = pg_collection.tp if pg_collection else state.tensor_group()
+        self.query_heads = divide(config.num_attention_heads, tensor_group.size())
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
         self.scale = softmax_scale or 1.0 / math.sqrt(config.kv_channels)
 
@@ -73,7 +75,8 @@ class SdpaAttention(MegatronModule):
         # On a CPU segment by segment: nothing is computed between pairs. (On a GPU these would be many small kernels.)
         flat = [end_to_end(tensor)[:, None] for tensor in (query, key, value)]
         sizes = attention_mask.diff().tolist()
-        parts = [self._attend(*part, None) for part in zip(*(tensor.split(sizes) for tensor in flat), strict=True)]
+        queries, keys, values = (tensor.split(sizes) for tensor in flat)
+        parts = [self._attend(*part, None) for part in zip(queries, keys, values, strict=True)]
         return side_by_side(torch.cat(parts), query.size(1))
 
     def _attend(self, query, key, value, allowed: torch.Tensor | None) -> torch.Tensor:

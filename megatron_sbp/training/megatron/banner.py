@@ -6,8 +6,8 @@ import importlib.util
 from importlib.metadata import version
 
 import torch
-from megatron.core import mpu
 
+from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.forward import Trainer
 from megatron_sbp.training.throughput import peak_tflops
 
@@ -129,5 +129,5 @@ def _parameters(model: list[torch.nn.Module]) -> int:
         if param_is_not_shared(parameter) and param_is_not_tensor_parallel_duplicate(parameter)
     )
     total = torch.tensor([mine], dtype=torch.int64, device="cuda")
-    torch.distributed.all_reduce(total, group=mpu.get_model_parallel_group())
+    torch.distributed.all_reduce(total, group=state.model_group())
     return int(total.item())

@@ -99,8 +99,8 @@ class _Nothing:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception: Any) -> bool:
-        return False
+    def __exit__(self, *exception: Any) -> None:
+        pass
 
     def __getattr__(self, name: str):
         return lambda *args, **kwargs: None
@@ -171,7 +171,8 @@ def _replace_cuda_names() -> None:
     cuda._lazy_init = lambda: None
     cuda._lazy_call = lambda function, **kwargs: function()
     cuda.default_generators = (torch.default_generator,)
-    for module in (cuda, importlib.import_module("torch.cuda.random")):
+    modules: tuple[Any, ...] = (cuda, importlib.import_module("torch.cuda.random"))
+    for module in modules:
         module.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
         module.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
     for name in ("Float", "Int", "Long", "Half", "BFloat16", "Double", "Byte", "Bool"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.training.data.data_file import DataFile
+from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.attention import cumulative_lengths
 from megatron_sbp.training.source_losses import SourceLosses
 
@@ -48,12 +49,10 @@ class Trainer:
     def forward_step(self, data_iterator, model, return_schedule_plan=False):
         """One micro-batch through the model; returns its losses and the function that sums them up."""
         import torch
-        from megatron.core import mpu
         from megatron.core.utils import get_attr_wrapped_model
 
         stage = get_attr_wrapped_model(model, "vp_stage")
-        last = mpu.is_pipeline_last_stage(ignore_virtual=False, vp_stage=stage)
-        first = mpu.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage)
+        last, first = state.is_last_stage(stage), state.is_first_stage(stage)
         tokens = labels = mask = positions = lengths = sources = None
         if last or first or self.data.kind == "pairs":  # every stage needs to know where a pair ends
             batch = next(data_iterator)

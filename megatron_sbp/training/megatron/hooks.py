@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 import torch
-from megatron.core import mpu
 
 from megatron_sbp.training import consumption
 from megatron_sbp.training.early_stopping import exhausted, reason
+from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.banner import StartUp
 from megatron_sbp.training.megatron.forward import Trainer
 from megatron_sbp.training.megatron.stop_signals import StopSignals
@@ -85,9 +85,8 @@ class Journal:
             self.metrics.rewind(args.iteration)
             consumption.rewind(folder / "consumed", args.iteration)
         torch.distributed.barrier()
-        one_of_tensor_and_context = mpu.get_tensor_model_parallel_rank() == 0 and mpu.get_context_parallel_rank() == 0
-        if mpu.is_pipeline_last_stage(ignore_virtual=True) and one_of_tensor_and_context:
-            self.trainer.recorder = consumption.Recorder(folder / "consumed", mpu.get_data_parallel_rank())
+        if state.has_losses() and state.is_first_of_tensor_and_context():
+            self.trainer.recorder = consumption.Recorder(folder / "consumed", state.data_rank())
         self._busy, self._losses, self._since = 0.0, [], args.iteration
         text = self.start_up.text(model)
         if self.last_rank():
@@ -174,10 +173,9 @@ class Journal:
 
     def _by_source(self) -> dict[str, dict[str, float]]:
         """Training loss by source since the last evaluation, on the last pipeline stage."""
-        if not mpu.is_pipeline_last_stage(ignore_virtual=True):
+        if not state.has_losses():
             return {}
-        group = mpu.get_data_parallel_group(with_context_parallel=True)
-        return self.trainer.source_losses.take(group, "cuda")
+        return self.trainer.source_losses.take(state.data_group(), "cuda")
 
     def _place(self, iteration: int) -> dict[str, int]:
         samples = iteration * self.args.global_batch_size
@@ -186,9 +184,7 @@ class Journal:
     @staticmethod
     def _to_boards(values: dict[str, float], iteration: int) -> None:
         """TensorBoard and Weights & Biases, where Megatron's own flags opened them (on the last rank)."""
-        from megatron.training.global_vars import get_tensorboard_writer, get_wandb_writer
-
-        board, wandb = get_tensorboard_writer(), get_wandb_writer()
+        board, wandb = state.writers()
         for name, value in values.items():
             if board:
                 board.add_scalar(name, value, iteration)

@@ -161,7 +161,7 @@ def _watch_processes() -> None:
     known: dict[int, multiprocessing.process.BaseProcess] = {}
     while not _leaving.wait(0.5):
         # Not active_children(): it collects the exit status that torch's own check of its workers looks for.
-        known |= {child.pid: child for child in list(multiprocessing.process._children) if child.pid}
+        known |= {child.pid: child for child in list(multiprocessing.process._children) if child.pid}  # type: ignore[attr-defined]
         for number, child in list(known.items()):
             status = _exit_status(child)
             if status is None:
@@ -180,6 +180,7 @@ def _role(child: multiprocessing.process.BaseProcess) -> str:
 
 def _exit_status(child: multiprocessing.process.BaseProcess) -> int | None:
     """As Popen.returncode, without collecting the process."""
+    assert child.pid is not None
     try:
         end = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # collected already, or a child of the fork server

@@ -12,7 +12,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors import scann_engine
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import recall
-from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, plan
+from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex
+from megatron_sbp.pairing.neighbors.scann_plan import plan
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 
@@ -121,7 +122,7 @@ def test_index_in_a_folder_is_loaded_and_not_built_again(tmp_path, save_vectors,
     first = search(vectors, settings, folder)
     assert "building a ScaNN index of 12 leaves over 500 documents" in capfd.readouterr().err
     assert sorted(path.name for path in folder.parent.iterdir()) == [".train.lock", "train"]
-    monkeypatch.setattr(scann_engine, "_build", None)
+    monkeypatch.setattr(scann_engine, "build", None)
     for one, other in zip(search(vectors, settings, folder), first, strict=True):
         np.testing.assert_array_equal(one, other)
     assert capfd.readouterr() == ("", "")

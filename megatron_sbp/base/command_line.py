@@ -1,0 +1,106 @@
+"""What the programs in tools/ have in common: their options, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base.errors import Fault, InputError
+
+FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path"
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that prints a module's docstring as it is."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_inputs(options: argparse._ActionsContainer, help: str = FILES) -> None:
+    """Adds --inputs: one or more files or patterns."""
+    options.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help=help)
+
+
+def add_output(options: argparse._ActionsContainer, metavar: str, help: str | None = None) -> None:
+    """Adds --output: a path."""
+    options.add_argument("--output", required=True, type=Path, metavar=metavar, help=help)
+
+
+def add_dataset_output(options: argparse._ActionsContainer) -> None:
+    """Adds --output: the prefix of an IndexedDataset."""
+    add_output(options, "PREFIX", "writes PREFIX.bin and PREFIX.idx")
+
+
+def add_tokenizer(options: argparse._ActionsContainer) -> None:
+    """Adds --tokenizer: what `open_tokenizer` takes."""
+    options.add_argument("--tokenizer", required=True, help="RUN/tokenizer, or a Hugging Face folder or name")
+
+
+def add_end_of_document(options: argparse._ActionsContainer, closes: str = "document") -> None:
+    """Adds --end-of-document: the token that closes every document."""
+    options.add_argument(
+        "--end-of-document", metavar="TOKEN", help=f"token that closes a {closes} (default: the eos token)"
+    )
+
+
+def add_text_field(options: argparse._ActionsContainer) -> None:
+    """Adds --text-field."""
+    options.add_argument("--text-field", default="text", metavar="FIELD", help="field of the text (default: text)")
+
+
+def add_id_field(options: argparse._ActionsContainer) -> None:
+    """Adds --id-field."""
+    options.add_argument("--id-field", metavar="FIELD", help="field of a unique id (default: a digest of the text)")
+
+
+def add_bad_documents(options: argparse._ActionsContainer) -> None:
+    """Adds --bad-documents."""
+    options.add_argument(
+        "--bad-documents",
+        choices=("fatal", "skip"),
+        default="fatal",
+        help="malformed JSON, missing field, invalid UTF-8: stop, or count and continue (default: fatal)",
+    )
+
+
+def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str) -> None:
+    """Adds the options of an embedding model.
+
+    Args:
+        options: parser or group.
+        defaults: the recipe's `Embedding`.
+        model: help of --model.
+    """
+    options.add_argument("--model", default=defaults.model, help=f"{model} (default: {defaults.model})")
+    options.add_argument(
+        "--max-tokens",
+        type=int,
+        default=defaults.max_tokens,
+        help=f"tokens read of a document (default: {defaults.max_tokens})",
+    )
+    options.add_argument(
+        "--batch-size",
+        type=int,
+        default=defaults.batch_size,
+        help=f"documents in one forward pass (default: {defaults.batch_size})",
+    )
+    options.add_argument("--prompt", default="", help="text in front of every document")
+    options.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default=defaults.precision)
+
+
+def add_device(options: argparse._ActionsContainer) -> None:
+    """Adds --device."""
+    options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+@contextmanager
+def errors_reported() -> Iterator[None]:
+    """Ends the program with one line on stderr and status 2 for an InputError, 1 for a Fault."""
+    try:
+        yield
+    except (InputError, Fault) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, InputError) else 1) from None

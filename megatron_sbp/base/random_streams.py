@@ -1,0 +1,41 @@
+"""Numbers of the random streams of a run, in one place so that no two choices share one.
+
+A choice is drawn from `numpy.random.default_rng([seed, stream])`, where seed is the recipe's. A number never changes:
+the choices, and with them the bytes of a run, would change too. Not in it are streams whose key is more than a number:
+those of generations (synthesis/sampling.py), of epochs (training/data/epochs.py), and of random pairs
+(pairing/random_control.py).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Stream(IntEnum):
+    """What is drawn."""
+
+    RECALL_SAMPLE = 3
+    """Documents whose neighbors are also searched exactly."""
+    GENERATION_ORDER = 8
+    """In which order seed documents get their n-th generation."""
+    CHOICE_QUESTIONS = 11
+    """Test documents that become questions of continuation choice."""
+    DUPLICATE_PAIRS = 12
+    """Pairs of texts that are compared for near-duplicates."""
+    OTHER_SEEDS = 13
+    """A wrong seed document for every synthetic one."""
+    QUALITY_SYNTHETIC = 21
+    QUALITY_GENERATIONS = 22
+    QUALITY_REAL = 23
+    QUALITY_VALID = 24
+    QUALITY_RANDOM_PAIRS = 25
+    QUALITY_PAIRS = 26
+    """Documents and pairs on which the quality of text is measured."""
+    READING = 27
+    """Pairs on which it is measured whether the synthesizer reads, and their wrong seeds."""
+    EXAMPLES = 31
+    """Synthetic documents shown in the report."""
+    DUPLICATES_SYNTHETIC = 121
+    DUPLICATES_GENERATIONS = 122
+    DUPLICATES_REAL = 123
+    """Documents among which near-duplicates are counted."""

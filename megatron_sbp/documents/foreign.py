@@ -1,0 +1,120 @@
+"""The reader of documents that no run prepared: files and field names from the command line or another pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.documents.reading import BadDocument, Document, id_of, matching_files, raw_rows, row_of, text_of
+
+OnBad = Literal["fatal", "skip"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of documents. Row i of everything made from them is the i-th document of `documents`.
+
+    Attributes:
+        inputs: files or glob patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read
+            sorted by path.
+        text_field: field of the text.
+        id_field: field of a unique string or integer; None takes a digest of the text, as a recipe does.
+        skip_empty: whether documents whose text is empty or white space are left out.
+        optional_fields: further fields to keep from the rows that have them.
+    """
+
+    inputs: Sequence[str]
+    text_field: str = "text"
+    id_field: str | None = None
+    skip_empty: bool = False
+    optional_fields: tuple[str, ...] = ("title",)
+
+    def documents(self) -> Iterator[Document]:
+        """Every document, in the order of the files and rows. A bad row is an error: it would shift the rows after it.
+
+        Raises:
+            InputError: unreadable files, a bad row, no document at all; names file and line.
+        """
+        fields = [self.text_field, *([self.id_field] if self.id_field else [])]
+        files = matching_files(list(self.inputs), Path.cwd())
+        found = False
+        for path in files:
+            for document in _rows(path, fields, self._document, _raise, optional=self.optional_fields):
+                if document.text.strip() or not self.skip_empty:
+                    found = True
+                    yield document
+        if not found:
+            raise InputError("no document", file=files[0])
+
+    def _document(self, row: dict[str, Any]) -> Document:
+        text = text_of(row, self.text_field)
+        kept = {name: row[name] for name in self.optional_fields if name in row}
+        return Document(id_of(row, self.id_field, text), text, kept)
+
+
+class TextRows:
+    """Rows with several text fields. Bad rows, and rows in which a text is empty, are counted and left out.
+
+    Args:
+        inputs: as for `Source`.
+        texts: fields of text; a row in which one of them is empty or white space is left out.
+        others: further fields, all strings, which may be empty.
+        bad_documents: whether a bad row is an error or is counted and left out.
+
+    Iterating gives a dict of the fields per row, and raises InputError for unreadable files, for a bad row (with
+    "fatal") and where there is no usable row at all.
+    """
+
+    def __init__(
+        self, inputs: Sequence[str], texts: Sequence[str], others: Sequence[str] = (), bad_documents: OnBad = "fatal"
+    ):
+        self._files = matching_files(list(inputs), Path.cwd())
+        self._texts, self._fields, self._fatal = list(texts), [*texts, *others], bad_documents == "fatal"
+        self.empty = self.bad = 0
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        found = False
+        with Progress("reading", sum(path.stat().st_size for path in self._files), "bytes") as progress:
+            for path in self._files:
+                for row in _rows(path, self._fields, self._strings, self._note_bad, progress.advance):
+                    if all(row[name].strip() for name in self._texts):
+                        found = True
+                        yield row
+                    else:
+                        self.empty += 1
+        if not found:
+            raise InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self._files[0])
+
+    def _strings(self, row: dict[str, Any]) -> dict[str, str]:
+        return {name: text_of(row, name) for name in self._fields}
+
+    def _note_bad(self, bad: BadDocument, path: Path, line: int) -> None:
+        if self._fatal:
+            _raise(bad, path, line)
+        self.bad += 1
+
+
+def _rows[Row](
+    path: Path,
+    fields: list[str],
+    convert: Callable[[dict[str, Any]], Row],
+    on_bad: Callable[[BadDocument, Path, int], None],
+    on_bytes: Callable[[int], None] = lambda _: None,
+    optional: Sequence[str] = (),
+) -> Iterator[Row]:
+    """Converted rows of one file; what `convert` or the parser finds bad goes to `on_bad`."""
+    for line, raw in raw_rows(path, fields, on_bytes, optional):
+        try:
+            row = convert(row_of(raw))
+        except BadDocument as bad:
+            on_bad(bad, path, line)
+            continue
+        yield row
+
+
+def _raise(bad: BadDocument, path: Path, line: int) -> None:
+    raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad

@@ -1,0 +1,75 @@
+"""What is checked before a run begins: hours of work should not precede an error in the recipe's own inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.files import free_bytes
+from megatron_sbp.base.hub import cached, check_available, offline
+from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.executor.measured import read_measured
+from megatron_sbp.pairing.embedding_model import model_folder
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.planning.text import format_bytes
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
+from megatron_sbp.stages.run_folder import Run
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """Checks the synthesizer's start, names on the Hugging Face hub, and the questions.
+
+    Raises:
+        InputError: one of them would stop a later stage.
+    """
+    from megatron_sbp.evaluation.questions import read_questions
+
+    for name in recipe.used_synthesizers:
+        check_start(recipe.for_synthesizer(name))
+    read_questions(recipe)
+    for key, name in hub_names(recipe).items():
+        try:
+            check_available(name, key)
+        except InputError as error:
+            raise recipe.error(key, error.reason) from None
+
+
+def plan_run(run: Run) -> dict[str, Any]:
+    """The plan of a run (`make_plan`), with what its folder has measured and what would stop it among the warnings."""
+    plan = make_plan(run.recipe, read_measured(run))
+    plan["warnings"] += [*_refusals(run.recipe), *_disk_space(run, plan["disk"]["total"])]
+    return plan
+
+
+def hub_names(recipe: Recipe) -> dict[str, str]:
+    """What a recipe takes from the hub: name by recipe key. Raises InputError for a folder that is not there."""
+    found = {}
+    if recipe.tokenizer.path is not None and local_tokenizer(recipe) is None:
+        found["tokenizer.path"] = recipe.tokenizer.path
+    if model_folder(recipe.embedding.model, recipe.folder) is None:
+        found["embedding.model"] = recipe.embedding.model
+    return found
+
+
+def _refusals(recipe: Recipe) -> list[str]:
+    found = []
+    try:
+        for name in recipe.used_synthesizers:
+            check_start(recipe.for_synthesizer(name))
+    except InputError as error:
+        found.append(f"tuning.start: the tuning will be refused: {error}")
+    try:
+        missing = {key: name for key, name in hub_names(recipe).items() if offline() and not cached(name)}
+        found += [f"{key}: not in the local hub cache: `hf download {name}` first" for key, name in missing.items()]
+    except InputError as error:
+        found.append(f"{error.key}: the run will be refused: {error.reason}")
+    return found
+
+
+def _disk_space(run: Run, needed: int) -> list[str]:
+    free = free_bytes(run.root)
+    if needed <= free:
+        return []
+    there = " (what the run folder holds already counts)" if run.root.exists() else ""
+    return [f"the run needs about {format_bytes(needed)} on disk{there}, and {run.root} has {format_bytes(free)} free"]

@@ -1,0 +1,156 @@
+"""Slurm's queue: the jobs that were submitted for a run, with their states, and Slurm's command-line clients.
+
+RUN/logs/slurm/jobs.json records the last job of every stage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.stages.run_folder import Run
+
+TIMEOUT = 60
+"""Seconds that a Slurm client may take: with the controller down it would hang for minutes."""
+
+_LIVE = {
+    "PENDING",
+    "RUNNING",
+    "CONFIGURING",
+    "COMPLETING",
+    "SUSPENDED",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "STOPPED",
+    "RESIZING",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A submitted stage."""
+
+    stage: str
+    id: str
+    """Slurm's job number; of the whole array where it is one."""
+    tasks: int | None = None
+    """Array tasks; None for a single job."""
+    state: str = ""
+    """As Slurm reports it: `RUNNING`, or `COMPLETED 3, RUNNING 1` for an array. Not stored."""
+
+    def __str__(self) -> str:
+        tasks = f" (array of {self.tasks})" if self.tasks else ""
+        return f"job {self.id}{tasks}, {self.stage}: {self.state}"
+
+
+def jobs_of(run: Run) -> list[Job]:
+    """The last job of every stage that was submitted, in order of submission, with its state now.
+
+    The state comes from squeue, for jobs that it forgot from sacct where the site keeps accounts. It is
+    "gone from the queue" when neither knows the job, and "unknown" when Slurm does not answer.
+    """
+    file = _jobs_file(run)
+    if not file.exists():
+        return []
+    jobs = [Job(**entry) for entry in files.read_json(file)]
+    states = _states([job.id for job in jobs])
+    return [dataclasses.replace(job, state=_state(job, states)) for job in jobs]
+
+
+def _jobs_file(run: Run) -> Path:
+    return run.root / "logs" / "slurm" / "jobs.json"
+
+
+def remember(run: Run, job: Job) -> None:
+    """Records a job as the last one of its stage."""
+    file = _jobs_file(run)
+    former = files.read_json(file) if file.exists() else []
+    entry = {"stage": job.stage, "id": job.id, "tasks": job.tasks}
+    files.write_json(file, [*(other for other in former if other["stage"] != job.stage), entry])
+
+
+def is_live(job: Job) -> bool:
+    """Whether a job, or a task of its array, is queued or running."""
+    return any(part.split()[0] in _LIVE for part in job.state.split(", ") if part)
+
+
+def _state(job: Job, states: dict[str, list[str]] | None) -> str:
+    if states is None:
+        return "unknown (Slurm does not answer)"
+    found = states.get(job.id)
+    if not found:
+        return "gone from the queue"
+    if job.tasks is None:
+        return found[0]
+    return ", ".join(f"{state} {count}" for state, count in sorted(Counter(found).items()))
+
+
+def _states(ids: list[str]) -> dict[str, list[str]] | None:
+    """States of jobs by number, one per array task; None when squeue is missing or does not answer."""
+    squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", "--format=%F %T"])
+    if squeue is None:
+        return None
+    states = _by_job(squeue)
+    forgotten = [job for job in ids if job not in states]
+    if forgotten and shutil.which("sacct"):
+        accounts = _try(["sacct", "-n", "-X", "-P", "--delimiter= ", "-j", ",".join(forgotten), "-o", "JobID,State"])
+        states.update(_by_job(accounts or ""))
+    return states
+
+
+def _by_job(text: str) -> dict[str, list[str]]:
+    states: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        number, _, state = line.strip().partition(" ")
+        if number and state:
+            states.setdefault(number.split("_")[0], []).append(state.split()[0])
+    return states
+
+
+def largest_array() -> int:
+    """Largest index of an array at this site: MaxArraySize - 1 (Slurm's default is 1001)."""
+    for line in (_try(["scontrol", "show", "config"]) or "").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "MaxArraySize":
+            return max(1, int(value) - 1)
+    return 1000
+
+
+def client(command: list[str], variables: dict[str, str]) -> str:
+    """Output of a Slurm client, run with additional environment variables.
+
+    Raises:
+        InputError: it is missing, does not answer, or refuses.
+    """
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, **variables}
+        )
+    except FileNotFoundError as error:
+        raise InputError("not found: there is no Slurm here", file=command[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"gave no answer in {TIMEOUT} s: is Slurm's controller up?", file=command[0]) from error
+    if result.returncode:
+        raise InputError(
+            f"{result.stderr.strip()} (status {result.returncode}); {shlex.join(command)}", file=command[0]
+        )
+    return result.stdout
+
+
+def _try(command: list[str]) -> str | None:
+    """Output of a client; None where it is missing or fails. Having forgotten a job is no failure."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    if result.returncode and "Invalid job id" not in result.stderr:
+        return None
+    return result.stdout

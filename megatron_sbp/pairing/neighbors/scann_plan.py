@@ -1,0 +1,49 @@
+"""The size and shape of a ScaNN index, decided before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.pairing.neighbors.scores import MARGIN
+from megatron_sbp.recipe import Neighbors
+
+FEW_DOCUMENTS = 2000
+"""Below this a tree does not pay: ScaNN scores all documents instead (unless the recipe sets `leaves`)."""
+
+
+@dataclass(frozen=True)
+class ScannPlan:
+    """What an index is built from. `leaves` 0 stands for ScaNN's brute force."""
+
+    documents: int
+    dimensions: int
+    candidates: int
+    leaves: int
+    leaves_to_search: int
+    reorder: int
+    seed: int
+
+    @property
+    def method(self) -> str:
+        """For the audit."""
+        return "tree, asymmetric hashing, reordering" if self.leaves else "brute force"
+
+
+def plan(documents: int, dimensions: int, settings: Neighbors, seed: int) -> ScannPlan:
+    """The numbers that the recipe leaves open.
+
+    Raises:
+        InputError: more leaves than documents, or more leaves to search than leaves.
+    """
+    candidates = min(settings.k + 1 + MARGIN, documents)
+    if settings.leaves is None and documents < FEW_DOCUMENTS:
+        return ScannPlan(documents, dimensions, candidates, 0, 0, 0, seed)
+    leaves = settings.leaves or max(1, round(documents**0.5))
+    if leaves > documents:
+        raise InputError(f"{leaves:,} leaves for {documents:,} documents", key="neighbors.leaves")
+    to_search = settings.leaves_to_search or max(1, leaves // 4)
+    if to_search > leaves:
+        raise InputError(f"{to_search:,} is more than the {leaves:,} leaves", key="neighbors.leaves_to_search")
+    reorder = max(settings.reorder or max(4 * settings.k, 100), candidates)
+    return ScannPlan(documents, dimensions, candidates, leaves, to_search, min(reorder, documents), seed)

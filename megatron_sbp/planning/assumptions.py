@@ -1,0 +1,31 @@
+"""What the plan's estimates rest on."""
+
+from __future__ import annotations
+
+ASSUMPTIONS: dict[str, tuple[float, str]] = {
+    "tokens_per_document": (828.0, "482B tokens in 582M documents of DCLM (docs/paper.md, mark A)"),
+    "bytes_per_token": (4.5, "byte-level BPE with 49k entries on English text"),
+    "text_compression": (2.7, "zstd on JSON lines of English text"),
+    "peak_flops": (989e12, "one H100, dense bf16"),
+    "training_mfu": (
+        0.40,
+        "share of the peak in training; also for embedding, exact search and reading seed documents",
+    ),
+    "generation_mfu": (0.05, "share of the peak in writing; vLLM reached 3 to 6 % with 1.7B and 4B models on an H100"),
+    "device_bytes": (80e9, "memory of one H100"),
+}
+"""What the estimates rest on: value and reason."""
+
+# Embedders known here: dimensions of the vectors, weights in matrix products (the token embedding left out).
+EMBEDDERS = {"qwen3-embedding-0.6b": (1024, 440_401_920), "minilm-l6": (384, 10_616_832)}
+UNKNOWN_EMBEDDER = "qwen3-embedding-0.6b"
+
+
+def assumed(name: str) -> float:
+    """The value of an assumption."""
+    return ASSUMPTIONS[name][0]
+
+
+def gpu_hours(flops: float, mfu: str = "training_mfu") -> float:
+    """Hours of one H100 for some FLOPs at an assumed share of its peak."""
+    return flops / (assumed("peak_flops") * assumed(mfu)) / 3600

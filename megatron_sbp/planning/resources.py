@@ -1,0 +1,89 @@
+"""Memory per rank and disk space of a run. Arithmetic only; what depends on missing data is estimated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.planning import cost
+from megatron_sbp.planning.assumptions import assumed
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.tuning_start import keeps_best, start_folder
+
+
+def plan_memory(recipe: Recipe, vocab: int) -> dict[str, Any]:
+    launch, result = recipe.launch, {}
+    for name, distributed in (("plain", False), ("distributed_optimizer", True)):
+        entry = cost.memory(recipe.model, recipe.training, launch, vocab, distributed)
+        result[name] = {
+            "parameters": entry.parameters,
+            "weights": entry.weights,
+            "gradients": entry.gradients,
+            "optimizer": entry.optimizer,
+            "activations": entry.activations,
+            "total": entry.total,
+        }
+    chosen = "distributed_optimizer" if launch.distributed_optimizer else "plain"
+    ranks = launch.nodes * launch.ranks_per_node
+    return {
+        "ranks": ranks,
+        "tensor_parallel": launch.tensor_parallel,
+        "pipeline_parallel": launch.pipeline_parallel,
+        "context_parallel": launch.context_parallel,
+        "data_parallel": ranks // (launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel),
+        "chosen": chosen,
+        "per_rank": result[chosen]["total"],
+        **result,
+    }
+
+
+def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[str, int]:
+    """Bytes of every kind of file, largest state; `documents.oracle: null` counts as none."""
+    real, oracle = plan["unique_tokens"]["real"], plan["unique_tokens"]["oracle"]
+    per_document = real["tokens"] / max(1, real["documents"])
+    held_out = recipe.documents.valid + recipe.documents.test
+    everything = (oracle["documents"] or recipe.documents.train) + held_out
+    token_size = 2 if vocab <= 65_500 else 4
+    text = assumed("bytes_per_token") / assumed("text_compression")
+
+    def dataset(documents: float, tokens: float, sequences: int = 1) -> float:
+        # .bin: the tokens; .idx: a length (4) and a pointer (8) per sequence, an index (8) per document
+        return tokens * token_size + documents * (12 * sequences + 8)
+
+    oracle_documents = oracle["documents"] or recipe.documents.train
+    oracle_tokens = oracle["tokens"] or real["tokens"]
+    tokens = (
+        dataset(real["documents"], real["tokens"])
+        + dataset(oracle_documents, oracle_tokens)
+        + dataset(held_out, held_out * per_document)
+    )
+    embedding = plan["embedding"]
+    first = {"tuning": plan["tuning"], "synthesis": plan["synthesis"]}
+    synthesizers = [*([first] if plan["tuning"] else []), *plan["synthesizers"].values()]
+    pairs = synthetic = 0.0
+    for entry in synthesizers:
+        tuning, synthesis = entry["tuning"], entry["synthesis"]
+        # two row numbers, a score, and two ids of about 32 characters; and the tokenized pairs
+        pairs += tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2)
+        synthetic += (synthesis["planned_tokens"] + synthesis["tokens"]) * text
+        synthetic += dataset(synthesis["draws"], synthesis["tokens"])
+    models = len(plan["arms"]) + len(synthesizers)
+    neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12
+    checkpoint = cost.checkpoint_bytes(recipe.training, count)
+    # A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
+    steps = max(arm["steps"] for arm in plan["arms"].values())
+    often = recipe.training.eval_interval if keeps_best(recipe, "baseline") else recipe.training.save_interval
+    saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
+    weight = 2 if recipe.training.precision == "bf16" else 4
+    disk = {
+        "documents": everything * per_document * text,
+        "tokens": tokens,
+        "embeddings": embedding["documents"] * embedding["dimensions"] * 2,
+        "neighbors": neighbors,
+        "pairs": pairs,
+        # and the synthesizer's start, while it is tuned
+        "checkpoints": checkpoint * saves + (count * weight if start_folder(recipe) else 0),
+        "exports": models * count * weight * plan["replicates"],
+        "synthetic": synthetic * plan["replicates"],
+    }
+    rounded = {name: round(size) for name, size in disk.items()}
+    return {**rounded, "total": sum(rounded.values()), "one_checkpoint": checkpoint}

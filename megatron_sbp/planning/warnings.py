@@ -1,0 +1,65 @@
+"""What is questionable about a plan, as far as the recipe and the arithmetic tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.planning.assumptions import assumed
+from megatron_sbp.planning.text import format_bytes, format_count
+from megatron_sbp.recipe import Recipe
+
+
+def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> list[str]:
+    """One sentence per warning.
+
+    Args:
+        recipe: the recipe.
+        plan: its plan, all but the warnings.
+        others: measurements in the run folder that belong to another recipe.
+    """
+    found = []
+    if others:
+        found.append(
+            f"not used, since other settings or inputs made them (or inputs changed since): {', '.join(others)}"
+        )
+    for arm, figures in plan["arms"].items():
+        found += _about(arm, figures)
+    optimizer = str(recipe.training.megatron.get("optimizer", "adam"))
+    if optimizer == "adam" and recipe.training.learning_rate >= 5e-3:
+        found.append(
+            f"training.learning_rate {recipe.training.learning_rate:g} is too high for AdamW: the paper's 1e-2 belongs "
+            "to an optimizer with scaled updates"
+        )
+    if recipe.launch.context_parallel > 1:
+        found.append("launch.context_parallel: the tuning will be refused, since it would cut packed pairs apart")
+    memory = plan["memory"]
+    if recipe.launch.device != "cpu" and memory["per_rank"] > assumed("device_bytes"):
+        found.append(
+            f"a rank needs about {format_bytes(memory['per_rank'])}, more than the "
+            f"{format_bytes(assumed('device_bytes'))} of an H100; launch.distributed_optimizer, tensor_parallel or "
+            "a smaller micro_batch_size bring it down"
+        )
+    return found
+
+
+def _about(arm: str, figures: dict[str, Any]) -> list[str]:
+    found = []
+    if "oracle" in figures["datasets"]:
+        if figures["real_epochs"] is None:
+            found.append(
+                f"{arm}: its unique tokens are unknown (documents.oracle is null: all documents that are left); "
+                "if they are fewer than its budget, it repeats them"
+            )
+        elif figures["real_epochs"] > 1:
+            found.append(
+                f"{arm}: {format_count(figures['datasets']['oracle']['unique_tokens'])} unique tokens for a budget of "
+                f"{format_count(figures['train_tokens'])}: it repeats them {figures['real_epochs']:.2f} times and is "
+                "no true oracle"
+            )
+    elif arm == "baseline" and figures["real_epochs"] < 1:
+        found.append(
+            f"baseline: {figures['real_epochs']:.2f} epochs of D: nothing is repeated, so there is nothing to compare"
+        )
+    if figures["synthetic_share"] > 0.5:
+        found.append(f"{arm}: {100 * figures['synthetic_share']:.1f} % of its tokens are synthetic, more than half")
+    return found

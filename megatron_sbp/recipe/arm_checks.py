@@ -1,0 +1,77 @@
+"""What a recipe must not say of its arms and synthesizers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe.messages import explain
+from megatron_sbp.recipe.sections import Arm, Recipe, Synthesizer
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+"""A name that becomes part of file and stage names (`tune.random.2`) and of keys in results.json (`sbp-baseline`)."""
+
+TAKEN = ("synthesizer", "start", "quality", "reading")
+"""Names that files beside those of the arms have."""
+
+EQUAL = ("train_tokens", "global_batch_size")
+"""Keys of `training` that decide how many tokens an arm reads."""
+
+
+def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
+    """Raises InputError for the first arm or synthesizer that cannot work.
+
+    Args:
+        recipe: the recipe.
+        check: raises InputError for a recipe whose sections contradict each other.
+    """
+    if not recipe.arms:
+        raise recipe.error("arms", "names no arm; leave the key out for baseline, sbp and oracle")
+    for section in ("synthesizers", "arms"):
+        for name, about in getattr(recipe, section).items():
+            _check_name(recipe, section, name)
+            _check_overrides(recipe, f"{section}.{name}", about, check)
+    for name, arm in recipe.arms.items():
+        if arm.synthetic is not None and arm.synthetic not in recipe.synthesizers:
+            known = ", ".join(recipe.synthesizers) or "none"
+            raise recipe.error(
+                f"arms.{name}.synthetic", f"there is no synthesizer '{arm.synthetic}'; synthesizers: {known}"
+            )
+        for key in EQUAL:
+            if key in arm.training:
+                raise recipe.error(
+                    f"arms.{name}.training.{key}", "must be the same for all arms: they are compared at equal tokens"
+                )
+    for name in recipe.used_synthesizers:
+        start = recipe.for_synthesizer(name).tuning.start or "last"
+        if start in ("last", "best") and "baseline" not in recipe.arms:
+            raise recipe.error("arms", f"has no 'baseline', from which the synthesizer '{name}' starts (tuning.start)")
+
+
+def _check_name(recipe: Recipe, section: str, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise recipe.error(
+            f"{section}.{name}",
+            "becomes part of file and stage names: it must be 1 to 40 characters out of A-Z a-z 0-9 _ and begin with a "
+            f"letter, not {name[:60]!r}",
+        )
+    if name in TAKEN:
+        raise recipe.error(f"{section}.{name}", f"is a name that other files have ({', '.join(TAKEN)})")
+
+
+def _check_overrides(recipe: Recipe, place: str, about: Arm | Synthesizer, check: Callable[[Recipe], None]) -> None:
+    for section, overrides in about:
+        if not isinstance(overrides, dict) or not overrides:
+            continue
+        try:
+            found = recipe.overridden(section, overrides)
+        except ValidationError as error:
+            key, reason = explain(error, type(getattr(recipe, section)))
+            raise recipe.error(f"{place}.{section}.{key}", reason) from None
+        try:
+            check(found)
+        except InputError as error:
+            raise recipe.error(f"{place}.{section}", f"{error.key}: {error.reason}") from None

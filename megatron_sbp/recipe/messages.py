@@ -1,0 +1,82 @@
+"""What pydantic found wrong with a recipe, in words for the person who wrote it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from megatron_sbp.recipe.schema import schema_of
+from megatron_sbp.recipe.sections import Section
+from megatron_sbp.recipe.values import shown
+
+_KINDS = {
+    "string": "a text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+
+
+def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
+    """The dotted key of the first thing that is wrong, and what it is.
+
+    Args:
+        error: Of making the section.
+        section: Its class; keys are relative to it.
+    """
+    found = error.errors(include_url=False)
+    # A misspelled key may be why another one is missing.
+    unknown = [each for each in found if each["type"] == "extra_forbidden"]
+    first = min(unknown, key=lambda each: len(each["loc"])) if unknown else found[0]
+    kind, place, value = first["type"], first["loc"], first["input"]
+    if kind == "string_unicode":  # a key with a lone surrogate; in values, values.py refuses it
+        kind, place = "extra_forbidden", (*place, value)
+    key = ".".join(step for step in place if isinstance(step, str))
+    if kind == "missing":
+        return key, "is missing and has no default"
+    if kind == "value_error":  # raised in values.py
+        return key, str(first["ctx"]["error"])
+    if kind == "model_type":
+        return key, f"is a section with keys of its own, not {shown(value)}"
+    schema = schema_of(section)
+    if kind == "extra_forbidden":
+        return key, _unknown(key, _part(schema, place[:-1])["properties"])
+    part = _part(schema, place)
+    if kind.startswith(("greater_than", "less_than")):
+        return key, f"must be {_range(part)}, not {value}"
+    wanted = f"one of {', '.join(part['enum'])}" if "enum" in part else _KINDS[part["type"]]
+    return key, f"must be {wanted}, not {shown(value)}"
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    section, dot, name = key.rpartition(".")
+    near = difflib.get_close_matches(name[:100], known, n=1)
+    if near:
+        return f"unknown key; did you mean '{section}{dot}{near[0]}'?"
+    return f"unknown key; known here: {', '.join(known)}"
+
+
+def _part(schema: dict[str, Any], place: Iterable[str | int]) -> dict[str, Any]:
+    """The part of a schema that describes the value at a place: keys of mappings, and positions in lists."""
+    part = schema
+    for step in place:
+        if isinstance(step, int):
+            part = part["items"]
+        else:
+            part = part["properties"][step] if "properties" in part else part["additionalProperties"]
+        if "$ref" in part:
+            part = schema["$defs"][part["$ref"].rpartition("/")[2]]
+        part = part.get("anyOf", [part])[0]  # the other one is null
+    return part
+
+
+def _range(part: dict[str, Any]) -> str:
+    """Where a number must lie: `above 0`, `0 or more`, `between 0 and 1`, `0 or more and below 1`."""
+    if "minimum" in part and "maximum" in part:
+        return f"between {part['minimum']:,} and {part['maximum']:,}"
+    words = {"exclusiveMinimum": "above {:,}", "minimum": "{:,} or more"}
+    words |= {"exclusiveMaximum": "below {:,}", "maximum": "at most {:,}"}
+    return " and ".join(phrase.format(part[word]) for word, phrase in words.items() if word in part)

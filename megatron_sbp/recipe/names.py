@@ -1,0 +1,7 @@
+"""Names of the arms, the trainings and the splits, as files and recipes spell them."""
+
+RELATED = "related"
+"""The synthesizer of the paper, and the one whose files have the usual names."""
+
+SPLITS = ("train", "oracle", "valid", "test")
+"""Splits of the documents. `oracle` holds the additional documents only; the oracle arm trains on train and oracle."""

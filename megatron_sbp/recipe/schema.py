@@ -1,0 +1,33 @@
+"""The JSON schema of a recipe, for editors and for messages."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from megatron_sbp.recipe.sections import Recipe, Section
+
+_NUMBER = r"^\s*[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?\s*$"
+"""Numbers that YAML 1.1 (1e-3) or YAML 1.2 (100_000) takes for texts; a recipe may have them."""
+
+
+class _Generator(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False  # it would repeat the key
+
+    def int_schema(self, schema: Any) -> dict[str, Any]:
+        return {**super().int_schema(schema), "type": ["integer", "string"], "pattern": _NUMBER}
+
+    def float_schema(self, schema: Any) -> dict[str, Any]:
+        return {**super().float_schema(schema), "type": ["number", "string"], "pattern": _NUMBER}
+
+
+@functools.cache
+def schema_of(section: type[Section] = Recipe) -> dict[str, Any]:
+    """The schema of a recipe, or of one section of it, in the dialect of 2020-12."""
+    return {
+        "$schema": _Generator.schema_dialect,
+        **section.model_json_schema(schema_generator=_Generator),
+    }

@@ -1,0 +1,31 @@
+"""The folder that `tokenizer.path` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import Recipe
+
+_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "config.json")
+"""What transformers reads of a tokenizer's folder, besides SentencePiece's `*.model`."""
+
+
+def local_tokenizer(recipe: Recipe) -> Path | None:
+    """The folder that tokenizer.path names, or None for a name on the hub (and without a path)."""
+    path = recipe.tokenizer.path
+    if path is None:
+        return None
+    folder = recipe.folder / path
+    if folder.is_dir():
+        if not any(tokenizer_files(folder)):
+            raise InputError(f"no tokenizer in the folder {folder}", file=recipe.source, key="tokenizer.path")
+        return folder
+    if path.startswith((".", "/")) or path.count("/") > 1:
+        raise InputError(f"no such folder: {folder}", file=recipe.source, key="tokenizer.path")
+    return None
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Files of a folder that transformers may read to load its tokenizer."""
+    return [path for pattern in (*_TOKENIZER_FILES, "*.model") for path in folder.glob(pattern)]

@@ -1,0 +1,42 @@
+"""`tuning.start` as the recipe gives it: what the synthesizer is initialized from.
+
+null or `last`   the baseline's last checkpoint, as in the paper
+`best`           the baseline's checkpoint with the lowest held-out loss
+`scratch`        new weights
+anything else    the folder of a Hugging Face checkpoint
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from megatron_sbp.recipe.sections import Recipe
+
+KEY = "tuning.start"
+
+WORDS = ("last", "best", "scratch")
+"""Starts that are not folders; a folder of such a name is written ./last."""
+
+
+def start_word(recipe: Recipe) -> str | None:
+    """One of WORDS (null is `last`), or None when `tuning.start` is a folder."""
+    start = recipe.tuning.start or "last"
+    return start if start in WORDS else None
+
+
+def start_folder(recipe: Recipe) -> Path | None:
+    """The folder that `tuning.start` names; None when it is one of WORDS."""
+    if recipe.tuning.start is None or start_word(recipe):
+        return None
+    return recipe.folder / Path(recipe.tuning.start).expanduser()
+
+
+def keeps_best(recipe: Recipe, training: str) -> bool:
+    """Whether a training saves at every evaluation and keeps its best checkpoint, because a synthesizer starts there.
+
+    Args:
+        recipe: the recipe.
+        training: an arm, or "synthesizer".
+    """
+    starts = {start_word(recipe.for_synthesizer(name)) for name in recipe.used_synthesizers}
+    return training == "baseline" and "best" in starts

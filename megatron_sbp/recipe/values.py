@@ -1,0 +1,107 @@
+"""Types of the values in a recipe: how they may be written, and their common ranges."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _usable(value: Any) -> bool:
+    """Whether it is a finite number below 2^53 in size, which both int and float hold exactly. true is no number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -(2**53) < value < 2**53
+
+
+def _number(kind: type[int] | type[float], value: Any) -> int | float:
+    """A usable number. YAML 1.1 reads 1e-3 and 20e9 as texts; they are understood here."""
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value.replace("_", ""))
+        except ValueError:
+            number = None
+    if not _usable(number) or number != kind(number):
+        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {shown(value)}")
+    return kind(number)
+
+
+def _text(value: Any, kept: str = "") -> Any:
+    """Refuses texts that neither a file in UTF-8 nor a terminal can take: control characters and lone surrogates.
+
+    Args:
+        value: Anything; what is no text passes.
+        kept: Control characters that are allowed.
+    """
+    for found in _CONTROL.finditer(value) if isinstance(value, str) else ():
+        if found[0] not in kept:
+            raise ValueError(f"has a control character, {found[0]!r}, at place {found.start() + 1}")
+    return value
+
+
+def _keys(value: Any) -> Any:
+    for key in value if isinstance(value, dict) else ():
+        _text(key)
+    return value
+
+
+def _flag_value(value: Any) -> Any:
+    for item in value if isinstance(value, list) else [value]:
+        if not (_text(item) is None or isinstance(item, bool | str) or _usable(item)):
+            raise ValueError(f"must be a number, a text, true, false, null or a list, not {shown(value)}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_INT = BeforeValidator(functools.partial(_number, int))
+_FLOAT = BeforeValidator(functools.partial(_number, float))
+
+# A range stands in front of the validator: only then does the JSON schema have it beside null, too.
+Int = Annotated[int, _INT]
+Count = Annotated[int, Field(gt=0), _INT]
+Whole = Annotated[int, Field(ge=0), _INT]
+
+Float = Annotated[float, _FLOAT]
+Positive = Annotated[float, Field(gt=0), _FLOAT]
+NotNegative = Annotated[float, Field(ge=0), _FLOAT]
+AtLeastOne = Annotated[float, Field(ge=1), _FLOAT]
+Fraction = Annotated[float, Field(ge=0, le=1), _FLOAT]
+Decay = Annotated[float, Field(ge=0, lt=1), _FLOAT]
+Cosine = Annotated[float, Field(ge=-1, le=1), _FLOAT]
+
+Switch = Annotated[bool, Strict()]
+
+Text = Annotated[str, BeforeValidator(_text)]
+Prose = Annotated[str, BeforeValidator(functools.partial(_text, kept="\n\t"))]
+"""A text that may have several lines."""
+
+FlagValue = Annotated[
+    Any,
+    BeforeValidator(_flag_value),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null", "array"]}),
+]
+"""Value of a Megatron flag: null, true, false, a number, a text, or a list of these."""
+
+
+def _overrides(value: Any) -> Any:
+    for item in value.values() if isinstance(value, dict) else ():
+        _flag_value(list(item.values()) if isinstance(item, dict) else item)
+    return _keys(value)
+
+
+Overrides = Annotated[
+    dict[str, Any],
+    BeforeValidator(_overrides),
+    WithJsonSchema({"type": "object"}),
+]
+"""Some keys of another section with their values; `checks` reads them as that section does."""
+Flags = Annotated[dict[str, FlagValue], BeforeValidator(_keys)]
+Marks = Annotated[dict[str, Text], BeforeValidator(_keys)]

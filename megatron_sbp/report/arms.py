@@ -1,0 +1,183 @@
+"""The figures of one arm, and their comparison with the plan: equal tokens, as planned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning import ledger
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.report.intervals import mean_over_replicates
+from megatron_sbp.report.sources import Trained, read_if_present
+from megatron_sbp.training.metrics import read_metrics
+
+
+def check_consumed(consumed: dict[str, Any], recipe: Recipe, arm: str, file: Path) -> None:
+    """Compares what an arm consumed with the ledger.
+
+    Args:
+        consumed: contents of consumed.json.
+        recipe: the recipe.
+        arm: its name.
+        file: where `consumed` is from, for errors.
+
+    Raises:
+        InputError: a dataset gave another number of samples than planned, or the tokens are not those of the samples.
+    """
+    planned = {name: samples for name, samples in ledger.arm_samples(recipe, arm).items() if samples}
+    found = {name: entry["samples"] for name, entry in consumed["datasets"].items() if entry["samples"]}
+    for name in sorted(planned.keys() | found.keys()):
+        if planned.get(name, 0) != found.get(name, 0):
+            raise InputError(
+                f"{found.get(name, 0)} samples of '{name}' were consumed, planned were {planned.get(name, 0)}",
+                file=file,
+                key=f"datasets.{name}.samples",
+            )
+    length = recipe.model.sequence_length
+    wanted = sum(planned.values()) * length
+    if consumed["train_tokens"] != wanted:
+        raise InputError(
+            f"says {consumed['train_tokens']}, but {sum(planned.values())} samples of {length} tokens are {wanted}",
+            file=file,
+            key="train_tokens",
+        )
+    for name, entry in consumed["datasets"].items():
+        if entry["tokens"] != entry["samples"] * length:
+            raise InputError(
+                f"says {entry['tokens']}, but {entry['samples']} samples of {length} tokens are "
+                f"{entry['samples'] * length}",
+                file=file,
+                key=f"datasets.{name}.tokens",
+            )
+
+
+FIGURES = ("valid_loss", "test_loss", "test_perplexity", "test_bits_per_byte", "choice_accuracy", "recall")
+"""What is averaged over replicates."""
+
+
+def replicated_figures(
+    sources: Sequence[Mapping[str, Trained]], recipe: Recipe, arm: str, evaluations: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The figures of an arm in the first replicate (`arm_figures`).
+
+    With several replicates also `replicates`, the figures of each, and `mean`: by figure its mean over them, stderr,
+    low and high (95 %).
+    """
+    found = [
+        arm_figures(trained[arm], recipe.for_replicate(number), arm, evaluation[arm])
+        for number, (trained, evaluation) in enumerate(zip(sources, evaluations, strict=True), start=1)
+    ]
+    if len(found) == 1:
+        return found[0]
+    means = {}
+    for figure in FIGURES:
+        values = [entry[figure] for entry in found]
+        if None not in values:
+            estimate = mean_over_replicates(values)
+            means[figure] = {
+                "mean": estimate.value,
+                "stderr": estimate.stderr,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
+    shown = (*FIGURES, "train_tokens", "seconds", "best_valid")
+    return {**found[0], "replicates": [{name: entry[name] for name in shown} for entry in found], "mean": means}
+
+
+def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: dict[str, Any] | None) -> dict[str, Any]:
+    """What is known of one training of an arm: consumption checked against the plan, losses, accuracy, recall, speed.
+
+    Raises:
+        InputError: it consumed something else than planned; see `check_consumed`.
+    """
+    planned = ledger.arm_samples(recipe, arm)
+    result: dict[str, Any] = {
+        "planned_tokens": sum(planned.values()) * recipe.model.sequence_length,
+        "planned_samples": planned,
+        "train_tokens": None,
+        "consumed_samples": None,
+        "unique_real_tokens": None,
+        "synthetic_tokens": None,
+        "real_epochs": None,
+        "tokens_per_second": None,
+        "seconds": None,
+        "best_valid": None,
+    }
+    consumed = read_if_present(source.consumed)
+    if consumed:
+        check_consumed(consumed, recipe, arm, source.consumed)
+        datasets = consumed["datasets"]
+        [name] = planned.keys() - {"synthetic"}
+        real = datasets.get(name, {"unique_tokens": 0, "epochs": 0.0})
+        result |= {
+            "train_tokens": consumed["train_tokens"],
+            "consumed_samples": {name: entry["samples"] for name, entry in datasets.items()},
+            "unique_real_tokens": real["unique_tokens"],
+            "synthetic_tokens": datasets.get("synthetic", {"tokens": 0})["tokens"],
+            "real_epochs": real["epochs"],
+            "tokens_per_second": consumed["tokens_per_second"],
+            "seconds": consumed["seconds"],
+            "best_valid": _best_valid(source.metrics),
+        }
+    for split in ("valid", "test"):
+        figures = evaluation[split] if evaluation else {}
+        for name in ("loss", "loss_stderr", "perplexity", "bits_per_byte", "bits_per_byte_stderr", "tokens"):
+            result[f"{split}_{name}"] = figures.get(name)
+    choice = evaluation["choice"] if evaluation else {}
+    result |= {
+        "choice_accuracy": choice.get("accuracy"),
+        "choice_stderr": choice.get("stderr"),
+        "choice_chance": choice.get("chance"),
+        "choice_questions": choice.get("questions"),
+        "choice_reason": choice.get("reason"),
+    }
+    recall = (evaluation or {}).get("recall") or {}
+    result |= {
+        "recall": recall.get("recall"),
+        "recall_stderr": recall.get("stderr"),
+        "recall_chance": recall.get("chance"),
+        "recall_questions": recall.get("questions"),
+        "recall_by_documents": recall.get("by_documents"),
+        "recall_by_tag": recall.get("by_tag"),
+    }
+    return result
+
+
+def _best_valid(file: Path) -> dict[str, Any] | None:
+    """The lowest held-out loss seen while training, and where."""
+    rows = [row for row in read_metrics(file) if row["kind"] == "valid" and _finite(row["loss"])]
+    if not rows:
+        return None
+    best = min(rows, key=lambda row: row["loss"])
+    last = rows[-1]
+    return {
+        "loss": best["loss"],
+        "tokens": best["tokens"],
+        "last_loss": last["loss"],
+        "last_tokens": last["tokens"],
+    }
+
+
+def check_equal_tokens(sources: Sequence[Mapping[str, Trained]]) -> None:
+    """Raises InputError when trainings of arms, in any replicate, were given different numbers of tokens."""
+    known = [
+        (arm, trained.consumed, consumed["train_tokens"])
+        for replicate in sources
+        for arm, trained in replicate.items()
+        if (consumed := read_if_present(trained.consumed))
+    ]
+    for arm, file, tokens in known:
+        first, _, wanted = known[0]
+        if tokens != wanted:
+            raise InputError(
+                f"'{arm}' was trained on {tokens} tokens, '{first}' on {wanted}: the arms are not comparable",
+                file=file,
+                key="train_tokens",
+            )
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

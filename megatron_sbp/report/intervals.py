@@ -1,0 +1,66 @@
+"""Intervals of a mean over test units and replicates of a training, both of which are samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from megatron_sbp.evaluation.statistics import ratio_stderr
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its uncertainty."""
+
+    value: float
+    stderr: float | None
+    """Standard error over test units and replicates; None where there are fewer than two of both."""
+    low: float | None
+    high: float | None
+    """Ends of the 95 % interval."""
+
+
+def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
+    """sum(sums) / sum(counts), where units and replicates are both drawn at random.
+
+    The variance is that over units, of the means over replicates, plus that over replicates, both by linearization
+    of the ratio (Cochran, Sampling Techniques, chapter 2). The noise that belongs to a unit in a replicate is in both,
+    so the interval is rather too wide. Its quantile is Student's, with the degrees of freedom of Welch and
+    Satterthwaite. With one replicate the interval holds the noise of the test units only.
+
+    Args:
+        sums: float64 [replicates, units], such as nats gained in each sequence.
+        counts: float64 [replicates, units], such as tokens; need not be positive one by one.
+    """
+    replicates, units = sums.shape
+    value = float(sums.sum() / counts.sum())
+    parts = []
+    over_units = ratio_stderr(sums.mean(axis=0), counts.mean(axis=0))
+    if over_units is not None:
+        parts.append((over_units**2, units - 1))
+    if replicates > 1:
+        residuals = (sums.sum(axis=1) - value * counts.sum(axis=1)) / counts.sum(axis=1).mean()
+        parts.append((float(residuals @ residuals) / (replicates * (replicates - 1)), replicates - 1))
+    variance = sum(part for part, _ in parts)
+    if not parts or variance == 0:
+        return Estimate(value, 0.0 if parts else None, value if parts else None, value if parts else None)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    stderr = math.sqrt(variance)
+    reach = float(student.ppf(0.5 + LEVEL / 2, freedom)) * stderr
+    return Estimate(value, stderr, value - reach, value + reach)
+
+
+def mean_over_replicates(values: list[float]) -> Estimate:
+    """Mean of one figure over replicates, with the standard error over them alone."""
+    found = np.array(values, np.float64)
+    if len(found) < 2:
+        return Estimate(float(found.mean()), None, None, None)
+    stderr = float(found.std(ddof=1) / math.sqrt(len(found)))
+    reach = float(student.ppf(0.5 + LEVEL / 2, len(found) - 1)) * stderr
+    mean = float(found.mean())
+    return Estimate(mean, stderr, mean - reach, mean + reach)

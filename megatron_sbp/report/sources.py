@@ -1,0 +1,78 @@
+"""Where the report finds what the stages wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of one training of one arm."""
+
+    model: Path
+    """Folder of the training, with metrics.jsonl and consumed.json."""
+    evaluation: Path
+    """JSON of its evaluation."""
+
+    @property
+    def consumed(self) -> Path:
+        """What the training has really consumed."""
+        return self.model / "consumed.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Losses of the training."""
+        return self.model / "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class SynthesizerSources:
+    """What the stages of one synthesizer wrote, in the first replicate."""
+
+    pairs_audit: Path
+    pair_tokens_audit: Path
+    synthetic_audit: Path
+    synthetic_tokens_audit: Path
+    model: Path
+    """Folder of the tuning, with metrics.jsonl and consumed.json."""
+    quality: Path
+    reading: Path
+    synthetic: Sequence[Path]
+    """Shards of the kept synthetic documents in order."""
+
+
+@dataclass(frozen=True)
+class ReportSources:
+    """Paths; a file that does not exist leaves its part of the report empty."""
+
+    documents_audit: Path
+    tokens_audit: Path
+    neighbors_audit: Path
+    replicates: Sequence[Mapping[str, Trained]]
+    """The arms of every replicate, by name."""
+    synthesizers: Mapping[str, SynthesizerSources]
+    """By name; `related` is the first if it is there."""
+    manifests: Path
+    """Folder of the stages' manifests."""
+    documents: Sequence[Path]
+    """Shards of D in order."""
+
+    @property
+    def arms(self) -> Mapping[str, Trained]:
+        """The arms of the first replicate."""
+        return self.replicates[0]
+
+    @property
+    def synthesizer(self) -> SynthesizerSources | None:
+        """The first synthesizer, whose figures the report shows in full; None where no arm has synthetic text."""
+        return next(iter(self.synthesizers.values()), None)
+
+
+def read_if_present(file: Path) -> Any:
+    """The contents of a JSON file, or None where it is missing."""
+    return files.read_json(file) if file.exists() else None

@@ -1,0 +1,71 @@
+"""The stage `embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.pairing.embedding_model import model_files, model_folder
+from megatron_sbp.recipe import settings
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+
+EMBEDDED_SPLITS = ("train", "valid", "test")
+"""Splits that have embeddings: train and valid are mined for pairs, the evaluation takes distractors from test."""
+
+
+class EmbedStage(Stage):
+    """Embeds documents/, one file of vectors per file of documents.
+
+    embeddings/SPLIT/NNNNN.npy: float16 [documents, dimensions], unit norm, rows in the order of the documents. The
+    batch size is not part of the settings: it changes vectors by rounding only, and a smaller one after the memory ran
+    out must not throw finished shards away.
+    """
+
+    name = "embed"
+    title = "documents to embeddings"
+    sharded = True
+    device = "gpu"
+
+    def __init__(self):
+        self._loaded: tuple[Any, Any] | None = None
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        return {"documents": tuple(f"documents/{split}/*.jsonl.zst" for split in EMBEDDED_SPLITS)}
+
+    def external(self, run: Run) -> list[Path]:
+        folder = model_folder(run.recipe.embedding.model, run.recipe.folder)
+        return [] if folder is None else model_files(folder)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        chosen = run.recipe.embedding
+        local = model_folder(chosen.model, run.recipe.folder) is not None
+        # A folder counts by its contents (see `external`), a model on the hub by its name.
+        return {**settings(chosen, "batch_size"), "model": None if local else chosen.model}
+
+    def units(self, run: Run) -> list[str]:
+        return [
+            f"{split}-{shard.name.removesuffix('.jsonl.zst')}"
+            for split in EMBEDDED_SPLITS
+            for shard in run.document_shards(split)
+        ]
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("embeddings",)
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.pairing.embedding import embed_shard
+
+        split, _, number = unit.partition("-")
+        output = run.embeddings(split) / f"{number}.npy"
+        embed_shard(run.documents(split) / f"{number}.jsonl.zst", output, self._embedder(run), f"embed {unit}")
+        return [output]
+
+    def _embedder(self, run: Run) -> Any:
+        """The model, loaded once for all units of a process."""
+        from megatron_sbp.pairing.embedding import Embedder
+
+        key = (run.recipe.embedding, run.recipe.folder, run.recipe.launch.device)
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = key, Embedder(*key)
+        return self._loaded[1]

@@ -1,0 +1,154 @@
+"""Stages of further synthesizers, arms and replicates: the same stages, with a recipe and files of their own.
+
+A stage always uses the usual names (pairs/, models/synthesizer, tokens/synthetic, `tune`). In scopes it finds other
+files under them: those of the synthesizer `random` are in synthesizers/random/, those of the second replicate in
+replicates/2/, those of both in replicates/2/synthesizers/random/. Its stage name gets a suffix: `tune.random.2`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.recipe.names import RELATED
+from megatron_sbp.stages.run_folder import Run, Scope
+from megatron_sbp.stages.stage import Damage, Stage
+
+OF_PAIRS = ("pairs", "tokenize-pairs")
+"""Stages that are there once per synthesizer, whatever the number of replicates."""
+OF_SYNTHESIZER = ("tune", "export-synthesizer", "synthesize", "filter", "tokenize-synthetic")
+"""Stages that are there once per synthesizer and replicate."""
+
+_SYNTHETIC = ("tokens/synthetic.*", "tokens/synthetic_audit.json")
+_PAIRS = ("pairs", "tokens/pairs.*", "tokens/valid_pairs.*", "tokens/pairs_audit.json")
+_WRITTEN = ("export/synthesizer", "models/synthesizer", "models/start", "synthetic", "tokens/parts/tokenize-synthetic*")
+
+
+def synthesizer_scope(name: str) -> tuple[Scope, ...]:
+    """Where all files of a synthesizer are; those of `related` have the usual names."""
+    return () if name == RELATED else (Scope(f"synthesizers/{name}", (*_PAIRS, *_WRITTEN, *_SYNTHETIC)),)
+
+
+def synthetic_scope(name: str | None) -> tuple[Scope, ...]:
+    """Where the synthetic tokens of an arm are."""
+    return () if name in (None, RELATED) else (Scope(f"synthesizers/{name}", _SYNTHETIC),)
+
+
+def replicate_scope(number: int) -> tuple[Scope, ...]:
+    """Where everything is that a replicate makes anew: models, generations, exports, evaluations. The first has the
+    usual names."""
+    made = ("models", "export", "evaluation", "synthetic", "tokens/parts/tokenize-synthetic*", *_SYNTHETIC)
+    return () if number == 1 else (Scope(f"replicates/{number}", (*made, *(f"synthesizers/*/{p}" for p in made))),)
+
+
+def replicate_run(run: Run, number: int) -> Run:
+    """A run as a stage of one replicate sees it."""
+    return run.scoped(run.recipe.for_replicate(number), replicate_scope(number))
+
+
+def synthesizer_run(run: Run, name: str) -> Run:
+    """A run, or a replicate of it, as a stage of one synthesizer sees it."""
+    return run.scoped(run.recipe.for_synthesizer(name), (*run.scopes, *synthesizer_scope(name)))
+
+
+def arm_run(run: Run, arm: str) -> Run:
+    """A run, or a replicate of it, as the training of an arm sees it."""
+    return run.scoped(run.recipe.for_arm(arm), (*run.scopes, *synthetic_scope(run.recipe.arms[arm].synthetic)))
+
+
+def suffix(synthesizer: str = RELATED, replicate: int = 1) -> str:
+    """What is appended to the names of stages: nothing, `.random`, `.2` or `.random.2`."""
+    return ("" if synthesizer == RELATED else f".{synthesizer}") + ("" if replicate == 1 else f".{replicate}")
+
+
+class ScopedStage(Stage):
+    """A stage in the scopes of an arm, a synthesizer or a replicate.
+
+    Args:
+        stage: the stage, under its usual name.
+        name: its name here.
+        replicate: from 1.
+        synthesizer: whose files it works on, or whose synthetic tokens it trains on.
+        arm: which arm it trains.
+    """
+
+    def __init__(
+        self, stage: Stage, name: str, replicate: int = 1, synthesizer: str | None = None, arm: str | None = None
+    ):
+        self.stage, self.name, self.replicate, self.synthesizer, self.arm = stage, name, replicate, synthesizer, arm
+        told = [] if synthesizer in (None, RELATED) or arm else [synthesizer]
+        told += [f"replicate {replicate}"] if replicate > 1 else []
+        self.title = stage.title + (f" ({', '.join(told)})" if told else "")
+        self.version, self.sharded, self.device = stage.version, stage.sharded, stage.device
+        stage.name = name  # messages, logs and scratch folders
+
+    def under(self, srun: Sequence[str]) -> ScopedStage:
+        """The same stage, whose ranks Slurm starts."""
+        return ScopedStage(self.stage.under(srun), self.name, self.replicate, self.synthesizer, self.arm)
+
+    def scoped(self, run: Run) -> Run:
+        """The run as this stage sees it."""
+        inner = replicate_run(run, self.replicate)
+        if self.arm is not None:
+            return arm_run(inner, self.arm)
+        return inner if self.synthesizer is None else synthesizer_run(inner, self.synthesizer)
+
+    def _stage_name(self, usual: str) -> str:
+        """Name here of a stage that this one reads from."""
+        base, _, of = usual.partition(".")  # evaluate names stages of further synthesizers itself
+        synthesizer = of or self.synthesizer or RELATED
+        if base in OF_PAIRS:
+            return base + suffix(synthesizer)
+        if base in OF_SYNTHESIZER:
+            return base + suffix(synthesizer, self.replicate)
+        if base.startswith("train-") or base in ("export-arms", "evaluate"):
+            return base + suffix(replicate=self.replicate)
+        return usual
+
+    def device_for(self, run: Run) -> str:
+        return self.stage.device_for(self.scoped(run))
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        inner = self.scoped(run)
+        return {
+            self._stage_name(name): tuple(inner.named(pattern) for pattern in patterns)
+            for name, patterns in self.stage.reads(inner).items()
+        }
+
+    def external(self, run: Run) -> list[Path]:
+        return self.stage.external(self.scoped(run))
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        return self.stage.settings(self.scoped(run))
+
+    def unit_settings(self, run: Run) -> dict[str, Any]:
+        return self.stage.unit_settings(self.scoped(run))
+
+    def units(self, run: Run) -> list[str]:
+        return self.stage.units(self.scoped(run))
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        inner = self.scoped(run)
+        return tuple(inner.named(pattern) for pattern in self.stage.owns(inner))
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        return self.stage.run_unit(self.scoped(run), unit)
+
+    def finish(self, run: Run) -> list[Path]:
+        return self.stage.finish(self.scoped(run))
+
+    def intermediate(self, run: Run, path: Path) -> bool:
+        return self.stage.intermediate(self.scoped(run), path)
+
+    def spent(self, run: Run) -> float:
+        return self.stage.spent(self.scoped(run))
+
+    def unfinished_damage(self, run: Run) -> list[Damage]:
+        return self.stage.unfinished_damage(self.scoped(run))
+
+    def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
+        self.stage.check_damage(self.scoped(run), found, repair, discard)
+
+    def repair(self, run: Run, found: list[Damage]) -> None:
+        self.stage.repair(self.scoped(run), found)

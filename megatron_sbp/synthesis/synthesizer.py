@@ -1,0 +1,174 @@
+"""A synthesizer: planned generations and seed documents in, rows of raw generations out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import Synthesis
+from megatron_sbp.synthesis.draws import Draw, batches
+from megatron_sbp.synthesis.engine import Engine, EngineSettings, Written
+from megatron_sbp.synthesis.engines import load_engine
+from megatron_sbp.tokenization.cutting import cut_tokens
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+
+class Synthesizer:
+    """A checkpoint with its tokenizer, its engine and its sampling settings.
+
+    Args:
+        checkpoint: Hugging Face checkpoint.
+        tokenizer: that of the tuning, with its separator.
+        settings: engine, temperature, top_p, batch_size and precision are used.
+        max_seed_tokens: of a seed document; the same as in tuning.
+        max_new_tokens: of a text, end-of-document included.
+        seed_cut: truncation side of seed documents: `tail` drops the end, `head` the beginning.
+        seed: the run's seed.
+        device: auto, cpu or cuda.
+
+    Raises:
+        InputError: there are no weights; see `load_engine`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        tokenizer: TextTokenizer,
+        settings: Synthesis,
+        *,
+        max_seed_tokens: int,
+        max_new_tokens: int,
+        seed_cut: Literal["head", "tail"],
+        seed: int,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+    ):
+        self.tokenizer = tokenizer
+        self.settings = EngineSettings(
+            checkpoint=checkpoint,
+            weights=weights_digest(checkpoint),
+            end_of_document=tokenizer.end_of_document,
+            forbidden=(tokenizer.padding, tokenizer.separator),
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            precision=settings.precision,
+            device=device,
+        )
+        self._engine = load_engine(settings.engine, self.settings)
+        self._batch_size = settings.batch_size
+        self._max_seed_tokens, self._seed_cut = max_seed_tokens, seed_cut
+
+    def generate(
+        self,
+        planned: Sequence[Draw],
+        tokens: Mapping[int, np.ndarray],
+        names: Mapping[int, str],
+        advance: Callable[[int], None] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows of the planned generations, in their order: text and parents, before any filter.
+
+        Args:
+            planned: seed document and number of each generation.
+            tokens: of the seed documents, integers [n], by `Draw.row`.
+            names: their ids, by `Draw.row`.
+            advance: called with the number of texts written since the last call.
+
+        Returns:
+            id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, draw, synthesizer (sha256
+            of its weights), temperature, top_p, run_seed of each.
+        """
+        prompts = [
+            prompt_of(tokens[draw.row], self.tokenizer, self._max_seed_tokens, self._seed_cut) for draw in planned
+        ]
+        texts = write_all(self._engine, planned, prompts, self._batch_size, advance)
+        return [self._row(draw, text, names[draw.row]) for draw, text in zip(planned, texts, strict=True)]
+
+    def _row(self, draw: Draw, written: Written, seed_id: str) -> dict[str, Any]:
+        return {
+            "id": draw.name,
+            "text": text_of(written, self.tokenizer),
+            "tokens": len(written.tokens) + int(written.finished),
+            "finished": written.finished,
+            "seed_id": seed_id,
+            "seed_row": draw.row,
+            "draw": draw.number,
+            "synthesizer": self.settings.weights,
+            "temperature": self.settings.temperature,
+            "top_p": self.settings.top_p,
+            "run_seed": self.settings.seed,
+        }
+
+
+def weights_digest(checkpoint: Path) -> str:
+    """Digest of a checkpoint's weights: the one in its provenance.json, else one of the files.
+
+    Raises:
+        InputError: there are no weights.
+    """
+    provenance = checkpoint / "provenance.json"
+    if provenance.exists():
+        return files.read_json(provenance)["weights_sha256"]
+    weights = sorted(checkpoint.glob("*.safetensors"))
+    if not weights:
+        raise InputError("holds no weights (*.safetensors)", file=checkpoint)
+    return files.digest([files.sha256(file) for file in weights])
+
+
+def prompt_of(tokens: np.ndarray, tokenizer: TextTokenizer, limit: int, cut: Literal["head", "tail"]) -> np.ndarray:
+    """The prompt for a seed document, as in tuning: its truncated tokens and the separator.
+
+    Args:
+        tokens: of the document, integers [n]; an end-of-document at its end does not count.
+        tokenizer: for the separator and the tokens that start a character.
+        limit: tokens of the seed at most.
+        cut: truncation side.
+
+    Returns:
+        int64 [at most limit + 1].
+    """
+    tokens = without_end(tokens, tokenizer).astype(np.int64)
+    return np.append(cut_tokens(tokens, limit, tokenizer.starts_character, cut), tokenizer.separator)
+
+
+def without_end(tokens: np.ndarray, tokenizer: TextTokenizer) -> np.ndarray:
+    """The tokens without an end-of-document at their end."""
+    return tokens[:-1] if tokens.size and tokens[-1] == tokenizer.end_of_document else tokens
+
+
+def write_all(
+    engine: Engine,
+    planned: Sequence[Draw],
+    prompts: Sequence[np.ndarray],
+    batch_size: int,
+    advance: Callable[[int], None] | None = None,
+) -> list[Written]:
+    """Writes a text per planned generation, in batches of prompts of similar length; texts come back in plan order.
+
+    Args:
+        engine: writes them.
+        planned: the generations.
+        prompts: of each, integers [n].
+        batch_size: texts generated together; an engine that makes batches of its own gets all at once.
+        advance: called with the number of texts written since the last call.
+    """
+    written: dict[int, Written] = {}
+    lengths = np.array([len(prompt) for prompt in prompts])
+    size = max(1, len(planned)) if engine.whole_shards else batch_size
+    for batch in batches(planned, lengths, size):
+        texts = engine.write([planned[place] for place in batch], [prompts[place] for place in batch])
+        written.update(zip(batch, texts, strict=True))
+        if advance:
+            advance(len(batch))
+    return [written[place] for place in range(len(planned))]
+
+
+def text_of(written: Written, tokenizer: TextTokenizer) -> str:
+    """The text; a character cut in two at the end of an unfinished text is dropped."""
+    text = tokenizer.decode(written.tokens)
+    return text if written.finished else text.rstrip("\ufffd")

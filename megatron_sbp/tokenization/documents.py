@@ -1,0 +1,118 @@
+"""Files of documents to IndexedDatasets: the shards of a run in parts, or files from another pipeline at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.documents.foreign import OnBad, TextRows
+from megatron_sbp.tokenization.encoding import TextCounts, write_texts
+from megatron_sbp.tokenization.indexed import data_file, index_file, merge_indexed
+from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
+
+
+def tokenize_shard(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label: str = "tokenize") -> list[Path]:
+    """Tokenizes the field `text` of a .jsonl.zst to PREFIX.bin and PREFIX.idx, with the counts in PREFIX.json.
+
+    Returns:
+        The three files.
+    """
+    texts = (row["text"] for row in files.read_jsonl_zst(shard))
+    with Progress(label, None, "documents") as progress:
+        counts = write_texts(texts, prefix, tokenizer, advance=progress.advance)
+    files.write_json(_counts_file(prefix), counts.__dict__)
+    return [data_file(prefix), index_file(prefix), _counts_file(prefix)]
+
+
+def merge_parts(prefix: Path, parts: Sequence[Path], tokenizer: Path) -> tuple[list[Path], dict[str, int]]:
+    """Joins what `tokenize_shard` wrote, in order.
+
+    Args:
+        prefix: of the dataset.
+        parts: prefixes of the parts.
+        tokenizer: folder of the tokenizer, which sets the type of the tokens.
+
+    Returns:
+        The files written, and `total_counts`.
+    """
+    return merge_indexed(prefix, list(parts), load_tokenizer(tokenizer).dtype), total_counts(parts)
+
+
+def total_counts(parts: Sequence[Path]) -> dict[str, int]:
+    """Sum of the counts of some parts: documents, tokens, bytes, characters."""
+    total = TextCounts()
+    for prefix in parts:
+        total += TextCounts(**files.read_json(_counts_file(prefix)))
+    return dict(total.__dict__)
+
+
+def _counts_file(prefix: Path) -> Path:
+    return prefix.with_name(f"{prefix.name}.json")
+
+
+def preprocess_documents(
+    inputs: list[str],
+    output: Path,
+    tokenizer: TextTokenizer,
+    text_field: str = "text",
+    bad_documents: OnBad = "fatal",
+    end_of_document: bool = True,
+) -> dict[str, Any]:
+    """Writes OUTPUT.bin and OUTPUT.idx: one document of one sequence per row, in the order of the files and rows.
+
+    Args:
+        inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
+        output: prefix of the dataset.
+        tokenizer: `open_tokenizer`.
+        text_field: field of the text. Rows whose text is empty or white space are left out.
+        bad_documents: whether a bad row stops the work or is counted.
+        end_of_document: whether every document is closed by that token.
+
+    Returns:
+        documents, tokens, bytes, characters, empty, bad.
+
+    Raises:
+        InputError: unreadable files, bad rows, no document at all.
+    """
+    rows = TextRows(inputs, [text_field], (), bad_documents)
+    counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
+    return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad}
+
+
+def preprocess_synthetic(
+    inputs: list[str], output: Path, tokenizer: TextTokenizer, need_tokens: int | None = None
+) -> dict[str, Any]:
+    """Writes OUTPUT.bin and OUTPUT.idx from synthetic documents (RUN/synthetic/NNNNN.jsonl.zst).
+
+    Args:
+        inputs: as for `preprocess_documents`; rows have `text`, `seed_id` and `synthesizer`.
+        output: prefix of the dataset.
+        tokenizer: `open_tokenizer`.
+        need_tokens: tokens below which the result is an error, or None.
+
+    Returns:
+        As `preprocess_documents`, and: seed_documents (distinct), synthesizers (documents per digest).
+
+    Raises:
+        InputError: bad rows; fewer tokens than needed (the dataset is written nevertheless).
+    """
+    rows = TextRows(inputs, ["text"], ["seed_id", "synthesizer"])
+    seeds: set[str] = set()
+    synthesizers: Counter[str] = Counter()
+
+    def texts() -> Iterator[str]:
+        for row in rows:
+            seeds.add(row["seed_id"])
+            synthesizers[row["synthesizer"]] += 1
+            yield row["text"]
+
+    counts = write_texts(texts(), output, tokenizer)
+    if need_tokens is not None and counts.tokens < need_tokens:
+        raise InputError(f"{need_tokens:,} tokens are needed, but there are {counts.tokens:,}", file=output)
+    parents = {"seed_documents": len(seeds), "synthesizers": dict(sorted(synthesizers.items()))}
+    return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad, **parents}

@@ -1,0 +1,85 @@
+"""The data file of a training, from the recipe: which datasets, and how many samples of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning import ledger
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.tokenization.indexed import open_lengths
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.training.data.data_file import DataFile, Source
+from megatron_sbp.training.data.index_cache import IndexCache
+from megatron_sbp.training.data.packing import shared_packing
+from megatron_sbp.training.data.pair_lengths import pair_lengths
+from megatron_sbp.training.flags import evaluation_batches
+
+
+def write_data_file(
+    recipe: Recipe, training: str, *, folder: Path, datasets: Mapping[str, Path], tokenizer: Path
+) -> int:
+    """Writes FOLDER/data.json, in which datasets are named relative to `folder`.
+
+    Args:
+        recipe: the recipe.
+        training: an arm, or "synthesizer".
+        folder: the training's folder. The packing of the synthesizer's pairs stays in FOLDER/cache, for the ranks.
+        datasets: prefixes of the IndexedDatasets by name: real, oracle, synthetic, valid; pairs, valid_pairs.
+        tokenizer: the tokenizer's folder.
+
+    Returns:
+        Training sequences planned.
+
+    Raises:
+        InputError: a pair does not fit into a training sequence.
+    """
+    roles = load_tokenizer(tokenizer)
+
+    def source(name: str, samples: int) -> Source:
+        return Source(name, os.path.relpath(datasets[name], folder), samples, once=name == "synthetic")
+
+    pairs = training == "synthesizer"
+    section = recipe.tuning if pairs else recipe.training
+    counts = (
+        {"pairs": pair_samples(recipe, datasets["pairs"], folder / "cache")}
+        if pairs
+        else {name: count for name, count in ledger.arm_samples(recipe, training).items() if count}
+    )
+    DataFile(
+        kind="pairs" if pairs else "documents",
+        train=[source(name, count) for name, count in counts.items()],
+        valid=source("valid_pairs" if pairs else "valid", evaluation_batches(section) * section.global_batch_size),
+        sequence_length=recipe.tuning_sequence_length if pairs else recipe.model.sequence_length,
+        seed=recipe.seed,
+        epochs=recipe.training.epochs,
+        end_of_document=roles.end_of_document,
+        padding=roles.padding,
+        separator=roles.separator,
+    ).write(folder / "data.json")
+    return sum(counts.values())
+
+
+def pair_samples(recipe: Recipe, prefix: Path, cache: Path) -> int:
+    """Packed sequences of the tuning: `tuning.max_epochs` passes, rounded up to whole global batches.
+
+    Args:
+        recipe: the recipe.
+        prefix: the pairs' dataset, without .bin and .idx.
+        cache: folder that keeps the packing.
+
+    Raises:
+        InputError: a pair does not fit into a training sequence.
+    """
+    lengths = pair_lengths(open_lengths(prefix))
+    length = recipe.tuning_sequence_length
+    try:
+        packing = shared_packing(lengths, length, recipe.seed, prefix.name, IndexCache(cache))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error), file=prefix, key="pairs") from error
+    batch = recipe.tuning.global_batch_size
+    return -(-int(len(packing) * recipe.tuning.max_epochs) // batch) * batch

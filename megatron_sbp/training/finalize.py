@@ -1,0 +1,93 @@
+"""Finalizes a training that has ended: checks what it consumed, and keeps only the checkpoints that are needed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.seals import checkpoint_folder
+from megatron_sbp.tokenization.indexed import open_lengths
+from megatron_sbp.training import consumption
+from megatron_sbp.training.data.data_file import DataFile
+from megatron_sbp.training.early_stopping import best
+from megatron_sbp.training.metrics import read_metrics
+
+DESCRIPTIONS = ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")
+
+
+def finalize(folder: Path, training: str, *, samples: int, global_batch_size: int, keep_best: bool) -> list[Path]:
+    """Checks a training against its plan, writes FOLDER/consumed.json, and removes what nothing reads any more.
+
+    Args:
+        folder: the training's folder.
+        training: baseline, synthesizer, sbp or oracle.
+        samples: training sequences planned.
+        global_batch_size: samples of one step.
+        keep_best: whether an arm keeps its best checkpoint besides its last one. The synthesizer always does.
+
+    Returns:
+        The files that stay.
+
+    Raises:
+        InputError: what was consumed is not what was planned.
+    """
+    data = DataFile.read(folder / "data.json")
+    rows = read_metrics(folder / "metrics.jsonl")
+    iterations = int((folder / tracker.NAME).read_text())
+    complete = iterations * global_batch_size == samples
+    assert complete or training == "synthesizer", (iterations, samples)
+    found = consumption.check(folder / "consumed", data, iterations, global_batch_size, complete)
+    consumed = sum(found.values())
+    seconds = sum(row["seconds"] for row in rows if row["kind"] == "train")
+    chosen = best(rows)
+    result = {
+        "training": training,
+        "stopped": (folder / "stopped.txt").read_text(),
+        "iterations": iterations,
+        "train_samples": consumed,
+        "train_tokens": consumed * data.sequence_length,
+        "seconds": seconds,
+        "tokens_per_second": consumed * data.sequence_length / seconds,
+        "datasets": _datasets(folder, data, found),
+        "export_iteration": iterations,
+        "precision": (folder / "precision.txt").read_text().strip(),
+    }
+    kept = {iterations}
+    if training == "synthesizer":
+        result |= {
+            "export_iteration": chosen["iteration"],
+            "best_valid_loss": chosen["loss"],
+            "valid_loss_before": next(row["loss"] for row in rows if row["kind"] == "valid" and row["iteration"] == 0),
+        }
+        kept.add(chosen["iteration"])
+    else:
+        result["best"] = {"iteration": chosen["iteration"], "valid_loss": chosen["loss"], "kept": keep_best}
+        if keep_best:
+            kept.add(chosen["iteration"])
+    files.write_json(folder / "consumed.json", result)
+    checkpoints = [checkpoint_folder(folder, number) for number in sorted(kept)]
+    for old in folder.glob("iter_*"):
+        if old not in checkpoints:
+            shutil.rmtree(old)
+    shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, of no further use
+    contents = sorted(path for checkpoint in checkpoints for path in checkpoint.rglob("*") if path.is_file())
+    return [*(folder / name for name in DESCRIPTIONS), *contents]
+
+
+def _datasets(folder: Path, data: DataFile, samples: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """What was used of every dataset, in tokens and epochs."""
+    described = {}
+    for source in data.train:
+        tokens = int(open_lengths((folder / source.prefix).resolve()).sum(dtype="int64"))
+        used = samples[source.name] * data.sequence_length
+        described[source.name] = {
+            "samples": samples[source.name],
+            "tokens": used,
+            "dataset_tokens": tokens,
+            "unique_tokens": min(used, tokens),
+            "epochs": used / tokens,
+        }
+    return described

@@ -1,0 +1,138 @@
+"""Megatron's HybridModel with a decoder that computes, and saves, what a GPTModel's does.
+
+A HybridModel has a layer for every sub-block: layer i of a GPTModel is layers 2i (attention) and 2i + 1 (MLP) here.
+Weights are drawn in the same order. Checkpoints keep the names and shapes of a GPTModel, so that either model loads
+what the other saved, under any layout, and export and import need not know which it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from megatron.core.dist_checkpointing.mapping import ShardedStateDict
+from megatron.core.dist_checkpointing.utils import replace_prefix_for_sharding
+from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSubmodules
+from megatron.core.models.hybrid.hybrid_layer_allocation import Symbols
+from megatron.core.models.hybrid.hybrid_model import HybridModel
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import LayerNormImpl, TransformerBlockSubmodules
+from megatron.core.transformer.transformer_layer import TransformerLayerSubmodules
+from megatron.core.transformer.utils import sharded_state_dict_default
+from megatron.training.models.hybrid import HybridModelBuilder, HybridModelConfig
+
+PAIR = Symbols.ATTENTION + Symbols.MLP
+"""What a layer of a GPTModel is in a hybrid layer pattern."""
+
+ATTENTION_PART = ("input_layernorm", "self_attention", "self_attn_bda")
+MLP_PART = ("pre_mlp_layernorm", "mlp", "mlp_bda")
+
+
+class PairedStack(HybridStack):
+    """HybridStack of attention and MLP in turn.
+
+    It makes its final norm itself, of the class that a GPTModel takes, for HybridStack's needs Transformer Engine.
+
+    Args:
+        config: of the model; `num_layers` counts attention and MLP separately.
+        submodules: of attention and MLP.
+        final_norm: class of the norm after the last layer.
+        options: HybridStack's further arguments.
+    """
+
+    def __init__(self, config: Any, submodules: HybridStackSubmodules, final_norm: Any, **options: Any):
+        super().__init__(config, submodules, post_layer_norm=False, **options)
+        if self.post_process:
+            self.post_layer_norm = True
+            self.final_layernorm = final_norm(
+                config=config, hidden_size=config.hidden_size, eps=config.layernorm_epsilon
+            )
+
+    @property
+    def final_norm(self) -> Any:
+        """The final norm by the name that HybridStack's forward pass uses."""
+        return self.final_layernorm
+
+    def sharded_state_dict(  # type: ignore[override]
+        self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None
+    ) -> ShardedStateDict:
+        """The stack's tensors under the names and in the shapes of a GPTModel's decoder.
+
+        Layers are stacked on dimension 0 (`decoder.layers.mlp...`), or have a name of their own
+        (`decoder.layers.7.mlp...`) where `metadata` asks for that.
+        """
+        assert not sharded_offsets, sharded_offsets
+        options = metadata or {}
+        own_names = options.get("non_homogeneous_layers") or options.get("singleton_local_shards")
+        found: ShardedStateDict = {}
+        for place, layer in enumerate(self.layers):
+            pair, here = (layer.layer_number - 1) // len(PAIR), f"{prefix}layers.{place}."
+            offsets = [] if own_names else [(0, pair, self.config.num_layers // len(PAIR))]
+            of_layer = layer.sharded_state_dict(here, offsets, metadata)
+            replace_prefix_for_sharding(of_layer, here, f"{prefix}layers.{pair}." if own_names else f"{prefix}layers.")
+            found.update(of_layer)
+        for name, module in self.named_children():
+            if module is not self.layers:
+                found.update(
+                    sharded_state_dict_default(module, f"{prefix}{name}.", (), metadata, tp_group=self.tp_group)
+                )
+        return found
+
+
+class PairedModel(HybridModel):
+    """HybridModel that leaves out of its checkpoints what a GPTModel leaves out."""
+
+    def sharded_state_dict(  # type: ignore[override]
+        self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None
+    ) -> ShardedStateDict:
+        """As HybridModel's, without the output layer's further state, which is empty."""
+        found = super().sharded_state_dict(prefix, sharded_offsets, metadata)
+        left_out = found.pop(f"{prefix}output_layer._extra_state", None)
+        assert not (left_out and left_out.data), left_out
+        return found
+
+
+class PairedModelBuilder(HybridModelBuilder):
+    """Megatron's builder, for PairedModel."""
+
+    def build_model(self, *args: Any, **options: Any) -> HybridModel:
+        """One model chunk of this rank; arguments as HybridModelBuilder's."""
+        model = super().build_model(*args, **options)
+        model.__class__ = PairedModel  # Megatron's builder names the class; ours only adds a method
+        return model
+
+
+@dataclass(kw_only=True)
+class PairedModelConfig(HybridModelConfig):
+    """HybridModelConfig whose models are PairedModels."""
+
+    builder: ClassVar[str] = f"{PairedModelBuilder.__module__}.{PairedModelBuilder.__qualname__}"
+
+
+def paired_stack(layer: ModuleSpec | TransformerBlockSubmodules) -> ModuleSpec:
+    """The stack whose attention and MLP are those of a GPTModel's layer.
+
+    Args:
+        layer: specification of a TransformerLayer, or of a block of equal ones.
+
+    Raises:
+        ValueError: the layers differ, or have more than attention and MLP (cross-attention).
+    """
+    norm = LayerNormImpl
+    if isinstance(layer, TransformerBlockSubmodules):
+        norm, (first, *others) = layer.layer_norm or LayerNormImpl, layer.layer_specs or []
+        if any(other is not first for other in others):
+            raise ValueError("layers that differ cannot be built by the hybrid model")
+        layer = first
+    parts = layer.submodules
+    plain = TransformerLayerSubmodules()
+    if parts.cross_attention != plain.cross_attention:
+        raise ValueError("a layer with cross-attention cannot be built by the hybrid model")
+
+    def half(names: tuple[str, ...]) -> ModuleSpec:
+        taken = {name: getattr(parts, name) for name in names}
+        keys = dict(parts.sharded_state_dict_keys_map)
+        return replace(layer, submodules=replace(plain, **taken, sharded_state_dict_keys_map=keys))
+
+    submodules = HybridStackSubmodules(attention_layer=half(ATTENTION_PART), mlp_layer=half(MLP_PART))
+    return ModuleSpec(module=PairedStack, params={"final_norm": norm}, submodules=submodules)

@@ -1,0 +1,94 @@
+"""Megatron's global state: the one module that reads it.
+
+The parallel layout (`megatron.core.parallel_state`), the arguments, and the writers of TensorBoard and Weights & Biases
+are global in Megatron 0.19; upstream replaces them step by step by objects that are handed through. Everything else in
+this package asks here, which tests/training/megatron/test_state.py holds. The groups and ranks exist once Megatron has
+set up its process groups.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from megatron.core import parallel_state
+from torch.distributed import ProcessGroup
+
+
+class Writers(NamedTuple):
+    """Where Megatron's own flags send figures to, on the last rank; None where no flag asked for it."""
+
+    tensorboard: Any
+    """torch's SummaryWriter."""
+    wandb: Any
+    """The module wandb with a run in it."""
+
+
+def parse_arguments(add_arguments: Callable[[ArgumentParser], ArgumentParser]) -> Namespace:
+    """Megatron's arguments of this process, checked by Megatron; they become its global arguments.
+
+    The namespace also is where Megatron keeps the state of its loop (`iteration`, `consumed_train_samples`), so
+    whoever gets it sees these change.
+
+    Args:
+        add_arguments: adds arguments of ours to Megatron's parser and returns it.
+    """
+    from megatron.training.arguments import parse_and_validate_args
+
+    return parse_and_validate_args(extra_args_provider=add_arguments)
+
+
+def writers() -> Writers:
+    """The writers of this rank."""
+    from megatron.training.global_vars import get_tensorboard_writer, get_wandb_writer
+
+    return Writers(get_tensorboard_writer(), get_wandb_writer())
+
+
+def is_first_stage(virtual_stage: int | None) -> bool:
+    """Whether a model chunk of this rank begins with the embedding.
+
+    Args:
+        virtual_stage: the chunk's number on this rank; None without virtual stages.
+    """
+    return parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=virtual_stage)
+
+
+def is_last_stage(virtual_stage: int | None) -> bool:
+    """Whether a model chunk of this rank ends with the loss.
+
+    Args:
+        virtual_stage: the chunk's number on this rank; None without virtual stages.
+    """
+    return parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=virtual_stage)
+
+
+def has_losses() -> bool:
+    """Whether one of this rank's model chunks ends with the loss."""
+    return parallel_state.is_pipeline_last_stage(ignore_virtual=True)
+
+
+def is_first_of_tensor_and_context() -> bool:
+    """Whether this rank speaks for those that hold other parts of the same sequences' computation."""
+    return parallel_state.get_tensor_model_parallel_rank() == 0 and parallel_state.get_context_parallel_rank() == 0
+
+
+def data_rank() -> int:
+    """This rank's place among those that read different samples."""
+    return parallel_state.get_data_parallel_rank()
+
+
+def data_group() -> ProcessGroup:
+    """The ranks that hold the same parameters: data-parallel and context-parallel."""
+    return parallel_state.get_data_parallel_group(with_context_parallel=True)
+
+
+def model_group() -> ProcessGroup:
+    """The ranks that hold one copy of the model together."""
+    return parallel_state.get_model_parallel_group()
+
+
+def tensor_group() -> ProcessGroup:
+    """The ranks that hold parts of the same tensors."""
+    return parallel_state.get_tensor_model_parallel_group()

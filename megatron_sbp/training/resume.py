@@ -1,0 +1,69 @@
+"""What a new start of a training has to know about the one before it: its precision, and whether it had ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.checkpoint import tracker
+from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
+from megatron_sbp.training.metrics import read_metrics
+
+
+def check_precision(folder: Path, precision: str) -> None:
+    """Records the precision at the first start, and insists on it later: checkpoints of another hold other tensors.
+
+    Args:
+        folder: the training's folder.
+        precision: the recipe's `training.precision`.
+
+    Raises:
+        InputError: an unfinished training began in another precision.
+    """
+    file = folder / "precision.txt"
+    if not file.exists():
+        files.write_text(file, precision)
+        return
+    began = file.read_text().strip()
+    if began != precision and not (folder / "stopped.txt").exists():
+        raise InputError(
+            f"this training began in {began} and the recipe says {precision}; go on with training.precision="
+            f"{began}, or move {folder} away to train again",
+            file=folder,
+            key="training.precision",
+        )
+
+
+def already_ended(folder: Path, *, samples: int, global_batch_size: int, patience: int = 0) -> bool:
+    """Whether the training has ended, even if it was killed after its last checkpoint and before it recorded that.
+
+    Megatron cannot start with no sample left, so the missing stopped.txt is written here. If the last evaluation is
+    missing too, the training is set back by one checkpoint and repeats its last steps, with the same result.
+
+    Args:
+        folder: the training's folder.
+        samples: training sequences planned.
+        global_batch_size: samples of one step.
+        patience: evaluations without improvement after which it stops early; 0 for never.
+    """
+    if (folder / "stopped.txt").exists():
+        return True
+    iteration = tracker.read(folder)
+    if iteration is None:
+        return False
+    rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["iteration"] <= iteration]
+    if patience and exhausted(rows, patience):
+        files.write_text(folder / "stopped.txt", reason(patience))
+        return True
+    if iteration * global_batch_size < samples:
+        return False
+    if any(row["kind"] == "valid" and row["iteration"] == iteration for row in rows):
+        files.write_text(folder / "stopped.txt", END_OF_PLAN)
+        return True
+    earlier = [number for number in tracker.complete(folder) if number < iteration]
+    if earlier:
+        files.write_text(folder / tracker.NAME, str(earlier[-1]))
+    else:
+        (folder / tracker.NAME).unlink()
+    return False

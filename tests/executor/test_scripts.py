@@ -1,0 +1,98 @@
+"""The batch scripts without a Slurm: installed with the package, quoting, the environment of a rank."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.executor.slurm import SCRIPTS
+
+REPOSITORY = Path(__file__).parents[2]
+SAY_WORDS = "import os, sys; print(sys.argv[1:], os.environ.get('PYTHONPATH', ''))"
+
+
+def run_script(name: str, *words: str, **variables: str) -> str:
+    """Standard output of a batch script, run as a job would run it."""
+    environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "2", **variables}
+    environment["SLURM_ARRAY_TASK_COUNT"] = "3"
+    command = ["bash", str(SCRIPTS / name), *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "added"),
+    [("single.sbatch", []), ("cpu_array.sbatch", ["--shard", "2/3"]), ("gpu_array.sbatch", ["--shard", "2/3"])],
+)
+def test_a_python_whose_path_has_a_space(tmp_path, name, added):
+    python = tmp_path / "my python"
+    python.symlink_to(sys.executable)
+    command = shlex.join([str(python), "-c", SAY_WORDS])
+    said = run_script(name, "pairs", "my recipe.yaml", SBP_HOME=str(REPOSITORY), SBP_COMMAND=command)
+    assert said == f"{['pairs', 'my recipe.yaml', *added]} {REPOSITORY}\n"
+
+
+def test_by_hand_in_a_clone_its_own_environment_runs(tmp_path):
+    """Without SBP_HOME and SBP_COMMAND: the folder where sbatch was called, and the .venv in it."""
+    clone = tmp_path / "my clone"
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / "setup.py").touch()
+    shutil.copytree(SCRIPTS, clone / "megatron_sbp" / "executor" / "scripts")
+    python = clone / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/bash\necho "$@" "$PYTHONPATH"\n')
+    python.chmod(0o755)
+    said = run_script("single.sbatch", "pairs", "recipe.yaml", SLURM_SUBMIT_DIR=str(clone))
+    assert said == f"-m megatron_sbp.cli pairs recipe.yaml {clone}\n"
+
+
+@pytest.mark.slow
+def test_an_installed_package_can_submit(tmp_path):
+    """`pip install` without the repository: a dry run prints jobs whose scripts are there and run."""
+    source, installed = tmp_path / "source", tmp_path / "site-packages"
+    shutil.copytree(REPOSITORY / "megatron_sbp", source / "megatron_sbp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "setup.py", source)
+    build = "import sys, setuptools.build_meta as build; build.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    shutil.unpack_archive(wheel, installed, "zip")
+    shutil.rmtree(source)
+    recipe = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
+    words = [sys.executable, "-m", "megatron_sbp.cli", "submit", str(recipe), "--dry-run", f"run_folder={tmp_path}/run"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    scripts = {word for word in shlex.split(done.stdout.replace(")", "")) if word.endswith(".sbatch")}
+    assert len(scripts) >= 3 and all(Path(script).is_relative_to(installed) for script in scripts)
+    assert all(Path(script).exists() for script in scripts)
+    command = shlex.join([sys.executable, "-c", SAY_WORDS])
+    output = subprocess.run(
+        ["bash", str(installed / "megatron_sbp" / "executor" / "scripts" / "single.sbatch"), "pairs"],
+        env={"PATH": os.environ["PATH"], "SBP_HOME": str(installed), "SBP_COMMAND": command},
+        capture_output=True,
+        text=True,
+    )
+    # Not in front of the standard library and what a container has: Python finds an installed package itself.
+    assert output.stdout == "['pairs'] \n", output.stderr
+
+
+@pytest.mark.parametrize(("per_node", "local"), [("8(x16)", "8"), ("2,1", "2"), ("4", "4")])
+def test_rank_environment(per_node, local):
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SLURM_PROCID": "5",
+        "SLURM_NTASKS": "128",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "2",
+        "SLURM_STEP_TASKS_PER_NODE": per_node,
+        "SLURM_JOB_ID": "123456",
+        "MASTER_ADDR": "10.0.0.1",
+    }
+    script = 'echo "$RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE $NODE_RANK $MASTER_ADDR $MASTER_PORT $*"'
+    words = ["bash", str(SCRIPTS / "rank.sh"), "bash", "-c", script, "x", "a b", "c"]
+    output = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    assert output == f"5 128 1 {local} 2 10.0.0.1 {20000 + 123456 % 12000} a b c\n"

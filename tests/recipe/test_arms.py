@@ -1,0 +1,91 @@
+"""Arms, synthesizers and replicates of a recipe: what they change, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning import ledger
+from megatron_sbp.recipe import Recipe, load_recipe
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
+ARMS = """
+synthesizers:
+  random: {pairs: {relation: random}, tuning: {start: scratch}}
+  related: {}
+arms:
+  baseline: {}
+  regularized: {training: {weight_decay: 0.8}}
+  control: {synthetic: random}
+  sbp: {synthetic: related}
+  oracle: {documents: oracle}
+replicates: 3
+"""
+
+
+def load(folder: Path, text: str = ARMS, *words: str) -> Recipe:
+    file = folder / "recipe.yaml"
+    file.write_text(QUICKSTART.read_text() + text)
+    return load_recipe(file, words)
+
+
+def test_the_papers_arms_are_the_default():
+    recipe = load_recipe(QUICKSTART)
+    assert list(recipe.arms) == ["baseline", "sbp", "oracle"] and recipe.used_synthesizers == ["related"]
+    assert recipe.replicates == 1 and recipe.for_replicate(1) is recipe
+
+
+def test_what_differs(tmp_path):
+    recipe = load(tmp_path)
+    assert recipe.used_synthesizers == ["related", "random"]
+    assert recipe.for_arm("regularized").training.weight_decay == 0.8
+    assert recipe.for_arm("baseline").training == recipe.training
+    random = recipe.for_synthesizer("random")
+    assert (random.pairs.relation, random.tuning.start) == ("random", "scratch")
+    assert random.pairs.alpha == recipe.pairs.alpha and recipe.pairs.relation == "similar"
+    assert random.source == recipe.source  # paths and messages go on as before
+
+
+def test_replicates_share_only_the_test(tmp_path):
+    recipe = load(tmp_path)
+    replicates = [recipe.for_replicate(number) for number in (1, 2, 3)]
+    assert len({replicate.seed for replicate in replicates}) == 3
+    assert {replicate.evaluation_seed for replicate in replicates} == {recipe.seed}
+    assert replicates[2].for_synthesizer("random").seed == replicates[2].seed
+
+
+def test_every_arm_reads_as_much(tmp_path):
+    recipe = load(tmp_path, ARMS.replace("{pairs: {relation: random}", "{synthesis: {tokens: 90_000}"))
+    samples = {arm: ledger.arm_samples(recipe, arm) for arm in recipe.arms}
+    assert {sum(parts.values()) for parts in samples.values()} == {ledger.train_samples(recipe)}
+    assert samples["control"]["synthetic"] == 90_000 // recipe.model.sequence_length < samples["sbp"]["synthetic"]
+    assert samples["oracle"].keys() == {"oracle"} and samples["regularized"].keys() == {"real"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "reason"),
+    [
+        ("synthetic: random", "synthetic: rndom", "arms.control.synthetic", "there is no synthesizer 'rndom'"),
+        ("weight_decay: 0.8", "weight_decay: -1", "arms.regularized.training.weight_decay", "must be 0 or more"),
+        ("weight_decay: 0.8", "wait_decay: 1", "arms.regularized.training.wait_decay", "did you mean 'weight_decay'"),
+        ("weight_decay: 0.8", "train_tokens: 700000", "arms.regularized.training.train_tokens", "at equal tokens"),
+        ("weight_decay: 0.8", "global_batch_size: 4", "arms.regularized.training.global_batch_size", "at equal tokens"),
+        ("relation: random", "alpha: 0.9, max_similarity: 0.8", "synthesizers.random.pairs", "is not above alpha"),
+        ("  baseline: {}\n", "", "arms", "has no 'baseline', from which the synthesizer 'related' starts"),
+        ("control:", "quality:", "arms.quality", "is a name that other files have"),
+        ("control:", "con-trol:", "arms.con-trol", "must be 1 to 40 characters"),
+        ("control:", "2:", "arms.2", "begin with a letter"),
+        ("control:", "sbp:", None, "sbp"),
+        ("replicates: 3", "replicates: 0", "replicates", "must be above 0"),
+        ("documents: oracle", "documents: test", "arms.oracle.documents", "one of train, oracle"),
+        ("synthetic: random", "model: {}", "arms.control.model", "unknown key"),
+    ],
+)
+def test_refused(tmp_path, old, new, key, reason):
+    assert ARMS.count(old) == 1
+    with pytest.raises(InputError, match=reason) as caught:
+        load(tmp_path, ARMS.replace(old, new))
+    assert caught.value.line and caught.value.line > QUICKSTART.read_text().count("\n")
+    assert key is None or caught.value.key == key

@@ -1,0 +1,57 @@
+"""The stage filter: its audit, and duplicates across shards."""
+
+from __future__ import annotations
+
+from support.synthesis_run import execute_synthesis
+
+from megatron_sbp.base import files
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+
+def test_the_audit_adds_up(undisturbed):
+    run = undisturbed
+    audit = files.read_json(run.audit_synthetic)
+    drafts = [row for file in sorted(run.drafts.glob("0*")) for row in files.read_jsonl_zst(file)]
+    kept = [row for file in sorted(run.synthetic.glob("0*")) for row in files.read_jsonl_zst(file)]
+    assert [file.name for file in sorted(run.drafts.glob("0*"))] == [f.name for f in sorted(run.synthetic.glob("0*"))]
+    assert audit["drafts"] == len(drafts) == 120 and audit["kept"] == len(kept) >= 5
+    assert sum(audit["dropped"].values()) == audit["drafts"] - audit["kept"]
+    assert audit["dropped"]["broken_text"] > 0 and audit["dropped"]["unfinished"] > 0
+    tokenizer = load_tokenizer(run.tokenizer)
+    counted = [len(ids) + 1 for ids in tokenizer.encode_batch([row["text"] for row in kept])]
+    assert [row["tokens"] for row in kept] == counted and audit["tokens"] == sum(counted)
+    assert audit["tokens_per_draw"] == audit["tokens"] / 120
+    assert audit["draft_tokens"] == sum(row["tokens"] for row in drafts)
+    assert audit["finished_share"] == sum(row["finished"] for row in drafts) / 120
+    by_id = {row["id"]: row for row in drafts}
+    assert all({**by_id[row["id"]], "tokens": row["tokens"]} == row for row in kept)
+    assert [row["id"] for row in kept] == [row["id"] for row in drafts if row["id"] in {row["id"] for row in kept}]
+    assert all(len(audit["examples"][rule]) == min(3, count) for rule, count in audit["dropped"].items())
+    assert not (run.synthetic / "verdicts").exists() or not list((run.synthetic / "verdicts").iterdir())
+
+
+def test_duplicates_over_shards(undisturbed, make_run, texts):
+    """The same text in two shards, one that is nearly the same, and one with other white space."""
+    run = undisturbed
+    long = next(text for text in texts if 60 < len(text.split()) < 120)
+    words = long.split()
+    nearly = " ".join([*words[:-1], "otherwise"])
+    first, second = sorted(run.drafts.glob("0*"))[:2]
+    template = next(files.read_jsonl_zst(first))
+    for file, wanted in ((first, [long]), (second, [" ".join(words), nearly, "Quite another text. " + texts[7]])):
+        rows = [{**template, "id": f"{file.name}-{place}", "text": text, "finished": True, "tokens": 9}
+                for place, text in enumerate(wanted)]  # fmt: skip
+        files.write_jsonl_zst(file, rows)
+    manifest = files.read_json(run.manifests / "synthesize.json")
+    for file in (first, second):
+        manifest["outputs"][run.relative(file)]["sha256"] = files.sha256(file)
+    files.write_json(run.manifests / "synthesize.json", manifest)
+    kept = {}
+    for rule in ("near", "exact", "keep"):
+        other = make_run("undisturbed", f"filter.duplicates={rule}", "filter.max_repetition=1", "filter.max_copying=1")
+        execute_synthesis(other, "filter")
+        names = [row["id"] for file in sorted(other.synthetic.glob("0*"))[:2] for row in files.read_jsonl_zst(file)]
+        kept[rule] = [name.replace(".jsonl.zst", "") for name in names]
+    assert kept["near"] == ["00000-0", "00001-2"]
+    assert kept["exact"] == ["00000-0", "00001-1", "00001-2"]
+    assert kept["keep"] == ["00000-0", "00001-0", "00001-1", "00001-2"]

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.pairing.neighbors.exact import nearest
+from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.recipe import Neighbors
+from megatron_sbp.stages.neighbors import NeighborsStage
+from megatron_sbp.stages.run_folder import Run
+
+
+def copy_of(mined: Run, root, helpers, **sections) -> Run:
+    """The run up to the embeddings, with other settings behind them."""
+    run = Run.of(helpers.recipe(root, **sections))
+    skip = shutil.ignore_patterns("neighbors*", "pairs*")
+    shutil.copytree(mined.root, run.root, ignore=skip)
+    return run
+
+
+def outputs(run: Run) -> dict[str, bytes]:
+    folder = run.root / "neighbors"
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_stage_files(mined):
+    vectors = Vectors(sorted(mined.embeddings("train").glob("*.npy")))
+    own = np.arange(300)
+    ids, scores = nearest(vectors.take(own), own, vectors, 20)
+    parts = [np.load(path) for path in sorted(mined.neighbors("train").glob("*.npz"))]
+    assert [len(part["ids"]) for part in parts] == [120, 120, 60]
+    np.testing.assert_array_equal(np.concatenate([part["ids"] for part in parts]), ids)
+    np.testing.assert_array_equal(np.concatenate([part["scores"] for part in parts]), scores)
+    assert parts[0]["ids"].dtype == np.int64 and parts[0]["scores"].dtype == np.float32
+    valid = np.load(mined.neighbors("valid") / "00000.npz")
+    assert valid["ids"].shape == (100, 20) and valid["ids"].max() < 100
+    assert set(outputs(mined)) == {
+        "audit.json", "train/00000.npz", "train/00001.npz", "train/00002.npz", "valid/00000.npz",
+    }  # fmt: skip
+
+
+def test_audit_of_scann(mined):
+    audit = json.loads((mined.root / "neighbors" / "audit.json").read_text())
+    common = {"engine": "scann", "dim": 384, "k": 20, "method": "brute force", "recall_at_k": 1.0, "leaves": 0}
+    assert common.items() <= audit.items() and common.items() <= audit["valid"].items()
+    assert (audit["documents"], audit["recall_sample"]) == (300, 50)
+    assert (audit["valid"]["documents"], audit["valid"]["recall_sample"]) == (100, 50)
+
+
+def test_recall_of_a_tree_is_measured(mined, tmp_path, helpers):
+    settings = Neighbors(k=10, leaves=20, leaves_to_search=1, recall_sample=300)
+    run = copy_of(mined, tmp_path / "run", helpers, neighbors=settings)
+    helpers.execute(run, "neighbors")
+    audit = json.loads((run.root / "neighbors" / "audit.json").read_text())
+    vectors = Vectors(sorted(run.embeddings("train").glob("*.npy")))
+    exact, _ = nearest(vectors.take(np.arange(300)), np.arange(300), vectors, 10)
+    found = np.concatenate([np.load(path)["ids"] for path in sorted(run.neighbors("train").glob("*.npz"))])
+    hits = sum(len(set(one) & set(other)) for one, other in zip(exact.tolist(), found.tolist(), strict=True))
+    assert audit["recall_at_k"] == pytest.approx(hits / 3000) and 0.1 < audit["recall_at_k"] < 0.9
+    assert (audit["leaves"], audit["leaves_to_search"]) == (20, 1)
+    assert not (run.root / "neighbors" / "index").exists()
+
+
+def test_workers_change_no_byte(mined, tmp_path, helpers):
+    settings = Neighbors(k=10, leaves=20, leaves_to_search=3, recall_sample=30)
+    one = copy_of(mined, tmp_path / "one", helpers, neighbors=settings)
+    helpers.execute(one, "neighbors")
+    two = copy_of(mined, tmp_path / "two", helpers, neighbors=settings)
+    graph = helpers.stages()
+    assert not StageRunner(two, NeighborsStage(), graph).execute((3, 3))
+    shutil.rmtree(two.root / "neighbors" / "index")  # as after a crash: the second worker builds its own
+    assert not StageRunner(two, NeighborsStage(), graph).execute((1, 3))
+    assert StageRunner(two, NeighborsStage(), graph).execute((2, 3))
+    assert outputs(one) == outputs(two)
+
+
+def test_engines_agree(mined, tmp_path, helpers):
+    run = copy_of(mined, tmp_path / "run", helpers, neighbors=Neighbors(engine="exact", k=20))
+    helpers.execute(run, "neighbors")
+    for name, content in outputs(mined).items():
+        if name != "audit.json":
+            assert outputs(run)[name] == content
+    audit = json.loads((run.root / "neighbors" / "audit.json").read_text())
+    assert (audit["engine"], audit["recall_at_k"], audit["recall_sample"]) == ("exact", 1.0, 0)
+
+
+def test_nan_in_an_embedding_file(mined, tmp_path, helpers):
+    run = copy_of(mined, tmp_path / "run", helpers)
+    file = run.embeddings("train") / "00001.npy"
+    vectors = np.load(file)
+    vectors[17, 5] = np.nan
+    np.save(file, vectors)
+    with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: the vector in row 17 has values that are no"):
+        helpers.execute(run, "neighbors")
+
+
+def test_what_belongs_to_the_settings(tmp_path, helpers):
+    stage = NeighborsStage()
+
+    def described(**changes) -> tuple:
+        run = Run.of(helpers.recipe(tmp_path, neighbors=Neighbors(**changes)))
+        return stage.settings(run), stage.unit_settings(run)
+
+    scann, exact = described(k=20), described(k=20, engine="exact")
+    assert exact == described(k=20, engine="exact", leaves=3, recall_sample=5)
+    assert scann != described(k=20, leaves=3) and scann != described(k=21)
+    assert scann[0] != described(k=20, recall_sample=5)[0] and scann[1] == described(k=20, recall_sample=5)[1]
+
+
+def test_stage_modules_import_nothing_heavy():
+    heavy = ("torch", "transformers", "sentence_transformers", "scann", "numba", "numpy", "pyarrow", "megatron.core")
+    program = (
+        "import sys\n"
+        "from megatron_sbp.stages import embed, filter, neighbors, pairs, synthesize\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

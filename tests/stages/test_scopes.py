@@ -1,0 +1,98 @@
+"""The graph of any arms, synthesizers and replicates: what is shared, what is made anew, and where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.scopes import arm_run, replicate_run, synthesizer_run
+from megatron_sbp.stages.stage import by_name
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
+ARMS = """
+synthesizers: {random: {pairs: {relation: random}}, related: {}}
+arms: {sbp: {synthetic: related}, control: {synthetic: random}, baseline: {}, oracle: {documents: oracle}}
+replicates: 2
+"""
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(QUICKSTART.read_text() + ARMS)
+    return Run.of(load_recipe(file, [f"run_folder={tmp_path}/run"]))
+
+
+def test_the_classic_graph():
+    names = [stage.name for stage in all_stages()]
+    assert (
+        names
+        == (
+            "documents tokenizer tokenize embed neighbors pairs tokenize-pairs train-baseline tune export-synthesizer "
+            "synthesize filter tokenize-synthetic train-sbp train-oracle export-arms evaluate report"
+        ).split()
+    )
+    assert names == [stage.name for stage in all_stages(load_recipe(QUICKSTART))]
+
+
+def test_every_stage_comes_after_what_it_reads_and_owns_its_files_alone(run):
+    graph = all_stages(run.recipe)
+    names, owners = [], {}
+    for stage in graph:
+        assert set(stage.reads(run)) <= set(names), stage.name
+        names.append(stage.name)
+        for pattern in stage.owns(run):
+            assert owners.setdefault(pattern, stage.name) == stage.name
+    assert len(set(names)) == len(names) == 42
+    for stage in graph:  # what is read is what the named stage makes
+        for name, patterns in stage.reads(run).items():
+            made = [each.split("*")[0] for each in by_name(graph, name).owns(run)]
+            for read in (pattern.split("*")[0] for pattern in patterns):
+                assert any(read.startswith(each) or each.startswith(read) for each in made), (stage.name, read)
+
+
+def test_what_is_shared_and_what_is_not(run):
+    names = [stage.name for stage in all_stages(run.recipe)]
+    for once in ("documents", "neighbors", "pairs", "pairs.random", "tokenize-pairs.random", "report"):
+        assert names.count(once) == 1 and f"{once}.2" not in names
+    for each in ("train-control", "tune.random", "synthesize", "export-arms", "evaluate"):
+        assert each in names and f"{each}.2" in names
+
+
+def test_places(run):
+    second = replicate_run(run, 2)
+    assert second.relative(second.model("sbp")) == "replicates/2/models/sbp"
+    assert second.tokens("real") == run.tokens("real") and second.pairs("train") == run.pairs("train")
+    random = synthesizer_run(second, "random")
+    assert random.relative(random.drafts) == "replicates/2/synthesizers/random/synthetic/drafts"
+    assert random.relative(random.pairs("train")) == "synthesizers/random/pairs/pairs.parquet"
+    assert random.model("baseline") == second.model("baseline")
+    control = arm_run(second, "control")
+    assert control.tokens("synthetic") == random.tokens("synthetic") != second.tokens("synthetic")
+    assert control.model("control") == second.model("control")
+    assert synthesizer_run(run, "related").drafts == run.drafts
+
+
+def test_a_work_folder_keeps_the_names(run):
+    """New outputs of a stage that replaces finished ones are found under the names that they will have."""
+    stage = by_name(all_stages(run.recipe), "tune.random.2")
+    work = run.root / ".work" / "x"
+    view = stage.scoped(run.view(work, stage.owns(run)))
+    folder = view.model("synthesizer")
+    assert folder == work / "replicates/2/synthesizers/random/models/synthesizer"
+    assert view.relative(folder) == "replicates/2/synthesizers/random/models/synthesizer"
+    assert view.tokens("pairs") == run.root / "synthesizers/random/tokens/pairs"
+
+
+def test_a_stage_works_with_its_own_recipe(run):
+    graph = all_stages(run.recipe)
+    assert by_name(graph, "pairs.random").settings(run)["relation"] == "random"
+    assert by_name(graph, "pairs").settings(run)["relation"] == "similar"
+    one, two = (by_name(graph, name).settings(run) for name in ("train-control", "train-control.2"))
+    assert one["seed"] != two["seed"] and one["samples"] == two["samples"]
+    first, second = (by_name(graph, name).settings(run) for name in ("evaluate", "evaluate.2"))
+    assert first == second  # the same questions

@@ -1,0 +1,97 @@
+"""The stages synthesize and filter: workers, interruptions and a larger plan change no byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.synthesis_run import digests, execute_synthesis
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.synthesize import SynthesizeStage
+
+pytestmark = pytest.mark.timeout(300)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(run, stage: str, shard: str) -> subprocess.Popen:
+    """`sbp STAGE RECIPE --shard i/n` in a process of its own."""
+    recipe = run.root.parent / "recipe.yaml"
+    words = [sys.executable, "-m", "megatron_sbp.cli", stage, str(recipe), f"run_folder={run.root}", "--shard", shard]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
+    run = make_run("disturbed")
+    killed = start(run, "synthesize", "1/1")
+    while not list((run.manifests / "synthesize").glob("0*.json")):
+        assert killed.poll() is None, killed.stdout.read()
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    done = list((run.manifests / "synthesize").glob("0*.json"))
+    assert 1 <= len(done) < 5
+    before = {file: file.stat().st_mtime_ns for file in run.drafts.glob("0*")}
+    with files.atomic_path(run.drafts / "00004.jsonl.zst") as partial:
+        partial.write_bytes(b"whole")
+    half = partial.name.replace(f"-{os.getpid()}-", f"-{killed.pid}-")  # as the killed process would have left it
+    (run.drafts / half).write_bytes(b"half a file")
+    (run.drafts / "00004.jsonl.zst").unlink()
+    workers = [start(run, "synthesize", f"{index}/2") for index in (1, 2)]
+    for worker in workers:
+        output = worker.communicate(timeout=200)[0]
+        assert worker.returncode == 0, output
+        assert "Warning" not in output and "it/s" not in output, output
+    graph = [SynthesizeStage(), FilterStage()]
+    assert not StageRunner(run, FilterStage(), graph).execute((2, 2))  # the other shards' verdicts are missing
+    execute_synthesis(run, "filter")
+    assert digests(run) == digests(undisturbed)
+    finished = {run.drafts / f"{file.stem}.jsonl.zst" for file in done}
+    assert all(file.stat().st_mtime_ns == before[file] for file in finished)  # done work was not done again
+
+
+def test_other_batches_other_bytes_only_in_settings(undisturbed, make_run):
+    stage = SynthesizeStage()
+    plain, larger = make_run("undisturbed"), make_run("undisturbed", "synthesis.margin=1.9")
+    assert stage.unit_settings(plain) == stage.unit_settings(larger) and stage.settings(plain) != stage.settings(larger)
+    for change in ("synthesis.batch_size=9", "seed=2", "synthesis.top_p=0.8", "tuning.seed_cut=head"):
+        assert stage.unit_settings(make_run("undisturbed", change)) != stage.unit_settings(plain), change
+    for change in ("launch.workers=4", "filter.min_tokens=5", "evaluation.batch_size=3"):
+        assert stage.settings(make_run("undisturbed", change)) == stage.settings(plain), change
+
+
+def test_a_larger_margin_keeps_the_drafts(undisturbed, make_run):
+    before = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in undisturbed.drafts.glob("0*")}
+    larger = make_run("undisturbed", "synthesis.margin=2.0")
+    execute_synthesis(larger)
+    after = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in larger.drafts.glob("0*")}
+    assert len(before) == 5 and len(after) == 7
+    assert before.items() <= after.items()
+    smaller = make_run("undisturbed")
+    execute_synthesis(smaller)
+    assert len(list(smaller.drafts.glob("0*"))) == len(list(smaller.synthetic.glob("0*"))) == 5
+
+
+def test_the_mean_target_is_the_expected_length(make_run):
+    run = make_run("planned", "synthesis.tokens_per_draw=null")
+    # 2,000 tokens x 1.3 / 30 tokens = 87 draws, in shards of 24.
+    assert SynthesizeStage().units(run) == ["00000", "00001", "00002", "00003"]
+
+
+def test_unfinished_upstream_is_named(make_run):
+    run = make_run("early")
+    (run.manifests / "export-synthesizer.json").unlink()
+    with pytest.raises(InputError, match="needs the stage 'export-synthesizer'"):
+        StageRunner(run, SynthesizeStage(), [SynthesizeStage()]).execute()
+    shutil.rmtree(run.root)

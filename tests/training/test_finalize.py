@@ -1,0 +1,67 @@
+"""What stays of a training that has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megatron_sbp.base import files
+from megatron_sbp.checkpoint import seals, tracker
+from megatron_sbp.training import consumption
+from megatron_sbp.training.data.data_file import DataFile, Source
+from megatron_sbp.training.finalize import finalize
+
+LOSSES = {0: 5.0, 2: 3.0, 4: 3.5}
+
+
+@pytest.fixture
+def folder(corpus, tmp_path) -> Path:
+    """A training of four steps of eight samples, evaluated and saved at every second step; the second one is best."""
+    folder = tmp_path / "models" / "baseline"
+    for iteration in (2, 4):
+        checkpoint = seals.checkpoint_folder(folder, iteration)
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "metadata.json").write_text("{}")
+    prefix = os.path.relpath(corpus / "real", folder)
+    data = DataFile("documents", [Source("real", prefix, 32)], Source("valid", prefix, 8), 64, 1, "strict", 0, 1, 2)
+    data.write(folder / "data.json")
+    recorder = consumption.Recorder(folder / "consumed", 0)
+    for step in range(4):
+        recorder.record(step, np.zeros(8, np.int64), np.arange(8 * step, 8 * step + 8))
+    rows = [{"kind": "valid", "iteration": iteration, "loss": loss} for iteration, loss in LOSSES.items()]
+    rows += [{"kind": "train", "iteration": step, "seconds": 0.5} for step in range(1, 5)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / tracker.NAME).write_text("4")
+    (folder / "stopped.txt").write_text("end of the plan")
+    (folder / "precision.txt").write_text("fp32")
+    (folder / "cache").mkdir()
+    return folder
+
+
+def checkpoints(folder: Path) -> list[str]:
+    assert not (folder / "cache").exists()
+    return sorted(path.name for path in folder.glob("iter_*"))
+
+
+@pytest.mark.parametrize("keep_best", [False, True])
+def test_an_arm_keeps_its_last_checkpoint_and_on_request_its_best(folder, keep_best):
+    kept = finalize(folder, "baseline", samples=32, global_batch_size=8, keep_best=keep_best)
+    assert checkpoints(folder) == ["iter_0000002", "iter_0000004"][not keep_best :]
+    assert {path.parent.name for path in kept if path.name == "metadata.json"} == set(checkpoints(folder))
+    found = files.read_json(folder / "consumed.json")
+    assert found["best"] == {"iteration": 2, "valid_loss": 3.0, "kept": keep_best}
+    assert (found["iterations"], found["export_iteration"], found["train_tokens"]) == (4, 4, 32 * 64)
+    assert (found["seconds"], found["tokens_per_second"]) == (2.0, 32 * 64 / 2.0)
+    assert found["datasets"]["real"]["samples"] == 32
+
+
+def test_the_synthesizer_exports_its_best_checkpoint(folder):
+    finalize(folder, "synthesizer", samples=32, global_batch_size=8, keep_best=False)
+    assert checkpoints(folder) == ["iter_0000002", "iter_0000004"]
+    found = files.read_json(folder / "consumed.json")
+    assert (found["export_iteration"], found["best_valid_loss"], found["valid_loss_before"]) == (2, 3.0, 5.0)
+    assert "best" not in found

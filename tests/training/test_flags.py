@@ -1,0 +1,51 @@
+"""Megatron's command line, made from the recipe."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.planning import ledger
+from megatron_sbp.recipe import Recipe, load_recipe
+from megatron_sbp.training.flags import megatron_arguments
+
+RECIPE = Path(__file__).resolve().parents[1] / "end_to_end" / "recipe.yaml"
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe(RECIPE)
+
+
+def words_of(recipe: Recipe, training: str, **more) -> list[str]:
+    folder = Path("/run/models") / training
+    return megatron_arguments(recipe, training, folder=folder, tokenizer=Path("/run/tokenizer"), **more)
+
+
+def test_paths_are_the_callers(recipe):
+    words = words_of(recipe, "synthesizer", start=Path("/start"), samples=96)
+    given = dict(itertools.pairwise(words))
+    assert given["--sbp-data"] == "/run/models/synthesizer/data.json"
+    assert given["--load"] == given["--save"] == "/run/models/synthesizer"
+    assert (given["--tokenizer-model"], given["--pretrained-checkpoint"]) == ("/run/tokenizer", "/start")
+    assert given["--train-samples"] == "96"
+    assert "PACKED_SEQUENCES" in words_of(recipe, "synthesizer")
+    assert "--pretrained-checkpoint" not in words_of(recipe, "baseline", start=Path("/start"))
+
+
+def test_the_arms_have_the_same_samples_on_megatrons_command_line(recipe):
+    words = {arm: words_of(recipe, arm) for arm in ("baseline", "sbp", "oracle")}
+    same = {arm: words[arm][words[arm].index("--train-samples") + 1] for arm in words}
+    assert set(same.values()) == {str(ledger.train_samples(recipe))}
+    for arm in words:
+        text = " ".join(words[arm]).replace(f"/{arm}", "/ARM")
+        assert text == " ".join(words["baseline"]).replace("/baseline", "/ARM"), "only the folders may differ"
+
+
+def test_megatron_flags_of_the_recipe_pass_through(recipe):
+    recipe.training.megatron = {"recompute-granularity": "full", "async-save": True, "log-throughput": False}
+    words = words_of(recipe, "baseline")
+    assert words[words.index("--recompute-granularity") + 1] == "full"
+    assert "--async-save" in words and "--log-throughput" not in words
