@@ -28,7 +28,7 @@ def read_measured(run: Run) -> dict[str, Any] | None:
         name = run.recipe.used_synthesizers[0]
         end, first = suffix(name), synthesizer_run(run, name)
     for stage, file in (
-        ("tokenize", run.tokens("audit").with_suffix(".json")),
+        ("tokenize", run.audit_tokens("audit")),
         ("tokenize-pairs" + end, first.audit_tokens("pairs_audit")),
         ("tokenize-synthetic" + end, first.audit_tokens("synthetic_audit")),
         ("tokenizer", run.tokenizer / "tokenizer.json"),

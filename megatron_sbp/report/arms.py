@@ -77,12 +77,7 @@ def replicated_figures(
         values = [entry[figure] for entry in found]
         if None not in values:
             estimate = mean_over_replicates(values)
-            means[figure] = {
-                "mean": estimate.value,
-                "stderr": estimate.stderr,
-                "low": estimate.low,
-                "high": estimate.high,
-            }
+            means[figure] = {"mean": estimate.value, **estimate.uncertainty()}
     shown = (*FIGURES, "train_tokens", "seconds", "best_valid")
     return {**found[0], "replicates": [{name: entry[name] for name in shown} for entry in found], "mean": means}
 

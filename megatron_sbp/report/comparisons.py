@@ -39,7 +39,7 @@ def comparison(evaluations: Evaluations, first: str, second: str, figure: str) -
     if gained is None:
         return None
     found = crossed_ratio(*gained)
-    return {"difference": found.value, "stderr": found.stderr, "low": found.low, "high": found.high}
+    return {"difference": found.value, **found.uncertainty()}
 
 
 def _gained(evaluations: Evaluations, first: str, second: str, figure: str) -> tuple[np.ndarray, np.ndarray] | None:

@@ -24,6 +24,10 @@ class Estimate:
     high: float | None
     """Ends of the 95 % interval."""
 
+    def uncertainty(self) -> dict[str, float | None]:
+        """stderr, low and high, as results.json has them beside the value."""
+        return {"stderr": self.stderr, "low": self.low, "high": self.high}
+
 
 def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
     """sum(sums) / sum(counts), where units and replicates are both drawn at random.

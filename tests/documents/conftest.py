@@ -6,30 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.small_recipe import small_recipe
 
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training
+from megatron_sbp.recipe import Documents, Recipe, Tokenizer
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 
 
 def build_recipe(folder: Path, run_folder: str, **documents: Any) -> Recipe:
     defaults = {"inputs": ["*.jsonl"], "train": 4, "valid": 2, "test": 2}
-    recipe = Recipe(
-        name="test",
-        documents=Documents(**{**defaults, **documents}),
-        tokenizer=Tokenizer(vocab_size=300),
-        model=Model(
-            num_layers=2,
-            hidden_size=64,
-            ffn_hidden_size=128,
-            num_attention_heads=4,
-            num_query_groups=2,
-            sequence_length=64,
-        ),
-        training=Training(train_tokens=100_000, global_batch_size=4, micro_batch_size=2),
-        synthesis=Synthesis(tokens=1000),
-        run_folder=str(folder / run_folder),
+    recipe = small_recipe(
+        folder / run_folder, Documents(**{**defaults, **documents}), tokenizer=Tokenizer(vocab_size=300)
     )
     recipe.source = folder / "recipe.yaml"
     return recipe

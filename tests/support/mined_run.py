@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.small_recipe import small_recipe
 
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.pairing.neighbors.vectors import Vectors
-from megatron_sbp.recipe import Documents, Embedding, Model, Neighbors, Pairs, Recipe, Synthesis, Tokenizer, Training
+from megatron_sbp.recipe import Documents, Embedding, Neighbors, Pairs, Recipe
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.neighbors import NeighborsStage
@@ -42,23 +43,7 @@ def foldoc_recipe(root: Path, **sections: Any) -> Recipe:
         "neighbors": Neighbors(k=20, recall_sample=50),
         "pairs": Pairs(alpha=0.5, max_targets_per_seed=4),
     }
-    return Recipe(
-        name="test",
-        documents=documents,
-        tokenizer=Tokenizer(vocab_size=1000),
-        model=Model(
-            num_layers=2,
-            hidden_size=64,
-            ffn_hidden_size=128,
-            num_attention_heads=4,
-            num_query_groups=2,
-            sequence_length=64,
-        ),
-        training=Training(train_tokens=100_000, global_batch_size=4, micro_batch_size=2),
-        synthesis=Synthesis(tokens=1000),
-        run_folder=str(root),
-        **{**defaults, **sections},
-    )
+    return small_recipe(root, documents, **{**defaults, **sections})
 
 
 def pairing_stages() -> list:

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from support.small_recipe import small_recipe
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.recipe import Documents, Model, Recipe, Synthesis, Tokenizer, Training, Tuning
+from megatron_sbp.recipe import Documents, Recipe, Synthesis, Tokenizer, Tuning
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -37,24 +38,13 @@ class WrittenBefore(Stage):
 
 
 def recipe_in(folder: Path, **tokenizer) -> Recipe:
-    recipe = Recipe(
-        name="test",
-        documents=Documents(
-            inputs=[str(folder / "corpus.jsonl.zst")], train=200, valid=40, test=30, documents_per_shard=90
-        ),
+    recipe = small_recipe(
+        folder / "run",
+        Documents(inputs=[str(folder / "corpus.jsonl.zst")], train=200, valid=40, test=30, documents_per_shard=90),
+        sequence_length=128,
         tokenizer=Tokenizer(**{"vocab_size": 800, **tokenizer}),
-        model=Model(
-            num_layers=2,
-            hidden_size=64,
-            ffn_hidden_size=128,
-            num_attention_heads=4,
-            num_query_groups=2,
-            sequence_length=128,
-        ),
-        training=Training(train_tokens=100_000, global_batch_size=4, micro_batch_size=2),
         synthesis=Synthesis(tokens=1300),
         tuning=Tuning(max_seed_tokens=60, max_target_tokens=50),
-        run_folder=str(folder / "run"),
     )
     recipe.source = folder / "recipe.yaml"
     return recipe

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from megatron_ranks import Megatron
+from support.checkpoint_tensors import checkpoint_tensors
 
 from megatron_sbp.checkpoint import tracker
 
@@ -34,21 +35,6 @@ LAYOUTS = {
 }
 
 
-def state(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a distributed checkpoint: parameters, optimizer moments, main parameters."""
-    import torch.distributed.checkpoint as dcp
-
-    reader = dcp.FileSystemReader(checkpoint)
-    entries = reader.read_metadata().state_dict_metadata
-    tensors = {
-        name: torch.empty(entry.size, dtype=entry.properties.dtype)
-        for name, entry in entries.items()
-        if hasattr(entry, "size")
-    }
-    dcp.load(tensors, storage_reader=reader, no_dist=True)
-    return tensors
-
-
 def cut_back(megatron: Megatron, source: str, name: str) -> Path:
     """A copy of a finished training as it was after its first half, with the logs of what came after."""
     target = megatron.folder / name
@@ -61,7 +47,7 @@ def cut_back(megatron: Megatron, source: str, name: str) -> Path:
 
 def assert_same_end(one: Path, other: Path) -> None:
     """Bit-equal parameters and optimizer at the last step."""
-    left, right = (state(folder / f"iter_{STEPS:07d}") for folder in (one, other))
+    left, right = (checkpoint_tensors(folder / f"iter_{STEPS:07d}") for folder in (one, other))
     assert left.keys() == right.keys() and any("exp_avg_sq" in name for name in left)
     different = [name for name in left if not torch.equal(left[name], right[name])]
     assert not different, different

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from megatron_ranks import Megatron, ServedMegatron
+from support.checkpoint_tensors import checkpoint_tensors
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.recipe import Model, Training, load_recipe
@@ -61,21 +62,6 @@ CASES = {
 }
 
 
-def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a distributed checkpoint: parameters and optimizer."""
-    import torch.distributed.checkpoint as dcp
-
-    reader = dcp.FileSystemReader(checkpoint)
-    entries = reader.read_metadata().state_dict_metadata
-    found = {
-        name: torch.empty(entry.size, dtype=entry.properties.dtype)
-        for name, entry in entries.items()
-        if hasattr(entry, "size")
-    }
-    dcp.load(found, storage_reader=reader, no_dist=True)
-    return found
-
-
 def entries(checkpoint: Path) -> set[str]:
     """Names of everything in a checkpoint, states of modules included."""
     from torch.distributed.checkpoint import FileSystemReader
@@ -87,7 +73,7 @@ def assert_same(one: Path, other: Path, steps: int = STEPS) -> None:
     """Checkpoints of equal entries and equal bits."""
     one, other = (folder / f"iter_{steps:07d}" for folder in (one, other))
     assert entries(one) == entries(other)
-    left, right = tensors(one), tensors(other)
+    left, right = checkpoint_tensors(one), checkpoint_tensors(other)
     assert any("exp_avg" in name for name in left) and "decoder.final_layernorm.weight" in left
     different = [name for name in left if not torch.equal(left[name], right[name])]
     assert not different, different
