@@ -25,6 +25,9 @@ def arm_samples(recipe: Recipe, arm: str) -> dict[str, int]:
 
     An arm with a synthesizer uses every synthetic sequence once and real documents for the rest (PAPER: S once, never
     repeated).
+
+    Raises:
+        InputError: the arm's `synthetic_share` is less than one sequence, or more than its synthesizer writes.
     """
     if arm not in recipe.arms:
         raise ValueError(f"unknown arm {arm!r}")
@@ -32,5 +35,15 @@ def arm_samples(recipe: Recipe, arm: str) -> dict[str, int]:
     real = "real" if chosen.documents == "train" else "oracle"
     if chosen.synthetic is None:
         return {real: total}
-    synthetic = synthetic_samples(recipe.for_synthesizer(chosen.synthetic))
+    written = synthetic = synthetic_samples(recipe.for_synthesizer(chosen.synthetic))
+    if chosen.synthetic_share is not None:
+        synthetic = int(chosen.synthetic_share * total)
+        if not 1 <= synthetic <= written:
+            length = recipe.model.sequence_length
+            raise recipe.error(
+                f"arms.{arm}.synthetic_share",
+                f"{chosen.synthetic_share} of the budget is {synthetic * length:,} synthetic tokens, but it must be at "
+                f"least one sequence, {length} tokens, and at most what the synthesizer '{chosen.synthetic}' writes, "
+                f"{written * length:,} (synthesis.tokens): none is used twice",
+            )
     return {real: total - synthetic, "synthetic": synthetic}

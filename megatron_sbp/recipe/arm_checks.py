@@ -40,6 +40,7 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
             raise recipe.error(
                 f"arms.{name}.synthetic", f"there is no synthesizer '{arm.synthetic}'; synthesizers: {known}"
             )
+        _check_synthetic(recipe, name, arm)
         for key in EQUAL:
             if key in arm.training:
                 raise recipe.error(
@@ -49,6 +50,13 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
         start = recipe.for_synthesizer(name).tuning.start or "last"
         if start in ("last", "best") and "baseline" not in recipe.arms:
             raise recipe.error("arms", f"has no 'baseline', from which the synthesizer '{name}' starts (tuning.start)")
+
+
+def _check_synthetic(recipe: Recipe, name: str, arm: Arm) -> None:
+    """What an arm says about its synthetic text."""
+    for key in ("synthetic_share", "order"):
+        if arm.synthetic is None and getattr(arm, key) != Arm.model_fields[key].default:
+            raise recipe.error(f"arms.{name}.{key}", f"the arm reads no synthetic text (arms.{name}.synthetic)")
 
 
 def _check_name(recipe: Recipe, section: str, name: str) -> None:

@@ -28,6 +28,7 @@ from megatron_sbp.recipe.values import (
     Overrides,
     Positive,
     Prose,
+    Share,
     Switch,
     Text,
     Whole,
@@ -387,6 +388,12 @@ class Arm(Section):
 
     synthetic: Text | None = None
     """The synthesizer whose text it reads once; null trains on real documents alone."""
+    synthetic_share: Share | None = None
+    """Part of its training sequences that is synthetic, rounded down; null takes all of `synthesis.tokens`, the most
+    there is. Arms with several shares of one text are a sweep."""
+    order: Literal["mixed", "synthetic_first"] = "mixed"
+    """mixed: real and synthetic sequences alternate in proportion. synthetic_first: all synthetic ones, then the real
+    ones."""
     documents: Literal["train", "oracle"] = "train"
     """Real documents: D, or D and the oracle's further ones."""
     training: Overrides = {}

@@ -84,6 +84,8 @@ class TrainStage(Stage):
                 wanted["start"] = start_word(recipe)
             return wanted
         wanted |= {"training": arm_settings(recipe), "samples": ledger.arm_samples(recipe, self.training)}
+        if recipe.arms[self.training].order != "mixed":
+            wanted["order"] = recipe.arms[self.training].order
         if keeps_best(recipe, self.training):  # then the evaluations decide which checkpoint that is
             wanted["keeps_best"] = [recipe.training.eval_interval, recipe.training.eval_sequences]
         return wanted

@@ -64,10 +64,29 @@ def test_every_arm_reads_as_much(tmp_path):
     assert samples["oracle"].keys() == {"oracle"} and samples["regularized"].keys() == {"real"}
 
 
+def test_a_sweep_of_shares(tmp_path):
+    recipe = load(tmp_path, ARMS.replace("control: {", "control: {synthetic_share: 0.1, "))
+    samples = ledger.arm_samples(recipe, "control")
+    total = ledger.train_samples(recipe)
+    assert samples == {"real": total - int(0.1 * total), "synthetic": int(0.1 * total)}
+    assert "synthetic_share" not in str(recipe.for_arm("control").training)
+
+
+@pytest.mark.parametrize("share", ["0.99", "0.000001"])
+def test_a_share_that_there_is_not(tmp_path, share):
+    recipe = load(tmp_path, ARMS.replace("control: {", f"control: {{synthetic_share: {share}, "))
+    with pytest.raises(InputError, match="at most what the synthesizer 'random' writes") as caught:
+        ledger.arm_samples(recipe, "control")
+    assert caught.value.key == "arms.control.synthetic_share" and caught.value.line
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key", "reason"),
     [
         ("synthetic: random", "synthetic: rndom", "arms.control.synthetic", "there is no synthesizer 'rndom'"),
+        ("  baseline: {}", "  baseline: {order: synthetic_first}", "arms.baseline.order", "reads no synthetic text"),
+        ("oracle: {", "oracle: {synthetic_share: 0.3, ", "arms.oracle.synthetic_share", "reads no synthetic text"),
+        ("control: {", "control: {synthetic_share: 0, ", "arms.control.synthetic_share", "must be above 0"),
         ("weight_decay: 0.8", "weight_decay: -1", "arms.regularized.training.weight_decay", "must be 0 or more"),
         ("weight_decay: 0.8", "wait_decay: 1", "arms.regularized.training.wait_decay", "did you mean 'weight_decay'"),
         ("weight_decay: 0.8", "train_tokens: 700000", "arms.regularized.training.train_tokens", "at equal tokens"),

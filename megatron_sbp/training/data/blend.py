@@ -17,28 +17,40 @@ SMALL = 1 << 20
 class Blend(BlendedDataset):
     """Megatron's BlendedDataset of datasets that give a stated number of samples each, every sample once.
 
-    The order is Megatron's, sample for sample. Its index takes 10 bytes per sample in every process; here it is 6 (10
-    from 2^32 samples on), a large one is made once and mapped by all ranks, and a single source needs none.
+    The order is Megatron's, sample for sample, unless the datasets are to follow one another. Megatron's index takes 10
+    bytes per sample in every process; here it is 6 (10 from 2^32 samples on), a large one is made once and mapped by
+    all ranks, and a single source needs none.
 
     Args:
         datasets: of one type, each at least as long as its samples.
         samples: to be taken from each, in order.
         config: Megatron's configuration, without path_to_cache.
         cache: where the index is kept; without it every process has its own.
+        in_turn: the datasets follow one another, in their order, rather than alternating in proportion.
     """
 
-    def __init__(self, datasets: list[Any], samples: list[int], config: Any, cache: IndexCache | None = None):
+    def __init__(
+        self,
+        datasets: list[Any],
+        samples: list[int],
+        config: Any,
+        cache: IndexCache | None = None,
+        in_turn: bool = False,
+    ):
         assert all(len(dataset) >= count for dataset, count in zip(datasets, samples, strict=True))
         self._cache = cache if sum(samples) > SMALL else None
+        self._in_turn = in_turn
         super().__init__(datasets, samples, None, config)
 
     def _build_indices(self) -> tuple[Any, Any]:
         if len(self.weights) == 1:
             return np.broadcast_to(np.int16(0), self.weights[0]), range(self.weights[0])
+        order = one_after_another if self._in_turn else interleave
         if self._cache is None:
-            arrays = interleave(self.weights)
+            arrays = order(self.weights)
         else:
-            arrays = self._cache.get("blend", {"samples": self.weights}, lambda: interleave(self.weights))
+            identity = {"samples": self.weights, **({"in_turn": True} if self._in_turn else {})}
+            arrays = self._cache.get("blend", identity, lambda: order(self.weights))
         return arrays["sources"], arrays["samples"]
 
 
@@ -51,11 +63,25 @@ def interleave(counts: list[int]) -> Arrays:
     Returns:
         sources, int16 [sum of counts], and samples, uint32 or int64 likewise: number of the sample in its source.
     """
+    arrays = _empty(counts)
+    _interleave(np.array(counts, np.int64), arrays["sources"], arrays["samples"])
+    return arrays
+
+
+def one_after_another(counts: list[int]) -> Arrays:
+    """All samples of the first source, then all of the second, and so on; see `interleave`."""
+    arrays, begin = _empty(counts), 0
+    for source, count in enumerate(counts):
+        arrays["sources"][begin : begin + count] = source
+        arrays["samples"][begin : begin + count] = np.arange(count)
+        begin += count
+    return arrays
+
+
+def _empty(counts: list[int]) -> Arrays:
     total = sum(counts)
-    sources = np.empty(total, np.int16)
     samples = np.empty(total, np.uint32 if max(counts) < 1 << 32 else np.int64)
-    _interleave(np.array(counts, np.int64), sources, samples)
-    return {"sources": sources, "samples": samples}
+    return {"sources": np.empty(total, np.int16), "samples": samples}
 
 
 @numba.njit(nogil=True, cache=True)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 
+_CHOICES = {"kind": ("documents", "pairs"), "epochs": ("strict", "joint"), "order": ("mixed", "listed")}
 UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"
 
 
@@ -48,10 +49,17 @@ class DataFile:
     padding: int
     separator: int
     unit: str = UNIT_NOTE
+    order: Literal["mixed", "listed"] = "mixed"
+    """listed: the sources follow one another as `train` lists them."""
 
     def write(self, path: Path) -> None:
         """Writes the file atomically."""
-        files.write_json(path, dataclasses.asdict(self))
+        files.write_json(path, self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON. The usual order is left out: trainings that began before there was another go on."""
+        tree = dataclasses.asdict(self)
+        return tree if self.order != "mixed" else {key: value for key, value in tree.items() if key != "order"}
 
     @staticmethod
     def read(path: Path) -> DataFile:
@@ -63,7 +71,7 @@ class DataFile:
             data = DataFile(**tree)
         except (KeyError, TypeError) as error:
             raise InputError(f"not a data file of this version ({error})", file=path) from error
-        for key, choices in (("kind", ("documents", "pairs")), ("epochs", ("strict", "joint"))):
+        for key, choices in _CHOICES.items():
             if getattr(data, key) not in choices:
                 raise InputError(f"must be {' or '.join(choices)}, not {getattr(data, key)!r}", file=path, key=key)
         if data.sequence_length < 1:
@@ -99,7 +107,7 @@ def lock(path: Path, resumed: bool) -> dict[str, Any]:
         InputError: the training began with other data; every difference is named with both values.
     """
     data = DataFile.read(path)
-    present = dataclasses.asdict(data)
+    present = data.to_dict()
     for source in (*present["train"], present["valid"]):
         source.update(dataset_digest((path.parent / source["prefix"]).resolve()))
     file = path.with_name("blend.lock.json")

@@ -55,7 +55,8 @@ def build_train(path: Path, tokenizer: Any, cache: Path | None = None) -> Blende
     else:
         shared = IndexCache(folder)
         datasets = [_dataset(path, data, source, source.samples, Split.train, config, shared) for source in data.train]
-    return Blend(datasets, [source.samples for source in data.train], config, IndexCache(folder))
+    counts = [source.samples for source in data.train]
+    return Blend(datasets, counts, config, IndexCache(folder), in_turn=data.order == "listed")
 
 
 def build_valid(path: Path, tokenizer: Any, num_samples: int) -> HeldOut:

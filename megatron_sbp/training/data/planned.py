@@ -48,6 +48,9 @@ def write_data_file(
         if pairs
         else {name: count for name, count in ledger.arm_samples(recipe, training).items() if count}
     )
+    synthetic_first = not pairs and recipe.arms[training].order == "synthetic_first"
+    if synthetic_first:
+        counts = dict(sorted(counts.items(), key=lambda item: item[0] != "synthetic"))
     DataFile(
         kind="pairs" if pairs else "documents",
         train=[source(name, count) for name, count in counts.items()],
@@ -58,6 +61,7 @@ def write_data_file(
         end_of_document=roles.end_of_document,
         padding=roles.padding,
         separator=roles.separator,
+        order="listed" if synthetic_first else "mixed",
     ).write(folder / "data.json")
     return sum(counts.values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.training.data.blend import interleave
+from megatron_sbp.training.data.blend import interleave, one_after_another
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,11 @@ def test_the_order_is_megatrons(counts):
     ours = interleave(counts)
     assert (ours["sources"] == sources).all() and ours["sources"].dtype == np.int16
     assert (ours["samples"] == samples).all() and ours["samples"].dtype == np.uint32
+
+
+def test_one_dataset_after_the_other():
+    order = one_after_another([3, 2])
+    assert order["sources"].tolist() == [0, 0, 0, 1, 1] and order["samples"].tolist() == [0, 1, 2, 0, 1]
+    assert {key: values.dtype for key, values in order.items()} == {
+        key: values.dtype for key, values in interleave([3, 2]).items()
+    }

@@ -49,6 +49,27 @@ def ranks(total: int, size: int, micro_batch: int, consumed: int = 0) -> list[li
     return [[index for batch in sampler for index in batch] for sampler in samplers]
 
 
+# -- windows -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["mixed", "listed"])
+def test_a_window_never_holds_a_seed_document_and_its_synthetic_text(tmp_path, order):
+    """A training sequence is cut from one source, so real and synthetic documents never share a context."""
+    rng, first_synthetic = np.random.default_rng(3), 150
+    for name, low, high in (("synthetic", first_synthetic, 250), ("real", 10, first_synthetic), ("valid", 10, 250)):
+        texts = [rng.integers(low, high, rng.integers(3, 40)).tolist() for _ in range(200)]
+        write_indexed(tmp_path / name, [[[*text, END]] for text in texts])
+    sources = [Source("synthetic", "synthetic", 16, once=True), Source("real", "real", 60)]
+    blended = train(tmp_path, sources, sequence_length=64, order=order)
+    kinds = []
+    for item in blended:
+        words = item["tokens"][item["tokens"] != END]
+        kinds.append(bool((words >= first_synthetic).all()))
+        assert kinds[-1] or bool((words < first_synthetic).all())
+    assert sum(kinds) == 16 and len(kinds) == 76
+    assert kinds == [True] * 16 + [False] * 60 if order == "listed" else not all(kinds[:16])
+
+
 # -- epochs ------------------------------------------------------------------------------------------------------------
 
 

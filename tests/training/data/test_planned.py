@@ -64,3 +64,22 @@ def test_the_data_file_names_datasets_relative_to_the_training(corpus, tmp_path,
     else:
         assert {source.name: source.samples for source in data.train} == ledger.arm_samples(recipe, training)
         assert [source.name for source in data.train if source.once] == ["synthetic"] * (training == "sbp")
+
+
+def test_synthetic_text_first(corpus, tmp_path, monkeypatch):
+    roles = SimpleNamespace(end_of_document=END, padding=PADDING, separator=SEPARATOR)
+    monkeypatch.setattr(planned, "load_tokenizer", lambda folder: roles)
+    recipe = load_recipe(RECIPE)
+    first = recipe.arms["sbp"].model_copy(update={"order": "synthetic_first"})
+    recipe = recipe.model_copy(update={"arms": {**recipe.arms, "first": first}})
+    datasets = {name: corpus / name for name in ("real", "synthetic", "valid")}
+    written = {}
+    for arm in ("sbp", "first"):
+        (tmp_path / arm).mkdir()
+        write_data_file(recipe, arm, folder=tmp_path / arm, datasets=datasets, tokenizer=corpus / "tokenizer")
+        written[arm] = DataFile.read(tmp_path / arm / "data.json")
+    assert [source.name for source in written["first"].train] == ["synthetic", "real"]
+    assert sorted(s.samples for s in written["first"].train) == sorted(s.samples for s in written["sbp"].train)
+    assert (written["sbp"].order, written["first"].order) == ("mixed", "listed")
+    # Trainings that began before arms had an order go on: their locked data file has no such key.
+    assert "order" not in (tmp_path / "sbp" / "data.json").read_text()
