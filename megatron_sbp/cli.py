@@ -303,7 +303,7 @@ def _plan(run: Run, options) -> int:
         trainings = [(arm, arm_run(run, arm), arm) for arm in run.recipe.arms]
         trainings += [
             (f"the synthesizer {name}", synthesizer_run(run, name), "synthesizer")
-            for name in run.recipe.used_synthesizers
+            for name in run.recipe.tuned_synthesizers
         ]
         for title, inner, training in trainings:
             if training == "synthesizer" and start_folder(inner.recipe):

@@ -33,6 +33,8 @@ class Stream(IntEnum):
     """Documents and pairs on which the quality of text is measured."""
     READING = 27
     """Pairs on which it is measured whether the synthesizer reads, and their wrong seeds."""
+    REPLACED_TOKENS = 28
+    """Tokens that are replaced in a seed document, and by which (with the generation's row and number behind)."""
     EXAMPLES = 31
     """Synthetic documents shown in the report."""
     DUPLICATES_SYNTHETIC = 121

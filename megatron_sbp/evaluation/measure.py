@@ -43,8 +43,8 @@ class QualityFiles:
     """Synthetic documents that passed the filters."""
     generations: Sequence[Path]
     """All synthetic documents, before the filters."""
-    pairs: Path
-    """Parquet of the pairs tuned on."""
+    pairs: Path | None
+    """Parquet of the pairs tuned on; None for text that no tuned synthesizer wrote."""
     embeddings: Path
     """Folder with NNNNN.npy of `train`."""
 
@@ -63,7 +63,8 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         `groups`: figures of `synthetic` (kept by the filters), `drafts` (before the filters) and `real` (documents of
         D; its figures against D are those of valid documents, which are not in D). `similarity`: mean cosines of
         synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of the pairs
-        tuned on and of random pairs of real documents. `limits`: the settings behind the figures.
+        tuned on and of random pairs of real documents; None where there are no seed
+        documents or no pairs. `limits`: the settings behind the figures.
     """
     tokenizer = load_tokenizer(found.tokenizer)
     shards = {"synthetic": found.synthetic, "drafts": found.generations}
@@ -148,8 +149,10 @@ def _group(
         copying = None  # a real document has no seed document
     else:
         encoded = [np.array(ids, np.int64) for ids in tokenizer.encode_batch(words)]
-        seeds = [real[row["seed_row"]][:-1] for row in sample]
-        copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
+        copying = None
+        if all(row["seed_row"] is not None for row in sample):
+            seeds = [real[row["seed_row"]][:-1] for row in sample]
+            copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
         for text, tokens in zip(words, encoded, strict=True):
             overlap.add(group, tokens, text)
     finished = None if group == "real" or not sample else sum(row["finished"] for row in sample) / len(sample)
@@ -167,7 +170,9 @@ def _group(
 
 def _similarity(found: QualityFiles, recipe: Recipe, sample: list[dict[str, Any]]) -> dict[str, Any]:
     shards = sorted(found.embeddings.glob("[0-9]*.npy"))
-    paired = _sampled_pairs(found.pairs, recipe.evaluation.quality_documents, recipe.seed)
+    paired = np.empty((0, 2), np.int64)
+    if found.pairs is not None:
+        paired = _sampled_pairs(found.pairs, recipe.evaluation.quality_documents, recipe.seed)
     total = sum(len(np.load(shard, mmap_mode="r")) for shard in shards)
     random = np.random.default_rng([recipe.seed, Stream.QUALITY_RANDOM_PAIRS])
     count = recipe.evaluation.quality_documents
@@ -182,8 +187,8 @@ def _similarity(found: QualityFiles, recipe: Recipe, sample: list[dict[str, Any]
         if total > 1
         else None,
     }
-    if not sample:
-        return result
+    if not sample or any(row["seed_row"] is None for row in sample):
+        return result  # nothing was written, or without seed documents
     from megatron_sbp.pairing.embedding import Embedder
 
     with Progress("quality: embedding synthetic documents", len(sample), "documents") as progress:

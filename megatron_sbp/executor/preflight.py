@@ -25,7 +25,7 @@ def check_inputs(recipe: Recipe) -> None:
     """
     from megatron_sbp.evaluation.questions import read_questions
 
-    for name in recipe.used_synthesizers:
+    for name in recipe.tuned_synthesizers:
         check_start(recipe.for_synthesizer(name))
     read_questions(recipe)
     for key, name in hub_names(recipe).items():
@@ -55,7 +55,7 @@ def hub_names(recipe: Recipe) -> dict[str, str]:
 def _refusals(recipe: Recipe) -> list[str]:
     found = []
     try:
-        for name in recipe.used_synthesizers:
+        for name in recipe.tuned_synthesizers:
             check_start(recipe.for_synthesizer(name))
     except InputError as error:
         found.append(f"tuning.start: the tuning will be refused: {error}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
-from megatron_sbp.pairing.rules import RULES, Candidates
+from megatron_sbp.pairing.rules import RULES, Candidates, rules_of
 from megatron_sbp.recipe import Pairs
 
 EXAMPLES, NEAR_DUPLICATE_EXAMPLES = 10, 5
@@ -31,7 +31,7 @@ class PairsAudit:
         self.rules, self._run_seed = rules, run_seed
         self.documents = self.documents_with_pairs = self.candidates = self.kept = self.not_drawn = 0
         self.full_lists = 0
-        self.dropped: Counter[str] = Counter(dict.fromkeys(RULES, 0))
+        self.dropped: Counter[str] = Counter(dict.fromkeys(rules_of(rules.relation), 0))
         self.largest_score: float | None = None
         self._candidate_scores = np.zeros(len(_EDGES) - 1, np.int64)
         self._kept_scores = np.zeros(len(_EDGES) - 1, np.int64)
@@ -44,8 +44,8 @@ class PairsAudit:
         """Notes one shard of neighbours and what the rules made of it."""
         self.documents += len(ids)
         self.candidates += len(candidates.seeds)
-        for place, rule in enumerate(RULES):
-            self.dropped[rule] += int((candidates.fell_to == place).sum())
+        for rule in self.dropped:
+            self.dropped[rule] += int((candidates.fell_to == RULES.index(rule)).sum())
         self._candidate_scores += _histogram(candidates.scores)
         if candidates.scores.size:
             largest = float(candidates.scores.max())

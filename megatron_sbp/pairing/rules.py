@@ -10,8 +10,15 @@ from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.recipe import Pairs
 
-RULES = ("below_alpha", "above_max_similarity", "short_target", "near_duplicate", "cap")
-"""In the order in which they are applied; a pair falls to the first that it breaks."""
+RULES = ("below_alpha", "above_max_similarity", "short_target", "near_duplicate", "cap", "no_near_duplicate")
+"""A pair falls to the first that it breaks, in the order of `rules_of`; places are those of `Candidates.fell_to`."""
+
+
+def rules_of(relation: str) -> tuple[str, ...]:
+    """The rules that pairs of a relation are held against, in the order in which they are applied."""
+    if relation == "near_duplicates":
+        return tuple("no_near_duplicate" if rule == "near_duplicate" else rule for rule in RULES[:-1])
+    return RULES[:-1]
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,11 @@ def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: 
     shared = np.full(len(seeds), np.nan)
     left = np.flatnonzero(fell_to < 0)
     shared[left] = shared_fractions(documents, seeds[left], targets[left], rules.shingle_tokens)
-    drop("near_duplicate", shared > rules.max_shared_shingles)
+    copies = shared > rules.max_shared_shingles
+    if rules.relation == "near_duplicates":
+        drop("no_near_duplicate", ~copies)
+    else:
+        drop("near_duplicate", copies)
     if rules.max_targets_per_seed is not None:
         left = np.flatnonzero(fell_to < 0)
         over = np.zeros(len(seeds), bool)

@@ -44,8 +44,8 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
     for place, name in enumerate(recipe.used_synthesizers):
         own, known = recipe.for_synthesizer(name), {} if place else measured  # what is measured is the first one's
         synthesizers[name] = {
-            "tuning": _tuning(own, known, unique["real"], padded),
-            "synthesis": _synthesis(own, known, unique["real"], padded),
+            "tuning": _tuning(own, known, unique["real"], padded) if name in recipe.tuned_synthesizers else None,
+            "synthesis": _synthesis(own, known, unique["real"], padded, recipe.synthesizers[name].method),
         }
     plan: dict[str, Any] = {
         "name": recipe.name,
@@ -202,16 +202,21 @@ def _tuning(recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], voca
     }
 
 
-def _synthesis(recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], vocab: int) -> dict[str, Any]:
+def _synthesis(
+    recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], vocab: int, method: str
+) -> dict[str, Any]:
     mean = real["tokens"] / max(1, real["documents"])
     new = recipe.synthesis.tokens_per_draw
     source = "recipe" if new else "estimated"
     if not new and "pairs" in measured:
         new, source = measured["pairs"]["mean_target_tokens"], "measured"
-    new = new or min(mean, recipe.max_target_tokens)
+    new = new or (min(mean, recipe.max_target_tokens) if method == "tuned" else mean)
     planned = round(recipe.synthesis.tokens * recipe.synthesis.margin)
     draws = round(planned / new)
-    reading, writing = cost.generation_flops(recipe.model, vocab, draws, min(mean, recipe.max_seed_tokens), new)
+    prompt = min(mean, recipe.max_seed_tokens) if method == "tuned" else 1
+    reading, writing = cost.generation_flops(recipe.model, vocab, draws, prompt, new)
+    if method == "replacement":
+        reading = writing = 0
     return {
         "tokens": recipe.synthesis.tokens,
         "planned_tokens": planned,

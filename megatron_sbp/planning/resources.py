@@ -58,12 +58,12 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
     )
     embedding = plan["embedding"]
     first = {"tuning": plan["tuning"], "synthesis": plan["synthesis"]}
-    synthesizers = [*([first] if plan["tuning"] else []), *plan["synthesizers"].values()]
+    synthesizers = [*([first] if plan["synthesis"] else []), *plan["synthesizers"].values()]
     pairs = synthetic = 0.0
     for entry in synthesizers:
         tuning, synthesis = entry["tuning"], entry["synthesis"]
-        # two row numbers, a score, and two ids of about 32 characters; and the tokenized pairs
-        pairs += tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2)
+        if tuning:  # two row numbers, a score, and two ids of about 32 characters; and the tokenized pairs
+            pairs += tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2)
         synthetic += (synthesis["planned_tokens"] + synthesis["tokens"]) * text
         synthetic += dataset(synthesis["draws"], synthesis["tokens"])
     models = len(plan["arms"]) + len(synthesizers)

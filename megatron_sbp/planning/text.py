@@ -47,7 +47,7 @@ def format_plan(plan: dict[str, Any]) -> str:
         f"  neighbors   k = {neighbors['k']}, engine {neighbors['engine']}; exact search is "
         f"{neighbors['exact_flops']:.2e} FLOPs, {_hours(neighbors['exact_gpu_hours'])} H100-hours *",
     ]
-    if plan["tuning"]:
+    if plan["synthesis"]:
         lines += _synthesizer(plan["tuning"], plan["synthesis"], "")
     for name, entry in plan["synthesizers"].items():
         lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})")
@@ -83,10 +83,15 @@ def format_plan(plan: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _synthesizer(tuning: dict[str, Any], synthesis: dict[str, Any], name: str) -> list[str]:
+def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name: str) -> list[str]:
+    tuned = []
+    if tuning:
+        tuned = [
+            f"  tuning      {tuning['pairs']:,} pairs{name} ({tuning['from']}), up to {tuning['max_steps']:,} steps, "
+            f"{tuning['max_flops']:.2e} FLOPs, {_hours(tuning['max_gpu_hours'])} H100-hours *"
+        ]
     return [
-        f"  tuning      {tuning['pairs']:,} pairs{name} ({tuning['from']}), up to {tuning['max_steps']:,} steps, "
-        f"{tuning['max_flops']:.2e} FLOPs, {_hours(tuning['max_gpu_hours'])} H100-hours *",
+        *tuned,
         f"  synthesis   {format_count(synthesis['planned_tokens'])} tokens to write for "
         f"{format_count(synthesis['tokens'])} kept{name}, "
         f"{synthesis['draws']:,} draws ({synthesis['draws_per_document']:.1f} per document),",

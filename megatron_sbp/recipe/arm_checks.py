@@ -34,6 +34,8 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
         for name, about in getattr(recipe, section).items():
             _check_name(recipe, section, name)
             _check_overrides(recipe, f"{section}.{name}", about, check)
+            if isinstance(about, Synthesizer):
+                _check_method(recipe, name, about)
     for name, arm in recipe.arms.items():
         if arm.synthetic is not None and arm.synthetic not in recipe.synthesizers:
             known = ", ".join(recipe.synthesizers) or "none"
@@ -47,9 +49,25 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
                     f"arms.{name}.training.{key}", "must be the same for all arms: they are compared at equal tokens"
                 )
     for name in recipe.used_synthesizers:
+        method = recipe.synthesizers[name].method
+        if method == "samples" and "baseline" not in recipe.arms:
+            raise recipe.error("arms", f"has no 'baseline', of which the synthesizer '{name}' takes samples")
         start = recipe.for_synthesizer(name).tuning.start or "last"
-        if start in ("last", "best") and "baseline" not in recipe.arms:
+        if method == "tuned" and start in ("last", "best") and "baseline" not in recipe.arms:
             raise recipe.error("arms", f"has no 'baseline', from which the synthesizer '{name}' starts (tuning.start)")
+
+
+def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
+    """A control without pairs has no use for what is said of them."""
+    if about.method != "tuned":
+        for section in ("pairs", "tuning"):
+            if getattr(about, section):
+                raise recipe.error(
+                    f"synthesizers.{name}.{section}",
+                    f"has no effect: a synthesizer of method '{about.method}' is not tuned on pairs",
+                )
+    if about.method != "replacement" and "replaced" in about.model_fields_set:
+        raise recipe.error(f"synthesizers.{name}.replaced", f"has no effect with method '{about.method}'")
 
 
 def _check_synthetic(recipe: Recipe, name: str, arm: Arm) -> None:

@@ -259,9 +259,10 @@ class Pairs(Section):
     """Best targets kept per seed document; null keeps all."""
     min_target_tokens: Count = 1
     """Targets with fewer tokens are dropped."""
-    relation: Literal["similar", "random"] = "similar"
+    relation: Literal["similar", "random", "near_duplicates"] = "similar"
     """similar: mined neighbors. random: the same seed documents with targets drawn at random, the control without
-    which nothing may be claimed for relatedness."""
+    which nothing may be claimed for relatedness. near_duplicates: only those neighbors that the near-duplicate rule
+    drops otherwise: a synthesizer that rephrases."""
 
 
 class Synthesis(Section):
@@ -403,6 +404,13 @@ class Arm(Section):
 class Synthesizer(Section):
     """What differs in one synthesizer from the recipe's own sections: `{pairs: {relation: random}}`."""
 
+    method: Literal["tuned", "samples", "replacement"] = "tuned"
+    """tuned: a model tuned on pairs writes a related document for every seed document. samples: the baseline writes
+    documents without a seed (plain self-distillation). replacement: every seed document itself, with tokens replaced at
+    random. The last two are controls and take no pairs."""
+    replaced: Share = 0.15
+    """Part of the tokens that `method: replacement` replaces, by tokens drawn from D."""
+
     pairs: Overrides = {}
     """Keys of `pairs`."""
     tuning: Overrides = {}
@@ -480,6 +488,11 @@ class Recipe(Section):
         """Synthesizers whose text an arm reads, `related` first, then in the order of the recipe."""
         read = {arm.synthetic for arm in self.arms.values()}
         return sorted((name for name in self.synthesizers if name in read), key=lambda name: name != RELATED)
+
+    @property
+    def tuned_synthesizers(self) -> list[str]:
+        """Those of `used_synthesizers` that are tuned on pairs."""
+        return [name for name in self.used_synthesizers if self.synthesizers[name].method == "tuned"]
 
     @property
     def evaluation_seed(self) -> int:

@@ -38,5 +38,5 @@ def keeps_best(recipe: Recipe, training: str) -> bool:
         recipe: the recipe.
         training: an arm, or "synthesizer".
     """
-    starts = {start_word(recipe.for_synthesizer(name)) for name in recipe.used_synthesizers}
+    starts = {start_word(recipe.for_synthesizer(name)) for name in recipe.tuned_synthesizers}
     return training == "baseline" and "best" in starts

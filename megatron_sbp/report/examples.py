@@ -35,6 +35,7 @@ def draw_examples(
         wanted: how many examples to draw.
     """
     drawn = [row for _, row in rows_of(synthetic, choose(kept, wanted, seed, Stream.EXAMPLES))]
+    drawn = [row for row in drawn if row["seed_row"] is not None]
     seeds = dict(rows_of(documents, (row["seed_row"] for row in drawn)))
     return [
         Example(row["seed_id"], seeds[row["seed_row"]]["text"], row["id"], row["text"])

@@ -13,14 +13,21 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
 
-_OF_SYNTHESIZER = {
+_OF_PAIRS = {
     "pairs": ("pairs/pairs.parquet", "pairs/valid_pairs.parquet"),
     "tokenize-pairs": ("tokens/valid_pairs.*",),
     "export-synthesizer": ("export/synthesizer/*",),
+}
+"""What is read of every synthesizer that is tuned on pairs."""
+
+_OF_SYNTHESIZER = {
     "synthesize": ("synthetic/drafts/*",),
     "filter": ("synthetic/[0-9]*",),
 }
 """What is read of every synthesizer."""
+
+_UNITS = {"tuned": ("quality", "reading"), "samples": ("quality",), "replacement": ("quality",)}
+"""What is measured of a synthesizer, by its method."""
 
 
 class EvaluateStage(Stage):
@@ -42,9 +49,13 @@ class EvaluateStage(Stage):
             **{
                 name + suffix(synthesizer): tuple(synthesizer_run(run, synthesizer).named(path) for path in patterns)
                 for synthesizer in run.recipe.used_synthesizers
-                for name, patterns in _OF_SYNTHESIZER.items()
+                for name, patterns in self._read_of(run.recipe, synthesizer).items()
             },
         }
+
+    def _read_of(self, recipe: Recipe, synthesizer: str) -> dict[str, tuple[str, ...]]:
+        tuned = recipe.synthesizers[synthesizer].method == "tuned"
+        return {**(_OF_PAIRS if tuned else {}), **_OF_SYNTHESIZER}
 
     def external(self, run: Run) -> list[Path]:
         file = question_file(run.recipe)
@@ -66,7 +77,11 @@ class EvaluateStage(Stage):
         }
 
     def units(self, run: Run) -> list[str]:
-        synthesizers = [kind + suffix(name) for name in run.recipe.used_synthesizers for kind in ("quality", "reading")]
+        synthesizers = [
+            kind + suffix(name)
+            for name in run.recipe.used_synthesizers
+            for kind in _UNITS[run.recipe.synthesizers[name].method]
+        ]
         return [*run.recipe.arms, *synthesizers]
 
     def owns(self, run: Run) -> tuple[str, ...]:
@@ -75,7 +90,7 @@ class EvaluateStage(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         kind, _, synthesizer = unit.partition(".")
         measure = {"quality": _quality, "reading": _reading}.get(kind)
-        found = measure(synthesizer_run(run, synthesizer or RELATED)) if measure else _arm(run, unit)
+        found = measure(run, synthesizer or RELATED) if measure else _arm(run, unit)
         files.write_json(run.evaluation(unit), found)
         return [run.evaluation(unit)]
 
@@ -117,24 +132,27 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
     )
 
 
-def _quality(run: Run) -> dict[str, Any]:
+def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
     from megatron_sbp.evaluation.measure import QualityFiles, measure_quality
 
+    tuned = run.recipe.synthesizers[synthesizer].method == "tuned"
+    run = synthesizer_run(run, synthesizer)
     found = QualityFiles(
         tokenizer=run.tokenizer,
         documents={split: run.document_shards(split) for split in ("train", "valid")},
         tokens={"train": run.tokens("real"), "valid": run.tokens("valid")},
         synthetic=run.synthetic_shards(),
         generations=sorted(run.drafts.glob("[0-9]*.jsonl.zst")),
-        pairs=run.pairs("train"),
+        pairs=run.pairs("train") if tuned else None,
         embeddings=run.embeddings("train"),
     )
     return measure_quality(found, run.recipe)
 
 
-def _reading(run: Run) -> dict[str, Any]:
+def _reading(run: Run, synthesizer: str) -> dict[str, Any]:
     from megatron_sbp.evaluation.reading import measure_reading
 
+    run = synthesizer_run(run, synthesizer)
     recipe = run.recipe
     return measure_reading(
         checkpoint=run.export("synthesizer"),

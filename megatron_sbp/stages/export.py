@@ -18,15 +18,24 @@ def trained_by(model: str) -> str:
 
 
 class ExportStage(Stage):
-    """Writes export/MODEL/: a Hugging Face checkpoint with its tokenizer and provenance.json."""
+    """Writes export/MODEL/: a Hugging Face checkpoint with its tokenizer and provenance.json.
 
-    def __init__(self, name: str, models: tuple[str, ...]):
-        self.name, self.models = name, models
+    Args:
+        name: the stage's name.
+        models: arms, or the synthesizer.
+        trained: the training whose checkpoint becomes the synthesizer, where it is not tuned.
+    """
+
+    def __init__(self, name: str, models: tuple[str, ...], trained: str | None = None):
+        self.name, self.models, self._trained = name, models, trained
         self.title = f"export {', '.join(models)} as Hugging Face checkpoint{'s' if len(models) > 1 else ''}"
+        if trained:
+            self.title = f"export the arm {trained} as the {models[0]}"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         trained = {
-            trained_by(model): (f"models/{model}/iter_*", f"models/{model}/consumed.json") for model in self.models
+            trained_by(model): (f"models/{model}/iter_*", f"models/{model}/consumed.json")
+            for model in map(self._training, self.models)
         }
         return {"tokenizer": ("tokenizer/*",), **trained}
 
@@ -42,8 +51,12 @@ class ExportStage(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.checkpoint.hugging_face import export
 
-        iteration = files.read_json(run.model(unit) / "consumed.json")["export_iteration"]
-        folder = run.model(unit) / f"iter_{iteration:07d}"
+        model = run.model(self._training(unit))
+        iteration = files.read_json(model / "consumed.json")["export_iteration"]
+        folder = model / f"iter_{iteration:07d}"
         written = export(folder, run.recipe.model, run.tokenizer, run.export(unit))
         say(f"{self.name}: {unit}, {written['parameters']:,} parameters as {written['architecture']}")
         return [path for path in run.export(unit).iterdir() if path.is_file()]
+
+    def _training(self, model: str) -> str:
+        return self._trained or model

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from megatron_sbp.recipe import Arm, Recipe
 from megatron_sbp.recipe.names import RELATED
-from megatron_sbp.recipe.sections import CLASSIC_ARMS
+from megatron_sbp.recipe.sections import CLASSIC_ARMS, Synthesizer
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
@@ -34,25 +34,35 @@ def all_stages(recipe: Recipe | None = None) -> list[Stage]:
     stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
     arms = CLASSIC_ARMS if recipe is None else recipe.arms
     synthesizers = (RELATED,) if recipe is None else recipe.used_synthesizers
+    about = {name: Synthesizer() if recipe is None else recipe.synthesizers[name] for name in synthesizers}
     for synthesizer in synthesizers:
+        if about[synthesizer].method != "tuned":
+            continue
         for stage in (PairsStage(), TokenizePairsStage()):
             stages.append(ScopedStage(stage, stage.name + suffix(synthesizer), synthesizer=synthesizer))
     for replicate in range(1, 1 + (1 if recipe is None else recipe.replicates)):
-        stages += _replicate(arms, synthesizers, replicate)
+        stages += _replicate(arms, about, replicate)
     return [*stages, ReportStage()]
 
 
-def _replicate(arms: Mapping[str, Arm], synthesizers: Sequence[str], number: int) -> list[Stage]:
-    first = [arm for arm in arms if arm == "baseline"]  # synthesizers may start from it
-    stages = [_training(arm, arms[arm], number) for arm in first]
-    for synthesizer in synthesizers:
-        for stage in (
+def _of_synthesizer(about: Synthesizer) -> list[Stage]:
+    """The stages that a replicate of a synthesizer takes."""
+    made: dict[str, list[Stage]] = {
+        "tuned": [
             TrainStage("tune", "synthesizer", "tune the synthesizer p(target | seed document) on pairs"),
             ExportStage("export-synthesizer", ("synthesizer",)),
-            SynthesizeStage(),
-            FilterStage(),
-            TokenizeSyntheticStage(),
-        ):
+        ],
+        "samples": [ExportStage("export-synthesizer", ("synthesizer",), trained="baseline")],
+        "replacement": [],
+    }
+    return [*made[about.method], SynthesizeStage(about), FilterStage(), TokenizeSyntheticStage()]
+
+
+def _replicate(arms: Mapping[str, Arm], synthesizers: Mapping[str, Synthesizer], number: int) -> list[Stage]:
+    first = [arm for arm in arms if arm == "baseline"]  # synthesizers may start from it
+    stages = [_training(arm, arms[arm], number) for arm in first]
+    for synthesizer, about in synthesizers.items():
+        for stage in _of_synthesizer(about):
             name = stage.name + suffix(synthesizer, number)
             stages.append(ScopedStage(stage, name, number, synthesizer=synthesizer))
     stages += [_training(arm, about, number) for arm, about in arms.items() if arm not in first]

@@ -35,7 +35,8 @@ class ReportStage(Stage):
             found[f"evaluate{end}"] = (inner.named("evaluation/*"),)
         for name in run.recipe.used_synthesizers:
             inner, end = synthesizer_run(run, name), suffix(name)
-            for stage, written in _OF_SYNTHESIZER.items():
+            tuned = name in run.recipe.tuned_synthesizers
+            for stage, written in {**(_OF_TUNED if tuned else {}), **_OF_SYNTHESIZER}.items():
                 found[stage + end] = tuple(map(inner.named, written))
         return found
 
@@ -58,10 +59,14 @@ class ReportStage(Stage):
         return [run.results_file, run.report_file]
 
 
-_OF_SYNTHESIZER = {
+_OF_TUNED = {
     "pairs": ("pairs/audit.json",),
     "tokenize-pairs": ("tokens/pairs_audit.json",),
     "tune": ("models/synthesizer/consumed.json", "models/synthesizer/metrics.jsonl"),
+}
+"""What is read of every synthesizer that is tuned on pairs."""
+
+_OF_SYNTHESIZER = {
     "filter": ("synthetic/[0-9]*", "synthetic/audit.json"),
     "tokenize-synthetic": ("tokens/synthetic_audit.json",),
 }

@@ -7,34 +7,55 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.recipe import settings
+from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.stage import Stage
 
 
 class SynthesizeStage(Stage):
-    """Writes synthetic/drafts/NNNNN.jsonl.zst: raw generations, one row each, with their parents."""
+    """Writes synthetic/drafts/NNNNN.jsonl.zst: raw generations, one row each, with their parents.
+
+    Args:
+        about: what the recipe says of the synthesizer; its method and share of replaced tokens are used.
+    """
 
     name = "synthesize"
-    title = "write a related document for every seed document drawn"
     sharded = True
-    device = "gpu"
+
+    def __init__(self, about: Synthesizer | None = None):
+        self._about = about or Synthesizer()
+        self.title = _TITLES[self.method]
+        self.device = "cpu" if self.method == "replacement" else "gpu"
+
+    @property
+    def method(self) -> str:
+        """How the text is written, `synthesizers.NAME.method`."""
+        return self._about.method
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {
+        found: dict[str, tuple[str, ...]] = {
             "documents": ("documents/train/*",),
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*",),
-            "tokenize-pairs": ("tokens/pairs_audit.json",),
-            "export-synthesizer": ("export/synthesizer/*.safetensors", "export/synthesizer/config.json"),
         }
+        if self.method == "tuned":
+            found["tokenize-pairs"] = ("tokens/pairs_audit.json",)
+        else:
+            found["tokenize"] += ("tokens/audit.json",)
+        if self.method != "replacement":
+            found["export-synthesizer"] = ("export/synthesizer/*.safetensors", "export/synthesizer/config.json")
+        return found
 
     def settings(self, run: Run) -> dict[str, Any]:
         return {**self.unit_settings(run), **settings(run.recipe.synthesis)}
 
     def unit_settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
+        if self.method == "replacement":
+            return {"seed": recipe.seed, "replaced": self._about.replaced}
         # The number of generations changes none of them.
         return {
+            **({"method": self.method} if self.method != "tuned" else {}),
             **settings(recipe.synthesis, "tokens", "margin", "tokens_per_draw"),
             "seed": recipe.seed,
             "max_seed_tokens": recipe.max_seed_tokens,
@@ -43,7 +64,7 @@ class SynthesizeStage(Stage):
         }
 
     def units(self, run: Run) -> list[str]:
-        shards = -(-_draws(run) // run.recipe.synthesis.draws_per_shard)
+        shards = -(-self._draws(run) // run.recipe.synthesis.draws_per_shard)
         return [shard_name(index) for index in range(shards)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
@@ -60,21 +81,53 @@ class SynthesizeStage(Stage):
             output,
             begin,
             begin + size,
-            synthesizer=synthesizer_of(run),
+            synthesizer=self._writer(run),
             documents=run.document_shards("train"),
             tokens=run.tokens("real"),
             label=f"synthesize {unit}",
         )
         return [output]
 
+    def _writer(self, run: Run) -> Any:
+        if self.method == "replacement":
+            from megatron_sbp.synthesis.controls import TokenReplacement
+            from megatron_sbp.tokenization.indexed import open_indexed
+            from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-def synthesizer_of(run: Run) -> Any:
+            tokens = open_indexed(run.tokens("real")).tokens
+            tokenizer, share = load_tokenizer(run.tokenizer), self._about.replaced
+            return TokenReplacement(tokenizer, tokens, replaced=share, seed=run.recipe.seed)
+        return synthesizer_of(run, self.method)
+
+    def _draws(self, run: Run) -> int:
+        from megatron_sbp.synthesis.draws import planned_draws
+
+        chosen = run.recipe.synthesis
+        expected = chosen.tokens_per_draw
+        if expected is None and self.method == "tuned":
+            expected = files.read_json(run.audit_tokens("pairs_audit"))["pairs"]["mean_target_tokens"]
+        elif expected is None:
+            real = files.read_json(run.audit_tokens("audit"))["real"]
+            expected = real["tokens"] / real["documents"]
+        return planned_draws(chosen.tokens, chosen.margin, expected)
+
+
+_TITLES = {
+    "tuned": "write a related document for every seed document drawn",
+    "samples": "write documents without a seed document",
+    "replacement": "write seed documents again with tokens replaced at random",
+}
+
+
+def synthesizer_of(run: Run, method: str = "tuned") -> Any:
     """The synthesizer of a run, loaded."""
-    from megatron_sbp.synthesis.synthesizer import Synthesizer
+    from megatron_sbp.synthesis.controls import UnconditionalSampler
+    from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     recipe = run.recipe
-    return Synthesizer(
+    kind = UnconditionalSampler if method == "samples" else ModelSynthesizer
+    return kind(
         run.export("synthesizer"),
         load_tokenizer(run.tokenizer),
         recipe.synthesis,
@@ -84,13 +137,3 @@ def synthesizer_of(run: Run) -> Any:
         seed=recipe.seed,
         device=recipe.launch.device,
     )
-
-
-def _draws(run: Run) -> int:
-    from megatron_sbp.synthesis.draws import planned_draws
-
-    chosen = run.recipe.synthesis
-    expected = chosen.tokens_per_draw
-    if expected is None:
-        expected = files.read_json(run.audit_tokens("pairs_audit"))["pairs"]["mean_target_tokens"]
-    return planned_draws(chosen.tokens, chosen.margin, expected)

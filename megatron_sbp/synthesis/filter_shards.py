@@ -44,7 +44,8 @@ def judge_shard(drafts: Path, target: Path, *, tokenizer: Path, tokens: Path, ru
     verdicts, counts, kept = [], [], []
     with Progress(f"filter {drafts.name[:5]}", len(rows), "drafts") as progress:
         for row, ids in zip(rows, encoder.encode_batch([row["text"] for row in rows]), strict=True):
-            seed_tokens = without_end(real[row["seed_row"]], encoder)
+            seed_row = row["seed_row"]  # null for documents written without a seed
+            seed_tokens = np.empty(0, np.int64) if seed_row is None else without_end(real[seed_row], encoder)
             rule = first_rule(row, rules, np.array(ids, np.int64), seed_tokens, length)
             verdicts.append(RULES.index(rule) if rule else KEPT)
             counts.append(len(ids) + 1)

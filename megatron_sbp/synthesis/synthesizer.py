@@ -83,13 +83,19 @@ class Synthesizer:
             id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, draw, synthesizer (sha256
             of its weights), temperature, top_p, run_seed of each.
         """
-        prompts = [
-            prompt_of(tokens[draw.row], self.tokenizer, self._max_seed_tokens, self._seed_cut) for draw in planned
-        ]
+        prompts = [self._prompt(tokens[draw.row]) for draw in planned]
         texts = write_all(self._engine, planned, prompts, self._batch_size, advance)
         return [self._row(draw, text, names[draw.row]) for draw, text in zip(planned, texts, strict=True)]
 
-    def _row(self, draw: Draw, written: Written, seed_id: str) -> dict[str, Any]:
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.settings.seed
+
+    def _prompt(self, seed: np.ndarray) -> np.ndarray:
+        return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
+
+    def _row(self, draw: Draw, written: Written, seed_id: str | None) -> dict[str, Any]:
         return {
             "id": draw.name,
             "text": text_of(written, self.tokenizer),

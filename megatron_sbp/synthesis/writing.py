@@ -11,13 +11,21 @@ import pyarrow as pa
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.pairing.document_ids import read_ids
+from megatron_sbp.synthesis.controls import TokenReplacement
 from megatron_sbp.synthesis.draws import draws
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.tokenization.indexed import open_indexed
 
 
 def write_shard(
-    output: Path, begin: int, end: int, *, synthesizer: Synthesizer, documents: Sequence[Path], tokens: Path, label: str
+    output: Path,
+    begin: int,
+    end: int,
+    *,
+    synthesizer: Synthesizer | TokenReplacement,
+    documents: Sequence[Path],
+    tokens: Path,
+    label: str,
 ) -> int:
     """Writes the generations from number `begin` to before `end` to a .jsonl.zst: see `Synthesizer.generate`.
 
@@ -35,7 +43,7 @@ def write_shard(
     """
     real = open_indexed(tokens)
     names = _names(tuple(documents))
-    planned = draws(begin, end, len(real), synthesizer.settings.seed)
+    planned = draws(begin, end, len(real), synthesizer.seed)
     with Progress(label, len(planned), "documents") as progress:
         rows = synthesizer.generate(
             planned,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
-from megatron_sbp.pairing.rules import RULES, apply_rules
+from megatron_sbp.pairing.rules import RULES, apply_rules, rules_of
 from megatron_sbp.recipe import Pairs
 
 TEXT = list(range(100, 140))
@@ -86,3 +86,20 @@ def test_a_document_is_never_its_own_pair():
 def test_nothing_above_alpha():
     found = apply_rules(np.array([[1]]), np.array([[0.1]], np.float32), 0, spans(different(2)), Pairs(alpha=0.5))
     assert not found.kept.any() and np.isnan(found.shared).all()
+
+
+def test_only_near_duplicates():
+    """What the usual relation drops is what is kept, and the other way round; the cap counts what is left."""
+    documents = spans([TEXT, TEXT[:39], TEXT[1:], *different(2)])
+    ids, scores = [[1, 2, 3, 4]], [[0.95, 0.9, 0.85, 0.3]]
+    usual = fate(ids, scores, documents)
+    found = fate(ids, scores, documents, relation="near_duplicates")
+    assert [name for *_, name in usual] == ["near_duplicate", "near_duplicate", "kept", "below_alpha"]
+    assert [name for *_, name in found] == ["kept", "kept", "no_near_duplicate", "below_alpha"]
+    capped = fate(ids, scores, documents, relation="near_duplicates", max_targets_per_seed=1)
+    assert [name for *_, name in capped] == ["kept", "cap", "no_near_duplicate", "below_alpha"]
+
+
+def test_the_rules_of_a_relation():
+    assert rules_of("similar") == rules_of("random") == RULES[:-1]
+    assert "near_duplicate" not in rules_of("near_duplicates") and len(rules_of("near_duplicates")) == 5

@@ -8,7 +8,10 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Recipe, load_recipe
+from megatron_sbp.stages.graph import all_stages
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
 ARMS = """
@@ -64,6 +67,31 @@ def test_every_arm_reads_as_much(tmp_path):
     assert samples["oracle"].keys() == {"oracle"} and samples["regularized"].keys() == {"real"}
 
 
+def test_controls_without_pairs(tmp_path):
+    controls = "  self: {method: samples}\n  noise: {method: replacement, replaced: 0.3}\n  related: {}\n"
+    text = ARMS.replace("  related: {}\n", controls)
+    arms = "  self: {synthetic: self}\n  noise: {synthetic: noise}\n  oracle:"
+    recipe = load(tmp_path, text.replace("  oracle:", arms))
+    assert recipe.used_synthesizers == ["related", "random", "self", "noise"]
+    assert recipe.tuned_synthesizers == ["related", "random"]
+    names = [stage.name for stage in all_stages(recipe)]
+    assert {name for name in names if name.endswith(".self")} == {
+        "export-synthesizer.self",
+        "synthesize.self",
+        "filter.self",
+        "tokenize-synthetic.self",
+    }
+    assert {name for name in names if name.endswith(".noise")} == {
+        "synthesize.noise",
+        "filter.noise",
+        "tokenize-synthetic.noise",
+    }
+    plan = make_plan(recipe)
+    assert plan["synthesizers"]["self"]["tuning"] is None and plan["synthesizers"]["self"]["synthesis"]["flops"] > 0
+    assert plan["synthesizers"]["noise"]["synthesis"]["flops"] == 0
+    assert "(noise)" in format_plan(plan)
+
+
 def test_a_sweep_of_shares(tmp_path):
     recipe = load(tmp_path, ARMS.replace("control: {", "control: {synthetic_share: 0.1, "))
     samples = ledger.arm_samples(recipe, "control")
@@ -84,6 +112,9 @@ def test_a_share_that_there_is_not(tmp_path, share):
     ("old", "new", "key", "reason"),
     [
         ("synthetic: random", "synthetic: rndom", "arms.control.synthetic", "there is no synthesizer 'rndom'"),
+        ("related: {}", "related: {method: sampled}", "synthesizers.related.method", "samples"),
+        ("random: {", "random: {method: samples, ", "synthesizers.random.pairs", "is not tuned on pairs"),
+        ("related: {}", "related: {replaced: 0.2}", "synthesizers.related.replaced", "has no effect"),
         ("  baseline: {}", "  baseline: {order: synthetic_first}", "arms.baseline.order", "reads no synthetic text"),
         ("oracle: {", "oracle: {synthetic_share: 0.3, ", "arms.oracle.synthetic_share", "reads no synthetic text"),
         ("control: {", "control: {synthetic_share: 0, ", "arms.control.synthetic_share", "must be above 0"),
