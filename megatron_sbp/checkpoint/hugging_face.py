@@ -91,6 +91,28 @@ def export(
     return provenance
 
 
+def read_weights(checkpoint: Path, model: Model, tokenizer: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What `export` would write, in memory: config.json, and the tensors by their Hugging Face names, in fp32.
+
+    Args:
+        checkpoint: as for `export`, like `model` and `tokenizer`.
+
+    Raises:
+        InputError: as `export`.
+    """
+    import torch
+
+    from megatron_sbp.checkpoint.torch_dist import TorchDistReader
+
+    reader, roles = TorchDistReader(checkpoint), open_tokenizer(str(tokenizer))
+    stored = _names(reader, model, roles.vocab_size)
+    tensors: dict[str, torch.Tensor] = {}
+    for piece in mapping.pieces(model, roles.vocab_size):
+        read = reader.read(stored[piece.megatron], piece.offset, piece.size, torch.float32)
+        tensors.update(mapping.to_hugging_face(piece, read, model))
+    return write_config(model, roles, "float32"), tensors
+
+
 def _convert(
     reader: TorchDistReader,
     stored: str,

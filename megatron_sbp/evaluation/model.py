@@ -34,3 +34,17 @@ def load_model(folder: Path, device: torch.device) -> Any:
         except (OSError, ValueError) as error:
             raise InputError(f"transformers cannot load this checkpoint ({error})", file=folder) from error
     return model.to(device).eval()
+
+
+def model_of(config: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Any:
+    """The model that `load_model` would give, from what `checkpoint.hugging_face.read_weights` reads."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with quiet_libraries():
+        made = AutoConfig.for_model(**config)
+        model = AutoModelForCausalLM.from_config(made, dtype=torch.float32, attn_implementation="sdpa")
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    tied = {"lm_head.weight"} if config["tie_word_embeddings"] else set()
+    assert set(missing) <= tied and not unexpected, (missing, unexpected)
+    model.tie_weights()
+    return model.to(device).eval()

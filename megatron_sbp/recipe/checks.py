@@ -65,8 +65,9 @@ def _check_words(recipe: Recipe) -> None:
     group = recipe.evaluation.question_group_field
     if group is not None and group not in recipe.documents.keep_fields:
         raise recipe.error("evaluation.question_group_field", f"'{group}' is not among documents.keep_fields")
-    if group is not None and recipe.evaluation.questions is None:
-        raise recipe.error("evaluation.question_group_field", "is set, but evaluation.questions names no file")
+    for key in ("question_group_field", "recall_points"):
+        if getattr(recipe.evaluation, key) and recipe.evaluation.questions is None:
+            raise recipe.error(f"evaluation.{key}", "is set, but evaluation.questions names no file")
     roles: dict[str, str] = {}
     for role in ("end_of_document", "padding", "separator"):
         token = getattr(recipe.tokenizer, role)

@@ -137,8 +137,18 @@ def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: dict[str,
         "recall_questions": recall.get("questions"),
         "recall_by_documents": recall.get("by_documents"),
         "recall_by_tag": recall.get("by_tag"),
+        "recall_curve": _recall_curve(evaluation or {}, result["planned_tokens"]),
     }
     return result
+
+
+def _recall_curve(evaluation: dict[str, Any], tokens: int) -> list[dict[str, Any]] | None:
+    """Recall by training tokens, the trained arm last; None where it was measured on that one only."""
+    if not evaluation.get("recall_curve"):
+        return None
+    last = {"tokens": tokens, **{name: evaluation["recall"][name] for name in ("recall", "stderr")}}
+    points = [*evaluation["recall_curve"], last]
+    return [{name: point[name] for name in ("tokens", "recall", "stderr")} for point in points]
 
 
 def _best_valid(file: Path) -> dict[str, Any] | None:

@@ -10,34 +10,64 @@ from megatron_sbp.report.names import color_of, label_of
 _POINTS = 400
 
 
+def opening_section(data: ReportData) -> str:
+    """The outcome in pictures: recall, where it was measured, and held-out loss of all arms against tokens."""
+    arms = list(data.results["arms"])
+    figures = []
+    known = [arm for arm in arms if data.results["arms"][arm].get("recall_curve")]
+    if known:
+        curves = [
+            Curve(
+                label_of(arm),
+                color_of(arm, arms),
+                [(point["tokens"], 100 * point["recall"]) for point in data.results["arms"][arm]["recall_curve"]],
+                marks=True,
+            )
+            for arm in known
+        ]
+        svg = line_chart(
+            curves,
+            title="closed-book recall over training tokens",
+            x_label="training tokens",
+            y_label="closed-book recall (per cent)",
+        )
+        caption = "The share of questions whose answer the arm ranks first, with nothing to read but the question."
+        figures.append(figure(svg, caption, [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in known]))
+    figures += _losses(data, "valid", "held-out loss", "On the valid split, the same sequences at every evaluation.")
+    return section("overview", "All arms against tokens", side_by_side(*figures)) if figures else ""
+
+
 def training_section(data: ReportData) -> str:
-    """Train and held-out loss of all arms over training tokens."""
+    """Train loss of all arms over training tokens."""
     arms = list(data.results["arms"])
     absent = [label_of(arm) for arm in arms if not data.metrics.get(arm)]
     parts = [missing(f"training curve of {', '.join(absent)} (models/*/metrics.jsonl).")] if absent else []
-    legend = [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in arms if data.metrics.get(arm)]
-    figures = []
-    for kind, name, caption in (
-        ("valid", "held-out loss", "On the valid split, the same sequences at every evaluation."),
-        ("train", "training loss", "On the batches trained on: repeated data is learned by heart, so low is no merit."),
-    ):
-        curves = [
-            Curve(label_of(arm), color_of(arm, arms), _thin(points), marks=kind == "valid")
-            for arm in arms
-            if (points := _points(data, arm, kind))
-        ]
-        if curves:
-            svg = line_chart(
-                curves,
-                title=f"{name} over training tokens",
-                x_label="training tokens",
-                y_label=f"{name} (nats per token)",
-                skip=0.08,
-            )
-            figures.append(figure(svg, f"{caption} A steep beginning leaves the picture at the top.", legend))
+    caption = "On the batches trained on: repeated data is learned by heart, so low is no merit."
+    figures = _losses(data, "train", "training loss", caption)
     if figures:
         parts.append(side_by_side(*figures))
     return section("curves", "Training curves", *parts)
+
+
+def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
+    """A figure of one kind of loss over training tokens; none where no arm has it."""
+    arms = list(data.results["arms"])
+    curves = [
+        Curve(label_of(arm), color_of(arm, arms), _thin(points), marks=kind == "valid")
+        for arm in arms
+        if (points := _points(data, arm, kind))
+    ]
+    if not curves:
+        return []
+    svg = line_chart(
+        curves,
+        title=f"{name} over training tokens",
+        x_label="training tokens",
+        y_label=f"{name} (nats per token)",
+        skip=0.08,
+    )
+    legend = [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in arms if _points(data, arm, kind)]
+    return [figure(svg, f"{caption} A steep beginning leaves the picture at the top.", legend)]
 
 
 def tuning_section(data: ReportData) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from megatron_sbp import __version__
 from megatron_sbp.report.corpus import examples_section, filters_section, ledger_section, pairs_section
-from megatron_sbp.report.curves import training_section, tuning_section
+from megatron_sbp.report.curves import opening_section, training_section, tuning_section
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, paragraph
 from megatron_sbp.report.machine import environment_section, times_section
@@ -44,7 +44,7 @@ def render(data: ReportData) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>{esc(data.recipe.name)}: SBP run</title><style>{style}</style></head><body>"
         f"<header><h1>{esc(data.recipe.name)}</h1>{paragraph(intro, 'soft')}{note}"
-        f'<nav aria-label="sections">{links}</nav></header><main>{verdict_box(data)}'
+        f'<nav aria-label="sections">{links}</nav></header><main>{verdict_box(data)}{opening_section(data)}'
         + "\n".join(build(data) for _, _, build in SECTIONS)
         + f"</main><footer>Written by megatron-sbp {esc(__version__)} from results.json and the audits "
         "of the run folder.</footer></body></html>\n"

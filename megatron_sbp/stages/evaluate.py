@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.checkpoint.seals import checkpoint_folder
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
+from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.names import RELATED, SPLITS
 from megatron_sbp.stages.run_folder import Run
@@ -47,6 +49,13 @@ class EvaluateStage(Stage):
             "embed": ("embeddings/train/*", "embeddings/test/*"),
             "export-arms": tuple(f"export/{arm}/*" for arm in run.recipe.arms),
             **{
+                f"train-{arm}": tuple(
+                    f"models/{arm}/{checkpoint_folder(Path(), number).name}/*" for number in iterations
+                )
+                for arm in run.recipe.arms
+                if (iterations := recall_iterations(run.recipe, arm))
+            },
+            **{
                 name + suffix(synthesizer): tuple(synthesizer_run(run, synthesizer).named(path) for path in patterns)
                 for synthesizer in run.recipe.used_synthesizers
                 for name, patterns in self._read_of(run.recipe, synthesizer).items()
@@ -64,13 +73,14 @@ class EvaluateStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
         others = [name for name in recipe.used_synthesizers if name != RELATED]
+        asked = recipe.evaluation.recall_points > 0
         rules = {name: _rules(recipe.for_synthesizer(name)) for name in others}
         return {
             "seed": recipe.evaluation_seed,
             "sequence_length": recipe.model.sequence_length,
             # The batch size is in it: sums of floats come out differently in their last digits.
             # Questions count by the contents of their file, see `external`.
-            "evaluation": settings(recipe.evaluation, "questions"),
+            "evaluation": settings(recipe.evaluation, "questions", *([] if asked else ["recall_points"])),
             "embedding": settings(recipe.embedding, "batch_size"),
             **_rules(recipe),
             **({"synthesizers": rules} if rules else {}),
@@ -107,15 +117,17 @@ def _rules(recipe: Recipe) -> dict[str, Any]:
 
 def _arm(run: Run, arm: str) -> dict[str, Any]:
     from megatron_sbp.evaluation.arm import evaluate_arm
+    from megatron_sbp.evaluation.recall_curve import recall_curve
 
     recipe, splits = run.recipe, ("valid", "test")
     questions, field = read_questions(recipe), recipe.evaluation.question_group_field
+    file = question_file(recipe)
     audit = files.read_json(run.audit_tokens("audit"))
     groups = None
     if questions and field is not None:
         shards = {split: run.document_shards(split) for split in SPLITS}
-        groups = documents_by_group(questions, shards, field, question_file(recipe))
-    return evaluate_arm(
+        groups = documents_by_group(questions, shards, field, file)
+    found = evaluate_arm(
         arm,
         checkpoint=run.export(arm),
         tokenizer=run.tokenizer,
@@ -127,9 +139,24 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
         seed=recipe.evaluation_seed,
         device=recipe.launch.device,
         questions=questions,
-        question_file=question_file(recipe),
+        question_file=file,
         documents_by_group=groups,
     )
+    iterations = recall_iterations(recipe, arm)
+    if iterations and file is not None:
+        step_tokens = recipe.training.global_batch_size * recipe.model.sequence_length
+        found["recall_curve"] = recall_curve(
+            {number * step_tokens: checkpoint_folder(run.model(arm), number) for number in iterations},
+            model=recipe.model,
+            tokenizer=run.tokenizer,
+            questions=questions,
+            question_file=file,
+            documents_by_group=groups,
+            batch_size=recipe.evaluation.batch_size,
+            device=recipe.launch.device,
+            label=f"{arm}: recall against tokens",
+        )
+    return found
 
 
 def _quality(run: Run, synthesizer: str) -> dict[str, Any]:

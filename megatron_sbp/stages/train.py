@@ -18,6 +18,7 @@ from megatron_sbp.checkpoint.start import (
     start_model,
 )
 from megatron_sbp.planning import ledger
+from megatron_sbp.planning.recall_points import recall_interval, recall_iterations
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 from megatron_sbp.stages.run_folder import Run
@@ -88,6 +89,8 @@ class TrainStage(Stage):
             wanted["order"] = recipe.arms[self.training].order
         if keeps_best(recipe, self.training):  # then the evaluations decide which checkpoint that is
             wanted["keeps_best"] = [recipe.training.eval_interval, recipe.training.eval_sequences]
+        if recall_iterations(recipe, self.training):
+            wanted["kept_every"] = recall_interval(recipe, self.training)
         return wanted
 
     def owns(self, run: Run) -> tuple[str, ...]:
@@ -151,8 +154,14 @@ class TrainStage(Stage):
                 log=run.log(self.name, "training"),
                 srun=self.srun,
             )
-        keep_best = keeps_best(recipe, self.training)
-        outputs = finalize(folder, self.training, samples=samples, global_batch_size=batch, keep_best=keep_best)
+        outputs = finalize(
+            folder,
+            self.training,
+            samples=samples,
+            global_batch_size=batch,
+            keep_best=keeps_best(recipe, self.training),
+            keep=() if self.tunes else recall_iterations(recipe, self.training),
+        )
         if self.tunes and needs_preparation(recipe):
             remove_start(prepared)
             outputs.append(folder / RECORD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,15 @@ from megatron_sbp.training.metrics import read_metrics
 DESCRIPTIONS = ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")
 
 
-def finalize(folder: Path, training: str, *, samples: int, global_batch_size: int, keep_best: bool) -> list[Path]:
+def finalize(
+    folder: Path,
+    training: str,
+    *,
+    samples: int,
+    global_batch_size: int,
+    keep_best: bool,
+    keep: Collection[int] = (),
+) -> list[Path]:
     """Checks a training against its plan, writes FOLDER/consumed.json, and removes what nothing reads any more.
 
     Args:
@@ -27,6 +36,7 @@ def finalize(folder: Path, training: str, *, samples: int, global_batch_size: in
         samples: training sequences planned.
         global_batch_size: samples of one step.
         keep_best: whether an arm keeps its best checkpoint besides its last one. The synthesizer always does.
+        keep: iterations of further checkpoints that stay.
 
     Returns:
         The files that stay.
@@ -55,7 +65,7 @@ def finalize(folder: Path, training: str, *, samples: int, global_batch_size: in
         "export_iteration": iterations,
         "precision": (folder / "precision.txt").read_text().strip(),
     }
-    kept = {iterations}
+    kept = {iterations, *keep}
     if training == "synthesizer":
         result |= {
             "export_iteration": chosen["iteration"],

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.planning import ledger
+from megatron_sbp.planning.recall_points import recall_interval, save_interval
 from megatron_sbp.recipe import Recipe, Training, Tuning
-from megatron_sbp.recipe.tuning_start import keeps_best, start_word
+from megatron_sbp.recipe.tuning_start import start_word
 
 Flags = dict[str, Any]
 """Megatron flags by name without leading dashes; True for a flag without a value, None or False to omit it."""
@@ -40,8 +41,9 @@ def megatron_arguments(
             special["seed"] = synthesizer_seed(recipe.seed)
     else:
         special = _arm(recipe)
-        if keeps_best(recipe, training):
-            special["save-interval"] = recipe.training.eval_interval
+        special["save-interval"] = min(
+            save_interval(recipe, training), recall_interval(recipe, training) or recipe.training.save_interval
+        )
     common = {**_model(recipe, tokenizer), **_launch(recipe), **_files(recipe, folder)}
     flags = {**common, **special, **recipe.training.megatron}
     words = ["--sbp-data", str(folder / "data.json")]
@@ -126,7 +128,6 @@ def _arm(recipe: Recipe) -> Flags:
         **_optimizer(recipe, training.weight_decay),
         "eval-interval": training.eval_interval,
         "eval-iters": evaluation_batches(training),
-        "save-interval": training.save_interval,
     }
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made_up_model import logits_of, shape
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import safetensors_files
-from megatron_sbp.checkpoint.hugging_face import export
+from megatron_sbp.checkpoint.hugging_face import export, read_weights
+from megatron_sbp.evaluation.model import load_model, model_of
 from megatron_sbp.recipe import Model
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -74,6 +76,22 @@ def test_logits_are_megatrons(cases, name, tokenizer_folder, tmp_path):
     assert np.abs(ours).max() > 1
     assert written["architecture"] == ("Qwen3ForCausalLM" if case.model.qk_layernorm else "LlamaForCausalLM")
     assert (written["model"], written["iteration"], written["dtype"]) == (name, 7, "float32")
+
+
+@pytest.mark.parametrize("name", ["tied-norm", "untied-plain"])
+def test_weights_in_memory_are_those_of_the_export(cases, name, tokenizer_folder, tmp_path):
+    case = cases[name]
+    export(case.checkpoint, case.model, tokenizer_folder, tmp_path / "export")
+    config, tensors = read_weights(case.checkpoint, case.model, tokenizer_folder)
+    assert config == files.read_json(tmp_path / "export" / "config.json")
+    found, device = {}, torch.device("cpu")
+    for where, model in (
+        ("disk", load_model(tmp_path / "export", device)),
+        ("memory", model_of(config, tensors, device)),
+    ):
+        with torch.inference_mode():
+            found[where] = model(torch.from_numpy(np.asarray(case.tokens))).logits
+    assert torch.equal(found["disk"], found["memory"])
 
 
 def test_bf16_keeps_its_values(cases, tokenizer_folder, tmp_path):

@@ -59,6 +59,13 @@ def test_an_arm_keeps_its_last_checkpoint_and_on_request_its_best(folder, keep_b
     assert found["datasets"]["real"]["samples"] == 32
 
 
+def test_further_checkpoints_that_are_wanted(folder):
+    kept = finalize(folder, "sbp", samples=32, global_batch_size=8, keep_best=False, keep=[2])
+    assert checkpoints(folder) == ["iter_0000002", "iter_0000004"]
+    assert {path.parent.name for path in kept if path.name == "metadata.json"} == set(checkpoints(folder))
+    assert files.read_json(folder / "consumed.json")["export_iteration"] == 4
+
+
 def test_the_synthesizer_exports_its_best_checkpoint(folder):
     finalize(folder, "synthesizer", samples=32, global_batch_size=8, keep_best=False)
     assert checkpoints(folder) == ["iter_0000002", "iter_0000004"]

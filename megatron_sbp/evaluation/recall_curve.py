@@ -1,0 +1,70 @@
+"""Closed-book recall of an arm while it was trained: recall against tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megatron_sbp.base.device import compute_device
+from megatron_sbp.checkpoint.hugging_face import read_weights
+from megatron_sbp.evaluation.model import model_of
+from megatron_sbp.evaluation.questions import ClozeQuestion
+from megatron_sbp.evaluation.recall import choice_scores, encode_questions, recall_summary
+from megatron_sbp.recipe import Model
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+
+def recall_curve(
+    checkpoints: Mapping[int, Path],
+    *,
+    model: Model,
+    tokenizer: Path,
+    questions: Sequence[ClozeQuestion],
+    question_file: Path,
+    documents_by_group: Mapping[str, int] | None,
+    batch_size: int,
+    device: str,
+    label: str,
+) -> list[dict[str, Any]]:
+    """Recall on checkpoints of one training.
+
+    Args:
+        checkpoints: Megatron's iter_NNNNNNN folders by training tokens.
+        model: the recipe's model.
+        tokenizer: the run's, a folder.
+        questions: from `question_file`.
+        question_file: named in errors.
+        documents_by_group: as for `recall.recall_summary`.
+        batch_size: sequences in one forward pass.
+        device: cpu, cuda or auto.
+        label: of the progress line.
+
+    Returns:
+        By ascending tokens: `tokens`, `recall`, `stderr`, and `by_documents` (recall by number of documents in D, or
+        None).
+
+    Raises:
+        InputError: a damaged checkpoint, or a wrong question.
+    """
+    text, place = load_tokenizer(tokenizer), torch.device(compute_device(device))
+    asked = list(questions)
+    encoded = encode_questions(asked, text, question_file)
+    groups = None if documents_by_group is None else dict(documents_by_group)
+    points = []
+    for tokens, checkpoint in sorted(checkpoints.items()):
+        config, tensors = read_weights(checkpoint, model, tokenizer)
+        scores = choice_scores(model_of(config, tensors, place), encoded, batch_size, f"{label}, {tokens:,} tokens")
+        found = recall_summary(asked, scores, groups)
+        parts = found["by_documents"]
+        points.append(
+            {
+                "tokens": tokens,
+                "recall": found["recall"],
+                "stderr": found["stderr"],
+                "by_documents": None if parts is None else {name: part["recall"] for name, part in parts.items()},
+            }
+        )
+    return points

@@ -1,0 +1,34 @@
+"""Which checkpoints of an arm are measured while it trains: those of recall against tokens."""
+
+from __future__ import annotations
+
+from megatron_sbp.planning import ledger
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.tuning_start import keeps_best
+
+
+def recall_interval(recipe: Recipe, arm: str) -> int | None:
+    """Optimizer steps between two checkpoints of an arm on which recall is measured; None where it is not.
+
+    `evaluation.recall_points` of them are evenly spaced over the training, as far as its other checkpoints allow: where
+    it saves more often anyway, a measured one is one of these.
+    """
+    points = recipe.evaluation.recall_points
+    if not points:
+        return None
+    steps = ledger.train_samples(recipe) // recipe.training.global_batch_size
+    every = save_interval(recipe, arm)
+    wanted = max(1, steps // points)
+    return wanted if every > wanted else wanted // every * every
+
+
+def save_interval(recipe: Recipe, arm: str) -> int:
+    """Optimizer steps between two checkpoints of an arm, were recall not measured."""
+    return recipe.training.eval_interval if keeps_best(recipe, arm) else recipe.training.save_interval
+
+
+def recall_iterations(recipe: Recipe, arm: str) -> list[int]:
+    """Iterations of the checkpoints of an arm on which recall is measured, the last one not among them."""
+    every = recall_interval(recipe, arm)
+    steps = ledger.train_samples(recipe) // recipe.training.global_batch_size
+    return [] if every is None else list(range(every, steps, every))
