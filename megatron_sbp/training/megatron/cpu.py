@@ -17,11 +17,12 @@ import multiprocessing
 import os
 import sys
 import types
+from collections.abc import Callable
 from multiprocessing.managers import SyncManager
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 
 from megatron_sbp.base.processes import die_with_parent
 
@@ -60,24 +61,54 @@ def refuse_gpu_flags(args: Any) -> None:
             raise ValueError(f"{flag} {value} cannot run on a CPU: {reason}. Leave it out, or run on a GPU.")
 
 
-class _CudaToCpu(TorchFunctionMode):
-    """Reads 'cuda' as 'cpu' wherever a device is named, and answers Tensor.type() as a CUDA build would."""
+def _replace_devices() -> None:
+    """Reads 'cuda' as 'cpu' wherever a device is named, and answers Tensor.type() as a CUDA build would.
 
-    def __torch_function__(self, func, kinds, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
+    The functions that take a device are replaced, rather than all of torch watched by a TorchFunctionMode: that one
+    calls Python at every operation, a fifth of a small model's training step.
+    """
+    tensor: Any = torch.Tensor
+    constructors = _device_constructors()  # cached: `with torch.device(...)` compares with these
+    for name in dir(torch):
+        function = getattr(torch, name)
+        if name.endswith("_like") or any(function is constructor for constructor in constructors):
+            setattr(torch, name, _on_cpu(function))
+    for name in dir(tensor):
+        if name.startswith("new_"):
+            setattr(tensor, name, _on_cpu(getattr(tensor, name)))
+    tensor.cuda = lambda self, *args, **kwargs: self
+    tensor.pin_memory = lambda self, *args, **kwargs: self
+    move, type_of = tensor.to, tensor.type
+
+    @functools.wraps(move)
+    def to(self, *args, **kwargs):
+        if args and _names_cuda(args[0]):
+            args = (CPU, *args[1:])
+        if _names_cuda(kwargs.get("device")):
+            kwargs["device"] = CPU
+        return move(self, *args, **kwargs)
+
+    @functools.wraps(type_of)
+    def type_(self, *args, **kwargs):
+        result = type_of(self, *args, **kwargs)
+        # Gradient clipping and the optimizers compare type names with 'torch.cuda.FloatTensor'.
+        return result if args or kwargs else result.replace("torch.", "torch.cuda.")
+
+    tensor.to, tensor.type = to, type_
+
+
+def _on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, for which a CUDA device is the CPU and nothing is pinned."""
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
         if _names_cuda(kwargs.get("device")):
             kwargs["device"] = CPU
         if kwargs.get("pin_memory"):
             kwargs["pin_memory"] = False
-        if func is torch.Tensor.cuda:
-            return args[0]
-        if func is torch.Tensor.to and len(args) > 1 and _names_cuda(args[1]):
-            args = (args[0], CPU, *args[2:])
-        result = func(*args, **kwargs)
-        if func is torch.Tensor.type and len(args) == 1 and not kwargs:
-            # Gradient clipping and the optimizers compare type names with 'torch.cuda.FloatTensor'.
-            result = result.replace("torch.", "torch.cuda.")
-        return result
+        return function(*args, **kwargs)
+
+    return call
 
 
 def _names_cuda(device: Any) -> bool:
@@ -129,7 +160,7 @@ def install() -> bool:
     # Megatron binds some of these names when it is imported: a model would then begin with other weights.
     assert "megatron.training.training" not in sys.modules, "install the CPU backend before megatron.training"
     _installed = True
-    _CudaToCpu().__enter__()
+    _replace_devices()
     _replace_cuda_names()
     _replace_process_groups()
     # Megatron compiles its small fused functions: on a CPU that costs the import of the compiler at every start, a

@@ -27,6 +27,29 @@ print("untouched")
 """
 
 
+DEVICES = """
+from megatron_sbp.training.megatron import cpu
+assert cpu.install()
+import torch
+assert not torch.overrides._get_current_function_mode_stack()
+x = torch.ones(2, device="cuda")
+made = [
+    x, torch.zeros(2, device=torch.device("cuda", 0)), torch.tensor([1], device=0), torch.empty_like(x, device="cuda"),
+    torch.arange(3, device="cuda:0"), torch.randn(2, device="cuda", pin_memory=False), x.new_zeros(2, device="cuda"),
+    torch.full((2,), 1.0, device=torch.cuda.current_device()), x.to("cuda"), x.to(device="cuda"), x.to(0), x.cuda(),
+    x.cuda(non_blocking=True), torch.empty(2, pin_memory=True), x.pin_memory(), torch.as_tensor([1], device="cuda"),
+    x.to(torch.device("cuda"), torch.float64), torch.nn.Linear(2, 2, device="cuda").weight,
+    torch.nn.Linear(2, 2).cuda().weight, torch.randint(0, 3, (2,), device="cuda"), torch.eye(2, device="cuda"),
+]
+assert {tensor.device.type for tensor in made} == {"cpu"}
+assert x.type() == "torch.cuda.FloatTensor" and x.type(torch.float64).dtype == torch.float64
+assert x.to(torch.bfloat16).dtype == torch.bfloat16 and x.to(torch.ones(1, dtype=torch.int8)).dtype == torch.int8
+with torch.device("meta"):
+    assert torch.zeros(2).device.type == torch.nn.Linear(2, 2).weight.device.type == "meta"
+print("all on the CPU")
+"""
+
+
 def run(code: str, **variables: str) -> subprocess.CompletedProcess:
     wanted = {**environment(), **variables}
     return subprocess.run([sys.executable, "-c", code], env=wanted, capture_output=True, text=True, timeout=120)
@@ -35,6 +58,12 @@ def run(code: str, **variables: str) -> subprocess.CompletedProcess:
 def test_nothing_is_touched_where_a_gpu_is():
     done = run(UNTOUCHED, SBP_DEVICE="")
     assert done.stdout.strip() == "untouched", done.stderr[-2000:]
+
+
+def test_every_way_to_name_a_device_leads_to_the_cpu():
+    """And no operation goes through Python that does not name one."""
+    done = run(DEVICES, SBP_DEVICE="cpu")
+    assert done.stdout.strip() == "all on the CPU", done.stderr[-2000:]
 
 
 def test_it_refuses_to_come_late():
