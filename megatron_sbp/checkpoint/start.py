@@ -1,4 +1,4 @@
-"""The synthesizer's initial weights: the baseline's last or best checkpoint, an imported one, or none.
+"""The synthesizer's initial weights: an arm's last or best checkpoint, an imported one, or none.
 
 `megatron_sbp.recipe.tuning_start` reads `tuning.start`; this module checks and prepares what it names.
 """
@@ -33,17 +33,17 @@ def needs_preparation(recipe: Recipe) -> bool:
     return start_word(recipe) in ("best", None)
 
 
-def start_model(recipe: Recipe, *, baseline: Path, prepared: Path) -> Path | None:
+def start_model(recipe: Recipe, *, arm: Path, prepared: Path) -> Path | None:
     """Folder from which Megatron loads the synthesizer's initial weights; None for new ones.
 
     Args:
         recipe: the recipe.
-        baseline: the baseline's training folder.
+        arm: training folder of the arm that it starts from.
         prepared: the folder that `prepare_start` fills.
     """
     if needs_preparation(recipe):
         return prepared
-    return baseline if start_word(recipe) == "last" else None
+    return arm if start_word(recipe) == "last" else None
 
 
 def start_files(recipe: Recipe) -> list[Path]:
@@ -70,42 +70,40 @@ def check_start(recipe: Recipe) -> None:
         check_model(read_config(folder / "config.json")[0], recipe.model, folder / "config.json")
 
 
-def prepare_start(recipe: Recipe, *, baseline: Path, tokenizer: Path, tuning: Path, prepared: Path) -> None:
+def prepare_start(recipe: Recipe, *, arm: Path, tokenizer: Path, tuning: Path, prepared: Path) -> None:
     """Fills `prepared` with a checkpoint that Megatron can load, unless the tuning has a checkpoint of its own.
 
-    A Hugging Face checkpoint is imported; the baseline's best checkpoint is hard-linked. TUNING/start.json records
-    which one it was. Does nothing when the start is the baseline's last checkpoint or new weights.
+    A Hugging Face checkpoint is imported; an arm's best checkpoint is hard-linked. TUNING/start.json records
+    which one it was. Does nothing when the start is an arm's last checkpoint or new weights.
 
     Args:
         recipe: the recipe.
-        baseline: the baseline's training folder.
+        arm: training folder of the arm that it starts from.
         tokenizer: the tokenizer's folder.
         tuning: the synthesizer's training folder.
         prepared: where the checkpoint is written; replaced when it exists.
 
     Raises:
         InputError: the checkpoint does not agree with the recipe's model or the tokenizer, or cannot be imported; or
-            the baseline has not kept its best checkpoint.
+            the arm has not kept its best checkpoint.
     """
     if not needs_preparation(recipe) or (tuning / tracker.NAME).exists():
         return
-    if start_word(recipe) == "best":
-        record = _link_best(baseline, prepared)
-    else:
-        record = _import_folder(recipe, tokenizer, prepared)
+    best = start_word(recipe) == "best"
+    record = _link_best(arm, prepared) if best else _import_folder(recipe, tokenizer, prepared)
     files.write_json(tuning / RECORD, record)
 
 
-def _link_best(baseline: Path, prepared: Path) -> dict[str, Any]:
-    file = baseline / "consumed.json"
+def _link_best(arm: Path, prepared: Path) -> dict[str, Any]:
+    file = arm / "consumed.json"
     best = files.read_json(file).get("best") or {}
-    source = baseline / f"iter_{best.get('iteration', 0):07d}"
+    source = arm / f"iter_{best.get('iteration', 0):07d}"
     if not best.get("kept") or not source.is_dir():
-        raise InputError("the baseline has not kept its best checkpoint; train it again", file=file, key=KEY)
+        raise InputError(f"the arm {arm.name} has not kept its best checkpoint; train it again", file=file, key=KEY)
     remove_start(prepared)
     shutil.copytree(source, prepared / source.name, copy_function=_link_or_copy)
     files.write_text(prepared / tracker.NAME, str(best["iteration"]))
-    say(f"tune: the start is the baseline after {best['iteration']:,} steps, held-out loss {best['valid_loss']:.4f}")
+    say(f"tune: the start is the {arm.name} after {best['iteration']:,} steps, held-out loss {best['valid_loss']:.4f}")
     return {"baseline_iteration": best["iteration"], **best}
 
 

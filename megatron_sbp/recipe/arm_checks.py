@@ -48,13 +48,36 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
                 raise recipe.error(
                     f"arms.{name}.training.{key}", "must be the same for all arms: they are compared at equal tokens"
                 )
-    for name in recipe.used_synthesizers:
-        method = recipe.synthesizers[name].method
-        if method == "samples" and "baseline" not in recipe.arms:
-            raise recipe.error("arms", f"has no 'baseline', of which the synthesizer '{name}' takes samples")
-        start = recipe.for_synthesizer(name).tuning.start or "last"
-        if method == "tuned" and start in ("last", "best") and "baseline" not in recipe.arms:
-            raise recipe.error("arms", f"has no 'baseline', from which the synthesizer '{name}' starts (tuning.start)")
+    for check_start in (_check_start_arm, _check_rounds):
+        for name in recipe.used_synthesizers:
+            check_start(recipe, name)
+
+
+def _check_start_arm(recipe: Recipe, synthesizer: str) -> None:
+    """A synthesizer starts from an arm that there is."""
+    arm = recipe.start_arm_of(synthesizer)
+    if arm is None or arm in recipe.arms:
+        return
+    if arm == "baseline":
+        message = f"has no 'baseline', from which the synthesizer '{synthesizer}' starts (tuning.start)"
+        raise recipe.error("arms", message)
+    raise recipe.error(_start_key(recipe, synthesizer), f"there is no arm '{arm}'; arms: {', '.join(recipe.arms)}")
+
+
+def _check_rounds(recipe: Recipe, synthesizer: str) -> None:
+    """What a synthesizer starts from can be trained before it."""
+    rounds, arm = [synthesizer], recipe.start_arm_of(synthesizer)
+    while arm is not None and (writer := recipe.arms[arm].synthetic) is not None:
+        if writer in rounds:
+            circle = " <- ".join([*rounds, writer])
+            raise recipe.error(_start_key(recipe, synthesizer), f"goes round in a circle of synthesizers: {circle}")
+        rounds.append(writer)
+        arm = recipe.start_arm_of(writer)
+
+
+def _start_key(recipe: Recipe, synthesizer: str) -> str:
+    own = f"synthesizers.{synthesizer}.tuning.start_arm"
+    return own if own in recipe.lines else "tuning.start_arm"
 
 
 def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
@@ -66,7 +89,7 @@ def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
                     f"synthesizers.{name}.{section}",
                     f"has no effect: a synthesizer of method '{about.method}' is not tuned on pairs",
                 )
-    if about.method != "replacement" and "replaced" in about.model_fields_set:
+    if about.method != "replacement" and about.replaced != Synthesizer.model_fields["replaced"].default:
         raise recipe.error(f"synthesizers.{name}.replaced", f"has no effect with method '{about.method}'")
 
 

@@ -181,6 +181,9 @@ class Tuning(Section):
     Anything else: the folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its
     tokenizer), relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
     (`tokenizer.path` can name the same folder)."""
+    start_arm: Text = "baseline"
+    """The arm that `last` and `best` speak of. Another arm than the baseline makes a further round: a synthesizer that
+    starts from a model which has read synthetic text."""
     learning_rate: Positive = 5e-6
     """Peak, after the warm-up."""
     min_learning_rate: NotNegative | None = None
@@ -496,6 +499,23 @@ class Recipe(Section):
     def tuned_synthesizers(self) -> list[str]:
         """Those of `used_synthesizers` that are tuned on pairs."""
         return [name for name in self.used_synthesizers if self.synthesizers[name].method == "tuned"]
+
+    def start_arm_of(self, synthesizer: str) -> str | None:
+        """The arm whose weights a synthesizer begins with; None where these are of no arm.
+
+        Samples are taken from the baseline.
+        """
+        method = self.synthesizers[synthesizer].method
+        if method != "tuned":
+            return "baseline" if method == "samples" else None
+        tuning = self.for_synthesizer(synthesizer).tuning
+        return tuning.start_arm if (tuning.start or "last") in ("last", "best") else None
+
+    def round_of(self, synthesizer: str) -> int:
+        """1 for a synthesizer whose start has read no synthetic text, 2 for one that starts from an arm of round 1."""
+        arm = self.start_arm_of(synthesizer)
+        writer = None if arm is None else self.arms[arm].synthetic
+        return 1 if writer is None else 1 + self.round_of(writer)
 
     @property
     def evaluation_seed(self) -> int:

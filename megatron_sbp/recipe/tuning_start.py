@@ -1,7 +1,7 @@
 """`tuning.start` as the recipe gives it: what the synthesizer is initialized from.
 
-null or `last`   the baseline's last checkpoint, as in the paper
-`best`           the baseline's checkpoint with the lowest held-out loss
+null or `last`   the last checkpoint of `tuning.start_arm`, which is the baseline, as in the paper
+`best`           its checkpoint with the lowest held-out loss
 `scratch`        new weights
 anything else    the folder of a Hugging Face checkpoint
 """
@@ -38,5 +38,7 @@ def keeps_best(recipe: Recipe, training: str) -> bool:
         recipe: the recipe.
         training: an arm, or "synthesizer".
     """
-    starts = {start_word(recipe.for_synthesizer(name)) for name in recipe.tuned_synthesizers}
-    return training == "baseline" and "best" in starts
+    return any(
+        recipe.start_arm_of(name) == training and start_word(recipe.for_synthesizer(name)) == "best"
+        for name in recipe.tuned_synthesizers
+    )

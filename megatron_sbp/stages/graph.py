@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from megatron_sbp.recipe import Arm, Recipe
 from megatron_sbp.recipe.names import RELATED
@@ -33,19 +34,35 @@ def all_stages(recipe: Recipe | None = None) -> list[Stage]:
     """
     stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
     arms = CLASSIC_ARMS if recipe is None else recipe.arms
-    synthesizers = (RELATED,) if recipe is None else recipe.used_synthesizers
-    about = {name: Synthesizer() if recipe is None else recipe.synthesizers[name] for name in synthesizers}
-    for synthesizer in synthesizers:
-        if about[synthesizer].method != "tuned":
-            continue
-        for stage in (PairsStage(), TokenizePairsStage()):
-            stages.append(ScopedStage(stage, stage.name + suffix(synthesizer), synthesizer=synthesizer))
+    synthesizers = _writers(recipe)
+    for name, writer in synthesizers.items():
+        if writer.about.method == "tuned":
+            for stage in (PairsStage(), TokenizePairsStage()):
+                stages.append(ScopedStage(stage, stage.name + suffix(name), synthesizer=name))
     for replicate in range(1, 1 + (1 if recipe is None else recipe.replicates)):
-        stages += _replicate(arms, about, replicate)
+        stages += _replicate(arms, synthesizers, replicate)
     return [*stages, ReportStage()]
 
 
-def _of_synthesizer(about: Synthesizer) -> list[Stage]:
+@dataclass(frozen=True)
+class _Writer:
+    """What the graph must know of a synthesizer."""
+
+    about: Synthesizer
+    start_arm: str | None
+    round: int
+
+
+def _writers(recipe: Recipe | None) -> dict[str, _Writer]:
+    if recipe is None:
+        return {RELATED: _Writer(Synthesizer(), "baseline", 1)}
+    return {
+        name: _Writer(recipe.synthesizers[name], recipe.start_arm_of(name), recipe.round_of(name))
+        for name in recipe.used_synthesizers
+    }
+
+
+def _of_synthesizer(writer: _Writer) -> list[Stage]:
     """The stages that a replicate of a synthesizer takes."""
     made: dict[str, list[Stage]] = {
         "tuned": [
@@ -55,17 +72,38 @@ def _of_synthesizer(about: Synthesizer) -> list[Stage]:
         "samples": [ExportStage("export-synthesizer", ("synthesizer",), trained="baseline")],
         "replacement": [],
     }
-    return [*made[about.method], SynthesizeStage(about), FilterStage(), TokenizeSyntheticStage()]
+    synthesize = SynthesizeStage(writer.about, writer.round)
+    return [*made[writer.about.method], synthesize, FilterStage(), TokenizeSyntheticStage()]
 
 
-def _replicate(arms: Mapping[str, Arm], synthesizers: Mapping[str, Synthesizer], number: int) -> list[Stage]:
-    first = [arm for arm in arms if arm == "baseline"]  # synthesizers may start from it
-    stages = [_training(arm, arms[arm], number) for arm in first]
-    for synthesizer, about in synthesizers.items():
-        for stage in _of_synthesizer(about):
-            name = stage.name + suffix(synthesizer, number)
-            stages.append(ScopedStage(stage, name, number, synthesizer=synthesizer))
-    stages += [_training(arm, about, number) for arm, about in arms.items() if arm not in first]
+def _replicate(arms: Mapping[str, Arm], synthesizers: Mapping[str, _Writer], number: int) -> list[Stage]:
+    """A replicate's stages: a synthesizer after the arm that it starts from, an arm after its synthesizer."""
+    stages: list[Stage] = []
+    made: set[tuple[str, str]] = set()
+
+    def train(arm: str) -> None:
+        if ("arm", arm) not in made:
+            made.add(("arm", arm))
+            writer = arms[arm].synthetic
+            if writer is not None:
+                write(writer)
+            stages.append(_training(arm, arms[arm], number))
+
+    def write(name: str) -> None:
+        if ("synthesizer", name) not in made:
+            made.add(("synthesizer", name))
+            writer = synthesizers[name]
+            if writer.start_arm is not None:
+                train(writer.start_arm)
+            for stage in _of_synthesizer(writer):
+                stages.append(ScopedStage(stage, stage.name + suffix(name, number), number, synthesizer=name))
+
+    if "baseline" in arms:
+        train("baseline")
+    for name in synthesizers:
+        write(name)
+    for arm in arms:
+        train(arm)
     end = suffix(replicate=number)
     stages.append(ScopedStage(ExportStage("export-arms", tuple(arms)), f"export-arms{end}", number))
     stages.append(ScopedStage(EvaluateStage(), f"evaluate{end}", number))

@@ -17,13 +17,14 @@ class SynthesizeStage(Stage):
 
     Args:
         about: what the recipe says of the synthesizer; its method and share of replaced tokens are used.
+        round: of synthesis, see `Recipe.round_of`; rows of a further round carry it.
     """
 
     name = "synthesize"
     sharded = True
 
-    def __init__(self, about: Synthesizer | None = None):
-        self._about = about or Synthesizer()
+    def __init__(self, about: Synthesizer | None = None, round: int = 1):
+        self._about, self._round = about or Synthesizer(), round
         self.title = _TITLES[self.method]
         self.device = "cpu" if self.method == "replacement" else "gpu"
 
@@ -56,6 +57,7 @@ class SynthesizeStage(Stage):
         # The number of generations changes none of them.
         return {
             **({"method": self.method} if self.method != "tuned" else {}),
+            **({"round": self._round} if self._round > 1 else {}),
             **settings(recipe.synthesis, "tokens", "margin", "tokens_per_draw"),
             "seed": recipe.seed,
             "max_seed_tokens": recipe.max_seed_tokens,
@@ -97,7 +99,7 @@ class SynthesizeStage(Stage):
             tokens = open_indexed(run.tokens("real")).tokens
             tokenizer, share = load_tokenizer(run.tokenizer), self._about.replaced
             return TokenReplacement(tokenizer, tokens, replaced=share, seed=run.recipe.seed)
-        return synthesizer_of(run, self.method)
+        return synthesizer_of(run, self.method, self._round)
 
     def _draws(self, run: Run) -> int:
         from megatron_sbp.synthesis.draws import planned_draws
@@ -119,7 +121,7 @@ _TITLES = {
 }
 
 
-def synthesizer_of(run: Run, method: str = "tuned") -> Any:
+def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> Any:
     """The synthesizer of a run, loaded."""
     from megatron_sbp.synthesis.controls import UnconditionalSampler
     from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer
@@ -136,4 +138,5 @@ def synthesizer_of(run: Run, method: str = "tuned") -> Any:
         seed_cut=recipe.tuning.seed_cut,
         seed=recipe.seed,
         device=recipe.launch.device,
+        round=round,
     )

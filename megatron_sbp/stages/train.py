@@ -30,7 +30,7 @@ from megatron_sbp.training.flags import megatron_arguments
 
 def arguments_of(run: Run, training: str, samples: int | None = None) -> list[str]:
     """Megatron's flags for a training of a run; see `megatron_arguments`."""
-    start = start_model(run.recipe, baseline=run.model("baseline"), prepared=run.model("start"))
+    start = start_model(run.recipe, arm=run.model(run.recipe.tuning.start_arm), prepared=run.model("start"))
     folder, tokenizer = run.model(training), run.tokenizer
     return megatron_arguments(run.recipe, training, folder=folder, tokenizer=tokenizer, start=start, samples=samples)
 
@@ -63,10 +63,11 @@ class TrainStage(Stage):
         tokenizer = {"tokenizer": ("tokenizer/*",)}
         if self.tunes:
             start: dict[str, tuple[str, ...]] = {}
+            arm = run.recipe.tuning.start_arm
             if start_word(run.recipe) in ("last", "best"):
-                start = {"train-baseline": ("models/baseline/iter_*",)}
+                start = {f"train-{arm}": (f"models/{arm}/iter_*",)}
             if start_word(run.recipe) == "best":  # it says which checkpoint is the best
-                start["train-baseline"] += ("models/baseline/consumed.json",)
+                start[f"train-{arm}"] += (f"models/{arm}/consumed.json",)
             return {**tokenizer, **start, "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*")}
         names = ledger.arm_samples(run.recipe, self.training).keys()
         real = (f"tokens/{name}.*" for name in names - {"synthetic"})
@@ -83,6 +84,8 @@ class TrainStage(Stage):
             wanted["training"] = tuning_settings(recipe)  # a folder counts by its contents, see `external`
             if start_word(recipe) in ("best", "scratch"):
                 wanted["start"] = start_word(recipe)
+            if recipe.tuning.start_arm != "baseline":
+                wanted["start_arm"] = recipe.tuning.start_arm
             return wanted
         wanted |= {"training": arm_settings(recipe), "samples": ledger.arm_samples(recipe, self.training)}
         if recipe.arms[self.training].order != "mixed":
@@ -141,10 +144,10 @@ class TrainStage(Stage):
         )
         batch = (recipe.tuning if self.tunes else recipe.training).global_batch_size
         patience = recipe.tuning.patience if self.tunes else 0
-        baseline, prepared = run.model("baseline"), run.model("start")
+        arm, prepared = run.model(recipe.tuning.start_arm), run.model("start")
         if not already_ended(folder, samples=samples, global_batch_size=batch, patience=patience):
             if self.tunes:
-                prepare_start(recipe, baseline=baseline, tokenizer=run.tokenizer, tuning=folder, prepared=prepared)
+                prepare_start(recipe, arm=arm, tokenizer=run.tokenizer, tuning=folder, prepared=prepared)
             train(
                 arguments_of(run, self.training, samples),
                 launch=recipe.launch,

@@ -30,6 +30,7 @@ class Synthesizer:
         seed_cut: truncation side of seed documents: `tail` drops the end, `head` the beginning.
         seed: the run's seed.
         device: auto, cpu or cuda.
+        round: of synthesis; rows of a further round than the first carry it.
 
     Raises:
         InputError: there are no weights; see `load_engine`.
@@ -46,6 +47,7 @@ class Synthesizer:
         seed_cut: Literal["head", "tail"],
         seed: int,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        round: int = 1,
     ):
         self.tokenizer = tokenizer
         self.settings = EngineSettings(
@@ -63,6 +65,7 @@ class Synthesizer:
         self._engine = load_engine(settings.engine, self.settings)
         self._batch_size = settings.batch_size
         self._max_seed_tokens, self._seed_cut = max_seed_tokens, seed_cut
+        self._round = round
 
     def generate(
         self,
@@ -108,6 +111,7 @@ class Synthesizer:
             "temperature": self.settings.temperature,
             "top_p": self.settings.top_p,
             "run_seed": self.settings.seed,
+            **({"round": self._round} if self._round > 1 else {}),
         }
 
 

@@ -24,7 +24,7 @@ HOW_TRAINING = (
 )
 """Keys of the recipe's section `training` that do not change what is computed."""
 
-HOW_TUNING = ("start", "micro_batch_size")
+HOW_TUNING = ("start", "start_arm", "micro_batch_size")
 """Of the section `tuning`. Its evaluations decide when it stops, so they count; the start counts by its contents."""
 
 OF_ARMS_ONLY = ("train_tokens", "global_batch_size", "learning_rate", "min_learning_rate", "warmup_fraction")

@@ -275,7 +275,7 @@ def test_for_the_best_start_the_baseline_saves_at_its_evaluations(run):
 def prepare(run: Run) -> None:
     prepare_start(
         run.recipe,
-        baseline=run.model("baseline"),
+        arm=run.model("baseline"),
         tokenizer=run.tokenizer,
         tuning=run.model("synthesizer"),
         prepared=run.model("start"),
@@ -298,7 +298,7 @@ def test_the_best_checkpoint_is_linked_and_removed_without_harm(run):
     remove_start(run.model("start"))
     assert (folder / "weights.distcp").read_bytes() == b"weights"
     files.write_json(run.model("baseline") / "consumed.json", {"best": {**best, "kept": False}})
-    with pytest.raises(InputError, match="the baseline has not kept its best checkpoint"):
+    with pytest.raises(InputError, match="the arm baseline has not kept its best checkpoint"):
         prepare(run)
 
 

@@ -11,7 +11,9 @@ from megatron_sbp.planning import ledger
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Recipe, load_recipe
+from megatron_sbp.recipe.tuning_start import keeps_best
 from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.stages.run_folder import Run
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
 ARMS = """
@@ -90,6 +92,40 @@ def test_controls_without_pairs(tmp_path):
     assert plan["synthesizers"]["self"]["tuning"] is None and plan["synthesizers"]["self"]["synthesis"]["flops"] > 0
     assert plan["synthesizers"]["noise"]["synthesis"]["flops"] == 0
     assert "(noise)" in format_plan(plan)
+
+
+ROUNDS = """
+synthesizers:
+  third: {tuning: {start_arm: sbp2}}
+  second: {tuning: {start: best, start_arm: sbp}}
+  related: {tuning: {start: scratch}}
+arms:
+  sbp3: {synthetic: third}
+  sbp2: {synthetic: second}
+  baseline: {}
+  sbp: {synthetic: related}
+"""
+
+
+def test_further_rounds_start_from_what_earlier_ones_trained(tmp_path):
+    recipe = load(tmp_path, ROUNDS)
+    assert {name: recipe.round_of(name) for name in recipe.synthesizers} == {"related": 1, "second": 2, "third": 3}
+    assert [arm for arm in recipe.arms if keeps_best(recipe, arm)] == ["sbp"]
+    names = [stage.name for stage in all_stages(recipe)]
+    order = ["train-baseline", "tune", "train-sbp", "tune.second", "train-sbp2", "tune.third", "train-sbp3"]
+    assert [name for name in names if name in order] == order and len(names) == len(set(names))
+    tune = next(stage for stage in all_stages(recipe) if stage.name == "tune.second")
+    run = Run(recipe, tmp_path / "run")
+    assert tune.reads(run)["train-sbp"] == ("models/sbp/iter_*", "models/sbp/consumed.json")
+    assert tune.settings(run)["start_arm"] == "sbp"
+
+
+def test_a_start_that_cannot_be(tmp_path):
+    with pytest.raises(InputError, match=r"there is no arm 'sbq'; arms: sbp3, sbp2, baseline, sbp") as caught:
+        load(tmp_path, ROUNDS.replace("start_arm: sbp}", "start_arm: sbq}"))
+    assert caught.value.key == "synthesizers.second.tuning.start_arm" and caught.value.line
+    with pytest.raises(InputError, match=r"goes round in a circle of synthesizers: third <- second <- third"):
+        load(tmp_path, ROUNDS.replace("start_arm: sbp}", "start_arm: sbp3}"))
 
 
 def test_a_sweep_of_shares(tmp_path):
