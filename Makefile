@@ -1,4 +1,4 @@
-.PHONY: setup demo check test lint format lock clean-demo
+.PHONY: setup demo demo-text check test lint format lock clean-demo
 
 # Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -9,7 +9,11 @@ QUICK = tests/test_*.py tests/recipe tests/planning tests/documents tests/tokeni
 setup:  ## .venv from the lock file; does nothing when it is there
 	@bash scripts/setup.sh
 
-demo: setup  ## the whole loop on real text, on this machine: runs/quickstart
+demo: setup  ## the whole loop on a world whose truth is known, on this machine: runs/people
+	@.venv/bin/python examples/people/make_world.py
+	@.venv/bin/sbp run examples/people/recipe.yaml
+
+demo-text: setup  ## the same on real text: runs/quickstart
 	@.venv/bin/sbp run examples/quickstart/recipe.yaml
 
 check: setup  ## style, types, and quick unit tests
@@ -33,4 +37,4 @@ lock: setup  ## resolve anew what setup.py asks for
 		setup.py --extra quickstart --extra test -o requirements.lock
 
 clean-demo:
-	@rm -rf runs/quickstart
+	@rm -rf runs/people runs/quickstart

@@ -28,7 +28,10 @@ def save_interval(recipe: Recipe, arm: str) -> int:
 
 
 def recall_iterations(recipe: Recipe, arm: str) -> list[int]:
-    """Iterations of the checkpoints of an arm on which recall is measured, the last one not among them."""
+    """Iterations of the checkpoints of an arm on which recall is measured.
+
+    Not among them are the last one, which is measured anyway, and one that lies close in front of it.
+    """
     every = recall_interval(recipe, arm)
     steps = ledger.train_samples(recipe) // recipe.training.global_batch_size
-    return [] if every is None else list(range(every, steps, every))
+    return [] if every is None else list(range(every, steps - every // 2, every))

@@ -41,7 +41,7 @@ def headline(results: dict[str, Any]) -> str:
     }
     if None in measured["test_loss"]:
         return "The arms have not been evaluated: there is no result yet."
-    parts = []
+    parts: dict[str, list[str]] = {}
     for figure, what in (("recall", "closed-book recall"), ("test_loss", "test loss")):
         outcomes = {arm: _outcome(found) for arm, found in zip(against, measured[figure], strict=True) if found}
         rivals = {
@@ -49,12 +49,15 @@ def headline(results: dict[str, Any]) -> str:
             for kind in ("better", "worse", "noise")
         }
         if rivals["worse"]:
-            parts.append(f"SBP lost to {rivals['worse']} in {what}")
+            told = f"SBP lost to {rivals['worse']}"
         elif rivals["noise"]:
-            parts.append(f"SBP cannot be told apart from {rivals['noise']} in {what}")
+            told = f"SBP cannot be told apart from {rivals['noise']}"
         elif rivals["better"]:
-            parts.append(f"SBP is ahead of {rivals['better']} in {what}")
-    return "; ".join(parts) + ", at equal training tokens."
+            told = f"SBP is ahead of {rivals['better']}"
+        else:
+            continue
+        parts.setdefault(told, []).append(f"in {what}")
+    return "; ".join(f"{told} {' and '.join(where)}" for told, where in parts.items()) + ", at equal training tokens."
 
 
 def _compared(results: dict[str, Any], first: str, second: str, figure: str) -> dict[str, Any] | None:
@@ -74,7 +77,7 @@ def _outcome(found: dict[str, Any]) -> str:
 def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
     """Two arms: loss, then recall or, where no questions were asked, accuracy."""
     one, other = (results["arms"][arm] for arm in (first, second))
-    name, rival = name_of(first, start=True), name_of(second)
+    name, rival, both = name_of(first, start=True), name_of(second), f"{name_of(first)} and {name_of(second)}"
     found = _compared(results, first, second, "test_loss")
     if found is None:
         return [f"{name} cannot be compared with {rival}: one of them has not been evaluated."]
@@ -97,7 +100,7 @@ def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
             {
                 "better": f"{name} recalls more without reading than {rival}: {values}.",
                 "worse": f"{name} recalls less without reading than {rival}: {values}.",
-                "noise": f"In closed-book recall {name} and {rival} differ by no more than the noise: {values}.",
+                "noise": f"In closed-book recall {both} differ by no more than the noise: {values}.",
             }[_outcome(found)],
         ]
     found = _compared(results, first, second, "choice_accuracy")
@@ -110,7 +113,7 @@ def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
         {
             "better": f"{name} picks the true continuation more often than {rival}: {values}.",
             "worse": f"{name} picks the true continuation less often than {rival}: {values}.",
-            "noise": f"In picking the true continuation {name} and {rival} differ by no more than the noise: {values}.",
+            "noise": f"In picking the true continuation {both} differ by no more than the noise: {values}.",
         }[_outcome(found)],
     ]
 
