@@ -158,8 +158,10 @@ def words_of(run: Run, training: str) -> list[str]:
     return words
 
 
-def start(words: list[str], device: str, threads: int, log: Path, program: Sequence[str] = ()) -> subprocess.Popen:
-    """Starts a training of one rank by torchrun, as users do; `finish` waits for it.
+def start(
+    words: list[str], device: str, threads: int, log: Path, program: Sequence[str] = (), ranks: int = 1
+) -> subprocess.Popen:
+    """Starts a training by torchrun, as users do; `finish` waits for it.
 
     Args:
         words: Megatron's flags.
@@ -167,8 +169,10 @@ def start(words: list[str], device: str, threads: int, log: Path, program: Seque
         threads: of the rank.
         log: file for what it says.
         program: words instead of `-m megatron_sbp.training.pretrain`.
+        ranks: processes.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--standalone", "--nproc-per-node", "1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--standalone"]
+    command += ["--nproc-per-node", str(ranks)]
     environment: dict[str, str] = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
