@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The peer of cpu_training.py: a training loop in plain torch, as one would write it by hand for one process.
 
-The model is that of a recipe: RMSNorm, SwiGLU, RoPE, grouped-query attention with QK-norm, tied embeddings, fp32. It prints
-the time of every step in the words of Megatron's log.
+The model is that of a recipe: RMSNorm, SwiGLU, RoPE, grouped-query attention with QK-norm, tied embeddings, fp32. It
+prints the time of every step in the words of Megatron's log.
 """
 
 from __future__ import annotations
