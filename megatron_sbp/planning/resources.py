@@ -6,6 +6,7 @@ from typing import Any
 
 from megatron_sbp.planning import cost
 from megatron_sbp.planning.assumptions import assumed
+from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tuning_start import keeps_best, start_folder
 
@@ -73,6 +74,7 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
     steps = max(arm["steps"] for arm in plan["arms"].values())
     often = recipe.training.eval_interval if keeps_best(recipe, "baseline") else recipe.training.save_interval
     saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
+    saves += plan["replicates"] * sum(len(recall_iterations(recipe, arm)) for arm in recipe.arms)
     weight = 2 if recipe.training.precision == "bf16" else 4
     disk = {
         "documents": everything * per_document * text,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from megatron_sbp.planning.assumptions import assumed
+
+_COLUMNS = 4
+"""Arms up to which each has a column; a terminal has about 100."""
 
 
 def format_plan(plan: dict[str, Any]) -> str:
@@ -20,24 +23,8 @@ def format_plan(plan: dict[str, Any]) -> str:
         f"D           {_unique(plan['unique_tokens']['real'])}",
         f"oracle has  {_unique(plan['unique_tokens']['oracle'])}",
         "",
-        f"{'':24}" + "".join(f"{arm:>20}" for arm in arms),
+        *(_columns(arms) if len(arms) <= _COLUMNS else _rows(arms)),
     ]
-
-    def row(label: str, values: list[str]) -> None:
-        lines.append(f"{label:24}" + "".join(f"{value:>20}" for value in values))
-
-    every = list(arms.values())
-    row("training tokens", [f"{arm['train_tokens']:,}" for arm in every])
-    row("samples (sequences)", [f"{arm['samples']:,}" for arm in every])
-    row("optimizer steps", [f"{arm['steps']:,}" for arm in every])
-    row("real tokens", [f"{arm['real_tokens']:,}" for arm in every])
-    row("  unique", [_marked(arm["unique_real_tokens"], arm["from"], format_count) for arm in every])
-    row("  epochs", [_marked(arm["real_epochs"], arm["from"], "{:.2f}".format) for arm in every])
-    row("synthetic tokens", [f"{arm['synthetic_tokens']:,}" for arm in every])
-    row("  share", [f"{100 * arm['synthetic_share']:.1f} %" for arm in every])
-    row("FLOPs", [f"{arm['flops']:.2e}" for arm in every])
-    row("  by 6 N D", [f"{arm['flops_6nd']:.2e}" for arm in every])
-    row("H100-hours *", [_hours(arm["gpu_hours"]) for arm in every])
     embedding, neighbors = plan["embedding"], plan["neighbors"]
     lines += [
         "",
@@ -81,6 +68,56 @@ def format_plan(plan: dict[str, Any]) -> str:
     )
     lines += [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _columns(arms: Mapping[str, dict[str, Any]]) -> list[str]:
+    """A column for every arm."""
+    lines = [f"{'':24}" + "".join(f"{arm:>20}" for arm in arms)]
+
+    def row(label: str, cell: Callable[[dict[str, Any]], str]) -> None:
+        lines.append(f"{label:24}" + "".join(f"{cell(arm):>20}" for arm in arms.values()))
+
+    row("training tokens", lambda arm: f"{arm['train_tokens']:,}")
+    row("samples (sequences)", lambda arm: f"{arm['samples']:,}")
+    row("optimizer steps", lambda arm: f"{arm['steps']:,}")
+    row("real tokens", lambda arm: f"{arm['real_tokens']:,}")
+    row("  unique", _unique_of)
+    row("  epochs", _epochs_of)
+    row("synthetic tokens", lambda arm: f"{arm['synthetic_tokens']:,}")
+    row("  share", _share_of)
+    row("FLOPs", lambda arm: f"{arm['flops']:.2e}")
+    row("  by 6 N D", lambda arm: f"{arm['flops_6nd']:.2e}")
+    row("H100-hours *", lambda arm: _hours(arm["gpu_hours"]))
+    return lines
+
+
+def _rows(arms: Mapping[str, dict[str, Any]]) -> list[str]:
+    """A row for every arm, and what is the same for all in front."""
+    one = next(iter(arms.values()))
+    width = max(len("arm"), *map(len, arms))
+    flops = f"{one['flops']:.2e} FLOPs ({one['flops_6nd']:.2e} by 6 N D)"
+    lines = [
+        f"every arm   {one['train_tokens']:,} training tokens, {one['samples']:,} samples (sequences),",
+        f"            {one['steps']:,} optimizer steps, {flops}, {_hours(one['gpu_hours'])} H100-hours *",
+        "",
+        f"{'arm':{width}}{'real tokens':>20}{'unique':>12}{'epochs':>10}{'synthetic tokens':>20}{'share':>9}",
+    ]
+    for name, arm in arms.items():
+        cells = f"{_unique_of(arm):>12}{_epochs_of(arm):>10}{arm['synthetic_tokens']:>20,}{_share_of(arm):>9}"
+        lines.append(f"{name:{width}}{arm['real_tokens']:>20,}{cells}")
+    return lines
+
+
+def _unique_of(arm: dict[str, Any]) -> str:
+    return _marked(arm["unique_real_tokens"], arm["from"], format_count)
+
+
+def _epochs_of(arm: dict[str, Any]) -> str:
+    return _marked(arm["real_epochs"], arm["from"], "{:.2f}".format)
+
+
+def _share_of(arm: dict[str, Any]) -> str:
+    return f"{100 * arm['synthetic_share']:.1f} %"
 
 
 def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name: str) -> list[str]:

@@ -15,7 +15,7 @@ from megatron_sbp.recipe.tuning_start import keeps_best
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
 
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
+TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 ARMS = """
 synthesizers:
   random: {pairs: {relation: random}, tuning: {start: scratch}}
@@ -32,12 +32,12 @@ replicates: 3
 
 def load(folder: Path, text: str = ARMS, *words: str) -> Recipe:
     file = folder / "recipe.yaml"
-    file.write_text(QUICKSTART.read_text() + text)
+    file.write_text(TINY.read_text() + text)
     return load_recipe(file, words)
 
 
 def test_the_papers_arms_are_the_default():
-    recipe = load_recipe(QUICKSTART)
+    recipe = load_recipe(TINY)
     assert list(recipe.arms) == ["baseline", "sbp", "oracle"] and recipe.used_synthesizers == ["related"]
     assert recipe.replicates == 1 and recipe.for_replicate(1) is recipe
 
@@ -62,10 +62,10 @@ def test_replicates_share_only_the_test(tmp_path):
 
 
 def test_every_arm_reads_as_much(tmp_path):
-    recipe = load(tmp_path, ARMS.replace("{pairs: {relation: random}", "{synthesis: {tokens: 90_000}"))
+    recipe = load(tmp_path, ARMS.replace("{pairs: {relation: random}", "{synthesis: {tokens: 5_000}"))
     samples = {arm: ledger.arm_samples(recipe, arm) for arm in recipe.arms}
     assert {sum(parts.values()) for parts in samples.values()} == {ledger.train_samples(recipe)}
-    assert samples["control"]["synthetic"] == 90_000 // recipe.model.sequence_length < samples["sbp"]["synthetic"]
+    assert samples["control"]["synthetic"] == 5_000 // recipe.model.sequence_length < samples["sbp"]["synthetic"]
     assert samples["oracle"].keys() == {"oracle"} and samples["regularized"].keys() == {"real"}
 
 
@@ -91,7 +91,10 @@ def test_controls_without_pairs(tmp_path):
     plan = make_plan(recipe)
     assert plan["synthesizers"]["self"]["tuning"] is None and plan["synthesizers"]["self"]["synthesis"]["flops"] > 0
     assert plan["synthesizers"]["noise"]["synthesis"]["flops"] == 0
-    assert "(noise)" in format_plan(plan)
+    text = format_plan(plan)
+    assert "(noise)" in text and max(map(len, text.splitlines())) <= 115, "many arms are rows"
+    for arm in recipe.arms:
+        assert sum(line.split()[:1] == [arm] and line.endswith("%") for line in text.splitlines()) == 1
 
 
 ROUNDS = """
@@ -173,5 +176,5 @@ def test_refused(tmp_path, old, new, key, reason):
     assert ARMS.count(old) == 1
     with pytest.raises(InputError, match=reason) as caught:
         load(tmp_path, ARMS.replace(old, new))
-    assert caught.value.line and caught.value.line > QUICKSTART.read_text().count("\n")
+    assert caught.value.line and caught.value.line > TINY.read_text().count("\n")
     assert key is None or caught.value.key == key

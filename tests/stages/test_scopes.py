@@ -12,7 +12,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import arm_run, replicate_run, synthesizer_run
 from megatron_sbp.stages.stage import by_name
 
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "recipe.yaml"
+TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 ARMS = """
 synthesizers: {random: {pairs: {relation: random}}, related: {}}
 arms: {sbp: {synthetic: related}, control: {synthetic: random}, baseline: {}, oracle: {documents: oracle}}
@@ -23,7 +23,7 @@ replicates: 2
 @pytest.fixture
 def run(tmp_path) -> Run:
     file = tmp_path / "recipe.yaml"
-    file.write_text(QUICKSTART.read_text() + ARMS)
+    file.write_text(TINY.read_text() + ARMS)
     return Run.of(load_recipe(file, [f"run_folder={tmp_path}/run"]))
 
 
@@ -36,7 +36,7 @@ def test_the_classic_graph():
             "synthesize filter tokenize-synthetic train-sbp train-oracle export-arms evaluate report"
         ).split()
     )
-    assert names == [stage.name for stage in all_stages(load_recipe(QUICKSTART))]
+    assert names == [stage.name for stage in all_stages(load_recipe(TINY))]
 
 
 def test_every_stage_comes_after_what_it_reads_and_owns_its_files_alone(run):
