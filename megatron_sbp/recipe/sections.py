@@ -329,8 +329,8 @@ class Evaluation(Section):
     """JSON lines of cloze questions for closed-book recall, relative to the recipe's folder: prompt, choices, answer,
     tag, group (megatron_sbp/evaluation/questions.py)."""
     recall_points: Whole = 0
-    """Checkpoints of every arm on which recall is measured besides the last, evenly spaced: recall against tokens. Each
-    is kept until the run is removed, with its optimizer; 0 measures the last one only."""
+    """Checkpoints of every arm on which recall is measured besides the last, evenly spaced: recall against tokens. A
+    training that begins with this keeps them, with their optimizers; 0 measures the last one only."""
     question_group_field: Text | None = None
     """Field of the documents (one of documents.keep_fields) that holds a question's group: recall is then also reported
     by the number of the group's documents in D."""

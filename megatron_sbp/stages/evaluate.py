@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.seals import checkpoint_folder
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
 from megatron_sbp.planning.recall_points import recall_iterations
@@ -49,11 +50,9 @@ class EvaluateStage(Stage):
             "embed": ("embeddings/train/*", "embeddings/test/*"),
             "export-arms": tuple(f"export/{arm}/*" for arm in run.recipe.arms),
             **{
-                f"train-{arm}": tuple(
-                    f"models/{arm}/{checkpoint_folder(Path(), number).name}/*" for number in iterations
-                )
+                f"train-{arm}": (f"models/{arm}/iter_*",)
                 for arm in run.recipe.arms
-                if (iterations := recall_iterations(run.recipe, arm))
+                if recall_iterations(run.recipe, arm)
             },
             **{
                 name + suffix(synthesizer): tuple(synthesizer_run(run, synthesizer).named(path) for path in patterns)
@@ -142,11 +141,16 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
         question_file=file,
         documents_by_group=groups,
     )
-    iterations = recall_iterations(recipe, arm)
-    if iterations and file is not None:
+    wanted = {number: checkpoint_folder(run.model(arm), number) for number in recall_iterations(recipe, arm)}
+    kept = {number: folder for number, folder in wanted.items() if folder.exists()}
+    if len(kept) < len(wanted):
+        say(
+            f"{arm}: {len(kept)} of {len(wanted)} checkpoints are there: evaluation.recall_points was set after training"
+        )
+    if kept and file is not None:
         step_tokens = recipe.training.global_batch_size * recipe.model.sequence_length
         found["recall_curve"] = recall_curve(
-            {number * step_tokens: checkpoint_folder(run.model(arm), number) for number in iterations},
+            {number * step_tokens: folder for number, folder in kept.items()},
             model=recipe.model,
             tokenizer=run.tokenizer,
             questions=questions,

@@ -18,7 +18,7 @@ from megatron_sbp.checkpoint.start import (
     start_model,
 )
 from megatron_sbp.planning import ledger
-from megatron_sbp.planning.recall_points import recall_interval, recall_iterations
+from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 from megatron_sbp.stages.run_folder import Run
@@ -92,8 +92,6 @@ class TrainStage(Stage):
             wanted["order"] = recipe.arms[self.training].order
         if keeps_best(recipe, self.training):  # then the evaluations decide which checkpoint that is
             wanted["keeps_best"] = [recipe.training.eval_interval, recipe.training.eval_sequences]
-        if recall_iterations(recipe, self.training):
-            wanted["kept_every"] = recall_interval(recipe, self.training)
         return wanted
 
     def owns(self, run: Run) -> tuple[str, ...]:
