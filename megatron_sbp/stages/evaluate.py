@@ -144,9 +144,8 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
     wanted = {number: checkpoint_folder(run.model(arm), number) for number in recall_iterations(recipe, arm)}
     kept = {number: folder for number, folder in wanted.items() if folder.exists()}
     if len(kept) < len(wanted):
-        say(
-            f"{arm}: {len(kept)} of {len(wanted)} checkpoints are there: evaluation.recall_points was set after training"
-        )
+        reason = "it was trained before evaluation.recall_points was set"
+        say(f"{arm}: recall against tokens on {len(kept)} of {len(wanted)} checkpoints; {reason}")
     if kept and file is not None:
         step_tokens = recipe.training.global_batch_size * recipe.model.sequence_length
         found["recall_curve"] = recall_curve(
