@@ -96,9 +96,10 @@ def _told(what: str, found: dict[str, Any] | None, scale: float, digits: int, un
 def _gap(results: dict[str, Any]) -> str:
     if results["gap_closed"] is None:
         return f"gap closed: none ({results['gap_closed_reason']})"
-    error = results["gap_closed_stderr"]
-    return (
-        f"gap closed: {percent(results['gap_closed'])}"
-        + ("" if error is None else f" ± {100 * error:.1f}")
-        + " of the oracle's gain in test loss"
-    )
+    told = []
+    for key, what in (("gap_closed", "test loss"), ("gap_closed_recall", "closed-book recall")):
+        share, error = results[key], results[f"{key}_stderr"]
+        if share is not None:
+            noise = "" if error is None else f" ± {100 * error:.1f}"
+            told.append(f"{percent(share)}{noise} of the oracle's gain in {what}")
+    return f"gap closed: {', '.join(told)}"
