@@ -34,7 +34,8 @@ def opening_section(data: ReportData) -> str:
         caption = "The share of questions whose answer the arm ranks first, with nothing to read but the question."
         figures.append(figure(svg, caption, [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in known]))
     figures += _losses(data, "valid", "held-out loss", "On the valid split, the same sequences at every evaluation.")
-    return section("overview", "All arms against tokens", side_by_side(*figures)) if figures else ""
+    shown = side_by_side(*figures) if figures else missing("held-out losses of the arms (models/*/metrics.jsonl).")
+    return section("overview", "All arms against tokens", shown)
 
 
 def training_section(data: ReportData) -> str:

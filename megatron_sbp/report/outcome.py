@@ -14,10 +14,15 @@ from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, 
 from megatron_sbp.report.verdict import headline, verdict
 
 
-def verdict_box(data: ReportData) -> str:
-    """The outcome in words."""
+def headline_box(data: ReportData) -> str:
+    """The outcome in one sentence."""
+    return f'<div class="verdict" id="verdict"><strong>{esc(headline(data.results))}</strong></div>'
+
+
+def words_section(data: ReportData) -> str:
+    """The outcome in sentences."""
     items = "".join(f"<li>{esc(sentence)}</li>" for sentence in verdict(data.results))
-    return f'<div class="verdict" id="verdict"><strong>{esc(headline(data.results))}</strong><ul>{items}</ul></div>'
+    return section("words", "In words", f'<div class="verdict"><ul>{items}</ul></div>')
 
 
 def results_section(data: ReportData) -> str:

@@ -10,9 +10,11 @@ from megatron_sbp.report.curves import opening_section, training_section, tuning
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, paragraph
 from megatron_sbp.report.machine import environment_section, times_section
-from megatron_sbp.report.outcome import quality_section, results_section, verdict_box
+from megatron_sbp.report.outcome import headline_box, quality_section, results_section, words_section
 
 SECTIONS = (
+    ("overview", "All arms", opening_section),
+    ("words", "In words", words_section),
     ("results", "Results", results_section),
     ("curves", "Training curves", training_section),
     ("ledger", "Token ledger", ledger_section),
@@ -44,7 +46,7 @@ def render(data: ReportData) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>{esc(data.recipe.name)}: SBP run</title><style>{style}</style></head><body>"
         f"<header><h1>{esc(data.recipe.name)}</h1>{paragraph(intro, 'soft')}{note}"
-        f'<nav aria-label="sections">{links}</nav></header><main>{verdict_box(data)}{opening_section(data)}'
+        f'<nav aria-label="sections">{links}</nav></header><main>{headline_box(data)}'
         + "\n".join(build(data) for _, _, build in SECTIONS)
         + f"</main><footer>Written by megatron-sbp {esc(__version__)} from results.json and the audits "
         "of the run folder.</footer></body></html>\n"
