@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import io
 import re
-import tarfile
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import zstandard
-
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from debian_packages import contents
 
 MIN_CHARACTERS = 200
 """Shorter documents are left out: acronyms, and entries that only point to another one."""
@@ -55,24 +55,12 @@ def from_folder(folder: Path) -> tuple[str, bytes]:
 
 
 def from_package(package: Path) -> tuple[str, bytes]:
-    """Index and text out of the .deb, which is an `ar` archive with a tar archive of the files in it."""
-    raw = package.read_bytes()
-    if not raw.startswith(b"!<arch>\n"):
-        raise InputError("is no Debian package", file=package)
-    place = 8
-    while place < len(raw):
-        name = raw[place : place + 16].decode().strip().rstrip("/")
-        size = int(raw[place + 48 : place + 58])
-        data = raw[place + 60 : place + 60 + size]
-        place += 60 + size + size % 2
-        if name.startswith("data.tar"):
-            if name.endswith(".zst"):
-                data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                found = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
-                index, text = (archive.extractfile(found[name]).read() for name in ("foldoc.index", "foldoc.dict.dz"))
-            return index.decode(), gzip.decompress(text)
-    raise InputError("has no data.tar", file=package)
+    """Index and text out of the .deb."""
+    wanted = {"foldoc.index", "foldoc.dict.dz"}
+    found = {Path(path).name: data for path, data in contents(package) if Path(path).name in wanted}
+    if wanted - set(found):
+        raise InputError(f"has no {' and no '.join(sorted(wanted - set(found)))}", file=package)
+    return found["foldoc.index"].decode(), gzip.decompress(found["foldoc.dict.dz"])
 
 
 def documents(index: str, text: bytes) -> Iterator[dict[str, str]]:
