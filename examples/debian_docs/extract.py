@@ -35,6 +35,8 @@ _LEFT_OUT_IDS = set(
 )
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufffe\uffff]")
 _NAVIGATION = re.compile(r"<nav\b[^>]*>[^<]*(?:<(?!/?nav\b)[^<]*)*</nav\s*>", re.IGNORECASE)
+# Links of QDoc and rustdoc to the rest of what is said.
+_LINK_WORDS = re.compile(r"(?<=[.)]) (More\.\.\.|Read more)$|(?<=^- )List of all members, including inherited members$")
 _BREAK = "\x0c"  # stands for <br> until white space is normalized
 
 
@@ -454,4 +456,7 @@ class _Reader(HTMLParser):
             self._add(ROW, self._tables[-1].joint.join(" ".join(" ".join(cell).split()) for cell in cells))
 
     def _add(self, kind: str, words: str) -> None:
+        words = _LINK_WORDS.sub("", words)
+        if words in ("", "-", "- "):
+            return
         self._blocks.append((self._main is not None, kind, words))
