@@ -129,6 +129,8 @@ def _main(words: list[str]) -> int:
         return _status(run, graph)
     if options.verb == "verify":
         return _verify(run, graph)
+    if options.verb == "cancel":
+        return _cancel(run)
     if options.verb == "submit":
         from megatron_sbp.executor.slurm import submit
 
@@ -187,6 +189,7 @@ def _parser(graph) -> argparse.ArgumentParser:
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
+    verb("cancel", "Cancels the run's Slurm jobs that are queued or running. Finished work stays.")
     verb("status", "The state of every stage.")
     verb(
         "verify",
@@ -351,6 +354,16 @@ def _status(run: Run, graph) -> int:
 
     for line in jobs_of(run):
         print(f"  {line}")
+    return 0
+
+
+def _cancel(run: Run) -> int:
+    from megatron_sbp.executor.slurm_queue import cancel
+
+    jobs = cancel(run)
+    for job in jobs:
+        print(f"canceled: job {job.id}, {job.stage}")
+    print(f"{len(jobs)} jobs canceled; `sbp submit` continues the run")
     return 0
 
 
