@@ -126,7 +126,7 @@ def _main(words: list[str]) -> int:
             _print_results(run)
         return 0
     if options.verb == "status":
-        return _status(run, graph)
+        return _status(run, graph, options.check)
     if options.verb == "verify":
         return _verify(run, graph)
     if options.verb == "cancel":
@@ -190,7 +190,8 @@ def _parser(graph) -> argparse.ArgumentParser:
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
     verb("cancel", "Cancels the run's Slurm jobs that are queued or running. Finished work stays.")
-    verb("status", "The state of every stage.")
+    status = verb("status", "The state of every stage, and of the Slurm jobs.")
+    status.add_argument("--check", action="store_true", help="for scripts: exit status 4 while a stage is not finished")
     verb(
         "verify",
         "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
@@ -343,18 +344,19 @@ def _schema() -> int:
     return 0
 
 
-def _status(run: Run, graph) -> int:
+def _status(run: Run, graph, check: bool) -> int:
     from megatron_sbp.executor.runner import StageRunner
 
     print(f"{run.recipe.name}: {run.root}")
     width = max(len(stage.name) for stage in graph)
-    for stage in graph:
-        print(f"  {stage.name:<{width}}  {StageRunner(run, stage, graph).why()}")
+    states = {stage.name: StageRunner(run, stage, graph).why() for stage in graph}
+    for name, state in states.items():
+        print(f"  {name:<{width}}  {state}")
     from megatron_sbp.executor.slurm_queue import jobs_of
 
     for line in jobs_of(run):
         print(f"  {line}")
-    return 0
+    return 0 if not check or all(state.startswith("finished") for state in states.values()) else 4
 
 
 def _cancel(run: Run) -> int:
