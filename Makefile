@@ -1,4 +1,4 @@
-.PHONY: setup demo demo-text check test lint format lock clean-demo
+.PHONY: setup demo demo-text check test test-all lint format lock clean-demo
 
 # Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,9 +21,12 @@ check: setup  ## style, types, and quick unit tests
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not slurm and not gpu" $(QUICK)
 
-test: setup  ## style, types, and all tests
+test: setup  ## style, types, and tests of everything
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format --check -q .
 	@.venv/bin/mypy
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not exhaustive"
+
+test-all: setup  ## all tests, with every case of the long ones
 	@.venv/bin/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup

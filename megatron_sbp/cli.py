@@ -126,9 +126,11 @@ def _main(words: list[str]) -> int:
             _print_results(run)
         return 0
     if options.verb == "status":
-        return _status(run, graph)
+        return _status(run, graph, options.check)
     if options.verb == "verify":
         return _verify(run, graph)
+    if options.verb == "cancel":
+        return _cancel(run)
     if options.verb == "submit":
         from megatron_sbp.executor.slurm import submit
 
@@ -187,7 +189,9 @@ def _parser(graph) -> argparse.ArgumentParser:
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
-    verb("status", "The state of every stage.")
+    verb("cancel", "Cancels the run's Slurm jobs that are queued or running. Finished work stays.")
+    status = verb("status", "The state of every stage, and of the Slurm jobs.")
+    status.add_argument("--check", action="store_true", help="for scripts: exit status 4 while a stage is not finished")
     verb(
         "verify",
         "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
@@ -340,17 +344,28 @@ def _schema() -> int:
     return 0
 
 
-def _status(run: Run, graph) -> int:
+def _status(run: Run, graph, check: bool) -> int:
     from megatron_sbp.executor.runner import StageRunner
 
     print(f"{run.recipe.name}: {run.root}")
     width = max(len(stage.name) for stage in graph)
-    for stage in graph:
-        print(f"  {stage.name:<{width}}  {StageRunner(run, stage, graph).why()}")
+    states = {stage.name: StageRunner(run, stage, graph).why() for stage in graph}
+    for name, state in states.items():
+        print(f"  {name:<{width}}  {state}")
     from megatron_sbp.executor.slurm_queue import jobs_of
 
     for line in jobs_of(run):
         print(f"  {line}")
+    return 0 if not check or all(state.startswith("finished") for state in states.values()) else 4
+
+
+def _cancel(run: Run) -> int:
+    from megatron_sbp.executor.slurm_queue import cancel
+
+    jobs = cancel(run)
+    for job in jobs:
+        print(f"canceled: job {job.id}, {job.stage}")
+    print(f"{len(jobs)} jobs canceled; `sbp submit` continues the run")
     return 0
 
 

@@ -6,21 +6,30 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm_queue import Job, client, is_live, jobs_of, largest_array, remember
+from megatron_sbp.executor.state import StageState
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 SCRIPTS = Path(__file__).resolve().with_name("scripts")
 """Batch scripts and what they share; package data."""
+
+_KINDS = ("cpu", "gpu", "training")
+"""Kinds of jobs, as stages name the device that they use."""
 
 
 def submit(
@@ -44,6 +53,7 @@ def submit(
     words = [str(Path(recipe_path).resolve()), *overrides]
     log_folder = run.root / "logs" / "slurm"
     variables = _variables(run.recipe)
+    _check_stages(run.recipe, graph)
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     live: dict[str, Job] = {}
     if dry_run:
@@ -65,10 +75,14 @@ def submit(
             queued[stage.name] = live[stage.name].id
             say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}")
             continue
-        tasks = min(run.recipe.slurm.array_size, largest) if stage.sharded else None
-        options = _options(run, stage, tasks, log_folder)
+        size = min(run.recipe.slurm.array_size, largest)
+        array = None
+        if stage.sharded:  # what it reads may change its units: then all tasks are submitted
+            array = _Array.whole(size) if depends else _array(run, stage, graph, size)
+        tasks = len(array.tasks) if array else None
+        options = _options(run, stage, array, log_folder)
         script = SCRIPTS / _script(run, stage)
-        start, end = ["sbatch", "--parsable", *options], [*run.recipe.slurm.sbatch, str(script), stage.name, *words]
+        start, end = ["sbatch", "--parsable", *options], [*_asked(run, stage)[1], str(script), stage.name, *words]
         if dry_run:
             name = stage.name.replace("-", "_")
             queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER
@@ -113,28 +127,94 @@ def _script(run: Run, stage: Stage) -> str:
     return "single.sbatch"
 
 
-def _options(run: Run, stage: Stage, tasks: int | None, log_folder: Path) -> list[str]:
-    recipe, slurm, launch, device = run.recipe, run.recipe.slurm, run.recipe.launch, stage.device_for(run)
-    pattern = "%x-%A_%a.out" if tasks else "%x-%j.out"
+@dataclass(frozen=True)
+class _Array:
+    """Tasks of an array: numbers out of 1 to `size`."""
+
+    tasks: list[int]
+    size: int
+
+    @staticmethod
+    def whole(size: int) -> _Array:
+        """All of them."""
+        return _Array(list(range(1, size + 1)), size)
+
+    def __str__(self) -> str:
+        """As --array takes it: 1-4,7."""
+        parts = []
+        for _, group in itertools.groupby(enumerate(self.tasks), lambda entry: entry[1] - entry[0]):
+            numbers = [number for _, number in group]
+            parts.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
+        return ",".join(parts)
+
+
+def _array(run: Run, stage: Stage, graph: list[Stage], largest: int) -> _Array:
+    """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
+
+    They are once the stages that it reads from are finished; before that every task is submitted, and one without units
+    ends at once.
+    """
+    state = StageState(run, stage, graph)
+    try:
+        missing = set(state.missing_units())
+        units = stage.units(run)
+    except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
+        return _Array.whole(largest)
+    size = max(1, min(largest, len(units)))
+    wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
+    return _Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
+
+
+def _check_stages(recipe: Recipe, graph: list[Stage]) -> None:
+    """Raises InputError for a name in `slurm.stages` that no job has."""
+    known = {*_KINDS, *(stage.name for stage in graph), *(stage.name.partition(".")[0] for stage in graph)}
+    for name in recipe.slurm.stages:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise recipe.error(f"slurm.stages.{name}", f"there is no stage and no kind of job of that name{hint}")
+
+
+def _asked(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
+    """What a job asks for by the recipe, and its further options: of all jobs, its kind, its verb, its stage."""
+    slurm, kind = run.recipe.slurm, stage.device_for(run)
+    cpu_partition = slurm.cpu_partition or slurm.partition
+    found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
+    found["partition"] = cpu_partition if kind == "cpu" else slurm.partition
+    found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else 1
+    further = list(slurm.sbatch)
+    for name in dict.fromkeys((kind, stage.name.partition(".")[0], stage.name)):
+        differing = slurm.stages.get(name, SlurmJobs())
+        found.update(
+            (key, value) for key, value in differing.model_dump(exclude={"sbatch"}).items() if value is not None
+        )
+        further += differing.sbatch
+    return found, further
+
+
+def _options(run: Run, stage: Stage, array: _Array | None, log_folder: Path) -> list[str]:
+    recipe, launch, device = run.recipe, run.recipe.launch, stage.device_for(run)
+    asked, _ = _asked(run, stage)
+    pattern = "%x-%A_%a.out" if array else "%x-%j.out"
     options = [
-        "--export=ALL",
+        f"--export=ALL,SBP_SHARDS={array.size}" if array else "--export=ALL",
         f"--job-name={recipe.name}-{stage.name}",
         f"--output={log_folder / pattern}",
         f"--chdir={Path.cwd()}",  # run_folder is relative to the current folder
-        f"--time={slurm.time}",
-        f"--cpus-per-task={slurm.cpus_per_task}",
+        f"--time={asked['time']}",
+        f"--cpus-per-task={asked['cpus_per_task']}",
     ]
-    cpu_partition = slurm.cpu_partition or slurm.partition
-    partition = cpu_partition if device == "cpu" else slurm.partition
-    for name, value in (("partition", partition), ("account", slurm.account), ("qos", slurm.qos)):
-        if value is not None:
-            options.append(f"--{name}={value}")
-    if tasks:
-        options.append(f"--array=1-{tasks}")
+    for name in ("partition", "account", "qos", "constraint"):
+        if asked[name] is not None:
+            options.append(f"--{name}={asked[name]}")
+    if asked["memory"] is not None:
+        options.append(f"--mem={asked['memory']}")
+    if array:
+        options.append(f"--array={array}")
     if device == "training":
         options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={launch.ranks_per_node}"]
     if _on_gpu(run, stage):
-        options.append(f"--gpus-per-node={slurm.gpus_per_node if device == 'training' else 1}")
+        options.append(f"--gpus-per-node={asked['gpus_per_node']}")
     return options
 
 

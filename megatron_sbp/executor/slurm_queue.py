@@ -82,6 +82,24 @@ def is_live(job: Job) -> bool:
     return any(part.split()[0] in _LIVE for part in job.state.split(", ") if part)
 
 
+def cancel(run: Run) -> list[Job]:
+    """Cancels the run's jobs that are queued or running; finished work stays.
+
+    Returns:
+        The jobs that were canceled.
+
+    Raises:
+        InputError: no Slurm here, or it does not answer or refuses.
+    """
+    jobs = jobs_of(run)
+    if any(job.state.startswith("unknown") for job in jobs):
+        client(["squeue", "--noheader", "--me"], {})  # says why it does not answer
+    live = [job for job in jobs if is_live(job)]
+    if live:
+        client(["scancel", *(job.id for job in live)], {})
+    return live
+
+
 def _state(job: Job, states: dict[str, list[str]] | None) -> str:
     if states is None:
         return "unknown (Slurm does not answer)"

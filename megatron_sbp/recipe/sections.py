@@ -359,6 +359,29 @@ class Launch(Section):
     """Processes that share the shards of one stage on this machine."""
 
 
+class SlurmJobs(Section):
+    """What differs in the jobs of some stages. null leaves what `slurm` says."""
+
+    partition: Text | None = None
+    """--partition."""
+    account: Text | None = None
+    """--account."""
+    qos: Text | None = None
+    """--qos."""
+    constraint: Text | None = None
+    """--constraint."""
+    time: Text | None = None
+    """--time."""
+    memory: Text | None = None
+    """--mem."""
+    cpus_per_task: Count | None = None
+    """--cpus-per-task."""
+    gpus_per_node: Count | None = None
+    """--gpus-per-node of stages that use a GPU."""
+    sbatch: list[Text] = []
+    """Further sbatch options, behind those of `slurm.sbatch`."""
+
+
 class Slurm(Section):
     """What `sbp submit` puts on top of its sbatch scripts."""
 
@@ -376,8 +399,15 @@ class Slurm(Section):
     """--gpus-per-node of GPU jobs; null asks for none (CPU ranks)."""
     cpus_per_task: Count = 8
     """--cpus-per-task."""
+    memory: Text | None = None
+    """--mem: `64G`, or `0` for all of a node; null takes the site's default."""
+    constraint: Text | None = None
+    """--constraint."""
+    stages: dict[Text, SlurmJobs] = {}
+    """What differs in some jobs, by kind (`cpu`, `gpu`, `training`), verb (`tune`: that of every synthesizer and
+    replicate), or stage (`tune.random`); the later of these wins: `{cpu: {memory: 16G}, filter: {memory: 200G}}`."""
     array_size: Count = 64
-    """Array tasks of a sharded stage; at most the site's MaxArraySize."""
+    """Array tasks of a sharded stage at most; at most the site's MaxArraySize, and no more than there are units."""
     max_requeues: Whole = 100
     """Times a training job puts itself back into the queue before it gives up."""
     setup: Prose = ""

@@ -90,6 +90,13 @@ class SynthesizeStage(Stage):
         )
         return [output]
 
+    def finish(self, run: Run) -> list[Path]:
+        from megatron_sbp.synthesis.unfinished import SUFFIX
+
+        for file in run.drafts.glob(f".*{SUFFIX}"):  # of a process that was killed between its last two steps
+            file.unlink()
+        return []
+
     def _writer(self, run: Run) -> Any:
         if self.method == "replacement":
             from megatron_sbp.synthesis.controls import TokenReplacement

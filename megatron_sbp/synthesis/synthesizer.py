@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +16,12 @@ from megatron_sbp.recipe import Synthesis
 from megatron_sbp.synthesis.draws import Draw, batches
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, Written
 from megatron_sbp.synthesis.engines import load_engine
+from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+WHOLE = 4096
+"""Generations that an engine with batches of its own gets at once; what is kept on disk at once, too."""
 
 
 class Synthesizer:
@@ -73,6 +79,7 @@ class Synthesizer:
         tokens: Mapping[int, np.ndarray],
         names: Mapping[int, str],
         advance: Callable[[int], None] | None = None,
+        unfinished: Unfinished | None = None,
     ) -> list[dict[str, Any]]:
         """Rows of the planned generations, in their order: text and parents, before any filter.
 
@@ -81,14 +88,24 @@ class Synthesizer:
             tokens: of the seed documents, integers [n], by `Draw.row`.
             names: their ids, by `Draw.row`.
             advance: called with the number of texts written since the last call.
+            unfinished: keeps every batch at once, and has those of an interrupted start.
 
         Returns:
             id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, draw, synthesizer (sha256
             of its weights), temperature, top_p, run_seed of each.
         """
         prompts = [self._prompt(tokens[draw.row]) for draw in planned]
-        texts = write_all(self._engine, planned, prompts, self._batch_size, advance)
+        texts = write_all(self._engine, planned, prompts, self._batch_size, advance, unfinished)
         return [self._row(draw, text, names[draw.row]) for draw, text in zip(planned, texts, strict=True)]
+
+    def identity(self, planned: Sequence[Draw], tokens: Mapping[int, np.ndarray]) -> str:
+        """Digest of all that the texts follow from, batches included; arguments as of `generate`."""
+        prompts = hashlib.blake2b(digest_size=16)
+        for draw in planned:
+            prompts.update(f"{draw.name} {type(self).__name__} ".encode())
+            prompts.update(self._prompt(tokens[draw.row]).astype("<i8").tobytes())
+        settings = {**dataclasses.asdict(self.settings), "checkpoint": None, "batch_size": self._batch_size}
+        return files.digest({**settings, "prompts": prompts.hexdigest()})
 
     @property
     def seed(self) -> int:
@@ -157,6 +174,7 @@ def write_all(
     prompts: Sequence[np.ndarray],
     batch_size: int,
     advance: Callable[[int], None] | None = None,
+    unfinished: Unfinished | None = None,
 ) -> list[Written]:
     """Writes a text per planned generation, in batches of prompts of similar length; texts come back in plan order.
 
@@ -164,15 +182,18 @@ def write_all(
         engine: writes them.
         planned: the generations.
         prompts: of each, integers [n].
-        batch_size: texts generated together; an engine that makes batches of its own gets all at once.
+        batch_size: texts generated together; an engine that makes batches of its own gets WHOLE at once.
         advance: called with the number of texts written since the last call.
+        unfinished: see `Synthesizer.generate`.
     """
-    written: dict[int, Written] = {}
+    written: dict[int, Written] = {} if unfinished is None else dict(unfinished.done)
     lengths = np.array([len(prompt) for prompt in prompts])
-    size = max(1, len(planned)) if engine.whole_shards else batch_size
-    for batch in batches(planned, lengths, size):
-        texts = engine.write([planned[place] for place in batch], [prompts[place] for place in batch])
-        written.update(zip(batch, texts, strict=True))
+    for batch in batches(planned, lengths, WHOLE if engine.whole_shards else batch_size):
+        if any(place not in written for place in batch):
+            texts = engine.write([planned[place] for place in batch], [prompts[place] for place in batch])
+            written.update(zip(batch, texts, strict=True))
+            if unfinished is not None:
+                unfinished.add(batch, texts)
         if advance:
             advance(len(batch))
     return [written[place] for place in range(len(planned))]

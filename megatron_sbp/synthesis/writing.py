@@ -9,11 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from megatron_sbp.base import files
-from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.pairing.document_ids import read_ids
 from megatron_sbp.synthesis.controls import TokenReplacement
 from megatron_sbp.synthesis.draws import draws
 from megatron_sbp.synthesis.synthesizer import Synthesizer
+from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.indexed import open_indexed
 
 
@@ -28,6 +29,8 @@ def write_shard(
     label: str,
 ) -> int:
     """Writes the generations from number `begin` to before `end` to a .jsonl.zst: see `Synthesizer.generate`.
+
+    Every batch is kept beside it at once: a start after a kill continues behind the last one.
 
     Args:
         output: written atomically.
@@ -44,14 +47,18 @@ def write_shard(
     real = open_indexed(tokens)
     names = _names(tuple(documents))
     planned = draws(begin, end, len(real), synthesizer.seed)
+    tokens_of = {draw.row: real[draw.row] for draw in planned}
+    names_of = {draw.row: names[draw.row].as_py() for draw in planned}
     with Progress(label, len(planned), "documents") as progress:
-        rows = synthesizer.generate(
-            planned,
-            {draw.row: real[draw.row] for draw in planned},
-            {draw.row: names[draw.row].as_py() for draw in planned},
-            progress.advance,
-        )
-    return files.write_jsonl_zst(output, rows)
+        if isinstance(synthesizer, TokenReplacement):
+            return files.write_jsonl_zst(output, synthesizer.generate(planned, tokens_of, names_of, progress.advance))
+        unfinished = Unfinished(output, synthesizer.identity(planned, tokens_of))
+        if unfinished.done:
+            say(f"{label}: {len(unfinished.done):,} of {len(planned):,} documents are there from an interrupted start")
+        rows = synthesizer.generate(planned, tokens_of, names_of, progress.advance, unfinished)
+    count = files.write_jsonl_zst(output, rows)
+    unfinished.remove()
+    return count
 
 
 @lru_cache(maxsize=1)

@@ -70,6 +70,7 @@ def test_a_second_call_does_nothing(whole_run):
     printed = run_sbp("run", RECIPE, f"run_folder={folder}")
     assert printed.count("already complete") == 18
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert run_sbp("status", "--check", folder).count("finished in") == 18
 
 
 def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_path):
@@ -79,6 +80,7 @@ def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_pat
         "run", RECIPE, f"run_folder={folder}", "pairs.max_targets_per_seed=1", "--until", "tokenize-pairs"
     )
     assert "max_targets_per_seed was 2, is 1" in printed
+    run_sbp("status", "--check", RECIPE, f"run_folder={folder}", "pairs.max_targets_per_seed=1", status=4)
     for stage in ("documents", "tokenizer", "tokenize", "embed", "neighbors"):
         assert f"] {stage}: already complete" in printed
     assert "] pairs: already complete" not in printed

@@ -20,7 +20,7 @@ SAY_WORDS = "import os, sys; print(sys.argv[1:], os.environ.get('PYTHONPATH', ''
 def run_script(name: str, *words: str, **variables: str) -> str:
     """Standard output of a batch script, run as a job would run it."""
     environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "2", **variables}
-    environment["SLURM_ARRAY_TASK_COUNT"] = "3"
+    environment = {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MAX": "3", **environment}
     command = ["bash", str(SCRIPTS / name), *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
 
@@ -35,6 +35,18 @@ def test_a_python_whose_path_has_a_space(tmp_path, name, added):
     command = shlex.join([str(python), "-c", SAY_WORDS])
     said = run_script(name, "pairs", "my recipe.yaml", SBP_HOME=str(REPOSITORY), SBP_COMMAND=command)
     assert said == f"{['pairs', 'my recipe.yaml', *added]} {REPOSITORY}\n"
+
+
+@pytest.mark.parametrize("name", ["cpu_array.sbatch", "gpu_array.sbatch"])
+def test_some_tasks_of_an_array_again(name):
+    """--array=2,9 of sixteen: the tasks keep their units."""
+    command = shlex.join([sys.executable, "-c", SAY_WORDS])
+    said = run_script(name, "embed", "r.yaml", SBP_HOME=str(REPOSITORY), SBP_COMMAND=command, SBP_SHARDS="16")
+    assert said == f"{['embed', 'r.yaml', '--shard', '2/16']} {REPOSITORY}\n"
+    by_hand = run_script(
+        name, "embed", "r.yaml", SBP_HOME=str(REPOSITORY), SBP_COMMAND=command, SLURM_ARRAY_TASK_MAX="9"
+    )
+    assert by_hand == f"{['embed', 'r.yaml', '--shard', '2/9']} {REPOSITORY}\n"
 
 
 def test_by_hand_in_a_clone_its_own_environment_runs(tmp_path):

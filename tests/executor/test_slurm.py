@@ -100,6 +100,59 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
     assert slurm.srun_words(run.recipe) == ["srun", *tasks, *container, "bash", str(slurm.SCRIPTS / "rank.sh")]
 
 
+def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):
+    """By kind, verb and stage; the later of these wins."""
+    jobs = "{cpu: {memory: 16G, time: '1:00:00'}, gpu: {gpus_per_node: 2, constraint: a100}, "
+    jobs += "tokenize: {memory: 8G, cpus_per_task: 48, sbatch: [--nice=5]}, train-baseline: {qos: big}, "
+    jobs += "train: {}, 'tune.random': {partition: small}, tune: {partition: wide, time: '9:00:00'}}"
+    words = [f"run_folder={tmp_path / 'run'}", f"slurm.stages={jobs.replace('train: {}, ', '')}", "slurm.memory='0'"]
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    graph = [
+        Kind("documents", "cpu", False), Kind("tokenize", "cpu", True), Kind("embed", "gpu", True),
+        Kind("train-baseline", "training", False), Kind("tune", "training", False),
+        Kind("tune.random", "training", False),
+    ]  # fmt: skip
+    slurm.submit(run, file, words, graph, dry_run=True)
+    found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
+    assert {"--mem=16G", "--time=1:00:00", "--partition=cpu"} <= found["documents"]
+    assert {"--mem=8G", "--time=1:00:00", "--cpus-per-task=48", "--nice=5"} <= found["tokenize"]
+    assert {"--gpus-per-node=2", "--constraint=a100", "--mem=0"} <= found["embed"] and "--nice=5" not in found["embed"]
+    assert {"--qos=big", "--gpus-per-node=8", "--time=24:00:00"} <= found["train_baseline"]
+    assert {"--partition=wide", "--time=9:00:00"} <= found["tune"]
+    assert {"--partition=small", "--time=9:00:00"} <= found["tune.random"]
+    with pytest.raises(InputError, match=r"there is no stage and no kind of job of that name; did you mean 'tokenize'"):
+        wrong = load_recipe(file, [*words, "slurm.stages={tokenise: {memory: 8G}}"])
+        slurm.submit(Run.of(wrong), file, words, graph, dry_run=True)
+
+
+def test_arrays_have_a_task_for_every_missing_unit(no_slurm, tmp_path, capsys):
+    (tmp_path / "words.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
+    graph = toys.graph()
+
+    def arrays(size: int) -> dict[str, tuple[str, str]]:
+        run = toys.make_run(tmp_path, f"slurm.array_size={size}")
+        slurm.submit(run, tmp_path / "recipe.yaml", [], graph, dry_run=True)
+        found = {}
+        for name, command in commands(capsys.readouterr().out).items():
+            numbers = [word.partition("=")[2] for word in command if word.startswith("--array=")]
+            shards = [word.rpartition("=")[2] for word in command if "SBP_SHARDS" in word]
+            found[name] = (*numbers, *shards)
+        return found
+
+    # What the second stage has to do is known only when the first one is finished.
+    assert arrays(64) == {"words": ("1-5", "5"), "lengths": ("1-64", "64"), "total": ()}
+    assert arrays(2)["words"] == ("1-2", "2")
+    run = toys.make_run(tmp_path)
+    StageRunner(run, graph[0], graph).execute((2, 5))
+    assert arrays(64)["words"] == ("1,3-5", "5") and arrays(3)["words"] == ("1-3", "3")
+    StageRunner(run, graph[0], graph).execute()
+    assert arrays(64) == {"lengths": ("1-5", "5"), "total": ()}
+    StageRunner(run, graph[1], graph).execute((3, 5))
+    StageRunner(run, graph[1], graph).execute((4, 5))
+    assert arrays(64)["lengths"] == ("1-2,5", "5")
+
+
 @pytest.mark.parametrize("engine", ["exact", "scann"])
 @pytest.mark.parametrize(
     "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name

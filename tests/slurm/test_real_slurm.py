@@ -131,10 +131,25 @@ def test_failure_cancels_what_depends_on_it(run):
     (run.root / "fail").unlink()
     before = {file: file.stat().st_mtime_ns for file in (run.root / "squares").iterdir()}
     assert len(before) == toy.UNITS - 1
-    assert [job.stage for job in submit(run)] == ["squares", "total", "train", "report"]
+    again = submit(run)
+    assert [job.stage for job in again] == ["squares", "total", "train", "report"]
+    assert again[0].tasks == 1, "a task for the missing unit only"
     until(run, lambda: ended(run), "the end")
     assert (run.root / "report.txt").exists(), logs(run)
     assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in before.items())
+
+
+def test_canceled_and_submitted_again(run):
+    submit(run)
+    until(run, (run.root / "ranks" / "3.started").exists, "the first start")
+    canceled = slurm_queue.cancel(run)
+    assert {job.stage for job in canceled} == {"train", "report"}
+    until(run, lambda: ended(run), "the end of what was canceled")
+    assert slurm_queue.cancel(run) == []
+    assert states(run)["squares"].startswith("COMPLETED") and "CANCELLED" in states(run)["train"]
+    assert [job.stage for job in submit(run)] == ["train", "report"]
+    until(run, lambda: ended(run), "the end")
+    assert (run.root / "report.txt").exists(), logs(run)
 
 
 def test_time_limit_saves_requeues_and_resumes(run):
