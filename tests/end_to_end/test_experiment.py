@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow]
 
 ARMS = """
 synthesizers:
-  related: {tuning: {start: scratch}}
+  related: {}
   second: {tuning: {start_arm: first}}
   self: {method: samples}
   noise: {method: replacement, replaced: 0.3, filter: {max_copying: 1.0}}
@@ -42,6 +42,7 @@ def experiment(tmp_path_factory) -> tuple[Path, Path, str]:
     corpus = ROOT / "examples" / "quickstart" / "foldoc.jsonl.zst"
     text = RECIPE.read_text().replace("../../examples/quickstart/foldoc.jsonl.zst", str(corpus)) + ARMS
     text = text.replace("evaluation: {", "evaluation: {questions: questions.jsonl, recall_points: 2, ")
+    text = text.replace("margin: 1.3", "margin: 2").replace("filter: {", "filter: {duplicates: keep, ")
     (folder / "recipe.yaml").write_text(text)
     (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
     run = folder / "run"
