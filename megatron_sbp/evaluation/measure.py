@@ -63,8 +63,8 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         `groups`: figures of `synthetic` (kept by the filters), `drafts` (before the filters) and `real` (documents of
         D; its figures against D are those of valid documents, which are not in D). `similarity`: mean cosines of
         synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of the pairs
-        tuned on and of random pairs of real documents; None where there are no seed
-        documents or no pairs. `limits`: the settings behind the figures.
+        tuned on and of random pairs of real documents; None where there are no seed documents or no
+        pairs. `limits`: the settings behind the figures.
     """
     tokenizer = load_tokenizer(found.tokenizer)
     shards = {"synthetic": found.synthetic, "drafts": found.generations}
@@ -144,12 +144,11 @@ def _group(
     overlap: Overlap,
 ) -> dict[str, Any]:
     words = [row["text"] for row in sample]
+    copying = None  # of documents without a seed document
     if group == "real":
         encoded = [row["tokens"] for row in sample]
-        copying = None  # a real document has no seed document
     else:
         encoded = [np.array(ids, np.int64) for ids in tokenizer.encode_batch(words)]
-        copying = None
         if all(row["seed_row"] is not None for row in sample):
             seeds = [real[row["seed_row"]][:-1] for row in sample]
             copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)

@@ -17,13 +17,21 @@ def recall_interval(recipe: Recipe, arm: str) -> int | None:
     if not points:
         return None
     steps = ledger.train_samples(recipe) // recipe.training.global_batch_size
-    every = save_interval(recipe, arm)
+    every = _regular_interval(recipe, arm)
     wanted = max(1, steps // points)
+    if keeps_best(recipe, arm):  # then every evaluation must find its checkpoint
+        return max(1, wanted // every) * every
     return wanted if every > wanted else wanted // every * every
 
 
 def save_interval(recipe: Recipe, arm: str) -> int:
-    """Optimizer steps between two checkpoints of an arm, were recall not measured."""
+    """Optimizer steps between two checkpoints of an arm."""
+    every, measured = _regular_interval(recipe, arm), recall_interval(recipe, arm)
+    return every if measured is None else min(every, measured)
+
+
+def _regular_interval(recipe: Recipe, arm: str) -> int:
+    """The same, were recall not measured."""
     return recipe.training.eval_interval if keeps_best(recipe, arm) else recipe.training.save_interval
 
 

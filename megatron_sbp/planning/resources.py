@@ -6,9 +6,9 @@ from typing import Any
 
 from megatron_sbp.planning import cost
 from megatron_sbp.planning.assumptions import assumed
-from megatron_sbp.planning.recall_points import recall_iterations
+from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.recipe.tuning_start import keeps_best, start_folder
+from megatron_sbp.recipe.tuning_start import start_folder
 
 
 def plan_memory(recipe: Recipe, vocab: int) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
     checkpoint = cost.checkpoint_bytes(recipe.training, count)
     # A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
     steps = max(arm["steps"] for arm in plan["arms"].values())
-    often = recipe.training.eval_interval if keeps_best(recipe, "baseline") else recipe.training.save_interval
+    often = save_interval(recipe, "baseline")
     saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
     saves += plan["replicates"] * sum(len(recall_iterations(recipe, arm)) for arm in recipe.arms)
     weight = 2 if recipe.training.precision == "bf16" else 4

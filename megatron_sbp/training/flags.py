@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.planning import ledger
-from megatron_sbp.planning.recall_points import recall_interval, save_interval
+from megatron_sbp.planning.recall_points import save_interval
 from megatron_sbp.recipe import Recipe, Training, Tuning
 from megatron_sbp.recipe.tuning_start import start_word
 
@@ -41,9 +41,7 @@ def megatron_arguments(
             special["seed"] = synthesizer_seed(recipe.seed)
     else:
         special = _arm(recipe)
-        special["save-interval"] = min(
-            save_interval(recipe, training), recall_interval(recipe, training) or recipe.training.save_interval
-        )
+        special["save-interval"] = save_interval(recipe, training)
     common = {**_model(recipe, tokenizer), **_launch(recipe), **_files(recipe, folder)}
     flags = {**common, **special, **recipe.training.megatron}
     words = ["--sbp-data", str(folder / "data.json")]

@@ -61,3 +61,13 @@ def test_more_points_than_steps():
 def test_recall_needs_questions():
     with pytest.raises(InputError, match=r"'evaluation.recall_points': is set, but evaluation.questions names no file"):
         load("evaluation.questions=null", "evaluation.question_group_field=null", "evaluation.recall_points=3")
+
+
+@pytest.mark.parametrize("points", [0, 6, 1000])
+def test_a_best_checkpoint_is_saved_whatever_else_is(points):
+    """It is one of an evaluation: each of these needs its checkpoint."""
+    words = (f"evaluation.recall_points={points}", "tuning.start=best", "training.eval_interval=90")
+    for save_interval in (20, 100_000):
+        recipe = load(*words, f"training.save_interval={save_interval}")
+        assert saved_every(recipe, "baseline") == 90
+        assert all(number % 90 == 0 for number in recall_iterations(recipe, "baseline"))
