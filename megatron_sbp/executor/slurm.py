@@ -185,9 +185,7 @@ def _asked(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
     further = list(slurm.sbatch)
     for name in dict.fromkeys((kind, stage.name.partition(".")[0], stage.name)):
         differing = slurm.stages.get(name, SlurmJobs())
-        found.update(
-            (key, value) for key, value in differing.model_dump(exclude={"sbatch"}).items() if value is not None
-        )
+        found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
         further += differing.sbatch
     return found, further
 

@@ -57,13 +57,9 @@ class EvaluateStage(Stage):
             **{
                 name + suffix(synthesizer): tuple(synthesizer_run(run, synthesizer).named(path) for path in patterns)
                 for synthesizer in run.recipe.used_synthesizers
-                for name, patterns in self._read_of(run.recipe, synthesizer).items()
+                for name, patterns in _read_of(run.recipe, synthesizer).items()
             },
         }
-
-    def _read_of(self, recipe: Recipe, synthesizer: str) -> dict[str, tuple[str, ...]]:
-        tuned = recipe.synthesizers[synthesizer].method == "tuned"
-        return {**(_OF_PAIRS if tuned else {}), **_OF_SYNTHESIZER}
 
     def external(self, run: Run) -> list[Path]:
         file = question_file(run.recipe)
@@ -102,6 +98,10 @@ class EvaluateStage(Stage):
         found = measure(run, synthesizer or RELATED) if measure else _arm(run, unit)
         files.write_json(run.evaluation(unit), found)
         return [run.evaluation(unit)]
+
+
+def _read_of(recipe: Recipe, synthesizer: str) -> dict[str, tuple[str, ...]]:
+    return {**(_OF_PAIRS if synthesizer in recipe.tuned_synthesizers else {}), **_OF_SYNTHESIZER}
 
 
 def _rules(recipe: Recipe) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
 def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
     from megatron_sbp.evaluation.measure import QualityFiles, measure_quality
 
-    tuned = run.recipe.synthesizers[synthesizer].method == "tuned"
+    tuned = synthesizer in run.recipe.tuned_synthesizers
     run = synthesizer_run(run, synthesizer)
     found = QualityFiles(
         tokenizer=run.tokenizer,

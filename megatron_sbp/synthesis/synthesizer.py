@@ -102,10 +102,11 @@ class Synthesizer:
         """Digest of all that the texts follow from, batches included; arguments as of `generate`."""
         prompts = hashlib.blake2b(digest_size=16)
         for draw in planned:
-            prompts.update(f"{draw.name} {type(self).__name__} ".encode())
+            prompts.update(f"{draw.name} ".encode())
             prompts.update(self._prompt(tokens[draw.row]).astype("<i8").tobytes())
         settings = {**dataclasses.asdict(self.settings), "checkpoint": None, "batch_size": self._batch_size}
-        return files.digest({**settings, "prompts": prompts.hexdigest()})
+        kinds = [type(self).__name__, type(self._engine).__name__]
+        return files.digest({**settings, "kinds": kinds, "prompts": prompts.hexdigest()})
 
     @property
     def seed(self) -> int:
