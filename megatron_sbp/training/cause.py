@@ -55,8 +55,6 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     text = f"{stage}: {name} of {count} {ending(status)}"
     if status >= 0 and own:
         text = f"{stage}: {own[0]}".rstrip(". ")
-        if text.endswith("killed by signal: Killed"):  # torch on its workers
-            text += ", probably out of memory"
     if any(full in line for line in lines for full in FULL) or (status != -signal.SIGKILL and _is_full(folder)):
         say(text)
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

@@ -97,6 +97,7 @@ def main() -> int:
     if os.environ.get("SBP_DIE_WITH_PARENT") == "1" or "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent()
     rank_end.prepare()
+    rank_end.prepare_loaders()
     _quiet()
     from megatron_sbp.training.megatron import cpu
 

@@ -70,7 +70,9 @@ def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):
     assert len(workers) >= 2
     workers[0].kill()
     end = started.end(time.monotonic(), status=1)
-    assert "DataLoader worker" in end.output and "killed by signal: Killed, probably out of memory" in end.output
+    assert (
+        f"rank 0: its DataLoader worker (pid {workers[0].pid}) was killed (SIGKILL), probably out of mem" in end.output
+    )
     assert "training.log" in end.output and "Traceback" not in end.output.split("The end of its output")[0]
 
     started = training.start()

@@ -7,7 +7,8 @@ exception therefore hung, and with it everybody who waited for it. Here:
 
 - processes that a rank forks have the stop signals blocked, and are killed by Linux when their rank dies;
 - a rank that fails prints its traceback and one line with the cause, and leaves without Python's exit handlers;
-- a process of a rank that dies is noticed even while the rank waits for it;
+- a process of a rank that dies is noticed even while the rank waits for it; torch's own way of noticing, an exception
+  raised by a signal handler wherever the rank happens to be, can land in code that makes another error of it;
 - a rank that has done its work leaves within EXIT_SECONDS.
 """
 
@@ -26,6 +27,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from megatron_sbp.base.processes import die_with_parent
@@ -41,10 +43,15 @@ EXIT_SECONDS = 300.0
 """How long Python's exit handlers may take after the work is done (Weights & Biases uploads in one of them)."""
 
 NOTICED_SECONDS = 10.0
-"""How long a rank has to notice the death of one of its processes by itself: its own message says more."""
+"""How long a rank has to notice the death of a checkpoint writer by itself: its own message says more."""
+
+LOADER_WORKER = "DataLoader worker"
+
+PROBABLE = {signal.SIGKILL: "out of memory", signal.SIGBUS: "out of shared memory (/dev/shm)"}
+"""What a process was probably killed for."""
 
 _leaving = threading.Event()
-"""Set when the work is done: processes that end from now on are meant to."""
+"""Set when the work is done or has failed: processes that end from now on are meant to."""
 
 
 def prepare() -> None:
@@ -53,6 +60,13 @@ def prepare() -> None:
     # Handlers run in reverse order: after torch's, which asks workers to end, before multiprocessing's, which joins.
     atexit.register(_kill_processes)
     threading.Thread(target=_watch_processes, name="watch-processes", daemon=True).start()
+
+
+def prepare_loaders() -> None:
+    """Before the first DataLoader: `_watch_processes` notices how its workers end, not a signal handler of torch's."""
+    from torch.utils.data._utils import signal_handling
+
+    signal_handling._set_SIGCHLD_handler = lambda: None
 
 
 def prepare_asynchronous_saving() -> None:
@@ -115,6 +129,7 @@ def fail(cause: str) -> NoReturn:
 
 def leave(status: int) -> NoReturn:
     """Ends this process and those that it has forked, at once."""
+    _leaving.set()
     _kill_processes()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
@@ -160,7 +175,7 @@ def _watch_processes() -> None:
     """
     known: dict[int, multiprocessing.process.BaseProcess] = {}
     while not _leaving.wait(0.5):
-        # Not active_children(): it collects the exit status that torch's own check of its workers looks for.
+        # Not active_children(): it collects the exit status.
         known |= {child.pid: child for child in list(multiprocessing.process._children) if child.pid}  # type: ignore[attr-defined]
         for number, child in list(known.items()):
             status = _exit_status(child)
@@ -168,14 +183,18 @@ def _watch_processes() -> None:
                 continue
             del known[number]
             if status != 0:
-                if _leaving.wait(NOTICED_SECONDS):
+                role = _role(child)
+                if _leaving.wait(0 if role == LOADER_WORKER else NOTICED_SECONDS):
                     return
-                fail(f"its {_role(child)} (pid {number}) {ending(status)}")
+                fail(f"its {role} (pid {number}) {ending(status)}")
 
 
 def _role(child: multiprocessing.process.BaseProcess) -> str:
-    """What a process is for, as far as its kind shows it."""
-    return "process " + child.name if type(child).__name__ == "ForkProcess" else "asynchronous checkpoint writer"
+    """What a process is for, as far as its kind and the name of its main thread show it."""
+    with contextlib.suppress(OSError):  # a process that has been collected
+        if Path(f"/proc/{child.pid}/comm").read_text().strip() == "pt_data_worker":  # torch names them
+            return LOADER_WORKER
+    return "asynchronous checkpoint writer" if type(child).__name__ == "ForkServerProcess" else "process " + child.name
 
 
 def _exit_status(child: multiprocessing.process.BaseProcess) -> int | None:
@@ -194,5 +213,5 @@ def ending(status: int) -> str:
     """`was killed (SIGKILL), probably out of memory`, or `ended with status 1`, for a status as of Popen.returncode."""
     if status >= 0:
         return f"ended with status {status}"
-    name = signal.Signals(-status).name
-    return f"was killed ({name})" + (", probably out of memory" if -status == signal.SIGKILL else "")
+    number = signal.Signals(-status)
+    return f"was killed ({number.name})" + (f", probably {PROBABLE[number]}" if number in PROBABLE else "")

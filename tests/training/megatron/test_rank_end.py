@@ -20,7 +20,7 @@ HEAD = """
 import os, signal, sys, time, multiprocessing
 from megatron_sbp.training.megatron import rank_end
 from megatron_sbp.training.megatron.stop_signals import StopSignals
-rank_end.NOTICED_SECONDS = rank_end.EXIT_SECONDS = 2.0
+rank_end.NOTICED_SECONDS = 2.0
 StopSignals()
 def deaf(number):
     signal.signal(signal.SIGTERM, lambda *_: None)  # as Megatron's loader workers
@@ -71,8 +71,32 @@ def test_the_death_of_a_process_is_noticed_while_the_rank_waits():
     assert status == 1 and "rank 1: its process" in error and "was killed (SIGKILL), probably out of memory" in error
 
 
+def test_the_death_of_a_loader_worker_is_no_exception_in_the_middle_of_something_else():
+    """torch raises one in a signal handler, and Megatron's checkpoint writer, for one, calls it a failure to write."""
+    body = """
+from torch.utils.data import DataLoader
+rank_end.prepare_loaders()
+batches = iter(DataLoader(range(10_000), num_workers=1))
+next(batches)
+worker = multiprocessing.active_children()[0].pid
+print(worker, flush=True)
+os.kill(worker, signal.SIGKILL)
+while True:
+    try:
+        time.sleep(0.01)
+    except RuntimeError as error:
+        raise ValueError("something else") from None
+"""
+    status, error = ended(start(body))
+    assert status == 1
+    cause = error.splitlines()[-1]
+    assert cause.startswith("sbp: fault: rank 1: its DataLoader worker (pid ") and "was killed (SIGKILL)" in cause
+
+
 def test_an_exit_that_hangs_is_cut_off():
-    status, error = ended(start("import atexit\natexit.register(time.sleep, 100)\nreturn 0"), children=0)
+    status, error = ended(
+        start("rank_end.EXIT_SECONDS = 2.0\nimport atexit\natexit.register(time.sleep, 100)\nreturn 0"), children=0
+    )
     assert status == 1 and "Timeout" in error
 
 
@@ -109,3 +133,4 @@ def test_ending():
     assert ending(7) == "ended with status 7"
     assert ending(-signal.SIGSEGV) == "was killed (SIGSEGV)"
     assert ending(-signal.SIGKILL) == "was killed (SIGKILL), probably out of memory"
+    assert ending(-signal.SIGBUS) == "was killed (SIGBUS), probably out of shared memory (/dev/shm)"
