@@ -194,7 +194,8 @@ def _role(child: multiprocessing.process.BaseProcess) -> str:
     with contextlib.suppress(OSError):  # a process that has been collected
         if Path(f"/proc/{child.pid}/comm").read_text().strip() == "pt_data_worker":  # torch names them
             return LOADER_WORKER
-    return "asynchronous checkpoint writer" if type(child).__name__ == "ForkServerProcess" else "process " + child.name
+    forked = type(child).__name__ in ("ForkProcess", "Process")
+    return f"process {child.name}" if forked else "asynchronous checkpoint writer"
 
 
 def _exit_status(child: multiprocessing.process.BaseProcess) -> int | None:
