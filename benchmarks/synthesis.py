@@ -64,9 +64,9 @@ def main() -> None:
     from transformers import AutoModelForCausalLM
 
     from megatron_sbp.evaluation.model import quiet
-    from megatron_sbp.synthesis.draws import Draw
     from megatron_sbp.synthesis.engine import EngineSettings
     from megatron_sbp.synthesis.engines import load_engine
+    from megatron_sbp.synthesis.generations import Generation
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as made, quiet():
@@ -83,7 +83,7 @@ def main() -> None:
 
         def engine(turn: int, limit: int) -> int:
             assert limit == options.max_new_tokens
-            written = ours.write([Draw(row, turn) for row in range(len(prompts))], prompts)
+            written = ours.write([Generation(row, turn) for row in range(len(prompts))], prompts)
             return sum(len(text.tokens) + text.finished for text in written)
 
         def generate(turn: int, limit: int) -> int:

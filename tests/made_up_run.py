@@ -218,24 +218,24 @@ def _pairs(run: Run, random: np.random.Generator) -> None:
     )
 
 
-def synthetic_rows(run: Run, random: np.random.Generator, draws: int = 220) -> list[dict[str, Any]]:
+def synthetic_rows(run: Run, random: np.random.Generator, generations: int = 220) -> list[dict[str, Any]]:
     """Rows as the synthesizer writes them; the texts are shuffled sentences of two documents."""
     documents = [row for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
     rows = []
-    for draw in range(draws):
+    for generation in range(generations):
         seed_row = int(random.integers(len(documents)))
         other = documents[int(random.integers(len(documents)))]["text"]
         words = (documents[seed_row]["text"].split()[:40]) + other.split()[:40]
         random.shuffle(words)
         rows.append(
             {
-                "id": f"syn-{seed_row}-{draw}",
+                "id": f"syn-{seed_row}-{generation}",
                 "text": " ".join(words),
                 "tokens": len(words) * 3,
-                "finished": draw % 20 != 0,
+                "finished": generation % 20 != 0,
                 "seed_id": documents[seed_row]["id"],
                 "seed_row": seed_row,
-                "draw": draw,
+                "generation": generation,
                 "synthesizer": "0" * 64,
                 "temperature": 1.0,
                 "top_p": 0.9,
@@ -249,17 +249,17 @@ def _synthetic(run: Run, random: np.random.Generator) -> None:
     rows = synthetic_rows(run, random)
     kept = [row for row in rows if row["finished"]]
     kept[0]["text"] = "</pre><script>alert('synthetic')</script>" + kept[0]["text"]
-    for folder, part in ((run.drafts, rows), (run.synthetic, kept)):
+    for folder, part in ((run.generations, rows), (run.synthetic, kept)):
         files.write_jsonl_zst(folder / "00000.jsonl.zst", part[:120])
         files.write_jsonl_zst(folder / "00001.jsonl.zst", part[120:])
     audit = {
-        "drafts": len(rows),
-        "draft_tokens": 66000,
+        "generations": len(rows),
+        "generated_tokens": 66000,
         "finished_share": len(kept) / len(rows),
         "kept": len(kept),
         "tokens": 60001,
         "mean_tokens": 60001 / len(kept),
-        "tokens_per_draw": 60001 / len(rows),
+        "tokens_per_generation": 60001 / len(rows),
         "dropped": {"too_short": 0, "unfinished": len(rows) - len(kept), "repetition": 0, "copying": 0},
         "examples": {"too_short": [], "unfinished": [row["text"] for row in rows if not row["finished"]][:3]},
     }
@@ -316,7 +316,7 @@ def _quality() -> dict[str, Any]:
     return {
         "groups": {
             "synthetic": group(209, 0.0, 0.0, 1.0),
-            "drafts": group(220, 0.06, 0.02, 0.95),
+            "generations": group(220, 0.06, 0.02, 0.95),
             "real": group(250, 0.02, None, None),
         },
         "similarity": {

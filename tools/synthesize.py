@@ -2,10 +2,10 @@
 """Texts and a synthesizer to related texts: a Hugging Face checkpoint and seed documents in, .jsonl.zst out.
 
     python tools/synthesize.py --checkpoint RUN/export/synthesizer --inputs seeds.jsonl --output synthetic.jsonl.zst \\
-        --draws 3 --max-seed-tokens 2048 --max-new-tokens 2046
+        --generations 3 --max-seed-tokens 2048 --max-new-tokens 2046
 
 The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, finished,
-seed_id, seed_row, draw, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is filtered.
+seed_id, seed_row, generation, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is filtered.
 The same inputs and options give the same bytes. Prints the counts as JSON.
 """
 
@@ -24,7 +24,7 @@ def main() -> None:
     command_line.add_output(parser, "FILE", ".jsonl.zst")
     command_line.add_text_field(parser)
     command_line.add_id_field(parser)
-    parser.add_argument("--draws", type=int, default=1, metavar="N", help="texts per seed document (default: 1)")
+    parser.add_argument("--generations", type=int, default=1, metavar="N", help="texts per seed document (default: 1)")
     parser.add_argument("--max-seed-tokens", type=int, required=True, metavar="N", help="as in tuning")
     parser.add_argument("--max-new-tokens", type=int, required=True, metavar="N", help="end-of-document included")
     parser.add_argument("--seed-cut", choices=("head", "tail"), default="tail", help="end cut away (default: tail)")
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     command_line.add_device(parser)
     options = parser.parse_args()
-    for name in ("draws", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):
+    for name in ("generations", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):
         if getattr(options, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")
     from megatron_sbp.synthesis.standalone import synthesize
@@ -48,7 +48,7 @@ def main() -> None:
             options.output,
             text_field=options.text_field,
             id_field=options.id_field,
-            draws_per_document=options.draws,
+            generations_per_document=options.generations,
             max_seed_tokens=options.max_seed_tokens,
             max_new_tokens=options.max_new_tokens,
             seed_cut=options.seed_cut,

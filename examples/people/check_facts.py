@@ -162,7 +162,7 @@ def measure(
     """Figures of one synthesizer of a run folder, and examples as text.
 
     Returns:
-        `pairs` by split (precision, recall), `drafts` and `synthetic` (before and after the filters) as
+        `pairs` by split (precision, recall), `generations` and `synthetic` (before and after the filters) as
         `Tally.figures`; what is not there yet is left out.
     """
     import pyarrow.parquet
@@ -177,8 +177,8 @@ def measure(
             people = [row["person"] for row in _rows((run / "documents" / split).glob("[0-9]*"))]
             result["pairs"][split] = pair_figures(people, table["seed"].to_pylist(), table["target"].to_pylist())
     originals = {row["text"] for row in real}
-    written = list(_rows((own / "synthetic" / "drafts").glob("[0-9]*")))
-    for name, rows in (("drafts", written), ("synthetic", _rows((own / "synthetic").glob("[0-9]*")))):
+    written = list(_rows((own / "synthetic" / "generations").glob("[0-9]*")))
+    for name, rows in (("generations", written), ("synthetic", _rows((own / "synthetic").glob("[0-9]*")))):
         tally = Tally(truth, originals)
         for row in rows:
             tally.add(row["text"], real[row["seed_row"]]["person"], real[row["seed_row"]]["text"])

@@ -23,7 +23,7 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 # Streams of the seeded choices.
 _GROUPS = {
     "synthetic": (Stream.QUALITY_SYNTHETIC, Stream.DUPLICATES_SYNTHETIC),
-    "drafts": (Stream.QUALITY_GENERATIONS, Stream.DUPLICATES_GENERATIONS),
+    "generations": (Stream.QUALITY_GENERATIONS, Stream.DUPLICATES_GENERATIONS),
     "real": (Stream.QUALITY_REAL, Stream.DUPLICATES_REAL),
 }
 """Streams by which documents of a group are chosen, for everything and for near-duplicates."""
@@ -60,14 +60,14 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         recipe: its seed, `evaluation`, `filter`, `embedding`, shingle length and generation length are used.
 
     Returns:
-        `groups`: figures of `synthetic` (kept by the filters), `drafts` (before the filters) and `real` (documents of
-        D; its figures against D are those of valid documents, which are not in D). `similarity`: mean cosines of
+        `groups`: figures of `synthetic` (kept by the filters), `generations` (before the filters) and `real` (documents
+        of D; its figures against D are those of valid documents, which are not in D). `similarity`: mean cosines of
         synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of the pairs
-        tuned on and of random pairs of real documents; None where there are no seed documents or no
-        pairs. `limits`: the settings behind the figures.
+        tuned on and of random pairs of real documents; None where there are no seed documents or no pairs.
+        `limits`: the settings behind the figures.
     """
     tokenizer = load_tokenizer(found.tokenizer)
-    shards = {"synthetic": found.synthetic, "drafts": found.generations}
+    shards = {"synthetic": found.synthetic, "generations": found.generations}
     limit = recipe.max_new_tokens - 1  # without end-of-document
     real = _RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
     population = {group: _count_rows(files_) for group, files_ in shards.items()} | {"real": len(real.tokens)}

@@ -73,7 +73,7 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
         "unique tokens of D": unique["real"]["from"],
         "unique tokens of the oracle": unique["oracle"]["from"],
         **({"pairs": plan["tuning"]["from"]} if plan["tuning"] else {}),
-        **({"tokens of a draw": plan["synthesis"]["from"]} if plan["synthesis"] else {}),
+        **({"tokens of a generation": plan["synthesis"]["from"]} if plan["synthesis"] else {}),
         "embedding": plan["embedding"]["from"],
     }
     plan["assumptions"] = {name: {"value": value, "why": why} for name, (value, why) in ASSUMPTIONS.items()}
@@ -206,23 +206,23 @@ def _synthesis(
     recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], vocab: int, method: str
 ) -> dict[str, Any]:
     mean = real["tokens"] / max(1, real["documents"])
-    new = recipe.synthesis.tokens_per_draw
+    new = recipe.synthesis.tokens_per_generation
     source = "recipe" if new else "estimated"
     if not new and "pairs" in measured:
         new, source = measured["pairs"]["mean_target_tokens"], "measured"
     new = new or (min(mean, recipe.max_target_tokens) if method == "tuned" else mean)
     planned = round(recipe.synthesis.tokens * recipe.synthesis.margin)
-    draws = round(planned / new)
+    generations = round(planned / new)
     prompt = min(mean, recipe.max_seed_tokens) if method == "tuned" else 1
-    reading, writing = cost.generation_flops(recipe.model, vocab, draws, prompt, new)
+    reading, writing = cost.generation_flops(recipe.model, vocab, generations, prompt, new)
     if method == "replacement":
         reading = writing = 0
     return {
         "tokens": recipe.synthesis.tokens,
         "planned_tokens": planned,
-        "tokens_per_draw": new,
-        "draws": draws,
-        "draws_per_document": draws / max(1, real["documents"]),
+        "tokens_per_generation": new,
+        "generations": generations,
+        "generations_per_document": generations / max(1, real["documents"]),
         "kept_per_document": recipe.synthesis.tokens / new / max(1, real["documents"]),
         "flops": reading + writing,
         "gpu_hours": gpu_hours(reading) + gpu_hours(writing, "generation_mfu"),

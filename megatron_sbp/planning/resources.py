@@ -66,7 +66,7 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
         if tuning:  # two row numbers, a score, and two ids of about 32 characters; and the tokenized pairs
             pairs += tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2)
         synthetic += (synthesis["planned_tokens"] + synthesis["tokens"]) * text
-        synthetic += dataset(synthesis["draws"], synthesis["tokens"])
+        synthetic += dataset(synthesis["generations"], synthesis["tokens"])
     models = len(plan["arms"]) + len(synthesizers)
     neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12
     checkpoint = cost.checkpoint_bytes(recipe.training, count)

@@ -131,7 +131,7 @@ def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name:
         *tuned,
         f"  synthesis   {format_count(synthesis['planned_tokens'])} tokens to write for "
         f"{format_count(synthesis['tokens'])} kept{name}, "
-        f"{synthesis['draws']:,} draws ({synthesis['draws_per_document']:.1f} per document),",
+        f"{synthesis['generations']:,} generations ({synthesis['generations_per_document']:.1f} per document),",
         f"              {synthesis['flops']:.2e} FLOPs, {_hours(synthesis['gpu_hours'])} H100-hours *",
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +18,9 @@ _KINDS = {
     "array": "a list",
     "object": "a mapping",
 }
+
+_RENAMED = {"draws_per_shard": "generations_per_shard", "tokens_per_draw": "tokens_per_generation"}
+"""Keys of earlier versions."""
 
 
 def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
@@ -51,8 +54,10 @@ def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
     return key, f"must be {wanted}, not {shown(value)}"
 
 
-def _unknown(key: str, known: Iterable[str]) -> str:
+def _unknown(key: str, known: Collection[str]) -> str:
     section, dot, name = key.rpartition(".")
+    if _RENAMED.get(name) in known:
+        return f"is now called '{section}{dot}{_RENAMED[name]}'"
     near = difflib.get_close_matches(name[:100], known, n=1)
     if near:
         return f"unknown key; did you mean '{section}{dot}{near[0]}'?"

@@ -281,14 +281,14 @@ class Synthesis(Section):
     """Nucleus: the smallest set of tokens with at least this probability."""
     max_new_tokens: Count | None = None
     """A text that has not ended by then is unfinished; null leaves what the seed left over of the context."""
-    tokens_per_draw: AtLeastOne | None = None
-    """Expected tokens that one draw leaves after the filters; null takes the mean length of the targets tuned on."""
+    tokens_per_generation: AtLeastOne | None = None
+    """Expected tokens of a generation after the filters; null takes the mean length of the targets tuned on."""
     margin: Float = Field(1.3, ge=1, le=1000)
-    """Draws are planned for this many times `tokens`, since filters drop some."""
-    draws_per_shard: Count = 4096
-    """Draws in one file of synthetic/; the unit of work."""
+    """Generations are planned for this many times `tokens`, since filters drop some."""
+    generations_per_shard: Count = 4096
+    """Generations in one file of synthetic/; the unit of work."""
     batch_size: Count = 64
-    """Draws generated together."""
+    """Generations written together."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of generation."""
 

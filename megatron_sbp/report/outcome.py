@@ -215,7 +215,7 @@ def quality_section(data: ReportData) -> str:
     if not quality:
         return section("quality", "Quality of the synthetic text", missing("evaluation/quality.json."))
     groups, limits = quality["groups"], quality["limits"]
-    names = ("drafts", "synthetic", "real")
+    names = ("generations", "synthetic", "real")
 
     def row(label: str, key: str, show: Callable[[Any], str]) -> list[str]:
         return [label, *(show(groups[name].get(key)) for name in names)]

@@ -108,7 +108,7 @@ def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> d
         return None
     tokens = read_if_present(sources.synthetic_tokens_audit) or {}
     kept = quality["groups"]["synthetic"] if quality else {}
-    drafts = quality["groups"]["drafts"] if quality else {}
+    generations = quality["groups"]["generations"] if quality else {}
     similarity = quality["similarity"] if quality else {}
     figures = ("repetition", "duplicate", "copying", "corpus_copying", "novel_ngrams")
     return {
@@ -118,7 +118,10 @@ def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> d
         **{name: kept.get(name) for name in figures},
         "similarity_to_seed": similarity.get("to_seed"),
         "similarity_random_pairs": similarity.get("random_pairs"),
-        "before_filters": {"documents": drafts.get("population"), **{name: drafts.get(name) for name in figures}},
+        "before_filters": {
+            "documents": generations.get("population"),
+            **{name: generations.get(name) for name in figures},
+        },
         "audit": audit,
     }
 

@@ -24,7 +24,7 @@ _OF_PAIRS = {
 """What is read of every synthesizer that is tuned on pairs."""
 
 _OF_SYNTHESIZER = {
-    "synthesize": ("synthetic/drafts/*",),
+    "synthesize": ("synthetic/generations/*",),
     "filter": ("synthetic/[0-9]*",),
 }
 """What is read of every synthesizer."""
@@ -172,7 +172,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
         documents={split: run.document_shards(split) for split in ("train", "valid")},
         tokens={"train": run.tokens("real"), "valid": run.tokens("valid")},
         synthetic=run.synthetic_shards(),
-        generations=sorted(run.drafts.glob("[0-9]*.jsonl.zst")),
+        generations=sorted(run.generations.glob("[0-9]*.jsonl.zst")),
         pairs=run.pairs("train") if tuned else None,
         embeddings=run.embeddings("train"),
     )

@@ -11,9 +11,9 @@ from megatron_sbp.stages.stage import Stage
 
 
 class FilterStage(Stage):
-    """Writes synthetic/NNNNN.jsonl.zst, the drafts that passed every rule, and synthetic/audit.json.
+    """Writes synthetic/NNNNN.jsonl.zst, the raw generations that passed every rule, and synthetic/audit.json.
 
-    A unit judges the drafts of one shard one by one; duplicates among all of them are found by `finish`.
+    A unit judges the raw generations of one shard one by one; duplicates among all of them are found by `finish`.
     """
 
     name = "filter"
@@ -24,7 +24,7 @@ class FilterStage(Stage):
         return {
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*",),
-            "synthesize": ("synthetic/drafts/*",),
+            "synthesize": ("synthetic/generations/*",),
         }
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class FilterStage(Stage):
         return {**chosen, "shingle_tokens": run.recipe.pairs.shingle_tokens}
 
     def units(self, run: Run) -> list[str]:
-        return [file.name.removesuffix(".jsonl.zst") for file in run.draft_shards()]
+        return [file.name.removesuffix(".jsonl.zst") for file in run.generation_shards()]
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("synthetic/audit.json", "synthetic/[0-9]*.jsonl.zst", "synthetic/verdicts")
@@ -45,7 +45,7 @@ class FilterStage(Stage):
 
         target = run.verdicts(unit)
         judge_shard(
-            run.drafts / f"{unit}.jsonl.zst",
+            run.generations / f"{unit}.jsonl.zst",
             target,
             tokenizer=run.tokenizer,
             tokens=run.tokens("real"),
@@ -58,7 +58,7 @@ class FilterStage(Stage):
         from megatron_sbp.synthesis.filter_shards import JudgedShard, write_kept
 
         shards = [
-            JudgedShard(run.drafts / f"{unit}.jsonl.zst", run.verdicts(unit), run.synthetic_shard(unit))
+            JudgedShard(run.generations / f"{unit}.jsonl.zst", run.verdicts(unit), run.synthetic_shard(unit))
             for unit in self.units(run)
         ]
         return write_kept(shards, run.audit_synthetic, run.recipe.filter)

@@ -181,13 +181,13 @@ class Run:
         return self.at(f"export/{name}")
 
     @property
-    def drafts(self) -> Path:
+    def generations(self) -> Path:
         """Folder with NNNNN.jsonl.zst: everything that the synthesizer wrote, before the filters."""
-        return self.at("synthetic/drafts")
+        return self.at("synthetic/generations")
 
-    def draft_shards(self) -> list[Path]:
-        """The files of the drafts, in order."""
-        return sorted(self.drafts.glob("[0-9]*.jsonl.zst"))
+    def generation_shards(self) -> list[Path]:
+        """The files of the raw generations, in order."""
+        return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
 
     @property
     def documents_scratch(self) -> Path:
@@ -213,7 +213,7 @@ class Run:
 
     @property
     def synthetic(self) -> Path:
-        """Folder of the synthetic documents that passed the filters (and of drafts/, which did not pass any yet)."""
+        """Folder of the synthetic documents that passed the filters, and of generations/, where they come from."""
         return self.at("synthetic")
 
     def synthetic_shard(self, name: str) -> Path:
@@ -225,7 +225,7 @@ class Run:
         return sorted(self.synthetic.glob("[0-9]*.jsonl.zst"))
 
     def verdicts(self, name: str) -> Path:
-        """What the rules said of one shard of drafts; removed when the filter is complete."""
+        """What the rules said of one shard of raw generations; removed when the filter is complete."""
         return self.at(f"synthetic/verdicts/{name}.npz")
 
     @property

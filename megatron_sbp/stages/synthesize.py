@@ -13,7 +13,7 @@ from megatron_sbp.stages.stage import Stage
 
 
 class SynthesizeStage(Stage):
-    """Writes synthetic/drafts/NNNNN.jsonl.zst: raw generations, one row each, with their parents.
+    """Writes synthetic/generations/NNNNN.jsonl.zst: raw generations, one row each, with their parents.
 
     Args:
         about: what the recipe says of the synthesizer; its method and share of replaced tokens are used.
@@ -58,7 +58,7 @@ class SynthesizeStage(Stage):
         return {
             **({"method": self.method} if self.method != "tuned" else {}),
             **({"round": self._round} if self._round > 1 else {}),
-            **settings(recipe.synthesis, "tokens", "margin", "tokens_per_draw"),
+            **settings(recipe.synthesis, "tokens", "margin", "tokens_per_generation"),
             "seed": recipe.seed,
             "max_seed_tokens": recipe.max_seed_tokens,
             "max_new_tokens": recipe.max_new_tokens,
@@ -66,18 +66,18 @@ class SynthesizeStage(Stage):
         }
 
     def units(self, run: Run) -> list[str]:
-        shards = -(-self._draws(run) // run.recipe.synthesis.draws_per_shard)
+        shards = -(-self._generations(run) // run.recipe.synthesis.generations_per_shard)
         return [shard_name(index) for index in range(shards)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/drafts",)
+        return ("synthetic/generations",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.writing import write_shard
 
-        output = run.drafts / f"{unit}.jsonl.zst"
+        output = run.generations / f"{unit}.jsonl.zst"
         # Shards are always whole: a larger plan then adds shards and changes none.
-        size = run.recipe.synthesis.draws_per_shard
+        size = run.recipe.synthesis.generations_per_shard
         begin = int(unit) * size
         write_shard(
             output,
@@ -93,7 +93,7 @@ class SynthesizeStage(Stage):
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.synthesis.unfinished import SUFFIX
 
-        for file in run.drafts.glob(f".*{SUFFIX}"):  # of a process that was killed between its last two steps
+        for file in run.generations.glob(f".*{SUFFIX}"):  # of a process that was killed between its last two steps
             file.unlink()
         return []
 
@@ -108,17 +108,17 @@ class SynthesizeStage(Stage):
             return TokenReplacement(tokenizer, tokens, replaced=share, seed=run.recipe.seed)
         return synthesizer_of(run, self.method, self._round)
 
-    def _draws(self, run: Run) -> int:
-        from megatron_sbp.synthesis.draws import planned_draws
+    def _generations(self, run: Run) -> int:
+        from megatron_sbp.synthesis.generations import planned_generations
 
         chosen = run.recipe.synthesis
-        expected = chosen.tokens_per_draw
+        expected = chosen.tokens_per_generation
         if expected is None and self.method == "tuned":
             expected = files.read_json(run.audit_tokens("pairs_audit"))["pairs"]["mean_target_tokens"]
         elif expected is None:
             real = files.read_json(run.audit_tokens("audit"))["real"]
             expected = real["tokens"] / real["documents"]
-        return planned_draws(chosen.tokens, chosen.margin, expected)
+        return planned_generations(chosen.tokens, chosen.margin, expected)
 
 
 _TITLES = {

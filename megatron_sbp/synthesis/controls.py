@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import Written
+from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import Synthesizer, text_of, without_end
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
@@ -24,8 +24,12 @@ class UnconditionalSampler(Synthesizer):
         # Documents follow one another in training, so end-of-document is what a new one begins after.
         return np.array([self.tokenizer.end_of_document])
 
-    def _row(self, draw: Draw, written: Written, seed_id: str | None) -> dict[str, Any]:
-        return {**super()._row(draw, written, None), "id": f"sample-{draw.row}-{draw.number}", "seed_row": None}
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+        return {
+            **super()._row(generation, written, None),
+            "id": f"sample-{generation.row}-{generation.number}",
+            "seed_row": None,
+        }
 
 
 class TokenReplacement:
@@ -44,24 +48,24 @@ class TokenReplacement:
 
     def generate(
         self,
-        planned: Sequence[Draw],
+        planned: Sequence[Generation],
         tokens: Mapping[int, np.ndarray],
         names: Mapping[int, str],
         advance: Callable[[int], None] | None = None,
     ) -> list[dict[str, Any]]:
         """Rows as of `Synthesizer.generate`, with `replaced` in place of the sampling settings."""
         rows = []
-        for draw in planned:
-            written = self.replace(without_end(tokens[draw.row], self.tokenizer), draw)
+        for generation in planned:
+            written = self.replace(without_end(tokens[generation.row], self.tokenizer), generation)
             rows.append(
                 {
-                    "id": f"replaced-{draw.row}-{draw.number}",
+                    "id": f"replaced-{generation.row}-{generation.number}",
                     "text": text_of(Written(written, finished=True), self.tokenizer),
                     "tokens": len(written) + 1,
                     "finished": True,
-                    "seed_id": names[draw.row],
-                    "seed_row": draw.row,
-                    "draw": draw.number,
+                    "seed_id": names[generation.row],
+                    "seed_row": generation.row,
+                    "generation": generation.number,
                     "synthesizer": None,
                     "replaced": self._replaced,
                     "run_seed": self.seed,
@@ -71,9 +75,9 @@ class TokenReplacement:
                 advance(1)
         return rows
 
-    def replace(self, tokens: np.ndarray, draw: Draw) -> np.ndarray:
-        """The tokens of a document with replacements, int64 [n]; they follow from the draw alone."""
-        random = np.random.default_rng([self.seed, Stream.REPLACED_TOKENS, draw.row, draw.number])
+    def replace(self, tokens: np.ndarray, generation: Generation) -> np.ndarray:
+        """The tokens of a document with replacements, int64 [n]; they follow from the generation alone."""
+        random = np.random.default_rng([self.seed, Stream.REPLACED_TOKENS, generation.row, generation.number])
         chosen = random.random(len(tokens)) < self._replaced
         others = self._tokens[random.integers(len(self._tokens), size=len(tokens))].astype(np.int64)
         chosen &= others != self.tokenizer.end_of_document

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from megatron_sbp.synthesis.draws import Draw
+from megatron_sbp.synthesis.generations import Generation
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class Written:
-    """What the synthesizer wrote for one draw."""
+    """What the synthesizer wrote for one generation."""
 
     tokens: np.ndarray
     """int64 [n], end-of-document not included."""
@@ -48,13 +48,13 @@ class Engine(Protocol):
     """Writes texts."""
 
     whole_shards: bool
-    """Whether it wants all draws of a shard at once and makes batches of its own."""
+    """Whether it wants all generations of a shard at once and makes batches of its own."""
 
-    def write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per draw.
+    def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
+        """Writes one text per generation.
 
         Args:
-            draws: identities, from which the random streams follow.
+            generations: identities, from which the random streams follow.
             prompts: tokens of each prompt, separator included: integers [n] each.
         """
         ...

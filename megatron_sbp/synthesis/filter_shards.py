@@ -1,4 +1,4 @@
-"""Filters raw generations (drafts): each by itself, shard by shard; then duplicates among what is left."""
+"""Filters raw generations: each by itself, shard by shard; then duplicates among what is left."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 KEPT = -1
-"""Verdict of a draft that no rule dropped; others are indices into RULES."""
+"""Verdict of a generation that no rule dropped; others are indices into RULES."""
 
 _SHOWN, _SHOWN_CHARACTERS = 3, 600
 
 
-def judge_shard(drafts: Path, target: Path, *, tokenizer: Path, tokens: Path, rules: Filter, length: int) -> None:
-    """Writes the verdicts on the drafts of one file, in their order.
+def judge_shard(generations: Path, target: Path, *, tokenizer: Path, tokens: Path, rules: Filter, length: int) -> None:
+    """Writes the verdicts on the raw generations of one file, in their order.
 
-    The .npz holds verdict int8 [drafts], tokens int32 [drafts] (of the text, end-of-document included), and of the kept
-    ones digest uint64 [kept] (of the text, white space aside) and signature uint32 [kept, 128] (MinHash).
+    The .npz holds verdict int8 [generations], tokens int32 [generations] (of the text, end-of-document included), and
+    of the kept ones digest uint64 [kept] (of the text, white space aside) and signature uint32 [kept, 128] (MinHash).
 
     Args:
-        drafts: raw generations, .jsonl.zst.
+        generations: raw generations, .jsonl.zst.
         target: .npz, written atomically.
         tokenizer: its folder.
         tokens: prefix of the seed documents' IndexedDataset, one sequence per document.
@@ -40,9 +40,9 @@ def judge_shard(drafts: Path, target: Path, *, tokenizer: Path, tokens: Path, ru
         length: tokens in a shingle.
     """
     encoder, real = load_tokenizer(tokenizer), open_indexed(tokens)
-    rows = list(files.read_jsonl_zst(drafts))
+    rows = list(files.read_jsonl_zst(generations))
     verdicts, counts, kept = [], [], []
-    with Progress(f"filter {drafts.name[:5]}", len(rows), "drafts") as progress:
+    with Progress(f"filter {generations.name[:5]}", len(rows), "generations") as progress:
         for row, ids in zip(rows, encoder.encode_batch([row["text"] for row in rows]), strict=True):
             seed_row = row["seed_row"]  # null for documents written without a seed
             seed_tokens = np.empty(0, np.int64) if seed_row is None else without_end(real[seed_row], encoder)
@@ -70,21 +70,21 @@ def _digest(text: str) -> int:
 class JudgedShard:
     """Files of one shard."""
 
-    drafts: Path
+    generations: Path
     """Raw generations, .jsonl.zst."""
     verdicts: Path
     """What `judge_shard` wrote."""
     output: Path
-    """The drafts that pass, .jsonl.zst."""
+    """The generations that pass, .jsonl.zst."""
 
 
 def write_kept(shards: Sequence[JudgedShard], audit_file: Path, rules: Filter) -> list[Path]:
-    """Finds duplicates among the drafts that passed, and writes the kept ones and the audit.
+    """Finds duplicates among the raw generations that passed, and writes the kept ones and the audit.
 
-    Memory: about 1 kB per draft.
+    Memory: about 1 kB per generation.
 
     Args:
-        shards: in order; a duplicate is one of an earlier draft.
+        shards: in order; a duplicate is one of an earlier generation.
         audit_file: .json, see `_Audit.result`.
         rules: the recipe's filter section.
 
@@ -100,21 +100,21 @@ def write_kept(shards: Sequence[JudgedShard], audit_file: Path, rules: Filter) -
     begin = 0
     for shard, part in zip(shards, judged, strict=True):
         end = begin + len(part["verdict"])
-        drafts = files.read_jsonl_zst(shard.drafts)
-        files.write_jsonl_zst(shard.output, _kept(drafts, verdict[begin:end], tokens[begin:end], audit))
+        generations = files.read_jsonl_zst(shard.generations)
+        files.write_jsonl_zst(shard.output, _kept(generations, verdict[begin:end], tokens[begin:end], audit))
         begin = end
     result = audit.result()
     files.write_json(audit_file, result)
     dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in result["dropped"].items() if count)
     say(
-        f"filter: {result['kept']:,} of {result['drafts']:,} drafts kept, {result['tokens']:,} tokens, "
-        f"{result['tokens_per_draw']:.1f} per draw; dropped: {dropped or 'none'}"
+        f"filter: {result['kept']:,} of {result['generations']:,} generations kept, {result['tokens']:,} tokens, "
+        f"{result['tokens_per_generation']:.1f} per generation; dropped: {dropped or 'none'}"
     )
     return [*(shard.output for shard in shards), audit_file]
 
 
 def _duplicates(judged: list[dict[str, np.ndarray]], rules: Filter) -> np.ndarray:
-    """Which of the drafts that passed repeat an earlier one: bool [passed]."""
+    """Which of the raw generations that passed repeat an earlier one: bool [passed]."""
     digests = np.concatenate([np.empty(0, np.uint64), *(part["digest"] for part in judged)])
     again = repeated(digests) if rules.duplicates != "keep" else np.zeros(len(digests), bool)
     if rules.duplicates == "near" and len(digests):
@@ -123,25 +123,25 @@ def _duplicates(judged: list[dict[str, np.ndarray]], rules: Filter) -> np.ndarra
 
 
 def _kept(
-    drafts: Iterator[dict[str, Any]], verdicts: np.ndarray, tokens: np.ndarray, audit: _Audit
+    generations: Iterator[dict[str, Any]], verdicts: np.ndarray, tokens: np.ndarray, audit: _Audit
 ) -> Iterator[dict[str, Any]]:
-    for row, verdict, count in zip(drafts, verdicts.tolist(), tokens.tolist(), strict=True):
+    for row, verdict, count in zip(generations, verdicts.tolist(), tokens.tolist(), strict=True):
         audit.add(row, verdict, count)
         if verdict == KEPT:
             yield {**row, "tokens": count}
 
 
 class _Audit:
-    """Counts what happened to the drafts."""
+    """Counts what happened to the raw generations."""
 
     def __init__(self):
-        self.drafts = self.draft_tokens = self.finished = self.kept = self.tokens = 0
+        self.generations = self.generated_tokens = self.finished = self.kept = self.tokens = 0
         self.dropped = dict.fromkeys(RULES, 0)
         self.examples: dict[str, list[str]] = {rule: [] for rule in RULES}
 
     def add(self, row: dict[str, Any], verdict: int, tokens: int) -> None:
-        self.drafts += 1
-        self.draft_tokens += row["tokens"]
+        self.generations += 1
+        self.generated_tokens += row["tokens"]
         self.finished += row["finished"]
         if verdict == KEPT:
             self.kept += 1
@@ -155,13 +155,13 @@ class _Audit:
     def result(self) -> dict[str, Any]:
         """audit.json. `tokens` are those of the kept texts as tokenized anew, end-of-document included."""
         return {
-            "drafts": self.drafts,
-            "draft_tokens": self.draft_tokens,
-            "finished_share": self.finished / self.drafts if self.drafts else 0.0,
+            "generations": self.generations,
+            "generated_tokens": self.generated_tokens,
+            "finished_share": self.finished / self.generations if self.generations else 0.0,
             "kept": self.kept,
             "tokens": self.tokens,
             "mean_tokens": self.tokens / self.kept if self.kept else 0.0,
-            "tokens_per_draw": self.tokens / self.drafts if self.drafts else 0.0,
+            "tokens_per_generation": self.tokens / self.generations if self.generations else 0.0,
             "dropped": self.dropped,
             "examples": self.examples,
         }

@@ -21,10 +21,10 @@ def broken(text: str) -> bool:
 
 
 def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:
-    """The first rule that drops a draft by itself, or '' for none.
+    """The first rule that drops a generation by itself, or '' for none.
 
     Args:
-        row: the draft.
+        row: the generation.
         rules: the recipe's filter section.
         tokens: of its text, as the tokenizer gives them anew; without end-of-document.
         seed_tokens: of its whole seed document, without end-of-document.

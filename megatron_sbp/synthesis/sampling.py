@@ -1,7 +1,7 @@
 """Sampling tokens: a random stream per document, and the nucleus.
 
-The uniform number for position t of a document is a hash of (run seed, seed document, draw, t) and of nothing else: not
-of the batch, the worker, or what was sampled before.
+The uniform number for position t of a document is a hash of (run seed, seed document, generation, t) and of nothing
+else: not of the batch, the worker, or what was sampled before.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from megatron_sbp.synthesis.draws import Draw
+from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.nucleus import invert
 
 
-def stream_keys(draws: Sequence[Draw], seed: int) -> np.ndarray:
-    """Key of every document's random stream: uint64 [draws]."""
-    rows = np.array([draw.row for draw in draws], np.uint64)
-    numbers = np.array([draw.number for draw in draws], np.uint64)
-    return _mix(_mix(_mix(np.full(len(draws), seed, np.uint64)) ^ rows) ^ numbers)
+def stream_keys(generations: Sequence[Generation], seed: int) -> np.ndarray:
+    """Key of every document's random stream: uint64 [generations]."""
+    rows = np.array([generation.row for generation in generations], np.uint64)
+    numbers = np.array([generation.number for generation in generations], np.uint64)
+    return _mix(_mix(_mix(np.full(len(generations), seed, np.uint64)) ^ rows) ^ numbers)
 
 
 def uniforms(keys: np.ndarray, position: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) for one position of every stream: float64 [draws], 53 random bits each."""
+    """Uniform numbers in [0, 1) for one position of every stream: float64 [generations], 53 random bits each."""
     return (_mix(keys ^ _mix(np.uint64(position + 1))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

@@ -13,12 +13,12 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.recipe import Synthesis, make_section
-from megatron_sbp.synthesis.draws import Draw
+from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-DRAWS_AT_ONCE = 4096
-"""Draws from which batches are cut; the unit of work, as `synthesis.draws_per_shard` is in a run."""
+GENERATIONS_AT_ONCE = 4096
+"""Generations from which batches are cut; the unit of work, as `synthesis.generations_per_shard` is in a run."""
 
 
 def synthesize(
@@ -28,7 +28,7 @@ def synthesize(
     *,
     text_field: str = "text",
     id_field: str | None = None,
-    draws_per_document: int = 1,
+    generations_per_document: int = 1,
     max_seed_tokens: int,
     max_new_tokens: int,
     seed_cut: Literal["head", "tail"] = "tail",
@@ -40,7 +40,7 @@ def synthesize(
     precision: Literal["fp32", "bf16"] = "fp32",
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> dict[str, int]:
-    """Writes `draws_per_document` texts for every seed document, in the order of the documents.
+    """Writes `generations_per_document` texts for every seed document, in the order of the documents.
 
     Args:
         checkpoint: Hugging Face checkpoint with the tokenizer of a run in its folder.
@@ -81,11 +81,11 @@ def synthesize(
 
     def rows() -> Iterator[dict[str, Any]]:
         with Progress("synthesize", None, "documents") as progress:
-            for some in itertools.batched(documents, max(1, DRAWS_AT_ONCE // draws_per_document)):
+            for some in itertools.batched(documents, max(1, GENERATIONS_AT_ONCE // generations_per_document)):
                 encoded = synthesizer.tokenizer.encode_batch([document.text for _, document in some])
                 names = {row: document.id for row, document in some}
                 tokens = {row: np.array(ids, np.int64) for row, ids in zip(names, encoded, strict=True)}
-                planned = [Draw(row, number) for row in names for number in range(draws_per_document)]
+                planned = [Generation(row, number) for row in names for number in range(generations_per_document)]
                 counts["seed_documents"] += len(some)
                 for row in synthesizer.generate(planned, tokens, names, progress.advance):
                     counts["documents"] += 1

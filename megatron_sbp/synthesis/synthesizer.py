@@ -13,9 +13,9 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Synthesis
-from megatron_sbp.synthesis.draws import Draw, batches
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, Written
 from megatron_sbp.synthesis.engines import load_engine
+from megatron_sbp.synthesis.generations import Generation, batches
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
@@ -75,7 +75,7 @@ class Synthesizer:
 
     def generate(
         self,
-        planned: Sequence[Draw],
+        planned: Sequence[Generation],
         tokens: Mapping[int, np.ndarray],
         names: Mapping[int, str],
         advance: Callable[[int], None] | None = None,
@@ -85,25 +85,27 @@ class Synthesizer:
 
         Args:
             planned: seed document and number of each generation.
-            tokens: of the seed documents, integers [n], by `Draw.row`.
-            names: their ids, by `Draw.row`.
+            tokens: of the seed documents, integers [n], by `Generation.row`.
+            names: their ids, by `Generation.row`.
             advance: called with the number of texts written since the last call.
             unfinished: keeps every batch at once, and has those of an interrupted start.
 
         Returns:
-            id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, draw, synthesizer (sha256
-            of its weights), temperature, top_p, run_seed of each.
+            id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, generation, synthesizer
+            (sha256 of its weights), temperature, top_p, run_seed of each.
         """
-        prompts = [self._prompt(tokens[draw.row]) for draw in planned]
+        prompts = [self._prompt(tokens[generation.row]) for generation in planned]
         texts = write_all(self._engine, planned, prompts, self._batch_size, advance, unfinished)
-        return [self._row(draw, text, names[draw.row]) for draw, text in zip(planned, texts, strict=True)]
+        return [
+            self._row(generation, text, names[generation.row]) for generation, text in zip(planned, texts, strict=True)
+        ]
 
-    def identity(self, planned: Sequence[Draw], tokens: Mapping[int, np.ndarray]) -> str:
+    def identity(self, planned: Sequence[Generation], tokens: Mapping[int, np.ndarray]) -> str:
         """Digest of all that the texts follow from, batches included; arguments as of `generate`."""
         prompts = hashlib.blake2b(digest_size=16)
-        for draw in planned:
-            prompts.update(f"{draw.name} ".encode())
-            prompts.update(self._prompt(tokens[draw.row]).astype("<i8").tobytes())
+        for generation in planned:
+            prompts.update(f"{generation.name} ".encode())
+            prompts.update(self._prompt(tokens[generation.row]).astype("<i8").tobytes())
         settings = {**dataclasses.asdict(self.settings), "checkpoint": None, "batch_size": self._batch_size}
         kinds = [type(self).__name__, type(self._engine).__name__]
         return files.digest({**settings, "kinds": kinds, "prompts": prompts.hexdigest()})
@@ -116,15 +118,15 @@ class Synthesizer:
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
         return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
 
-    def _row(self, draw: Draw, written: Written, seed_id: str | None) -> dict[str, Any]:
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
         return {
-            "id": draw.name,
+            "id": generation.name,
             "text": text_of(written, self.tokenizer),
             "tokens": len(written.tokens) + int(written.finished),
             "finished": written.finished,
             "seed_id": seed_id,
-            "seed_row": draw.row,
-            "draw": draw.number,
+            "seed_row": generation.row,
+            "generation": generation.number,
             "synthesizer": self.settings.weights,
             "temperature": self.settings.temperature,
             "top_p": self.settings.top_p,
@@ -171,7 +173,7 @@ def without_end(tokens: np.ndarray, tokenizer: TextTokenizer) -> np.ndarray:
 
 def write_all(
     engine: Engine,
-    planned: Sequence[Draw],
+    planned: Sequence[Generation],
     prompts: Sequence[np.ndarray],
     batch_size: int,
     advance: Callable[[int], None] | None = None,

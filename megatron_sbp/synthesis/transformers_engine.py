@@ -17,8 +17,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.quiet import quiet_libraries
 from megatron_sbp.synthesis import cached_attention as attention
 from megatron_sbp.synthesis.cache import RoomyCache
-from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import EngineSettings, Written
+from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
 
 COMPACT_BELOW = 0.85
@@ -55,16 +55,16 @@ class TransformersEngine:
                 raise InputError(message, file=settings.checkpoint) from error
         self.model = self.model.to(self.device).eval()
 
-    def write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per draw, all in one batch: see `Engine`.
+    def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
+        """Writes one text per generation, all in one batch: see `Engine`.
 
         Raises:
             InputError: the synthesizer gives NaN.
         """
         with torch.inference_mode(), _one_thread(self.device):
-            return self._write(draws, prompts)
+            return self._write(generations, prompts)
 
-    def _write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
+    def _write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
         settings = self.settings
         tokens, there_BS = self._flush_right(prompts)
         positions = (there_BS.cumsum(1) - 1).clamp(min=0)
@@ -74,12 +74,12 @@ class TransformersEngine:
         # Padding attends to itself: a row that attends to nothing would be NaN.
         mask = ((there_BS[:, None] & causal_SS) | itself_SS)[:, None]
         cache = RoomyCache(self.model.config.num_hidden_layers)
-        keys = stream_keys(draws, settings.seed)
-        written = np.empty((len(draws), settings.max_new_tokens), np.int64)
-        lengths = np.zeros(len(draws), np.int64)
-        finished = np.zeros(len(draws), bool)
-        rows = np.arange(len(draws))  # of the draws that are still in the batch
-        active = np.ones(len(draws), bool)  # of these
+        keys = stream_keys(generations, settings.seed)
+        written = np.empty((len(generations), settings.max_new_tokens), np.int64)
+        lengths = np.zeros(len(generations), np.int64)
+        finished = np.zeros(len(generations), bool)
+        rows = np.arange(len(generations))  # of the generations that are still in the batch
+        active = np.ones(len(generations), bool)  # of these
         for position in range(settings.max_new_tokens):
             logits_BV = self.model(
                 input_ids=tokens,

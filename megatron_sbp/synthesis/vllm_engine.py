@@ -8,16 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import EngineSettings, Written
+from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.sampling import stream_keys
 
 
 class VllmEngine:
     """The interface of TransformersEngine on vLLM.
 
-    Every request has a seed of its own, from the draw's identity. vLLM batches requests as they come, and its kernels
-    may round differently in other batches: a text can differ between two runs where two tokens are nearly as probable.
+    Every request has a seed of its own, from the generation's identity. vLLM batches requests as they come, and its
+    kernels may round differently in other batches: a text can differ between two runs where two tokens are
+    nearly as probable.
 
     Raises:
         InputError: vLLM is not installed.
@@ -44,8 +45,8 @@ class VllmEngine:
             seed=settings.seed & 0x7FFFFFFF,
         )
 
-    def write(self, draws: Sequence[Draw], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per draw; vLLM makes batches of its own."""
+    def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
+        """Writes one text per generation; vLLM makes batches of its own."""
         from vllm import SamplingParams
 
         settings = self.settings
@@ -59,7 +60,7 @@ class VllmEngine:
                 logit_bias=dict.fromkeys(settings.forbidden, -100.0),  # the lowest that vLLM takes
                 detokenize=False,
             )
-            for key in stream_keys(draws, settings.seed)
+            for key in stream_keys(generations, settings.seed)
         ]
         requests = [{"prompt_token_ids": np.asarray(prompt).tolist()} for prompt in prompts]
         outputs = self.model.generate(requests, parameters, use_tqdm=False)

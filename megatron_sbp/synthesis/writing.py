@@ -12,7 +12,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.pairing.document_ids import read_ids
 from megatron_sbp.synthesis.controls import TokenReplacement
-from megatron_sbp.synthesis.draws import draws
+from megatron_sbp.synthesis.generations import generations
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.indexed import open_indexed
@@ -46,9 +46,9 @@ def write_shard(
     """
     real = open_indexed(tokens)
     names = _names(tuple(documents))
-    planned = draws(begin, end, len(real), synthesizer.seed)
-    tokens_of = {draw.row: real[draw.row] for draw in planned}
-    names_of = {draw.row: names[draw.row].as_py() for draw in planned}
+    planned = generations(begin, end, len(real), synthesizer.seed)
+    tokens_of = {generation.row: real[generation.row] for generation in planned}
+    names_of = {generation.row: names[generation.row].as_py() for generation in planned}
     with Progress(label, len(planned), "documents") as progress:
         if isinstance(synthesizer, TokenReplacement):
             return files.write_jsonl_zst(output, synthesizer.generate(planned, tokens_of, names_of, progress.advance))

@@ -98,7 +98,7 @@ def test_the_number_of_workers_changes_no_byte(whole_run, tmp_path):
     recipe = load_recipe(RECIPE, [f"run_folder={tmp_path / 'run'}"])
     shutil.copytree(whole_run[0], tmp_path / "run")
     run = Run.of(recipe)
-    for stage, owned in (("synthesize", run.drafts), ("tokenize", None)):
+    for stage, owned in (("synthesize", run.generations), ("tokenize", None)):
         (run.manifests / f"{stage}.json").unlink()
         shutil.rmtree(run.manifests / stage)
         if owned:

@@ -72,7 +72,7 @@ def run(tmp_path_factory) -> Run:
         row["text"] = "round and round it goes " * 30
     for row in rows[31:35]:
         row["text"] = rows[30]["text"]
-    files.write_jsonl_zst(run.drafts / "00000.jsonl.zst", rows)
+    files.write_jsonl_zst(run.generations / "00000.jsonl.zst", rows)
     files.write_jsonl_zst(run.synthetic / "00000.jsonl.zst", good[35:])
     return run
 
@@ -172,17 +172,17 @@ def test_embeddings_of_another_split_are_an_error(run):
 
 
 def test_faults_show_before_the_filters_and_not_after_them(quality):
-    drafts, kept, real = (quality["groups"][name] for name in ("drafts", "synthetic", "real"))
-    assert (drafts["population"], kept["population"], real["population"]) == (60, 25, 90)
-    assert drafts["documents"] == 50
-    assert 0.15 < drafts["repetition"] < 0.35 and kept["repetition"] == 0.0
-    assert 0.15 < drafts["copying"] < 0.35 and kept["copying"] == 0.0
-    assert drafts["duplicate"] > 0.2 and kept["duplicate"] == 0.0
-    assert drafts["duplicate_documents"] == kept["duplicate_documents"] == real["duplicate_documents"] == 25
-    assert drafts["corpus_copying"] > 0.2 > kept["corpus_copying"]
+    generations, kept, real = (quality["groups"][name] for name in ("generations", "synthetic", "real"))
+    assert (generations["population"], kept["population"], real["population"]) == (60, 25, 90)
+    assert generations["documents"] == 50
+    assert 0.15 < generations["repetition"] < 0.35 and kept["repetition"] == 0.0
+    assert 0.15 < generations["copying"] < 0.35 and kept["copying"] == 0.0
+    assert generations["duplicate"] > 0.2 and kept["duplicate"] == 0.0
+    assert generations["duplicate_documents"] == kept["duplicate_documents"] == real["duplicate_documents"] == 25
+    assert generations["corpus_copying"] > 0.2 > kept["corpus_copying"]
     assert kept["novel_ngrams"] > 0.9
     assert real["copying"] is None and 0 <= real["corpus_copying"] < 0.5
-    assert drafts["finished"] < 1
+    assert generations["finished"] < 1
 
 
 def test_lengths_of_real_text_are_cut_to_what_the_synthesizer_can_write(run, quality):
@@ -211,7 +211,7 @@ def test_no_synthetic_document_is_null_not_an_error(run, tmp_path):
 
     shutil.copytree(run.root, tmp_path / "run")
     empty = Run(run.recipe, tmp_path / "run")
-    for folder in (empty.drafts, empty.synthetic):
+    for folder in (empty.generations, empty.synthetic):
         files.write_jsonl_zst(folder / "00000.jsonl.zst", [])
     EvaluateStage().run_unit(empty, "quality")
     found = files.read_json(empty.evaluation("quality"))

@@ -149,7 +149,7 @@ def test_pairs_that_were_measured(tmp_path):
     assert made["arms"]["baseline"]["unique_real_tokens"] == 50_000
     assert made["model"]["padded_vocab_size"] == 1536
     assert made["tuning"]["tokens"] == 21_300 and made["tuning"]["from"] == "measured"
-    assert made["synthesis"]["draws"] == round(30_000 * 1.3 / 40)
+    assert made["synthesis"]["generations"] == round(30_000 * 1.3 / 40)
 
 
 def test_nothing_is_measured_in_a_folder_that_is_not_there(tmp_path):

@@ -64,6 +64,7 @@ def test_good_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "line", "key", "words"),
     [
+        ("  tokens: 3", "  draws_per_shard: 8\n  tokens: 3", 22, "synthesis.draws_per_shard", "generations_per_shard'"),
         ("  hidden_size: 64", "  hiden_size: 64", 10, "model.hiden_size", "did you mean 'model.hidden_size'"),
         ("tuning:", "tunning:", 19, "tunning", "did you mean 'tuning'"),
         ("  train: 1000", "  train: many", 4, "documents.train", "must be a whole number, not 'many'"),
@@ -132,7 +133,7 @@ def test_overrides(tmp_path):
     assert recipe.embedding.prompt == "a: b=c"
     assert recipe.documents.inputs == ["a.jsonl", "b.parquet"]
     assert load_recipe(file, ["slurm.partition=gpu", "slurm.partition=null"]).slurm.partition is None
-    assert load_recipe(file, ["synthesis.tokens_per_draw="]).synthesis.tokens_per_draw is None
+    assert load_recipe(file, ["synthesis.tokens_per_generation="]).synthesis.tokens_per_generation is None
 
 
 def test_overrides_are_blamed_on_the_command_line(tmp_path):

@@ -11,21 +11,23 @@ from megatron_sbp.tokenization.tokenizer import load_tokenizer
 def test_the_audit_adds_up(undisturbed):
     run = undisturbed
     audit = files.read_json(run.audit_synthetic)
-    drafts = [row for file in sorted(run.drafts.glob("0*")) for row in files.read_jsonl_zst(file)]
+    generations = [row for file in sorted(run.generations.glob("0*")) for row in files.read_jsonl_zst(file)]
     kept = [row for file in sorted(run.synthetic.glob("0*")) for row in files.read_jsonl_zst(file)]
-    assert [file.name for file in sorted(run.drafts.glob("0*"))] == [f.name for f in sorted(run.synthetic.glob("0*"))]
-    assert audit["drafts"] == len(drafts) == 120 and audit["kept"] == len(kept) >= 5
-    assert sum(audit["dropped"].values()) == audit["drafts"] - audit["kept"]
+    assert [file.name for file in sorted(run.generations.glob("0*"))] == [
+        f.name for f in sorted(run.synthetic.glob("0*"))
+    ]
+    assert audit["generations"] == len(generations) == 120 and audit["kept"] == len(kept) >= 5
+    assert sum(audit["dropped"].values()) == audit["generations"] - audit["kept"]
     assert audit["dropped"]["broken_text"] > 0 and audit["dropped"]["unfinished"] > 0
     tokenizer = load_tokenizer(run.tokenizer)
     counted = [len(ids) + 1 for ids in tokenizer.encode_batch([row["text"] for row in kept])]
     assert [row["tokens"] for row in kept] == counted and audit["tokens"] == sum(counted)
-    assert audit["tokens_per_draw"] == audit["tokens"] / 120
-    assert audit["draft_tokens"] == sum(row["tokens"] for row in drafts)
-    assert audit["finished_share"] == sum(row["finished"] for row in drafts) / 120
-    by_id = {row["id"]: row for row in drafts}
+    assert audit["tokens_per_generation"] == audit["tokens"] / 120
+    assert audit["generated_tokens"] == sum(row["tokens"] for row in generations)
+    assert audit["finished_share"] == sum(row["finished"] for row in generations) / 120
+    by_id = {row["id"]: row for row in generations}
     assert all({**by_id[row["id"]], "tokens": row["tokens"]} == row for row in kept)
-    assert [row["id"] for row in kept] == [row["id"] for row in drafts if row["id"] in {row["id"] for row in kept}]
+    assert [row["id"] for row in kept] == [row["id"] for row in generations if row["id"] in {row["id"] for row in kept}]
     assert all(len(audit["examples"][rule]) == min(3, count) for rule, count in audit["dropped"].items())
     assert not (run.synthetic / "verdicts").exists() or not list((run.synthetic / "verdicts").iterdir())
 
@@ -36,7 +38,7 @@ def test_duplicates_over_shards(undisturbed, make_run, texts):
     long = next(text for text in texts if 60 < len(text.split()) < 120)
     words = long.split()
     nearly = " ".join([*words[:-1], "otherwise"])
-    first, second = sorted(run.drafts.glob("0*"))[:2]
+    first, second = sorted(run.generations.glob("0*"))[:2]
     template = next(files.read_jsonl_zst(first))
     for file, wanted in ((first, [long]), (second, [" ".join(words), nearly, "Quite another text. " + texts[7]])):
         rows = [{**template, "id": f"{file.name}-{place}", "text": text, "finished": True, "tokens": 9}

@@ -68,13 +68,13 @@ def test_places(run):
     assert second.relative(second.model("sbp")) == "replicates/2/models/sbp"
     assert second.tokens("real") == run.tokens("real") and second.pairs("train") == run.pairs("train")
     random = synthesizer_run(second, "random")
-    assert random.relative(random.drafts) == "replicates/2/synthesizers/random/synthetic/drafts"
+    assert random.relative(random.generations) == "replicates/2/synthesizers/random/synthetic/generations"
     assert random.relative(random.pairs("train")) == "synthesizers/random/pairs/pairs.parquet"
     assert random.model("baseline") == second.model("baseline")
     control = arm_run(second, "control")
     assert control.tokens("synthetic") == random.tokens("synthetic") != second.tokens("synthetic")
     assert control.model("control") == second.model("control")
-    assert synthesizer_run(run, "related").drafts == run.drafts
+    assert synthesizer_run(run, "related").generations == run.generations
 
 
 def test_a_work_folder_keeps_the_names(run):

@@ -42,12 +42,12 @@ def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
     killed.communicate()
     done = list((run.manifests / "synthesize").glob("0*.json"))
     assert 1 <= len(done) < 5
-    before = {file: file.stat().st_mtime_ns for file in run.drafts.glob("0*")}
-    with files.atomic_path(run.drafts / "00004.jsonl.zst") as partial:
+    before = {file: file.stat().st_mtime_ns for file in run.generations.glob("0*")}
+    with files.atomic_path(run.generations / "00004.jsonl.zst") as partial:
         partial.write_bytes(b"whole")
     half = partial.name.replace(f"-{os.getpid()}-", f"-{killed.pid}-")  # as the killed process would have left it
-    (run.drafts / half).write_bytes(b"half a file")
-    (run.drafts / "00004.jsonl.zst").unlink()
+    (run.generations / half).write_bytes(b"half a file")
+    (run.generations / "00004.jsonl.zst").unlink()
     workers = [start(run, "synthesize", f"{index}/2") for index in (1, 2)]
     for worker in workers:
         output = worker.communicate(timeout=200)[0]
@@ -57,7 +57,7 @@ def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
     assert not StageRunner(run, FilterStage(), graph).execute((2, 2))  # the other shards' verdicts are missing
     execute_synthesis(run, "filter")
     assert digests(run) == digests(undisturbed)
-    finished = {run.drafts / f"{file.stem}.jsonl.zst" for file in done}
+    finished = {run.generations / f"{file.stem}.jsonl.zst" for file in done}
     assert all(file.stat().st_mtime_ns == before[file] for file in finished)  # done work was not done again
 
 
@@ -71,21 +71,21 @@ def test_other_batches_other_bytes_only_in_settings(undisturbed, make_run):
         assert stage.settings(make_run("undisturbed", change)) == stage.settings(plain), change
 
 
-def test_a_larger_margin_keeps_the_drafts(undisturbed, make_run):
-    before = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in undisturbed.drafts.glob("0*")}
+def test_a_larger_margin_keeps_the_generations(undisturbed, make_run):
+    before = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in undisturbed.generations.glob("0*")}
     larger = make_run("undisturbed", "synthesis.margin=2.0")
     execute_synthesis(larger)
-    after = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in larger.drafts.glob("0*")}
+    after = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in larger.generations.glob("0*")}
     assert len(before) == 5 and len(after) == 7
     assert before.items() <= after.items()
     smaller = make_run("undisturbed")
     execute_synthesis(smaller)
-    assert len(list(smaller.drafts.glob("0*"))) == len(list(smaller.synthetic.glob("0*"))) == 5
+    assert len(list(smaller.generations.glob("0*"))) == len(list(smaller.synthetic.glob("0*"))) == 5
 
 
 def test_the_mean_target_is_the_expected_length(make_run):
-    run = make_run("planned", "synthesis.tokens_per_draw=null")
-    # 2,000 tokens x 1.3 / 30 tokens = 87 draws, in shards of 24.
+    run = make_run("planned", "synthesis.tokens_per_generation=null")
+    # 2,000 tokens x 1.3 / 30 tokens = 87 generations, in shards of 24.
     assert SynthesizeStage().units(run) == ["00000", "00001", "00002", "00003"]
 
 

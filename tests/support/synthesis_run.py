@@ -23,7 +23,7 @@ model: {num_layers: 2, hidden_size: 32, ffn_hidden_size: 64, num_attention_heads
         kv_channels: 8, sequence_length: 128, tied_embeddings: false}
 training: {train_tokens: 100_000, global_batch_size: 8, micro_batch_size: 1}
 tuning: {global_batch_size: 8, max_seed_tokens: 40}
-synthesis: {tokens: 2_000, max_new_tokens: 50, draws_per_shard: 24, batch_size: 10, tokens_per_draw: 25}
+synthesis: {tokens: 2_000, max_new_tokens: 50, generations_per_shard: 24, batch_size: 10, tokens_per_generation: 25}
 filter: {min_tokens: 4}
 launch: {device: cpu}
 """

@@ -9,8 +9,8 @@ from megatron_sbp.base import files
 from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages.synthesize import SynthesizeStage, synthesizer_of
 from megatron_sbp.synthesis.controls import TokenReplacement
-from megatron_sbp.synthesis.draws import Draw, draws
 from megatron_sbp.synthesis.filter_shards import judge_shard
+from megatron_sbp.synthesis.generations import Generation, generations
 from megatron_sbp.synthesis.writing import write_shard
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -41,9 +41,13 @@ def test_samples_have_no_seed(make_run, tmp_path):
 
 def test_a_sample_does_not_depend_on_seed_documents(make_run):
     run = make_run("unseeded")
-    sampler, planned = synthesizer_of(run, "samples"), draws(0, 6, 60, 1)
-    one = sampler.generate(planned, {draw.row: np.arange(9) for draw in planned}, dict.fromkeys(range(60), "x"))
-    other = sampler.generate(planned, {draw.row: np.arange(3) for draw in planned}, dict.fromkeys(range(60), "y"))
+    sampler, planned = synthesizer_of(run, "samples"), generations(0, 6, 60, 1)
+    one = sampler.generate(
+        planned, {generation.row: np.arange(9) for generation in planned}, dict.fromkeys(range(60), "x")
+    )
+    other = sampler.generate(
+        planned, {generation.row: np.arange(3) for generation in planned}, dict.fromkeys(range(60), "y")
+    )
     assert one == other
 
 
@@ -55,7 +59,7 @@ def test_the_share_of_tokens_that_is_replaced(make_run, replaced):
     for number in range(20):
         for row in range(len(real)):
             tokens = real[row][:-1]
-            written = control.replace(tokens, Draw(row, number))
+            written = control.replace(tokens, Generation(row, number))
             assert written.dtype == np.int64 and len(written) == len(tokens)
             changed, total = changed + int((written != tokens).sum()), total + len(tokens)
     # A replacement may be the token that was there.
@@ -65,7 +69,7 @@ def test_the_share_of_tokens_that_is_replaced(make_run, replaced):
 def test_replacements_follow_from_the_draw(make_run):
     run = make_run("same")
     tokens = open_indexed(run.tokens("real"))[0][:-1]
-    one, again, other = (replacement(run, 0.5).replace(tokens, Draw(0, number)) for number in (1, 1, 2))
+    one, again, other = (replacement(run, 0.5).replace(tokens, Generation(0, number)) for number in (1, 1, 2))
     assert one.tolist() == again.tolist() != other.tolist()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from megatron_sbp.synthesis.draws import Draw
+from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.nucleus import invert
 from megatron_sbp.synthesis.sampling import invert_sorted, sample, stream_keys, uniforms
 
@@ -68,7 +68,7 @@ def test_frequencies_are_the_renormalised_softmax():
     """Chi-square of 200,000 draws from one row, against temperature, softmax and nucleus of torch."""
     logits = rows("usual", 1, 60)
     temperature, top_p, count = 0.8, 0.9, 200_000
-    keys = stream_keys([Draw(row, 0) for row in range(count)], seed=1)
+    keys = stream_keys([Generation(row, 0) for row in range(count)], seed=1)
     uniform = torch.from_numpy(uniforms(keys, 7))
     drawn = sample(logits.expand(count, -1).contiguous(), uniform, temperature, top_p)
     probabilities = torch.softmax(logits[0].double() / temperature, 0).numpy()
@@ -93,7 +93,7 @@ def test_forbidden_tokens_never_come():
 
 
 def test_streams_are_uniform_and_independent():
-    keys = stream_keys([Draw(row, number) for row in range(500) for number in range(4)], seed=9)
+    keys = stream_keys([Generation(row, number) for row in range(500) for number in range(4)], seed=9)
     assert len(np.unique(keys)) == 2000
     table = np.stack([uniforms(keys, position) for position in range(100)])  # [positions, streams]
     assert table.min() >= 0 and table.max() < 1
@@ -103,14 +103,17 @@ def test_streams_are_uniform_and_independent():
     limit = 5 / np.sqrt(table.size)
     centred = (table - 0.5) * np.sqrt(12)
     assert abs((centred[1:] * centred[:-1]).mean()) < limit  # from position to position
-    assert abs((centred[:, 1:] * centred[:, :-1]).mean()) < limit  # from draw to draw
-    mine = stream_keys([Draw(row, 0) for row in range(500)], 9)
-    assert not np.isin(stream_keys([Draw(row, 0) for row in range(500)], 10), mine).any()
-    assert not np.isin(stream_keys([Draw(row, 1) for row in range(500)], 9), mine).any()
+    assert abs((centred[:, 1:] * centred[:, :-1]).mean()) < limit  # from generation to generation
+    mine = stream_keys([Generation(row, 0) for row in range(500)], 9)
+    assert not np.isin(stream_keys([Generation(row, 0) for row in range(500)], 10), mine).any()
+    assert not np.isin(stream_keys([Generation(row, 1) for row in range(500)], 9), mine).any()
 
 
 def test_a_stream_is_its_own():
-    some, more = [Draw(3, 1), Draw(8, 0)], [Draw(9, 9), Draw(8, 0), Draw(1, 2), Draw(3, 1)]
+    some, more = (
+        [Generation(3, 1), Generation(8, 0)],
+        [Generation(9, 9), Generation(8, 0), Generation(1, 2), Generation(3, 1)],
+    )
     assert (stream_keys(some, 1) == stream_keys(more, 1)[[3, 1]]).all()
     assert (uniforms(stream_keys(some, 1), 5) == uniforms(stream_keys(more, 1), 5)[[3, 1]]).all()
     # Other numbers here mean that runs which were begun before cannot be continued.

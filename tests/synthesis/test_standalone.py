@@ -31,13 +31,14 @@ def export(make_run) -> Path:
 
 @pytest.mark.slow
 def test_the_tool_writes_what_the_stage_writes(make_run, export, tmp_path):
-    """The first pass of a run, whose draws have the same identities: the same texts."""
+    """The first pass of a run, whose generations have the same identities: the same texts."""
     run = make_run("standalone")
     output = tmp_path / "out.jsonl.zst"
     shards = [str(file) for file in run.document_shards("train")]
     done = subprocess.run(
         [sys.executable, ROOT / "tools/synthesize.py", "--checkpoint", export, "--inputs", *shards, "--id-field", "id",
-         "--output", output, "--draws", "2", "--max-seed-tokens", "40", "--max-new-tokens", "50", "--batch-size", "7"],
+         "--output", output, "--generations", "2", "--max-seed-tokens", "40", "--max-new-tokens", "50",
+         "--batch-size", "7"],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.synthesis.draws import Draw
 from megatron_sbp.synthesis.engine import EngineSettings
 from megatron_sbp.synthesis.engines import load_engine
+from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
 from megatron_sbp.synthesis.transformers_engine import TransformersEngine
 
@@ -25,15 +25,17 @@ def settings(request, tmp_path_factory, random_model) -> EngineSettings:
     return EngineSettings(folder, request.param, END, (PADDING, SEPARATOR), 0.9, 0.95, 20, seed=7, device="cpu")
 
 
-def prompts_of(count: int, low: int, high: int) -> tuple[list[Draw], list[np.ndarray]]:
+def prompts_of(count: int, low: int, high: int) -> tuple[list[Generation], list[np.ndarray]]:
     random = np.random.default_rng(2)
     prompts = [random.integers(3, VOCABULARY, length) for length in random.integers(low, high + 1, count)]
-    return [Draw(row, row % 3) for row in range(count)], [np.append(prompt, SEPARATOR) for prompt in prompts]
+    return [Generation(row, row % 3) for row in range(count)], [np.append(prompt, SEPARATOR) for prompt in prompts]
 
 
-def without_cache(model, settings: EngineSettings, draw: Draw, prompt: np.ndarray) -> tuple[list[int], bool]:
+def without_cache(
+    model, settings: EngineSettings, generation: Generation, prompt: np.ndarray
+) -> tuple[list[int], bool]:
     """One text alone, the whole sequence through the model for every token."""
-    tokens, key = prompt.tolist(), stream_keys([draw], settings.seed)
+    tokens, key = prompt.tolist(), stream_keys([generation], settings.seed)
     for position in range(settings.max_new_tokens):
         with torch.no_grad():
             logits = model(torch.tensor([tokens])).logits[:, -1].clone()
@@ -49,11 +51,11 @@ def test_the_texts_are_those_without_cache_and_batch(settings):
     """Prompts of 1 to 60 tokens in one batch that shrinks: every text as if it had been written alone."""
     from transformers import AutoModelForCausalLM
 
-    draws, prompts = prompts_of(24, 1, 60)
-    written = TransformersEngine(settings).write(draws, prompts)
+    generations, prompts = prompts_of(24, 1, 60)
+    written = TransformersEngine(settings).write(generations, prompts)
     model = AutoModelForCausalLM.from_pretrained(settings.checkpoint, attn_implementation="eager").eval()
-    for draw, prompt, text in zip(draws, prompts, written, strict=True):
-        tokens, finished = without_cache(model, settings, draw, prompt)
+    for generation, prompt, text in zip(generations, prompts, written, strict=True):
+        tokens, finished = without_cache(model, settings, generation, prompt)
         assert (text.tokens.tolist(), text.finished) == (tokens, finished)
     lengths = [len(text.tokens) for text in written]
     assert min(lengths) < 6 and max(lengths) == settings.max_new_tokens  # the batch did shrink
@@ -65,23 +67,23 @@ def test_the_texts_are_those_without_cache_and_batch(settings):
 def test_the_cache_grows_and_shrinks(settings, monkeypatch):
     from megatron_sbp.synthesis import cache
 
-    draws, prompts = prompts_of(16, 5, 30)
-    expected = TransformersEngine(settings).write(draws, prompts)
+    generations, prompts = prompts_of(16, 5, 30)
+    expected = TransformersEngine(settings).write(generations, prompts)
     monkeypatch.setattr(cache, "_ROOM", 3)
-    again = TransformersEngine(settings).write(draws, prompts)
+    again = TransformersEngine(settings).write(generations, prompts)
     assert [text.tokens.tolist() for text in again] == [text.tokens.tolist() for text in expected]
 
 
 def test_neighbours_in_a_batch_change_nothing_and_threads_no_byte(settings):
     engine = TransformersEngine(settings)
-    draws, prompts = prompts_of(20, 10, 14)
-    whole = engine.write(draws, prompts)
-    halves = engine.write(draws[:9], prompts[:9]) + engine.write(draws[9:], prompts[9:])
+    generations, prompts = prompts_of(20, 10, 14)
+    whole = engine.write(generations, prompts)
+    halves = engine.write(generations[:9], prompts[:9]) + engine.write(generations[9:], prompts[9:])
     assert [text.tokens.tolist() for text in whole] == [text.tokens.tolist() for text in halves]
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        threads = engine.write(draws, prompts)
+        threads = engine.write(generations, prompts)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -91,10 +93,10 @@ def test_neighbours_in_a_batch_change_nothing_and_threads_no_byte(settings):
 def test_draws_of_one_seed_document_differ(settings):
     engine = TransformersEngine(settings)
     _, prompts = prompts_of(1, 20, 20)
-    texts = engine.write([Draw(4, number) for number in range(5)], prompts * 5)
+    texts = engine.write([Generation(4, number) for number in range(5)], prompts * 5)
     assert len({tuple(text.tokens.tolist()) for text in texts}) == 5
     other = TransformersEngine(dataclasses.replace(settings, seed=8))
-    assert other.write([Draw(4, 0)], prompts)[0].tokens.tolist() != texts[0].tokens.tolist()
+    assert other.write([Generation(4, 0)], prompts)[0].tokens.tolist() != texts[0].tokens.tolist()
 
 
 def test_bf16_writes(settings):

@@ -32,12 +32,12 @@ def counted(monkeypatch):
 
     state, real = {"texts": 0, "batches": 10**9}, TransformersEngine.write
 
-    def counting(self, draws, prompts):
+    def counting(self, generations, prompts):
         if not state["batches"]:
             raise Killed
         state["batches"] -= 1
-        state["texts"] += len(draws)
-        return real(self, draws, prompts)
+        state["texts"] += len(generations)
+        return real(self, generations, prompts)
 
     monkeypatch.setattr(TransformersEngine, "write", counting)
     return state
@@ -99,8 +99,8 @@ def test_the_stage_leaves_nothing_behind(make_run):
     from megatron_sbp.stages.synthesize import SynthesizeStage
 
     run = make_run("run")
-    leftover = run.drafts / ".00000.jsonl.zst.unfinished"
+    leftover = run.generations / ".00000.jsonl.zst.unfinished"
     files.write_text(leftover, json.dumps({"identity": "of a process that was killed at its very end"}))
     stage = SynthesizeStage()
     assert StageRunner(run, stage, [stage]).execute()
-    assert not leftover.exists() and list(run.drafts.glob(".*")) == []
+    assert not leftover.exists() and list(run.generations.glob(".*")) == []

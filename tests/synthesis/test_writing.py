@@ -29,15 +29,15 @@ def test_rows_know_their_parents(make_run, tmp_path):
     documents = [row for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
     assert len(documents) == 60 and len(rows) == 70
     for row in rows:
-        assert row["id"] == f"syn-{row['seed_row']}-{row['draw']}"
+        assert row["id"] == f"syn-{row['seed_row']}-{row['generation']}"
         assert row["seed_id"] == documents[row["seed_row"]]["id"]
         assert row["synthesizer"] == "ab" * 32
         assert (row["temperature"], row["top_p"], row["run_seed"]) == (1.0, 0.9, 1)
         assert row["tokens"] <= 50 and (row["finished"] or row["tokens"] == 50)
         assert not any(token in row["text"] for token in tokenizer.roles.values())
-    assert {row["draw"] for row in rows} == {0, 1} and {row["finished"] for row in rows} == {True, False}
+    assert {row["generation"] for row in rows} == {0, 1} and {row["finished"] for row in rows} == {True, False}
     assert len({row["text"] for row in rows}) > 60
     json.dumps(rows)
-    # A draw is the same in another shard of the plan.
+    # A generation is the same in another shard of the plan.
     again = written(tmp_path, run, 60, 70)
     assert [row["text"] for row in again] == [row["text"] for row in rows[60:]]

@@ -1,0 +1,75 @@
+"""The plan of generations: which seed document, how often, in which batch. It follows from the recipe alone.
+
+A generation is one text written for one seed document. Generation i belongs to pass i // D over the D documents and
+takes the document at place i % D of that pass's own permutation: seed documents are uniform over D, and no document is
+taken once more than another before all had their turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from megatron_sbp.base.random_streams import Stream
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One text to be written.
+
+    Attributes:
+        row: row number of the seed document among the train documents.
+        number: how many texts were drawn from this document before.
+    """
+
+    row: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Id of the synthetic document."""
+        return f"syn-{self.row}-{self.number}"
+
+
+def planned_generations(tokens: int, margin: float, tokens_per_generation: float) -> int:
+    """Generations for a number of synthetic tokens: tokens x margin / tokens per generation, rounded up."""
+    return math.ceil(tokens * margin / tokens_per_generation)
+
+
+def generations(begin: int, end: int, documents: int, seed: int) -> list[Generation]:
+    """The generations from number `begin` to before `end`.
+
+    Args:
+        begin: first generation.
+        end: the generation after the last.
+        documents: D, the number of train documents.
+        seed: the run's seed.
+    """
+    found: list[Generation] = []
+    for number in range(begin // documents, -(-end // documents)):
+        order = np.random.default_rng([seed, number, Stream.GENERATION_ORDER]).permutation(documents)
+        first, last = max(begin, number * documents), min(end, (number + 1) * documents)
+        found += [Generation(int(row), number) for row in order[first - number * documents : last - number * documents]]
+    return found
+
+
+def batches(planned: Sequence[Generation], lengths: np.ndarray, size: int) -> list[list[int]]:
+    """Cuts generations into batches of prompts of similar length, longest first, equals by identity.
+
+    Args:
+        planned: the generations of a shard, in any order: the batches are of the same generations.
+        lengths: prompt tokens of every generation, integers [generations].
+        size: generations in a batch.
+
+    Returns:
+        Per batch the places of its generations in `planned`.
+    """
+    rows, numbers = (
+        np.array([generation.row for generation in planned]),
+        np.array([generation.number for generation in planned]),
+    )
+    order = np.lexsort((numbers, rows, -np.asarray(lengths, np.int64))).tolist()
+    return [order[low : low + size] for low in range(0, len(order), size)]
