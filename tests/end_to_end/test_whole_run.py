@@ -151,7 +151,7 @@ def damage_checkpoint(folder, gone: bool):
     return file
 
 
-@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("gone", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_a_damaged_checkpoint_of_a_finished_training(whole_run, tmp_path, gone):
     """It is named, and nothing is done about it unasked: neither a manifest over it, nor a training after it."""
     folder = tmp_path / "run"
@@ -231,6 +231,7 @@ def kill_after(folder, log, stage: int, delay: float) -> int:
     return begun[-1]
 
 
+@pytest.mark.exhaustive  # `make test` kills in test_chaos.py
 def test_killed_at_random_instants(whole_run, tmp_path):
     folder = tmp_path / "run"
     rng = random.Random(20250915)

@@ -32,6 +32,9 @@ LAYOUTS = {
         ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2", *PADDED],
     ),
 }
+SELDOM = {("documents", "tensor"), ("documents", "pipeline"), ("pairs", "tensor"), ("pairs", "virtual pipeline")}
+"""For `make test-all`: `make test` has each of their parts in other cases."""
+
 MODEL = ["--num-layers", "4", "--log-interval", "1", "--eval-interval", "15"]
 
 
@@ -61,8 +64,14 @@ def go_on(megatron, kind: str, layout: str, ranks: int, flags: list[str]) -> dic
     return megatron.losses(name)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [
+        pytest.param(kind, layout, marks=[pytest.mark.exhaustive] if (kind, layout) in SELDOM else [])
+        for kind in KINDS
+        for layout in LAYOUTS
+    ],
+)
 def test_losses_are_those_of_one_rank(serial, kind, layout):
     megatron, expected = serial
     losses = go_on(megatron, kind, layout, *LAYOUTS[layout])

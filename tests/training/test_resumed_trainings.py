@@ -53,7 +53,10 @@ def assert_same_end(one: Path, other: Path) -> None:
     assert not different, different
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(name, marks=pytest.mark.exhaustive) if name in ("serial", "data") else name for name in LAYOUTS],
+)
 def test_resume_is_bit_equal(megatron, layout):
     ranks, flags = LAYOUTS[layout]
     megatron.data("whole", SOURCES)

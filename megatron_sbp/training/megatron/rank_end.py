@@ -26,6 +26,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -112,7 +113,8 @@ def run_to_end(main: Callable[[], int]) -> NoReturn:
     except BaseException as error:
         # Not after this block: leaving it frees the loaders, whose destructors join their workers.
         traceback.print_exc()
-        fail(summary(error))
+        killed = [end for end in _watched.ended() if end.status < 0]  # then the exception is a consequence
+        fail(str(killed[0]) if killed else summary(error))
     if status not in DONE:
         leave(status)
     _leaving.set()
@@ -173,20 +175,47 @@ def _watch_processes() -> None:
 
     It may be waiting for that process without a bound, as Megatron does for its checkpoint writer.
     """
-    known: dict[int, multiprocessing.process.BaseProcess] = {}
     while not _leaving.wait(0.5):
+        for end in _watched.ended():
+            if _leaving.wait(0 if end.role == LOADER_WORKER else NOTICED_SECONDS):
+                return
+            fail(str(end))
+
+
+@dataclass(frozen=True)
+class _AbnormalEnd:
+    """How a process of this rank ended."""
+
+    role: str
+    number: int
+    status: int
+
+    def __str__(self) -> str:
+        return f"its {self.role} (pid {self.number}) {ending(self.status)}"
+
+
+class _Watched:
+    """The processes that this rank has started, those that have ended included."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, multiprocessing.process.BaseProcess] = {}
+
+    def ended(self) -> list[_AbnormalEnd]:
+        """Those that have ended abnormally."""
         # Not active_children(): it collects the exit status.
-        known |= {child.pid: child for child in list(multiprocessing.process._children) if child.pid}  # type: ignore[attr-defined]
-        for number, child in list(known.items()):
+        children = list(multiprocessing.process._children)  # type: ignore[attr-defined]
+        self._known |= {child.pid: child for child in children if child.pid}
+        found = []
+        for number, child in list(self._known.items()):
             status = _exit_status(child)
-            if status is None:
-                continue
-            del known[number]
-            if status != 0:
-                role = _role(child)
-                if _leaving.wait(0 if role == LOADER_WORKER else NOTICED_SECONDS):
-                    return
-                fail(f"its {role} (pid {number}) {ending(status)}")
+            if status == 0:
+                self._known.pop(number, None)
+            elif status is not None:
+                found.append(_AbnormalEnd(_role(child), number, status))
+        return found
+
+
+_watched = _Watched()
 
 
 def _role(child: multiprocessing.process.BaseProcess) -> str:

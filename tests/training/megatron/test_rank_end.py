@@ -93,6 +93,12 @@ while True:
     assert cause.startswith("sbp: fault: rank 1: its DataLoader worker (pid ") and "was killed (SIGKILL)" in cause
 
 
+def test_what_follows_from_the_death_of_a_process_is_not_the_cause():
+    status, error = ended(start("os.kill(start().pid, signal.SIGKILL)\ntime.sleep(0.2)\nraise ConnectionRefusedError"))
+    assert status == 1 and "ConnectionRefusedError" in error
+    assert "rank 1: its process" in error.splitlines()[-1] and "was killed (SIGKILL)" in error.splitlines()[-1]
+
+
 def test_an_exit_that_hangs_is_cut_off():
     status, error = ended(
         start("rank_end.EXIT_SECONDS = 2.0\nimport atexit\natexit.register(time.sleep, 100)\nreturn 0"), children=0
