@@ -199,6 +199,7 @@ class _Watched:
 
     def __init__(self) -> None:
         self._known: dict[int, multiprocessing.process.BaseProcess] = {}
+        self._roles: dict[int, str] = {}
 
     def ended(self) -> list[_AbnormalEnd]:
         """Those that have ended abnormally."""
@@ -208,10 +209,12 @@ class _Watched:
         found = []
         for number, child in list(self._known.items()):
             status = _exit_status(child)
+            if status is None or number not in self._roles:  # a process that was collected has no name any more
+                self._roles[number] = _role(child)
             if status == 0:
                 self._known.pop(number, None)
             elif status is not None:
-                found.append(_AbnormalEnd(_role(child), number, status))
+                found.append(_AbnormalEnd(self._roles[number], number, status))
         return found
 
 
