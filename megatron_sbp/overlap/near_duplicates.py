@@ -7,18 +7,30 @@ its hash function across versions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numba
 import numpy as np
 
+from megatron_sbp.overlap.shared_keys import Groups, shared_keys
 from megatron_sbp.overlap.shingles import hash_at
+
+PLACES, BAND = 128, 4
+"""Places of a signature, and of a band of it."""
+
+BANDS = PLACES // BAND
+
+COMPARED = 256
+"""Texts of those that share a band which others are compared with: the first ones."""
+
+SIGNATURES_AT_ONCE = 1 << 21
+"""Signatures in memory while they are compared."""
 
 _PRIME = np.uint64((1 << 61) - 1)
 _REMEMBERED_WORDS = 1_000_000
 
 
-def signatures(texts: Iterable[str], permutations: int = 128, words: int = 5) -> np.ndarray:
+def signatures(texts: Iterable[str], permutations: int = PLACES, words: int = 5) -> np.ndarray:
     """MinHash signatures of the texts' word shingles.
 
     The share of equal places of two signatures estimates the Jaccard similarity of the two sets of shingles, with a
@@ -79,59 +91,105 @@ def _minima(hashes: np.ndarray, words: int, factors: np.ndarray, offsets: np.nda
     return result
 
 
-def near_duplicates(signed: np.ndarray, threshold: float, band: int = 4) -> np.ndarray:
-    """Which texts are near-duplicates of an earlier one that is none itself.
+def band_keys(signed: np.ndarray) -> np.ndarray:
+    """A hash of every band of every signature: uint32 [bands, texts]. Texts that agree in a band have equal keys.
+
+    Args:
+        signed: what `signatures` gives.
+    """
+    return _band_keys(np.ascontiguousarray(signed, np.uint32), BAND)
+
+
+def near_duplicates(signed: np.ndarray, threshold: float) -> np.ndarray:
+    """Which texts are near-duplicates of an earlier one.
 
     Texts that agree in a whole band of the signature are candidates; a candidate counts if its signature agrees with
     the earlier one's in `threshold` of all places or more. With bands of 4 of 128 places a pair at Jaccard 0.7 is no
-    candidate with probability (1 - 0.7^4)^32 = 0.0002.
+    candidate with probability (1 - 0.7^4)^32 = 0.0002. Of more than 256 texts that share a band, the first 256 are
+    those that others are compared with.
 
     Args:
         signed: what `signatures` gives, in the order in which texts count as earlier.
         threshold: Jaccard similarity.
-        band: places in a band.
 
     Returns:
-        bool [texts]. Memory beside the signatures: about 400 bytes per text.
+        bool [texts].
     """
-    texts, places = signed.shape
-    bands = places // band
-    slots = 1 << max(4, (texts * bands - 1).bit_length())
-    return _find(np.ascontiguousarray(signed, np.uint32), int(np.ceil(threshold * places - 1e-9)), band, slots)
+    found = np.zeros(len(signed), bool)
+    for keys in band_keys(signed):
+        found[repeats_in_band([keys], signed.__getitem__, threshold)] = True
+    return found
+
+
+def repeats_in_band(
+    keys: Sequence[np.ndarray], signatures_of: Callable[[np.ndarray], np.ndarray], threshold: float
+) -> np.ndarray:
+    """Rows of the near-duplicates of earlier texts that one band finds: int64, ascending.
+
+    All bands together find what `near_duplicates` finds, in whatever order and by whatever processes.
+
+    Args:
+        keys: of one band, in parts: one row of `band_keys` each, in the order of the texts.
+        signatures_of: gives the signatures of some rows, uint32 [rows, places].
+        threshold: Jaccard similarity.
+
+    Memory: about 40 bytes per text, at most 3 GB, and 1 GB of signatures.
+    """
+    found = [np.empty(0, np.int64)]
+    for groups in shared_keys(keys):
+        for rows, bounds in _pieces(groups):
+            signed = np.ascontiguousarray(signatures_of(rows), np.uint32)
+            needed = int(np.ceil(threshold * signed.shape[1] - 1e-9))
+            found.append(rows[_repeats(signed, bounds, needed, COMPARED)])
+    return np.unique(np.concatenate(found))
+
+
+def _pieces(groups: Groups) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cuts groups into pieces of few signatures: rows, and where each group begins in them (and the end).
+
+    A group that is larger than a piece comes in several, each of which begins with the group's first rows.
+    """
+    rows, bounds = groups.rows, groups.bounds
+    first = 0
+    while first < len(bounds) - 1:
+        last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + SIGNATURES_AT_ONCE, side="right")) - 1)
+        begin, end = int(bounds[first]), int(bounds[last])
+        if end - begin <= SIGNATURES_AT_ONCE:
+            yield rows[begin:end], bounds[first : last + 1] - begin
+        else:
+            head = rows[begin : begin + COMPARED]
+            for low in range(begin + COMPARED, end, SIGNATURES_AT_ONCE):
+                piece = np.concatenate([head, rows[low : min(end, low + SIGNATURES_AT_ONCE)]])
+                yield piece, np.array([0, len(piece)])
+        first = last
 
 
 @numba.njit(cache=True)
-def _find(signed: np.ndarray, needed: int, band: int, slots: int) -> np.ndarray:
+def _band_keys(signed: np.ndarray, band: int) -> np.ndarray:
     texts, places = signed.shape
-    bands = places // band
-    found = np.zeros(texts, np.bool_)
-    # Chains of earlier texts per slot; a slot is that of a band and its values, or by chance of several of them.
-    head = np.full(slots, -1, np.int64)
-    following = np.full((texts, bands), -1, np.int64)
-    compared = np.full(texts, -1, np.int64)
-    mine = np.empty(bands, np.int64)
+    keys = np.empty((places // band, texts), np.uint32)
     for text in range(texts):
-        for number in range(bands):
+        for number in range(places // band):
             value = np.uint64(number + 1) * np.uint64(0x9E3779B97F4A7C15)
             for place in range(number * band, (number + 1) * band):
                 value = (value ^ np.uint64(signed[text, place])) * np.uint64(0xBF58476D1CE4E5B9)
                 value ^= value >> np.uint64(29)
-            mine[number] = np.int64(value & np.uint64(slots - 1))
-            link = head[mine[number]]
-            while link >= 0 and not found[text]:
-                other = link // bands
-                if compared[other] != text:
-                    compared[other] = text
-                    equal = 0
-                    for place in range(places):
-                        equal += signed[text, place] == signed[other, place]
-                    found[text] = equal >= needed
-                link = following[other, link % bands]
-            if found[text]:
-                break
-        if not found[text]:
-            # Those that are dropped lead to the text that they repeat, so they need no chain of their own.
-            for number in range(bands):
-                following[text, number] = head[mine[number]]
-                head[mine[number]] = text * bands + number
+            keys[number, text] = np.uint32(value >> np.uint64(32))
+    return keys
+
+
+@numba.njit(cache=True)
+def _repeats(signed: np.ndarray, bounds: np.ndarray, needed: int, compared: int) -> np.ndarray:
+    """Which rows agree in `needed` places with one of the first `compared` rows of their group, and an earlier one."""
+    found = np.zeros(len(signed), np.bool_)
+    for group in range(len(bounds) - 1):
+        begin, end = bounds[group], bounds[group + 1]
+        for row in range(begin + 1, end):
+            for other in range(begin, min(row, begin + compared)):
+                equal = 0
+                for place in range(signed.shape[1]):
+                    equal += signed[row, place] == signed[other, place]
+                if equal >= needed:
+                    found[row] = True
+                    break
     return found

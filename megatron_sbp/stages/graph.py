@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from megatron_sbp.recipe import Arm, Recipe
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.sections import CLASSIC_ARMS, Synthesizer
+from megatron_sbp.stages.deduplicate import DeduplicateStage
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.export import ExportStage
 from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.report import ReportStage
@@ -72,8 +74,8 @@ def _of_synthesizer(writer: _Writer) -> list[Stage]:
         "samples": [ExportStage("export-synthesizer", ("synthesizer",), trained="baseline")],
         "replacement": [],
     }
-    synthesize = SynthesizeStage(writer.about, writer.round)
-    return [*made[writer.about.method], synthesize, FilterStage(), TokenizeSyntheticStage()]
+    written = [SynthesizeStage(writer.about, writer.round), JudgeStage(), DeduplicateStage(), FilterStage()]
+    return [*made[writer.about.method], *written, TokenizeSyntheticStage()]
 
 
 def _replicate(arms: Mapping[str, Arm], synthesizers: Mapping[str, _Writer], number: int) -> list[Stage]:

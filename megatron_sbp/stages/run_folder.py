@@ -11,6 +11,7 @@ from pathlib import Path
 
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import SPLITS as SPLITS
+from megatron_sbp.synthesis.judged import Judged
 
 
 def shard_name(index: int) -> str:
@@ -224,9 +225,23 @@ class Run:
         """The files of the synthetic documents, in order."""
         return sorted(self.synthetic.glob("[0-9]*.jsonl.zst"))
 
-    def verdicts(self, name: str) -> Path:
-        """What the rules said of one shard of raw generations; removed when the filter is complete."""
-        return self.at(f"synthetic/verdicts/{name}.npz")
+    def judged(self, name: str) -> Judged:
+        """What the filters said of one shard of raw generations, and what finding duplicates needs."""
+        parts = ("verdicts", "digests", "signatures", "bands")
+        return Judged(*(self.at(f"synthetic/judged/{part}/{name}.npy") for part in parts))
+
+    def found(self, search: str) -> Path:
+        """What one search for duplicates found; removed when all are joined."""
+        return self.at(f"synthetic/repeats/{search}.npy")
+
+    @property
+    def repeats(self) -> Path:
+        """Which generations repeat an earlier one."""
+        return self.at("synthetic/repeats.npz")
+
+    def shard_audit(self, name: str) -> Path:
+        """What happened to the generations of one shard; removed when all are joined."""
+        return self.at(f"synthetic/audits/{name}.json")
 
     @property
     def audit_synthetic(self) -> Path:

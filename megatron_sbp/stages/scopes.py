@@ -17,7 +17,9 @@ from megatron_sbp.stages.stage import Damage, Stage
 
 OF_PAIRS = ("pairs", "tokenize-pairs")
 """Stages that are there once per synthesizer, whatever the number of replicates."""
-OF_SYNTHESIZER = ("tune", "export-synthesizer", "synthesize", "filter", "tokenize-synthetic")
+OF_SYNTHESIZER = (
+    "tune", "export-synthesizer", "synthesize", "judge", "deduplicate", "filter", "tokenize-synthetic",
+)  # fmt: skip
 """Stages that are there once per synthesizer and replicate."""
 
 _SYNTHETIC = ("tokens/synthetic.*", "tokens/synthetic_audit.json")

@@ -41,14 +41,3 @@ def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_toke
         return "repetition"
     shared = shared_fraction(shingle_hashes(tokens, length), shingle_hashes(seed_tokens, length))
     return "copying" if shared > rules.max_copying else ""
-
-
-def repeated(digests: np.ndarray) -> np.ndarray:
-    """Which digests stand earlier already: bool [n].
-
-    Args:
-        digests: any type that sorts, [n].
-    """
-    again = np.ones(len(digests), bool)
-    again[np.unique(digests, return_index=True)[1]] = False
-    return again

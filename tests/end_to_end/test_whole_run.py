@@ -18,10 +18,12 @@ from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
 
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.graph import all_stages
 
 pytestmark = pytest.mark.timeout(1800)
 
 KILLS = 4
+STAGES = len(all_stages())
 
 
 def test_results_have_every_figure(whole_run):
@@ -68,9 +70,9 @@ def test_a_second_call_does_nothing(whole_run):
     folder, _ = whole_run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and "stages" in path.parts}
     printed = run_sbp("run", RECIPE, f"run_folder={folder}")
-    assert printed.count("already complete") == 18
+    assert printed.count("already complete") == STAGES
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert run_sbp("status", "--check", folder).count("finished in") == 18
+    assert run_sbp("status", "--check", folder).count("finished in") == STAGES
 
 
 def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_path):
@@ -131,7 +133,7 @@ def test_how_a_training_is_done_discards_none(whole_run, tmp_path):
     shutil.copytree(whole_run[0], folder)
     before = digests(folder, ("models/**/*",))
     printed = run_sbp("run", RECIPE, f"run_folder={folder}", *HOW, "--until", "evaluate")
-    assert printed.count("already complete") == 17, printed
+    assert printed.count("already complete") == STAGES - 1, printed
     assert digests(folder, ("models/**/*",)) == before
 
 
@@ -215,9 +217,8 @@ def kill_after(folder, log, stage: int, delay: float) -> int:
             sbp("run", RECIPE, f"run_folder={folder}"), env=environment(), stdout=output, stderr=subprocess.STDOUT
         )
         while process.poll() is None:
-            begun = [
-                int(n) for n, rest in re.findall(r"\[(\d+)/18\] \S+: (.*)", log.read_text()) if "before" not in rest
-            ]
+            said = re.findall(rf"\[(\d+)/{STAGES}\] \S+: (.*)", log.read_text())
+            begun = [int(number) for number, rest in said if "before" not in rest]
             if begun and begun[-1] >= stage:
                 time.sleep(delay)
                 break
@@ -227,7 +228,7 @@ def kill_after(folder, log, stage: int, delay: float) -> int:
             return 0
         process.send_signal(signal.SIGKILL)
         process.wait()
-    begun = [int(number) for number, _ in re.findall(r"\[(\d+)/18\] (\S+): ", log.read_text())]
+    begun = [int(number) for number, _ in re.findall(rf"\[(\d+)/{STAGES}\] (\S+): ", log.read_text())]
     return begun[-1]
 
 
@@ -235,7 +236,7 @@ def kill_after(folder, log, stage: int, delay: float) -> int:
 def test_killed_at_random_instants(whole_run, tmp_path):
     folder = tmp_path / "run"
     rng = random.Random(20250915)
-    plan = sorted(rng.sample(range(1, 18), KILLS))
+    plan = sorted(rng.sample(range(1, STAGES), KILLS))
     hit = []
     for stage in plan:
         hit.append(kill_after(folder, tmp_path / "log", stage, rng.uniform(0.0, 6.0)))

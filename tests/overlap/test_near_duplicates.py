@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import megatron_sbp.overlap.near_duplicates as near_duplicates_module
+import megatron_sbp.overlap.shared_keys as shared_keys_module
 from megatron_sbp.base import files
-from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
+from megatron_sbp.overlap.near_duplicates import BANDS, band_keys, near_duplicates, repeats_in_band, signatures
 
 FOLDOC = Path(__file__).resolve().parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
 
@@ -59,15 +61,41 @@ def test_near_duplicates_against_all_pairs(texts):
     found = near_duplicates(signed, 0.7)
     slow = np.zeros(len(every), bool)
     for number in range(len(every)):
-        earlier = signed[:number][~slow[:number]]
-        slow[number] = bool(len(earlier)) and ((earlier == signed[number]).mean(axis=1) >= 0.7).any()
+        slow[number] = ((signed[:number] == signed[number]).mean(axis=1) >= 0.7).any()
     assert (found == slow).all()
     assert 60 < found.sum() < 180
     for number in np.flatnonzero(found):
         assert max(jaccard(every[number], every[other]) for other in range(number)) > 0.5
-    clear = [number for number in np.flatnonzero(~found) for other in range(number) if not found[other]
-             and jaccard(every[number], every[other]) > 0.85]  # fmt: skip
+    clear = [number for number in np.flatnonzero(~found) for other in range(number)
+             if jaccard(every[number], every[other]) > 0.85]  # fmt: skip
     assert not clear
+
+
+def test_bands_by_themselves_in_any_cut(texts, monkeypatch):
+    """Parts of keys, small passes, and small pieces of signatures change nothing, except for what 256 is there for."""
+    random = np.random.default_rng(3)
+    every = [changed(text, int(random.integers(0, 8)), random) for text in [*texts[:40]] * 4]
+    signed = signatures(every)
+    keys = band_keys(signed)
+    assert keys.shape == (BANDS, len(every))
+    whole = near_duplicates(signed, 0.7)
+    monkeypatch.setattr(near_duplicates_module, "SIGNATURES_AT_ONCE", 7)
+    monkeypatch.setattr(shared_keys_module.shared_keys, "__defaults__", (30,))
+    found = np.zeros(len(every), bool)
+    for band in reversed(keys):
+        found[repeats_in_band([band[:50], band[50:50], band[50:]], lambda rows: signed[rows], 0.7)] = True
+    assert 40 < found.sum() < 160 and (found == whole).all()
+
+
+def test_a_large_group_is_compared_with_its_first_ones(monkeypatch):
+    monkeypatch.setattr(near_duplicates_module, "COMPARED", 2)
+    signed = np.zeros((6, 128), np.uint32)
+    signed[:, 4:] = np.array([1, 2, 3, 3, 1, 2])[
+        :, None
+    ]  # all agree in the first band; rows 4 and 5 repeat the first two
+    for at_once in (2, 100):
+        monkeypatch.setattr(near_duplicates_module, "SIGNATURES_AT_ONCE", at_once)
+        assert repeats_in_band([band_keys(signed)[0]], lambda rows: signed[rows], 0.9).tolist() == [4, 5]
 
 
 def test_unrelated_texts_are_none(texts):

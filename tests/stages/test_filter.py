@@ -29,7 +29,8 @@ def test_the_audit_adds_up(undisturbed):
     assert all({**by_id[row["id"]], "tokens": row["tokens"]} == row for row in kept)
     assert [row["id"] for row in kept] == [row["id"] for row in generations if row["id"] in {row["id"] for row in kept}]
     assert all(len(audit["examples"][rule]) == min(3, count) for rule, count in audit["dropped"].items())
-    assert not (run.synthetic / "verdicts").exists() or not list((run.synthetic / "verdicts").iterdir())
+    for spent in ("audits", "repeats"):
+        assert not (run.synthetic / spent).exists() or not list((run.synthetic / spent).iterdir())
 
 
 def test_duplicates_over_shards(undisturbed, make_run, texts):
@@ -51,7 +52,7 @@ def test_duplicates_over_shards(undisturbed, make_run, texts):
     kept = {}
     for rule in ("near", "exact", "keep"):
         other = make_run("undisturbed", f"filter.duplicates={rule}", "filter.max_repetition=1", "filter.max_copying=1")
-        execute_synthesis(other, "filter")
+        execute_synthesis(other, "judge", "deduplicate", "filter")
         names = [row["id"] for file in sorted(other.synthetic.glob("0*"))[:2] for row in files.read_jsonl_zst(file)]
         kept[rule] = [name.replace(".jsonl.zst", "") for name in names]
     assert kept["near"] == ["00000-0", "00001-2"]

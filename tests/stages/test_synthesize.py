@@ -16,7 +16,9 @@ from support.synthesis_run import digests, execute_synthesis
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages.deduplicate import DeduplicateStage
 from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.synthesize import SynthesizeStage
 
 pytestmark = pytest.mark.timeout(300)
@@ -53,9 +55,10 @@ def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
         output = worker.communicate(timeout=200)[0]
         assert worker.returncode == 0, output
         assert "Warning" not in output and "it/s" not in output, output
-    graph = [SynthesizeStage(), FilterStage()]
-    assert not StageRunner(run, FilterStage(), graph).execute((2, 2))  # the other shards' verdicts are missing
-    execute_synthesis(run, "filter")
+    graph = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
+    for stage in graph[1:]:  # of every stage, two processes do half of the units each
+        assert not StageRunner(run, stage, graph).execute((2, 2))
+        assert StageRunner(run, stage, graph).execute((1, 2))
     assert digests(run) == digests(undisturbed)
     finished = {run.generations / f"{file.stem}.jsonl.zst" for file in done}
     assert all(file.stat().st_mtime_ns == before[file] for file in finished)  # done work was not done again

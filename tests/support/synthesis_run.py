@@ -127,14 +127,16 @@ def make_run(prepared, tmp_path):
 
 
 def execute_synthesis(run: Run, *stages: str) -> None:
-    """Runs synthesize and filter, or the ones of these names."""
+    """Runs the stages from synthesize to filter, or the ones of these names."""
     from megatron_sbp.executor.runner import StageRunner
+    from megatron_sbp.stages.deduplicate import DeduplicateStage
     from megatron_sbp.stages.filter import FilterStage
+    from megatron_sbp.stages.judge import JudgeStage
     from megatron_sbp.stages.stage import by_name
     from megatron_sbp.stages.synthesize import SynthesizeStage
 
-    graph = [SynthesizeStage(), FilterStage()]
-    for stage in stages or ("synthesize", "filter"):
+    graph = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
+    for stage in stages or [stage.name for stage in graph]:
         assert StageRunner(run, by_name(graph, stage), graph).execute()
 
 

@@ -9,8 +9,9 @@ from megatron_sbp.base import files
 from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages.synthesize import SynthesizeStage, synthesizer_of
 from megatron_sbp.synthesis.controls import TokenReplacement
-from megatron_sbp.synthesis.filter_shards import judge_shard
 from megatron_sbp.synthesis.generations import Generation, generations
+from megatron_sbp.synthesis.judged import Judged
+from megatron_sbp.synthesis.judging import judge_shard
 from megatron_sbp.synthesis.writing import write_shard
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -32,11 +33,12 @@ def test_samples_have_no_seed(make_run, tmp_path):
     assert len({row["id"] for row in rows}) == 40 and len({row["text"] for row in rows}) > 30
     assert {(row["seed_id"], row["seed_row"]) for row in rows} == {(None, None)}
     # The filters take them: what has no seed copies none.
+    judged = Judged(*(tmp_path / f"{part}.npy" for part in ("verdicts", "digests", "signatures", "bands")))
     judge_shard(
-        output, tmp_path / "verdicts.npz", tokenizer=run.tokenizer, tokens=run.tokens("real"), rules=run.recipe.filter,
+        output, judged, tokenizer=run.tokenizer, tokens=run.tokens("real"), rules=run.recipe.filter,
         length=run.recipe.pairs.shingle_tokens,
     )  # fmt: skip
-    assert len(np.load(tmp_path / "verdicts.npz")["verdict"]) == 40
+    assert len(np.load(judged.verdicts)[0]) == 40
 
 
 def test_a_sample_does_not_depend_on_seed_documents(make_run):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from megatron_sbp.recipe import Filter
-from megatron_sbp.synthesis.rules import broken, first_rule, repeated
+from megatron_sbp.synthesis.rules import broken, first_rule
 
 RULES = Filter(min_tokens=16, unfinished="drop", max_repetition=0.3, max_copying=0.15)
 
@@ -93,8 +93,3 @@ def test_real_text_is_kept(judge, texts):
     """What the rules would drop of 400 entries of FOLDOC, each with another entry as its seed."""
     found = [judge(text, seed=texts[number - 1]) for number, text in enumerate(texts)]
     assert sum(map(bool, found)) <= 0.06 * len(texts), {rule: found.count(rule) for rule in found}
-
-
-def test_repeated():
-    assert repeated(np.array([5, 3, 5, 5, 3, 9], np.uint64)).tolist() == [False, False, True, True, True, False]
-    assert repeated(np.empty(0, np.uint64)).tolist() == []

@@ -1,0 +1,57 @@
+"""The stage `deduplicate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base.progress import say
+from megatron_sbp.stages.judge import generation_names
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+
+
+class DeduplicateStage(Stage):
+    """Finds the generations that repeat an earlier one, among those that passed the other filters.
+
+    A unit is a search: for equal texts, or for near-duplicates by one band of the signatures. What all find does not
+    depend on how many processes there are. Memory of a unit: 40 bytes per generation, at most 4 GB.
+    """
+
+    name = "deduplicate"
+    title = "find exact and near-duplicates among the generations"
+    sharded = True
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        parts = ("digests", "signatures", "bands") if run.recipe.filter.duplicates == "near" else ("digests",)
+        return {"judge": tuple(f"synthetic/judged/{part}/*" for part in parts)}
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        rules = run.recipe.filter
+        threshold = {"duplicate_threshold": rules.duplicate_threshold} if rules.duplicates == "near" else {}
+        return {"duplicates": rules.duplicates, **threshold}
+
+    def units(self, run: Run) -> list[str]:
+        from megatron_sbp.synthesis.repeats import searches
+
+        return searches(run.recipe.filter)
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("synthetic/repeats", "synthetic/repeats.npz")
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.synthesis.repeats import find_repeats
+
+        find_repeats(unit, [run.judged(name) for name in generation_names(run)], run.found(unit), run.recipe.filter)
+        return [run.found(unit)]
+
+    def finish(self, run: Run) -> list[Path]:
+        from megatron_sbp.synthesis.repeats import join_repeats
+
+        shards = [run.judged(name) for name in generation_names(run)]
+        count = join_repeats([run.found(unit) for unit in self.units(run)], shards, run.repeats)
+        say(f"deduplicate: {count:,} generations repeat an earlier one")
+        return [run.repeats]
+
+    def intermediate(self, run: Run, path: Path) -> bool:
+        return path.parent.name == "repeats"

@@ -1,0 +1,26 @@
+"""What is known of a shard of raw generations once the filters have judged each by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSED = -1
+"""Verdict on a generation that no rule dropped; others are indices into RULES."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The files of one judged shard, NAME.npy in three folders.
+
+    Attributes:
+        verdicts: int32 [2, generations]: verdict, and tokens of the text, end-of-document included.
+        digests: uint64 [passed], of the texts, white space aside.
+        signatures: uint32 [passed, 128], MinHash; only with `duplicates: near`.
+        bands: uint32 [32, passed], keys of the signatures' bands; only with `duplicates: near`.
+    """
+
+    verdicts: Path
+    digests: Path
+    signatures: Path
+    bands: Path

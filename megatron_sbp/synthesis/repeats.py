@@ -1,0 +1,86 @@
+"""Raw generations that repeat an earlier one: found band by band, in as many processes as there are bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from megatron_sbp.base import files
+from megatron_sbp.base.progress import say
+from megatron_sbp.overlap.near_duplicates import BANDS, repeats_in_band
+from megatron_sbp.overlap.shared_keys import shared_keys
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.judged import Judged
+
+EXACT = "exact"
+
+
+def searches(rules: Filter) -> list[str]:
+    """Names of the searches that find all duplicates: `exact`, and with `duplicates: near` one per band."""
+    bands = [f"band-{number:02d}" for number in range(BANDS)] if rules.duplicates == "near" else []
+    return [EXACT, *bands]
+
+
+def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Filter) -> None:
+    """Writes which of the generations that passed the other rules repeat an earlier one: int64 [repeats], ascending.
+
+    Numbers count the generations that passed, over all shards. Memory: about 40 bytes for each of them, at most 3 GB,
+    and 1 GB of signatures, however many there are.
+
+    Args:
+        search: one of `searches`.
+        shards: in order.
+        output: .npy, written atomically.
+        rules: the recipe's filter section.
+    """
+    if search != EXACT:
+        band = int(search.removeprefix("band-"))
+        keys = [np.load(shard.bands, mmap_mode="r")[band] for shard in shards]
+        found = repeats_in_band(keys, _Signatures(shards).take, rules.duplicate_threshold)
+    elif rules.duplicates == "keep":
+        found = np.empty(0, np.int64)
+    else:
+        digests = [np.load(shard.digests, mmap_mode="r") for shard in shards]
+        found = np.sort(np.concatenate([groups.repeats for groups in shared_keys(digests)]))
+    with files.atomic_path(output) as partial, open(partial, "wb") as file:
+        np.save(file, found)
+    say(f"deduplicate {search}: {len(found):,} generations repeat an earlier one")
+
+
+class _Signatures:
+    """The signatures of all shards, as one array on disk."""
+
+    def __init__(self, shards: Sequence[Judged]):
+        self._parts = [np.load(shard.signatures, mmap_mode="r") for shard in shards]
+        self._begins = np.cumsum([0, *map(len, self._parts)])
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Those of some rows: uint32 [rows, 128]."""
+        order = np.argsort(rows, kind="stable")  # on disk as they come, so that a page is read once
+        ascending = rows[order]
+        found = np.empty((len(rows), self._parts[0].shape[1]), np.uint32)
+        cuts = np.searchsorted(ascending, self._begins)
+        for part, begin, low, high in zip(self._parts, self._begins, cuts, cuts[1:], strict=False):
+            found[order[low:high]] = part[ascending[low:high] - begin]
+        return found
+
+
+def join_repeats(found: Sequence[Path], shards: Sequence[Judged], output: Path) -> int:
+    """Joins what all searches found, shard by shard.
+
+    Args:
+        found: what `find_repeats` wrote.
+        shards: in order.
+        output: .npz with `repeats` int64, ascending, and `begins` int64 [shards + 1], where each shard begins among
+            the generations that passed.
+
+    Returns:
+        The number of repeats.
+    """
+    repeats = np.unique(np.concatenate([np.empty(0, np.int64), *(np.load(file) for file in found)]))
+    lengths = [len(np.load(shard.digests, mmap_mode="r")) for shard in shards]
+    with files.atomic_path(output) as partial, open(partial, "wb") as file:
+        np.savez(file, repeats=repeats, begins=np.cumsum([0, *lengths]))
+    return len(repeats)

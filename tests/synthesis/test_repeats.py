@@ -1,0 +1,69 @@
+"""Duplicates over many shards, found search by search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megatron_sbp.overlap.near_duplicates import band_keys, near_duplicates, signatures
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.judged import Judged
+from megatron_sbp.synthesis.repeats import find_repeats, join_repeats, searches
+
+WORDS = [f"word{number}" for number in range(300)]
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """Texts, copies of some, and copies with one other word, shuffled."""
+    random = np.random.default_rng(5)
+    plain = [" ".join(random.choice(WORDS, 40)) for _ in range(60)]
+    nearly = [text.replace(text.split()[3], "otherwise", 1) for text in plain[:20]]
+    every = plain + plain[:10] + nearly
+    return [every[place] for place in random.permutation(len(every))]
+
+
+def shards_of(texts: list[str], cuts: list[int], folder: Path) -> list[Judged]:
+    made = []
+    for number, some in enumerate(np.split(np.arange(len(texts)), cuts)):
+        shard = Judged(*(folder / f"{part}-{number}.npy" for part in ("verdicts", "digests", "signatures", "bands")))
+        mine = [texts[place] for place in some]
+        signed = signatures(mine)
+        np.save(shard.digests, np.array([hash(text) for text in mine], np.int64).view(np.uint64))
+        np.save(shard.signatures, signed)
+        np.save(shard.bands, band_keys(signed))
+        made.append(shard)
+    return made
+
+
+def joined(shards: list[Judged], rules: Filter, folder: Path) -> tuple[list[int], list[int]]:
+    found = []
+    for search in reversed(searches(rules)):
+        found.append(folder / f"{search}.npy")
+        find_repeats(search, shards, found[-1], rules)
+    count = join_repeats(found, shards, folder / "repeats.npz")
+    with np.load(folder / "repeats.npz") as file:
+        assert count == len(file["repeats"])
+        return file["repeats"].tolist(), file["begins"].tolist()
+
+
+@pytest.mark.parametrize("cuts", [[], [1, 1, 50], [30, 60, 80]])
+def test_near_duplicates_are_those_of_all_texts_at_once(texts, tmp_path, cuts):
+    shards = shards_of(texts, cuts, tmp_path)
+    repeats, begins = joined(shards, Filter(duplicates="near", duplicate_threshold=0.6), tmp_path)
+    assert repeats == np.flatnonzero(near_duplicates(signatures(texts), 0.6)).tolist()
+    assert 25 <= len(repeats) <= 30 and begins == [0, *cuts, len(texts)]
+
+
+def test_equal_texts_only_and_none(texts, tmp_path):
+    shards = shards_of(texts, [40], tmp_path)
+    assert searches(Filter(duplicates="exact")) == ["exact"]
+    again = [place for place, text in enumerate(texts) if text in texts[:place]]
+    assert joined(shards, Filter(duplicates="exact"), tmp_path)[0] == again and len(again) == 10
+    assert joined(shards, Filter(duplicates="keep"), tmp_path)[0] == []
+
+
+def test_no_text_at_all(tmp_path):
+    assert joined(shards_of([], [], tmp_path), Filter(duplicates="near"), tmp_path) == ([], [0, 0])
