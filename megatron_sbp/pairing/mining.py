@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,17 +12,13 @@ import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
-from megatron_sbp.pairing.document_ids import read_ids
 from megatron_sbp.pairing.neighbors.scores import inner_products
-from megatron_sbp.pairing.neighbors.search import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
 from megatron_sbp.pairing.rules import Candidates, apply_rules
 from megatron_sbp.recipe import Pairs
-from megatron_sbp.tokenization.indexed import open_indexed
 
 SCHEMA = pa.schema(
     [
@@ -72,81 +69,61 @@ def mine_pairs(
     audit = PairsAudit(rules, run_seed)
     with files.atomic_path(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
         for ids, scores in neighbors:
-            candidates = apply_rules(ids, scores, audit.documents, documents, rules)
-            audit.add(ids, candidates)
-            if rules.relation == "random":
-                pairs = _random(candidates, documents, rules, run_seed, vectors)
-                audit.not_drawn += int(candidates.kept.sum()) - len(pairs[0])
-            else:
-                kept = candidates.kept
-                pairs = tuple(
-                    column[kept]
-                    for column in (candidates.seeds, candidates.targets, candidates.scores, candidates.shared)
-                )
-            audit.add_pairs(*pairs)
-            if len(pairs[0]):
-                seeds, targets, values, _ = pairs
-                table = {
-                    "seed": seeds,
-                    "target": targets,
-                    "seed_id": names.take(pa.array(seeds)),
-                    "target_id": names.take(pa.array(targets)),
-                    "score": values,
-                }
-                writer.write_table(pa.table(table, schema=SCHEMA))
+            pairs = pairs_of(ids, scores, audit.documents, documents, rules, audit, run_seed=run_seed, vectors=vectors)
+            if len(pairs["seed"]):
+                writer.write_table(with_ids(pairs, names))
             if advance:
                 advance(len(ids))
         if not audit.kept:
-            raise _no_pairs(audit, documents, split)
+            raise no_pairs(audit, documents, split)
     return audit
 
 
-def mine_split(
-    *,
-    documents: Sequence[Path],
-    tokens: Path,
-    neighbors: Sequence[Path],
-    embeddings: Sequence[Path],
+def pairs_of(
+    ids: np.ndarray,
+    scores: np.ndarray,
+    first_row: int,
+    documents: TokenSpans,
     rules: Pairs,
+    audit: PairsAudit,
+    *,
     run_seed: int,
-    output: Path,
-    split: str,
-) -> PairsAudit:
-    """Mines the pairs of one split from files: see `mine_pairs`.
+    vectors: Vectors | None = None,
+) -> dict[str, np.ndarray]:
+    """The pairs of consecutive documents: seed, target int64, score float32, ordered as in the file.
 
     Args:
-        documents: shards of documents/, in order.
-        tokens: prefix of their IndexedDataset: one sequence per document, closed by end-of-document.
-        neighbors: their neighbors (.npz), in order.
-        embeddings: their vectors (.npy), in order; read with relation: random only.
+        ids: of their neighbors, int64 [n, k]; see `apply_rules`.
+        scores: float32 [n, k].
+        first_row: of the first document.
+        documents: tokens of all documents.
         rules: the recipe's.
+        audit: notes what became of the neighbors.
         run_seed: see `mine_pairs`.
-        output: parquet file.
-        split: for messages.
+        vectors: see `mine_pairs`.
     """
-    indexed = open_indexed(tokens)
-    # The end-of-document of every sequence is not a token of the document.
-    spans = TokenSpans(indexed.tokens, indexed.starts, indexed.lengths.astype(np.int64) - 1)
-    names = read_ids(documents)
-    vectors = Vectors(embeddings) if rules.relation == "random" else None
-    with Progress(f"pairs {split}", len(names), "documents") as progress:
-        audit = mine_pairs(
-            map(read_neighbors, neighbors),
-            spans,
-            names,
-            rules,
-            run_seed=run_seed,
-            output=output,
-            vectors=vectors,
-            split=split,
-            advance=progress.advance,
-        )
-    assert audit.documents == len(names), (audit.documents, len(names))
-    say(
-        f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "
-        f"{audit.documents:,} documents have some"
-    )
-    return audit
+    candidates = apply_rules(ids, scores, first_row, documents, rules)
+    audit.add(ids, candidates)
+    kept = candidates.kept
+    if rules.relation == "random":
+        pairs = _random(candidates, documents, rules, run_seed, vectors)
+        audit.not_drawn += int(kept.sum()) - len(pairs[0])
+    else:
+        columns = (candidates.seeds, candidates.targets, candidates.scores, candidates.shared)
+        pairs = tuple(column[kept] for column in columns)
+    audit.add_pairs(*pairs)
+    return dict(zip(("seed", "target", "score"), pairs[:3], strict=True))
+
+
+def with_ids(pairs: Mapping[str, Any], names: pa.ChunkedArray) -> pa.Table:
+    """Pairs as they are in the file, with the ids of their documents.
+
+    Args:
+        pairs: seed, target, score.
+        names: ids of all documents, large_string [documents].
+    """
+    columns = {**pairs, **{f"{end}_id": names.take(pa.array(pairs[end])) for end in ("seed", "target")}}
+    return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
 
 
 def _random(
@@ -164,7 +141,7 @@ def _random(
     return drawn, targets, scores, shared_fractions(documents, drawn, targets, rules.shingle_tokens)
 
 
-def _no_pairs(audit: PairsAudit, documents: TokenSpans, split: str) -> InputError:
+def no_pairs(audit: PairsAudit, documents: TokenSpans, split: str) -> InputError:
     """What to change when nothing is left."""
     rules = audit.rules
     if audit.largest_score is None:

@@ -18,6 +18,8 @@ _EDGES = np.round(np.linspace(-1, 1, 101), 2)
 REMEMBERED_BELOW_ALPHA = 1000
 """Best candidates below alpha that are remembered, to name a better alpha when no pair is left."""
 
+_COUNTS = ("documents", "documents_with_pairs", "candidates", "kept", "not_drawn", "full_lists")
+
 
 class PairsAudit:
     """Collects the audit of one split, shard by shard.
@@ -68,6 +70,35 @@ class PairsAudit:
         self.documents_with_pairs += len(counts)
         self._targets_per_seed.update(counts.tolist())
         self._examples = self._sampled(self._examples, (seeds, targets, scores, shared), EXAMPLES)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that was noted, as JSON, for `absorb`."""
+        return {
+            **{name: getattr(self, name) for name in _COUNTS},
+            "dropped": dict(self.dropped),
+            "largest_score": self.largest_score,
+            "candidate_scores": self._candidate_scores.tolist(),
+            "kept_scores": self._kept_scores.tolist(),
+            "targets_per_seed": {str(size): seeds for size, seeds in self._targets_per_seed.items()},
+            "examples": self._examples,
+            "copies": self._copies,
+            "below": self._below,
+        }
+
+    def absorb(self, state: dict[str, Any]) -> None:
+        """Notes all that the audit of other shards has noted. In whatever order, the outcome is the same."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + state[name])
+        self.dropped.update(state["dropped"])
+        largest = [score for score in (self.largest_score, state["largest_score"]) if score is not None]
+        self.largest_score = max(largest, default=None)
+        self._candidate_scores += np.array(state["candidate_scores"], np.int64)
+        self._kept_scores += np.array(state["kept_scores"], np.int64)
+        self._targets_per_seed.update({int(size): seeds for size, seeds in state["targets_per_seed"].items()})
+        self._examples = sorted([*self._examples, *map(tuple, state["examples"])])[:EXAMPLES]
+        self._copies = sorted([*self._copies, *map(tuple, state["copies"])])[:NEAR_DUPLICATE_EXAMPLES]
+        below = [*self._below, *map(tuple, state["below"])]
+        self._below = sorted(below, reverse=True)[:REMEMBERED_BELOW_ALPHA]
 
     def best_below_alpha(self) -> list[tuple[float, int, int]]:
         """(score, seed, target) of the best candidates that are not above alpha, best first, at most 1,000."""

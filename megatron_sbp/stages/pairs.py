@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.neighbors import MINED_SPLITS
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from megatron_sbp.pairing.mined_shards import MinedShard
 
 _DATASETS = {"train": "real", "valid": "valid"}
 """Name of the tokens of each split."""
@@ -19,11 +22,12 @@ class PairsStage(Stage):
     """Applies the rules of `pairs` to the neighbors: pairs/pairs.parquet, pairs/valid_pairs.parquet, pairs/audit.json.
 
     A pair has a direction: one seed document has many targets, and where each of two documents is among the other's
-    neighbors both orders become pairs.
+    neighbors both orders become pairs. A unit is one file of neighbors.
     """
 
     name = "pairs"
     title = "neighbors to pairs: threshold, near-duplicate rule, cap"
+    sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {
@@ -38,22 +42,44 @@ class PairsStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.pairs), "seed": run.recipe.seed}
 
+    def units(self, run: Run) -> list[str]:
+        return [f"{split}-{name}" for split in MINED_SPLITS for name in _names(run, split)]
+
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("pairs",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.pairing.mined_shards import mine_shard
+        from megatron_sbp.pairing.neighbors.vectors import Vectors
+
+        split, _, name = unit.partition("-")
+        embeddings = run.embedding_shards(split)
+        before = embeddings[: _names(run, split).index(name)]
+        shard = _shard(run, unit)
+        mine_shard(
+            run.neighbors(split) / f"{name}.npz",
+            len(Vectors(before)) if before else 0,
+            shard,
+            tokens=run.tokens(_DATASETS[split]),
+            embeddings=embeddings,
+            rules=run.recipe.pairs,
+            run_seed=run.recipe.seed,
+            label=f"pairs {unit}",
+        )
+        return [shard.pairs, shard.audit]
+
+    def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.pairing.document_ids import read_rows
-        from megatron_sbp.pairing.mining import mine_split
+        from megatron_sbp.pairing.mined_shards import join_shards
 
         audits = {
-            split: mine_split(
+            split: join_shards(
+                [_shard(run, unit) for unit in self.units(run) if unit.startswith(f"{split}-")],
+                run.pairs(split),
                 documents=run.document_shards(split),
                 tokens=run.tokens(_DATASETS[split]),
-                neighbors=run.neighbor_shards(split),
-                embeddings=run.embedding_shards(split),
                 rules=run.recipe.pairs,
                 run_seed=run.recipe.seed,
-                output=run.pairs(split),
                 split=split,
             )
             for split in MINED_SPLITS
@@ -63,3 +89,18 @@ class PairsStage(Stage):
         audit.update(audits["train"].examples(lambda rows: read_rows(shards, rows)))
         files.write_json(run.audit_pairs, audit)
         return [*(run.pairs(split) for split in MINED_SPLITS), run.audit_pairs]
+
+    def intermediate(self, run: Run, path: Path) -> bool:
+        return path.parent.name == "shards"
+
+
+def _names(run: Run, split: str) -> list[str]:
+    """Names of the shards of a split."""
+    return [file.stem for file in run.neighbor_shards(split)]
+
+
+def _shard(run: Run, unit: str) -> MinedShard:
+    from megatron_sbp.pairing.mined_shards import MinedShard
+
+    folder = run.pair_shards
+    return MinedShard(folder / f"{unit}.parquet", folder / f"{unit}.json")

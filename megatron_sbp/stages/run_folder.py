@@ -169,6 +169,11 @@ class Run:
         return self.at(f"pairs/{'pairs' if split == 'train' else f'{split}_pairs'}.parquet")
 
     @property
+    def pair_shards(self) -> Path:
+        """Folder of the pairs of single shards; removed when all are joined."""
+        return self.at("pairs/shards")
+
+    @property
     def audit_pairs(self) -> Path:
         return self.at("pairs/audit.json")
 

@@ -81,10 +81,10 @@ def test_random_control(mined, tmp_path, helpers):
         assert len(pairs) == len(random) and all(seed != target for seed, target in pairs)
         assert np.mean([row["score"] for row in random]) < 0.35 < 0.5 < np.mean([row["score"] for row in similar])
     assert json.loads(run.audit_pairs.read_text())["train"]["relation"] == "random"
-    first = {path.name: path.read_bytes() for path in sorted((run.root / "pairs").iterdir())}
+    first = {path.name: path.read_bytes() for path in (run.root / "pairs").glob("*.*")}
     shutil.rmtree(run.root / "pairs")
     helpers.execute(run, "pairs")
-    assert {path.name: path.read_bytes() for path in sorted((run.root / "pairs").iterdir())} == first
+    assert {path.name: path.read_bytes() for path in (run.root / "pairs").glob("*.*")} == first and len(first) == 3
 
 
 def test_another_threshold_runs_again(mined, tmp_path, helpers, capfd):

@@ -1,0 +1,136 @@
+"""Pairs of a split shard by shard: what one task mines, and how the shards are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from megatron_sbp.base import files
+from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.document_ids import read_ids
+from megatron_sbp.pairing.mining import SCHEMA, no_pairs, pairs_of, with_ids
+from megatron_sbp.pairing.neighbors.search import read_neighbors
+from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.pairing.pairs_audit import PairsAudit
+from megatron_sbp.recipe import Pairs
+from megatron_sbp.tokenization.indexed import open_indexed
+
+
+@dataclass(frozen=True)
+class MinedShard:
+    """The files of one shard.
+
+    Attributes:
+        pairs: parquet with seed, target int64, score float32.
+        audit: `PairsAudit.state` as JSON.
+    """
+
+    pairs: Path
+    audit: Path
+
+
+def mine_shard(
+    neighbors: Path,
+    first_row: int,
+    output: MinedShard,
+    *,
+    tokens: Path,
+    embeddings: Sequence[Path],
+    rules: Pairs,
+    run_seed: int,
+    label: str,
+) -> None:
+    """Writes the pairs whose seed documents are those of one file of neighbors: see `mine_pairs`.
+
+    Args:
+        neighbors: .npz of consecutive documents.
+        first_row: of the first of them.
+        output: written atomically.
+        tokens: prefix of the documents' IndexedDataset: one sequence per document, closed by end-of-document.
+        embeddings: vectors of all documents (.npy), in order; read with relation: random only.
+        rules: the recipe's.
+        run_seed: of random targets, and of the choice of examples.
+        label: for the progress line.
+    """
+    vectors = Vectors(embeddings) if rules.relation == "random" else None
+    audit, documents = PairsAudit(rules, run_seed), spans_of(tokens)
+    ids, scores = read_neighbors(neighbors)
+    with Progress(label, len(ids), "documents") as progress:
+        tables = []
+        for begin in range(0, len(ids), _AT_ONCE):
+            some = slice(begin, begin + _AT_ONCE)
+            first = first_row + begin
+            found = pairs_of(
+                ids[some], scores[some], first, documents, rules, audit, run_seed=run_seed, vectors=vectors
+            )
+            tables.append(pa.table(found, schema=_WITHOUT_IDS))
+            progress.advance(len(ids[some]))
+    with files.atomic_path(output.pairs) as partial:
+        pq.write_table(pa.concat_tables(tables or [_WITHOUT_IDS.empty_table()]), partial, compression="zstd")
+    files.write_json(output.audit, audit.state())
+
+
+def join_shards(
+    shards: Sequence[MinedShard],
+    output: Path,
+    *,
+    documents: Sequence[Path],
+    tokens: Path,
+    rules: Pairs,
+    run_seed: int,
+    split: str,
+) -> PairsAudit:
+    """Writes the pairs of all shards to one file, with the ids of their documents, a shard in memory at a time.
+
+    Args:
+        shards: in order.
+        output: parquet, written atomically: see `mine_pairs`.
+        documents: shards of documents/, in order, for the ids.
+        tokens: see `mine_shard`.
+        rules: the recipe's.
+        run_seed: see `mine_shard`.
+        split: for messages.
+
+    Raises:
+        InputError: no pair is left; names a value of pairs.alpha that would leave some.
+    """
+    audit = PairsAudit(rules, run_seed)
+    for shard in shards:
+        audit.absorb(files.read_json(shard.audit))
+    if not audit.kept:
+        raise no_pairs(audit, spans_of(tokens), split)
+    names = read_ids(documents)
+    assert audit.documents == len(names), (audit.documents, len(names))
+    with (
+        Progress(f"pairs {split}, joining", len(shards), "shards") as progress,
+        files.atomic_path(output) as partial,
+        pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer,
+    ):
+        for shard in shards:
+            table = pq.read_table(shard.pairs)
+            if len(table):
+                writer.write_table(with_ids(dict(zip(table.column_names, table.columns, strict=True)), names))
+            progress.advance()
+    say(
+        f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "
+        f"{audit.documents:,} documents have some"
+    )
+    return audit
+
+
+def spans_of(tokens: Path) -> TokenSpans:
+    """The tokens of all documents of an IndexedDataset, without the end-of-document that closes each."""
+    indexed = open_indexed(tokens)
+    return TokenSpans(indexed.tokens, indexed.starts, indexed.lengths.astype(np.int64) - 1)
+
+
+_WITHOUT_IDS = pa.schema([field for field in SCHEMA if not field.name.endswith("_id")])
+
+_AT_ONCE = 4096
+"""Documents whose candidates are in memory together."""

@@ -1,0 +1,50 @@
+"""Pairs mined shard by shard are those of all neighbors at once."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from megatron_sbp.base import files
+from megatron_sbp.pairing.document_ids import read_ids
+from megatron_sbp.pairing.mined_shards import MinedShard, join_shards, mine_shard, spans_of
+from megatron_sbp.pairing.mining import mine_pairs
+from megatron_sbp.pairing.neighbors.search import read_neighbors
+from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.recipe import Pairs
+
+
+@pytest.mark.parametrize("relation", ["similar", "random"])
+@pytest.mark.parametrize("cuts", [(), (40, 41, 200)])
+def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts):
+    rules = Pairs(alpha=0.5, max_targets_per_seed=4, relation=relation)
+    documents, embeddings = mined.document_shards("train"), mined.embedding_shards("train")
+    tokens = mined.tokens("real")
+    whole = [
+        np.concatenate(column) for column in zip(*map(read_neighbors, mined.neighbor_shards("train")), strict=True)
+    ]
+    expected = mine_pairs(
+        [tuple(whole)], spans_of(tokens), read_ids(documents), rules,
+        run_seed=3, output=tmp_path / "whole.parquet", vectors=Vectors(embeddings),
+    )  # fmt: skip
+    shards = []
+    for number, (ids, scores) in enumerate(zip(*(np.split(column, cuts) for column in whole), strict=True)):
+        np.savez(tmp_path / f"{number}.npz", ids=ids, scores=scores)
+        shards.append(MinedShard(tmp_path / f"{number}.parquet", tmp_path / f"{number}.json"))
+    for number in reversed(range(len(shards))):
+        mine_shard(
+            tmp_path / f"{number}.npz", (0, *cuts)[number], shards[number],
+            tokens=tokens, embeddings=embeddings, rules=rules, run_seed=3, label="pairs",
+        )  # fmt: skip
+    joined = join_shards(
+        shards, tmp_path / "joined.parquet",
+        documents=documents, tokens=tokens, rules=rules, run_seed=3, split="train",
+    )  # fmt: skip
+    assert pq.read_table(tmp_path / "joined.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
+    assert joined.kept > 20 and joined.summary() == expected.summary()
+    assert json.dumps(joined.state(), sort_keys=True) == json.dumps(expected.state(), sort_keys=True)
+    assert joined.state()["examples"] == expected.state()["examples"]
+    assert files.read_json(shards[0].audit)["candidates"] > 0
