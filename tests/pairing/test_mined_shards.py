@@ -23,9 +23,8 @@ def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts):
     rules = Pairs(alpha=0.5, max_targets_per_seed=4, relation=relation)
     documents, embeddings = mined.document_shards("train"), mined.embedding_shards("train")
     tokens = mined.tokens("real")
-    whole = [
-        np.concatenate(column) for column in zip(*map(read_neighbors, mined.neighbor_shards("train")), strict=True)
-    ]
+    found = [read_neighbors(file) for file in mined.neighbor_shards("train")]
+    whole = [np.concatenate(column) for column in zip(*found, strict=True)]
     expected = mine_pairs(
         [tuple(whole)], spans_of(tokens), read_ids(documents), rules,
         run_seed=3, output=tmp_path / "whole.parquet", vectors=Vectors(embeddings),
