@@ -61,7 +61,7 @@ def split_corpus(
     rejection_audit: Path,
     source: Path | None = None,
 ) -> list[Path]:
-    """Writes OUTPUT/SPLIT/NNNNN.jsonl.zst and OUTPUT/audit.json.
+    """Writes OUTPUT/SPLIT/NNNNN.jsonl.zst, OUTPUT/ids/SPLIT/NNNNN.parquet and OUTPUT/audit.json.
 
     Documents are ordered by a hash of (seed, id). The first `test` of them are the test split, followed by valid,
     train and oracle, so that a larger train or oracle split does not change the held-out documents.
@@ -225,8 +225,7 @@ def _second_pass(
     with Progress("documents, writing", len(shards), "shards") as progress:
         for shard in sorted(shards):
             split, number = shard
-            written.append(output / split / f"{number:05d}.jsonl.zst")
-            writer.finish(shard, written[-1])
+            written += writer.finish(shard, output / split / f"{number:05d}.jsonl.zst")
             progress.advance()
     writer.close()
     return totals, written

@@ -10,6 +10,7 @@ from pathlib import Path
 import zstandard
 
 from megatron_sbp.base import files
+from megatron_sbp.documents.ids import write_ids
 from megatron_sbp.documents.lines import read_lines
 
 
@@ -40,8 +41,12 @@ class ShardWriter:
         if self._bytes > self._limit:
             self._spill()
 
-    def finish(self, shard: tuple[str, int], path: Path) -> None:
-        """Writes one shard to `path`, atomically, and forgets it; holds the shard's rows in memory."""
+    def finish(self, shard: tuple[str, int], path: Path) -> list[Path]:
+        """Writes one shard to `path`, atomically, and its ids; forgets it. Holds the shard's rows in memory.
+
+        Returns:
+            The files written.
+        """
         self._spill()
         rows = []
         for line in read_lines(self._bucket(shard)):
@@ -53,6 +58,7 @@ class ShardWriter:
                 for _, row in rows:
                     compressed.write(row + b"\n")
         self._bucket(shard).unlink()
+        return [path, write_ids(path, (row for _, row in rows))]
 
     def close(self) -> None:
         """Removes the temporary files."""

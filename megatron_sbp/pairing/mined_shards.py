@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
-from megatron_sbp.pairing.document_ids import read_ids
 from megatron_sbp.pairing.mining import SCHEMA, no_pairs, pairs_of, with_ids
 from megatron_sbp.pairing.neighbors.search import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors

@@ -69,7 +69,7 @@ class PairsStage(Stage):
         return [shard.pairs, shard.audit]
 
     def finish(self, run: Run) -> list[Path]:
-        from megatron_sbp.pairing.document_ids import read_rows
+        from megatron_sbp.pairing.document_rows import read_rows
         from megatron_sbp.pairing.mined_shards import join_shards
 
         audits = {

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
-from megatron_sbp.pairing.document_ids import read_ids
+from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.synthesis.controls import TokenReplacement
 from megatron_sbp.synthesis.generations import generations
 from megatron_sbp.synthesis.synthesizer import Synthesizer

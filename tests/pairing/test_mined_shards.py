@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from megatron_sbp.base import files
-from megatron_sbp.pairing.document_ids import read_ids
+from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.pairing.mined_shards import MinedShard, join_shards, mine_shard, spans_of
 from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.search import read_neighbors

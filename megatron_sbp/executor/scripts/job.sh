@@ -16,6 +16,8 @@ if [ -e "$SBP_HOME/setup.py" ]; then export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$
 # Since Slurm 22.05 srun no longer takes --cpus-per-task from the job.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
+# A task has its cores to itself, so the tokenizer may use all of them.
+export TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-true} RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
 sbp=(python -m megatron_sbp.cli)
 if [ -n "${SBP_COMMAND:-}" ]; then
   eval "sbp=($SBP_COMMAND)" # its quotes keep a path with a space in one word

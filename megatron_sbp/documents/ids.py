@@ -1,0 +1,65 @@
+"""Ids of documents, in files of their own beside the shards: a task that needs ids does not read the texts.
+
+documents/SPLIT/NNNNN.jsonl.zst      the documents
+documents/ids/SPLIT/NNNNN.parquet    their ids, one column `id`, in the same order
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from megatron_sbp.base import files
+
+_PREFIX = b'{"id":"'
+
+
+def ids_file(shard: Path) -> Path:
+    """Where the ids of a shard are."""
+    return shard.parents[1] / "ids" / shard.parent.name / f"{shard.name.removesuffix('.jsonl.zst')}.parquet"
+
+
+def write_ids(shard: Path, lines: Iterable[bytes]) -> Path:
+    """Writes the ids of a shard, atomically.
+
+    Args:
+        shard: its file.
+        lines: its rows.
+
+    Returns:
+        The file written.
+    """
+    file = ids_file(shard)
+    with files.atomic_path(file) as partial:
+        pq.write_table(pa.table({"id": pa.array(map(id_of, lines), pa.large_string())}), partial, compression="zstd")
+    return file
+
+
+def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
+    """Ids of the documents of some documents/ shards, in order: large_string [documents].
+
+    A shard without a file of ids is read itself.
+    """
+    chunks = []
+    for shard in shards:
+        file = ids_file(shard)
+        if file.exists():
+            chunks += pq.read_table(file)["id"].chunks
+        else:
+            with files.open_lines(shard) as lines:
+                chunks.append(pa.array(map(id_of, lines), pa.large_string()))
+    return pa.chunked_array(chunks, pa.large_string())
+
+
+def id_of(line: bytes) -> str:
+    """The id in a row of documents/, whose other fields are not parsed."""
+    # documents/ has the id first. An id with an escape in it goes the long way.
+    if line.startswith(_PREFIX):
+        id, quote, _ = line[len(_PREFIX) : len(_PREFIX) + 1024].partition(b'"')
+        if quote and b"\\" not in id:
+            return id.decode()
+    return json.loads(line)["id"]

@@ -1,0 +1,35 @@
+"""Ids of documents, from their own files and from the documents."""
+
+from __future__ import annotations
+
+import json
+
+from megatron_sbp.base import files
+from megatron_sbp.documents.ids import ids_file, read_ids, write_ids
+
+IDS = ["plain", 'with "quotes"', "with \\ and \n", "Ω-42", "", "x" * 3000, 'a","text":"b']
+
+
+def test_both_ways_give_the_same(tmp_path):
+    shards = [tmp_path / "train" / "00000.jsonl.zst", tmp_path / "train" / "00001.jsonl.zst"]
+    for shard, ids in zip(shards, (IDS[:3], IDS[3:]), strict=True):
+        files.write_jsonl_zst(shard, [{"id": id, "text": f"text of {id}"} for id in ids])
+    assert read_ids(shards).to_pylist() == IDS
+    with files.open_lines(shards[1]) as lines:
+        assert write_ids(shards[1], lines) == ids_file(shards[1]) == tmp_path / "ids" / "train" / "00001.parquet"
+    shards[1].write_bytes(b"not read")
+    assert read_ids(shards).to_pylist() == IDS
+    assert read_ids([]).to_pylist() == []
+
+
+def test_spaces_in_a_row_are_no_hindrance(tmp_path):
+    file = write_ids(tmp_path / "test" / "00000.jsonl.zst", [json.dumps({"id": "a", "text": "b"}).encode()])
+    assert file.exists() and read_ids([tmp_path / "test" / "00000.jsonl.zst"]).to_pylist() == ["a"]
+
+
+def test_ids_of_a_run(mined):
+    for split, count in (("train", 300), ("valid", 100)):
+        shards = mined.document_shards(split)
+        assert all(ids_file(shard).exists() for shard in shards)
+        expected = [row["id"] for shard in shards for row in files.read_jsonl_zst(shard)]
+        assert read_ids(shards).to_pylist() == expected and len(expected) == count
