@@ -15,7 +15,7 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.mining import SCHEMA, no_pairs, pairs_of, with_ids
-from megatron_sbp.pairing.neighbors.search import read_neighbors
+from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import PairsAudit
 from megatron_sbp.recipe import Pairs

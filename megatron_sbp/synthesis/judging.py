@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from megatron_sbp.synthesis.rules import RULES, first_rule
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+_AT_ONCE = 256
+"""Texts tokenized together; a tokenizer holds some hundred bytes per token of them."""
 
 
 def judge_shard(
@@ -38,15 +42,16 @@ def judge_shard(
     rows = list(files.read_jsonl_zst(generations))
     verdicts, counts, passed = [], [], []
     with Progress(f"judge {generations.name[:5]}", len(rows), "generations") as progress:
-        for row, ids in zip(rows, encoder.encode_batch([row["text"] for row in rows]), strict=True):
-            seed_row = row["seed_row"]  # null for documents written without a seed
-            seed_tokens = np.empty(0, np.int64) if seed_row is None else without_end(real[seed_row], encoder)
-            rule = first_rule(row, rules, np.array(ids, np.int64), seed_tokens, length)
-            verdicts.append(RULES.index(rule) if rule else PASSED)
-            counts.append(len(ids) + 1)
-            if not rule:
-                passed.append(row["text"])
-            progress.advance()
+        for some in itertools.batched(rows, _AT_ONCE):
+            for row, ids in zip(some, encoder.encode_batch([row["text"] for row in some]), strict=True):
+                seed_row = row["seed_row"]  # null for documents written without a seed
+                seed_tokens = np.empty(0, np.int64) if seed_row is None else without_end(real[seed_row], encoder)
+                rule = first_rule(row, rules, np.array(ids, np.int64), seed_tokens, length)
+                verdicts.append(RULES.index(rule) if rule else PASSED)
+                counts.append(len(ids) + 1)
+                if not rule:
+                    passed.append(row["text"])
+            progress.advance(len(some))
     made: dict[Path, np.ndarray] = {
         target.verdicts: np.array([verdicts, counts], np.int32).reshape(2, -1),
         target.digests: np.array([_digest(text) for text in passed], np.uint64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "dup
 
 def broken(text: str) -> bool:
     """Whether a text holds bytes that were no UTF-8 (U+FFFD), or control characters other than white space."""
-    return any(mark == "\ufffd" or (mark not in "\n\t\r" and unicodedata.category(mark) == "Cc") for mark in text)
+    return _BROKEN(text) is not None
+
+
+_BROKEN = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search  # Unicode's category Cc, but for \t \n \r
 
 
 def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:

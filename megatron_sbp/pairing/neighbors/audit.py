@@ -10,9 +10,9 @@ import numpy as np
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.recall import measure, sample_rows
 from megatron_sbp.pairing.neighbors.scann_plan import plan
-from megatron_sbp.pairing.neighbors.search import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 

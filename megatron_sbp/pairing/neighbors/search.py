@@ -91,9 +91,3 @@ class Search:
         for begin in range(0, len(self.vectors), _BLOCK):
             rows = np.arange(begin, min(begin + _BLOCK, len(self.vectors)), dtype=np.int64)
             yield self.nearest(self.vectors.take(rows), rows)
-
-
-def read_neighbors(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """ids int64 [documents, k] and scores float32 [documents, k] of one file of neighbors."""
-    with np.load(file) as shard:
-        return shard["ids"], shard["scores"]
