@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from megatron_sbp import __version__
@@ -102,13 +103,14 @@ def _main(words: list[str]) -> int:
     from megatron_sbp.stages.graph import all_stages
     from megatron_sbp.stages.stage import by_name
 
-    graph = all_stages(_recipe_among(words))
+    read = functools.cache(lambda file, overrides: recipe_of(file, list(overrides)))
+    graph = all_stages(_recipe_among(words, read))
     parser = _parser(graph)
     options = _parse(parser, words)
     if options.verb == "schema":
         return _schema()
     recipe_words = [options.recipe, *options.overrides]
-    run = Run.of(recipe_of(options.recipe, options.overrides))
+    run = Run.of(read(options.recipe, tuple(options.overrides)))
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb in ("run", "submit"):
@@ -147,7 +149,7 @@ def _main(words: list[str]) -> int:
     return _stage(run, by_name(graph, options.verb), graph, options)
 
 
-def _recipe_among(words: list[str]) -> Recipe | None:
+def _recipe_among(words: list[str], read: Callable[[str, tuple[str, ...]], Recipe]) -> Recipe | None:
     """The recipe that the command line names: its arms and synthesizers decide which stages there are.
 
     None where no recipe is named or it cannot be read; the error comes when the words have been parsed.
@@ -157,7 +159,7 @@ def _recipe_among(words: list[str]) -> Recipe | None:
     if file is None:
         return None
     try:
-        return recipe_of(file, [word for word in given if "=" in word])
+        return read(file, tuple(word for word in given if "=" in word))
     except InputError:
         return None
 

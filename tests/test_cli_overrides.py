@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from megatron_sbp import cli
@@ -39,3 +41,17 @@ def test_unknown_options_are_named(parse, capsys):
     with pytest.raises(SystemExit) as left:
         parse("run R --untill pairs seed=2")
     assert left.value.code == 2 and "unrecognized arguments: --untill" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["name=x", "--check"], ["--check", "name=x"], []])
+def test_a_recipe_is_read_once(tmp_path, monkeypatch, words):
+    recipe, read, real = Path(__file__).parent / "end_to_end" / "recipe.yaml", [], cli.recipe_of
+    monkeypatch.setattr(cli, "recipe_of", lambda *arguments: read.append(arguments) or real(*arguments))
+    assert cli.main(["status", str(recipe), f"run_folder={tmp_path}/run", *words]) in (0, 4)
+    assert len(read) == 1
+
+
+def test_a_wrong_recipe_is_an_error_once(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("nam: x")
+    assert cli.main(["plan", str(tmp_path / "recipe.yaml")]) == 2
+    assert capsys.readouterr().err.count("did you mean") == 1

@@ -104,7 +104,7 @@ def _link_best(arm: Path, prepared: Path) -> dict[str, Any]:
     shutil.copytree(source, prepared / source.name, copy_function=_link_or_copy)
     files.write_text(prepared / tracker.NAME, str(best["iteration"]))
     say(f"tune: the start is the {arm.name} after {best['iteration']:,} steps, held-out loss {best['valid_loss']:.4f}")
-    return {"baseline_iteration": best["iteration"], **best}
+    return {"arm": arm.name, **best}
 
 
 def _link_or_copy(source: str, target: str) -> None:

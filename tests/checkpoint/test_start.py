@@ -294,7 +294,8 @@ def test_the_best_checkpoint_is_linked_and_removed_without_harm(run):
     prepare(run)
     assert tracker.read(run.model("start")) == 20
     assert (run.model("start") / "iter_0000020" / "weights.distcp").read_bytes() == b"weights"
-    assert files.read_json(run.model("synthesizer") / "start.json")["baseline_iteration"] == 20
+    record = files.read_json(run.model("synthesizer") / "start.json")
+    assert (record["arm"], record["iteration"]) == ("baseline", 20) and "baseline_iteration" not in record
     remove_start(run.model("start"))
     assert (folder / "weights.distcp").read_bytes() == b"weights"
     files.write_json(run.model("baseline") / "consumed.json", {"best": {**best, "kept": False}})
