@@ -34,7 +34,10 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
 Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
 """
 
-EPILOG = """RECIPE is a recipe file, or a run folder, which stands for the recipe it was last run with.
+EPILOG = """An arm is a model to compare; all arms are trained on the same number of tokens. A synthesizer writes
+synthetic documents, which arms may read. See docs/experiments.md.
+
+RECIPE is a recipe file, or a run folder, which means the recipe it was last run with.
 Overrides of any recipe key follow: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are complete or absent: any command can be killed at any time and run again."""
 
@@ -179,7 +182,7 @@ def _parser(graph) -> argparse.ArgumentParser:
 
     def verb(name: str, title: str) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, description=title, epilog=EPILOG)
-        sub.add_argument("recipe", help="recipe YAML file")
+        sub.add_argument("recipe", help="recipe YAML file, or a run folder")
         sub.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
         return sub
 
@@ -231,7 +234,7 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
         action="append",
         default=[],
         choices=[*stages, "all"],
-        help=f"make STAGE again although that replaces more than {minutes:.0f} minutes of work; its former outputs are "
+        help=f"run STAGE again even if that replaces more than {minutes:.0f} minutes of work; its former outputs are "
         "moved to aside/ in the run folder (several times, or `all`)",
     )
     parser.add_argument(

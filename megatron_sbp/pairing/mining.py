@@ -144,7 +144,7 @@ def mine_split(
     assert audit.documents == len(names), (audit.documents, len(names))
     say(
         f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "
-        f"{audit.documents:,} documents have some"
+        f"{audit.documents:,} documents have pairs"
     )
     return audit
 

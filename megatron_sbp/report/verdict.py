@@ -40,7 +40,7 @@ def headline(results: dict[str, Any]) -> str:
     """One line: did SBP win, on closed-book recall where it was asked for, and on the test loss?"""
     against = [arm for arm in results["arms"] if arm not in ("sbp", "oracle")]
     if "sbp" not in results["arms"] or not against:
-        return "This run has no SBP arm beside a baseline: there is nothing to tell of SBP."
+        return "This run has no SBP arm beside a baseline: there is nothing to say about SBP."
     measured = {
         figure: [_compared(results, "sbp", arm, figure) for arm in against] for figure in ("recall", "test_loss")
     }
@@ -216,19 +216,19 @@ def _overfitting(arms: dict[str, Any]) -> list[str]:
     if last is not None:
         side = "above" if last > best["loss"] else "below"
         text += f"; SBP ends at {last:.4f}, {side} the baseline's best"
-    return [text + ". A baseline that is stopped early or regularized harder is the fairer opponent."]
+    return [text + ". A baseline that is stopped early or regularized harder is a fairer comparison."]
 
 
 def _limits(results: dict[str, Any]) -> list[str]:
     recipe, replicates = results["recipe"], results["replicates"]
     if replicates == 1:
         sentences = [
-            "One training seed per arm is no proof: the standard errors here hold the noise of the test set only, not "
+            "One training seed per arm proves nothing: the standard errors here cover the noise of the test set only, not "
             "that of another initialization or another order of the data (replicates: 3 adds both)."
         ]
     else:
         sentences = [
-            f"Intervals hold the noise of the test set and of {replicates} replicates: other weights, orders and "
+            f"Intervals cover the noise of the test set and of {replicates} replicates: other weights, orders and "
             "generations, on the same split."
         ]
     relations = {
@@ -241,7 +241,7 @@ def _limits(results: dict[str, Any]) -> list[str]:
         )
     elif relations and "random" not in relations.values():
         sentences.append(
-            "Nothing may be claimed for the relatedness of the pairs without an arm on random pairs beside it: any "
+            "Do not attribute a gain to the relatedness of the pairs without an arm on random pairs to compare with: any "
             "text that a model makes for itself regularizes."
         )
     start = results["recipe"]["tuning"].get("start")
@@ -253,7 +253,7 @@ def _limits(results: dict[str, Any]) -> list[str]:
     elif start not in (None, "last"):
         sentences.append(
             f"The synthesizer was tuned from another model's weights (tuning.start: {start}), not from the baseline: "
-            "its text carries what that model learned elsewhere, and a gain of the SBP arm is no bootstrapping from D."
+            "its text carries what that model learned elsewhere, and a gain of the SBP arm is not bootstrapping from D."
         )
     return sentences
 

@@ -40,7 +40,7 @@ class EvaluateStage(Stage):
     """Held-out loss and continuation choice of every arm; quality of the synthetic text."""
 
     name = "evaluate"
-    title = "held-out loss and continuation choice of every arm, quality of the synthetic text"
+    title = "measure loss, continuation choice, and recall of every arm, and the quality of the synthetic text"
     sharded = True
     device = "gpu"
 

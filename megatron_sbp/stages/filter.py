@@ -17,7 +17,7 @@ class FilterStage(Stage):
     """
 
     name = "filter"
-    title = "drop loops, copies, duplicates and fragments"
+    title = "drop loops, copies, duplicates, and fragments"
     sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

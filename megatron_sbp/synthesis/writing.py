@@ -51,7 +51,8 @@ def write_shard(
     with Progress(label, len(planned), "documents") as progress:
         unfinished = Unfinished(output, synthesizer.identity(planned, tokens_of))
         if unfinished.done:
-            say(f"{label}: {len(unfinished.done):,} of {len(planned):,} documents are there from an interrupted start")
+            done = f"{len(unfinished.done):,} of {len(planned):,} documents"
+            say(f"{label}: {done} were already written by an interrupted run")
         rows = synthesizer.generate(planned, tokens_of, names_of, progress.advance, unfinished)
     count = files.write_jsonl_zst(output, rows)
     unfinished.remove()

@@ -32,7 +32,7 @@ def test_what_is_written_is_read(tokenizer, tmp_path, model, dtype):
 def test_transformers_understands_it(tokenizer, tmp_path):
     from transformers import AutoConfig
 
-    for model in (shape(True, True), shape(False, False)):
+    for model in (shape(True, True), shape(False, False, heads=8)):
         files.write_json(tmp_path / "config.json", write_config(model, tokenizer, "float32"))
         found = AutoConfig.from_pretrained(tmp_path)
         assert (found.head_dim, found.num_key_value_heads) == (model.head_size, model.num_query_groups)
@@ -43,7 +43,7 @@ def test_transformers_understands_it(tokenizer, tmp_path):
     ("change", "key", "both"),
     [
         ({"num_layers": 4}, "num_hidden_layers", "is 3, the recipe's model.num_layers is 4"),
-        ({"rotary_base": 5e5}, "rope_theta", "model.rotary_base is 500000"),
+        ({"rotary_base": 1e4}, "rope_theta", "model.rotary_base is 10000"),
         ({"qk_layernorm": False}, "model_type", "is qwen3 (QK-norm)"),
         ({"tied_embeddings": False}, "tie_word_embeddings", "is True"),
         ({"kv_channels": 32}, "head_dim", "is 16"),

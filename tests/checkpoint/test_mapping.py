@@ -84,5 +84,5 @@ def test_shapes_are_checked_and_padding_is_allowed():
     for found in ((VOCABULARY, 64), (VOCABULARY + 24, 64)):
         check_shape(EMBEDDING, found, wanted[EMBEDDING], VOCABULARY, "x")
     for found in ((VOCABULARY - 1, 64), (VOCABULARY, 63), (64,), (VOCABULARY, 64, 1)):
-        with pytest.raises(InputError, match=r"has shape .* 40 or more, 64"):
+        with pytest.raises(InputError, match=r"has shape .* \(40 or more, 64\)"):
             check_shape(OUTPUT, found, wanted[OUTPUT], VOCABULARY, "x")

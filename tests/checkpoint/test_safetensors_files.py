@@ -59,7 +59,7 @@ def test_another_type_is_named_and_no_checkpoint_too(tmp_path):
     with pytest.raises(InputError, match="'ids': has type I64, only"):
         SafetensorsReader(tmp_path).dtype("ids")
     (tmp_path / ONE_FILE).write_bytes(b"\x08\0\0\0\0\0\0\0garbage!")
-    with pytest.raises(InputError, match="is no safetensors file"):
+    with pytest.raises(InputError, match="is not a safetensors file"):
         SafetensorsReader(tmp_path)
 
 

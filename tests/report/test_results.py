@@ -146,7 +146,7 @@ def test_oracle_that_is_not_ahead_gives_null_and_the_reason(tmp_path):
 def test_other_consumption_than_planned_is_an_error_with_both_values(run):
     file = run.model("sbp") / "consumed.json"
     change(file, "datasets", "synthetic", "samples", value=467)
-    with pytest.raises(InputError, match=r"467 samples of 'synthetic' were consumed, planned were 468") as caught:
+    with pytest.raises(InputError, match=r"467 samples of 'synthetic' were consumed, but 468 were planned") as caught:
         collect_results(run)
     assert caught.value.file == file
 
@@ -154,7 +154,7 @@ def test_other_consumption_than_planned_is_an_error_with_both_values(run):
 def test_a_dataset_that_was_not_planned_is_an_error(run):
     extra = {"samples": 3, "tokens": 384, "unique_tokens": 384, "epochs": 1.0}
     change(run.model("baseline") / "consumed.json", "datasets", "synthetic", value=extra)
-    with pytest.raises(InputError, match=r"3 samples of 'synthetic' were consumed, planned were 0"):
+    with pytest.raises(InputError, match=r"3 samples of 'synthetic' were consumed, but 0 were planned"):
         collect_results(run)
 
 

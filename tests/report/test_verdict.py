@@ -66,7 +66,7 @@ def test_a_loss_to_one_control_is_not_hidden_by_wins_over_others():
 
 
 def test_no_headline_without_sbp_or_without_evaluations():
-    assert "nothing to tell" in headline(results({"baseline": 4.0, "oracle": 3.0}))
+    assert "nothing to say" in headline(results({"baseline": 4.0, "oracle": 3.0}))
     missing = results({"baseline": 4.0, "sbp": 3.0})
     missing["comparisons"]["sbp-baseline"]["test_loss"] = None
     assert "have not been evaluated" in headline(missing)

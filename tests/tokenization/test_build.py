@@ -9,6 +9,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Tokenizer
 from megatron_sbp.tokenization.bpe import MIN_VOCAB_SIZE
 from megatron_sbp.tokenization.build import build_tokenizer
+from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_what_cannot_be_is_refused_by_key(shards, settings, key):
 
 def test_an_adopted_one_needs_no_documents(shards, tmp_path, capsys):
     made = build_tokenizer(Tokenizer(vocab_size=400), shards)
-    made.save(tmp_path / "folder")
+    save_tokenizer(tmp_path / "folder", made)
     found = build_tokenizer(Tokenizer(path="folder"), [], folder=tmp_path / "folder")
     assert found.vocab_size == 400 and found.roles == made.roles
     assert "tokenizer: folder, 400 entries" in capsys.readouterr().err

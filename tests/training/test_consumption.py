@@ -40,10 +40,10 @@ def test_ranks_add_up_whatever_their_order(tmp_path):
     ("steps", "message"),
     [
         ([STEPS[0], ([0, 0, 1, 0], [3, 3, 1, 5])], "'real': sample 3 was consumed twice"),
-        ([STEPS[0], ([0, 0, 0, 0], [3, 4, 5, 6])], "'real': 7 samples were consumed, planned were 6"),
+        ([STEPS[0], ([0, 0, 0, 0], [3, 4, 5, 6])], "'real': 7 samples were consumed, but 6 were planned"),
         ([STEPS[0], ([0, 0, 1, 0], [3, 4, 1, 6])], "'real': 6 samples were consumed, but they are numbered 0 to 6"),
-        (STEPS[:1], "4 samples in 1 steps were consumed, planned were 2 steps of 4"),
-        ([STEPS[0], ([0, 0, 1], [3, 4, 1])], "planned were 2 steps of 4; step 1 has 3"),
+        (STEPS[:1], "4 samples in 1 steps were consumed, but 2 steps of 4 were planned"),
+        ([STEPS[0], ([0, 0, 1], [3, 4, 1])], "but 2 steps of 4 were planned; step 1 has 3"),
     ],
 )
 def test_every_difference_is_named(tmp_path, steps, message):

@@ -116,7 +116,7 @@ def test_other_data_is_refused_on_resume(megatron):
     megatron.train("locked", 80, "--exit-interval", "2", "--save-interval", "2", status=3)
     megatron.data("locked", {"real": 60, "synthetic": 20})
     output = megatron.train("locked", 80, status=2)
-    assert "sbp: error:" in output and "began with other data" in output and "train was" in output
+    assert "sbp: error:" in output and "started with other data" in output and "train was" in output
 
 
 def test_a_gpu_flag_is_refused_with_the_reason(megatron):

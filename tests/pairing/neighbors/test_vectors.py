@@ -53,7 +53,7 @@ def test_bad_files_are_named(tmp_path, save_vectors, helpers):
     np.save(tmp_path / "cut.npy", helpers.unit_vectors(20, 8))
     whole = (tmp_path / "cut.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(whole[:-3])
-    with pytest.raises(InputError, match=r"cut\.npy: no matrix of numpy, or damaged"):
+    with pytest.raises(InputError, match=r"cut\.npy: not a NumPy matrix, or damaged"):
         Vectors([tmp_path / "cut.npy"])
     np.save(tmp_path / "ids.npy", np.arange(6).reshape(2, 3))
     with pytest.raises(InputError, match="must hold floating point numbers"):

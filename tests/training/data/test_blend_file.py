@@ -36,7 +36,7 @@ def test_once_used_datasets_give_their_own_and_the_repeated_one_fills_up(dataset
     [
         (0, "real", {}, 10, "'train samples': must be positive, not 0"),
         (9, "real", {}, -1, "'sequence length': must be positive, not -1"),
-        (9, "real", {"real": 1}, 10, "is to be repeated and to be used once"),
+        (9, "real", {"real": 1}, 10, "is listed as repeated and as used once"),
         (9, "real", {"one": -1}, 10, "cannot give -1 samples"),
         (9, "real", {"one": 3}, 10, "has 21 tokens, that is 2 sequences of 10; 3 are asked for"),
         (9, "real", {"short": 0}, 10, "that is 0 sequences of 10; at least 1 are asked for"),
