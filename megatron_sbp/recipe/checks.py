@@ -117,7 +117,8 @@ def _check_batches(recipe: Recipe) -> None:
     split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
     if ranks % split:
         raise recipe.error(
-            "launch.ranks_per_node", f"{ranks} ranks are no multiple of tensor x pipeline x context parallel = {split}"
+            "launch.ranks_per_node",
+            f"{ranks} ranks are not a multiple of tensor x pipeline x context parallel = {split}",
         )
     for section, name in ((recipe.training, "training"), (recipe.tuning, "tuning")):
         step = section.micro_batch_size * (ranks // split)

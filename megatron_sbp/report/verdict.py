@@ -223,8 +223,8 @@ def _limits(results: dict[str, Any]) -> list[str]:
     recipe, replicates = results["recipe"], results["replicates"]
     if replicates == 1:
         sentences = [
-            "One training seed per arm proves nothing: the standard errors here cover the noise of the test set only, not "
-            "that of another initialization or another order of the data (replicates: 3 adds both)."
+            "One training seed per arm proves nothing: the standard errors here cover the noise of the test set only, "
+            "not that of another initialization or another order of the data (replicates: 3 adds both)."
         ]
     else:
         sentences = [
@@ -241,8 +241,8 @@ def _limits(results: dict[str, Any]) -> list[str]:
         )
     elif relations and "random" not in relations.values():
         sentences.append(
-            "Do not attribute a gain to the relatedness of the pairs without an arm on random pairs to compare with: any "
-            "text that a model makes for itself regularizes."
+            "Do not attribute a gain to the relatedness of the pairs without an arm on random pairs to compare with: "
+            "any text that a model makes for itself regularizes."
         )
     start = results["recipe"]["tuning"].get("start")
     if start in ("best", "scratch"):

@@ -160,7 +160,7 @@ def test_what_old_checkpoints_carry_along_is_left_out(qwen, tmp_path):
 
 
 def test_files_that_are_missing_or_cut_off_are_named(qwen, llama, tmp_path):
-    with pytest.raises(InputError, match=r"config.json: no Hugging Face checkpoint"):
+    with pytest.raises(InputError, match=r"config.json: not a Hugging Face checkpoint"):
         import_checkpoint(tmp_path, None, 290, 384, tmp_path / "ours")
     source = copy(qwen, tmp_path / "no weights")
     (source / "model.safetensors").unlink()

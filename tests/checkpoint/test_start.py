@@ -159,10 +159,10 @@ def test_a_start_of_another_shape_is_refused_before_anything_runs(run, capsys, v
 
 def test_a_folder_that_is_not_there(run, tmp_path):
     shutil.rmtree(tmp_path / "theirs")
-    with pytest.raises(InputError, match=r"theirs/config.json: 'tuning.start': no Hugging Face checkpoint"):
+    with pytest.raises(InputError, match=r"theirs/config.json: 'tuning.start': not a Hugging Face checkpoint"):
         start_files(run.recipe)
     write_pairs(run)
-    assert runner(run).why().startswith("waiting (no Hugging Face checkpoint")
+    assert runner(run).why().startswith("waiting (not a Hugging Face checkpoint")
 
 
 def change_tokenizer(folder: Path, change) -> None:
