@@ -178,10 +178,11 @@ def _parser(graph) -> argparse.ArgumentParser:
         usage="sbp VERB RECIPE [key=value ...] [options]",
     )
     parser.add_argument("--version", action="version", version=f"megatron-sbp {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS, prog="sbp")
 
     def verb(name: str, title: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, description=title, epilog=EPILOG)
+        raw = argparse.RawDescriptionHelpFormatter  # keeps the lines of the epilog
+        sub = verbs.add_parser(name, description=title, epilog=EPILOG, formatter_class=raw)
         sub.add_argument("recipe", help="recipe YAML file, or a run folder")
         sub.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
         return sub

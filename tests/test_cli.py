@@ -1,4 +1,4 @@
-"""Overrides are taken anywhere behind the recipe, in their order."""
+"""The command line: overrides anywhere behind the recipe, a recipe read once, help that can be followed."""
 
 from __future__ import annotations
 
@@ -55,3 +55,12 @@ def test_a_wrong_recipe_is_an_error_once(tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text("nam: x")
     assert cli.main(["plan", str(tmp_path / "recipe.yaml")]) == 2
     assert capsys.readouterr().err.count("did you mean") == 1
+
+
+@pytest.mark.parametrize("verb", ["plan", "embed", "train-sbp"])
+def test_the_help_of_a_verb_says_how_to_call_it(capsys, verb):
+    with pytest.raises(SystemExit) as left:
+        cli.main([verb, "--help"])
+    said = capsys.readouterr().out
+    assert left.value.code == 0 and said.startswith(f"usage: sbp {verb} [-h]")
+    assert cli.EPILOG in said
