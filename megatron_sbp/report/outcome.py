@@ -153,7 +153,8 @@ def _differences(results: dict[str, Any]) -> str:
     order = sorted(arms, key=lambda arm: (arm == "oracle", arm == "baseline", arm != "sbp", arms.index(arm)))
     # Among many arms the comparisons of one are shown at once, the others on a click.
     lead = next((arm for arm in ("sbp", "baseline") if arm in arms), order[0])
-    shown, others = [], []
+    shown: list[list[str]] = []
+    others: list[list[str]] = []
     for first, second in itertools.combinations(order, 2):
         if second == "oracle" and first != "sbp":
             first, second = second, first

@@ -26,7 +26,7 @@ def test_the_papers_recipe_has_none():
     [
         (["training.learning_rate=5e-3"], "training.learning_rate 0.005 is too high for AdamW"),
         (["synthesis.tokens=150e9"], "sbp: 75.0 % of its tokens are synthetic, more than half"),
-        (["launch.tensor_parallel=1", "launch.distributed_optimizer=false"], "a rank needs about"),
+        (["model.num_layers=80", "launch.distributed_optimizer=false"], "a rank needs about"),
     ],
 )
 def test_each_by_its_override(overrides, words):

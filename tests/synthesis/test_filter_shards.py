@@ -46,7 +46,7 @@ def rules_of(shard: JudgedShard) -> list[str]:
 
 def test_each_rule_by_its_name(judge, texts):
     shard = judge("00000", [
-        row(texts[7]), row(texts[8], finished=False), row("Short."), row("round and round it goes " * 30),
+        row(texts[7]), row(texts[8], finished=False), row("ab"), row("round and round it goes " * 30),
         row(texts[0]), row(texts[0], seed_row=1), row(texts[0], seed_row=None),
     ])  # fmt: skip
     assert rules_of(shard) == ["kept", "unfinished", "too_short", "repetition", "copying", "kept", "kept"]
@@ -55,13 +55,13 @@ def test_each_rule_by_its_name(judge, texts):
 
 
 def test_duplicates_are_found_over_shards_and_the_audit_adds_up(judge, texts, tmp_path):
-    shards = [judge("00000", [row(texts[7]), row("Short.")]), judge("00001", [row(f" {texts[7]} "), row(texts[8])])]
+    shards = [judge("00000", [row(texts[7]), row("ab")]), judge("00001", [row(f" {texts[7]} "), row(texts[8])])]
     written = write_kept(shards, tmp_path / "audit.json", FILTER)
     assert written == [shards[0].output, shards[1].output, tmp_path / "audit.json"]
     assert [kept["text"] for shard in shards for kept in files.read_jsonl_zst(shard.output)] == [texts[7], texts[8]]
     audit = files.read_json(tmp_path / "audit.json")
     assert (audit["generations"], audit["kept"], audit["dropped"]["duplicate"]) == (4, 2, 1)
-    assert sum(audit["dropped"].values()) + audit["kept"] == 4 and audit["examples"]["too_short"] == ["Short."]
+    assert sum(audit["dropped"].values()) + audit["kept"] == 4 and audit["examples"]["too_short"] == ["ab"]
     assert audit["tokens"] == sum(kept["tokens"] for shard in shards for kept in files.read_jsonl_zst(shard.output))
 
 
