@@ -63,13 +63,13 @@ def main() -> None:
     import transformers
     from transformers import AutoModelForCausalLM
 
-    from megatron_sbp.evaluation.model import quiet
+    from megatron_sbp.base.quiet import quiet_libraries
     from megatron_sbp.synthesis.engine import EngineSettings
     from megatron_sbp.synthesis.engines import load_engine
     from megatron_sbp.synthesis.generations import Generation
 
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as made, quiet():
+    with tempfile.TemporaryDirectory() as made, quiet_libraries():
         if options.checkpoint is None:
             make_model(Path(made), options.mean_tokens)
         folder = options.checkpoint or Path(made)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from megatron_sbp import __version__
@@ -33,7 +34,10 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
 Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
 """
 
-EPILOG = """RECIPE is a recipe file, or a run folder, which stands for the recipe it was last run with.
+EPILOG = """An arm is a model to compare; all arms are trained on the same number of tokens. A synthesizer writes
+synthetic documents, which arms may read. See docs/experiments.md.
+
+RECIPE is a recipe file, or a run folder, which means the recipe it was last run with.
 Overrides of any recipe key follow: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are complete or absent: any command can be killed at any time and run again."""
 
@@ -102,13 +106,14 @@ def _main(words: list[str]) -> int:
     from megatron_sbp.stages.graph import all_stages
     from megatron_sbp.stages.stage import by_name
 
-    graph = all_stages(_recipe_among(words))
+    read = functools.cache(lambda file, overrides: recipe_of(file, list(overrides)))
+    graph = all_stages(_recipe_among(words, read))
     parser = _parser(graph)
     options = _parse(parser, words)
     if options.verb == "schema":
         return _schema()
     recipe_words = [options.recipe, *options.overrides]
-    run = Run.of(recipe_of(options.recipe, options.overrides))
+    run = Run.of(read(options.recipe, tuple(options.overrides)))
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb in ("run", "submit"):
@@ -147,7 +152,7 @@ def _main(words: list[str]) -> int:
     return _stage(run, by_name(graph, options.verb), graph, options)
 
 
-def _recipe_among(words: list[str]) -> Recipe | None:
+def _recipe_among(words: list[str], read: Callable[[str, tuple[str, ...]], Recipe]) -> Recipe | None:
     """The recipe that the command line names: its arms and synthesizers decide which stages there are.
 
     None where no recipe is named or it cannot be read; the error comes when the words have been parsed.
@@ -157,7 +162,7 @@ def _recipe_among(words: list[str]) -> Recipe | None:
     if file is None:
         return None
     try:
-        return recipe_of(file, [word for word in given if "=" in word])
+        return read(file, tuple(word for word in given if "=" in word))
     except InputError:
         return None
 
@@ -173,11 +178,12 @@ def _parser(graph) -> argparse.ArgumentParser:
         usage="sbp VERB RECIPE [key=value ...] [options]",
     )
     parser.add_argument("--version", action="version", version=f"megatron-sbp {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS, prog="sbp")
 
     def verb(name: str, title: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, description=title, epilog=EPILOG)
-        sub.add_argument("recipe", help="recipe YAML file")
+        raw = argparse.RawDescriptionHelpFormatter  # keeps the lines of the epilog
+        sub = verbs.add_parser(name, description=title, epilog=EPILOG, formatter_class=raw)
+        sub.add_argument("recipe", help="recipe YAML file, or a run folder")
         sub.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
         return sub
 
@@ -229,7 +235,7 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
         action="append",
         default=[],
         choices=[*stages, "all"],
-        help=f"make STAGE again although that replaces more than {minutes:.0f} minutes of work; its former outputs are "
+        help=f"run STAGE again even if that replaces more than {minutes:.0f} minutes of work; its former outputs are "
         "moved to aside/ in the run folder (several times, or `all`)",
     )
     parser.add_argument(

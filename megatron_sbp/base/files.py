@@ -176,7 +176,7 @@ def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple
     try:
         stat = path.stat()
         if not path.is_file():
-            return "is no regular file any more", False
+            return "is no longer a regular file", False
         if stat.st_size != entry["size"]:
             return f"has {stat.st_size:,} bytes, and had {entry['size']:,} when it was written", False
         if read_all or stat.st_mtime_ns != entry["mtime_ns"]:

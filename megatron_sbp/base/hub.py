@@ -46,7 +46,7 @@ def check_available(name: str, key: str | None) -> None:
     """
     if offline() and not cached(name):
         raise InputError(
-            f"'{name}' is no folder here and not in the local cache of the Hugging Face hub. Fetch it on a machine "
+            f"'{name}' is neither a folder here nor in the local cache of the Hugging Face hub. Fetch it on a machine "
             f"with a network: `hf download {name}`, with the same HF_HOME as here; or allow the network: "
             "HF_HUB_OFFLINE=0",
             key=key,

@@ -55,7 +55,7 @@ def export(
     if not model.qk_layernorm and model.hidden_size % model.num_attention_heads:
         raise InputError(
             f"{model.num_attention_heads} does not divide hidden_size {model.hidden_size}, and transformers' Llama "
-            "wants that whatever the size of a head; Qwen3 (model.qk_layernorm: true) does not",
+            "requires that for any head size; Qwen3 (model.qk_layernorm: true) does not",
             key="model.num_attention_heads",
         )
     roles = open_tokenizer(str(tokenizer))

@@ -91,10 +91,10 @@ def read_config(file: Path) -> tuple[Model, int]:
             windows, experts, quantised weights, another activation); names the key.
     """
     if not file.exists():
-        raise InputError("no Hugging Face checkpoint: the file is missing", file=file)
+        raise InputError("not a Hugging Face checkpoint: the file is missing", file=file)
     config = files.read_json(file)
     if not isinstance(config, dict):
-        raise InputError("is no JSON object", file=file)
+        raise InputError("is not a JSON object", file=file)
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise InputError(f"is {kind!r}, it must be one of {', '.join(ARCHITECTURES)}", file=file, key="model_type")
@@ -109,7 +109,9 @@ def read_config(file: Path) -> tuple[Model, int]:
             raise InputError(f"is {config[key]!r}: a mixture of experts has no counterpart here", file=file, key=key)
     others = {layer for layer in config.get("layer_types") or [] if layer != "full_attention"}
     if others:
-        raise InputError(f"has {', '.join(sorted(others))}, only full_attention can be", file=file, key="layer_types")
+        raise InputError(
+            f"has {', '.join(sorted(others))}, only full_attention is supported", file=file, key="layer_types"
+        )
 
     def value(key: str) -> Any:
         if config.get(key) is None:
@@ -145,7 +147,7 @@ def _rotary_base(config: dict[str, Any], file: Path) -> float:
         rope = config.get(key) or {}
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind != "default" or any(isinstance(inner, dict) for inner in rope.values()):
-            raise InputError(f"is {rope}: only unscaled RoPE (rope_type default) can be", file=file, key=key)
+            raise InputError(f"is {rope}: only unscaled RoPE (rope_type default) is supported", file=file, key=key)
         if rope.get("partial_rotary_factor", 1.0) != 1.0:
             raise InputError(f"is {rope}: all channels of a head must be rotated", file=file, key=key)
         base = rope.get("rope_theta", base)

@@ -90,7 +90,7 @@ def _header(file: Path) -> dict[str, _Place]:
             length = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(length))
     except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"is no safetensors file ({error})", file=file) from error
+        raise InputError(f"is not a safetensors file ({error})", file=file) from error
     header.pop("__metadata__", None)
     return {
         name: _Place(file, 8 + length + entry["data_offsets"][0], tuple(entry["shape"]), entry["dtype"])

@@ -57,7 +57,9 @@ def start_files(recipe: Recipe) -> list[Path]:
         return []
     config = folder / "config.json"
     if not config.exists():
-        message = f"no Hugging Face checkpoint: the file is missing (a start that is no folder is {', '.join(WORDS)})"
+        message = (
+            f"not a Hugging Face checkpoint: the file is missing (a start that is not a folder is {', '.join(WORDS)})"
+        )
         raise InputError(message, file=config, key=KEY)
     return [config, *weight_files(folder), *tokenizer_files(folder)]
 
@@ -103,8 +105,8 @@ def _link_best(arm: Path, prepared: Path) -> dict[str, Any]:
     remove_start(prepared)
     shutil.copytree(source, prepared / source.name, copy_function=_link_or_copy)
     files.write_text(prepared / tracker.NAME, str(best["iteration"]))
-    say(f"tune: the start is the {arm.name} after {best['iteration']:,} steps, held-out loss {best['valid_loss']:.4f}")
-    return {"baseline_iteration": best["iteration"], **best}
+    say(f"tune: starting from {arm.name} after {best['iteration']:,} steps, held-out loss {best['valid_loss']:.4f}")
+    return {"arm": arm.name, **best}
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -125,7 +127,7 @@ def _import_folder(recipe: Recipe, tokenizer_folder: Path, prepared: Path) -> di
     padded = cost.padded_vocab_size(recipe.model, tokenizer.vocab_size, recipe.launch.tensor_parallel)
     say(f"tune: importing {folder}")
     written = import_checkpoint(folder, recipe.model, tokenizer.vocab_size, padded, prepared)
-    say(f"tune: {written['parameters']:,} parameters of {written['architecture']} are the start")
+    say(f"tune: {written['parameters']:,} parameters of {written['architecture']} imported as the start")
     return {"folder": recipe.tuning.start, **written}
 
 
@@ -146,7 +148,7 @@ def check_tokenizer(folder: Path, ours: TextTokenizer) -> None:
 
     if not tokenizer_files(folder):
         raise InputError(
-            f"has no tokenizer, so nobody can tell whether the ids of {ours.source} are its own; copy it there",
+            f"has no tokenizer, so its ids cannot be compared with those of {ours.source}; copy its tokenizer there",
             file=folder,
             key=KEY,
         )
@@ -162,7 +164,7 @@ def check_tokenizer(folder: Path, ours: TextTokenizer) -> None:
     # The same entries can still cut text differently.
     for part in ("normalizer", "pre_tokenizer", "model"):
         if _part(theirs, part) != _part(ours, part):
-            raise InputError(f"{disagree}: the same vocabulary, another {part}", key=KEY)
+            raise InputError(f"{disagree}: same vocabulary, different {part}", key=KEY)
 
 
 def _part(tokenizer: TextTokenizer, name: str) -> dict | None:

@@ -52,7 +52,7 @@ class TorchDistReader:
             self._reader = FileSystemReader(folder)
             metadata = self._reader.read_metadata()
         except (OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(f"is no torch_dist checkpoint ({error})", file=folder) from error
+            raise InputError(f"is not a torch_dist checkpoint ({error})", file=folder) from error
         self._reader.set_up_storage_reader(metadata, is_coordinator=True)
         self._tensors: dict[str, TensorStorageMetadata] = {
             name: entry for name, entry in metadata.state_dict_metadata.items() if hasattr(entry, "size")

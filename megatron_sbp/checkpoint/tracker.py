@@ -32,19 +32,19 @@ def read(folder: Path) -> int | None:
             return int(text)
         raise InputError(
             f"names iteration {text}, but the complete checkpoints here are {finished or 'none'}; write one of them "
-            f"into it to go on from there, or move {folder} away to train again",
+            f"into it to continue from there, or move {folder} away to train again",
             file=file,
         )
     if text:
         raise InputError(
-            f"holds {text!r}, which is no iteration; write one of {finished} into it, or move {folder} away to train "
-            "again",
+            f"holds {text!r}, which is not an iteration; write one of {finished} into it, or move {folder} away "
+            "to train again",
             file=file,
         )
     if not finished:
         file.unlink()
         return None
-    say(f"{file}: was cut off while it was written; going on from iteration {finished[-1]}")
+    say(f"{file}: was truncated while it was written; continuing from iteration {finished[-1]}")
     files.write_text(file, str(finished[-1]))
     return finished[-1]
 

@@ -124,7 +124,7 @@ def _no_file(path: Path) -> str | None:
         return f"cannot be read ({error.strerror or error})"
     if stat.S_ISREG(mode):
         return None
-    return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
+    return "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
 
 
 def _refuse(passed_over: list[PassedOver], key: str | None) -> None:

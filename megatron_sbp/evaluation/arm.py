@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.choice import answer, build_questions, choice_summary
 from megatron_sbp.evaluation.model import device_name, load_model
 from megatron_sbp.evaluation.perplexity import held_out_loss
-from megatron_sbp.evaluation.questions import ClozeQuestion
-from megatron_sbp.evaluation.recall import choice_scores, encode_questions, recall_summary
+from megatron_sbp.evaluation.recall import RecallQuestions
 from megatron_sbp.recipe import Evaluation
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
@@ -33,9 +32,7 @@ def evaluate_arm(
     sequence_length: int,
     seed: int,
     device: str,
-    questions: Sequence[ClozeQuestion] = (),
-    question_file: Path | None = None,
-    documents_by_group: Mapping[str, int] | None = None,
+    questions: RecallQuestions | None = None,
 ) -> dict[str, Any]:
     """Measures one arm.
 
@@ -50,9 +47,7 @@ def evaluate_arm(
         sequence_length: the training context in tokens.
         seed: the run's seed.
         device: cpu, cuda or auto.
-        questions: closed-book questions, from `question_file`.
-        question_file: named in errors.
-        documents_by_group: documents in D per group of questions, or None.
+        questions: asked closed book; None asks nothing.
 
     Returns:
         `valid` and `test` as in `perplexity.held_out_loss`, `choice` as in `choice.choice_summary`, `recall` as in
@@ -60,7 +55,7 @@ def evaluate_arm(
 
     Raises:
         InputError: missing or damaged tokens, embeddings that do not fit the test documents, a checkpoint that does not
-            load or has too few tokens, or a wrong question.
+            load or has too few tokens.
     """
     text = load_tokenizer(tokenizer)
     place = torch.device(compute_device(device))
@@ -94,13 +89,7 @@ def evaluate_arm(
         label=f"{arm}: continuations",
     )
     result["choice"] = choice_summary(credits, counts)
-    result["recall"] = None
-    if questions:
-        assert question_file is not None
-        encoded = encode_questions(list(questions), text, question_file)
-        scores = choice_scores(model, encoded, evaluation.batch_size, f"{arm}: recall")
-        groups = None if documents_by_group is None else dict(documents_by_group)
-        result["recall"] = recall_summary(list(questions), scores, groups)
+    result["recall"] = None if questions is None else questions.ask(model, evaluation.batch_size, f"{arm}: recall")
     return result
 
 

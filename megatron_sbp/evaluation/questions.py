@@ -63,9 +63,9 @@ def read_questions(recipe: Recipe) -> list[ClozeQuestion]:
     """Reads and checks the questions of a recipe; none when it names no file.
 
     Raises:
-        InputError: the file is missing or empty; a line is no JSON object, lacks a field, has an unknown one, one of a
-            wrong type, fewer than two choices, the same choice twice, an answer outside its choices, or no group while
-            `evaluation.question_group_field` is set. Names file and line.
+        InputError: the file is missing or empty; a line is not a JSON object, lacks a field, has an unknown one, one of
+            a wrong type, fewer than two choices, the same choice twice, an answer outside its choices, or no group
+            while `evaluation.question_group_field` is set. Names file and line.
     """
     file = question_file(recipe)
     if file is None:
@@ -75,7 +75,7 @@ def read_questions(recipe: Recipe) -> list[ClozeQuestion]:
     grouped = recipe.evaluation.question_group_field is not None
     found = [_question(file, number, text, grouped) for number, text in _lines(file)]
     if not found:
-        raise InputError("holds no question", file=file, key="evaluation.questions")
+        raise InputError("contains no questions", file=file, key="evaluation.questions")
     return found
 
 
@@ -100,13 +100,13 @@ def _question(file: Path, line: int, text: bytes, grouped: bool) -> ClozeQuestio
             raise fail(f"unknown field; known are {', '.join(FIELDS)}", key)
     prompt, choices, answer = row.get("prompt"), row.get("choices"), row.get("answer")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise fail("must be a text that is not empty", "prompt")
+        raise fail("must be a non-empty text", "prompt")
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices):
-        raise fail("must be a list of two or more texts, none of them empty", "choices")
+        raise fail("must be a list of two or more non-empty texts", "choices")
     try:
         "".join([prompt, *choices]).encode()
     except UnicodeEncodeError as error:
-        raise fail("prompt or choices hold a lone surrogate, which is no character") from error
+        raise fail("prompt or choices contain a lone surrogate, which is not a character") from error
     twice = [choice for choice, count in Counter(choices).items() if count > 1]
     if twice:
         raise fail(f"{twice[0]!r} is among the choices twice", "choices")

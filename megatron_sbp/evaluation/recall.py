@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,36 @@ class Encoded:
         self.choices = [tuple(whole[shared:]) for whole in wholes]
 
 
-def encode_questions(questions: list[ClozeQuestion], tokenizer: TextTokenizer, file: Path) -> list[Encoded]:
+class RecallQuestions:
+    """Questions in tokens, encoded once and asked of any number of models.
+
+    Args:
+        questions: at least one.
+        tokenizer: the run's.
+        file: the questions' file, for messages.
+        documents: documents in D per group (`documents_by_group`), or None.
+
+    Raises:
+        InputError: see `encode_questions`.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[ClozeQuestion],
+        tokenizer: TextTokenizer,
+        file: Path,
+        documents: Mapping[str, int] | None = None,
+    ):
+        self._questions, self._documents = questions, documents
+        self._encoded = encode_questions(questions, tokenizer, file)
+
+    def ask(self, model: Any, batch_size: int, label: str) -> dict[str, Any]:
+        """The figures of `recall_summary` for a model; arguments as of `choice_scores`."""
+        scores = choice_scores(model, self._encoded, batch_size, label)
+        return recall_summary(self._questions, scores, self._documents)
+
+
+def encode_questions(questions: Sequence[ClozeQuestion], tokenizer: TextTokenizer, file: Path) -> list[Encoded]:
     """Tokens of `PROMPT CHOICE`, split where the prompt ends.
 
     A tokenizer may merge across the end of the prompt; what prompt and choices do not have in common then counts as
@@ -127,7 +156,7 @@ def choice_scores(model: Any, encoded: list[Encoded], batch_size: int, label: st
 
 
 def recall_summary(
-    questions: list[ClozeQuestion], scores: list[np.ndarray], documents: dict[str, int] | None
+    questions: Sequence[ClozeQuestion], scores: list[np.ndarray], documents: Mapping[str, int] | None
 ) -> dict[str, Any]:
     """The figures of one arm.
 

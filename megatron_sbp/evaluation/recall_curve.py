@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,8 @@ import torch
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.checkpoint.hugging_face import read_weights
 from megatron_sbp.evaluation.model import model_of
-from megatron_sbp.evaluation.questions import ClozeQuestion
-from megatron_sbp.evaluation.recall import choice_scores, encode_questions, recall_summary
+from megatron_sbp.evaluation.recall import RecallQuestions
 from megatron_sbp.recipe import Model
-from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 
 def recall_curve(
@@ -22,9 +20,7 @@ def recall_curve(
     *,
     model: Model,
     tokenizer: Path,
-    questions: Sequence[ClozeQuestion],
-    question_file: Path,
-    documents_by_group: Mapping[str, int] | None,
+    questions: RecallQuestions,
     batch_size: int,
     device: str,
     label: str,
@@ -35,9 +31,7 @@ def recall_curve(
         checkpoints: Megatron's iter_NNNNNNN folders by training tokens.
         model: the recipe's model.
         tokenizer: the run's, a folder.
-        questions: from `question_file`.
-        question_file: named in errors.
-        documents_by_group: as for `recall.recall_summary`.
+        questions: asked of each.
         batch_size: sequences in one forward pass.
         device: cpu, cuda or auto.
         label: of the progress line.
@@ -47,17 +41,13 @@ def recall_curve(
         None).
 
     Raises:
-        InputError: a damaged checkpoint, or a wrong question.
+        InputError: a damaged checkpoint.
     """
-    text, place = load_tokenizer(tokenizer), torch.device(compute_device(device))
-    asked = list(questions)
-    encoded = encode_questions(asked, text, question_file)
-    groups = None if documents_by_group is None else dict(documents_by_group)
+    place = torch.device(compute_device(device))
     points = []
     for tokens, checkpoint in sorted(checkpoints.items()):
         config, tensors = read_weights(checkpoint, model, tokenizer)
-        scores = choice_scores(model_of(config, tensors, place), encoded, batch_size, f"{label}, {tokens:,} tokens")
-        found = recall_summary(asked, scores, groups)
+        found = questions.ask(model_of(config, tensors, place), batch_size, f"{label}, {tokens:,} tokens")
         parts = found["by_documents"]
         points.append(
             {

@@ -35,10 +35,12 @@ def rows_of(shards: Iterable[Path], wanted: Iterable[int]) -> Iterator[tuple[int
     left = sorted(set(map(int, wanted)), reverse=True)
     number = 0
     for shard in shards:
+        if not left:
+            return
         for row in files.read_jsonl_zst(shard):
-            if not left:
-                return
             if number == left[-1]:
                 left.pop()
                 yield number, row
+                if not left:
+                    return
             number += 1

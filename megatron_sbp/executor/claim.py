@@ -68,11 +68,11 @@ def read_marker(root: Path) -> dict[str, Any] | None:
             return None
         marker = files.read_json(file)
     except InputError as error:
-        raise InputError(f"{error.reason}; remove it to have it made again", file=file) from error
+        raise InputError(f"{error.reason}; remove it to have it recreated", file=file) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=file, key=KEY) from error
     if not (isinstance(marker, dict) and isinstance(marker.get("recipe"), str) and "created" in marker):
-        raise InputError("'recipe' or 'created' is missing; remove it to have it made again", file=file)
+        raise InputError("'recipe' or 'created' is missing; remove it to have it recreated", file=file)
     return marker
 
 
@@ -97,7 +97,7 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
         return load_recipe(path, overrides)
     marker = read_marker(place)
     if marker is None:
-        raise InputError("is a folder, and no run folder: name a recipe file", file=place)
+        raise InputError("is a folder, but not a run folder; give a recipe file", file=place)
     root = place.resolve()
     recipe = load_recipe(root / "resolved.yaml", [f"run_folder={root}", *overrides])
     recipe.source = Path(marker["recipe"])
@@ -109,7 +109,7 @@ def _check_place(run: Run) -> None:
     recipe = run.recipe
     if recipe.source is not None and recipe.source.resolve().is_relative_to(run.root):
         raise InputError(
-            f"the recipe is inside its run folder {run.root}; which belongs to the program alone; choose another",
+            f"the recipe is inside its run folder {run.root}, which only the program may write to; choose another",
             file=recipe.source,
             key=KEY,
         )
@@ -117,7 +117,7 @@ def _check_place(run: Run) -> None:
         for path in _matching(recipe.folder, pattern):
             if path.resolve().is_relative_to(run.root):
                 raise InputError(
-                    f"{path} is inside the run folder {run.root}, which belongs to the program alone",
+                    f"{path} is inside the run folder {run.root}, which only the program may write to",
                     file=recipe.source,
                     key="documents.inputs",
                 )
@@ -148,7 +148,7 @@ def _check_free(run: Run) -> None:
         raise InputError(f"cannot be used as run folder: {error.strerror}", file=root, key=KEY) from error
     if strangers:
         raise InputError(
-            f"is no run folder and not empty: it holds {', '.join(strangers[:3])}"
+            f"is not empty and not a run folder: it contains {', '.join(strangers[:3])}"
             f"{' and more' if len(strangers) > 3 else ''}; choose an empty or a new folder",
             file=root,
             key=KEY,
@@ -165,11 +165,11 @@ def _check_same_recipe(run: Run, marker: dict[str, Any]) -> None:
     if present and recorded and Path(recorded).exists() and not Path(recorded).samefile(present):
         raise InputError(
             f"is the run folder of another recipe, {recorded}; choose another with {KEY}=FOLDER, or remove "
-            f"{run.marker_file.name} in it if it is to be this recipe's",
+            f"{run.marker_file.name} in it to assign it to this recipe",
             file=run.root,
             key=KEY,
         )
-    say(f"{run.root}: was the run folder of {recorded}, which is gone; is that of {present} now")
+    say(f"{run.root}: was the run folder of {recorded}, which no longer exists; now belongs to {present}")
 
 
 def _recipe_path(recipe: Recipe) -> str:

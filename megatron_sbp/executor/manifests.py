@@ -37,7 +37,7 @@ def read_manifest(file: Path, fields: dict[str, Any] = STAGE_FIELDS) -> dict[str
     except InputError as error:
         raise DamagedManifest(f"this manifest is damaged: {error.reason}", file=file) from error
     if not isinstance(value, dict):
-        raise DamagedManifest("this manifest is damaged: it is no JSON object", file=file)
+        raise DamagedManifest("this manifest is damaged: it is not a JSON object", file=file)
     for name, kind in fields.items():
         if not isinstance(value.get(name), kind):
             raise DamagedManifest(f"this manifest is damaged: '{name}' is missing or of the wrong type", file=file)
@@ -54,7 +54,7 @@ def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
     try:
         return read_manifest(file)
     except DamagedManifest as error:
-        raise DamagedManifest(f"{error.reason}; `sbp run --discard {stage}` makes it again", file=file) from error
+        raise DamagedManifest(f"{error.reason}; `sbp run --discard {stage}` runs it again", file=file) from error
 
 
 def entries(run: Run, paths: Iterable[Path]) -> Outputs:

@@ -9,45 +9,48 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.scopes import suffix, synthesizer_run
 
 
 def read_measured(run: Run) -> dict[str, Any] | None:
-    """What the run folder knows of this very recipe: the audits of tokens/ by dataset name, and `vocab_size`.
+    """What the run folder knows of this very recipe.
 
-    A measurement counts only under its own fingerprint: its stage and all stages in front of it must be closed under
-    the keys that the present recipe and inputs give. `others` names what is there and was made from something else.
-    None when nothing is there.
+    A measurement counts only under its own fingerprint: its stage and all stages before it must be finished under the
+    keys that the present recipe and inputs give.
+
+    Returns:
+        `vocab_size`; the audits of tokens/ by dataset name (`real`, `oracle`, ...); in `synthesizers.NAME` those of
+        each synthesizer (`pairs`, `synthetic`, ...); in `others` the files that were made from something else.
+        None when there is nothing.
     """
     measured: dict[str, Any] = {}
     others: list[str] = []
     current = _CurrentStages(run)
-    end, first = "", run
-    if run.recipe.used_synthesizers:
-        from megatron_sbp.stages.scopes import suffix, synthesizer_run
 
-        name = run.recipe.used_synthesizers[0]
-        end, first = suffix(name), synthesizer_run(run, name)
-    for stage, file in (
-        ("tokenize", run.audit_tokens("audit")),
-        ("tokenize-pairs" + end, first.audit_tokens("pairs_audit")),
-        ("tokenize-synthetic" + end, first.audit_tokens("synthetic_audit")),
-        ("tokenizer", run.tokenizer / "tokenizer.json"),
-    ):
+    def usable(stage: str, file: Path) -> bool:
         if not file.exists():
-            continue
+            return False
         if not current.made(stage, file):
             others.append(run.relative(file))
-        elif stage == "tokenizer":
-            measured["vocab_size"] = vocab_size_of(file)
-        else:
-            measured.update(files.read_json(file))
+            return False
+        return True
+
+    if usable("tokenize", file := run.audit_tokens("audit")):
+        measured.update(files.read_json(file))
+    for name in run.recipe.used_synthesizers:
+        own, end = synthesizer_run(run, name), suffix(name)
+        for stage, audit in (("tokenize-pairs", "pairs_audit"), ("tokenize-synthetic", "synthetic_audit")):
+            if usable(stage + end, file := own.audit_tokens(audit)):
+                measured.setdefault("synthesizers", {}).setdefault(name, {}).update(files.read_json(file))
+    if usable("tokenizer", file := run.tokenizer / "tokenizer.json"):
+        measured["vocab_size"] = vocab_size_of(file)
     if others:
         measured["others"] = others
     return measured or None
 
 
 class _CurrentStages:
-    """Which stages of a run folder are closed under the keys that the present recipe gives.
+    """Which stages of a run folder are finished under the keys that the present recipe gives.
 
     Reads no data: only manifests, and digests of inputs that are remembered.
     """

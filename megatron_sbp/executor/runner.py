@@ -93,7 +93,7 @@ class StageRunner(StageState):
         if manifest is not None and manifest["key"] == key:
             self.stage.repair(self.run, damage(self.run, manifest["outputs"]))
             for item in damage(self.run, manifest["outputs"]):
-                say(f"{name}: {item}; making it again")
+                say(f"{name}: {item}; regenerating it")
                 if not item.gone:
                     target = self.run.new_aside(f"{name}-damaged") / item.path
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,11 +110,11 @@ class StageRunner(StageState):
             if former is None:
                 for line in differences(manifest, described):
                     say(f"{name}: {line}")
-                say(f"{name}: making it again; what was made under other settings or inputs stays until then")
+                say(f"{name}: running again; outputs of the former settings or inputs are kept until it has finished")
         elif manifest is None and former and former.get("key") != unit_key:
             for line in differences(former, described):
                 say(f"{name}: {line}")
-            say(f"{name}: unfinished work under other settings or inputs gives way")
+            say(f"{name}: setting aside unfinished work of other settings or inputs")
             self._set_aside(f"{name}-unfinished")
             former = None
         if not former or former.get("key") != unit_key:

@@ -118,7 +118,7 @@ class StageState:
         try:
             manifest = read_manifest(folder / f"{unit}.json", UNIT_FIELDS)
         except DamagedManifest as error:
-            say(f"{self.stage.name} {unit}: {error}; doing the unit again")
+            say(f"{self.stage.name} {unit}: {error}; redoing the unit")
             return None
         good = manifest is not None and manifest["key"] == unit_key and intact(view, manifest["outputs"])
         return manifest if good else None
@@ -155,9 +155,9 @@ class StageState:
             return
         differ = "; ".join(differences(former, described)) or "the program's own version of the stage"
         raise InputError(
-            f"{self.stage.name} was made under other settings or inputs ({differ}), and making it again would replace "
-            f"{duration(seconds)} of {what}. Go back to the former settings to keep it, or add --discard "
-            f"{self.stage.name} to move it to {self.run.aside.name}/ and make it again",
+            f"{self.stage.name} was made under other settings or inputs ({differ}), and running it again would replace "
+            f"{duration(seconds)} of {what}. Restore the former settings to keep it, or add --discard "
+            f"{self.stage.name} to move it to {self.run.aside.name}/ and run it again",
             file=self.manifest_file if self.manifest_file.exists() else self.unit_folder,
         )
 

@@ -119,7 +119,7 @@ def join_shards(
             progress.advance()
     say(
         f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "
-        f"{audit.documents:,} documents have some"
+        f"{audit.documents:,} documents have pairs"
     )
     return audit
 

@@ -23,7 +23,8 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
 
     Args:
         recipe: The recipe.
-        measured: What `read_measured` found: {"real": {"documents", "tokens", ...}, "oracle": ..., "pairs": ..., ...}.
+        measured: What `read_measured` found: {"real": {"documents", "tokens", ...}, "oracle": ..., "vocab_size": ...,
+            "synthesizers": {NAME: {"pairs": ...}}}.
 
     Returns:
         `arms.ARM` (tokens, samples, steps, epochs, shares, FLOPs), `model`, `unique_tokens`, `embedding`, `neighbors`,
@@ -41,8 +42,8 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
     count = cost.parameters(recipe.model, padded)
     unique = {name: _unique_tokens(recipe, measured, name) for name in ("real", "oracle")}
     synthesizers: dict[str | None, dict[str, Any]] = {}
-    for place, name in enumerate(recipe.used_synthesizers):
-        own, known = recipe.for_synthesizer(name), {} if place else measured  # what is measured is the first one's
+    for name in recipe.used_synthesizers:
+        own, known = recipe.for_synthesizer(name), measured.get("synthesizers", {}).get(name, {})
         synthesizers[name] = {
             "tuning": _tuning(own, known, unique["real"], padded) if name in recipe.tuned_synthesizers else None,
             "synthesis": _synthesis(own, known, unique["real"], padded, recipe.synthesizers[name].method),
@@ -75,6 +76,7 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
         **({"pairs": plan["tuning"]["from"]} if plan["tuning"] else {}),
         **({"tokens of a generation": plan["synthesis"]["from"]} if plan["synthesis"] else {}),
         "embedding": plan["embedding"]["from"],
+        **{f"pairs of {name}": other["tuning"]["from"] for name, other in synthesizers.items() if other["tuning"]},
     }
     plan["assumptions"] = {name: {"value": value, "why": why} for name, (value, why) in ASSUMPTIONS.items()}
     plan["warnings"] = plan_warnings(recipe, plan, measured.get("others", []))

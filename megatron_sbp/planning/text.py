@@ -40,11 +40,12 @@ def format_plan(plan: dict[str, Any]) -> str:
         lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})")
     if plan["replicates"] > 1:
         lines.append(f"  replicates  {plan['replicates']}: trainings and synthesis so many times, the rest once")
+    ranks = f"{memory['ranks']} rank{'s' if memory['ranks'] != 1 else ''}"
     lines += [
         "",
-        f"memory of a rank: {format_bytes(memory['per_rank'])} ({memory['ranks']} ranks = data "
-        f"{memory['data_parallel']} x tensor {memory['tensor_parallel']} x pipeline {memory['pipeline_parallel']} "
-        f"x context {memory['context_parallel']}; {memory['chosen'].replace('_', ' ')})",
+        f"memory of a rank: {format_bytes(memory['per_rank'])} ({ranks} = data {memory['data_parallel']} x tensor "
+        f"{memory['tensor_parallel']} x pipeline {memory['pipeline_parallel']} x context {memory['context_parallel']}; "
+        f"{memory['chosen'].replace('_', ' ')})",
     ]
     for name in ("plain", "distributed_optimizer"):
         entry = memory[name]

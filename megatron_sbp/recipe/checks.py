@@ -77,7 +77,7 @@ def _check_words(recipe: Recipe) -> None:
     known = set(all_keys())
     for key in recipe.marks:
         if key not in known:
-            raise recipe.error("marks", f"marks '{key}', which is no key of a recipe")
+            raise recipe.error("marks", f"marks '{key}', which is not a recipe key")
 
 
 def _check_model(recipe: Recipe) -> None:
@@ -117,14 +117,15 @@ def _check_batches(recipe: Recipe) -> None:
     split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
     if ranks % split:
         raise recipe.error(
-            "launch.ranks_per_node", f"{ranks} ranks are no multiple of tensor x pipeline x context parallel = {split}"
+            "launch.ranks_per_node",
+            f"{ranks} ranks are not a multiple of tensor x pipeline x context parallel = {split}",
         )
     for section, name in ((recipe.training, "training"), (recipe.tuning, "tuning")):
         step = section.micro_batch_size * (ranks // split)
         if section.global_batch_size % step:
             raise recipe.error(
                 f"{name}.global_batch_size",
-                f"{section.global_batch_size} is no multiple of micro_batch_size x data-parallel ranks = {step}",
+                f"{section.global_batch_size} is not a multiple of micro_batch_size x data-parallel ranks = {step}",
             )
     if recipe.training.min_learning_rate > recipe.training.learning_rate:
         raise recipe.error(

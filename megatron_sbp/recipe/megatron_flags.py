@@ -87,7 +87,7 @@ def megatron_flags() -> Flags | None:
     cached = _read(file)
     if cached is not None:
         return cached
-    say("asking Megatron for its flags (once per version)")
+    say("reading Megatron's flags (once per version)")
     environment = {**os.environ, "PYTHONPATH": python_path(), "CUDA_VISIBLE_DEVICES": ""}
     try:
         answer = subprocess.run(
@@ -103,7 +103,7 @@ def megatron_flags() -> Flags | None:
     except (subprocess.TimeoutExpired, ValueError) as error:
         flags, reason = {}, str(error)
     if not flags:
-        say(f"{KEY} was not checked: Megatron's argument parser cannot be asked ({reason})")
+        say(f"{KEY} was not checked: Megatron's argument parser could not be run ({reason})")
         return None
     with contextlib.suppress(OSError):  # no cache then, and the same question next time
         files.write_json(file, flags)

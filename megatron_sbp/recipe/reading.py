@@ -100,7 +100,7 @@ def _override(tree: Node, word: str) -> None:
     for section in sections:
         child = tree.value.setdefault(section, Node({}, 0))
         if not isinstance(child.value, dict):
-            raise InputError(f"'{section}' is no section", file=COMMAND_LINE, key=key)
+            raise InputError(f"'{section}' is not a section", file=COMMAND_LINE, key=key)
         tree = child
     _set_line(value, 0)
     tree.value[last] = value

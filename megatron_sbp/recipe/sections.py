@@ -67,7 +67,7 @@ class Documents(Section):
     min_characters: Whole = 1
     """Documents with fewer characters, after stripping white space, are dropped and counted."""
     bad_documents: Literal["fatal", "skip"] = "fatal"
-    """Malformed JSON, missing field, invalid UTF-8: stop, or count, list and go on."""
+    """Malformed JSON, missing field, invalid UTF-8: stop, or count and list them and continue."""
     documents_per_shard: Count = 100_000
     """Documents in one file of documents/; the unit of work of tokenize, embed and neighbors."""
 
@@ -126,7 +126,7 @@ class Model(Section):
 
 
 class Training(Section):
-    """The three arms: baseline, sbp, oracle. One setting for all of them."""
+    """Training of the arms: the same for all, unless an arm overrides it."""
 
     train_tokens: Count
     """Budget of every arm, rounded up to whole global batches."""
@@ -175,15 +175,15 @@ class Tuning(Section):
     """The synthesizer: p(target | seed document), tuned from the baseline's checkpoint or from another model."""
 
     start: Text | None = None
-    """What the synthesizer begins as. null or `last`: the baseline's last checkpoint, as in the paper. `best`: its
-    checkpoint with the lowest held-out loss (the baseline then saves at every evaluation, and keeps that one).
-    `scratch`: new weights; a start that has memorized D recalls its targets and does not learn to read the seed.
+    """What the synthesizer is initialized from. null or `last`: the baseline's last checkpoint, as in the paper.
+    `best`: its checkpoint with the lowest held-out loss (the baseline then saves at every evaluation, and keeps that
+    one). `scratch`: new weights; a start that has memorized D recalls its targets and does not learn to read the seed.
     Anything else: the folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its
     tokenizer), relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
     (`tokenizer.path` can name the same folder)."""
     start_arm: Text = "baseline"
-    """The arm that `last` and `best` speak of. Another arm than the baseline makes a further round: a synthesizer that
-    starts from a model which has read synthetic text."""
+    """The arm that `last` and `best` refer to. An arm other than the baseline makes a further round: a synthesizer that
+    starts from a model that has read synthetic text."""
     learning_rate: Positive = 5e-6
     """Peak, after the warm-up."""
     min_learning_rate: NotNegative | None = None
@@ -202,11 +202,11 @@ class Tuning(Section):
     """Length of a packed sequence; null is the model's. It may be longer: a pair always fits into the model's, and
     attention stays inside it. Where pairs are nearly as long as the model's context, that leaves less padding."""
     max_seed_tokens: Count | None = None
-    """Longer seed documents are cut; null leaves them half of the room of a pair."""
+    """Longer seed documents are cut; null gives them half of the room of a pair."""
     max_target_tokens: Count | None = None
-    """Longer targets lose their end (and then carry no end-of-document); null leaves what the seed left over."""
+    """Longer targets lose their end (and then carry no end-of-document); null gives them what the seed leaves."""
     seed_cut: Literal["head", "tail"] = "tail"
-    """Which end of a long seed document is cut away."""
+    """Which end of a long seed document is truncated."""
     eval_interval: Count = 50
     """Optimizer steps between validations on pairs of the valid split. Each saves a checkpoint."""
     eval_sequences: Count = 64
@@ -263,13 +263,13 @@ class Pairs(Section):
     min_target_tokens: Count = 1
     """Targets with fewer tokens are dropped."""
     relation: Literal["similar", "random", "near_duplicates"] = "similar"
-    """similar: mined neighbors. random: the same seed documents with targets drawn at random, the control without
-    which nothing may be claimed for relatedness. near_duplicates: only those neighbors that the near-duplicate rule
-    drops otherwise: a synthesizer that rephrases."""
+    """similar: mined neighbors. random: the same seed documents with random targets, the control that any claim
+    about relatedness needs. near_duplicates: only those neighbors that the near-duplicate rule would otherwise drop: a
+    synthesizer that rephrases."""
 
 
 class Synthesis(Section):
-    """Drawing seed documents and writing a related document for each."""
+    """Sampling seed documents and writing a related document for each."""
 
     tokens: Count
     """Synthetic tokens of the SBP arm, end-of-document included: used once each, real data fills the rest."""
@@ -280,7 +280,7 @@ class Synthesis(Section):
     top_p: Float = Field(0.9, gt=0, le=1)
     """Nucleus: the smallest set of tokens with at least this probability."""
     max_new_tokens: Count | None = None
-    """A text that has not ended by then is unfinished; null leaves what the seed left over of the context."""
+    """A text that has not ended by then is unfinished; null is what the seed leaves of the context."""
     tokens_per_generation: AtLeastOne | None = None
     """Expected tokens of a generation after the filters; null takes the mean length of the targets tuned on."""
     margin: Float = Field(1.3, ge=1, le=1000)
@@ -383,7 +383,7 @@ class SlurmJobs(Section):
 
 
 class Slurm(Section):
-    """What `sbp submit` puts on top of its sbatch scripts."""
+    """What `sbp submit` adds to its sbatch scripts."""
 
     partition: Text | None = None
     """--partition of GPU jobs."""
@@ -396,7 +396,7 @@ class Slurm(Section):
     time: Text = "04:00:00"
     """--time of every job; training requeues itself until it is done."""
     gpus_per_node: Count | None = None
-    """--gpus-per-node of GPU jobs; null asks for none (CPU ranks)."""
+    """--gpus-per-node of GPU jobs; null requests none (CPU ranks)."""
     cpus_per_task: Count = 8
     """--cpus-per-task."""
     memory: Text | None = None
@@ -409,7 +409,7 @@ class Slurm(Section):
     array_size: Count = 64
     """Array tasks of a sharded stage at most; at most the site's MaxArraySize, and no more than there are units."""
     max_requeues: Whole = 100
-    """Times a training job puts itself back into the queue before it gives up."""
+    """Times a training job requeues itself before it gives up."""
     setup: Prose = ""
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []
@@ -445,7 +445,7 @@ class Synthesizer(Section):
     documents without a seed (plain self-distillation). replacement: every seed document itself, with tokens replaced at
     random. The last two are controls and take no pairs."""
     replaced: Share = 0.15
-    """Part of the tokens that `method: replacement` replaces, by tokens drawn from D."""
+    """Part of the tokens that `method: replacement` replaces, with random tokens of D."""
 
     pairs: Overrides = {}
     """Keys of `pairs`."""
@@ -484,10 +484,10 @@ class Recipe(Section):
     arms: dict[Text, Arm] = CLASSIC_ARMS
     """What is trained and compared, by name. Without this key: baseline, sbp and oracle, as in the paper."""
     replicates: Count = 1
-    """How often synthesizers and arms are trained anew, with other weights, orders and generations, on the same split.
-    Several give intervals that hold more than the noise of the test set."""
+    """How many times synthesizers and arms are trained, each with other weights, orders, and generations, on the same
+    split. Several give intervals that cover more than the noise of the test set."""
     marks: Marks = {}
-    """How sure a value is (V, S2, S, A, M, O: docs/paper.md), by recipe key: `pairs.alpha: S`."""
+    """Confidence in a value (V, S2, S, A, M, O: docs/paper.md), by recipe key: `pairs.alpha: S`."""
     tuning: Tuning = DEFAULTS
     embedding: Embedding = DEFAULTS
     neighbors: Neighbors = DEFAULTS

@@ -83,17 +83,18 @@ def read_tree(path: Path) -> Node:
     try:
         # O_NONBLOCK: opening a named pipe would wait for its writer.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError("cannot be read (no regular file)", file=path)
-            data = file.read(MAX_BYTES + 1)
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(MAX_BYTES + 1) if regular else b""
     except FileNotFoundError as error:
         raise InputError("no such recipe", file=path) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=path) from error
     except ValueError as error:  # a NUL character in the path
         raise InputError(f"cannot be read ({error})", file=path) from error
+    if not regular:
+        raise InputError("cannot be read (not a regular file)", file=path)
     if len(data) > MAX_BYTES:
-        raise InputError(f"is larger than {MAX_BYTES:,} bytes: no recipe", file=path)
+        raise InputError(f"is larger than {MAX_BYTES:,} bytes, too large for a recipe", file=path)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -161,6 +162,6 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     except yaml.YAMLError:  # `=` and `<<` as values have types of their own in YAML 1.1
         return node.value
     except (ValueError, ArithmeticError) as error:  # `0x_`, or thousands of digits
-        raise _Refused(f"'{node.value[:40]}' is no usable number", node.start_mark) from error
+        raise _Refused(f"'{node.value[:40]}' is not a usable number", node.start_mark) from error
     finally:
         loader.dispose()

@@ -32,7 +32,7 @@ def check_consumed(consumed: dict[str, Any], recipe: Recipe, arm: str, file: Pat
     for name in sorted(planned.keys() | found.keys()):
         if planned.get(name, 0) != found.get(name, 0):
             raise InputError(
-                f"{found.get(name, 0)} samples of '{name}' were consumed, planned were {planned.get(name, 0)}",
+                f"{found.get(name, 0)} samples of '{name}' were consumed, but {planned.get(name, 0)} were planned",
                 file=file,
                 key=f"datasets.{name}.samples",
             )

@@ -43,7 +43,7 @@ def training_section(data: ReportData) -> str:
     arms = list(data.results["arms"])
     absent = [label_of(arm) for arm in arms if not data.metrics.get(arm)]
     parts = [missing(f"training curve of {', '.join(absent)} (models/*/metrics.jsonl).")] if absent else []
-    caption = "On the batches trained on: repeated data is learned by heart, so low is no merit."
+    caption = "On the batches trained on: repeated data is memorized, so a low loss here is no merit."
     figures = _losses(data, "train", "training loss", caption)
     if figures:
         parts.append(side_by_side(*figures))
@@ -68,7 +68,7 @@ def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
         skip=0.08,
     )
     legend = [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in arms if _points(data, arm, kind)]
-    return [figure(svg, f"{caption} A steep beginning leaves the picture at the top.", legend)]
+    return [figure(svg, f"{caption} A steep start is cut off at the top.", legend)]
 
 
 def tuning_section(data: ReportData) -> str:

@@ -28,6 +28,7 @@ def table(
     caption: str = "",
     kind: str = "",
     row_kinds: Sequence[str] = (),
+    column_kinds: Sequence[str] = (),
 ) -> str:
     """A table in a box of its own that scrolls when the page is narrow. The first column holds row headings.
 
@@ -37,14 +38,19 @@ def table(
         caption: plain text above the table.
         kind: CSS class of the box.
         row_kinds: CSS class of each row.
+        column_kinds: CSS class of the cells of each column, the first included.
     """
+
+    def column(number: int) -> str:
+        return _class(column_kinds[number]) if number < len(column_kinds) else ""
+
     body = []
     for place, row in enumerate(rows):
         first, *rest = row
         row_kind = row_kinds[place] if place < len(row_kinds) else ""
-        cells = "".join(f"<td>{esc(cell)}</td>" for cell in rest)
+        cells = "".join(f"<td{column(number)}>{esc(cell)}</td>" for number, cell in enumerate(rest, 1))
         body.append(f'<tr{_class(row_kind)}><th scope="row">{esc(first)}</th>{cells}</tr>')
-    heading = "".join(f'<th scope="col">{esc(cell)}</th>' for cell in head)
+    heading = "".join(f'<th scope="col"{column(number)}>{esc(cell)}</th>' for number, cell in enumerate(head))
     # Not a <caption>: that would be as wide as the table and scroll with it.
     title = paragraph(caption, "caption") if caption else ""
     return (

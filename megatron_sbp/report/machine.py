@@ -18,7 +18,7 @@ def times_section(data: ReportData) -> str:
     title = "Time of each stage"
     stages = data.results["stages"]
     if not stages:
-        return section("times", title, missing("no stage has closed (stages/*.json)."))
+        return section("times", title, missing("no stage has finished (stages/*.json)."))
     whole = sum(entry["seconds"] for entry in stages.values())
     bars = [
         Bar(
@@ -39,7 +39,7 @@ def times_section(data: ReportData) -> str:
     )
     caption = (
         f"Together {duration(whole)}, of which {percent(arms / whole if whole else None, 0)} trained the arms. "
-        "Embedding, pairing, tuning and synthesis stand outside the arms' token budget; this is what they cost. The "
+        "Embedding, pairing, tuning and synthesis are outside the arms' token budget; this is what they cost. The "
         "stage that wrote this page is not in it."
     )
     return section("times", title, figure(plot, caption))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _NAMES = {"baseline": "the repetition baseline", "sbp": "SBP", "oracle": "the oracle"}
 OTHERS = 5
 """Colors for further arms, in style.css."""
@@ -11,6 +13,22 @@ def name_of(arm: str, start: bool = False) -> str:
     """The name in a sentence, at its start or inside."""
     name = _NAMES.get(arm, f"the arm {arm}")
     return name[0].upper() + name[1:] if start else name
+
+
+def names_of(arms: Sequence[str]) -> str:
+    """Several names in a sentence: `the repetition baseline and the arms noise and self`."""
+    others = [arm for arm in arms if arm not in _NAMES]
+    names = [_NAMES[arm] for arm in arms if arm in _NAMES]
+    if others:
+        names.append(f"the arm{'s' if len(others) > 1 else ''} {enumeration(others)}")
+    return enumeration(names)
+
+
+def enumeration(words: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b, and c`."""
+    if len(words) > 2:
+        return f"{', '.join(words[:-1])}, and {words[-1]}"
+    return " and ".join(words)
 
 
 def label_of(arm: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from megatron_sbp.report import paper
+from megatron_sbp.report.arm_table import MOST_COLUMNS, Figure, arm_table
 from megatron_sbp.report.data import ReportData
-from megatron_sbp.report.html import esc, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.html import esc, folded, missing, paragraph, section, side_by_side, table
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
 from megatron_sbp.report.verdict import headline, verdict
@@ -32,13 +34,13 @@ def results_section(data: ReportData) -> str:
     silent = [label_of(arm) for arm in arms if arms[arm]["test_loss"] is None]
     if silent:
         parts.append(missing(f"{', '.join(silent)} not evaluated (stage evaluate)."))
-    ours = table(
-        ["this run", *map(label_of, arms)],
-        arm_rows(arms),
+    ours = arm_table(
+        "this run",
+        arms,
+        _figures(arms),
         caption="Measured in this run. ± is one standard error over test sequences or questions"
         + (", of the first replicate." if data.results["replicates"] > 1 else "."),
         kind="ours",
-        row_kinds=["", "", "", "", "lead", "", "", "lead"],
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
     parts.append(_replicates(arms, data.results["replicates"]))
@@ -47,32 +49,34 @@ def results_section(data: ReportData) -> str:
     return section("results", "Results", *parts)
 
 
-def arm_rows(arms: dict[str, Any]) -> list[list[str]]:
-    """Rows of the results table: a heading and a cell for each arm."""
-
-    def row(label: str, cell: Callable[[Any], str]) -> list[str]:
-        return [label, *(cell(arms[arm]) for arm in arms)]
-
-    recalled: list[list[str]] = []
-    if any(arms[arm]["recall"] is not None for arm in arms):
-        recalled.append(row("closed-book recall", recall))
-        recalled.append(row("chance in recall", lambda arm: percent(arm["recall_chance"])))
+def _figures(arms: dict[str, Any]) -> list[Figure]:
+    """What the results table shows of every arm."""
+    recalled = []
+    if any(arm["recall"] is not None for arm in arms.values()):
+        recalled = [
+            Figure("closed-book recall", recall, lead=True),
+            Figure("chance in recall", lambda arm: percent(arm["recall_chance"])),
+        ]
     return [
-        row("training tokens", lambda arm: count(arm["train_tokens"])),
-        row("epochs of its real data", lambda arm: fixed(arm["real_epochs"], 2)),
-        row("synthetic tokens", lambda arm: count(arm["synthetic_tokens"])),
-        row("valid loss (nats per token)", lambda arm: with_error(arm["valid_loss"], arm["valid_loss_stderr"], 4)),
-        row("test loss (nats per token)", lambda arm: with_error(arm["test_loss"], arm["test_loss_stderr"], 4)),
-        row("test perplexity (per token)", lambda arm: fixed(arm["test_perplexity"], 2)),
-        row(
+        Figure("training tokens", lambda arm: count(arm["train_tokens"])),
+        Figure("epochs of its real data", lambda arm: fixed(arm["real_epochs"], 2)),
+        Figure("synthetic tokens", lambda arm: count(arm["synthetic_tokens"])),
+        Figure("valid loss (nats per token)", lambda arm: with_error(arm["valid_loss"], arm["valid_loss_stderr"], 4)),
+        Figure(
+            "test loss (nats per token)",
+            lambda arm: with_error(arm["test_loss"], arm["test_loss_stderr"], 4),
+            lead=True,
+        ),
+        Figure("test perplexity (per token)", lambda arm: fixed(arm["test_perplexity"], 2)),
+        Figure(
             "test bits per byte",
             lambda arm: with_error(arm["test_bits_per_byte"], arm["test_bits_per_byte_stderr"], 4),
         ),
-        row("continuation picked among four", accuracy),
-        row("questions (chance is 25 %)", lambda arm: count(arm["choice_questions"])),
+        Figure("continuation picked among four", accuracy, lead=True),
+        Figure("questions (chance is 25 %)", lambda arm: count(arm["choice_questions"])),
         *recalled,
-        row("tokens per second in training", lambda arm: count(arm["tokens_per_second"])),
-        row("seconds in training", lambda arm: fixed(arm["seconds"], 1)),
+        Figure("tokens per second in training", lambda arm: count(arm["tokens_per_second"])),
+        Figure("seconds in training", lambda arm: fixed(arm["seconds"], 1)),
     ]
 
 
@@ -90,18 +94,24 @@ def _recall_by_documents(arms: dict[str, Any]) -> str:
     if not known:
         return ""
     first = arms[known[0]]["recall_by_documents"]
-    rows = []
-    for name, figures in first.items():
-        found = [(arms[arm]["recall_by_documents"] or {}).get(name) or {} for arm in arms]
-        cells = [recall({"recall": f.get("recall"), "recall_stderr": f.get("stderr")}) for f in found]
-        label = f"{name} ({count(figures['questions'])} questions, chance {percent(figures['chance'])})"
-        rows.append([label, *cells])
-    return table(
-        ["closed-book recall by documents in D", *map(label_of, arms)],
-        rows,
+    return arm_table(
+        "closed-book recall by documents in D",
+        arms,
+        [
+            Figure(
+                f"{name} ({count(figures['questions'])} questions, chance {percent(figures['chance'])})",
+                partial(_recall_with, name),
+            )
+            for name, figures in first.items()
+        ],
         caption="What is asked about has so many documents in D. Without any, an arm that saw only D and text made "
         "from D cannot know the answer and should be at chance.",
     )
+
+
+def _recall_with(documents: str, arm: dict[str, Any]) -> str:
+    found = (arm["recall_by_documents"] or {}).get(documents) or {}
+    return recall({"recall": found.get("recall"), "recall_stderr": found.get("stderr")})
 
 
 def accuracy(arm: dict[str, Any]) -> str:
@@ -116,45 +126,49 @@ def _replicates(arms: dict[str, Any], number: int) -> str:
     """Means over replicates with their standard errors; nothing with one replicate."""
     if number == 1:
         return ""
-    rows = [
-        [label, *(_mean(figures["mean"].get(figure), scale, digits) for figures in arms.values())]
+    shown = [
+        (figure, label, scale, digits)
         for figure, label, scale, digits in (
             ("test_loss", "test loss (nats per token)", 1, 4),
             ("choice_accuracy", "continuation picked among four (per cent)", 100, 1),
             ("recall", "closed-book recall (per cent)", 100, 1),
         )
-        if any(figure in figures["mean"] for figures in arms.values())
+        if any(figure in arm["mean"] for arm in arms.values())
     ]
-    return table(
-        [f"mean of {number} replicates", *map(label_of, arms)],
-        rows,
+    return arm_table(
+        f"mean of {number} replicates",
+        arms,
+        [Figure(label, partial(_mean, figure, scale, digits)) for figure, label, scale, digits in shown],
         caption="± is one standard error over the replicates: other weights, orders and generations, the same split.",
     )
 
 
-def _mean(found: dict[str, Any] | None, scale: float, digits: int) -> str:
+def _mean(figure: str, scale: float, digits: int, arm: dict[str, Any]) -> str:
+    found = arm["mean"].get(figure)
     return NOTHING if found is None else with_error(scale * found["mean"], scale * found["stderr"], digits)
 
 
 def _differences(results: dict[str, Any]) -> str:
     arms = list(results["arms"])
     order = sorted(arms, key=lambda arm: (arm == "oracle", arm == "baseline", arm != "sbp", arms.index(arm)))
-    rows = []
+    # Among many arms the comparisons of one are shown at once, the others on a click.
+    lead = next((arm for arm in ("sbp", "baseline") if arm in arms), order[0])
+    shown: list[list[str]] = []
+    others: list[list[str]] = []
     for first, second in itertools.combinations(order, 2):
         if second == "oracle" and first != "sbp":
             first, second = second, first
         found = results["comparisons"][f"{first}-{second}"]
         if found["test_loss"] is None:
             continue
-        rows.append(
-            [
-                f"{label_of(first)} against {label_of(second)}",
-                _interval(found["test_loss"], -1, 4),
-                _interval(found["choice_accuracy"], 100, 1),
-                _interval(found["recall"], 100, 1),
-            ]
-        )
-    if not rows:
+        row = [
+            f"{label_of(first)} against {label_of(second)}",
+            _interval(found["test_loss"], -1, 4),
+            _interval(found["choice_accuracy"], 100, 1),
+            _interval(found["recall"], 100, 1),
+        ]
+        (shown if len(arms) <= MOST_COLUMNS or lead in (first, second) else others).append(row)
+    if not shown:
         return ""
     told = [
         f"on the {what} " + (results[f"{key}_reason"] or _share(results, key))
@@ -164,13 +178,15 @@ def _differences(results: dict[str, Any]) -> str:
             ("gap_closed_recall", "closed-book recall"),
         )
     ]
-    return table(
-        ["differences", "test loss (nats per token)", "accuracy (percentage points)", "recall (percentage points)"],
-        rows,
-        caption="Paired: the same test sequences and the same questions for both arms; in brackets the 95 % interval"
-        + (" over them and the replicates" if results["replicates"] > 1 else " over them")
-        + ". A lower loss is better, a higher accuracy or recall is better.",
-    ) + paragraph(f"Share of the oracle's gain that SBP reaches: {'; '.join(told)}.")
+    caption = (
+        "Paired: the same test sequences and the same questions for both arms; in brackets the 95 % interval over them"
+        + (" and the replicates" if results["replicates"] > 1 else "")
+        + ". A lower loss is better, a higher accuracy or recall is better."
+    )
+    head = ["differences", "test loss (nats per token)", "accuracy (percentage points)", "recall (percentage points)"]
+    folded_others = folded(f"{len(others)} differences between the other arms", table(head, others)) if others else ""
+    share = paragraph(f"Share of the oracle's gain that SBP reaches: {'; '.join(told)}.")
+    return table(head, shown, caption=caption) + folded_others + share
 
 
 def _interval(found: dict[str, Any] | None, scale: float, digits: int) -> str:
@@ -224,7 +240,7 @@ def quality_section(data: ReportData) -> str:
         return lambda value: " to ".join(f"{value[key]:.0f}" for key in keys) if value else NOTHING
 
     rows = [
-        row("documents there are", "population", count),
+        row("documents", "population", count),
         row("documents measured", "documents", count),
         row(f"repetition (over {limits['max_repetition']:g} of 4-grams repeat)", "repetition", percent),
         row("repeated 4-grams, mean", "repetition_mean", percent),
@@ -235,8 +251,8 @@ def quality_section(data: ReportData) -> str:
             lambda share: percent(share, 4),
         ),
         row(f"copying (over {limits['max_copying']:g} of shingles in the seed)", "copying", percent),
-        row(f"{limits['shingle_tokens']}-token shingles that stand in D *", "corpus_copying", percent),
-        row("word 3-grams that do not stand in D *", "novel_ngrams", percent),
+        row(f"{limits['shingle_tokens']}-token shingles found in D *", "corpus_copying", percent),
+        row("word 3-grams not in D *", "novel_ngrams", percent),
         row("ended by themselves", "finished", percent),
         row("tokens of a document, mean", "tokens", lengths("mean")),
         row("tokens of a document, 5th to 95th percentile", "tokens", lengths("p5", "p95")),

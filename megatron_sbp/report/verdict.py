@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from megatron_sbp.report.names import name_of
+from megatron_sbp.report.arm_table import MOST_COLUMNS
+from megatron_sbp.report.names import enumeration, label_of, name_of, names_of
 from megatron_sbp.report.numbers import fixed, percent, signed
 
 NOISE = 2.0
@@ -14,13 +15,17 @@ NOISE = 2.0
 def verdict(results: dict[str, Any]) -> list[str]:
     """Sentences on the outcome: loss, recall and accuracy against the baseline and the controls, the oracle, limits."""
     arms = results["arms"]
-    sentences = []
-    if "baseline" in arms:
-        others = [arm for arm in arms if arm != "baseline"]
-        sentences += [line for arm in others for line in _against(results, arm, "baseline")]
-    if "sbp" in arms:
-        controls = [arm for arm in arms if arm not in ("baseline", "sbp", "oracle")]
-        sentences += [line for arm in controls for line in _against(results, "sbp", arm)]
+    pairs = {
+        "the repetition baseline": [(arm, "baseline") for arm in arms if arm != "baseline" and "baseline" in arms],
+        "SBP": [(arm, "sbp") for arm in arms if arm not in ("baseline", "sbp", "oracle") and "sbp" in arms],
+    }
+    if len(arms) > MOST_COLUMNS:
+        sentences = [line for rival, compared in pairs.items() for line in _summary(results, rival, compared)]
+    else:
+        sentences = [
+            line for first, second in pairs["the repetition baseline"] for line in _against(results, first, second)
+        ]
+        sentences += [line for control, sbp in pairs["SBP"] for line in _against(results, sbp, control)]
     return [
         *sentences,
         *_gap(results),
@@ -35,7 +40,7 @@ def headline(results: dict[str, Any]) -> str:
     """One line: did SBP win, on closed-book recall where it was asked for, and on the test loss?"""
     against = [arm for arm in results["arms"] if arm not in ("sbp", "oracle")]
     if "sbp" not in results["arms"] or not against:
-        return "This run has no SBP arm beside a baseline: there is nothing to tell of SBP."
+        return "This run has no SBP arm beside a baseline: there is nothing to say about SBP."
     measured = {
         figure: [_compared(results, "sbp", arm, figure) for arm in against] for figure in ("recall", "test_loss")
     }
@@ -45,7 +50,7 @@ def headline(results: dict[str, Any]) -> str:
     for figure, what in (("recall", "closed-book recall"), ("test_loss", "test loss")):
         outcomes = {arm: _outcome(found) for arm, found in zip(against, measured[figure], strict=True) if found}
         rivals = {
-            kind: " and ".join(name_of(arm) for arm, outcome in outcomes.items() if outcome == kind)
+            kind: names_of([arm for arm, outcome in outcomes.items() if outcome == kind])
             for kind in ("better", "worse", "noise")
         }
         if rivals["worse"]:
@@ -118,6 +123,34 @@ def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
     ]
 
 
+def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) -> list[str]:
+    """Many arms against one: on the test loss, and on recall or, where no questions were asked, accuracy.
+
+    Args:
+        results: what results.json holds.
+        rival: the one arm, as a sentence names it.
+        pairs: each arm with the one.
+    """
+    sentences = []
+    asked = any(_compared(results, *pair, "recall") for pair in pairs)
+    second_figure = ("recall", "closed-book recall") if asked else ("choice_accuracy", "picking the true continuation")
+    for figure, what, scale, digits in (("test_loss", "test loss", -1, 4), (*second_figure, 100, 1)):
+        told: dict[str, list[str]] = {"better": [], "worse": [], "noise": []}
+        for first, second in pairs:
+            found = _compared(results, first, second, figure)
+            if found is not None:
+                change = signed(scale * found["difference"], None, digits)
+                told[_outcome(found)].append(f"{label_of(first)} ({change})")
+        parts = [
+            f"{word}: {enumeration(told[kind])}"
+            for kind, word in (("better", "better"), ("worse", "worse"), ("noise", "no more than noise"))
+            if told[kind]
+        ]
+        if parts:
+            sentences.append(f"Compared with {rival} in {what}, {'; '.join(parts)}.")
+    return sentences
+
+
 def _points(found: dict[str, Any]) -> str:
     error = found["stderr"]
     return f"{signed(100 * found['difference'], None if error is None else 100 * error, 1)} points"
@@ -183,19 +216,19 @@ def _overfitting(arms: dict[str, Any]) -> list[str]:
     if last is not None:
         side = "above" if last > best["loss"] else "below"
         text += f"; SBP ends at {last:.4f}, {side} the baseline's best"
-    return [text + ". A baseline that is stopped early or regularized harder is the fairer opponent."]
+    return [text + ". A baseline that is stopped early or regularized harder is a fairer comparison."]
 
 
 def _limits(results: dict[str, Any]) -> list[str]:
     recipe, replicates = results["recipe"], results["replicates"]
     if replicates == 1:
         sentences = [
-            "One training seed per arm is no proof: the standard errors here hold the noise of the test set only, not "
-            "that of another initialization or another order of the data (replicates: 3 adds both)."
+            "One training seed per arm proves nothing: the standard errors here cover the noise of the test set only, "
+            "not that of another initialization or another order of the data (replicates: 3 adds both)."
         ]
     else:
         sentences = [
-            f"Intervals hold the noise of the test set and of {replicates} replicates: other weights, orders and "
+            f"Intervals cover the noise of the test set and of {replicates} replicates: other weights, orders and "
             "generations, on the same split."
         ]
     relations = {
@@ -208,8 +241,8 @@ def _limits(results: dict[str, Any]) -> list[str]:
         )
     elif relations and "random" not in relations.values():
         sentences.append(
-            "Nothing may be claimed for the relatedness of the pairs without an arm on random pairs beside it: any "
-            "text that a model makes for itself regularizes."
+            "Do not attribute a gain to the relatedness of the pairs without an arm on random pairs to compare with: "
+            "any text that a model makes for itself regularizes."
         )
     start = results["recipe"]["tuning"].get("start")
     if start in ("best", "scratch"):
@@ -220,7 +253,7 @@ def _limits(results: dict[str, Any]) -> list[str]:
     elif start not in (None, "last"):
         sentences.append(
             f"The synthesizer was tuned from another model's weights (tuning.start: {start}), not from the baseline: "
-            "its text carries what that model learned elsewhere, and a gain of the SBP arm is no bootstrapping from D."
+            "its text carries what that model learned elsewhere, and a gain of the SBP arm is not bootstrapping from D."
         )
     return sentences
 

@@ -18,7 +18,7 @@ class DocumentsStage(Stage):
     """
 
     name = "documents"
-    title = "read the corpus, drop duplicates, split it into train, oracle, valid and test"
+    title = "read the corpus, drop duplicates, and split it into train, oracle, valid, and test"
 
     def external(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.reading import corpus_files

@@ -23,7 +23,7 @@ class EmbedStage(Stage):
     """
 
     name = "embed"
-    title = "documents to embeddings"
+    title = "embed the documents"
     sharded = True
     device = "gpu"
 

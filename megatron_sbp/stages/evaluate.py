@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
@@ -15,6 +15,9 @@ from megatron_sbp.recipe.names import RELATED, SPLITS
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from megatron_sbp.evaluation.recall import RecallQuestions
 
 _OF_PAIRS = {
     "pairs": ("pairs/pairs.parquet", "pairs/valid_pairs.parquet"),
@@ -37,7 +40,7 @@ class EvaluateStage(Stage):
     """Held-out loss and continuation choice of every arm; quality of the synthetic text."""
 
     name = "evaluate"
-    title = "held-out loss and continuation choice of every arm, quality of the synthetic text"
+    title = "measure loss, continuation choice, and recall of every arm, and the quality of the synthetic text"
     sharded = True
     device = "gpu"
 
@@ -119,13 +122,8 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
     from megatron_sbp.evaluation.recall_curve import recall_curve
 
     recipe, splits = run.recipe, ("valid", "test")
-    questions, field = read_questions(recipe), recipe.evaluation.question_group_field
-    file = question_file(recipe)
+    questions = _questions(run)
     audit = files.read_json(run.audit_tokens("audit"))
-    groups = None
-    if questions and field is not None:
-        shards = {split: run.document_shards(split) for split in SPLITS}
-        groups = documents_by_group(questions, shards, field, file)
     found = evaluate_arm(
         arm,
         checkpoint=run.export(arm),
@@ -138,28 +136,37 @@ def _arm(run: Run, arm: str) -> dict[str, Any]:
         seed=recipe.evaluation_seed,
         device=recipe.launch.device,
         questions=questions,
-        question_file=file,
-        documents_by_group=groups,
     )
     wanted = {number: checkpoint_folder(run.model(arm), number) for number in recall_iterations(recipe, arm)}
     kept = {number: folder for number, folder in wanted.items() if folder.exists()}
     if len(kept) < len(wanted):
         reason = "it was trained before evaluation.recall_points was set"
         say(f"{arm}: recall against tokens on {len(kept)} of {len(wanted)} checkpoints; {reason}")
-    if kept and file is not None:
+    if kept and questions is not None:
         step_tokens = recipe.training.global_batch_size * recipe.model.sequence_length
         found["recall_curve"] = recall_curve(
             {number * step_tokens: folder for number, folder in kept.items()},
             model=recipe.model,
             tokenizer=run.tokenizer,
             questions=questions,
-            question_file=file,
-            documents_by_group=groups,
             batch_size=recipe.evaluation.batch_size,
             device=recipe.launch.device,
             label=f"{arm}: recall against tokens",
         )
     return found
+
+
+def _questions(run: Run) -> RecallQuestions | None:
+    from megatron_sbp.evaluation.recall import RecallQuestions
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+    recipe, file = run.recipe, question_file(run.recipe)
+    if file is None:
+        return None
+    questions, field, groups = read_questions(recipe), recipe.evaluation.question_group_field, None
+    if field is not None:
+        groups = documents_by_group(questions, {split: run.document_shards(split) for split in SPLITS}, field, file)
+    return RecallQuestions(questions, load_tokenizer(run.tokenizer), file, groups)
 
 
 def _quality(run: Run, synthesizer: str) -> dict[str, Any]:

@@ -114,7 +114,9 @@ def _replicate(arms: Mapping[str, Arm], synthesizers: Mapping[str, _Writer], num
 
 def _training(arm: str, about: Arm, replicate: int) -> Stage:
     synthetic = about.synthetic
-    real = "D" if about.documents == "train" else "D and the oracle's documents"
-    data = f"{real} until the budget is spent" if synthetic is None else f"synthetic text ({synthetic}) once, {real}"
+    real = "the train documents" if about.documents == "train" else "the train and oracle documents"
+    data = f"{real} until the token budget is spent"
+    if synthetic is not None:
+        data = f"synthetic text ({synthetic}) once, {real} for the rest"
     stage = TrainStage(f"train-{arm}", arm, f"train the arm {arm}: {data}")
     return ScopedStage(stage, stage.name + suffix(replicate=replicate), replicate, synthesizer=synthetic, arm=arm)

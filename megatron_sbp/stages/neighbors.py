@@ -26,7 +26,7 @@ class NeighborsStage(Stage):
     """
 
     name = "neighbors"
-    title = "the nearest documents of every document"
+    title = "find the nearest neighbors of every document"
     sharded = True
 
     def device_for(self, run: Run) -> str:

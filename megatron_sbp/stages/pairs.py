@@ -26,7 +26,7 @@ class PairsStage(Stage):
     """
 
     name = "pairs"
-    title = "neighbors to pairs: threshold, near-duplicate rule, cap"
+    title = "select pairs among the neighbors: threshold, near-duplicate rule, cap"
     sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ class ReportStage(Stage):
     """Collects the results, checks them against the plan, and writes the page."""
 
     name = "report"
-    title = "results.json and report/index.html, checked against the plan"
+    title = "write results.json and report/index.html, checked against the plan"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {

@@ -122,9 +122,9 @@ class SynthesizeStage(Stage):
 
 
 _TITLES = {
-    "tuned": "write a related document for every seed document drawn",
+    "tuned": "write a related document for each sampled seed document",
     "samples": "write documents without a seed document",
-    "replacement": "write seed documents again with tokens replaced at random",
+    "replacement": "write the seed documents again with random tokens replaced",
 }
 
 

@@ -15,7 +15,7 @@ class TokenizeStage(Stage):
     """Tokenizes documents/ shard by shard and merges the parts."""
 
     name = "tokenize"
-    title = "documents to Megatron IndexedDatasets"
+    title = "tokenize the documents into Megatron IndexedDatasets"
     sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

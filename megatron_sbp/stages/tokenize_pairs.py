@@ -16,7 +16,7 @@ class TokenizePairsStage(Stage):
     """Looks up the tokens of both documents of every pair and cuts them to their limits."""
 
     name = "tokenize-pairs"
-    title = "pairs to Megatron IndexedDatasets with two sequences per pair"
+    title = "tokenize the pairs into Megatron IndexedDatasets, two sequences per pair"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {

@@ -19,7 +19,7 @@ class TokenizeSyntheticStage(Stage):
     """Tokenizes the synthetic documents, and checks that the SBP arm has as many tokens as the plan says."""
 
     name = "tokenize-synthetic"
-    title = "synthetic documents to a Megatron IndexedDataset"
+    title = "tokenize the synthetic documents into a Megatron IndexedDataset"
     sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

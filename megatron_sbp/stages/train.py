@@ -113,10 +113,12 @@ class TrainStage(Stage):
             return
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         if intact is None:
-            advice = f"no intact checkpoint is left to go on from; --discard {self.name} moves all of it to aside/ and "
+            advice = (
+                f"no intact checkpoint is left to continue from; --discard {self.name} moves all of it to aside/ and "
+            )
             advice += "trains again"
         else:
-            advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and trains on from there"
+            advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and continues from there"
         raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
     def repair(self, run: Run, found: list[Damage]) -> None:

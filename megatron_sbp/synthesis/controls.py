@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.synthesis.engine import Written
 from megatron_sbp.synthesis.generations import Generation
-from megatron_sbp.synthesis.synthesizer import Synthesizer, text_of, without_end
+from megatron_sbp.synthesis.synthesizer import Synthesizer, Writer, without_end
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 
@@ -20,19 +21,17 @@ class UnconditionalSampler(Synthesizer):
     The arguments are Synthesizer's; those of seed documents have no effect. A row has neither seed_id nor seed_row.
     """
 
+    id_prefix = "sample"
+
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
         # Documents follow one another in training, so end-of-document is what a new one begins after.
         return np.array([self.tokenizer.end_of_document])
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
-        return {
-            **super()._row(generation, written, None),
-            "id": f"sample-{generation.row}-{generation.number}",
-            "seed_row": None,
-        }
+        return {**super()._row(generation, written, None), "seed_row": None}
 
 
-class TokenReplacement:
+class TokenReplacement(Writer):
     """Writes every seed document again, with some of its tokens replaced by tokens of other documents.
 
     Args:
@@ -42,43 +41,62 @@ class TokenReplacement:
         seed: the run's seed.
     """
 
+    id_prefix = "replaced"
+
     def __init__(self, tokenizer: TextTokenizer, tokens: np.ndarray, *, replaced: float, seed: int):
-        self.tokenizer, self.seed = tokenizer, seed
-        self._tokens, self._replaced = tokens, replaced
+        settings = ReplacementSettings(replaced, tokenizer.end_of_document, len(tokens), seed)
+        super().__init__(ReplacementEngine(settings, tokens), tokenizer)
 
-    def generate(
-        self,
-        planned: Sequence[Generation],
-        tokens: Mapping[int, np.ndarray],
-        names: Mapping[int, str],
-        advance: Callable[[int], None] | None = None,
-    ) -> list[dict[str, Any]]:
-        """Rows as of `Synthesizer.generate`, with `replaced` in place of the sampling settings."""
-        rows = []
-        for generation in planned:
-            written = self.replace(without_end(tokens[generation.row], self.tokenizer), generation)
-            rows.append(
-                {
-                    "id": f"replaced-{generation.row}-{generation.number}",
-                    "text": text_of(Written(written, finished=True), self.tokenizer),
-                    "tokens": len(written) + 1,
-                    "finished": True,
-                    "seed_id": names[generation.row],
-                    "seed_row": generation.row,
-                    "generation": generation.number,
-                    "synthesizer": None,
-                    "replaced": self._replaced,
-                    "run_seed": self.seed,
-                }
-            )
-            if advance:
-                advance(1)
-        return rows
+    def _prompt(self, seed: np.ndarray) -> np.ndarray:
+        return without_end(seed, self.tokenizer)
 
-    def replace(self, tokens: np.ndarray, generation: Generation) -> np.ndarray:
-        """The tokens of a document with replacements, int64 [n]; they follow from the generation alone."""
-        random = np.random.default_rng([self.seed, Stream.REPLACED_TOKENS, generation.row, generation.number])
-        chosen = random.random(len(tokens)) < self._replaced
+
+@dataclasses.dataclass(frozen=True)
+class ReplacementSettings:
+    """How tokens are replaced."""
+
+    replaced: float
+    """Probability that a token is replaced."""
+    end_of_document: int
+    """Id that never takes the place of another."""
+    tokens: int
+    """Tokens among which replacements are drawn."""
+    seed: int
+    """The run's seed."""
+
+    def identity(self) -> dict[str, Any]:
+        """All fields."""
+        return dataclasses.asdict(self)
+
+    def provenance(self) -> dict[str, Any]:
+        """No weights, and the probability."""
+        return {"synthesizer": None, "replaced": self.replaced}
+
+
+class ReplacementEngine:
+    """Writes each prompt again with some of its tokens replaced; every text follows from its generation alone.
+
+    Args:
+        settings: how.
+        tokens: integers [settings.tokens].
+    """
+
+    whole_shards = True
+
+    def __init__(self, settings: ReplacementSettings, tokens: np.ndarray):
+        self.settings, self._tokens = settings, tokens
+
+    def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
+        """Writes one text per generation: see `Engine`."""
+        return [
+            Written(self._replace(prompt, generation), finished=True)
+            for generation, prompt in zip(generations, prompts, strict=True)
+        ]
+
+    def _replace(self, tokens: np.ndarray, generation: Generation) -> np.ndarray:
+        settings = self.settings
+        random = np.random.default_rng([settings.seed, Stream.REPLACED_TOKENS, generation.row, generation.number])
+        chosen = random.random(len(tokens)) < settings.replaced
         others = self._tokens[random.integers(len(self._tokens), size=len(tokens))].astype(np.int64)
-        chosen &= others != self.tokenizer.end_of_document
+        chosen &= others != settings.end_of_document
         return np.where(chosen, others, tokens)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from megatron_sbp.synthesis.generations import Generation
+
+
+class Settings(Protocol):
+    """What an engine's texts follow from, beside generations and prompts."""
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that changes a text, as JSON values."""
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """What every row says of its origin: `synthesizer`, a digest of weights or None, and how it was written."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,14 @@ class EngineSettings:
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    def identity(self) -> dict[str, Any]:
+        """All fields but the checkpoint's place: its weights count."""
+        return {**dataclasses.asdict(self), "checkpoint": None}
+
+    def provenance(self) -> dict[str, Any]:
+        """The digest of the weights, and the sampling settings."""
+        return {"synthesizer": self.weights, "temperature": self.temperature, "top_p": self.top_p}
+
 
 @dataclass(frozen=True)
 class Written:
@@ -46,6 +72,11 @@ class Written:
 
 class Engine(Protocol):
     """Writes texts."""
+
+    @property
+    def settings(self) -> Settings:
+        """What its texts follow from, beside generations and prompts."""
+        ...
 
     whole_shards: bool
     """Whether it wants all generations of a shard at once and makes batches of its own."""

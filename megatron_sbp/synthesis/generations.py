@@ -30,7 +30,7 @@ class Generation:
 
     @property
     def name(self) -> str:
-        """Id of the synthetic document."""
+        """Id of the synthetic document, unless a control says another."""
         return f"syn-{self.row}-{self.number}"
 
 

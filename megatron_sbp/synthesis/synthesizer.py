@@ -1,8 +1,7 @@
-"""A synthesizer: planned generations and seed documents in, rows of raw generations out."""
+"""From planned generations and seed documents to rows of raw generations."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,8 +23,85 @@ WHOLE = 4096
 """Generations that an engine with batches of its own gets at once; what is kept on disk at once, too."""
 
 
-class Synthesizer:
-    """A checkpoint with its tokenizer, its engine and its sampling settings.
+class Writer:
+    """Turns planned generations into rows of raw generations: prompts, an engine, and what a row says.
+
+    Args:
+        engine: writes the texts.
+        tokenizer: decodes them.
+        batch_size: generations per batch of an engine that makes none of its own.
+    """
+
+    id_prefix = "syn"
+    """Rows are called PREFIX-ROW-NUMBER."""
+
+    def __init__(self, engine: Engine, tokenizer: TextTokenizer, *, batch_size: int = WHOLE):
+        self.engine, self.tokenizer = engine, tokenizer
+        self._batch_size = batch_size
+
+    def generate(
+        self,
+        planned: Sequence[Generation],
+        tokens: Mapping[int, np.ndarray],
+        names: Mapping[int, str],
+        advance: Callable[[int], None] | None = None,
+        unfinished: Unfinished | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows of the planned generations, in their order: text and parents, before any filter.
+
+        Args:
+            planned: seed document and number of each generation.
+            tokens: of the seed documents, integers [n], by `Generation.row`.
+            names: their ids, by `Generation.row`.
+            advance: called with the number of texts written since the last call.
+            unfinished: keeps every batch at once, and has those of an interrupted start.
+
+        Returns:
+            id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, generation, what the
+            engine's settings give as provenance (`synthesizer`: sha256 of its weights, temperature, top_p), and
+            run_seed of each.
+        """
+        prompts = [self._prompt(tokens[generation.row]) for generation in planned]
+        texts = write_all(self.engine, planned, prompts, self._batch_size, advance, unfinished)
+        return [
+            self._row(generation, text, names[generation.row]) for generation, text in zip(planned, texts, strict=True)
+        ]
+
+    def identity(self, planned: Sequence[Generation], tokens: Mapping[int, np.ndarray]) -> str:
+        """Digest of all that the texts follow from, batches included; arguments as of `generate`."""
+        prompts = hashlib.blake2b(digest_size=16)
+        for generation in planned:
+            prompts.update(f"{generation.name} ".encode())
+            prompts.update(self._prompt(tokens[generation.row]).astype("<i8").tobytes())
+        settings = {**self.engine.settings.identity(), "batch_size": self._batch_size}
+        kinds = [type(self).__name__, type(self.engine).__name__]
+        return files.digest({**settings, "kinds": kinds, "prompts": prompts.hexdigest()})
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.engine.settings.seed
+
+    def _prompt(self, seed: np.ndarray) -> np.ndarray:
+        """What the engine reads for a seed document, from its tokens: integers [n]."""
+        raise NotImplementedError
+
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+        return {
+            "id": f"{self.id_prefix}-{generation.row}-{generation.number}",
+            "text": text_of(written, self.tokenizer),
+            "tokens": len(written.tokens) + int(written.finished),
+            "finished": written.finished,
+            "seed_id": seed_id,
+            "seed_row": generation.row,
+            "generation": generation.number,
+            **self.engine.settings.provenance(),
+            "run_seed": self.seed,
+        }
+
+
+class Synthesizer(Writer):
+    """A checkpoint with its tokenizer, its engine and its sampling settings: related documents for seed documents.
 
     Args:
         checkpoint: Hugging Face checkpoint.
@@ -55,8 +131,7 @@ class Synthesizer:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         round: int = 1,
     ):
-        self.tokenizer = tokenizer
-        self.settings = EngineSettings(
+        sampling = EngineSettings(
             checkpoint=checkpoint,
             weights=weights_digest(checkpoint),
             end_of_document=tokenizer.end_of_document,
@@ -68,71 +143,16 @@ class Synthesizer:
             precision=settings.precision,
             device=device,
         )
-        self._engine = load_engine(settings.engine, self.settings)
-        self._batch_size = settings.batch_size
+        super().__init__(load_engine(settings.engine, sampling), tokenizer, batch_size=settings.batch_size)
         self._max_seed_tokens, self._seed_cut = max_seed_tokens, seed_cut
         self._round = round
-
-    def generate(
-        self,
-        planned: Sequence[Generation],
-        tokens: Mapping[int, np.ndarray],
-        names: Mapping[int, str],
-        advance: Callable[[int], None] | None = None,
-        unfinished: Unfinished | None = None,
-    ) -> list[dict[str, Any]]:
-        """Rows of the planned generations, in their order: text and parents, before any filter.
-
-        Args:
-            planned: seed document and number of each generation.
-            tokens: of the seed documents, integers [n], by `Generation.row`.
-            names: their ids, by `Generation.row`.
-            advance: called with the number of texts written since the last call.
-            unfinished: keeps every batch at once, and has those of an interrupted start.
-
-        Returns:
-            id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, generation, synthesizer
-            (sha256 of its weights), temperature, top_p, run_seed of each.
-        """
-        prompts = [self._prompt(tokens[generation.row]) for generation in planned]
-        texts = write_all(self._engine, planned, prompts, self._batch_size, advance, unfinished)
-        return [
-            self._row(generation, text, names[generation.row]) for generation, text in zip(planned, texts, strict=True)
-        ]
-
-    def identity(self, planned: Sequence[Generation], tokens: Mapping[int, np.ndarray]) -> str:
-        """Digest of all that the texts follow from, batches included; arguments as of `generate`."""
-        prompts = hashlib.blake2b(digest_size=16)
-        for generation in planned:
-            prompts.update(f"{generation.name} ".encode())
-            prompts.update(self._prompt(tokens[generation.row]).astype("<i8").tobytes())
-        settings = {**dataclasses.asdict(self.settings), "checkpoint": None, "batch_size": self._batch_size}
-        kinds = [type(self).__name__, type(self._engine).__name__]
-        return files.digest({**settings, "kinds": kinds, "prompts": prompts.hexdigest()})
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return self.settings.seed
 
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
         return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
-        return {
-            "id": generation.name,
-            "text": text_of(written, self.tokenizer),
-            "tokens": len(written.tokens) + int(written.finished),
-            "finished": written.finished,
-            "seed_id": seed_id,
-            "seed_row": generation.row,
-            "generation": generation.number,
-            "synthesizer": self.settings.weights,
-            "temperature": self.settings.temperature,
-            "top_p": self.settings.top_p,
-            "run_seed": self.settings.seed,
-            **({"round": self._round} if self._round > 1 else {}),
-        }
+        further = {"round": self._round} if self._round > 1 else {}
+        return {**super()._row(generation, written, seed_id), **further}
 
 
 def weights_digest(checkpoint: Path) -> str:
@@ -187,7 +207,7 @@ def write_all(
         prompts: of each, integers [n].
         batch_size: texts generated together; an engine that makes batches of its own gets WHOLE at once.
         advance: called with the number of texts written since the last call.
-        unfinished: see `Synthesizer.generate`.
+        unfinished: see `Writer.generate`.
     """
     written: dict[int, Written] = {} if unfinished is None else dict(unfinished.done)
     lengths = np.array([len(prompt) for prompt in prompts])

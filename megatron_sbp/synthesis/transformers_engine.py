@@ -90,7 +90,7 @@ class TransformersEngine:
                 logits_to_keep=1,
             ).logits[:, -1]
             if logits_BV.isnan().any():
-                raise InputError("the synthesizer gives NaN: its training went wrong", file=settings.checkpoint)
+                raise InputError("the synthesizer produces NaN: its training went wrong", file=settings.checkpoint)
             logits_BV[:, list(settings.forbidden)] = float("-inf")
             uniform = torch.from_numpy(uniforms(keys[rows], position)).to(self.device)
             drawn = sample(logits_BV, uniform, settings.temperature, settings.top_p)

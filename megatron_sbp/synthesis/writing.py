@@ -1,4 +1,4 @@
-"""One shard of raw generations, from the plan, the seed documents and the synthesizer."""
+"""One shard of raw generations, from the plan, the seed documents, and the synthesizer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pyarrow as pa
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import read_ids
-from megatron_sbp.synthesis.controls import TokenReplacement
 from megatron_sbp.synthesis.generations import generations
-from megatron_sbp.synthesis.synthesizer import Synthesizer
+from megatron_sbp.synthesis.synthesizer import Writer
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.indexed import open_indexed
 
@@ -23,14 +22,14 @@ def write_shard(
     begin: int,
     end: int,
     *,
-    synthesizer: Synthesizer | TokenReplacement,
+    synthesizer: Writer,
     documents: Sequence[Path],
     tokens: Path,
     label: str,
 ) -> int:
-    """Writes the generations from number `begin` to before `end` to a .jsonl.zst: see `Synthesizer.generate`.
+    """Writes the generations from number `begin` to before `end` to a .jsonl.zst: see `Writer.generate`.
 
-    Every batch is kept beside it at once: a start after a kill continues behind the last one.
+    Every batch is saved beside it at once, so a restart after a kill resumes after the last one.
 
     Args:
         output: written atomically.
@@ -50,11 +49,10 @@ def write_shard(
     tokens_of = {generation.row: real[generation.row] for generation in planned}
     names_of = {generation.row: names[generation.row].as_py() for generation in planned}
     with Progress(label, len(planned), "documents") as progress:
-        if isinstance(synthesizer, TokenReplacement):
-            return files.write_jsonl_zst(output, synthesizer.generate(planned, tokens_of, names_of, progress.advance))
         unfinished = Unfinished(output, synthesizer.identity(planned, tokens_of))
         if unfinished.done:
-            say(f"{label}: {len(unfinished.done):,} of {len(planned):,} documents are there from an interrupted start")
+            done = f"{len(unfinished.done):,} of {len(planned):,} documents"
+            say(f"{label}: {done} were already written by an interrupted run")
         rows = synthesizer.generate(planned, tokens_of, names_of, progress.advance, unfinished)
     count = files.write_jsonl_zst(output, rows)
     unfinished.remove()

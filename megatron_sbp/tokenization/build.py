@@ -32,7 +32,7 @@ def build_tokenizer(
     roles = {role: getattr(settings, role) for role in ROLES}
     for place, role in enumerate(ROLES):
         if not roles[role] or roles[role] in list(roles.values())[:place]:
-            raise InputError(f"{roles[role]!r} is empty or has two roles", key=f"tokenizer.{role}")
+            raise InputError(f"{roles[role]!r} is empty or used for two roles", key=f"tokenizer.{role}")
     if settings.path is None:
         return _train(settings, roles, shards, source)
     tokenizer = adopt_tokenizer(folder or settings.path, roles)

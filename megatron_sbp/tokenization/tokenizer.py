@@ -124,7 +124,7 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     roles_file, tokenizer_file = folder / ROLES_FILE, folder / "tokenizer.json"
     for file in (roles_file, tokenizer_file):
         if not file.exists():
-            raise InputError("no tokenizer of a run: the file is missing", file=file)
+            raise InputError("not the tokenizer of a run: the file is missing", file=file)
     return TextTokenizer(read_backend(tokenizer_file), files.read_json(roles_file), source=tokenizer_file)
 
 

@@ -89,8 +89,8 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
     if len(steps) != iterations or len(odd):
         place = f"; step {odd[0]} has {counts[steps == odd[0]][0]}" if len(odd) else ""
         raise wrong(
-            f"{len(rows)} samples in {len(steps)} steps were consumed, planned were {iterations} steps of "
-            f"{global_batch_size}{place}"
+            f"{len(rows)} samples in {len(steps)} steps were consumed, but {iterations} steps of "
+            f"{global_batch_size} were planned{place}"
         )
     found = {}
     for number, source in enumerate(data.train):
@@ -105,5 +105,5 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
                 source.name,
             )
         if complete and len(samples) != source.samples:
-            raise wrong(f"{len(samples)} samples were consumed, planned were {source.samples}", source.name)
+            raise wrong(f"{len(samples)} samples were consumed, but {source.samples} were planned", source.name)
     return found

@@ -208,7 +208,7 @@ class _Log:
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                say(f"{self.path}: the log cannot be written ({error.strerror}); the training is not stopped for that")
+                say(f"{self.path}: the log cannot be written ({error.strerror}); the training continues")
 
     def close(self) -> None:
         if self._descriptor is not None:

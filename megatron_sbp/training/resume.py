@@ -28,7 +28,7 @@ def check_precision(folder: Path, precision: str) -> None:
     began = file.read_text().strip()
     if began != precision and not (folder / "stopped.txt").exists():
         raise InputError(
-            f"this training began in {began} and the recipe says {precision}; go on with training.precision="
+            f"this training started in {began}, but the recipe says {precision}; continue with training.precision="
             f"{began}, or move {folder} away to train again",
             file=folder,
             key="training.precision",

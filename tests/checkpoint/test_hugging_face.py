@@ -187,12 +187,12 @@ def test_a_shape_that_transformers_refuses(cases, tokenizer_folder, tmp_path):
 
 def test_a_folder_that_is_no_checkpoint(cases, tokenizer_folder, tmp_path):
     case = cases["tied-norm"]
-    with pytest.raises(InputError, match="no torch_dist checkpoint"):
+    with pytest.raises(InputError, match="not a torch_dist checkpoint"):
         export(tmp_path, case.model, tokenizer_folder, tmp_path / "export")
     broken = tmp_path / "iter_0000007"
     shutil.copytree(case.checkpoint, broken)
     (broken / ".metadata").write_bytes((broken / ".metadata").read_bytes()[:100])
-    with pytest.raises(InputError, match="no torch_dist checkpoint"):
+    with pytest.raises(InputError, match="not a torch_dist checkpoint"):
         export(broken, case.model, tokenizer_folder, tmp_path / "export")
 
 

@@ -160,14 +160,14 @@ def test_what_old_checkpoints_carry_along_is_left_out(qwen, tmp_path):
 
 
 def test_files_that_are_missing_or_cut_off_are_named(qwen, llama, tmp_path):
-    with pytest.raises(InputError, match=r"config.json: no Hugging Face checkpoint"):
+    with pytest.raises(InputError, match=r"config.json: not a Hugging Face checkpoint"):
         import_checkpoint(tmp_path, None, 290, 384, tmp_path / "ours")
     source = copy(qwen, tmp_path / "no weights")
     (source / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"holds neither model\.safetensors nor model"):
         import_checkpoint(source, None, 290, 384, tmp_path / "ours")
     (source / "model.safetensors").write_bytes((qwen / "model.safetensors").read_bytes()[:-1000])
-    with pytest.raises(InputError, match=r"model.safetensors: is no safetensors file"):
+    with pytest.raises(InputError, match=r"model.safetensors: is not a safetensors file"):
         import_checkpoint(source, None, 290, 384, tmp_path / "ours")
     source = copy(llama, tmp_path / "a shard less")
     shard = sorted(source.glob("model-*.safetensors"))[1]

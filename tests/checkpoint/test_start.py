@@ -159,10 +159,10 @@ def test_a_start_of_another_shape_is_refused_before_anything_runs(run, capsys, v
 
 def test_a_folder_that_is_not_there(run, tmp_path):
     shutil.rmtree(tmp_path / "theirs")
-    with pytest.raises(InputError, match=r"theirs/config.json: 'tuning.start': no Hugging Face checkpoint"):
+    with pytest.raises(InputError, match=r"theirs/config.json: 'tuning.start': not a Hugging Face checkpoint"):
         start_files(run.recipe)
     write_pairs(run)
-    assert runner(run).why().startswith("waiting (no Hugging Face checkpoint")
+    assert runner(run).why().startswith("waiting (not a Hugging Face checkpoint")
 
 
 def change_tokenizer(folder: Path, change) -> None:
@@ -192,7 +192,7 @@ def cut_at_digits(described) -> None:
     [
         (swap_two_entries, r"theirs and .*tokenizer.json: '[ab]' is \d+ and \d+"),
         (forget_a_token, r"theirs and .*tokenizer.json: '.*' is missing and 289"),
-        (cut_at_digits, "the same vocabulary, another pre_tokenizer"),
+        (cut_at_digits, "same vocabulary, different pre_tokenizer"),
     ],
 )
 def test_another_tokenizer_is_refused_and_both_named(run, tmp_path, change, message):
@@ -294,7 +294,8 @@ def test_the_best_checkpoint_is_linked_and_removed_without_harm(run):
     prepare(run)
     assert tracker.read(run.model("start")) == 20
     assert (run.model("start") / "iter_0000020" / "weights.distcp").read_bytes() == b"weights"
-    assert files.read_json(run.model("synthesizer") / "start.json")["baseline_iteration"] == 20
+    record = files.read_json(run.model("synthesizer") / "start.json")
+    assert (record["arm"], record["iteration"]) == ("baseline", 20) and "baseline_iteration" not in record
     remove_start(run.model("start"))
     assert (folder / "weights.distcp").read_bytes() == b"weights"
     files.write_json(run.model("baseline") / "consumed.json", {"best": {**best, "kept": False}})

@@ -17,7 +17,7 @@ def test_tracker(tmp_path):
     (tmp_path / "iter_0000003" / "metadata.json").write_text("{}")
     (tmp_path / tracker.NAME).write_text("3")
     assert tracker.read(tmp_path) == 3 and tracker.complete(tmp_path) == [3]
-    for text, message in (("12", "names iteration 12"), ("x", "no iteration")):
+    for text, message in (("12", "names iteration 12"), ("x", "not an iteration")):
         (tmp_path / tracker.NAME).write_text(text)
         with pytest.raises(InputError, match=message):
             tracker.read(tmp_path)

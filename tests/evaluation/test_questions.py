@@ -59,8 +59,8 @@ def test_without_the_key_there_are_none(recipe):
         ("[" * 100_000, "2: not valid JSON"),
         ("[1]", "2: must be a JSON object"),
         ({**GOOD, "choice": []}, "2: 'choice': unknown field; known are prompt, choices"),
-        ({**GOOD, "prompt": " "}, "2: 'prompt': must be a text"),
-        ({**GOOD, "prompt": 3}, "2: 'prompt': must be a text"),
+        ({**GOOD, "prompt": " "}, "2: 'prompt': must be a non-empty text"),
+        ({**GOOD, "prompt": 3}, "2: 'prompt': must be a non-empty text"),
         ({**GOOD, "choices": ["Oslo"]}, "2: 'choices': must be a list of two or more"),
         ({**GOOD, "choices": "Oslo"}, "2: 'choices': must be a list of two or more"),
         ({**GOOD, "choices": ["Oslo", ""]}, "2: 'choices': must be a list of two or more"),
@@ -68,7 +68,7 @@ def test_without_the_key_there_are_none(recipe):
         ({**GOOD, "answer": "Rome"}, "2: 'answer': 'Rome' is not among the choices"),
         ({**GOOD, "tag": ["a"]}, "2: 'tag': must be a text or a whole number"),
         ({**GOOD, "group": None}, "2: 'group': is missing, and evaluation.question_group_field is set"),
-        ({**GOOD, "prompt": "a \ud800"}, "2: prompt or choices hold a lone surrogate"),
+        ({**GOOD, "prompt": "a \ud800"}, "2: prompt or choices contain a lone surrogate"),
     ],
 )
 def test_a_wrong_line_is_named(recipe, row, message):
@@ -81,7 +81,7 @@ def test_missing_and_empty_files_are_errors(recipe):
     with pytest.raises(InputError, match=r"questions.jsonl: 'evaluation.questions': no such file"):
         read_questions(recipe)
     write(recipe)
-    with pytest.raises(InputError, match="holds no question"):
+    with pytest.raises(InputError, match="contains no questions"):
         read_questions(recipe)
 
 

@@ -101,7 +101,7 @@ def test_a_run_folder_stands_for_its_recipe(home, capsys):
     assert "documents           finished in" in capsys.readouterr().out
     assert main(["documents", "there"]) == 0
     assert main(["status", "documents"]) == 2
-    assert "no run folder" in capsys.readouterr().err
+    assert "not a run folder" in capsys.readouterr().err
 
 
 def test_run_folders_that_cannot_be(home, capsys):
@@ -133,7 +133,7 @@ def test_a_damaged_marker_is_named(home, text):
     run = Run.of(load_recipe(home / "recipe.yaml", []))
     claim(run)
     run.marker_file.write_text(text)
-    with pytest.raises(InputError, match=r"sbp-run\.json.*remove it to have it made again"):
+    with pytest.raises(InputError, match=r"sbp-run\.json.*remove it to have it recreated"):
         claim(run)
 
 

@@ -147,7 +147,7 @@ def test_changed_setting_reruns_what_depends_on_it(folder, capsys):
     # `lengths` reads words with other contents, though of the same lengths; `total` reads equal lengths: early cutoff
     assert [line.split()[0] for line in done] == ["words"] * 8 + ["lengths"] * 7
     said = capsys.readouterr().err
-    assert "words: note was '', is 'upper'" in said and "stays until then" in said
+    assert "words: note was '', is 'upper'" in said and "are kept until it has finished" in said
     assert (run.root / "words" / "00001.txt").read_text() == "BE"
 
 

@@ -66,7 +66,9 @@ def test_low_precision(embedder, precision, error):
 
 
 def test_a_model_that_is_not_here(monkeypatch):
-    with pytest.raises(InputError, match=r"'embedding.model': 'nobody/nothing' is no folder here.*hf download nobody/"):
+    with pytest.raises(
+        InputError, match=r"'embedding.model': 'nobody/nothing' is neither a folder here.*hf download nobody/"
+    ):
         Embedder(Embedding(model="nobody/nothing"), Path.cwd(), "cpu")
 
 

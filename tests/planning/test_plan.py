@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -11,14 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from megatron_sbp.base.files import read_json, write_json
-from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.executor.preflight import plan_run
-from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.planning import cost, plan
 from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Launch, load_recipe
-from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -88,72 +83,16 @@ def test_small_by_hand(tmp_path):
     assert arms["oracle"]["flops"] == 784 * (128 * 6 * products + 6 * 2 * 64 * 128**2)
 
 
-def measured_run(folder: Path) -> Run:
-    """Documents, tokenizer and tokens by the real stages."""
-    run = importlib.import_module("made_up_run").text_run(folder)
-    assert StageRunner(run, DocumentsStage(), []).finished()  # the folder is a copy: remembers the corpus' new place
-    return run
-
-
-def test_measured_replaces_estimated(tmp_path):
-    """Measurements of a run by the real stages; others of the same names are not used, and the plan says so."""
-    run = measured_run(tmp_path)
-    found = read_measured(run)
-    audit = read_json(run.tokens("audit").with_suffix(".json"))
-    assert found == {**audit, "vocab_size": 700}
-    made = plan.make_plan(run.recipe, found)
-    tokens = audit["real"]["tokens"]
-    assert made["unique_tokens"]["real"] == {"documents": 250, "tokens": tokens, "from": "measured"}
-    assert made["arms"]["baseline"]["real_epochs"] == made["arms"]["baseline"]["train_tokens"] / tokens
-    assert made["model"]["vocab_size"] == {"tokens": 700, "from": "measured"}
-    assert made["sources"]["unique tokens of D"] == "measured" and made["sources"]["pairs"] == "at most"
-    text = format_plan(made)
-    assert "measured here: vocabulary, unique tokens of D, unique tokens of the oracle" in text
-    assert "upper bounds: pairs" in text and f"~{made['arms']['baseline']['real_epochs']:.2f}" not in text
-
-
-@pytest.mark.parametrize("change", ["documents.train=240", "seed=2", "tokenizer.vocab_size=600", "corpus", "audit"])
-def test_a_measurement_counts_only_under_its_own_fingerprint(tmp_path, change):
-    run = measured_run(tmp_path)
-    assert "real" in read_measured(run)
-    overrides = [f"run_folder={run.root}"]
-    if change == "corpus":
-        with open(tmp_path / "corpus.jsonl", "a") as corpus:
-            corpus.write('{"text": "one more"}\n')
-    elif change == "audit":
-        write_json(run.tokens("audit").with_suffix(".json"), {"real": {"documents": 1, "tokens": 1}})
-    else:
-        overrides.append(change)
-    other = Run.of(load_recipe(tmp_path / "recipe.yaml", overrides))
-    found = read_measured(other)
-    assert "real" not in found and "tokens/audit.json" in found["others"]
-    made = plan.make_plan(other.recipe, found)
-    assert made["unique_tokens"]["real"]["from"] == "estimated"
-    assert "tokens/audit.json" in made["warnings"][0]
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"key": 1, "outputs": []}', '{"outputs": {"x": 1}}', "\x00"])
-def test_a_damaged_manifest_is_no_measurement(tmp_path, text):
-    run = measured_run(tmp_path)
-    for name in ("documents", "tokenize"):
-        (run.manifests / f"{name}.json").write_text(text)
-        assert "real" not in read_measured(run)
-
-
 def test_pairs_that_were_measured(tmp_path):
     recipe = recipe_of(tmp_path)
     pairs = {"pairs": 300, "seed_tokens": 9_000, "target_tokens": 12_000, "mean_target_tokens": 40.0}
     real = {"documents": 1000, "tokens": 50_000}
-    made = plan.make_plan(recipe, {"real": real, "pairs": pairs, "vocab_size": 1503})
+    made = plan.make_plan(recipe, {"real": real, "synthesizers": {"related": {"pairs": pairs}}, "vocab_size": 1503})
     assert made["arms"]["baseline"]["real_epochs"] == 784 * 128 / 50_000
     assert made["arms"]["baseline"]["unique_real_tokens"] == 50_000
     assert made["model"]["padded_vocab_size"] == 1536
     assert made["tuning"]["tokens"] == 21_300 and made["tuning"]["from"] == "measured"
     assert made["synthesis"]["generations"] == round(30_000 * 1.3 / 40)
-
-
-def test_nothing_is_measured_in_a_folder_that_is_not_there(tmp_path):
-    assert read_measured(Run.of(recipe_of(tmp_path))) is None
 
 
 def test_warnings(tmp_path):

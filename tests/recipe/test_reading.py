@@ -80,7 +80,7 @@ def test_good_recipe(tmp_path):
         ("  valid: 50\n", "", 2, "documents.valid", "is missing and has no default"),
         ("  num_attention_heads: 4", "  num_attention_heads: 3", 12, "model.num_attention_heads", "does not divide"),
         ("  num_query_groups: 2", "  num_query_groups: 3", 13, "model.num_query_groups", "does not divide 4 heads"),
-        ("  micro_batch_size: 4", "  micro_batch_size: 3", 17, "training.global_batch_size", "no multiple"),
+        ("  micro_batch_size: 4", "  micro_batch_size: 3", 17, "training.global_batch_size", "not a multiple"),
         ("  tokens: 30_000", "  tokens: 100_000", 22, "synthesis.tokens", "must be below training.train_tokens"),
         ("  tokens: 30_000", "  tokens: 1", 22, "synthesis.tokens", "do not fill one sequence of"),
     ],
@@ -97,7 +97,7 @@ def test_contradictions(tmp_path):
     file = write(tmp_path)
     assert "3 does not divide" in str(refused(file, "launch.tensor_parallel=3"))
     assert "does not divide 2 layers" in str(refused(file, "launch.pipeline_parallel=4"))
-    assert "no multiple of tensor x pipeline" in str(refused(file, "launch.tensor_parallel=2"))
+    assert "not a multiple of tensor x pipeline" in str(refused(file, "launch.tensor_parallel=2"))
     assert "of 128" in str(refused(file, "tuning.sequence_length=256", "tuning.max_target_tokens=100"))
     assert "do not fit" in str(refused(file, "tuning.max_seed_tokens=100", "tuning.max_target_tokens=100"))
     assert "do not fit" in str(refused(file, "synthesis.max_new_tokens=100"))
@@ -143,7 +143,7 @@ def test_overrides_are_blamed_on_the_command_line(tmp_path):
     error = refused(file, "training.train_tokens=lots")
     assert error.file == "command line" and "'lots'" in str(error)
     assert refused(file, "seed").file == "command line"
-    assert "is no section" in str(refused(file, "name.x=1"))
+    assert "is not a section" in str(refused(file, "name.x=1"))
     assert "not valid YAML" in str(refused(file, "seed=[1"))
     # an override cannot be blamed on the line that it replaced
     assert refused(file, "documents.train=0").line is None

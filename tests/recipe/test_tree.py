@@ -64,9 +64,9 @@ def test_large_files_and_other_things_than_files(tmp_path):
     assert f"larger than {MAX_BYTES:,} bytes" in refused(file)
     file.write_bytes(b"name: x\nnote: \xff\n")
     assert refused(file) == f"{file}:2: cannot be read (invalid UTF-8 at byte 15)"
-    assert "no regular file" in refused("/dev/zero")
+    assert refused("/dev/zero") == "/dev/zero: cannot be read (not a regular file)"
     os.mkfifo(tmp_path / "pipe")
-    assert "no regular file" in refused(tmp_path / "pipe")
+    assert "not a regular file" in refused(tmp_path / "pipe")
     assert "cannot be read" in refused(tmp_path)
     assert "cannot be read" in refused(tmp_path / ("x" * 300))
     assert "cannot be read" in refused("a\0b")

@@ -43,3 +43,11 @@ def test_ticks_are_round_and_inside(low, high):
     assert 1 <= len(found) <= 7
     steps = {round(b - a, 12) for a, b in itertools.pairwise(found)}
     assert len(steps) <= 1 and all(f"{step:e}"[0] in "125" for step in steps)
+
+
+def test_ticks_and_short_numbers():
+    assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert ticks(2.95, 3.45) == [3.0, 3.1, 3.2, 3.3, 3.4]
+    assert ticks(1, 1) == [1]
+    assert [short(value) for value in (1234567, 2e12, 1500, 12)] == ["1.23M", "2T", "1.5k", "12"]
+    assert percent(0.1234) == "12.3\u00a0%" and percent(None) == "–"

@@ -159,8 +159,8 @@ def test_verdict_follows_the_numbers(tmp_path, sbp, oracle, expected, sentence):
     assert expected in headline(results)
     told = " ".join(verdict(results))
     assert sentence in told
-    assert "One training seed per arm is no proof" in told
-    assert "without an arm on random pairs beside it" in told
+    assert "One training seed per arm proves nothing" in told
+    assert "without an arm on random pairs to compare with" in told
 
 
 def test_the_random_control_calls_itself_that(run):

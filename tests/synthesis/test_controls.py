@@ -12,6 +12,7 @@ from megatron_sbp.synthesis.controls import TokenReplacement
 from megatron_sbp.synthesis.generations import Generation, generations
 from megatron_sbp.synthesis.judged import Judged
 from megatron_sbp.synthesis.judging import judge_shard
+from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.synthesis.writing import write_shard
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -20,6 +21,10 @@ from megatron_sbp.tokenization.tokenizer import load_tokenizer
 def replacement(run, replaced: float) -> TokenReplacement:
     tokens = open_indexed(run.tokens("real")).tokens
     return TokenReplacement(load_tokenizer(run.tokenizer), tokens, replaced=replaced, seed=run.recipe.seed)
+
+
+def replace(control: TokenReplacement, tokens: np.ndarray, generation: Generation) -> np.ndarray:
+    return control.engine.write([generation], [tokens])[0].tokens
 
 
 def test_samples_have_no_seed(make_run, tmp_path):
@@ -61,17 +66,17 @@ def test_the_share_of_tokens_that_is_replaced(make_run, replaced):
     for number in range(20):
         for row in range(len(real)):
             tokens = real[row][:-1]
-            written = control.replace(tokens, Generation(row, number))
+            written = replace(control, tokens, Generation(row, number))
             assert written.dtype == np.int64 and len(written) == len(tokens)
             changed, total = changed + int((written != tokens).sum()), total + len(tokens)
     # A replacement may be the token that was there.
     assert 0.85 * replaced < changed / total <= replaced * 1.02
 
 
-def test_replacements_follow_from_the_draw(make_run):
+def test_replacements_follow_from_the_generation(make_run):
     run = make_run("same")
     tokens = open_indexed(run.tokens("real"))[0][:-1]
-    one, again, other = (replacement(run, 0.5).replace(tokens, Generation(0, number)) for number in (1, 1, 2))
+    one, again, other = (replace(replacement(run, 0.5), tokens, Generation(0, number)) for number in (1, 1, 2))
     assert one.tolist() == again.tolist() != other.tolist()
 
 
@@ -88,6 +93,37 @@ def test_rows_of_replacements_know_their_parents(make_run, tmp_path):
     for row in rows:
         assert row["seed_id"] == documents[row["seed_row"]]["id"] and row["finished"]
         assert row["text"] != documents[row["seed_row"]]["text"]
+
+
+def test_an_interrupted_shard_of_replacements_resumes(make_run, tmp_path):
+    run, outputs = make_run("resumed"), []
+    for name, killed in (("whole", False), ("resumed", True)):
+        output, control = tmp_path / f"{name}.jsonl.zst", replacement(run, 0.2)
+        if killed:
+            planned, real = generations(0, 12, 60, 1), open_indexed(run.tokens("real"))
+            tokens = {generation.row: real[generation.row] for generation in planned}
+            unfinished = Unfinished(output, control.identity(planned, tokens))
+            control.generate(planned, tokens, dict.fromkeys(range(60), "x"), unfinished=unfinished)
+            control.engine.write = lambda *arguments: pytest.fail("written twice")
+        write_shard(
+            output, 0, 12, synthesizer=control, documents=run.document_shards("train"), tokens=run.tokens("real"),
+            label="synthesize",
+        )  # fmt: skip
+        outputs.append(output.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize("field", ["replaced", "seed", "tokens"])
+def test_the_identity_covers_what_replacements_follow_from(make_run, field):
+    run = make_run("identity")
+    tokens, tokenizer = open_indexed(run.tokens("real")).tokens, load_tokenizer(run.tokenizer)
+    usual = {"tokens": tokens, "replaced": 0.2, "seed": 1}
+    other = {**usual, field: {"tokens": tokens[:-1], "replaced": 0.3, "seed": 2}[field]}
+    planned, seeds = [Generation(0, 0)], {0: np.arange(9)}
+    one, again, another = (
+        TokenReplacement(tokenizer, **made).identity(planned, seeds) for made in (usual, usual, other)
+    )
+    assert one == again != another
 
 
 def test_what_the_stage_reads_and_where_it_runs(make_run):

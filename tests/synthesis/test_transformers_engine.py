@@ -109,7 +109,7 @@ def test_a_broken_synthesizer_is_named(settings):
     engine = TransformersEngine(settings)
     with torch.no_grad():
         engine.model.model.norm.weight[3] = float("nan")
-    with pytest.raises(InputError, match="gives NaN"):
+    with pytest.raises(InputError, match="produces NaN"):
         engine.write(*prompts_of(4, 5, 9))
     with pytest.raises(InputError, match="cannot load this checkpoint"):
         TransformersEngine(dataclasses.replace(settings, checkpoint=settings.checkpoint / "nothing here"))

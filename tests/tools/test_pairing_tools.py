@@ -91,7 +91,7 @@ def test_errors_are_one_line(corpus, tmp_path):
     assert not (tmp_path / "x.npy").exists()
     words = ("--inputs", "bad.jsonl", "--model", "nobody/nothing", "--output", "x.npy")
     done = run_tool("embed_documents.py", tmp_path, *words)
-    assert done.returncode == 2 and "'nobody/nothing' is no folder here" in done.stderr
+    assert done.returncode == 2 and "'nobody/nothing' is neither a folder here" in done.stderr
 
 
 def test_an_option_out_of_range_is_named(corpus, tmp_path):

@@ -32,7 +32,7 @@ class Vectors:
         self.files = list(files)
         self.parts = [_open(file) for file in self.files]
         if not self.parts:
-            raise InputError("no embeddings at all")
+            raise InputError("there are no embeddings")
         self.dimensions = self.parts[0].shape[1]
         for file, part in zip(self.files, self.parts, strict=True):
             if part.shape[1] != self.dimensions:
@@ -87,7 +87,7 @@ def _open(file: Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise InputError("no such file", file=file) from error
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"no matrix of numpy, or damaged ({error})", file=file) from error
+        raise InputError(f"not a NumPy matrix, or damaged ({error})", file=file) from error
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != "f":
         raise InputError(f"must hold floating point numbers [documents, dimensions], not {matrix!r:.80}", file=file)
     return matrix

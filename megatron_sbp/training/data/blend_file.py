@@ -28,7 +28,7 @@ def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: in
     samples = {}
     for prefix, wanted in once.items():
         if prefix == repeated:
-            raise InputError("is to be repeated and to be used once", file=prefix, key="once")
+            raise InputError("is listed as repeated and as used once", file=prefix, key="once")
         if wanted < 0:
             raise InputError(f"cannot give {wanted} samples", file=prefix, key="once")
         tokens, available = _size(prefix, sequence_length)

@@ -104,7 +104,7 @@ def lock(path: Path, resumed: bool) -> dict[str, Any]:
         The lock.
 
     Raises:
-        InputError: the training began with other data; every difference is named with both values.
+        InputError: the training started with other data; every difference is named with both values.
     """
     data = DataFile.read(path)
     present = data.to_dict()
@@ -115,9 +115,9 @@ def lock(path: Path, resumed: bool) -> dict[str, Any]:
         differences = _differences(files.read_json(file), present)
         if differences:
             raise InputError(
-                "this training began with other data, and going on would repeat or skip some of it: "
+                "this training started with other data, and continuing would repeat or skip some of it: "
                 + "; ".join(differences)
-                + ". Put the data back, or remove the folder to begin anew",
+                + ". Restore the data, or remove the folder to start over",
                 file=file,
             )
     else:

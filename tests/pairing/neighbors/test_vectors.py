@@ -48,12 +48,12 @@ def test_bad_files_are_named(tmp_path, save_vectors, helpers):
     with pytest.raises(InputError, match="no such file"):
         Vectors([tmp_path / "none.npy"])
     (tmp_path / "text.npy").write_text("no numpy")
-    with pytest.raises(InputError, match=r"text\.npy: no matrix of numpy"):
+    with pytest.raises(InputError, match=r"text\.npy: not a NumPy matrix"):
         Vectors([tmp_path / "text.npy"])
     np.save(tmp_path / "cut.npy", helpers.unit_vectors(20, 8))
     whole = (tmp_path / "cut.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(whole[:-3])
-    with pytest.raises(InputError, match=r"cut\.npy: no matrix of numpy, or damaged"):
+    with pytest.raises(InputError, match=r"cut\.npy: not a NumPy matrix, or damaged"):
         Vectors([tmp_path / "cut.npy"])
     np.save(tmp_path / "ids.npy", np.arange(6).reshape(2, 3))
     with pytest.raises(InputError, match="must hold floating point numbers"):

@@ -180,10 +180,10 @@ def test_what_matches_and_is_no_file_is_an_error_or_counted(tmp_path, run_docume
     reason = {"link": f"is a link to {tmp_path / 'gone.jsonl'}, which does not exist", "folder": "is a folder"}
     with pytest.raises(InputError) as caught:
         run_documents()
-    assert str(caught.value).startswith(f"{path}: 'documents.inputs': {reason.get(kind, 'is no regular file')}")
+    assert str(caught.value).startswith(f"{path}: 'documents.inputs': {reason.get(kind, 'is not a regular file')}")
     run = run_documents(bad_documents="skip")
     assert files.read_json(run.audit_documents)["skipped_inputs"] == [
-        {"file": "b.jsonl", "reason": reason.get(kind, "is no regular file")}
+        {"file": "b.jsonl", "reason": reason.get(kind, "is not a regular file")}
     ]
     assert f"documents: skipped {path}" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"'documents\.inputs'"):

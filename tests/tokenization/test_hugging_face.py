@@ -97,7 +97,7 @@ def test_no_tokenizer_there(tmp_path):
     for path, message in (
         ("empty", "no tokenizer in the folder"),
         ("./missing", "no such folder"),
-        ("nobody/has-this-tokenizer", "'nobody/has-this-tokenizer' is no folder here"),
+        ("nobody/has-this-tokenizer", "'nobody/has-this-tokenizer' is neither a folder here"),
     ):
         with pytest.raises(InputError, match=f"tokenizer.path.*{message}"):
             StageRunner(Run.of(recipe_in(tmp_path, path=path)), TokenizerStage(), []).execute()

@@ -1,0 +1,52 @@
+"""Options that the programs in tools/ share, and their exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base import command_line as shared
+from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.recipe import Embedding
+
+
+@pytest.mark.parametrize(("error", "status"), [(InputError("bad", file="x.jsonl", line=3), 2), (Fault("broken"), 1)])
+def test_errors_are_one_line_and_a_status(capsys, error, status):
+    with pytest.raises(SystemExit) as left, shared.errors_reported():
+        raise error
+    assert left.value.code == status
+    said = capsys.readouterr().err
+    assert said == f"error: {error}\n" and "Traceback" not in said
+
+
+def test_bugs_keep_their_trace():
+    with pytest.raises(AssertionError), shared.errors_reported():
+        raise AssertionError
+
+
+def test_options():
+    options = shared.parser("What it does.\n  As written.")
+    shared.add_inputs(options)
+    shared.add_dataset_output(options)
+    shared.add_tokenizer(options)
+    shared.add_end_of_document(options)
+    shared.add_text_field(options)
+    shared.add_id_field(options)
+    shared.add_bad_documents(options)
+    shared.add_device(options)
+    assert "  As written." in options.format_help()
+    found = options.parse_args(["--inputs", "a", "b*", "--output", "o/p", "--tokenizer", "t"])
+    assert (found.inputs, found.output, found.text_field, found.id_field) == (["a", "b*"], Path("o/p"), "text", None)
+    assert (found.bad_documents, found.device, found.end_of_document) == ("fatal", "auto", None)
+    with pytest.raises(SystemExit):
+        options.parse_args(["--inputs", "a", "--output", "o", "--tokenizer", "t", "--bad-documents", "ignore"])
+
+
+def test_defaults_of_an_embedding_are_the_recipes():
+    options = shared.parser(None)
+    shared.add_embedding(options, Embedding(), "model")
+    found, wanted = options.parse_args([]), Embedding()
+    assert (found.model, found.max_tokens, found.batch_size, found.precision, found.prompt) == (
+        wanted.model, wanted.max_tokens, wanted.batch_size, wanted.precision, "",
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""A lock on a file: one at a time, given back in every case, and not fooled by a removed file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base import locks
+from megatron_sbp.base.locks import locked
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from megatron_sbp.base.locks import locked
+with locked(Path(sys.argv[1]), "holder"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock; closing its input makes it let go."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_another_process_waits_until_the_holder_is_gone(holder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    order = []
+
+    def wait() -> None:
+        with locked(tmp_path / "lock", "embed 00001"):
+            order.append("second")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while "waiting for a lock" not in capsys.readouterr().err:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    order.append("first")
+    holder.kill()  # not given back: the system does it
+    thread.join(30)
+    assert order == ["first", "second"]
+
+
+def test_the_lock_is_given_back_after_an_error(tmp_path):
+    with pytest.raises(ValueError, match="inside"), locked(tmp_path / "new" / "lock", "x"):
+        raise ValueError("inside")
+    with locked(tmp_path / "new" / "lock", "x"):
+        pass
+
+
+def test_a_lock_on_a_removed_file_does_not_count(tmp_path):
+    """Who opened the file before it was removed holds a lock that nobody else sees, and must take the new one."""
+    with open(tmp_path / "lock", "a+") as former:
+        assert locks._is(former.fileno(), tmp_path / "lock")
+        (tmp_path / "lock").unlink()
+        assert not locks._is(former.fileno(), tmp_path / "lock")
+        Path(tmp_path / "lock").touch()
+        assert not locks._is(former.fileno(), tmp_path / "lock")

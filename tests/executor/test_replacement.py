@@ -1,0 +1,104 @@
+"""Replacing finished outputs: nothing of others is deleted, and every interruption can be completed."""
+
+from __future__ import annotations
+
+import pytest
+from stage_toys import make_run
+
+from megatron_sbp.base import files
+from megatron_sbp.executor.manifests import entries
+from megatron_sbp.executor.replacement import Replacement, remove_named
+
+KEY = "0123456789ab"
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = make_run(tmp_path)
+    for name, text in (("a", "former"), ("b", "former too")):
+        files.write_text(run.root / "words" / f"{name}.txt", text)
+    manifest = {"key": "former", "seconds": 1, "started": 1, "settings": {}, "inputs": {}, "unit_seconds": 1}
+    outputs = entries(run, (run.root / "words").iterdir())
+    files.write_json(run.manifests / "words.json", {**manifest, "outputs": outputs})
+    files.write_text(run.root / ".work" / f"words-{KEY}" / "words" / "a.txt", "new")
+    files.write_json(run.root / ".work" / f"words-{KEY}" / "units" / "00000.json", {"new": 1})
+    return run
+
+
+def replacement(run) -> Replacement:
+    return Replacement(run, "words", ("words",), run.manifests / "words.json", run.manifests / "words")
+
+
+def install(run, keep: bool = False) -> None:
+    work = run.work_folder("words", KEY)
+    replacement(run).install(run.view(work, ("words",)), work / "units", {"key": "new", "outputs": {}}, keep)
+
+
+def test_new_outputs_take_the_place_and_nothing_is_left(run):
+    install(run)
+    assert [path.name for path in (run.root / "words").iterdir()] == ["a.txt"]
+    assert (run.root / "words" / "a.txt").read_text() == "new"
+    assert files.read_json(run.manifests / "words.json")["key"] == "new"
+    assert files.read_json(run.manifests / "words" / "00000.json") == {"new": 1}
+    assert not (run.root / ".work").exists() and not run.aside.exists()
+    assert not replacement(run).interrupted()
+
+
+def test_costly_former_outputs_are_kept(run):
+    install(run, keep=True)
+    kept = sorted(path.name for path in run.aside.rglob("*.txt"))
+    assert kept == ["a.txt", "b.txt"]
+
+
+def test_a_changed_file_and_a_file_of_somebody_else_are_kept(run, capsys):
+    files.write_text(run.root / "words" / "b.txt", "edited")
+    files.write_text(run.root / "words" / "notes.md", "mine")
+    install(run)
+    kept = {path.name: path.read_text() for path in run.aside.rglob("*") if path.is_file()}
+    assert kept == {"b.txt": "edited", "notes.md": "mine"}
+    assert "the former files are in aside/words-replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", range(1, 5))
+def test_an_interruption_after_any_rename_is_completed(run, monkeypatch, steps):
+    from pathlib import Path
+
+    rename, left = Path.replace, [steps]
+
+    def stop(self, target):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    try:
+        install(run)
+    except KeyboardInterrupt:
+        monkeypatch.undo()
+        if replacement(run).interrupted():
+            replacement(run).resume()
+            assert (run.root / "words" / "a.txt").read_text() == "new"
+            assert files.read_json(run.manifests / "words.json")["key"] == "new"
+            assert not run.aside.exists() and not (run.root / ".work").exists()
+        else:  # before it had begun: all is as it was
+            assert (run.root / "words" / "a.txt").read_text() == "former"
+            assert files.read_json(run.manifests / "words.json")["key"] == "former"
+
+
+def test_stale_work_is_removed_unless_it_was_costly_or_of_another_stage(run):
+    cheap, costly = run.work_folder("words", "a" * 12), run.work_folder("words", "b" * 12)
+    other = run.root / ".work" / f"words-more-{KEY}"
+    unit = {"key": "k", "outputs": {}, "started": 1}
+    for folder, seconds in ((cheap, 10), (costly, 1000), (other, 0)):
+        files.write_json(folder / "units" / "00000.json", {**unit, "seconds": seconds})
+    replacement(run).tidy_work(keep_seconds=300)
+    assert not cheap.exists() and costly.exists() and other.exists()
+
+
+def test_only_named_files_with_the_same_content_are_removed(run):
+    outputs = entries(run, (run.root / "words").iterdir())
+    files.write_text(run.root / "words" / "b.txt", "edited")
+    files.write_text(run.root / "words" / "c.txt", "other")
+    remove_named(run.root, {**outputs, "words/gone.txt": outputs["words/a.txt"]})
+    assert sorted(path.name for path in (run.root / "words").iterdir()) == ["b.txt", "c.txt"]

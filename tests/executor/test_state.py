@@ -1,0 +1,74 @@
+"""What is there of a stage, in one line, and when making it again must be asked for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from stage_toys import graph, make_run
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.executor.state import StageState, started_note
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "words.txt").write_text("one\ntwo\nthree\n")
+    return tmp_path
+
+
+def state(folder, *overrides: str, place: int = 0, **asked) -> StageState:
+    stages = graph()
+    return StageState(make_run(folder, *overrides), stages[place], stages, **asked)
+
+
+def execute(folder, *overrides: str, shard=(1, 1)) -> None:
+    stages = graph()
+    StageRunner(make_run(folder, *overrides), stages[0], stages).execute(shard)
+
+
+def test_from_not_started_to_finished(folder):
+    assert state(folder).why() == "not started" and not state(folder).finished()
+    assert state(folder, place=1).why() == "waiting (lengths needs the stage 'words', which is not finished)"
+    execute(folder, shard=(2, 3))
+    assert state(folder).why() == "1 of 3 units; missing: 1,3"
+    assert state(folder).missing_units() == ["00000", "00002"]
+    execute(folder)
+    assert state(folder).why().startswith("finished in ") and state(folder).finished()
+
+
+def test_stale_and_damaged(folder):
+    execute(folder)
+    assert state(folder, "note=upper").why() == "stale: made under other settings or inputs, will run again"
+    (folder / "run" / "words" / "joint.txt").unlink()
+    assert state(folder).why().startswith("damaged: words/joint.txt ")
+    (folder / "run" / "stages" / "words.json").write_text("{")
+    assert state(folder).why().startswith("damaged: ") and "--discard words" in state(folder).why()
+
+
+def test_cheap_work_is_replaced_and_costly_work_only_when_asked(folder, monkeypatch):
+    execute(folder)
+    state(folder, "note=upper").check()
+    monkeypatch.setattr(StageState, "keep_seconds", -1.0)
+    with pytest.raises(InputError, match=r"note was .* is 'upper'.*--discard words"):
+        state(folder, "note=upper").check()
+    assert "needs --discard words" in state(folder, "note=upper").why()
+    state(folder, "note=upper", discard=True).check()
+
+
+def test_checking_changes_nothing(folder):
+    execute(folder, shard=(1, 3))
+    before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
+    for overrides in ((), ("note=upper",)):
+        state(folder, *overrides).check()
+        state(folder, *overrides).why()
+        state(folder, *overrides).finished()
+    assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_note_of_work_in_progress(tmp_path):
+    assert started_note(tmp_path) is None
+    for text, found in ((json.dumps({"key": "k"}), {"key": "k"}), ("{", {}), ("[1]", {}), ("", {})):
+        (tmp_path / "started.json").write_text(text)
+        assert started_note(tmp_path) == found

@@ -1,0 +1,51 @@
+"""The plan as text: units, marks of what is estimated, a line for every arm and synthesizer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.planning.text import format_bytes, format_count, format_plan
+from megatron_sbp.recipe import load_recipe
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (999, "999"), (1000, "1k"), (1.5e6, "1.5M"), (7.5e10, "75B"), (1e12, "1T")]
+)
+def test_counts(value, text):
+    assert format_count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (8e10, "80 GB"), (2.34e12, "2.34 TB")]
+)
+def test_bytes(value, text):
+    assert format_bytes(value) == text
+
+
+@pytest.mark.parametrize("name", ["sbp_3b_200b/recipe.yaml", "people/study.yaml", "people/recipe.yaml"])
+def test_every_arm_and_every_synthesizer_is_named(name):
+    recipe = load_recipe(EXAMPLES / name)
+    text = format_plan(make_plan(recipe))
+    for arm in recipe.arms:
+        assert re.search(rf"\b{arm}\b", text), arm
+    for name in recipe.used_synthesizers[1:]:
+        assert f"({name})" in text
+    assert "None" not in text and "nan" not in text
+    assert max(map(len, text.splitlines())) <= 160
+
+
+def test_estimates_are_marked_and_measurements_are_not():
+    recipe = load_recipe(EXAMPLES / "sbp_3b_200b" / "recipe.yaml")
+    estimated = format_plan(make_plan(recipe))
+    assert "~" in estimated and "measured here" not in estimated
+    real = {"documents": recipe.documents.train, "tokens": 10**10}
+    oracle = {"documents": recipe.documents.train * 20, "tokens": 2 * 10**11}
+    measured = format_plan(make_plan(recipe, {"real": real, "oracle": oracle, "vocab_size": 49_152}))
+    assert "measured here: vocabulary, unique tokens of D, unique tokens of the oracle" in measured
+    assert measured.count("~") < estimated.count("~")

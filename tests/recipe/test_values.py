@@ -1,0 +1,69 @@
+"""Values of a recipe: numbers as YAML 1.1 writes them, texts that a terminal can take."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from megatron_sbp.recipe import values
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(3, 3), ("3", 3), ("1e3", 1000), ("20_000", 20_000), (4.0, 4), ("20e9", 2 * 10**10)]
+)
+def test_whole_numbers(value, number):
+    found = TypeAdapter(values.Int).validate_python(value)
+    assert found == number and isinstance(found, int)
+
+
+@pytest.mark.parametrize(
+    "value", [True, None, "", "x", 1.5, "1.5", math.inf, math.nan, "nan", 2**53, "1e400", [1], "0x10"]
+)
+def test_what_is_no_whole_number(value):
+    with pytest.raises(ValidationError, match="must be a whole number"):
+        TypeAdapter(values.Int).validate_python(value)
+
+
+@pytest.mark.parametrize(("value", "number"), [("1e-3", 0.001), (1, 1.0), ("1_000.5", 1000.5), (-0.5, -0.5)])
+def test_numbers(value, number):
+    found = TypeAdapter(values.Float).validate_python(value)
+    assert found == number and isinstance(found, float)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "outside"),
+    [
+        (values.Count, [1], [0, -1]), (values.Whole, [0], [-1]), (values.Positive, [1e-9], [0]),
+        (values.NotNegative, [0], [-1e-9]), (values.AtLeastOne, [1], [0.99]), (values.Fraction, [0, 1], [-0.1, 1.1]),
+        (values.Share, [0.5], [0, 1]), (values.Decay, [0, 0.9], [1]), (values.Cosine, [-1, 1], [-1.1, 1.1]),
+    ],
+)  # fmt: skip
+def test_ranges(kind, inside, outside):
+    for value in inside:
+        TypeAdapter(kind).validate_python(value)
+    for value in outside:
+        with pytest.raises(ValidationError):
+            TypeAdapter(kind).validate_python(value)
+
+
+def test_texts_have_no_control_characters_and_prose_may_have_lines():
+    for bad in ("a\x1b[2J", "a\x00", "\ud800", "a\nb"):
+        with pytest.raises(ValidationError, match="control character"):
+            TypeAdapter(values.Text).validate_python(bad)
+    assert TypeAdapter(values.Prose).validate_python("a\n\tb") == "a\n\tb"
+    assert TypeAdapter(values.Text).validate_python("ümlaut \U0001f600") == "ümlaut \U0001f600"
+
+
+def test_values_of_megatron_flags():
+    for good in (None, True, 3, 1e-3, "x", [1, "x", None]):
+        TypeAdapter(values.FlagValue).validate_python(good)
+    for bad in ({"a": 1}, [[1]], math.inf, [math.nan]):
+        with pytest.raises(ValidationError):
+            TypeAdapter(values.FlagValue).validate_python(bad)
+
+
+def test_long_values_are_cut_in_messages():
+    assert values.shown("x" * 10) == "'xxxxxxxxxx'"
+    assert len(values.shown("x" * 1000)) == 80 and values.shown("x" * 1000).endswith("...")

@@ -1,0 +1,96 @@
+"""The results on the page: every arm in every table, and many arms still readable."""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_run import made_up_run
+
+from megatron_sbp.report.data import ReportData, load_report_data
+from megatron_sbp.report.outcome import headline_box, quality_section, results_section
+from megatron_sbp.report.results import collect_results
+from megatron_sbp.stages.report import report_sources
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> ReportData:
+    run = made_up_run(tmp_path_factory.mktemp("outcome"))
+    sources = report_sources(run)
+    return load_report_data(sources, run.recipe, collect_results(sources, run.recipe))
+
+
+@pytest.fixture
+def nine(three) -> ReportData:
+    """The same with six further arms, recall and three replicates."""
+    data = copy.deepcopy(three)
+    results, sbp = data.results, data.results["arms"]["sbp"]
+    results["arms"] |= {f"other{place}": copy.deepcopy(sbp) for place in range(6)}
+    results["replicates"] = 3
+    recall = {"recall": 0.5, "stderr": 0.1, "chance": 0.05, "questions": 20}
+    for place, figures in enumerate(results["arms"].values()):
+        figures |= {"recall": 0.1 * place, "recall_stderr": 0.01, "recall_chance": 0.05}
+        figures["recall_by_documents"] = {"0": {**recall, "recall": 0.01 * place}, "3+": recall}
+        figures["mean"] = {"test_loss": {"mean": 3.0 + place, "stderr": 0.1, "low": 1, "high": 9}}
+    gain = {"difference": 0.1, "stderr": 0.01, "low": 0.08, "high": 0.12}
+    arms = list(results["arms"])
+    results["comparisons"] = {
+        f"{one}-{other}": {"test_loss": gain, "choice_accuracy": gain, "recall": None}
+        for one in arms
+        for other in arms
+        if one != other
+    }
+    return data
+
+
+def tables(markup: str) -> list[list[list[str]]]:
+    return [
+        [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr[^>]*>(.*?)</tr>", table)]
+        for table in re.findall(r"<table>(.*?)</table>", markup)
+    ]
+
+
+def test_few_arms_are_columns_and_all_differences_are_shown(three):
+    markup = results_section(three)
+    results = next(table for table in tables(markup) if table[0][0] == "this run")
+    assert results[0][1:] == ["repetition baseline", "SBP", "oracle"]
+    differences = next(table for table in tables(markup) if table[0][0] == "differences")
+    assert len(differences) == 1 + 3 and "<details>" not in markup
+
+
+def test_many_arms_are_rows_in_every_table(nine):
+    markup = results_section(nine)
+    for corner in ("this run", "mean of 3 replicates", "closed-book recall by documents in D"):
+        table = next(table for table in tables(markup) if table[0][0] == corner)
+        assert [row[0] for row in table[1:4]] == ["repetition baseline", "SBP", "oracle"] and len(table) == 10
+        assert len({len(row) for row in table}) == 1 and len(table[0]) <= 12
+    assert "The same in every arm: training tokens" in markup
+
+
+def test_differences_from_sbp_are_shown_and_the_others_folded_away(nine):
+    shown, _, folded = results_section(nine).partition("<details>")
+    first, second = (next(t for t in tables(part) if t[0][0] == "differences") for part in (shown, folded))
+    assert len(first) == 1 + 8 and all("SBP" in row[0] for row in first[1:])
+    assert len(second) == 1 + 28 and not any("SBP" in row[0] for row in second[1:])
+    assert "28 differences between the other arms" in folded
+
+
+def test_what_was_not_measured_is_said(three):
+    data = copy.deepcopy(three)
+    data.results["quality"] = None
+    assert "Missing: evaluation/quality.json" in quality_section(data)
+    data.results["arms"]["sbp"]["test_loss"] = None
+    assert "Missing: SBP not evaluated" in results_section(data)
+
+
+def test_the_headline_is_escaped(nine):
+    nine.results["arms"]["<b>"] = nine.results["arms"].pop("other0")
+    found = nine.results["comparisons"]
+    for name in [name for name in found if "other0" in name]:
+        found[name.replace("other0", "<b>")] = found.pop(name)
+    assert "&lt;b&gt;" in headline_box(nine) and "<b>" not in headline_box(nine)

@@ -1,0 +1,56 @@
+"""The results in a terminal: aligned, and the same numbers as results.json."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_run import made_up_run
+
+from megatron_sbp.report.results import collect_results
+from megatron_sbp.report.text import format_results
+from megatron_sbp.stages.report import report_sources
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> dict:
+    run = made_up_run(tmp_path_factory.mktemp("text"))
+    return collect_results(report_sources(run), run.recipe)
+
+
+def test_columns_are_aligned_and_rows_are_arms(results):
+    lines = format_results(results).splitlines()
+    table = lines[2 : 3 + len(results["arms"])]
+    assert len({len(line) for line in table}) == 1
+    assert [line.split("  ")[0].strip() for line in table[1:]] == ["repetition baseline", "SBP", "oracle"]
+
+
+def test_intervals_are_ascending_and_signed_for_the_loss(results):
+    text = format_results(results)
+    found = results["comparisons"]["sbp-baseline"]["test_loss"]
+    low, high = sorted(-found[end] for end in ("low", "high"))
+    assert (
+        f"SBP against repetition baseline: test loss {-found['difference']:+.4f} (95 %: {low:+.4f} to {high:+.4f})"
+        in text
+    )
+
+
+def test_recall_has_a_column_only_where_it_was_asked(results):
+    assert "recall " not in format_results(results).splitlines()[2]
+    asked = {**results, "arms": {arm: {**figures, "recall": 0.5, "recall_stderr": None} for arm, figures in
+                                 results["arms"].items()}}  # fmt: skip
+    assert "recall" in format_results(asked).splitlines()[2] and "50.0\u00a0%" in format_results(asked)
+
+
+def test_several_replicates_are_announced(results):
+    assert "3 replicates; the table shows the first" in format_results({**results, "replicates": 3}).splitlines()[0]
+
+
+def test_an_empty_run_is_dashes(results):
+    empty = {arm: dict.fromkeys(figures) for arm, figures in results["arms"].items()}
+    nothing = {pair: dict.fromkeys(found) for pair, found in results["comparisons"].items()}
+    text = format_results({**results, "arms": empty, "comparisons": nothing, "pairs": None, "synthetic": None})
+    assert "None" not in text and "nan" not in text and "–" in text

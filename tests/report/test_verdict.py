@@ -1,0 +1,115 @@
+"""Sentences and headline follow from the numbers: better, worse, and noise, for few arms and for many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from megatron_sbp.report.verdict import NOISE, headline, verdict
+
+NOTHING = {f"gap_closed{figure}{part}": None for figure in ("", "_recall") for part in ("", "_low", "_high")}
+
+
+def gain(difference: float, stderr: float | None = 0.01) -> dict[str, Any]:
+    return {"difference": difference, "stderr": stderr, "low": None, "high": None}
+
+
+def results(losses: dict[str, float], recalls: dict[str, float] | None = None, **changes: Any) -> dict[str, Any]:
+    """What the sentences read of results.json; every difference has a standard error of 0.01."""
+    arms = {
+        arm: {
+            "test_loss": loss, "recall": (recalls or {}).get(arm), "recall_chance": 0.05, "choice_accuracy": None,
+            "choice_stderr": None, "choice_chance": None, "choice_reason": "too few documents", "best_valid": None,
+        }
+        for arm, loss in losses.items()
+    }  # fmt: skip
+    compared = {
+        f"{one}-{other}": {
+            "test_loss": gain(losses[other] - losses[one]),
+            "recall": None if recalls is None else gain(recalls[one] - recalls[other]),
+            "choice_accuracy": None,
+        }
+        for one in losses
+        for other in losses
+        if one != other
+    }
+    recipe = {"arms": {arm: {"synthetic": None} for arm in arms}, "synthesizers": {}, "pairs": {"relation": "related"},
+              "tuning": {"start": None}}  # fmt: skip
+    return {"arms": arms, "comparisons": compared, "replicates": 1, "recipe": recipe, **NOTHING,
+            "gap_closed_reason": "no reason", **changes}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sbp", "told"),
+    [
+        (3.0, "SBP is ahead of the repetition baseline in test loss, at equal training tokens."),
+        (5.0, "SBP lost to the repetition baseline in test loss, at equal training tokens."),
+        (
+            4.0 - 0.009 * NOISE,
+            "SBP cannot be told apart from the repetition baseline in test loss, at equal training tokens.",
+        ),
+    ],
+)
+def test_the_headline_is_one_of_three(sbp, told):
+    assert headline(results({"baseline": 4.0, "sbp": sbp})) == told
+
+
+def test_recall_comes_first_and_both_figures_may_disagree():
+    found = headline(results({"baseline": 4.0, "sbp": 5.0}, {"baseline": 0.2, "sbp": 0.6}))
+    assert found.startswith("SBP is ahead of the repetition baseline in closed-book recall; SBP lost to")
+
+
+def test_a_loss_to_one_control_is_not_hidden_by_wins_over_others():
+    found = headline(results({"baseline": 4.0, "noise": 2.0, "self": 4.0, "sbp": 3.0}))
+    assert found == "SBP lost to the arm noise in test loss, at equal training tokens."
+
+
+def test_no_headline_without_sbp_or_without_evaluations():
+    assert "nothing to say" in headline(results({"baseline": 4.0, "oracle": 3.0}))
+    missing = results({"baseline": 4.0, "sbp": 3.0})
+    missing["comparisons"]["sbp-baseline"]["test_loss"] = None
+    assert "have not been evaluated" in headline(missing)
+
+
+@pytest.mark.parametrize(
+    ("recalls", "figure"), [(True, "closed-book recall"), (False, "picking the true continuation")]
+)
+def test_many_arms_are_summed_up_in_one_sentence_per_figure(recalls, figure):
+    losses = {"baseline": 4.0, "a": 3.0, "b": 4.005, "c": 5.0, "sbp": 3.5, "oracle": 2.0}
+    found = verdict(results(losses, dict.fromkeys(losses, 0.5) if recalls else None))
+    compared = [sentence for sentence in found if sentence.startswith("Compared with")]
+    assert compared[0] == (
+        "Compared with the repetition baseline in test loss, better: a (−1.0000), SBP (−0.5000), and oracle (−2.0000); "
+        "worse: c (+1.0000); no more than noise: b (+0.0050)."
+    )
+    against_sbp = [sentence for sentence in compared if sentence.startswith("Compared with SBP")]
+    assert against_sbp[0].startswith("Compared with SBP in test loss, better: a (−0.5000); worse: b")
+    assert len(compared) == (4 if recalls else 2) and any(figure in line for line in compared) == recalls
+
+
+def test_few_arms_get_a_sentence_each():
+    found = verdict(results({"baseline": 4.0, "sbp": 3.5}))
+    assert found[0] == (
+        "SBP has a lower test loss than the repetition baseline: 3.5000 against 4.0000 nats per token "
+        "(−0.5000 ±\u00a00.0100)."
+    )
+    assert found[1] == "There is no choice accuracy to compare with the repetition baseline: too few documents."
+
+
+def test_a_baseline_that_overfits_is_said_to():
+    found = results({"baseline": 4.0, "sbp": 3.5})
+    found["arms"]["baseline"]["best_valid"] = {"loss": 3.0, "tokens": 10, "last_loss": 3.5, "last_tokens": 20}
+    found["arms"]["sbp"]["best_valid"] = {"loss": 3.1, "tokens": 20, "last_loss": 3.2, "last_tokens": 20}
+    told = " ".join(verdict(found))
+    assert (
+        "lowest before its end: 3.0000 after 10 tokens" in told
+        and "SBP ends at 3.2000, above the baseline's best" in told
+    )
+
+
+def test_a_synthesizer_that_does_not_read_is_said_to():
+    for difference, told in ((0.5, "reads its seed"), (0.001, "does not read its seed")):
+        reading = {"gain": difference, "gain_stderr": 0.01, "loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
+        found = verdict(results({"baseline": 4.0, "sbp": 3.5}, tuning={"reading": reading}))
+        assert any(told in sentence for sentence in found)

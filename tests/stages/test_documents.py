@@ -1,0 +1,48 @@
+"""The stage `documents`: what counts as another corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.documents import DocumentsStage
+from megatron_sbp.stages.run_folder import Run
+
+TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
+STAGE = DocumentsStage()
+
+
+@pytest.fixture
+def run_of(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(TINY.read_text())
+    for name in ("b.jsonl", "a.jsonl"):
+        (tmp_path / name).write_text('{"id": "x", "text": "some text"}\n')
+
+    def made(*overrides: str) -> Run:
+        return Run.of(load_recipe(tmp_path / "recipe.yaml", [f"run_folder={tmp_path}/run", *overrides]))
+
+    return made
+
+
+def test_files_count_by_their_contents_and_not_by_the_pattern(run_of, tmp_path):
+    one, other = run_of("documents.inputs=['*.jsonl']"), run_of("documents.inputs=[a.jsonl, b.jsonl]")
+    assert [path.name for path in STAGE.external(one)] == ["a.jsonl", "b.jsonl"]
+    assert sorted(STAGE.external(one)) == sorted(STAGE.external(other))
+    assert STAGE.settings(one) == STAGE.settings(other)
+
+
+@pytest.mark.parametrize("override", ["seed=9", "documents.min_characters=5", "documents.documents_per_shard=7"])
+def test_what_changes_the_documents_is_in_the_settings(run_of, override):
+    inputs = "documents.inputs=['*.jsonl']"
+    assert STAGE.settings(run_of(inputs)) != STAGE.settings(run_of(inputs, override))
+
+
+def test_a_corpus_that_is_too_small_names_the_key_and_the_line(run_of, tmp_path):
+    run = run_of("documents.inputs=[a.jsonl]", "documents.id_field=null", "documents.keep_fields=[]")
+    with pytest.raises(InputError, match="the corpus is too small") as caught:
+        STAGE.run_unit(run, "all")
+    assert caught.value.key == "documents.train" and caught.value.line and caught.value.file == tmp_path / "recipe.yaml"
+    assert (run.root / "logs" / "documents" / "audit.json").exists() and not (run.root / "documents" / "train").exists()

@@ -1,0 +1,89 @@
+"""What a training stage reads, and which settings make another training of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Damage
+from megatron_sbp.stages.train import TrainStage, arguments_of
+
+TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
+SBP, TUNE = TrainStage("train-sbp", "sbp", "x"), TrainStage("tune", "synthesizer", "x")
+
+
+def run_of(tmp_path, *overrides: str) -> Run:
+    return Run.of(load_recipe(TINY, [f"run_folder={tmp_path}/run", "tuning.start=last", *overrides]))
+
+
+def test_an_arm_reads_only_its_own_data(tmp_path):
+    run = run_of(tmp_path)
+    baseline, oracle = (TrainStage(f"train-{arm}", arm, "x").reads(run) for arm in ("baseline", "oracle"))
+    assert SBP.reads(run)["tokenize-synthetic"] == ("tokens/synthetic.*",)
+    assert "tokenize-synthetic" not in baseline and "tokens/real.*" in baseline["tokenize"]
+    assert "tokens/oracle.*" in oracle["tokenize"] and "tokens/real.*" not in oracle["tokenize"]
+
+
+@pytest.mark.parametrize(
+    ("start", "read"),
+    [("last", ("models/baseline/iter_*",)), ("best", ("models/baseline/iter_*", "models/baseline/consumed.json")),
+     ("scratch", None)],
+)  # fmt: skip
+def test_the_tuning_reads_what_it_starts_from(tmp_path, start, read):
+    assert TUNE.reads(run_of(tmp_path, f"tuning.start={start}")).get("train-baseline") == read
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.learning_rate=1e-4",
+        "model.norm_epsilon=1e-6",
+        "training.weight_decay=0.3",
+        "seed=5",
+        "training.epochs=joint",
+    ],
+)
+def test_what_changes_the_weights_is_another_training(tmp_path, override):
+    assert SBP.settings(run_of(tmp_path)) != SBP.settings(run_of(tmp_path, override))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["training.save_interval=7", "training.log_interval=3", "training.eval_interval=9", "launch.threads_per_rank=2",
+     "pairs.alpha=0.9", "training.model_builder=hybrid"],
+)  # fmt: skip
+def test_what_changes_only_how_it_is_done_is_not(tmp_path, override):
+    assert SBP.settings(run_of(tmp_path)) == SBP.settings(run_of(tmp_path, override))
+
+
+def test_the_tuning_ignores_what_only_arms_use_and_sees_its_own(tmp_path):
+    usual = TUNE.settings(run_of(tmp_path))
+    assert usual == TUNE.settings(run_of(tmp_path, "training.learning_rate=1e-4"))
+    assert usual != TUNE.settings(run_of(tmp_path, "tuning.learning_rate=1e-4"))
+    assert usual != TUNE.settings(run_of(tmp_path, "tuning.start=scratch"))
+
+
+def test_the_command_names_this_training_and_its_samples(tmp_path):
+    words = arguments_of(run_of(tmp_path), "sbp", samples=32)
+    assert str(tmp_path / "run" / "models" / "sbp" / "data.json") in words
+    assert words[words.index("--train-samples") + 1] == "32"
+
+
+def test_damage_says_what_can_be_done(tmp_path):
+    run = run_of(tmp_path)
+    found = [
+        Damage("models/sbp/iter_0000010/x", "is missing", gone=True),
+        Damage("models/sbp/a", "changed", gone=False),
+    ]
+    with pytest.raises(InputError, match=r"and 1 more; no intact checkpoint is left .*--discard train-sbp"):
+        SBP.check_damage(run, found, repair=True, discard=False)
+    SBP.check_damage(run, found, repair=False, discard=True)
+
+
+def test_under_slurm_it_is_the_same_stage():
+    stage = SBP.under(["srun", "-n", "2"])
+    assert (stage.name, stage.training, stage.title) == (SBP.name, SBP.training, SBP.title) and stage.srun[0] == "srun"

@@ -1,0 +1,66 @@
+"""The command line: overrides anywhere behind the recipe, a recipe read once, help that can be followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp import cli
+from megatron_sbp.stages.graph import all_stages
+
+
+@pytest.fixture
+def parse():
+    parser = cli._parser(all_stages())
+    return lambda text: cli._parse(parser, text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run R --until pairs seed=2 note=x",
+        "run R seed=2 --until pairs note=x",
+        "run R seed=2 note=x --until pairs",
+        "run --until pairs R seed=2 note=x",
+        "run R seed=2 --until=pairs note=x",
+    ],
+)
+def test_overrides_around_an_option(parse, text):
+    options = parse(text)
+    assert (options.recipe, options.overrides, options.until) == ("R", ["seed=2", "note=x"], "pairs")
+
+
+def test_other_verbs(parse):
+    assert parse("plan R --json seed=2 --commands note=x").overrides == ["seed=2", "note=x"]
+    options = parse("embed R --shard 1/2 seed=2")
+    assert options.overrides == ["seed=2"] and options.shard == (1, 2)
+
+
+def test_unknown_options_are_named(parse, capsys):
+    with pytest.raises(SystemExit) as left:
+        parse("run R --untill pairs seed=2")
+    assert left.value.code == 2 and "unrecognized arguments: --untill" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["name=x", "--check"], ["--check", "name=x"], []])
+def test_a_recipe_is_read_once(tmp_path, monkeypatch, words):
+    recipe, read, real = Path(__file__).parent / "end_to_end" / "recipe.yaml", [], cli.recipe_of
+    monkeypatch.setattr(cli, "recipe_of", lambda *arguments: read.append(arguments) or real(*arguments))
+    assert cli.main(["status", str(recipe), f"run_folder={tmp_path}/run", *words]) in (0, 4)
+    assert len(read) == 1
+
+
+def test_a_wrong_recipe_is_an_error_once(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("nam: x")
+    assert cli.main(["plan", str(tmp_path / "recipe.yaml")]) == 2
+    assert capsys.readouterr().err.count("did you mean") == 1
+
+
+@pytest.mark.parametrize("verb", ["plan", "embed", "train-sbp"])
+def test_the_help_of_a_verb_says_how_to_call_it(capsys, verb):
+    with pytest.raises(SystemExit) as left:
+        cli.main([verb, "--help"])
+    said = capsys.readouterr().out
+    assert left.value.code == 0 and said.startswith(f"usage: sbp {verb} [-h]")
+    assert cli.EPILOG in said

@@ -1,0 +1,61 @@
+"""Files of documents to datasets: in parts or at once, with counts of what was left out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.tokenization.documents import (
+    merge_parts,
+    preprocess_documents,
+    preprocess_synthetic,
+    tokenize_shard,
+    total_counts,
+)
+from megatron_sbp.tokenization.tokenizer import save_tokenizer
+
+
+def test_parts_are_the_whole(tokenizer, foldoc, tmp_path):
+    save_tokenizer(tmp_path / "tokenizer", tokenizer)
+    parts = []
+    for number, (begin, end) in enumerate([(0, 7), (7, 7), (7, 30)]):
+        shard = tmp_path / f"{number}.jsonl.zst"
+        files.write_jsonl_zst(shard, ({"text": text} for text in foldoc[begin:end]))
+        parts.append(tmp_path / "parts" / str(number))
+        assert [path.suffix for path in tokenize_shard(shard, parts[-1], tokenizer)] == [".bin", ".idx", ".json"]
+    written, counts = merge_parts(tmp_path / "merged", parts, tmp_path / "tokenizer")
+    files.write_jsonl_zst(tmp_path / "all.jsonl.zst", ({"text": text} for text in foldoc[:30]))
+    whole = preprocess_documents([str(tmp_path / "all.jsonl.zst")], tmp_path / "whole", tokenizer)
+    assert {**counts, "empty": 0, "bad": 0} == whole and counts == total_counts(parts)
+    assert [path.name for path in written] == ["merged.bin", "merged.idx"]
+    for path in written:
+        assert path.read_bytes() == (tmp_path / f"whole{path.suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("bad", ["fatal", "skip"])
+def test_bad_rows_stop_the_work_or_are_counted(tokenizer, tmp_path, bad):
+    (tmp_path / "a.jsonl").write_text('{"text": "one two"}\n{"text": " "}\n{"body": 1}\n{"text": "three"}\n')
+    arguments = ([str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer)
+    if bad == "fatal":
+        with pytest.raises(InputError, match="field is missing") as caught:
+            preprocess_documents(*arguments)
+        assert caught.value.line == 3 and not (tmp_path / "out.idx").exists()
+        return
+    found = preprocess_documents(*arguments, bad_documents="skip")
+    assert (found["documents"], found["empty"], found["bad"]) == (2, 1, 1)
+
+
+def test_synthetic_documents_count_their_parents(tokenizer, tmp_path):
+    rows = [{"text": f"text {n}", "seed_id": f"d{n % 3}", "synthesizer": "ab" if n % 2 else "cd"} for n in range(8)]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ([str(tmp_path / "s.jsonl")], tmp_path / "out", tokenizer)
+    found = preprocess_synthetic(*arguments)
+    assert (found["documents"], found["seed_documents"], found["synthesizers"]) == (8, 3, {"ab": 4, "cd": 4})
+    assert preprocess_synthetic(*arguments, need_tokens=found["tokens"]) == found
+    with pytest.raises(
+        InputError, match=f"{found['tokens'] + 1:,} tokens are needed, but there are {found['tokens']:,}"
+    ):
+        preprocess_synthetic(*arguments, need_tokens=found["tokens"] + 1)

@@ -1,0 +1,61 @@
+"""Files of pairs to datasets: rows of documents, and texts from elsewhere, with the same result."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from megatron_sbp.tokenization import pair_files
+from megatron_sbp.tokenization.encoding import write_texts
+from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.pair_files import NoPairs, preprocess_pairs, tokenize_pairs
+from megatron_sbp.tokenization.pairs import PairLimits
+
+LIMITS = PairLimits(max_seed_tokens=20, max_target_tokens=30, seed_cut="tail")
+PAIRS = [(0, 1), (1, 0), (3, 2), (4, 4)]
+
+
+@pytest.fixture
+def texts(foldoc) -> list[str]:
+    return [*foldoc[:4], "short"]
+
+
+def test_rows_and_texts_give_the_same_dataset(tokenizer, texts, tmp_path, monkeypatch):
+    write_texts(texts, tmp_path / "real", tokenizer)
+    table = pa.table({"seed": [seed for seed, _ in PAIRS], "target": [target for _, target in PAIRS]})
+    pq.write_table(table, tmp_path / "pairs.parquet")
+    counts = tokenize_pairs(tmp_path / "pairs.parquet", tmp_path / "real", tmp_path / "rows", tokenizer, LIMITS)
+    rows = [{"from": texts[seed], "to": texts[target]} for seed, target in PAIRS]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(pair_files, "_PAIRS_PER_BATCH", 3)
+    also = preprocess_pairs([str(tmp_path / "pairs.jsonl")], tmp_path / "texts", tokenizer, LIMITS, "from", "to")
+    assert {**counts, "empty": 0, "bad": 0} == also and counts["pairs"] == 4
+    for end in ("bin", "idx"):
+        assert (tmp_path / f"rows.{end}").read_bytes() == (tmp_path / f"texts.{end}").read_bytes()
+    found = open_indexed(tmp_path / "rows")
+    assert found.documents == 4 and len(found) == 8
+    assert [len(found[place]) for place in (6, 7)] == [
+        len(tokenizer.encode_batch(["short"])[0]) + end for end in (0, 1)
+    ]
+    ends = [int(found[place][-1] == tokenizer.end_of_document) for place in range(8)]
+    assert ends[::2] == [0] * 4 and ends[7] == 1
+    assert max(map(len, (found[place] for place in range(0, 8, 2)))) <= 20
+
+
+def test_no_pairs_is_an_error_of_its_own(tokenizer, texts, tmp_path):
+    write_texts(texts, tmp_path / "real", tokenizer)
+    pq.write_table(pa.table({"seed": np.empty(0, np.int64), "target": np.empty(0, np.int64)}), tmp_path / "p.parquet")
+    with pytest.raises(NoPairs, match="has no pairs"):
+        tokenize_pairs(tmp_path / "p.parquet", tmp_path / "real", tmp_path / "out", tokenizer, LIMITS)
+    assert not (tmp_path / "out.bin").exists()
+
+
+def test_empty_halves_are_left_out_and_counted(tokenizer, tmp_path):
+    rows = [{"seed": "a b", "target": " "}, {"seed": "", "target": "c"}, {"seed": "a b", "target": "c d"}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = preprocess_pairs([str(tmp_path / "p.jsonl")], tmp_path / "out", tokenizer, LIMITS)
+    assert (found["pairs"], found["empty"]) == (1, 2)

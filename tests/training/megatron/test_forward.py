@@ -1,0 +1,47 @@
+"""What a micro-batch costs: the sum of the losses that count, and whose they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from megatron_sbp.training.data.data_file import DataFile, Source
+from megatron_sbp.training.megatron.forward import FIELDS, Trainer
+
+
+def trainer() -> Trainer:
+    sources = [Source("real", "real", 6), Source("synthetic", "synthetic", 2)]
+    data = DataFile("documents", sources, Source("valid", "valid", 4), 8, 1, "strict", 0, 1, 2)
+    return Trainer(SimpleNamespace(sbp_data=Path("models/sbp/data.json"), context_parallel_size=1), data)
+
+
+def test_the_loss_is_a_sum_over_tokens_that_count():
+    made = trainer()
+    losses, mask = torch.tensor([[1.0, 2.0, 4.0]], requires_grad=True), torch.tensor([[1, 0, 1]])
+    total, count, log = made.loss(mask, None, losses)
+    assert (float(total), int(count), count.dtype) == (5.0, 2, torch.int32)
+    assert log["lm loss"].tolist() == [5.0, 2.0] and not log["lm loss"].requires_grad
+    total.backward()
+    assert losses.grad.tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_half_precision_losses_are_summed_in_single_precision():
+    losses = torch.ones(1, 1000, dtype=torch.bfloat16)
+    total, _, _ = trainer().loss(torch.ones(1, 1000), None, losses)
+    assert float(total) == 1000.0  # in bfloat16 the sum would stop at 256
+
+
+def test_losses_belong_to_sources_only_in_training():
+    made = trainer()
+    made.loss(torch.ones(2, 3), None, torch.ones(2, 3))
+    assert made.source_losses._sums is None
+    made.loss(torch.ones(2, 3), torch.tensor([0, 1]), torch.tensor([[1.0] * 3, [2.0] * 3]))
+    assert made.source_losses._sums.tolist() == [[3.0, 3.0], [6.0, 3.0]]
+
+
+def test_without_context_parallelism_a_rank_computes_whole_sequences():
+    batch = {name: torch.zeros(1) for name in FIELDS}
+    made = trainer()
+    assert made._of_this_rank(batch) is batch and made.folder == Path("models/sbp")

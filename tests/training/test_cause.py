@@ -1,0 +1,76 @@
+"""Why a training failed: the first rank, whose fault it was, and the words that tell."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.training import cause
+from megatron_sbp.training.cause import first_end, verdict
+from megatron_sbp.training.megatron.rank_end import CAUSE
+from megatron_sbp.training.ranks import Rank
+
+
+def failed(status: int, *lines: str, name: str = "rank 2") -> Rank:
+    rank = Rank(name, ["true"], {})
+    rank.status = status
+    rank.tail.extend(lines)
+    return rank
+
+
+def why(rank: Rank, folder: Path = Path("/tmp")) -> Exception:
+    return verdict(rank, "train-sbp", folder, Path("log"), 4)
+
+
+def test_wrong_input_of_a_rank_or_of_megatrons_flags_is_the_users():
+    for line in ("sbp: error: a.bin: is missing", "pretrain.py: error: a.bin: is missing"):
+        found = why(failed(2, "starting", line, "and more"))
+        assert isinstance(found, InputError) and str(found) == "a.bin: is missing"
+
+
+def test_srun_does_not_speak_for_a_rank():
+    found = why(failed(2, "srun: error: node3: task 1: Exited with exit code 2", name="srun"))
+    assert isinstance(found, Fault) and "node3" in str(found)
+
+
+def test_the_failing_ranks_own_cause_comes_before_those_of_others():
+    found = why(failed(1, f"{CAUSE}rank 0: connection reset", f"{CAUSE}rank 2: ValueError: broken. ", "last words"))
+    assert str(found).startswith("log: train-sbp: rank 2: ValueError: broken.\n")
+    assert "connection reset" not in str(found) and "\n  last words" in str(found)
+
+
+def test_a_kill_is_told_as_such_whatever_others_say():
+    found = why(failed(-signal.SIGKILL, f"{CAUSE}rank 0: connection reset"))
+    assert "rank 2 of 4 was killed (SIGKILL)" in str(found)
+
+
+def test_under_srun_the_first_to_end_is_the_cause():
+    lines = [
+        "sbp: rank 5 on node2 ended with status 1 at 200.5",
+        "sbp: rank 3 on node1 ended with status 139 at 199.25",
+        "sbp: rank 4 on node1 ended with status 1 at 1000.0",
+    ]
+    assert first_end(failed(143, *lines, name="srun")) == ("rank 3", -signal.SIGSEGV)
+    assert first_end(failed(9, name="srun")) == ("srun", 9)
+
+
+@pytest.mark.parametrize("word", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_fault_of_the_program(word, capsys):
+    import os
+
+    found = why(failed(1, f"OSError: {os.strerror(word)}"))
+    assert isinstance(found, OSError) and found.errno == errno.ENOSPC and found.filename == "/tmp"
+
+
+def test_only_the_end_of_the_output_is_shown_without_empty_and_own_lines():
+    lines = [f"line {number}" for number in range(40)]
+    found = str(why(failed(1, *lines, "", "sbp: rank 2 on here ended with status 1 at 1.0")))
+    assert "line 28" in found and "line 27" not in found and "ended with status 1 at" not in found
+
+
+def test_a_disk_that_cannot_be_asked_is_not_full(tmp_path):
+    assert not cause._is_full(tmp_path / "none") and not cause._is_full(tmp_path)

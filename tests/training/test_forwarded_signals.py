@@ -1,0 +1,74 @@
+"""Signals that the launcher passes on: once, and a second Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from megatron_sbp.training.forwarded_signals import ForwardedSignals
+from megatron_sbp.training.megatron.stop_signals import listened
+
+
+class Recorded:
+    """In place of the ranks: notes the signals that they would get."""
+
+    def __init__(self):
+        self.signals: list[int] = []
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_any_of_them_asks_for_a_checkpoint_once(number, capsys):
+    ranks = Recorded()
+    with ForwardedSignals(ranks, "train-sbp") as forwarded:
+        assert not forwarded.seen
+        send(number)
+        send(number)
+        send(signal.SIGTERM)
+    assert forwarded.seen and ranks.signals == [signal.SIGTERM]
+    assert capsys.readouterr().err.count(f"{signal.Signals(number).name}: asking for a checkpoint") == 1
+
+
+def test_handlers_are_put_back():
+    before = {number: signal.getsignal(number) for number in listened()}
+    with ForwardedSignals(Recorded(), "x"):
+        assert all(signal.getsignal(number) != former for number, former in before.items())
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_a_second_interrupt_ends_it(monkeypatch):
+    ranks = Recorded()
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with pytest.raises(KeyboardInterrupt), ForwardedSignals(ranks, "train-sbp"):
+        send(signal.SIGINT)
+        clock[0] += 5.0  # a terminal may deliver one Ctrl-C twice within a moment
+        send(signal.SIGINT)
+    assert ranks.signals == [signal.SIGTERM]
+
+
+def test_under_slurm_the_tasks_are_signaled_through_slurm(tmp_path, monkeypatch):
+    asked = tmp_path / "asked"
+    (tmp_path / "scancel").write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    (tmp_path / "scancel").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    ranks = Recorded()
+    with ForwardedSignals(ranks, "train-sbp", under_slurm=True) as forwarded:
+        forwarded.remind()  # nothing has come yet
+        send(signal.SIGUSR1)
+        forwarded.remind()  # too soon to ask again
+        end = time.monotonic() + 30
+        while not asked.exists() or not asked.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert asked.read_text() == "--signal=TERM 77\n" and ranks.signals == []
