@@ -10,7 +10,7 @@ import numpy as np
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.synthesis.engine import Written
 from megatron_sbp.synthesis.generations import Generation
-from megatron_sbp.synthesis.synthesizer import Synthesizer, text_of, without_end
+from megatron_sbp.synthesis.synthesizer import Synthesizer, ids_digest, text_of, without_end
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 
@@ -62,6 +62,7 @@ class TokenReplacement:
                     "id": f"replaced-{generation.row}-{generation.number}",
                     "text": text_of(Written(written, finished=True), self.tokenizer),
                     "tokens": len(written) + 1,
+                    "ids_digest": ids_digest(written),
                     "finished": True,
                     "seed_id": names[generation.row],
                     "seed_row": generation.row,
