@@ -12,6 +12,7 @@ The bootstrap is seeded: the same documents always give the same interval.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,9 +75,10 @@ def ratio_intervals(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[np
         parts.append(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0))
     tails = 100 * (1 - LEVEL) / 2
     drawn = np.concatenate(parts)
-    if np.isnan(drawn).all():
-        return drawn[0], drawn[0]
-    return np.nanpercentile(drawn, tails, axis=0), np.nanpercentile(drawn, 100 - tails, axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of figures without counts
+        low, high = np.nanpercentile(drawn, [tails, 100 - tails], axis=0)
+    return low, high
 
 
 def estimate(value: float | None, interval: tuple[float, float] | None) -> dict[str, float | None]:
