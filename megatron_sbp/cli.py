@@ -29,6 +29,7 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp verify RECIPE     read every finished file and compare digests
   sbp report RECIPE     print the results; the page is RUN/report/index.html
   sbp trace  RECIPE ID  show where a synthetic document comes from, and what the filters said of it
+  sbp publish RECIPE --to FOLDER   write corpus and models, with cards, in the layout of the Hugging Face hub
   sbp schema            print the JSON schema of recipes, with which editors complete and check their keys
 
 Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
@@ -42,6 +43,9 @@ SCHEMA = """Prints the JSON schema of a recipe (draft 2020-12). An editor with a
 checks the keys of a recipe whose first line names a file with it:
 
   # yaml-language-server: $schema=../recipe.schema.json"""
+
+PUBLISH = """Writes the synthetic documents as parquet and every exported model, each with a card, into a new folder in
+the layout of the Hugging Face hub. Nothing is uploaded; what is not finished is left out."""
 
 TRACE = """Shows a synthetic document with its seed document, the pairs of the seed that the synthesizer was tuned on,
 how it was sampled, and what every filter said of it. Raw generations have ids too; the run need not be finished."""
@@ -133,6 +137,8 @@ def _main(words: list[str]) -> int:
         return _status(run, graph, options.check)
     if options.verb == "verify":
         return _verify(run, graph)
+    if options.verb == "publish":
+        return _publish(run, options.to)
     if options.verb == "trace":
         return _trace(run, options)
     if options.verb == "cancel":
@@ -203,6 +209,8 @@ def _parser(graph) -> argparse.ArgumentParser:
         "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
         "something changed.",
     )
+    publish = verb("publish", PUBLISH)
+    publish.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new or an empty folder")
     trace = verbs.add_parser("trace", description=TRACE, epilog=EPILOG)
     trace.add_argument("recipe", help="recipe YAML file")
     trace.add_argument("document", help="id of a synthetic document, such as syn-17-0")
@@ -370,6 +378,14 @@ def _status(run: Run, graph, check: bool) -> int:
     for line in jobs_of(run):
         print(f"  {line}")
     return 0 if not check or all(state.startswith("finished") for state in states.values()) else 4
+
+
+def _publish(run: Run, target: Path) -> int:
+    from megatron_sbp.stages.publishing import publish_run
+
+    for folder in publish_run(run, target):
+        print(folder)
+    return 0
 
 
 def _trace(run: Run, options) -> int:

@@ -64,6 +64,9 @@ class Documents(Section):
     """Field that holds a unique id; null makes the id from a digest of the text."""
     keep_fields: list[Text] = []
     """Fields that are carried along into documents/."""
+    license: Text | None = None
+    """License of the documents, for the cards that `sbp publish` writes: an identifier of the Hugging Face hub
+    (`cc-by-4.0`, `gfdl`), or the name of another one; null leaves it open. Changes nothing else."""
     min_characters: Whole = 1
     """Documents with fewer characters, after stripping white space, are dropped and counted."""
     bad_documents: Literal["fatal", "skip"] = "fatal"

@@ -34,7 +34,7 @@ def quality_section(data: ReportData) -> str:
     limits, told = quality["limits"], seed_sentence(quality["similarity"])
     ours = table(
         ["this run", *(name for _, name, _ in GROUPS)],
-        [*_counts(quality), *_shares(quality), *_sheet(quality["groups"]), *_judged(quality)],
+        sheet_rows(quality),
         caption="In brackets the 95 % interval: exact for shares of documents, otherwise a bootstrap over documents or "
         "Student's over blocks of text. The filters drop what repeats or copies: what they kept is low by "
         "construction, raw generations are not.",
@@ -47,6 +47,11 @@ def quality_section(data: ReportData) -> str:
         ours,
         side_by_side(_novelty_plot(quality["groups"]) + _cosines(quality["similarity"]), _paper()),
     )
+
+
+def sheet_rows(quality: dict[str, Any]) -> list[list[str]]:
+    """The rows of the quality table: a label, and a cell for each of GROUPS."""
+    return [*_counts(quality), *_shares(quality), *_sheet(quality["groups"]), *_judged(quality)]
 
 
 def ranged(value: float | None, ends: Sequence[float] | None, show: Show) -> str:
