@@ -105,9 +105,9 @@ def dataset_card(
     parts = [
         f"# {recipe.name}: synthetic documents",
         "Written by a language model for the seed documents of a corpus, in a run of Synthetic Bootstrapped "
-        "Pretraining ([arXiv 2509.15248](https://arxiv.org/abs/2509.15248)): a synthesizer is tuned on pairs of related documents, "
-        "and writes a new document for a given one. **None of this is fact**: the text is what looked plausible to a "
-        "model, and was not checked by anyone.",
+        "Pretraining ([arXiv 2509.15248](https://arxiv.org/abs/2509.15248)): a synthesizer is tuned on pairs of "
+        "related documents, and writes a new document for a given one. **None of this is fact**: the text is what "
+        "looked plausible to a model, and was not checked by anyone.",
         _table(
             ["configuration", "documents", "tokens", "generations before the filters"],
             [
@@ -277,7 +277,7 @@ def _comparisons(results: Mapping[str, Any], arm: str) -> str:
 def _reading(results: Mapping[str, Any] | None, name: str) -> str:
     """What the synthesizer reads from its seed. results.json has the first synthesizer at its top."""
     others = (results or {}).get("synthesizers") or {}
-    tuning = (others[name] if name in others else results or {}).get("tuning") or {}
+    tuning = others.get(name, results or {}).get("tuning") or {}
     found = tuning.get("reading") or {}
     if found.get("gain") is None:
         return "Not evaluated."
