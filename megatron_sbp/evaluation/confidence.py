@@ -6,7 +6,8 @@
 | a ratio of sums over documents (novel n-grams, loss, cosine) | percentile bootstrap over documents, 1,000 resamples |
 | a mean over blocks or documents of their own figures (distinct-n, self-BLEU) | Student's |
 
-The bootstrap is seeded: the same documents always give the same interval.
+The bootstrap is seeded: the same documents always give the same interval. Near-duplicates count as if documents were
+independent of each other, which they are not quite.
 """
 
 from __future__ import annotations

@@ -151,6 +151,7 @@ def _add_sheet(
         unread,
         found.checkpoints,
         tokenizer,
+        context=recipe.model.sequence_length,
         batch_size=recipe.evaluation.batch_size,
         seed=recipe.seed,
         device=recipe.launch.device,

@@ -158,7 +158,8 @@ def lengths(tokens: Sequence[int], limit: int, seed: int) -> dict[str, Any] | No
             f"{level:g}": estimate(float(value), quantile_interval(found, level))
             for level, value in zip(QUANTILES, values.tolist(), strict=True)
         },
-        "histogram": {"edges": edges.tolist(), "documents": np.histogram(found, edges)[0].tolist()},
+        # Tokenized anew, a text can be a little longer than it was written: those are in the last bin.
+        "histogram": {"edges": edges.tolist(), "documents": np.histogram(found.clip(max=edges[-1]), edges)[0].tolist()},
     }
 
 
@@ -201,6 +202,7 @@ def perplexities(
     checkpoints: Mapping[str, Path],
     tokenizer: TextTokenizer,
     *,
+    context: int,
     batch_size: int,
     seed: int,
     device: str,
@@ -211,6 +213,7 @@ def perplexities(
         groups: texts; those of the real one were not read by the models.
         checkpoints: Hugging Face checkpoints by arm.
         tokenizer: the run's.
+        context: of the models, in tokens; what of a text is behind it is not read.
         batch_size: texts in one forward pass.
         seed: the run's seed.
         device: auto, cpu or cuda.
@@ -225,7 +228,7 @@ def perplexities(
 
         model = load_model(checkpoint, torch.device(compute_device(device)))
         for group, texts in groups.items():
-            documents = [one.tokens for one in texts]
+            documents = [one.tokens[:context] for one in texts]
             sums = document_losses(
                 model,
                 documents,

@@ -111,12 +111,8 @@ def unknown(name: str, sources: Sequence[TraceSources]) -> InputError:
 
 
 def _near(name: str, sources: Sequence[TraceSources]) -> list[str]:
-    ids = list(
-        itertools.islice(
-            (json.loads(line)["id"] for one in sources for shard in one.shards() for line in _lines(shard)),
-            _IDS_COMPARED,
-        )
-    )
+    lines = (line for one in sources for shard in one.shards() for line in _lines(shard))
+    ids = list(dict.fromkeys(json.loads(line)["id"] for line in itertools.islice(lines, _IDS_COMPARED)))
     generation = named(name)
     same = [other for other in ids if generation and (named(other) or generation).row == generation.row]
     return (same or difflib.get_close_matches(name, ids, 5, 0.0))[:5]
@@ -191,11 +187,15 @@ def _filters(row: dict[str, Any], shard: Path, sources: TraceSources) -> dict[st
 
 def _repeated(text: str, sources: TraceSources) -> tuple[str | None, float | None]:
     """The kept document that a text repeats, and how similar the two are."""
-    own = signatures([text])
+    own, same = signatures([text]), text.split()
+    exact = sources.rules.duplicates == "exact"
     for shard in sorted(sources.synthetic.glob("[0-9]*.jsonl.zst")):
         rows = list(files.read_jsonl_zst(shard))
-        alike = (signatures(row["text"] for row in rows) == own).mean(axis=1) if rows else np.empty(0)
-        near = np.flatnonzero(alike >= sources.rules.duplicate_threshold)
+        if exact:
+            alike = np.array([float(row["text"].split() == same) for row in rows])
+        else:
+            alike = (signatures(row["text"] for row in rows) == own).mean(axis=1)
+        near = np.flatnonzero(alike >= (1.0 if exact else sources.rules.duplicate_threshold))
         if len(near):
             return rows[near[0]]["id"], float(alike[near[0]])
     return None, None

@@ -68,6 +68,7 @@ def test_lengths():
     assert found["mean"]["value"] == 20 and 18 < found["mean"]["low"] < 20 < found["mean"]["high"] < 22
     assert found["quantiles"]["0.5"]["value"] == 20
     assert sum(found["histogram"]["documents"]) == 90 and len(found["histogram"]["edges"]) == 21
+    assert sum(sheet.lengths([10, 45], 39, 1)["histogram"]["documents"]) == 2  # a longer one is in the last bin
     assert sheet.lengths([], 39, 1) is None
 
 
