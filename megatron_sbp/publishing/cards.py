@@ -104,14 +104,15 @@ def dataset_card(
     }
     parts = [
         f"# {recipe.name}: synthetic documents",
-        "Written by a language model for the seed documents of a corpus, in a run of Synthetic Bootstrapped "
-        "Pretraining ([arXiv 2509.15248](https://arxiv.org/abs/2509.15248)): a synthesizer is tuned on pairs of "
-        "related documents, and writes a new document for a given one. **None of this is fact**: the text is what "
-        "looked plausible to a model, and was not checked by anyone.",
+        "Synthetic text of a run of Synthetic Bootstrapped Pretraining "
+        "([arXiv 2509.15248](https://arxiv.org/abs/2509.15248)): a synthesizer is tuned on pairs of related documents, "
+        "and writes a new document for a given one. **None of this is fact**: the text is what looked plausible to a "
+        "model, and was not checked by anyone.",
         _table(
-            ["configuration", "documents", "tokens", "generations before the filters"],
+            ["configuration", "written by", "documents", "tokens", "raw generations"],
             [
-                [f"`{name}`", count(number), count(audits[name].get("tokens")), count(audits[name].get("generations"))]
+                [f"`{name}`", _writer(recipe, name), count(number)]
+                + [count(audits[name].get(key)) for key in ("tokens", "generations")]
                 for name, number in documents.items()
             ],
         ),
@@ -121,7 +122,7 @@ def dataset_card(
         "`replaced` (share of tokens replaced at random, for that control), `run_seed`. The seed documents themselves "
         "are not included.",
         "## Filters",
-        *(_dropped(name, audits[name]) for name in documents),
+        _dropped(audits),
         "## Quality",
         *(_quality(name, quality.get(name)) for name in documents),
         _limits(recipe, "documents"),
@@ -218,9 +219,27 @@ def _synthesizer(recipe: Recipe, name: str) -> str:
     )
 
 
-def _dropped(name: str, audit: Mapping[str, Any]) -> str:
-    dropped = [[rule.replace("_", " "), count(number)] for rule, number in (audit.get("dropped") or {}).items()]
-    return f"`{name}`: dropped by rule.\n\n" + _table(["rule", "documents"], dropped) if dropped else ""
+def _writer(recipe: Recipe, configuration: str) -> str:
+    """How the text of a configuration (a synthesizer, behind a dash the replicate) was made."""
+    name = configuration.partition("-")[0]
+    about = recipe.synthesizers[name]
+    if about.method == "samples":
+        return "the baseline, without a seed document (a control)"
+    if about.method == "replacement":
+        return f"chance: seed documents with {100 * about.replaced:g} % of their tokens replaced (a control)"
+    relation = recipe.for_synthesizer(name).pairs.relation
+    told = {"similar": "similar documents", "random": "random documents (a control)"}
+    return f"a synthesizer tuned on pairs of {told.get(relation, relation.replace('_', ' '))}"
+
+
+def _dropped(audits: Mapping[str, Mapping[str, Any]]) -> str:
+    """What fell to which rule, by configuration."""
+    rules = dict.fromkeys(rule for audit in audits.values() for rule in audit.get("dropped") or {})
+    rows = [
+        [rule.replace("_", " "), *(count((audit.get("dropped") or {}).get(rule)) for audit in audits.values())]
+        for rule in rules
+    ]
+    return _table(["generations dropped by rule", *(f"`{name}`" for name in audits)], rows)
 
 
 def _quality(name: str, quality: Mapping[str, Any] | None) -> str:
@@ -303,7 +322,7 @@ def _limits(recipe: Recipe, what: str) -> str:
     if recipe.replicates == 1:
         lines.append("One training seed: the intervals hold the noise of the test set only.")
     if recipe.note:
-        lines.append(" ".join(recipe.note.split()))
+        lines.append(f"From the recipe: {' '.join(recipe.note.split())}")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 

@@ -35,9 +35,9 @@ _ROWS = 4096
 
 
 def write_parquet(
-    shards: Sequence[Path], folder: Path, advance: Callable[[int], None] | None = None
+    shards: Sequence[Path], folder: Path, advance: Callable[[int], None] | None = None, file_bytes: int = 256 << 20
 ) -> tuple[list[Path], int]:
-    """Writes every shard of synthetic documents to a parquet file (zstd), in order.
+    """Writes synthetic documents to parquet files (zstd), in order.
 
     Memory: a row group of 4,096 documents.
 
@@ -45,22 +45,39 @@ def write_parquet(
         shards: NNNNN.jsonl.zst.
         folder: gets train-NNNNN-of-NNNNN.parquet.
         advance: called with the number of documents written since the last call.
+        file_bytes: compressed bytes of shards that go into one file; the hub wants a folder to have few files.
 
     Returns:
         The files, and the number of documents.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    together = _together(shards, file_bytes)
     written, documents = [], 0
-    for number, shard in enumerate(shards):
-        target = folder / f"train-{number:05d}-of-{len(shards):05d}.parquet"
+    for number, part in enumerate(together):
+        target = folder / f"train-{number:05d}-of-{len(together):05d}.parquet"
         with pq.ParquetWriter(target, SCHEMA, compression="zstd") as writer:
-            for rows in itertools.batched(files.read_jsonl_zst(shard), _ROWS):
+            read = itertools.chain.from_iterable(files.read_jsonl_zst(shard) for shard in part)
+            for rows in itertools.batched(read, _ROWS):
                 writer.write_table(pa.Table.from_pylist([_row(row) for row in rows], schema=SCHEMA))
                 documents += len(rows)
                 if advance:
                     advance(len(rows))
         written.append(target)
     return written, documents
+
+
+def _together(shards: Sequence[Path], file_bytes: int) -> list[list[Path]]:
+    """Shards, in order, that go into one file each."""
+    found: list[list[Path]] = []
+    room = 0
+    for shard in shards:
+        size = shard.stat().st_size
+        if not found or size > room:
+            found.append([])
+            room = file_bytes
+        found[-1].append(shard)
+        room -= size
+    return found
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pyarrow
 import pyarrow.parquet
 import pytest
 
@@ -17,6 +18,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
 from megatron_sbp.publishing.cards import license_header, public_recipe
+from megatron_sbp.publishing.parquet import write_parquet
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.publishing import publish_run
 from megatron_sbp.stages.report import report_sources
@@ -60,7 +62,7 @@ def _digests(folder: Path) -> dict[Path, str]:
 
 def test_pyarrow_reads_every_document_with_its_parents(run, published):
     data = published / "datasets" / "made-up-synthetic" / "data" / "related"
-    assert sorted(file.name for file in data.iterdir()) == [f"train-0000{n}-of-00002.parquet" for n in (0, 1)]
+    assert sorted(file.name for file in data.iterdir()) == ["train-00000-of-00001.parquet"]
     rows = pyarrow.parquet.read_table(data).to_pylist()
     kept = [row for shard in run.synthetic_shards() for row in files.read_jsonl_zst(shard)]
     assert len(rows) == len(kept) == 209
@@ -68,8 +70,17 @@ def test_pyarrow_reads_every_document_with_its_parents(run, published):
         assert (row["round"], row["replaced"]) == (1, None)
         for key in row.keys() & original.keys():
             assert row[key] == original[key], key
-    metadata = pyarrow.parquet.read_metadata(data / "train-00000-of-00002.parquet")
+    metadata = pyarrow.parquet.read_metadata(data / "train-00000-of-00001.parquet")
     assert metadata.row_group(0).column(1).compression == "ZSTD"
+
+
+def test_large_corpora_come_in_several_files_with_the_same_rows(run, tmp_path):
+    shards = run.synthetic_shards()
+    [whole], _ = write_parquet(shards, tmp_path / "one")
+    parts, documents = write_parquet(shards, tmp_path / "two", file_bytes=1)
+    assert [part.name for part in parts] == [f"train-0000{n}-of-00002.parquet" for n in (0, 1)] and documents == 209
+    read = [pyarrow.parquet.read_table(part) for part in parts]
+    assert pyarrow.concat_tables(read).to_pylist() == pyarrow.parquet.read_table(whole).to_pylist()
 
 
 def test_transformers_loads_every_model(published):
@@ -88,7 +99,11 @@ def test_cards_are_what_the_hub_reads(run, published):
     card = DatasetCard.load(published / "datasets" / "made-up-synthetic" / "README.md")
     assert card.data.configs == [{"config_name": "related", "data_files": "data/related/*.parquet", "default": True}]
     assert card.data.license == "unknown" and card.data.size_categories == ["n<1K"]
-    assert "| unfinished | 11 |" in card.text and "self-BLEU | 0.210 [0.200, 0.220]" in card.text
+    assert (
+        "| unfinished | 11 |" in card.text
+        and "tuned on pairs of similar documents | 209 |" in card.text
+        and "self-BLEU | 0.210 [0.200, 0.220]" in card.text
+    )
     card = ModelCard.load(published / "models" / "made-up-sbp" / "README.md")
     assert card.data.library_name == "transformers" and card.data.pipeline_tag == "text-generation"
     results = files.read_json(run.results_file)
