@@ -4,6 +4,7 @@
 |---|---|
 | a share of documents (repetition, copying, re-tokenization) | exact: Clopper and Pearson (1934) |
 | a ratio of sums over documents (novel n-grams, loss, cosine) | percentile bootstrap over documents, 1,000 resamples |
+| a part that is 0 or 1 in every document | exact, for the share of documents that have some of it |
 | a mean over blocks or documents of their own figures (distinct-n, self-BLEU) | Student's |
 
 The bootstrap is seeded: the same documents always give the same interval. Near-duplicates count as if documents were
@@ -72,8 +73,8 @@ def ratio_intervals(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[np
     for begin in range(0, RESAMPLES, step):
         times = random.multinomial(documents, np.full(documents, 1 / documents), min(step, RESAMPLES - begin))
         whole = times @ np.asarray(counts, np.float64)
-        part = times @ np.asarray(sums, np.float64)
-        parts.append(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0))
+        counted = times @ np.asarray(sums, np.float64)
+        parts.append(np.divide(counted, whole, out=np.full(whole.shape, np.nan), where=whole != 0))
     tails = 100 * (1 - LEVEL) / 2
     drawn = np.concatenate(parts)
     with warnings.catch_warnings():
@@ -95,6 +96,20 @@ def ratio(sums: np.ndarray, counts: np.ndarray, seed: int) -> dict[str, float | 
         return estimate(None, None)
     found = ratio_intervals(np.asarray(sums), np.asarray(counts), seed)
     return estimate(float(np.sum(sums)) / whole, None if found is None else (float(found[0]), float(found[1])))
+
+
+def part(sums: np.ndarray, counts: np.ndarray, seed: int) -> dict[str, float | None]:
+    """As `ratio`, for a part of a whole.
+
+    Where no document has anything of it, or every document nothing else, resamples cannot differ: the open end of the
+    interval is then the exact one for the share of documents that have some.
+    """
+    found = ratio(sums, counts, seed)
+    documents, whole = int(np.sum(np.asarray(counts) > 0)), float(np.sum(counts))
+    hits = float(np.sum(sums))
+    if found["value"] is not None and hits in (0.0, whole):
+        return estimate(found["value"], share_interval(documents if hits else 0, documents))
+    return found
 
 
 def share(found: Sequence[bool] | np.ndarray) -> dict[str, float | None]:

@@ -30,7 +30,7 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
-from megatron_sbp.evaluation.confidence import ratio, share
+from megatron_sbp.evaluation.confidence import part, share
 from megatron_sbp.evaluation.judge_file import KEY, check_judge, judge_place
 from megatron_sbp.recipe import Recipe
 
@@ -171,4 +171,4 @@ def _figure(found: np.ndarray, seed: int) -> dict[str, Any]:
         return {"value": None, "low": None, "high": None, "judged": 0}
     wrong, whole = found.T
     exact = bool((whole == 1).all() and np.isin(wrong, (0, 1)).all())
-    return {**(share(wrong == 1) if exact else ratio(wrong, whole, seed)), "judged": len(found)}
+    return {**(share(wrong == 1) if exact else part(wrong, whole, seed)), "judged": len(found)}

@@ -20,9 +20,9 @@ from megatron_sbp.evaluation.confidence import (
     RESAMPLES,
     estimate,
     pair,
+    part,
     quantile_interval,
     ratio,
-    ratio_intervals,
     share,
     share_interval,
 )
@@ -112,14 +112,10 @@ def _by_n(counts: np.ndarray, seed: int) -> list[dict[str, Any]]:
     """Share of novel n-grams for every n: int64 [texts, longest, 2]."""
     if not len(counts):
         return []
-    novel, whole = counts[:, :, 0], counts[:, :, 1]
-    ends = ratio_intervals(novel, whole, seed)
-    found = []
-    for place, total in enumerate(whole.sum(axis=0).tolist()):
-        value = int(novel[:, place].sum()) / total if total else None
-        interval = None if ends is None or value is None else (float(ends[0][place]), float(ends[1][place]))
-        found.append({"n": place + 1, "ngrams": total, **estimate(value, interval)})
-    return found
+    return [
+        {"n": n, "ngrams": int(whole.sum()), **part(novel, whole, seed)}
+        for n, (novel, whole) in enumerate(counts.transpose(1, 2, 0), 1)
+    ]
 
 
 def _distinct(n: int) -> Callable[[Sequence[Piece]], float]:
@@ -194,7 +190,7 @@ def share_intervals(figures: Mapping[str, Any]) -> dict[str, list[float] | None]
 
 def count_intervals(counted: Mapping[str, np.ndarray], seed: int) -> dict[str, list[float] | None]:
     """Bootstrap intervals of figures that `overlap.novelty.Overlap.count` gave: int64 [documents, 2] each."""
-    return {name: pair(ratio(counts[:, 0], counts[:, 1], seed)) for name, counts in counted.items()}
+    return {name: pair(part(counts[:, 0], counts[:, 1], seed)) for name, counts in counted.items()}
 
 
 def perplexities(

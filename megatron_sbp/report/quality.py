@@ -23,6 +23,8 @@ GROUPS = (
 
 _SHOWN_N = (1, 2, 3, 5, 8, 13)
 
+_UNIT = "\u00a0%"
+
 Show = Callable[[float], str]
 
 
@@ -55,10 +57,10 @@ def sheet_rows(quality: dict[str, Any]) -> list[list[str]]:
 
 
 def ranged(value: float | None, ends: Sequence[float] | None, show: Show) -> str:
-    """12.3 % [11.0 %, 14.2 %]; the interval is left out where there is none."""
+    """12.3 % [11.0, 14.2]; the interval is left out where there is none."""
     if value is None:
         return NOTHING
-    return show(value) + (f" [{show(ends[0])}, {show(ends[1])}]" if ends else "")
+    return show(value) + (f" [{', '.join(show(end).removesuffix(_UNIT) for end in ends)}]" if ends else "")
 
 
 def _estimate(found: dict[str, Any] | None, show: Show) -> str:

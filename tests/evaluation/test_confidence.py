@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.evaluation.confidence import mean_interval, quantile_interval, ratio, ratio_intervals, share
+from megatron_sbp.evaluation.confidence import mean_interval, part, quantile_interval, ratio, ratio_intervals, share
 
 
 def test_a_share_has_the_exact_interval():
@@ -48,3 +48,14 @@ def test_the_bootstrap_is_the_same_every_time_and_takes_many_figures_at_once():
     assert np.isnan(low[2])  # of no counts
     assert ratio(sums[:, 2], counts[:, 2], 7) == {"value": None, "low": None, "high": None}
     assert ratio(np.array([1.0]), np.array([2.0]), 7) == {"value": 0.5, "low": None, "high": None}
+
+
+def test_a_part_that_no_document_has_is_not_known_exactly():
+    counts = np.array([10] * 40 + [0])
+    none, all_of_it = part(np.zeros(41), counts, 1), part(counts.astype(float), counts, 1)
+    assert (none["value"], none["low"]) == (0.0, 0.0) and none["high"] == pytest.approx(1 - 0.025 ** (1 / 40))
+    assert (all_of_it["value"], all_of_it["high"]) == (1.0, 1.0) and all_of_it["low"] == pytest.approx(
+        0.025 ** (1 / 40)
+    )
+    some = np.arange(41.0) % 3
+    assert part(some, counts, 1) == ratio(some, counts, 1)
