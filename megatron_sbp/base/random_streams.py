@@ -37,6 +37,8 @@ class Stream(IntEnum):
     """Tokens that are replaced in a seed document, and by which (with the generation's row and number behind)."""
     QUALITY_BOOTSTRAP = 29
     """Resamples of documents behind the intervals of quality figures."""
+    QUALITY_ORDER = 30
+    """Order in which documents come into the blocks of quality figures."""
     EXAMPLES = 31
     """Synthetic documents shown in the report."""
     DUPLICATES_SYNTHETIC = 121

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation import diversity
 from megatron_sbp.evaluation.confidence import (
     LEVEL,
@@ -90,6 +91,9 @@ def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelt
         and `high`. `compared`: documents, blocks, and words per block, equal for all groups.
     """
     apart = {group: one_per_seed(texts) for group, texts in groups.items()}
+    # In one random order, so that a part of a group stands for all of it; the i-th texts of two groups stay together.
+    order = np.random.default_rng([seed, Stream.QUALITY_ORDER]).permutation(max(map(len, apart.values()), default=0))
+    apart = {group: [texts[place] for place in order.tolist() if place < len(texts)] for group, texts in apart.items()}
     words = {group: [words_of(one.text) for one in texts] for group, texts in apart.items()}
     blocks, size = block_shape([sum(map(len, found)) for found in words.values() if found])
     documents = min([diversity.BLEU_DOCUMENTS, *(sum(map(bool, found)) for found in words.values() if found)])

@@ -67,7 +67,8 @@ def run(tmp_path_factory) -> Run:
     StageRunner(run, EmbedStage(), [DocumentsStage(), EmbedStage()]).execute()
     for seed, arm in enumerate(run.recipe.arms):
         export_random_model(run, arm, seed)
-    table = pyarrow.table({"seed": [0, 1, 2], "target": [3, 4, 5], "score": [0.6, 0.6, 0.6]})
+    rows = np.arange(90)
+    table = pyarrow.table({"seed": rows, "target": (rows + 1) % 90, "score": np.full(90, 0.6)})
     run.pairs("train").parent.mkdir()
     pyarrow.parquet.write_table(table, run.pairs("train"))
     rows = synthetic_rows(run, np.random.default_rng(1), 60)
@@ -228,7 +229,9 @@ def test_the_judge_sees_generations_kept_ones_and_real_pairs(run, quality):
     assert generations["non_factual"]["value"] == generations["repetition"]  # those that go round and round
     assert kept["non_factual"] == {**kept["non_factual"], "value": 0.0, "low": 0.0, "judged": 25}
     assert kept["pair_irrelevance"]["value"] == 0.0 and 0 < generations["pair_irrelevance"]["value"] < 0.5
-    assert real["non_factual"]["judged"] == real["pair_irrelevance"]["judged"] <= 3  # there are three pairs
+    seeds = {row["seed_row"] for shard in run.synthetic_shards() for row in files.read_jsonl_zst(shard)}
+    assert real["non_factual"]["judged"] == real["pair_irrelevance"]["judged"] == len(seeds)  # a pair of each
+    assert real["non_factual"]["value"] == 0.0
     stage = EvaluateStage()
     assert Path(run.recipe.evaluation.judge.removesuffix(":say")) in stage.external(run)
     assert stage.settings(run)["judge"] == "say"

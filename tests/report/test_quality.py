@@ -13,6 +13,7 @@ from made_up_run import made_up_run
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.quality import quality_section, ranged
 from megatron_sbp.report.results import collect_results
+from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import verdict
 from megatron_sbp.stages.report import report_sources
 
@@ -54,6 +55,7 @@ def test_text_that_ignores_its_seed_is_called_that(data):
         "(+0.007, 95 % interval −0.004 to +0.018)."
     )
     assert told in quality_section(data) and told in verdict(data.results)
+    assert "to another 0.280: the text ignores its seed" in format_results(data.results)
 
 
 def test_a_sheet_of_an_earlier_version_is_shown_without_what_it_lacks(data):
