@@ -14,13 +14,15 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation import quality, sheet
 from megatron_sbp.evaluation.confidence import pair, ratio
-from megatron_sbp.evaluation.judge import Case, load_judge
+from megatron_sbp.evaluation.judge import load_judge
+from megatron_sbp.evaluation.judging import judge_groups
+from megatron_sbp.evaluation.real_text import RealText
 from megatron_sbp.evaluation.sampling import choose, rows_of
 from megatron_sbp.evaluation.sheet import Sampled
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.overlap.novelty import Overlap, share_of
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
+from megatron_sbp.tokenization.indexed import IndexedTokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 # Streams of the seeded choices.
@@ -73,11 +75,12 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         (`random_pairs`), of the pairs tuned on and of random pairs of real documents, with intervals; None where there
         are no seed documents or no pairs. `judge`: whose opinion it is. `limits`: the settings behind the figures.
     """
+    judge = load_judge(recipe)  # one that fails to load is told of before the work
     tokenizer = load_tokenizer(found.tokenizer)
     shards = {"synthetic": found.synthetic, "generations": found.generations}
     limit = recipe.max_new_tokens - 1  # without end-of-document
-    real = _RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
-    valid = _RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
+    real = RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
+    valid = RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
     population = {group: _count_rows(files_) for group, files_ in shards.items()} | {"real": len(real.tokens)}
     compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
     groups: dict[str, dict[str, Any]] = {}
@@ -110,23 +113,26 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
             "intervals": sheet.method(),
         },
     }
-    return {**result, "judge": _judge(groups, samples, found, recipe, real)}
+    if judge is not None:
+        judge_groups(judge, groups, samples, found.pairs, real, recipe.seed)
+    return {**result, "judge": None if judge is None else judge.about()}
 
 
 def _add_sheet(
     groups: dict[str, dict[str, Any]],
     samples: Mapping[str, list[Sampled]],
     held_out: list[Sampled],
-    real: _RealText,
+    real: RealText,
     found: QualityFiles,
     recipe: Recipe,
     tokenizer: TextTokenizer,
 ) -> None:
     """Adds the figures of the quality sheet to those of the groups; reads D once."""
     kept = sheet.one_per_seed(samples["synthetic"])
-    seeds = list(real.read(one.row["seed_row"] for one in kept)) if _with_seeds(kept) else samples["real"]
-    by_row = {one.own: one for one in seeds}
-    seeds = [by_row[one.row["seed_row"]] for one in kept] if _with_seeds(kept) else seeds
+    seeds = samples["real"]
+    if _with_seeds(kept):
+        read = {one.own: one for one in real.read(one.row["seed_row"] for one in kept)}
+        seeds = [read[one.row["seed_row"]] for one in kept]
     alike = {
         "synthetic": samples["synthetic"],
         "generations": samples["generations"],
@@ -176,78 +182,6 @@ def _with_seeds(sample: Sequence[Sampled]) -> bool:
 def _written(rows: list[dict[str, Any]], tokenizer: TextTokenizer) -> list[Sampled]:
     encoded = tokenizer.encode_batch([row["text"] for row in rows])
     return [Sampled(row["text"], np.array(ids, np.int64), row) for row, ids in zip(rows, encoded, strict=True)]
-
-
-def _judge(
-    groups: dict[str, dict[str, Any]],
-    samples: Mapping[str, list[Sampled]],
-    found: QualityFiles,
-    recipe: Recipe,
-    real: _RealText,
-) -> dict[str, str] | None:
-    """Adds the judge's figures to those of the groups, and returns who judged; None without a judge.
-
-    Real text is judged as pairs of real documents (a seed document of the sample, and a document that it was paired
-    with), or where there are no pairs as documents without a seed.
-    """
-    judge = load_judge(recipe)
-    if judge is None:
-        return None
-    rows = {one.row["seed_row"] for name in ("synthetic", "generations") for one in samples[name]} - {None}
-    pairs = _pairs_of(found.pairs, {one.row["seed_row"] for one in samples["synthetic"]} - {None}, recipe.seed)
-    texts = {one.own: one for one in real.read({*rows, *(row for both in pairs for row in both)}, cut=False)}
-    cases = {
-        name: [
-            Case(None if one.row["seed_row"] is None else texts[one.row["seed_row"]].text, one.text, one.row)
-            for one in samples[name]
-        ]
-        for name in ("synthetic", "generations")
-    }
-    cases["real"] = [Case(texts[seed].text, texts[target].text, texts[target].row) for seed, target in pairs]
-    if not pairs:
-        whole = real.read([one.own for one in samples["real"]], cut=False)
-        cases["real"] = [Case(None, one.text, one.row) for one in whole]
-    for group, asked in cases.items():
-        groups[group] |= judge.figures(asked, recipe.seed, f"quality: judging {group}")
-    return judge.about()
-
-
-def _pairs_of(pairs: Path | None, seeds: set[int], seed: int) -> list[tuple[int, int]]:
-    """For every seed document that has pairs one of them, drawn at random: rows of seed and target."""
-    import pyarrow.parquet
-
-    if pairs is None or not seeds:
-        return []
-    table = pyarrow.parquet.read_table(pairs, columns=["seed", "target"], filters=[("seed", "in", sorted(seeds))])
-    targets: dict[int, list[int]] = {}
-    for one, other in zip(table["seed"].to_pylist(), table["target"].to_pylist(), strict=True):
-        targets.setdefault(one, []).append(other)
-    random = np.random.default_rng([seed, Stream.QUALITY_PAIRS])
-    return [(row, found[int(random.integers(len(found)))]) for row, found in sorted(targets.items())]
-
-
-class _RealText:
-    """Documents of a split, cut to the length that a synthetic document can have."""
-
-    def __init__(self, tokens: Path, shards: Sequence[Path], tokenizer: TextTokenizer, limit: int):
-        self.tokens = open_indexed(tokens)
-        self._shards, self._tokenizer, self._limit = shards, tokenizer, limit
-
-    def read(self, rows: Iterable[int], cut: bool = True) -> Iterator[Sampled]:
-        """The documents with the wanted rows, ascending, each once; cut, unless `cut` is false."""
-        for row, document in rows_of(self._shards, rows):
-            one = Sampled(document["text"], self.tokens[row][:-1], document, row)
-            yield one.cut(self._limit, self._tokenizer) if cut else one
-
-    def whole(self) -> Iterator[tuple[np.ndarray, str]]:
-        """Tokens and text of all documents, uncut."""
-        with Progress("quality: reading D", len(self.tokens), "documents") as progress:
-            row = 0
-            for shard in self._shards:
-                for document in files.read_jsonl_zst(shard):
-                    yield self.tokens[row][:-1], document["text"]
-                    row += 1
-                    progress.advance()
 
 
 def _group(
