@@ -29,6 +29,8 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp status RECIPE     show the state of every stage
   sbp verify RECIPE     read every finished file and compare digests
   sbp report RECIPE     print the results; the page is RUN/report/index.html
+  sbp trace  RECIPE ID  show where a synthetic document comes from, and what the filters said of it
+  sbp publish RECIPE --to FOLDER   write corpus and models, with cards, in the layout of the Hugging Face hub
   sbp schema            print the JSON schema of recipes, with which editors complete and check their keys
 
 Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
@@ -45,6 +47,12 @@ SCHEMA = """Prints the JSON schema of a recipe (draft 2020-12). An editor with a
 checks the keys of a recipe whose first line names a file with it:
 
   # yaml-language-server: $schema=../recipe.schema.json"""
+
+PUBLISH = """Writes the synthetic documents as parquet and every exported model, each with a card, into a new folder in
+the layout of the Hugging Face hub. Nothing is uploaded; what is not finished is left out."""
+
+TRACE = """Shows a synthetic document with its seed document, the pairs of the seed that the synthesizer was tuned on,
+how it was sampled, and what every filter said of it. Raw generations have ids too; the run need not be finished."""
 
 _GIVEN = {
     errno.EACCES,
@@ -134,6 +142,10 @@ def _main(words: list[str]) -> int:
         return _status(run, graph, options.check)
     if options.verb == "verify":
         return _verify(run, graph)
+    if options.verb == "publish":
+        return _publish(run, options.to)
+    if options.verb == "trace":
+        return _trace(run, options)
     if options.verb == "cancel":
         return _cancel(run)
     if options.verb == "submit":
@@ -203,6 +215,15 @@ def _parser(graph) -> argparse.ArgumentParser:
         "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
         "something changed.",
     )
+    publish = verb("publish", PUBLISH)
+    publish.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new or an empty folder")
+    trace = verbs.add_parser("trace", description=TRACE, epilog=EPILOG)
+    trace.add_argument("recipe", help="recipe YAML file")
+    trace.add_argument("document", help="id of a synthetic document, such as syn-17-0")
+    trace.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
+    trace.add_argument("--synthesizer", metavar="NAME", help="who wrote it (default: the first that has the id)")
+    trace.add_argument("--replicate", type=int, default=1, metavar="N", help="of which replicate (default: 1)")
+    trace.add_argument("--json", action="store_true", help="print everything as JSON")
     schema = verbs.add_parser("schema", description=SCHEMA, formatter_class=argparse.RawDescriptionHelpFormatter)
     schema.set_defaults(overrides=[])
     for stage in graph:
@@ -363,6 +384,25 @@ def _status(run: Run, graph, check: bool) -> int:
     for line in jobs_of(run):
         print(f"  {line}")
     return 0 if not check or all(state.startswith("finished") for state in states.values()) else 4
+
+
+def _publish(run: Run, target: Path) -> int:
+    from megatron_sbp.stages.publishing import publish_run
+
+    for folder in publish_run(run, target):
+        print(folder)
+    return 0
+
+
+def _trace(run: Run, options) -> int:
+    import json
+
+    from megatron_sbp.base.errors import printable
+    from megatron_sbp.stages.tracing import format_trace, trace_document
+
+    found = trace_document(run, options.document, options.synthesizer, options.replicate)
+    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_trace(found)))
+    return 0
 
 
 def _cancel(run: Run) -> int:

@@ -311,6 +311,7 @@ def _quality() -> dict[str, Any]:
             "novel_ngrams": 0.62,
             "finished": finished,
             "tokens": lengths,
+            **_sheet(novel=0.9 * population / 250),
         }
 
     return {
@@ -325,6 +326,9 @@ def _quality() -> dict[str, Any]:
             "random_pairs": 0.28,
             "real_pairs": 0.64,
             "real_random_pairs": 0.22,
+            "seed_gain": 0.33,
+            "reads_seed": True,
+            "intervals": {"to_seed": [0.58, 0.64], "random_pairs": [0.25, 0.31], "seed_gain": [0.3, 0.36]},
         },
         "limits": {
             "max_repetition": 0.3,
@@ -333,4 +337,24 @@ def _quality() -> dict[str, Any]:
             "shingle_tokens": 13,
             "max_tokens": 62,
         },
+        "judge": {"function": "judge", "file": "judge.py", "sha256": "ab" * 32},
+    }
+
+
+def _sheet(novel: float) -> dict[str, Any]:
+    def about(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    return {
+        "intervals": {"repetition": [0.0, 0.07], "corpus_copying": [0.02, 0.04]},
+        "lengths": {"mean": about(61.0), "quantiles": {str(q): about(100 * q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}},
+        "novel_ngrams_by_n": [{"n": n, "ngrams": 900, **about(novel * (1 - 0.7**n))} for n in range(1, 14)],
+        "distinct": {str(n): about(1 - 0.5**n) for n in range(1, 5)},
+        "self_bleu": about(0.21),
+        "vocabulary_overlap": about(0.93),
+        "compared": {"bleu_documents": 50, "blocks": 20, "block_words": 130},
+        "perplexity": {"baseline": about(31.5), "oracle": about(29.25)},
+        "retokenized": about(0.04),
+        "non_factual": about(0.125),
+        "pair_irrelevance": about(0.0625),
     }

@@ -29,6 +29,7 @@ LAYERS = (
     ("synthesis",),
     ("evaluation",),
     ("report",),
+    ("publishing",),
     ("stages",),
     ("executor",),
     ("cli",),

@@ -5,7 +5,8 @@
         --alpha 0.75 --output pairs.parquet
 
 writes pairs.parquet (seed, target, seed_id, target_id, score) and pairs.audit.json (what fell to which rule, histogram,
-examples). Without --embeddings the documents are embedded first, and the vectors written to pairs.embeddings.npy.
+examples). seed and target are rows of the documents; tools/preprocess_pairs.py --documents makes a dataset of them.
+Without --embeddings the documents are embedded first, and the vectors written to pairs.embeddings.npy.
 """
 
 from __future__ import annotations

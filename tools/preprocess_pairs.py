@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Pairs of texts and a tokenizer to a Megatron IndexedDataset with two sequences per document: seed, then target.
+"""Pairs and a tokenizer to a Megatron IndexedDataset with two sequences per document: seed, then target.
 
-    python tools/preprocess_pairs.py --inputs pairs.parquet --tokenizer RUN/tokenizer --output tokens/pairs \\
-        --seed-field query --target-field answer --max-seed-tokens 2048 --max-target-tokens 2046
+    python tools/preprocess_pairs.py --inputs pairs.parquet --documents 'corpus/*.jsonl.zst' \\
+        --tokenizer RUN/tokenizer --output tokens/pairs --max-seed-tokens 2048 --max-target-tokens 2046
+
+Pairs are what tools/mine_pairs.py writes (row numbers; --documents, --text-field and --id-field are then the --inputs
+and fields that the pairs were mined from), or texts: --inputs pairs.jsonl --seed-field query --target-field answer.
 
 A target that was cut carries no end-of-document. The separator is not stored: the pair dataset puts it between the two.
 Prints the counts as JSON.
@@ -30,6 +33,9 @@ def main() -> None:
         default="tail",
         help="which end of a long seed is cut away (default: tail)",
     )
+    parser.add_argument("--documents", nargs="+", metavar="FILE", help=f"of pairs of row numbers: {command_line.FILES}")
+    command_line.add_text_field(parser)
+    command_line.add_id_field(parser)
     parser.add_argument("--seed-field", default="seed", metavar="FIELD", help="text conditioned on (default: seed)")
     parser.add_argument(
         "--target-field", default="target", metavar="FIELD", help="text to be written (default: target)"
@@ -39,20 +45,27 @@ def main() -> None:
     options = parser.parse_args()
     if options.max_seed_tokens < 1 or options.max_target_tokens < 1:
         parser.error("--max-seed-tokens and --max-target-tokens must be 1 or more")
+    from megatron_sbp.base.errors import InputError
+    from megatron_sbp.documents.foreign import Source
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
-    from megatron_sbp.tokenization.pair_files import preprocess_pairs
+    from megatron_sbp.tokenization.pair_files import holds_rows, preprocess_pairs, preprocess_row_pairs
     from megatron_sbp.tokenization.pairs import PairLimits
 
+    fields = options.seed_field, options.target_field
+    limits = PairLimits(options.max_seed_tokens, options.max_target_tokens, options.seed_cut)
     with command_line.errors_reported():
-        counts = preprocess_pairs(
-            options.inputs,
-            options.output,
-            open_tokenizer(options.tokenizer, options.end_of_document),
-            PairLimits(options.max_seed_tokens, options.max_target_tokens, options.seed_cut),
-            options.seed_field,
-            options.target_field,
-            options.bad_documents,
-        )
+        tokenizer = open_tokenizer(options.tokenizer, options.end_of_document)
+        rows = holds_rows(options.inputs, *fields)
+        if rows and not options.documents:
+            raise InputError("the pairs are row numbers: name the documents they were mined from", key="--documents")
+        if options.documents and not rows:
+            raise InputError("the pairs are texts, which need no documents", key="--documents")
+        if rows:
+            source = Source(options.documents, options.text_field, options.id_field)
+            counts = preprocess_row_pairs(options.inputs, source, options.output, tokenizer, limits, *fields)
+        else:
+            bad = options.bad_documents
+            counts = preprocess_pairs(options.inputs, options.output, tokenizer, limits, *fields, bad)
     print(json.dumps(counts))
 
 

@@ -4,7 +4,9 @@
     python tools/preprocess_synthetic.py --inputs 'RUN/synthetic/*.jsonl.zst' --tokenizer RUN/tokenizer \\
         --output tokens/synthetic --need-tokens 75000000000
 
-Prints, as JSON, the counts, how many seed documents the text comes from, and which synthesizers wrote it.
+writes tokens/synthetic.bin and .idx, and tokens/synthetic.parents.parquet: row i of it says where document i comes from
+(seed document, synthesizer, sampler). Prints, as JSON, the counts, how many seed documents the text comes from, and
+which synthesizers wrote it.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
     python tools/synthesize.py --checkpoint RUN/export/synthesizer --inputs seeds.jsonl --output synthetic.jsonl.zst \\
         --generations 3 --max-seed-tokens 2048 --max-new-tokens 2046
 
-The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, finished,
-seed_id, seed_row, generation, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is filtered.
+The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, ids_digest,
+finished, seed_id, seed_row, generation, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is
+filtered.
 The same inputs and options give the same bytes. Prints the counts as JSON.
 """
 

@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,33 @@ class Tally:
             **{key: share(key, "sentences") for key in ("true", "true_about_the_seeds_person", "malformed")},
             "wordings_of_the_seed": share("wordings_of_the_seed", "wordings"),
         }
+
+
+def judge(batch: list[dict[str, Any]]) -> list[dict[str, bool | None]]:
+    """`evaluation.judge` of this world, exact: see megatron_sbp/evaluation/judge.py.
+
+    A text is factual when every one of its sentences is a true statement. It is relevant when it states something, and
+    all of it about the person of the seed document.
+    """
+    truth = _world()
+    said: list[dict[str, bool | None]] = []
+    for case in batch:
+        known = [parse(sentence) for sentence in sentences(case["text"])]
+        people = {statement.person for statement in map(parse, sentences(case["seed"] or "")) if statement}
+        said.append(
+            {
+                "factual": bool(known) and all(found is not None and truth.is_true(found) for found in known),
+                "relevant": {found.person for found in known if found} == people if people else None,
+            }
+        )
+    return said
+
+
+@lru_cache(maxsize=1)
+def _world() -> Truth:
+    """The truth beside this file, as make_world.py wrote it."""
+    lines = Path(__file__).with_name("people.jsonl").read_text(encoding="utf-8").splitlines()
+    return Truth(map(json.loads, lines))
 
 
 def pair_figures(people: list[str], seeds: list[int], targets: list[int]) -> dict[str, float | int | None]:

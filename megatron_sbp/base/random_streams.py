@@ -35,6 +35,10 @@ class Stream(IntEnum):
     """Pairs on which it is measured whether the synthesizer reads, and their wrong seeds."""
     REPLACED_TOKENS = 28
     """Tokens that are replaced in a seed document, and by which (with the generation's row and number behind)."""
+    QUALITY_BOOTSTRAP = 29
+    """Resamples of documents behind the intervals of quality figures."""
+    QUALITY_ORDER = 30
+    """Order in which documents come into the blocks of quality figures."""
     EXAMPLES = 31
     """Synthetic documents shown in the report."""
     DUPLICATES_SYNTHETIC = 121

@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
-from megatron_sbp.documents.reading import BadDocument, Document, id_of, matching_files, raw_rows, row_of, text_of
+from megatron_sbp.documents.reading import (
+    BadDocument,
+    Document,
+    field_of,
+    id_of,
+    matching_files,
+    raw_rows,
+    row_of,
+    text_of,
+)
 
 OnBad = Literal["fatal", "skip"]
 
@@ -64,23 +73,33 @@ class TextRows:
         texts: fields of text; a row in which one of them is empty or white space is left out.
         others: further fields, all strings, which may be empty.
         bad_documents: whether a bad row is an error or is counted and left out.
+        unchecked: further fields that a row must have, with any value.
+        optional: further fields with any value; None in rows that lack them.
 
     Iterating gives a dict of the fields per row, and raises InputError for unreadable files, for a bad row (with
     "fatal") and where there is no usable row at all.
     """
 
     def __init__(
-        self, inputs: Sequence[str], texts: Sequence[str], others: Sequence[str] = (), bad_documents: OnBad = "fatal"
+        self,
+        inputs: Sequence[str],
+        texts: Sequence[str],
+        others: Sequence[str] = (),
+        bad_documents: OnBad = "fatal",
+        unchecked: Sequence[str] = (),
+        optional: Sequence[str] = (),
     ):
         self._files = matching_files(list(inputs), Path.cwd())
         self._texts, self._fields, self._fatal = list(texts), [*texts, *others], bad_documents == "fatal"
+        self._unchecked, self._optional = list(unchecked), list(optional)
         self.empty = self.bad = 0
 
-    def __iter__(self) -> Iterator[dict[str, str]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         found = False
         with Progress("reading", sum(path.stat().st_size for path in self._files), "bytes") as progress:
             for path in self._files:
-                for row in _rows(path, self._fields, self._strings, self._note_bad, progress.advance):
+                fields = [*self._fields, *self._unchecked]
+                for row in _rows(path, fields, self._row, self._note_bad, progress.advance, self._optional):
                     if all(row[name].strip() for name in self._texts):
                         found = True
                         yield row
@@ -89,8 +108,10 @@ class TextRows:
         if not found:
             raise InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self._files[0])
 
-    def _strings(self, row: dict[str, Any]) -> dict[str, str]:
-        return {name: text_of(row, name) for name in self._fields}
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+        checked = {name: text_of(row, name) for name in self._fields}
+        given = {name: field_of(row, name) for name in self._unchecked}
+        return {**checked, **given, **{name: row.get(name) for name in self._optional}}
 
     def _note_bad(self, bad: BadDocument, path: Path, line: int) -> None:
         if self._fatal:

@@ -188,7 +188,7 @@ def parse(raw: Any, documents: Documents) -> Document:
     row = row_of(raw)
     text = text_of(row, documents.text_field)
     id = id_of(row, documents.id_field, text)
-    kept = {name: _field(row, name) for name in documents.keep_fields if name not in ("id", "text")}
+    kept = {name: field_of(row, name) for name in documents.keep_fields if name not in ("id", "text")}
     for name, value in kept.items():
         try:
             json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
@@ -204,7 +204,7 @@ def row_of(raw: Any) -> dict[str, Any]:
 
 def text_of(row: dict[str, Any], name: str) -> str:
     """A field that must be a text; raises BadDocument as `parse` does."""
-    return _check(_field(row, name), name)
+    return _check(field_of(row, name), name)
 
 
 def id_of(row: dict[str, Any], name: str | None, text: str) -> str:
@@ -215,7 +215,7 @@ def id_of(row: dict[str, Any], name: str | None, text: str) -> str:
     """
     if name is None:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
-    value = _field(row, name)
+    value = field_of(row, name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     id = _check(value, name)
@@ -246,7 +246,8 @@ def _from_json(line: bytes) -> dict[str, Any]:
     return row
 
 
-def _field(row: dict[str, Any], name: str) -> Any:
+def field_of(row: dict[str, Any], name: str) -> Any:
+    """A field of any type; raises BadDocument when the row lacks it."""
     if name not in row:
         there = ", ".join(printable(key, lines=False)[:60] for key in list(row)[:10])
         raise BadDocument(f"field is missing; there are: {there or 'none'}", name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.evaluation import quality
+from megatron_sbp.evaluation import quality, sheet
+from megatron_sbp.evaluation.confidence import pair, ratio
+from megatron_sbp.evaluation.judge import load_judge
+from megatron_sbp.evaluation.judging import judge_groups
+from megatron_sbp.evaluation.real_text import RealText
 from megatron_sbp.evaluation.sampling import choose, rows_of
-from megatron_sbp.overlap.novelty import Overlap
+from megatron_sbp.evaluation.sheet import Sampled
+from megatron_sbp.overlap.ngram_novelty import NgramNovelty
+from megatron_sbp.overlap.novelty import Overlap, share_of
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.tokenization.cutting import cut_tokens
-from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
+from megatron_sbp.tokenization.indexed import IndexedTokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 # Streams of the seeded choices.
@@ -47,6 +52,8 @@ class QualityFiles:
     """Parquet of the pairs tuned on; None for text that no tuned synthesizer wrote."""
     embeddings: Path
     """Folder with NNNNN.npy of `train`."""
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    """Hugging Face checkpoints of the arms under which perplexity is measured."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
@@ -61,39 +68,40 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
 
     Returns:
         `groups`: figures of `synthetic` (kept by the filters), `generations` (before the filters) and `real` (documents
-        of D; its figures against D are those of valid documents, which are not in D). `similarity`: mean cosines of
-        synthetic documents with their seed document (`to_seed`) and with another one's (`random_pairs`), of the pairs
-        tuned on and of random pairs of real documents; None where there are no seed documents or no pairs.
-        `limits`: the settings behind the figures.
+        of D; its `corpus_copying` and `novel_ngrams` are those of valid documents, which are not in D). Besides plain
+        figures, whose 95 % intervals are in `intervals`, each has those of `sheet.measure_groups`, `lengths`,
+        `retokenized`, `perplexity` by arm, and, where the recipe names a judge, `non_factual` and `pair_irrelevance`.
+        `similarity`: mean cosines of synthetic documents with their seed document (`to_seed`) and with another one's
+        (`random_pairs`), of the pairs tuned on and of random pairs of real documents, with intervals; None where there
+        are no seed documents or no pairs. `judge`: whose opinion it is. `limits`: the settings behind the figures.
     """
+    judge = load_judge(recipe)  # one that fails to load is told of before the work
     tokenizer = load_tokenizer(found.tokenizer)
     shards = {"synthetic": found.synthetic, "generations": found.generations}
     limit = recipe.max_new_tokens - 1  # without end-of-document
-    real = _RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
+    real = RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
+    valid = RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
     population = {group: _count_rows(files_) for group, files_ in shards.items()} | {"real": len(real.tokens)}
     compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
-    overlap = Overlap(recipe.pairs.shingle_tokens)
-    groups, samples = {}, {}
+    groups: dict[str, dict[str, Any]] = {}
+    samples: dict[str, list[Sampled]] = {}
     for group, count in population.items():
         say(f"quality: {group}, {count:,} documents")
         rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _GROUPS[group][0])
         several = choose(count, compared, recipe.seed, _GROUPS[group][1])
         if group == "real":
-            sample = [{"text": text, "tokens": tokens} for text, tokens in real.read(rows)]
-            texts: Iterable[str] = (text for text, _ in real.read(several))
+            samples[group] = list(real.read(rows))
+            texts: Iterable[str] = (one.text for one in real.read(several))
         else:
-            sample = [row for _, row in rows_of(shards[group], rows)]
+            samples[group] = _written([row for _, row in rows_of(shards[group], rows)], tokenizer)
             texts = (row["text"] for _, row in rows_of(shards[group], several))
-        samples[group] = sample
-        groups[group] = {"population": count, **_group(recipe, tokenizer, real.tokens, sample, texts, group, overlap)}
-    valid = _RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
-    held_out = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID)
-    for text, tokens in valid.read(held_out):
-        overlap.add("real", tokens, text)
-    for group, figures in overlap.measure(real.whole()).items():
-        groups[group] |= figures
+        groups[group] = {"population": count, **_group(recipe, real.tokens, samples[group], texts, group)}
+    held_out = list(
+        valid.read(choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID))
+    )
+    _add_sheet(groups, samples, held_out, real, found, recipe, tokenizer)
     groups["real"]["corpus_documents"] = len(held_out)
-    return {
+    result = {
         "groups": groups,
         "similarity": _similarity(found, recipe, samples["synthetic"]),
         "limits": {
@@ -102,59 +110,91 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
             "duplicate_threshold": recipe.filter.duplicate_threshold,
             "shingle_tokens": recipe.pairs.shingle_tokens,
             "max_tokens": limit,
+            "intervals": sheet.method(),
         },
     }
+    if judge is not None:
+        judge_groups(judge, groups, samples, found.pairs, real, recipe.seed)
+    return {**result, "judge": None if judge is None else judge.about()}
 
 
-class _RealText:
-    """Documents of a split, cut to the length that a synthetic document can have."""
+def _add_sheet(
+    groups: dict[str, dict[str, Any]],
+    samples: Mapping[str, list[Sampled]],
+    held_out: list[Sampled],
+    real: RealText,
+    found: QualityFiles,
+    recipe: Recipe,
+    tokenizer: TextTokenizer,
+) -> None:
+    """Adds the figures of the quality sheet to those of the groups; reads D once."""
+    kept = sheet.one_per_seed(samples["synthetic"])
+    seeds = samples["real"]
+    if _with_seeds(kept):
+        read = {one.own: one for one in real.read(one.row["seed_row"] for one in kept)}
+        seeds = [read[one.row["seed_row"]] for one in kept]
+    alike = {
+        "synthetic": samples["synthetic"],
+        "generations": samples["generations"],
+        "real": sheet.cut_alike(seeds, kept, tokenizer),
+    }
+    overlap, novelty = Overlap(recipe.pairs.shingle_tokens), NgramNovelty()
+    for group, texts in alike.items():
+        for one in texts:
+            novelty.add(group, one.text, one.own)
+        for one in held_out if group == "real" else texts:
+            overlap.add(group, one.tokens, one.text)
 
-    def __init__(self, tokens: Path, shards: Sequence[Path], tokenizer: TextTokenizer, limit: int):
-        self.tokens = open_indexed(tokens)
-        self._shards, self._tokenizer, self._limit = shards, tokenizer, limit
+    def corpus() -> Iterator[tuple[np.ndarray, str]]:
+        for row, (tokens, text) in enumerate(real.whole()):
+            novelty.look(row, text)
+            yield tokens, text
 
-    def read(self, rows: Iterable[int]) -> Iterator[tuple[str, np.ndarray]]:
-        """Text and tokens (without end-of-document) of the wanted rows, cut."""
-        for row, document in rows_of(self._shards, rows):
-            tokens = self.tokens[row][:-1]
-            text = document["text"]
-            if len(tokens) > self._limit:
-                tokens = cut_tokens(tokens, self._limit, self._tokenizer.starts_character)
-                text = self._tokenizer.decode(tokens)
-            yield text, tokens
+    counted = overlap.count(corpus())
+    compared = sheet.measure_groups(alike, novelty, recipe.seed)
+    unread = {**alike, "real": sheet.cut_alike(held_out, samples["synthetic"], tokenizer)}
+    perplexity = sheet.perplexities(
+        unread,
+        found.checkpoints,
+        tokenizer,
+        context=recipe.model.sequence_length,
+        batch_size=recipe.evaluation.batch_size,
+        seed=recipe.seed,
+        device=recipe.launch.device,
+    )
+    for group, figures in groups.items():
+        counts = counted.get(group, {})
+        figures |= {name: share_of(count) for name, count in counts.items()}
+        whole = seeds if group == "real" else samples[group]
+        figures["intervals"] = {**sheet.share_intervals(figures), **sheet.count_intervals(counts, recipe.seed)}
+        figures["lengths"] = sheet.lengths([len(one.tokens) for one in whole], recipe.max_new_tokens - 1, recipe.seed)
+        figures["retokenized"] = (
+            sheet.retokenized_real(samples[group], tokenizer) if group == "real" else sheet.retokenized(samples[group])
+        )
+        figures |= compared[group]
+        figures["perplexity"] = perplexity[group]
 
-    def whole(self) -> Iterator[tuple[np.ndarray, str]]:
-        """Tokens and text of all documents, uncut."""
-        with Progress("quality: reading D", len(self.tokens), "documents") as progress:
-            row = 0
-            for shard in self._shards:
-                for document in files.read_jsonl_zst(shard):
-                    yield self.tokens[row][:-1], document["text"]
-                    row += 1
-                    progress.advance()
+
+def _with_seeds(sample: Sequence[Sampled]) -> bool:
+    return bool(sample) and all(one.row["seed_row"] is not None for one in sample)
+
+
+def _written(rows: list[dict[str, Any]], tokenizer: TextTokenizer) -> list[Sampled]:
+    encoded = tokenizer.encode_batch([row["text"] for row in rows])
+    return [Sampled(row["text"], np.array(ids, np.int64), row) for row, ids in zip(rows, encoded, strict=True)]
 
 
 def _group(
-    recipe: Recipe,
-    tokenizer: TextTokenizer,
-    real: IndexedTokens,
-    sample: list[dict[str, Any]],
-    texts: Iterable[str],
-    group: str,
-    overlap: Overlap,
+    recipe: Recipe, real: IndexedTokens, sample: list[Sampled], texts: Iterable[str], group: str
 ) -> dict[str, Any]:
-    words = [row["text"] for row in sample]
-    copying = None  # of documents without a seed document
-    if group == "real":
-        encoded = [row["tokens"] for row in sample]
-    else:
-        encoded = [np.array(ids, np.int64) for ids in tokenizer.encode_batch(words)]
-        if all(row["seed_row"] is not None for row in sample):
-            seeds = [real[row["seed_row"]][:-1] for row in sample]
-            copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
-        for text, tokens in zip(words, encoded, strict=True):
-            overlap.add(group, tokens, text)
-    finished = None if group == "real" or not sample else sum(row["finished"] for row in sample) / len(sample)
+    words = [one.text for one in sample]
+    copying = finished = None  # of documents without a seed document
+    if group != "real" and sample:
+        finished = sum(one.row["finished"] for one in sample) / len(sample)
+    if group != "real" and all(one.row["seed_row"] is not None for one in sample):
+        seeds = [real[one.row["seed_row"]][:-1] for one in sample]
+        encoded = [one.tokens for one in sample]
+        copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
     return {
         "documents": len(sample),
         **quality.repetition(words, recipe.filter.max_repetition),
@@ -163,11 +203,13 @@ def _group(
         "corpus_copying": None,
         "novel_ngrams": None,
         "finished": finished,
-        "tokens": quality.lengths([len(tokens) for tokens in encoded]),
+        "tokens": quality.lengths([len(one.tokens) for one in sample]),
     }
 
 
-def _similarity(found: QualityFiles, recipe: Recipe, sample: list[dict[str, Any]]) -> dict[str, Any]:
+def _similarity(found: QualityFiles, recipe: Recipe, sample: list[Sampled]) -> dict[str, Any]:
+    """Mean cosines and their intervals; `seed_gain` is what texts are nearer to their own seed document than to another
+    one's, paired, and `reads_seed` whether its interval is above zero."""
     shards = sorted(found.embeddings.glob("[0-9]*.npy"))
     paired = np.empty((0, 2), np.int64)
     if found.pairs is not None:
@@ -177,28 +219,36 @@ def _similarity(found: QualityFiles, recipe: Recipe, sample: list[dict[str, Any]
     count = recipe.evaluation.quality_documents
     first = random.integers(0, total, count)
     second = (first + random.integers(1, total, count)) % total if total > 1 else first
-    result: dict[str, Any] = {
-        "documents": len(sample),
-        "to_seed": None,
-        "random_pairs": None,
-        "real_pairs": quality.mean_cosine(_vectors(shards, paired[:, 0]), _vectors(shards, paired[:, 1])),
-        "real_random_pairs": quality.mean_cosine(_vectors(shards, first), _vectors(shards, second))
-        if total > 1
-        else None,
+    measured = {
+        "to_seed": np.empty(0),
+        "random_pairs": np.empty(0),
+        "real_pairs": quality.cosines(_vectors(shards, paired[:, 0]), _vectors(shards, paired[:, 1])),
+        "real_random_pairs": np.empty(0),
+        "seed_gain": np.empty(0),
     }
-    if not sample or any(row["seed_row"] is None for row in sample):
-        return result  # nothing was written, or without seed documents
-    from megatron_sbp.pairing.embedding import Embedder
+    if total > 1:
+        measured["real_random_pairs"] = quality.cosines(_vectors(shards, first), _vectors(shards, second))
+    if _with_seeds(sample):  # else nothing was written, or without seed documents
+        from megatron_sbp.pairing.embedding import Embedder
 
-    with Progress("quality: embedding synthetic documents", len(sample), "documents") as progress:
-        embedder = Embedder(recipe.embedding, recipe.folder, recipe.launch.device)
-        written = embedder.encode([row["text"] for row in sample], progress)
-    seed_rows = np.array([row["seed_row"] for row in sample])
-    seeds = _vectors(shards, seed_rows)
-    others = quality.other_seeds(seed_rows, recipe.seed)
-    result["to_seed"] = quality.mean_cosine(written, seeds)
-    result["random_pairs"] = quality.mean_cosine(written[others >= 0], seeds[others[others >= 0]])
-    return result
+        with Progress("quality: embedding synthetic documents", len(sample), "documents") as progress:
+            embedder = Embedder(recipe.embedding, recipe.folder, recipe.launch.device)
+            written = embedder.encode([one.text for one in sample], progress)
+        seed_rows = np.array([one.row["seed_row"] for one in sample])
+        seeds = _vectors(shards, seed_rows)
+        others = quality.other_seeds(seed_rows, recipe.seed)
+        there = others >= 0
+        measured["to_seed"] = quality.cosines(written, seeds)
+        measured["random_pairs"] = quality.cosines(written[there], seeds[others[there]])
+        measured["seed_gain"] = measured["to_seed"][there] - measured["random_pairs"]
+    estimates = {name: ratio(values, np.ones(len(values)), recipe.seed) for name, values in measured.items()}
+    gain = estimates["seed_gain"]["low"]
+    return {
+        "documents": len(sample),
+        **{name: found_["value"] for name, found_ in estimates.items()},
+        "reads_seed": None if gain is None else gain > 0,
+        "intervals": {name: pair(found_) for name, found_ in estimates.items()},
+    }
 
 
 def _vectors(shards: list[Path], rows: np.ndarray) -> np.ndarray:

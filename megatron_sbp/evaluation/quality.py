@@ -105,11 +105,9 @@ def lengths(tokens: Sequence[int]) -> dict[str, float] | None:
     return {"mean": float(np.mean(tokens)), "median": float(middle), "p5": float(low), "p95": float(high)}
 
 
-def mean_cosine(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Mean inner product of rows of unit vectors [n, dim]; None without rows."""
-    if not len(first):
-        return None
-    return float((first.astype(np.float32) * second.astype(np.float32)).sum(axis=1).mean())
+def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Inner products of rows of unit vectors [n, dim]: float64 [n]."""
+    return (first.astype(np.float32) * second.astype(np.float32)).sum(axis=1).astype(np.float64)
 
 
 def other_seeds(seed_rows: np.ndarray, seed: int) -> np.ndarray:

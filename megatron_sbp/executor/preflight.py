@@ -18,16 +18,18 @@ from megatron_sbp.stages.run_folder import Run
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Checks the synthesizer's start, names on the Hugging Face hub, and the questions.
+    """Checks the synthesizer's start, names on the Hugging Face hub, the questions, and where the judge is.
 
     Raises:
         InputError: one of them would stop a later stage.
     """
+    from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions
 
     for name in recipe.tuned_synthesizers:
         check_start(recipe.for_synthesizer(name))
     read_questions(recipe)
+    check_judge(recipe)
     for key, name in hub_names(recipe).items():
         try:
             check_available(name, key)

@@ -47,12 +47,12 @@ def signatures(texts: Iterable[str], permutations: int = PLACES, words: int = 5)
     rng = np.random.default_rng(20250915)
     factors = rng.integers(1, 1 << 31, permutations).astype(np.uint64)
     offsets = rng.integers(0, 1 << 31, permutations).astype(np.uint64)
-    hashes = _WordHashes()
+    hashes = WordHashes()
     rows = [_minima(hashes.of(text), words, factors, offsets) for text in texts]
     return np.stack(rows) if rows else np.empty((0, permutations), np.uint32)
 
 
-class _WordHashes(dict[str, int]):
+class WordHashes(dict[str, int]):
     """64-bit hashes of words, remembered."""
 
     def __missing__(self, word: str) -> int:

@@ -35,16 +35,15 @@ class Overlap:
         self._shingles.setdefault(group, []).append(shingle_hashes(tokens, self._length))
         self._ngrams.setdefault(group, []).append(word_ngrams(text))
 
-    def measure(self, corpus: Iterable[tuple[np.ndarray, str]]) -> dict[str, dict[str, float | None]]:
+    def count(self, corpus: Iterable[tuple[np.ndarray, str]]) -> dict[str, dict[str, np.ndarray]]:
         """Reads the corpus once.
 
         Args:
             corpus: tokens (without end-of-document) and text of every document.
 
         Returns:
-            By group: `corpus_copying`, the share of the group's shingles that occur in the corpus, and `novel_ngrams`,
-            the share of its word 3-grams that do not. Every document counts its distinct shingles and n-grams; None
-            for a group without any.
+            By group `corpus_copying`, shingles that occur in the corpus, and `novel_ngrams`, word 3-grams that do not:
+            int64 [documents, 2] each, how many of a document's distinct ones, and how many there are; see `share_of`.
         """
         hashes = [part for parts in self._shingles.values() for part in parts]
         wanted = np.unique(np.concatenate(hashes)) if hashes else np.empty(0, np.uint64)
@@ -58,18 +57,18 @@ class Overlap:
             missing -= word_ngrams(text)
         return {
             group: {
-                "corpus_copying": _share(
-                    int(sum(found[np.searchsorted(wanted, part)].sum() for part in parts)),
-                    sum(len(part) for part in parts),
-                ),
-                "novel_ngrams": _share(
-                    sum(len(part & missing) for part in self._ngrams[group]),
-                    sum(len(part) for part in self._ngrams[group]),
-                ),
+                "corpus_copying": _counts([(found[np.searchsorted(wanted, part)].sum(), len(part)) for part in parts]),
+                "novel_ngrams": _counts([(len(part & missing), len(part)) for part in self._ngrams[group]]),
             }
             for group, parts in self._shingles.items()
         }
 
 
-def _share(part: int, whole: int) -> float | None:
+def _counts(pairs: list[tuple[int, int]]) -> np.ndarray:
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def share_of(counts: np.ndarray) -> float | None:
+    """Share over all documents of a group, from what `Overlap.count` gives; None for a group without any."""
+    part, whole = counts.sum(axis=0).tolist()
     return part / whole if whole else None

@@ -64,6 +64,9 @@ class Documents(Section):
     """Field that holds a unique id; null makes the id from a digest of the text."""
     keep_fields: list[Text] = []
     """Fields that are carried along into documents/."""
+    license: Text | None = None
+    """License of the documents, for the cards that `sbp publish` writes: an identifier of the Hugging Face hub
+    (`cc-by-4.0`, `gfdl`), or the name of another one; null leaves it open. Changes nothing else."""
     min_characters: Whole = 1
     """Documents with fewer characters, after stripping white space, are dropped and counted."""
     bad_documents: Literal["fatal", "skip"] = "fatal"
@@ -331,6 +334,10 @@ class Evaluation(Section):
     recall_points: Whole = 0
     """Checkpoints of every arm on which recall is measured besides the last, evenly spaced: recall against tokens. A
     training that begins with this keeps them, with their optimizers; 0 measures the last one only."""
+    judge: Text | None = None
+    """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that says of synthetic and of real
+    texts whether they are factual and fit their seed document (megatron_sbp/evaluation/judge.py). It is run as part of
+    the program; of the files that it reads itself the stage does not notice changes."""
     question_group_field: Text | None = None
     """Field of the documents (one of documents.keep_fields) that holds a question's group: recall is then also reported
     by the number of the group's documents in D."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from megatron_sbp.report import paper
 from megatron_sbp.report.arm_table import MOST_COLUMNS, Figure, arm_table
 from megatron_sbp.report.data import ReportData
-from megatron_sbp.report.html import esc, folded, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.html import esc, folded, missing, paragraph, section, table
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
 from megatron_sbp.report.verdict import headline, verdict
@@ -223,69 +222,3 @@ def _paper_qa() -> str:
         )
         + "</div>"
     )
-
-
-def quality_section(data: ReportData) -> str:
-    """Quality of the synthetic text beside real text, and the paper's table."""
-    quality = data.results["quality"]
-    if not quality:
-        return section("quality", "Quality of the synthetic text", missing("evaluation/quality.json."))
-    groups, limits = quality["groups"], quality["limits"]
-    names = ("generations", "synthetic", "real")
-
-    def row(label: str, key: str, show: Callable[[Any], str]) -> list[str]:
-        return [label, *(show(groups[name].get(key)) for name in names)]
-
-    def lengths(*keys: str) -> Callable[[Any], str]:
-        return lambda value: " to ".join(f"{value[key]:.0f}" for key in keys) if value else NOTHING
-
-    rows = [
-        row("documents", "population", count),
-        row("documents measured", "documents", count),
-        row(f"repetition (over {limits['max_repetition']:g} of 4-grams repeat)", "repetition", percent),
-        row("repeated 4-grams, mean", "repetition_mean", percent),
-        row(f"near-duplicate of another among {count(groups['real']['duplicate_documents'])}", "duplicate", percent),
-        row(
-            f"near-duplicates among {count(groups['real']['duplicate_pairs'])} random pairs",
-            "duplicate_pairs_share",
-            lambda share: percent(share, 4),
-        ),
-        row(f"copying (over {limits['max_copying']:g} of shingles in the seed)", "copying", percent),
-        row(f"{limits['shingle_tokens']}-token shingles found in D *", "corpus_copying", percent),
-        row("word 3-grams not in D *", "novel_ngrams", percent),
-        row("ended by themselves", "finished", percent),
-        row("tokens of a document, mean", "tokens", lengths("mean")),
-        row("tokens of a document, 5th to 95th percentile", "tokens", lengths("p5", "p95")),
-    ]
-    ours = table(
-        ["this run", "before the filters", "kept", "real text"],
-        rows,
-        caption=f"Real text is cut to {limits['max_tokens']} tokens, the longest that a synthetic document can be. The "
-        "filters drop what repeats or copies: the kept column is low by construction, the one before it is not.",
-    ) + paragraph("* Real text here: documents of the valid split, which are not in D.", "soft")
-    similar = quality["similarity"]
-    cosines = table(
-        ["mean cosine of embeddings", "this run"],
-        [
-            ["synthetic document and its seed document", fixed(similar["to_seed"], 3)],
-            ["synthetic document and another seed document", fixed(similar["random_pairs"], 3)],
-            ["pair of real documents tuned on", fixed(similar["real_pairs"], 3)],
-            ["random pair of real documents", fixed(similar["real_random_pairs"], 3)],
-        ],
-    )
-    paper_rows = [[what, *(fixed(value, 1) for value in values)] for what, *values in paper.QUALITY]
-    theirs = '<div class="paper">' + table(
-        ["paper, per cent", "200B-3B", "1T-3B", "1T-6B", "real text"],
-        paper_rows,
-        caption=f"The paper's figures, not measured here (mark {paper.MARK} for every value). Its definitions and "
-        "thresholds are not published in full.",
-    )
-    theirs += (
-        paragraph(
-            "Similarity to the seed document in the paper (mark S): "
-            + ", ".join(f"{value} {name}" for name, value in paper.SIMILARITY.items())
-            + "."
-        )
-        + "</div>"
-    )
-    return section("quality", "Quality of the synthetic text", ours, side_by_side(cosines, theirs))

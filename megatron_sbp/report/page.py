@@ -10,7 +10,8 @@ from megatron_sbp.report.curves import opening_section, training_section, tuning
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, paragraph
 from megatron_sbp.report.machine import environment_section, times_section
-from megatron_sbp.report.outcome import headline_box, quality_section, results_section, words_section
+from megatron_sbp.report.outcome import headline_box, results_section, words_section
+from megatron_sbp.report.quality import quality_section
 
 SECTIONS = (
     ("overview", "All arms", opening_section),

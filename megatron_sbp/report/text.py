@@ -64,11 +64,12 @@ def format_results(results: dict[str, Any]) -> str:
             f"{count(pairs.get('documents'))} documents, recall at k {percent(pairs.get('recall_at_k'), 2)}"
         )
     if synthetic:
+        ignored = (results["quality"] or {}).get("similarity", {}).get("reads_seed") is False
         dropped = sum(dropped_by_rule(synthetic).values())
         lines.append(
             f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens, "
             f"{count(dropped)} dropped; similarity to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
-            f"{fixed(synthetic['similarity_random_pairs'], 3)}"
+            f"{fixed(synthetic['similarity_random_pairs'], 3)}{': the text ignores its seed' if ignored else ''}"
         )
     return "\n".join([*lines, "", headline(results)])
 

@@ -7,6 +7,7 @@ from typing import Any
 from megatron_sbp.report.arm_table import MOST_COLUMNS
 from megatron_sbp.report.names import enumeration, label_of, name_of, names_of
 from megatron_sbp.report.numbers import fixed, percent, signed
+from megatron_sbp.report.seed_reading import seed_sentence
 
 NOISE = 2.0
 """A difference below so many standard errors is called noise."""
@@ -30,6 +31,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
         *sentences,
         *_gap(results),
         *_reading(results.get("tuning")),
+        *_ignored_seed(results.get("quality")),
         *_below_chance(arms),
         *_overfitting(arms),
         *_limits(results),
@@ -169,6 +171,12 @@ def _reading(tuning: dict[str, Any] | None) -> list[str]:
     if _outcome({"difference": gain, "stderr": error}) == "better":
         return [f"The synthesizer reads its seed: {losses}."]
     return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
+
+
+def _ignored_seed(quality: dict[str, Any] | None) -> list[str]:
+    """Says when the text is no nearer to its own seed document than to another one."""
+    told = seed_sentence(quality["similarity"]) if quality else None
+    return [told] if told and quality and not quality["similarity"]["reads_seed"] else []
 
 
 def _below_chance(arms: dict[str, Any]) -> list[str]:

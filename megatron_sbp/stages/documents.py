@@ -26,7 +26,7 @@ class DocumentsStage(Stage):
         return corpus_files(run.recipe.documents, run.recipe.folder, run.recipe.source)[0]
 
     def settings(self, run: Run) -> dict[str, Any]:
-        return {**settings(run.recipe.documents, "inputs"), "seed": run.recipe.seed}
+        return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("documents",)

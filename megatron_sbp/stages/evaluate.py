@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.seals import checkpoint_folder
+from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
@@ -36,6 +37,10 @@ _UNITS = {"tuned": ("quality", "reading"), "samples": ("quality",), "replacement
 """What is measured of a synthesizer, by its method."""
 
 
+_JUDGING = ("baseline", "oracle")
+"""Arms that have read no synthetic text: their perplexity of it is a figure of its quality."""
+
+
 class EvaluateStage(Stage):
     """Held-out loss and continuation choice of every arm; quality of the synthetic text."""
 
@@ -43,6 +48,7 @@ class EvaluateStage(Stage):
     title = "measure loss, continuation choice, and recall of every arm, and the quality of the synthetic text"
     sharded = True
     device = "gpu"
+    version = 2
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         asked = run.recipe.evaluation.question_group_field is not None
@@ -65,20 +71,23 @@ class EvaluateStage(Stage):
         }
 
     def external(self, run: Run) -> list[Path]:
-        file = question_file(run.recipe)
-        return [] if file is None else [file]
+        judge = judge_place(run.recipe)
+        files_ = [question_file(run.recipe), None if judge is None else judge[0]]
+        return [file for file in files_ if file is not None]
 
     def settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
         others = [name for name in recipe.used_synthesizers if name != RELATED]
         asked = recipe.evaluation.recall_points > 0
         rules = {name: _rules(recipe.for_synthesizer(name)) for name in others}
+        judge = judge_place(recipe)
         return {
             "seed": recipe.evaluation_seed,
             "sequence_length": recipe.model.sequence_length,
             # The batch size is in it: sums of floats come out differently in their last digits.
-            # Questions count by the contents of their file, see `external`.
-            "evaluation": settings(recipe.evaluation, "questions", *([] if asked else ["recall_points"])),
+            # Questions and the judge count by the contents of their files, see `external`.
+            "evaluation": settings(recipe.evaluation, "questions", "judge", *([] if asked else ["recall_points"])),
+            **({} if judge is None else {"judge": judge[1]}),
             "embedding": settings(recipe.embedding, "batch_size"),
             **_rules(recipe),
             **({"synthesizers": rules} if rules else {}),
@@ -182,6 +191,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
         generations=sorted(run.generations.glob("[0-9]*.jsonl.zst")),
         pairs=run.pairs("train") if tuned else None,
         embeddings=run.embeddings("train"),
+        checkpoints={arm: run.export(arm) for arm in _JUDGING if arm in run.recipe.arms},
     )
     return measure_quality(found, run.recipe)
 

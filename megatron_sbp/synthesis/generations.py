@@ -8,6 +8,7 @@ taken once more than another before all had their turn.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,26 @@ def generations(begin: int, end: int, documents: int, seed: int) -> list[Generat
         first, last = max(begin, number * documents), min(end, (number + 1) * documents)
         found += [Generation(int(row), number) for row in order[first - number * documents : last - number * documents]]
     return found
+
+
+def named(name: str) -> Generation | None:
+    """The generation of a document's id (`syn-ROW-NUMBER`, and `sample-` and `replaced-` likewise), or None."""
+    found = re.fullmatch(r"(?:syn|sample|replaced)-(\d{1,15})-(\d{1,15})", name)
+    return Generation(int(found[1]), int(found[2])) if found else None
+
+
+def place_of(generation: Generation, documents: int, seed: int) -> int | None:
+    """Number of a generation in the plan: the inverse of `generations`; None for a row that is no document.
+
+    Args:
+        generation: which one.
+        documents: D, the number of train documents.
+        seed: the run's seed.
+    """
+    if generation.row >= documents:
+        return None
+    order = np.random.default_rng([seed, generation.number, Stream.GENERATION_ORDER]).permutation(documents)
+    return generation.number * documents + int(np.flatnonzero(order == generation.row)[0])
 
 
 def batches(planned: Sequence[Generation], lengths: np.ndarray, size: int) -> list[list[int]]:

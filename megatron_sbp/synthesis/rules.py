@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,40 @@ def broken(text: str) -> bool:
 _BROKEN = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search  # Unicode's category Cc, but for \t \n \r
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """What one rule says of a generation.
+
+    Attributes:
+        rule: its name in RULES.
+        value: what it measured.
+        limit: the recipe's, by which it judges; None for a rule without one.
+        drops: whether it drops the generation.
+    """
+
+    rule: str
+    value: float | bool
+    limit: float | str | None
+    drops: bool
+
+
+def opinions(
+    row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int
+) -> Iterator[Opinion]:
+    """What every rule says of a generation by itself, in the order in which they are applied; arguments as of
+    `first_rule`. A rule measures when its turn comes, so that the first that drops ends the work."""
+    text = row["text"]
+    damaged = broken(text)
+    yield Opinion("broken_text", damaged, None, damaged)
+    yield Opinion("too_short", len(tokens), rules.min_tokens, len(tokens) < rules.min_tokens or not text.strip())
+    unfinished = not row["finished"]
+    yield Opinion("unfinished", unfinished, rules.unfinished, unfinished and rules.unfinished == "drop")
+    repeats = repeated_share(text)
+    yield Opinion("repetition", repeats, rules.max_repetition, repeats > rules.max_repetition)
+    copied = shared_fraction(shingle_hashes(tokens, length), shingle_hashes(seed_tokens, length))
+    yield Opinion("copying", copied, rules.max_copying, copied > rules.max_copying)
+
+
 def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:
     """The first rule that drops a generation by itself, or '' for none.
 
@@ -33,14 +69,4 @@ def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_toke
         seed_tokens: of its whole seed document, without end-of-document.
         length: tokens in a shingle.
     """
-    text = row["text"]
-    if broken(text):
-        return "broken_text"
-    if len(tokens) < rules.min_tokens or not text.strip():
-        return "too_short"
-    if not row["finished"] and rules.unfinished == "drop":
-        return "unfinished"
-    if repeated_share(text) > rules.max_repetition:
-        return "repetition"
-    shared = shared_fraction(shingle_hashes(tokens, length), shingle_hashes(seed_tokens, length))
-    return "copying" if shared > rules.max_copying else ""
+    return next((said.rule for said in opinions(row, rules, tokens, seed_tokens, length) if said.drops), "")

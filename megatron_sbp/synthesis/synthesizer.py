@@ -57,9 +57,9 @@ class Writer:
             unfinished: keeps every batch at once, and has those of an interrupted start.
 
         Returns:
-            id, text, tokens (written, end-of-document included), finished, seed_id, seed_row, generation, what the
-            engine's settings give as provenance (`synthesizer`: sha256 of its weights, temperature, top_p), and
-            run_seed of each.
+            id, text, tokens (written, end-of-document included), ids_digest (see there), finished, seed_id, seed_row,
+            generation, what the engine's settings give as provenance (`synthesizer`: sha256 of its weights,
+            temperature, top_p), and run_seed of each.
         """
         prompts = [self._prompt(tokens[generation.row]) for generation in planned]
         texts = write_all(self.engine, planned, prompts, self._batch_size, advance, unfinished)
@@ -91,6 +91,7 @@ class Writer:
             "id": f"{self.id_prefix}-{generation.row}-{generation.number}",
             "text": text_of(written, self.tokenizer),
             "tokens": len(written.tokens) + int(written.finished),
+            "ids_digest": ids_digest(written.tokens),
             "finished": written.finished,
             "seed_id": seed_id,
             "seed_row": generation.row,
@@ -220,6 +221,15 @@ def write_all(
         if advance:
             advance(len(batch))
     return [written[place] for place in range(len(planned))]
+
+
+def ids_digest(tokens: np.ndarray | Sequence[int]) -> str:
+    """Digest of token ids without end-of-document, by which one can tell whether a text's tokens are those written.
+
+    Returns:
+        16 hexadecimal digits: BLAKE2b of the ids as little-endian int32.
+    """
+    return hashlib.blake2b(np.asarray(tokens).astype("<i4").tobytes(), digest_size=8).hexdigest()
 
 
 def text_of(written: Written, tokenizer: TextTokenizer) -> str:

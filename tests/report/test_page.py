@@ -87,8 +87,8 @@ def test_markup_is_well_formed_and_all_sections_are_there(page):
     assert [anchor for anchor, _, _ in SECTIONS if anchor not in parser.ids] == []
     assert len(parser.ids) == len(set(parser.ids))
     assert "Missing:" not in page
-    # 2 training plots, ledger, histogram, pair rules, 2 tuning plots, 2 filter plots, times
-    assert parser.tags.count("svg") == 10
+    # 2 training plots, ledger, histogram, pair rules, 2 tuning plots, novel n-grams, 2 filter plots, times
+    assert parser.tags.count("svg") == 11
 
 
 def test_nothing_is_loaded_from_anywhere(page):

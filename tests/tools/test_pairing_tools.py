@@ -98,3 +98,33 @@ def test_an_option_out_of_range_is_named(corpus, tmp_path):
     words = ("--inputs", "*.jsonl.zst", "--tokenizer", "tokenizer", *MODEL, "--output", tmp_path / "pairs.parquet")
     done = run_tool("mine_pairs.py", corpus, *words, "--k", 0)
     assert (done.returncode, done.stderr) == (2, "error: 'k': must be above 0, not 0\n")
+
+
+def test_documents_to_pairs_to_a_dataset_without_glue(corpus, tmp_path):
+    """What mine_pairs.py wrote goes into preprocess_pairs.py as it is."""
+    from megatron_sbp.tokenization.indexed import open_indexed
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+    rows = json.loads((corpus / "rows.json").read_text())
+    pairs = pq.read_table(corpus / "out" / "pairs.parquet").to_pylist()
+    words = ("--inputs", "out/pairs.parquet", "--tokenizer", "tokenizer", "--output", tmp_path / "pairs")
+    words += ("--max-seed-tokens", 60, "--max-target-tokens", 60)
+    documents = ("--documents", "*.jsonl.zst", "*.parquet", "--id-field", "id")
+    done = run_tool("preprocess_pairs.py", corpus, *words, *documents)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    tokens, tokenizer = open_indexed(tmp_path / "pairs"), load_tokenizer(corpus / "tokenizer")
+    assert (counts["pairs"], counts["documents"], tokens.documents) == (len(pairs), 80, len(pairs))
+    for number, pair in enumerate(pairs):
+        assert rows[pair["seed"]]["text"].startswith(tokenizer.decode(tokens[2 * number]))
+        assert rows[pair["target"]]["text"].startswith(tokenizer.decode(tokens[2 * number + 1]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.bin", "pairs.idx"]
+
+    done = run_tool("preprocess_pairs.py", corpus, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("error: '--documents': the pairs are row numbers")
+    done = run_tool("preprocess_pairs.py", corpus, *words, "--documents", "b.parquet", "--id-field", "id")
+    assert done.returncode == 2 and "and there are 30 documents" in done.stderr
+    done = run_tool("preprocess_pairs.py", corpus, *words, *documents[:3])
+    assert done.returncode == 2
+    assert "out/pairs.parquet:1: 'seed_id': says '" in done.stderr and "another id field" in done.stderr

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from megatron_sbp.base import files
@@ -81,13 +82,21 @@ def test_pairs(tmp_path, foldoc, tokenizer_folder):
 
 def test_synthetic(tmp_path, foldoc, tokenizer_folder):
     rows = [{"id": f"syn-{n}", "text": row["text"], "seed_id": row["id"]} for n, row in enumerate(foldoc[:20])]
-    files.write_jsonl_zst(tmp_path / "0.jsonl.zst", [{**row, "synthesizer": "abc"} for row in rows])
+    written = [{**row, "synthesizer": "abc", "temperature": 0.7} for row in rows]
+    written.insert(2, {**written[0], "text": "  "})  # left out of both
+    files.write_jsonl_zst(tmp_path / "0.jsonl.zst", written)
     words = ("--inputs", "*.zst", "--tokenizer", tokenizer_folder, "--output", "synthetic")
     done = run_tool("preprocess_synthetic.py", tmp_path, *words)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     assert (counts["documents"], counts["seed_documents"], counts["synthesizers"]) == (20, 20, {"abc": 20})
-    assert counts["tokens"] == len(open_indexed(tmp_path / "synthetic").tokens)
+    tokens, tokenizer = open_indexed(tmp_path / "synthetic"), load_tokenizer(tokenizer_folder)
+    assert counts["tokens"] == len(tokens.tokens)
+    parents = pyarrow.parquet.read_table(tmp_path / "synthetic.parents.parquet").to_pylist()
+    texts = {row["id"]: row["text"] for row in rows}
+    assert [texts[row["id"]] for row in parents] == [tokenizer.decode(tokens[place]) for place in range(20)]
+    assert [row["seed_id"] for row in parents] == [row["seed_id"] for row in rows]
+    assert parents[3]["temperature"] == 0.7 and parents[3]["top_p"] is None
     done = run_tool("preprocess_synthetic.py", tmp_path, *words, "--need-tokens", counts["tokens"] + 1)
     assert done.returncode == 2
     assert f"{counts['tokens'] + 1:,} tokens are needed, but there are {counts['tokens']:,}" in done.stderr

@@ -1,0 +1,39 @@
+"""Real documents as quality figures compare them: no longer than a synthetic document can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from megatron_sbp.base import files
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.evaluation.sampling import rows_of
+from megatron_sbp.evaluation.sheet import Sampled
+from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+
+class RealText:
+    """Documents of a split, cut to the length that a synthetic document can have."""
+
+    def __init__(self, tokens: Path, shards: Sequence[Path], tokenizer: TextTokenizer, limit: int):
+        self.tokens = open_indexed(tokens)
+        self._shards, self._tokenizer, self._limit = shards, tokenizer, limit
+
+    def read(self, rows: Iterable[int], cut: bool = True) -> Iterator[Sampled]:
+        """The documents with the wanted rows, ascending, each once; cut, unless `cut` is false."""
+        for row, document in rows_of(self._shards, rows):
+            one = Sampled(document["text"], self.tokens[row][:-1], document, row)
+            yield one.cut(self._limit, self._tokenizer) if cut else one
+
+    def whole(self) -> Iterator[tuple[np.ndarray, str]]:
+        """Tokens and text of all documents, uncut."""
+        with Progress("quality: reading D", len(self.tokens), "documents") as progress:
+            row = 0
+            for shard in self._shards:
+                for document in files.read_jsonl_zst(shard):
+                    yield self.tokens[row][:-1], document["text"]
+                    row += 1
+                    progress.advance()

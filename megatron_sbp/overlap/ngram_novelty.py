@@ -1,0 +1,151 @@
+"""Which word n-grams of some texts stand nowhere else in a large corpus, for all n at once and in one pass over it.
+
+Memory is that of the texts, not of the corpus: a hash table of their n-grams, 13 bytes per slot.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from megatron_sbp.overlap.near_duplicates import WordHashes
+from megatron_sbp.overlap.shared_shingles import insert, new_table
+
+LONGEST = 13
+"""Words in the longest n-gram."""
+
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_BEGIN = np.uint64(0x51B9_0C7F_2D3A_66E5)
+_SHIFT = np.uint64(29)
+_ONE = np.uint64(1)
+_ZERO = np.uint64(0)
+
+
+class NgramNovelty:
+    """Counts, for n from 1 to `longest`, which word n-grams of some texts a corpus does not have.
+
+    First `add` the texts, then `look` at every document of the corpus, then ask for `counts` and `known`. N-grams are
+    hashed to 64 bits: two different ones are taken for the same with probability 2^-64 each.
+
+    Args:
+        longest: the largest n.
+    """
+
+    def __init__(self, longest: int = LONGEST):
+        self.longest = longest
+        self._hashes = WordHashes()
+        self._texts: dict[str, list[tuple[np.ndarray, int]]] = {}
+        self._table: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def add(self, group: str, text: str, own: int = -1) -> None:
+        """Adds a text of a group.
+
+        Args:
+            group: whose counts it belongs to.
+            text: words are what white space separates, in lower case.
+            own: row of the corpus that is this text itself (or has it in it) and does not count; -1 for none.
+        """
+        assert self._table is None, "texts are added before the corpus is read"
+        self._texts.setdefault(group, []).append((self._hashes.of(text), own))
+
+    def look(self, row: int, text: str) -> None:
+        """Notes which n-grams a document of the corpus has.
+
+        Args:
+            row: its number, by which `own` knows it.
+            text: of the document.
+        """
+        _mark(self._hashes.of(text), row, self.longest, *self._ready())
+
+    def counts(self, group: str) -> np.ndarray:
+        """int64 [texts, longest, 2]: novel n-grams and all n-grams of each text, n = 1 first; each distinct one once.
+
+        An n-gram is novel where no document but the text's own has it.
+        """
+        rows = [
+            _count(words, own, self.longest, new_table(len(words) * self.longest), *self._ready())
+            for words, own in self._texts.get(group, [])
+        ]
+        return np.stack(rows) if rows else np.empty((0, self.longest, 2), np.int64)
+
+    def known(self, words: list[str], own: int = -1) -> np.ndarray:
+        """Whether the corpus has each of some words of the added texts in another document than `own`: bool [words]."""
+        hashed = self._hashes.of(" ".join(words))
+        return ~_novel_words(hashed, own, *self._ready())
+
+    def _ready(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Keys uint64 [slots], the first row that has it int32 [slots] (-1 for none), whether others have it too."""
+        if self._table is None:
+            texts = [words for group in self._texts.values() for words, _ in group]
+            keys = new_table(sum(len(words) for words in texts) * self.longest)
+            for words in texts:
+                _insert(words, self.longest, keys)
+            self._table = keys, np.full(len(keys), -1, np.int32), np.zeros(len(keys), np.bool_)
+        return self._table
+
+
+@numba.njit(cache=True)
+def _longer(value, word):
+    """Hash of an n-gram from that of its first n - 1 words; never 0."""
+    value = (value ^ word) * _FACTOR
+    value ^= value >> _SHIFT
+    return value if value != _ZERO else _ONE
+
+
+@numba.njit(cache=True)
+def _place(keys, value):
+    """Slot of a value, or -1."""
+    mask = np.uint64(len(keys) - 1)
+    place = (value ^ (value >> np.uint64(32))) & mask
+    while keys[place] != _ZERO:
+        if keys[place] == value:
+            return np.int64(place)
+        place = (place + _ONE) & mask
+    return np.int64(-1)
+
+
+@numba.njit(cache=True)
+def _insert(words, longest, keys):
+    for begin in range(len(words)):
+        value = _BEGIN
+        for place in range(begin, min(begin + longest, len(words))):
+            value = _longer(value, words[place])
+            insert(keys, value)
+
+
+@numba.njit(cache=True)
+def _mark(words, row, longest, keys, first, others):
+    for begin in range(len(words)):
+        value = _BEGIN
+        for place in range(begin, min(begin + longest, len(words))):
+            value = _longer(value, words[place])
+            slot = _place(keys, value)
+            if slot < 0:
+                break  # a text that had a longer one would have this one, too
+            if first[slot] < 0:
+                first[slot] = row
+            elif first[slot] != row:
+                others[slot] = True
+
+
+@numba.njit(cache=True)
+def _count(words, own, longest, seen, keys, first, others):
+    result = np.zeros((longest, 2), np.int64)
+    for begin in range(len(words)):
+        value = _BEGIN
+        for size in range(min(longest, len(words) - begin)):
+            value = _longer(value, words[begin + size])
+            if insert(seen, value):
+                slot = _place(keys, value)
+                result[size, 0] += not others[slot] and first[slot] in (-1, own)
+                result[size, 1] += 1
+    return result
+
+
+@numba.njit(cache=True)
+def _novel_words(words, own, keys, first, others):
+    result = np.ones(len(words), np.bool_)
+    for place in range(len(words)):
+        slot = _place(keys, _longer(_BEGIN, words[place]))
+        result[place] = slot < 0 or (not others[slot] and first[slot] in (-1, own))
+    return result

@@ -1,0 +1,147 @@
+"""Writes a folder with the repositories of a run, in the layout of the Hugging Face hub. Nothing is uploaded.
+
+FOLDER/datasets/NAME-synthetic/README.md, data/CONFIGURATION/train-00000-of-00003.parquet
+FOLDER/models/NAME-ARM/README.md, config.json, *.safetensors, the tokenizer, provenance.json
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.publishing.cards import dataset_card, model_card
+from megatron_sbp.publishing.parquet import write_parquet
+from megatron_sbp.recipe import Recipe
+
+KEY = "--to"
+_MARKER = ".sbp-publish"
+"""In a folder that is not complete: it is the program's, and may be made again."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Synthetic documents of one synthesizer and replicate that passed the filters."""
+
+    shards: Sequence[Path]
+    audit: Path
+    quality: Path
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A Hugging Face checkpoint."""
+
+    name: str
+    """An arm, or `synthesizer-NAME`."""
+    folder: Path
+    replicate: int
+
+
+@dataclass(frozen=True)
+class PublishSources:
+    """What there is to publish."""
+
+    corpora: Mapping[str, Corpus]
+    """By configuration."""
+    models: Mapping[str, Exported]
+    """By the end of the repository's name."""
+    results: Path
+
+
+def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]:
+    """Writes the dataset and every model, each with its card; complete or not at all.
+
+    Everything is written beside the target first, so a killed start leaves no target, and the next one begins anew.
+
+    Args:
+        sources: what is finished.
+        recipe: of the run.
+        target: a folder that is not there or empty.
+
+    Returns:
+        The repositories' folders.
+
+    Raises:
+        InputError: the target holds something, or there is nothing to publish.
+    """
+    if not sources.corpora and not sources.models:
+        raise InputError("nothing to publish yet: no synthetic corpus has been filtered and no model exported")
+    _check_free(target)
+    partial = target.with_name(f".{target.name}.partial")
+    _begin(partial)
+    results = files.read_json(sources.results) if sources.results.exists() else None
+    made: list[Path] = []
+    if sources.corpora:
+        made.append(_dataset(sources.corpora, recipe, partial / "datasets" / f"{recipe.name}-synthetic"))
+    for name, exported in sources.models.items():
+        made.append(_model(exported, recipe, results, partial / "models" / f"{recipe.name}-{name}"))
+    for folder in {path.parent for path in partial.rglob("*") if path.is_file()}:
+        files.sync_folder(folder)
+    (partial / _MARKER).unlink()
+    try:
+        partial.rename(target)  # takes the place of an empty folder
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}; what was written is in {partial}", file=target) from error
+    files.sync_folder(target.parent)
+    return [target / folder.relative_to(partial) for folder in made]
+
+
+def _check_free(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise InputError("is no folder", file=target, key=KEY)
+    held = sorted(path.name for path in target.iterdir()) if target.exists() else []
+    if held:
+        more = " and more" if len(held) > 3 else ""
+        raise InputError(f"is not empty: it holds {', '.join(held[:3])}{more}", file=target, key=KEY)
+
+
+def _begin(partial: Path) -> None:
+    """Makes the folder to write in; what an interrupted start left there is removed, anything else is not."""
+    if partial.exists():
+        if not (partial / _MARKER).is_file():
+            raise InputError("is in the way, and not of an interrupted `sbp publish`", file=partial, key=KEY)
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    files.write_text(partial / _MARKER, "An interrupted `sbp publish`; the next one to the same folder removes it.\n")
+
+
+def _dataset(corpora: Mapping[str, Corpus], recipe: Recipe, folder: Path) -> Path:
+    audits = {name: files.read_json(corpus.audit) for name, corpus in corpora.items()}
+    documents: dict[str, int] = {}
+    total = sum(audit["kept"] for audit in audits.values())
+    with Progress("publish: synthetic documents", total, "documents") as progress:
+        for name, corpus in corpora.items():
+            written, documents[name] = write_parquet(corpus.shards, folder / "data" / name, progress.advance)
+            for file in written:
+                _flush(file)
+    quality = {
+        name: files.read_json(corpus.quality) if corpus.quality.exists() else None for name, corpus in corpora.items()
+    }
+    files.write_text(folder / "README.md", dataset_card(recipe, documents, audits, quality))
+    return folder
+
+
+def _model(exported: Exported, recipe: Recipe, results: dict[str, Any] | None, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    held = sorted(path for path in exported.folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    with Progress(f"publish: {exported.name}", sum(path.stat().st_size for path in held), "bytes") as progress:
+        for file in held:
+            shutil.copyfile(file, folder / file.name)
+            _flush(folder / file.name)
+            progress.advance(file.stat().st_size)
+    provenance = files.read_json(exported.folder / "provenance.json")
+    card = model_card(recipe, exported.name, provenance, results, exported.replicate)
+    files.write_text(folder / "README.md", card)
+    return folder
+
+
+def _flush(file: Path) -> None:
+    with open(file, "rb") as written:
+        os.fsync(written.fileno())

@@ -1,0 +1,115 @@
+"""`sbp trace`: where a synthetic document of a run comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.scopes import replicate_run, synthesizer_run
+
+if TYPE_CHECKING:
+    from megatron_sbp.synthesis.trace import TraceSources
+
+
+def trace_document(run: Run, name: str, synthesizer: str | None = None, replicate: int = 1) -> dict[str, Any]:
+    """Where a synthetic document comes from; see `synthesis.trace.trace`. Reads only.
+
+    Args:
+        run: finished or not.
+        name: id of the document.
+        synthesizer: who wrote it; None looks among all, since ids of two synthesizers can be the same the first one
+            that has it.
+        replicate: which replicate, from 1.
+
+    Returns:
+        What `trace` returns, with `synthesizer` and `replicate` in front.
+
+    Raises:
+        InputError: there is no such document, synthesizer or replicate; names ids that are near.
+    """
+    from megatron_sbp.synthesis.trace import trace, unknown
+
+    used = run.recipe.used_synthesizers
+    if synthesizer is not None and synthesizer not in used:
+        raise InputError(
+            f"no arm reads text of a synthesizer '{synthesizer}'; there are: {', '.join(used) or 'none'}",
+            key="--synthesizer",
+        )
+    if not 1 <= replicate <= run.recipe.replicates:
+        raise InputError(f"must lie between 1 and {run.recipe.replicates}, not {replicate}", key="--replicate")
+    writers = [synthesizer] if synthesizer else used
+    sources = {writer: _sources(run, writer, replicate) for writer in writers}
+    for writer, place in sources.items():
+        found = trace(name, place) if place.shards() else None
+        if found is not None:
+            return {"synthesizer": writer, "replicate": replicate, **found}
+    written = [place for place in sources.values() if place.shards()]
+    if not written:
+        raise InputError(
+            "there is no synthetic document yet: the stage synthesize has finished no shard", file=run.root
+        )
+    raise unknown(name, written)
+
+
+def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
+    from megatron_sbp.synthesis.trace import TraceSources
+
+    inner = synthesizer_run(replicate_run(run, replicate), synthesizer)
+    recipe = inner.recipe
+    return TraceSources(
+        generations=inner.generations,
+        synthetic=inner.synthetic,
+        filtered=inner.audit_synthetic.exists(),
+        documents=inner.document_shards("train"),
+        tokens=inner.tokens("real"),
+        tokenizer=inner.tokenizer,
+        pairs=inner.pairs("train") if synthesizer in recipe.tuned_synthesizers else None,
+        rules=recipe.filter,
+        shingle_tokens=recipe.pairs.shingle_tokens,
+        seed=recipe.seed,
+        generations_per_shard=recipe.synthesis.generations_per_shard,
+    )
+
+
+def format_trace(found: dict[str, Any]) -> str:
+    """What `trace_document` returns, for a terminal."""
+    sampling, seed, pairs, filters = (found[key] for key in ("sampling", "seed", "pairs", "filters"))
+    lines = [f"{found['id']}: written by {found['synthesizer']}, replicate {found['replicate']}, {found['shard']}"]
+    ended = "ended by itself" if found["finished"] else "not ended"
+    lines.append(f"  {found['tokens']:,} tokens, {ended}")
+    lines.append("  " + ", ".join(f"{name} {value}" for name, value in sampling.items() if value is not None))
+    lines += ["", *_indented(found["text"]), ""]
+    if seed is None:
+        lines.append("seed document: none, it was written without one")
+    else:
+        lines += [f"seed document {seed['id']}, row {seed['row']:,} of D", "", *_indented(seed["text"]), ""]
+    if pairs is not None:
+        lines.append(
+            f"pairs tuned on: {pairs['as_seed']:,} with this seed document, {pairs['as_target']:,} with it as target"
+        )
+        for pair in pairs["tuned_on"]:
+            lines += [f"  target {pair['target_id']}, similarity {pair['score']:.3f}", *_indented(pair["text"], 300)]
+    lines += ["", f"filters: {_verdict(filters)}"]
+    lines += [f"  {_said(rule)}" for rule in filters["rules"]]
+    return "\n".join(lines)
+
+
+def _verdict(filters: dict[str, Any]) -> str:
+    verdict = filters["verdict"].replace("_", " ")
+    if verdict in ("kept", "not filtered yet"):
+        return verdict
+    return f"dropped ({verdict}{' of ' + filters['repeats'] if filters['repeats'] else ''})"
+
+
+def _said(rule: dict[str, Any]) -> str:
+    value = rule["value"]
+    told = "not measured" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value).lower()
+    limit = "" if rule["limit"] is None else f", limit {rule['limit']}"
+    word = {True: "drops", False: "passes", None: "-"}[rule["drops"]]
+    return f"{rule['rule'].replace('_', ' '):<12} {word:<7} {told}{limit}"
+
+
+def _indented(text: str, at_most: int = 3000) -> list[str]:
+    shown = text if len(text) <= at_most else f"{text[:at_most]} [...]"
+    return [f"    {line}" for line in shown.split("\n")]

@@ -1,0 +1,201 @@
+"""Where a synthetic document comes from: its seed document, the pairs of that seed, the sampler, and the filters."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.overlap.near_duplicates import signatures
+from megatron_sbp.pairing.document_rows import read_rows
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.generations import named, place_of
+from megatron_sbp.synthesis.rules import opinions
+from megatron_sbp.synthesis.synthesizer import without_end
+from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+_PAIRS_SHOWN = 8
+_IDS_COMPARED = 20_000
+"""Ids among which near ones are looked for."""
+
+PENDING = "not filtered yet"
+"""Verdict on a generation while the filter is not complete."""
+
+
+@dataclass(frozen=True)
+class TraceSources:
+    """Files and settings of one synthesizer. What is not there yet is left out of the answer."""
+
+    generations: Path
+    """Folder with NNNNN.jsonl.zst, everything that was written."""
+    synthetic: Path
+    """Folder with NNNNN.jsonl.zst, what the filters kept."""
+    filtered: bool
+    """Whether the filter is complete."""
+    documents: Sequence[Path]
+    """Shards of D in order."""
+    tokens: Path
+    """Prefix of D's IndexedDataset."""
+    tokenizer: Path
+    pairs: Path | None
+    """Parquet of the pairs tuned on; None for text that no tuned synthesizer wrote."""
+    rules: Filter
+    shingle_tokens: int
+    seed: int
+    """The run's seed."""
+    generations_per_shard: int
+
+    def shards(self) -> list[Path]:
+        """The files of the raw generations, in order."""
+        return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
+
+
+def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
+    """What is known of a synthetic document.
+
+    Args:
+        name: its id.
+        sources: where to look.
+
+    Returns:
+        JSON-able: `id`, `text`, `tokens` (written), `finished`; `sampling` (synthesizer digest, round, temperature,
+        top_p, run_seed, and what else the row says); `shard`; `seed` (the document as it is in D, with its `row`; None
+        for text without one); `pairs` (`tuned_on`: up to 8 targets with score and text, `as_seed` and `as_target`:
+        how many there are); `filters` (`verdict`: kept, the rule that dropped it, or PENDING; `rules`: what every rule
+        measured; `repeats`: the id of the document that a duplicate repeats). None for an unknown id.
+    """
+    found = _find(name, sources)
+    if found is None:
+        return None
+    shard, row = found
+    seed_row = row["seed_row"]
+    seed = None if seed_row is None else read_rows(sources.documents, [seed_row])[seed_row]
+    told = {"id", "text", "tokens", "finished", "seed_id", "seed_row", "ids_digest"}
+    return {
+        "id": row["id"],
+        "text": row["text"],
+        "tokens": row["tokens"],
+        "finished": row["finished"],
+        "shard": shard.name,
+        "sampling": {"round": 1, **{key: value for key, value in row.items() if key not in told}},
+        "seed": None if seed is None else {"row": seed_row, **seed},
+        "pairs": None if seed_row is None or sources.pairs is None else _pairs(seed_row, sources),
+        "filters": _filters(row, shard, sources),
+    }
+
+
+def unknown(name: str, sources: Sequence[TraceSources]) -> InputError:
+    """The error for an id that none of the synthesizers has, with ids that are near it."""
+    generation, why = named(name), ""
+    if generation is not None and sources:
+        documents = len(open_indexed(sources[0].tokens))
+        place = place_of(generation, documents, sources[0].seed)
+        if place is None:
+            why = f"; its seed document would be row {generation.row:,}, and D has {documents:,} documents"
+        else:
+            shard = place // sources[0].generations_per_shard
+            if not (sources[0].generations / f"{shard:05d}.jsonl.zst").exists():
+                why = f"; it would be in shard {shard:05d}, which has not been written"
+    near = _near(name, sources)
+    hint = f"; near it: {', '.join(near)}" if near else "; nothing has been written yet"
+    return InputError(f"there is no synthetic document with this id{why}{hint}", key=name)
+
+
+def _near(name: str, sources: Sequence[TraceSources]) -> list[str]:
+    lines = (line for one in sources for shard in one.shards() for line in _lines(shard))
+    ids = list(dict.fromkeys(json.loads(line)["id"] for line in itertools.islice(lines, _IDS_COMPARED)))
+    generation = named(name)
+    same = [other for other in ids if generation and (named(other) or generation).row == generation.row]
+    return (same or difflib.get_close_matches(name, ids, 5, 0.0))[:5]
+
+
+def _lines(shard: Path) -> Iterator[bytes]:
+    with files.open_lines(shard) as lines:
+        yield from lines
+
+
+def _find(name: str, sources: TraceSources) -> tuple[Path, dict[str, Any]] | None:
+    """The shard and the row of a raw generation. Its place in the plan says where to look first."""
+    shards = sources.shards()
+    generation = named(name)
+    if generation is not None and shards:
+        place = place_of(generation, len(open_indexed(sources.tokens)), sources.seed)
+        if place is not None:
+            likely = sources.generations / f"{place // sources.generations_per_shard:05d}.jsonl.zst"
+            shards.sort(key=lambda shard: shard != likely)
+    for shard in shards:
+        row = _row(shard, name)
+        if row is not None:
+            return shard, row
+    return None
+
+
+def _row(shard: Path, name: str) -> dict[str, Any] | None:
+    """The row with an id; every row begins with it, so the others need not be parsed."""
+    start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode()
+    return next((json.loads(line) for line in _lines(shard) if line.startswith(start)), None)
+
+
+def _pairs(seed_row: int, sources: TraceSources) -> dict[str, Any] | None:
+    import pyarrow.parquet
+
+    if sources.pairs is None or not sources.pairs.exists():
+        return None
+    read = pyarrow.parquet.read_table
+    columns = ["target", "target_id", "score"]
+    rows = read(sources.pairs, columns=columns, filters=[("seed", "=", seed_row)]).to_pylist()
+    shown = sorted(rows, key=lambda pair: -pair["score"])[:_PAIRS_SHOWN]
+    texts = read_rows(sources.documents, [pair["target"] for pair in shown])
+    return {
+        "as_seed": len(rows),
+        "as_target": read(sources.pairs, columns=["seed"], filters=[("target", "=", seed_row)]).num_rows,
+        "tuned_on": [{**pair, "text": texts[pair["target"]]["text"]} for pair in shown],
+    }
+
+
+def _filters(row: dict[str, Any], shard: Path, sources: TraceSources) -> dict[str, Any]:
+    """What every rule says, measured anew, and the verdict, which is whether the filter kept it."""
+    tokenizer = load_tokenizer(sources.tokenizer)
+    tokens = np.array(tokenizer.encode_batch([row["text"]])[0], np.int64)
+    seed_tokens = np.empty(0, np.int64)
+    if row["seed_row"] is not None:
+        seed_tokens = without_end(open_indexed(sources.tokens)[row["seed_row"]], tokenizer)
+    said = [asdict(one) for one in opinions(row, sources.rules, tokens, seed_tokens, sources.shingle_tokens)]
+    by_itself = next((one["rule"] for one in said if one["drops"]), None)
+    duplicate: dict[str, Any] = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}
+    repeats = None
+    if not sources.filtered:
+        verdict = by_itself or PENDING
+    elif _row(sources.synthetic / shard.name, row["id"]) is not None:
+        verdict, duplicate["drops"] = "kept", False
+    elif by_itself is not None:
+        verdict = by_itself
+    else:
+        verdict, duplicate["drops"] = "duplicate", True
+        repeats, duplicate["value"] = _repeated(row["text"], sources)
+    return {"verdict": verdict, "rules": [*said, duplicate], "repeats": repeats}
+
+
+def _repeated(text: str, sources: TraceSources) -> tuple[str | None, float | None]:
+    """The kept document that a text repeats, and how similar the two are."""
+    own, same = signatures([text]), text.split()
+    exact = sources.rules.duplicates == "exact"
+    for shard in sorted(sources.synthetic.glob("[0-9]*.jsonl.zst")):
+        rows = list(files.read_jsonl_zst(shard))
+        if exact:
+            alike = np.array([float(row["text"].split() == same) for row in rows])
+        else:
+            alike = (signatures(row["text"] for row in rows) == own).mean(axis=1)
+        near = np.flatnonzero(alike >= (1.0 if exact else sources.rules.duplicate_threshold))
+        if len(near):
+            return rows[near[0]]["id"], float(alike[near[0]])
+    return None, None

@@ -1,0 +1,72 @@
+"""The quality sheet on the page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_run import made_up_run
+
+from megatron_sbp.report.data import ReportData, load_report_data
+from megatron_sbp.report.quality import quality_section, ranged
+from megatron_sbp.report.results import collect_results
+from megatron_sbp.report.text import format_results
+from megatron_sbp.report.verdict import verdict
+from megatron_sbp.stages.report import report_sources
+
+
+@pytest.fixture
+def data(tmp_path) -> ReportData:
+    run = made_up_run(tmp_path)
+    return load_report_data(report_sources(run), run.recipe, collect_results(report_sources(run), run.recipe))
+
+
+def rows(data: ReportData) -> dict[str, list[str]]:
+    """Cells of the first table by the heading of their row."""
+    import re
+
+    body = quality_section(data).split("<tbody>")[1].split("</tbody>")[0]
+    found = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', body)
+    return {label: re.findall(r"<td>(.*?)</td>", cells) for label, cells in found}
+
+
+def test_every_figure_stands_beside_real_text_with_its_interval(data):
+    found = rows(data)
+    assert found["perplexity under the oracle *"] == ["29.25 [29.24, 29.26]"] * 3
+    assert found["self-BLEU"] == ["0.210 [0.200, 0.220]"] * 3
+    assert found["non-factual, by the judge"][0].replace("\xa0", " ") == "12.5 % [11.5, 13.5]"
+    assert found["13-token shingles that stand in D *"][1].replace("\xa0", " ") == "3.1 % [2.0, 4.0]"
+    assert found["5, 25, 50, 75, 95 of 100 documents are shorter than"] == ["5, 25, 50, 75, 95"] * 3
+    assert {f"word {n}-grams that D does not have" for n in (1, 2, 3, 5, 8, 13)} <= found.keys()
+    assert ranged(None, None, str) == "–" and ranged(0.5, None, str) == "0.5"
+
+
+def test_text_that_ignores_its_seed_is_called_that(data):
+    page = quality_section(data)
+    assert "The synthetic text is nearer to its own seed document than to another" in page
+    similarity = data.results["quality"]["similarity"]
+    similarity |= {"to_seed": 0.214, "random_pairs": 0.207, "seed_gain": 0.007, "reads_seed": False}
+    similarity["intervals"]["seed_gain"] = [-0.004, 0.018]
+    told = (
+        "The synthetic text ignores its seed document: its mean cosine to it is 0.214, to another seed document 0.207 "
+        "(+0.007, 95 % interval −0.004 to +0.018)."
+    )
+    assert told in quality_section(data) and told in verdict(data.results)
+    assert "to another 0.280: the text ignores its seed" in format_results(data.results)
+
+
+def test_a_sheet_of_an_earlier_version_is_shown_without_what_it_lacks(data):
+    quality = data.results["quality"]
+    new = ("intervals", "lengths", "novel_ngrams_by_n", "distinct", "self_bleu", "vocabulary_overlap", "compared")
+    for group in quality["groups"].values():
+        for name in (*new, "perplexity", "retokenized", "non_factual", "pair_irrelevance"):
+            del group[name]
+    for name in ("seed_gain", "reads_seed", "intervals"):
+        del quality["similarity"][name]
+    del quality["judge"]
+    found = rows(data)
+    assert found["tokens of a document, mean"] == ["61"] * 3
+    assert "self-BLEU" not in found and "<svg" not in quality_section(data)
