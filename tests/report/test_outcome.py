@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run
 
 from megatron_sbp.report.data import ReportData, load_report_data
-from megatron_sbp.report.outcome import headline_box, quality_section, results_section
+from megatron_sbp.report.outcome import headline_box, results_section
+from megatron_sbp.report.quality import quality_section
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
 
