@@ -33,7 +33,7 @@ from megatron_sbp.executor.manifests import (
     read_unit,
 )
 from megatron_sbp.executor.replacement import remove_named
-from megatron_sbp.executor.state import StageState, started_note
+from megatron_sbp.executor.state import StageState, started_note, worked
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -164,7 +164,7 @@ class StageRunner(StageState):
             "outputs": outputs,
             "units": len(units),
             # Time during which at least one process worked on a unit, so that waiting between two calls does not count.
-            "seconds": round(_union([(unit["started"], unit["seconds"]) for unit in units]) + time.time() - started, 3),
+            "seconds": round(worked(units) + time.time() - started, 3),
             "unit_seconds": round(sum(unit["seconds"] for unit in units), 3),
             "started": begun,
         }
@@ -196,12 +196,3 @@ class StageRunner(StageState):
 
     def _lock(self, name: str):
         return locked(self.unit_folder / f".{name}.lock", f"{self.stage.name} {name}")
-
-
-def _union(spans: list[tuple[float, float]]) -> float:
-    """Seconds covered by at least one of the (start, length) spans."""
-    covered, end = 0.0, float("-inf")
-    for start, length in sorted(spans):
-        covered += max(0.0, start + length - max(start, end))
-        end = max(end, start + length)
-    return covered

@@ -192,7 +192,20 @@ class StageState:
         units = self.stage.units(view)
         missing = {unit for unit in units if self._unit(view, folder, unit, unit_key) is None}
         numbers = ",".join(str(place + 1) for place, unit in enumerate(units) if unit in missing)
-        return f"{len(units) - len(missing)} of {len(units)} units; missing: {numbers or 'only the joint outputs'}"
+        progress = self.stage.progress(view)
+        if progress:
+            return f"in progress: {progress}"
+        done = f"{len(units) - len(missing)} of {len(units)} units{self._rate(folder, len(missing))}"
+        return f"{done}; missing: {numbers or 'only the joint outputs'}"
+
+    def _rate(self, folder: Path, missing: int) -> str:
+        """How fast all workers together finished units, and how long the others take at that rate."""
+        done = [unit for unit in map(read_unit, folder.glob("[!.]*.json")) if unit]
+        if not done or not missing:
+            return ""
+        seconds = worked(done)
+        left = seconds * missing / len(done)
+        return f", {duration(left)} left" if left >= 60 else ""
 
 
 def started_note(folder: Path) -> dict[str, Any] | None:
@@ -205,3 +218,12 @@ def started_note(folder: Path) -> dict[str, Any] | None:
     except InputError:
         value = None
     return value if isinstance(value, dict) else {}
+
+
+def worked(units: list[dict[str, Any]]) -> float:
+    """Seconds during which at least one process worked on a unit, from the units' manifests."""
+    covered, until = 0.0, float("-inf")
+    for begin, end in sorted((unit["started"], unit["started"] + unit["seconds"]) for unit in units):
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered

@@ -85,6 +85,10 @@ class Stage:
         """Seconds of work in what is unfinished, as far as no unit manifest tells them."""
         return 0.0
 
+    def progress(self, run: Run) -> str:
+        """Where the work in progress stands, for `sbp status`; empty where only its units tell."""
+        return ""
+
     def unfinished_damage(self, run: Run) -> list[Damage]:
         """What is damaged of work in progress, as far as no unit manifest tells it."""
         return []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.progress import say
+from megatron_sbp.base.progress import duration, say
 from megatron_sbp.checkpoint.start import (
     RECORD,
     needs_preparation,
@@ -102,6 +103,22 @@ class TrainStage(Stage):
 
         rows = read_metrics(run.model(self.training) / "metrics.jsonl")
         return sum(row["seconds"] for row in rows if row["kind"] == "train")
+
+    def progress(self, run: Run) -> str:
+        from megatron_sbp.training.metrics import last_train_row
+
+        file = run.model(self.training) / "metrics.jsonl"
+        row = last_train_row(file)
+        if row is None:
+            return ""
+        told = f"step {row['iteration']:,}"
+        rate, age = row["tokens_per_second"], time.time() - file.stat().st_mtime
+        if not self.tunes:  # whose number of samples follows from its pairs, and which may stop early
+            planned = sum(ledger.arm_samples(run.recipe, self.training).values())
+            left = (planned - row["samples"]) * run.recipe.model.sequence_length / rate
+            share = f"{row['samples']:,} of {planned:,} samples ({row['samples'] / planned:.0%})"
+            told += f", {share}, {duration(left)} left"
+        return f"{told}, loss {row['loss']:.3f}, {rate:,.0f} tokens/s; written {duration(age)} ago"
 
     def unfinished_damage(self, run: Run) -> list[Damage]:
         found = damaged_checkpoint(run.model(self.training))

@@ -64,6 +64,25 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def last_train_row(path: Path) -> dict[str, Any] | None:
+    """The last row of losses while training, read from the end of the file; None when there is none yet.
+
+    For a look at a training that runs: rows are not checked.
+    """
+    if not path.exists():
+        return None
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        lines = file.read().splitlines(keepends=True)
+    for line in reversed(lines):
+        if line.startswith(b'{"kind": "train"') and line.endswith(b"}\n"):
+            return json.loads(line)
+    return None
+
+
+_TAIL = 1 << 16
+
+
 def _line(row: dict[str, Any]) -> str:
     return json.dumps({**row, "crc32": _crc32(row)}) + "\n"
 

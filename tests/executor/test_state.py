@@ -7,9 +7,10 @@ import json
 import pytest
 from stage_toys import graph, make_run
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.executor.state import StageState, started_note
+from megatron_sbp.executor.state import StageState, started_note, worked
 
 
 @pytest.fixture
@@ -33,6 +34,9 @@ def test_from_not_started_to_finished(folder):
     assert state(folder, place=1).why() == "waiting (lengths needs the stage 'words', which is not finished)"
     execute(folder, shard=(2, 3))
     assert state(folder).why() == "1 of 3 units; missing: 1,3"
+    manifest = next((folder / "run" / "stages" / "words").glob("0*.json"))
+    files.write_json(manifest, {**files.read_json(manifest), "seconds": 90.0})
+    assert state(folder).why() == "1 of 3 units, 3m 00s left; missing: 1,3"
     assert state(folder).missing_units() == ["00000", "00002"]
     execute(folder)
     assert state(folder).why().startswith("finished in ") and state(folder).finished()
@@ -72,3 +76,8 @@ def test_a_note_of_work_in_progress(tmp_path):
     for text, found in ((json.dumps({"key": "k"}), {"key": "k"}), ("{", {}), ("[1]", {}), ("", {})):
         (tmp_path / "started.json").write_text(text)
         assert started_note(tmp_path) == found
+
+
+def test_time_with_work_on_units():
+    units = [{"started": 0.0, "seconds": 10.0}, {"started": 5.0, "seconds": 2.0}, {"started": 100.0, "seconds": 1.5}]
+    assert worked(units) == worked(units[::-1]) == 11.5 and worked([]) == 0

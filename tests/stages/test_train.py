@@ -11,6 +11,7 @@ from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 from megatron_sbp.stages.train import TrainStage, arguments_of
+from megatron_sbp.training.metrics import Metrics
 
 TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 SBP, TUNE = TrainStage("train-sbp", "sbp", "x"), TrainStage("tune", "synthesizer", "x")
@@ -87,3 +88,20 @@ def test_damage_says_what_can_be_done(tmp_path):
 def test_under_slurm_it_is_the_same_stage():
     stage = SBP.under(["srun", "-n", "2"])
     assert (stage.name, stage.training, stage.title) == (SBP.name, SBP.training, SBP.title) and stage.srun[0] == "srun"
+
+
+def test_progress_is_that_of_the_last_logged_step(tmp_path):
+    run = run_of(tmp_path)
+    assert SBP.progress(run) == ""
+    metrics = Metrics(run.model("sbp") / "metrics.jsonl")
+    metrics.path.parent.mkdir(parents=True)
+    row = {"iteration": 20, "samples": 160, "tokens": 20480, "loss": 5.4321, "tokens_per_second": 2048.0}
+    metrics.append({"kind": "train", **row})
+    metrics.append({"kind": "valid", "iteration": 20, "samples": 160, "loss": 5.5})
+    with open(metrics.path, "ab") as file:
+        file.write(b'{"kind": "train", "iteration": 21, "half')
+    told = SBP.progress(run)
+    assert told.startswith("step 20, 160 of 320 samples (50%), 10.0s left, loss 5.432, 2,048 tokens/s; written "), told
+    (run.model("synthesizer")).mkdir()
+    metrics.path.rename(run.model("synthesizer") / "metrics.jsonl")
+    assert TUNE.progress(run).startswith("step 20, loss 5.432, 2,048 tokens/s")
