@@ -75,7 +75,7 @@ def test_names_that_are_not_cached_are_refused_at_once(guarded):
     for verb, override in (("run", missing[0]), ("run", missing[1]), ("tokenizer", missing[1]), ("embed", missing[0])):
         status, text = guarded(verb, override)
         key = override.partition("=")[0]
-        assert status == 2 and f"'{key}': 'someone/none' is no folder here" in text, (verb, text)
+        assert status == 2 and f"'{key}': 'someone/none' is neither a folder here" in text, (verb, text)
         assert "hf download someone/none" in text and "HF_HUB_OFFLINE=0" in text
         assert "Traceback" not in text
     # The guard sees what is asked for, once the user allows it.
@@ -93,7 +93,7 @@ def test_a_tool_asks_nobody_either(guarded, tmp_path):
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
     status, text = guarded.python("-c", program)
-    assert status == 0 and "InputError '--tokenizer': 'someone/none' is no folder here" in text
+    assert status == 0 and "InputError '--tokenizer': 'someone/none' is neither a folder here" in text
     folder = tmp_path / "hub" / "hub" / "models--someone--none" / "snapshots" / "abc"
     folder.mkdir(parents=True)  # in the cache, but of no use
     status, text = guarded.python("-c", program)

@@ -11,7 +11,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.questions import ClozeQuestion
-from megatron_sbp.evaluation.recall import choice_scores, encode_questions, recall_summary
+from megatron_sbp.evaluation.recall import RecallQuestions, choice_scores, encode_questions, recall_summary
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.tokenization.bpe import train_bpe
 from megatron_sbp.tokenization.tokenizer import ROLES, TextTokenizer
@@ -111,3 +111,16 @@ def test_figures_are_divided_and_groups_are_the_unit_of_the_error():
     # The two answers on Ada count as one observation.
     residuals = np.array([2, 0, 1, 0.5]) - 0.7 * np.array([2, 1, 1, 1])
     assert result["stderr"] == pytest.approx((4 / 3 * (residuals**2).sum()) ** 0.5 / 5)
+
+
+def test_questions_are_encoded_once_for_any_number_of_models(tokenizer, model, monkeypatch):
+    questions = [question(line, name, group=name) for line, name in enumerate(NAMES[:4], 1)]
+    documents = {name: place for place, name in enumerate(NAMES[:4])}
+    calls, encode = [], TextTokenizer.encode_batch
+    monkeypatch.setattr(TextTokenizer, "encode_batch", lambda self, texts: calls.append(1) or encode(self, texts))
+    asked = RecallQuestions(questions, tokenizer, FILE, documents)
+    first, second = (asked.ask(model, 4, "test") for _ in range(2))
+    assert len(calls) == 1 and first == second
+    scores = choice_scores(model, encode_questions(questions, tokenizer, FILE), 4, "test")
+    assert first == recall_summary(questions, scores, documents)
+    assert first["by_documents"].keys() == {"0", "1", "2", "3+"}

@@ -113,7 +113,7 @@ def test_contradictions(tmp_path):
     assert "between 0 and 1" in str(refused(file, "filter.max_copying=1.5"))
     assert "between 1 and 1,000" in str(refused(file, "synthesis.margin=0.5"))
     assert "one of scann, exact" in str(refused(file, "neighbors.engine=faiss"))
-    assert "no key of a recipe" in str(refused(file, "marks={pairs.beta: S}"))
+    assert "not a recipe key" in str(refused(file, "marks={pairs.beta: S}"))
 
 
 def test_overrides(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
@@ -41,7 +42,7 @@ def test_the_tuning_reads_what_it_starts_from(tmp_path, start, read):
 @pytest.mark.parametrize(
     "override",
     [
-        "training.learning_rate=1e-4",
+        "training.learning_rate=2e-3",
         "model.norm_epsilon=1e-6",
         "training.weight_decay=0.3",
         "seed=5",
@@ -63,15 +64,18 @@ def test_what_changes_only_how_it_is_done_is_not(tmp_path, override):
 
 def test_the_tuning_ignores_what_only_arms_use_and_sees_its_own(tmp_path):
     usual = TUNE.settings(run_of(tmp_path))
-    assert usual == TUNE.settings(run_of(tmp_path, "training.learning_rate=1e-4"))
-    assert usual != TUNE.settings(run_of(tmp_path, "tuning.learning_rate=1e-4"))
+    assert usual == TUNE.settings(run_of(tmp_path, "training.learning_rate=2e-3"))
+    assert usual != TUNE.settings(run_of(tmp_path, "tuning.learning_rate=2e-3"))
     assert usual != TUNE.settings(run_of(tmp_path, "tuning.start=scratch"))
 
 
 def test_the_command_names_this_training_and_its_samples(tmp_path):
-    words = arguments_of(run_of(tmp_path), "sbp", samples=32)
-    assert str(tmp_path / "run" / "models" / "sbp" / "data.json") in words
-    assert words[words.index("--train-samples") + 1] == "32"
+    run = run_of(tmp_path)
+    words = arguments_of(run, "sbp")
+    assert str(run.model("sbp") / "data.json") in words
+    assert int(words[words.index("--train-samples") + 1]) == sum(ledger.arm_samples(run.recipe, "sbp").values())
+    tuning = arguments_of(run, "synthesizer", samples=32)
+    assert tuning[tuning.index("--train-samples") + 1] == "32"
 
 
 def test_damage_says_what_can_be_done(tmp_path):

@@ -65,5 +65,5 @@ def test_bad_input_is_named(export, tmp_path):
     with pytest.raises(InputError, match="no document"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     (export / "roles.json").unlink()
-    with pytest.raises(InputError, match="no tokenizer of a run"):
+    with pytest.raises(InputError, match="not the tokenizer of a run"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)

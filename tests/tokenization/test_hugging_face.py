@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import transformers
+from support.tokenized_run import recipe_in
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from megatron_sbp.base.errors import InputError
@@ -13,7 +14,6 @@ from megatron_sbp.tokenization.hugging_face import adopt_tokenizer, open_tokeniz
 from megatron_sbp.tokenization.tokenizer import load_tokenizer, save_tokenizer
 
 from .conftest import FOLDOC, ROLES
-from .test_tokenization_stages import recipe_in
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_a_dataset_named_twice_is_refused(datasets, tmp_path):
     real, synthetic = datasets
     words = ["--train-samples", 100, "--output", tmp_path / "b", "--repeated", real]
     assert "is named twice" in make_blend(*words, "--once", synthetic, "--once", f"{synthetic}:1").stderr
-    assert "to be repeated and to be used once" in make_blend(*words, "--once", real).stderr
+    assert "is listed as repeated and as used once" in make_blend(*words, "--once", real).stderr
 
 
 def test_a_prefix_with_a_space_is_refused(tmp_path):
