@@ -29,6 +29,7 @@ LAYERS = (
     ("synthesis",),
     ("evaluation",),
     ("report",),
+    ("rehearsal",),
     ("stages",),
     ("executor",),
     ("cli",),
