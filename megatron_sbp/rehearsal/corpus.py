@@ -161,7 +161,7 @@ def _write_made_up(
 
 
 def _row(settings: Documents, document: MadeUp) -> dict[str, str]:
-    kept = {name: document.topic for name in settings.keep_fields}
+    kept = dict.fromkeys(settings.keep_fields, document.topic)
     own = {settings.id_field: f"made-up-{document.number}"} if settings.id_field else {}
     return {**kept, **own, settings.text_field: document.text}
 

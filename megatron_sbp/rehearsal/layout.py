@@ -8,7 +8,8 @@ from megatron_sbp.rehearsal.changes import Draft
 from megatron_sbp.rehearsal.site import Site
 
 MOST = 2
-"""Data-parallel ranks, and nodes. Other dimensions shrink to their smallest divisor: what they divide stays divisible."""
+"""Data-parallel ranks, and nodes. Other dimensions shrink to their smallest divisor, so that all they divide stays
+divisible."""
 
 _SPLITS = ("context_parallel", "pipeline_parallel", "tensor_parallel")
 """Given up in this order where there are too few ranks."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,9 @@ def write_materials(materials: Materials, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _make(materials, half)
+        # In a process of its own: what transformers takes of memory would stay with this one, which waits for stages.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            process.submit(_make, materials, half).result()
         half.chmod(0o755)
         os.rename(half, folder)  # noqa: PTH104 (fails where another process was faster)
     except OSError:

@@ -45,9 +45,9 @@ def replace_engines(draft: Draft, recipe: Recipe, site: Site) -> None:
         if recipe.embedding.precision == "fp16":
             draft.set(("embedding", "precision"), "fp32", "replaced", "fp16 has no CPU kernels worth using")
         for flag in recipe.training.megatron:
-            why = _NOT_ON_CPU.get(flag.replace("_", "-"))
-            if why:
-                draft.set(("training", "megatron", flag), REMOVED, "replaced", f"{why}: left out")
+            refused = _NOT_ON_CPU.get(flag.replace("_", "-"))
+            if refused:
+                draft.set(("training", "megatron", flag), REMOVED, "replaced", f"{refused}: left out")
     for flag in ("recompute-num-layers", "recompute_num_layers"):
         layers = recipe.training.megatron.get(flag)
         if isinstance(layers, int):
