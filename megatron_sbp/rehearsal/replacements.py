@@ -15,7 +15,9 @@ from megatron_sbp.rehearsal.changes import REMOVED, Draft, Key
 from megatron_sbp.rehearsal.made_up_documents import SIMILARITY
 from megatron_sbp.rehearsal.site import Site
 
-MARGIN = 2.0
+LEARNING_RATE = 1e-2
+"""At least. With less, models still write random bytes after so few steps, which are no text; a filter drops them."""
+MARGIN = 3.0
 """Generations are planned for at least this many times the tokens: how many the filters drop is chance here."""
 
 _NOT_ON_CPU = {
@@ -75,9 +77,25 @@ def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bo
     for key in _places(draft, "filter", "unfinished"):
         why = f"after so few steps a model ends hardly any text, and {draft.get(*key)} would leave none"
         draft.set(key, "keep", "replaced", why)
+    _raise_learning_rates(draft)
     for key in _places(draft, "synthesis", "margin"):
         why = "how many texts the filters drop is chance here"
         draft.set(key, max(float(draft.get(*key)), MARGIN), "replaced", why)
+
+
+def _raise_learning_rates(draft: Draft) -> None:
+    why = "so few steps must teach a model to write whole characters"
+    keys: list[Key] = [("training", "learning_rate")]
+    keys += [
+        ("arms", name, "training", "learning_rate")
+        for name, arm in draft.get("arms").items()
+        if "learning_rate" in arm["training"]
+    ]
+    starts = [draft.get(*key) for key in _places(draft, "tuning", "start")]
+    if any(start not in (None, "last", "best") for start in starts):  # new weights
+        keys += _places(draft, "tuning", "learning_rate")
+    for key in keys:
+        draft.set(key, max(float(draft.get(*key)), LEARNING_RATE), "replaced", why)
 
 
 def _places(draft: Draft, section: str, name: str) -> Iterator[Key]:

@@ -38,7 +38,7 @@ AT_MOST: dict[str, int | float] = {
     "training.micro_batch_size": 2,
     "training.eval_sequences": 8,
     "training.log_interval": 2,
-    "tuning.max_epochs": 0.5,
+    "tuning.max_epochs": 1.0,
     "tuning.micro_batch_size": 2,
     "tuning.eval_interval": 4,
     "tuning.eval_sequences": 8,

@@ -129,7 +129,7 @@ def test_sizes_of_arms_and_synthesizers_are_cut_too():
     rehearsal = of(PAPER, *words)
     small = rehearsal.recipe.for_synthesizer("related")
     assert small.synthesis.engine == "transformers" and small.pairs.alpha == rehearsal.recipe.pairs.alpha
-    assert (small.tuning.max_epochs, small.filter.min_tokens) == (0.5, 8)
+    assert (small.tuning.max_epochs, small.filter.min_tokens) == (1.0, 8)
     assert small.max_seed_tokens + small.max_target_tokens + 2 <= small.pair_room
     assert rehearsal.recipe.arms["small"].training == {"eval_interval": 8}
     assert {"synthesizers.related.synthesis.tokens", "arms.small.synthetic_share"} <= {

