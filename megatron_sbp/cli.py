@@ -26,6 +26,7 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp plan   RECIPE     tokens, samples, epochs, FLOPs, memory, and disk of every arm, before you ask for a GPU
   sbp run    RECIPE     run everything on this machine; run it again to resume
   sbp submit RECIPE     submit everything as Slurm jobs
+  sbp rehearse RECIPE   run everything in small first, in minutes; with `sbp submit RECIPE --rehearse` through Slurm
   sbp status RECIPE     show the state of every stage
   sbp verify RECIPE     read every finished file and compare digests
   sbp report RECIPE     print the results; the page is RUN/report/index.html
@@ -53,6 +54,9 @@ the layout of the Hugging Face hub. Nothing is uploaded; what is not finished is
 
 TRACE = """Shows a synthetic document with its seed document, the pairs of the seed that the synthesizer was tuned on,
 how it was sampled, and what every filter said of it. Raw generations have ids too; the run need not be finished."""
+
+REHEARSE = """Runs the recipe in small: the same stages, engines, flags, and file layouts with sizes cut, on made-up
+documents where the corpus is not here. Prints what was replaced, which is what was not rehearsed."""
 
 _GIVEN = {
     errno.EACCES,
@@ -124,6 +128,8 @@ def _main(words: list[str]) -> int:
     run = Run.of(read(options.recipe, tuple(options.overrides)))
     if options.verb == "plan":
         return _plan(run, options)
+    if options.verb == "rehearse" or (options.verb == "submit" and options.rehearse):
+        return _rehearse(run, options)
     if options.verb in ("run", "submit"):
         from megatron_sbp.executor.preflight import check_inputs
 
@@ -207,6 +213,10 @@ def _parser(graph) -> argparse.ArgumentParser:
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
+    submit.add_argument("--rehearse", action="store_true", help="submit a rehearsal of the recipe: see `sbp rehearse`")
+    rehearse = verb("rehearse", REHEARSE)
+    rehearse.add_argument("--dry-run", action="store_true", help="print what differs and the small recipe, run nothing")
+    rehearse.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage")
     verb("cancel", "Cancels the run's Slurm jobs that are queued or running. Finished work stays.")
     status = verb("status", "The state of every stage, and of the Slurm jobs.")
     status.add_argument("--check", action="store_true", help="for scripts: exit status 4 while a stage is not finished")
@@ -304,6 +314,50 @@ def _stage(run: Run, stage, graph, options) -> int:
         return 3
     if not closed and not options.part_of_run:
         say(f"{stage.name}: this shard is complete, others are not: {runner.why()}")
+    return 0
+
+
+def _rehearse(real: Run, options) -> int:
+    """Runs or submits a rehearsal: a run of its own, in a folder beside the real run folder."""
+    from megatron_sbp.base import files
+    from megatron_sbp.executor.local import run_all
+    from megatron_sbp.executor.preflight import check_inputs
+    from megatron_sbp.executor.slurm import submit
+    from megatron_sbp.recipe import dump_recipe
+    from megatron_sbp.rehearsal.derive import derive, write
+    from megatron_sbp.rehearsal.site import cluster, this_machine
+    from megatron_sbp.rehearsal.table import format_changes
+    from megatron_sbp.stages.graph import all_stages
+
+    by_slurm = options.verb == "submit"
+    folder = real.root.parent / "rehearsal" / (real.root.name + ("-slurm" if by_slurm else ""))
+    rehearsal = derive(real.recipe, folder, cluster(real.recipe) if by_slurm else this_machine())
+    run = Run.of(rehearsal.recipe)
+    graph = all_stages(run.recipe)
+    table = format_changes(rehearsal, len(graph))
+    if options.dry_run and not by_slurm:
+        print(table)
+        print(f"# {rehearsal.file} would be:\n{dump_recipe(run.recipe)}", end="")
+        return 0
+    if options.dry_run:
+        print("".join(f"# {line}\n" for line in table.splitlines()), end="")
+        submit(run, rehearsal.file, [], graph, dry_run=True)
+        return 0
+    print(table, flush=True)
+    write(rehearsal)
+    check_inputs(run.recipe)
+    claim(run)
+    write_resolved(run)
+    _write_plan(run)
+    files.write_text(run.root / "rehearsal.txt", table)
+    if by_slurm:
+        submit(run, rehearsal.file, [], graph)
+        print(f"\nA rehearsal, in {run.root}: `sbp status {run.root}`")
+        return 0
+    run_all(run, graph, [str(rehearsal.file)], options.until, discard=["all"])  # costly here is still minutes
+    if run.results_file.exists() and options.until in (None, graph[-1].name):
+        _print_results(run)
+        print(f"\nThat was a rehearsal: its figures mean nothing. What was not rehearsed: {run.root / 'rehearsal.txt'}")
     return 0
 
 

@@ -30,6 +30,7 @@ LAYERS = (
     ("evaluation",),
     ("report",),
     ("publishing",),
+    ("rehearsal",),
     ("stages",),
     ("executor",),
     ("cli",),

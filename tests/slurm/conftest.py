@@ -1,4 +1,8 @@
-"""A real Slurm on this machine: munge, one controller, two slurmd that play two nodes. No systemd, no cgroups."""
+"""A real Slurm on this machine: munge, one controller, three slurmd that play nodes. No systemd, no cgroups.
+
+Two nodes have eight GPUs each, as far as Slurm knows: a gres of type gpu whose files are no devices. The third has
+none.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={root}/munge.socket
 CredType=cred/munge
-SlurmctldPort={port}
+SlurmctldPort={ports[0]}
 SlurmctldPidFile={root}/slurmctld.pid
 SlurmctldLogFile={root}/slurmctld.log
 StateSaveLocation={root}/state
@@ -43,11 +47,16 @@ MinJobAge=3600
 MaxArraySize=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=5
 AccountingStorageType=accounting_storage/none
-NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={port1} CPUs=8 RealMemory=1000 State=UNKNOWN
-NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={port2} CPUs=8 RealMemory=1000 State=UNKNOWN
+GresTypes=gpu
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=96 RealMemory=1000 Gres=gpu:8 State=UNKNOWN
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=96 RealMemory=1000 Gres=gpu:8 State=UNKNOWN
+NodeName=node3 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=96 RealMemory=1000 State=UNKNOWN
 PartitionName=gpu Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
-PartitionName=cpu Nodes=node[1-2] MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=cpu Nodes=node3 MaxTime=INFINITE State=UP OverSubscribe=NO
 """
+
+GRES = "NodeName=node[1-2] Name=gpu File={root}/gpu[0-7]\n"
+"""slurmd drops GPUs without files."""
 
 
 def _available() -> str | None:
@@ -84,10 +93,13 @@ def slurm() -> Iterator[Path]:
         pytest.skip(reason)
     root = Path(tempfile.mkdtemp(prefix="sbp-slurm-"))  # short: a socket's path has at most 108 characters
     root.chmod(0o755)
-    port, port1, port2 = _free_ports(3)
+    ports = _free_ports(4)
     host = socket.gethostname().split(".")[0]
     configuration = root / "slurm.conf"
-    configuration.write_text(CONFIG.format(root=root, host=host, port=port, port1=port1, port2=port2))
+    configuration.write_text(CONFIG.format(root=root, host=host, ports=ports))
+    (root / "gres.conf").write_text(GRES.format(root=root))
+    for number in range(8):
+        (root / f"gpu{number}").touch()
     (root / "state").mkdir()
     key = root / "munge.key"
     key.write_bytes(secrets.token_bytes(1024))
@@ -98,10 +110,10 @@ def slurm() -> Iterator[Path]:
         munge = [f"--key-file={key}", f"--socket={root}/munge.socket", f"--pid-file={root}/munged.pid"]
         _start(["munged", "--force", *munge, f"--log-file={root}/munged.log", f"--seed-file={root}/munged.seed"])
         _start(["slurmctld", "-f", str(configuration)])
-        for node in ("node1", "node2"):
+        for node in ("node1", "node2", "node3"):
             _start(["slurmd", "-N", node, "-f", str(configuration)])
         deadline = time.monotonic() + 45
-        while client("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T").split() != ["idle", "idle"]:
+        while client("sinfo", "-h", "-N", "-o", "%T").split() != ["idle"] * 3:
             if time.monotonic() > deadline:
                 pytest.fail(f"Slurm did not come up: {(root / 'slurmctld.log').read_text()[-2000:]}")
             time.sleep(0.2)

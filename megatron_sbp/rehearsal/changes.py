@@ -1,0 +1,97 @@
+"""A recipe that is being changed, with a record of every change: what is in it was not rehearsed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from megatron_sbp.recipe import Recipe
+
+Kind = Literal["replaced", "size", "own"]
+"""replaced: something else stands in its place. size: the same, smaller. own: the rehearsal's own name or place."""
+
+Key = tuple[str, ...]
+"""A key of a recipe, in its parts: names of stages have dots in them."""
+
+REMOVED = object()
+"""Value of an entry that is taken out of a mapping."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key whose value differs from the real recipe's."""
+
+    key: str
+    real: Any
+    here: Any
+    """None for an entry that was taken out, too."""
+    kind: Kind
+    reason: str
+    """Empty for a size."""
+
+
+class Draft:
+    """The values of a recipe, some of them changed.
+
+    Args:
+        recipe: the real one, which stays as it is.
+    """
+
+    def __init__(self, recipe: Recipe):
+        self.values: dict[str, Any] = copy.deepcopy(recipe.to_dict())
+        self._changes: dict[Key, Change] = {}
+
+    @property
+    def changes(self) -> list[Change]:
+        """All changes, in the order of the recipe's keys."""
+        order = {path: place for place, path in enumerate(flat(self.values))}
+        last = len(order)
+        return [self._changes[path] for path in sorted(self._changes, key=lambda path: order.get(path, last))]
+
+    def get(self, *path: str) -> Any:
+        """The present value of a key."""
+        value: Any = self.values
+        for part in path:
+            value = value[part]
+        return value
+
+    def set(self, path: Key, value: Any, kind: Kind, reason: str = "") -> None:
+        """Changes a value; one that stays the same is no change, and a second change of a key keeps its real value."""
+        section, present = self.get(*path[:-1]), self.get(*path)
+        if present == value and type(present) is type(value):
+            return
+        if value is REMOVED:
+            del section[path[-1]]
+        else:
+            section[path[-1]] = value
+        former = self._changes.get(path)
+        real = former.real if former else present
+        self._changes[path] = Change(".".join(path), real, None if value is REMOVED else value, kind, reason)
+
+    def replace_text(self, old: str, new: str) -> None:
+        """Replaces the beginning of changed texts, also those in lists."""
+        for path, change in self._changes.items():
+            value = _renamed(change.here, old, new)
+            if value != change.here:
+                self.get(*path[:-1])[path[-1]] = value
+                self._changes[path] = replace(change, here=value)
+
+
+def _renamed(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, list):
+        return [_renamed(item, old, new) for item in value]
+    return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
+
+
+def flat(values: Mapping[str, Any], prefix: Key = ()) -> dict[Key, Any]:
+    """Every value of nested mappings by its path; an empty mapping counts as a value."""
+    found: dict[Key, Any] = {}
+    for name, value in values.items():
+        path = (*prefix, name)
+        if isinstance(value, dict) and value:
+            found.update(flat(value, path))
+        else:
+            found[path] = value
+    return found

@@ -1,0 +1,235 @@
+"""The documents of a rehearsal: the beginnings of the corpus's files, or made-up ones in files of the same kinds."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.reading import (
+    SUFFIXES,
+    BadDocument,
+    corpus_files,
+    fields_of,
+    matching_files,
+    parse,
+    raw_rows,
+)
+from megatron_sbp.recipe import Documents, Recipe
+from megatron_sbp.rehearsal.made_up_documents import MadeUp, made_up_documents
+
+_FILES = 2
+"""Files for each pattern of the recipe."""
+_SPARE = 12
+"""Documents beyond those of the splits: some are dropped as duplicates."""
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """A file that will be written.
+
+    Attributes:
+        name: relative to the corpus's folder.
+        source: the file whose beginning it gets; None for made-up documents.
+    """
+
+    name: str
+    source: Path | None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What will be written.
+
+    Attributes:
+        patterns: `documents.inputs`, relative to the corpus's folder.
+        files: that they match.
+        made_up: whether the documents are.
+    """
+
+    patterns: list[str]
+    files: list[CorpusFile]
+    made_up: bool
+
+
+@dataclass
+class Texts:
+    """What other materials need of the documents that were written.
+
+    Attributes:
+        texts: of all documents, in their order.
+        groups: values of the field of each document that questions are asked about.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+
+def plan_corpus(recipe: Recipe) -> Corpus:
+    """Which files a rehearsal reads.
+
+    Raises:
+        InputError: some of the patterns match files and others do not, or a match cannot be read.
+    """
+    patterns = recipe.documents.inputs
+    made_up = not any(_matches(pattern, recipe.folder) for pattern in patterns)
+    if not made_up:
+        corpus_files(recipe.documents, recipe.folder, recipe.source)  # refuses what the real run would refuse
+    planned, files, taken = [], [], set[Path]()
+    for place, pattern in enumerate(patterns):
+        sources: Sequence[Path | None] = [None] * (_FILES if glob.has_magic(pattern) else 1)
+        if not made_up:
+            found = [path for path in matching_files([pattern], recipe.folder, recipe.source) if path not in taken]
+            sources = [found[0], found[-1]][: min(len(found), _FILES)] if found else []
+            taken.update(path for path in sources if path is not None)
+        if not sources:
+            continue
+        suffixes = [_suffix(path.name if path else pattern) for path in sources]
+        names = [f"{place}/{number:05d}{suffix}" for number, suffix in enumerate(suffixes)]
+        any_of = f"{place}/*" + (suffixes[0] if len(set(suffixes)) == 1 else "")
+        planned.append(any_of if glob.has_magic(pattern) else names[0])
+        files += [CorpusFile(name, source) for name, source in zip(names, sources, strict=True)]
+    return Corpus(planned, files, made_up)
+
+
+def write_corpus(
+    corpus: Corpus, folder: Path, documents: Documents, *, count: int, seed: int, group_field: str | None
+) -> Texts:
+    """Writes the files of a corpus.
+
+    Args:
+        corpus: what to write.
+        folder: where.
+        documents: names of the fields; what to do with bad documents; `min_characters` of the rehearsal.
+        count: documents that the splits need; some more are written.
+        seed: of made-up documents.
+        group_field: field that questions are asked about.
+
+    Raises:
+        InputError: the corpus has too few documents.
+    """
+    texts, wanted = Texts(), count + _SPARE
+    if corpus.made_up:
+        _write_made_up(corpus, folder, documents, made_up_documents(wanted, seed), texts, group_field)
+        return texts
+    # Small files first: the others make up for what they do not have.
+    files = sorted(corpus.files, key=lambda file: file.source.stat().st_size if file.source else 0)
+    for place, file in enumerate(files):
+        assert file.source is not None
+        share = -(-(wanted - len(texts.texts)) // (len(files) - place))
+        _copy_beginning(file.source, folder / file.name, documents, share, texts, group_field)
+    if len(texts.texts) < count:
+        raise InputError(
+            f"has {len(texts.texts):,} usable documents, the rehearsal needs {count:,}", key="documents.inputs"
+        )
+    return texts
+
+
+def _matches(pattern: str, folder: Path) -> bool:
+    return bool(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207 (patterns may be absolute)
+
+
+def _suffix(name: str) -> str:
+    return next((suffix for suffix in reversed(SUFFIXES) if name.endswith(suffix)), ".jsonl")
+
+
+def _write_made_up(
+    corpus: Corpus, folder: Path, settings: Documents, made: list[MadeUp], texts: Texts, group_field: str | None
+) -> None:
+    # The last one is there twice: an exact duplicate, which the stage `documents` drops.
+    rows = [_row(settings, document) for document in [*made, made[-1]]]
+    texts.texts += [document.text for document in made]
+    texts.groups += [document.topic for document in made] if group_field else []
+    for place, file in enumerate(corpus.files):
+        mine = rows[place :: len(corpus.files)]
+        path = folder / file.name
+        if path.name.endswith(".parquet"):
+            _write_parquet(path, mine)
+            continue
+        lines = [json.dumps(row, ensure_ascii=False).encode() for row in mine]
+        if settings.bad_documents == "skip" and place == 0:
+            lines.insert(1, lines[0][:-5])  # a line that was cut off
+        _write_lines(path, lines)
+
+
+def _row(settings: Documents, document: MadeUp) -> dict[str, str]:
+    kept = dict.fromkeys(settings.keep_fields, document.topic)
+    own = {settings.id_field: f"made-up-{document.number}"} if settings.id_field else {}
+    return {**kept, **own, settings.text_field: document.text}
+
+
+def _copy_beginning(
+    source: Path, target: Path, settings: Documents, count: int, texts: Texts, group_field: str | None
+) -> None:
+    """Copies a file up to its `count`-th usable document, as it is: with what is bad in between."""
+    seen, rows, found = set(texts.texts), 0, 0
+    copied: list[bytes] = []
+    for _, raw in raw_rows(source, fields_of(settings), lambda size: None):
+        if found >= count:
+            break
+        rows += 1
+        if isinstance(raw, bytes):
+            copied.append(raw.rstrip(b"\r\n"))
+        try:
+            document = parse(raw, settings)
+        except BadDocument:
+            continue
+        if len(document.text.strip()) < settings.min_characters or document.text in seen:
+            continue
+        found += 1
+        seen.add(document.text)
+        texts.texts.append(document.text)
+        if group_field:
+            texts.groups.append(str(document.as_dict().get(group_field)))
+    if source.name.endswith(".parquet"):
+        _copy_parquet(source, target, rows)
+    else:
+        _write_lines(target, copied)
+
+
+def _write_lines(path: Path, lines: list[bytes]) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.endswith(".zst"):
+        data = zstandard.ZstdCompressor(level=3).compress(data)
+    elif path.name.endswith(".gz"):
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
+            file.write(data)
+        data = buffer.getvalue()
+    path.write_bytes(data)
+
+
+def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+def _copy_parquet(source: Path, target: Path, rows: int) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with pyarrow.parquet.ParquetFile(source) as file:
+        batches = list(_first(file.iter_batches(batch_size=1024), rows))
+        table = pyarrow.Table.from_batches(batches, schema=file.schema_arrow)
+    pyarrow.parquet.write_table(table, target)
+
+
+def _first(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+    for batch in batches:
+        if rows <= 0:
+            return
+        yield batch.slice(0, rows)
+        rows -= batch.num_rows

@@ -1,0 +1,155 @@
+"""What is not where a rehearsal runs, and what stands in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hub import cached, offline
+from megatron_sbp.pairing.embedding_model import model_folder
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
+from megatron_sbp.recipe.tuning_start import WORDS
+from megatron_sbp.rehearsal.changes import REMOVED, Draft, Key
+from megatron_sbp.rehearsal.made_up_documents import SIMILARITY
+from megatron_sbp.rehearsal.site import Site
+
+LEARNING_RATE = 1e-2
+"""At least. With less, models still write random bytes after so few steps, which are no text; a filter drops them."""
+MARGIN = 3.0
+"""Generations are planned for at least this many times the tokens: how many the filters drop is chance here."""
+
+_NOT_ON_CPU = {
+    "sequence-parallel": "needs Transformer Engine",
+    "fp8": "needs Transformer Engine on a GPU",
+    "fp8-format": "needs Transformer Engine on a GPU",
+    "fp16": "has no CPU kernels",
+    "use-megatron-fsdp": "needs CUDA streams",
+    "cuda-graph-impl": "needs CUDA",
+    "overlap-p2p-comm-warmup-flush": "needs CUDA streams",
+}
+"""Megatron flags that training/megatron/cpu.py refuses."""
+
+
+def replace_engines(draft: Draft, recipe: Recipe, site: Site) -> None:
+    """Devices and engines that are not there."""
+    if not site.slurm and not site.gpus and recipe.launch.device == "cuda":
+        # Not `cpu`: submitted to Slurm, the same recipe asks for the GPUs that the real one asks for.
+        draft.set(("launch", "device"), "auto", "replaced", "no CUDA device here: runs on the CPU")
+    for key in _places(draft, "synthesis", "engine"):
+        if draft.get(*key) == "vllm" and not (site.on_gpu(recipe) and "vllm" in site.packages):
+            why = "vLLM is not installed here" if site.on_gpu(recipe) else "vLLM needs a GPU, and here is none"
+            draft.set(key, "transformers", "replaced", why)
+    if recipe.neighbors.engine == "scann" and "scann" not in site.packages:
+        draft.set(("neighbors", "engine"), "exact", "replaced", "ScaNN is not installed here")
+    if not site.on_gpu(recipe):
+        if recipe.embedding.precision == "fp16":
+            draft.set(("embedding", "precision"), "fp32", "replaced", "fp16 has no CPU kernels worth using")
+        for flag in recipe.training.megatron:
+            refused = _NOT_ON_CPU.get(flag.replace("_", "-"))
+            if refused:
+                draft.set(("training", "megatron", flag), REMOVED, "replaced", f"{refused}: left out")
+    for flag in ("recompute-num-layers", "recompute_num_layers"):
+        layers = recipe.training.megatron.get(flag)
+        if isinstance(layers, int):
+            draft.set(("training", "megatron", flag), min(layers, draft.get("model", "num_layers")), "size")
+
+
+def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bool) -> None:
+    """Rules that would leave nothing of so few documents, written by a model of so few steps.
+
+    Args:
+        draft: is changed.
+        recipe: the real one.
+        made_up: whether the documents are made up.
+        embedder_made: whether the embedding model is one with random weights.
+    """
+    for key in _places(draft, "pairs", "alpha"):
+        if made_up:
+            lowest = min(float(draft.get(*key)), SIMILARITY)
+            draft.set(key, lowest, "replaced", "made-up documents on one topic are that similar")
+        else:
+            draft.set(key, -1.0, "replaced", "so few documents may have no neighbors so near: all neighbors are kept")
+    for key in _places(draft, "pairs", "max_similarity"):
+        if draft.get(*key) is not None and (embedder_made or not made_up):
+            draft.set(key, None, "replaced", "similarities are others here")
+    for key in _places(draft, "filter", "unfinished"):
+        why = f"after so few steps a model ends hardly any text, and {draft.get(*key)} would leave none"
+        draft.set(key, "keep", "replaced", why)
+    _raise_learning_rates(draft)
+    for key in _places(draft, "synthesis", "margin"):
+        why = "how many texts the filters drop is chance here"
+        draft.set(key, max(float(draft.get(*key)), MARGIN), "replaced", why)
+
+
+def _raise_learning_rates(draft: Draft) -> None:
+    why = "so few steps must teach a model to write whole characters"
+    keys: list[Key] = [("training", "learning_rate")]
+    keys += [
+        ("arms", name, "training", "learning_rate")
+        for name, arm in draft.get("arms").items()
+        if "learning_rate" in arm["training"]
+    ]
+    starts = [draft.get(*key) for key in _places(draft, "tuning", "start")]
+    if any(start not in (None, "last", "best") for start in starts):  # new weights
+        keys += _places(draft, "tuning", "learning_rate")
+    for key in keys:
+        draft.set(key, max(float(draft.get(*key)), LEARNING_RATE), "replaced", why)
+
+
+def _places(draft: Draft, section: str, name: str) -> Iterator[Key]:
+    """A key of a section, and the same key wherever a synthesizer overrides it."""
+    yield section, name
+    for synthesizer, about in draft.get("synthesizers").items():
+        if name in about.get(section, {}):
+            yield "synthesizers", synthesizer, section, name
+
+
+def replace_embedder(draft: Draft, recipe: Recipe, made: str) -> bool:
+    """Whether an embedding model must be made, in the folder `made`, relative to the rehearsal's recipe."""
+    why = _missing(recipe, recipe.embedding.model, lambda: model_folder(recipe.embedding.model, recipe.folder))
+    if why is None:
+        _name_from_here(draft, recipe, ("embedding", "model"))
+        return False
+    draft.set(("embedding", "model"), made, "replaced", f"{why}: a tiny BERT with random weights")
+    return True
+
+
+def replace_tokenizer(draft: Draft, recipe: Recipe, start: str) -> bool:
+    """Whether a Hugging Face checkpoint for the tuning must be made, in the folder `start`: its shape is the model's.
+
+    Args:
+        draft: is changed.
+        recipe: the real one.
+        start: folder, relative to the rehearsal's recipe. It gets the tokenizer of the run, or one of its own.
+    """
+    starts = [key for key in _places(draft, "tuning", "start") if draft.get(*key) not in (None, *WORDS)]
+    for key in starts:
+        draft.set(key, start, "replaced", "its shape is not the small model's: a tiny one with random weights")
+    path = recipe.tokenizer.path
+    why = None if path is None else _missing(recipe, path, lambda: local_tokenizer(recipe))
+    if starts and (why or path is None):
+        why = why or "the checkpoint for the tuning is another"
+        draft.set(("tokenizer", "path"), start, "replaced", f"{why}: a byte-level BPE, trained on some documents")
+    elif why:
+        draft.set(("tokenizer", "path"), None, "replaced", f"{why}: a byte-level BPE is trained on D")
+    elif path is not None:
+        _name_from_here(draft, recipe, ("tokenizer", "path"))
+    return bool(starts)
+
+
+def _missing(recipe: Recipe, name: str, folder_of: Callable[[], Path | None]) -> str | None:
+    """Why a folder or a name on the hub is not here; None when it is."""
+    try:
+        folder = folder_of()
+    except InputError as error:
+        return error.reason
+    return f"{name} is not in the local cache" if folder is None and offline() and not cached(name) else None
+
+
+def _name_from_here(draft: Draft, recipe: Recipe, key: Key) -> None:
+    """A folder that the real recipe names relative to its own place gets its full name."""
+    value = draft.get(*key)
+    if (recipe.folder / value).is_dir():
+        draft.set(key, str((recipe.folder / value).resolve()), "own", "the same folder, as it is called from here")

@@ -1,0 +1,176 @@
+"""The small recipe: the same graph, every difference listed, whatever the recipe says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import Recipe, load_recipe
+from megatron_sbp.rehearsal.changes import Change, flat
+from megatron_sbp.rehearsal.derive import Rehearsal, derive, write
+from megatron_sbp.rehearsal.site import ENGINES, Site
+from megatron_sbp.rehearsal.sizes import minutes_of
+from megatron_sbp.rehearsal.table import format_changes
+from megatron_sbp.stages.graph import all_stages
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*/*.yaml"))
+CPU = Site(slurm=False, gpus=0, packages=frozenset(ENGINES))
+GPUS = Site(slurm=False, gpus=8, packages=frozenset(ENGINES))
+CLUSTER = Site(slurm=True, gpus=0, packages=frozenset(ENGINES))
+PAPER = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+
+
+def of(path: Path, *words: str, site: Site = CPU, folder: Path = Path("/nowhere")) -> Rehearsal:
+    return derive(load_recipe(path, words), folder, site)
+
+
+def change(rehearsal: Rehearsal, key: str) -> Change:
+    return next(change for change in rehearsal.changes if change.key == key)
+
+
+def differences(real: Recipe, here: Recipe) -> set[str]:
+    """Keys whose values differ."""
+    one, other = flat(real.to_dict()), flat(here.to_dict())
+    return {".".join(key) for key in one.keys() | other.keys() if one.get(key, "gone") != other.get(key, "gone")}
+
+
+@pytest.mark.parametrize("site", [CPU, GPUS, CLUSTER], ids=["cpu", "gpus", "cluster"])
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_every_example_keeps_its_graph_and_lists_what_differs(file, site):
+    rehearsal = of(file, site=site)
+    real, here = rehearsal.real, rehearsal.recipe
+    assert [stage.name for stage in all_stages(here)] == [stage.name for stage in all_stages(real)]
+    listed = {change.key for change in rehearsal.changes}
+    assert len(listed) == len(rehearsal.changes)
+    assert {key for key in differences(real, here) if not key.startswith("marks")} == listed - {"marks"}
+    assert all(change.reason for change in rehearsal.changes if change.kind != "size")
+    for change in rehearsal.changes:  # a size is cut
+        if change.kind == "size" and isinstance(change.real, int | float) and change.here is not None:
+            assert change.here < change.real, change
+    # Whatever is divided stays divided.
+    assert here.documents.train >= 2 * here.documents.documents_per_shard
+    assert here.training.train_tokens >= 4 * here.training.eval_interval * here.model.sequence_length or (
+        here.training.eval_interval == real.training.eval_interval
+    )
+    for name in ("nodes", "ranks_per_node", "tensor_parallel", "pipeline_parallel"):
+        if getattr(real.launch, name) > 1 and not (name == "nodes" and not site.slurm):
+            assert getattr(here.launch, name) > 1, name
+    assert (here.model.num_query_groups < here.model.num_attention_heads) == (
+        real.model.num_query_groups < real.model.num_attention_heads
+    )
+
+
+def test_what_is_not_here_is_replaced_and_named():
+    rehearsal = of(PAPER)
+    replaced = {change.key for change in rehearsal.changes if change.kind == "replaced"}
+    assert {"documents.inputs", "synthesis.engine", "embedding.model", "launch.device", "launch.nodes"} <= replaced
+    assert rehearsal.recipe.launch.device == "auto" and rehearsal.recipe.synthesis.engine == "transformers"
+    assert rehearsal.recipe.training.precision == "bf16" and rehearsal.recipe.neighbors.engine == "exact"
+    text = format_changes(rehearsal, 18)
+    assert "12,077,000" in text and "vLLM needs a GPU" in text and "18 stages" in text
+
+
+def test_what_is_here_stays():
+    here = of(PAPER, site=GPUS).recipe
+    assert (here.launch.device, here.synthesis.engine) == ("cuda", "vllm")
+    assert here.launch.nodes * here.launch.ranks_per_node <= GPUS.gpus
+
+
+def test_a_cluster_is_asked_for_what_the_real_run_asks_for():
+    rehearsal = of(PAPER, site=CLUSTER)
+    real, here = rehearsal.real, rehearsal.recipe
+    assert here.slurm.model_copy(update={"time": "", "array_size": 1}) == real.slurm.model_copy(
+        update={"time": "", "array_size": 1}
+    )
+    assert (here.slurm.time, here.slurm.array_size) == ("00:30:00", 3)
+    assert (here.launch.nodes, here.launch.ranks_per_node) == (2, 8) and here.launch.device == "cuda"
+    without = Site(slurm=True, gpus=0, packages=frozenset())
+    assert of(PAPER, site=without).recipe.synthesis.engine == "transformers"
+
+
+LAYOUT = ("launch.tensor_parallel=4", "launch.pipeline_parallel=2", "launch.context_parallel=2")
+
+
+@pytest.mark.parametrize(
+    "site, expected",
+    [
+        (CPU, (8, 2, 2, 1)),  # 2 data parallel ranks; context parallelism has no CPU engine
+        (Site(False, 8, frozenset()), (8, 2, 2, 2)),
+        (Site(False, 4, frozenset()), (4, 2, 2, 1)),
+        (Site(False, 1, frozenset()), (1, 1, 1, 1)),
+        (CLUSTER, (16, 2, 2, 2)),
+    ],
+)
+def test_layouts_stay_in_kind_as_far_as_there_are_ranks(site, expected):
+    rehearsal = of(PAPER, *LAYOUT, site=site)
+    launch = rehearsal.recipe.launch
+    ranks = launch.nodes * launch.ranks_per_node
+    assert (ranks, launch.tensor_parallel, launch.pipeline_parallel, launch.context_parallel) == expected
+    for key in ("tensor_parallel", "pipeline_parallel", "context_parallel"):
+        if getattr(launch, key) == 1:
+            assert change(rehearsal, f"launch.{key}").kind == "replaced"
+
+
+def test_an_odd_layout_divides_what_it_must():
+    words = ["launch.tensor_parallel=3", "launch.ranks_per_node=3", "model.num_attention_heads=24"]
+    words += ["model.num_query_groups=6", "model.num_layers=27", "training.global_batch_size=2048"]
+    here = of(PAPER, *words, "tuning.global_batch_size=32").recipe
+    assert here.launch.tensor_parallel == 3 and here.model.num_attention_heads % 3 == 0
+
+
+def test_sizes_of_arms_and_synthesizers_are_cut_too():
+    words = ["arms={baseline: {}, small: {synthetic: related, synthetic_share: 0.001, training: {eval_interval: 400}}}"]
+    words += ["synthesizers={related: {synthesis: {tokens: 7_000_000_000, engine: vllm}, pairs: {alpha: 0.9}, "]
+    words[-1] += "tuning: {max_epochs: 4, max_seed_tokens: 3000, max_target_tokens: 1000}, filter: {min_tokens: 60}}}"
+    rehearsal = of(PAPER, *words)
+    small = rehearsal.recipe.for_synthesizer("related")
+    assert small.synthesis.engine == "transformers" and small.pairs.alpha == rehearsal.recipe.pairs.alpha
+    assert (small.tuning.max_epochs, small.filter.min_tokens) == (1.0, 8)
+    assert small.max_seed_tokens + small.max_target_tokens + 2 <= small.pair_room
+    assert rehearsal.recipe.arms["small"].training == {"eval_interval": 8}
+    assert {"synthesizers.related.synthesis.tokens", "arms.small.synthetic_share"} <= {
+        change.key for change in rehearsal.changes
+    }
+
+
+def test_megatron_flags_that_need_a_gpu_are_left_out_and_named():
+    words = ["training.megatron={sequence-parallel: true, recompute-num-layers: 20, overlap-grad-reduce: true}"]
+    rehearsal = of(PAPER, *words)
+    assert rehearsal.recipe.training.megatron == {"recompute-num-layers": 2, "overlap-grad-reduce": True}
+    assert "Transformer Engine" in change(rehearsal, "training.megatron.sequence-parallel").reason
+    assert "sequence-parallel" in of(PAPER, *words, site=GPUS).recipe.training.megatron
+
+
+def test_a_small_recipe_stays_small():
+    words = ["model.hidden_size=32", "model.num_attention_heads=2", "model.num_query_groups=2", "model.num_layers=1"]
+    words += ["model.ffn_hidden_size=64", "training.train_tokens=4096", "synthesis.tokens=1024"]
+    here = of(REPOSITORY / "examples" / "people" / "recipe.yaml", *words).recipe
+    assert (here.model.hidden_size, here.model.num_layers, here.model.ffn_hidden_size) == (32, 1, 64)
+    assert here.training.train_tokens <= 4096
+
+
+def test_a_recipe_that_someone_changed_is_not_replaced(tmp_path):
+    shutil.copy(REPOSITORY / "examples" / "quickstart" / "foldoc.jsonl.zst", tmp_path)
+    shutil.copy(REPOSITORY / "examples" / "quickstart" / "recipe.yaml", tmp_path)
+    rehearsal = of(tmp_path / "recipe.yaml", folder=tmp_path / "small")
+    file = write(rehearsal)
+    before = {path: path.stat().st_mtime_ns for path in file.parent.rglob("*")}
+    assert write(rehearsal) == file
+    assert {path: path.stat().st_mtime_ns for path in file.parent.rglob("*")} == before
+    assert load_recipe(file).to_dict() == rehearsal.recipe.to_dict()
+    file.write_text(file.read_text().replace("train: 64", "train: 48"))
+    with pytest.raises(InputError, match=r"was changed.* move it away") as found:
+        write(rehearsal)
+    assert found.value.file == file and "train: 48" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "limit, minutes",
+    [("90", 90), ("90:30", 90.5), ("24:00:00", 1440), ("2-12", 3600), ("1-0:30", 1470), ("UNLIMITED", float("inf"))],
+)
+def test_time_limits(limit, minutes):
+    assert minutes_of(limit) == minutes

@@ -1,0 +1,114 @@
+"""Recipes of examples/ rehearsed through a real Slurm with fake GPUs: what every job asks for, and the whole way."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base import files
+from megatron_sbp.cli import main
+from megatron_sbp.executor import slurm_queue
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/*.yaml"))
+PAPER = [file for file in EXAMPLES if file.parent.name.startswith("sbp_")]
+
+
+def name_of(file: Path) -> str:
+    return f"{file.parent.name}-{file.stem}"
+
+
+def client(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.fixture
+def closed(slurm):
+    """Partitions that take jobs and start none."""
+    for name in ("gpu", "cpu"):
+        client("scontrol", "update", f"PartitionName={name}", "State=DOWN")
+    yield
+    client("scancel", "--user=root")
+    for name in ("gpu", "cpu"):
+        client("scontrol", "update", f"PartitionName={name}", "State=UP")
+
+
+def submit(file: Path, folder: Path, *words: str) -> tuple[Run, Run]:
+    """Submits a rehearsal; gives the real run and that of the rehearsal."""
+    words = (f"run_folder={folder / 'run'}", *words)
+    assert main(["submit", str(file), "--rehearse", *words]) == 0
+    return Run.of(load_recipe(file, words)), Run.of(load_recipe(folder / "rehearsal" / "run-slurm" / "recipe.yaml"))
+
+
+def asked(run: Run) -> dict[str, dict[str, str]]:
+    """What the job of every stage asked for, as Slurm has it; of an array, what its first task did."""
+    found: dict[str, dict[str, str]] = {}
+    for line in client("scontrol", "show", "job", "--oneliner").splitlines():
+        fields = dict(re.findall(r"(\S+?)=(\S*)", line))
+        found.setdefault(fields.get("ArrayJobId", fields["JobId"]), fields)
+    return {job.stage: found[job.id] for job in slurm_queue.jobs_of(run)}
+
+
+def gpus(fields: dict[str, str]) -> int:
+    """GPUs per node that a job asked for."""
+    found = re.search(r"gpu(?::\w+)?[:=](\d+)", fields.get("TresPerNode", ""))
+    return int(found[1]) if found else 0
+
+
+def check(real: Run, stage: Stage, fields: dict[str, str]) -> None:
+    """A job of a rehearsal has what its stage uses, by the settings of the real recipe."""
+    recipe, device = real.recipe, stage.device_for(real)
+    uses_gpu = device != "cpu" and recipe.launch.device != "cpu"
+    assert (gpus(fields) > 0) == uses_gpu, (stage.name, fields)
+    if recipe.launch.device == "cpu":
+        return
+    assert fields["Partition"] == ("cpu" if device == "cpu" else "gpu"), stage.name
+    assert fields["CPUs/Task"] == str(recipe.slurm.cpus_per_task), stage.name
+    assert fields["TimeLimit"] == "00:30:00"
+    assert ("ArrayJobId" in fields) == stage.sharded, stage.name
+    if device == "training":
+        nodes = re.match(r"\d+", fields["NumNodes"])
+        assert nodes and int(nodes[0]) == 2 and gpus(fields) == recipe.slurm.gpus_per_node
+        assert fields["NumTasks"] == str(2 * recipe.launch.ranks_per_node)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=name_of)
+def test_every_job_asks_for_what_its_stage_uses(file, closed, tmp_path, monkeypatch):
+    """Slurm takes the real request of every job: GPUs, CPUs, tasks, partitions."""
+    monkeypatch.chdir(tmp_path)
+    real, run = submit(file, tmp_path)
+    graph = all_stages(real.recipe)
+    jobs = asked(run)
+    assert list(jobs) == [stage.name for stage in graph]
+    for stage in graph:
+        check(real, stage, jobs[stage.name])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("file", PAPER, ids=name_of)
+def test_from_submit_to_the_report(file, slurm, tmp_path, monkeypatch):
+    """All stages on nodes whose GPUs are no devices: `auto` then computes on the CPU, with two ranks a node."""
+    monkeypatch.chdir(tmp_path)
+    real, run = submit(file, tmp_path, "launch.device=auto", "launch.ranks_per_node=2")
+    graph = all_stages(real.recipe)
+    jobs = asked(run)
+    for stage in graph:
+        check(real, stage, jobs[stage.name])
+    while any(slurm_queue.is_live(job) for job in slurm_queue.jobs_of(run)):
+        time.sleep(2)
+    logs = "\n".join(path.read_text()[-1500:] for path in sorted((run.root / "logs" / "slurm").glob("*.out")))
+    states = {job.stage: job.state for job in slurm_queue.jobs_of(run)}
+    assert all(re.fullmatch(r"COMPLETED( \d+)?", state) for state in states.values()), f"{states}\n{logs}"
+    results = files.read_json(run.results_file)
+    assert set(results["arms"]) == {"baseline", "sbp", "oracle"} and run.report_file.exists()
+    assert "launch.nodes" in (run.root / "rehearsal.txt").read_text()
+    assert main(["status", str(run.root), "--check"]) == 0
