@@ -16,6 +16,7 @@ from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.executor import submitted
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
 from megatron_sbp.stages.run_folder import Run
 
@@ -80,16 +81,19 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
     """The recipe of a file, or the one that a run folder was last run with.
 
     Args:
-        path: a recipe file, or a run folder.
+        path: a recipe file, a run folder, or a copy of a recipe that was submitted.
         overrides: `key=value` words.
 
     Raises:
         InputError: neither.
     """
     place = Path(path)
+    written = "resolved.yaml"
     try:
-        if place.name == "resolved.yaml" and (place.parent / "sbp-run.json").exists():
+        if place.name == written and (place.parent / "sbp-run.json").exists():
             place = place.parent
+        elif place.parent.name == submitted.FOLDER and (place.parents[1] / "sbp-run.json").exists():
+            written, place = f"{submitted.FOLDER}/{place.name}", place.parents[1]
         folder = place.is_dir()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=path) from error
@@ -99,7 +103,7 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
     if marker is None:
         raise InputError("is a folder, but not a run folder; give a recipe file", file=place)
     root = place.resolve()
-    recipe = load_recipe(root / "resolved.yaml", [f"run_folder={root}", *overrides])
+    recipe = load_recipe(root / written, [f"run_folder={root}", *overrides])
     recipe.source = Path(marker["recipe"])
     return recipe
 

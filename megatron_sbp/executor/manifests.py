@@ -139,17 +139,22 @@ def _remembered(file: Path) -> dict[str, Any]:
 
 def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
     """What changed between two descriptions (`settings`, `inputs`) of a stage, one line each, at most ten."""
-    lines = []
-    for kind in ("settings", "inputs"):
-        old, new = _flat(former.get(kind, {})), _flat(present[kind])
-        for name in sorted(old.keys() | new.keys()):
-            if old.get(name) == new.get(name):
-                continue
-            if kind == "settings":
-                lines.append(f"{name} was {old.get(name)!r}, is {new.get(name)!r}")
-            else:
-                lines.append(f"{name} {'is new' if name not in old else 'is gone' if name not in new else 'changed'}")
+    lines = changed_values(former.get("settings", {}), present["settings"])
+    old, new = _flat(former.get("inputs", {})), _flat(present["inputs"])
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            lines.append(f"{name} {'is new' if name not in old else 'is gone' if name not in new else 'changed'}")
     return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
+
+
+def changed_values(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
+    """The values that differ between two nested mappings, one line each: `pairs.alpha was 0.7, is 0.75`."""
+    old, new = _flat(former), _flat(present)
+    return [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

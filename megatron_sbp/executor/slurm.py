@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm_queue import Job, client, is_live, jobs_of, largest_array, remember
 from megatron_sbp.executor.state import StageState
+from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
@@ -35,7 +37,8 @@ _KINDS = ("cpu", "gpu", "training")
 def submit(
     run: Run, recipe_path: Path | str, overrides: list[str], graph: list[Stage], dry_run: bool = False
 ) -> list[Job]:
-    """Submits every stage that is not finished.
+    """Submits every stage that is not finished. Jobs read a copy of the recipe as it is now; of two submissions at the
+    same time, the second waits and finds the jobs of the first in the queue.
 
     Args:
         run: The run.
@@ -50,10 +53,26 @@ def submit(
     Raises:
         InputError: no Slurm here, or Slurm refuses a job (with its message).
     """
-    words = [str(Path(recipe_path).resolve()), *overrides]
+    _check_stages(run.recipe, graph)
+    if dry_run:
+        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None)
+    with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
+        kept = keep(run)
+        return _submit(run, [str(kept)], graph, kept)
+
+
+def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -> list[Job]:
+    """Submits what is not finished and not in the queue.
+
+    Args:
+        run: the run.
+        words: recipe and overrides of the jobs.
+        graph: all stages.
+        kept: the copy of the recipe that the jobs read; None prints the commands only.
+    """
+    dry_run = kept is None
     log_folder = run.root / "logs" / "slurm"
     variables = _variables(run.recipe)
-    _check_stages(run.recipe, graph)
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     live: dict[str, Job] = {}
     if dry_run:
@@ -74,6 +93,8 @@ def submit(
         if stage.name in live:
             queued[stage.name] = live[stage.name].id
             say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}")
+            if kept is not None:
+                _say_other_recipe(run, live[stage.name], kept)
             continue
         size = min(run.recipe.slurm.array_size, largest)
         array = None
@@ -89,7 +110,8 @@ def submit(
             print(f"{name}=$({' '.join([shlex.join(start), *_dependency(depends), shlex.join(end)])})")
             continue
         command = [*start, *_dependency(depends), *end]
-        job = Job(stage.name, client(command, variables).strip().split(";")[0], tasks)
+        assert kept is not None
+        job = Job(stage.name, client(command, variables).strip().split(";")[0], tasks, kept.stem)
         queued[stage.name] = job.id
         submitted.append(job)
         remember(run, job)
@@ -98,6 +120,17 @@ def submit(
     if not dry_run and not queued:
         say("nothing to submit: all stages are finished")
     return submitted
+
+
+def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:
+    """Says what is different in the recipe of a job that was submitted earlier."""
+    changed = differences(run, job.recipe, kept)
+    if changed:
+        more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""
+        say(
+            f"{job.stage}: that job keeps the recipe as it was submitted ({'; '.join(changed[:3])}{more}); "
+            "to submit the present one, `sbp cancel` first"
+        )
 
 
 def _variables(recipe: Recipe) -> dict[str, str]:

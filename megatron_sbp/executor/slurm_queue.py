@@ -43,6 +43,8 @@ class Job:
     """Slurm's job number; of the whole array where it is one."""
     tasks: int | None = None
     """Array tasks; None for a single job."""
+    recipe: str = ""
+    """Digest of the recipe that it runs (`submitted`)."""
     state: str = ""
     """As Slurm reports it: `RUNNING`, or `COMPLETED 3, RUNNING 1` for an array. Not stored."""
 
@@ -73,7 +75,7 @@ def remember(run: Run, job: Job) -> None:
     """Records a job as the last one of its stage."""
     file = _jobs_file(run)
     former = files.read_json(file) if file.exists() else []
-    entry = {"stage": job.stage, "id": job.id, "tasks": job.tasks}
+    entry = {"stage": job.stage, "id": job.id, "tasks": job.tasks, "recipe": job.recipe}
     files.write_json(file, [*(other for other in former if other["stage"] != job.stage), entry])
 
 

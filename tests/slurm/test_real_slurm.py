@@ -15,6 +15,7 @@ import pytest
 
 from megatron_sbp.executor import slurm as jobs
 from megatron_sbp.executor import slurm_queue
+from megatron_sbp.executor.claim import claim
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
@@ -49,7 +50,9 @@ def run(slurm, tmp_path, monkeypatch) -> Run:
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE)
-    return Run.of(load_recipe(recipe))
+    run = Run.of(load_recipe(recipe))
+    claim(run)
+    return run
 
 
 def submit(run: Run, **more):

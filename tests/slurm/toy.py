@@ -14,9 +14,9 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.claim import recipe_of
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm import srun_words
-from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, by_name
 
@@ -106,7 +106,7 @@ def main(words: list[str]) -> int:
         words = words[:-2]
     name, recipe, *overrides = words
     index, count = options.get("--shard", "1/1").split("/")
-    runner = StageRunner(Run.of(load_recipe(recipe, overrides)), by_name(graph(), name), graph())
+    runner = StageRunner(Run.of(recipe_of(recipe, overrides)), by_name(graph(), name), graph())
     try:
         runner.execute((int(index), int(count)))
     except InputError as error:

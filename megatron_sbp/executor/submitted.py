@@ -1,0 +1,41 @@
+"""The recipe that jobs run: a copy in the run folder, by digest. Editing the file while jobs wait changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from megatron_sbp.base import files
+from megatron_sbp.executor.manifests import changed_values
+from megatron_sbp.recipe import dump_recipe
+from megatron_sbp.stages.run_folder import Run
+
+FOLDER = "submitted"
+"""Folder of the copies in the run folder."""
+
+_HEADER = """# The recipe {recipe} as it was submitted, with every default. Jobs read this file; do not change it.
+"""
+
+
+def keep(run: Run) -> Path:
+    """Writes the resolved recipe to RUN/submitted/DIGEST.yaml, and returns the file."""
+    text = dump_recipe(run.recipe)
+    file = run.root / FOLDER / f"{files.digest(text)[:12]}.yaml"
+    if not file.exists():
+        files.write_text(file, _HEADER.format(recipe=run.recipe.source) + text)
+    return file
+
+
+def differences(run: Run, former: str, present: Path) -> list[str]:
+    """What is different in the recipe of an earlier submission, one line each.
+
+    Args:
+        run: the run.
+        former: digest of the earlier one.
+        present: the copy of the present one.
+    """
+    file = present.with_name(f"{former}.yaml")
+    if former == present.stem or not file.exists():
+        return []
+    return changed_values(*(yaml.safe_load(one.read_text(encoding="utf-8")) for one in (file, present)))
