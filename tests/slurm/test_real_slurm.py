@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,8 +122,15 @@ def test_graph_runs_in_order(run):
     assert submit(run) == []  # and now all of it is finished
 
 
+def test_two_submissions_at_once_submit_a_stage_once(run):
+    with ThreadPoolExecutor(2) as pool:
+        submitted = [done.result() for done in [pool.submit(submit, run) for _ in range(2)]]
+    assert sorted(map(len, submitted)) == [0, 4] and len(slurm_queue.jobs_of(run)) == 4
+    slurm_queue.cancel(run)
+    until(run, lambda: ended(run), "the end of what was canceled")
+
+
 def test_failure_cancels_what_depends_on_it(run):
-    run.root.mkdir(parents=True)
     (run.root / "fail").write_text("")
     submit(run)
     until(run, lambda: ended(run), "the end")
