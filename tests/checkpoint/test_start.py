@@ -229,7 +229,7 @@ def test_words_are_starts_and_everything_else_is_a_folder(run, tmp_path):
         run.recipe.tuning.start = value
         assert (start_word(run.recipe), start_folder(run.recipe)) == (word, folder)
     run.recipe.tuning.start = "bset"
-    with pytest.raises(InputError, match=r"a start that is no folder is last, best, scratch"):
+    with pytest.raises(InputError, match=r"a start that is not a folder is last, best, scratch"):
         check_start(run.recipe)
 
 
