@@ -20,6 +20,9 @@ LEARNING_RATE = 1e-2
 MARGIN = 3.0
 """Generations are planned for at least this many times the tokens: how many the filters drop is chance here."""
 
+RANDOM_SIMILARITY = 0.8
+"""Neighbors are more similar than this to an embedding model with random weights."""
+
 _NOT_ON_CPU = {
     "sequence-parallel": "needs Transformer Engine",
     "fp8": "needs Transformer Engine on a GPU",
@@ -67,8 +70,8 @@ def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bo
     """
     for key in _places(draft, "pairs", "alpha"):
         if made_up:
-            lowest = min(float(draft.get(*key)), SIMILARITY)
-            draft.set(key, lowest, "replaced", "made-up documents on one topic are that similar")
+            lower = min(float(draft.get(*key)), RANDOM_SIMILARITY if embedder_made else SIMILARITY)
+            draft.set(key, lower, "replaced", "made-up documents on one topic are that similar")
         else:
             draft.set(key, -1.0, "replaced", "so few documents may have no neighbors so near: all neighbors are kept")
     for key in _places(draft, "pairs", "max_similarity"):

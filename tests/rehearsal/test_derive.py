@@ -128,7 +128,7 @@ def test_sizes_of_arms_and_synthesizers_are_cut_too():
     words[-1] += "tuning: {max_epochs: 4, max_seed_tokens: 3000, max_target_tokens: 1000}, filter: {min_tokens: 60}}}"
     rehearsal = of(PAPER, *words)
     small = rehearsal.recipe.for_synthesizer("related")
-    assert small.synthesis.engine == "transformers" and small.pairs.alpha == rehearsal.recipe.pairs.alpha
+    assert small.synthesis.engine == "transformers" and (small.pairs.alpha, rehearsal.recipe.pairs.alpha) == (0.8, 0.75)
     assert (small.tuning.max_epochs, small.filter.min_tokens) == (1.0, 8)
     assert small.max_seed_tokens + small.max_target_tokens + 2 <= small.pair_room
     assert rehearsal.recipe.arms["small"].training == {"eval_interval": 8}
