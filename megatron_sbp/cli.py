@@ -23,16 +23,17 @@ from megatron_sbp.stages.run_folder import Run
 
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
 
-  sbp plan   RECIPE     tokens, samples, epochs, FLOPs, memory, and disk of every arm, before you ask for a GPU
-  sbp run    RECIPE     run everything on this machine; run it again to resume
-  sbp submit RECIPE     submit everything as Slurm jobs
-  sbp rehearse RECIPE   run everything in small first, in minutes; with `sbp submit RECIPE --rehearse` through Slurm
-  sbp status RECIPE     show the state of every stage
-  sbp verify RECIPE     read every finished file and compare digests
-  sbp report RECIPE     print the results; the page is RUN/report/index.html
-  sbp trace  RECIPE ID  show where a synthetic document comes from, and what the filters said of it
-  sbp publish RECIPE --to FOLDER   write corpus and models, with cards, in the layout of the Hugging Face hub
-  sbp schema            print the JSON schema of recipes, with which editors complete and check their keys
+  sbp plan RECIPE                 tokens, samples, epochs, FLOPs, memory, and disk of every arm, before you ask for a GPU
+  sbp rehearse RECIPE             run everything in small first, in minutes; `sbp submit RECIPE --rehearse` does it through Slurm
+  sbp run RECIPE                  run everything on this machine; run it again to resume
+  sbp submit RECIPE               submit everything as Slurm jobs; submit again to resume
+  sbp cancel RECIPE               cancel the jobs that are queued or running
+  sbp status RECIPE               show the state of every stage and job
+  sbp verify RECIPE               read every finished file and compare digests
+  sbp report RECIPE               print the results; the page is RUN/report/index.html
+  sbp trace RECIPE ID             show where a synthetic document comes from, and what the filters said of it
+  sbp publish RECIPE --to FOLDER  write corpus and models, with cards, in the layout of the Hugging Face hub
+  sbp schema                      print the JSON schema of recipes, with which editors complete and check their keys
 
 Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
 """
