@@ -23,8 +23,8 @@ from megatron_sbp.stages.run_folder import Run
 
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
 
-  sbp plan RECIPE                 tokens, samples, epochs, FLOPs, memory, and disk of every arm, before you ask for a GPU
-  sbp rehearse RECIPE             run everything in small first, in minutes; `sbp submit RECIPE --rehearse` does it through Slurm
+  sbp plan RECIPE                 show tokens, samples, epochs, FLOPs, memory, and disk of every arm
+  sbp rehearse RECIPE             run everything in small, in minutes (through Slurm: `sbp submit RECIPE --rehearse`)
   sbp run RECIPE                  run everything on this machine; run it again to resume
   sbp submit RECIPE               submit everything as Slurm jobs; submit again to resume
   sbp cancel RECIPE               cancel the jobs that are queued or running
