@@ -7,8 +7,9 @@
 Every step is a library function in a process of its own; its CPU seconds and its peak of memory are those of that
 process. Memory is what no file stands behind (RssAnon, looked at 50 times a second): pages of mapped files can be taken
 away. Embeddings, neighbors and generations are made up: their stages need a GPU to mean anything. The table has the CPU
-seconds at the largest size, the memory at every size, and the slope of both between the two largest, from which the
-second table extrapolates to the paper's corpora. Steps that look at one shard are tasks of an array: their memory does
+seconds at the largest size, the memory at every size, and the slope of both between the two largest; the second table
+extrapolates the CPU seconds to the paper's corpora. The slope of memory says little while buffers are not yet full.
+Steps that look at one shard are tasks of an array: their memory does
 not depend on the corpus.
 """
 
@@ -321,19 +322,18 @@ def table(figures: dict[int, dict[str, dict[str, float]]]) -> str:
         f"| step | CPU s at {high:,} | CPU ms per document | {memory} | bytes per document |",
         "|---|---|---|" + "---|" * len(sizes) + "---|",
     ]
-    slopes: dict[str, tuple[float, float, float]] = {}
+    slopes: dict[str, float] = {}
     for name in figures[high]:
         small, large = figures[low][name], figures[high][name]
         span = max(1, high - low)
         cpu = large["cpu"] / SHARD if name in TASKS else (large["cpu"] - small["cpu"]) / span
         bytes_each = 0.0 if name in TASKS else (large["memory"] - small["memory"]) / span
-        slopes[name] = cpu, max(0.0, bytes_each), small["memory"]
+        slopes[name] = cpu
         cells = " | ".join(f"{figures[size][name]['memory'] / 1e6:,.0f} MB" for size in sizes)
         lines.append(f"| {name} | {large['cpu']:,.1f} | {1e3 * cpu:.2f} | {cells} | {max(0.0, bytes_each):,.0f} |")
-    lines += ["", "| step | " + " | ".join(f"{n}: core-hours, memory" for n in CORPORA) + " |", "|---|---|---|---|"]
-    for name, (cpu, each, base) in slopes.items():
-        cells = (f"{cpu * n / 3600:,.1f} h, {(base + each * n) / 1e9:,.1f} GB" for n in CORPORA.values())
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| core-hours | " + " | ".join(CORPORA) + " |", "|---|---|---|---|"]
+    for name, cpu in slopes.items():
+        lines.append(f"| {name} | " + " | ".join(f"{max(0.0, cpu) * n / 3600:,.1f}" for n in CORPORA.values()) + " |")
     return "\n".join(lines)
 
 
