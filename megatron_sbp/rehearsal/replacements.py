@@ -7,6 +7,7 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import cached, offline
+from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
@@ -117,6 +118,23 @@ def replace_embedder(draft: Draft, recipe: Recipe, made: str) -> bool:
         return False
     draft.set(("embedding", "model"), made, "replaced", f"{why}: a tiny BERT with random weights")
     return True
+
+
+def replace_judge(draft: Draft, recipe: Recipe, made_up: bool) -> None:
+    """The judge of synthetic texts knows real documents: made-up ones have none.
+
+    Args:
+        draft: is changed.
+        recipe: the real one.
+        made_up: whether the documents are made up.
+    """
+    key, place = ("evaluation", "judge"), judge_place(recipe)
+    if place is None:
+        return
+    if made_up:
+        draft.set(key, None, "replaced", "the judge knows nothing of made-up documents")
+    else:
+        draft.set(key, f"{place[0].resolve()}:{place[1]}", "own", "the same file, as it is called from here")
 
 
 def replace_tokenizer(draft: Draft, recipe: Recipe, start: str) -> bool:

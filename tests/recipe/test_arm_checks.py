@@ -80,11 +80,15 @@ def test_controls_without_pairs(tmp_path):
     assert {name for name in names if name.endswith(".self")} == {
         "export-synthesizer.self",
         "synthesize.self",
+        "judge.self",
+        "deduplicate.self",
         "filter.self",
         "tokenize-synthetic.self",
     }
     assert {name for name in names if name.endswith(".noise")} == {
         "synthesize.noise",
+        "judge.noise",
+        "deduplicate.noise",
         "filter.noise",
         "tokenize-synthetic.noise",
     }

@@ -174,3 +174,17 @@ def test_a_recipe_that_someone_changed_is_not_replaced(tmp_path):
 )
 def test_time_limits(limit, minutes):
     assert minutes_of(limit) == minutes
+
+
+def test_a_judge_of_real_documents_stays_with_them(tmp_path):
+    shutil.copytree(REPOSITORY / "examples" / "people", tmp_path / "people", ignore=shutil.ignore_patterns("*.jsonl"))
+    file = tmp_path / "people" / "recipe.yaml"
+    gone = of(file)
+    assert gone.recipe.evaluation.judge is None and change(gone, "evaluation.judge").kind == "replaced"
+    rows = [
+        f'{{"id": "{n}", "person": "p{n % 40}", "text": "Document {n} is about person {n % 40}."}}' for n in range(400)
+    ]
+    (tmp_path / "people" / "corpus.jsonl").write_text("\n".join(rows))
+    here = of(file)
+    assert here.recipe.evaluation.judge == f"{tmp_path}/people/check_facts.py:judge"
+    assert change(here, "evaluation.judge").kind == "own"

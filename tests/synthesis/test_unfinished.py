@@ -55,7 +55,7 @@ def test_a_second_start_writes_what_is_missing(make_run, tmp_path, counted, caps
     counted.update(texts=0, batches=10**9)
     capsys.readouterr()
     write(run, output)
-    assert counted["texts"] == 22 and "48 of 70 documents are there" in capsys.readouterr().err
+    assert counted["texts"] == 22 and "48 of 70 documents were already written" in capsys.readouterr().err
     assert output.read_bytes() == undisturbed.read_bytes()
     assert [path.name for path in tmp_path.glob(".*")] == []
 

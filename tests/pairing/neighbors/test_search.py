@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.pairing.neighbors.search import Search, read_neighbors
+from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
+from megatron_sbp.pairing.neighbors.search import Search
 from megatron_sbp.recipe import Neighbors
 
 
