@@ -72,7 +72,7 @@ def logs(run: Run) -> str:
     return "\n".join(f"{file.name}:\n{file.read_text()}" for file in sorted((run.root / "logs/slurm").glob("*.out")))
 
 
-def until(run: Run, condition, what: str, seconds: float = 90):
+def until(run: Run, condition, what: str, seconds: float = 300):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
