@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
+from megatron_sbp.tokenization.documents import PARENTS
 
 SCHEMA = pa.schema(
     [
@@ -18,15 +19,7 @@ SCHEMA = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         pa.field("tokens", pa.int32()),
         pa.field("finished", pa.bool_()),
-        pa.field("seed_id", pa.string()),
-        pa.field("seed_row", pa.int64()),
-        pa.field("generation", pa.int64()),
-        pa.field("synthesizer", pa.string()),
-        pa.field("round", pa.int32()),
-        pa.field("temperature", pa.float64()),
-        pa.field("top_p", pa.float64()),
-        pa.field("replaced", pa.float64()),
-        pa.field("run_seed", pa.int64()),
+        *(field for field in PARENTS if field.name != "id"),
     ]
 )
 """Text, and the parents of every document; null where a kind of synthesizer has no such thing."""
