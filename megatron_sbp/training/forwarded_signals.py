@@ -30,6 +30,7 @@ class ForwardedSignals:
         """Whether a signal has arrived."""
         self._interrupts = Interrupts()
         self._asked = 0.0
+        self._scancel: subprocess.Popen | None = None
 
     def __enter__(self) -> ForwardedSignals:
         self._former = {number: signal.signal(number, self._forward) for number in listened()}
@@ -38,6 +39,10 @@ class ForwardedSignals:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+        if self._scancel is not None and self._scancel.poll() is None:
+            # It repeats itself while the job is in transition, and must not reach the tasks of a job that was requeued.
+            os.killpg(self._scancel.pid, signal.SIGKILL)
+            self._scancel.wait()
 
     def _forward(self, number: int, frame: object) -> None:
         if number == signal.SIGINT and self._interrupts.second():
@@ -60,8 +65,13 @@ class ForwardedSignals:
     def _ask(self) -> None:
         self._asked = time.monotonic()
         if self.under_slurm:
-            words = ["scancel", "--signal=TERM", os.environ.get("SLURM_JOB_ID", "")]
+            if self._scancel is not None and self._scancel.poll() is None:
+                return
+            # With a limit of its own, in case this process is killed.
+            words = ["timeout", "30", "scancel", "--signal=TERM", os.environ.get("SLURM_JOB_ID", "")]
             with contextlib.suppress(OSError):
-                subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+                self._scancel = subprocess.Popen(
+                    words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
+                )
         else:
             self.ranks.signal(signal.SIGTERM)

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
@@ -72,3 +73,21 @@ def test_under_slurm_the_tasks_are_signaled_through_slurm(tmp_path, monkeypatch)
             assert time.monotonic() < end
             time.sleep(0.01)
     assert asked.read_text() == "--signal=TERM 77\n" and ranks.signals == []
+
+
+def test_a_scancel_that_does_not_end_is_ended_with_the_training(tmp_path, monkeypatch):
+    asked = tmp_path / "asked"
+    (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $$ >> {asked}\nexec sleep 300\n")
+    (tmp_path / "scancel").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    with ForwardedSignals(Recorded(), "train-sbp", under_slurm=True) as forwarded:
+        send(signal.SIGTERM)
+        end = time.monotonic() + 30
+        while not asked.exists() or not asked.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        forwarded._asked -= 60
+        forwarded.remind()  # the first still tries
+    [pid] = map(int, asked.read_text().split())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
