@@ -80,12 +80,25 @@ def shards(folder: Path) -> list[Path]:
     return sorted((folder / "documents/train").glob("[0-9]*.jsonl.zst"))
 
 
-def documents(folder: Path) -> None:
-    from megatron_sbp.documents.corpus import split_corpus
+def parts_of_corpus(folder: Path) -> list[Path]:
+    count = len(list(folder.glob("corpus-*.jsonl.zst")))
+    return [folder / "documents" / "parts" / f"{number:05d}" for number in range(count)]
 
-    split_corpus(
-        held(folder)[0], 1, folder / "documents",
-        folder=folder, scratch=folder / "scratch", rejection_audit=folder / "rejected.json",
+
+def documents(folder: Path) -> None:
+    """All files one after another: memory is that of one, CPU seconds are those of all."""
+    from megatron_sbp.documents.corpus import read_part
+
+    for number, part in enumerate(parts_of_corpus(folder)):
+        read_part(held(folder)[0], 1, number, part, folder=folder)
+
+
+def cut_shards(folder: Path) -> None:
+    from megatron_sbp.documents.corpus import join_parts
+
+    join_parts(
+        held(folder)[0], 1, parts_of_corpus(folder), folder / "documents",
+        folder=folder, rejection_audit=folder / "rejected.json",
     )  # fmt: skip
 
 
@@ -164,12 +177,16 @@ def join_pairs(folder: Path) -> None:
 
 
 def tokenize_pairs(folder: Path) -> None:
+    """All pairs as one unit; memory is that of at most a million."""
     from megatron_sbp.tokenization.pair_files import tokenize_pairs
     from megatron_sbp.tokenization.pairs import PairLimits
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     encoder = load_tokenizer(folder / "tokenizer")
-    tokenize_pairs(folder / "pairs.parquet", folder / "real", folder / "pairs", encoder, PairLimits(1024, 1024, "tail"))
+    tokenize_pairs(
+        folder / "pairs.parquet", folder / "real", folder / "pairs", encoder, PairLimits(1024, 1024, "tail"),
+        count=1_000_000,
+    )  # fmt: skip
 
 
 def made_up_generations(folder: Path) -> None:
@@ -246,9 +263,10 @@ def keep(folder: Path) -> None:
 
 
 STEPS: list[tuple[str, Callable[[Path], None]]] = [
-    ("documents", documents), ("tokenizer", tokenizer), ("tokenize (a shard)", tokenize), ("", made_up_parts),
+    ("documents (all files)", documents), ("documents, writing shards", cut_shards), ("tokenizer", tokenizer),
+    ("tokenize (a shard)", tokenize), ("", made_up_parts),
     ("tokenize, merging", merge), ("", made_up_neighbors), ("pairs (all shards)", pairs),
-    ("pairs, joining", join_pairs), ("tokenize-pairs", tokenize_pairs), ("", made_up_generations),
+    ("pairs, joining", join_pairs), ("tokenize-pairs (a million)", tokenize_pairs), ("", made_up_generations),
     ("judge (a shard)", judge), ("", made_up_judged), ("deduplicate (all bands)", deduplicate),
     ("filter (all shards)", keep),
 ]  # fmt: skip

@@ -59,6 +59,13 @@ how it was sampled, and what every filter said of it. Raw generations have ids t
 REHEARSE = """Runs the recipe in small: the same stages, engines, flags, and file layouts with sizes cut, on made-up
 documents where the corpus is not here. Prints what was replaced, which is what was not rehearsed."""
 
+_NO_ROOM = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space"),
+    errno.EFBIG: ("files may not become this large (ulimit -f)", "raise the limit"),
+}
+"""What a write fails with where there is no room, and what helps."""
+
 _GIVEN = {
     errno.EACCES,
     errno.EPERM,
@@ -98,11 +105,11 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: {error}; finished work is kept, run the same command again to resume", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in _NO_ROOM:
+            reason, advice = _NO_ROOM[error.errno]
             place = f" while writing {error.filename}" if error.filename else ""
             print(
-                f"sbp: error: the disk is full{place}; free some space and run the same command again; "
-                "finished work is kept",
+                f"sbp: error: {reason}{place}; {advice} and run the same command again; finished work is kept",
                 file=sys.stderr,
             )
             return 2
@@ -427,11 +434,11 @@ def _schema() -> int:
 
 
 def _status(run: Run, graph, check: bool) -> int:
-    from megatron_sbp.executor.runner import StageRunner
+    from megatron_sbp.executor.state import StageState
 
     print(f"{run.recipe.name}: {run.root}")
     width = max(len(stage.name) for stage in graph)
-    states = {stage.name: StageRunner(run, stage, graph).why() for stage in graph}
+    states = {stage.name: StageState(run, stage, graph, reads_data=False).why() for stage in graph}
     for name, state in states.items():
         print(f"  {name:<{width}}  {state}")
     from megatron_sbp.executor.slurm_queue import jobs_of

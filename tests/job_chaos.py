@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import psutil
@@ -345,6 +346,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first sequence; the next has the next number")
     parser.add_argument("--folder", type=Path, required=True, help="folder for the runs; failed sequences stay there")
     options = parser.parse_args()
+    warnings.filterwarnings("ignore", "torch.distributed is disabled")
     reason = unavailable()
     if reason:
         parser.error(reason)

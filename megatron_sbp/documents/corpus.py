@@ -1,22 +1,24 @@
-"""From the files of a corpus to documents/: the two passes."""
+"""From the files of a corpus to documents/: each file is read once, by a task of its own; then shards are cut."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents import SPLITS
+from megatron_sbp.documents.ids import ids_file
+from megatron_sbp.documents.parts import Part, PartWriter, part_files
 from megatron_sbp.documents.reading import (
     BadDocument,
-    Document,
     PassedOver,
     check_fields,
     corpus_files,
@@ -24,8 +26,8 @@ from megatron_sbp.documents.reading import (
     parse,
     raw_rows,
 )
-from megatron_sbp.documents.shards import ShardWriter
-from megatron_sbp.documents.splitting import Chosen, Table, choose
+from megatron_sbp.documents.shards import write_shard
+from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.recipe import Documents
 
 LISTED = 1000
@@ -36,28 +38,78 @@ class CorpusTooSmall(InputError):
     """Fewer usable documents than the splits need."""
 
 
-@dataclass
-class _Audit:
-    passed_over: list[PassedOver]
-    read: dict[str, int] = field(default_factory=dict)
-    empty: int = 0
-    short: int = 0
-    bad: int = 0
-    listed: list[dict[str, Any]] = field(default_factory=list)
-
-    def note_bad(self, file: str, line: int, reason: str) -> None:
-        self.bad += 1
-        if len(self.listed) < LISTED:
-            self.listed.append({"file": file, "line": line, "reason": reason})
-
-
 def split_corpus(
+    documents: Documents, seed: int, output: Path, *, folder: Path, rejection_audit: Path, source: Path | None = None
+) -> list[Path]:
+    """Reads all files of a corpus and cuts the shards: `read_part` and `join_parts` in one process.
+
+    Args and Raises: of these two.
+
+    Returns:
+        The files written.
+    """
+    inputs, _ = corpus_files(documents, folder, source)
+    parts = [output / "parts" / f"{number:05d}" for number in range(len(inputs))]
+    for number, part in enumerate(parts):
+        read_part(documents, seed, number, part, folder=folder, source=source)
+    written = join_parts(documents, seed, parts, output, folder=folder, rejection_audit=rejection_audit, source=source)
+    shutil.rmtree(output / "parts")
+    return written
+
+
+def read_part(
+    documents: Documents, seed: int, number: int, part: Path, *, folder: Path, source: Path | None = None
+) -> list[Path]:
+    """Reads one file of a corpus: its usable documents in the keyed order, and what was dropped.
+
+    Args:
+        documents: the corpus.
+        seed: of the order.
+        number: of the file, in the order of `reading.corpus_files`.
+        part: FOLDER/NAME of what is written, see `parts`.
+        folder: `documents.inputs` are relative to it.
+        source: file that the settings were read from, for messages.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: a bad document where `bad_documents` is fatal, or an unreadable file.
+    """
+    check_fields(documents, source)
+    path = corpus_files(documents, folder, source)[0][number]
+    counts = _Counts()
+    with (
+        PartWriter(part, seed) as writer,
+        Progress(f"documents: {path.name}", path.stat().st_size, "bytes") as progress,
+    ):
+        for line, raw in raw_rows(path, fields_of(documents), progress.advance):
+            counts.read += 1
+            try:
+                document = parse(raw, documents)
+            except BadDocument as bad:
+                if documents.bad_documents == "fatal":
+                    raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
+                counts.note_bad(line, f"'{bad.key}': {bad.reason}" if bad.key else bad.reason)
+                continue
+            characters = len(document.text.strip())
+            if characters == 0:
+                counts.empty += 1
+            elif characters < documents.min_characters:
+                counts.short += 1
+            else:
+                writer.add(document, line)
+        writer.notes["counts"] = asdict(counts)
+    return part_files(part)
+
+
+def join_parts(
     documents: Documents,
     seed: int,
+    parts: Sequence[Path],
     output: Path,
     *,
     folder: Path,
-    scratch: Path,
     rejection_audit: Path,
     source: Path | None = None,
 ) -> list[Path]:
@@ -69,9 +121,9 @@ def split_corpus(
     Args:
         documents: the corpus and its splits.
         seed: of the order.
+        parts: what `read_part` wrote, in the order of the files.
         output: folder of the splits.
         folder: `documents.inputs` are relative to it.
-        scratch: folder for temporary files; several processes may share it.
         rejection_audit: where the audit is written when the corpus is too small; `output` has finished splits only.
         source: file that the settings were read from, for messages.
 
@@ -79,29 +131,75 @@ def split_corpus(
         The files written.
 
     Raises:
-        InputError: a bad document where `bad_documents` is fatal, or an unreadable file.
+        InputError: two documents with one id where `bad_documents` is fatal.
         CorpusTooSmall: fewer usable documents than the splits need.
     """
-    check_fields(documents, source)
     inputs, passed_over = corpus_files(documents, folder, source)
+    found = [Part(part) for part in parts]
     audit = _Audit(passed_over)
-    table = _first_pass(documents, seed, inputs, audit)
-    chosen = choose(table)
-    _note_clashes(documents, inputs, table, chosen, audit)
+    for name, part in zip(_names(inputs), found, strict=True):
+        audit.add(name, part.notes["counts"])
+    chosen = choose([part.rows for part in found])
+    _note_clashes(documents, inputs, found, chosen, audit)
     _say_dropped(chosen, audit)
     sizes = _sizes(documents, chosen, audit, rejection_audit)
-    totals, written = _second_pass(documents, inputs, table, chosen, sizes, output, scratch)
+    totals, written = _write_shards(documents, found, chosen, sizes, output)
     files.write_json(
         output / "audit.json",
         {
             **_described(chosen, audit),
-            "unused": len(chosen.rows) - sum(sizes.values()),
+            "unused": chosen.usable - sum(sizes.values()),
             "splits": {split: {"documents": sizes[split], **totals[split]} for split in SPLITS},
             "bad_documents": audit.listed,
         },
     )
     say("documents: " + ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS))
     return [*written, output / "audit.json"]
+
+
+@dataclass
+class _Counts:
+    """What was dropped of one file."""
+
+    read: int = 0
+    empty: int = 0
+    short: int = 0
+    bad: int = 0
+    listed: list[tuple[int, str]] = field(default_factory=list)
+    """Line and reason of the first bad documents."""
+
+    def note_bad(self, line: int, reason: str) -> None:
+        self.bad += 1
+        if len(self.listed) < LISTED:
+            self.listed.append((line, reason))
+
+
+@dataclass
+class _Audit:
+    """What was dropped of all files."""
+
+    passed_over: list[PassedOver]
+    read: dict[str, int] = field(default_factory=dict)
+    empty: int = 0
+    short: int = 0
+    bad: int = 0
+    listed: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, file: str, counts: dict[str, Any]) -> None:
+        self.read[file] = counts["read"]
+        self.empty += counts["empty"]
+        self.short += counts["short"]
+        for line, reason in counts["listed"]:
+            self._list(file, line, reason)
+        self.bad += counts["bad"]
+
+    def note_bad(self, file: str, line: int, reason: str) -> None:
+        self.bad += 1
+        self._list(file, line, reason)
+
+    def _list(self, file: str, line: int, reason: str) -> None:
+        if len(self.listed) < LISTED:
+            self.listed.append({"file": file, "line": line, "reason": reason})
 
 
 def _described(chosen: Chosen, audit: _Audit) -> dict[str, Any]:
@@ -127,49 +225,21 @@ def _say_dropped(chosen: Chosen, audit: _Audit) -> None:
         say(f"documents: the first bad one is {first['file']}:{first['line']}: {first['reason']}")
 
 
-def _first_pass(documents: Documents, seed: int, inputs: list[Path], audit: _Audit) -> Table:
-    table = Table(seed)
-    with _progress("documents, first reading", inputs) as progress:
-        for number, (path, name) in enumerate(zip(inputs, _names(inputs), strict=True)):
-            audit.read[name] = 0
-            for line, raw in raw_rows(path, fields_of(documents), progress.advance):
-                audit.read[name] += 1
-                try:
-                    document = parse(raw, documents)
-                except BadDocument as bad:
-                    if documents.bad_documents == "fatal":
-                        raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
-                    audit.note_bad(name, line, f"'{bad.key}': {bad.reason}" if bad.key else bad.reason)
-                    continue
-                characters = len(document.text.strip())
-                if characters == 0:
-                    audit.empty += 1
-                elif characters < documents.min_characters:
-                    audit.short += 1
-                else:
-                    table.add(document, number, line)
-    return table
-
-
-def _note_clashes(documents: Documents, inputs: list[Path], table: Table, chosen: Chosen, audit: _Audit) -> None:
+def _note_clashes(documents: Documents, inputs: list[Path], parts: list[Part], chosen: Chosen, audit: _Audit) -> None:
     """Documents that share their id with a different text are bad ones."""
-    if not len(chosen.clashes):
-        return
-    _, numbers, lines = table.columns()
     names, key = _names(inputs), documents.id_field
-    for goes, stays in chosen.clashes[np.argsort(chosen.clashes[:, 0])].tolist():
-        other = f"{inputs[numbers[stays]]}:{lines[stays]}"
+    for (goes, row), (stays, other) in chosen.clashes:
+        line, other_line = int(parts[goes].rows["line"][row]), int(parts[stays].rows["line"][other])
         if documents.bad_documents == "fatal":
             raise InputError(
-                f"this id has another text at {other}", file=inputs[numbers[goes]], line=int(lines[goes]), key=key
+                f"this id has another text at {inputs[stays]}:{other_line}", file=inputs[goes], line=line, key=key
             )
-        reason = f"'{key}': this id has another text at {names[numbers[stays]]}:{lines[stays]}"
-        audit.note_bad(names[numbers[goes]], int(lines[goes]), reason)
+        audit.note_bad(names[goes], line, f"'{key}': this id has another text at {names[stays]}:{other_line}")
 
 
 def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Path) -> dict[str, int]:
     """Documents of every split. If there are too few, an audit says why, and the error names the audit."""
-    usable = len(chosen.rows)
+    usable = chosen.usable
     needed = {"train": wanted.train, "oracle": wanted.oracle or 0, "valid": wanted.valid, "test": wanted.test}
     if usable < sum(needed.values()):
         parts = ", ".join(f"{split} {count:,}" for split, count in needed.items())
@@ -188,72 +258,36 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
     return needed
 
 
-def _second_pass(
-    documents: Documents,
-    inputs: list[Path],
-    table: Table,
-    chosen: Chosen,
-    sizes: dict[str, int],
-    output: Path,
-    scratch: Path,
+def _write_shards(
+    documents: Documents, parts: list[Part], chosen: Chosen, sizes: dict[str, int], output: Path
 ) -> tuple[dict[str, dict[str, int]], list[Path]]:
-    """Writes the shards. Gives the characters and bytes of every split, and the files."""
-    per_shard = documents.documents_per_shard
-    starts: dict[str, int] = {}
-    begin = 0
+    """Writes the shards, several at once. Gives the characters and bytes of every split, and the files."""
+    begin, shards, places = 0, [], []
     for split in ("test", "valid", "train", "oracle"):
-        starts[split] = begin
+        for number, first in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
+            shards.append((split, output / split / f"{number:05d}.jsonl.zst"))
+            places += [first, min(first + documents.documents_per_shard, begin + sizes[split]) - 1]
         begin += sizes[split]
-    splits = list(starts)
-    bounds = np.array([starts[split] + sizes[split] for split in splits])
-
-    picked = chosen.rows[:begin]
-    place_of = np.argsort(picked, kind="stable")  # in reading order: the places that the documents get
+    keys = keys_at([part.rows for part in parts], chosen.keep, places)
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
-    writer = ShardWriter(scratch)
-    shards: set[tuple[str, int]] = set()
-    written: list[Path] = []
-    with _progress("documents, second reading", inputs) as progress:
-        for row, document in _again(documents, inputs, table, picked[place_of], progress):
-            place = int(place_of[row])
-            split = splits[int(np.searchsorted(bounds, place, side="right"))]
-            shard = (split, (place - starts[split]) // per_shard)
-            writer.add(shard, place, document.row())
-            shards.add(shard)
-            totals[split]["characters"] += len(document.text)
-            totals[split]["bytes"] += len(document.text.encode())
-    with Progress("documents, writing", len(shards), "shards") as progress:
-        for shard in sorted(shards):
-            split, number = shard
-            written += writer.finish(shard, output / split / f"{number:05d}.jsonl.zst")
-            progress.advance()
-    writer.close()
-    return totals, written
-
-
-def _again(
-    documents: Documents, inputs: list[Path], table: Table, rows: np.ndarray, progress: Progress
-) -> Iterator[tuple[int, Document]]:
-    """Reads the documents of some rows (ascending) once more: (number in `rows`, document)."""
-    hashes, numbers, lines = table.columns()
-    next_one = 0
-    for number, path in enumerate(inputs):
-        for line, raw in raw_rows(path, fields_of(documents), progress.advance):
-            if next_one == len(rows):
-                break
-            row = rows[next_one]
-            if numbers[row] != number or lines[row] != line:
-                continue
-            try:
-                document = parse(raw, documents)
-            except BadDocument:
-                document = None
-            if document is None or table.hashes(document) != tuple(hashes[row].tolist()):
-                raise InputError("the file changed while it was being read", file=path, line=line)
-            yield next_one, document
-            next_one += 1
-    if next_one < len(rows):
-        raise InputError("the file changed while it was being read", file=inputs[numbers[rows[next_one]]])
+    # Threads are enough: nearly all of the time goes into compression, which works without Python's lock.
+    with (
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        Progress("documents: writing", len(shards), "shards") as progress,
+    ):
+        write = partial(write_shard, parts=parts, keep=chosen.keep)
+        jobs = [
+            pool.submit(write, path, first=first, last=last)
+            for (_, path), first, last in zip(shards, keys[::2], keys[1::2], strict=True)
+        ]
+        try:
+            for (split, _), job in zip(shards, jobs, strict=True):
+                for name in totals[split]:
+                    totals[split][name] += job.result()[name]
+                progress.advance()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return totals, [file for _, path in shards for file in (path, ids_file(path))]
 
 
 def _dropped(chosen: Chosen, audit: _Audit) -> dict[str, int]:
@@ -264,7 +298,3 @@ def _names(inputs: list[Path]) -> list[str]:
     """How audit.json names the files: relative to the folder that they share, so that a corpus may move."""
     shared = os.path.commonpath([path.parent for path in inputs])
     return [path.relative_to(shared).as_posix() for path in inputs]
-
-
-def _progress(label: str, inputs: list[Path]) -> Progress:
-    return Progress(label, sum(path.stat().st_size for path in inputs), "bytes")

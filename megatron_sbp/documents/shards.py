@@ -1,78 +1,55 @@
-"""Documents that arrive in reading order, written in another order with bounded memory."""
+"""Shards of documents/, cut from the parts of a corpus."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.documents.ids import write_ids
-from megatron_sbp.documents.lines import read_lines
+from megatron_sbp.documents.parts import ORDER, Part
 
 
-class ShardWriter:
-    """Collects rows by shard in temporary files, then sorts and writes one shard at a time.
+def write_shard(
+    path: Path, parts: Sequence[Part], keep: Sequence[np.ndarray], first: np.void, last: np.void
+) -> dict[str, int]:
+    """Writes one shard, atomically, and its ids. Holds its documents in memory.
 
     Args:
-        folder: for the temporary files, which are kept in a folder of this process inside it.
-        held_bytes: rows held in memory at most, over all shards, before they go to the temporary files.
+        path: documents/SPLIT/NNNNN.jsonl.zst.
+        parts: of the corpus.
+        keep: bool [documents] per part: which documents stay.
+        first: key of the shard's first document, see `splitting.keys_at`.
+        last: key of its last one.
+
+    Returns:
+        `documents`, and `characters` and `bytes` of their texts.
     """
+    tables: list[np.ndarray] = []
+    lines: list[bytes] = []
+    for part, kept in zip(parts, keep, strict=True):
+        places = part.between(first, last)
+        places = places[kept[places]]
+        tables.append(part.rows[places])
+        lines += part.read(places)
+    rows = np.concatenate(tables)
+    order = np.lexsort([rows[name] for name in reversed(ORDER)]).tolist()
+    with files.atomic_path(path) as partial, open(partial, "wb") as raw:
+        with zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False) as compressed:
+            for block in _blocks(lines, order):
+                compressed.write(block)
+    write_ids(path, (lines[number] for number in order))
+    return {
+        "documents": len(rows),
+        "characters": int(rows["characters"].sum(dtype=np.int64)),
+        "bytes": int(rows["bytes"].sum(dtype=np.int64)),
+    }
 
-    def __init__(self, folder: Path, held_bytes: int = 128 << 20):
-        self._parent, self._folder = folder, files.process_folder(folder)
-        self._limit, self._bytes = held_bytes, 0
-        self._held: dict[tuple[str, int], list[bytes]] = defaultdict(list)
 
-    def add(self, shard: tuple[str, int], place: int, row: bytes) -> None:
-        """Notes a row.
-
-        Args:
-            shard: the split and number of the shard it belongs to.
-            place: rows of a shard are written in ascending order of this.
-            row: JSON without a line feed.
-        """
-        line = b"%d\t%s\n" % (place, row)
-        self._held[shard].append(line)
-        self._bytes += len(line)
-        if self._bytes > self._limit:
-            self._spill()
-
-    def finish(self, shard: tuple[str, int], path: Path) -> list[Path]:
-        """Writes one shard to `path`, atomically, and its ids; forgets it. Holds the shard's rows in memory.
-
-        Returns:
-            The files written.
-        """
-        self._spill()
-        rows = []
-        for line in read_lines(self._bucket(shard)):
-            place, _, row = line.partition(b"\t")
-            rows.append((int(place), row))
-        rows.sort()
-        with files.atomic_path(path) as partial, open(partial, "wb") as raw:
-            with zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False) as compressed:
-                for _, row in rows:
-                    compressed.write(row + b"\n")
-        self._bucket(shard).unlink()
-        return [path, write_ids(path, (row for _, row in rows))]
-
-    def close(self) -> None:
-        """Removes the temporary files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process has files there, or nothing was ever written
-            self._parent.rmdir()
-
-    def _bucket(self, shard: tuple[str, int]) -> Path:
-        return self._folder / f"{shard[0]}-{shard[1]}.zst"
-
-    def _spill(self) -> None:
-        for shard, lines in self._held.items():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with open(self._bucket(shard), "ab") as bucket:  # one more frame
-                bucket.write(zstandard.ZstdCompressor(level=1).compress(b"".join(lines)))
-        self._held.clear()
-        self._bytes = 0
+def _blocks(lines: list[bytes], order: list[int], count: int = 256) -> Iterator[bytes]:
+    """Lines in an order, some at a time: the compressor works without Python's lock, which other threads need."""
+    for begin in range(0, len(order), count):
+        yield b"".join(lines[number] + b"\n" for number in order[begin : begin + count])

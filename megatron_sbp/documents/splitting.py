@@ -1,99 +1,124 @@
-"""Which documents stay, and into which split each goes: arithmetic on hashes, no texts."""
+"""Which documents stay, and where shards begin: arithmetic on the figures of parts, no texts."""
 
 from __future__ import annotations
 
-import hashlib
-import struct
-from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from megatron_sbp.documents.reading import Document
+from megatron_sbp.documents.parts import ORDER
 
-_FIVE = struct.Struct(">5Q")
-
-
-class Table:
-    """One row per readable document: 52 bytes, whatever the text's length."""
-
-    def __init__(self, seed: int):
-        self._key = str(seed).encode()
-        self._hashes = array("Q")  # order, id (2), text (2)
-        self._files, self._lines = array("I"), array("Q")
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def add(self, document: Document, file: int, line: int) -> None:
-        """Notes a document.
-
-        Args:
-            document: its id and its text, stripped of white space at both ends, are hashed (128 bits each).
-            file: number of its file.
-            line: line in that file.
-        """
-        self._hashes.extend(self.hashes(document))
-        self._files.append(file)
-        self._lines.append(line)
-
-    def hashes(self, document: Document) -> tuple[int, ...]:
-        """uint64 x 5: the keyed order, two of the id, two of the stripped text."""
-        id = document.id.encode()
-        order = hashlib.blake2b(id, digest_size=8, key=self._key).digest()
-        whole = order + hashlib.sha256(id).digest()[:16] + hashlib.sha256(document.text.strip().encode()).digest()[:16]
-        return _FIVE.unpack(whole)
-
-    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """hashes uint64 [n, 5], file uint32 [n], line uint64 [n], in the order of reading."""
-        hashes = np.frombuffer(self._hashes, np.uint64) if len(self) else np.empty(0, np.uint64)
-        files = np.frombuffer(self._files, np.uint32) if len(self) else np.empty(0, np.uint32)
-        lines = np.frombuffer(self._lines, np.uint64) if len(self) else np.empty(0, np.uint64)
-        return hashes.reshape(-1, 5), files, lines
+ROWS_AT_ONCE = 40_000_000
+"""Rows that are sorted at once, at about 100 bytes each; more are sorted in passes, each over a range of digests."""
 
 
 @dataclass
 class Chosen:
-    """What is left of a table.
+    """What is left of the parts of a corpus.
 
     Attributes:
-        rows: int64 [kept], rows of the table in the keyed order, which depends on seed and ids alone.
+        keep: bool [documents] per part: which documents stay.
         duplicates: documents whose stripped text another document has too.
-        clashes: int64 [m, 2], rows of different texts with the same id: the one that goes and the one that stays.
+        clashes: documents with different texts and the same id: (part, row) of the one that goes and of the one that
+            stays, in the order of reading of the one that goes.
     """
 
-    rows: np.ndarray
+    keep: list[np.ndarray]
     duplicates: int
-    clashes: np.ndarray
+    clashes: list[tuple[tuple[int, int], tuple[int, int]]]
+
+    @property
+    def usable(self) -> int:
+        """Documents that stay."""
+        return sum(int(keep.sum()) for keep in self.keep)
 
 
-def choose(table: Table) -> Chosen:
-    """Drops exact duplicates and documents whose id another text has, and puts the rest into the keyed order.
+def choose(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Chosen:
+    """Drops exact duplicates, and documents whose id another text has.
 
-    Of equal texts the one with the smallest hash of its id stays, and of equal ids the one with the smallest hash of
-    its text: neither depends on the order of the files, nor on the seed.
+    Of equal texts the one with the smallest digest of its id stays, and of equal ids the one with the smallest digest
+    of its text: neither depends on the order of the files, nor on the seed. Documents that are equal in both are one,
+    the first that was read.
+
+    Args:
+        parts: `parts.ROW` [documents] of each input file, in the order of the files.
+        rows_at_once: rows sorted at once; bounds the memory.
     """
-    hashes, _, _ = table.columns()
-    order, id_high, id_low, text_high, text_low = hashes.T
+    chosen = Chosen([np.ones(len(rows), bool) for rows in parts], 0, [])
+    passes = max(1, -(-sum(map(len, parts)) // rows_at_once))
+    for rows, places in _gathered(parts, chosen.keep, "text_high", passes, by_line=True):
+        order = np.lexsort([rows[name] for name in ("id_low", "id_high", "text_low", "text_high")])  # stable
+        goes = order[~_first_of_group(rows[order], "text_high", "text_low")]
+        chosen.duplicates += len(goes)
+        for part, row in places[goes]:
+            chosen.keep[part][row] = False
+    for rows, places in _gathered(parts, chosen.keep, "id_high", passes):
+        order = np.lexsort([rows[name] for name in ("text_low", "text_high", "id_low", "id_high")])
+        first = _first_of_group(rows[order], "id_high", "id_low")
+        stays = order[first][np.cumsum(first) - 1] if len(order) else order
+        for one, other in zip(places[order[~first]].tolist(), places[stays[~first]].tolist(), strict=True):
+            chosen.clashes.append((tuple(one), tuple(other)))
+            chosen.keep[one[0]][one[1]] = False
+    chosen.clashes.sort(key=lambda clash: (clash[0][0], int(parts[clash[0][0]][clash[0][1]]["line"])))
+    return chosen
 
-    def first_of_group(rows: np.ndarray, *columns: np.ndarray) -> np.ndarray:
-        """bool: whether a row differs from the one before it in one of the columns."""
-        new = np.zeros(len(rows), bool)
-        new[:1] = True
-        for column in columns:
-            values = column[rows]
-            new[1:] |= values[1:] != values[:-1]
-        return new
 
-    rows = np.lexsort((id_low, id_high, text_low, text_high))  # stable: reading order breaks ties
-    rows = rows[first_of_group(rows, text_high, text_low)]
-    duplicates = len(table) - len(rows)
+def keys_at(
+    parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], places: Sequence[int], rows_at_once: int = ROWS_AT_ONCE
+) -> list[np.void]:
+    """Keys of the documents at some places of the keyed order, in which all that stay are counted from 0.
 
-    rows = rows[np.lexsort((text_low[rows], text_high[rows], id_low[rows], id_high[rows]))]
-    first = first_of_group(rows, id_high, id_low)
-    stays = rows[first][np.cumsum(first) - 1] if len(rows) else rows
-    clashes = np.stack([rows[~first], stays[~first]], axis=1)
-    rows = rows[first]
+    Args:
+        parts: as of `choose`.
+        keep: bool [documents] per part.
+        places: ascending.
+        rows_at_once: rows sorted at once.
 
-    rows = rows[np.lexsort((id_low[rows], id_high[rows], order[rows]))]
-    return Chosen(rows, duplicates, clashes)
+    Returns:
+        A record with the fields `order`, `id_high`, `id_low` per place.
+    """
+    passes = max(1, -(-sum(map(len, parts)) // rows_at_once))
+    found: list[np.void] = []
+    begin = 0
+    for rows, _ in _gathered(parts, keep, "order", passes):
+        here = [place - begin for place in places[len(found) :] if place < begin + len(rows)]
+        if here:
+            order = np.lexsort([rows[name] for name in reversed(ORDER)])
+            found += list(rows[list(ORDER)][order[here]])
+        begin += len(rows)
+    assert len(found) == len(places), (len(found), len(places), begin)
+    return found
+
+
+def _gathered(
+    parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], by: str, passes: int, by_line: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows that are kept, in ranges of a column from low to high, and their (part, row): int64 [n, 2]."""
+    bounds = [(number << 64) // passes for number in range(passes)]
+    for number, low in enumerate(bounds):
+        rows, places = [], []
+        for part, table in enumerate(parts):
+            inside = keep[part].copy()
+            if passes > 1:
+                column = table[by]
+                inside &= column >= np.uint64(low)
+                if number + 1 < passes:
+                    inside &= column < np.uint64(bounds[number + 1])
+            here = np.flatnonzero(inside)
+            if by_line:
+                here = here[np.argsort(table["line"][here], kind="stable")]
+            rows.append(table[here])
+            places.append(np.stack([np.full(len(here), part), here], axis=1))
+        if rows:
+            yield np.concatenate(rows), np.concatenate(places)
+
+
+def _first_of_group(rows: np.ndarray, *columns: str) -> np.ndarray:
+    """bool [n]: whether a row differs from the one before it in one of the columns."""
+    new = np.zeros(len(rows), bool)
+    new[:1] = True
+    for column in columns:
+        values = rows[column]
+        new[1:] |= values[1:] != values[:-1]
+    return new

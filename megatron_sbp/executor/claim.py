@@ -47,7 +47,7 @@ def claim(run: Run) -> None:
             files.write_json(run.marker_file, {**mark, "version": __version__})
             write_resolved(run)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise InputError(f"cannot be used as run folder: {error.strerror}", file=run.root, key=KEY) from error
 

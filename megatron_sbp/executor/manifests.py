@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import fnmatch
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -106,35 +105,6 @@ def read_unit(file: Path) -> dict[str, Any] | None:
         return read_manifest(file, UNIT_FIELDS)
     except DamagedManifest:
         return None
-
-
-def external_digests(run: Run, paths: list[Path]) -> dict[str, str]:
-    """Digests of files outside the run folder, remembered by size and time so that a large corpus is read once."""
-    file = run.manifests / "external.json"
-    known = _remembered(file)
-    fresh = {}
-    for path in paths:
-        stat = path.stat()
-        entry = known.get(str(path))
-        present = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-        if not (isinstance(entry, dict) and entry == {**present, "sha256": entry.get("sha256")}):
-            entry = {**present, "sha256": files.sha256(path)}
-        fresh[str(path)] = entry
-    if any(known.get(path) != entry for path, entry in fresh.items()):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file.with_name(".external.lock"), "a+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together would lose each other's entries
-            files.write_json(file, {**_remembered(file), **fresh})
-    # The name counts, the folder does not: a corpus that moved is the same corpus.
-    return {f"external:{Path(path).name}:{place}": entry["sha256"] for place, (path, entry) in enumerate(fresh.items())}
-
-
-def _remembered(file: Path) -> dict[str, Any]:
-    try:
-        value = files.read_json(file)
-    except (InputError, FileNotFoundError):  # only a cache: a damaged one is made again
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.external import remembered
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
@@ -86,19 +87,7 @@ class _CurrentStages:
         manifest = run.manifests / f"{name}.json"
         if not manifest.exists() or not all(self._is_current(before) for before in stage.reads(run)):
             return False
-        if not _remembered(run, stage.external(run)):
+        if not remembered(run, stage.external(run)):
             return False
         key = StageRunner(run, stage, list(self._graph.values())).keys()[0]
         return bool(files.read_json(manifest)["key"] == key)
-
-
-def _remembered(run: Run, paths: list[Path]) -> bool:
-    """Whether the digests of external inputs are known, so that asking for a stage's key reads none of them."""
-    if not paths:
-        return True
-    known = files.read_json(run.manifests / "external.json")
-    for path in paths:
-        entry, found = known.get(str(path)), path.stat()
-        if not entry or entry["size"] != found.st_size or entry["mtime_ns"] != found.st_mtime_ns:
-            return False
-    return True

@@ -18,9 +18,8 @@ from typing import Any
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
-from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm_queue import Job, client, is_live, jobs_of, largest_array, remember
-from megatron_sbp.executor.state import StageState
+from megatron_sbp.executor.state import StageState, Unread
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.sections import SlurmJobs
@@ -187,10 +186,13 @@ def _array(run: Run, stage: Stage, graph: list[Stage], largest: int) -> _Array:
     They are once the stages that it reads from are finished; before that every task is submitted, and one without units
     ends at once.
     """
-    state = StageState(run, stage, graph)
+    state = StageState(run, stage, graph, reads_data=False)
     try:
-        missing = set(state.missing_units())
         units = stage.units(run)
+        try:
+            missing = set(state.missing_units())
+        except Unread:
+            missing = set(units)
     except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
         return _Array.whole(largest)
     size = max(1, min(largest, len(units)))
@@ -265,8 +267,8 @@ def srun_words(recipe: Recipe) -> list[str]:
 
 def _finished(run: Run, stage: Stage, graph: list[Stage]) -> bool:
     try:
-        return StageRunner(run, stage, graph).finished()
-    except InputError:  # a stage that it reads from is not finished
+        return StageState(run, stage, graph, reads_data=False).finished()
+    except InputError:  # a stage that it reads from is not finished, or its inputs were never read
         return False
 
 

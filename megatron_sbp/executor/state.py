@@ -8,12 +8,12 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.executor.external import external_digests, known_or_small
 from megatron_sbp.executor.manifests import (
     UNIT_FIELDS,
     DamagedManifest,
     damage,
     differences,
-    external_digests,
     intact,
     read_manifest,
     read_unit,
@@ -25,6 +25,10 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 
+class Unread(InputError):
+    """The digest of a file outside the run folder is not known."""
+
+
 class StageState:
     """What is there of one stage of one run, and whether it may be made again. Reads only.
 
@@ -34,21 +38,35 @@ class StageState:
         graph: All stages, in order; those that `stage` reads must be finished.
         discard: Whether costly outputs of the stage may be replaced. They are moved to aside/.
         repair: Whether the stage may go back to what is intact of damaged outputs.
+        reads_data: Whether large files outside the run folder may be read for their digests, which can take hours.
     """
 
     keep_seconds = 300.0
     """Outputs that took more seconds of work than this are replaced only with `discard`."""
 
-    def __init__(self, run: Run, stage: Stage, graph: list[Stage], discard: bool = False, repair: bool = False):
+    def __init__(
+        self,
+        run: Run,
+        stage: Stage,
+        graph: list[Stage],
+        discard: bool = False,
+        repair: bool = False,
+        reads_data: bool = True,
+    ):
         self.run, self.stage, self.graph = run, stage, graph
-        self.discard, self.may_repair = discard, repair
+        self.discard, self.may_repair, self.reads_data = discard, repair, reads_data
         self.manifest_file = run.manifests / f"{stage.name}.json"
         self.unit_folder = run.manifests / stage.name
         self.tidying_file = self.unit_folder / ".tidying"
         self.replacement = Replacement(run, stage.name, stage.owns(run), self.manifest_file, self.unit_folder)
 
     def inputs(self) -> dict[str, str]:
-        """Digest of every input file. Raises InputError when a stage that is read from is not finished."""
+        """Digest of every input file.
+
+        Raises:
+            InputError: a stage that is read from is not finished.
+            Unread: large files outside the run folder have no digest yet, and may not be read.
+        """
         found: dict[str, str] = {}
         for name, patterns in self.stage.reads(self.run).items():
             file = self.run.manifests / f"{name}.json"
@@ -58,6 +76,8 @@ class StageState:
             found.update(select(manifest["outputs"], patterns))
         external = self.stage.external(self.run)
         if external:
+            if not self.reads_data and not known_or_small(self.run, external):
+                raise Unread("its input files were not read yet", file=external[0])
             found.update(external_digests(self.run, external))
         return found
 
@@ -174,6 +194,10 @@ class StageState:
                 return f"finished in {duration(manifest['seconds'])}"
         except DamagedManifest as error:
             return f"damaged: {error}"
+        except Unread as error:
+            if self.manifest_file.exists():
+                return "finished earlier; its input files have changed or were touched, and the next run reads them"
+            return f"not started ({error.reason})"
         except InputError as error:
             return f"waiting ({error.reason})"
         view, folder = self._place(unit_key)

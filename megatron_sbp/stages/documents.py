@@ -11,14 +11,16 @@ from megatron_sbp.stages.stage import Stage
 
 
 class DocumentsStage(Stage):
-    """Reads the corpus twice: once for hashes, by which documents are dropped and split, once for the texts.
+    """Reads the files of the corpus, each once, and cuts the splits.
 
-    Memory: 52 bytes per document in the first pass, about 110 while they are sorted, and in the second pass the rows
-    of one shard plus 128 MiB. Disk: a second, temporary copy of what is chosen, compressed.
+    A unit is one file: memory of 256 MB, whatever its size. Then one process drops duplicates by digests (100 bytes for
+    each of at most 40 million documents at a time) and writes the shards on all cores. Disk: a temporary copy of what
+    is usable, compressed.
     """
 
     name = "documents"
     title = "read the corpus, drop duplicates, and split it into train, oracle, valid, and test"
+    sharded = True
 
     def external(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.reading import corpus_files
@@ -28,22 +30,45 @@ class DocumentsStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
 
+    def unit_settings(self, run: Run) -> dict[str, Any]:
+        sizes = ("train", "oracle", "valid", "test", "documents_per_shard")
+        return {**settings(run.recipe.documents, "inputs", "license", *sizes), "seed": run.recipe.seed}
+
+    def units(self, run: Run) -> list[str]:
+        return [f"{number:05d}" for number in range(len(self.external(run)))]
+
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("documents",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.documents.corpus import CorpusTooSmall, split_corpus
+        from megatron_sbp.documents.corpus import read_part
+
+        recipe = run.recipe
+        return read_part(
+            recipe.documents,
+            recipe.seed,
+            int(unit),
+            run.document_parts / unit,
+            folder=recipe.folder,
+            source=recipe.source,
+        )
+
+    def finish(self, run: Run) -> list[Path]:
+        from megatron_sbp.documents.corpus import CorpusTooSmall, join_parts
 
         recipe = run.recipe
         try:
-            return split_corpus(
+            return join_parts(
                 recipe.documents,
                 recipe.seed,
+                [run.document_parts / unit for unit in self.units(run)],
                 run.audit_documents.parent,
                 folder=recipe.folder,
-                scratch=run.documents_scratch,
                 rejection_audit=run.log(self.name, "audit").with_suffix(".json"),
                 source=recipe.source,
             )
         except CorpusTooSmall as error:
             raise recipe.error("documents.train", error.reason) from error
+
+    def intermediate(self, run: Run, path: Path) -> bool:
+        return path.is_relative_to(run.document_parts)

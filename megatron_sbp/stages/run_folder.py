@@ -196,9 +196,9 @@ class Run:
         return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
 
     @property
-    def documents_scratch(self) -> Path:
-        """Where documents wait to be written in shards."""
-        return self.at("documents/.sorting")
+    def document_parts(self) -> Path:
+        """What reading the files of the corpus leaves, until the shards are cut."""
+        return self.at("documents/parts")
 
     @property
     def neighbors_index(self) -> Path:

@@ -16,7 +16,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import OnBad, TextRows
 from megatron_sbp.tokenization.encoding import TextCounts, write_texts
-from megatron_sbp.tokenization.indexed import data_file, index_file, merge_indexed
+from megatron_sbp.tokenization.indexed import counts_file, data_file, index_file, merge_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 
@@ -29,8 +29,8 @@ def tokenize_shard(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label
     texts = (row["text"] for row in files.read_jsonl_zst(shard))
     with Progress(label, None, "documents") as progress:
         counts = write_texts(texts, prefix, tokenizer, advance=progress.advance)
-    files.write_json(_counts_file(prefix), counts.__dict__)
-    return [data_file(prefix), index_file(prefix), _counts_file(prefix)]
+    files.write_json(counts_file(prefix), counts.__dict__)
+    return [data_file(prefix), index_file(prefix), counts_file(prefix)]
 
 
 def merge_parts(prefix: Path, parts: Sequence[Path], tokenizer: Path) -> tuple[list[Path], dict[str, int]]:
@@ -51,12 +51,8 @@ def total_counts(parts: Sequence[Path]) -> dict[str, int]:
     """Sum of the counts of some parts: documents, tokens, bytes, characters."""
     total = TextCounts()
     for prefix in parts:
-        total += TextCounts(**files.read_json(_counts_file(prefix)))
+        total += TextCounts(**files.read_json(counts_file(prefix)))
     return dict(total.__dict__)
-
-
-def _counts_file(prefix: Path) -> Path:
-    return prefix.with_name(f"{prefix.name}.json")
 
 
 def preprocess_documents(

@@ -45,6 +45,11 @@ def index_file(prefix: Path) -> Path:
     return prefix.with_name(prefix.name + ".idx")
 
 
+def counts_file(prefix: Path) -> Path:
+    """PREFIX.json: what is in a part of a dataset."""
+    return prefix.with_name(f"{prefix.name}.json")
+
+
 @dataclass(frozen=True)
 class IndexedTokens:
     """A dataset opened for reading.

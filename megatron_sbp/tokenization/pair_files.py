@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import OnBad, Source, TextRows
 from megatron_sbp.documents.reading import matching_files
 from megatron_sbp.tokenization.encoding import write_texts
-from megatron_sbp.tokenization.indexed import IndexedTokens, data_file, flatten, index_file, open_indexed
-from megatron_sbp.tokenization.pairs import PairLimits, pair_writer, write_pairs
+from megatron_sbp.tokenization.indexed import (
+    IndexedTokens,
+    counts_file,
+    data_file,
+    flatten,
+    index_file,
+    merge_indexed,
+    open_indexed,
+)
+from megatron_sbp.tokenization.pairs import PairCounts, PairLimits, pair_writer, write_pairs
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _PAIRS_PER_BATCH = 512
@@ -28,6 +37,11 @@ class NoPairs(InputError):
     """A file of pairs has no rows."""
 
 
+def count_pairs(pairs: Path) -> int:
+    """Rows of a Parquet file of pairs, from its footer."""
+    return _opened(pairs).metadata.num_rows
+
+
 def tokenize_pairs(
     pairs: Path,
     documents: Path,
@@ -35,39 +49,78 @@ def tokenize_pairs(
     tokenizer: TextTokenizer,
     limits: PairLimits,
     *,
+    first: int = 0,
+    count: int | None = None,
     label: str = "tokenize-pairs",
-) -> dict[str, int | float]:
+) -> list[Path]:
     """Writes OUTPUT.bin and OUTPUT.idx: per pair one document of two sequences, seed and target (see `pair_writer`).
 
     Args:
         pairs: Parquet file with the columns seed and target: row numbers of documents, int64.
         documents: prefix of the tokenized documents.
-        output: prefix of the dataset.
+        output: prefix of the dataset; OUTPUT.json gets its counts.
         tokenizer: the one that the documents were tokenized with.
         limits: of both halves.
+        first: first row of the file.
+        count: rows from there; None takes all that follow.
         label: of the progress line.
 
     Returns:
-        `PairCounts.to_dict`.
+        The three files.
 
     Raises:
-        NoPairs: the file has no rows.
+        NoPairs: there are no such rows.
     """
-    table = pyarrow.parquet.read_table(pairs, columns=["seed", "target"])
-    if not table.num_rows:
+    seeds, targets = _rows_between(pairs, first, count)
+    if not len(seeds):
         raise NoPairs("has no pairs", file=pairs)
-    with Progress(label, table.num_rows, "pairs") as progress:
+    with Progress(label, len(seeds), "pairs") as progress:
         counts = write_pairs(
             output,
             open_indexed(documents),
-            table["seed"].to_numpy(),
-            table["target"].to_numpy(),
+            seeds,
+            targets,
             limits,
             tokenizer.starts_character,
             tokenizer.end_of_document,
             progress.advance,
         )
-    return counts.to_dict()
+    files.write_json(counts_file(output), counts.__dict__)
+    return [data_file(output), index_file(output), counts_file(output)]
+
+
+def merge_pairs(output: Path, parts: Sequence[Path], tokenizer: TextTokenizer) -> tuple[list[Path], PairCounts]:
+    """Joins what `tokenize_pairs` wrote, in order.
+
+    Args:
+        output: prefix of the dataset.
+        parts: prefixes of the parts.
+        tokenizer: the one that they were made with.
+
+    Returns:
+        The files written, and what is in them.
+    """
+    total = PairCounts()
+    for part in parts:
+        total += PairCounts(**files.read_json(counts_file(part)))
+    return merge_indexed(output, list(parts), tokenizer.dtype), total
+
+
+def _rows_between(pairs: Path, first: int, count: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Columns seed and target of some rows, int64 [rows] each; reads only the row groups that hold them."""
+    file = _opened(pairs)
+    last = file.metadata.num_rows if count is None else min(file.metadata.num_rows, first + count)
+    found, begin = [], 0
+    for group in range(file.metadata.num_row_groups):
+        end = begin + file.metadata.row_group(group).num_rows
+        if begin < last and end > first:
+            table = file.read_row_group(group, columns=["seed", "target"])
+            found.append(table.slice(max(0, first - begin), min(end, last) - max(begin, first)))
+        begin = end
+    if not found:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    table = pa.concat_tables(found)
+    return table["seed"].to_numpy(), table["target"].to_numpy()
 
 
 def holds_rows(inputs: list[str], seed_field: str = "seed", target_field: str = "target") -> bool:

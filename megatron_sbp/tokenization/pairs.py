@@ -37,6 +37,11 @@ class PairCounts:
     seeds_cut: int = 0
     targets_cut: int = 0
 
+    def __iadd__(self, other: PairCounts) -> PairCounts:
+        for name, value in other.__dict__.items():
+            setattr(self, name, getattr(self, name) + value)
+        return self
+
     def to_dict(self) -> dict[str, int | float]:
         """For an audit, with the mean length of a target."""
         return {**self.__dict__, "mean_target_tokens": self.target_tokens / self.pairs if self.pairs else 0.0}

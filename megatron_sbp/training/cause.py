@@ -19,7 +19,8 @@ RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([
 SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 """How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
 
-FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write fails with where there is no room: on the disk, in a quota, under a limit on the size of files."""
 
 
 def first_end(failed: Rank) -> tuple[str, int]:
@@ -55,9 +56,12 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     text = f"{stage}: {name} of {count} {ending(status)}"
     if status >= 0 and own:
         text = f"{stage}: {own[0]}".rstrip(". ")
-    if any(full in line for line in lines for full in FULL) or (status != -signal.SIGKILL and _is_full(folder)):
+    full = next((number for number in FULL if any(os.strerror(number) in line for line in lines)), None)
+    if full is None and status != -signal.SIGKILL and _is_full(folder):
+        full = errno.ENOSPC
+    if full is not None:
         say(text)
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        return OSError(full, os.strerror(full), str(folder))
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
     return Fault(f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}", file=log)

@@ -120,7 +120,7 @@ def train(
     Raises:
         Unfinished: it was stopped by a signal or its time limit, after saving a checkpoint.
         InputError: a rank found wrong input, or another process trains in the same folder.
-        OSError: ENOSPC, when the disk is full.
+        OSError: ENOSPC, EDQUOT or EFBIG, when there is no room to write.
         Fault: a rank crashed or was killed; with the cause and the end of its output.
         KeyboardInterrupt: a second SIGINT.
     """

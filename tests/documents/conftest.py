@@ -27,12 +27,18 @@ def build_recipe(folder: Path, run_folder: str, **documents: Any) -> Recipe:
 def run_documents(tmp_path: Path) -> Callable[..., Run]:
     """Runs the stage on the files below tmp_path, with the given recipe fields."""
 
-    def run(run_folder: str = "run", seed: int = 1, folder: Path = tmp_path, **documents: Any) -> Run:
+    def run(
+        run_folder: str = "run",
+        seed: int = 1,
+        folder: Path = tmp_path,
+        shard: tuple[int, int] = (1, 1),
+        **documents: Any,
+    ) -> Run:
         recipe = build_recipe(folder, run_folder, **documents)
         recipe.seed = seed
         stage = DocumentsStage()
         made = Run.of(recipe)
-        assert StageRunner(made, stage, [stage]).execute()
+        assert StageRunner(made, stage, [stage]).execute(shard) == (shard == (1, 1))
         return made
 
     return run

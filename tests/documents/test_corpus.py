@@ -15,6 +15,7 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents import corpus
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import SPLITS, Run
@@ -232,21 +233,44 @@ def test_a_changed_input_is_noticed(tmp_path, run_documents):
 def test_killed_while_writing_it_ends_with_the_same_bytes(tmp_path, run_documents, monkeypatch):
     write(tmp_path / "a.jsonl", range(60))
     whole = contents(run_documents("whole", train=40, documents_per_shard=10))
-    from megatron_sbp.documents.shards import ShardWriter
+    write_shard, left = corpus.write_shard, [3]
 
-    finish, left = ShardWriter.finish, [3]
-
-    def stop(self, shard, path):
+    def stop(*args, **kwargs):
         left[0] -= 1
         if left[0] == 0:
             raise KeyboardInterrupt
-        return finish(self, shard, path)
+        return write_shard(*args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ShardWriter, "finish", stop)
+        patched.setattr(corpus, "write_shard", stop)
         with pytest.raises(KeyboardInterrupt):
             run_documents("stopped", train=40, documents_per_shard=10)
+    assert (tmp_path / "stopped" / "documents" / "parts" / "00000.rows").exists()
     assert contents(run_documents("stopped", train=40, documents_per_shard=10)) == whole
+
+
+def test_other_sizes_do_not_read_the_corpus_again(tmp_path, run_documents, monkeypatch):
+    """What was read is kept until the stage is complete: a corpus that was too small costs one reading."""
+    write(tmp_path / "a.jsonl", range(20))
+    with pytest.raises(InputError, match="too small"):
+        run_documents(train=40)
+    part = tmp_path / "run" / "documents" / "parts" / "00000.zst"
+    assert part.exists()
+    read = []
+    monkeypatch.setattr(corpus, "read_part", lambda *args, **more: read.append(args))
+    assert len(rows(run_documents(train=10), "train")) == 10
+    assert not read and not part.exists()
+
+
+def test_files_are_read_by_tasks_of_their_own(tmp_path, run_documents):
+    for number in range(5):
+        write(tmp_path / f"{number}.jsonl", range(10 * number, 10 * number + 12))
+    whole = run_documents("whole", train=20, id_field="id")
+    run = run_documents("shared", train=20, id_field="id", shard=(2, 2))
+    stage = DocumentsStage()
+    assert StageRunner(run, stage, [stage]).missing_units() == ["00000", "00002", "00004"]
+    assert StageRunner(run, stage, [stage]).execute((1, 2))
+    assert contents(run) == contents(whole)
 
 
 def test_foldoc_splits(tmp_path, run_documents):

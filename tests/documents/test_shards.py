@@ -1,44 +1,36 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import numpy as np
 
 from megatron_sbp.base.files import read_jsonl_zst
 from megatron_sbp.documents.ids import ids_file, read_ids
-from megatron_sbp.documents.shards import ShardWriter
+from megatron_sbp.documents.parts import ORDER, Part, PartWriter
+from megatron_sbp.documents.reading import Document
+from megatron_sbp.documents.shards import write_shard
 
 
-def test_rows_come_out_sorted_whatever_is_held_in_memory(tmp_path):
-    results = []
-    for held in (10, 200, 1 << 20):
-        folder = tmp_path / str(held)
-        writer = ShardWriter(folder / ".sorting", held_bytes=held)
-        paths = [folder / "train" / "00000.jsonl.zst", folder / "train" / "00001.jsonl.zst"]
-        for place in [7, 3, 12, 5, 1, 30, 2]:
-            writer.add(("train", place % 2), place, b'{"id":"%d","n":%d,"t":"a\\tb"}' % (place, place))
-        for number, path in enumerate(paths):
-            assert writer.finish(("train", number), path) == [path, ids_file(path)]
-        assert read_ids(paths).to_pylist() == ["2", "12", "30", "1", "3", "5", "7"]
-        writer.close()
-        assert not (folder / ".sorting").exists()
-        assert [[row["n"] for row in read_jsonl_zst(path)] for path in paths] == [[2, 12, 30], [1, 3, 5, 7]]
-        results.append([path.read_bytes() for path in paths])
-    assert results[0] == results[1] == results[2]
-
-
-def test_two_processes_do_not_mix(tmp_path):
-    """A second process with the same folder leaves the first one's files alone; what a dead one left is removed."""
-    program = (
-        "import sys; from pathlib import Path; from megatron_sbp.documents.shards import ShardWriter\n"
-        'writer = ShardWriter(Path(sys.argv[1]), held_bytes=0); writer.add((\'train\', 0), 1, b\'{"id":"9","n":9}\')'
-    )
-    scratch, path = tmp_path / ".sorting", tmp_path / "train" / "00000.jsonl.zst"
-    writer = ShardWriter(scratch, held_bytes=0)
-    writer.add(("train", 0), 1, b'{"id":"1","n":1}')
-    subprocess.run([sys.executable, "-c", program, str(scratch)], check=True)  # ends without `close`
-    writer.finish(("train", 0), path)
-    assert [row["n"] for row in read_jsonl_zst(path)] == [1]
-    assert len(list(scratch.iterdir())) == 2
-    writer.close()
-    ShardWriter(scratch).close()
-    assert not scratch.exists()
+def test_a_shard_is_a_range_of_keys_over_all_parts(tmp_path):
+    documents = [Document(f"id{n}", f"text {n} " + "ö" * n, {}) for n in range(90)]
+    parts = []
+    for number, chunk in enumerate((documents[:50], documents[50:51], documents[51:])):
+        with PartWriter(tmp_path / f"{number}", 3, held_bytes=300) as writer:
+            for line, document in enumerate(chunk):
+                writer.add(document, line)
+        parts.append(Part(tmp_path / f"{number}"))
+    keep = [np.ones(len(part), bool) for part in parts]
+    keep[0][4] = False
+    keys = np.sort(np.concatenate([p.rows[list(ORDER)][k] for p, k in zip(parts, keep, strict=True)]), order=ORDER)
+    found, sizes = [], []
+    for begin in (0, 40, 80):
+        path = tmp_path / "train" / f"{begin}.jsonl.zst"
+        last = keys[min(begin + 40, len(keys)) - 1]
+        sizes.append(write_shard(path, parts, keep, first=keys[begin], last=last))
+        rows = list(read_jsonl_zst(path))
+        assert read_ids([path]).to_pylist() == [row["id"] for row in rows] and ids_file(path).exists()
+        assert sizes[-1]["characters"] == sum(len(row["text"]) for row in rows)
+        assert sizes[-1]["bytes"] == sum(len(row["text"].encode()) for row in rows)
+        found += [row["id"] for row in rows]
+    assert [size["documents"] for size in sizes] == [40, 40, 9]
+    order = {tuple(row[list(ORDER)].tolist()): line for part in parts for row, line in zip(
+        part.rows, part.read(np.arange(len(part))), strict=True)}  # fmt: skip
+    assert [order[tuple(key.tolist())].split(b'"')[3].decode() for key in keys] == found

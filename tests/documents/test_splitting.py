@@ -4,20 +4,36 @@ import itertools
 import random
 
 import numpy as np
+import pytest
 
+from megatron_sbp.documents.parts import ORDER, ROW, hashes
 from megatron_sbp.documents.reading import Document
-from megatron_sbp.documents.splitting import Table, choose
+from megatron_sbp.documents.splitting import choose, keys_at
+
+Documents = list[tuple[str, str]]
 
 
-def table_of(documents: list[tuple[str, str]], seed: int = 1) -> Table:
-    table = Table(seed)
-    for line, (id, text) in enumerate(documents, start=1):
-        table.add(Document(id, text, {}), 0, line)
-    return table
+def part_of(documents: Documents, seed: int = 1) -> np.ndarray:
+    """As a part has them: in the keyed order, with the lines on which they were."""
+    rows = [(*hashes(Document(id, text, {}), seed), line, 0, 0, 0, 0) for line, (id, text) in enumerate(documents)]
+    table = np.array(rows, ROW)
+    return table[np.lexsort([table[name] for name in reversed(ORDER)])]
 
 
-def kept(documents: list[tuple[str, str]], seed: int = 1) -> list[tuple[str, str]]:
-    return [documents[row] for row in choose(table_of(documents, seed)).rows]
+def kept(*parts: Documents, seed: int = 1, rows_at_once: int = 1 << 20) -> Documents:
+    """What stays, in the keyed order."""
+    tables = [part_of(documents, seed) for documents in parts]
+    chosen = choose(tables, rows_at_once)
+    found = [
+        (tuple(row[list(ORDER)].tolist()), parts[part][row["line"]])
+        for part, table in enumerate(tables)
+        for row in table[chosen.keep[part]]
+    ]
+    assert len(found) == chosen.usable
+    found.sort()
+    keys = keys_at(tables, chosen.keep, range(len(found)), rows_at_once)
+    assert [tuple(key.tolist()) for key in keys] == [key for key, _ in found]
+    return [document for _, document in found]
 
 
 def test_order_depends_on_seed_and_ids_alone():
@@ -25,7 +41,7 @@ def test_order_depends_on_seed_and_ids_alone():
     shuffled = documents.copy()
     random.Random(5).shuffle(shuffled)
     order = kept(documents)
-    assert order == kept(shuffled)
+    assert order == kept(shuffled) == kept(shuffled[:70], shuffled[70:])
     assert sorted(order) == sorted(documents)
     assert order != kept(documents, seed=2)
     assert order != sorted(order)
@@ -39,15 +55,24 @@ def test_more_documents_keep_the_order_of_the_former_ones():
     assert [document for document in kept(more) if document in documents] == kept(documents)
 
 
-def test_equal_stripped_texts_are_one_document_whatever_the_order():
+@pytest.mark.parametrize("cut", [0, 1, 2, 4])
+def test_equal_stripped_texts_are_one_document_whatever_the_order(cut):
     documents = [("a", "same"), ("b", " same\n"), ("c", "same"), ("d", "other")]
     survivors = set()
     for order in itertools.permutations(documents):
-        chosen = choose(table_of(list(order)))
-        assert chosen.duplicates == 2
-        assert len(chosen.rows) == 2
-        survivors.add(frozenset(kept(list(order))))
+        parts = [list(order[:cut]), list(order[cut:])]
+        assert choose([part_of(part) for part in parts]).duplicates == 2
+        survivors.add(frozenset(kept(*parts)))
     assert len(survivors) == 1
+
+
+def test_of_documents_equal_in_id_and_text_the_first_that_was_read_stays():
+    one, other = [("a", "x"), ("b", "y"), ("b", "y")], [("a", "x"), ("c", "z")]
+    tables = [part_of(one), part_of(other)]
+    chosen = choose(tables)
+    assert chosen.duplicates == 2 and chosen.clashes == []
+    lines = [table["line"][keep].tolist() for table, keep in zip(tables, chosen.keep, strict=True)]
+    assert [sorted(found) for found in lines] == [[0, 1], [1]]
 
 
 def test_which_duplicate_stays_says_nothing_about_its_place():
@@ -61,22 +86,28 @@ def test_which_duplicate_stays_says_nothing_about_its_place():
 
 
 def test_one_id_with_two_texts_is_a_clash():
-    documents = [("a", "one"), ("b", "two"), ("a", "three"), ("a", " one ")]
-    chosen = choose(table_of(documents))
-    assert chosen.duplicates == 1
-    ((goes, stays),) = chosen.clashes.tolist()
-    assert {documents[goes][1].strip(), documents[stays][1].strip()} == {"one", "three"}
-    assert len(chosen.rows) == 2
+    one, other = [("a", "one"), ("b", "two")], [("c", "four"), ("a", "three"), ("a", " one ")]
+    tables, texts = [part_of(one), part_of(other)], [one, other]
+    chosen = choose(tables)
+    assert chosen.duplicates == 1 and chosen.usable == 3
+    [clash] = chosen.clashes
+    assert {texts[part][tables[part]["line"][row]][1].strip() for part, row in clash} == {"one", "three"}
 
 
-def test_an_empty_table():
-    chosen = choose(Table(1))
-    assert len(chosen.rows) == 0
-    assert chosen.clashes.shape == (0, 2)
+def test_memory_does_not_change_the_result():
+    random_ = random.Random(3)
+    documents = [(f"id{random_.randrange(300)}", f"text {random_.randrange(250)}") for _ in range(600)]
+    parts = [documents[:100], documents[100:101], [], documents[101:]]
+    tables = [part_of(part) for part in parts]
+    whole, piecewise = choose(tables), choose(tables, rows_at_once=23)
+    assert whole.duplicates == piecewise.duplicates > 100 and len(whole.clashes) > 10
+    assert whole.clashes == piecewise.clashes
+    assert kept(*parts) == kept(*parts, rows_at_once=23)
 
 
-def test_memory_per_document():
-    table = table_of([("a", "one"), ("b", "two")])
-    hashes, files, lines = table.columns()
-    assert hashes.dtype == np.uint64
-    assert (hashes.nbytes + files.nbytes + lines.nbytes) / 2 == 52
+def test_no_documents():
+    for parts in ([], [part_of([])]):
+        chosen = choose(parts)
+        assert (
+            chosen.usable == chosen.duplicates == 0 and chosen.clashes == [] and keys_at(parts, chosen.keep, []) == []
+        )

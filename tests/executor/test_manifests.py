@@ -17,7 +17,6 @@ from megatron_sbp.executor.manifests import (
     damage,
     differences,
     entries,
-    external_digests,
     intact,
     read_manifest,
     read_unit,
@@ -108,28 +107,6 @@ def test_inputs_are_chosen_by_pattern():
         "tokens/real.idx": "tokens/real.idx",
     }
     assert select(outputs, ()) == {}
-
-
-def test_external_files_count_by_content_and_are_read_once(run, tmp_path, monkeypatch):
-    corpus = tmp_path / "corpus.jsonl"
-    corpus.write_text("one")
-    first = external_digests(run, [corpus])
-    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail("read again"))
-    assert external_digests(run, [corpus]) == first
-    monkeypatch.undo()
-    moved = tmp_path / "elsewhere"
-    moved.mkdir()
-    assert external_digests(run, [corpus.rename(moved / "corpus.jsonl")]) == first
-    (moved / "corpus.jsonl").write_text("two")
-    assert external_digests(run, [moved / "corpus.jsonl"]) != first
-
-
-def test_a_damaged_cache_of_digests_is_made_again(run, tmp_path):
-    corpus = tmp_path / "corpus.jsonl"
-    corpus.write_text("one")
-    first = external_digests(run, [corpus])
-    (run.manifests / "external.json").write_text("[")
-    assert external_digests(run, [corpus]) == first
 
 
 def test_differences_name_settings_with_values_and_inputs_without():

@@ -235,7 +235,7 @@ def test_digests_of_external_files_are_written_by_one_process_at_a_time(folder):
     run = toys.make_run(folder)
     program = (
         "import sys; from pathlib import Path\n"
-        "from megatron_sbp.executor.manifests import external_digests; from megatron_sbp.stages.run_folder import Run\n"
+        "from megatron_sbp.executor.external import external_digests; from megatron_sbp.stages.run_folder import Run\n"
         "from megatron_sbp.recipe import load_recipe\n"
         "run = Run.of(load_recipe(sys.argv[1], ['run_folder=' + sys.argv[2]]))\n"
         "sys.stdin.read()\n"

@@ -42,7 +42,18 @@ def test_what_changes_the_documents_is_in_the_settings(run_of, override):
 
 def test_a_corpus_that_is_too_small_names_the_key_and_the_line(run_of, tmp_path):
     run = run_of("documents.inputs=[a.jsonl]", "documents.id_field=null", "documents.keep_fields=[]")
+    assert STAGE.units(run) == ["00000"]
+    STAGE.run_unit(run, "00000")
     with pytest.raises(InputError, match="the corpus is too small") as caught:
-        STAGE.run_unit(run, "all")
+        STAGE.finish(run)
     assert caught.value.key == "documents.train" and caught.value.line and caught.value.file == tmp_path / "recipe.yaml"
     assert (run.root / "logs" / "documents" / "audit.json").exists() and not (run.root / "documents" / "train").exists()
+
+
+def test_a_unit_is_a_file_and_the_splits_do_not_change_it(run_of):
+    run = run_of("documents.inputs=['*.jsonl']")
+    assert STAGE.units(run) == ["00000", "00001"]
+    larger = run_of("documents.inputs=['*.jsonl']", "documents.train=170", "documents.documents_per_shard=7")
+    assert STAGE.unit_settings(larger) == STAGE.unit_settings(run) and STAGE.settings(larger) != STAGE.settings(run)
+    other = run_of("documents.inputs=['*.jsonl']", "documents.min_characters=5")
+    assert STAGE.unit_settings(other) != STAGE.unit_settings(run)

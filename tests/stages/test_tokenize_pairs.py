@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -11,6 +12,7 @@ from support.tokenized_run import WrittenBefore, execute, texts, tokenized_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.stages import tokenize_pairs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.tokenize_pairs import TokenizePairsStage
 from megatron_sbp.tokenization.indexed import open_indexed
@@ -68,3 +70,22 @@ def test_no_pairs_is_an_error_that_says_what_to_do(run):
     before = WrittenBefore("pairs", [run.pairs("train"), run.pairs("valid")])
     with pytest.raises(InputError, match=r"no pairs among the valid documents: lower pairs.alpha \(0.75\)"):
         execute(run, before, TokenizePairsStage())
+
+
+def test_units_of_some_pairs_each_write_the_same_datasets(run, monkeypatch):
+    random = np.random.default_rng(5)
+    write_parquet(run.pairs("train"), random.integers(0, 200, 23).tolist(), random.integers(0, 200, 23).tolist())
+    write_parquet(run.pairs("valid"), [39, 1, 2], [0, 3, 4])
+    before, stage = WrittenBefore("pairs", [run.pairs("train"), run.pairs("valid")]), TokenizePairsStage()
+    names = ("pairs.bin", "pairs.idx", "valid_pairs.bin", "valid_pairs.idx", "pairs_audit.json")
+    assert stage.units(run) == ["train-00000", "valid-00000"]
+    execute(run, before, stage)
+    whole = [(run.root / "tokens" / name).read_bytes() for name in names]
+    assert not (run.root / "tokens" / "parts" / "tokenize-pairs" / "train-00000.bin").exists()
+    monkeypatch.setattr(tokenize_pairs, "PAIRS_PER_UNIT", 10)
+    assert stage.units(run) == ["train-00000", "train-00001", "train-00002", "valid-00000"]
+    (run.manifests / "tokenize-pairs.json").unlink()
+    for name in names:
+        (run.root / "tokens" / name).unlink()
+    execute(run, before, stage)
+    assert [(run.root / "tokens" / name).read_bytes() for name in names] == whole

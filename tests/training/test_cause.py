@@ -58,12 +58,12 @@ def test_under_srun_the_first_to_end_is_the_cause():
     assert first_end(failed(9, name="srun")) == ("srun", 9)
 
 
-@pytest.mark.parametrize("word", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("word", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_no_fault_of_the_program(word, capsys):
     import os
 
     found = why(failed(1, f"OSError: {os.strerror(word)}"))
-    assert isinstance(found, OSError) and found.errno == errno.ENOSPC and found.filename == "/tmp"
+    assert isinstance(found, OSError) and found.errno == word and found.filename == "/tmp"
 
 
 def test_only_the_end_of_the_output_is_shown_without_empty_and_own_lines():

@@ -1,0 +1,219 @@
+"""Parts of a corpus: what reading one input file leaves, in the keyed order, so that shards are cut from all of them.
+
+PART.zst      the documents as JSON lines, in frames of about 64 KB; sorted within each segment of the file
+PART.rows     a row of figures per document, in the same order (`ROW`)
+PART.frames   where the frames begin (`FRAME`)
+PART.json     documents of each segment, and what was dropped
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import zstandard
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.reading import Document
+
+ROW = np.dtype(
+    [(name, "<u8") for name in ("order", "id_high", "id_low", "text_high", "text_low", "line", "begin")]
+    + [(name, "<u4") for name in ("length", "characters", "bytes")]
+)
+"""The keyed order; two halves of a digest of the id and of the stripped text; line in the input; place and length of
+the JSON line in the uncompressed part; characters and UTF-8 bytes of the text."""
+
+FRAME = np.dtype([("begin", "<u8"), ("offset", "<u8"), ("length", "<u4"), ("whole", "<u4")])
+"""First byte of a frame in the uncompressed part; where the compressed one is, its length, its uncompressed length."""
+
+ORDER = ("order", "id_high", "id_low")
+"""The columns that put documents in their order, most significant first."""
+
+_FRAME_BYTES = 64 << 10
+_SUFFIXES = (".zst", ".rows", ".frames", ".json")
+_FIVE = struct.Struct(">5Q")
+
+
+def hashes(document: Document, seed: int) -> tuple[int, ...]:
+    """uint64 x 5: the order, keyed by the seed, two of the id, two of the stripped text."""
+    id = document.id.encode()
+    order = hashlib.blake2b(id, digest_size=8, key=str(seed).encode()).digest()
+    whole = order + hashlib.sha256(id).digest()[:16] + hashlib.sha256(document.text.strip().encode()).digest()[:16]
+    return _FIVE.unpack(whole)
+
+
+def part_files(part: Path) -> list[Path]:
+    """The files of a part."""
+    return [part.with_name(part.name + suffix) for suffix in _SUFFIXES]
+
+
+class PartWriter:
+    """Writes a part from documents in the order of reading. A context manager: the files appear at its end.
+
+    Args:
+        part: FOLDER/NAME, without a suffix.
+        seed: of the keyed order.
+        held_bytes: JSON held in memory at most, before a segment is sorted and written.
+    """
+
+    def __init__(self, part: Path, seed: int, held_bytes: int = 256 << 20):
+        self.notes: dict[str, Any] = {}
+        """What else PART.json says."""
+        self._part, self._seed, self._limit = part, seed, held_bytes
+        self._rows: list[tuple[int, ...]] = []
+        self._lines: list[bytes] = []
+        self._held = self._begin = self._offset = 0
+        self._segments: list[int] = []
+        self._stack = contextlib.ExitStack()
+        self._out: list[IO[bytes]] = []
+
+    def __enter__(self) -> PartWriter:
+        for file in part_files(self._part)[:3]:
+            self._out.append(self._stack.enter_context(open(self._stack.enter_context(files.atomic_path(file)), "wb")))
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is None:
+            self._spill()
+        self._stack.__exit__(*exception)
+        if exception[0] is None:
+            files.write_json(part_files(self._part)[3], {"segments": self._segments, **self.notes})
+
+    def add(self, document: Document, line: int) -> None:
+        """Notes a document and the line on which it was."""
+        row = document.row()
+        sizes = (len(row), len(document.text), len(document.text.encode()))
+        self._rows.append((*hashes(document, self._seed), line, 0, *sizes))
+        self._lines.append(row)
+        self._held += len(row)
+        if self._held > self._limit:
+            self._spill()
+
+    def _spill(self) -> None:
+        """Sorts and writes a segment."""
+        if not self._rows:
+            return
+        rows = np.array(self._rows, ROW)
+        order = np.lexsort([rows[name] for name in reversed(ORDER)])  # stable: equal ids stay in the order of reading
+        rows = rows[order]
+        rows["begin"] = self._begin + np.cumsum(rows["length"], dtype=np.uint64) - rows["length"]
+        frames, held, size = [], [], 0
+        for number in order.tolist():
+            held.append(self._lines[number])
+            size += len(held[-1])
+            if size >= _FRAME_BYTES:
+                frames.append(self._frame(b"".join(held)))
+                held, size = [], 0
+        if held:
+            frames.append(self._frame(b"".join(held)))
+        self._out[1].write(rows.tobytes())
+        self._out[2].write(np.array(frames, FRAME).tobytes())
+        self._segments.append(len(rows))
+        self._rows, self._lines, self._held = [], [], 0
+
+    def _frame(self, data: bytes) -> tuple[int, int, int, int]:
+        packed = zstandard.ZstdCompressor(level=1).compress(data)
+        self._out[0].write(packed)
+        frame = (self._begin, self._offset, len(packed), len(data))
+        self._begin += len(data)
+        self._offset += len(packed)
+        return frame
+
+
+class Part:
+    """Reads a part; its figures are mapped from disk.
+
+    Raises:
+        InputError: the files do not fit together.
+    """
+
+    def __init__(self, part: Path):
+        self._data, rows, frames, notes = part_files(part)
+        self.notes: dict[str, Any] = files.read_json(notes)
+        """`segments` and what the writer noted."""
+        self.rows: np.ndarray = _mapped(rows, ROW)
+        """ROW [documents]."""
+        self._frames = _mapped(frames, FRAME)
+        ends = np.cumsum([0, *self.notes["segments"]])
+        if ends[-1] != len(self.rows):
+            raise InputError(f"{len(self.rows)} documents, and {ends[-1]} in {notes.name}", file=rows)
+        self.segments = [slice(int(begin), int(end)) for begin, end in itertools.pairwise(ends)]
+        """Slices of `rows` that are each in the keyed order."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def between(self, first: np.void, last: np.void) -> np.ndarray:
+        """Rows from one key to another, both included: int64 [n], ascending by place in the part.
+
+        Args:
+            first: with the fields of ORDER.
+            last: the same.
+        """
+        found = []
+        for segment in self.segments:
+            order = self.rows["order"][segment]
+            begin = int(np.searchsorted(order, first["order"], "left"))
+            end = int(np.searchsorted(order, last["order"], "right"))
+            rows = self.rows[segment][begin:end]
+            inside = ~_before(rows, first) & ~_after(rows, last)
+            found.append(segment.start + begin + np.flatnonzero(inside))
+        return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def read(self, places: np.ndarray) -> Iterator[bytes]:
+        """JSON lines, without the line feed, of rows in ascending order of their place.
+
+        Raises:
+            InputError: damaged data.
+        """
+        if not len(places):
+            return
+        rows = self.rows[places]
+        numbers = np.searchsorted(self._frames["begin"], rows["begin"], "right") - 1
+        current, data, begin = -1, b"", 0
+        with open(self._data, "rb") as file:
+            for number, start, length in zip(
+                numbers.tolist(), rows["begin"].tolist(), rows["length"].tolist(), strict=True
+            ):
+                if number != current:
+                    frame, current = self._frames[number], number
+                    file.seek(int(frame["offset"]))
+                    begin = int(frame["begin"])
+                    try:
+                        data = zstandard.ZstdDecompressor().decompress(
+                            file.read(int(frame["length"])), max_output_size=int(frame["whole"])
+                        )
+                    except zstandard.ZstdError as error:
+                        raise InputError(f"damaged compressed data ({error})", file=self._data) from error
+                yield data[start - begin : start - begin + length]
+
+
+def _mapped(file: Path, dtype: np.dtype) -> np.ndarray:
+    size = file.stat().st_size
+    if size % dtype.itemsize:
+        raise InputError(f"truncated: {size} bytes are no multiple of {dtype.itemsize}", file=file)
+    return np.memmap(file, dtype, "r") if size else np.empty(0, dtype)
+
+
+def _before(rows: np.ndarray, key: np.void) -> np.ndarray:
+    """bool [n]: whether a row comes before a key."""
+    equal, before = np.ones(len(rows), bool), np.zeros(len(rows), bool)
+    for name in ORDER:
+        before |= equal & (rows[name] < key[name])
+        equal &= rows[name] == key[name]
+    return before
+
+
+def _after(rows: np.ndarray, key: np.void) -> np.ndarray:
+    equal, after = np.ones(len(rows), bool), np.zeros(len(rows), bool)
+    for name in ORDER:
+        after |= equal & (rows[name] > key[name])
+        equal &= rows[name] == key[name]
+    return after

@@ -1,0 +1,137 @@
+"""Digests of files outside the run folder: a corpus is read once for them, by all processes that start together."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.stages.run_folder import Run
+
+_NOTED_SECONDS = 5.0
+"""How often a process writes down what it has read: another one then need not read it."""
+
+SMALL_BYTES = 64 << 20
+"""Files of this size together are read by any command, `sbp status` and `sbp submit` on a login node included."""
+
+Entry = dict[str, Any]
+"""`size` (bytes), `mtime_ns` and `sha256` (hexadecimal) of a file."""
+
+
+def external_digests(run: Run, paths: list[Path]) -> dict[str, str]:
+    """SHA-256 by name and place, remembered by size and time. Processes that call it together share the reading."""
+    known = _known(run, paths)
+    if any(known.get(path) is None for path in paths):
+        _read_together(run, paths)
+        known = _known(run, paths)
+    # The name counts, the folder does not: a corpus that moved is the same corpus.
+    return {f"external:{path.name}:{place}": known[path]["sha256"] for place, path in enumerate(dict.fromkeys(paths))}
+
+
+def remembered(run: Run, paths: list[Path]) -> bool:
+    """Whether the digests are known, so that asking for them reads none of the files."""
+    known = _known(run, paths)
+    return all(path in known for path in paths)
+
+
+def known_or_small(run: Run, paths: list[Path]) -> bool:
+    """Whether the digests are remembered, or cost no time to speak of."""
+    return remembered(run, paths) or sum(path.stat().st_size for path in paths) <= SMALL_BYTES
+
+
+def _known(run: Run, paths: list[Path]) -> dict[Path, Entry]:
+    noted = _noted(run)
+    found = {}
+    for path in paths:
+        entry, present = noted.get(str(path)), _present(path)
+        if isinstance(entry, dict) and entry == {**present, "sha256": entry.get("sha256")}:
+            found[path] = entry
+    return found
+
+
+def _present(path: Path) -> Entry:
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _read_together(run: Run, paths: list[Path]) -> None:
+    """Reads what nobody has read; returns when everything is noted.
+
+    A file is taken by a lock on one byte of the lock file, which Linux takes back from a process that dies.
+    """
+    lock = run.manifests / ".external-files.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    total = sum(path.stat().st_size for path in paths)
+    with open(lock, "a+b") as claims, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with Progress("reading the inputs for their digests", total, "bytes") as progress:
+            while True:
+                known = _known(run, paths)
+                progress.advance(sum(entry["size"] for entry in known.values()) - progress.done)
+                if len(known) == len(set(paths)):
+                    return
+                wanted = [(place, path) for place, path in enumerate(paths) if path not in known]
+                taken = [(place, path) for place, path in _rotated(wanted) if _take(claims, place)]
+                # Another process may have noted one of them since `_known` looked.
+                known = _known(run, paths)
+                _read_and_note(run, pool, [path for _, path in taken if path not in known], claims, taken)
+                if not taken:
+                    time.sleep(0.2)
+
+
+def _read_and_note(
+    run: Run, pool: ThreadPoolExecutor, paths: list[Path], claims: IO[bytes], taken: list[tuple[int, Path]]
+) -> None:
+    try:
+        fresh: dict[str, Entry] = {}
+        noted = time.monotonic()
+        for path, entry in zip(paths, pool.map(_entry, paths), strict=True):
+            fresh[str(path)] = entry
+            if time.monotonic() - noted > _NOTED_SECONDS:
+                _note(run, fresh)
+                fresh, noted = {}, time.monotonic()
+        if fresh:
+            _note(run, fresh)
+    finally:
+        for place, _ in taken:
+            fcntl.lockf(claims, fcntl.LOCK_UN, 1, place)
+
+
+def _entry(path: Path) -> Entry:
+    return {**_present(path), "sha256": files.sha256(path)}
+
+
+def _rotated(wanted: list[tuple[int, Path]]) -> Iterator[tuple[int, Path]]:
+    """A few files at a time, and not the same ones in every process: others are to find some left."""
+    begin = os.getpid() * 7919 % len(wanted)
+    several = max(1, min(2 * len(os.sched_getaffinity(0)), len(wanted)))
+    yield from (wanted + wanted)[begin : begin + several]
+
+
+def _take(claims: IO[bytes], place: int) -> bool:
+    try:
+        fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _note(run: Run, fresh: dict[str, Entry]) -> None:
+    file = run.manifests / "external.json"
+    with open(file.with_name(".external.lock"), "a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together would lose each other's entries
+        files.write_json(file, {**_noted(run), **fresh})
+
+
+def _noted(run: Run) -> dict[str, Any]:
+    try:
+        value = files.read_json(run.manifests / "external.json")
+    except (InputError, FileNotFoundError):  # only a cache: a damaged one is made again
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,132 @@
+"""Files outside the run folder: by content, read once, by all processes together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from stage_toys import make_run
+
+from megatron_sbp.base import files
+from megatron_sbp.executor import external
+from megatron_sbp.executor.external import external_digests, known_or_small, remembered
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from megatron_sbp.base import files
+from megatron_sbp.executor import external
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.run_folder import Run
+
+sha256, corpus, log = files.sha256, Path(sys.argv[3]), sys.argv[4]
+
+def slow(path):
+    time.sleep(0.02)
+    with open(log, "a") as file:
+        file.write(path.name + "\\n")
+    return sha256(path)
+
+files.sha256 = slow
+external._NOTED_SECONDS = 0.0
+run = Run.of(load_recipe(sys.argv[1], ["run_folder=" + sys.argv[2]]))
+print("ready", flush=True)
+sys.stdin.readline()
+print(len(external.external_digests(run, sorted(corpus.iterdir()))))
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path)
+
+
+@pytest.fixture
+def corpus(tmp_path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for number in range(60):
+        (folder / f"{number:03d}.jsonl").write_text(f"text {number}")
+    return folder
+
+
+def start(run, corpus: Path, log: Path) -> subprocess.Popen:
+    words = [sys.executable, "-c", PROGRAM, str(run.recipe.source), str(run.root), str(corpus), str(log)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_external_files_count_by_content_and_are_read_once(run, tmp_path, monkeypatch):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("one")
+    first = external_digests(run, [corpus])
+    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail("read again"))
+    assert external_digests(run, [corpus]) == first
+    monkeypatch.undo()
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    assert external_digests(run, [corpus.rename(moved / "corpus.jsonl")]) == first
+    (moved / "corpus.jsonl").write_text("two")
+    assert external_digests(run, [moved / "corpus.jsonl"]) != first
+
+
+def test_a_damaged_cache_of_digests_is_made_again(run, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("one")
+    first = external_digests(run, [corpus])
+    (run.manifests / "external.json").write_text("[")
+    assert external_digests(run, [corpus]) == first
+
+
+def test_processes_that_start_together_read_a_file_once(run, corpus, tmp_path):
+    log = tmp_path / "read"
+    processes = [start(run, corpus, log) for _ in range(3)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.close()
+    assert [int(process.stdout.read()) for process in processes] == [60] * 3
+    assert Counter(log.read_text().split()) == {path.name: 1 for path in corpus.iterdir()}
+    (tmp_path / "alone").mkdir()
+    alone = make_run(tmp_path / "alone")
+    paths = sorted(corpus.iterdir())
+    assert external_digests(run, paths) == external_digests(alone, paths)
+
+
+def test_what_a_killed_process_had_taken_is_read_by_another_one(run, corpus, tmp_path):
+    log = tmp_path / "read"
+    log.touch()
+    first, second = [start(run, corpus, log) for _ in range(2)]
+    for process in (first, second):
+        process.stdin.write("\n")
+        process.stdin.flush()
+    deadline = time.monotonic() + 60
+    while len(log.read_text().split()) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    first.kill()
+    assert int(second.stdout.read()) == 60 and second.wait() == 0 and first.wait() != 0
+
+
+def test_one_file_under_two_names_of_the_list(run, corpus):
+    paths = sorted(corpus.iterdir())[:2]
+    assert list(external_digests(run, [*paths, paths[0]])) == ["external:000.jsonl:0", "external:001.jsonl:1"]
+
+
+def test_what_is_large_is_read_only_where_that_is_wanted(run, corpus, monkeypatch):
+    paths = sorted(corpus.iterdir())
+    assert not remembered(run, paths) and known_or_small(run, paths)
+    monkeypatch.setattr(external, "SMALL_BYTES", 10)
+    assert not known_or_small(run, paths)
+    external_digests(run, paths)
+    assert remembered(run, paths) and known_or_small(run, paths)
+    os.utime(paths[3])
+    assert not known_or_small(run, paths)
+    external_digests(run, paths)
+    assert remembered(run, paths) and files.read_json(run.manifests / "external.json").keys() == set(map(str, paths))
