@@ -111,6 +111,8 @@ class JobSequence:
     def signal_ranks(self) -> None:
         """What a preemption sends."""
         job, number = self._working(), self.random.choice(SIGNALS)
+        while self._alive(job) and not self._ranks():  # before that there is nobody whom it would reach
+            time.sleep(0.2)
         self._say(f"SIG{number} to the steps of {job}")
         client("scancel", f"--signal={number}", job)
         self._await_end(job, time.monotonic())
