@@ -7,6 +7,7 @@ checkpoint and should be started again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import functools
 import os
@@ -86,6 +87,8 @@ def main(words: Sequence[str] | None = None) -> int:
     # Wherever they run, no stage may try to reach a model hub unless the user says so.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from megatron_sbp.base.stop_file import STATUS as STOPPED
+    from megatron_sbp.base.stop_file import Stopped
     from megatron_sbp.executor.local import StageFailed
 
     try:
@@ -101,7 +104,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except Fault as error:
         print(f"sbp: fault: {error}", file=sys.stderr)
         return 1
+    except Stopped as error:
+        print(f"sbp: {error}", file=sys.stderr)
+        return STOPPED
     except StageFailed as error:
+        if error.status == STOPPED:  # the stage's process has said so
+            return STOPPED
         print(f"sbp: {error}; finished work is kept, run the same command again to resume", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status
     except OSError as error:
@@ -143,8 +151,10 @@ def _main(words: list[str]) -> int:
 
         check_inputs(run.recipe)
     if options.verb == "run":
+        from megatron_sbp.base.stop_file import StopFile
         from megatron_sbp.executor.local import run_all
 
+        StopFile(run.stop_file).refuse()
         claim(run)
         write_resolved(run)
         _write_plan(run)
@@ -163,8 +173,10 @@ def _main(words: list[str]) -> int:
     if options.verb == "cancel":
         return _cancel(run)
     if options.verb == "submit":
+        from megatron_sbp.base.stop_file import StopFile
         from megatron_sbp.executor.slurm import submit
 
+        StopFile(run.stop_file).refuse()
         if not options.dry_run:
             claim(run)
             write_resolved(run)
@@ -306,6 +318,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _stage(run: Run, stage, graph, options) -> int:
     from megatron_sbp.base.progress import say
+    from megatron_sbp.base.stop_file import StopFile
     from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.training.launch import Unfinished
 
@@ -314,11 +327,17 @@ def _stage(run: Run, stage, graph, options) -> int:
 
         stage = stage.under(srun_words(run.recipe))
     claim(run)
+    stop = StopFile(run.stop_file)
+    stop.refuse()
     runner = StageRunner(run, stage, graph, bool(options.discard), bool(options.repair))
+    # The ranks of a training are asked for a checkpoint first.
+    trains = stage.device_for(run) == "training"
     try:
-        closed = runner.execute(options.shard or (1, 1))
+        with contextlib.nullcontext() if trains else stop.interrupts():
+            closed = runner.execute(options.shard or (1, 1))
     except Unfinished as error:
         say(f"sbp: {error}")
+        stop.refuse()  # else a Slurm job would go back into the queue
         return 3
     if not closed and not options.part_of_run:
         say(f"{stage.name}: this shard is complete, others are not: {runner.why()}")
@@ -437,6 +456,8 @@ def _status(run: Run, graph, check: bool) -> int:
     from megatron_sbp.executor.state import StageState
 
     print(f"{run.recipe.name}: {run.root}")
+    if run.stop_file.exists():
+        print(f"  {run.stop_file} is there: nothing starts until it is removed")
     width = max(len(stage.name) for stage in graph)
     states = {stage.name: StageState(run, stage, graph, reads_data=False).why() for stage in graph}
     for name, state in states.items():

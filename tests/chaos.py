@@ -168,6 +168,20 @@ class Sequence:
         process.send_signal(number)
         self._await_end(process, tree)
 
+    def stop_file(self) -> None:
+        """`touch RUN/stop`: all that works stops, nothing starts, until the file is removed."""
+        self._make_work()
+        process = self._popen("run", "--until", self.random.choice(STAGES[7:]))
+        self._wait_for_work(process)
+        tree = self._tree(process)
+        file = self.run / "stop"
+        file.touch()
+        self._await_end(process, tree)
+        status, printed = self._sbp("run")
+        if status != 5 or "stop is there" not in printed:
+            raise Broken(f"status {status} while RUN/stop is there")
+        file.unlink()
+
     def truncate(self) -> None:
         """Cuts a random file of the run folder."""
         file = self._file()
@@ -278,7 +292,7 @@ class Sequence:
         return subprocess.Popen(self._command(*words), **self._output(), start_new_session=True)
 
     def _check(self, status: int) -> None:
-        if status not in (0, 1, 2, 3, 130, *(128 + number for number in (1, 2, 9, 13, 15, 25))):
+        if status not in (0, 1, 2, 3, 5, 130, *(128 + number for number in (1, 2, 9, 13, 15, 25))):
             raise Broken(f"status {status}")
         text = self.log.read_text(errors="replace")
         if "Traceback (most recent call last)" in text:
@@ -337,8 +351,19 @@ class Sequence:
             file.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
 
 
-OPERATIONS = {"run_on": 1, "kill": 4, "ask_to_stop": 2, "truncate": 2, "flip": 2, "remove": 2, "change": 3, "second": 1,
-              "unlock": 1, "full_disk": 2}  # fmt: skip
+OPERATIONS = {
+    "run_on": 1,
+    "kill": 4,
+    "ask_to_stop": 2,
+    "stop_file": 1,
+    "truncate": 2,
+    "flip": 2,
+    "remove": 2,
+    "change": 3,
+    "second": 1,
+    "unlock": 1,
+    "full_disk": 2,
+}
 """What a step can be, with its weight."""
 
 

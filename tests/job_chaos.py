@@ -117,6 +117,13 @@ class JobSequence:
         client("scancel", f"--signal={number}", job)
         self._await_end(job, time.monotonic())
 
+    def stop_file(self) -> None:
+        """`touch RUN/stop`: the training saves a checkpoint, and the job does not go back into the queue."""
+        job, file = self._working(), self.training.run / "stop"
+        file.touch()
+        self._await_end(job, time.monotonic())
+        file.unlink()
+
     def time_limit(self) -> None:
         """What Slurm sends before a time limit."""
         job = self._working()
@@ -312,8 +319,19 @@ class JobSequence:
             file.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
 
 
-OPERATIONS = {"kill": 4, "signal_ranks": 2, "time_limit": 1, "cancel": 1, "requeue": 1, "node_down": 1, "controller": 1,
-              "two_at_once": 1, "full_disk": 1, "damage": 3}  # fmt: skip
+OPERATIONS = {
+    "kill": 4,
+    "signal_ranks": 2,
+    "time_limit": 1,
+    "stop_file": 1,
+    "cancel": 1,
+    "requeue": 1,
+    "node_down": 1,
+    "controller": 1,
+    "two_at_once": 1,
+    "full_disk": 1,
+    "damage": 3,
+}
 """What a step can be, with its weight."""
 
 

@@ -196,6 +196,11 @@ class Run:
         return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
 
     @property
+    def stop_file(self) -> Path:
+        """While it is there, nothing of the run starts, and what works stops."""
+        return self.root / "stop"
+
+    @property
     def document_parts(self) -> Path:
         """What reading the files of the corpus leaves, until the shards are cut."""
         return self.at("documents/parts")

@@ -173,6 +173,7 @@ class TrainStage(Stage):
                 stage=self.name,
                 log=run.log(self.name, "training"),
                 srun=self.srun,
+                stop=run.stop_file,
             )
         outputs = finalize(
             folder,

@@ -27,7 +27,7 @@ class ForwardedSignals:
     def __init__(self, ranks: Ranks, stage: str, under_slurm: bool = False):
         self.ranks, self.stage, self.under_slurm = ranks, stage, under_slurm
         self.seen = False
-        """Whether a signal has arrived."""
+        """Whether a signal, or a request, has arrived."""
         self._interrupts = Interrupts()
         self._asked = 0.0
         self._scancel: subprocess.Popen | None = None
@@ -43,6 +43,17 @@ class ForwardedSignals:
             # It repeats itself while the job is in transition, and must not reach the tasks of a job that was requeued.
             os.killpg(self._scancel.pid, signal.SIGKILL)
             self._scancel.wait()
+
+    def request(self, reason: str) -> None:
+        """Asks the ranks for a checkpoint without a signal; only the first request counts.
+
+        Args:
+            reason: for the message.
+        """
+        if not self.seen:
+            self.seen = True
+            say(f"{self.stage}: {reason}: asking for a checkpoint")
+            self._ask()
 
     def _forward(self, number: int, frame: object) -> None:
         if number == signal.SIGINT and self._interrupts.second():

@@ -15,6 +15,7 @@ from pathlib import Path
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import held_port, python_path
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.base.stop_file import StopFile
 from megatron_sbp.checkpoint.seals import Sealer
 from megatron_sbp.recipe import Launch
 from megatron_sbp.training.cause import RANK_ENDED, first_end, verdict
@@ -105,6 +106,7 @@ def train(
     stage: str,
     log: Path,
     srun: Sequence[str] | None = None,
+    stop: Path | None = None,
 ) -> None:
     """Runs a training to its end.
 
@@ -116,9 +118,10 @@ def train(
         stage: name of the stage, for progress lines.
         log: file that the output of all ranks is appended to.
         srun: as for `processes`.
+        stop: a file whose appearance asks for a checkpoint and the end.
 
     Raises:
-        Unfinished: it was stopped by a signal or its time limit, after saving a checkpoint.
+        Unfinished: it was stopped by a signal, the file, or its time limit, after saving a checkpoint.
         InputError: a rank found wrong input, or another process trains in the same folder.
         OSError: ENOSPC, EDQUOT or EFBIG, when there is no room to write.
         Fault: a rank crashed or was killed; with the cause and the end of its output.
@@ -136,9 +139,12 @@ def train(
             ForwardedSignals(group, stage, under_slurm=srun is not None) as signals,
         ):
             progress = Progress(folder / "metrics.jsonl", stage, samples)
+            stop_file = None if stop is None else StopFile(stop)
 
             def tell() -> None:
                 progress.say()
+                if stop_file is not None and stop_file.there():
+                    signals.request(f"{stop_file.file} is there")
                 signals.remind()
 
             group.wait(tell)

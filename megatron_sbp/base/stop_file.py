@@ -1,0 +1,81 @@
+"""A file by which a user asks all that works in a run folder to stop: `touch RUN/stop`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+STATUS = 5
+"""Exit status of a process that stopped because of the file."""
+
+
+class Stopped(Exception):
+    """The file is there."""
+
+    def __init__(self, file: Path):
+        super().__init__(f"{file} is there: stopped; finished work is kept. Remove the file to go on")
+
+
+class StopFile:
+    """Looks for the file; never removes it.
+
+    Args:
+        file: RUN/stop.
+        every: seconds between two looks.
+    """
+
+    def __init__(self, file: Path, every: float = 5.0):
+        self.file, self.every = file, every
+        self._looked, self._there = float("-inf"), False
+
+    def there(self) -> bool:
+        """Whether it is there, as of the last `every` seconds."""
+        now = time.monotonic()
+        if now - self._looked >= self.every:
+            self._looked, self._there = now, self.file.exists()
+        return self._there
+
+    def refuse(self) -> None:
+        """Raises Stopped when it is there."""
+        if self.file.exists():
+            raise Stopped(self.file)
+
+    @contextlib.contextmanager
+    def interrupts(self, grace: float = 60.0) -> Iterator[None]:
+        """Interrupts the block when the file appears, as Ctrl-C would. Only for the main thread.
+
+        Args:
+            grace: seconds after which a process that does not react ends without cleaning up.
+
+        Raises:
+            Stopped: the file appeared.
+        """
+        ended, seen = threading.Event(), threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(self.every):
+                if self.file.exists():
+                    seen.set()
+                    os.kill(os.getpid(), signal.SIGINT)
+                    if not ended.wait(grace):
+                        print(f"sbp: {Stopped(self.file)}", file=sys.stderr, flush=True)
+                        os._exit(STATUS)
+                    return
+
+        self.refuse()
+        watcher = threading.Thread(target=watch, name="stop-file", daemon=True)
+        watcher.start()
+        try:
+            yield
+        except KeyboardInterrupt:
+            if seen.is_set():
+                raise Stopped(self.file) from None
+            raise
+        finally:
+            ended.set()
