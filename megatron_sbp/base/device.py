@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from megatron_sbp.base.errors import InputError
 
 
@@ -16,3 +19,34 @@ def compute_device(wanted: str) -> str:
     if wanted == "cuda":
         raise InputError("is cuda, but torch finds no CUDA device here", key="launch.device")
     return "cpu"
+
+
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+def gpus(environment: Mapping[str, str], driver: Path = _DRIVER) -> list[str]:
+    """The GPUs that a process with this environment may use, as CUDA_VISIBLE_DEVICES names them. Imports no torch.
+
+    Args:
+        environment: of the process.
+        driver: folder in which NVIDIA's driver lists what there is.
+    """
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(number) for number in range(len(list(driver.iterdir())) if driver.is_dir() else 0)]
+
+
+def share_of_gpus(found: list[str], worker: int, workers: int) -> list[str]:
+    """The GPUs of one of several processes that work side by side: all are used, none by two unless there are fewer.
+
+    Args:
+        found: `gpus`.
+        worker: from 0.
+        workers: number of processes.
+    """
+    if not found:
+        return []
+    if workers > len(found):
+        return [found[worker % len(found)]]
+    return found[worker * len(found) // workers : (worker + 1) * len(found) // workers]

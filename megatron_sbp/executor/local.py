@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from megatron_sbp.base.device import gpus, share_of_gpus
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.processes import die_with_parent, python_path
 from megatron_sbp.base.progress import duration, say
@@ -96,13 +97,20 @@ def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None
         **os.environ,
         "PYTHONPATH": python_path(),
     }
+    # Else every worker would take the first GPU.
+    found = gpus(os.environ) if stage.device_for(run) == "gpu" and run.recipe.launch.device != "cpu" else []
+
+    def of_worker(index: int) -> dict[str, str]:
+        mine = share_of_gpus(found, index - 1, workers)
+        return {**environment, "CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine and workers > 1 else environment
+
     processes = [
         subprocess.Popen(
             [
                 *(sys.executable, "-m", "megatron_sbp.cli", stage.name, *recipe_words),
                 *("--shard", f"{index}/{workers}", "--part-of-run"),
             ],
-            env=environment,
+            env=of_worker(index),
             preexec_fn=partial(die_with_parent, os.getpid()),
         )
         for index in range(1, workers + 1)

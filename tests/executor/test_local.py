@@ -77,3 +77,27 @@ def test_a_failed_worker_is_named_with_its_status(run, monkeypatch):
 def test_words_for_an_end(status, told):
     error = StageFailed("embed", status, worker=3)
     assert told in str(error) and "embed, worker 3," in str(error) and error.status == status
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "named", "seen"),
+    [("auto", "gpu", "3,5", ["3", "5"]), ("auto", "cpu", "3,5", ["3,5", "3,5"]), ("cpu", "gpu", "3,5", ["3,5", "3,5"]),
+     ("auto", "gpu", "7", ["7", "7"]), ("auto", "gpu", None, ["none", "none"])],
+)  # fmt: skip
+def test_workers_get_gpus_of_their_own(run, monkeypatch, tmp_path, device, kind, named, seen):
+    """A real process per worker; a program in place of Python tells what it was given."""
+    program = tmp_path / "python"
+    program.write_text(
+        '#!/bin/sh\necho "${CUDA_VISIBLE_DEVICES-none}" > "$0.$6"\n'.replace("$6", "$(echo $6 | tr / -)")
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(local.sys, "executable", str(program))
+    if named is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    run.recipe.launch.device = device
+    stage = by_name(stage_toys.graph(), "words")
+    stage.device = kind
+    local._work(run, stage, ["recipe.yaml"], 2)
+    assert [path.read_text().strip() for path in sorted(tmp_path.glob("python.*"))] == seen
