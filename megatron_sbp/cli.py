@@ -102,8 +102,10 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: error: {error}", file=sys.stderr)
         return 2
     except Fault as error:
+        from megatron_sbp.executor.retry import status_after
+
         print(f"sbp: fault: {error}", file=sys.stderr)
-        return 1
+        return status_after(error, os.environ)
     except Stopped as error:
         print(f"sbp: {error}", file=sys.stderr)
         return STOPPED

@@ -61,16 +61,17 @@ class Fault(Exception):
     Args:
         message: What broke and, where it is known, why; ends with the last lines of the log where there is one.
         file: The log or file that tells more.
+        progress: How far the work had come that is kept; the same fault without progress is a crash loop.
     """
 
-    def __init__(self, message: str, *, file: Path | str | None = None):
-        self.file, self.reason = file, message
+    def __init__(self, message: str, *, file: Path | str | None = None, progress: str = ""):
+        self.file, self.reason, self.progress = file, message, progress
         text = printable(message)
         super().__init__(text if file is None else f"{printable(file, lines=False)}: {text}")
 
     def __reduce__(self):
-        return _rebuild_fault, (self.reason, self.file)
+        return _rebuild_fault, (self.reason, self.file, self.progress)
 
 
-def _rebuild_fault(message: str, file: Path | str | None) -> Fault:
-    return Fault(message, file=file)
+def _rebuild_fault(message: str, file: Path | str | None, progress: str) -> Fault:
+    return Fault(message, file=file, progress=progress)

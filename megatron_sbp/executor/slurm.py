@@ -71,7 +71,7 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
     """
     dry_run = kept is None
     log_folder = run.root / "logs" / "slurm"
-    variables = _variables(run.recipe)
+    variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     live: dict[str, Job] = {}
     if dry_run:
@@ -141,6 +141,7 @@ def _variables(recipe: Recipe) -> dict[str, str]:
         "SBP_SETUP": slurm.setup,
         "SBP_COMMAND": os.environ.get("SBP_COMMAND") or shlex.join([python, "-m", "megatron_sbp.cli"]),
         "SBP_MAX_REQUEUES": str(slurm.max_requeues),
+        "SBP_MAX_RETRIES": str(slurm.max_retries),
         "SBP_CONTAINER_IMAGE": slurm.container_image or "",
         "SBP_CONTAINER_MOUNTS": slurm.container_mounts or "",
     }

@@ -417,6 +417,9 @@ class Slurm(Section):
     """Array tasks of a sharded stage at most; at most the site's MaxArraySize, and no more than there are units."""
     max_requeues: Whole = 100
     """Times a training job requeues itself before it gives up."""
+    max_retries: Whole = 2
+    """Times a job that ends with a fault (a rank crashed or was killed) is tried again; not when it fails the same way
+    and has saved nothing since."""
     setup: Prose = ""
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []

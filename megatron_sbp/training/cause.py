@@ -10,6 +10,7 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training.megatron.rank_end import CAUSE, ending
 from megatron_sbp.training.ranks import Rank
 
@@ -64,7 +65,8 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         return OSError(full, os.strerror(full), str(folder))
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
-    return Fault(f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}", file=log)
+    said = f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}"
+    return Fault(said, file=log, progress=f"checkpoint {tracker.read(folder)}")
 
 
 def _is_full(folder: Path) -> bool:

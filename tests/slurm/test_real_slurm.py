@@ -87,11 +87,16 @@ def ended(run: Run) -> bool:
 
 def after_requeue(run: Run, job: str) -> None:
     """Waits for the job to come back into the queue, lets it start without the usual two minutes, and for the end."""
+    back_in_the_queue(run, job)
+    until(run, lambda: ended(run), "the end after a requeue")
+
+
+def back_in_the_queue(run: Run, job: str) -> None:
+    """Waits for it, and lets the job start without the usual two minutes."""
     pending = ["PENDING BeginTime"]
     until(run, lambda: client("squeue", "-h", "-j", job, "-o", "%T %r").splitlines() == pending, "the requeue")
     time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
     client("scontrol", "update", f"JobId={job}", "StartTime=now")
-    until(run, lambda: ended(run), "the end after a requeue")
 
 
 def test_graph_runs_in_order(run):
@@ -206,6 +211,28 @@ def test_gives_up_after_the_last_requeue(run, monkeypatch):
     until(run, lambda: ended(run), "the end")
     assert states(run)["train"] == "FAILED" and states(run)["report"] == "CANCELLED"
     assert "giving up" in logs(run)
+
+
+def test_a_fault_is_tried_again_and_what_depends_on_it_waits(run):
+    (run.root / "crash").write_text("rank 1 was killed")
+    submit(run)
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
+    back_in_the_queue(run, job)
+    assert "PENDING" in states(run)["report"], states(run)
+    until(run, lambda: ended(run), "the end after a retry")
+    assert states(run)["train"] == states(run)["report"] == "COMPLETED", logs(run)
+    assert "Restarts=1" in client("scontrol", "show", "job", job)
+    [fault] = (run.root / "logs" / "slurm" / "faults" / f"{job}.jsonl").read_text().splitlines()
+    assert json.loads(fault)["cause"] == "rank 1 was killed" and json.loads(fault)["node"] == "node1"
+
+
+def test_a_crash_loop_ends(run):
+    (run.root / "crash").write_text("CUDA error (pid 5)\nCUDA error (pid 6)\nCUDA error (pid 7)")
+    submit(run)
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
+    after_requeue(run, job)
+    assert states(run)["train"] == "FAILED" and states(run)["report"] == "CANCELLED", logs(run)
+    assert "the same fault as in the try before" in logs(run) and (run.root / "crash").exists()
 
 
 def test_dry_run_prints_a_script_that_works(run, capsys):

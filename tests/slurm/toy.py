@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 from megatron_sbp.base import files
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.executor.claim import recipe_of
+from megatron_sbp.executor.retry import status_after
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm import srun_words
 from megatron_sbp.stages.run_folder import Run
@@ -73,6 +74,14 @@ class Train(Stage):
         folder = run.at("ranks")
         rank = [sys.executable, str(Path(__file__).with_name("toy_rank.py")), str(folder), str(STEPS)]
         status = subprocess.run([*srun_words(run.recipe), *rank]).returncode
+        crash = run.root / "crash"
+        if crash.exists():  # one cause per line; each try takes one
+            cause, *others = crash.read_text().splitlines()
+            if others:
+                crash.write_text("\n".join(others))
+            else:
+                crash.unlink()
+            raise Fault(cause, progress="none")
         if status == 3:
             raise Unfinished
         if status:
@@ -114,6 +123,9 @@ def main(words: list[str]) -> int:
         return 2
     except Unfinished:
         return 3
+    except Fault as error:
+        print(f"fault: {error}", file=sys.stderr)
+        return status_after(error, os.environ)
     return 0
 
 

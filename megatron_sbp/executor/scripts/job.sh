@@ -7,6 +7,8 @@
 #   SBP_COMMAND           what runs a stage, in words quoted for a shell (default: .venv of the clone, else
 #                         `python -m megatron_sbp.cli`)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
+#   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed by a fault is tried again (default: never), and the
+#                         folder where its faults are written down
 #   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   Pyxis options of every step (default: no container)
 
 eval "${SBP_SETUP:-}"
@@ -34,8 +36,8 @@ exec_in_container() {
 
 # Runs a command that can be interrupted and repeated; requeues the job when it has not finished.
 #   requeue_until_done STOP COMMAND...    STOP PID is called when the time limit is near and must make COMMAND end
-# COMMAND's status: 0 done; 3 it saved its work and wants to be started again; anything else is a failure, and the jobs
-# that depend on this one are cancelled.
+# COMMAND's status: 0 done; 3 it saved its work and wants to be started again; 6 it failed, and another try is worth it;
+# anything else is a failure, and the jobs that depend on this one are cancelled.
 requeue_until_done() {
   local stop=$1 status near_limit= child
   shift
@@ -46,7 +48,7 @@ requeue_until_done() {
   while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal makes `wait` come back early
   wait "$child" && status=0 || status=$?
   trap - USR1
-  if [ "$status" -eq 3 ] || { [ "$status" -ne 0 ] && [ -n "$near_limit" ]; }; then
+  if [ "$status" -eq 3 ] || [ "$status" -eq 6 ] || { [ "$status" -ne 0 ] && [ -n "$near_limit" ]; }; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "${SBP_MAX_REQUEUES:-100}" ]; then
       echo "job $SLURM_JOB_ID: back into the queue, for the $((${SLURM_RESTART_COUNT:-0} + 1)). time" >&2
       timeout 120 scontrol requeue "$SLURM_JOB_ID"

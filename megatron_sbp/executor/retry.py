@@ -1,0 +1,80 @@
+"""A job that failed by a fault is tried again, a counted number of times, but not in a crash loop.
+
+`sbp submit` sets SBP_FAULTS and SBP_MAX_RETRIES. A task of a job that ends with a fault writes it to
+SBP_FAULTS/JOB.jsonl and exits with RETRY when another try is worth it; scripts/job.sh then puts the job back into the
+queue, so that the jobs that depend on it wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base.errors import Fault
+from megatron_sbp.base.progress import say
+
+FAULT, RETRY = 1, 6
+"""Exit statuses: a fault, and one after which the job is to be tried again."""
+
+_CHANGING = re.compile(r"0x[0-9a-f]+|\d+")
+"""What differs in two messages of the same fault: process ids, addresses, ports, seconds."""
+
+
+def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
+    """Exit status of a process that ends with a fault.
+
+    Args:
+        fault: what happened.
+        environment: of the process.
+
+    Returns:
+        RETRY inside a job that may be tried again; FAULT outside of Slurm, after the last try, and when the job failed
+        by the same fault before and has saved nothing since.
+    """
+    folder, job = environment.get("SBP_FAULTS"), environment.get("SLURM_JOB_ID")
+    most = environment.get("SBP_MAX_RETRIES", "0")
+    if not folder or not job or not most.isdigit():
+        return FAULT
+    file = Path(folder) / f"{job}.jsonl"
+    former = _read(file)
+    now = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "node": environment.get("SLURMD_NODENAME", ""),
+        "progress": fault.progress,
+        "cause": fault.reason.split("\n", 1)[0],
+    }
+    with contextlib.suppress(OSError):  # the disk may be full
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "a") as faults:
+            faults.write(json.dumps(now) + "\n")
+    if int(most) == 0:
+        return FAULT
+    if former and _same(former[-1], now):
+        say(f"job {job}: the same fault as in the try before, with nothing saved since; not tried again")
+        return FAULT
+    if len(former) >= int(most):
+        say(f"job {job}: failed {len(former) + 1} times; not tried again (slurm.max_retries)")
+        return FAULT
+    say(f"job {job}: to be tried again, for time {len(former) + 1} of at most {most}")
+    return RETRY
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    try:
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+    except (OSError, ValueError):
+        return []
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.get("progress") == other["progress"] and _stable(one.get("cause")) == _stable(other["cause"])
+
+
+def _stable(cause: Any) -> str:
+    return _CHANGING.sub("N", str(cause))

@@ -1,0 +1,68 @@
+"""When a job that failed is tried again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.base.errors import Fault
+from megatron_sbp.executor.retry import FAULT, RETRY, status_after
+
+
+@pytest.fixture
+def job(tmp_path) -> dict[str, str]:
+    return {
+        "SBP_FAULTS": str(tmp_path / "faults"),
+        "SLURM_JOB_ID": "7",
+        "SBP_MAX_RETRIES": "2",
+        "SLURMD_NODENAME": "n1",
+    }
+
+
+def fault(cause: str, step: int) -> Fault:
+    return Fault(f"{cause}\nthe end of the log", progress=f"checkpoint {step}")
+
+
+def test_outside_of_a_job_nothing_is_tried_again(job, tmp_path):
+    for name in ("SBP_FAULTS", "SLURM_JOB_ID"):
+        assert status_after(fault("x", 1), {key: value for key, value in job.items() if key != name}) == FAULT
+    assert not (tmp_path / "faults").exists()
+
+
+def test_a_counted_number_of_times(job, capsys):
+    found = [status_after(fault(f"rank {n} was killed", 10 * n), job) for n in range(4)]
+    assert found == [RETRY, RETRY, FAULT, FAULT]
+    said = capsys.readouterr().err
+    assert (
+        "job 7: to be tried again, for time 1 of at most 2" in said and "job 7: failed 3 times; not tried again" in said
+    )
+    other = {**job, "SLURM_JOB_ID": "8"}
+    assert status_after(fault("rank 0 was killed", 0), other) == RETRY
+    rows = [json.loads(line) for line in (Path(job["SBP_FAULTS"]) / "7.jsonl").read_text().splitlines()]
+    assert [row["cause"] for row in rows] == [f"rank {n} was killed" for n in range(4)]
+    assert {row["node"] for row in rows} == {"n1"} and rows[2]["progress"] == "checkpoint 20"
+
+
+def test_the_same_fault_without_progress_is_a_crash_loop(job, capsys):
+    job["SBP_MAX_RETRIES"] = "9"
+    assert status_after(fault("its DataLoader worker (pid 4711) was killed", 5), job) == RETRY
+    assert status_after(fault("its DataLoader worker (pid 12) was killed", 8), job) == RETRY  # something was saved
+    assert status_after(fault("CUDA error", 8), job) == RETRY  # another fault
+    assert status_after(fault("CUDA error", 8), job) == FAULT
+    assert "the same fault as in the try before, with nothing saved since; not tried again" in capsys.readouterr().err
+
+
+def test_never_where_the_recipe_says_so_but_it_is_written_down(job):
+    job["SBP_MAX_RETRIES"] = "0"
+    assert status_after(fault("x", 1), job) == FAULT
+    assert (Path(job["SBP_FAULTS"]) / "7.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", ["[", "1\n", "\xff"])
+def test_a_damaged_list_of_faults_is_no_obstacle(job, text):
+    file = Path(job["SBP_FAULTS"]) / "7.jsonl"
+    file.parent.mkdir()
+    file.write_bytes(text.encode("latin-1"))
+    assert status_after(fault("x", 1), job) == RETRY
