@@ -65,8 +65,8 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         return OSError(full, os.strerror(full), str(folder))
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
-    said = f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}"
-    return Fault(said, file=log, progress=f"checkpoint {tracker.read(folder)}")
+    message = f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}"
+    return Fault(message, file=log, progress=f"checkpoint {tracker.read(folder)}")
 
 
 def _is_full(folder: Path) -> bool:
