@@ -75,6 +75,9 @@ class Sequence:
         corpus = RECIPE.parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
         shutil.copy(corpus, user / corpus.name)
         text = RECIPE.read_text().replace("../../examples/quickstart/", "")
+        if seed % 2 == 0:  # the number of workers changes no byte, and the finished run had two
+            assert "workers: 2" in text
+            text = text.replace("workers: 2", "workers: 1")
         self.recipe = user / "recipe.yaml"
         self.recipe.write_text(text)
 

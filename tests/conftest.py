@@ -9,9 +9,31 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("support.mined_run", "support.synthesis_run")
+LONG = (
+    "end_to_end/test_whole_run.py", "training/test_resumed_trainings.py", "training/megatron/test_model_builder.py",
+    "end_to_end/test_chaos.py", "slurm/test_real_slurm.py", "slurm/test_training_job.py", "training/test_parallel.py",
+    "training/test_pretrain.py", "checkpoint/test_start.py", "rehearsal/test_rehearse.py", "slurm/test_rehearsal.py",
+    "training/test_launch.py", "executor/test_runner.py",
+)  # fmt: skip
+"""Files that take minutes. They come first, so that at the end no worker of xdist waits for another.
+
+test_chaos.py needs the run that test_whole_run.py makes first, so there is something else between them."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # xdist would begin with the files of the most tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {f"tests/{name}": rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(LONG)))
+
+
 # Under nohup, in a background job or a CI without a terminal they are ignored, and every process of the tests would
 # inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

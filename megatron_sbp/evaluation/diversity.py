@@ -10,10 +10,9 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from nltk import ngrams
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from megatron_sbp.evaluation.confidence import estimate, mean_interval
+from megatron_sbp.overlap.ngrams import ngrams
 
 BLOCKS = 20
 """Blocks into which the words of a group are cut."""
@@ -83,6 +82,8 @@ def self_bleu(texts: Sequence[list[str]]) -> list[float]:
     Args:
         texts: words of each; empty ones are left out.
     """
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
     found = [words for words in texts if words]
     if len(found) < 2:
         return []

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.overlap.hash_table import insert, new_table, slot_of
 from megatron_sbp.overlap.near_duplicates import WordHashes
-from megatron_sbp.overlap.shared_shingles import insert, new_table
 
 LONGEST = 13
 """Words in the longest n-gram."""
@@ -93,18 +93,6 @@ def _longer(value, word):
 
 
 @numba.njit(cache=True)
-def _place(keys, value):
-    """Slot of a value, or -1."""
-    mask = np.uint64(len(keys) - 1)
-    place = (value ^ (value >> np.uint64(32))) & mask
-    while keys[place] != _ZERO:
-        if keys[place] == value:
-            return np.int64(place)
-        place = (place + _ONE) & mask
-    return np.int64(-1)
-
-
-@numba.njit(cache=True)
 def _insert(words, longest, keys):
     for begin in range(len(words)):
         value = _BEGIN
@@ -119,7 +107,7 @@ def _mark(words, row, longest, keys, first, others):
         value = _BEGIN
         for place in range(begin, min(begin + longest, len(words))):
             value = _longer(value, words[place])
-            slot = _place(keys, value)
+            slot = slot_of(keys, value)
             if slot < 0:
                 break  # a text that had a longer one would have this one, too
             if first[slot] < 0:
@@ -136,7 +124,7 @@ def _count(words, own, longest, seen, keys, first, others):
         for size in range(min(longest, len(words) - begin)):
             value = _longer(value, words[begin + size])
             if insert(seen, value):
-                slot = _place(keys, value)
+                slot = slot_of(keys, value)
                 result[size, 0] += not others[slot] and first[slot] in (-1, own)
                 result[size, 1] += 1
     return result
@@ -146,6 +134,6 @@ def _count(words, own, longest, seen, keys, first, others):
 def _novel_words(words, own, keys, first, others):
     result = np.ones(len(words), np.bool_)
     for place in range(len(words)):
-        slot = _place(keys, _longer(_BEGIN, words[place]))
+        slot = slot_of(keys, _longer(_BEGIN, words[place]))
         result[place] = slot < 0 or (not others[slot] and first[slot] in (-1, own))
     return result

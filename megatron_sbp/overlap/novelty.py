@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from nltk import ngrams
 
+from megatron_sbp.overlap.ngrams import ngrams
 from megatron_sbp.overlap.shingles import shingle_hashes
 
 WORDS = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nltk import ngrams
+from megatron_sbp.overlap.ngrams import ngrams
 
 
 def repeated_share(text: str, n: int = 4) -> float:

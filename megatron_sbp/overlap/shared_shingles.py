@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from megatron_sbp.overlap.hash_table import insert, new_table, slot_of
 from megatron_sbp.overlap.shingles import hash_at
-
-_ONE = np.uint64(1)
-_EMPTY = np.uint64(0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def shared(tokens, start, length, shingle, table, distinct):
         value = hash_at(tokens, place, width)
         if insert(own, value):
             own_distinct += 1
-            if contains(table, value):
+            if slot_of(table, value) >= 0:
                 both += 1
     return both / min(own_distinct, distinct)
 
@@ -102,37 +100,3 @@ def hash_set(tokens, start, length, shingle):
         if insert(table, hash_at(tokens, place, width)):
             distinct += 1
     return table, distinct
-
-
-@numba.njit(cache=True)
-def new_table(count):
-    """An empty table at most half full with `count` entries; its size is a power of two."""
-    size = 4
-    while size < 2 * count:
-        size *= 2
-    return np.zeros(size, np.uint64)
-
-
-@numba.njit(cache=True)
-def insert(table, value):
-    """Whether the value is new."""
-    mask = np.uint64(len(table) - 1)
-    place = (value ^ (value >> np.uint64(32))) & mask
-    while table[place] != _EMPTY:
-        if table[place] == value:
-            return False
-        place = (place + _ONE) & mask
-    table[place] = value
-    return True
-
-
-@numba.njit(cache=True)
-def contains(table, value):
-    """Whether the value is in the table."""
-    mask = np.uint64(len(table) - 1)
-    place = (value ^ (value >> np.uint64(32))) & mask
-    while table[place] != _EMPTY:
-        if table[place] == value:
-            return True
-        place = (place + _ONE) & mask
-    return False

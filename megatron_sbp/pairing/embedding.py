@@ -147,6 +147,8 @@ def write_embeddings(
     """
     import numpy as np
 
+    from megatron_sbp.base import arrays
+
     parts = [np.empty((0, embedder.dimensions), np.float16)]
     count = 0
     for block in blocks:
@@ -157,8 +159,7 @@ def write_embeddings(
         vectors = embedder.encode([row["text"] for row in block], progress, name=name, file=file)
         parts.append(vectors.astype(np.float16))
         count += len(block)
-    with files.atomic_path(output) as partial:
-        np.save(partial, np.concatenate(parts))
+    arrays.save(output, np.concatenate(parts))
     return count
 
 

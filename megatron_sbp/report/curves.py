@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import figure, missing, section, side_by_side
 from megatron_sbp.report.line_chart import Curve, line_chart
-from megatron_sbp.report.names import color_of, label_of
+from megatron_sbp.report.names import color_of, label_of, name_of
 
 _POINTS = 400
 
@@ -88,6 +90,7 @@ def tuning_section(data: ReportData) -> str:
         x_format=lambda value: f"{value:,.0f}",
     )
     caption = "Pairs among documents of the valid split: no document of theirs was seen in training."
+    caption += _start(tuning.get("start"))
     if tuning.get("stopped"):
         caption += f" Tuning stopped: {tuning['stopped']}."
     if tuning.get("valid_loss_before") is not None and tuning.get("best_valid_loss") is not None:
@@ -122,6 +125,16 @@ def tuning_section(data: ReportData) -> str:
             )
         )
     return section("tuning", title, side_by_side(*figures))
+
+
+def _start(start: dict[str, Any] | None) -> str:
+    """What the tuning began with, where the recipe alone does not say it: a chosen checkpoint, or imported weights."""
+    if start is None:
+        return ""
+    if "arm" in start:
+        loss = f"{start['valid_loss']:.4f}"
+        return f" It began with {name_of(start['arm'])} after {start['iteration']:,} steps, held-out loss {loss}."
+    return f" It began with {start['parameters']:,} parameters of {start['folder']} ({start['architecture']})."
 
 
 def _points(data: ReportData, model: str, kind: str) -> list[tuple[float, float]]:

@@ -42,8 +42,13 @@ def signed(value: float | None, error: float | None, digits: int) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """0.123 as 12.3 %."""
-    return NOTHING if share is None else f"{round(100 * share, digits) or 0:.{digits}f}\u00a0%"
+    """0.123 as 12.3 %; nothing at all is 0 %, and what is too small for the digits < 0.1 %."""
+    if share is None:
+        return NOTHING
+    rounded = round(100 * share, digits)
+    if rounded:
+        return f"{rounded:.{digits}f}\u00a0%"
+    return "0\u00a0%" if share <= 0 else f"<\u00a0{10**-digits:.{digits}f}\u00a0%"
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

@@ -99,7 +99,8 @@ def _tuning(sources: SynthesizerSources) -> dict[str, Any] | None:
     ).split()
     audit = read_if_present(sources.pair_tokens_audit) or {}
     reading = read_if_present(sources.reading)
-    return {**{name: consumed.get(name) for name in names}, **audit, "reading": reading}
+    start = read_if_present(sources.model / "start.json")
+    return {**{name: consumed.get(name) for name in names}, **audit, "reading": reading, "start": start}
 
 
 def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ class SynthesizerSources:
     synthetic_audit: Path
     synthetic_tokens_audit: Path
     model: Path
-    """Folder of the tuning, with metrics.jsonl and consumed.json."""
+    """Folder of the tuning, with metrics.jsonl, consumed.json, and start.json where a start was prepared."""
     quality: Path
     reading: Path
     synthetic: Sequence[Path]

@@ -40,7 +40,7 @@ class FilterStage(Stage):
             run.generations / f"{unit}.jsonl.zst",
             run.judged(unit).verdicts,
             run.repeats,
-            generation_names(run).index(unit),
+            int(unit),
             output,
             audit,
         )

@@ -56,9 +56,8 @@ class NeighborsStage(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         split, _, number = unit.partition("-")
         search = self._open(run, split)
-        place = [file.stem for file in search.vectors.files].index(number)
         output = run.neighbors(split) / f"{number}.npz"
-        search.write_file(place, output, f"neighbors {unit}")
+        search.write_file(int(number), output, f"neighbors {unit}")
         return [output]
 
     def finish(self, run: Run) -> list[Path]:

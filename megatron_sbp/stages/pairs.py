@@ -54,7 +54,7 @@ class PairsStage(Stage):
 
         split, _, name = unit.partition("-")
         embeddings = run.embedding_shards(split)
-        before = embeddings[: _names(run, split).index(name)]
+        before = embeddings[: int(name)]
         shard = _shard(run, unit)
         mine_shard(
             run.neighbors(split) / f"{name}.npz",

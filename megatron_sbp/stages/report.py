@@ -62,7 +62,7 @@ class ReportStage(Stage):
 _OF_TUNED = {
     "pairs": ("pairs/audit.json",),
     "tokenize-pairs": ("tokens/pairs_audit.json",),
-    "tune": ("models/synthesizer/consumed.json", "models/synthesizer/metrics.jsonl"),
+    "tune": tuple(f"models/synthesizer/{name}" for name in ("consumed.json", "metrics.jsonl", "start.json")),
 }
 """What is read of every synthesizer that is tuned on pairs."""
 

@@ -60,6 +60,8 @@ def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
     return TraceSources(
         generations=inner.generations,
         synthetic=inner.synthetic,
+        verdicts=inner.judged("").verdicts.parent,
+        repeats=inner.repeats,
         filtered=inner.audit_synthetic.exists(),
         documents=inner.document_shards("train"),
         tokens=inner.tokens("real"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_sbp.base import files
+from megatron_sbp.base import arrays, files
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.overlap.near_duplicates import band_keys, signatures
 from megatron_sbp.recipe import Filter
@@ -60,8 +60,7 @@ def judge_shard(
         signed = signatures(passed)
         made |= {target.signatures: signed, target.bands: band_keys(signed)}
     for path, array in made.items():
-        with files.atomic_path(path) as partial, open(partial, "wb") as file:
-            np.save(file, array)
+        arrays.save(path, array)
     return list(made)
 
 

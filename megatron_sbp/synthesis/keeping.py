@@ -27,15 +27,25 @@ def write_kept(generations: Path, verdicts: Path, repeats: Path, number: int, ou
         output: .jsonl.zst, written atomically.
         audit_file: .json with the counts of this shard, for `join_audits`.
     """
-    verdict, tokens = np.load(verdicts)
+    verdict, tokens = final_verdicts(verdicts, repeats, number)
+    audit = _Audit()
+    files.write_jsonl_zst(output, _kept(files.read_jsonl_zst(generations), verdict, tokens, audit))
+    files.write_json(audit_file, audit.counted())
+
+
+def final_verdicts(verdicts: Path, repeats: Path, number: int) -> np.ndarray:
+    """What became of the generations of one shard, duplicates included; arguments as of `write_kept`.
+
+    Returns:
+        int32 [2, generations], as `Judged.verdicts`.
+    """
+    found = np.load(verdicts)
     with np.load(repeats) as joined:
         begin, end = joined["begins"][number : number + 2]
         low, high = np.searchsorted(joined["repeats"], [begin, end])
         mine = joined["repeats"][low:high] - begin
-    verdict[np.flatnonzero(verdict == PASSED)[mine]] = RULES.index("duplicate")
-    audit = _Audit()
-    files.write_jsonl_zst(output, _kept(files.read_jsonl_zst(generations), verdict, tokens, audit))
-    files.write_json(audit_file, audit.counted())
+    found[0, np.flatnonzero(found[0] == PASSED)[mine]] = RULES.index("duplicate")
+    return found
 
 
 def _kept(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_sbp.base import files
+from megatron_sbp.base import arrays
 from megatron_sbp.base.progress import say
 from megatron_sbp.overlap.near_duplicates import BANDS, repeats_in_band
 from megatron_sbp.overlap.shared_keys import shared_keys
@@ -44,8 +44,7 @@ def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Fil
     else:
         digests = [np.load(shard.digests, mmap_mode="r") for shard in shards]
         found = np.sort(np.concatenate([groups.repeats for groups in shared_keys(digests)]))
-    with files.atomic_path(output) as partial, open(partial, "wb") as file:
-        np.save(file, found)
+    arrays.save(output, found)
     say(f"deduplicate {search}: {len(found):,} generations repeat an earlier one")
 
 
@@ -81,6 +80,5 @@ def join_repeats(found: Sequence[Path], shards: Sequence[Judged], output: Path) 
     """
     repeats = np.unique(np.concatenate([np.empty(0, np.int64), *(np.load(file) for file in found)]))
     lengths = [len(np.load(shard.digests, mmap_mode="r")) for shard in shards]
-    with files.atomic_path(output) as partial, open(partial, "wb") as file:
-        np.savez(file, repeats=repeats, begins=np.cumsum([0, *lengths]))
+    arrays.save_together(output, repeats=repeats, begins=np.cumsum([0, *lengths]))
     return len(repeats)

@@ -18,7 +18,9 @@ from megatron_sbp.overlap.near_duplicates import signatures
 from megatron_sbp.pairing.document_rows import read_rows
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.generations import named, place_of
-from megatron_sbp.synthesis.rules import opinions
+from megatron_sbp.synthesis.judged import PASSED
+from megatron_sbp.synthesis.keeping import final_verdicts
+from megatron_sbp.synthesis.rules import RULES, opinions
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -39,6 +41,10 @@ class TraceSources:
     """Folder with NNNNN.jsonl.zst, everything that was written."""
     synthetic: Path
     """Folder with NNNNN.jsonl.zst, what the filters kept."""
+    verdicts: Path
+    """Folder with NNNNN.npy, see `Judged`."""
+    repeats: Path
+    """What `join_repeats` wrote."""
     filtered: bool
     """Whether the filter is complete."""
     documents: Sequence[Path]
@@ -76,7 +82,7 @@ def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
     found = _find(name, sources)
     if found is None:
         return None
-    shard, row = found
+    shard, place, row = found
     seed_row = row["seed_row"]
     seed = None if seed_row is None else read_rows(sources.documents, [seed_row])[seed_row]
     told = {"id", "text", "tokens", "finished", "seed_id", "seed_row", "ids_digest"}
@@ -89,7 +95,7 @@ def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
         "sampling": {"round": 1, **{key: value for key, value in row.items() if key not in told}},
         "seed": None if seed is None else {"row": seed_row, **seed},
         "pairs": None if seed_row is None or sources.pairs is None else _pairs(seed_row, sources),
-        "filters": _filters(row, shard, sources),
+        "filters": _filters(row, int(shard.name[:5]), place, sources),
     }
 
 
@@ -123,8 +129,8 @@ def _lines(shard: Path) -> Iterator[bytes]:
         yield from lines
 
 
-def _find(name: str, sources: TraceSources) -> tuple[Path, dict[str, Any]] | None:
-    """The shard and the row of a raw generation. Its place in the plan says where to look first."""
+def _find(name: str, sources: TraceSources) -> tuple[Path, int, dict[str, Any]] | None:
+    """The shard, the place in it, and the row of a raw generation. Its place in the plan says where to look first."""
     shards = sources.shards()
     generation = named(name)
     if generation is not None and shards:
@@ -133,16 +139,12 @@ def _find(name: str, sources: TraceSources) -> tuple[Path, dict[str, Any]] | Non
             likely = sources.generations / f"{place // sources.generations_per_shard:05d}.jsonl.zst"
             shards.sort(key=lambda shard: shard != likely)
     for shard in shards:
-        row = _row(shard, name)
-        if row is not None:
-            return shard, row
+        # Every row begins with its id, so the others need not be parsed.
+        start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode()
+        for place, line in enumerate(_lines(shard)):
+            if line.startswith(start):
+                return shard, place, json.loads(line)
     return None
-
-
-def _row(shard: Path, name: str) -> dict[str, Any] | None:
-    """The row with an id; every row begins with it, so the others need not be parsed."""
-    start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode()
-    return next((json.loads(line) for line in _lines(shard) if line.startswith(start)), None)
 
 
 def _pairs(seed_row: int, sources: TraceSources) -> dict[str, Any] | None:
@@ -162,26 +164,25 @@ def _pairs(seed_row: int, sources: TraceSources) -> dict[str, Any] | None:
     }
 
 
-def _filters(row: dict[str, Any], shard: Path, sources: TraceSources) -> dict[str, Any]:
-    """What every rule says, measured anew, and the verdict, which is whether the filter kept it."""
+def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources) -> dict[str, Any]:
+    """The verdict that the stages wrote down, and what every rule measures: of that only the verdict is on disk."""
     tokenizer = load_tokenizer(sources.tokenizer)
     tokens = np.array(tokenizer.encode_batch([row["text"]])[0], np.int64)
     seed_tokens = np.empty(0, np.int64)
     if row["seed_row"] is not None:
         seed_tokens = without_end(open_indexed(sources.tokens)[row["seed_row"]], tokenizer)
     said = [asdict(one) for one in opinions(row, sources.rules, tokens, seed_tokens, sources.shingle_tokens)]
-    by_itself = next((one["rule"] for one in said if one["drops"]), None)
     duplicate: dict[str, Any] = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}
     repeats = None
     if not sources.filtered:
-        verdict = by_itself or PENDING
-    elif _row(sources.synthetic / shard.name, row["id"]) is not None:
-        verdict, duplicate["drops"] = "kept", False
-    elif by_itself is not None:
-        verdict = by_itself
+        verdict = next((one["rule"] for one in said if one["drops"]), PENDING)
     else:
-        verdict, duplicate["drops"] = "duplicate", True
-        repeats, duplicate["value"] = _repeated(row["text"], sources)
+        found = int(final_verdicts(sources.verdicts / f"{shard:05d}.npy", sources.repeats, shard)[0, place])
+        verdict = "kept" if found == PASSED else RULES[found]
+        if verdict in ("kept", "duplicate"):
+            duplicate["drops"] = verdict == "duplicate"
+        if duplicate["drops"]:
+            repeats, duplicate["value"] = _repeated(row["text"], sources)
     return {"verdict": verdict, "rules": [*said, duplicate], "repeats": repeats}
 
 

@@ -116,7 +116,7 @@ def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_pat
 
 
 def test_the_number_of_workers_changes_no_byte(whole_run, tmp_path):
-    """The sharded stages again, by one worker and by three shards in another order."""
+    """Sharded stages again, by two workers in another order."""
     from megatron_sbp.stages.run_folder import Run
 
     recipe = load_recipe(RECIPE, [f"run_folder={tmp_path / 'run'}"])
@@ -127,7 +127,7 @@ def test_the_number_of_workers_changes_no_byte(whole_run, tmp_path):
         shutil.rmtree(run.manifests / stage)
         if owned:
             shutil.rmtree(owned)
-        for shard in ("3/3", "1/3", "2/3"):
+        for shard in ("2/2", "1/2"):
             run_sbp(stage, RECIPE, f"run_folder={run.root}", "--shard", shard)
     assert digests(run.root) == digests(whole_run[0])
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run
 
 from megatron_sbp.base import files
-from megatron_sbp.report.curves import opening_section, training_section
+from megatron_sbp.report.curves import opening_section, training_section, tuning_section
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
@@ -56,6 +56,17 @@ def test_recall_against_tokens_is_the_first_picture(run):
     # Two arms were asked: in per cent, four points each.
     recall = opening[: opening.index("held-out loss over training tokens")]
     assert recall.count("<polyline") == 2 and recall.count("<circle") == 8 and "closed-book recall (per cent)" in recall
+
+
+def test_the_tuning_tells_what_it_began_with(run):
+    assert data_of(run).results["tuning"]["start"] is None and "It began" not in tuning_section(data_of(run))
+    record = run.model("synthesizer") / "start.json"
+    files.write_json(record, {"arm": "baseline", "iteration": 1200, "valid_loss": 3.25, "kept": True})
+    assert "It began with the repetition baseline after 1,200 steps, held-out loss 3.2500." in tuning_section(
+        data_of(run)
+    )
+    files.write_json(record, {"folder": "a<b", "architecture": "Qwen3ForCausalLM", "parameters": 1234567})
+    assert "It began with 1,234,567 parameters of a&lt;b (Qwen3ForCausalLM)." in tuning_section(data_of(run))
 
 
 def test_nothing_trained_yet(run):

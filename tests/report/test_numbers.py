@@ -28,7 +28,16 @@ def test_signed(value, error, text):
 
 
 def test_percent_has_no_negative_zero():
-    assert percent(-0.0001, 1) == "0.0\u00a0%" and percent(-0.25, 0) == "-25\u00a0%"
+    assert percent(-0.0001, 1) == "0\u00a0%" and percent(-0.25, 0) == "-25\u00a0%"
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [(0.0, 4, "0 %"), (0.0, 0, "0 %"), (3e-7, 4, "< 0.0001 %"), (0.0004, 1, "< 0.1 %"), (0.0006, 1, "0.1 %"),
+     (0.004, 0, "< 1 %"), (0.000012, 4, "0.0012 %")],
+)  # fmt: skip
+def test_nothing_and_next_to_nothing_are_told_apart(share, digits, text):
+    assert percent(share, digits) == text.replace(" ", "\u00a0")
 
 
 @pytest.mark.parametrize(("value", "text"), [(7, "7"), (1234, "1.23k"), (2.5e6, "2.5M"), (1e12, "1T"), (-3e3, "-3k")])

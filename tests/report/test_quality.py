@@ -44,6 +44,14 @@ def test_every_figure_stands_beside_real_text_with_its_interval(data):
     assert ranged(None, None, str) == "–" and ranged(0.5, None, str) == "0.5"
 
 
+def test_a_share_of_zero_is_written_as_people_write_it(data):
+    for group in data.results["quality"]["groups"].values():
+        group["duplicate_pairs_share"] = 0.0
+        group["intervals"]["duplicate_pairs_share"] = [0.0, 1.5e-5]
+    label = "near-duplicates among 2,000 random pairs"
+    assert {cell.replace("\xa0", " ") for cell in rows(data)[label]} == {"0 % [0, 0.0015]"}
+
+
 def test_text_that_ignores_its_seed_is_called_that(data):
     page = quality_section(data)
     assert "The synthetic text is nearer to its own seed document than to another" in page

@@ -29,6 +29,7 @@ def test_every_stage_that_it_reads_exists(study):
     found = ReportStage().reads(study)
     assert found.keys() <= names
     assert {"train-sbp", "train-sbp.3", "evaluate.2", "filter.noise", "tune.random"} <= found.keys()
+    assert "models/synthesizer/start.json" in found["tune.random"][-1]
     assert "tune.noise" not in found and "pairs.self" not in found  # controls have neither pairs nor tuning
     assert not any("iter_" in pattern or ".bin" in pattern for patterns in found.values() for pattern in patterns)
 

@@ -17,6 +17,8 @@ from megatron_sbp.cli import main
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.tracing import format_trace, trace_document
 from megatron_sbp.synthesis.generations import generations, named, place_of
+from megatron_sbp.synthesis.judged import PASSED
+from megatron_sbp.synthesis.rules import RULES
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +89,37 @@ def test_verdicts_are_those_of_the_filter(filtered, rows):
 
 
 def test_a_duplicate_names_what_it_repeats(filtered, tmp_path):
-    """A text that the filter has seen before: written into the raw generations, but not into the kept ones."""
-    shutil.copytree(filtered.root, tmp_path / "run")
-    run = filtered.view(tmp_path / "run", ("synthetic",))
+    """A text that stands in an earlier shard already, when the filters come to it; a loop and a copy may pass."""
+    shutil.copytree(filtered.root.parent, tmp_path / "again")
+    run = run_of(tmp_path / "again", "filter.max_repetition=1", "filter.max_copying=1")
     kept = next(files.read_jsonl_zst(filtered.synthetic / "00000.jsonl.zst"))
-    last = filtered.generation_shards()[-1].name
-    raw = list(files.read_jsonl_zst(filtered.generations / last))
+    last = run.generation_shards()[-1]
+    raw = list(files.read_jsonl_zst(last))
     raw[-1] = {**raw[-1], "text": kept["text"], "finished": True}
-    files.write_jsonl_zst(run.generations / last, raw)
-    files.write_jsonl_zst(run.synthetic / last, [])
+    files.write_jsonl_zst(last, raw)
+    manifest = files.read_json(run.manifests / "synthesize.json")
+    manifest["outputs"][run.relative(last)] = files.describe(last)
+    files.write_json(run.manifests / "synthesize.json", manifest)
+    execute_synthesis(run, "judge", "deduplicate", "filter")
     found = trace_document(run, raw[-1]["id"])
-    if found["filters"]["verdict"] != "copying":  # a copy of the other seed document, by chance
-        assert (found["filters"]["verdict"], found["filters"]["repeats"]) == ("duplicate", kept["id"])
-        assert f"dropped (duplicate of {kept['id']})" in format_trace(found)
+    assert (found["filters"]["verdict"], found["filters"]["repeats"]) == ("duplicate", kept["id"])
+    assert found["filters"]["rules"][-1] == {"rule": "duplicate", "value": 1.0, "limit": "near", "drops": True}
+    assert f"dropped (duplicate of {kept['id']})" in format_trace(found)
+    assert trace_document(run, kept["id"])["filters"]["rules"][-1]["drops"] is False
+
+
+def test_the_verdict_is_the_one_that_was_written_down(filtered, tmp_path):
+    """Not what the rules would say now: those of a later version may judge otherwise."""
+    shutil.copytree(filtered.root.parent, tmp_path / "again")
+    run = run_of(tmp_path / "again")
+    kept = next(files.read_jsonl_zst(run.synthetic / "00001.jsonl.zst"))
+    place = [row["id"] for row in files.read_jsonl_zst(run.generations / "00001.jsonl.zst")].index(kept["id"])
+    file = run.judged("00001").verdicts
+    stored = np.load(file)
+    assert stored[0, place] == PASSED and trace_document(run, kept["id"])["filters"]["verdict"] == "kept"
+    stored[0, place] = RULES.index("copying")
+    np.save(file, stored)
+    assert trace_document(run, kept["id"])["filters"]["verdict"] == "copying"
 
 
 def test_an_unknown_id_is_told_near_ones(run, rows, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from megatron_ranks import Megatron
+from megatron_ranks import Megatron, ServedMegatron
 from support.checkpoint_tensors import checkpoint_tensors
 
 from megatron_sbp.checkpoint import tracker
@@ -33,6 +33,15 @@ LAYOUTS = {
         ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2", *PADDED],
     ),
 }
+
+
+@pytest.fixture(scope="module")
+def serial(corpus, tmp_path_factory, rank_server) -> ServedMegatron:
+    """With a finished training of one rank, `whole`, of which tests make copies."""
+    megatron = ServedMegatron(corpus, tmp_path_factory.mktemp("serial"), rank_server)
+    megatron.data("whole", SOURCES)
+    megatron.train("whole", STEPS * BATCH, *EVERY)
+    return megatron
 
 
 def cut_back(megatron: Megatron, source: str, name: str) -> Path:
@@ -100,47 +109,40 @@ def test_asynchronous_saving(megatron):
     assert_same_end(megatron.folder / "whole", megatron.folder / "resumed")
 
 
-def test_a_half_written_checkpoint_is_never_loaded(megatron):
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY)
-    half = megatron.folder / "whole" / f"iter_{STEPS:07d}"
+def test_a_half_written_checkpoint_is_never_loaded(serial):
+    half = serial.folder / "whole" / f"iter_{STEPS:07d}"
     for name, text in (("behind", str(HALF)), ("empty", "")):
-        target = cut_back(megatron, "whole", name)
+        target = cut_back(serial, "whole", name)
         shutil.copytree(half, target / half.name)
         (target / half.name / "metadata.json").unlink()
         for file in (target / half.name).glob("*.distcp"):
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         (target / tracker.NAME).write_text(text)
-        megatron.train(name, STEPS * BATCH, *EVERY)
-        assert_same_end(megatron.folder / "whole", target)
-    target = cut_back(megatron, "whole", "gone")
+        serial.train(name, STEPS * BATCH, *EVERY)
+        assert_same_end(serial.folder / "whole", target)
+    target = cut_back(serial, "whole", "gone")
     (target / tracker.NAME).write_text(str(STEPS))
-    text = megatron.train("gone", STEPS * BATCH, *EVERY, status=2)
+    text = serial.train("gone", STEPS * BATCH, *EVERY, status=2)
     assert f"names iteration {STEPS}, but the complete checkpoints here are [{HALF}]" in text
 
 
-def test_time_limit(megatron):
+def test_time_limit(serial):
     """--exit-duration-in-mins: a checkpoint, exit status 3, no stopped.txt; the next start goes on exactly."""
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY)
-    folder = megatron.data("limited", SOURCES)
-    cut_back(megatron, "whole", "limited-late")
+    folder = serial.data("limited", SOURCES)
     minutes = ["--exit-duration-in-mins", "1"]
-    megatron.train("limited", STEPS * BATCH, *EVERY, *minutes, began=3600, status=3)
+    serial.train("limited", STEPS * BATCH, *EVERY, *minutes, began=3600, status=3)
     assert (folder / tracker.NAME).read_text() == "1" and not (folder / "stopped.txt").exists()
-    megatron.train("limited", STEPS * BATCH, *EVERY)
-    assert_same_end(megatron.folder / "whole", folder)
-    assert megatron.losses("limited", "valid") == megatron.losses("whole", "valid")
+    serial.train("limited", STEPS * BATCH, *EVERY)
+    assert_same_end(serial.folder / "whole", folder)
+    assert serial.losses("limited", "valid") == serial.losses("whole", "valid")
     assert (folder / "stopped.txt").read_text() == "end of the plan"
 
 
-def test_an_evaluation_that_was_cut_off_is_done_at_the_next_start(megatron):
-    megatron.data("whole", SOURCES)
-    megatron.train("whole", STEPS * BATCH, *EVERY)
-    target = cut_back(megatron, "whole", "resumed")
+def test_an_evaluation_that_was_cut_off_is_done_at_the_next_start(serial):
+    target = cut_back(serial, "whole", "resumed")
     rows = [json.loads(line) for line in (target / "metrics.jsonl").read_text().splitlines()]
     kept = [row for row in rows if row["iteration"] <= HALF and row["kind"] == "train"]
     (target / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-    megatron.train("resumed", STEPS * BATCH, *EVERY)
-    assert megatron.losses("resumed", "valid") == megatron.losses("whole", "valid")
-    assert_same_end(megatron.folder / "whole", target)
+    serial.train("resumed", STEPS * BATCH, *EVERY)
+    assert serial.losses("resumed", "valid") == serial.losses("whole", "valid")
+    assert_same_end(serial.folder / "whole", target)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_sbp.base import files
+from megatron_sbp.base import arrays
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.pairing.neighbors import exact
@@ -83,8 +83,7 @@ class Search:
             total, unit = len(self.vectors), "documents compared"
         with Progress(label, total, unit) as progress:
             ids, scores = self.nearest(queries, own_rows, progress.advance)
-        with files.atomic_path(output) as partial:
-            np.savez(partial, ids=ids, scores=scores)
+        arrays.save_together(output, ids=ids, scores=scores)
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Neighbors of all documents in ascending order, in blocks of 16,384: see `nearest`."""

@@ -30,13 +30,13 @@ def evaluate_arm(run: Run, arm: str) -> dict:
     return files.read_json(run.evaluation(arm))
 
 
-def export_random_model(run: Run, arm: str, seed: int, vocabulary: int | None = None) -> None:
+def export_random_model(run: Run, arm: str, seed: int) -> None:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(seed)
     config = Qwen3Config(
-        vocab_size=vocabulary or 768,
+        vocab_size=768,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -158,25 +158,6 @@ def test_arms_answer_the_same_questions(run):
     assert one["choice"]["questions"] == other["choice"]["questions"]
     assert one["test"]["sequence_tokens"] == other["test"]["sequence_tokens"]
     assert one["test"]["loss"] != other["test"]["loss"]
-
-
-def test_a_model_with_too_few_tokens_and_a_missing_one_are_errors(run, tmp_path):
-    export_random_model(run, "tiny", 0, vocabulary=300)
-    with pytest.raises(InputError, match="knows 300 tokens, the tokenizer has"):
-        evaluate_arm(run, "tiny")
-    with pytest.raises(InputError, match=r"config.json is missing"):
-        evaluate_arm(run, "nothing")
-
-
-def test_embeddings_of_another_split_are_an_error(run):
-    file = next(run.embeddings("test").glob("*.npy"))
-    whole = np.load(file)
-    np.save(file, whole[:-1])
-    try:
-        with pytest.raises(InputError, match=f"{len(whole) - 1} embeddings for {len(whole)} test documents"):
-            evaluate_arm(run, "sbp")
-    finally:
-        np.save(file, whole)
 
 
 def test_faults_show_before_the_filters_and_not_after_them(quality):

@@ -1,0 +1,46 @@
+"""A set of 64-bit hashes for compiled code: open addressing in one array; 0 marks an empty slot and is never a hash."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+_ONE = np.uint64(1)
+_EMPTY = np.uint64(0)
+
+
+@numba.njit(cache=True)
+def new_table(count):
+    """An empty table at most half full with `count` entries: uint64 [slots], a power of two of them."""
+    size = 4
+    while size < 2 * count:
+        size *= 2
+    return np.zeros(size, np.uint64)
+
+
+@numba.njit(cache=True)
+def insert(table, value):
+    """Whether the value is new; it is in the table afterwards."""
+    slot, found = _seek(table, value)
+    if not found:
+        table[slot] = value
+    return not found
+
+
+@numba.njit(cache=True)
+def slot_of(table, value):
+    """Where the value is, or -1."""
+    slot, found = _seek(table, value)
+    return np.int64(slot) if found else np.int64(-1)
+
+
+@numba.njit(cache=True)
+def _seek(table, value):
+    """Where the value is or belongs, and whether it is there."""
+    mask = np.uint64(len(table) - 1)
+    slot = (value ^ (value >> np.uint64(32))) & mask
+    while table[slot] != _EMPTY:
+        if table[slot] == value:
+            return slot, True
+        slot = (slot + _ONE) & mask
+    return slot, False

@@ -1,0 +1,143 @@
+"""Slurm's queue by its clients: small programs on PATH that answer as Slurm's do and note what they were asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import stage_toys as toys
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor import slurm_queue
+from megatron_sbp.executor.slurm_queue import Job
+from megatron_sbp.stages.run_folder import Run
+
+
+@pytest.fixture
+def clients(tmp_path, monkeypatch) -> Callable[..., None]:
+    """Puts a client on PATH, which holds nothing else; `asked` reads what the clients were asked."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def put(name: str, output: str = "", error: str = "", status: int = 0) -> None:
+        (folder / name).write_text(
+            f"#!{sys.executable} -S\nimport json, os, sys\n"
+            f"with open({str(tmp_path / 'asked')!r}, 'a') as file:\n"
+            f"    file.write(json.dumps([{name!r}, *sys.argv[1:]]) + '\\n')\n"
+            f"sys.stdout.write({output!r})\nsys.stderr.write({error!r})\nsys.exit({status})\n"
+        )
+        (folder / name).chmod(0o755)
+
+    return put
+
+
+def asked(tmp_path: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """Three stages are submitted, the second of them twice."""
+    run = toys.make_run(tmp_path)
+    for job in (Job("words", "11", 3, "abc"), Job("lengths", "12"), Job("total", "13"), Job("lengths", "14", 2)):
+        slurm_queue.remember(run, job)
+    return run
+
+
+def states(run: Run) -> dict[str, str]:
+    return {job.stage: job.state for job in slurm_queue.jobs_of(run)}
+
+
+def test_the_last_job_of_every_stage_is_remembered(clients, run):
+    clients("squeue")
+    found = slurm_queue.jobs_of(run)
+    assert [(job.stage, job.id, job.tasks, job.recipe) for job in found] == [
+        ("words", "11", 3, "abc"), ("total", "13", None, ""), ("lengths", "14", 2, ""),
+    ]  # fmt: skip
+
+
+def test_states_of_tasks_are_counted(clients, run, tmp_path):
+    clients("squeue", "11 RUNNING\n11 COMPLETED\n11 RUNNING\n13 PENDING\n14 COMPLETED\n14 COMPLETED\n")
+    assert states(run) == {"words": "COMPLETED 1, RUNNING 2", "total": "PENDING", "lengths": "COMPLETED 2"}
+    [[*command]] = asked(tmp_path)
+    assert "--jobs=11,13,14" in command and "--array" in command
+
+
+def test_what_the_queue_forgot_is_asked_of_the_accounts(clients, run, tmp_path):
+    """A job that squeue no longer knows makes it fail where it is asked for that one alone."""
+    clients("squeue", "13 RUNNING\n", "slurm_load_jobs error: Invalid job id specified\n", 1)
+    assert states(run) == {"words": "gone from the queue", "total": "RUNNING", "lengths": "gone from the queue"}
+    clients("sacct", "11_1 COMPLETED\n11_2 CANCELLED by 0\n11_3 COMPLETED\n")
+    assert states(run) == {
+        "words": "CANCELLED 1, COMPLETED 2", "total": "RUNNING", "lengths": "gone from the queue",
+    }  # fmt: skip
+    accounts = [command for command in asked(tmp_path) if command[0] == "sacct"]
+    assert len(accounts) == 1 and accounts[0][accounts[0].index("-j") + 1] == "11,14"
+
+
+@pytest.mark.parametrize("put", [False, True], ids=["missing", "failing"])
+def test_a_queue_that_does_not_answer_is_unknown(clients, run, put):
+    if put:
+        clients("squeue", error="Unable to contact slurm controller", status=1)
+    assert set(states(run).values()) == {"unknown (Slurm does not answer)"}
+    with pytest.raises(InputError, match="Unable to contact" if put else "there is no Slurm here"):
+        slurm_queue.cancel(run)
+
+
+def test_without_jobs_nobody_is_asked(clients, tmp_path):
+    clients("squeue", "11 RUNNING\n")
+    run = toys.make_run(tmp_path)
+    assert slurm_queue.jobs_of(run) == [] and slurm_queue.cancel(run) == []
+    assert not (tmp_path / "asked").exists()
+
+
+def test_live_jobs_are_canceled_and_no_others(clients, run, tmp_path):
+    clients("squeue", "11 COMPLETED\n11 FAILED\n11 PENDING\n13 COMPLETED\n14 FAILED\n14 TIMEOUT\n")
+    clients("scancel")
+    assert [job.id for job in slurm_queue.cancel(run)] == ["11"]
+    assert asked(tmp_path)[-1] == ["scancel", "11"]
+    clients("squeue", "11 COMPLETED\n13 COMPLETED\n")
+    assert slurm_queue.cancel(run) == []
+    assert asked(tmp_path)[-1][0] == "squeue"
+    clients("squeue", "13 RUNNING\n")
+    clients("scancel", error="scancel: error: Access denied\n", status=1)
+    with pytest.raises(InputError, match=r"scancel: error: Access denied \(status 1\); scancel 13"):
+        slurm_queue.cancel(run)
+
+
+@pytest.mark.parametrize(
+    ("state", "live"),
+    [
+        ("PENDING", True), ("REQUEUE_HOLD", True), ("COMPLETED 3, RUNNING 1", True), ("COMPLETED 3, FAILED 1", False),
+        ("CANCELLED", False), ("gone from the queue", False), ("unknown (Slurm does not answer)", False), ("", False),
+    ],
+)  # fmt: skip
+def test_which_states_are_live(state, live):
+    assert slurm_queue.is_live(Job("words", "1", state=state)) == live
+
+
+def test_the_largest_array_is_the_sites(clients):
+    assert slurm_queue.largest_array() == 1000
+    clients("scontrol", "Configuration data\nMaxArraySize            = 50001\nMaxDBDMsgs = 20008\n")
+    assert slurm_queue.largest_array() == 50000
+
+
+def test_a_client_that_hangs_is_an_error(clients, monkeypatch, tmp_path):
+    monkeypatch.setattr(slurm_queue, "TIMEOUT", 0.2)
+    (tmp_path / "bin" / "sinfo").write_text(f"#!{sys.executable} -S\nimport time\ntime.sleep(60)\n")
+    (tmp_path / "bin" / "sinfo").chmod(0o755)
+    with pytest.raises(InputError, match=r"sinfo: gave no answer in 0\.2 s"):
+        slurm_queue.client(["sinfo"], {})
+
+
+def test_a_client_gets_the_environment_and_more(clients, monkeypatch, tmp_path):
+    (tmp_path / "bin" / "sbatch").write_text(
+        f"#!{sys.executable} -S\nimport os\nprint(os.environ['ONE'], os.environ['TWO'])\n"
+    )
+    (tmp_path / "bin" / "sbatch").chmod(0o755)
+    monkeypatch.setenv("ONE", "1")
+    assert slurm_queue.client(["sbatch"], {"TWO": "2"}) == "1 2\n"

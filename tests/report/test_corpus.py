@@ -1,0 +1,96 @@
+"""Sections of the page that are about text: the ledger, pairs, filters and examples."""
+
+from __future__ import annotations
+
+import html
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_run import made_up_run
+
+from megatron_sbp.report.corpus import examples_section, filters_section, ledger_section, pairs_section
+from megatron_sbp.report.data import ReportData, load_report_data
+from megatron_sbp.report.results import collect_results
+from megatron_sbp.stages.report import report_sources
+
+
+@pytest.fixture
+def data(tmp_path) -> ReportData:
+    run = made_up_run(tmp_path)
+    return load_report_data(report_sources(run), run.recipe, collect_results(report_sources(run), run.recipe))
+
+
+def rows(markup: str) -> dict[str, list[str]]:
+    """Cells of all tables by the heading of their row."""
+    found = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', markup)
+    return {label: re.findall(r"<td[^>]*>(.*?)</td>", cells) for label, cells in found}
+
+
+def test_the_ledger_sets_planned_beside_consumed(data):
+    sbp = data.results["arms"]["sbp"]
+    planned = sbp["planned_samples"]["synthetic"]
+    label = next(label for label in rows(ledger_section(data)) if label.endswith(": synthetic"))
+    length = data.recipe.model.sequence_length
+    assert rows(ledger_section(data))[label] == [f"{planned:,}", f"{planned:,}", f"{planned * length:,}", "yes"]
+    sbp["consumed_samples"]["synthetic"] -= 1
+    assert rows(ledger_section(data))[label][1::2] == [f"{planned - 1:,}", "NO"]
+    sbp["consumed_samples"] = None
+    assert rows(ledger_section(data))[label][1::2] == ["–", "–"]
+
+
+def test_bars_of_the_ledger_divide_real_tokens_into_first_and_further_readings(data):
+    sbp = data.results["arms"]["sbp"]
+    page = ledger_section(data)
+    real = sbp["train_tokens"] - sbp["synthetic_tokens"]
+    unique = min(sbp["unique_real_tokens"], real)
+    assert f"{unique:,} unique real tokens" in page and f"{real - unique:,} real tokens read again" in page
+    assert f"{sbp['synthetic_tokens']:,} synthetic tokens, each once" in page
+    for figures in data.results["arms"].values():
+        figures["train_tokens"] = None
+    page = ledger_section(data)
+    assert "not trained (models/*/consumed.json)" in page and "<svg" not in page
+
+
+def test_pairs_are_counted_and_shown_escaped(data):
+    page = pairs_section(data)
+    found, train = rows(page), data.pairs["train"]
+    assert found["pairs kept"] == [f"{train['kept']:,}"] and found["documents with a pair"] == ["190"]
+    assert found["pairs of the valid split, which stop the tuning"] == ["61"]
+    assert [cell.replace("\xa0", " ") for cell in found["recall of the search at k = 10"]] == ["98.71 %"]
+    assert "3 of the kept pairs" in page and "similarity 0.612" in page and "seed &lt;b&gt;" in page
+    data.pairs["examples"][0]["score"] = None
+    assert "no similarity" in pairs_section(data)
+    assert "control run" not in page
+    data.recipe.pairs.relation = "random"
+    assert "In this control run the targets" in pairs_section(data)
+    del train["score_histogram"]
+    assert "Missing: the histogram" in pairs_section(data)
+    data.pairs = None
+    assert "Missing: pairs/audit.json" in pairs_section(data)
+
+
+def test_filters_name_every_rule_and_give_examples_of_bounded_length(data):
+    data.documents["dropped"] = {"exact_duplicate": 7, "too_short": 1234}
+    data.synthetic["dropped"] = {"repetition": 11}
+    data.synthetic["examples"] = {"max_repetition": ["<i>" + "a" * 5000], "unused": []}
+    page = filters_section(data)
+    assert "1,234 documents" in page and "11 documents" in page
+    assert "Examples of what fell to the rule: max repetition" in page and "rule: unused" not in page
+    assert "&lt;i&gt;aaa" in page and "2,003 more characters]" in page and "a" * 3000 not in page
+    data.documents, data.synthetic = None, None
+    page = filters_section(data)
+    assert "Missing: documents/audit.json" in page and "Missing: synthetic/audit.json" in page
+
+
+def test_examples_stand_beside_their_seed_document(data):
+    page = examples_section(data)
+    assert page.count('class="example"') == len(data.examples) == 10
+    one = data.examples[0]
+    assert page.index(f"seed document {one.seed_id}") < page.index(f"synthetic document {one.synthetic_id}")
+    assert f"the run's seed ({data.recipe.seed})" in html.unescape(page)
+    data.examples = []
+    assert "Missing: synthetic documents" in examples_section(data)
