@@ -12,6 +12,7 @@ from typing import Any
 from megatron_sbp.planning import cost, ledger
 from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, gpu_hours
 from megatron_sbp.planning.resources import plan_disk, plan_memory
+from megatron_sbp.planning.units import plan_arrays, plan_files
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.planning.warnings import plan_warnings
 from megatron_sbp.recipe import Recipe
@@ -68,6 +69,8 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
         "memory": plan_memory(recipe, padded),
     }
     plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"])
+    plan["arrays"] = plan_arrays(recipe, plan)
+    plan["files"] = plan_files(recipe, plan)
     plan["disk"] = plan_disk(recipe, plan, vocab, count.total)
     plan["sources"] = {
         "vocabulary": vocab_from,
