@@ -220,6 +220,9 @@ def _parser(graph) -> argparse.ArgumentParser:
     plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory, and disk of every arm, and the Megatron commands.")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training")
+    plan.add_argument("--gpu", metavar="NAME", help="type of the GPUs: H100 (assumed without it), A100, H200, ...")
+    plan.add_argument("--mfu", type=float, metavar="SHARE", help="share of their peak in training (assumed: 0.4)")
+    plan.add_argument("--writing-mfu", type=float, metavar="SHARE", help="the same in writing text (assumed: 0.05)")
     run = verb("run", "Runs everything that is missing on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
     _add_permissions(run, [stage.name for stage in graph])
@@ -400,9 +403,10 @@ def _plan(run: Run, options) -> int:
     import shlex
 
     from megatron_sbp.executor.preflight import plan_run
+    from megatron_sbp.planning.hardware import given_hardware
     from megatron_sbp.planning.text import format_plan
 
-    plan = plan_run(run)
+    plan = plan_run(run, given_hardware(options.gpu, options.mfu, options.writing_mfu))
     if options.json:
         print(json.dumps(plan, indent=2))
         return 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.place import ranks_on_this_node
 from megatron_sbp.doctor.subject import Subject
-from megatron_sbp.planning.text import format_bytes
+from megatron_sbp.planning.numbers import format_bytes
 
 BUSY = 2e9
 """Bytes on a device that others may hold, or this process by beginning to use it."""

@@ -8,7 +8,7 @@ from typing import Any
 from megatron_sbp.doctor.devices import cuda_devices
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
-from megatron_sbp.planning.text import format_bytes
+from megatron_sbp.planning.numbers import format_bytes
 
 SPARE = 0.9
 """Part of a device that an estimate may fill: CUDA, NCCL and fragments take some, and activations are estimated."""

@@ -11,7 +11,7 @@ from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
-from megatron_sbp.planning.text import format_bytes
+from megatron_sbp.planning.numbers import format_bytes
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
-from megatron_sbp.planning.text import format_bytes, format_count
+from megatron_sbp.planning.numbers import format_bytes, format_count
 
 FEW_BYTES, FEW_FILES = 10e9, 10_000
 """What is little where no recipe says what is needed."""

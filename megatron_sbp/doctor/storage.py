@@ -13,7 +13,7 @@ from typing import IO
 
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
-from megatron_sbp.planning.text import format_bytes
+from megatron_sbp.planning.numbers import format_bytes
 
 PIECE, MOST, SECONDS = 4 << 20, 64 << 20, 3.0
 """Bytes written between two flushes, bytes at most, and seconds after which no further piece is written."""

@@ -12,7 +12,7 @@ from megatron_sbp.doctor.meeting import Absent, Attendance, Meeting
 from megatron_sbp.doctor.place import Place
 from megatron_sbp.doctor.shared_folder import compare_folders
 from megatron_sbp.doctor.subject import Subject
-from megatron_sbp.planning.text import format_bytes
+from megatron_sbp.planning.numbers import format_bytes
 
 CHECK = "all-reduce"
 SLOW = 10e9

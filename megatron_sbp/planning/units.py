@@ -27,19 +27,19 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
         "neighbors": shards(chosen.train, chosen.valid),
     }
     for name in recipe.tuned_synthesizers:
-        units["pairs" + _end(name)] = units["neighbors"]
+        units["pairs" + end_of(name)] = units["neighbors"]
     for name in recipe.used_synthesizers:
         size = recipe.for_synthesizer(name).synthesis.generations_per_shard
         written = -(-synthesizers_of(recipe, plan)[name]["synthesis"]["generations"] // size)
         for stage in ("synthesize", "judge", "filter", "tokenize-synthetic"):
-            units[stage + _end(name)] = written
+            units[stage + end_of(name)] = written
     return {stage: {"units": count, "tasks": min(count, recipe.slurm.array_size)} for stage, count in units.items()}
 
 
 def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     """Files of the run folder at its fullest, by kind; logs and the few small ones are not counted."""
     arrays, replicates = plan["arrays"], plan["replicates"]
-    written = sum(arrays["synthesize" + _end(name)]["units"] for name in recipe.used_synthesizers)
+    written = sum(arrays["synthesize" + end_of(name)]["units"] for name in recipe.used_synthesizers)
     trainings = (len(recipe.arms) + len(recipe.tuned_synthesizers)) * replicates
     checkpoints = saved_checkpoints(recipe, plan)
     found = {
@@ -75,6 +75,6 @@ def synthesizers_of(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str,
     return {recipe.used_synthesizers[0]: first, **plan["synthesizers"]}
 
 
-def _end(synthesizer: str) -> str:
+def end_of(synthesizer: str) -> str:
     """The end of the names of a synthesizer's stages."""
     return "" if synthesizer == RELATED else f".{synthesizer}"

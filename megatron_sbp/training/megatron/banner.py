@@ -7,10 +7,10 @@ from importlib.metadata import version
 
 import torch
 
+from megatron_sbp.base.gpus import peak_tflops
 from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.forward import Trainer
 from megatron_sbp.training.optional_packages import UNFUSED
-from megatron_sbp.training.throughput import peak_tflops
 
 
 class StartUp:
