@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -101,8 +103,9 @@ class Meeting:
         return f"{said} did not come in {self.seconds:g} s; here are {here}"
 
     def tell(self, key: str, value: Any) -> None:
-        """Publishes a value."""
-        self.store.set(key, json.dumps(value))
+        """Publishes a value; nobody hears it when rank 0 has given up."""
+        with contextlib.suppress(RuntimeError):
+            self.store.set(key, json.dumps(value))
 
     def hear(self, key: str, seconds: float) -> Any:
         """A value that some rank publishes; None when it does not in time."""
@@ -111,3 +114,8 @@ class Meeting:
             return json.loads(self.store.get(key))
         except RuntimeError:  # a timeout, or the rank that held the store is gone
             return None
+
+    def hear_all(self, prefix: str, ranks: Iterable[int], seconds: float) -> dict[int, Any]:
+        """Values that ranks publish under PREFIX/RANK; None of those that do not, all within one time."""
+        end = time.monotonic() + seconds
+        return {rank: self.hear(f"{prefix}/{rank}", max(0.01, end - time.monotonic())) for rank in ranks}

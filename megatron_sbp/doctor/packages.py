@@ -51,6 +51,8 @@ def _engine(module: str, name: str, cost: str, subject: Subject) -> Finding:
     if _there(module):
         return ok(name, _version(module))
     key = subject.recipe and _wanted_by(subject.recipe, module)
+    if key and subject.recipe and subject.recipe.slurm.container_image:
+        return warn(name, f"is not installed here, and {key} is {module}", "see that slurm.container_image has it")
     if key:
         return fail(name, f"is not installed, and {key} is {module}", _INSTALL[module])
     if module == "scann" or subject.recipe is not None:

@@ -27,13 +27,13 @@ def compare_folders(meeting: Meeting, attendance: Attendance, folder: Path, seco
         with temporary_file(folder) as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             meeting.tell("locked file", held.name)
-            said = {rank: meeting.hear(f"saw/{rank}", seconds) or "gave no answer" for rank in others}
+            answers = meeting.hear_all("saw", others, seconds)
     except OSError as error:
         meeting.tell("locked file", "")
         return fail(CHECK, f"no lock in {folder}: {error.strerror}", LUSTRE)
-    wrong = {attendance.nodes[rank]: answer for rank, answer in said.items() if answer != "locked"}
+    wrong = {attendance.nodes[rank]: answer for rank, answer in answers.items() if answer != "locked"}
     if wrong:
-        text = "; ".join(f"{node} {answer}" for node, answer in list(wrong.items())[:8])
+        text = "; ".join(f"{node} {answer or 'gave no answer'}" for node, answer in list(wrong.items())[:8])
         return fail(CHECK, f"{folder}: {text}", f"run_folder must be on a file system of all nodes; {LUSTRE}")
     return ok(CHECK, f"{len(others) + 1} nodes see {folder} and exclude each other by flock")
 

@@ -70,11 +70,8 @@ def _add_up(meeting: Meeting, attendance: Attendance, seconds: float) -> list[Fi
     if place.rank != 0:
         meeting.tell(f"added/{place.rank}", reason)
         return []
-    reasons = {0: reason}
-    for rank in range(1, place.size):
-        answer = meeting.hear(f"added/{rank}", 1 if any(reasons.values()) else 2 * seconds)
-        reasons[rank] = "gave no answer" if answer is None else answer
-    wrong = {rank: text for rank, text in reasons.items() if text}
+    answers = {0: reason, **meeting.hear_all("added", range(1, place.size), 2 * seconds)}
+    wrong = {rank: "gave no answer" if text is None else text for rank, text in answers.items() if text != ""}
     ranks = f"{place.size} ranks on {len(attendance.leaders())} node{'s' if len(attendance.leaders()) > 1 else ''}"
     if wrong:
         said = "; ".join(f"rank {rank} ({attendance.nodes[rank]}): {text}" for rank, text in list(wrong.items())[:4])
@@ -99,8 +96,8 @@ def _merged(meeting: Meeting, attendance: Attendance, own: list[Finding], second
     """Rank 0's findings, each followed by what other nodes have that is not well."""
     leaders = attendance.leaders()
     others: list[Finding] = []
-    for rank in leaders[1:]:
-        node, found = attendance.nodes[rank], meeting.hear(f"found/{rank}", 2 * seconds)
+    for rank, found in meeting.hear_all("found", leaders[1:], 2 * seconds).items():
+        node = attendance.nodes[rank]
         if found is None:
             others.append(replace(fail("node", "gave no answer", "look at it, or leave it out: --exclude"), node=node))
             continue

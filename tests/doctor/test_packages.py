@@ -29,6 +29,7 @@ def test_a_recipe_whose_engine_is_missing():
     vllm = found("synthesis.engine=vllm")["vLLM"]
     assert vllm.status == "fail" and "synthesis.engine is vllm" in vllm.text and "pip install vllm" in vllm.remedy
     assert found("synthesis.engine=transformers")["vLLM"].status == "ok"
+    assert found("synthesis.engine=vllm", "slurm.container_image=some/image")["vLLM"].status == "warn"
     one = "synthesizers={related: {}, more: {synthesis: {engine: vllm}}}"
     arms = "arms={baseline: {}, sbp: {synthetic: related}, other: {synthetic: more}}"
     assert found("synthesis.engine=transformers", one, arms)["vLLM"].status == "fail"

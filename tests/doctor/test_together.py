@@ -76,6 +76,17 @@ def test_a_node_that_differs_is_named(tmp_path):
     assert status == 1 and shared["status"] == "fail" and "second does not see a file there" in shared["text"]
 
 
+def test_an_all_reduce_that_one_rank_cannot_join_ends(tmp_path):
+    """The second rank's gloo finds no such interface; the first would wait for it for ever."""
+    words = ["--json", "--timeout", "30"]
+    with held_port() as port:
+        ranks = [start(0, 2, port, *words), start(1, 2, port, *words, GLOO_SOCKET_IFNAME="none9")]
+        (status, out), _ = map(end, ranks)
+    reduced = checks(out)["all-reduce"]
+    assert status == 1 and reduced["status"] == "fail" and "rank 1 (" in reduced["text"] and "none9" in reduced["text"]
+    assert "GLOO_SOCKET_IFNAME" in reduced["remedy"]
+
+
 def test_a_rank_that_never_comes_is_named(tmp_path):
     with held_port() as port:
         status, out = end(start(0, 3, port, TINY, f"run_folder={tmp_path}/run", "--json", "--timeout", "3"))
