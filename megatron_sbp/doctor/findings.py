@@ -32,7 +32,7 @@ class Finding:
     def __str__(self) -> str:
         place = f"{self.node}: " if self.node else ""
         remedy = f" -> {self.remedy}" if self.remedy else ""
-        return printable(" ".join(f"{self.status:4}  {self.check:19}{place}{self.text}{remedy}".splitlines()))
+        return printable(" ".join(f"{self.status:4}  {self.check:20}{place}{self.text}{remedy}".splitlines()))
 
 
 def ok(check: str, text: str) -> Finding:

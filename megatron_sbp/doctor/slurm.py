@@ -25,7 +25,7 @@ def check_slurm(subject: Subject) -> Iterator[Finding]:
         yield fail("slurm", f"the controller gave no answer in {SECONDS} s", "wait until `scontrol ping` answers")
         return
     if answer.returncode or " UP" not in answer.stdout:
-        yield _silent(subject, (answer.stderr or answer.stdout).strip())
+        yield _silent((answer.stderr or answer.stdout).strip())
         return
     largest, recipe = largest_array(), subject.recipe
     if recipe is not None and recipe.slurm.array_size > largest:
@@ -45,8 +45,8 @@ def _absent(subject: Subject) -> Finding:
     return ok("slurm", f"{text}: `sbp run`, not `sbp submit`")
 
 
-def _silent(subject: Subject, words: str) -> Finding:
+def _silent(words: str) -> Finding:
     text = f"`scontrol ping`: {words.splitlines()[-1].removeprefix('scontrol: ') if words else 'no answer'}"
-    if "SLURM_JOB_ID" in os.environ or (subject.recipe is not None and subject.recipe.slurm.partition is not None):
+    if "SLURM_JOB_ID" in os.environ:
         return fail("slurm", text, "its controller must be up and slurm.conf be found")
-    return warn("slurm", text, "`sbp run` needs no Slurm")
+    return warn("slurm", text, "`sbp submit` needs its controller and slurm.conf; `sbp run` does without Slurm")
