@@ -12,6 +12,10 @@ _OF_A_CHECKPOINT = 4
 """Files of a torch_dist checkpoint besides one or two per rank: metadata twice, what all ranks share, the seal."""
 
 
+_OF_A_SEARCH, _OF_A_STAGE, _STAGES = 68, 5, 9
+"""Files in stages/ for the search for duplicates of a synthesizer; for any stage; stages of a synthesizer."""
+
+
 def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Units and array tasks of the sharded stages whose units follow from the sizes of the recipe."""
     chosen = recipe.documents
@@ -40,17 +44,22 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     """Files of the run folder at its fullest, by kind; logs and the few small ones are not counted."""
     arrays, replicates = plan["arrays"], plan["replicates"]
     written = sum(arrays["synthesize" + end_of(name)]["units"] for name in recipe.used_synthesizers)
+    written_by = 1 + len(recipe.used_synthesizers)
     trainings = (len(recipe.arms) + len(recipe.tuned_synthesizers)) * replicates
     checkpoints = saved_checkpoints(recipe, plan)
     found = {
-        "documents": arrays["tokenize"]["units"],
+        "documents": 2 * arrays["tokenize"]["units"],  # the documents and their ids
         "embeddings": arrays["embed"]["units"],
         "neighbors": arrays["neighbors"]["units"],
         # The generations, what is judged of them (four files a shard, and an audit), and those kept.
         "synthetic": written * replicates * 7,
         "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),
+        "exports": 7 * (len(recipe.arms) + len(recipe.used_synthesizers)) * replicates,
         "consumed": trainings * plan["memory"]["data_parallel"],
-        "manifests": sum(entry["units"] for entry in arrays.values()) + trainings,
+        # A manifest and a lock for every unit, and a few files for every stage.
+        "manifests": 2 * sum(entry["units"] for entry in arrays.values())
+        + replicates
+        * (_OF_A_SEARCH * len(recipe.used_synthesizers) + _OF_A_STAGE * (_STAGES * written_by + trainings)),
     }
     return {**found, "total": sum(found.values())}
 
