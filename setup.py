@@ -25,6 +25,7 @@ setup(
         "tokenizers",
         "sentence-transformers",
         "scann; platform_machine == 'x86_64' and sys_platform == 'linux'",
+        "packaging",
         "numpy",
         "scipy",
         "numba",

@@ -26,10 +26,10 @@ from pathlib import Path
 
 from trainings import TrainingFailed, finish, recipe_of, start, words_of, write_data
 
+from megatron_sbp.base.gpus import peak_tflops
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.training.throughput import peak_tflops
 
 VOCABULARY = 49_152
 MARGIN = 0.9

@@ -25,6 +25,7 @@ from megatron_sbp.stages.run_folder import Run
 DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA Megatron.
 
   sbp plan RECIPE                 show tokens, samples, epochs, FLOPs, memory, and disk of every arm
+  sbp doctor [RECIPE]             check this machine, or an allocation (`srun ... sbp doctor RECIPE`), in seconds
   sbp rehearse RECIPE             run everything in small, in minutes (through Slurm: `sbp submit RECIPE --rehearse`)
   sbp run RECIPE                  run everything on this machine; run it again to resume
   sbp submit RECIPE               submit everything as Slurm jobs; submit again to resume
@@ -56,6 +57,11 @@ the layout of the Hugging Face hub. Nothing is uploaded; what is not finished is
 
 TRACE = """Shows a synthetic document with its seed document, the pairs of the seed that the synthesizer was tuned on,
 how it was sampled, and what every filter said of it. Raw generations have ids too; the run need not be finished."""
+
+DOCTOR = """Checks in seconds what would stop a run, or slow it down: packages, GPUs and their memory, Slurm, models,
+inputs, and the file system of the run folder; started by srun or torchrun, every node, and an all-reduce between the
+ranks. A line per check: ok, warn, or fail, with what to do. Exit status 1 when something failed. Without RECIPE: the
+machine alone."""
 
 REHEARSE = """Runs the recipe in small: the same stages, engines, flags, and file layouts with sizes cut, on made-up
 documents where the corpus is not here. Prints what was replaced, which is what was not rehearsed."""
@@ -142,6 +148,11 @@ def _main(words: list[str]) -> int:
     options = _parse(parser, words)
     if options.verb == "schema":
         return _schema()
+    if options.verb == "doctor":
+        from megatron_sbp.doctor.run import doctor
+
+        recipe = options.recipe and read(options.recipe, tuple(options.overrides))
+        return doctor(Run.of(recipe) if recipe else None, options.json, options.timeout)
     recipe_words = [options.recipe, *options.overrides]
     run = Run.of(read(options.recipe, tuple(options.overrides)))
     if options.verb == "plan":
@@ -220,22 +231,30 @@ def _parser(graph) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"megatron-sbp {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS, prog="sbp")
 
-    def verb(name: str, title: str) -> argparse.ArgumentParser:
+    def verb(name: str, title: str, optional: bool = False) -> argparse.ArgumentParser:
         raw = argparse.RawDescriptionHelpFormatter  # keeps the lines of the epilog
         sub = verbs.add_parser(name, description=title, epilog=EPILOG, formatter_class=raw)
-        sub.add_argument("recipe", help="recipe YAML file, or a run folder")
+        sub.add_argument("recipe", nargs="?" if optional else None, help="recipe YAML file, or a run folder")
         sub.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
         return sub
 
     plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory, and disk of every arm, and the Megatron commands.")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training")
+    plan.add_argument("--gpu", metavar="NAME", help="type of the GPUs: H100 (assumed without it), A100, H200, ...")
+    plan.add_argument("--mfu", type=float, metavar="SHARE", help="share of their peak in training (assumed: 0.4)")
+    plan.add_argument("--writing-mfu", type=float, metavar="SHARE", help="the same in writing text (assumed: 0.05)")
     run = verb("run", "Runs everything that is missing on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
     submit.add_argument("--rehearse", action="store_true", help="submit a rehearsal of the recipe: see `sbp rehearse`")
+    doctor = verb("doctor", DOCTOR, optional=True)
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="how long a step waits for other ranks (60)"
+    )
     rehearse = verb("rehearse", REHEARSE)
     rehearse.add_argument("--dry-run", action="store_true", help="print what differs and the small recipe, run nothing")
     rehearse.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage")
@@ -316,6 +335,16 @@ def _shard(text: str) -> tuple[int, int]:
     if not (slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
         raise argparse.ArgumentTypeError(f"'{text}' is not i/n with i from 1 to n")
     return int(index), int(count)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+    return value
 
 
 def _stage(run: Run, stage, graph, options) -> int:
@@ -402,9 +431,10 @@ def _plan(run: Run, options) -> int:
     import shlex
 
     from megatron_sbp.executor.preflight import plan_run
+    from megatron_sbp.planning.hardware import given_hardware
     from megatron_sbp.planning.text import format_plan
 
-    plan = plan_run(run)
+    plan = plan_run(run, given_hardware(options.gpu, options.mfu, options.writing_mfu))
     if options.json:
         print(json.dumps(plan, indent=2))
         return 0

@@ -37,6 +37,19 @@ def test_other_verbs(parse):
     assert options.overrides == ["seed=2"] and options.shard == (1, 2)
 
 
+def test_a_doctor_needs_no_recipe(parse, capsys):
+    assert parse("doctor").recipe is None and parse("doctor R --json seed=2").overrides == ["seed=2"]
+    with pytest.raises(SystemExit):
+        parse("doctor --timeout never")
+    assert "'never' is no number of seconds" in capsys.readouterr().err
+
+
+def test_a_gpu_that_nobody_knows(capsys):
+    recipe = Path(__file__).parent / "end_to_end" / "recipe.yaml"
+    assert cli.main(["plan", str(recipe), "--gpu", "A10O"]) == 2
+    assert "did you mean A10?" in capsys.readouterr().err
+
+
 def test_unknown_options_are_named(parse, capsys):
     with pytest.raises(SystemExit) as left:
         parse("run R --untill pairs seed=2")
@@ -57,7 +70,7 @@ def test_a_wrong_recipe_is_an_error_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("did you mean") == 1
 
 
-@pytest.mark.parametrize("verb", ["plan", "embed", "train-sbp"])
+@pytest.mark.parametrize("verb", ["plan", "doctor", "embed", "train-sbp"])
 def test_the_help_of_a_verb_says_how_to_call_it(capsys, verb):
     with pytest.raises(SystemExit) as left:
         cli.main([verb, "--help"])

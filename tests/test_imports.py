@@ -1,4 +1,4 @@
-"""Imports run one way: base <- recipe <- planning <- library along the data <- stages <- executor <- cli.
+"""Imports run one way: base <- recipe <- planning <- library along the data <- stages <- executor <- doctor <- cli.
 
 All imports are read from the source, those inside functions included; only `if TYPE_CHECKING:` is left out.
 """
@@ -33,6 +33,7 @@ LAYERS = (
     ("rehearsal",),
     ("stages",),
     ("executor",),
+    ("doctor",),
     ("cli",),
 )
 """Rooms from the bottom up. A room imports from itself, its own row, and the rows above it in this table."""

@@ -10,8 +10,9 @@ from megatron_sbp.base.hub import cached, check_available, offline
 from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.pairing.embedding_model import model_folder
+from megatron_sbp.planning.hardware import Hardware
+from megatron_sbp.planning.numbers import format_bytes
 from megatron_sbp.planning.plan import make_plan
-from megatron_sbp.planning.text import format_bytes
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
 from megatron_sbp.stages.run_folder import Run
@@ -37,9 +38,9 @@ def check_inputs(recipe: Recipe) -> None:
             raise recipe.error(key, error.reason) from None
 
 
-def plan_run(run: Run) -> dict[str, Any]:
+def plan_run(run: Run, hardware: Hardware | None = None) -> dict[str, Any]:
     """The plan of a run (`make_plan`), with what its folder has measured and what would stop it among the warnings."""
-    plan = make_plan(run.recipe, read_measured(run))
+    plan = make_plan(run.recipe, read_measured(run), hardware)
     plan["warnings"] += [*_refusals(run.recipe), *_disk_space(run, plan["disk"]["total"])]
     return plan
 

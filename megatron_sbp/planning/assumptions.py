@@ -13,6 +13,10 @@ ASSUMPTIONS: dict[str, tuple[float, str]] = {
     ),
     "generation_mfu": (0.05, "share of the peak in writing; vLLM reached 3 to 6 % with 1.7B and 4B models on an H100"),
     "device_bytes": (80e9, "memory of one H100"),
+    "node_write_rate": (
+        1e9,
+        "bytes/s that the ranks of a node write to the file system; `sbp doctor` measures one process",
+    ),
 }
 """What the estimates rest on: value and reason."""
 
@@ -24,8 +28,3 @@ UNKNOWN_EMBEDDER = "qwen3-embedding-0.6b"
 def assumed(name: str) -> float:
     """The value of an assumption."""
     return ASSUMPTIONS[name][0]
-
-
-def gpu_hours(flops: float, mfu: str = "training_mfu") -> float:
-    """Hours of one H100 for some FLOPs at an assumed share of its peak."""
-    return flops / (assumed("peak_flops") * assumed(mfu)) / 3600

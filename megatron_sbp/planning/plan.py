@@ -10,33 +10,36 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp.planning import cost, ledger
-from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, gpu_hours
+from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed
+from megatron_sbp.planning.duration import plan_checkpoint, plan_time, plan_total
+from megatron_sbp.planning.hardware import Hardware
 from megatron_sbp.planning.resources import plan_disk, plan_memory
+from megatron_sbp.planning.units import plan_arrays, plan_files
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.planning.warnings import plan_warnings
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.megatron_flags import check_megatron_flags
 
 
-def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[str, Any]:
+def make_plan(
+    recipe: Recipe, measured: dict[str, Any] | None = None, hardware: Hardware | None = None
+) -> dict[str, Any]:
     """The plan of a run, JSON-able.
 
     Args:
         recipe: The recipe.
         measured: What `read_measured` found: {"real": {"documents", "tokens", ...}, "oracle": ..., "vocab_size": ...,
             "synthesizers": {NAME: {"pairs": ...}}}.
+        hardware: What GPUs and rates the estimates are for; None assumes them.
 
     Returns:
-        `arms.ARM` (tokens, samples, steps, epochs, shares, FLOPs), `model`, `unique_tokens`, `embedding`, `neighbors`,
-        `tuning` and `synthesis` (of the first synthesizer, null without one; of the others in `synthesizers.NAME`),
-        `replicates` (figures are those of one), `memory`, `disk` (bytes), `sources` (for every figure that
-        depends on data: measured, recipe, estimated, at most or unknown), `assumptions`, `warnings`.
+        docs/plan.md lists the keys.
 
     Raises:
         InputError: Megatron would refuse a flag of `training.megatron`.
     """
     check_megatron_flags(recipe)
-    measured = measured or {}
+    measured, hardware = measured or {}, hardware or Hardware()
     vocab, vocab_from = _vocabulary(recipe, measured)
     padded = cost.padded_vocab_size(recipe.model, vocab, recipe.launch.tensor_parallel)
     count = cost.parameters(recipe.model, padded)
@@ -45,11 +48,14 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
     for name in recipe.used_synthesizers:
         own, known = recipe.for_synthesizer(name), measured.get("synthesizers", {}).get(name, {})
         synthesizers[name] = {
-            "tuning": _tuning(own, known, unique["real"], padded) if name in recipe.tuned_synthesizers else None,
-            "synthesis": _synthesis(own, known, unique["real"], padded, recipe.synthesizers[name].method),
+            "tuning": _tuning(own, known, unique["real"], padded, hardware)
+            if name in recipe.tuned_synthesizers
+            else None,
+            "synthesis": _synthesis(own, known, unique["real"], padded, recipe.synthesizers[name].method, hardware),
         }
     plan: dict[str, Any] = {
         "name": recipe.name,
+        "hardware": hardware.for_plan(recipe),
         "model": {
             "parameters": count.total,
             "embedding_parameters": count.embedding,
@@ -59,16 +65,21 @@ def make_plan(recipe: Recipe, measured: dict[str, Any] | None = None) -> dict[st
         },
         "unique_tokens": unique,
         "replicates": recipe.replicates,
-        "arms": {arm: _arm(recipe.for_arm(arm), arm, unique, padded, count.total) for arm in recipe.arms},
-        "embedding": _embedding(recipe, unique["real"]),
+        "arms": {arm: _arm(recipe.for_arm(arm), arm, unique, padded, count.total, hardware) for arm in recipe.arms},
+        "embedding": _embedding(recipe, unique["real"], hardware),
         "tuning": None,
         "synthesis": None,
         **synthesizers.pop(next(iter(synthesizers), None), {}),
         "synthesizers": synthesizers,
         "memory": plan_memory(recipe, padded),
     }
-    plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"])
+    plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"], hardware)
+    plan["arrays"] = plan_arrays(recipe, plan)
+    plan["files"] = plan_files(recipe, plan)
     plan["disk"] = plan_disk(recipe, plan, vocab, count.total)
+    plan["checkpoint"] = plan_checkpoint(recipe, plan)
+    plan["total"] = plan_total(recipe, plan)
+    plan["time"] = plan_time(recipe, plan)
     plan["sources"] = {
         "vocabulary": vocab_from,
         "unique tokens of D": unique["real"]["from"],
@@ -111,7 +122,9 @@ def _unique_tokens(recipe: Recipe, measured: dict[str, Any], name: str) -> dict[
     return {"documents": documents, "tokens": tokens, "from": "unknown" if tokens is None else "estimated"}
 
 
-def _arm(recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: int) -> dict[str, Any]:
+def _arm(
+    recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: int, hardware: Hardware
+) -> dict[str, Any]:
     length = recipe.model.sequence_length
     parts = ledger.arm_samples(recipe, arm)
     samples = sum(parts.values())
@@ -145,11 +158,11 @@ def _arm(recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: in
         "synthetic_share": synthetic / (samples * length),
         "flops": flops,
         "flops_6nd": 6 * count * samples * length,
-        "gpu_hours": gpu_hours(flops),
+        "gpu_hours": hardware.hours(flops),
     }
 
 
-def _embedding(recipe: Recipe, real: dict[str, Any]) -> dict[str, Any]:
+def _embedding(recipe: Recipe, real: dict[str, Any], hardware: Hardware) -> dict[str, Any]:
     name = recipe.embedding.model.lower().replace("_", "-")
     known = next((key for key in EMBEDDERS if key in name), None)
     dimensions, weights = EMBEDDERS[known or UNKNOWN_EMBEDDER]
@@ -161,24 +174,26 @@ def _embedding(recipe: Recipe, real: dict[str, Any]) -> dict[str, Any]:
         "dimensions": dimensions,
         "tokens": tokens,
         "flops": flops,
-        "gpu_hours": gpu_hours(flops),
+        "gpu_hours": hardware.hours(flops),
         "from": "estimated",
         "embedder": known or f"unknown here; counted like {UNKNOWN_EMBEDDER}",
     }
 
 
-def _neighbors(recipe: Recipe, dimensions: int) -> dict[str, Any]:
+def _neighbors(recipe: Recipe, dimensions: int, hardware: Hardware) -> dict[str, Any]:
     """Exact search among N documents is N^2 inner products: 2 N^2 d FLOPs; train and valid are searched apart."""
     flops = 2 * dimensions * (recipe.documents.train**2 + recipe.documents.valid**2)
     return {
         "engine": recipe.neighbors.engine,
         "k": recipe.neighbors.k,
         "exact_flops": flops,
-        "exact_gpu_hours": gpu_hours(flops),
+        "exact_gpu_hours": hardware.hours(flops),
     }
 
 
-def _tuning(recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], vocab: int) -> dict[str, Any]:
+def _tuning(
+    recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], vocab: int, hardware: Hardware
+) -> dict[str, Any]:
     """Pairs are unknown before they are mined: at most every document with all its allowed targets."""
     length = recipe.tuning_sequence_length
     if "pairs" in measured:
@@ -199,13 +214,18 @@ def _tuning(recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], voca
         "tokens": tokens,
         "max_steps": steps,
         "max_flops": flops,
-        "max_gpu_hours": gpu_hours(flops),
+        "max_gpu_hours": hardware.hours(flops),
         "from": source,
     }
 
 
 def _synthesis(
-    recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], vocab: int, method: str
+    recipe: Recipe,
+    measured: dict[str, Any],
+    real: dict[str, Any],
+    vocab: int,
+    method: str,
+    hardware: Hardware,
 ) -> dict[str, Any]:
     mean = real["tokens"] / max(1, real["documents"])
     new = recipe.synthesis.tokens_per_generation
@@ -227,6 +247,6 @@ def _synthesis(
         "generations_per_document": generations / max(1, real["documents"]),
         "kept_per_document": recipe.synthesis.tokens / new / max(1, real["documents"]),
         "flops": reading + writing,
-        "gpu_hours": gpu_hours(reading) + gpu_hours(writing, "generation_mfu"),
+        "gpu_hours": hardware.hours(reading) + hardware.hours(writing, writing=True),
         "from": source,
     }

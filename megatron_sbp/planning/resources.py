@@ -6,23 +6,18 @@ from typing import Any
 
 from megatron_sbp.planning import cost
 from megatron_sbp.planning.assumptions import assumed
-from megatron_sbp.planning.recall_points import recall_iterations, save_interval
+from megatron_sbp.planning.units import saved_checkpoints, synthesizers_of
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.tuning_start import start_folder
 
 
 def plan_memory(recipe: Recipe, vocab: int) -> dict[str, Any]:
+    """Bytes on the fullest rank, with both optimizers; `trainings`: that of every arm and of `tune`, as it will run."""
     launch, result = recipe.launch, {}
     for name, distributed in (("plain", False), ("distributed_optimizer", True)):
         entry = cost.memory(recipe.model, recipe.training, launch, vocab, distributed)
-        result[name] = {
-            "parameters": entry.parameters,
-            "weights": entry.weights,
-            "gradients": entry.gradients,
-            "optimizer": entry.optimizer,
-            "activations": entry.activations,
-            "total": entry.total,
-        }
+        result[name] = {"parameters": entry.parameters, **_parts(entry)}
     chosen = "distributed_optimizer" if launch.distributed_optimizer else "plain"
     ranks = launch.nodes * launch.ranks_per_node
     return {
@@ -33,8 +28,34 @@ def plan_memory(recipe: Recipe, vocab: int) -> dict[str, Any]:
         "data_parallel": ranks // (launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel),
         "chosen": chosen,
         "per_rank": result[chosen]["total"],
+        "trainings": {
+            stage: {"micro_batch_size": own.training.micro_batch_size, "sequence_length": own.model.sequence_length}
+            | _parts(cost.memory(own.model, own.training, launch, vocab, launch.distributed_optimizer))
+            for stage, own in _trainings(recipe).items()
+        },
         **result,
     }
+
+
+def _parts(entry: cost.Memory) -> dict[str, int]:
+    return {
+        "weights": entry.weights,
+        "gradients": entry.gradients,
+        "optimizer": entry.optimizer,
+        "activations": entry.activations,
+        "total": entry.total,
+    }
+
+
+def _trainings(recipe: Recipe) -> dict[str, Recipe]:
+    """The trainings of a replicate by the name of their stage; the sections `model` and `training` are their own."""
+    found = {f"train-{arm}": recipe.for_arm(arm) for arm in recipe.arms}
+    for name in recipe.tuned_synthesizers:
+        own = recipe.for_synthesizer(name)
+        batch, length = {"micro_batch_size": own.tuning.micro_batch_size}, own.tuning_sequence_length
+        stage = "tune" if name == RELATED else f"tune.{name}"
+        found[stage] = own.overridden("training", batch).overridden("model", {"sequence_length": length})
+    return found
 
 
 def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[str, int]:
@@ -58,8 +79,7 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
         + dataset(held_out, held_out * per_document)
     )
     embedding = plan["embedding"]
-    first = {"tuning": plan["tuning"], "synthesis": plan["synthesis"]}
-    synthesizers = [*([first] if plan["synthesis"] else []), *plan["synthesizers"].values()]
+    synthesizers = list(synthesizers_of(recipe, plan).values())
     pairs = synthetic = 0.0
     for entry in synthesizers:
         tuning, synthesis = entry["tuning"], entry["synthesis"]
@@ -70,11 +90,7 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
     models = len(plan["arms"]) + len(synthesizers)
     neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12
     checkpoint = cost.checkpoint_bytes(recipe.training, count)
-    # A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
-    steps = max(arm["steps"] for arm in plan["arms"].values())
-    often = save_interval(recipe, "baseline")
-    saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
-    saves += plan["replicates"] * sum(len(recall_iterations(recipe, arm)) for arm in recipe.arms)
+    saves = saved_checkpoints(recipe, plan)
     weight = 2 if recipe.training.precision == "bf16" else 4
     disk = {
         "documents": everything * per_document * text,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from megatron_sbp.planning.assumptions import assumed
+from megatron_sbp.planning.cost_text import arrays, memory_of, rates, totals
+from megatron_sbp.planning.numbers import format_bytes, format_count, format_hours
 
 _COLUMNS = 4
 """Arms up to which each has a column; a terminal has about 100."""
@@ -14,7 +16,7 @@ _COLUMNS = 4
 def format_plan(plan: dict[str, Any]) -> str:
     """The plan as text for a terminal of 100 columns."""
     model, memory = plan["model"], plan["memory"]
-    arms = plan["arms"]
+    arms, gpu = plan["arms"], plan["hardware"]["gpu"]
     lines = [
         f"Plan of {plan['name']}",
         "",
@@ -23,23 +25,24 @@ def format_plan(plan: dict[str, Any]) -> str:
         f"D           {_unique(plan['unique_tokens']['real'])}",
         f"oracle has  {_unique(plan['unique_tokens']['oracle'])}",
         "",
-        *(_columns(arms) if len(arms) <= _COLUMNS else _rows(arms)),
+        *(_columns(arms, gpu) if len(arms) <= _COLUMNS else _rows(arms, gpu)),
     ]
     embedding, neighbors = plan["embedding"], plan["neighbors"]
     lines += [
         "",
         "outside the token budget",
         f"  embedding   {embedding['documents']:,} documents, {embedding['dimensions']} dimensions, "
-        f"{embedding['flops']:.2e} FLOPs, {_hours(embedding['gpu_hours'])} H100-hours *",
+        f"{embedding['flops']:.2e} FLOPs, {format_hours(embedding['gpu_hours'])} {gpu}-hours *",
         f"  neighbors   k = {neighbors['k']}, engine {neighbors['engine']}; exact search is "
-        f"{neighbors['exact_flops']:.2e} FLOPs, {_hours(neighbors['exact_gpu_hours'])} H100-hours *",
+        f"{neighbors['exact_flops']:.2e} FLOPs, {format_hours(neighbors['exact_gpu_hours'])} {gpu}-hours *",
     ]
     if plan["synthesis"]:
-        lines += _synthesizer(plan["tuning"], plan["synthesis"], "")
+        lines += _synthesizer(plan["tuning"], plan["synthesis"], "", gpu)
     for name, entry in plan["synthesizers"].items():
-        lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})")
+        lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})", gpu)
     if plan["replicates"] > 1:
         lines.append(f"  replicates  {plan['replicates']}: trainings and synthesis so many times, the rest once")
+    lines += ["", *totals(plan)]
     ranks = f"{memory['ranks']} rank{'s' if memory['ranks'] != 1 else ''}"
     lines += [
         "",
@@ -54,24 +57,23 @@ def format_plan(plan: dict[str, Any]) -> str:
             f"gradients {format_bytes(entry['gradients'])}, "
             f"optimizer {format_bytes(entry['optimizer'])}, activations ~{format_bytes(entry['activations'])}"
         )
-    disk = plan["disk"]
+    lines += memory_of(memory["trainings"])
+    disk, checkpoint = plan["disk"], plan["checkpoint"]
     lines += [
         "",
-        f"disk: {format_bytes(disk['total'])} at its fullest (a checkpoint is {format_bytes(disk['one_checkpoint'])})",
+        f"disk: {format_bytes(disk['total'])} at its fullest (a checkpoint is {format_bytes(checkpoint['bytes'])}, "
+        f"~{checkpoint['write_seconds']:.2g} s to write *), ~{format_count(plan['files']['total'])} files",
     ]
     kinds = [f"{name} {format_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
-    lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), ""]
+    lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), *arrays(plan["arrays"]), ""]
     lines += _sources(plan["sources"])
-    lines.append(
-        f"~ estimated: {assumed('tokens_per_document'):g} tokens a document until D is tokenized. * at "
-        f"{100 * assumed('training_mfu'):g} % (writing {100 * assumed('generation_mfu'):g} %) of "
-        f"{assumed('peak_flops') / 1e12:g} TFLOP/s, an assumption."
-    )
+    per_document = f"{assumed('tokens_per_document'):g} tokens a document"
+    lines.append(f"~ estimated: {per_document} until D is tokenized. {rates(plan)}")
     lines += [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join(lines) + "\n"
 
 
-def _columns(arms: Mapping[str, dict[str, Any]]) -> list[str]:
+def _columns(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:
     """A column for every arm."""
     lines = [f"{'':24}" + "".join(f"{arm:>20}" for arm in arms)]
 
@@ -88,18 +90,18 @@ def _columns(arms: Mapping[str, dict[str, Any]]) -> list[str]:
     row("  share", _share_of)
     row("FLOPs", lambda arm: f"{arm['flops']:.2e}")
     row("  by 6 N D", lambda arm: f"{arm['flops_6nd']:.2e}")
-    row("H100-hours *", lambda arm: _hours(arm["gpu_hours"]))
+    row(f"{gpu}-hours *", lambda arm: format_hours(arm["gpu_hours"]))
     return lines
 
 
-def _rows(arms: Mapping[str, dict[str, Any]]) -> list[str]:
+def _rows(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:
     """A row for every arm, and what is the same for all in front."""
     one = next(iter(arms.values()))
     width = max(len("arm"), *map(len, arms))
     flops = f"{one['flops']:.2e} FLOPs ({one['flops_6nd']:.2e} by 6 N D)"
     lines = [
         f"every arm   {one['train_tokens']:,} training tokens, {one['samples']:,} samples (sequences),",
-        f"            {one['steps']:,} optimizer steps, {flops}, {_hours(one['gpu_hours'])} H100-hours *",
+        f"            {one['steps']:,} optimizer steps, {flops}, {format_hours(one['gpu_hours'])} {gpu}-hours *",
         "",
         f"{'arm':{width}}{'real tokens':>20}{'unique':>12}{'epochs':>10}{'synthetic tokens':>20}{'share':>9}",
     ]
@@ -121,19 +123,19 @@ def _share_of(arm: dict[str, Any]) -> str:
     return f"{100 * arm['synthetic_share']:.1f} %"
 
 
-def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name: str) -> list[str]:
+def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name: str, gpu: str) -> list[str]:
     tuned = []
     if tuning:
         tuned = [
             f"  tuning      {tuning['pairs']:,} pairs{name} ({tuning['from']}), up to {tuning['max_steps']:,} steps, "
-            f"{tuning['max_flops']:.2e} FLOPs, {_hours(tuning['max_gpu_hours'])} H100-hours *"
+            f"{tuning['max_flops']:.2e} FLOPs, {format_hours(tuning['max_gpu_hours'])} {gpu}-hours *"
         ]
     return [
         *tuned,
         f"  synthesis   {format_count(synthesis['planned_tokens'])} tokens to write for "
         f"{format_count(synthesis['tokens'])} kept{name}, "
         f"{synthesis['generations']:,} generations ({synthesis['generations_per_document']:.1f} per document),",
-        f"              {synthesis['flops']:.2e} FLOPs, {_hours(synthesis['gpu_hours'])} H100-hours *",
+        f"              {synthesis['flops']:.2e} FLOPs, {format_hours(synthesis['gpu_hours'])} {gpu}-hours *",
     ]
 
 
@@ -156,23 +158,3 @@ def _unique(entry: dict[str, Any]) -> str:
     if entry["tokens"] is None:
         return "an unknown number of unique tokens"
     return f"{entry['documents']:,} documents, {_marked(entry['tokens'], entry['from'], '{:,}'.format)} unique tokens"
-
-
-def format_count(value: float) -> str:
-    """A number with a suffix: 1.5M."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"
-
-
-def format_bytes(value: float) -> str:
-    """Bytes with a decimal unit: 1.5 MB."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f} B"
-
-
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from megatron_sbp.planning.assumptions import assumed
-from megatron_sbp.planning.text import format_bytes, format_count
+from megatron_sbp.planning.job_warnings import job_warnings
+from megatron_sbp.planning.numbers import format_count
 from megatron_sbp.recipe import Recipe
 
 
@@ -32,13 +32,7 @@ def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> li
         )
     if recipe.launch.context_parallel > 1:
         found.append("launch.context_parallel: the tuning will be refused, since it would cut packed pairs apart")
-    memory = plan["memory"]
-    if recipe.launch.device != "cpu" and memory["per_rank"] > assumed("device_bytes"):
-        found.append(
-            f"a rank needs about {format_bytes(memory['per_rank'])}, more than the "
-            f"{format_bytes(assumed('device_bytes'))} of an H100; launch.distributed_optimizer, tensor_parallel or "
-            "a smaller micro_batch_size bring it down"
-        )
+    found += job_warnings(recipe, plan)
     return found
 
 

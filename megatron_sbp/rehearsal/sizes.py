@@ -13,6 +13,7 @@ from typing import Any
 from megatron_sbp.planning.ledger import train_samples
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.sections import Launch
+from megatron_sbp.recipe.time_limit import minutes_of
 from megatron_sbp.rehearsal.changes import Draft
 from megatron_sbp.rehearsal.layout import data_parallel
 
@@ -202,18 +203,3 @@ def _model(recipe: Recipe, launch: Launch) -> dict[str, int]:
         usual = real.kv_channels * real.num_attention_heads == real.hidden_size
         small["kv_channels"] = _HEAD if usual else 2 * _HEAD
     return small
-
-
-def minutes_of(limit: str) -> float:
-    """Minutes of a Slurm time limit (`90`, `4:00:00`, `2-12`); infinite for what is none."""
-    days, dash, clock = limit.rpartition("-")
-    parts = clock.split(":")
-    if not all(part.isdigit() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:
-        return math.inf
-    numbers = [int(part) for part in parts]
-    if dash:
-        hours, minutes, seconds = [*numbers, 0, 0][:3]
-        return 1440 * int(days) + 60 * hours + minutes + seconds / 60
-    if len(numbers) == 3:
-        return 60 * numbers[0] + numbers[1] + numbers[2] / 60
-    return numbers[0] + (numbers[1] / 60 if len(numbers) == 2 else 0)

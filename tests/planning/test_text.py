@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.planning.numbers import format_bytes, format_count
 from megatron_sbp.planning.plan import make_plan
-from megatron_sbp.planning.text import format_bytes, format_count, format_plan
+from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import load_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

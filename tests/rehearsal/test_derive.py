@@ -12,7 +12,6 @@ from megatron_sbp.recipe import Recipe, load_recipe
 from megatron_sbp.rehearsal.changes import Change, flat
 from megatron_sbp.rehearsal.derive import Rehearsal, derive, write
 from megatron_sbp.rehearsal.site import ENGINES, Site
-from megatron_sbp.rehearsal.sizes import minutes_of
 from megatron_sbp.rehearsal.table import format_changes
 from megatron_sbp.stages.graph import all_stages
 
@@ -166,14 +165,6 @@ def test_a_recipe_that_someone_changed_is_not_replaced(tmp_path):
     with pytest.raises(InputError, match=r"was changed.* move it away") as found:
         write(rehearsal)
     assert found.value.file == file and "train: 48" in file.read_text()
-
-
-@pytest.mark.parametrize(
-    "limit, minutes",
-    [("90", 90), ("90:30", 90.5), ("24:00:00", 1440), ("2-12", 3600), ("1-0:30", 1470), ("UNLIMITED", float("inf"))],
-)
-def test_time_limits(limit, minutes):
-    assert minutes_of(limit) == minutes
 
 
 def test_a_judge_of_real_documents_stays_with_them(tmp_path):

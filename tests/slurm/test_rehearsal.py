@@ -77,8 +77,9 @@ def check(real: Run, stage: Stage, fields: dict[str, str]) -> None:
     assert ("ArrayJobId" in fields) == stage.sharded, stage.name
     if device == "training":
         nodes = re.match(r"\d+", fields["NumNodes"])
-        assert nodes and int(nodes[0]) == 2 and gpus(fields) == recipe.slurm.gpus_per_node
-        assert fields["NumTasks"] == str(2 * recipe.launch.ranks_per_node)
+        count = min(2, recipe.launch.nodes)
+        assert nodes and int(nodes[0]) == count and gpus(fields) == recipe.slurm.gpus_per_node
+        assert fields["NumTasks"] == str(count * recipe.launch.ranks_per_node)
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=name_of)
@@ -109,6 +110,6 @@ def test_from_submit_to_the_report(file, slurm, tmp_path, monkeypatch):
     states = {job.stage: job.state for job in slurm_queue.jobs_of(run)}
     assert all(re.fullmatch(r"COMPLETED( \d+)?", state) for state in states.values()), f"{states}\n{logs}"
     results = files.read_json(run.results_file)
-    assert set(results["arms"]) == {"baseline", "sbp", "oracle"} and run.report_file.exists()
-    assert "launch.nodes" in (run.root / "rehearsal.txt").read_text()
+    assert set(results["arms"]) == set(real.recipe.arms) and run.report_file.exists()
+    assert "documents.train" in (run.root / "rehearsal.txt").read_text()
     assert main(["status", str(run.root), "--check"]) == 0

@@ -7,18 +7,10 @@ from importlib.metadata import version
 
 import torch
 
+from megatron_sbp.base.gpus import peak_tflops
 from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.forward import Trainer
-from megatron_sbp.training.throughput import peak_tflops
-
-UNFUSED = (
-    ("transformer_engine", "Transformer Engine", (
-        "norms, rotary embedding and SwiGLU are kernels of their own, each with a round trip to memory; "
-        "no fp8, no context parallelism, no sequence parallelism"
-    )),
-    ("amp_C", "Apex", "gradients are added and clipped parameter by parameter, in one more pass over them"),
-)  # fmt: skip
-"""Optional packages: module, name, and what it costs to do without."""
+from megatron_sbp.training.optional_packages import UNFUSED
 
 
 class StartUp:

@@ -1,0 +1,97 @@
+"""What the recipe reads: input files, questions, models, all without a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hub import cached, offline
+from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.doctor.findings import Finding, fail, ok, warn
+from megatron_sbp.doctor.subject import Subject
+from megatron_sbp.pairing.embedding_model import model_files, model_folder
+from megatron_sbp.planning.numbers import format_bytes
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
+
+
+def check_models(subject: Subject) -> Iterator[Finding]:
+    """The embedding model, the tokenizer, and the synthesizer's start can be read offline."""
+    recipe = subject.recipe
+    if recipe is None:
+        return
+    try:
+        folder = model_folder(recipe.embedding.model, recipe.folder)
+        if folder is not None:
+            model_files(folder)
+        yield _model("embedding model", "embedding.model", recipe.embedding.model, folder is not None)
+    except InputError as error:
+        yield fail("embedding model", error.reason, "correct embedding.model")
+    try:
+        path = recipe.tokenizer.path
+        if path is None:
+            yield ok("tokenizer", "is trained by the run")
+        else:
+            yield _model("tokenizer", "tokenizer.path", path, local_tokenizer(recipe) is not None)
+    except InputError as error:
+        yield fail("tokenizer", error.reason, "correct tokenizer.path")
+    yield from _starts(recipe)
+
+
+def _model(check: str, key: str, name: str, here: bool) -> Finding:
+    if here or cached(name):
+        return ok(check, f"{name}, {'a local folder' if here else 'in the local hub cache'}")
+    fetch = f"`hf download {name}` where there is a network, with the same HF_HOME as here"
+    if offline():
+        return fail(check, f"{name} is neither a folder nor in the local hub cache", f"{fetch}; or a folder as {key}")
+    return warn(check, f"{name} would be fetched from the network (HF_HUB_OFFLINE=0)", fetch)
+
+
+def _starts(recipe: Recipe) -> Iterator[Finding]:
+    starts = {name: recipe.for_synthesizer(name).tuning.start or "last" for name in recipe.tuned_synthesizers}
+    try:
+        for name in starts:
+            check_start(recipe.for_synthesizer(name))
+    except InputError as error:
+        yield fail("tuning start", str(error), "correct tuning.start")
+    else:
+        if starts:
+            yield ok("tuning start", ", ".join(dict.fromkeys(starts.values())))
+
+
+def check_inputs(subject: Subject) -> Iterator[Finding]:
+    """The corpus is there and can be read; so are questions and judge, where the recipe names them."""
+    from megatron_sbp.documents.reading import corpus_files
+    from megatron_sbp.evaluation.judge_file import check_judge
+    from megatron_sbp.evaluation.questions import read_questions
+
+    recipe = subject.recipe
+    if recipe is None:
+        return
+    remedy = "correct documents.inputs, or put the files there (paths are relative to the recipe's folder)"
+    try:
+        found, passed_over = corpus_files(recipe.documents, recipe.folder, recipe.source)
+        unreadable = [path for path in found if not os.access(path, os.R_OK)]
+        size = sum(path.stat().st_size for path in found)
+    except InputError as error:
+        yield fail("inputs", error.reason, remedy)
+    except OSError as error:
+        yield fail("inputs", f"{error.filename}: {error.strerror}", remedy)
+    else:
+        text = f"{len(found):,} file{'' if len(found) == 1 else 's'}, {format_bytes(size)}"
+        if unreadable:
+            yield fail("inputs", f"{text}; no permission to read {unreadable[0]}", "`chmod` or another copy")
+        elif passed_over:
+            yield warn("inputs", f"{text}; passed over: {passed_over[0].path}", passed_over[0].reason)
+        else:
+            yield ok("inputs", text)
+    for check, read in (("questions", read_questions), ("judge", check_judge)):
+        if getattr(recipe.evaluation, check) is None:
+            continue
+        try:
+            read(recipe)  # type: ignore[operator]
+        except InputError as error:
+            yield fail(check, str(error), f"correct evaluation.{check}")
+        else:
+            yield ok(check, str(getattr(recipe.evaluation, check)))

@@ -1,0 +1,73 @@
+"""Room for the run: bytes, inodes, quota."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from megatron_sbp.doctor.findings import Finding, fail, ok, warn
+from megatron_sbp.doctor.subject import Subject
+from megatron_sbp.planning.numbers import format_bytes, format_count
+
+FEW_BYTES, FEW_FILES = 10e9, 10_000
+"""What is little where no recipe says what is needed."""
+
+MORE = "free some, or choose another run_folder"
+
+
+def check_space(subject: Subject) -> Iterator[Finding]:
+    """Free bytes and inodes against what the plan needs, and the user's quota."""
+    needed: tuple[float, float] | None = None
+    begun = False
+    if subject.run is not None:
+        begun = subject.run.root.exists()
+        needed = subject.plan["disk"]["total"], subject.plan["files"]["total"]
+    yield from room(subject.folder, needed, begun)
+    yield quota()
+
+
+def room(folder: Path, needed: tuple[float, float] | None, begun: bool = False) -> Iterator[Finding]:
+    """Findings about free bytes and free inodes.
+
+    Args:
+        folder: must exist.
+        needed: bytes and files of the run; None where they are not known.
+        begun: whether a part of them may be there already.
+    """
+    stat = os.statvfs(folder)
+    free = stat.f_bavail * stat.f_frsize
+    yield _enough("free bytes", free, needed and needed[0], FEW_BYTES, format_bytes, begun)
+    if stat.f_files == 0:
+        yield ok("free inodes", "the file system has no limit")
+    else:
+        yield _enough("free inodes", stat.f_favail, needed and needed[1], FEW_FILES, format_count, begun)
+
+
+def _enough(check: str, free: float, needed: float | None, few: float, form, begun: bool) -> Finding:
+    if needed is None:
+        return ok(check, form(free)) if free >= few else warn(check, form(free), MORE)
+    text = f"{form(free)}; the run needs about {form(needed)}"
+    if free >= needed:
+        return ok(check, text)
+    if begun:
+        return warn(check, f"{text}, what its folder holds already included", MORE)
+    return fail(check, text, MORE)
+
+
+def quota() -> Finding:
+    """Whether the user is over a quota, by the tool `quota`."""
+    if shutil.which("quota") is None:
+        return ok("quota", "no `quota` tool here (Lustre has `lfs quota`)")
+    try:
+        answer = subprocess.run(["quota", "-q"], capture_output=True, text=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        return warn("quota", "`quota` gave no answer in 20 s", "a mounted file system may hang: `df`")
+    lines = answer.stdout.strip().splitlines()
+    if answer.returncode and lines:
+        return fail("quota", f"exceeded: {lines[-1].strip()}", MORE)
+    if answer.returncode:
+        return warn("quota", f"`quota` failed: {answer.stderr.strip()}", "ask for it by hand")
+    return ok("quota", "not exceeded")

@@ -1,0 +1,82 @@
+"""What is questionable about the jobs of a plan: memory, layout, arrays, time limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from megatron_sbp.planning.numbers import format_bytes
+from megatron_sbp.planning.units import end_of, synthesizers_of
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.time_limit import minutes_of
+
+USUAL_ARRAY = 1000
+"""Array tasks that Slurm allows where the site changed nothing: MaxArraySize 1001, counted from 0."""
+
+LONG = 1.0
+"""GPU-hours of a stage below which it does not matter how many tasks share it."""
+
+
+def job_warnings(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+    """One sentence per warning; see `plan_warnings`."""
+    launch, hardware = recipe.launch, plan["hardware"]
+    if launch.device != "cpu":
+        yield from _memory(plan)
+        if launch.ranks_per_node % launch.tensor_parallel:
+            yield (
+                f"launch.tensor_parallel {launch.tensor_parallel} does not divide the {launch.ranks_per_node} ranks of "
+                "a node: some of its groups span nodes, and every layer waits for the network between them"
+            )
+    if recipe.slurm.array_size > USUAL_ARRAY:
+        yield (
+            f"slurm.array_size {recipe.slurm.array_size:,} is more than the {USUAL_ARRAY:,} tasks that Slurm allows by "
+            "default (MaxArraySize); `sbp submit` takes as many as the site allows"
+        )
+    if hardware["gpus"] is not None:
+        for stage, unit, hours in _gpu_arrays(recipe, plan):
+            yield from _about_array(recipe, stage, unit, plan["arrays"][stage]["units"], hours)
+
+
+def _memory(plan: dict[str, Any]) -> Iterator[str]:
+    hardware = plan["hardware"]
+    sizes = {stage: entry["total"] for stage, entry in plan["memory"]["trainings"].items()}
+    large = {stage: size for stage, size in sizes.items() if size > hardware["device_bytes"]}
+    if large:
+        yield (
+            f"a rank needs about {format_bytes(max(large.values()))} ({', '.join(large)}), more than the "
+            f"{format_bytes(hardware['device_bytes'])} of an {hardware['gpu']}; launch.distributed_optimizer, "
+            "tensor_parallel or a smaller micro_batch_size bring it down"
+        )
+
+
+def _gpu_arrays(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Arrays that use GPUs: the stage, the recipe key that sizes a unit, and GPU-hours of all units."""
+    shard = "documents.documents_per_shard"
+    yield "embed", shard, plan["embedding"]["gpu_hours"]
+    if recipe.neighbors.engine == "exact":
+        yield "neighbors", shard, plan["neighbors"]["exact_gpu_hours"]
+    for name, entry in synthesizers_of(recipe, plan).items():
+        yield "synthesize" + end_of(name), "synthesis.generations_per_shard", entry["synthesis"]["gpu_hours"]
+
+
+def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float) -> Iterator[str]:
+    if hours > LONG and 2 * units <= recipe.slurm.array_size:
+        yield (
+            f"{stage}: {units:,} units for up to {recipe.slurm.array_size:,} array tasks: most would have nothing to "
+            f"do; a smaller {key} makes more units"
+        )
+    limit = time_limit(recipe, stage)
+    if hours / units > minutes_of(limit) / 60:
+        yield (
+            f"{stage}: a unit takes about {hours / units:.2g} hours of a GPU and must end within the time limit of "
+            f"{limit}: a smaller {key}, or more time (slurm.stages)"
+        )
+
+
+def time_limit(recipe: Recipe, stage: str) -> str:
+    """--time of a stage that runs as an array on GPUs."""
+    limit = recipe.slurm.time
+    for name in dict.fromkeys(("gpu", stage.partition(".")[0], stage)):
+        differing = recipe.slurm.stages.get(name)
+        limit = (differing and differing.time) or limit
+    return limit

@@ -1,0 +1,89 @@
+"""Units of the sharded stages, the array tasks that share them, and the files of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.planning.recall_points import recall_iterations, save_interval
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.names import RELATED
+
+_OF_A_CHECKPOINT = 4
+"""Files of a torch_dist checkpoint besides one or two per rank: metadata twice, what all ranks share, the seal."""
+
+
+_OF_A_SEARCH, _OF_A_STAGE, _STAGES = 68, 5, 9
+"""Files in stages/ for the search for duplicates of a synthesizer; for any stage; stages of a synthesizer."""
+
+
+def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Units and array tasks of the sharded stages whose units follow from the sizes of the recipe."""
+    chosen = recipe.documents
+    oracle = plan["unique_tokens"]["oracle"]["documents"]
+    further = 0 if oracle is None else max(0, oracle - plan["unique_tokens"]["real"]["documents"])
+
+    def shards(*sizes: int) -> int:
+        return sum(-(-size // chosen.documents_per_shard) for size in sizes)
+
+    units = {
+        "tokenize": shards(chosen.train, further, chosen.valid, chosen.test),
+        "embed": shards(chosen.train, chosen.valid, chosen.test),
+        "neighbors": shards(chosen.train, chosen.valid),
+    }
+    for name in recipe.tuned_synthesizers:
+        units["pairs" + end_of(name)] = units["neighbors"]
+    for name in recipe.used_synthesizers:
+        size = recipe.for_synthesizer(name).synthesis.generations_per_shard
+        written = -(-synthesizers_of(recipe, plan)[name]["synthesis"]["generations"] // size)
+        for stage in ("synthesize", "judge", "filter", "tokenize-synthetic"):
+            units[stage + end_of(name)] = written
+    return {stage: {"units": count, "tasks": min(count, recipe.slurm.array_size)} for stage, count in units.items()}
+
+
+def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
+    """Files of the run folder at its fullest, by kind; logs and the few small ones are not counted."""
+    arrays, replicates = plan["arrays"], plan["replicates"]
+    written = sum(arrays["synthesize" + end_of(name)]["units"] for name in recipe.used_synthesizers)
+    written_by = 1 + len(recipe.used_synthesizers)
+    trainings = (len(recipe.arms) + len(recipe.tuned_synthesizers)) * replicates
+    checkpoints = saved_checkpoints(recipe, plan)
+    found = {
+        "documents": 2 * arrays["tokenize"]["units"],  # the documents and their ids
+        "embeddings": arrays["embed"]["units"],
+        "neighbors": arrays["neighbors"]["units"],
+        # The generations, what is judged of them (four files a shard, and an audit), and those kept.
+        "synthetic": written * replicates * 7,
+        "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),
+        "exports": 7 * (len(recipe.arms) + len(recipe.used_synthesizers)) * replicates,
+        "consumed": trainings * plan["memory"]["data_parallel"],
+        # A manifest and a lock for every unit, and a few files for every stage.
+        "manifests": 2 * sum(entry["units"] for entry in arrays.values())
+        + replicates
+        * (_OF_A_SEARCH * len(recipe.used_synthesizers) + _OF_A_STAGE * (_STAGES * written_by + trainings)),
+    }
+    return {**found, "total": sum(found.values())}
+
+
+def saved_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> int:
+    """Checkpoints on disk at its fullest.
+
+    A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
+    """
+    steps = max(arm["steps"] for arm in plan["arms"].values())
+    models = len(plan["arms"]) + len(synthesizers_of(recipe, plan))
+    often = save_interval(recipe, "baseline")
+    saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
+    return saves + plan["replicates"] * sum(len(recall_iterations(recipe, arm)) for arm in recipe.arms)
+
+
+def synthesizers_of(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """`tuning` and `synthesis` of every synthesizer by name; the plan has those of the first apart."""
+    if not plan["synthesis"]:
+        return {}
+    first = {"tuning": plan["tuning"], "synthesis": plan["synthesis"]}
+    return {recipe.used_synthesizers[0]: first, **plan["synthesizers"]}
+
+
+def end_of(synthesizer: str) -> str:
+    """The end of the names of a synthesizer's stages."""
+    return "" if synthesizer == RELATED else f".{synthesizer}"

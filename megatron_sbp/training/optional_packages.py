@@ -1,0 +1,12 @@
+"""Packages that a training uses where they are installed, and what it costs to do without."""
+
+from __future__ import annotations
+
+UNFUSED = (
+    ("transformer_engine", "Transformer Engine", (
+        "norms, rotary embedding and SwiGLU are kernels of their own, each with a round trip to memory; "
+        "no fp8, no context parallelism, no sequence parallelism"
+    )),
+    ("amp_C", "Apex", "gradients are added and clipped parameter by parameter, in one more pass over them"),
+)  # fmt: skip
+"""Module, name, and cost, of packages that fuse kernels."""

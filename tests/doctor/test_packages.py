@@ -1,0 +1,44 @@
+"""Optional packages: the banner of a training and the doctor say the same of them; a recipe may need one."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.doctor.packages import check_packages
+from megatron_sbp.doctor.subject import Subject
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.run_folder import Run
+
+PAPER = Path(__file__).parents[2] / "examples" / "sbp_3b_200b" / "recipe.yaml"
+
+
+def found(*words: str) -> dict:
+    run = Run.of(load_recipe(PAPER, words)) if words else None
+    return {finding.check: finding for finding in check_packages(Subject(run))}
+
+
+def test_every_package_has_a_line():
+    assert list(found()) == ["Transformer Engine", "Apex", "flash attention", "vLLM", "ScaNN"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_a_recipe_whose_engine_is_missing():
+    vllm = found("synthesis.engine=vllm")["vLLM"]
+    assert vllm.status == "fail" and "synthesis.engine is vllm" in vllm.text and "pip install vllm" in vllm.remedy
+    assert found("synthesis.engine=transformers")["vLLM"].status == "ok"
+    assert found("synthesis.engine=vllm", "slurm.container_image=some/image")["vLLM"].status == "warn"
+    one = "synthesizers={related: {}, more: {synthesis: {engine: vllm}}}"
+    arms = "arms={baseline: {}, sbp: {synthetic: related}, other: {synthetic: more}}"
+    assert found("synthesis.engine=transformers", one, arms)["vLLM"].status == "fail"
+
+
+def test_the_package_of_that_name_that_is_not_nvidias(tmp_path, monkeypatch):
+    if importlib.util.find_spec("amp_C"):
+        pytest.skip("Apex is installed here")
+    (tmp_path / "apex.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    apex = found()["Apex"]
+    assert apex.status == "warn" and "not NVIDIA's" in apex.text and "pip uninstall apex" in apex.remedy

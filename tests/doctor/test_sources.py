@@ -1,0 +1,72 @@
+"""What the recipe reads: missing files, models, and folders, each told with its key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.doctor.findings import Finding
+from megatron_sbp.doctor.sources import check_inputs, check_models
+from megatron_sbp.doctor.subject import Subject
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.run_folder import Run
+
+TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def found(check, *words: str) -> dict[str, Finding]:
+    return {finding.check: finding for finding in check(Subject(Run.of(load_recipe(TINY, words))))}
+
+
+def test_all_is_there():
+    models, inputs = found(check_models), found(check_inputs)
+    assert {entry.status for entry in [*models.values(), *inputs.values()]} == {"ok"}
+    assert list(models) == ["embedding model", "tokenizer", "tuning start"] and "1 file" in inputs["inputs"].text
+
+
+@pytest.mark.parametrize(
+    "word, check, text, remedy",
+    [
+        ("embedding.model=./none", "embedding model", "no such folder", "correct embedding.model"),
+        ("embedding.model=some/model", "embedding model", "nor in the local hub cache", "hf download some/model"),
+        ("tokenizer.path=./none", "tokenizer", "no such folder", "correct tokenizer.path"),
+        ("tokenizer.path=some/tokenizer", "tokenizer", "nor in the local hub cache", "hf download some/tokenizer"),
+        ("tuning.start=./none", "tuning start", "not a Hugging Face checkpoint", "correct tuning.start"),
+    ],
+)
+def test_a_model_that_is_not_there(word, check, text, remedy):
+    finding = found(check_models, word)[check]
+    assert finding.status == "fail" and text in finding.text and remedy in finding.remedy
+
+
+def test_an_empty_folder_is_no_model(tmp_path):
+    finding = found(check_models, f"embedding.model={tmp_path}")["embedding model"]
+    assert finding.status == "fail" and "is empty" in finding.text
+
+
+def test_a_network_is_a_warning(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert found(check_models, "embedding.model=some/model")["embedding model"].status == "warn"
+
+
+def test_inputs_that_are_not_there(tmp_path):
+    finding = found(check_inputs, f"documents.inputs=[{tmp_path}/*.jsonl]")["inputs"]
+    assert finding.status == "fail" and "matches no file" in finding.text and "documents.inputs" in finding.remedy
+
+
+def test_questions_that_cannot_be_answered(tmp_path):
+    file = tmp_path / "questions.jsonl"
+    file.write_text(json.dumps({"prompt": "x", "choices": ["a", "b"], "answer": "c"}) + "\n")
+    finding = found(check_inputs, f"evaluation.questions={file}")["questions"]
+    assert finding.status == "fail" and "'c' is not among the choices" in finding.text
+
+
+def test_no_recipe_no_findings():
+    assert not [*check_models(Subject()), *check_inputs(Subject())]

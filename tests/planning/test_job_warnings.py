@@ -1,0 +1,48 @@
+"""What is questionable about jobs: each by an override, and silent otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.planning.job_warnings import time_limit
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.recipe import load_recipe
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PAPER = EXAMPLES / "sbp_3b_200b" / "recipe.yaml"
+TENSOR = ["launch.tensor_parallel=16", "model.num_attention_heads=32", "model.num_query_groups=16"]
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["tuning.micro_batch_size=2", "tuning.sequence_length=32768"], "a rank needs about 229 GB (tune), more than"),
+        (TENSOR, "launch.tensor_parallel 16 does not divide the 8 ranks of a node"),
+        (["slurm.array_size=2000"], "slurm.array_size 2,000 is more than the 1,000 tasks"),
+        (["documents.documents_per_shard=1_000_000"], "embed: 15 units for up to 128 array tasks"),
+        (["slurm.time=00:30:00"], "synthesize: a unit takes about 1 hours of a GPU and must end within"),
+        (["slurm.stages={synthesize: {time: '20'}}"], "must end within the time limit of 20: a smaller synthesis."),
+    ],
+)
+def test_each_by_its_override(overrides, words):
+    found = make_plan(load_recipe(PAPER, overrides))["warnings"]
+    assert len([line for line in found if words in line]) == 1, found
+
+
+@pytest.mark.parametrize("name", sorted(file.parent.name for file in EXAMPLES.glob("sbp_*/recipe.yaml")))
+def test_the_recipes_for_gpus_have_none(name):
+    found = make_plan(load_recipe(EXAMPLES / name / "recipe.yaml"))["warnings"]
+    assert not [line for line in found if "its unique tokens" not in line and "no true oracle" not in line]
+
+
+def test_a_recipe_for_cpus_is_not_compared_with_gpus():
+    found = make_plan(load_recipe(EXAMPLES / "people" / "recipe.yaml", ["slurm.time=00:00:01", "slurm.array_size=900"]))
+    assert not [line for line in found["warnings"] if "unit" in line and "oracle" not in line]
+
+
+def test_the_nearest_time_limit_counts():
+    words = "slurm.stages={gpu: {time: '1:00:00'}, synthesize: {time: '2:00:00'}, synthesize.random: {time: '3:00:00'}}"
+    recipe = load_recipe(EXAMPLES / "sbp_100m_2b" / "recipe.yaml", [words])
+    assert [time_limit(recipe, stage)[0] for stage in ("embed", "synthesize", "synthesize.random")] == ["1", "2", "3"]

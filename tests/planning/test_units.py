@@ -1,0 +1,39 @@
+"""Units, array tasks, and files: what the stages themselves make of the same recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.recipe import load_recipe
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def plan(*overrides: str, name: str = "sbp_3b_200b"):
+    return make_plan(load_recipe(EXAMPLES / name / "recipe.yaml", overrides))
+
+
+def test_units_by_hand():
+    """12,077,000 documents of D in shards of 100,000 are 121, valid and test one each, the oracle's 2,300."""
+    found = plan()["arrays"]
+    assert found["embed"] == {"units": 123, "tasks": 123} and found["neighbors"]["units"] == 122
+    assert found["tokenize"] == {"units": 121 + 2300 + 2, "tasks": 128}
+    assert found["synthesize"]["units"] == -(-117_753_623 // 32_768) == found["judge"]["units"]
+
+
+def test_every_synthesizer_has_its_own():
+    found = plan(name="sbp_100m_2b")["arrays"]
+    assert found["synthesize.random"] == found["synthesize"] and "pairs.random" in found
+
+
+def test_files_add_up_and_follow_the_shards():
+    large, small = plan()["files"], plan("documents.documents_per_shard=50_000")["files"]
+    assert large["total"] == sum(count for kind, count in large.items() if kind != "total")
+    assert small["embeddings"] == 242 + 2 and small["total"] > large["total"]
+    more = plan("training.save_interval=500")["files"]
+    assert more["checkpoints"] > large["checkpoints"] and more["documents"] == large["documents"]
+
+
+def test_an_oracle_of_unknown_size():
+    assert plan("documents.oracle=null")["arrays"]["tokenize"]["units"] == 123
