@@ -24,7 +24,7 @@ setup(
         "transformers>=5",
         "tokenizers",
         "sentence-transformers",
-        "scann; platform_machine == 'x86_64' and sys_platform == 'linux'",
+        "scann; (platform_machine == 'x86_64' or platform_machine == 'aarch64') and sys_platform == 'linux'",
         "packaging",
         "numpy",
         "scipy",

@@ -97,10 +97,10 @@ def newest_glibc_of_wheels() -> tuple[tuple[int, int] | None, str | None]:
 def _architecture(subject: Subject) -> Finding:
     machine = f"{platform.system()} {platform.machine()}"
     scann = subject.recipe is None or subject.recipe.neighbors.engine == "scann"
-    if machine == "Linux x86_64" or not scann:
+    if machine in ("Linux x86_64", "Linux aarch64") or not scann:
         return ok("architecture", machine)
     remedy = "neighbors.engine=exact"
-    text = f"{machine}; ScaNN is for Linux x86_64 alone"
+    text = f"{machine}; ScaNN is for Linux on x86_64 and aarch64"
     return warn("architecture", text, remedy) if subject.recipe is None else fail("architecture", text, remedy)
 
 
