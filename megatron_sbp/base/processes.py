@@ -7,13 +7,17 @@ import ctypes
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import megatron_sbp
+from megatron_sbp.base.errors import InputError
 
 _PR_SET_PDEATHSIG = 1
+_BECAME = "SBP_PYTHON"
+"""Environment variable of a process that has changed its interpreter, with that interpreter."""
 
 # Loaded once, here: a process that was just forked from one with threads must not call dlopen.
 _prctl: Any = None
@@ -25,6 +29,31 @@ def python_path() -> str:
     """PYTHONPATH for a process that must import this very package, installed or not."""
     package = str(Path(megatron_sbp.__file__).resolve().parents[1])
     return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+
+
+def become(python: Path, words: list[str]) -> None:
+    """Goes on as `python WORDS` in this very process, unless it is that already.
+
+    Args:
+        python: interpreter of another environment, or a program that ends by starting one.
+        words: of its command line.
+
+    Raises:
+        InputError: it cannot be started.
+    """
+    if os.environ.get(_BECAME) == str(python):
+        return
+    environment = {**os.environ, _BECAME: str(python)}
+    root = Path(megatron_sbp.__file__).resolve().parents[1]
+    if (root / "setup.py").exists():  # a clone; site-packages would hide what the other environment has
+        environment["PYTHONPATH"] = python_path()
+    else:
+        environment.pop("PYTHONPATH", None)
+    sys.stdout.flush()
+    try:
+        os.execve(python, [str(python), *words], environment)
+    except OSError as error:
+        raise InputError(f"cannot be started ({error.strerror})", file=python) from error
 
 
 def die_with_parent(parent: int | None = None) -> None:

@@ -22,6 +22,7 @@ from megatron_sbp.recipe.sections import (
     Tokenizer,
     Training,
     Tuning,
+    Vllm,
     settings,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "Tokenizer",
     "Training",
     "Tuning",
+    "Vllm",
     "dump_recipe",
     "load_recipe",
     "make_section",

@@ -109,8 +109,8 @@ def _check_model(recipe: Recipe) -> None:
 
 def _check_batches(recipe: Recipe) -> None:
     launch = recipe.launch
-    if launch.device == "cpu" and recipe.synthesis.engine == "vllm":
-        raise recipe.error("synthesis.engine", "vllm needs a GPU, and launch.device is cpu")
+    if recipe.synthesis.engine == "vllm" and recipe.synthesis.temperature > 2:
+        raise recipe.error("synthesis.temperature", f"vLLM takes 2 at most, not {recipe.synthesis.temperature}")
     if launch.device == "cpu" and launch.context_parallel > 1:
         raise recipe.error("launch.context_parallel", "needs Transformer Engine on GPUs, and launch.device is cpu")
     ranks = launch.nodes * launch.ranks_per_node

@@ -271,15 +271,55 @@ class Pairs(Section):
     synthesizer that rephrases."""
 
 
+class Vllm(Section):
+    """How the engine vLLM works. Its texts are the same again only as far as vLLM's own kernels are: see
+    docs/synthesis.md."""
+
+    model_config = ConfigDict(frozen=True)
+
+    python: Text | None = None
+    """Interpreter, relative to the recipe's folder, of an environment that has vLLM and this package: the stage runs
+    there. null is the interpreter of the command. Changes no text."""
+    tensor_parallel: Count = 1
+    """GPUs that share the weights. Changes texts: sums are split otherwise."""
+    max_num_seqs: Count | None = None
+    """Texts written at the same time at most; null is vLLM's choice. Changes batches only."""
+    gpu_memory: Share | None = None
+    """Part of each GPU's memory that vLLM takes; null is vLLM's choice (0.9), and on a CPU 1 GiB of keys and values.
+    Changes batches only."""
+    prefix_caching: Switch = True
+    """Keys and values of a seed document are computed once for all its texts. Changes batches only."""
+    chunked_prefill: Switch | None = None
+    """Long prompts are read in parts, beside texts being written; null does so on GPUs. Not possible on CPUs. Changes
+    batches only."""
+    eager: Switch | None = None
+    """Without compiled kernels and CUDA graphs; null does so on CPUs. Changes texts: other kernels round otherwise."""
+    batch_invariant: Switch = False
+    """vLLM's batch-invariant kernels (GPUs of its list, slower): a text then depends on no other in its batch. Changes
+    texts: other kernels round otherwise."""
+    speculative_tokens: Whole = 0
+    """Tokens that are guessed from n-grams of the text so far and checked together; 0 guesses none. Not possible on
+    CPUs. Changes texts: other random numbers decide."""
+
+    def of_text(self) -> dict[str, Any]:
+        """The keys that choose kernels, split sums, or draw other random numbers: with another value a text is another.
+
+        What only changes which requests share a batch is not among them: no shard that was resumed had the batches of
+        one that was not, so they never fix a text.
+        """
+        return self.model_dump(include={"tensor_parallel", "eager", "batch_invariant", "speculative_tokens"})
+
+
 class Synthesis(Section):
     """Sampling seed documents and writing a related document for each."""
 
     tokens: Count
     """Synthetic tokens of the SBP arm, end-of-document included: used once each, real data fills the rest."""
     engine: Literal["transformers", "vllm"] = "transformers"
-    """transformers: CPU or GPU. vllm: GPU."""
+    """transformers: the same bytes again on CPUs. vllm: many times faster on GPUs; on CPUs with vLLM's build for
+    them."""
     temperature: Float = Field(1.0, gt=0, le=100)
-    """Softmax temperature."""
+    """Softmax temperature; with vLLM 2 at most."""
     top_p: Float = Field(0.9, gt=0, le=1)
     """Nucleus: the smallest set of tokens with at least this probability."""
     max_new_tokens: Count | None = None
@@ -291,9 +331,10 @@ class Synthesis(Section):
     generations_per_shard: Count = 4096
     """Generations in one file of synthetic/; the unit of work."""
     batch_size: Count = 64
-    """Generations written together."""
+    """Generations written together. vLLM makes batches of its own."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of generation."""
+    vllm: Vllm = DEFAULTS
 
 
 class Filter(Section):
@@ -586,7 +627,11 @@ class Recipe(Section):
             pydantic.ValidationError: an unknown key, a wrong type, or out of range.
         """
         present: Section = getattr(self, section)
-        return self._changed(**{section: type(present).model_validate({**present.model_dump(), **values})})
+        merged = present.model_dump()
+        for key, value in values.items():
+            inner = isinstance(getattr(present, key, None), Section) and isinstance(value, dict)
+            merged[key] = {**merged[key], **value} if inner else value
+        return self._changed(**{section: type(present).model_validate(merged)})
 
     def _with(self, about: Arm | Synthesizer) -> Recipe:
         recipe = self

@@ -111,6 +111,9 @@ class ScopedStage(Stage):
     def device_for(self, run: Run) -> str:
         return self.stage.device_for(self.scoped(run))
 
+    def python(self, run: Run) -> Path | None:
+        return self.stage.python(self.scoped(run))
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         inner = self.scoped(run)
         return {

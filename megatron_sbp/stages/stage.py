@@ -45,6 +45,10 @@ class Stage:
         """`device`, for a stage whose recipe decides it."""
         return self.device
 
+    def python(self, run: Run) -> Path | None:
+        """Interpreter that the stage wants; None is that of the command."""
+        return None
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         """Outputs of other stages that this one reads: stage name to glob patterns below the run folder."""
         return {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.recipe import settings
-from megatron_sbp.recipe.sections import Synthesizer
+from megatron_sbp.recipe.sections import Synthesis, Synthesizer
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.stage import Stage
 
@@ -33,6 +33,12 @@ class SynthesizeStage(Stage):
         """How the text is written, `synthesizers.NAME.method`."""
         return self._about.method
 
+    def python(self, run: Run) -> Path | None:
+        chosen = run.recipe.synthesis
+        if self.method == "replacement" or chosen.engine != "vllm" or chosen.vllm.python is None:
+            return None
+        return run.recipe.folder / chosen.vllm.python
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {
             "documents": ("documents/train/*",),
@@ -48,7 +54,7 @@ class SynthesizeStage(Stage):
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
-        return {**self.unit_settings(run), **settings(run.recipe.synthesis)}
+        return {**self.unit_settings(run), **settings(run.recipe.synthesis, *_unread(run.recipe.synthesis))}
 
     def unit_settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
@@ -58,7 +64,8 @@ class SynthesizeStage(Stage):
         return {
             **({"method": self.method} if self.method != "tuned" else {}),
             **({"round": self._round} if self._round > 1 else {}),
-            **settings(recipe.synthesis, "tokens", "margin", "tokens_per_generation"),
+            **settings(recipe.synthesis, "tokens", "margin", "tokens_per_generation", *_unread(recipe.synthesis)),
+            **({"vllm": recipe.synthesis.vllm.of_text()} if recipe.synthesis.engine == "vllm" else {}),
             "seed": recipe.seed,
             "max_seed_tokens": recipe.max_seed_tokens,
             "max_new_tokens": recipe.max_new_tokens,
@@ -119,6 +126,11 @@ class SynthesizeStage(Stage):
             real = files.read_json(run.audit_tokens("audit"))["real"]
             expected = real["tokens"] / real["documents"]
         return planned_generations(chosen.tokens, chosen.margin, expected)
+
+
+def _unread(chosen: Synthesis) -> tuple[str, ...]:
+    """Keys that change no text with the engine chosen; of `vllm` those that do are added by themselves."""
+    return ("vllm", "batch_size") if chosen.engine == "vllm" else ("vllm",)
 
 
 _TITLES = {

@@ -81,8 +81,6 @@ class ReplacementEngine:
         tokens: integers [settings.tokens].
     """
 
-    whole_shards = True
-
     def __init__(self, settings: ReplacementSettings, tokens: np.ndarray):
         self.settings, self._tokens = settings, tokens
 

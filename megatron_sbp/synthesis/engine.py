@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from megatron_sbp.recipe.sections import Vllm
 from megatron_sbp.synthesis.generations import Generation
 
 
@@ -50,10 +51,14 @@ class EngineSettings:
     """The run's seed."""
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    vllm: Vllm | None = None
+    """Options of the engine vLLM; None for another engine."""
 
     def identity(self) -> dict[str, Any]:
-        """All fields but the checkpoint's place: its weights count."""
-        return {**dataclasses.asdict(self), "checkpoint": None}
+        """All fields but the checkpoint's place, for its weights count, and the options that change no text."""
+        fields = dataclasses.asdict(dataclasses.replace(self, vllm=None))
+        del fields["vllm"]
+        return {**fields, "checkpoint": None, **({} if self.vllm is None else {"vllm": self.vllm.of_text()})}
 
     def provenance(self) -> dict[str, Any]:
         """The digest of the weights, and the sampling settings."""
@@ -71,18 +76,36 @@ class Written:
 
 
 class Engine(Protocol):
-    """Writes texts."""
+    """Writes texts, batch by batch."""
 
     @property
     def settings(self) -> Settings:
         """What its texts follow from, beside generations and prompts."""
         ...
 
-    whole_shards: bool
-    """Whether it wants all generations of a shard at once and makes batches of its own."""
-
     def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
         """Writes one text per generation.
+
+        Args:
+            generations: identities, from which the random streams follow.
+            prompts: tokens of each prompt, separator included: integers [n] each.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """Writes texts in batches of its own, and gives each as soon as it has ended."""
+
+    @property
+    def settings(self) -> Settings:
+        """What its texts follow from, beside generations and prompts."""
+        ...
+
+    def stream(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> Iterator[tuple[int, Written]]:
+        """Writes one text per generation, in any order: place in `generations`, and text.
+
+        Who stops listening ends the work on the others.
 
         Args:
             generations: identities, from which the random streams follow.

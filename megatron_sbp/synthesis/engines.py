@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import gc
 from typing import Literal
 
-from megatron_sbp.synthesis.engine import Engine, EngineSettings
+from megatron_sbp.synthesis.engine import Engine, EngineSettings, StreamingEngine
+
+_loaded: dict[tuple[str, EngineSettings], Engine | StreamingEngine] = {}
+"""The last one: nothing else is kept."""
 
 
-@lru_cache(maxsize=1)
-def load_engine(name: Literal["transformers", "vllm"], settings: EngineSettings) -> Engine:
+def load_engine(name: Literal["transformers", "vllm"], settings: EngineSettings) -> Engine | StreamingEngine:
     """Loads a synthesizer, once for all shards that a process writes.
 
     Raises:
         InputError: the engine is not installed, or the checkpoint does not load.
     """
+    key = (name, settings)
+    if key not in _loaded:
+        if _loaded:
+            # Gone before the next one comes: memory may not hold two, and vLLM's end takes its process groups along.
+            _loaded.clear()
+            gc.collect()
+        _loaded[key] = _load(name, settings)
+    return _loaded[key]
+
+
+def _load(name: str, settings: EngineSettings) -> Engine | StreamingEngine:
     if name == "vllm":
         from megatron_sbp.synthesis.vllm_engine import VllmEngine
 

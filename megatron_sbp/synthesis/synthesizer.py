@@ -12,15 +12,16 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Synthesis
-from megatron_sbp.synthesis.engine import Engine, EngineSettings, Written
+from megatron_sbp.synthesis.engine import Engine, EngineSettings, StreamingEngine, Written
 from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.generations import Generation, batches
+from megatron_sbp.synthesis.streaming import stream_all
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 WHOLE = 4096
-"""Generations that an engine with batches of its own gets at once; what is kept on disk at once, too."""
+"""Generations of a batch whose size nobody chose; what is kept on disk at once, too."""
 
 
 class Writer:
@@ -35,7 +36,7 @@ class Writer:
     id_prefix = "syn"
     """Rows are called PREFIX-ROW-NUMBER."""
 
-    def __init__(self, engine: Engine, tokenizer: TextTokenizer, *, batch_size: int = WHOLE):
+    def __init__(self, engine: Engine | StreamingEngine, tokenizer: TextTokenizer, *, batch_size: int = WHOLE):
         self.engine, self.tokenizer = engine, tokenizer
         self._batch_size = batch_size
 
@@ -73,7 +74,9 @@ class Writer:
         for generation in planned:
             prompts.update(f"{generation.name} ".encode())
             prompts.update(self._prompt(tokens[generation.row]).astype("<i8").tobytes())
-        settings = {**self.engine.settings.identity(), "batch_size": self._batch_size}
+        settings = self.engine.settings.identity()
+        if not isinstance(self.engine, StreamingEngine):
+            settings["batch_size"] = self._batch_size
         kinds = [type(self).__name__, type(self.engine).__name__]
         return files.digest({**settings, "kinds": kinds, "prompts": prompts.hexdigest()})
 
@@ -107,7 +110,7 @@ class Synthesizer(Writer):
     Args:
         checkpoint: Hugging Face checkpoint.
         tokenizer: that of the tuning, with its separator.
-        settings: engine, temperature, top_p, batch_size and precision are used.
+        settings: engine, temperature, top_p, batch_size, precision and vllm are used.
         max_seed_tokens: of a seed document; the same as in tuning.
         max_new_tokens: of a text, end-of-document included.
         seed_cut: truncation side of seed documents: `tail` drops the end, `head` the beginning.
@@ -143,6 +146,7 @@ class Synthesizer(Writer):
             seed=seed,
             precision=settings.precision,
             device=device,
+            vllm=settings.vllm if settings.engine == "vllm" else None,
         )
         super().__init__(load_engine(settings.engine, sampling), tokenizer, batch_size=settings.batch_size)
         self._max_seed_tokens, self._seed_cut = max_seed_tokens, seed_cut
@@ -193,7 +197,7 @@ def without_end(tokens: np.ndarray, tokenizer: TextTokenizer) -> np.ndarray:
 
 
 def write_all(
-    engine: Engine,
+    engine: Engine | StreamingEngine,
     planned: Sequence[Generation],
     prompts: Sequence[np.ndarray],
     batch_size: int,
@@ -206,13 +210,16 @@ def write_all(
         engine: writes them.
         planned: the generations.
         prompts: of each, integers [n].
-        batch_size: texts generated together; an engine that makes batches of its own gets WHOLE at once.
+        batch_size: texts generated together; an engine that makes batches of its own gets all at once.
         advance: called with the number of texts written since the last call.
         unfinished: see `Writer.generate`.
     """
     written: dict[int, Written] = {} if unfinished is None else dict(unfinished.done)
+    if isinstance(engine, StreamingEngine):
+        written = stream_all(engine, planned, prompts, written, advance, unfinished)
+        return [written[place] for place in range(len(planned))]
     lengths = np.array([len(prompt) for prompt in prompts])
-    for batch in batches(planned, lengths, WHOLE if engine.whole_shards else batch_size):
+    for batch in batches(planned, lengths, batch_size):
         if any(place not in written for place in batch):
             texts = engine.write([planned[place] for place in batch], [prompts[place] for place in batch])
             written.update(zip(batch, texts, strict=True))

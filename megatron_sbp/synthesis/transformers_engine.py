@@ -35,8 +35,6 @@ class TransformersEngine:
         InputError: the checkpoint does not load, or CUDA is asked for and there is none.
     """
 
-    whole_shards = False
-
     def __init__(self, settings: EngineSettings):
         self.settings = settings
         self.device = torch.device(compute_device(settings.device))

@@ -1,4 +1,4 @@
-"""Generations of a shard that is not finished, on disk batch by batch: a killed process loses one batch, not hours."""
+"""Generations of a shard that is not finished, on disk as they are written: a kill costs minutes, not hours."""
 
 from __future__ import annotations
 

@@ -1,74 +1,148 @@
-"""Generation with vLLM, on GPUs."""
+"""Generation with vLLM: requests go in as token ids, and texts come back as they finish."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.sampling import stream_keys
+from megatron_sbp.synthesis.vllm_arguments import engine_arguments, environment, request_arguments, request_seed
+
+_OUT_OF_MEMORY = ("out of memory", "available memory", "free memory", "memory for the cache", "kv cache", "bad_alloc")
+"""What the errors of vLLM and torch say when memory is short, in lower case."""
+_MEMORY_KEY = "synthesis.vllm.gpu_memory"
 
 
 class VllmEngine:
-    """The interface of TransformersEngine on vLLM.
+    """Texts for token ids from vLLM, in the order in which they finish.
 
     Every request has a seed of its own, from the generation's identity. vLLM batches requests as they come, and its
-    kernels may round differently in other batches: a text can differ between two runs where two tokens are
-    nearly as probable.
+    kernels may round differently in other batches: a text can differ between two runs where two tokens are nearly as
+    probable, unless `synthesis.vllm.batch_invariant` is set.
+
+    Args:
+        settings: with `vllm`.
 
     Raises:
-        InputError: vLLM is not installed.
+        InputError: vLLM is not installed, is built for another device, or lacks memory.
+        Fault: vLLM did not start, for another reason.
     """
 
-    whole_shards = True
-
     def __init__(self, settings: EngineSettings):
+        assert settings.vllm is not None
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        for name, value in environment(settings.vllm).items():
+            os.environ[name] = value
         try:
             from vllm import LLM
+            from vllm.platforms import current_platform
         except ImportError as error:
             raise InputError(
-                "vLLM is not installed (pip install vllm, on a machine with a GPU); synthesis.engine=transformers runs "
-                "anywhere",
+                f"vLLM is not installed in {sys.prefix} (pip install vllm, or `synthesis.vllm.python` names an "
+                "environment that has it); synthesis.engine=transformers runs anywhere",
                 key="synthesis.engine",
             ) from error
         self.settings = settings
-        self.model = LLM(
-            model=str(settings.checkpoint),
-            dtype={"fp32": "float32", "bf16": "bfloat16"}[settings.precision],
-            skip_tokenizer_init=True,
-            generation_config="vllm",  # not the checkpoint's own sampling defaults
-            seed=settings.seed & 0x7FFFFFFF,
-        )
+        arguments = engine_arguments(settings, cpu=current_platform.is_cpu())
+        _let_vllm_look_around()
+        with _explained("did not start"):
+            self.model = LLM(**arguments)
+        config = self.model.llm_engine.vllm_config
+        self._context: int = config.model_config.max_model_len
+        # So many that vLLM never waits for the next request, and no more: a shard's prompts need not be there twice.
+        self._requests = 2 * config.scheduler_config.max_num_seqs
 
-    def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per generation; vLLM makes batches of its own."""
-        from vllm import SamplingParams
+    def stream(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> Iterator[tuple[int, Written]]:
+        """Writes one text per generation; see `StreamingEngine`.
 
-        settings = self.settings
-        parameters = [
-            SamplingParams(
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                max_tokens=settings.max_new_tokens,
-                seed=int(key >> np.uint64(33)),
-                stop_token_ids=[settings.end_of_document],
-                logit_bias=dict.fromkeys(settings.forbidden, -100.0),  # the lowest that vLLM takes
-                detokenize=False,
+        Raises:
+            InputError: a prompt leaves no room for `max_new_tokens`, or memory is short.
+            Fault: vLLM stopped for another reason.
+        """
+        self._check_room(prompts)
+        engine = self.model.llm_engine
+        keys = stream_keys(generations, self.settings.seed)
+        waiting = iter(range(len(prompts)))
+        running: set[str] = set()
+        try:
+            while True:
+                with _explained("stopped"):
+                    for place in itertools.islice(waiting, self._requests - len(running)):
+                        prompt = {"prompt_token_ids": np.asarray(prompts[place]).tolist()}
+                        engine.add_request(str(place), prompt, self._parameters(keys[place]))
+                        running.add(str(place))
+                    finished = [output for output in engine.step() if output.finished] if running else []
+                for output in finished:
+                    running.remove(output.request_id)
+                    yield int(output.request_id), self._written(output.outputs[0])
+                if not running and not finished:
+                    return
+        finally:
+            if running:  # someone stopped listening, or vLLM died and cannot hear it
+                with contextlib.suppress(Exception):
+                    engine.abort_request(list(running))
+
+    def _check_room(self, prompts: Sequence[np.ndarray]) -> None:
+        longest, new = max(map(len, prompts), default=0), self.settings.max_new_tokens
+        if longest + new > self._context:
+            raise InputError(
+                f"a prompt of {longest:,} tokens and {new:,} new ones do not fit into the synthesizer's context of "
+                f"{self._context:,}",
+                file=self.settings.checkpoint,
             )
-            for key in stream_keys(generations, settings.seed)
-        ]
-        requests = [{"prompt_token_ids": np.asarray(prompt).tolist()} for prompt in prompts]
-        outputs = self.model.generate(requests, parameters, use_tqdm=False)
-        return [self._written(output.outputs[0]) for output in outputs]
 
-    def _written(self, completion) -> Written:
+    def _parameters(self, key: np.uint64) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        parameters = SamplingParams(
+            **request_arguments(self.settings), seed=request_seed(key), output_kind=RequestOutputKind.FINAL_ONLY
+        )
+        if self.settings.vllm and self.settings.vllm.speculative_tokens:
+            # Speculative decoding takes no bias; words that must not come, which are of one token each, it takes, but
+            # only as text. These are their ids.
+            parameters._bad_words_token_ids = [[token] for token in self.settings.forbidden]
+        return parameters
+
+    def _written(self, completion: Any) -> Written:
         tokens = np.array(completion.token_ids, np.int64)
         finished = completion.finish_reason == "stop"
         if finished and tokens.size and tokens[-1] == self.settings.end_of_document:
             tokens = tokens[:-1]
         return Written(tokens, finished)
+
+
+def _let_vllm_look_around() -> None:
+    """Without a GPU, vLLM looks through the attributes of every module for kernels. Numba's interface to LLVM takes the
+    question for its `__dict__` for one for a function of LLVM, and vLLM 0.32 ends with what it gets."""
+    module = sys.modules.get("llvmlite.binding.ffi")
+    functions = getattr(getattr(module, "lib", None), "_fntab", None)
+    if isinstance(functions, dict):
+        functions.setdefault("__dict__", {})
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turns what vLLM raises into one message; `what` it did, in words."""
+    try:
+        yield
+    except (InputError, Fault):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, MemoryError) or any(words in reason.lower() for words in _OUT_OF_MEMORY):
+            raise InputError(
+                f"vLLM has not enough memory ({reason[:400]}); lower synthesis.vllm.max_num_seqs, change "
+                "synthesis.vllm.gpu_memory, or raise synthesis.vllm.tensor_parallel",
+                key=_MEMORY_KEY,
+            ) from error
+        raise Fault(f"vLLM {what}: {reason[:1000]}") from error

@@ -107,7 +107,7 @@ def test_contradictions(tmp_path):
     assert "259 or more" in str(refused(file, "tokenizer.vocab_size=258"))
     assert "tokenizer.end_of_document already" in str(refused(file, "tokenizer.padding=<|endoftext|>"))
     assert "must be even" in str(refused(file, "model.kv_channels=15"))
-    assert "vllm needs a GPU" in str(refused(file, "launch.device=cpu", "synthesis.engine=vllm"))
+    assert "vLLM takes 2 at most" in str(refused(file, "synthesis.temperature=2.5", "synthesis.engine=vllm"))
     words = ("launch.device=cpu", "launch.context_parallel=2", "launch.ranks_per_node=2")
     assert "needs Transformer Engine" in str(refused(file, *words))
     assert "between 0 and 1" in str(refused(file, "filter.max_copying=1.5"))

@@ -71,6 +71,9 @@ def test_overrides_are_checked_like_the_sections():
     with pytest.raises(ValidationError):
         tiny().overridden("pairs", {"alhpa": 0.5})
     assert tiny().overridden("pairs", {"alpha": "5e-1"}).pairs.alpha == 0.5
+    one = tiny().overridden("synthesis", {"vllm": {"eager": True}})
+    both = one.overridden("synthesis", {"vllm": {"max_num_seqs": 8}}).synthesis.vllm
+    assert (both.eager, both.max_num_seqs) == (True, 8)
 
 
 def test_an_error_names_the_line_of_the_nearest_key_that_was_given():

@@ -79,6 +79,14 @@ def test_what_is_here_stays():
     assert here.launch.nodes * here.launch.ranks_per_node <= GPUS.gpus
 
 
+def test_vllm_may_live_in_an_environment_of_its_own(tmp_path):
+    elsewhere = Site(slurm=False, gpus=8, packages=frozenset())
+    assert of(PAPER, site=elsewhere).recipe.synthesis.engine == "transformers"
+    file = shutil.copy(PAPER, tmp_path / "recipe.yaml")
+    chosen = of(file, "synthesis.vllm.python=vllm/bin/python", site=elsewhere).recipe.synthesis
+    assert (chosen.engine, chosen.vllm.python) == ("vllm", str(tmp_path / "vllm/bin/python"))
+
+
 def test_a_cluster_is_asked_for_what_the_real_run_asks_for():
     rehearsal = of(PAPER, site=CLUSTER)
     real, here = rehearsal.real, rehearsal.recipe

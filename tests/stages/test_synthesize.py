@@ -74,6 +74,34 @@ def test_other_batches_other_bytes_only_in_settings(undisturbed, make_run):
         assert stage.settings(make_run("undisturbed", change)) == stage.settings(plain), change
 
 
+def test_vllm_is_made_stale_by_what_changes_its_texts(make_run):
+    stage, plain = SynthesizeStage(), make_run("vllm", "synthesis.engine=vllm")
+    for change in ("synthesis.vllm.max_num_seqs=9", "synthesis.vllm.gpu_memory=0.5", "synthesis.batch_size=9"):
+        same = make_run("vllm", "synthesis.engine=vllm", change)
+        assert stage.settings(same) == stage.settings(plain), change
+    for change in ("synthesis.vllm.eager=true", "synthesis.vllm.tensor_parallel=2", "synthesis.precision=bf16"):
+        other = make_run("vllm", "synthesis.engine=vllm", change)
+        assert stage.unit_settings(other) != stage.unit_settings(plain), change
+    transformers = make_run("vllm", "synthesis.vllm.eager=true")
+    assert stage.settings(transformers) == stage.settings(make_run("vllm"))
+
+
+@pytest.mark.slow
+def test_the_stage_goes_on_with_the_interpreter_that_the_recipe_names(make_run):
+    run = make_run("elsewhere")
+    folder = run.root.parent
+    (folder / "other").write_text(f'#!/bin/sh\necho "other: $*"\nexec {sys.executable} "$@"\n')
+    (folder / "other").chmod(0o755)
+    words = [sys.executable, "-m", "megatron_sbp.cli", "synthesize", str(folder / "recipe.yaml")]
+    words += [f"run_folder={run.root}", "synthesis.engine=vllm", "synthesis.vllm.python=other"]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.stdout.startswith("other: -m megatron_sbp.cli synthesize") and done.stdout.count("other:") == 1
+    assert done.returncode == 2 and "vLLM is not installed in" in done.stderr  # this environment has none
+    (folder / "other").unlink()
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2 and "other: cannot be started (No such file or directory)" in done.stderr
+
+
 def test_a_larger_margin_keeps_the_generations(undisturbed, make_run):
     before = {file.name: (files.sha256(file), file.stat().st_mtime_ns) for file in undisturbed.generations.glob("0*")}
     larger = make_run("undisturbed", "synthesis.margin=2.0")

@@ -43,7 +43,9 @@ def tokenizer(texts):
     return train_bpe(texts, 600, ROLES)
 
 
-def save_random_model(folder: Path, vocabulary: int, end: int, mean_tokens: float, family="Qwen3", never=()):
+def save_random_model(
+    folder: Path, vocabulary: int, end: int, mean_tokens: float, family="Qwen3", never=(), head_dim=8
+):
     """A model with random weights whose texts end after about `mean_tokens`; ids in `never` hardly come."""
     import torch
     import transformers
@@ -51,7 +53,7 @@ def save_random_model(folder: Path, vocabulary: int, end: int, mean_tokens: floa
     torch.manual_seed(3)
     config = getattr(transformers, f"{family}Config")(
         vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, max_position_embeddings=128, tie_word_embeddings=False,
+        num_key_value_heads=2, head_dim=head_dim, max_position_embeddings=128, tie_word_embeddings=False,
     )  # fmt: skip
     model = getattr(transformers, f"{family}ForCausalLM")(config).eval()
     with torch.no_grad():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
 from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.generations import Generation
@@ -121,4 +122,4 @@ def test_engines_are_loaded_once_and_vllm_is_asked_for_by_name(settings):
         "transformers", dataclasses.replace(settings, weights="other")
     )
     with pytest.raises(InputError, match=r"'synthesis.engine': vLLM is not installed"):
-        load_engine("vllm", settings)
+        load_engine("vllm", dataclasses.replace(settings, vllm=Vllm()))

@@ -1,0 +1,64 @@
+"""Texts from an engine that makes batches of its own, on disk soon after each has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from megatron_sbp.synthesis.engine import StreamingEngine, Written
+from megatron_sbp.synthesis.generations import Generation, batches
+from megatron_sbp.synthesis.unfinished import Unfinished
+
+KEPT_TEXTS, KEPT_SECONDS = 256, 10.0
+"""Finished texts are kept on disk when there are so many of them, or the last ones were so long ago."""
+
+
+def stream_all(
+    engine: StreamingEngine,
+    planned: Sequence[Generation],
+    prompts: Sequence[np.ndarray],
+    done: Mapping[int, Written],
+    advance: Callable[[int], None] | None = None,
+    unfinished: Unfinished | None = None,
+) -> dict[int, Written]:
+    """Writes the texts that are missing, those of the longest prompts first.
+
+    Args:
+        engine: writes them.
+        planned: all generations of the shard.
+        prompts: of each, integers [n].
+        done: texts that are there already, by place in `planned`.
+        advance: called with the number of texts written since the last call.
+        unfinished: keeps finished texts while others are being written.
+
+    Returns:
+        All texts by place in `planned`.
+    """
+    written = dict(done)
+    if advance and written:
+        advance(len(written))
+    order = batches(planned, np.array([len(prompt) for prompt in prompts]), max(1, len(planned)))
+    missing = [place for batch in order for place in batch if place not in written]
+    fresh: list[int] = []
+    saved = time.monotonic()
+
+    def keep() -> None:
+        nonlocal saved
+        places, saved = fresh.copy(), time.monotonic()
+        fresh.clear()
+        if unfinished is not None and places:
+            unfinished.add(places, [written[place] for place in places])
+
+    try:
+        for number, text in engine.stream([planned[place] for place in missing], [prompts[place] for place in missing]):
+            written[missing[number]] = text
+            fresh.append(missing[number])
+            if advance:
+                advance(1)
+            if len(fresh) >= KEPT_TEXTS or time.monotonic() - saved >= KEPT_SECONDS:
+                keep()
+    finally:
+        keep()
+    return written

@@ -1,0 +1,107 @@
+"""From the recipe's `synthesis.vllm` to the arguments of vLLM's engine and of its requests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe.sections import Vllm
+from megatron_sbp.synthesis.engine import EngineSettings
+
+CPU_CACHE_BYTES = 1 << 30
+"""Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
+_NGRAM = {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
+
+
+def environment(options: Vllm) -> dict[str, str]:
+    """Environment variables that vLLM must see when it is imported."""
+    return {
+        # The recipe decides it and not the shell: it is part of what texts follow from.
+        "VLLM_BATCH_INVARIANT": str(int(options.batch_invariant)),
+        # The scheduler runs in this process: batches follow from the requests and not from the timing of two
+        # processes, errors arrive with their reason, and nothing outlives a killed worker.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    }
+
+
+def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
+    """Keyword arguments of `vllm.LLM`.
+
+    Args:
+        settings: with `vllm`.
+        cpu: whether this vLLM is built for CPUs.
+
+    Raises:
+        InputError: the recipe asks for what this build cannot do.
+    """
+    options = settings.vllm
+    assert options is not None
+    if settings.device != "auto" and (settings.device == "cpu") != cpu:
+        built = "CPUs" if cpu else "GPUs"
+        raise InputError(
+            f"the installed vLLM is built for {built}, and launch.device is {settings.device}", key="synthesis.engine"
+        )
+    if cpu and options.chunked_prefill:
+        # It takes back the draw after a chunk, and torch's CPU generator cannot go back.
+        raise InputError(
+            "vLLM for CPUs cannot cut prompts into chunks when every text has a seed of its own; leave it out",
+            key="synthesis.vllm.chunked_prefill",
+        )
+    if cpu and options.speculative_tokens:
+        # Seen with 0.32: they pass through a kernel for integers, so that 0.9 becomes 0.
+        raise InputError(
+            "vLLM for CPUs guesses ahead with temperature and top_p rounded down to whole numbers; leave it out",
+            key="synthesis.vllm.speculative_tokens",
+        )
+    arguments: dict[str, Any] = {
+        "model": str(settings.checkpoint),
+        "dtype": {"fp32": "float32", "bf16": "bfloat16"}[settings.precision],
+        "skip_tokenizer_init": True,
+        "generation_config": "vllm",  # not the checkpoint's own sampling defaults
+        "seed": settings.seed & 0x7FFFFFFF,  # of what has no seed of its own: nothing that we read
+        "tensor_parallel_size": options.tensor_parallel,
+        "enable_prefix_caching": options.prefix_caching,
+        "enable_chunked_prefill": not cpu if options.chunked_prefill is None else options.chunked_prefill,
+        "enforce_eager": cpu if options.eager is None else options.eager,
+        "use_tqdm_on_load": False,
+    }
+    if options.max_num_seqs is not None:
+        arguments["max_num_seqs"] = options.max_num_seqs
+    if options.gpu_memory is not None:
+        arguments["gpu_memory_utilization"] = options.gpu_memory
+    elif cpu and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES  # vLLM's choice is nine tenths of the machine
+    if options.speculative_tokens:
+        arguments["speculative_config"] = {**_NGRAM, "num_speculative_tokens": options.speculative_tokens}
+    return arguments
+
+
+def request_arguments(settings: EngineSettings) -> Mapping[str, Any]:
+    """Keyword arguments of `vllm.SamplingParams` that all requests share."""
+    options = settings.vllm
+    assert options is not None
+    shared = {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_tokens": settings.max_new_tokens,
+        "stop_token_ids": [settings.end_of_document],
+        "detokenize": False,
+    }
+    if not options.speculative_tokens:
+        # Minus infinity, which no logit makes up for. A mask of allowed ids says the same, but vLLM's present runner
+        # takes 1,024 ids at most, and every request would carry all others.
+        shared["logit_bias"] = dict.fromkeys(settings.forbidden, float("-inf"))
+    return shared
+
+
+def request_seed(key: np.uint64) -> int:
+    """A request's seed: the upper 63 bits of its stream's key.
+
+    vLLM holds seeds in 64 bits with a sign, and takes -1 for none. Its build for CPUs uses the lower 32 of these: two
+    texts of a large run can then share a stream, though never a prompt and a stream unless they are the same text.
+    """
+    return int(key >> np.uint64(1))

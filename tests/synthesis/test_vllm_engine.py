@@ -1,0 +1,181 @@
+"""vLLM itself, on a CPU, in an environment of its own, beside the transformers engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from finished_stage import mark_finished
+from scipy import stats
+
+from megatron_sbp.base import files
+from megatron_sbp.synthesis.engine import EngineSettings
+from megatron_sbp.synthesis.generations import Generation
+from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(1500)]
+ROOT = Path(__file__).resolve().parents[2]
+END, PADDING, SEPARATOR, VOCABULARY, CONTEXT, DRAWS = 0, 1, 2, 90, 128, 1500
+HEAD = 32
+"""Channels of a head; vLLM's CPU kernels have no smaller ones."""
+SIGNIFICANCE = 1e-3
+"""Of the tests on frequencies. Their seeds are fixed: they pass or fail for good until the code or vLLM changes."""
+
+
+@pytest.fixture(scope="module")
+def vllm_python() -> Path:
+    """Interpreter of .venv-vllm, which is made where that is wanted."""
+    python = ROOT / ".venv-vllm" / "bin" / "python"
+    if not (ROOT / ".venv-vllm" / ".installed").exists():
+        if not (os.environ.get("SBP_TEST_VLLM") == "1" or os.environ.get("CI")):
+            pytest.skip("there is no .venv-vllm (SBP_TEST_VLLM=1, or scripts/setup_vllm_cpu.sh, makes it)")
+        made = subprocess.run(["bash", ROOT / "scripts" / "setup_vllm_cpu.sh"], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"scripts/setup_vllm_cpu.sh could not make .venv-vllm: {made.stderr.strip()[-300:]}")
+    return python
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, random_model) -> Path:
+    """Texts end after about 15 tokens; padding is nearly certain everywhere, were it not forbidden."""
+    folder = tmp_path_factory.mktemp("model")
+    made = random_model(folder, VOCABULARY, END, 15, head_dim=HEAD)
+    with torch.no_grad():
+        constant = made.model(torch.tensor([[5, 6, SEPARATOR]])).last_hidden_state[0, :, 0].mean()
+        made.lm_head.weight[PADDING] = 0
+        made.lm_head.weight[PADDING, 0] = 50 / constant
+        likely = made(torch.tensor([[5, 6, SEPARATOR]])).logits[0, -1].softmax(0)[PADDING]
+    assert likely > 0.999999
+    made.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    random = np.random.default_rng(2)
+    return [[*random.integers(3, VOCABULARY, random.integers(1, 60)).tolist(), SEPARATOR] for _ in range(40)]
+
+
+@pytest.fixture(scope="module")
+def run_folder(prepared, tmp_path_factory) -> Path:
+    """A run whose synthesizer vLLM can load."""
+    from support.synthesis_run import run_of, save_random_model
+
+    folder = tmp_path_factory.mktemp("vllm") / "prepared"
+    shutil.copytree(prepared, folder)
+    run = run_of(folder)
+    tokenizer = load_tokenizer(run.tokenizer)
+    export = run.export("synthesizer")
+    save_random_model(export, tokenizer.vocab_size, tokenizer.end_of_document, 15, head_dim=HEAD)
+    mark_finished(run, "export-synthesizer", list(export.iterdir()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def told(vllm_python, model, prompts, run_folder, tmp_path_factory) -> dict:
+    """What vllm_texts.py wrote."""
+    folder = tmp_path_factory.mktemp("told")
+    plan = {"checkpoint": str(model), "end": END, "forbidden": [PADDING, SEPARATOR], "prompts": prompts,
+            "context": CONTEXT, "draws": DRAWS, "run": str(run_folder)}  # fmt: skip
+    (folder / "plan.json").write_text(json.dumps(plan))
+    words = [vllm_python, Path(__file__).with_name("vllm_texts.py"), folder / "plan.json", folder / "told.json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads((folder / "told.json").read_text())
+
+
+def ours(model: Path, prompts, generations=None, **other) -> list:
+    settings = {"temperature": 0.9, "top_p": 0.95, "max_new_tokens": 20, "seed": 7, **other}
+    engine = TransformersEngine(EngineSettings(model, "", END, (PADDING, SEPARATOR), device="cpu", **settings))
+    planned = generations or [Generation(row, row % 3) for row in range(len(prompts))]
+    return [[text.tokens.tolist(), text.finished] for text in engine.write(planned, [np.array(p) for p in prompts])]
+
+
+def test_the_most_probable_texts_are_those_of_transformers_in_the_order_of_the_prompts(told, model, prompts):
+    expected = ours(model, prompts, top_p=1e-6)
+    assert told["greedy"] == expected
+    assert len({tuple(tokens) for tokens, _ in expected}) > 10 and {done for _, done in expected} == {True, False}
+
+
+def test_sampled_tokens_have_the_probabilities_of_the_nucleus(told, model, prompts):
+    from transformers import AutoModelForCausalLM
+
+    checkpoint = AutoModelForCausalLM.from_pretrained(model).eval()
+    with torch.no_grad():
+        logits = checkpoint(torch.tensor([prompts[0]])).logits[0, -1].double() / 0.9
+    logits[[PADDING, SEPARATOR]] = float("-inf")
+    ordered, order = logits.softmax(0).sort(descending=True)
+    inside = ordered.cumsum(0) - ordered < 0.95
+    nucleus = dict(zip(order[inside].tolist(), (ordered[inside] / ordered[inside].sum()).tolist(), strict=True))
+    first = Counter(tokens[0] if tokens else END for tokens, _ in told["drawn"])
+    assert set(first) <= set(nucleus) and len(nucleus) > 5
+    often = [token for token, share in nucleus.items() if share * DRAWS >= 5]
+    rest = [1 - sum(nucleus[token] for token in often)] if len(often) < len(nucleus) else []
+    seen = [first[token] for token in often] + [DRAWS - sum(first[token] for token in often)] * len(rest)
+    expected = np.array([nucleus[token] for token in often] + rest)
+    assert stats.chisquare(seen, expected / expected.sum() * DRAWS).pvalue > SIGNIFICANCE
+
+
+def test_later_tokens_are_as_frequent_as_those_of_transformers(told, model, prompts):
+    generations = [Generation(5, number) for number in range(DRAWS)]
+    theirs = ours(model, prompts[:1] * DRAWS, generations, max_new_tokens=3)
+    counts = [
+        Counter(tokens[2] if len(tokens) > 2 else END for tokens, _ in texts) for texts in (told["drawn"], theirs)
+    ]
+    often = [token for token in range(VOCABULARY) if sum(count[token] for count in counts) >= 10]
+    table = [[count[token] for token in often] + [DRAWS - sum(count[token] for token in often)] for count in counts]
+    table = np.array(table)[:, np.sum(table, axis=0) > 0]
+    assert table.shape[1] > 5 and stats.chi2_contingency(table).pvalue > SIGNIFICANCE
+
+
+def test_a_forbidden_token_never_comes_however_probable(told):
+    for name in ("greedy", "sampled", "others", "drawn"):
+        assert not {token for tokens, _ in told[name] for token in tokens} & {END, PADDING, SEPARATOR}, name
+
+
+def test_a_text_follows_from_its_generation_and_the_seed_of_the_run(told):
+    assert told["sampled"] == told["again"] == told["after_abort"]
+    for name in ("others", "other_run"):
+        same = sum(one == other for one, other in zip(told["sampled"], told[name], strict=True))
+        assert same <= 4, name  # a text that ends at once can come twice
+    assert all(done == (len(tokens) < 20) for tokens, done in told["sampled"])
+
+
+def test_nothing_to_write_a_prompt_without_room_and_an_end_before_the_last(told):
+    assert told["streams"] and told["none"] == [] and told["left_running"] == 0
+    assert "a prompt of 109 tokens and 20 new ones do not fit into the synthesizer's context of 128" in told["too_long"]
+
+
+def test_a_shard_that_is_killed_and_started_again_has_every_generation_once(told, run_folder):
+    shard = told["shard"]
+    assert shard["died"] and shard["done"] and shard["left"] == []
+    assert len(shard["first"]) == 24 and shard["kept"] == 16
+    rows = shard["rows"]
+    assert len(rows) == len({row["id"] for row in rows}) == 120
+    # Of the 16 that were on disk none is asked for again.
+    assert len(shard["again"]) == 120 - 16 and len(set(shard["again"])) == 104
+    assert set(shard["again"]) < {row["id"] for row in rows}
+    tokenizer = load_tokenizer(run_folder / "run" / "tokenizer")
+    for row in rows:
+        assert row["tokens"] <= 50 and not any(token in row["text"] for token in tokenizer.roles.values())
+    assert len(list(files.read_jsonl_zst(run_folder / "run" / "synthetic" / "generations" / "00000.jsonl.zst"))) == 24
+
+
+def test_what_cannot_work_is_one_message(told):
+    assert told["memory"].startswith("'synthesis.vllm.gpu_memory': vLLM has not enough memory (")
+    assert "cannot cut prompts into chunks" in told["chunked"]
+    assert "rounded down to whole numbers" in told["guessing"]
+    assert "built for CPUs, and launch.device is cuda" in told["device"]
+
+
+def test_megatron_is_not_needed_there(told):
+    assert not told["megatron"]

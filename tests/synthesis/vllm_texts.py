@@ -1,0 +1,142 @@
+"""Runs in the environment that has vLLM: writes what its engine does to a JSON file, for test_vllm_engine.py.
+
+    python vllm_texts.py PLAN.json RESULT.json
+
+One process for everything, since most of the time is vLLM's start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import Vllm, load_recipe
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.synthesis import streaming
+from megatron_sbp.synthesis.engine import EngineSettings, StreamingEngine
+from megatron_sbp.synthesis.engines import load_engine
+from megatron_sbp.synthesis.generations import Generation
+from megatron_sbp.synthesis.synthesizer import write_all
+from megatron_sbp.synthesis.unfinished import Unfinished
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing behind it runs."""
+
+
+def texts(engine, generations, prompts, **other) -> list:
+    """Tokens and `finished` of every text, in the order of the prompts, with other settings of sampling."""
+    usual = engine.settings
+    engine.settings = dataclasses.replace(usual, **other)
+    try:
+        written = write_all(engine, generations, prompts, 64)
+    finally:
+        engine.settings = usual
+    return [[text.tokens.tolist(), text.finished] for text in written]
+
+
+def message(call) -> str:
+    """Of the InputError that a call ends with."""
+    try:
+        call()
+    except InputError as error:
+        return str(error)
+    return "no error"
+
+
+def shard(folder: str) -> dict:
+    """A stage whose process dies between two saves, and runs again; how often each generation was asked for."""
+    from megatron_sbp.executor.runner import StageRunner
+    from megatron_sbp.stages.synthesize import SynthesizeStage, synthesizer_of
+
+    streaming.KEPT_TEXTS = 8
+    recipe = load_recipe(Path(folder) / "recipe.yaml", [f"run_folder={folder}/run", "synthesis.engine=vllm"])
+    run, stage = Run.of(recipe), SynthesizeStage()
+    engine = synthesizer_of(run).engine
+    asked: list[str] = []
+    stream, add = type(engine).stream, Unfinished.add
+
+    def counting(self, generations, prompts):
+        asked.extend(generation.name for generation in generations)
+        return stream(self, generations, prompts)
+
+    def dying(self, places, written):
+        add(self, places, written)
+        saved.append(len(places))
+        if len(saved) == 2:
+            raise Killed
+
+    type(engine).stream = counting
+    saved: list[int] = []
+    died = False
+    Unfinished.add = dying
+    try:
+        StageRunner(run, stage, [stage]).execute()
+    except Killed:
+        died = True
+    Unfinished.add = add
+    before = len(asked)
+    lines = [json.loads(line) for file in run.generations.glob(".*") for line in file.read_text().splitlines()[1:]]
+    done = StageRunner(run, stage, [stage]).execute()
+    type(engine).stream = stream
+    rows = [row for file in sorted(run.generations.glob("0*")) for row in files.read_jsonl_zst(file)]
+    return {
+        "died": died,
+        "done": done,
+        "first": asked[:before],
+        "kept": sum(len(line["places"]) for line in lines),
+        "again": asked[before:],
+        "rows": rows,
+        "left": [file.name for file in run.generations.glob(".*")],
+    }
+
+
+def main() -> None:
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    settings = EngineSettings(
+        Path(plan["checkpoint"]), "", plan["end"], tuple(plan["forbidden"]), 0.9, 0.95, 20, 7, vllm=Vllm()
+    )
+    engine = load_engine("vllm", settings)
+    prompts = [np.array(prompt) for prompt in plan["prompts"]]
+    generations = [Generation(row, row % 3) for row in range(len(prompts))]
+    others = [Generation(generation.row, generation.number + 1) for generation in generations]
+    many = [Generation(5, number) for number in range(plan["draws"])]
+    result = {
+        "streams": isinstance(engine, StreamingEngine),
+        "greedy": texts(engine, generations, prompts, top_p=1e-6),
+        "sampled": texts(engine, generations, prompts),
+        "again": texts(engine, generations, prompts),
+        "others": texts(engine, others, prompts),
+        "other_run": texts(engine, generations, prompts, seed=8),
+        "drawn": texts(engine, many, prompts[:1] * len(many), max_new_tokens=3),
+        "none": list(engine.stream([], [])),
+        "too_long": message(partial(list, engine.stream(many[:1], [np.full(plan["context"] - 19, 5)]))),
+    }
+    unfinished = engine.stream(generations, prompts)
+    next(unfinished)
+    unfinished.close()
+    result["left_running"] = engine.model.llm_engine.get_num_unfinished_requests()
+    result["after_abort"] = texts(engine, generations, prompts)
+    del engine, unfinished  # the next one comes when this one is gone
+    result["shard"] = shard(plan["run"])
+    refused = {
+        "memory": {"vllm": Vllm(gpu_memory=0.999)},
+        "chunked": {"vllm": Vllm(chunked_prefill=True)},
+        "guessing": {"vllm": Vllm(speculative_tokens=2)},
+        "device": {"device": "cuda"},
+    }
+    for name, other in refused.items():
+        result[name] = message(partial(load_engine, "vllm", dataclasses.replace(settings, **other)))
+    result["megatron"] = any(name.split(".")[0] == "megatron" for name in sys.modules)
+    Path(sys.argv[2]).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
