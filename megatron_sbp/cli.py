@@ -13,11 +13,12 @@ import functools
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from megatron_sbp import __version__
-from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.errors import Fault, InputError, printable
 from megatron_sbp.executor.claim import claim, recipe_of, write_resolved
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
@@ -65,6 +66,9 @@ machine alone."""
 
 REHEARSE = """Runs the recipe in small: the same stages, engines, flags, and file layouts with sizes cut, on made-up
 documents where the corpus is not here. Prints what was replaced, which is what was not rehearsed."""
+
+WATCH_SECONDS = 10.0
+"""Between two prints of `sbp status --watch`."""
 
 _NO_ROOM = {
     errno.ENOSPC: ("the disk is full", "free some space"),
@@ -176,7 +180,7 @@ def _main(words: list[str]) -> int:
             _print_results(run)
         return 0
     if options.verb == "status":
-        return _status(run, graph, options.check)
+        return _status(run, graph, options.check, WATCH_SECONDS if options.watch else None)
     if options.verb == "verify":
         return _verify(run, graph)
     if options.verb == "publish":
@@ -267,6 +271,7 @@ def _parser(graph) -> argparse.ArgumentParser:
     verb("cancel", "Cancels the run's Slurm jobs that are queued or running. Finished work stays.")
     status = verb("status", "The state of every stage, and of the Slurm jobs.")
     status.add_argument("--check", action="store_true", help="for scripts: exit status 4 while a stage is not finished")
+    status.add_argument("--watch", action="store_true", help="print it every 10 seconds until every stage is finished")
     verb(
         "verify",
         "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
@@ -490,21 +495,36 @@ def _schema() -> int:
     return 0
 
 
-def _status(run: Run, graph, check: bool) -> int:
+def _status(run: Run, graph, check: bool, every: float | None) -> int:
+    """Prints the state once, or again and again until every stage is finished."""
+    while True:
+        if every is not None and sys.stdout.isatty():
+            print("\033[2J\033[H", end="")
+        finished = _print_status(run, graph)
+        if every is None or finished:
+            return 0 if finished or not check else 4
+        print(flush=True)
+        time.sleep(every)
+
+
+def _print_status(run: Run, graph) -> bool:
+    """Whether every stage is finished."""
+    from megatron_sbp.executor.job_notes import notes_on
+    from megatron_sbp.executor.slurm_queue import jobs_of
     from megatron_sbp.executor.state import StageState
 
-    print(f"{run.recipe.name}: {run.root}")
+    print(f"{run.recipe.name}: {run.root}, {time.strftime('%Y-%m-%d %H:%M:%S')}")
     if run.stop_file.exists():
         print(f"  {run.stop_file} is there: nothing starts until it is removed")
     width = max(len(stage.name) for stage in graph)
     states = {stage.name: StageState(run, stage, graph, reads_data=False).why() for stage in graph}
     for name, state in states.items():
         print(f"  {name:<{width}}  {state}")
-    from megatron_sbp.executor.slurm_queue import jobs_of
-
-    for line in jobs_of(run):
-        print(f"  {line}")
-    return 0 if not check or all(state.startswith("finished") for state in states.values()) else 4
+    for job in jobs_of(run):
+        print(f"  {job}")
+        for line in notes_on(run, job):
+            print(printable(f"    {line}", lines=False))
+    return all(state.startswith("finished") for state in states.values())
 
 
 def _publish(run: Run, target: Path) -> int:

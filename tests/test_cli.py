@@ -77,3 +77,17 @@ def test_the_help_of_a_verb_says_how_to_call_it(capsys, verb):
     said = capsys.readouterr().out
     assert left.value.code == 0 and said.startswith(f"usage: sbp {verb} [-h]")
     assert cli.EPILOG in said
+
+
+def test_status_is_printed_until_all_is_finished(tmp_path, monkeypatch, capsys):
+    recipe = Path(__file__).parent / "end_to_end" / "recipe.yaml"
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.time, "sleep", sleep)
+    assert cli.main(["status", str(recipe), f"run_folder={tmp_path}/run", "--watch"]) == 130
+    assert slept == [cli.WATCH_SECONDS] * 3 and capsys.readouterr().out.count(f"{tmp_path}/run, 20") == 3

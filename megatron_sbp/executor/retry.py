@@ -1,8 +1,8 @@
 """A job that failed by a fault is tried again, a counted number of times, but not in a crash loop.
 
 `sbp submit` sets SBP_FAULTS and SBP_MAX_RETRIES. A task of a job that ends with a fault writes it to
-SBP_FAULTS/JOB.jsonl and exits with RETRY when another try is worth it; scripts/job.sh then puts the job back into the
-queue, so that the jobs that depend on it wait.
+SBP_FAULTS/JOB.jsonl (JOB_TASK.jsonl in an array) and exits with RETRY when another try is worth it; scripts/job.sh
+then puts the job back into the queue, so that the jobs that depend on it wait.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     most = environment.get("SBP_MAX_RETRIES", "0")
     if not folder or not job or not most.isdigit():
         return FAULT
-    file = Path(folder) / f"{job}.jsonl"
-    former = _read(file)
+    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    file = Path(folder) / (f"{array}_{task}.jsonl" if array else f"{job}.jsonl")
+    former = read_faults(file)
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "node": environment.get("SLURMD_NODENAME", ""),
@@ -64,11 +65,16 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     return RETRY
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
+def read_faults(file: Path) -> list[dict[str, Any]]:
+    """Faults of a job, the last one last; damaged lines are left out."""
     try:
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
-    except (OSError, ValueError):
+        lines = file.read_bytes().splitlines()
+    except OSError:
         return []
+    rows = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
     return [row for row in rows if isinstance(row, dict)]
 
 

@@ -46,7 +46,7 @@ class Job:
     recipe: str = ""
     """Digest of the recipe that it runs (`submitted`)."""
     state: str = ""
-    """As Slurm reports it: `RUNNING`, or `COMPLETED 3, RUNNING 1` for an array. Not stored."""
+    """As Slurm reports it: `RUNNING`, `PENDING (Dependency)`, or `COMPLETED 3, RUNNING 1` for an array. Not stored."""
 
     def __str__(self) -> str:
         tasks = f" (array of {self.tasks})" if self.tasks else ""
@@ -115,7 +115,7 @@ def _state(job: Job, states: dict[str, list[str]] | None) -> str:
 
 def _states(ids: list[str]) -> dict[str, list[str]] | None:
     """States of jobs by number, one per array task; None when squeue is missing or does not answer."""
-    squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", "--format=%F %T"])
+    squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", "--format=%F %T %r"])
     if squeue is None:
         return None
     states = _by_job(squeue)
@@ -131,7 +131,9 @@ def _by_job(text: str) -> dict[str, list[str]]:
     for line in text.splitlines():
         number, _, state = line.strip().partition(" ")
         if number and state:
-            states.setdefault(number.split("_")[0], []).append(state.split()[0])
+            name, _, reason = state.partition(" ")
+            waits = f" ({reason})" if name == "PENDING" and reason not in ("", "None") else ""
+            states.setdefault(number.split("_")[0], []).append(name + waits)
     return states
 
 

@@ -66,3 +66,9 @@ def test_a_damaged_list_of_faults_is_no_obstacle(job, text):
     file.parent.mkdir()
     file.write_bytes(text.encode("latin-1"))
     assert status_after(fault("x", 1), job) == RETRY
+
+
+def test_the_task_of_an_array_has_a_file_of_its_own(job):
+    of_task = {**job, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "9"}
+    assert status_after(fault("x", 1), of_task) == RETRY
+    assert [file.name for file in Path(job["SBP_FAULTS"]).iterdir()] == ["7_3.jsonl"]

@@ -67,6 +67,16 @@ def test_states_of_tasks_are_counted(clients, run, tmp_path):
     assert "--jobs=11,13,14" in command and "--array" in command
 
 
+def test_why_a_job_waits(clients, run):
+    clients(
+        "squeue", "11 PENDING Resources\n11 PENDING Resources\n11 RUNNING None\n13 PENDING Dependency\n14 PENDING None"
+    )
+    assert states(run) == {
+        "words": "PENDING (Resources) 2, RUNNING 1", "total": "PENDING (Dependency)", "lengths": "PENDING 1",
+    }  # fmt: skip
+    assert all(slurm_queue.is_live(job) for job in slurm_queue.jobs_of(run))
+
+
 def test_what_the_queue_forgot_is_asked_of_the_accounts(clients, run, tmp_path):
     """A job that squeue no longer knows makes it fail where it is asked for that one alone."""
     clients("squeue", "13 RUNNING\n", "slurm_load_jobs error: Invalid job id specified\n", 1)

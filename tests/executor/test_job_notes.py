@@ -1,0 +1,70 @@
+"""What is said of a job that failed."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import stage_toys as toys
+
+from megatron_sbp.executor.job_notes import notes_on
+from megatron_sbp.executor.slurm_queue import Job
+from megatron_sbp.stages.run_folder import Run
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    run = toys.make_run(tmp_path)
+    (run.root / "logs" / "slurm" / "faults").mkdir(parents=True)
+    return run
+
+
+def write_faults(run: Run, name: str, *causes: str) -> None:
+    rows = [
+        {"time": "T", "node": "n3", "progress": f"checkpoint {n}", "cause": cause} for n, cause in enumerate(causes)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (run.root / "logs" / "slurm" / "faults" / f"{name}.jsonl").write_text(text + '{"cut')
+
+
+def test_nothing_of_a_job_that_goes_well(run):
+    (run.root / "logs" / "slurm" / "sbp-words-5.out").write_text("one\n")
+    for state in ("RUNNING", "PENDING (Dependency)", "COMPLETED 3", "gone from the queue"):
+        assert notes_on(run, Job("words", "5", state=state)) == []
+
+
+def test_a_requeued_job_tells_its_faults(run):
+    write_faults(run, "5", "rank 1 was killed", "CUDA error")
+    write_faults(run, "55", "of another job")
+    assert notes_on(run, Job("train", "5", state="PENDING (BeginTime)")) == [
+        "2 faults, the last (n3, T, checkpoint 1): CUDA error"
+    ]
+
+
+def test_a_failed_job_shows_the_end_of_its_log_and_what_to_do(run):
+    folder = run.root / "logs" / "slurm"
+    (folder / "train-5.out").write_text(
+        "first\n" * 9000 + "\nsecond\n\nsbp: fault: it broke\nlast " + "x" * 500 + "\n\n"
+    )
+    notes = notes_on(run, Job("train", "5", state="FAILED"))
+    assert notes[0] == "logs/slurm/train-5.out ends with:"
+    assert [line.strip()[:21] for line in notes[1:4]] == ["second", "sbp: fault: it broke", "last " + "x" * 16]
+    assert len(notes[3]) <= 210 and "`sbp submit`" in notes[4]
+
+
+def test_the_tasks_of_an_array(run):
+    folder = run.root / "logs" / "slurm"
+    write_faults(run, "7_2", "bad node")
+    for number, task in enumerate((1, 2)):
+        log = folder / f"embed-7_{task}.out"
+        log.write_text(f"task {task}")
+        os.utime(log, (number, number))
+    notes = notes_on(run, Job("embed", "7", 2, state="COMPLETED 1, OUT_OF_MEMORY 1"))
+    assert notes[0] == "task 2: a fault (n3, T, checkpoint 0): bad node"
+    assert notes[1:3] == ["logs/slurm/embed-7_2.out ends with:", "  task 2"]
+
+
+def test_a_failed_job_without_a_log(run):
+    [line] = notes_on(run, Job("embed", "7", state="NODE_FAIL"))
+    assert "`sbp submit`" in line
