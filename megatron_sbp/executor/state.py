@@ -196,7 +196,7 @@ class StageState:
             return f"damaged: {error}"
         except Unread as error:
             if self.manifest_file.exists():
-                return "finished earlier; its input files have changed or were touched, and the next run reads them"
+                return "its input files have changed or were touched since it finished; the next run reads them"
             return f"not started ({error.reason})"
         except InputError as error:
             return f"waiting ({error.reason})"

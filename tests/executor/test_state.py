@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from stage_toys import graph, make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor import external
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.executor.state import StageState, started_note, worked
+from megatron_sbp.executor.state import StageState, Unread, started_note, worked
 
 
 @pytest.fixture
@@ -81,3 +83,20 @@ def test_a_note_of_work_in_progress(tmp_path):
 def test_time_with_work_on_units():
     units = [{"started": 0.0, "seconds": 10.0}, {"started": 5.0, "seconds": 2.0}, {"started": 100.0, "seconds": 1.5}]
     assert worked(units) == worked(units[::-1]) == 11.5 and worked([]) == 0
+
+
+def test_status_reads_no_large_corpus(folder, monkeypatch):
+    """What `sbp status` and `sbp submit` ask on a login node; `sbp run` reads it."""
+    monkeypatch.setattr(external, "SMALL_BYTES", 3)
+    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} is read"))
+    assert state(folder, reads_data=False).why() == "not started (its input files were not read yet)"
+    with pytest.raises(Unread, match="words.txt"):
+        state(folder, reads_data=False).missing_units()
+    monkeypatch.undo()
+    execute(folder)
+    monkeypatch.setattr(external, "SMALL_BYTES", 3)
+    assert state(folder, reads_data=False).why().startswith("finished in")
+    os.utime(folder / "words.txt")
+    asked = state(folder, reads_data=False).why()
+    assert asked == "its input files have changed or were touched since it finished; the next run reads them"
+    assert state(folder).why().startswith("finished in")
