@@ -90,7 +90,7 @@ def test_status_reads_no_large_corpus(folder, monkeypatch):
     monkeypatch.setattr(external, "SMALL_BYTES", 3)
     monkeypatch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} is read"))
     assert state(folder, reads_data=False).why() == "not started (its input files were not read yet)"
-    with pytest.raises(Unread, match="words.txt"):
+    with pytest.raises(Unread, match=r"words\.txt"):
         state(folder, reads_data=False).missing_units()
     monkeypatch.undo()
     execute(folder)
