@@ -68,7 +68,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), *arrays(plan["arrays"]), ""]
     lines += _sources(plan["sources"])
     per_document = f"{assumed('tokens_per_document'):g} tokens a document"
-    lines.append(f"~ estimated: {per_document} until D is tokenized. {rates(plan)}")
+    lines += [f"~ estimated: {per_document} until D is tokenized.", rates(plan)]
     lines += [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join(lines) + "\n"
 

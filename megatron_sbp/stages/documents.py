@@ -30,10 +30,6 @@ class DocumentsStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
-        sizes = ("train", "oracle", "valid", "test", "documents_per_shard")
-        return {**settings(run.recipe.documents, "inputs", "license", *sizes), "seed": run.recipe.seed}
-
     def units(self, run: Run) -> list[str]:
         return [f"{number:05d}" for number in range(len(self.external(run)))]
 

@@ -249,19 +249,6 @@ def test_killed_while_writing_it_ends_with_the_same_bytes(tmp_path, run_document
     assert contents(run_documents("stopped", train=40, documents_per_shard=10)) == whole
 
 
-def test_other_sizes_do_not_read_the_corpus_again(tmp_path, run_documents, monkeypatch):
-    """What was read is kept until the stage is complete: a corpus that was too small costs one reading."""
-    write(tmp_path / "a.jsonl", range(20))
-    with pytest.raises(InputError, match="too small"):
-        run_documents(train=40)
-    part = tmp_path / "run" / "documents" / "parts" / "00000.zst"
-    assert part.exists()
-    read = []
-    monkeypatch.setattr(corpus, "read_part", lambda *args, **more: read.append(args))
-    assert len(rows(run_documents(train=10), "train")) == 10
-    assert not read and not part.exists()
-
-
 def test_files_are_read_by_tasks_of_their_own(tmp_path, run_documents):
     for number in range(5):
         write(tmp_path / f"{number}.jsonl", range(10 * number, 10 * number + 12))
