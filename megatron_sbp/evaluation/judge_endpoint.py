@@ -46,12 +46,16 @@ class EndpointJudge(Judge):
         self._endpoint, self._api_key, self._answers, self._pauses = endpoint, api_key, answers, pauses
         self._counts = dict.fromkeys(("asked", "cached", "malformed", "no_answer", "retried"), 0)
         self._structured: bool | None = None
+        self._met: set[str] = set()
 
     def about(self) -> dict[str, Any]:
-        """`model`, `base_url`, `prompt` (its digest), `temperature`; whether the endpoint held answers to a form
-        (`structured`, None where nothing was asked); and counts: texts `asked` about now and found among kept answers
-        (`cached`), answers that could not be read (`malformed`), texts that got no other (`no_answer`), and requests
-        that were `retried` after a fault."""
+        """`model`, `base_url`, `prompt` (its digest), `temperature`, and `structured`: whether the endpoint held answers
+        to a form, None where nothing was asked.
+
+        Counts of this measurement: different texts that were `asked` about, and `cached` ones, whose answers had been
+        kept before; answers that could not be read (`malformed`), and texts that got no other (`no_answer`); requests
+        that were `retried` after a fault.
+        """
         return {
             "model": self._endpoint.model,
             "base_url": self._endpoint.base_url,
@@ -64,7 +68,8 @@ class EndpointJudge(Judge):
     def opinions(self, cases: Sequence[Case], progress: Progress) -> list[dict[str, Opinion]]:
         keys = [self._key(case) for case in cases]
         missing = {key: case for key, case in zip(keys, cases, strict=True) if key not in self._answers}
-        self._counts["cached"] += len({*keys}) - len(missing)
+        self._counts["cached"] += len({*keys} - missing.keys() - self._met)
+        self._met |= {*keys}
         progress.advance(len(cases) - len(missing))
         if missing:
             asyncio.run(self._ask_all(missing, int(self._endpoint.max_malformed * len({*keys})), progress))

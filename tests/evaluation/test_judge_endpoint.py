@@ -280,7 +280,7 @@ def test_a_second_measurement_asks_nothing(tmp_path):
         assert judge.figures([*CASES, *CASES], 1, "test")["pair_irrelevance"]["judged"] == 80
         assert judge.figures(CASES, 1, "test") == first
         assert len(server.asked) == 40
-        assert counts(judge) == {"asked": 0, "cached": 80, "malformed": 0, "no_answer": 0, "retried": 0}
+        assert counts(judge) == {"asked": 0, "cached": 40, "malformed": 0, "no_answer": 0, "retried": 0}
         # What another process kept counts too; another seed document, text, or temperature is another question.
         judge_for(server, tmp_path / "other.answers.jsonl").figures(CASES, 1, "test")
         assert len(server.asked) == 40
