@@ -32,8 +32,8 @@ class Pauses:
 
     def after(self, faults: int, asked: float | None = None) -> float:
         """Seconds to wait after so many faults in a row, and no less than the server asked for."""
-        seconds = min(self.longest, self.first * 2.0 ** min(faults - 1, 60))
-        return max(seconds * random.uniform(0.5, 1), (asked or 0.0) + self.first * random.random() if asked else 0.0)
+        seconds = min(self.longest, self.first * 2.0 ** min(faults - 1, 60)) * random.uniform(0.5, 1)
+        return seconds if asked is None else max(seconds, asked + self.first * random.random())
 
 
 class NoAnswer(Exception):
@@ -138,7 +138,7 @@ class Client:
                 )
         except (openai.APIResponseValidationError, ValueError) as error:
             raise NoAnswer(f"no JSON: {type(error).__name__}") from None
-        return _words(reply)
+        return self._redacted(_words(reply))
 
     def _check_refusal(self, error: Exception, status: int | None) -> None:
         """Raises InputError for a status that another try will not change."""
@@ -166,8 +166,11 @@ class Client:
         told = body.get("message") if isinstance(body, dict) else None
         return self._without_key(f"HTTP {status}: {told or error}")
 
+    def _redacted(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
     def _without_key(self, text: str) -> str:
-        text = text.replace(self._key, "***") if self._key else text
+        text = self._redacted(text)
         return text if len(text) <= 300 else text[:300] + " ..."
 
     def _error(self, message: str) -> InputError:

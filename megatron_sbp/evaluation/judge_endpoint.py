@@ -49,8 +49,8 @@ class EndpointJudge(Judge):
         self._met: set[str] = set()
 
     def about(self) -> dict[str, Any]:
-        """`model`, `base_url`, `prompt` (its digest), `temperature`, and `structured`: whether the endpoint held answers
-        to a form, None where nothing was asked.
+        """`model`, `base_url`, `prompt` (its digest), `temperature`, and `structured`: whether the endpoint held
+        answers to a form, None where nothing was asked.
 
         Counts of this measurement: different texts that were `asked` about, and `cached` ones, whose answers had been
         kept before; answers that could not be read (`malformed`), and texts that got no other (`no_answer`); requests

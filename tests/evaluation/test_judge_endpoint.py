@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,13 +144,30 @@ def test_a_fault_that_stays_ends_with_what_it_is(fault):
     assert counts(judge)["retried"] == 2
 
 
-@pytest.mark.parametrize("header", [{"Retry-After": "1"}, {"retry-after-ms": "1000"}])
-def test_the_server_says_how_long_to_wait(header):
-    slow = Reply(status=429, raw="{}", headers=header)
-    with ChatServer(lambda asked: verdict() if asked.number else slow) as server:
+def test_pauses_grow_to_a_limit_and_differ():
+    pauses = Pauses(first=1.0, longest=60.0)
+    for faults, longest in ((1, 1), (2, 2), (6, 32), (7, 60), (5000, 60)):
+        drawn = [pauses.after(faults) for _ in range(50)]
+        assert longest / 2 <= min(drawn) < max(drawn) <= longest
+    assert all(100 <= pauses.after(1, 100.0) <= 101 for _ in range(50)) and pauses.after(7, 0.0) >= 30
+
+
+RETRY_AFTER = {
+    "seconds": lambda: {"Retry-After": "1"},
+    "milliseconds": lambda: {"retry-after-ms": "1000"},
+    "a date": lambda: {"Retry-After": email.utils.formatdate(time.time() + 2, usegmt=True)},  # in whole seconds
+}
+
+
+@pytest.mark.parametrize("form", RETRY_AFTER)
+def test_the_server_says_how_long_to_wait(form):
+    def behave(asked: Asked) -> Reply:
+        return verdict() if asked.number else Reply(status=429, raw="{}", headers=RETRY_AFTER[form]())
+
+    with ChatServer(behave) as server:
         judge_for(server).figures(CASES[:1], 1, "test")
     first, second = server.asked
-    assert second.at - first.at >= 1.0
+    assert second.at - first.at > 0.9  # without the header it would be a thousandth of a second
 
 
 def test_a_server_that_asks_to_wait_a_day_is_not_waited_for():
@@ -232,6 +251,16 @@ def test_too_many_malformed_answers_end_early_and_are_not_kept(tmp_path):
         again = judge_for(server, answers)
         again.figures(CASES, 1, "test")
         assert counts(again) == {"asked": 35, "cached": 5, "malformed": 0, "no_answer": 0, "retried": 0}
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_into_files_or_messages(tmp_path):
+    answers = tmp_path / "one.answers.jsonl"
+    with ChatServer(lambda asked: Reply(f"{KEY} {verdict().content}")) as server:
+        judge_for(server, answers).figures(CASES[:1], 1, "test")
+        assert "***" in answers.read_text() and KEY not in answers.read_text()
+        server.behave = lambda asked: Reply(KEY)
+        with pytest.raises(InputError, match=r"the last was: \*\*\*$"):
+            judge_for(server, answers).figures(CASES[1:2], 1, "test")
 
 
 def test_json_is_found_inside_prose():
