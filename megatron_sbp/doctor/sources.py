@@ -61,7 +61,8 @@ def _starts(recipe: Recipe) -> Iterator[Finding]:
 
 
 def check_inputs(subject: Subject) -> Iterator[Finding]:
-    """The corpus is there and can be read; so are questions and judge, where the recipe names them."""
+    """The corpus is there and can be read; so are questions and judge, where the recipe names them. An endpoint is
+    not asked."""
     from megatron_sbp.documents.reading import corpus_files
     from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions
@@ -86,12 +87,17 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
             yield warn("inputs", f"{text}; passed over: {passed_over[0].path}", passed_over[0].reason)
         else:
             yield ok("inputs", text)
-    for check, read in (("questions", read_questions), ("judge", check_judge)):
-        if getattr(recipe.evaluation, check) is None:
+    named = {
+        "questions": recipe.evaluation.questions,
+        "judge": recipe.evaluation.judge,
+        "judge_endpoint": recipe.evaluation.judge_endpoint.base_url,
+    }
+    for check, told in named.items():
+        if told is None:
             continue
         try:
-            read(recipe)  # type: ignore[operator]
+            read_questions(recipe) if check == "questions" else check_judge(recipe)
         except InputError as error:
             yield fail(check, str(error), f"correct evaluation.{check}")
         else:
-            yield ok(check, str(getattr(recipe.evaluation, check)))
+            yield ok(check, told)

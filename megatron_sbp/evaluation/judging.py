@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.evaluation.judge import Case, Judge
+from megatron_sbp.evaluation.opinions import Case, Judge
 from megatron_sbp.evaluation.real_text import RealText
 from megatron_sbp.evaluation.sheet import Sampled
 

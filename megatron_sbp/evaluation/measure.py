@@ -54,6 +54,8 @@ class QualityFiles:
     """Folder with NNNNN.npy of `train`."""
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     """Hugging Face checkpoints of the arms under which perplexity is measured."""
+    answers: Path | None = None
+    """File in which a judge behind an endpoint keeps its answers; None keeps none."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         (`random_pairs`), of the pairs tuned on and of random pairs of real documents, with intervals; None where there
         are no seed documents or no pairs. `judge`: whose opinion it is. `limits`: the settings behind the figures.
     """
-    judge = load_judge(recipe)  # one that fails to load is told of before the work
+    judge = load_judge(recipe, found.answers)  # one that fails to load is told of before the work
     tokenizer = load_tokenizer(found.tokenizer)
     shards = {"synthetic": found.synthetic, "generations": found.generations}
     limit = recipe.max_new_tokens - 1  # without end-of-document

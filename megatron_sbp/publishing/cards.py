@@ -11,7 +11,7 @@ import yaml
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
-from megatron_sbp.recipe import Recipe, dump_recipe
+from megatron_sbp.recipe import JudgeEndpoint, Recipe, dump_recipe
 from megatron_sbp.recipe.sections import Launch, Slurm
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count
@@ -49,7 +49,11 @@ def public_recipe(recipe: Recipe) -> Recipe:
 
     documents = recipe.documents.model_copy(update={"inputs": [name(path) for path in recipe.documents.inputs]})
     evaluation = recipe.evaluation.model_copy(
-        update={"questions": named(recipe.evaluation.questions), "judge": named(recipe.evaluation.judge)}
+        update={
+            "questions": named(recipe.evaluation.questions),
+            "judge": named(recipe.evaluation.judge),
+            "judge_endpoint": JudgeEndpoint.model_validate({}),
+        }
     )
     changed = {
         "documents": documents,

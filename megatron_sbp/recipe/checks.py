@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from megatron_sbp.recipe.arm_checks import check_arms
+from megatron_sbp.recipe.judge_checks import check_judge_endpoint
 from megatron_sbp.recipe.planned_flags import check_planned_flags
 from megatron_sbp.recipe.sections import Recipe, Section
 
@@ -16,6 +17,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def check_recipe(recipe: Recipe) -> None:
     """Raises InputError for the first value that cannot work."""
     _check_words(recipe)
+    check_judge_endpoint(recipe)
     _check_sections(recipe)
     check_arms(recipe, _check_sections)
 

@@ -30,6 +30,7 @@ from megatron_sbp.recipe.values import (
     Prose,
     Share,
     Switch,
+    Temperature,
     Text,
     Whole,
 )
@@ -354,6 +355,29 @@ class Filter(Section):
     """Jaccard similarity of word 5-grams at which two texts are near-duplicates."""
 
 
+class JudgeEndpoint(Section):
+    """A judge of the synthetic text behind an OpenAI-compatible endpoint (docs/quality.md). It is asked only where
+    `base_url` and `model` are given; texts of D and synthetic ones are sent to it."""
+
+    base_url: Text | None = None
+    """Address of the API: `http://localhost:8000/v1`, `https://api.openai.com/v1`; null asks none. Another address of
+    the same model changes nothing."""
+    model: Text | None = None
+    """Name of the model, as the endpoint knows it."""
+    api_key_variable: Text | None = "OPENAI_API_KEY"
+    """Environment variable that holds the key, in the processes that evaluate; null for a server that wants none."""
+    temperature: Temperature | None = 0.0
+    """Of the answers; null leaves it to the endpoint, for models that allow no other."""
+    requests_at_once: Count = 8
+    """Requests under way at the same time."""
+    timeout: Positive = 120.0
+    """Seconds until a request without a whole answer is given up, and tried again."""
+    max_retries: Whole = 6
+    """Times a request is tried again after a fault (429, 5xx, time-out, closed connection), with growing pauses."""
+    max_malformed: Fraction = 0.1
+    """Share of the texts for which no answer that can be read was had, above which the evaluation stops."""
+
+
 class Evaluation(Section):
     """Held-out figures of every arm, and the quality of the synthetic text."""
 
@@ -379,6 +403,7 @@ class Evaluation(Section):
     """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that says of synthetic and of real
     texts whether they are factual and fit their seed document (megatron_sbp/evaluation/judge.py). It is run as part of
     the program; of the files that it reads itself the stage does not notice changes."""
+    judge_endpoint: JudgeEndpoint = DEFAULTS
     question_group_field: Text | None = None
     """Field of the documents (one of documents.keep_fields) that holds a question's group: recall is then also reported
     by the number of the group's documents in D."""

@@ -75,6 +75,7 @@ NotNegative = Annotated[float, Field(ge=0), _FLOAT]
 AtLeastOne = Annotated[float, Field(ge=1), _FLOAT]
 Fraction = Annotated[float, Field(ge=0, le=1), _FLOAT]
 Share = Annotated[float, Field(gt=0, lt=1), _FLOAT]
+Temperature = Annotated[float, Field(ge=0, le=2), _FLOAT]
 Decay = Annotated[float, Field(ge=0, lt=1), _FLOAT]
 Cosine = Annotated[float, Field(ge=-1, le=1), _FLOAT]
 

@@ -127,13 +127,17 @@ def replace_embedder(draft: Draft, recipe: Recipe, made: str) -> bool:
 
 
 def replace_judge(draft: Draft, recipe: Recipe, made_up: bool) -> None:
-    """The judge of synthetic texts knows real documents: made-up ones have none.
+    """A judge that is a function knows real documents: made-up ones have none. An endpoint is never asked.
 
     Args:
         draft: is changed.
         recipe: the real one.
         made_up: whether the documents are made up.
     """
+    if recipe.evaluation.judge_endpoint.base_url is not None:
+        why = "a rehearsal asks no endpoint: no text leaves this machine, and nothing is paid for"
+        for name in ("base_url", "model"):
+            draft.set(("evaluation", "judge_endpoint", name), None, "replaced", why)
     key, place = ("evaluation", "judge"), judge_place(recipe)
     if place is None:
         return

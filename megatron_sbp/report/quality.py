@@ -187,11 +187,14 @@ def _notes(quality: dict[str, Any], limits: dict[str, Any]) -> list[str]:
         found.append(f"Real text is cut to {limits['max_tokens']} tokens, the longest that a synthetic one can be.")
     judge = quality.get("judge")
     if judge:
-        found.append(
-            f"The judge is {judge['function']}() of {judge['file']} (sha256 {judge['sha256'][:12]}). Its real text is "
-            "pairs of real documents that the synthesizer was tuned on."
-        )
+        found.append(f"{_who(judge)} Its real text is pairs of real documents that the synthesizer was tuned on.")
     return found
+
+
+def _who(judge: dict[str, Any]) -> str:
+    if "function" in judge:
+        return f"The judge is {judge['function']}() of {judge['file']} (sha256 {judge['sha256'][:12]})."
+    return f"The judge is the model {judge['model']} at {judge['base_url']} (prompt {judge['prompt'][:12]})."
 
 
 def _novelty_plot(groups: dict[str, Any]) -> str:

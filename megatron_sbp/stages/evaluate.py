@@ -9,6 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.seals import checkpoint_folder
 from megatron_sbp.evaluation.judge_file import judge_place
+from megatron_sbp.evaluation.judge_prompt import endpoint_settings
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
@@ -80,14 +81,17 @@ class EvaluateStage(Stage):
         others = [name for name in recipe.used_synthesizers if name != RELATED]
         asked = recipe.evaluation.recall_points > 0
         rules = {name: _rules(recipe.for_synthesizer(name)) for name in others}
-        judge = judge_place(recipe)
+        judge, endpoint = judge_place(recipe), recipe.evaluation.judge_endpoint
+        left_out = ("questions", "judge", "judge_endpoint")
         return {
             "seed": recipe.evaluation_seed,
             "sequence_length": recipe.model.sequence_length,
             # The batch size is in it: sums of floats come out differently in their last digits.
-            # Questions and the judge count by the contents of their files, see `external`.
-            "evaluation": settings(recipe.evaluation, "questions", "judge", *([] if asked else ["recall_points"])),
+            # Questions and the judge count by the contents of their files, see `external`; an endpoint by what its
+            # answers depend on.
+            "evaluation": settings(recipe.evaluation, *left_out, *([] if asked else ["recall_points"])),
             **({} if judge is None else {"judge": judge[1]}),
+            **({} if endpoint.base_url is None else {"judge_endpoint": endpoint_settings(endpoint)}),
             "embedding": settings(recipe.embedding, "batch_size"),
             **_rules(recipe),
             **({"synthesizers": rules} if rules else {}),
@@ -182,6 +186,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
     from megatron_sbp.evaluation.measure import QualityFiles, measure_quality
 
     tuned = synthesizer in run.recipe.tuned_synthesizers
+    answers = run.answers("quality" + suffix(synthesizer))
     run = synthesizer_run(run, synthesizer)
     found = QualityFiles(
         tokenizer=run.tokenizer,
@@ -192,6 +197,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
         pairs=run.pairs("train") if tuned else None,
         embeddings=run.embeddings("train"),
         checkpoints={arm: run.export(arm) for arm in _JUDGING if arm in run.recipe.arms},
+        answers=answers,
     )
     return measure_quality(found, run.recipe)
 

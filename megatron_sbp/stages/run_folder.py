@@ -261,6 +261,11 @@ class Run:
         """JSON of one arm, or `quality`."""
         return self.at(f"evaluation/{name}.json")
 
+    def answers(self, name: str) -> Path:
+        """JSON lines: what a judge behind an endpoint answered for one quality sheet. No stage owns them: they cost
+        money, and are right whatever is replaced."""
+        return self.root / "answers" / f"{self.named(f'evaluation/{name}').replace('/', '.')}.answers.jsonl"
+
     @property
     def manifests(self) -> Path:
         return self.root / "stages"

@@ -68,5 +68,13 @@ def test_questions_that_cannot_be_answered(tmp_path):
     assert finding.status == "fail" and "'c' is not among the choices" in finding.text
 
 
+def test_an_endpoint_is_not_asked_and_its_key_is_looked_for(monkeypatch):
+    words = [f"evaluation.judge_endpoint.{word}" for word in ("base_url=http://127.0.0.1:1/v1", "model=m")]
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    assert found(check_inputs, *words)["judge_endpoint"].text == "http://127.0.0.1:1/v1"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert "OPENAI_API_KEY is not set" in found(check_inputs, *words)["judge_endpoint"].text
+
+
 def test_no_recipe_no_findings():
     assert not [*check_models(Subject()), *check_inputs(Subject())]

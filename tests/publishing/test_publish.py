@@ -117,10 +117,11 @@ def test_what_is_of_one_machine_is_not_published(run):
     recipe.documents.inputs = ["/home/someone/corpus.jsonl", "here/*.jsonl"]
     recipe.tokenizer.path, recipe.tuning.start = "/models/tokenizer", "~/models/start"
     recipe.slurm.account = "secret"
+    recipe.evaluation.judge_endpoint.base_url = "http://node17.intern/v1"
     public = public_recipe(recipe)
     assert public.documents.inputs == ["corpus.jsonl", "here/*.jsonl"] and public.run_folder is None
     assert (public.tokenizer.path, public.tuning.start, public.slurm.account) == ("tokenizer", "start", None)
-    assert recipe.slurm.account == "secret"
+    assert recipe.slurm.account == "secret" and public.evaluation.judge_endpoint.base_url is None
     assert license_header("cc-by-4.0") == {"license": "cc-by-4.0"}
     assert license_header("Our own terms") == {"license": "other", "license_name": "Our own terms"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import Recipe, load_recipe
+from megatron_sbp.recipe import Evaluation, Recipe, load_recipe
 from megatron_sbp.rehearsal.changes import Change, flat
 from megatron_sbp.rehearsal.derive import Rehearsal, derive, write
 from megatron_sbp.rehearsal.site import ENGINES, Site
@@ -187,3 +187,14 @@ def test_a_judge_of_real_documents_stays_with_them(tmp_path):
     here = of(file)
     assert here.recipe.evaluation.judge == f"{tmp_path}/people/check_facts.py:judge"
     assert change(here, "evaluation.judge").kind == "own"
+
+
+def test_a_rehearsal_asks_no_endpoint(tmp_path):
+    shutil.copytree(REPOSITORY / "examples" / "people", tmp_path / "people", ignore=shutil.ignore_patterns("*.jsonl"))
+    file = tmp_path / "people" / "recipe.yaml"
+    endpoint = "judge_endpoint: {base_url: 'http://localhost:1/v1', model: m}"
+    file.write_text(file.read_text().replace("judge: check_facts.py:judge ", f"{endpoint} "))
+    found = of(file)
+    assert found.recipe.evaluation.judge_endpoint == Evaluation().judge_endpoint
+    gone = change(found, "evaluation.judge_endpoint.base_url")
+    assert gone.kind == "replaced" and "asks no endpoint" in gone.reason and gone.real == "http://localhost:1/v1"

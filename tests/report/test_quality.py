@@ -78,3 +78,10 @@ def test_a_sheet_of_an_earlier_version_is_shown_without_what_it_lacks(data):
     found = rows(data)
     assert found["tokens of a document, mean"] == ["61"] * 3
     assert "self-BLEU" not in found and "<svg" not in quality_section(data)
+
+
+def test_the_judge_is_named_whoever_it_is(data):
+    assert "The judge is " in quality_section(data) and "sha256" in quality_section(data)
+    endpoint = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}
+    data.results["quality"]["judge"] = endpoint
+    assert "The judge is the model big-1 at http://localhost:8000/v1 (prompt 0123456789ab)." in quality_section(data)

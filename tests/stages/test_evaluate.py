@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import synthetic_rows, text_run
+from support.chat_server import ChatServer, verdict
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.recipe import JudgeEndpoint
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
@@ -251,3 +254,45 @@ def test_no_synthetic_document_is_null_not_an_error(run, tmp_path):
     assert found["groups"]["synthetic"]["repetition"] is None
     assert found["similarity"]["to_seed"] is None
     assert found["groups"]["real"]["repetition"] is not None
+
+
+def test_an_endpoint_counts_by_model_prompt_and_temperature(run):
+    stage, evaluation = EvaluateStage(), run.recipe.evaluation
+
+    def settings(**values) -> dict:
+        endpoint = JudgeEndpoint(**values)
+        recipe = run.recipe.model_copy(
+            update={"evaluation": evaluation.model_copy(update={"judge_endpoint": endpoint})}
+        )
+        return stage.settings(replace(run, recipe=recipe))
+
+    named = settings(base_url="http://a/v1", model="m")
+    assert set(named["judge_endpoint"]) == {"model", "prompt", "temperature"}
+    other = {"api_key_variable": "OTHER", "requests_at_once": 3, "timeout": 5, "max_retries": 1, "max_malformed": 0.5}
+    assert settings(base_url="http://b/v1", model="m", **other) == named
+    assert settings(base_url="http://a/v1", model="n") != named
+    assert settings(base_url="http://a/v1", model="m", temperature=1) != named
+    assert settings() == stage.settings(run) and "judge_endpoint" not in str(settings())
+
+
+def test_an_endpoint_is_asked_once_and_its_answers_stay(run, quality, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ChatServer(lambda asked: verdict("no" if "round and round" in asked.text else "yes", "unclear")) as server:
+        endpoint = JudgeEndpoint(base_url=server.base_url, model="m", api_key_variable=None)
+        evaluation = run.recipe.evaluation.model_copy(update={"judge": None, "judge_endpoint": endpoint})
+        asking = replace(run, recipe=run.recipe.model_copy(update={"evaluation": evaluation}))
+        found = measure(asking)
+        texts = len(server.asked)
+        # A view is what a stage works in that replaces its outputs: the answers are not among them.
+        again = measure(asking.view(run.work_folder("evaluate", "key"), EvaluateStage().owns(run)))
+        assert len(server.asked) == texts == found["judge"]["asked"] == again["judge"]["cached"]
+    assert found["judge"]["model"] == "m" and again["judge"]["asked"] == 0 and again["groups"] == found["groups"]
+    for group in ("synthetic", "generations", "real"):
+        assert found["groups"][group]["non_factual"] == quality["groups"][group]["non_factual"]
+        assert found["groups"][group]["pair_irrelevance"]["judged"] == 0
+    assert [file.name for file in (run.root / "answers").iterdir()] == ["evaluation.quality.answers.jsonl"]
+
+
+def measure(run: Run) -> dict:
+    (file,) = EvaluateStage().run_unit(run, "quality")
+    return files.read_json(file)

@@ -1,4 +1,4 @@
-"""A judge of the user's: what it may say, and what is told when it fails."""
+"""A judge that is a function of the user's: what it may say, and what is told when it fails."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 from support.small_recipe import small_recipe
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.evaluation.judge import Case, Judge, load_judge
+from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judge_file import check_judge, judge_place
+from megatron_sbp.evaluation.opinions import Case, Judge
 from megatron_sbp.recipe import Documents, Evaluation, Recipe
 
 CASES = [Case("seed", f"text {number}", {"id": f"syn-{number}"}) for number in range(100)]

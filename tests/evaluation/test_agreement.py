@@ -1,0 +1,122 @@
+"""Agreement with a known truth: the figures, the cases that are shipped, and the tool on both kinds of judges."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.chat_server import Asked, ChatServer, Reply, verdict
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.evaluation.agreement import Known, agreement, read_known
+from megatron_sbp.evaluation.opinions import Case, Judge
+
+ROOT = Path(__file__).parents[2]
+PEOPLE = ROOT / "examples" / "people"
+CASES = PEOPLE / "judge_cases.jsonl"
+
+
+class Fixed(Judge):
+    """Says what it was given."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def about(self):
+        return {}
+
+    def opinions(self, cases, progress):
+        return self.said
+
+
+def test_accuracy_and_kappa():
+    # Cohen's kappa of the textbook table 20, 5, 10, 15: agreement 0.7, by chance 0.5.
+    pairs = [(True, 0)] * 20 + [(True, 1)] * 5 + [(False, 0)] * 10 + [(False, 1)] * 15
+    known = [Known(Case("s", "t", {}), {"factual": truth, "relevant": None}) for truth, _ in pairs]
+    known += [Known(Case("s", "t", {}), {"factual": True, "relevant": None})] * 3
+    said = [{"factual": (wrong, 1), "relevant": (0, 1)} for _, wrong in pairs] + [{}, {}, {"factual": (1, 4)}]
+    found = agreement(Fixed(said), known)
+    assert found["factual"]["known"] == 53 and found["factual"]["no_opinion"] == 2
+    assert found["factual"]["answers"] == {"true": {"yes": 21, "no": 5}, "false": {"yes": 10, "no": 15}}
+    found = agreement(Fixed(said[:50]), known[:50])["factual"]
+    assert found["accuracy"]["value"] == 0.7 and found["kappa"]["value"] == pytest.approx(0.4)
+    assert found["accuracy"]["low"] == pytest.approx(0.5539, abs=1e-3)  # Clopper and Pearson
+    assert found["kappa"]["low"] == pytest.approx((found["accuracy"]["low"] - 0.5) / 0.5)
+    assert agreement(Fixed(said), known)["relevant"] == {
+        "known": 0,
+        "no_opinion": 0,
+        "answers": {"true": {"yes": 0, "no": 0}, "false": {"yes": 0, "no": 0}},
+        "accuracy": {"value": None, "low": None, "high": None},
+        "kappa": {"value": None, "low": None, "high": None},
+    }
+    one_sided = agreement(Fixed(said[:20]), known[:20])["factual"]
+    assert one_sided["accuracy"]["value"] == 1.0 and one_sided["kappa"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no case"),
+        ("[1]", "1: is no object with"),
+        ('{"seed": null, "text": "t", "factual": true}', "1: is no object with"),
+        ('{"seed": null, "text": "t", "factual": "yes", "relevant": null}', "1: is no object with"),
+        ('{"seed": 3, "text": "t", "factual": true, "relevant": null}', "1: is no object with"),
+    ],
+)
+def test_files_that_hold_no_cases(tmp_path, text, message):
+    file = tmp_path / "cases.jsonl"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_known(file)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_known(tmp_path / "nowhere.jsonl")
+
+
+def test_the_shipped_cases_are_those_that_the_script_writes(tmp_path):
+    subprocess.run([sys.executable, PEOPLE / "make_judge_cases.py", tmp_path / "cases.jsonl"], check=True)
+    assert (tmp_path / "cases.jsonl").read_bytes() == CASES.read_bytes()
+    truths = [(one.case.row["id"].split("-")[0], *one.truth.values()) for one in read_known(CASES)]
+    assert sorted(truths, key=str) == sorted(
+        [("same", True, True), ("changed", False, True), ("other", None, False)] * 20, key=str
+    )
+    assert len({one.case.text for one in read_known(CASES)}) == 60
+
+
+def tool(*words) -> dict:
+    command = [sys.executable, ROOT / "tools" / "judge_agreement.py", *words]
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_tool_asks_a_function(tmp_path):
+    shutil.copytree(PEOPLE, tmp_path / "people", ignore=shutil.ignore_patterns("corpus.jsonl"))
+    make = [sys.executable, tmp_path / "people" / "make_world.py", tmp_path / "people", "--documents", "10"]
+    subprocess.run(make, check=True, capture_output=True)
+    found = tool("--recipe", tmp_path / "people" / "recipe.yaml")
+    assert found["judge"]["function"] == "judge" and found["cases"] == 60
+    assert found["factual"]["accuracy"]["value"] == found["relevant"]["kappa"]["value"] == 1.0
+
+
+def test_the_tool_asks_an_endpoint_once(tmp_path):
+    truth = {one.case.text: one.truth for one in read_known(CASES)}
+
+    def behave(asked: Asked) -> Reply:
+        """Knows what is related, and takes everything for true."""
+        return verdict("yes", "yes" if truth[asked.text]["relevant"] else "no")
+
+    with ChatServer(behave) as server:
+        endpoint = {"base_url": server.base_url, "model": "m", "api_key_variable": "null"}
+        words = [f"evaluation.judge_endpoint.{key}={value}" for key, value in endpoint.items()]
+        command = ["--recipe", PEOPLE / "recipe.yaml", *words, "evaluation.judge=null", "--answers", tmp_path / "kept"]
+        found, again = tool(*command), tool(*command)
+        assert len(server.asked) == 60
+    assert found["judge"]["asked"] == again["judge"]["cached"] == 60
+    assert found["factual"]["accuracy"]["value"] == 0.5 and found["factual"]["kappa"]["value"] == 0.0
+    assert found["relevant"]["kappa"]["value"] == 1.0 and found["relevant"] == again["relevant"]
