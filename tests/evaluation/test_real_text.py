@@ -16,7 +16,7 @@ LIMIT = 20
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory, texts) -> tuple[Path, list[Path], list[str]]:
-    """Prefix of the tokens, shards, and texts: the first is shorter than the limit, the last has a character across it."""
+    """Prefix of the tokens, shards, and texts: the first is shorter than the limit, the last has a character on it."""
     folder = tmp_path_factory.mktemp("split")
     own = ["short", *texts[:9], "7" + "\U0001f9ea" * 30]
     shards = [folder / f"{number:05d}.jsonl.zst" for number in range(3)]
