@@ -82,8 +82,8 @@ def test_licenses_as_the_hub_knows_them(name, header):
 
 @pytest.mark.parametrize(
     ("documents", "size"),
-    [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (2_500_000, "1M<n<10M"), (2 * 10**10, "n>1T")],
-)  # fmt: skip
+    [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (2_500_000, "1M<n<10M"), (2 * 10**10, "10B<n<100B")],
+)
 def test_the_size_of_a_corpus(documents, size):
     header, _ = parts(dataset_card(recipe(), {"related": documents}, {"related": AUDIT}, {}))
     assert header["size_categories"] == [size]
