@@ -19,6 +19,7 @@ from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.planning.warnings import plan_warnings
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.megatron_flags import check_megatron_flags
+from megatron_sbp.recipe.tokenizer_folder import folder_named
 
 
 def make_plan(
@@ -99,7 +100,7 @@ def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
         return measured["vocab_size"], "measured"
     if recipe.tokenizer.path is None:
         return recipe.tokenizer.vocab_size, "recipe"
-    file = recipe.folder / recipe.tokenizer.path / "tokenizer.json"
+    file = folder_named(recipe, recipe.tokenizer.path) / "tokenizer.json"
     if file.exists():
         return vocab_size_of(file), "estimated"  # roles that it lacks are added later
     return recipe.tokenizer.vocab_size, "estimated"

@@ -12,7 +12,7 @@ import yaml
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.recipe import JudgeEndpoint, Recipe, dump_recipe
-from megatron_sbp.recipe.sections import Launch, Slurm
+from megatron_sbp.recipe.sections import Launch, Slurm, Synthesizer
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count
 from megatron_sbp.report.quality import GROUPS, sheet_rows
@@ -35,7 +35,7 @@ The method:
 """
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
-_MORE_SIZES = ((1e8, "10M<n<100M"), (1e9, "100M<n<1B"), (1e10, "1B<n<10B"))
+_MORE_SIZES = ((1e8, "10M<n<100M"), (1e9, "100M<n<1B"), (1e10, "1B<n<10B"), (1e11, "10B<n<100B"), (1e12, "100B<n<1T"))
 
 
 def public_recipe(recipe: Recipe) -> Recipe:
@@ -47,6 +47,15 @@ def public_recipe(recipe: Recipe) -> Recipe:
     def named(path: str | None) -> str | None:
         return None if path is None else name(path)
 
+    def overrides(about: Synthesizer) -> Synthesizer:
+        tuning, synthesis = dict(about.tuning), dict(about.synthesis)
+        if "start" in tuning:
+            tuning["start"] = named(tuning["start"])
+        if isinstance(synthesis.get("vllm"), dict) and "python" in synthesis["vllm"]:
+            synthesis["vllm"] = {**synthesis["vllm"], "python": named(synthesis["vllm"]["python"])}
+        return about.model_copy(update={"tuning": tuning, "synthesis": synthesis})
+
+    vllm = recipe.synthesis.vllm.model_copy(update={"python": named(recipe.synthesis.vllm.python)})
     documents = recipe.documents.model_copy(update={"inputs": [name(path) for path in recipe.documents.inputs]})
     evaluation = recipe.evaluation.model_copy(
         update={
@@ -60,6 +69,8 @@ def public_recipe(recipe: Recipe) -> Recipe:
         "evaluation": evaluation,
         "tokenizer": recipe.tokenizer.model_copy(update={"path": named(recipe.tokenizer.path)}),
         "tuning": recipe.tuning.model_copy(update={"start": named(recipe.tuning.start)}),
+        "synthesis": recipe.synthesis.model_copy(update={"vllm": vllm}),
+        "synthesizers": {writer: overrides(about) for writer, about in recipe.synthesizers.items()},
         "embedding": recipe.embedding.model_copy(update={"model": name(recipe.embedding.model)}),
         "launch": Launch.model_validate({}),
         "slurm": Slurm.model_validate({}),

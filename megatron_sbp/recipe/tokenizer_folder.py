@@ -16,14 +16,22 @@ def local_tokenizer(recipe: Recipe) -> Path | None:
     path = recipe.tokenizer.path
     if path is None:
         return None
-    folder = recipe.folder / path
+    folder = folder_named(recipe, path)
     if folder.is_dir():
         if not any(tokenizer_files(folder)):
             raise InputError(f"no tokenizer in the folder {folder}", file=recipe.source, key="tokenizer.path")
         return folder
-    if path.startswith((".", "/")) or path.count("/") > 1:
+    if path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise InputError(f"no such folder: {folder}", file=recipe.source, key="tokenizer.path")
     return None
+
+
+def folder_named(recipe: Recipe, path: str) -> Path:
+    """Where a folder of this name would be: relative to the recipe, `~` understood."""
+    try:
+        return recipe.folder / Path(path).expanduser()
+    except RuntimeError:  # ~somebody who is unknown
+        return recipe.folder / path
 
 
 def tokenizer_files(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ PASSED = -1
 
 @dataclass(frozen=True)
 class Judged:
-    """The files of one judged shard, NAME.npy in three folders.
+    """The files of one judged shard, NAME.npy in four folders.
 
     Attributes:
         verdicts: int32 [2, generations]: verdict, and tokens of the text, end-of-document included.

@@ -12,7 +12,6 @@ import pytest
 from whole_program import environment
 
 from megatron_sbp.base.processes import held_port
-from megatron_sbp.doctor.all_reduce import bus_bandwidth
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +101,3 @@ def test_a_rank_0_that_never_comes(tmp_path):
         quiet = end(start(1, 2, port, TINY, f"run_folder={tmp_path}/run", "--timeout", "3", LOCAL_RANK="1"))
     assert status == 1 and f"rank 0 did not answer on 127.0.0.1:{port} in 3 s" in out
     assert quiet == (0, "")
-
-
-def test_the_bandwidth_is_that_of_nccl_tests():
-    assert bus_bandwidth(1000, 2.0, 2) == 500 and bus_bandwidth(1000, 2.0, 4) == 750

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
-import torch
 
-from megatron_sbp.evaluation import diversity, sheet
+from megatron_sbp.evaluation import sheet
 from megatron_sbp.evaluation.sheet import Sampled
-from megatron_sbp.evaluation.text_perplexity import document_losses, perplexity
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.synthesis.synthesizer import ids_digest
 
@@ -22,18 +18,6 @@ def sampled(text: str, seed_row: int | None = None, own: int = -1) -> Sampled:
 def unlike(count: int, words: int, seed: int = 0, of: int = 3000) -> list[str]:
     random = np.random.default_rng(seed)
     return [" ".join(f"w{number}" for number in random.integers(0, of, words)) for _ in range(count)]
-
-
-def test_blocks_have_equally_many_words_and_lose_none():
-    texts = [diversity.words_of(text) for text in unlike(30, 37)]
-    blocks, size = diversity.block_shape([30 * 37, 2000])
-    assert (blocks, size) == (20, 55)
-    cut = diversity.blocks_of(texts, blocks, size)
-    assert [sum(len(words) for _, words in block) for block in cut] == [size] * blocks
-    assert [word for block in cut for _, words in block for word in words] == list(itertools.chain(*texts))[
-        : blocks * size
-    ]
-    assert diversity.block_shape([99, 5000]) == diversity.block_shape([]) == (0, 0)
 
 
 def test_texts_that_are_alike_are_less_distinct_and_have_a_higher_self_bleu():
@@ -77,26 +61,3 @@ def test_texts_that_are_tokenized_otherwise_than_written_are_counted():
     rows.append(Sampled("x", np.array([1, 2]), {"ids_digest": ids_digest([7])}))
     assert sheet.retokenized(rows)["value"] == 0.25
     assert sheet.retokenized([Sampled("x", np.array([1]), {})])["value"] is None
-
-
-def test_losses_of_documents_are_their_own_whatever_the_batch(tmp_path):
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=8,
-    )  # fmt: skip
-    model = Qwen3ForCausalLM(config).eval()
-    random = np.random.default_rng(1)
-    documents = [random.integers(2, 50, size) for size in (5, 9, 1, 0, 9)]
-    roles = {"end_of_document": 0, "padding": 1, "label": "test"}
-    together = document_losses(model, documents, batch_size=3, **roles)
-    alone = [document_losses(model, [document], batch_size=1, **roles)[0] for document in documents]
-    np.testing.assert_allclose(together, alone, rtol=1e-5)
-    logits = model(torch.tensor([[0, *documents[0][:-1]]])).logits[0].log_softmax(-1)
-    assert together[0] == pytest.approx(-logits[range(5), documents[0]].sum().item(), rel=1e-5)
-    found = perplexity(together, documents, 1)
-    assert found["tokens"] == 24 and found["low"] <= found["value"] <= found["high"]
-    assert found["value"] == pytest.approx(np.exp(together.sum() / 24))
-    assert perplexity(np.empty(0), [], 1)["value"] is None

@@ -17,8 +17,6 @@ from support.synthesis_run import save_random_model
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
-from megatron_sbp.publishing.cards import license_header, public_recipe
-from megatron_sbp.publishing.parquet import write_parquet
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.publishing import publish_run
 from megatron_sbp.stages.report import report_sources
@@ -74,15 +72,6 @@ def test_pyarrow_reads_every_document_with_its_parents(run, published):
     assert metadata.row_group(0).column(1).compression == "ZSTD"
 
 
-def test_large_corpora_come_in_several_files_with_the_same_rows(run, tmp_path):
-    shards = run.synthetic_shards()
-    [whole], _ = write_parquet(shards, tmp_path / "one")
-    parts, documents = write_parquet(shards, tmp_path / "two", file_bytes=1)
-    assert [part.name for part in parts] == [f"train-0000{n}-of-00002.parquet" for n in (0, 1)] and documents == 209
-    read = [pyarrow.parquet.read_table(part) for part in parts]
-    assert pyarrow.concat_tables(read).to_pylist() == pyarrow.parquet.read_table(whole).to_pylist()
-
-
 def test_transformers_loads_every_model(published):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -110,20 +99,6 @@ def test_cards_are_what_the_hub_reads(run, published):
     assert "`<|related|>`" in synthesizer and "gain from the seed | 0.1900 [0.1508, 0.2292]" in synthesizer
     for file in published.rglob("README.md"):
         assert str(run.root) not in file.read_text() and str(run.recipe.folder) not in file.read_text()
-
-
-def test_what_is_of_one_machine_is_not_published(run):
-    recipe = run.recipe.model_copy(deep=True)
-    recipe.documents.inputs = ["/home/someone/corpus.jsonl", "here/*.jsonl"]
-    recipe.tokenizer.path, recipe.tuning.start = "/models/tokenizer", "~/models/start"
-    recipe.slurm.account = "secret"
-    recipe.evaluation.judge_endpoint.base_url = "http://node17.intern/v1"
-    public = public_recipe(recipe)
-    assert public.documents.inputs == ["corpus.jsonl", "here/*.jsonl"] and public.run_folder is None
-    assert (public.tokenizer.path, public.tuning.start, public.slurm.account) == ("tokenizer", "start", None)
-    assert recipe.slurm.account == "secret" and public.evaluation.judge_endpoint.base_url is None
-    assert license_header("cc-by-4.0") == {"license": "cc-by-4.0"}
-    assert license_header("Our own terms") == {"license": "other", "license_name": "Our own terms"}
 
 
 def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, published, tmp_path, capsys):

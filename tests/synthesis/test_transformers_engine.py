@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
-from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
 from megatron_sbp.synthesis.transformers_engine import TransformersEngine
@@ -114,12 +112,3 @@ def test_a_broken_synthesizer_is_named(settings):
         engine.write(*prompts_of(4, 5, 9))
     with pytest.raises(InputError, match="cannot load this checkpoint"):
         TransformersEngine(dataclasses.replace(settings, checkpoint=settings.checkpoint / "nothing here"))
-
-
-def test_engines_are_loaded_once_and_vllm_is_asked_for_by_name(settings):
-    assert load_engine("transformers", settings) is load_engine("transformers", settings)
-    assert load_engine("transformers", settings) is not load_engine(
-        "transformers", dataclasses.replace(settings, weights="other")
-    )
-    with pytest.raises(InputError, match=r"'synthesis.engine': vLLM is not installed"):
-        load_engine("vllm", dataclasses.replace(settings, vllm=Vllm()))

@@ -1,0 +1,32 @@
+"""The sentence on whether a text is about its seed document."""
+
+from __future__ import annotations
+
+import pytest
+
+from megatron_sbp.report.seed_reading import seed_sentence
+
+MEASURED = {
+    "to_seed": 0.61, "random_pairs": 0.2849, "reads_seed": True, "seed_gain": 0.33,
+    "intervals": {"seed_gain": [0.3, 0.36]},
+}  # fmt: skip
+
+
+def test_a_text_that_is_near_its_seed():
+    assert seed_sentence(MEASURED) == (
+        "The synthetic text is nearer to its own seed document than to another: its mean cosine to it is 0.610, to "
+        "another seed document 0.285 (+0.330, 95 % interval +0.300 to +0.360)."
+    )
+
+
+def test_a_text_that_is_not():
+    ignored = {**MEASURED, "reads_seed": False, "seed_gain": -0.01, "intervals": {"seed_gain": [-0.03, 0.0]}}
+    found = seed_sentence(ignored)
+    assert found.startswith("The synthetic text ignores its seed document: its mean cosine")
+    assert "(−0.010, 95 % interval −0.030 to 0.000)" in found
+
+
+@pytest.mark.parametrize("key", ["to_seed", "random_pairs", "reads_seed"])
+def test_what_was_not_measured_is_no_sentence(key):
+    assert seed_sentence({**MEASURED, key: None}) is None
+    assert seed_sentence({name: value for name, value in MEASURED.items() if name != key}) is None
