@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from job_chaos import JobSequence, prepare
 
-SEQUENCES, EVERY_TIME = 6, 2
+SEQUENCES, EVERY_TIME = 6, 1
 STEPS = 3
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1800)]
