@@ -163,7 +163,7 @@ class Part:
             begin = int(np.searchsorted(order, first["order"], "left"))
             end = int(np.searchsorted(order, last["order"], "right"))
             rows = self.rows[segment][begin:end]
-            inside = ~_before(rows, first) & ~_after(rows, last)
+            inside = (_compared(rows, first) >= 0) & (_compared(rows, last) <= 0)
             found.append(segment.start + begin + np.flatnonzero(inside))
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
@@ -202,18 +202,10 @@ def _mapped(file: Path, dtype: np.dtype) -> np.ndarray:
     return np.memmap(file, dtype, "r") if size else np.empty(0, dtype)
 
 
-def _before(rows: np.ndarray, key: np.void) -> np.ndarray:
-    """bool [n]: whether a row comes before a key."""
-    equal, before = np.ones(len(rows), bool), np.zeros(len(rows), bool)
-    for name in ORDER:
-        before |= equal & (rows[name] < key[name])
-        equal &= rows[name] == key[name]
-    return before
-
-
-def _after(rows: np.ndarray, key: np.void) -> np.ndarray:
-    equal, after = np.ones(len(rows), bool), np.zeros(len(rows), bool)
-    for name in ORDER:
-        after |= equal & (rows[name] > key[name])
-        equal &= rows[name] == key[name]
-    return after
+def _compared(rows: np.ndarray, key: np.void) -> np.ndarray:
+    """int8 [n]: whether a row comes before a key (-1), is it (0), or comes after it (1)."""
+    found = np.zeros(len(rows), np.int8)
+    for name in ORDER:  # a later column decides only where those before it are equal
+        column = (rows[name] > key[name]).astype(np.int8) - (rows[name] < key[name])
+        found = np.where(found == 0, column, found)
+    return found
