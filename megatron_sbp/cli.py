@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from megatron_sbp import __version__
-from megatron_sbp.base.errors import Fault, InputError, printable
+from megatron_sbp.base.errors import NO_ROOM, Fault, InputError, printable
 from megatron_sbp.executor.claim import claim, recipe_of, write_resolved
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
@@ -70,13 +70,6 @@ documents where the corpus is not here. Prints what was replaced, which is what 
 WATCH_SECONDS = 10.0
 """Between two prints of `sbp status --watch`."""
 
-_NO_ROOM = {
-    errno.ENOSPC: ("the disk is full", "free some space"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space"),
-    errno.EFBIG: ("files may not become this large (ulimit -f)", "raise the limit"),
-}
-"""What a write fails with where there is no room, and what helps."""
-
 _GIVEN = {
     errno.EACCES,
     errno.EPERM,
@@ -125,8 +118,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: {error}; finished work is kept, run the same command again to resume", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            reason, advice = _NO_ROOM[error.errno]
+        if error.errno in NO_ROOM:
+            reason, advice = NO_ROOM[error.errno]
             place = f" while writing {error.filename}" if error.filename else ""
             print(
                 f"sbp: error: {reason}{place}; {advice} and run the same command again; finished work is kept",

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+
+NO_ROOM = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space"),
+    errno.EFBIG: ("files may not become this large (ulimit -f)", "raise the limit"),
+}
+"""What a write fails with where there is no room, by errno: what is wrong, and what helps."""
 
 
 def printable(text: object, lines: bool = True) -> str:

@@ -6,7 +6,6 @@ folder.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.errors import NO_ROOM, InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor import submitted
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
@@ -47,7 +46,7 @@ def claim(run: Run) -> None:
             files.write_json(run.marker_file, {**mark, "version": __version__})
             write_resolved(run)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in NO_ROOM:
             raise
         raise InputError(f"cannot be used as run folder: {error.strerror}", file=run.root, key=KEY) from error
 

@@ -8,7 +8,7 @@ import re
 import signal
 from pathlib import Path
 
-from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.errors import NO_ROOM, Fault, InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training.megatron.rank_end import CAUSE, ending
@@ -19,9 +19,6 @@ RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([
 
 SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 """How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a write fails with where there is no room: on the disk, in a quota, under a limit on the size of files."""
 
 
 def first_end(failed: Rank) -> tuple[str, int]:
@@ -57,7 +54,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     text = f"{stage}: {name} of {count} {ending(status)}"
     if status >= 0 and own:
         text = f"{stage}: {own[0]}".rstrip(". ")
-    full = next((number for number in FULL if any(os.strerror(number) in line for line in lines)), None)
+    full = next((number for number in NO_ROOM if any(os.strerror(number) in line for line in lines)), None)
     if full is None and status != -signal.SIGKILL and _is_full(folder):
         full = errno.ENOSPC
     if full is not None:
