@@ -14,21 +14,17 @@ As a program it runs any number of sequences: `python tests/chaos.py --sequences
 
 from __future__ import annotations
 
-import argparse
-import collections
 import contextlib
 import json
-import os
-import random
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
+from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
 from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
 
 STAGES = (
@@ -48,11 +44,7 @@ TRAINED = {"train-baseline": "baseline", "tune": "synthesizer", "train-sbp": "sb
 ENDS_WITHIN = 60.0
 
 
-class Broken(AssertionError):
-    """An invariant does not hold."""
-
-
-class Sequence:
+class Sequence(FaultSequence):
     """One sequence of faults.
 
     Args:
@@ -62,14 +54,8 @@ class Sequence:
     """
 
     def __init__(self, seed: int, folder: Path, finished: Path):
-        self.random = random.Random(seed)
-        self.finished, self.folder, self.run = finished, folder, folder / "run"
-        self.log = folder / "chaos.log"
-        self.faults: collections.Counter[str] = collections.Counter()
-        self.slowest = 0.0
-        """Longest time from a fault to the end of all processes, in seconds."""
-        self.asked: list[str] = []
-        """Refusals that were answered with an option."""
+        super().__init__(seed, folder)
+        self.finished, self.run = finished, folder / "run"
         user = folder / "user"
         user.mkdir(parents=True)
         corpus = RECIPE.parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
@@ -84,16 +70,12 @@ class Sequence:
     # -- the whole sequence --------------------------------------------------------------------------------------------
 
     def go(self, steps: int) -> None:
-        """Draws and does `steps` operations, then ends undisturbed and compares."""
         self._start()
         mine = self.run / "documents" / "notes-of-the-user.txt"
         mine.write_text("mine")
         before = self._users()
         for _ in range(steps):
-            name = self.random.choice([name for name, weight in OPERATIONS.items() for _ in range(weight)])
-            self._say(f"-- {name}")
-            self.faults[name] += 1
-            getattr(self, name)()
+            name = self._operate(OPERATIONS)
             if self._users() != before:
                 raise Broken(f"the user's files changed after {name}")
         self._end()
@@ -349,10 +331,6 @@ class Sequence:
                 raise Broken(f"processes are left: {[_words(process) for process in left]}")
             time.sleep(0.2)
 
-    def _say(self, text: str) -> None:
-        with open(self.log, "a") as file:
-            file.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
-
 
 OPERATIONS = {
     "run_on": 1,
@@ -396,40 +374,14 @@ def _differing(expected: dict[str, str], found: dict[str, str]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sequences", type=int, default=100, help="sequences to run (default 100)")
-    parser.add_argument("--steps", type=int, default=6, help="operations in a sequence (default 6)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the first sequence; the next has the next number")
-    parser.add_argument("--folder", type=Path, required=True, help="folder for the runs; failed sequences stay there")
-    options = parser.parse_args()
+    options = parser(__doc__, sequences=100, steps=6).parse_args()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's would be inherited, and a run ignores it rightly then
     options.folder.mkdir(parents=True, exist_ok=True)
     finished = options.folder / "undisturbed"
     if not (finished / "results.json").exists():
         run_sbp("run", RECIPE, f"run_folder={finished}")
-    failed, faults, slowest, begun = [], collections.Counter(), 0.0, time.monotonic()
-    for seed in range(options.seed, options.seed + options.sequences):
-        folder = options.folder / f"{seed:06d}"
-        shutil.rmtree(folder, ignore_errors=True)
-        sequence, started = Sequence(seed, folder, finished), time.monotonic()
-        try:
-            sequence.go(options.steps)
-            said = "good" + (f"; asked: {sequence.asked}" if sequence.asked else "")
-            shutil.rmtree(folder)
-        except (Broken, subprocess.TimeoutExpired) as error:
-            failed.append(seed)
-            said = f"BROKEN: {error}; {sequence.log}"
-        faults += sequence.faults
-        slowest = max(slowest, sequence.slowest)
-        print(f"sequence {seed}: {time.monotonic() - started:.0f} s, {dict(sequence.faults)}: {said}", flush=True)
-    print(
-        f"{options.sequences} sequences, {sum(faults.values())} operations {dict(faults)}, "
-        f"{time.monotonic() - begun:.0f} s; longest time from a fault to the end of all processes: {slowest:.1f} s; "
-        f"{len(failed)} broken{': ' + ', '.join(map(str, failed)) if failed else ''}"
-    )
-    return 1 if failed else 0
+    return run_sequences(options, lambda seed, folder: Sequence(seed, folder, finished))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.fspath(Path(__file__).resolve().parent))
     raise SystemExit(main())

@@ -12,14 +12,10 @@ As a program it runs any number of sequences: `python tests/job_chaos.py --seque
 
 from __future__ import annotations
 
-import argparse
-import collections
 import contextlib
 import os
-import random
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,8 +24,9 @@ import warnings
 from pathlib import Path
 
 import psutil
-from chaos import ENDS_WITHIN, Broken
+from chaos import ENDS_WITHIN
 from support.checkpoint_tensors import checkpoint_tensors
+from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
 from support.slurm_cluster import client, cluster, unavailable
 from trained_run import MARK, TrainedRun, processes
 from whole_program import RECIPE, ROOT, environment, run_sbp
@@ -54,7 +51,7 @@ def prepare(folder: Path) -> None:
     )  # fmt: skip
 
 
-class JobSequence:
+class JobSequence(FaultSequence):
     """One sequence of faults.
 
     Args:
@@ -65,26 +62,16 @@ class JobSequence:
     """
 
     def __init__(self, seed: int, folder: Path, made: Path, slurm: Path):
-        self.random = random.Random(seed)
-        self.folder, self.slurm, self.undisturbed = folder, slurm, made / "undisturbed"
-        self.faults: collections.Counter[str] = collections.Counter()
-        self.slowest = 0.0
-        """Longest time from a fault to the end of all processes of the job, in seconds."""
-        self.asked: list[str] = []
-        """Refusals that were answered with an option."""
-        self.log = folder / "chaos.log"
+        super().__init__(seed, folder)
+        self.slurm, self.undisturbed = slurm, made / "undisturbed"
         folder.mkdir(parents=True, exist_ok=True)
         _copy(made / "prepared", folder / "run")
         self.training = TrainedRun(folder / "run", *WORDS, "launch.nodes=2")
         self.jobs: list[str] = []
 
     def go(self, steps: int) -> None:
-        """Draws and does `steps` operations, then ends undisturbed and compares."""
         for _ in range(steps):
-            name = self.random.choice([name for name, weight in OPERATIONS.items() for _ in range(weight)])
-            self._say(f"-- {name}")
-            self.faults[name] += 1
-            getattr(self, name)()
+            self._operate(OPERATIONS)
         self._end()
         if _losses(self.training.folder) != _losses(self.undisturbed / "models" / "baseline"):
             raise Broken("other losses than an undisturbed training")
@@ -314,10 +301,6 @@ class JobSequence:
         file = self.folder / f"job-{job}.out"
         return file.read_text(errors="replace") if file.exists() else ""
 
-    def _say(self, text: str) -> None:
-        with open(self.log, "a") as file:
-            file.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
-
 
 OPERATIONS = {
     "kill": 4,
@@ -360,42 +343,17 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sequences", type=int, default=20, help="sequences to run (default 20)")
-    parser.add_argument("--steps", type=int, default=4, help="operations in a sequence (default 4)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the first sequence; the next has the next number")
-    parser.add_argument("--folder", type=Path, required=True, help="folder for the runs; failed sequences stay there")
-    options = parser.parse_args()
+    options = parser(__doc__, sequences=20, steps=4)
     warnings.filterwarnings("ignore", "torch.distributed is disabled")
     reason = unavailable()
     if reason:
-        parser.error(reason)
-    if not (options.folder / "undisturbed").exists():
-        options.folder.mkdir(parents=True, exist_ok=True)
-        prepare(options.folder)
-    failed, faults, slowest, begun = [], collections.Counter(), 0.0, time.monotonic()
+        options.error(reason)
+    asked = options.parse_args()
+    if not (asked.folder / "undisturbed").exists():
+        asked.folder.mkdir(parents=True, exist_ok=True)
+        prepare(asked.folder)
     with cluster() as slurm:
-        for seed in range(options.seed, options.seed + options.sequences):
-            folder = options.folder / f"{seed:06d}"
-            shutil.rmtree(folder, ignore_errors=True)
-            sequence, started = JobSequence(seed, folder, options.folder, slurm), time.monotonic()
-            try:
-                sequence.go(options.steps)
-                said = "good" + (f"; asked: {sequence.asked}" if sequence.asked else "")
-                shutil.rmtree(folder)
-            except Broken as error:
-                failed.append(seed)
-                said = f"BROKEN: {error}; {sequence.log}"
-                sequence.clean_up()
-            faults += sequence.faults
-            slowest = max(slowest, sequence.slowest)
-            print(f"sequence {seed}: {time.monotonic() - started:.0f} s, {dict(sequence.faults)}: {said}", flush=True)
-    print(
-        f"{options.sequences} sequences, {sum(faults.values())} operations {dict(faults)}, "
-        f"{time.monotonic() - begun:.0f} s; longest time from a fault to the end of all processes: {slowest:.1f} s; "
-        f"{len(failed)} broken{': ' + ', '.join(map(str, failed)) if failed else ''}"
-    )
-    return 1 if failed else 0
+        return run_sequences(asked, lambda seed, folder: JobSequence(seed, folder, asked.folder, slurm))
 
 
 if __name__ == "__main__":
