@@ -5,7 +5,7 @@
     python benchmarks/neighbors.py --embeddings RUN/embeddings/train/*.npy --k 200
 
 A sample of the vectors is searched among all (the work of the stage `neighbors`). Without --embeddings they are random
-points around --documents / 80 random centres; real text is harder. faiss takes part where it can be imported. Prints a
+points around --documents / 80 random centers; real text is harder. faiss takes part where it can be imported. Prints a
 table in Markdown; say with it which machine it was, and that nothing else ran there.
 """
 
@@ -30,11 +30,11 @@ from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 
 Search = Callable[[np.ndarray], np.ndarray]
-"""Rows that ask, int64 [n], to ids of their neighbours, int64 [n, k], themselves left out."""
+"""Rows that ask, int64 [n], to ids of their neighbors, int64 [n, k], themselves left out."""
 
 
 def random_vectors(documents: int, dim: int, folder: Path) -> list[Path]:
-    """Unit vectors around random centres, in one file, float16."""
+    """Unit vectors around random centers, in one file, float16."""
     random = np.random.default_rng(0)
     centers = random.standard_normal((max(1, documents // 80), dim), np.float32)
     rows = centers[random.integers(0, len(centers), documents)]

@@ -3,7 +3,7 @@
     apt-get download dict-foldoc && python build_corpus.py --package dict-foldoc_20230119-1_all.deb
     apt-get install dict-foldoc && python build_corpus.py
 
-The same package and the same zstandard library give the same bytes. CORPUS.md says what is changed, and the licence.
+The same package and the same zstandard library give the same bytes. CORPUS.md says what is changed, and the license.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Which documents belong together: embeddings, nearest neighbours, pairs."""
+"""Which documents belong together: embeddings, nearest neighbors, pairs."""

@@ -1,4 +1,4 @@
-"""What became of the neighbours: counts by rule, histograms, examples."""
+"""What became of the neighbors: counts by rule, histograms, examples."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PairsAudit:
         self._below: list[tuple[float, int, int]] = []
 
     def add(self, ids: np.ndarray, candidates: Candidates) -> None:
-        """Notes one shard of neighbours and what the rules made of it."""
+        """Notes one shard of neighbors and what the rules made of it."""
         self.documents += len(ids)
         self.candidates += len(candidates.seeds)
         for rule in self.dropped:

@@ -67,7 +67,7 @@ def _draw(tokens, starts, lengths, seeds, bounds, run_seed, shortest, shingle, m
         for attempt in range(_ATTEMPTS_PER_TARGET * (end - begin)):
             if filled == end:
                 break
-            # The remainder favours low rows by less than documents / 2^64.
+            # The remainder favors low rows by less than documents / 2^64.
             target = np.int64(_mix(stream + np.uint64(attempt) * _STEP) % documents)
             taken = target == seed or lengths[target] < shortest
             for other in range(begin, filled):

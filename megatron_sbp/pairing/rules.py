@@ -1,4 +1,4 @@
-"""Which neighbours become pairs: the rules, applied to one shard of neighbours."""
+"""Which neighbors become pairs: the rules, applied to one shard of neighbors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rules_of(relation: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Neighbours of consecutive documents as pairs, ordered by seed, descending score, target.
+    """Neighbors of consecutive documents as pairs, ordered by seed, descending score, target.
 
     Attributes:
         seeds: rows, int64 [pairs].
@@ -46,10 +46,10 @@ class Candidates:
 
 
 def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, rules: Pairs) -> Candidates:
-    """Every neighbour with the rule that it fell to.
+    """Every neighbor with the rule that it fell to.
 
     Args:
-        ids: rows of the neighbours of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.
+        ids: rows of the neighbors of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.
         scores: float32 [n, k].
         first_row: see there.
         documents: tokens of all documents.
@@ -58,7 +58,7 @@ def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: 
     there = ids != NO_NEIGHBOR
     seeds = np.repeat(np.arange(first_row, first_row + len(ids)), there.sum(axis=1))
     targets, scores = ids[there], scores[there]
-    assert not (seeds == targets).any(), "a document is its own neighbour"
+    assert not (seeds == targets).any(), "a document is its own neighbor"
     fell_to = np.full(len(seeds), -1, np.int8)
 
     def drop(rule: str, breaks: np.ndarray) -> None:

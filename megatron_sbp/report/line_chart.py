@@ -1,4 +1,4 @@
-"""Curves as inline SVG; colours and dashes come from classes in style.css."""
+"""Curves as inline SVG; colors and dashes come from classes in style.css."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the numbers say, in plain sentences that follow from them alone. No arm is favoured."""
+"""What the numbers say, in plain sentences that follow from them alone. No arm is favored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Loss per data source (real, synthetic, ...): which part of the blend is learned, seen at every evaluation.
 
 A synthetic sample is used once, so its training loss is that of text the model has not seen. That of repeated real
-documents falls below the held-out loss as soon as they are memorised: the distance between the two shows it.
+documents falls below the held-out loss as soon as they are memorized: the distance between the two shows it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def test_word_ngrams_ignore_case_and_need_three_words():
 
 
 def test_copies_are_found_wherever_they_stand_and_new_text_is_not():
-    corpus = ["the quick brown fox jumps over the lazy dog", "colourless green ideas sleep furiously tonight"]
+    corpus = ["the quick brown fox jumps over the lazy dog", "colorless green ideas sleep furiously tonight"]
     overlap = Overlap(13)
     overlap.add("copy", tokens(corpus[1][4:40]), corpus[1])
     overlap.add("new", tokens("nothing of this was ever written before here"), "nothing of this was ever written")

@@ -11,7 +11,7 @@ from megatron_sbp.recipe import Pairs
 
 
 def audited(rules: Pairs, cuts: list[int], seed: int = 1) -> PairsAudit:
-    """300 documents with random neighbours, some of them copies of others."""
+    """300 documents with random neighbors, some of them copies of others."""
     random = np.random.default_rng(0)
     ids = np.array([random.choice(np.delete(np.arange(300), row), 8, replace=False) for row in range(300)])
     scores = -np.sort(-random.uniform(0.2, 1.02, (300, 8)).astype(np.float32), axis=1)
@@ -75,7 +75,7 @@ def test_examples():
 
 
 def test_full_lists_are_counted():
-    """Documents whose last neighbour is above alpha: a larger k would find more."""
+    """Documents whose last neighbor is above alpha: a larger k would find more."""
     ids = np.array([[1, 2], [0, -1], [0, 1], [-1, -1]])
     scores = np.array([[0.9, 0.8], [0.9, -2], [0.9, 0.4], [-2, -2]], np.float32)
     tokens = np.arange(80).astype(np.uint16)

@@ -79,7 +79,7 @@ def test_rows_of_a_later_shard():
 
 
 def test_a_document_is_never_its_own_pair():
-    with pytest.raises(AssertionError, match="its own neighbour"):
+    with pytest.raises(AssertionError, match="its own neighbor"):
         fate([[1, 0]], [[0.9, 0.8]], spans(different(2)), first_row=0)
 
 

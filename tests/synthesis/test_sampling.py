@@ -64,7 +64,7 @@ def test_edges_by_hand():
     assert invert(certain, np.array([0.999]), 1.0)[0] == 1
 
 
-def test_frequencies_are_the_renormalised_softmax():
+def test_frequencies_are_the_renormalized_softmax():
     """Chi-square of 200,000 draws from one row, against temperature, softmax and nucleus of torch."""
     logits = rows("usual", 1, 60)
     temperature, top_p, count = 0.8, 0.9, 200_000
@@ -101,9 +101,9 @@ def test_streams_are_uniform_and_independent():
     expected = table.size / 50
     assert ((counts - expected) ** 2 / expected).sum() < 49 + 4 * np.sqrt(2 * 49)
     limit = 5 / np.sqrt(table.size)
-    centred = (table - 0.5) * np.sqrt(12)
-    assert abs((centred[1:] * centred[:-1]).mean()) < limit  # from position to position
-    assert abs((centred[:, 1:] * centred[:, :-1]).mean()) < limit  # from generation to generation
+    centered = (table - 0.5) * np.sqrt(12)
+    assert abs((centered[1:] * centered[:-1]).mean()) < limit  # from position to position
+    assert abs((centered[:, 1:] * centered[:, :-1]).mean()) < limit  # from generation to generation
     mine = stream_keys([Generation(row, 0) for row in range(500)], 9)
     assert not np.isin(stream_keys([Generation(row, 0) for row in range(500)], 10), mine).any()
     assert not np.isin(stream_keys([Generation(row, 1) for row in range(500)], 9), mine).any()

@@ -73,7 +73,7 @@ def test_the_cache_grows_and_shrinks(settings, monkeypatch):
     assert [text.tokens.tolist() for text in again] == [text.tokens.tolist() for text in expected]
 
 
-def test_neighbours_in_a_batch_change_nothing_and_threads_no_byte(settings):
+def test_neighbors_in_a_batch_change_nothing_and_threads_no_byte(settings):
     engine = TransformersEngine(settings)
     generations, prompts = prompts_of(20, 10, 14)
     whole = engine.write(generations, prompts)

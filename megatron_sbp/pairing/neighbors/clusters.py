@@ -9,12 +9,12 @@ _BLOCK = 8192
 
 
 def k_means(points: np.ndarray, clusters: int, seed: int, iterations: int = 12) -> np.ndarray:
-    """Centres by Lloyd's algorithm from random points.
+    """Centers by Lloyd's algorithm from random points.
 
     Args:
         points: float32 [n, dimensions].
         clusters: at most n.
-        seed: of the choice of the first centres.
+        seed: of the choice of the first centers.
         iterations: fewer when no point changes its cluster.
 
     Returns:
@@ -36,7 +36,7 @@ def k_means(points: np.ndarray, clusters: int, seed: int, iterations: int = 12) 
         for cluster in np.flatnonzero(counts):
             mine = order[ends[cluster] - counts[cluster] : ends[cluster]]
             centers[cluster] = points[mine].mean(axis=0, dtype=np.float64)
-        # A cluster without points begins anew at one of the points that are farthest from their centres.
+        # A cluster without points begins anew at one of the points that are farthest from their centers.
         empty = np.flatnonzero(counts == 0)
         if empty.size:
             centers[empty] = points[np.argsort(-distances, kind="stable")[: empty.size]]

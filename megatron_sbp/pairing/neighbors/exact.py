@@ -1,4 +1,4 @@
-"""Exact nearest neighbours: tiles of matrix products with a running top-k, on CPU or GPU."""
+"""Exact nearest neighbors: tiles of matrix products with a running top-k, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def nearest(
         queries: float32 [n, dimensions] with float16 values, unit norm.
         own_rows: row of `vectors` that is the query itself and is left out, int64 [n]; -1 for none.
         vectors: the N documents.
-        k: neighbours wanted.
+        k: neighbors wanted.
         device: cpu or cuda.
         advance: called with the number of documents compared since the last call.
 

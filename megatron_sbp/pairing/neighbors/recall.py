@@ -13,7 +13,7 @@ from megatron_sbp.pairing.neighbors.vectors import Vectors
 
 
 def recall(found: np.ndarray, exact: np.ndarray) -> float:
-    """Share of the exact neighbours that were found.
+    """Share of the exact neighbors that were found.
 
     Args:
         found: ids int64 [n, k], -1 for none.
@@ -37,7 +37,7 @@ def measure(
     device: str,
     advance: Callable[[int], None] | None = None,
 ) -> float:
-    """Recall of neighbours against an exact search.
+    """Recall of neighbors against an exact search.
 
     Args:
         found: ids int64 [n, k] of the documents in `rows`.

@@ -72,7 +72,7 @@ class ScannIndex:
         Args:
             queries: float32 [n, dimensions] with float16 values.
             own_rows: document that is the query itself and is left out, int64 [n]; -1 for none.
-            k: neighbours wanted; no more than the plan was made for.
+            k: neighbors wanted; no more than the plan was made for.
             advance: called with the number of queries done since the last call.
 
         Returns:

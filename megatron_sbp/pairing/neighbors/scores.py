@@ -12,7 +12,7 @@ import numpy as np
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
 NO_NEIGHBOR = -1
-"""Id that fills a row of fewer than k neighbours."""
+"""Id that fills a row of fewer than k neighbors."""
 
 NO_SCORE = np.float32(-2.0)
 """Score of such an entry: below every inner product of unit vectors."""

@@ -10,7 +10,7 @@ import numpy as np
 from megatron_sbp.base.errors import InputError
 
 UNIT_NORM_TOLERANCE = 0.01
-"""Norms of float16 vectors are off by 5e-4 at most; more than this was never normalised."""
+"""Norms of float16 vectors are off by 5e-4 at most; more than this was never normalized."""
 
 
 class Vectors:

@@ -66,7 +66,7 @@ def _size(prefix: Path, sequence_length: int) -> tuple[int, int]:
 def write_data_args(path: Path, samples: dict[Path, int]) -> None:
     """Writes `weight prefix` pairs as Megatron's --data-args-path reads them: one line, weights are samples.
 
-    Megatron normalises them to proportions and lets each dataset round: to be exact to the sample, train with
+    Megatron normalizes them to proportions and lets each dataset round: to be exact to the sample, train with
     megatron_sbp.training.pretrain and --sbp-data instead.
 
     Raises:

@@ -37,7 +37,7 @@ MEGATRON_NAMES = (
 
 REFUSED_ON_CPU = {
     "context_parallel_size": (1, "context parallelism needs Transformer Engine's attention"),
-    "sequence_parallel": (False, "sequence parallelism needs Transformer Engine's normalisation layers"),
+    "sequence_parallel": (False, "sequence parallelism needs Transformer Engine's normalization layers"),
     "fp8": (None, "fp8 needs Transformer Engine on a GPU"),
     "fp16": (False, "fp16 has no CPU kernels worth using; take bf16 or fp32"),
     "use_megatron_fsdp": (False, "Megatron FSDP needs CUDA streams"),

@@ -47,7 +47,7 @@ def test_a_part_of_the_documents_asks(tiles, save_vectors, helpers):
 
 
 @pytest.mark.parametrize("documents", [1, 2, 10, 26, 27])
-def test_fewer_documents_than_neighbours(tiles, save_vectors, helpers, documents):
+def test_fewer_documents_than_neighbors(tiles, save_vectors, helpers, documents):
     rows = helpers.unit_vectors(documents, 8)
     vectors = save_vectors([rows])
     check(vectors, rows, 10)

@@ -22,7 +22,7 @@ def test_sample():
     assert sample_rows(30, 0, seed=1).size == 0
 
 
-def test_measured_against_exact_neighbours(save_vectors, helpers):
+def test_measured_against_exact_neighbors(save_vectors, helpers):
     vectors = save_vectors(np.split(helpers.unit_vectors(200, 16), [80]))
     rows = sample_rows(200, 40, seed=1)
     ids, _ = nearest(vectors.take(rows), rows, vectors, 10)
