@@ -111,9 +111,12 @@ class Sequence(FaultSequence):
                 return
             named = re.search(r"--(discard|repair) ([a-z-]+)", printed)
             removable = re.search(r"(\S+sbp-run\.json): .*remove it", printed)
+            writable = re.search(r"(\S+sbp-run\.json): .*write (\{.*\}) into it", printed)
             movable = re.search(r"move (\S+) away to train again", printed)
             if removable:
                 Path(removable.group(1)).unlink()
+            elif writable:
+                Path(writable.group(1)).write_text(writable.group(2))
             elif movable:
                 Path(movable.group(1)).rename(self.folder / f"moved-{len(self.asked)}")
             elif named:

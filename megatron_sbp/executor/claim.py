@@ -21,7 +21,8 @@ from megatron_sbp.stages.run_folder import Run
 
 KEY = "run_folder"
 
-_HEADER = "# Written by sbp with every default filled in; edits are lost. The recipe of this run: {recipe}\n"
+_WRITTEN = "# Written by sbp with every default filled in; edits are lost."
+_HEADER = _WRITTEN + " The recipe of this run: {recipe}\n"
 
 
 def claim(run: Run) -> None:
@@ -68,12 +69,18 @@ def read_marker(root: Path) -> dict[str, Any] | None:
             return None
         marker = files.read_json(file)
     except InputError as error:
-        raise InputError(f"{error.reason}; remove it to have it recreated", file=file) from error
+        raise InputError(f"{error.reason}; {_way_on(root)}", file=file) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=file, key=KEY) from error
     if not (isinstance(marker, dict) and isinstance(marker.get("recipe"), str) and "created" in marker):
-        raise InputError("'recipe' or 'created' is missing; remove it to have it recreated", file=file)
+        raise InputError(f"'recipe' or 'created' is missing; {_way_on(root)}", file=file)
     return marker
+
+
+def _way_on(root: Path) -> str:
+    if _holds_a_run(root):
+        return "remove it to have it recreated"
+    return 'if this is a run folder, write {"recipe": "", "created": ""} into it to have it recreated'
 
 
 def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
@@ -141,8 +148,7 @@ def _check_free(run: Run) -> None:
             return
         if not root.is_dir():
             raise InputError("is a file, not a folder", file=root, key=KEY)
-        resolved = any((root / name).is_file() for name in ("resolved.yaml", "recipe.yaml"))  # 0.1.0 wrote the latter
-        if resolved and any((root / "stages").glob("*/started.json")):
+        if _holds_a_run(root):
             return
         # The script that `sbp submit --dry-run` prints makes the folder of the job logs.
         strangers = sorted(path.name for path in root.iterdir() if path.name != "logs")
@@ -156,6 +162,17 @@ def _check_free(run: Run) -> None:
             file=root,
             key=KEY,
         )
+
+
+def _holds_a_run(root: Path) -> bool:
+    """Whether files that only this program writes are there, apart from the marker."""
+    resolved = root / "resolved.yaml"
+    if resolved.is_file() and (root / "stages").is_dir():
+        with resolved.open("rb") as stream:
+            if stream.read(len(_WRITTEN)) == _WRITTEN.encode():
+                return True
+    written = any(file.is_file() for file in (resolved, root / "recipe.yaml"))  # 0.1.0 wrote the latter
+    return written and any((root / "stages").glob("*/started.json"))
 
 
 def _check_same_recipe(run: Run, marker: dict[str, Any]) -> None:
@@ -172,7 +189,8 @@ def _check_same_recipe(run: Run, marker: dict[str, Any]) -> None:
             file=run.root,
             key=KEY,
         )
-    say(f"{run.root}: was the run folder of {recorded}, which no longer exists; now belongs to {present}")
+    if recorded:
+        say(f"{run.root}: was the run folder of {recorded}, which no longer exists; now belongs to {present}")
 
 
 def _recipe_path(recipe: Recipe) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from whole_program import RECIPE, environment
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
-from megatron_sbp.executor.claim import claim, recipe_of
+from megatron_sbp.executor.claim import claim, read_marker, recipe_of
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run, label
 
@@ -129,12 +130,34 @@ def test_a_read_only_run_folder(home):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "\x00"])
-def test_a_damaged_marker_is_named(home, text):
+def test_a_damaged_marker_is_named_with_a_way_on(home, text):
+    """The advice works, also where the manifests are gone with the marker."""
     run = Run.of(load_recipe(home / "recipe.yaml", []))
     claim(run)
+    run.manifests.mkdir()
+    (run.root / "documents").mkdir()
     run.marker_file.write_text(text)
     with pytest.raises(InputError, match=r"sbp-run\.json.*remove it to have it recreated"):
         claim(run)
+    run.marker_file.unlink()
+    claim(run)
+    assert read_marker(run.root)["recipe"] == str(home / "recipe.yaml")
+
+
+def test_a_damaged_marker_in_a_folder_that_tells_nothing_else(home):
+    run = Run.of(load_recipe(home / "recipe.yaml", []))
+    claim(run)
+    (run.root / "documents").mkdir()
+    run.resolved_file.write_text("documents: of somebody else\n")
+    run.marker_file.write_text('{"recipe"')
+    with pytest.raises(InputError, match=r"sbp-run\.json.*if this is a run folder, write .* into it") as error:
+        claim(run)
+    run.marker_file.unlink()
+    with pytest.raises(InputError, match="not empty and not a run folder"):
+        claim(run)
+    run.marker_file.write_text(re.search(r"write (\{.*\}) into it", str(error.value))[1])
+    claim(run)
+    assert read_marker(run.root)["recipe"] == str(home / "recipe.yaml")
 
 
 def test_a_run_of_before_there_were_markers_is_taken_over(home):
