@@ -72,5 +72,5 @@ setup(
             "types-tqdm",
         ],
     },
-    entry_points={"console_scripts": ["sbp = megatron_sbp.cli:main"]},
+    entry_points={"console_scripts": ["sbp = megatron_sbp.__main__:main"]},
 )

@@ -1,5 +1,20 @@
-"""`python -m megatron_sbp` is `sbp`."""
+"""`sbp` and `python -m megatron_sbp`: Ctrl-C gets one line of answer from the first moment on, while modules load."""
 
-from megatron_sbp.cli import main
+from __future__ import annotations
 
-raise SystemExit(main())
+import sys
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        from megatron_sbp.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        print("sbp: interrupted; run the same command again to resume", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -85,7 +85,7 @@ _GIVEN = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
+    """Runs the command line; returns the exit status, or raises KeyboardInterrupt (megatron_sbp/__main__.py)."""
     words = list(sys.argv[1:] if words is None else words)
     # Wherever they run, no stage may try to reach a model hub unless the user says so.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -130,9 +130,6 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"sbp: error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
             return 2
         raise
-    except KeyboardInterrupt:
-        print("sbp: interrupted; run the same command again to resume", file=sys.stderr)
-        return 130
 
 
 def _main(words: list[str]) -> int:
@@ -198,7 +195,7 @@ def _main(words: list[str]) -> int:
     if python is not None:
         from megatron_sbp.base.processes import become
 
-        become(python, ["-m", "megatron_sbp.cli", *words])
+        become(python, ["-m", "megatron_sbp", *words])
     if options.verb == "report" and options.shard is None and run.results_file.exists():
         _stage(run, stage, graph, options)
         _print_results(run)
@@ -572,7 +569,3 @@ def _print_results(run: Run) -> None:
 
     print(format_results(files.read_json(run.results_file)))
     print(f"\nThe whole report: {run.report_file}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -203,7 +203,7 @@ class JobSequence(FaultSequence):
         variables = {
             **environment(),
             "SBP_HOME": str(ROOT),
-            "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp.cli"]),
+            "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp"]),
             "SBP_MAX_REQUEUES": "0",
             "SBP_RANK_PATIENCE": "5",
             MARK: str(self.training.run),

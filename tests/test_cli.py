@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from megatron_sbp import cli
+from megatron_sbp.__main__ import main
 from megatron_sbp.stages.graph import all_stages
 
 
@@ -89,5 +91,6 @@ def test_status_is_printed_until_all_is_finished(tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.time, "sleep", sleep)
-    assert cli.main(["status", str(recipe), f"run_folder={tmp_path}/run", "--watch"]) == 130
+    monkeypatch.setattr(sys, "argv", ["sbp", "status", str(recipe), f"run_folder={tmp_path}/run", "--watch"])
+    assert main() == 130
     assert slept == [cli.WATCH_SECONDS] * 3 and capsys.readouterr().out.count(f"{tmp_path}/run, 20") == 3

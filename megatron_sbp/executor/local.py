@@ -107,7 +107,7 @@ def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None
     processes = [
         subprocess.Popen(
             [
-                *(sys.executable, "-m", "megatron_sbp.cli", stage.name, *recipe_words),
+                *(sys.executable, "-m", "megatron_sbp", stage.name, *recipe_words),
                 *("--shard", f"{index}/{workers}", "--part-of-run"),
             ],
             env=of_worker(index),

@@ -139,7 +139,7 @@ def _variables(recipe: Recipe) -> dict[str, str]:
     return {
         "SBP_HOME": str(SCRIPTS.parents[2]),
         "SBP_SETUP": slurm.setup,
-        "SBP_COMMAND": os.environ.get("SBP_COMMAND") or shlex.join([python, "-m", "megatron_sbp.cli"]),
+        "SBP_COMMAND": os.environ.get("SBP_COMMAND") or shlex.join([python, "-m", "megatron_sbp"]),
         "SBP_MAX_REQUEUES": str(slurm.max_requeues),
         "SBP_MAX_RETRIES": str(slurm.max_retries),
         "SBP_CONTAINER_IMAGE": slurm.container_image or "",

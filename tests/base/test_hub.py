@@ -58,7 +58,7 @@ def guarded(tmp_path):
         return done.returncode, done.stdout + done.stderr
 
     def run(verb: str, *overrides: str, **more: str) -> tuple[int, str]:
-        words = ("-m", "megatron_sbp.cli", verb, str(recipe), f"run_folder={tmp_path / 'run'}")
+        words = ("-m", "megatron_sbp", verb, str(recipe), f"run_folder={tmp_path / 'run'}")
         return python(*words, *overrides, **more)
 
     run.log, run.python = log, python

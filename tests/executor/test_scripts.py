@@ -59,7 +59,7 @@ def test_by_hand_in_a_clone_its_own_environment_runs(tmp_path):
     python.write_text('#!/bin/bash\necho "$@" "$PYTHONPATH"\n')
     python.chmod(0o755)
     said = run_script("single.sbatch", "pairs", "recipe.yaml", SLURM_SUBMIT_DIR=str(clone))
-    assert said == f"-m megatron_sbp.cli pairs recipe.yaml {clone}\n"
+    assert said == f"-m megatron_sbp pairs recipe.yaml {clone}\n"
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_an_installed_package_can_submit(tmp_path):
     shutil.unpack_archive(wheel, installed, "zip")
     shutil.rmtree(source)
     recipe = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
-    words = [sys.executable, "-m", "megatron_sbp.cli", "submit", str(recipe), "--dry-run", f"run_folder={tmp_path}/run"]
+    words = [sys.executable, "-m", "megatron_sbp", "submit", str(recipe), "--dry-run", f"run_folder={tmp_path}/run"]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -114,7 +114,7 @@ def test_overrides_are_refused_alike(tmp_path):
 def test_the_command_line_says_it_in_one_line(tmp_path):
     (tmp_path / "recipe.yaml").write_text(BOMB)
     done = subprocess.run(
-        [sys.executable, "-m", "megatron_sbp.cli", "plan", str(tmp_path / "recipe.yaml")],
+        [sys.executable, "-m", "megatron_sbp", "plan", str(tmp_path / "recipe.yaml")],
         capture_output=True,
         text=True,
         timeout=300,

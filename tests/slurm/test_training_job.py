@@ -32,7 +32,7 @@ def submit(training: TrainedRun, log: Path) -> str:
     variables = {
         **environment(),
         "SBP_HOME": str(ROOT),
-        "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp.cli"]),
+        "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp"]),
         "SBP_MAX_REQUEUES": "0",
         MARK: str(training.run),
     }
@@ -93,7 +93,7 @@ def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path):
 
     job = submit(training, log)
     in_the_middle(training, job, log, reached + 5)
-    [sbp] = processes(training.run, lambda process: process.cmdline()[1:3] == ["-m", "megatron_sbp.cli"])
+    [sbp] = processes(training.run, lambda process: process.cmdline()[1:3] == ["-m", "megatron_sbp"])
     sbp.terminate()
     assert ended(training, job, log, time.monotonic()) == "FAILED"
     said = log.read_text()

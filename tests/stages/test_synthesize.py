@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def start(run, stage: str, shard: str) -> subprocess.Popen:
     """`sbp STAGE RECIPE --shard i/n` in a process of its own."""
     recipe = run.root.parent / "recipe.yaml"
-    words = [sys.executable, "-m", "megatron_sbp.cli", stage, str(recipe), f"run_folder={run.root}", "--shard", shard]
+    words = [sys.executable, "-m", "megatron_sbp", stage, str(recipe), f"run_folder={run.root}", "--shard", shard]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -92,10 +92,10 @@ def test_the_stage_goes_on_with_the_interpreter_that_the_recipe_names(make_run):
     folder = run.root.parent
     (folder / "other").write_text(f'#!/bin/sh\necho "other: $*"\nexec {sys.executable} "$@"\n')
     (folder / "other").chmod(0o755)
-    words = [sys.executable, "-m", "megatron_sbp.cli", "synthesize", str(folder / "recipe.yaml")]
+    words = [sys.executable, "-m", "megatron_sbp", "synthesize", str(folder / "recipe.yaml")]
     words += [f"run_folder={run.root}", "synthesis.engine=vllm", "synthesis.vllm.python=other"]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.stdout.startswith("other: -m megatron_sbp.cli synthesize") and done.stdout.count("other:") == 1
+    assert done.stdout.startswith("other: -m megatron_sbp synthesize") and done.stdout.count("other:") == 1
     assert done.returncode == 2 and "vLLM is not installed in" in done.stderr  # this environment has none
     (folder / "other").unlink()
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -5,7 +5,7 @@
 #                         was called)
 #   SBP_SETUP             shell lines that run first: modules, virtual environment, NCCL variables
 #   SBP_COMMAND           what runs a stage, in words quoted for a shell (default: .venv of the clone, else
-#                         `python -m megatron_sbp.cli`)
+#                         `python -m megatron_sbp`)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
 #   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed by a fault is tried again (default: never), and the
 #                         folder where its faults are written down
@@ -20,7 +20,7 @@ export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
 # A task has its cores to itself, so the tokenizer may use all of them.
 export TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-true} RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
-sbp=(python -m megatron_sbp.cli)
+sbp=(python -m megatron_sbp)
 if [ -n "${SBP_COMMAND:-}" ]; then
   eval "sbp=($SBP_COMMAND)" # its quotes keep a path with a space in one word
 elif [ -x "$SBP_HOME/.venv/bin/python" ]; then

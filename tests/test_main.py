@@ -1,0 +1,38 @@
+"""The start of the program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+INTERRUPTED = """
+import os, runpy, signal, sys
+
+class AtImport:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, AtImport())
+sys.argv = ["sbp", "schema"]
+runpy.run_module("megatron_sbp", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["megatron_sbp.cli", "pydantic", "megatron_sbp.recipe.sections", "megatron_sbp.executor.local"]
+)
+def test_an_interrupt_while_modules_load_is_one_line(name):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED.format(name=name)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "sbp: interrupted; run the same command again to resume\n"
+
+
+def test_the_command_and_the_module_are_one():
+    (command,) = (found for found in entry_points(group="console_scripts") if found.name == "sbp")
+    assert command.value == "megatron_sbp.__main__:main"
+    done = subprocess.run([sys.executable, "-m", "megatron_sbp", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip()
