@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from megatron_sbp.base.read_ahead import read_ahead
+from megatron_sbp.pairing.neighbors.reservoir import Reservoirs
 from megatron_sbp.pairing.neighbors.scores import MARGIN, best, inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
@@ -47,7 +49,8 @@ def nearest(
     Raises:
         InputError: a document's vector is not finite or has not length 1.
     """
-    ids = _candidates(queries, own_rows, vectors, k + MARGIN, device, advance)
+    search = _on_cpu if device == "cpu" else _on_gpu
+    ids = search(queries, own_rows, vectors, k + MARGIN, advance)
     scores = inner_products(queries, ids, vectors)
     ids, scores = best(ids, scores, k + MARGIN)
     unsettled = np.flatnonzero((ids[:, -1] >= 0) & (scores[:, k - 1] - scores[:, -1] < _ROUNDING))
@@ -59,23 +62,50 @@ def nearest(
     return ids, scores
 
 
-def _candidates(
+def _on_cpu(
     queries: np.ndarray,
     own_rows: np.ndarray,
     vectors: Vectors,
     wanted: int,
-    device: str,
     advance: Callable[[int], None] | None,
 ) -> np.ndarray:
-    """int64 [n, at most wanted]: the best by float32 scores, in any order, -1 for none."""
+    """int64 [n, wanted]: the best by float32 scores, in any order, -1 for none."""
+    block, tile_size = _TILES["cpu"]
+    room = np.empty(min(block, len(queries)) * tile_size, np.float32)  # fresh memory for every product costs more
+    found = Reservoirs(len(queries), wanted)
+    for first, tile in vectors.tiles(tile_size):
+        for begin in range(0, len(queries), block):
+            asked = queries[begin : begin + block]
+            scores = room[: len(asked) * len(tile)].reshape(len(asked), len(tile))
+            np.matmul(asked, tile.T, out=scores)
+            own = own_rows[begin : begin + block] - first
+            here = np.flatnonzero((own >= 0) & (own < len(tile)))
+            scores[here, own[here]] = -np.inf
+            found.offer(begin, scores, first)
+        if advance:
+            advance(len(tile))
+    return found.ids()
+
+
+def _on_gpu(
+    queries: np.ndarray,
+    own_rows: np.ndarray,
+    vectors: Vectors,
+    wanted: int,
+    advance: Callable[[int], None] | None,
+    device: str = "cuda",
+) -> np.ndarray:
+    """As `_on_cpu`; the queries stay on the device, and documents are read while those before them are compared."""
     block, tile_size = _TILES[device]
     asked = torch.from_numpy(queries).to(device)
     own = torch.from_numpy(own_rows).to(device)
     top_scores = torch.full((len(queries), wanted), -torch.inf, device=device)
     top_ids = torch.full((len(queries), wanted), -1, dtype=torch.int64, device=device)
     with _tensor_cores(device), torch.inference_mode():
-        for first, rows in vectors.tiles(tile_size):
-            tile = torch.from_numpy(rows).to(device)
+        for place, row, half in read_ahead(_pinned_tiles(vectors, tile_size, device)):
+            first = int(vectors.starts[place]) + row
+            tile = half.to(device, non_blocking=True).float()
+            vectors.check(place, row, torch.linalg.vector_norm(tile, dim=1).cpu().numpy())
             for begin in range(0, len(queries), block):
                 mine = slice(begin, begin + block)
                 scores = asked[mine] @ tile.T
@@ -87,9 +117,16 @@ def _candidates(
                 top_scores[mine] = kept.values
                 top_ids[mine] = torch.gather(ids, 1, kept.indices)
             if advance:
-                advance(len(rows))
+                advance(len(tile))
     top_ids[top_scores == -torch.inf] = -1  # the query itself, when there are few documents
     return top_ids.cpu().numpy()
+
+
+def _pinned_tiles(vectors: Vectors, size: int, device: str) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """(number of the file, first row, float16 [rows, dimensions] in memory that the device copies from by itself)."""
+    for place, begin, end in vectors.cuts(size):
+        half = torch.from_numpy(np.array(vectors.raw(place, begin, end)))
+        yield place, begin, half.pin_memory() if device == "cuda" else half
 
 
 def _sorted_search(queries: np.ndarray, own_rows: np.ndarray, vectors: Vectors, k: int, device: str) -> np.ndarray:

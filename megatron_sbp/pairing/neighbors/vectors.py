@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.pairing.neighbors.half_floats import widen
 
 UNIT_NORM_TOLERANCE = 0.01
 """Norms of float16 vectors are off by 5e-4 at most; more than this was never normalized."""
@@ -49,27 +50,41 @@ class Vectors:
         """All vectors in ascending order, in parts of at most `size` rows.
 
         Yields:
-            (number of the first row, float32 [rows, dimensions] with float16 values).
+            (number of the first row, float32 [rows, dimensions] with float16 values); the next part overwrites it.
 
         Raises:
             InputError: a vector is not finite or has not length 1; names file and row.
         """
-        for place in range(len(self.parts)):
-            for begin in range(0, len(self.parts[place]), size):
-                yield int(self.starts[place]) + begin, self.read(place, begin, begin + size)
+        room = np.empty((min(size, len(self)), self.dimensions), np.float32)
+        for place, begin, end in self.cuts(size):
+            yield int(self.starts[place]) + begin, self.read(place, begin, end, room[: end - begin])
 
-    def read(self, place: int, begin: int = 0, end: int | None = None) -> np.ndarray:
-        """Rows of one file, checked: float32 [rows, dimensions] with float16 values."""
-        rows = self.parts[place][begin:end].astype(np.float16).astype(np.float32)
-        norms = np.linalg.norm(rows, axis=1)
+    def cuts(self, size: int) -> Iterator[tuple[int, int, int]]:
+        """Parts of at most `size` rows: (number of the file, its first row, and the row after the last)."""
+        for place, part in enumerate(self.parts):
+            for begin in range(0, len(part), size):
+                yield place, begin, min(begin + size, len(part))
+
+    def read(self, place: int, begin: int = 0, end: int | None = None, into: np.ndarray | None = None) -> np.ndarray:
+        """Rows of one file, checked: float32 [rows, dimensions] with float16 values; in `into`, where that is given."""
+        rows, squares = widen(self.raw(place, begin, end), into)
+        self.check(place, begin, np.sqrt(squares))
+        return rows
+
+    def raw(self, place: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """Rows of one file as they are, not checked: float16 [rows, dimensions]."""
+        return self.parts[place][begin:end].astype(np.float16, copy=False)
+
+    def check(self, place: int, begin: int, norms: np.ndarray) -> None:
+        """Raises InputError where the norms of rows from `begin` on, floating point [rows], are not 1."""
         bad = np.flatnonzero(~(np.abs(norms - 1) < UNIT_NORM_TOLERANCE))  # true for NaN too
         if bad.size:
-            row, norm = begin + int(bad[0]), norms[bad[0]]
+            row = begin + int(bad[0])
+            norm = np.linalg.norm(self.raw(place, row, row + 1).astype(np.float64))
             what = "has values that are no finite numbers"
             if np.isfinite(norm):
                 what = f"has length {norm:.4g}; embeddings must have length 1"
             raise InputError(f"the vector in row {row} {what}", file=self.files[place])
-        return rows
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Vectors by row number, int64 [n]: float32 [n, dimensions]."""

@@ -96,6 +96,20 @@ def test_progress_counts_documents(save_vectors, helpers):
     assert sum(done) == 30
 
 
+@pytest.mark.parametrize("tile", [(7, 13), (1024, 8192)])
+def test_the_code_for_gpus_finds_the_same_candidates(save_vectors, helpers, monkeypatch, tile):
+    """As far as a CPU can tell: the device is another one."""
+    monkeypatch.setitem(exact._TILES, "cpu", tile)
+    rows = helpers.unit_vectors(150, 24, clusters=6)
+    own = np.array([3, -1, 39, 40, 88])
+    search = (vectors := save_vectors(np.split(rows, [40]))).take(own % 150), own, vectors, 20, None
+    found, expected = exact._on_gpu(*search, device="cpu"), exact._on_cpu(*search)
+    np.testing.assert_array_equal(np.sort(found), np.sort(expected))
+    rows[60] = np.inf
+    with pytest.raises(InputError, match=r"00001\.npy: the vector in row 20 has values that are no finite numbers"):
+        exact._on_gpu(*search[:2], save_vectors(np.split(rows, [40])), 20, None, device="cpu")
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_gpu_gives_the_same(save_vectors, helpers):

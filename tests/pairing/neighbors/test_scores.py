@@ -32,3 +32,13 @@ def test_best_sorts_breaks_ties_by_id_and_pads():
     found, values = best(ids, scores, 7)
     assert found.tolist() == [[3, 5, 7, 9, -1, -1, -1], [2, -1, -1, -1, -1, -1, -1]]
     assert values[:, -1].tolist() == [-2, -2]
+
+
+def test_best_against_a_sort():
+    random = np.random.default_rng(1)
+    ids = random.permuted(np.tile(np.arange(2**32 - 900, 2**32 - 860), (50, 1)), axis=1).astype(np.int64)
+    scores = np.round(random.standard_normal((50, 40)), 1).astype(np.float32)  # with ties and both zeros
+    found, values = best(ids, scores, 25)
+    order = np.lexsort((ids, -scores), axis=1)[:, :25]
+    np.testing.assert_array_equal(found, np.take_along_axis(ids, order, 1))
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, order, 1))

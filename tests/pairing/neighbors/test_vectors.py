@@ -11,7 +11,7 @@ def test_several_files_are_one_matrix(save_vectors, helpers):
     rows = helpers.unit_vectors(50, 8)
     vectors = save_vectors([rows[:20], rows[20:21], rows[21:]])
     assert len(vectors) == 50 and vectors.dimensions == 8
-    tiles = list(vectors.tiles(7))
+    tiles = [(first, tile.copy()) for first, tile in vectors.tiles(7)]
     assert [first for first, _ in tiles] == [0, 7, 14, 20, 21, 28, 35, 42, 49]
     assert all(tile.dtype == np.float32 for _, tile in tiles)
     np.testing.assert_array_equal(np.concatenate([tile for _, tile in tiles]), rows)
