@@ -60,7 +60,8 @@ def _gpu_arrays(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, str
 
 
 def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float) -> Iterator[str]:
-    if hours > LONG and 2 * units <= recipe.slurm.array_size:
+    # Few tasks of the exact search are by design: each of them reads all vectors (query_blocks.py).
+    if hours > LONG and 2 * units <= recipe.slurm.array_size and stage != "neighbors":
         yield (
             f"{stage}: {units:,} units for up to {recipe.slurm.array_size:,} array tasks: most would have nothing to "
             f"do; a smaller {key} makes more units"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.planning.query_blocks import query_blocks_of
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import RELATED
@@ -25,13 +26,15 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
     def shards(*sizes: int) -> int:
         return sum(-(-size // chosen.documents_per_shard) for size in sizes)
 
+    mined = (chosen.train, chosen.valid)
+
     units = {
         "tokenize": shards(chosen.train, further, chosen.valid, chosen.test),
         "embed": shards(chosen.train, chosen.valid, chosen.test),
-        "neighbors": shards(chosen.train, chosen.valid),
+        "neighbors": sum(len(query_blocks_of(recipe, shards(size))) for size in mined),
     }
     for name in recipe.tuned_synthesizers:
-        units["pairs" + end_of(name)] = units["neighbors"]
+        units["pairs" + end_of(name)] = shards(*mined)
     for name in recipe.used_synthesizers:
         size = recipe.for_synthesizer(name).synthesis.generations_per_shard
         written = -(-synthesizers_of(recipe, plan)[name]["synthesis"]["generations"] // size)
@@ -50,7 +53,7 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     found = {
         "documents": 2 * arrays["tokenize"]["units"],  # the documents and their ids
         "embeddings": arrays["embed"]["units"],
-        "neighbors": arrays["neighbors"]["units"],
+        "neighbors": arrays["embed"]["units"] - -(-recipe.documents.test // recipe.documents.documents_per_shard),
         # The generations, what is judged of them (four files a shard, and an audit), and those kept.
         "synthetic": written * replicates * 7,
         "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.planning.query_blocks import query_blocks_of
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -18,7 +19,8 @@ _SCANN_ONLY = ("leaves", "leaves_to_search", "reorder", "recall_sample")
 
 
 class NeighborsStage(Stage):
-    """Finds every document's neighbors among all documents of its split; a unit is one file of embeddings.
+    """Finds every document's neighbors among all documents of its split; a unit is one file of embeddings, or several
+    for the exact engine, and is named after the first.
 
     neighbors/SPLIT/NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split), best first, equal
     scores by ascending id, never the document itself; scores float32 [documents, k]. Where there are fewer than k: -1
@@ -48,17 +50,17 @@ class NeighborsStage(Stage):
         return {name: value for name, value in self.settings(run).items() if name != "recall_sample"}
 
     def units(self, run: Run) -> list[str]:
-        return [f"{split}-{file.stem}" for split in MINED_SPLITS for file in run.embedding_shards(split)]
+        return [f"{split}-{shards[0].stem}" for split in MINED_SPLITS for shards in _blocks(run, split)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("neighbors",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         split, _, number = unit.partition("-")
-        search = self._open(run, split)
-        output = run.neighbors(split) / f"{number}.npz"
-        search.write_file(int(number), output, f"neighbors {unit}")
-        return [output]
+        (block,) = (shards for shards in _blocks(run, split) if shards[0].stem == number)
+        outputs = {int(shard.stem): run.neighbors(split) / f"{shard.stem}.npz" for shard in block}
+        self._open(run, split).write_files(outputs, f"neighbors {unit}")
+        return list(outputs.values())
 
     def finish(self, run: Run) -> list[Path]:
         audits = {split: _audit(run, split) for split in MINED_SPLITS}
@@ -85,6 +87,13 @@ class NeighborsStage(Stage):
             )
             self._opened = key, search
         return self._opened[1]
+
+
+def _blocks(run: Run, split: str) -> list[list[Path]]:
+    """Embeddings of a split, by unit."""
+    shards = run.embedding_shards(split)
+    blocks = query_blocks_of(run.recipe, len(shards))
+    return [[shards[number] for number in block] for block in blocks]
 
 
 def _audit(run: Run, split: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -148,21 +149,25 @@ class TrainStage(Stage):
         return last_intact(run.model(self.training), [run.at(item.path) for item in found])
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.training.data.data_file import lock
         from megatron_sbp.training.data.planned import write_data_file
         from megatron_sbp.training.finalize import finalize
         from megatron_sbp.training.launch import train
-        from megatron_sbp.training.resume import already_ended, check_precision
+        from megatron_sbp.training.resume import already_ended, check_precision, check_settings
 
         recipe, folder = run.recipe, run.model(self.training)
         folder.mkdir(parents=True, exist_ok=True)
         check_precision(folder, recipe.training.precision)
+        check_settings(folder, json.loads(json.dumps(self.settings(run))))
         samples = write_data_file(
             recipe, self.training, folder=folder, datasets=_datasets(run, self.training), tokenizer=run.tokenizer
         )
         batch = (recipe.tuning if self.tunes else recipe.training).global_batch_size
         patience = recipe.tuning.patience if self.tunes else 0
         arm, prepared = run.model(recipe.tuning.start_arm), run.model("start")
-        if not already_ended(folder, samples=samples, global_batch_size=batch, patience=patience):
+        if already_ended(folder, samples=samples, global_batch_size=batch, patience=patience):
+            lock(folder / "data.json", resumed=True)
+        else:
             if self.tunes:
                 prepare_start(recipe, arm=arm, tokenizer=run.tokenizer, tuning=folder, prepared=prepared)
             train(

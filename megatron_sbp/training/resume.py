@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.training.differences import differences
 from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
 from megatron_sbp.training.metrics import read_metrics
 
@@ -32,6 +34,32 @@ def check_precision(folder: Path, precision: str) -> None:
             f"{began}, or move {folder} away to train again",
             file=folder,
             key="training.precision",
+        )
+
+
+def check_settings(folder: Path, wanted: dict[str, Any]) -> None:
+    """Records what the training computes until it has a checkpoint, and insists on it later.
+
+    The manifests say so too; but where they are gone, checkpoints must not pass for those of other settings.
+
+    Args:
+        folder: the training's folder.
+        wanted: settings that change the weights, as JSON has them. Keys that only one side has are not compared: other
+            versions of this program have others.
+
+    Raises:
+        InputError: the training began with other settings; names each with both values.
+    """
+    file = folder / "settings.json"
+    if not file.exists() or tracker.read(folder) is None:  # without a checkpoint it begins anew
+        files.write_json(file, wanted)
+        return
+    found = list(differences(files.read_json(file), wanted, only_common=True))
+    if found:
+        raise InputError(
+            f"this training began with other settings: {'; '.join(found)}. Restore them, or move {folder} away to "
+            "train again",
+            file=folder,
         )
 
 

@@ -16,6 +16,7 @@ import time
 import pytest
 from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
@@ -130,6 +131,21 @@ def test_the_number_of_workers_changes_no_byte(whole_run, tmp_path):
         for shard in ("2/2", "1/2"):
             run_sbp(stage, RECIPE, f"run_folder={run.root}", "--shard", shard)
     assert digests(run.root) == digests(whole_run[0])
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_training_without_manifest_is_not_taken_for_one_of_other_settings(whole_run, tmp_path, recorded):
+    """settings.json in its folder knows; so does the lock of its data, for runs from before there were settings."""
+    from megatron_sbp.stages.run_folder import Run
+    from megatron_sbp.stages.train import TrainStage
+
+    shutil.copytree(whole_run[0], tmp_path / "run")
+    run = Run.of(load_recipe(RECIPE, [f"run_folder={tmp_path / 'run'}", "seed=4"]))
+    model = run.model("oracle")
+    if not recorded:
+        (model / "settings.json").unlink()
+    with pytest.raises(InputError, match=rf"seed was 3, is 4.*move {model} away to train again"):
+        TrainStage("train-oracle", "oracle", "train").run_unit(run, "all")
 
 
 def test_damaged_output_is_made_again(whole_run, tmp_path):

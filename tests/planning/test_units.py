@@ -15,9 +15,11 @@ def plan(*overrides: str, name: str = "sbp_3b_200b"):
 
 
 def test_units_by_hand():
-    """12,077,000 documents of D in shards of 100,000 are 121, valid and test one each, the oracle's 2,300."""
+    """12,077,000 documents of D in shards of 100,000 are 121, valid and test one each, the oracle's
+    2,300. The exact search has 32 tasks for D and one for valid; pairs are mined shard by shard."""
     found = plan()["arrays"]
-    assert found["embed"] == {"units": 123, "tasks": 123} and found["neighbors"]["units"] == 122
+    assert found["embed"] == {"units": 123, "tasks": 123} and found["neighbors"]["units"] == 32 + 1
+    assert found["pairs"]["units"] == 122
     assert found["tokenize"] == {"units": 121 + 2300 + 2, "tasks": 128}
     assert found["synthesize"]["units"] == -(-117_753_623 // 32_768) == found["judge"]["units"]
 

@@ -12,6 +12,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.planning import query_blocks
 from megatron_sbp.recipe import Neighbors
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.run_folder import Run
@@ -89,6 +90,22 @@ def test_engines_agree(mined, tmp_path, helpers):
             assert outputs(run)[name] == content
     audit = json.loads((run.root / "neighbors" / "audit.json").read_text())
     assert (audit["engine"], audit["recall_at_k"], audit["recall_sample"]) == ("exact", 1.0, 0)
+
+
+def test_a_unit_of_the_exact_engine_may_have_several_files(mined, tmp_path, helpers, monkeypatch):
+    settings = Neighbors(engine="exact", k=20)
+    one = copy_of(mined, tmp_path / "one", helpers, neighbors=settings)
+    helpers.execute(one, "neighbors")
+    two = copy_of(mined, tmp_path / "two", helpers, neighbors=settings)
+    monkeypatch.setattr(query_blocks, "_AT_LEAST", 2)
+    assert NeighborsStage().units(two) == ["train-00000", "train-00001", "valid-00000"]
+    assert NeighborsStage().units(copy_of(mined, tmp_path / "scann", helpers))[2] == "train-00002"
+    runner = StageRunner(two, NeighborsStage(), helpers.stages())
+    assert not runner.execute((2, 3))  # train-00001, with two files
+    (two.neighbors("train") / "00002.npz").unlink()
+    for shard in (1, 2, 3):
+        finished = runner.execute((shard, 3))
+    assert finished and outputs(one) == outputs(two)
 
 
 def test_nan_in_an_embedding_file(mined, tmp_path, helpers):

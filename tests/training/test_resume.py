@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.training.resume import already_ended, check_precision
+from megatron_sbp.training.resume import already_ended, check_precision, check_settings
 
 
 def fill(folder: Path, iterations: list[int], valid: dict[int, float]) -> None:
@@ -72,3 +72,22 @@ def test_the_precision_of_an_unfinished_training_is_kept(tmp_path):
     (tmp_path / "stopped.txt").touch()
     check_precision(tmp_path, "bf16")
     assert (tmp_path / "precision.txt").read_text() == "fp32"
+
+
+def test_checkpoints_of_other_settings_are_refused(tmp_path):
+    first = {"seed": 3, "training": {"learning_rate": 0.1, "betas": [0.9, 0.95]}}
+    check_settings(tmp_path, {"seed": 1})
+    check_settings(tmp_path, first)  # nothing is trained yet
+    fill(tmp_path, [5], {})
+    check_settings(tmp_path, {**first, "of a later version": 1})
+    with pytest.raises(InputError) as caught:
+        check_settings(tmp_path, {"seed": 4, "training": {"learning_rate": 0.1, "betas": [0.9, 0.99]}})
+    assert "seed was 3, is 4" in str(caught.value) and f"move {tmp_path} away to train again" in str(caught.value)
+    assert "training.betas was [0.9, 0.95], is [0.9, 0.99]" in str(caught.value)
+
+
+def test_checkpoints_of_before_settings_were_recorded_are_taken(tmp_path):
+    fill(tmp_path, [5], {})
+    check_settings(tmp_path, {"seed": 3})
+    with pytest.raises(InputError, match="seed was 3, is 4"):
+        check_settings(tmp_path, {"seed": 4})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -68,22 +68,26 @@ class Search:
             return exact.nearest(queries, own_rows, self.vectors, self.settings.k, self._device, advance)
         return self._index.nearest(queries, own_rows, self.settings.k, advance)
 
-    def write_file(self, number: int, output: Path, label: str) -> None:
-        """Writes the neighbors of the documents in one file of vectors: .npz with ids and scores, as `nearest` returns.
+    def write_files(self, outputs: Mapping[int, Path], label: str) -> None:
+        """Writes the neighbors of the documents in files of vectors: .npz with ids and scores, as `nearest` returns.
 
         Args:
-            number: of the file among `vectors.files`.
-            output: written atomically.
+            outputs: by the number of the file among `vectors.files`; each is written atomically. They are searched for
+                together, so that all vectors are read once.
             label: for the progress line.
         """
-        queries = self.vectors.read(number)
-        own_rows = np.arange(len(queries), dtype=np.int64) + self.vectors.starts[number]
+        queries = np.concatenate([self.vectors.read(number) for number in outputs])
+        starts = self.vectors.starts
+        own_rows = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in outputs])
         total, unit = len(queries), "documents"
         if self._index is None:
             total, unit = len(self.vectors), "documents compared"
         with Progress(label, total, unit) as progress:
             ids, scores = self.nearest(queries, own_rows, progress.advance)
-        arrays.save_together(output, ids=ids, scores=scores)
+        begin = 0
+        for number, output in outputs.items():
+            mine = slice(begin, begin := begin + int(starts[number + 1] - starts[number]))
+            arrays.save_together(output, ids=ids[mine], scores=scores[mine])
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Neighbors of all documents in ascending order, in blocks of 16,384: see `nearest`."""

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.training.differences import differences
 
 _CHOICES = {"kind": ("documents", "pairs"), "epochs": ("strict", "joint"), "order": ("mixed", "listed")}
 UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"
@@ -112,30 +113,14 @@ def lock(path: Path, resumed: bool) -> dict[str, Any]:
         source.update(dataset_digest((path.parent / source["prefix"]).resolve()))
     file = path.with_name("blend.lock.json")
     if resumed and file.exists():
-        differences = _differences(files.read_json(file), present)
-        if differences:
+        found = list(differences(files.read_json(file), present))
+        if found:
             raise InputError(
                 "this training started with other data, and continuing would repeat or skip some of it: "
-                + "; ".join(differences)
-                + ". Restore the data, or remove the folder to start over",
+                + "; ".join(found)
+                + f". Restore the data, or move {path.parent} away to train again",
                 file=file,
             )
     else:
         files.write_json(file, present)
     return present
-
-
-def _differences(old: Any, new: Any, key: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for name in sorted(old.keys() | new.keys())
-            for line in _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-        ]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [
-            line
-            for place, pair in enumerate(zip(old, new, strict=True))
-            for line in _differences(*pair, f"{key}[{place}]")
-        ]
-    return [] if old == new else [f"{key} was {old!r}, is {new!r}"]

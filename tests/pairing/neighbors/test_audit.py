@@ -18,7 +18,7 @@ def made(save_vectors, helpers, tmp_path):
     search = Search(vectors, Neighbors(k=4, engine="exact"), seed=1, device="cpu")
     paths = [tmp_path / f"{number}.npz" for number in range(2)]
     for number, path in enumerate(paths):
-        search.write_file(number, path, "test")
+        search.write_files({number: path}, "test")
     return vectors, paths
 
 

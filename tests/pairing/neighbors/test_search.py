@@ -21,7 +21,7 @@ def test_shards_hold_what_blocks_give(vectors, tmp_path, engine):
     search = Search(vectors, Neighbors(k=5, engine=engine), seed=1, device="cpu", index_folder=tmp_path / "index")
     written = []
     for number in range(3):
-        search.write_file(number, tmp_path / f"{number}.npz", "neighbors")
+        search.write_files({number: tmp_path / f"{number}.npz"}, "neighbors")
         written.append(read_neighbors(tmp_path / f"{number}.npz"))
     ids, scores = (np.concatenate(parts) for parts in zip(*written, strict=True))
     assert ids.dtype == np.int64 and scores.dtype == np.float32 and ids.shape == (60, 5)
@@ -29,6 +29,16 @@ def test_shards_hold_what_blocks_give(vectors, tmp_path, engine):
     np.testing.assert_array_equal(ids, np.concatenate([found for found, _ in blocks]))
     assert not (ids == np.arange(60)[:, None]).any()  # a document is not its own neighbor
     assert (np.diff(scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("engine", ["exact", "scann"])
+def test_files_that_are_searched_for_together(vectors, tmp_path, engine):
+    search = Search(vectors, Neighbors(k=5, engine=engine), seed=1, device="cpu", index_folder=tmp_path / "index")
+    search.write_files({1: tmp_path / "alone1.npz"}, "neighbors")
+    search.write_files({0: tmp_path / "alone0.npz"}, "neighbors")
+    search.write_files({0: tmp_path / "0.npz", 1: tmp_path / "1.npz"}, "neighbors")
+    for number in (0, 1):
+        assert (tmp_path / f"{number}.npz").read_bytes() == (tmp_path / f"alone{number}.npz").read_bytes()
 
 
 def test_both_engines_agree_on_few_documents(vectors, tmp_path):

@@ -1,0 +1,26 @@
+"""What differs between two JSON trees, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def differences(old: Any, new: Any, key: str = "", only_common: bool = False) -> Iterator[str]:
+    """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item.
+
+    Args:
+        old: tree of dictionaries, lists, and plain values.
+        new: the same.
+        key: of the trees, in front of every name.
+        only_common: whether keys that only one side has do not count; else the other has None.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() & new.keys() if only_common else old.keys() | new.keys()):
+            inner = f"{key}.{name}" if key else name
+            yield from differences(old.get(name), new.get(name), inner, only_common)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, pair in enumerate(zip(old, new, strict=True)):
+            yield from differences(*pair, f"{key}[{place}]", only_common)
+    elif old != new:
+        yield f"{key} was {old!r}, is {new!r}"
