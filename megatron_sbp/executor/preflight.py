@@ -19,11 +19,12 @@ from megatron_sbp.stages.run_folder import Run
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Checks the synthesizer's start, names on the Hugging Face hub, the questions, and where the judge is.
+    """Checks the synthesizer's start, names on the hub, the questions, where the judge is, and lm-eval's tasks.
 
     Raises:
         InputError: one of them would stop a later stage.
     """
+    from megatron_sbp.evaluation.harness_tasks import check_harness
     from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions
 
@@ -31,6 +32,7 @@ def check_inputs(recipe: Recipe) -> None:
         check_start(recipe.for_synthesizer(name))
     read_questions(recipe)
     check_judge(recipe)
+    check_harness(recipe)
     for key, name in hub_names(recipe).items():
         try:
             check_available(name, key)
