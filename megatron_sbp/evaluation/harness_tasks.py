@@ -93,11 +93,19 @@ def check_harness(recipe: Recipe) -> None:
             there = f"it defines {', '.join(near)}" if near else "it defines no task"
             more = f" and {len(known) - len(near)} more" if len(known) > len(near) > 0 else ""
             raise recipe.error(f"{KEY}.tasks", f"no file in {folder} defines the task '{name}'; {there}{more}")
-        _check_data(known[name], folder)
+        _check_data(name, known, folder, set())
 
 
-def _check_data(file: Path, folder: Path) -> None:
+def _check_data(name: str, known: dict[str, Path], folder: Path, seen: set[str]) -> None:
+    """Raises InputError where a task, or one in a group, names a data file that is not there."""
+    if name not in known or name in seen:
+        return
+    file = known[name]
     config = _read(file)
+    inner = config.get("task")
+    for child in inner if isinstance(inner, list) else ():
+        if isinstance(child, str):
+            _check_data(child, known, folder, seen | {name})
     if config.get("dataset_path") not in _LOCAL:
         return
     named = (config.get("dataset_kwargs") or {}).get("data_files")

@@ -8,6 +8,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
 from megatron_sbp.base.hub import cached, check_available, offline
 from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.evaluation.harness_tasks import check_harness
 from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.planning.hardware import Hardware
@@ -24,7 +25,6 @@ def check_inputs(recipe: Recipe) -> None:
     Raises:
         InputError: one of them would stop a later stage.
     """
-    from megatron_sbp.evaluation.harness_tasks import check_harness
     from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions
 
@@ -69,6 +69,10 @@ def _refusals(recipe: Recipe) -> list[str]:
         found += [f"{key}: not in the local hub cache: `hf download {name}` first" for key, name in missing.items()]
     except InputError as error:
         found.append(f"{error.key}: the run will be refused: {error.reason}")
+    try:
+        check_harness(recipe)
+    except InputError as error:
+        found.append(f"evaluation.harness: the run will be refused: {error}")
     return found
 
 

@@ -26,7 +26,7 @@ def harness_figures(measured: Measured, recipe: Recipe) -> dict[str, Any] | None
     Returns:
         `lm_eval` (its version), `backend`, `precision`, `device`, `limit`;
         `tasks.TASK`: `metric` (the one that leads), `shots`, `samples`, `version`, `arms.ARM.METRIC` (value and stderr
-        of the first replicate), and of the leading metric what is said of the mean;
+        of the first replicate, and whether it is an accuracy), and of the leading metric what is said of the mean;
         `mean`, over the tasks (`tasks`) that lead with an accuracy, each with the same weight; None without any: `arms`
         (value, stderr, low and high, over all replicates), `comparisons.FIRST-SECOND` (difference, stderr, low, high;
         positive is better for the first; of a perplexity it is nats per word, byte, or target) and `gap_closed` as
@@ -77,7 +77,10 @@ def _task(name: str, metric: str, task: dict[str, Any], measured: Measured) -> d
         if not found:
             return None
         metrics = found["tasks"][name]["metrics"]
-        return {key: {part: figures[part] for part in ("value", "stderr")} for key, figures in metrics.items()}
+        return {
+            key: {"value": figures["value"], "stderr": figures["stderr"], "accuracy": _is_accuracy(figures)}
+            for key, figures in metrics.items()
+        }
 
     joint = _joint({name: metric}, measured, f"{name} ({metric})")
     return {

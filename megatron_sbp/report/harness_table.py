@@ -27,8 +27,7 @@ def harness_tables(results: dict[str, Any]) -> str:
         metrics = dict.fromkeys([task["metric"], *(key for found in task["arms"].values() for key in found or ())])
         for metric in metrics:
             label = f"{name}, {metric} ({shots}{count(task['samples'])} documents)"
-            is_share = metric == task["metric"] and _is_share(harness, name)
-            figures.append(Figure(label, partial(_cell, name, metric, is_share), lead=metric == task["metric"]))
+            figures.append(Figure(label, partial(_cell, name, metric), lead=metric == task["metric"]))
     mean = harness["mean"]
     if mean is not None:
         for arm in by_arm:
@@ -48,8 +47,9 @@ def _is_share(harness: dict[str, Any], name: str) -> bool:
     return bool(harness["mean"] and name in harness["mean"]["tasks"])
 
 
-def _cell(name: str, metric: str, is_share: bool, arm: dict[str, Any]) -> str:
-    return _value((arm["tasks"][name] or {}).get(metric), is_share)
+def _cell(name: str, metric: str, arm: dict[str, Any]) -> str:
+    found = (arm["tasks"][name] or {}).get(metric)
+    return _value(found, bool(found and found["accuracy"]))
 
 
 def _value(found: Mapping[str, Any] | None, is_share: bool) -> str:
@@ -75,7 +75,7 @@ def _gains(results: dict[str, Any], harness: dict[str, Any]) -> str:
         cells = [_interval(found["comparisons"].get(f"{arm}-baseline"), is_share) for arm in others]
         rows.append([name, *cells, NOTHING if share is None else _share(found)])
         if share is None:
-            reasons.append(f"{name}: {found['gap_closed_reason']}")
+            reasons.append(found["gap_closed_reason"])
     caption = (
         "Gained over the repetition baseline on the same documents, positive is better: percentage points of accuracy, "
         "nats of a perplexity (per word, byte, or target); in brackets the 95 % interval over documents"

@@ -84,6 +84,9 @@ def test_a_missing_data_file_is_named(folder):
     (folder / "data" / "colors.jsonl").unlink()
     with pytest.raises(InputError, match=r"no such file: data/colors.jsonl") as found:
         check_harness(recipe(folder))
+    with pytest.raises(InputError, match=r"no such file: data/colors.jsonl"):
+        check_harness(recipe(folder, "[both]"))
+    check_harness(recipe(folder, "[tones]"))
     assert found.value.file == folder / "colors.yaml"
     (folder / "colors.yaml").write_text("task: [colors\n")
     with pytest.raises(InputError, match=r"colors.yaml: is no YAML"):

@@ -47,6 +47,8 @@ def test_every_task_and_metric_has_a_row():
         assert label in text
     value = found["harness"]["tasks"]["large"]["arms"]["sbp"]["acc"]["value"]
     assert f"{100 * value:.1f}\u00a0% ±\u00a01.0".replace("\u00a0", " ") in text
+    assert re.search(r"large, acc_norm \(0-shot, 400 documents\) \d\d.\d % ", text)
+    assert re.search(r"prose, word_perplexity \(0-shot, 50 documents\) \d\d.\d{4} ± ", text)
     assert "benchmark tasks repetition baseline SBP oracle" in text and "first replicate" not in text
     assert "gains SBP oracle share" in text and "Only the first" not in text
 
