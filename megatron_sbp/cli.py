@@ -38,7 +38,9 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp publish RECIPE --to FOLDER  write corpus and models, with cards, in the layout of the Hugging Face hub
   sbp schema                      print the JSON schema of recipes, with which editors complete and check their keys
 
-Each stage is also a command. Stages that several processes can share take --shard i/n (i from 1 to n):
+Each stage is also a command; a recipe with further arms or synthesizers, or with benchmark tasks for lm-eval
+(evaluation.harness), has further ones, such as `sbp harness RECIPE`. Stages that several processes can share take
+--shard i/n (i from 1 to n):
 """
 
 EPILOG = """An arm is a model to compare; all arms are trained on the same number of tokens. A synthesizer writes
@@ -138,6 +140,9 @@ def _main(words: list[str]) -> int:
 
     read = functools.cache(lambda file, overrides: recipe_of(file, list(overrides)))
     graph = all_stages(_recipe_among(words, read))
+    if words[:1] == ["harness"] and all(stage.name != "harness" for stage in graph):
+        message = "names no task: `sbp harness RECIPE` runs those of lm-eval that it names (docs/evaluation.md)"
+        raise InputError(message, key="evaluation.harness.tasks")
     parser = _parser(graph)
     options = _parse(parser, words)
     if options.verb == "schema":

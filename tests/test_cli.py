@@ -94,3 +94,9 @@ def test_status_is_printed_until_all_is_finished(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["sbp", "status", str(recipe), f"run_folder={tmp_path}/run", "--watch"])
     assert main() == 130
     assert slept == [cli.WATCH_SECONDS] * 3 and capsys.readouterr().out.count(f"{tmp_path}/run, 20") == 3
+
+
+def test_a_recipe_without_tasks_has_no_harness(capsys):
+    tiny = Path(__file__).parent / "end_to_end" / "recipe.yaml"
+    assert cli.main(["harness", str(tiny)]) == 2
+    assert "'evaluation.harness.tasks': names no task" in capsys.readouterr().err

@@ -24,7 +24,7 @@ INDIRECT = {
 }
 """Required, though the package itself does not import it."""
 
-OPTIONAL = {"apex", "openai", "transformer_engine", "vllm"}
+OPTIONAL = {"apex", "lm_eval", "openai", "transformer_engine", "vllm"}
 """Extras: imported where they are installed."""
 
 

@@ -61,9 +61,10 @@ def _starts(recipe: Recipe) -> Iterator[Finding]:
 
 
 def check_inputs(subject: Subject) -> Iterator[Finding]:
-    """The corpus is there and can be read; so are questions and judge, where the recipe names them. An endpoint is
-    not asked."""
+    """The corpus is there and can be read; so are questions, judge, and lm-eval's tasks, where the recipe names
+    them. An endpoint is not asked."""
     from megatron_sbp.documents.reading import corpus_files
+    from megatron_sbp.evaluation.harness_tasks import check_harness
     from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions
 
@@ -91,12 +92,14 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
         "questions": recipe.evaluation.questions,
         "judge": recipe.evaluation.judge,
         "judge_endpoint": recipe.evaluation.judge_endpoint.base_url,
+        "harness": ", ".join(recipe.evaluation.harness.tasks) or None,
     }
+    checks = {"questions": read_questions, "harness": check_harness}
     for check, told in named.items():
         if told is None:
             continue
         try:
-            read_questions(recipe) if check == "questions" else check_judge(recipe)
+            checks.get(check, check_judge)(recipe)
         except InputError as error:
             yield fail(check, str(error), f"correct evaluation.{check}")
         else:

@@ -8,6 +8,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
 from megatron_sbp.base.hub import cached, check_available, offline
 from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.evaluation.harness_tasks import check_harness
 from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.planning.hardware import Hardware
@@ -19,7 +20,7 @@ from megatron_sbp.stages.run_folder import Run
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Checks the synthesizer's start, names on the Hugging Face hub, the questions, and where the judge is.
+    """Checks the synthesizer's start, names on the hub, the questions, where the judge is, and lm-eval's tasks.
 
     Raises:
         InputError: one of them would stop a later stage.
@@ -31,6 +32,7 @@ def check_inputs(recipe: Recipe) -> None:
         check_start(recipe.for_synthesizer(name))
     read_questions(recipe)
     check_judge(recipe)
+    check_harness(recipe)
     for key, name in hub_names(recipe).items():
         try:
             check_available(name, key)
@@ -67,6 +69,10 @@ def _refusals(recipe: Recipe) -> list[str]:
         found += [f"{key}: not in the local hub cache: `hf download {name}` first" for key, name in missing.items()]
     except InputError as error:
         found.append(f"{error.key}: the run will be refused: {error.reason}")
+    try:
+        check_harness(recipe)
+    except InputError as error:
+        found.append(f"evaluation.harness: the run will be refused: {error}")
     return found
 
 

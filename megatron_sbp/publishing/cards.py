@@ -62,6 +62,9 @@ def public_recipe(recipe: Recipe) -> Recipe:
             "questions": named(recipe.evaluation.questions),
             "judge": named(recipe.evaluation.judge),
             "judge_endpoint": JudgeEndpoint.model_validate({}),
+            "harness": recipe.evaluation.harness.model_copy(
+                update={key: named(getattr(recipe.evaluation.harness, key)) for key in ("task_folder", "python")}
+            ),
         }
     )
     changed = {

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from megatron_sbp.recipe.arm_checks import check_arms
+from megatron_sbp.recipe.harness_checks import check_harness_section
 from megatron_sbp.recipe.judge_checks import check_judge_endpoint
 from megatron_sbp.recipe.planned_flags import check_planned_flags
 from megatron_sbp.recipe.sections import Recipe, Section
@@ -18,6 +19,7 @@ def check_recipe(recipe: Recipe) -> None:
     """Raises InputError for the first value that cannot work."""
     _check_words(recipe)
     check_judge_endpoint(recipe)
+    check_harness_section(recipe)
     _check_sections(recipe)
     check_arms(recipe, _check_sections)
 

@@ -378,6 +378,34 @@ class JudgeEndpoint(Section):
     """Share of the texts for which no answer that can be read was had, above which the evaluation stops."""
 
 
+class Harness(Section):
+    """Benchmark tasks that lm-eval runs on the export of every arm (docs/evaluation.md). Without `tasks` there are
+    none, and no stage for them."""
+
+    tasks: list[Text] = []
+    """Names of tasks, groups, or tags that `task_folder` defines: `[arc_easy, sciq, mmlu]`."""
+    task_folder: Text | None = None
+    """Folder of lm-eval's task files (YAML) with their data, relative to the recipe's folder. Paths in the files are
+    relative to it. Functions that they name are run as part of the program."""
+    shots: dict[Text, Whole] = {}
+    """Examples in front of a question, by name in `tasks`: `{triviaqa: 1}`; the others keep what their file says."""
+    metrics: dict[Text, Text] = {}
+    """The metric that the report leads with and takes into the mean, by task: `{arc_easy: acc_norm}`; that of the
+    others is the first in their file. All metrics are measured."""
+    limit: Count | None = None
+    """Documents of each task; null takes all. For trials: such figures are not the benchmark's."""
+    batch_size: Count = 16
+    """Requests in one forward pass. vLLM makes batches of its own."""
+    backend: Literal["hf", "vllm"] = "hf"
+    """hf: transformers. vllm: many times faster on GPUs; `synthesis.vllm` says how many GPUs and how much of their
+    memory."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the models."""
+    python: Text | None = None
+    """Interpreter of another environment that has lm-eval, and vLLM for that backend, relative to the recipe's folder;
+    null is that of the command."""
+
+
 class Evaluation(Section):
     """Held-out figures of every arm, and the quality of the synthetic text."""
 
@@ -404,6 +432,7 @@ class Evaluation(Section):
     texts whether they are factual and fit their seed document (megatron_sbp/evaluation/judge.py). It is run as part of
     the program; of the files that it reads itself the stage does not notice changes."""
     judge_endpoint: JudgeEndpoint = DEFAULTS
+    harness: Harness = DEFAULTS
     question_group_field: Text | None = None
     """Field of the documents (one of documents.keep_fields) that holds a question's group: recall is then also reported
     by the number of the group's documents in D."""

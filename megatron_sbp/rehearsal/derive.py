@@ -20,6 +20,7 @@ from megatron_sbp.rehearsal.materials import CORPUS, EMBEDDER, QUESTIONS, START,
 from megatron_sbp.rehearsal.replacements import (
     replace_embedder,
     replace_engines,
+    replace_harness,
     replace_judge,
     replace_rules,
     replace_tokenizer,
@@ -80,6 +81,7 @@ def derive(recipe: Recipe, folder: Path, site: Site) -> Rehearsal:
     made_start = replace_tokenizer(draft, recipe, f"{_INPUTS}/{START}")
     replace_rules(draft, recipe, corpus.made_up, made_embedder)
     replace_judge(draft, recipe, corpus.made_up)
+    replace_harness(draft, recipe, site)
     questions = _questions(draft, recipe, corpus)
     _own_names(draft, recipe, folder)
     materials = _materials(draft, recipe, corpus, questions, made_embedder, made_start)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import cached, offline
+from megatron_sbp.evaluation.harness_tasks import task_folder
 from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.recipe import Recipe
@@ -20,6 +21,9 @@ LEARNING_RATE = 1e-2
 """At least. With less, models still write random bytes after so few steps, which are no text; a filter drops them."""
 MARGIN = 3.0
 """Generations are planned for at least this many times the tokens: how many the filters drop is chance here."""
+
+TASK_DOCUMENTS = 8
+"""Documents of each of lm-eval's tasks."""
 
 RANDOM_SIMILARITY = 0.8
 """Neighbors are more similar than this to an embedding model with random weights."""
@@ -145,6 +149,30 @@ def replace_judge(draft: Draft, recipe: Recipe, made_up: bool) -> None:
         draft.set(key, None, "replaced", "the judge knows nothing of made-up documents")
     else:
         draft.set(key, f"{place[0].resolve()}:{place[1]}", "own", "the same file, as it is called from here")
+
+
+def replace_harness(draft: Draft, recipe: Recipe, site: Site) -> None:
+    """lm-eval's tasks: some documents of each, or none where task files or lm-eval are not here."""
+    key: Key = ("evaluation", "harness")
+    harness, folder = recipe.evaluation.harness, task_folder(recipe)
+    if folder is None:
+        return
+    why = None if harness.python or "lm_eval" in site.packages else "lm-eval is not installed here"
+    if not folder.is_dir():
+        why = "the folder of its task files is not here"
+    if why:
+        for name in ("tasks", "shots", "metrics"):
+            if getattr(harness, name):
+                draft.set((*key, name), [] if name == "tasks" else {}, "replaced", f"{why}: no benchmark tasks")
+        return
+    draft.set((*key, "task_folder"), str(folder.resolve()), "own", "the same folder, as it is called from here")
+    draft.set((*key, "limit"), min(TASK_DOCUMENTS, harness.limit or TASK_DOCUMENTS), "size")
+    if harness.backend == "vllm" and not (site.on_gpu(recipe) and (harness.python or "vllm" in site.packages)):
+        draft.set((*key, "backend"), "hf", "replaced", "vLLM is not here, or no GPU")
+    if harness.python is not None:
+        # Not resolved, see synthesis.vllm.python.
+        place = str(recipe.folder / harness.python)
+        draft.set((*key, "python"), place, "own", "the same program, as it is called from here")
 
 
 def replace_tokenizer(draft: Draft, recipe: Recipe, start: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from megatron_sbp.recipe import Recipe
 
-ENGINES = ("vllm", "scann")
+ENGINES = ("vllm", "scann", "lm_eval")
 """Packages that engines of a recipe need."""
 
 

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.report.intervals import Estimate, crossed_ratio
+from megatron_sbp.report.intervals import Estimate, crossed_ratio, stratified_ratio
 
 Evaluations = Sequence[Mapping[str, dict[str, Any] | None]]
 """evaluation/ARM.json of every replicate, by arm."""
+
+Strata = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Sums and weights of the units of each stratum: float64 [replicates, units] both."""
 
 FIGURES = ("test_loss", "choice_accuracy", "recall")
 
@@ -118,9 +121,23 @@ def gap_closed(evaluations: Evaluations, figure: str) -> tuple[Estimate | None, 
     lead = _gained(evaluations, "oracle", "baseline", figure)
     gain = _gained(evaluations, "sbp", "baseline", figure)
     assert lead is not None and gain is not None
-    oracle = crossed_ratio(*lead)
+    return share_of_lead([gain], [lead], what)
+
+
+def share_of_lead(gain: Strata, lead: Strata, what: str) -> tuple[Estimate | None, str | None]:
+    """The share of the oracle's lead over the baseline that an arm gained, in one stratum or several.
+
+    Args:
+        gain: of the arm over the baseline, as `stratified_ratio` takes it.
+        lead: of the oracle over the baseline.
+        what: what was measured, in words.
+
+    Returns:
+        As `gap_closed`.
+    """
+    oracle = stratified_ratio(lead)
     if oracle.value <= 0:
         return None, f"the oracle is not ahead of the baseline in {what}: {oracle.value:+.4f}"
     if oracle.stderr is not None and oracle.value < 2 * oracle.stderr:
         return None, f"the oracle's gain in {what}, {oracle.value:.4f}, is within its noise ({oracle.stderr:.4f})"
-    return crossed_ratio(gain[0], lead[0]), None
+    return stratified_ratio([(one[0], other[0]) for one, other in zip(gain, lead, strict=True)]), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,36 @@ def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
     if replicates > 1:
         residuals = (sums.sum(axis=1) - value * counts.sum(axis=1)) / counts.sum(axis=1).mean()
         parts.append((float(residuals @ residuals) / (replicates * (replicates - 1)), replicates - 1))
+    return _estimate(value, parts)
+
+
+def stratified_ratio(strata: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+    """Sum over strata of the mean of sums / the same of counts: strata, such as benchmark tasks, weigh the same,
+    however many units they have.
+
+    The strata are given, not drawn, so that differences between them are no noise; else as `crossed_ratio`, which it is
+    with one stratum.
+
+    Args:
+        strata: of each, sums and counts: float64 [replicates, units] both, with as many replicates in all of them.
+    """
+    sums, counts = ([pair[kind].mean(axis=1) for pair in strata] for kind in (0, 1))  # [strata][replicates]
+    by_replicate, weights = np.sum(sums, axis=0), np.sum(counts, axis=0)
+    value, weight = float(by_replicate.sum() / weights.sum()), float(weights.mean())
+    parts = []
+    if all(found.shape[1] > 1 for found, _ in strata):
+        for found, count in strata:
+            residuals = found.mean(axis=0) - value * count.mean(axis=0)
+            parts.append((float(residuals.var(ddof=1)) / len(residuals) / weight**2, len(residuals) - 1))
+    replicates = len(by_replicate)
+    if replicates > 1:
+        residuals = (by_replicate - value * weights) / weight
+        parts.append((float(residuals @ residuals) / (replicates * (replicates - 1)), replicates - 1))
+    return _estimate(value, parts)
+
+
+def _estimate(value: float, parts: Sequence[tuple[float, int]]) -> Estimate:
+    """A value with the parts of its variance, each with its degrees of freedom."""
     variance = sum(part for part, _ in parts)
     if not parts or variance == 0:
         return Estimate(value, 0.0 if parts else None, value if parts else None, value if parts else None)

@@ -9,6 +9,7 @@ from typing import Any
 from megatron_sbp.report import paper
 from megatron_sbp.report.arm_table import MOST_COLUMNS, Figure, arm_table
 from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.harness_table import harness_tables
 from megatron_sbp.report.html import esc, folded, missing, paragraph, section, table
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
@@ -45,6 +46,7 @@ def results_section(data: ReportData) -> str:
     parts.append(_replicates(arms, data.results["replicates"]))
     parts.append(_recall_by_documents(arms))
     parts.append(_differences(data.results))
+    parts.append(harness_tables(data.results))
     return section("results", "Results", *parts)
 
 

@@ -13,6 +13,7 @@ from megatron_sbp.base.environment import environment
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.arms import check_equal_tokens, replicated_figures
 from megatron_sbp.report.comparisons import all_comparisons, gap_figures
+from megatron_sbp.report.harness import harness_figures
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 
 
@@ -30,6 +31,7 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
         `comparisons.FIRST-SECOND.FIGURE` (see `all_comparisons`),
         `gap_closed` = (baseline - sbp) / (baseline - oracle) on the test loss, null with `gap_closed_reason` when the
         oracle is not ahead of the baseline by two standard errors; `gap_closed_accuracy`, `gap_closed_recall` likewise;
+        `harness`: what lm-eval measured (`harness_figures`), null without tasks;
         `pairs`, `tuning`, `synthetic`, `quality` of the first synthesizer, and of the others in `synthesizers.NAME`;
         `stages.<name>.seconds`, `engines`, `environment`, `recipe`.
 
@@ -53,6 +55,16 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
         "arms": arms,
         "comparisons": all_comparisons(evaluations),
         **gap_figures(evaluations),
+        "harness": harness_figures(
+            [
+                {
+                    arm: read_if_present(trained.harness) if trained.harness else None
+                    for arm, trained in replicate.items()
+                }
+                for replicate in sources.replicates
+            ],
+            recipe,
+        ),
         **first,
         "synthesizers": synthesizers,
         "stages": stage_seconds(sources.manifests),

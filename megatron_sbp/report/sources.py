@@ -18,6 +18,8 @@ class Trained:
     """Folder of the training, with metrics.jsonl and consumed.json."""
     evaluation: Path
     """JSON of its evaluation."""
+    harness: Path | None = None
+    """JSON of what lm-eval measured; None where the recipe names no tasks."""
 
     @property
     def consumed(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp.report.audits import dropped_by_rule
+from megatron_sbp.report.harness_table import harness_lines
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count, fixed, percent, with_error
 from megatron_sbp.report.outcome import accuracy, recall
@@ -56,7 +57,7 @@ def format_results(results: dict[str, Any]) -> str:
     if results["replicates"] > 1:
         title += f", {results['replicates']} replicates; the table shows the first, the differences are over all"
     lines = [title, "", *lines, ""]
-    lines += [*_differences(results), _gap(results)]
+    lines += [*_differences(results), _gap(results), *harness_lines(results)]
     pairs, synthetic = results["pairs"], results["synthetic"]
     if pairs:
         lines.append(

@@ -82,13 +82,13 @@ class EvaluateStage(Stage):
         asked = recipe.evaluation.recall_points > 0
         rules = {name: _rules(recipe.for_synthesizer(name)) for name in others}
         judge, endpoint = judge_place(recipe), recipe.evaluation.judge_endpoint
-        left_out = ("questions", "judge", "judge_endpoint")
+        left_out = ("questions", "judge", "judge_endpoint", "harness")
         return {
             "seed": recipe.evaluation_seed,
             "sequence_length": recipe.model.sequence_length,
             # The batch size is in it: sums of floats come out differently in their last digits.
             # Questions and the judge count by the contents of their files, see `external`; an endpoint by what its
-            # answers depend on.
+            # answers depend on. The harness is a stage of its own.
             "evaluation": settings(recipe.evaluation, *left_out, *([] if asked else ["recall_points"])),
             **({} if judge is None else {"judge": judge[1]}),
             **({} if endpoint.base_url is None else {"judge_endpoint": endpoint_settings(endpoint)}),

@@ -14,6 +14,7 @@ from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.export import ExportStage
 from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.harness import HarnessStage
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
@@ -43,6 +44,9 @@ def all_stages(recipe: Recipe | None = None) -> list[Stage]:
                 stages.append(ScopedStage(stage, stage.name + suffix(name), synthesizer=name))
     for replicate in range(1, 1 + (1 if recipe is None else recipe.replicates)):
         stages += _replicate(arms, synthesizers, replicate)
+        if recipe is not None and recipe.evaluation.harness.tasks:
+            name = f"harness{suffix(replicate=replicate)}"
+            stages.append(ScopedStage(HarnessStage(), name, replicate))
     return [*stages, ReportStage()]
 
 

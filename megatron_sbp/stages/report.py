@@ -33,6 +33,8 @@ class ReportStage(Stage):
                     inner.named(f"{folder}/metrics.jsonl"),
                 )
             found[f"evaluate{end}"] = (inner.named("evaluation/*"),)
+            if run.recipe.evaluation.harness.tasks:
+                found[f"harness{end}"] = (inner.named("harness/*"),)
         for name in run.recipe.used_synthesizers:
             inner, end = synthesizer_run(run, name), suffix(name)
             tuned = name in run.recipe.tuned_synthesizers
@@ -80,11 +82,17 @@ def report_sources(run: Run) -> ReportSources:
         documents_audit=run.audit_documents,
         tokens_audit=run.audit_tokens("audit"),
         neighbors_audit=run.audit_neighbors,
-        replicates=[{arm: Trained(one.model(arm), one.evaluation(arm)) for arm in run.recipe.arms} for one in runs],
+        replicates=[{arm: _trained(one, arm) for arm in run.recipe.arms} for one in runs],
         synthesizers={name: _synthesizer_sources(run, name) for name in run.recipe.used_synthesizers},
         manifests=run.manifests,
         documents=run.document_shards("train"),
     )
+
+
+def _trained(run: Run, arm: str) -> Trained:
+    # Without tasks, what a former recipe measured is not this run's.
+    harness = run.harness(arm) if run.recipe.evaluation.harness.tasks else None
+    return Trained(run.model(arm), run.evaluation(arm), harness)
 
 
 def _synthesizer_sources(run: Run, name: str) -> SynthesizerSources:

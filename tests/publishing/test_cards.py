@@ -66,6 +66,12 @@ def test_the_address_of_a_judge_is_not_published():
     assert "intern" not in str(public_recipe(real).to_dict()) and real.evaluation.judge_endpoint.model == "m"
 
 
+def test_folders_of_tasks_are_not_published():
+    harness = {"tasks": ["sciq"], "task_folder": "/home/someone/tasks", "python": "~/venv/bin/python"}
+    public = public_recipe(recipe(evaluation=Evaluation.model_validate({"harness": harness}))).evaluation.harness
+    assert (public.tasks, public.task_folder, public.python) == (["sciq"], "tasks", "python")
+
+
 def test_what_is_nobodys_secret_stays():
     real = recipe(embedding=Embedding(model="some/model"), tuning=Tuning(start="best"))
     public = public_recipe(real)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.harness_tasks import write_tasks
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Evaluation, Recipe, load_recipe
@@ -198,3 +202,21 @@ def test_a_rehearsal_asks_no_endpoint(tmp_path):
     assert found.recipe.evaluation.judge_endpoint == Evaluation().judge_endpoint
     gone = change(found, "evaluation.judge_endpoint.base_url")
     assert gone.kind == "replaced" and "asks no endpoint" in gone.reason and gone.real == "http://localhost:1/v1"
+
+
+def test_tasks_are_asked_in_small_where_they_are_here(tmp_path):
+    shutil.copytree(REPOSITORY / "examples" / "people", tmp_path / "people", ignore=shutil.ignore_patterns("*.jsonl"))
+    file = tmp_path / "people" / "recipe.yaml"
+    harness = "harness: {tasks: [colors], task_folder: tasks, shots: {colors: 1}, backend: vllm}"
+    file.write_text(file.read_text().replace("judge: check_facts.py:judge ", f"{harness} "))
+    gone = of(file)
+    assert gone.recipe.evaluation.harness.tasks == [] and gone.recipe.evaluation.harness.shots == {}
+    assert "the folder of its task files is not here" in change(gone, "evaluation.harness.tasks").reason
+    write_tasks(tmp_path / "people" / "tasks")
+    found = of(file)
+    harness = found.recipe.evaluation.harness
+    assert (harness.tasks, harness.limit, harness.backend) == (["colors"], 8, "hf")
+    assert harness.task_folder == str(tmp_path / "people" / "tasks")
+    assert change(found, "evaluation.harness.limit").kind == "size"
+    without = of(file, site=Site(slurm=False, gpus=0, packages=frozenset()))
+    assert "lm-eval is not installed here" in change(without, "evaluation.harness.tasks").reason

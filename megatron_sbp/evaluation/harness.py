@@ -1,0 +1,189 @@
+"""lm-eval on one exported checkpoint, in a process of its own (`harness_worker.py`)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.base.device import compute_device
+from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.hub import offline
+from megatron_sbp.base.progress import say
+from megatron_sbp.evaluation.harness_tasks import KEY, check_harness, harness_python, task_folder
+from megatron_sbp.evaluation.statistics import ratio_stderr
+from megatron_sbp.recipe import Recipe
+
+_WORKER = Path(__file__).with_name("harness_worker.py")
+_SHORT = 512
+"""Contexts below so many tokens leave a quarter for answers that are written, unless a task says how much."""
+_SHOWN = 15
+"""Last lines of the worker's log in a message."""
+
+
+def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict[str, Any]:
+    """Runs the recipe's tasks.
+
+    Args:
+        checkpoint: folder of a Hugging Face checkpoint with its tokenizer.
+        recipe: `evaluation.harness` with tasks; of `launch`, `model` and `synthesis.vllm` what the model needs.
+        log: gets what lm-eval prints.
+        label: for lines of progress.
+
+    Returns:
+        JSON-able: `lm_eval` (its version), `backend`, `precision`, `device`, `limit`, and `tasks`: by name `shots`
+        (None where a group's tasks differ in it), `version`, `samples`, `documents` (a digest), and `metrics`, see
+        `with_units`. Names of groups without figures of their own, and of tags, are replaced by their tasks.
+
+    Raises:
+        InputError: see `check_harness`; lm-eval cannot load the checkpoint, or a task fails.
+        Fault: the process died.
+    """
+    check_harness(recipe)
+    harness, folder = recipe.evaluation.harness, task_folder(recipe)
+    assert folder is not None
+    found: dict[str, Any] = {
+        "lm_eval": None,
+        "backend": harness.backend,
+        "precision": harness.precision,
+        "device": None,
+        "limit": harness.limit,
+        "tasks": {},
+    }
+    say(f"{label}: {len(harness.tasks)} task{'s' * (len(harness.tasks) > 1)} with lm-eval ({harness.backend})")
+    for event in _events(_job(checkpoint, recipe), harness_python(recipe) or Path(sys.executable), folder, log):
+        if event["event"] == "failed":
+            raise _error(event, checkpoint, folder, log)
+        if event["event"] == "task":
+            for name, task in event["measured"].items():
+                task["metrics"] = {metric: with_units(figures) for metric, figures in task["metrics"].items()}
+                found["tasks"][name] = task
+            say(f"{label}: {event['name']} ({event['place']} of {event['of']}){_told(event)}")
+        else:
+            found |= {key: value for key, value in event.items() if key != "event"}
+    return found
+
+
+def with_units(figures: dict[str, Any]) -> dict[str, Any]:
+    """A metric with what its value is made of.
+
+    Args:
+        figures: `value`, `stderr`, `higher_is_better`, and `units`: of every document a number and its weight.
+
+    Returns:
+        `value`, `stderr`, `higher_is_better`; `scale`, `sums` and `counts` (None where all are 1). With r = sum of sums
+        / sum of counts the value is r (`scale` mean), exp(-r) (perplexity), or -r / ln 2 (bits). Where it is none of
+        these (an F1 score, or a mean over tasks of a group), scale, sums and counts are None: nothing can be said of
+        single documents. `stderr` is lm-eval's, and where it gives none, that of the ratio, by linearization.
+    """
+    result = {key: figures[key] for key in ("value", "stderr", "higher_is_better")}
+    units = np.array(figures["units"] or [], np.float64).reshape(-1, 2)
+    scale = _scale(figures["value"], units) if len(units) else None
+    if scale is None:
+        return {**result, "scale": None, "sums": None, "counts": None}
+    sums, counts = units.T
+    if result["stderr"] is None:
+        error = ratio_stderr(sums, counts)
+        slope = {"mean": 1.0, "perplexity": figures["value"], "bits": 1 / math.log(2)}[scale]
+        result["stderr"] = None if error is None else slope * error
+    alike = bool((counts == 1).all())
+    return {**result, "scale": scale, "sums": sums.tolist(), "counts": None if alike else counts.tolist()}
+
+
+def _scale(value: float, units: np.ndarray) -> str | None:
+    weight = float(units[:, 1].sum())
+    if weight <= 0:
+        return None
+    ratio = float(units[:, 0].sum()) / weight
+    with np.errstate(over="ignore"):
+        values = {"mean": ratio, "perplexity": float(np.exp(-ratio)), "bits": -ratio / math.log(2)}
+    return next(
+        (name for name, other in values.items() if math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-9)), None
+    )
+
+
+def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
+    harness, vllm = recipe.evaluation.harness, recipe.synthesis.vllm
+    precision = {"fp32": "float32", "bf16": "bfloat16"}[harness.precision]
+    model: dict[str, Any] = {"pretrained": str(checkpoint.resolve()), "dtype": precision}
+    batch: dict[str, Any] = {"batch_size": harness.batch_size, "device": compute_device(recipe.launch.device)}
+    if harness.backend == "vllm":
+        chosen = {"gpu_memory_utilization": vllm.gpu_memory, "enforce_eager": vllm.eager}
+        model |= {
+            "tensor_parallel_size": vllm.tensor_parallel,
+            "max_model_len": recipe.model.sequence_length,
+            **{key: value for key, value in chosen.items() if value is not None},
+        }
+        batch = {"batch_size": "auto"}
+    return {
+        "backend": harness.backend,
+        "model": model,
+        "batch": batch,
+        "tasks": harness.tasks,
+        "shots": harness.shots,
+        "limit": harness.limit,
+        "answer_tokens": recipe.model.sequence_length // 4 if recipe.model.sequence_length < _SHORT else None,
+        "parent": os.getpid(),
+    }
+
+
+def _events(job: dict[str, Any], python: Path, folder: Path, log: Path) -> Iterator[dict[str, Any]]:
+    """What the worker tells, as it comes."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sbp-harness-") as scratch, open(log, "wb") as errors:
+        file = Path(scratch) / "job.json"
+        file.write_text(json.dumps(job), encoding="utf-8")
+        environment = {**os.environ, "HF_DATASETS_CACHE": str(Path(scratch) / "datasets"), "TQDM_MININTERVAL": "10"}
+        environment.setdefault("TOKENIZERS_PARALLELISM", "false")
+        if offline():
+            environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+        # -P: the worker's own folder is no place for imports, it has a statistics.py. In the task folder, because data
+        # files are named relative to it.
+        command = [str(python.absolute()), "-P", str(_WORKER), str(file)]
+        worker = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors)
+        try:
+            assert worker.stdout is not None
+            for line in worker.stdout:
+                event = json.loads(line)
+                yield event
+            status = worker.wait()
+        finally:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+    if status:
+        raise Fault(f"lm-eval ended with status {status}; the end of its log:\n{_tail(log)}", file=log)
+
+
+def _error(event: dict[str, Any], checkpoint: Path, folder: Path, log: Path) -> InputError:
+    message, more = event["message"], f"; its log is {log}"
+    if event["what"] == "import":
+        return InputError(f"lm-eval cannot be imported ({message}): pip install 'megatron-sbp[lm-eval]'", key=KEY)
+    if event["what"] == "model":
+        return InputError(f"lm-eval cannot load this checkpoint ({message}){more}", file=checkpoint)
+    return InputError(f"lm-eval fails on the task '{event['task']}' ({message}){more}", file=folder, key=f"{KEY}.tasks")
+
+
+def _told(event: dict[str, Any]) -> str:
+    """The first figure, where there is one task."""
+    if len(event["measured"]) != 1:
+        return f": {len(event['measured'])} tasks"
+    [task] = event["measured"].values()
+    for metric, figures in task["metrics"].items():
+        error = "" if figures["stderr"] is None else f" ± {figures['stderr']:.4f}"
+        return f": {metric} {figures['value']:.4f}{error} on {task['samples']:,} documents"
+    return ""
+
+
+def _tail(log: Path) -> str:
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        return "".join(deque(lines, _SHOWN)).strip()

@@ -1,0 +1,147 @@
+"""The process in which lm-eval runs: `python harness_worker.py JOB.json`.
+
+It is a program and imports nothing of this package, so that it runs in any environment that has lm-eval. Every line on
+its standard output is a JSON object, an event; what libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import numbers
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+
+def main() -> None:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        job = json.load(file)
+    _die_with(job["parent"])
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def tell(event: str, **more: Any) -> None:
+        lines.write(json.dumps({"event": event, **more}) + "\n")
+        lines.flush()
+
+    try:
+        import lm_eval
+        import lm_eval.evaluator
+        from lm_eval.api.registry import get_model
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        tell("failed", what="import", message=str(error))
+        return
+    # It runs pip and nvidia-smi, which takes seconds for every task, and nobody reads it.
+    lm_eval.evaluator.add_env_info = lambda results: None
+    tell("version", lm_eval=lm_eval.__version__)
+    try:
+        model = get_model(job["backend"]).create_from_arg_obj(job["model"], job["batch"])
+    except Exception as error:
+        traceback.print_exc()
+        tell("failed", what="model", message=_message(error))
+        return
+    if job["answer_tokens"] is not None:  # lm-eval's 256 leave such a context no room for the question
+        type(model).max_gen_toks = property(lambda self: job["answer_tokens"])
+    tell("device", device=str(getattr(model, "device", "")))
+    # Nothing but the folder: a task of the same name that comes with lm-eval would fetch its data.
+    manager = TaskManager(include_path=".", include_defaults=False)
+    for place, name in enumerate(job["tasks"], 1):
+        try:
+            results = lm_eval.simple_evaluate(
+                model=model,
+                tasks=[name],
+                num_fewshot=job["shots"].get(name),
+                limit=job["limit"],
+                task_manager=manager,
+                log_samples=True,
+            )
+        except Exception as error:
+            traceback.print_exc()
+            tell("failed", what="task", task=name, message=_message(error))
+            return
+        measured = {entry: _task(entry, results) for entry in _entries(name, results)}
+        tell("task", name=name, place=place, of=len(job["tasks"]), measured=measured)
+
+
+def _die_with(parent: int) -> None:
+    """This process ends with the one that started it, even when that is killed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _message(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
+def _entries(name: str, results: Any) -> Iterator[str]:
+    """What has figures of its own: the task, the group, or else all that is in it."""
+    figures = results["results"].get(name, {})
+    if any("," in key for key in figures):
+        yield name
+        return
+    inner = results["group_subtasks"].get(name) or [task for task in results["results"] if task != name]
+    for task in inner:
+        yield from _entries(task, results)
+
+
+def _leaves(name: str, results: Any) -> Iterator[str]:
+    for task in results["group_subtasks"].get(name) or ():
+        yield from _leaves(task, results)
+    if name in results["samples"]:
+        yield name
+
+
+def _task(name: str, results: Any) -> dict[str, Any]:
+    leaves = list(dict.fromkeys(_leaves(name, results)))
+    figures, metrics = results["results"][name], {}
+    for key, value in figures.items():
+        metric, comma, chosen = key.partition(",")
+        if not comma or metric.endswith("_stderr") or not isinstance(value, numbers.Real):
+            continue
+        higher = [results["higher_is_better"].get(task, {}).get(metric) for task in (name, *leaves)]
+        stderr = figures.get(f"{metric}_stderr,{chosen}")
+        metrics[metric if chosen == "none" else key] = {
+            "value": float(value),
+            "stderr": float(stderr) if isinstance(stderr, numbers.Real) else None,
+            "higher_is_better": next((found for found in higher if found is not None), True),
+            "units": _units(results, leaves, metric, chosen),
+        }
+    digest = hashlib.sha256()
+    for leaf in leaves:
+        for document in dict.fromkeys((sample["doc_id"], sample["doc_hash"]) for sample in results["samples"][leaf]):
+            digest.update(f"{leaf} {document[1]}\n".encode())
+    shots = {results["n-shot"].get(leaf) for leaf in leaves}
+    return {
+        "shots": shots.pop() if len(shots) == 1 else None,
+        "version": results["versions"].get(name),
+        "samples": sum(results["n-samples"][leaf]["effective"] for leaf in leaves),
+        "documents": digest.hexdigest(),
+        "metrics": metrics,
+    }
+
+
+def _units(results: Any, leaves: list[str], metric: str, chosen: str) -> list[Any] | None:
+    """What every document gave: a number, or a log-likelihood with the words or bytes that it is of."""
+    found = []
+    for leaf in leaves:
+        for sample in results["samples"][leaf]:
+            if sample["filter"] == chosen:
+                value = sample.get(metric)
+                parts = value if isinstance(value, list | tuple) and len(value) == 2 else [value, 1]
+                if not all(isinstance(part, numbers.Real) for part in parts):
+                    return None
+                found.append([float(part) for part in parts])
+    return found
+
+
+if __name__ == "__main__":
+    main()

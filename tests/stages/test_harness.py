@@ -1,0 +1,104 @@
+"""The stage runs lm-eval arm by arm: it goes on where it was interrupted, and changed task files have it run again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lm_eval")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from finished_stage import mark_finished
+from made_up_model import hugging_face_model
+from made_up_run import text_run
+from support.harness_tasks import write_tasks
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.recipe import Recipe, load_recipe
+from megatron_sbp.stages.evaluate import EvaluateStage
+from megatron_sbp.stages.export import ExportStage
+from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.stages.harness import HarnessStage
+from megatron_sbp.stages.report import ReportStage, report_sources
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.tokenization.tokenizer import load_tokenizer, save_tokenizer
+
+SECTION = "evaluation.harness"
+
+
+def changed(run: Run, *words: str) -> Run:
+    recipe = load_recipe(run.root.parent / "recipe.yaml", [f"run_folder={run.root}", "launch.device=cpu", *words])
+    return Run(recipe, run.root)
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    made = text_run(tmp_path, train=90, oracle=0)
+    write_tasks(tmp_path / "tasks", questions=4)
+    run = changed(made, f"{SECTION}.tasks=[colors]", f"{SECTION}.task_folder=tasks", "arms={baseline: {}, b: {}}")
+    for seed, arm in enumerate(run.recipe.arms):
+        hugging_face_model(run.export(arm), run.recipe.model, 700, seed)
+        save_tokenizer(run.export(arm), load_tokenizer(run.tokenizer))
+    mark_finished(run, "export-arms", [file for arm in run.recipe.arms for file in run.export(arm).iterdir()])
+    return run
+
+
+def execute(run: Run) -> bool:
+    stage = HarnessStage()
+    export = ExportStage("export-arms", tuple(run.recipe.arms))
+    return StageRunner(run, stage, [export, stage]).execute()
+
+
+def test_an_interrupted_stage_goes_on(run, capfd):
+    real, broken = run.export("b") / "model.safetensors", b"nothing"
+    weights = real.read_bytes()
+    real.write_bytes(broken)
+    with pytest.raises(InputError, match="lm-eval cannot load this checkpoint"):
+        execute(run)
+    first = run.harness("baseline").stat()
+    real.write_bytes(weights)
+    assert execute(run)
+    assert run.harness("baseline").stat().st_mtime_ns == first.st_mtime_ns
+    found = {arm: files.read_json(run.harness(arm)) for arm in run.recipe.arms}
+    assert all(found[arm]["tasks"]["colors"]["samples"] == 4 for arm in found)
+    told = capfd.readouterr().err
+    assert "harness: b: 1 task with lm-eval (hf)" in told and "harness: b: colors (1 of 1): acc " in told
+    assert list(run.log("harness", "x").parent.glob("lm-eval-*.log"))
+    sources = report_sources(run)
+    assert sources.arms["b"].harness == run.harness("b")
+    assert "harness" in ReportStage().reads(run)
+    without = changed(run, "arms={baseline: {}, b: {}}")
+    assert report_sources(without).arms["b"].harness is None and "harness" not in ReportStage().reads(without)
+
+
+def test_what_has_it_run_again(run, tmp_path):
+    stage, before = HarnessStage(), HarnessStage().settings(run)
+    words = [f"{SECTION}.tasks=[colors]", f"{SECTION}.task_folder=tasks"]
+    assert "task_folder" not in before and before["batch_size"] == 16
+    for word in ("metrics={colors: acc_norm}", "python=x"):
+        assert stage.settings(changed(run, *words, f"{SECTION}.{word}")) == before
+    for word in ("shots={colors: 1}", "limit=3", "precision=bf16", "batch_size=4", "backend=vllm"):
+        assert stage.settings(changed(run, *words, f"{SECTION}.{word}")) != before
+    assert tmp_path / "tasks" / "data" / "colors.jsonl" in stage.external(run)
+    assert stage.external(changed(run)) == []
+
+
+def test_finished_evaluations_stay_what_they_are(run):
+    """Tasks are a stage of their own: naming them makes no figure of `evaluate` stale."""
+    assert EvaluateStage().settings(run) == EvaluateStage().settings(changed(run, "arms={baseline: {}, b: {}}"))
+    assert "harness" not in json.dumps(EvaluateStage().settings(run))
+
+
+def test_it_is_there_where_tasks_are_named(run):
+    assert "harness" not in [stage.name for stage in all_stages()]
+    recipe: Recipe = changed(run, f"{SECTION}.tasks=[colors]", f"{SECTION}.task_folder=tasks", "replicates=2").recipe
+    names = [stage.name for stage in all_stages(recipe)]
+    assert names.index("harness") > names.index("export-arms") and names.index("harness.2") < names.index("report")
+    second = next(stage for stage in all_stages(recipe) if stage.name == "harness.2")
+    own = Run(recipe, run.root)
+    assert second.owns(own) == ("replicates/2/harness",)
+    assert "export-arms.2" in second.reads(own)

@@ -1,0 +1,184 @@
+#!/usr/bin/env python
+"""Saves lm-eval's tasks with their data as local files, for a cluster without a network.
+
+    python tools/fetch_tasks.py --to tasks                          # the paper's six QA tasks and LAMBADA
+    python tools/fetch_tasks.py --to tasks mmlu                     # others, by lm-eval's names
+
+needs lm-eval (pip install 'megatron-sbp[lm-eval]') and a network. Every task becomes a folder with its YAML, the
+functions that it names, and a .jsonl file for every split that it uses; sources.json says where the data is from. Each
+data set has its own license. The recipe then says `evaluation: {harness: {task_folder: tasks, tasks: [...]}}`.
+
+    --from FOLDER    takes data from FOLDER/NAME/CONFIGURATION/SPLIT, as `Dataset.save_to_disk` wrote it
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PAPER = ("arc_challenge", "arc_easy", "sciq", "winogrande", "triviaqa", "webqs", "lambada_openai")
+SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+
+type Load = Callable[[str, str | None, str], Iterable[dict[str, Any]] | None]
+"""Rows of a split, from the path and the name of a data set; None where there is no such split."""
+
+
+class Function(str):
+    """`!function module.name`, which stays what it is."""
+
+
+class Loader(yaml.SafeLoader):
+    pass
+
+
+class Dumper(yaml.SafeDumper):
+    pass
+
+
+Loader.add_constructor("!function", lambda loader, node: Function(node.value))
+Dumper.add_representer(Function, lambda dumper, found: dumper.represent_scalar("!function", str(found)))
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A task's YAML with what it includes."""
+    config = yaml.load(file.read_text(encoding="utf-8"), Loader) or {}
+    merged: dict[str, Any] = {}
+    included = config.pop("include", [])
+    for name in [included] if isinstance(included, str) else included:
+        merged |= read(file.parent / name)
+    return merged | config
+
+
+class Tasks:
+    """The task files of a folder, by what they define."""
+
+    def __init__(self, folder: Path):
+        self._files: dict[str, Path] = {}
+        self._tagged: dict[str, list[str]] = {}
+        for file in sorted(folder.rglob("*.yaml")):
+            text = file.read_text(encoding="utf-8")
+            for name in re.findall(r"""^["']?(?:task|group)["']?: *["']?([\w.-]+)["']? *$""", text, re.M):
+                self._files.setdefault(name, file)
+                for tag in re.findall(r"""^["']?tag["']?: *["']?([\w.-]+)["']? *$""", text, re.M):
+                    self._tagged.setdefault(tag, []).append(name)
+
+    def closure(self, name: str) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+        """A task; or a group and all that is in it. Raises ValueError for an unknown name."""
+        file = self._files.get(name)
+        if file is None and name not in self._tagged:
+            raise ValueError(f"lm-eval defines no task '{name}'")
+        config = {"task": self._tagged[name]} if file is None else read(file)
+        if file is not None:
+            yield name, file, config
+        inner = config.get("task")
+        for child in inner if isinstance(inner, list) else ():
+            if not isinstance(child, str):
+                raise ValueError(f"{file}: a group with tasks that are no names cannot be saved")
+            yield from self.closure(child)
+
+
+def functions(value: Any) -> Iterator[Function]:
+    """All `!function` of a configuration."""
+    if isinstance(value, Function):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from functions(inner)
+
+
+def localized(name: str, config: dict[str, Any], splits: Iterable[str]) -> dict[str, Any]:
+    """A task's configuration with its data in NAME/SPLIT.jsonl; splits that are not there are left out."""
+    there = list(splits)
+    kept = {key: value for key, value in config.items() if key not in ("dataset_name", "dataset_kwargs")}
+    kept |= {"dataset_path": "json", "dataset_kwargs": {"data_files": {s: f"{name}/{s}.jsonl" for s in there}}}
+    return {key: value for key, value in kept.items() if key not in SPLITS or value in there}
+
+
+def save(name: str, file: Path, config: dict[str, Any], load: Load, folder: Path) -> dict[str, Any] | None:
+    """Writes one task; returns where its data is from, None for a group, which has none."""
+    target = folder / name
+    target.mkdir(parents=True, exist_ok=True)
+    for module in {function.split(".")[0] for function in functions(config)}:
+        shutil.copy(file.parent / f"{module}.py", target)
+    source = None
+    if isinstance(config.get("task"), str):
+        path, part, rows = config["dataset_path"], config.get("dataset_name"), {}
+        for split in dict.fromkeys(config[key] for key in SPLITS if config.get(key)):
+            found = load(path, part, split)
+            if found is not None:
+                rows[split] = _write(target / f"{split}.jsonl", found)
+        if not rows:
+            raise ValueError(f"{name}: no split of {path} is there")
+        config = localized(name, config, rows)
+        source = {"dataset_path": path, "dataset_name": part, "rows": rows}
+    (target / f"{name}.yaml").write_text(yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True))
+    return source
+
+
+def _write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+    written = 0
+    with open(file, "w", encoding="utf-8") as lines:
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            written += 1
+    return written
+
+
+def from_hub(path: str, part: str | None, split: str) -> Any:
+    """Rows of a split on the Hugging Face hub."""
+    import datasets
+
+    return datasets.load_dataset(path, part, split=split)
+
+
+def from_disk(root: Path) -> Load:
+    """Rows of splits that `Dataset.save_to_disk` wrote."""
+
+    def load(path: str, part: str | None, split: str) -> Any:
+        import datasets
+
+        folder = root / path.rpartition("/")[2] / (part or "none") / split
+        return datasets.load_from_disk(str(folder)) if folder.is_dir() else None
+
+    return load
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tasks", nargs="*", help="names of tasks or groups (default: the paper's)")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the task folders are written")
+    parser.add_argument("--from", type=Path, dest="source", metavar="FOLDER", help="data sets on disk")
+    given = parser.parse_args(words)
+    package = importlib.util.find_spec("lm_eval")
+    if package is None or package.origin is None:
+        parser.error("needs lm-eval: pip install 'megatron-sbp[lm-eval]'")
+    known = Tasks(Path(package.origin).parent / "tasks")
+    load = from_hub if given.source is None else from_disk(given.source)
+    note = given.to / "sources.json"
+    sources = json.loads(note.read_text()) if note.exists() else {}
+    try:
+        for name in given.tasks or PAPER:
+            for task, file, config in known.closure(name):
+                source = save(task, file, config, load, given.to)
+                if source is not None:
+                    sources[task] = source
+                    counts = ", ".join(f"{rows:,} in {split}" for split, rows in source["rows"].items())
+                    print(f"{task}: {source['dataset_path']}, documents: {counts}", flush=True)
+                note.write_text(json.dumps(sources, indent=2, sort_keys=True) + "\n")
+    except ValueError as error:
+        print(f"fetch_tasks: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
