@@ -20,6 +20,7 @@ from megatron_sbp.rehearsal.materials import CORPUS, EMBEDDER, QUESTIONS, START,
 from megatron_sbp.rehearsal.replacements import (
     replace_embedder,
     replace_engines,
+    replace_further_rules,
     replace_judge,
     replace_rules,
     replace_tokenizer,
@@ -79,6 +80,7 @@ def derive(recipe: Recipe, folder: Path, site: Site) -> Rehearsal:
     made_embedder = replace_embedder(draft, recipe, f"{_INPUTS}/{EMBEDDER}")
     made_start = replace_tokenizer(draft, recipe, f"{_INPUTS}/{START}")
     replace_rules(draft, recipe, corpus.made_up, made_embedder)
+    replace_further_rules(draft)
     replace_judge(draft, recipe, corpus.made_up)
     questions = _questions(draft, recipe, corpus)
     _own_names(draft, recipe, folder)

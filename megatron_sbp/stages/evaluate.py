@@ -73,7 +73,7 @@ class EvaluateStage(Stage):
 
     def external(self, run: Run) -> list[Path]:
         judge = judge_place(run.recipe)
-        files_ = [question_file(run.recipe), None if judge is None else judge[0]]
+        files_ = [question_file(run.recipe), None if judge is None else judge.file]
         return [file for file in files_ if file is not None]
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class EvaluateStage(Stage):
             # Questions and the judge count by the contents of their files, see `external`; an endpoint by what its
             # answers depend on.
             "evaluation": settings(recipe.evaluation, *left_out, *([] if asked else ["recall_points"])),
-            **({} if judge is None else {"judge": judge[1]}),
+            **({} if judge is None else {"judge": judge.name}),
             **({} if endpoint.base_url is None else {"judge_endpoint": endpoint_settings(endpoint)}),
             "embedding": settings(recipe.embedding, "batch_size"),
             **_rules(recipe),
