@@ -16,6 +16,7 @@ read it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,8 +28,10 @@ from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.overlap.shingles import hash_at, shingle_hashes
 from megatron_sbp.planning.index_layout import PART_HASHES, REMAINDER_BITS, IndexPlan, layout
 
-_FIRST = 1 << 16
-"""Hashes that the table of a part has room for at first."""
+_ROOM = 1 << 12
+"""Hashes that the table of a part has room for beyond those that are expected."""
+
+_AT_ONCE = 1 << 22
 
 
 def plan_index(
@@ -55,8 +58,10 @@ def _count(lengths: np.ndarray, shingle: int, closing: int) -> int:
 
 
 def write_part(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int, starts: Path, remainders: Path) -> int:
-    """Writes one part of an index, each file atomically. Memory: 8 bytes per distinct hash of the part, up to four
-    times that while the table grows.
+    """Writes one part of an index, each file atomically.
+
+    Memory: 12 bytes for every hash of the part, and half as much again where more distinct ones fall into it than a
+    random split gives.
 
     Args:
         documents: the corpus.
@@ -70,41 +75,37 @@ def write_part(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int, 
         How many hashes there are.
     """
     found = _distinct(documents, shingle, plan, part)
-    inner = plan.bucket_bits - plan.part_bits
-    buckets = _top(found << np.uint64(plan.part_bits), inner) if plan.part_bits < 64 else found
-    counts = np.bincount(buckets.astype(np.int64), minlength=1 << inner)
     assert len(found) < 1 << 32, "a part has fewer hashes than its buckets can begin at"
-    arrays.save(starts, np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32))
-    arrays.save(remainders, _remainders(found, plan))
+    buckets = 1 << (plan.bucket_bits - plan.part_bits)
+    firsts = np.arange(part * buckets, (part + 1) * buckets, dtype=np.uint64)
+    if plan.bucket_bits:
+        firsts <<= np.uint64(64 - plan.bucket_bits)
+    arrays.save(starts, np.append(np.searchsorted(found, firsts), len(found)).astype(np.uint32))
+    rest = np.empty(len(found), np.uint32)
+    for begin in range(0, len(found), _AT_ONCE):
+        rest[begin : begin + _AT_ONCE] = _remainders(found[begin : begin + _AT_ONCE], plan)
+    arrays.save(remainders, rest)
     return len(found)
 
 
 def _distinct(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int) -> np.ndarray:
     """The kept hashes of a part without their leading zeros: uint64, ascending."""
-    buffer, count, row = np.empty(_FIRST, np.uint64), 0, 0
-    tokens = np.asarray(documents.tokens)
+    expected = plan.shingles >> plan.halvings >> plan.part_bits
+    # A random split scatters by the square root; pages that are never written to take no memory.
+    buffer = np.empty(expected + 8 * math.isqrt(expected) + _ROOM, np.uint64)
+    count, row, tokens = 0, 0, np.asarray(documents.tokens)
     while True:
         row, count = _collect(
-            tokens,
-            documents.starts,
-            documents.lengths,
-            row,
-            shingle,
-            plan.halvings,
-            plan.part_bits,
-            part,
-            buffer,
-            count,
-        )
+            tokens, documents.starts, documents.lengths, row,
+            shingle, plan.halvings, plan.part_bits, part, buffer, count,
+        )  # fmt: skip
+        buffer[:count].sort()
+        count = _compact(buffer, count)
         if row == len(documents):
-            return np.unique(buffer[:count])
-        distinct = np.unique(buffer[:count])
-        count, needed = len(distinct), int(documents.lengths[row])
-        # Sorting pays where it frees half of the table; else most are new.
-        size = max(len(buffer) * (2 if 2 * count > len(buffer) else 1), count + needed)
-        if size > len(buffer):
-            buffer = np.empty(size, np.uint64)
-        buffer[:count] = distinct
+            return buffer[:count]
+        needed = count + int(documents.lengths[row])
+        if needed > len(buffer) * 3 // 4:  # else sorting has freed enough to go on for a while
+            buffer.resize(max(needed, len(buffer) * 3 // 2), refcheck=False)
 
 
 def _top(values: np.ndarray, bits: int) -> np.ndarray:
@@ -214,6 +215,17 @@ def _collect(tokens, starts, lengths, row, shingle, halvings, part_bits, part, b
                     count += 1
         row += 1
     return row, count
+
+
+@numba.njit(cache=True)
+def _compact(values, count):
+    """Moves the distinct ones of ascending values to the front; returns their number."""
+    kept = min(count, 1)
+    for place in range(1, count):
+        if values[place] != values[kept - 1]:
+            values[kept] = values[place]
+            kept += 1
+    return kept
 
 
 @numba.njit(cache=True)

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 PART_HASHES = 1 << 27
-"""Hashes in a part at most, unless more distinct ones fall into it than a random split gives: 1 GB while it is made,
-and as much again where the table has to grow."""
+"""Hashes in a part at most, unless more distinct ones fall into it than a random split gives: 1.6 GB while it is
+made."""
 
 _PER_BUCKET = 16
 REMAINDER_BITS = 32

@@ -14,7 +14,7 @@ class IndexCorpusStage(Stage):
     """Indexes the shingles of D, for the filter of texts that copy any document of it.
 
     A unit is a part of the hashes, and reads all of D: one for every 134 million hashes that are kept. Memory of a
-    unit: 4 GB at most; the tokens are mapped from disk.
+    unit: 1.6 GB; the tokens are mapped from disk.
     """
 
     name = "index-corpus"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from megatron_sbp.overlap import corpus_index
 from megatron_sbp.overlap.corpus_index import CorpusIndex, part_files, plan_index, write_part
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.planning.index_layout import IndexPlan
 
 GB = 1 << 30
 
@@ -61,9 +62,9 @@ def corpus() -> list[list[int]]:
     return [random.integers(0, 5000, size).tolist() for size in random.integers(0, 400, 300)]
 
 
-@pytest.mark.parametrize("first", [4, 1 << 20])
-def test_parts_and_the_first_table_change_nothing(tmp_path, corpus, monkeypatch, first):
-    monkeypatch.setattr(corpus_index, "_FIRST", first)
+@pytest.mark.parametrize("room", [0, 1 << 20])
+def test_parts_and_the_room_of_a_table_change_nothing(tmp_path, corpus, monkeypatch, room):
+    monkeypatch.setattr(corpus_index, "_ROOM", room)
     texts = [np.array(one[7:90]) for one in corpus[:40]] + [np.arange(100, 200)]
     exact = expected(corpus, texts, 13)
     for part_hashes in (1 << 20, 1000):
@@ -72,9 +73,21 @@ def test_parts_and_the_first_table_change_nothing(tmp_path, corpus, monkeypatch,
         assert index.counts(texts).tolist() == exact
 
 
-def test_a_shingle_that_repeats_is_kept_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_index, "_FIRST", 64)
+def test_a_shingle_that_repeats_is_kept_once(tmp_path):
     assert len(made(tmp_path, [list(range(30))] * 50, 13)) == 18
+
+
+def test_a_part_that_gets_more_than_was_expected_grows(tmp_path, corpus, monkeypatch):
+    """A table for hardly any hashes, which must grow again and again."""
+    monkeypatch.setattr(corpus_index, "_ROOM", 0)
+    whole, documents = spans(corpus), spans(corpus)
+    plan = plan_index(whole.lengths, 13, GB)
+    names = list(part_files(tmp_path / "starts", tmp_path / "rest", plan))
+    small = IndexPlan(5, plan.halvings, plan.bucket_bits, plan.part_bits)
+    assert write_part(documents, 13, small, 0, *names[0]) == len(made(tmp_path / "usual", corpus, 13))
+    index = CorpusIndex(plan, names, 13)
+    texts = [np.array(one) for one in corpus[:30]]
+    assert index.counts(texts).tolist() == expected(corpus, texts, 13)
 
 
 def test_a_sampled_index_estimates_the_share_without_bias(tmp_path, corpus):
