@@ -60,7 +60,8 @@ def wants_index(recipe: Recipe) -> bool:
 
 def wants_measures(recipe: Recipe) -> bool:
     """Whether a recipe asks for rules whose measures are kept."""
-    return wants_index(recipe) or any(rules.predicate is not None for rules in _filters(recipe))
+    further = ("max_corpus_copying", "contaminated", "predicate")
+    return any(getattr(rules, key) is not None for rules in _filters(recipe) for key in further)
 
 
 def _filters(recipe: Recipe) -> list[Filter]:

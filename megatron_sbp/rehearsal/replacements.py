@@ -153,6 +153,9 @@ def replace_further_rules(draft: Draft) -> None:
     for key in _places(draft, "filter", "predicate"):
         if draft.get(*key) is not None:
             draft.set(key, None, "replaced", "what a model of so few steps writes is no text to judge")
+    for key in _places(draft, "filter", "contaminated"):
+        if draft.get(*key) is not None:
+            draft.set(key, "keep", "replaced", "so few documents may be alike: contaminated texts are counted only")
     for key in _places(draft, "filter", "max_corpus_copying"):
         if draft.get(*key) is not None:
             draft.set(key, 1.0, "replaced", "a model of so few steps may write nothing new: copies are counted only")

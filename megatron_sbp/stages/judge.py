@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.user_functions import predicate_place
+from megatron_sbp.stages.evaluation_items import evaluation_items
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -29,19 +31,22 @@ class JudgeStage(Stage):
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*",),
             "synthesize": ("synthetic/generations/*",),
+            **({} if run.recipe.filter.contaminated is None else {"documents": ("documents/test/*",)}),
             **({} if run.recipe.filter.max_corpus_copying is None else {"index-corpus": ("corpus_index/*",)}),
         }
 
     def external(self, run: Run) -> list[Path]:
         place = predicate_place(run.recipe)
-        return [] if place is None else [place.file]
+        questions = None if run.recipe.filter.contaminated is None else question_file(run.recipe)
+        return [*([] if questions is None else [questions]), *([] if place is None else [place.file])]
 
     def settings(self, run: Run) -> dict[str, Any]:
         # The index counts by its contents, the user's function by those of its file, see `external`. A rule that is
         # not asked for is left out: what was judged before there was such a rule stays right.
         chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold", "corpus_index_gb", "predicate")
-        if chosen["max_corpus_copying"] is None:
-            del chosen["max_corpus_copying"]
+        for key in ("max_corpus_copying", "contaminated"):
+            if chosen[key] is None:
+                del chosen[key]
         place = predicate_place(run.recipe)
         if place is not None:
             chosen["predicate"] = place.name
@@ -77,5 +82,6 @@ def further_sources(run: Run) -> FurtherSources:
     """What the filters read besides the generations and their seed documents; what is not there yet is left out."""
     from megatron_sbp.synthesis.further_rules import FurtherSources
 
+    items = None if run.recipe.filter.contaminated is None else evaluation_items(run)
     indexed = (run.corpus_index / "index.json").exists()
-    return FurtherSources(run.corpus_index if indexed else None, predicate_place(run.recipe))
+    return FurtherSources(run.corpus_index if indexed else None, items, predicate_place(run.recipe))

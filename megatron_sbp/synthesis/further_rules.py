@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.user_function import UserFunction, call_batch, documents_of
+from megatron_sbp.overlap.contamination import ItemIndex
 from megatron_sbp.overlap.corpus_index import CorpusIndex
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.corpus_index import open_corpus_index
@@ -61,10 +62,12 @@ class FurtherSources:
 
     Attributes:
         corpus_index: folder of the index of D, for `corpus_copying`.
+        items: texts of the evaluation's items by group, for `contaminated`.
         predicate: the user's function.
     """
 
     corpus_index: Path | None = None
+    items: Mapping[str, Sequence[str]] | None = None
     predicate: UserFunction | None = None
 
 
@@ -82,6 +85,8 @@ def further_rules(rules: Filter, sources: FurtherSources, tokenizer: TextTokeniz
     found: dict[str, FurtherRule] = {}
     if rules.max_corpus_copying is not None and sources.corpus_index is not None:
         found["corpus_copying"] = CorpusCopying(open_corpus_index(sources.corpus_index), rules.max_corpus_copying)
+    if rules.contaminated is not None and sources.items is not None:
+        found["contaminated"] = Contaminated(ItemIndex(sources.items), rules.contaminated)
     if rules.predicate is not None and sources.predicate is not None:
         found["predicate"] = Predicate(sources.predicate, tokenizer)
     return found
@@ -125,6 +130,23 @@ class CorpusCopying(FurtherRule):
             )
             for found, sampled in counts
         ]
+
+
+class Contaminated(FurtherRule):
+    """Counts the items of the evaluation that stand in a text, and drops texts that have any, where the recipe says so.
+
+    Args:
+        items: of the evaluation.
+        chosen: keep or drop.
+    """
+
+    def __init__(self, items: ItemIndex, chosen: str):
+        self._items, self._chosen = items, chosen
+
+    def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
+        found = [len(self._items.found(one.row["text"])) for one in candidates]
+        drop = self._chosen == "drop"
+        return [Opinion("contaminated", count, self._chosen, drop and count > 0) for count in found]
 
 
 class Predicate(FurtherRule):

@@ -19,7 +19,7 @@ from megatron_sbp.recipe import Filter
 RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
 """Names of the rules that every recipe has. A document counts for the first one that drops it."""
 
-FURTHER_RULES = ("corpus_copying", "predicate")
+FURTHER_RULES = ("corpus_copying", "contaminated", "predicate")
 """Names of the rules that a recipe must ask for, applied in this order between `copying` and `duplicate`."""
 
 VERDICTS = (*RULES, *FURTHER_RULES)
@@ -28,8 +28,8 @@ VERDICTS = (*RULES, *FURTHER_RULES)
 
 def further_names(rules: Filter) -> tuple[str, ...]:
     """The further rules that a recipe asks for, in the order in which they are applied."""
-    asked = {"corpus_copying": rules.max_corpus_copying is not None, "predicate": rules.predicate is not None}
-    return tuple(name for name in FURTHER_RULES if asked[name])
+    settings = (rules.max_corpus_copying, rules.contaminated, rules.predicate)
+    return tuple(name for name, asked in zip(FURTHER_RULES, settings, strict=True) if asked is not None)
 
 
 def rule_names(rules: Filter) -> tuple[str, ...]:

@@ -233,13 +233,14 @@ def test_a_judge_stays_with_the_real_documents(make, tmp_path, made_up):
 
 
 def test_no_text_of_a_rehearsal_falls_to_a_function_or_as_a_copy_of_the_corpus(make):
-    rules = Filter(predicate="keep.py:keep", max_corpus_copying=0.2)
+    rules = Filter(predicate="keep.py:keep", contaminated="drop", max_corpus_copying=0.2)
     recipe = make(filter=rules, synthesizers={"related": Synthesizer(filter={"max_corpus_copying": 0.1})})
     draft = Draft(recipe)
     replace_further_rules(draft)
     found = {key: change.here for key, change in changed(draft).items()}
     assert found == {
         "filter.predicate": None,
+        "filter.contaminated": "keep",
         "filter.max_corpus_copying": 1.0,
         "synthesizers.related.filter.max_corpus_copying": 1.0,
     }

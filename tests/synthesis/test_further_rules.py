@@ -10,12 +10,14 @@ from support.judged_shard import judged_shard, row
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.user_function import UserFunction
+from megatron_sbp.overlap.contamination import ItemIndex
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis import judging
 from megatron_sbp.synthesis.corpus_index import close_index, plan_corpus_index, write_index_part
 from megatron_sbp.synthesis.further_rules import (
     LOOKED_UP,
     Candidate,
+    Contaminated,
     CorpusCopying,
     FurtherSources,
     Predicate,
@@ -24,6 +26,15 @@ from megatron_sbp.synthesis.further_rules import (
 )
 from megatron_sbp.synthesis.judged import PASSED
 from megatron_sbp.synthesis.rules import RULES, VERDICTS, rule_names
+
+QUESTION = "The capital of the country of Norway is Oslo"
+
+
+@pytest.mark.parametrize("chosen", ["keep", "drop"])
+def test_texts_with_an_evaluation_item_are_counted_and_dropped_where_they_should_be(chosen):
+    rule = Contaminated(ItemIndex({"questions": [QUESTION, QUESTION]}), chosen)
+    said = rule.opinions([candidate("No question."), candidate(f"x {QUESTION.lower()}")])
+    assert [one.value for one in said] == [0, 2] and [one.drops for one in said] == [False, chosen == "drop"]
 
 
 class Counts:
@@ -89,9 +100,9 @@ def test_a_function_that_fails_is_named_with_file_function_and_document(tmp_path
 def test_rules_are_those_that_the_recipe_asks_for(tmp_path, tokenizer):
     place = predicate(tmp_path, "return [True] * len(batch)")
     assert rule_names(Filter()) == RULES and measure_names(Filter()) == ()
-    rules = Filter(max_corpus_copying=0.5, predicate="keep.py:keep")
-    assert rule_names(rules) == (*RULES[:5], "corpus_copying", "predicate", "duplicate")
-    assert measure_names(rules) == ("corpus_copying", LOOKED_UP, "predicate")
+    rules = Filter(max_corpus_copying=0.5, contaminated="keep", predicate="keep.py:keep")
+    assert rule_names(rules) == (*RULES[:5], "corpus_copying", "contaminated", "predicate", "duplicate")
+    assert measure_names(rules) == ("corpus_copying", LOOKED_UP, "contaminated", "predicate")
     assert list(further_rules(rules, FurtherSources(predicate=place), tokenizer)) == ["predicate"]
 
 
@@ -111,7 +122,7 @@ def test_a_shard_each_rule_sees_what_those_before_it_passed(tmp_path, tokenizer,
     even, odd = (next(text for text in texts[7:] if len(text) % 2 == rest and len(text) > 100) for rest in (0, 1))
     rows = [row(texts[1]), row("ab"), row(even), row(texts[0]), row(odd)]
     rules = Filter(min_tokens=4, max_corpus_copying=0.5, predicate="keep.py:keep")
-    sources = FurtherSources(tmp_path / "index", place)
+    sources = FurtherSources(tmp_path / "index", predicate=place)
     shard = judged_shard(tmp_path, tokenizer, texts, rows, rules, sources=sources)
     verdicts = ["passed" if verdict == PASSED else VERDICTS[verdict] for verdict in np.load(shard.verdicts)[0].tolist()]
     assert verdicts == ["corpus_copying", "too_short", "passed", "copying", "predicate"]
