@@ -31,7 +31,7 @@ def test_what_plain_python_finds(items, texts):
         assert index.found(" ".join(text)).tolist() == expected
 
 
-QUESTION = "The capital of the country of Norway is Oslo"
+QUESTION = "The capital of the country Norway is Oslo"
 
 
 def test_case_white_space_and_punctuation_do_not_hide_an_item():
@@ -40,7 +40,7 @@ def test_case_white_space_and_punctuation_do_not_hide_an_item():
     assert index.groups == {"questions": range(0, 1), "test documents": range(1, 2)}
     assert index.too_short == {"questions": 1, "test documents": 0}
     assert index.found(f"And «{QUESTION.upper()}».\nYes.").tolist() == [0]
-    assert index.found("The capital of the country of Norway is Bergen").tolist() == []
+    assert index.found("The capital of the country Norway is Bergen").tolist() == []
     assert index.found("x " + " ".join(long[3:16])).tolist() == [1] and not len(index.found(" ".join(long[3:15])))
     both = index.found(f"{QUESTION}, {' '.join(long)}")
     assert both.tolist() == [0, 1]
