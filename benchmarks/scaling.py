@@ -208,10 +208,9 @@ def made_up_generations(folder: Path) -> None:
 
 
 def judged(folder: Path):
-    from megatron_sbp.synthesis.judged import Judged
+    from megatron_sbp.synthesis.judged import PARTS, Judged
 
-    parts = ("verdicts", "digests", "signatures", "bands")
-    return [Judged(*(folder / f"{part}-{number}.npy" for part in parts)) for number in range(len(shards(folder)))]
+    return [Judged(*(folder / f"{part}-{number}.npy" for part in PARTS)) for number in range(len(shards(folder)))]
 
 
 def judge(folder: Path) -> None:
@@ -259,7 +258,8 @@ def keep(folder: Path) -> None:
     for number, shard in enumerate(judged(folder)):
         generations = folder / f"generations-{number}.jsonl.zst"
         kept = folder / f"synthetic-{number}.jsonl.zst"
-        write_kept(generations, shard.verdicts, folder / "repeats.npz", number, kept, folder / f"audit-{number}.json")
+        audit = folder / f"audit-{number}.json"
+        write_kept(generations, shard, folder / "repeats.npz", number, kept, audit, held(folder)[3])
 
 
 STEPS: list[tuple[str, Callable[[Path], None]]] = [

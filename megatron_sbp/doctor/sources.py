@@ -67,6 +67,7 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
     from megatron_sbp.evaluation.harness_tasks import check_harness
     from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions
+    from megatron_sbp.recipe.user_functions import check_function, predicate_place
 
     recipe = subject.recipe
     if recipe is None:
@@ -104,3 +105,14 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
             yield fail(check, str(error), f"correct evaluation.{check}")
         else:
             yield ok(check, told)
+    predicates = {name: recipe.for_synthesizer(name) for name in recipe.used_synthesizers}
+    for told in dict.fromkeys(own.filter.predicate for own in predicates.values()):
+        own = next(own for own in predicates.values() if own.filter.predicate == told)
+        if told is None:
+            continue
+        try:
+            check_function(own, predicate_place(own))
+        except InputError as error:
+            yield fail("predicate", str(error), "correct filter.predicate")
+        else:
+            yield ok("predicate", told)

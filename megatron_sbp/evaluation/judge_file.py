@@ -5,32 +5,25 @@ Nothing is run here, and nobody is asked.
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import os
 import re
-from pathlib import Path
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.user_function import UserFunction
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.user_functions import check_function, function_place
 
 KEY = "evaluation.judge"
 ENDPOINT = "evaluation.judge_endpoint"
 
 
-def judge_place(recipe: Recipe) -> tuple[Path, str] | None:
+def judge_place(recipe: Recipe) -> UserFunction | None:
     """File and function that `evaluation.judge` names; None without a judge.
 
     Raises:
         InputError: it is not FILE.py:FUNCTION.
     """
-    told = recipe.evaluation.judge
-    if told is None:
-        return None
-    name, colon, function = told.rpartition(":")
-    if not colon or not name.endswith(".py") or not function.isidentifier():
-        raise recipe.error(KEY, f"must be FILE.py:FUNCTION, such as judge.py:judge, not {told!r}")
-    return recipe.folder / Path(name).expanduser(), function
+    return function_place(recipe, KEY, recipe.evaluation.judge)
 
 
 def check_judge(recipe: Recipe) -> None:
@@ -41,24 +34,7 @@ def check_judge(recipe: Recipe) -> None:
             raise recipe.error(ENDPOINT, message)
         api_key(recipe)
         return
-    place = judge_place(recipe)
-    if place is None:
-        return
-    file, function = place
-    if not file.is_file():
-        raise recipe.error(KEY, f"no such file: {file}")
-    try:
-        body = ast.parse(file.read_bytes(), str(file)).body
-    except (SyntaxError, ValueError) as error:
-        raise InputError(f"is no Python ({error})", file=file, key=KEY) from error
-    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    for node in body:
-        if isinstance(node, ast.Assign | ast.Import | ast.ImportFrom):
-            targets = node.targets if isinstance(node, ast.Assign) else node.names
-            names |= {part.id for part in targets if isinstance(part, ast.Name)}
-            names |= {part.asname or part.name for part in targets if isinstance(part, ast.alias)}
-    if function not in names:
-        raise InputError(f"defines no '{function}'", file=file, key=KEY)
+    check_function(recipe, judge_place(recipe))
 
 
 def api_key(recipe: Recipe) -> str:

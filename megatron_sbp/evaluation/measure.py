@@ -14,6 +14,7 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation import quality, sheet
 from megatron_sbp.evaluation.confidence import pair, ratio
+from megatron_sbp.evaluation.contamination import Contamination
 from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judging import judge_groups
 from megatron_sbp.evaluation.real_text import RealText
@@ -56,6 +57,8 @@ class QualityFiles:
     """Hugging Face checkpoints of the arms under which perplexity is measured."""
     answers: Path | None = None
     """File in which a judge behind an endpoint keeps its answers; None keeps none."""
+    items: Mapping[str, Sequence[str]] | None = None
+    """Texts of the evaluation's items by group, to be looked for in all text; None looks for none."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
@@ -76,6 +79,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         `similarity`: mean cosines of synthetic documents with their seed document (`to_seed`) and with another one's
         (`random_pairs`), of the pairs tuned on and of random pairs of real documents, with intervals; None where there
         are no seed documents or no pairs. `judge`: whose opinion it is. `limits`: the settings behind the figures.
+        `contamination`, where items are looked for: see `Contamination.figures`.
     """
     judge = load_judge(recipe, found.answers)  # one that fails to load is told of before the work
     tokenizer = load_tokenizer(found.tokenizer)
@@ -101,7 +105,8 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     held_out = list(
         valid.read(choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID))
     )
-    _add_sheet(groups, samples, held_out, real, found, recipe, tokenizer)
+    items = None if found.items is None else Contamination(found.items)
+    _add_sheet(groups, samples, held_out, real, found, recipe, tokenizer, items)
     groups["real"]["corpus_documents"] = len(held_out)
     result = {
         "groups": groups,
@@ -115,6 +120,10 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
             "intervals": sheet.method(),
         },
     }
+    if items is not None:
+        for group, files_ in shards.items():
+            items.look_at_all(group, files_, population[group])
+        result["contamination"] = items.figures()
     if judge is not None:
         judge_groups(judge, groups, samples, found.pairs, real, recipe.seed)
     return {**result, "judge": None if judge is None else judge.about()}
@@ -128,6 +137,7 @@ def _add_sheet(
     found: QualityFiles,
     recipe: Recipe,
     tokenizer: TextTokenizer,
+    items: Contamination | None,
 ) -> None:
     """Adds the figures of the quality sheet to those of the groups; reads D once."""
     kept = sheet.one_per_seed(samples["synthetic"])
@@ -150,6 +160,8 @@ def _add_sheet(
     def corpus() -> Iterator[tuple[np.ndarray, str]]:
         for row, (tokens, text) in enumerate(real.whole()):
             novelty.look(row, text)
+            if items is not None:
+                items.look("real", text)
             yield tokens, text
 
     counted = overlap.count(corpus())

@@ -6,7 +6,7 @@ from typing import Any
 
 from megatron_sbp.planning import cost
 from megatron_sbp.planning.assumptions import assumed
-from megatron_sbp.planning.units import saved_checkpoints, synthesizers_of
+from megatron_sbp.planning.units import plan_index, saved_checkpoints, synthesizers_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.tuning_start import start_folder
@@ -103,5 +103,8 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
         "exports": models * count * weight * plan["replicates"],
         "synthetic": synthetic * plan["replicates"],
     }
+    index = plan_index(recipe, plan)
+    if index is not None:
+        disk["corpus_index"] = index.bytes
     rounded = {name: round(size) for name, size in disk.items()}
     return {**rounded, "total": sum(rounded.values()), "one_checkpoint": checkpoint}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.planning.index_layout import IndexPlan, layout
 from megatron_sbp.planning.query_blocks import query_blocks_of
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
-from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe import Filter, Recipe
 from megatron_sbp.recipe.names import RELATED
 
 _OF_A_CHECKPOINT = 4
@@ -33,6 +34,9 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
         "embed": shards(chosen.train, chosen.valid, chosen.test),
         "neighbors": sum(len(query_blocks_of(recipe, shards(size))) for size in mined),
     }
+    index = plan_index(recipe, plan)
+    if index is not None:
+        units["index-corpus"] = index.parts
     for name in recipe.tuned_synthesizers:
         units["pairs" + end_of(name)] = shards(*mined)
     for name in recipe.used_synthesizers:
@@ -41,6 +45,30 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
         for stage in ("synthesize", "judge", "filter", "tokenize-synthetic"):
             units[stage + end_of(name)] = written
     return {stage: {"units": count, "tasks": min(count, recipe.slurm.array_size)} for stage, count in units.items()}
+
+
+def plan_index(recipe: Recipe, plan: dict[str, Any]) -> IndexPlan | None:
+    """The index of the shingles of D; None where nothing is looked up in it."""
+    if not wants_index(recipe):
+        return None
+    real, shingle = plan["unique_tokens"]["real"], recipe.pairs.shingle_tokens
+    shingles = max(real["documents"], round(real["tokens"]) - real["documents"] * shingle)
+    return layout(shingles, int(recipe.filter.corpus_index_gb * (1 << 30)))
+
+
+def wants_index(recipe: Recipe) -> bool:
+    """Whether the text of any synthesizer is looked up in D."""
+    return any(rules.max_corpus_copying is not None for rules in _filters(recipe))
+
+
+def wants_measures(recipe: Recipe) -> bool:
+    """Whether a recipe asks for rules whose measures are kept."""
+    further = ("max_corpus_copying", "contaminated", "predicate")
+    return any(getattr(rules, key) is not None for rules in _filters(recipe) for key in further)
+
+
+def _filters(recipe: Recipe) -> list[Filter]:
+    return [recipe.for_synthesizer(name).filter for name in recipe.used_synthesizers]
 
 
 def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
@@ -54,8 +82,9 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
         "documents": 2 * arrays["tokenize"]["units"],  # the documents and their ids
         "embeddings": arrays["embed"]["units"],
         "neighbors": arrays["embed"]["units"] - -(-recipe.documents.test // recipe.documents.documents_per_shard),
-        # The generations, what is judged of them (four files a shard, and an audit), and those kept.
-        "synthetic": written * replicates * 7,
+        # The generations, what is judged of them (four or five files a shard, and an audit), and those kept.
+        "synthetic": written * replicates * (8 if wants_measures(recipe) else 7),
+        **({"corpus_index": 1 + 2 * arrays["index-corpus"]["units"]} if "index-corpus" in arrays else {}),
         "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),
         "exports": 7 * (len(recipe.arms) + len(recipe.used_synthesizers)) * replicates,
         "consumed": trainings * plan["memory"]["data_parallel"],

@@ -48,12 +48,14 @@ def public_recipe(recipe: Recipe) -> Recipe:
         return None if path is None else name(path)
 
     def overrides(about: Synthesizer) -> Synthesizer:
-        tuning, synthesis = dict(about.tuning), dict(about.synthesis)
+        tuning, synthesis, rules = dict(about.tuning), dict(about.synthesis), dict(about.filter)
+        if "predicate" in rules:
+            rules["predicate"] = named(rules["predicate"])
         if "start" in tuning:
             tuning["start"] = named(tuning["start"])
         if isinstance(synthesis.get("vllm"), dict) and "python" in synthesis["vllm"]:
             synthesis["vllm"] = {**synthesis["vllm"], "python": named(synthesis["vllm"]["python"])}
-        return about.model_copy(update={"tuning": tuning, "synthesis": synthesis})
+        return about.model_copy(update={"tuning": tuning, "synthesis": synthesis, "filter": rules})
 
     vllm = recipe.synthesis.vllm.model_copy(update={"python": named(recipe.synthesis.vllm.python)})
     documents = recipe.documents.model_copy(update={"inputs": [name(path) for path in recipe.documents.inputs]})
@@ -71,6 +73,7 @@ def public_recipe(recipe: Recipe) -> Recipe:
         "documents": documents,
         "evaluation": evaluation,
         "tokenizer": recipe.tokenizer.model_copy(update={"path": named(recipe.tokenizer.path)}),
+        "filter": recipe.filter.model_copy(update={"predicate": named(recipe.filter.predicate)}),
         "tuning": recipe.tuning.model_copy(update={"start": named(recipe.tuning.start)}),
         "synthesis": recipe.synthesis.model_copy(update={"vllm": vllm}),
         "synthesizers": {writer: overrides(about) for writer, about in recipe.synthesizers.items()},

@@ -36,6 +36,7 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
             _check_overrides(recipe, f"{section}.{name}", about, check)
             if isinstance(about, Synthesizer):
                 _check_method(recipe, name, about)
+                _check_index(recipe, name, about)
     for name, arm in recipe.arms.items():
         if arm.synthetic is not None and arm.synthetic not in recipe.synthesizers:
             known = ", ".join(recipe.synthesizers) or "none"
@@ -91,6 +92,21 @@ def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
                 )
     if about.method != "replacement" and about.replaced != Synthesizer.model_fields["replaced"].default:
         raise recipe.error(f"synthesizers.{name}.replaced", f"has no effect with method '{about.method}'")
+
+
+def _check_index(recipe: Recipe, name: str, about: Synthesizer) -> None:
+    """There is one index of D, by the recipe's own settings."""
+    if "corpus_index_gb" in about.filter:
+        raise recipe.error(
+            f"synthesizers.{name}.filter.corpus_index_gb", "must be the same for all: they share one index of D"
+        )
+    own = recipe.for_synthesizer(name)
+    if own.filter.max_corpus_copying is not None and own.pairs.shingle_tokens != recipe.pairs.shingle_tokens:
+        raise recipe.error(
+            f"synthesizers.{name}.pairs.shingle_tokens",
+            f"{own.pairs.shingle_tokens} is not that of the index of D, {recipe.pairs.shingle_tokens}, which "
+            "filter.max_corpus_copying looks up",
+        )
 
 
 def _check_synthetic(recipe: Recipe, name: str, arm: Arm) -> None:

@@ -349,6 +349,20 @@ class Filter(Section):
     """Texts in which a larger share of the word 4-grams repeats an earlier one are dropped."""
     max_copying: Fraction = 0.15
     """Texts that share a larger part of their shingles (pairs.shingle_tokens) with their seed document are dropped."""
+    max_corpus_copying: Fraction | None = None
+    """Texts of whose shingles (pairs.shingle_tokens) a larger part stands in any document of D are dropped; null looks
+    nothing up. Needs an index of D (corpus_index_gb)."""
+    corpus_index_gb: Positive = 8.0
+    """GiB of the index of D's shingles, on disk and in the page cache of every machine that filters. Where all do not
+    fit, a sample of them is kept, and shares are estimates (docs/synthesis.md)."""
+    contaminated: Literal["keep", "drop"] | None = None
+    """What to do with texts in which an item of the evaluation stands (a question of evaluation.questions with its
+    answer, or a test document): a 13-gram of its words, or all of them where it has 8 to 12. Both count them, and
+    have quality.json tell how many items stand in D and in the synthetic text; null looks for none."""
+    predicate: Text | None = None
+    """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that gets batches of texts with
+    their seed documents and returns for each whether it is kept (docs/synthesis.md). It is run as part of the program;
+    of the files that it reads itself the stage does not notice changes."""
     duplicates: Literal["keep", "exact", "near"] = "near"
     """exact: the same text twice is dropped. near: MinHash near-duplicates too."""
     duplicate_threshold: Fraction = 0.7

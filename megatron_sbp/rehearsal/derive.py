@@ -20,6 +20,7 @@ from megatron_sbp.rehearsal.materials import CORPUS, EMBEDDER, QUESTIONS, START,
 from megatron_sbp.rehearsal.replacements import (
     replace_embedder,
     replace_engines,
+    replace_further_rules,
     replace_harness,
     replace_judge,
     replace_rules,
@@ -80,6 +81,7 @@ def derive(recipe: Recipe, folder: Path, site: Site) -> Rehearsal:
     made_embedder = replace_embedder(draft, recipe, f"{_INPUTS}/{EMBEDDER}")
     made_start = replace_tokenizer(draft, recipe, f"{_INPUTS}/{START}")
     replace_rules(draft, recipe, corpus.made_up, made_embedder)
+    replace_further_rules(draft)
     replace_judge(draft, recipe, corpus.made_up)
     replace_harness(draft, recipe, site)
     questions = _questions(draft, recipe, corpus)

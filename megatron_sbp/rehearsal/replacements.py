@@ -148,7 +148,21 @@ def replace_judge(draft: Draft, recipe: Recipe, made_up: bool) -> None:
     if made_up:
         draft.set(key, None, "replaced", "the judge knows nothing of made-up documents")
     else:
-        draft.set(key, f"{place[0].resolve()}:{place[1]}", "own", "the same file, as it is called from here")
+        draft.set(key, f"{place.file.resolve()}:{place.name}", "own", "the same file, as it is called from here")
+
+
+def replace_further_rules(draft: Draft) -> None:
+    """Further filters: what a model of so few steps writes would not pass a user's function; copies are counted, and
+    none is dropped."""
+    for key in _places(draft, "filter", "predicate"):
+        if draft.get(*key) is not None:
+            draft.set(key, None, "replaced", "what a model of so few steps writes is no text to judge")
+    for key in _places(draft, "filter", "contaminated"):
+        if draft.get(*key) is not None:
+            draft.set(key, "keep", "replaced", "so few documents may be alike: contaminated texts are counted only")
+    for key in _places(draft, "filter", "max_corpus_copying"):
+        if draft.get(*key) is not None:
+            draft.set(key, 1.0, "replaced", "a model of so few steps may write nothing new: copies are counted only")
 
 
 def replace_harness(draft: Draft, recipe: Recipe, site: Site) -> None:

@@ -55,6 +55,7 @@ AT_MOST: dict[str, int | float] = {
     "synthesis.generations_per_shard": 48,
     "synthesis.batch_size": 16,
     "filter.min_tokens": 8,
+    "filter.corpus_index_gb": 0.01,
     "evaluation.batch_size": 8,
     "evaluation.choice_questions": 32,
     "evaluation.choice_context": 32,

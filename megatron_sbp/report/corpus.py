@@ -153,6 +153,7 @@ def filters_section(data: ReportData) -> str:
         "filters",
         "Filters: what fell to which rule",
         side_by_side(synthetic, documents),
+        _measured(data.synthetic or {}),
         *(
             folded(
                 f"Examples of what fell to the rule: {rule.replace('_', ' ')}",
@@ -172,6 +173,19 @@ def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
     ]
     counted = table([title, "number"], rows) if rows else ""
     return counted + _rules(f"{title}: dropped", audit, unit)
+
+
+def _measured(audit: dict[str, Any]) -> str:
+    """What rules measured that not every recipe asks for."""
+    rows = []
+    for name, found in (audit.get("measured") or {}).items():
+        mean = NOTHING if found["mean"] is None else f"{found['mean']:.4g}"
+        error = found.get("standard_error_at_limit")
+        told = NOTHING if error is None else f"{error:.3f}, from {percent(found['sampled'], 2)} of all shingles"
+        rows.append([name.replace("_", " "), count(found["documents"]), mean, told])
+    caption = "Of the texts that no rule before dropped. A share that is looked up in a sample is an estimate."
+    head = ["measured by filters", "texts", "mean", "standard error of one text at the limit"]
+    return table(head, rows, caption=caption) if rows else ""
 
 
 def _rules(title: str, audit: dict[str, Any], unit: str) -> str:

@@ -53,7 +53,13 @@ def quality_section(data: ReportData) -> str:
 
 def sheet_rows(quality: dict[str, Any]) -> list[list[str]]:
     """The rows of the quality table: a label, and a cell for each of GROUPS."""
-    return [*_counts(quality), *_shares(quality), *_sheet(quality["groups"]), *_judged(quality)]
+    return [
+        *_counts(quality),
+        *_shares(quality),
+        *_contamination(quality),
+        *_sheet(quality["groups"]),
+        *_judged(quality),
+    ]
 
 
 def ranged(value: float | None, ends: Sequence[float] | None, show: Show) -> str:
@@ -122,6 +128,23 @@ def _shares(quality: dict[str, Any]) -> list[list[str]]:
         row(f"copying (over {limits['max_copying']:g} of shingles in the seed)", "copying"),
         row(f"{limits['shingle_tokens']}-token shingles that stand in D *", "corpus_copying"),
         row("ended by themselves", "finished"),
+    ]
+
+
+def _contamination(quality: dict[str, Any]) -> list[list[str]]:
+    """Items of the evaluation that stand in all text of a group; nothing where none were looked for."""
+    told = quality.get("contamination")
+    if not told:
+        return []
+
+    def cell(kind: str, group: str) -> str:
+        found, whole = told["found"].get(group), told["items"][kind]
+        return NOTHING if found is None or not whole else f"{percent(found[kind] / whole, 1)} ({count(found[kind])})"
+
+    kinds = [kind for kind, whole in told["items"].items() if whole]
+    return [
+        [f"{kind} that stand in it (of {count(told['items'][kind])})", *(cell(kind, key) for key, _, _ in GROUPS)]
+        for kind in kinds
     ]
 
 

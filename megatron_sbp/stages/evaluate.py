@@ -14,6 +14,7 @@ from megatron_sbp.evaluation.questions import documents_by_group, question_file,
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.names import RELATED, SPLITS
+from megatron_sbp.stages.evaluation_items import evaluation_items
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
@@ -53,8 +54,9 @@ class EvaluateStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         asked = run.recipe.evaluation.question_group_field is not None
+        held_out = ("documents/test/*",) if _looks_for_items(run.recipe) else ()
         return {
-            "documents": ("documents/*/*",) if asked else ("documents/train/*", "documents/valid/*"),
+            "documents": ("documents/*/*",) if asked else ("documents/train/*", "documents/valid/*", *held_out),
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*", "tokens/valid.*", "tokens/test.*", "tokens/audit.json"),
             "embed": ("embeddings/train/*", "embeddings/test/*"),
@@ -73,7 +75,7 @@ class EvaluateStage(Stage):
 
     def external(self, run: Run) -> list[Path]:
         judge = judge_place(run.recipe)
-        files_ = [question_file(run.recipe), None if judge is None else judge[0]]
+        files_ = [question_file(run.recipe), None if judge is None else judge.file]
         return [file for file in files_ if file is not None]
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class EvaluateStage(Stage):
             # Questions and the judge count by the contents of their files, see `external`; an endpoint by what its
             # answers depend on. The harness is a stage of its own.
             "evaluation": settings(recipe.evaluation, *left_out, *([] if asked else ["recall_points"])),
-            **({} if judge is None else {"judge": judge[1]}),
+            **({} if judge is None else {"judge": judge.name}),
             **({} if endpoint.base_url is None else {"judge_endpoint": endpoint_settings(endpoint)}),
             "embedding": settings(recipe.embedding, "batch_size"),
             **_rules(recipe),
@@ -127,7 +129,14 @@ def _rules(recipe: Recipe) -> dict[str, Any]:
         "max_repetition": recipe.filter.max_repetition,
         "max_copying": recipe.filter.max_copying,
         "duplicate_threshold": recipe.filter.duplicate_threshold,
+        # What is done with contaminated texts is the filters' business; here it only matters that they are looked for.
+        **({} if recipe.filter.contaminated is None else {"contamination": True}),
     }
+
+
+def _looks_for_items(recipe: Recipe) -> bool:
+    used = (recipe.for_synthesizer(name).filter for name in recipe.used_synthesizers)
+    return any(rules.contaminated is not None for rules in used)
 
 
 def _arm(run: Run, arm: str) -> dict[str, Any]:
@@ -198,6 +207,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
         embeddings=run.embeddings("train"),
         checkpoints={arm: run.export(arm) for arm in _JUDGING if arm in run.recipe.arms},
         answers=answers,
+        items=None if run.recipe.filter.contaminated is None else evaluation_items(run),
     )
     return measure_quality(found, run.recipe)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from megatron_sbp.stages.judge import generation_names
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
+from megatron_sbp.synthesis.rules import further_names
 
 
 class FilterStage(Stage):
@@ -20,11 +22,21 @@ class FilterStage(Stage):
     sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        rules = run.recipe.filter
+        parts = ("verdicts", "measures") if further_names(rules) else ("verdicts",)
+        looked_up = rules.max_corpus_copying is not None
         return {
             "synthesize": ("synthetic/generations/*",),
-            "judge": ("synthetic/judged/verdicts/*",),
+            "judge": tuple(f"synthetic/judged/{part}/*" for part in parts),
             "deduplicate": ("synthetic/repeats.npz",),
+            **({"index-corpus": ("corpus_index/index.json",)} if looked_up else {}),
         }
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        rules = run.recipe.filter
+        further = further_names(rules)
+        limit = {} if rules.max_corpus_copying is None else {"max_corpus_copying": rules.max_corpus_copying}
+        return {"further_rules": list(further), **limit} if further else {}
 
     def units(self, run: Run) -> list[str]:
         return generation_names(run)
@@ -38,18 +50,20 @@ class FilterStage(Stage):
         output, audit = run.synthetic_shard(unit), run.shard_audit(unit)
         write_kept(
             run.generations / f"{unit}.jsonl.zst",
-            run.judged(unit).verdicts,
+            run.judged(unit),
             run.repeats,
             int(unit),
             output,
             audit,
+            run.recipe.filter,
         )
         return [output, audit]
 
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.synthesis.keeping import join_audits
 
-        join_audits([run.shard_audit(unit) for unit in self.units(run)], run.audit_synthetic)
+        audits = [run.shard_audit(unit) for unit in self.units(run)]
+        join_audits(audits, run.audit_synthetic, run.recipe.filter, run.corpus_index)
         return [run.audit_synthetic]
 
     def intermediate(self, run: Run, path: Path) -> bool:

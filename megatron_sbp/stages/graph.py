@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from megatron_sbp.planning.units import wants_index
 from megatron_sbp.recipe import Arm, Recipe
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.sections import CLASSIC_ARMS, Synthesizer
@@ -15,6 +16,7 @@ from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.export import ExportStage
 from megatron_sbp.stages.filter import FilterStage
 from megatron_sbp.stages.harness import HarnessStage
+from megatron_sbp.stages.index_corpus import IndexCorpusStage
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
@@ -32,10 +34,12 @@ from megatron_sbp.stages.train import TrainStage
 def all_stages(recipe: Recipe | None = None) -> list[Stage]:
     """Every stage of a recipe, each after those that it reads from; without one, those of the paper's three arms.
 
-    What arms share is made once: the stages up to `neighbors` for all, pairs for all replicates of a synthesizer,
-    a synthesizer for all arms that take its text.
+    What arms share is made once: the stages up to `neighbors` and `index-corpus` for all, pairs for all replicates
+    of a synthesizer, a synthesizer for all arms that take its text.
     """
     stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
+    if recipe is not None and wants_index(recipe):
+        stages.append(IndexCorpusStage())
     arms = CLASSIC_ARMS if recipe is None else recipe.arms
     synthesizers = _writers(recipe)
     for name, writer in synthesizers.items():

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.recipe import settings
+from megatron_sbp.recipe.user_functions import predicate_place
+from megatron_sbp.stages.evaluation_items import evaluation_items
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from megatron_sbp.synthesis.further_rules import FurtherSources
 
 
 class JudgeStage(Stage):
@@ -25,10 +31,25 @@ class JudgeStage(Stage):
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*",),
             "synthesize": ("synthetic/generations/*",),
+            **({} if run.recipe.filter.contaminated is None else {"documents": ("documents/test/*",)}),
+            **({} if run.recipe.filter.max_corpus_copying is None else {"index-corpus": ("corpus_index/*",)}),
         }
 
+    def external(self, run: Run) -> list[Path]:
+        place = predicate_place(run.recipe)
+        questions = None if run.recipe.filter.contaminated is None else question_file(run.recipe)
+        return [*([] if questions is None else [questions]), *([] if place is None else [place.file])]
+
     def settings(self, run: Run) -> dict[str, Any]:
-        chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold")
+        # The index counts by its contents, the user's function by those of its file, see `external`. A rule that is
+        # not asked for is left out: what was judged before there was such a rule stays right.
+        chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold", "corpus_index_gb", "predicate")
+        for key in ("max_corpus_copying", "contaminated"):
+            if chosen[key] is None:
+                del chosen[key]
+        place = predicate_place(run.recipe)
+        if place is not None:
+            chosen["predicate"] = place.name
         signed = run.recipe.filter.duplicates == "near"
         return {**chosen, "shingle_tokens": run.recipe.pairs.shingle_tokens, "signatures": signed}
 
@@ -48,9 +69,19 @@ class JudgeStage(Stage):
             tokens=run.tokens("real"),
             rules=run.recipe.filter,
             length=run.recipe.pairs.shingle_tokens,
+            sources=further_sources(run),
         )
 
 
 def generation_names(run: Run) -> list[str]:
     """Names of the shards of raw generations, in order."""
     return [file.name.removesuffix(".jsonl.zst") for file in run.generation_shards()]
+
+
+def further_sources(run: Run) -> FurtherSources:
+    """What the filters read besides the generations and their seed documents; what is not there yet is left out."""
+    from megatron_sbp.synthesis.further_rules import FurtherSources
+
+    items = None if run.recipe.filter.contaminated is None else evaluation_items(run)
+    indexed = (run.corpus_index / "index.json").exists()
+    return FurtherSources(run.corpus_index if indexed else None, items, predicate_place(run.recipe))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import SPLITS as SPLITS
-from megatron_sbp.synthesis.judged import Judged
+from megatron_sbp.synthesis.judged import PARTS, Judged
 
 
 def shard_name(index: int) -> str:
@@ -218,6 +218,11 @@ class Run:
         """Counts of datasets: `audit` (documents), `pairs_audit`, `synthetic_audit`."""
         return self.at(f"tokens/{name}.json")
 
+    @property
+    def corpus_index(self) -> Path:
+        """Folder of the index of D's shingles: index.json, starts/NNNNN.npy and remainders/NNNNN.npy."""
+        return self.at("corpus_index")
+
     def token_parts(self, stage: str) -> Path:
         """Folder of what single units of a stage tokenized; it is removed when the stage is complete."""
         return self.at(f"tokens/parts/{stage}")
@@ -237,8 +242,7 @@ class Run:
 
     def judged(self, name: str) -> Judged:
         """What the filters said of one shard of raw generations, and what finding duplicates needs."""
-        parts = ("verdicts", "digests", "signatures", "bands")
-        return Judged(*(self.at(f"synthetic/judged/{part}/{name}.npy") for part in parts))
+        return Judged(*(self.at(f"synthetic/judged/{part}/{name}.npy") for part in PARTS))
 
     def found(self, search: str) -> Path:
         """What one search for duplicates found; removed when all are joined."""

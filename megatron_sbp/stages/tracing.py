@@ -53,6 +53,7 @@ def trace_document(run: Run, name: str, synthesizer: str | None = None, replicat
 
 
 def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
+    from megatron_sbp.stages.judge import further_sources
     from megatron_sbp.synthesis.trace import TraceSources
 
     inner = synthesizer_run(replicate_run(run, replicate), synthesizer)
@@ -71,6 +72,7 @@ def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
         shingle_tokens=recipe.pairs.shingle_tokens,
         seed=recipe.seed,
         generations_per_shard=recipe.synthesis.generations_per_shard,
+        further=further_sources(inner),
     )
 
 
@@ -108,6 +110,7 @@ def _said(rule: dict[str, Any]) -> str:
     value = rule["value"]
     told = "not measured" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value).lower()
     limit = "" if rule["limit"] is None else f", limit {rule['limit']}"
+    limit += f", of {rule['sampled']:,} shingles looked up" if "sampled" in rule else ""
     word = {True: "drops", False: "passes", None: "-"}[rule["drops"]]
     return f"{rule['rule'].replace('_', ' '):<12} {word:<7} {told}{limit}"
 

@@ -12,8 +12,16 @@ from megatron_sbp.base import arrays, files
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.overlap.near_duplicates import band_keys, signatures
 from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.further_rules import (
+    Candidate,
+    FurtherRule,
+    FurtherSources,
+    further_rules,
+    measure_names,
+    measures_of,
+)
 from megatron_sbp.synthesis.judged import PASSED, Judged
-from megatron_sbp.synthesis.rules import RULES, first_rule
+from megatron_sbp.synthesis.rules import VERDICTS, first_rule
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -23,7 +31,14 @@ _AT_ONCE = 256
 
 
 def judge_shard(
-    generations: Path, target: Judged, *, tokenizer: Path, tokens: Path, rules: Filter, length: int
+    generations: Path,
+    target: Judged,
+    *,
+    tokenizer: Path,
+    tokens: Path,
+    rules: Filter,
+    length: int,
+    sources: FurtherSources | None = None,
 ) -> list[Path]:
     """Writes the verdicts on the raw generations of one file, and what finding duplicates needs, in their order.
 
@@ -34,23 +49,33 @@ def judge_shard(
         tokens: prefix of the seed documents' IndexedDataset, one sequence per document.
         rules: the recipe's filter section.
         length: tokens in a shingle.
+        sources: what the further rules read that the recipe asks for.
 
     Returns:
         The files written.
+
+    Raises:
+        InputError: the user's function failed.
     """
     encoder, real = load_tokenizer(tokenizer), open_indexed(tokens)
+    further, names = further_rules(rules, sources or FurtherSources(), encoder), measure_names(rules)
     rows = list(files.read_jsonl_zst(generations))
-    verdicts, counts, passed = [], [], []
+    verdicts: list[int] = []
+    counts, passed = [], []
+    measures = np.full((len(names), len(rows)), np.nan, np.float32)
     with Progress(f"judge {generations.name[:5]}", len(rows), "generations") as progress:
         for some in itertools.batched(rows, _AT_ONCE):
+            begin, candidates = len(verdicts), []
             for row, ids in zip(some, encoder.encode_batch([row["text"] for row in some]), strict=True):
                 seed_row = row["seed_row"]  # null for documents written without a seed
                 seed_tokens = np.empty(0, np.int64) if seed_row is None else without_end(real[seed_row], encoder)
-                rule = first_rule(row, rules, np.array(ids, np.int64), seed_tokens, length)
-                verdicts.append(RULES.index(rule) if rule else PASSED)
+                one = Candidate(row, np.array(ids, np.int64), seed_tokens)
+                rule = first_rule(row, rules, one.tokens, seed_tokens, length)
+                verdicts.append(VERDICTS.index(rule) if rule else PASSED)
                 counts.append(len(ids) + 1)
-                if not rule:
-                    passed.append(row["text"])
+                candidates.append(one)
+            _judge_further(further, candidates, verdicts, measures, names, begin)
+            passed += [row["text"] for row, verdict in zip(some, verdicts[begin:], strict=True) if verdict == PASSED]
             progress.advance(len(some))
     made: dict[Path, np.ndarray] = {
         target.verdicts: np.array([verdicts, counts], np.int32).reshape(2, -1),
@@ -59,9 +84,31 @@ def judge_shard(
     if rules.duplicates == "near":
         signed = signatures(passed)
         made |= {target.signatures: signed, target.bands: band_keys(signed)}
+    if names:
+        made[target.measures] = measures
     for path, array in made.items():
         arrays.save(path, array)
     return list(made)
+
+
+def _judge_further(
+    further: dict[str, FurtherRule],
+    candidates: list[Candidate],
+    verdicts: list[int],
+    measures: np.ndarray,
+    names: tuple[str, ...],
+    begin: int,
+) -> None:
+    """Judges a batch, whose first text is number `begin` of the shard, by the further rules; each sees what those
+    before it passed."""
+    for rule, judge in further.items():
+        left = [place for place in range(len(candidates)) if verdicts[begin + place] == PASSED]
+        said = judge.opinions([candidates[place] for place in left])
+        for place, opinion in zip(left, said, strict=True):
+            if opinion.drops:
+                verdicts[begin + place] = VERDICTS.index(rule)
+            for name, value in measures_of(rule, opinion).items():
+                measures[names.index(name), begin + place] = value
 
 
 def _digest(text: str) -> int:

@@ -10,31 +10,44 @@ import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
-from megatron_sbp.synthesis.judged import PASSED
-from megatron_sbp.synthesis.rules import RULES
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.audit import Audit
+from megatron_sbp.synthesis.corpus_index import index_plan
+from megatron_sbp.synthesis.further_rules import measure_names
+from megatron_sbp.synthesis.judged import PASSED, Judged
+from megatron_sbp.synthesis.rules import VERDICTS
 
-_SHOWN, _SHOWN_CHARACTERS = 3, 600
 
-
-def write_kept(generations: Path, verdicts: Path, repeats: Path, number: int, output: Path, audit_file: Path) -> None:
-    """Writes the generations of one shard that passed, each with the tokens of its text.
+def write_kept(
+    generations: Path, judged: Judged, repeats: Path, number: int, output: Path, audit_file: Path, rules: Filter
+) -> None:
+    """Writes the generations of one shard that passed, each with the tokens of its text and what rules measured.
 
     Args:
         generations: of the shard, .jsonl.zst.
-        verdicts: on them, see `Judged`.
+        judged: what the filters said of them.
         repeats: what `join_repeats` wrote.
         number: of the shard, from 0.
         output: .jsonl.zst, written atomically.
         audit_file: .json with the counts of this shard, for `join_audits`.
+        rules: the recipe's filter section.
     """
-    verdict, tokens = final_verdicts(verdicts, repeats, number)
-    audit = _Audit()
-    files.write_jsonl_zst(output, _kept(files.read_jsonl_zst(generations), verdict, tokens, audit))
+    verdict, tokens = final_verdicts(judged.verdicts, repeats, number)
+    names, audit = measure_names(rules), Audit(rules)
+    measures = np.load(judged.measures) if names else np.empty((0, len(verdict)))
+    told = [_told(names, column) for column in measures.T.tolist()]
+    rows = _kept(files.read_jsonl_zst(generations), verdict, tokens, told, audit)
+    files.write_jsonl_zst(output, rows)
     files.write_json(audit_file, audit.counted())
 
 
 def final_verdicts(verdicts: Path, repeats: Path, number: int) -> np.ndarray:
-    """What became of the generations of one shard, duplicates included; arguments as of `write_kept`.
+    """What became of the generations of one shard, duplicates included.
+
+    Args:
+        verdicts: on them, see `Judged`.
+        repeats: what `join_repeats` wrote.
+        number: of the shard, from 0.
 
     Returns:
         int32 [2, generations], as `Judged.verdicts`.
@@ -44,73 +57,47 @@ def final_verdicts(verdicts: Path, repeats: Path, number: int) -> np.ndarray:
         begin, end = joined["begins"][number : number + 2]
         low, high = np.searchsorted(joined["repeats"], [begin, end])
         mine = joined["repeats"][low:high] - begin
-    found[0, np.flatnonzero(found[0] == PASSED)[mine]] = RULES.index("duplicate")
+    found[0, np.flatnonzero(found[0] == PASSED)[mine]] = VERDICTS.index("duplicate")
     return found
 
 
+def _told(names: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
+    """Measures of one generation, by name: None for those that it does not have."""
+    return {name: None if value != value else round(value, 6) for name, value in zip(names, values, strict=True)}
+
+
 def _kept(
-    generations: Iterator[dict[str, Any]], verdicts: np.ndarray, tokens: np.ndarray, audit: _Audit
+    generations: Iterator[dict[str, Any]],
+    verdicts: np.ndarray,
+    tokens: np.ndarray,
+    measures: list[dict[str, float | None]],
+    audit: Audit,
 ) -> Iterator[dict[str, Any]]:
-    for row, verdict, count in zip(generations, verdicts.tolist(), tokens.tolist(), strict=True):
-        audit.add(row, verdict, count)
+    found = zip(generations, verdicts.tolist(), tokens.tolist(), measures, strict=True)
+    for row, verdict, count, told in found:
+        audit.add(row, verdict, count, told)
         if verdict == PASSED:
-            yield {**row, "tokens": count}
+            yield {**row, "tokens": count, **told}
 
 
-class _Audit:
-    """Counts what happened to the raw generations of a shard."""
-
-    def __init__(self) -> None:
-        self.counts = dict.fromkeys(("generations", "generated_tokens", "finished", "kept", "tokens"), 0)
-        self.dropped = dict.fromkeys(RULES, 0)
-        self.examples: dict[str, list[str]] = {rule: [] for rule in RULES}
-
-    def add(self, row: dict[str, Any], verdict: int, tokens: int) -> None:
-        self.counts["generations"] += 1
-        self.counts["generated_tokens"] += row["tokens"]
-        self.counts["finished"] += row["finished"]
-        if verdict == PASSED:
-            self.counts["kept"] += 1
-            self.counts["tokens"] += tokens
-            return
-        rule = RULES[verdict]
-        self.dropped[rule] += 1
-        if len(self.examples[rule]) < _SHOWN:
-            self.examples[rule].append(row["text"][:_SHOWN_CHARACTERS])
-
-    def counted(self) -> dict[str, Any]:
-        return {"counts": self.counts, "dropped": self.dropped, "examples": self.examples}
-
-
-def join_audits(parts: Sequence[Path], audit_file: Path) -> None:
+def join_audits(parts: Sequence[Path], audit_file: Path, rules: Filter, corpus_index: Path) -> None:
     """Writes audit.json from those of all shards, in order, and prints a line.
 
     `tokens` are those of the kept texts as tokenized anew, end-of-document included.
+
+    Args:
+        parts: audits of the shards.
+        audit_file: .json.
+        rules: the recipe's filter section.
+        corpus_index: folder of the index of D; read where the recipe asks for `corpus_copying`.
     """
-    total = _Audit()
+    total = Audit(rules)
     for file in parts:
-        part = files.read_json(file)
-        for name, count in part["counts"].items():
-            total.counts[name] += count
-        for rule in RULES:
-            total.dropped[rule] += part["dropped"][rule]
-            total.examples[rule] = [*total.examples[rule], *part["examples"][rule]][:_SHOWN]
+        total.join(files.read_json(file))
+    plan = None if rules.max_corpus_copying is None else index_plan(corpus_index)
+    files.write_json(audit_file, total.summary(plan))
     counts = total.counts
     generations, kept, tokens = counts["generations"], counts["kept"], counts["tokens"]
-    files.write_json(
-        audit_file,
-        {
-            "generations": generations,
-            "generated_tokens": counts["generated_tokens"],
-            "finished_share": counts["finished"] / generations if generations else 0.0,
-            "kept": kept,
-            "tokens": tokens,
-            "mean_tokens": tokens / kept if kept else 0.0,
-            "tokens_per_generation": tokens / generations if generations else 0.0,
-            "dropped": total.dropped,
-            "examples": total.examples,
-        },
-    )
     dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in total.dropped.items() if count)
     say(
         f"filter: {kept:,} of {generations:,} generations kept, {tokens:,} tokens, "

@@ -1,4 +1,7 @@
-"""The rules that drop synthetic documents, in the order in which they are applied and counted."""
+"""The rules that drop synthetic documents, and their order.
+
+What is here needs a text and its seed alone; the rules that a recipe must ask for are in further_rules.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,24 @@ from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 from megatron_sbp.recipe import Filter
 
 RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
-"""Names of the rules in audit.json. A document counts for the first one that drops it."""
+"""Names of the rules that every recipe has. A document counts for the first one that drops it."""
+
+FURTHER_RULES = ("corpus_copying", "contaminated", "predicate")
+"""Names of the rules that a recipe must ask for, applied in this order between `copying` and `duplicate`."""
+
+VERDICTS = (*RULES, *FURTHER_RULES)
+"""What a verdict on disk is the place in: new rules go to the end, so that verdicts of earlier versions stay right."""
+
+
+def further_names(rules: Filter) -> tuple[str, ...]:
+    """The further rules that a recipe asks for, in the order in which they are applied."""
+    settings = (rules.max_corpus_copying, rules.contaminated, rules.predicate)
+    return tuple(name for name, asked in zip(FURTHER_RULES, settings, strict=True) if asked is not None)
+
+
+def rule_names(rules: Filter) -> tuple[str, ...]:
+    """The rules of a recipe, in the order in which they are applied and counted."""
+    return (*RULES[:-1], *further_names(rules), RULES[-1])
 
 
 def broken(text: str) -> bool:
@@ -31,13 +51,13 @@ class Opinion:
 
     Attributes:
         rule: its name in RULES.
-        value: what it measured.
+        value: what it measured; None where it could not.
         limit: the recipe's, by which it judges; None for a rule without one.
         drops: whether it drops the generation.
     """
 
     rule: str
-    value: float | bool
+    value: float | bool | None
     limit: float | str | None
     drops: bool
 

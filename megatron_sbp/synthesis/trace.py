@@ -6,7 +6,7 @@ import difflib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.overlap.near_duplicates import signatures
 from megatron_sbp.pairing.document_rows import read_rows
 from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.further_rules import Candidate, FurtherSources, further_rules
 from megatron_sbp.synthesis.generations import named, place_of
 from megatron_sbp.synthesis.judged import PASSED
 from megatron_sbp.synthesis.keeping import final_verdicts
-from megatron_sbp.synthesis.rules import RULES, opinions
+from megatron_sbp.synthesis.rules import VERDICTS, opinions
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -59,6 +60,8 @@ class TraceSources:
     seed: int
     """The run's seed."""
     generations_per_shard: int
+    further: FurtherSources = field(default_factory=FurtherSources)
+    """What the further rules read; those without it are left out."""
 
     def shards(self) -> list[Path]:
         """The files of the raw generations, in order."""
@@ -172,13 +175,16 @@ def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources)
     if row["seed_row"] is not None:
         seed_tokens = without_end(open_indexed(sources.tokens)[row["seed_row"]], tokenizer)
     said = [asdict(one) for one in opinions(row, sources.rules, tokens, seed_tokens, sources.shingle_tokens)]
+    candidate = Candidate(row, tokens, seed_tokens)
+    for rule in further_rules(sources.rules, sources.further, tokenizer).values():
+        said += [asdict(one) for one in rule.opinions([candidate])]
     duplicate: dict[str, Any] = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}
     repeats = None
     if not sources.filtered:
         verdict = next((one["rule"] for one in said if one["drops"]), PENDING)
     else:
         found = int(final_verdicts(sources.verdicts / f"{shard:05d}.npy", sources.repeats, shard)[0, place])
-        verdict = "kept" if found == PASSED else RULES[found]
+        verdict = "kept" if found == PASSED else VERDICTS[found]
         if verdict in ("kept", "duplicate"):
             duplicate["drops"] = verdict == "duplicate"
         if duplicate["drops"]:

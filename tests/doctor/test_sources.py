@@ -69,6 +69,15 @@ def test_questions_that_cannot_be_answered(tmp_path):
     assert finding.status == "fail" and "'c' is not among the choices" in finding.text
 
 
+def test_a_predicate_that_is_not_there(tmp_path):
+    finding = found(check_inputs, f"filter.predicate={tmp_path}/keep.py:keep")["predicate"]
+    assert finding.status == "fail" and "no such file" in finding.text and finding.remedy == "correct filter.predicate"
+    (tmp_path / "keep.py").write_text("def other(batch): ...")
+    assert "defines no 'keep'" in found(check_inputs, f"filter.predicate={tmp_path}/keep.py:keep")["predicate"].text
+    (tmp_path / "keep.py").write_text("def keep(batch): ...")
+    assert found(check_inputs, f"filter.predicate={tmp_path}/keep.py:keep")["predicate"].status == "ok"
+
+
 def test_an_endpoint_is_not_asked_and_its_key_is_looked_for(monkeypatch):
     words = [f"evaluation.judge_endpoint.{word}" for word in ("base_url=http://127.0.0.1:1/v1", "model=m")]
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")

@@ -78,6 +78,19 @@ def test_every_group_is_counted_over_all_its_shards(quality):
     assert groups["generations"]["duplicate"] > 0 == groups["synthetic"]["duplicate"]
 
 
+def test_items_are_looked_for_in_all_text_where_they_are_given(quality, run, found):
+    assert "contamination" not in quality
+    read = [row["text"] for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
+    items = {"questions": ["of these eight words no text has a trace"], "test documents": [LOOP, read[80]]}
+    told = measure_quality(dataclasses.replace(found, items=items), run.recipe)
+    contamination = told.pop("contamination")
+    assert told == quality and contamination["items"] == {"questions": 1, "test documents": 2}
+    assert {group: counts["test documents"] for group, counts in contamination["found"].items()} == {
+        "synthetic": 0, "generations": 1, "real": 1,
+    }  # fmt: skip
+    assert contamination["texts"] == {"synthetic": 0, "generations": 10, "real": 1}
+
+
 def test_without_seed_documents_nothing_is_said_of_them(quality):
     for name in ("synthetic", "generations"):
         assert quality["groups"][name]["copying"] is None

@@ -29,6 +29,16 @@ def test_every_synthesizer_has_its_own():
     assert found["synthesize.random"] == found["synthesize"] and "pairs.random" in found
 
 
+def test_an_index_of_the_corpus_has_units_files_and_space():
+    """9.8e9 shingles: a quarter of them takes 10 GB, and an eighth 5.5 GB, in 16 parts of at most 2^27."""
+    assert "index-corpus" not in plan()["arrays"] and "corpus_index" not in plan()["disk"]
+    found = plan("filter.max_corpus_copying=0.3")
+    units = found["arrays"]["index-corpus"]["units"]
+    assert units == 16 and found["files"]["corpus_index"] == 33 and found["disk"]["corpus_index"] == 5_458_248_412
+    assert found["disk"]["total"] == plan()["disk"]["total"] + found["disk"]["corpus_index"]
+    assert found["files"]["synthetic"] > plan()["files"]["synthetic"]
+
+
 def test_files_add_up_and_follow_the_shards():
     large, small = plan()["files"], plan("documents.documents_per_shard=50_000")["files"]
     assert large["total"] == sum(count for kind, count in large.items() if kind != "total")

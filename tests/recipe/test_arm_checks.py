@@ -167,6 +167,18 @@ def test_a_share_that_there_is_not(tmp_path, share):
         ("weight_decay: 0.8", "global_batch_size: 4", "arms.regularized.training.global_batch_size", "at equal tokens"),
         ("relation: random", "alpha: 0.9, max_similarity: 0.8", "synthesizers.random.pairs", "is not above alpha"),
         ("  baseline: {}\n", "", "arms", "has no 'baseline', from which the synthesizer 'related' starts"),
+        (
+            "related: {}",
+            "related: {filter: {corpus_index_gb: 2}}",
+            "synthesizers.related.filter.corpus_index_gb",
+            "one in",
+        ),
+        (
+            "related: {}",
+            "related: {pairs: {shingle_tokens: 9}, filter: {max_corpus_copying: 0.5}}",
+            "synthesizers.related.pairs.shingle_tokens",
+            "9 is not that of the index of D, 13",
+        ),
         ("control:", "quality:", "arms.quality", "is a name that other files have"),
         ("control:", "con-trol:", "arms.con-trol", "must be 1 to 40 characters"),
         ("control:", "2:", "arms.2", "begin with a letter"),

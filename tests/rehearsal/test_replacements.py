@@ -17,6 +17,7 @@ from megatron_sbp.rehearsal.replacements import (
     RANDOM_SIMILARITY,
     replace_embedder,
     replace_engines,
+    replace_further_rules,
     replace_judge,
     replace_rules,
     replace_tokenizer,
@@ -229,6 +230,23 @@ def test_a_judge_stays_with_the_real_documents(make, tmp_path, made_up):
     change = changed(draft)["evaluation.judge"]
     expected = (None, "replaced") if made_up else (f"{tmp_path}/check.py:judge", "own")
     assert (change.here, change.kind) == expected
+
+
+def test_no_text_of_a_rehearsal_falls_to_a_function_or_as_a_copy_of_the_corpus(make):
+    rules = Filter(predicate="keep.py:keep", contaminated="drop", max_corpus_copying=0.2)
+    recipe = make(filter=rules, synthesizers={"related": Synthesizer(filter={"max_corpus_copying": 0.1})})
+    draft = Draft(recipe)
+    replace_further_rules(draft)
+    found = {key: change.here for key, change in changed(draft).items()}
+    assert found == {
+        "filter.predicate": None,
+        "filter.contaminated": "keep",
+        "filter.max_corpus_copying": 1.0,
+        "synthesizers.related.filter.max_corpus_copying": 1.0,
+    }
+    draft = Draft(make())
+    replace_further_rules(draft)
+    assert draft.changes == []
 
 
 def test_no_judge_is_none(make):

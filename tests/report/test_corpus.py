@@ -86,6 +86,18 @@ def test_filters_name_every_rule_and_give_examples_of_bounded_length(data):
     assert "Missing: documents/audit.json" in page and "Missing: synthetic/audit.json" in page
 
 
+def test_what_filters_measured_is_told_with_its_error(data):
+    assert "measured by filters" not in filters_section(data)
+    error = {"sampled": 0.25, "standard_error_at_limit": 0.0361}
+    data.synthetic["measured"] = {
+        "corpus_copying": {"documents": 1200, "mean": 0.0123, **error},
+        "predicate": {"documents": 0, "mean": None},
+    }
+    page = filters_section(data).replace("\u00a0", " ")
+    assert rows(page)["corpus copying"] == ["1,200", "0.0123", "0.036, from 25.00 % of all shingles"]
+    assert rows(page)["predicate"] == ["0", "–", "–"]
+
+
 def test_examples_stand_beside_their_seed_document(data):
     page = examples_section(data)
     assert page.count('class="example"') == len(data.examples) == 10

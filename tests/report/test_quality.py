@@ -80,6 +80,22 @@ def test_a_sheet_of_an_earlier_version_is_shown_without_what_it_lacks(data):
     assert "self-BLEU" not in found and "<svg" not in quality_section(data)
 
 
+def test_items_of_the_evaluation_are_told_where_they_were_looked_for(data):
+    assert not any("stand in it" in label for label in rows(data))
+    data.results["quality"]["contamination"] = {
+        "items": {"questions": 1200, "test documents": 0},
+        "too_short": {"questions": 7, "test documents": 0},
+        "found": {"synthetic": {"questions": 12, "test documents": 0}, "real": {"questions": 30, "test documents": 0}},
+    }
+    told = {label: cells for label, cells in rows(data).items() if "stand in it" in label}
+    assert list(told) == ["questions that stand in it (of 1,200)"]
+    assert sorted(cell.replace("\u00a0", " ") for cell in next(iter(told.values()))) == [
+        "1.0 % (12)",
+        "2.5 % (30)",
+        "–",
+    ]
+
+
 def test_the_judge_is_named_whoever_it_is(data):
     assert "The judge is " in quality_section(data) and "sha256" in quality_section(data)
     endpoint = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}

@@ -131,13 +131,17 @@ def make_run(prepared, tmp_path):
 def execute_synthesis(run: Run, *stages: str) -> None:
     """Runs the stages from synthesize to filter, or the ones of these names."""
     from megatron_sbp.executor.runner import StageRunner
+    from megatron_sbp.planning.units import wants_index
     from megatron_sbp.stages.deduplicate import DeduplicateStage
     from megatron_sbp.stages.filter import FilterStage
+    from megatron_sbp.stages.index_corpus import IndexCorpusStage
     from megatron_sbp.stages.judge import JudgeStage
     from megatron_sbp.stages.stage import by_name
     from megatron_sbp.stages.synthesize import SynthesizeStage
 
     graph = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
+    if wants_index(run.recipe):
+        graph.insert(0, IndexCorpusStage())
     for stage in stages or [stage.name for stage in graph]:
         assert StageRunner(run, by_name(graph, stage), graph).execute()
 
@@ -152,3 +156,17 @@ def undisturbed(make_run):
     run = make_run("undisturbed")
     execute_synthesis(run)
     return run
+
+
+def rewrite_generations(run: Run, texts: dict[int, str]) -> list[dict]:
+    """Gives the first generations of the first shard other texts, by their place, as if they had been written so; gives
+    all rows of the shard."""
+    shard = run.generation_shards()[0]
+    rows = list(files.read_jsonl_zst(shard))
+    for place, text in texts.items():
+        rows[place] = {**rows[place], "text": text, "finished": True}
+    files.write_jsonl_zst(shard, rows)
+    manifest = files.read_json(run.manifests / "synthesize.json")
+    manifest["outputs"][run.relative(shard)] = files.describe(shard)
+    files.write_json(run.manifests / "synthesize.json", manifest)
+    return rows

@@ -10,7 +10,7 @@ from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages.synthesize import SynthesizeStage, synthesizer_of
 from megatron_sbp.synthesis.controls import TokenReplacement
 from megatron_sbp.synthesis.generations import Generation, generations
-from megatron_sbp.synthesis.judged import Judged
+from megatron_sbp.synthesis.judged import PARTS, Judged
 from megatron_sbp.synthesis.judging import judge_shard
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.synthesis.writing import write_shard
@@ -38,7 +38,7 @@ def test_samples_have_no_seed(make_run, tmp_path):
     assert len({row["id"] for row in rows}) == 40 and len({row["text"] for row in rows}) > 30
     assert {(row["seed_id"], row["seed_row"]) for row in rows} == {(None, None)}
     # The filters take them: what has no seed copies none.
-    judged = Judged(*(tmp_path / f"{part}.npy" for part in ("verdicts", "digests", "signatures", "bands")))
+    judged = Judged(*(tmp_path / f"{part}.npy" for part in PARTS))
     judge_shard(
         output, judged, tokenizer=run.tokenizer, tokens=run.tokens("real"), rules=run.recipe.filter,
         length=run.recipe.pairs.shingle_tokens,

@@ -23,8 +23,8 @@ def kept(folder: Path, shards: list[Judged]) -> tuple[list[list[dict]], dict]:
     for number, shard in enumerate(shards):
         audits.append(folder / f"audit-{number}.json")
         generations, output = folder / f"0000{number}.jsonl.zst", folder / "kept" / f"0000{number}.jsonl.zst"
-        write_kept(generations, shard.verdicts, folder / "repeats.npz", number, output, audits[-1])
-    join_audits(audits, folder / "audit.json")
+        write_kept(generations, shard, folder / "repeats.npz", number, output, audits[-1], FILTER)
+    join_audits(audits, folder / "audit.json", FILTER, folder / "index")
     return [list(files.read_jsonl_zst(file)) for file in sorted((folder / "kept").iterdir())], files.read_json(
         folder / "audit.json"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from megatron_sbp.overlap.near_duplicates import band_keys, near_duplicates, signatures
 from megatron_sbp.recipe import Filter
-from megatron_sbp.synthesis.judged import Judged
+from megatron_sbp.synthesis.judged import PARTS, Judged
 from megatron_sbp.synthesis.repeats import find_repeats, join_repeats, searches
 
 WORDS = [f"word{number}" for number in range(300)]
@@ -28,7 +28,7 @@ def texts() -> list[str]:
 def shards_of(texts: list[str], cuts: list[int], folder: Path) -> list[Judged]:
     made = []
     for number, some in enumerate(np.split(np.arange(len(texts)), cuts)):
-        shard = Judged(*(folder / f"{part}-{number}.npy" for part in ("verdicts", "digests", "signatures", "bands")))
+        shard = Judged(*(folder / f"{part}-{number}.npy" for part in PARTS))
         mine = [texts[place] for place in some]
         signed = signatures(mine)
         np.save(shard.digests, np.array([hash(text) for text in mine], np.int64).view(np.uint64))

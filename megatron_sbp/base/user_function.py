@@ -1,0 +1,130 @@
+"""A Python function of the user's, named in a recipe as FILE.py:FUNCTION: finding, checking, and loading it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class UserFunction:
+    """Where a function is.
+
+    Attributes:
+        file: the Python file.
+        name: of the function.
+        key: of the recipe, named in errors.
+    """
+
+    file: Path
+    name: str
+    key: str
+
+    @staticmethod
+    def of(told: str, folder: Path, key: str) -> UserFunction | None:
+        """What FILE.py:FUNCTION names, the file relative to `folder`; None where it is no such thing."""
+        name, colon, function = told.rpartition(":")
+        if not colon or not name.endswith(".py") or not function.isidentifier():
+            return None
+        return UserFunction(folder / Path(name).expanduser(), function, key)
+
+    def check(self) -> None:
+        """Raises InputError when the file is no Python or does not define the name; runs nothing.
+
+        The file must be there.
+        """
+        try:
+            body = ast.parse(self.file.read_bytes(), str(self.file)).body
+        except (SyntaxError, ValueError) as error:
+            raise self.error(f"is no Python ({error})") from error
+        if self.name not in _defined(body):
+            raise self.error(f"defines no '{self.name}'")
+
+    def load(self) -> Callable[[list[dict[str, Any]]], Any]:
+        """Runs the file and takes its function. Modules beside the file can be imported by it.
+
+        Raises:
+            InputError: the file fails, or the name is nothing that can be called.
+        """
+        module_name = f"megatron_sbp_user_{files.digest(str(self.file.resolve()))}"
+        spec = importlib.util.spec_from_file_location(module_name, self.file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # dataclasses look their module up
+        try:
+            with _folder_first(self.file.resolve().parent):
+                spec.loader.exec_module(module)
+        except Exception as error:
+            raise self.error(f"cannot be loaded: {type(error).__name__}: {error}") from error
+        function = getattr(module, self.name, None)
+        if not callable(function):
+            raise self.error(f"'{self.name}' is no function")
+        return function
+
+    def error(self, message: str) -> InputError:
+        """An error that names file and key."""
+        return InputError(message, file=self.file, key=self.key)
+
+
+def call_batch(
+    function: Callable[[list[dict[str, Any]]], Any],
+    batch: list[dict[str, Any]],
+    fail: Callable[[str, list[dict[str, Any]]], InputError],
+) -> list[Any] | tuple[Any, ...]:
+    """What a function returns for a batch: one entry for each.
+
+    Args:
+        function: of the user's.
+        batch: what it gets, with the documents' rows in `row`.
+        fail: makes the error from a message and the part of the batch that it is about.
+
+    Raises:
+        InputError: the function raised something, or returned another number of entries.
+    """
+    try:
+        said = function([{**case, "row": dict(case["row"])} for case in batch])  # it may change what it gets
+    except Exception as error:  # a user's function may raise anything
+        if len(batch) > 1:
+            for case in batch:  # which of them was it?
+                call_batch(function, [case], fail)
+        raise fail(f"raised {type(error).__name__}: {error}", batch) from error
+    if not isinstance(said, list | tuple) or len(said) != len(batch):
+        what = f"{len(said)} entries" if isinstance(said, list | tuple) else type(said).__name__
+        raise fail(f"returned {what} for {len(batch)} texts", batch)
+    return said
+
+
+def documents_of(batch: list[dict[str, Any]]) -> str:
+    """The documents of a batch in words, by the ids of their rows."""
+    names = [str(case["row"].get("id")) for case in batch]
+    return f"document {names[0]}" if len(names) == 1 else f"documents {names[0]} to {names[-1]}"
+
+
+def _defined(body: list[ast.stmt]) -> set[str]:
+    """Names that the statements of a file define."""
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    for node in body:
+        if isinstance(node, ast.Assign | ast.Import | ast.ImportFrom):
+            targets = node.targets if isinstance(node, ast.Assign) else node.names
+            names |= {part.id for part in targets if isinstance(part, ast.Name)}
+            names |= {part.asname or part.name for part in targets if isinstance(part, ast.alias)}
+    return names
+
+
+@contextmanager
+def _folder_first(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))

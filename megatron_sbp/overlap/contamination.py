@@ -1,0 +1,107 @@
+"""Which evaluation items stand in a text: word n-grams of the items, looked up in one pass over any number of texts.
+
+Words are runs of letters, digits and underscores, in lower case. An item stands in a text that has any of its 13-grams,
+or for an item of 8 to 12 words all of them in a row; shorter items are counted, and not looked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numba
+import numpy as np
+
+from megatron_sbp.overlap.hash_table import insert, new_table, slot_of
+from megatron_sbp.overlap.near_duplicates import WordHashes
+from megatron_sbp.overlap.shingles import hash_at
+
+LONGEST, SHORTEST = 13, 8
+
+_WORDS = re.compile(r"\w+")
+
+
+class ItemIndex:
+    """Evaluation items, to be found in texts. Memory: about 40 bytes per n-gram of the items.
+
+    N-grams are hashed to 64 bits: two different ones are taken for the same with probability 2^-64 each.
+
+    Args:
+        groups: texts of the items by group.
+
+    Attributes:
+        groups: rows of the items of each group that are looked for.
+        too_short: how many items of each group are not.
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[str]]):
+        self._hashes = WordHashes()
+        self.groups: dict[str, range] = {}
+        self.too_short = dict.fromkeys(groups, 0)
+        values, owners, widths, row = [], [], set(), 0
+        for name, texts in groups.items():
+            first = row
+            for text in texts:
+                words = self._words(text)
+                if len(words) < SHORTEST:
+                    self.too_short[name] += 1
+                    continue
+                widths.add(min(len(words), LONGEST))
+                grams = _ngrams(words, min(len(words), LONGEST))
+                values.append(grams)
+                owners.append(np.full(len(grams), row, np.int64))
+                row += 1
+            self.groups[name] = range(first, row)
+        self._widths = np.array(sorted(widths), np.int64)
+        hashes = np.concatenate([np.empty(0, np.uint64), *values])
+        order = np.argsort(hashes, kind="stable")
+        self._values, self._owners = hashes[order], np.concatenate([np.empty(0, np.int64), *owners])[order]
+        self._table = new_table(len(hashes))
+        _fill(self._table, hashes)
+
+    def __len__(self) -> int:
+        """Items that are looked for."""
+        return sum(map(len, self.groups.values()))
+
+    def found(self, text: str) -> np.ndarray:
+        """Rows of the items that stand in a text: int64, ascending."""
+        present = _present(self._words(text), self._widths, self._table)
+        starts = np.searchsorted(self._values, present, "left")
+        ends = np.searchsorted(self._values, present, "right")
+        owners = [self._owners[start:end] for start, end in zip(starts, ends, strict=True)]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *owners]))
+
+    def counts(self, found: np.ndarray) -> dict[str, int]:
+        """Items by group, from which of all were found: bool [items]."""
+        return {name: int(found[rows.start : rows.stop].sum()) for name, rows in self.groups.items()}
+
+    def _words(self, text: str) -> np.ndarray:
+        return self._hashes.of(" ".join(_WORDS.findall(text)))
+
+
+@numba.njit(cache=True)
+def _ngrams(words, width):
+    result = np.empty(len(words) - width + 1, np.uint64)
+    for place in range(len(result)):
+        result[place] = hash_at(words, place, width)
+    return result
+
+
+@numba.njit(cache=True)
+def _fill(table, values):
+    for value in values:
+        insert(table, value)
+
+
+@numba.njit(cache=True)
+def _present(words, widths, table):
+    """Hashes of the n-grams of a text that are in the table."""
+    result = np.empty(len(words) * len(widths), np.uint64)
+    count = 0
+    for width in widths:
+        for place in range(len(words) - width + 1):
+            value = hash_at(words, place, width)
+            if slot_of(table, value) >= 0:
+                result[count] = value
+                count += 1
+    return result[:count]

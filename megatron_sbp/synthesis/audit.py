@@ -1,0 +1,97 @@
+"""Counts of what happened to raw generations, with examples of what every rule dropped: synthetic/audit.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from megatron_sbp.planning.index_layout import IndexPlan
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.further_rules import LOOKED_UP, measure_names
+from megatron_sbp.synthesis.judged import PASSED
+from megatron_sbp.synthesis.rules import VERDICTS, rule_names
+
+_SHOWN, _SHOWN_CHARACTERS = 3, 600
+
+
+class Audit:
+    """Counts of a shard, or of all.
+
+    Args:
+        rules: the recipe's filter section.
+    """
+
+    def __init__(self, rules: Filter):
+        names = rule_names(rules)
+        self._limit = rules.max_corpus_copying
+        self.counts = dict.fromkeys(("generations", "generated_tokens", "finished", "kept", "tokens"), 0)
+        self.dropped = dict.fromkeys(names, 0)
+        self.examples: dict[str, list[str]] = {rule: [] for rule in names}
+        self.measured = {name: [0, 0.0] for name in measure_names(rules)}
+        """Texts that a measure was taken of, and its sum."""
+
+    def add(self, row: dict[str, Any], verdict: int, tokens: int, measures: Mapping[str, float | None]) -> None:
+        """Counts a generation: its row, the verdict on it, its tokens, and its measures by name."""
+        self.counts["generations"] += 1
+        self.counts["generated_tokens"] += row["tokens"]
+        self.counts["finished"] += row["finished"]
+        for name, value in measures.items():
+            if value is not None:
+                self.measured[name][0] += 1
+                self.measured[name][1] += value
+        if verdict == PASSED:
+            self.counts["kept"] += 1
+            self.counts["tokens"] += tokens
+            return
+        rule = VERDICTS[verdict]
+        self.dropped[rule] += 1
+        if len(self.examples[rule]) < _SHOWN:
+            self.examples[rule].append(row["text"][:_SHOWN_CHARACTERS])
+
+    def counted(self) -> dict[str, Any]:
+        """What `join` takes."""
+        found = {"counts": self.counts, "dropped": self.dropped, "examples": self.examples}
+        return {**found, "measured": self.measured} if self.measured else found
+
+    def join(self, part: dict[str, Any]) -> None:
+        """Adds the counts of the next shard."""
+        for name, count in part["counts"].items():
+            self.counts[name] += count
+        for rule in self.dropped:
+            self.dropped[rule] += part["dropped"][rule]
+            self.examples[rule] = [*self.examples[rule], *part["examples"][rule]][:_SHOWN]
+        for name, both in self.measured.items():
+            both[:] = [mine + other for mine, other in zip(both, part["measured"][name], strict=True)]
+
+    def summary(self, index: IndexPlan | None) -> dict[str, Any]:
+        """What is in audit.json.
+
+        Args:
+            index: of the shingles of D; None where nothing is looked up.
+        """
+        counts = self.counts
+        generations, kept, tokens = counts["generations"], counts["kept"], counts["tokens"]
+        return {
+            "generations": generations,
+            "generated_tokens": counts["generated_tokens"],
+            "finished_share": counts["finished"] / generations if generations else 0.0,
+            "kept": kept,
+            "tokens": tokens,
+            "mean_tokens": tokens / kept if kept else 0.0,
+            "tokens_per_generation": tokens / generations if generations else 0.0,
+            "dropped": self.dropped,
+            "examples": self.examples,
+            **({"measured": self._measured(index)} if self.measured else {}),
+        }
+
+    def _measured(self, index: IndexPlan | None) -> dict[str, Any]:
+        """Of every measure `documents` and `mean`; of `corpus_copying` how far a text's share can be trusted, too."""
+        found: dict[str, Any] = {
+            name: {"documents": documents, "mean": total / documents if documents else None}
+            for name, (documents, total) in self.measured.items()
+        }
+        if index is not None and self._limit is not None:
+            mean = found[LOOKED_UP]["mean"]
+            error = index.standard_error(self._limit, mean) if mean else None
+            found["corpus_copying"] |= {"sampled": index.sampled, "standard_error_at_limit": error}
+        return found

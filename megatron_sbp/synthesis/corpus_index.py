@@ -1,0 +1,68 @@
+"""The index of the shingles of D, part by part, and opened for the filters."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.base import files
+from megatron_sbp.overlap.corpus_index import CorpusIndex, part_files, plan_index, write_part
+from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.planning.index_layout import PART_HASHES, IndexPlan
+from megatron_sbp.tokenization.indexed import open_indexed, open_lengths
+
+
+def plan_corpus_index(tokens: Path, shingle: int, gigabytes: float) -> IndexPlan:
+    """The layout of the index of a dataset with one sequence per document, which end-of-document closes.
+
+    Args:
+        tokens: prefix of the dataset.
+        shingle: tokens in a shingle.
+        gigabytes: GiB of the index.
+    """
+    return plan_index(open_lengths(tokens), shingle, int(gigabytes * (1 << 30)), PART_HASHES, closing=1)
+
+
+def write_index_part(tokens: Path, shingle: int, plan: IndexPlan, part: int, folder: Path) -> list[Path]:
+    """Writes one part of the index, from 0; returns its files."""
+    indexed = open_indexed(tokens)
+    documents = TokenSpans(indexed.tokens, indexed.starts, indexed.lengths.astype(np.int64) - 1)
+    starts, remainders = list(part_files(folder / "starts", folder / "remainders", plan))[part]
+    write_part(documents, shingle, plan, part, starts, remainders)
+    return [starts, remainders]
+
+
+def close_index(shingle: int, plan: IndexPlan, folder: Path) -> dict[str, Any]:
+    """Writes FOLDER/index.json when all parts are there.
+
+    Returns:
+        What is in it: `plan`, `shingle_tokens`, `entries` (hashes in the index), `sampled` (share of all hashes), and
+        `false_positives` (probability that a shingle that is not in D is found).
+    """
+    entries = sum(
+        len(np.load(rest, mmap_mode="r")) for _, rest in part_files(folder / "starts", folder / "remainders", plan)
+    )
+    found = {
+        "plan": asdict(plan),
+        "shingle_tokens": shingle,
+        "entries": entries,
+        "sampled": plan.sampled,
+        "false_positives": plan.false_positives(entries),
+    }
+    files.write_json(folder / "index.json", found)
+    return found
+
+
+def open_corpus_index(folder: Path) -> CorpusIndex:
+    """The index in a folder, mapped from disk."""
+    found = files.read_json(folder / "index.json")
+    plan = IndexPlan(**found["plan"])
+    return CorpusIndex(plan, list(part_files(folder / "starts", folder / "remainders", plan)), found["shingle_tokens"])
+
+
+def index_plan(folder: Path) -> IndexPlan:
+    """How the index in a folder is laid out."""
+    return IndexPlan(**files.read_json(folder / "index.json")["plan"])

@@ -1,0 +1,183 @@
+"""The rules that a recipe must ask for: they need more than a text and its seed, or judge texts in batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.base.user_function import UserFunction, call_batch, documents_of
+from megatron_sbp.overlap.contamination import ItemIndex
+from megatron_sbp.overlap.corpus_index import CorpusIndex
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.corpus_index import open_corpus_index
+from megatron_sbp.synthesis.rules import Opinion, further_names
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+LOOKED_UP = "corpus_shingles"
+"""Name of the measure that says how many shingles of a text `corpus_copying` is an estimate from."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A generation that the rules of every recipe passed.
+
+    Attributes:
+        row: as it is on disk.
+        tokens: of its text, without end-of-document: int64 [n].
+        seed_tokens: of its seed document: integers [m]; empty where there is none.
+    """
+
+    row: dict[str, Any]
+    tokens: np.ndarray
+    seed_tokens: np.ndarray
+
+
+@dataclass(frozen=True)
+class SampledOpinion(Opinion):
+    """An opinion from a sample.
+
+    Attributes:
+        sampled: how many things `value` is a share of.
+    """
+
+    sampled: int
+
+
+class FurtherRule(ABC):
+    """A rule that judges several generations at once."""
+
+    @abstractmethod
+    def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
+        """What the rule says of each, in order."""
+
+
+@dataclass(frozen=True)
+class FurtherSources:
+    """What further rules read.
+
+    Attributes:
+        corpus_index: folder of the index of D, for `corpus_copying`.
+        items: texts of the evaluation's items by group, for `contaminated`.
+        predicate: the user's function.
+    """
+
+    corpus_index: Path | None = None
+    items: Mapping[str, Sequence[str]] | None = None
+    predicate: UserFunction | None = None
+
+
+def further_rules(rules: Filter, sources: FurtherSources, tokenizer: TextTokenizer) -> dict[str, FurtherRule]:
+    """The further rules of a recipe by name, in the order in which they are applied.
+
+    Args:
+        rules: the recipe's filter section.
+        sources: what they read; a rule without its source is left out.
+        tokenizer: the run's.
+
+    Raises:
+        InputError: the user's function cannot be loaded.
+    """
+    found: dict[str, FurtherRule] = {}
+    if rules.max_corpus_copying is not None and sources.corpus_index is not None:
+        found["corpus_copying"] = CorpusCopying(open_corpus_index(sources.corpus_index), rules.max_corpus_copying)
+    if rules.contaminated is not None and sources.items is not None:
+        found["contaminated"] = Contaminated(ItemIndex(sources.items), rules.contaminated)
+    if rules.predicate is not None and sources.predicate is not None:
+        found["predicate"] = Predicate(sources.predicate, tokenizer)
+    return found
+
+
+def measure_names(rules: Filter) -> tuple[str, ...]:
+    """Names of what is kept of the opinions of a recipe's further rules: their values, and `LOOKED_UP` for a sample."""
+    return tuple(
+        part for name in further_names(rules) for part in ((name, LOOKED_UP) if name == "corpus_copying" else (name,))
+    )
+
+
+def measures_of(name: str, opinion: Opinion) -> dict[str, float]:
+    """What is kept of an opinion, by `measure_names`; NaN for a value that there is not."""
+    found = {name: float("nan") if opinion.value is None else float(opinion.value)}
+    return {**found, LOOKED_UP: float(opinion.sampled)} if isinstance(opinion, SampledOpinion) else found
+
+
+class CorpusCopying(FurtherRule):
+    """Drops texts of which too large a part stands in any document of D.
+
+    A text none of whose shingles is in the sample passes: nothing is known of it.
+
+    Args:
+        index: of D.
+        limit: share of a text's shingles.
+    """
+
+    def __init__(self, index: CorpusIndex, limit: float):
+        self._index, self._limit = index, limit
+
+    def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
+        counts = self._index.counts([one.tokens for one in candidates]).tolist()
+        return [
+            SampledOpinion(
+                "corpus_copying",
+                found / sampled if sampled else None,
+                self._limit,
+                bool(sampled) and found / sampled > self._limit,
+                sampled,
+            )
+            for found, sampled in counts
+        ]
+
+
+class Contaminated(FurtherRule):
+    """Counts the items of the evaluation that stand in a text, and drops texts that have any, where the recipe says so.
+
+    Args:
+        items: of the evaluation.
+        chosen: keep or drop.
+    """
+
+    def __init__(self, items: ItemIndex, chosen: str):
+        self._items, self._chosen = items, chosen
+
+    def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
+        found = [len(self._items.found(one.row["text"])) for one in candidates]
+        drop = self._chosen == "drop"
+        return [Opinion("contaminated", count, self._chosen, drop and count > 0) for count in found]
+
+
+class Predicate(FurtherRule):
+    """Drops texts of which a user's function says False.
+
+    It gets a list of `{"seed": text or None, "text": ..., "row": ...}` and returns a list of bool. The seed's text is
+    that of its tokens: the documents themselves would have to be looked for in all of D.
+
+    Args:
+        place: the function.
+        tokenizer: the run's.
+
+    Raises:
+        InputError: see `UserFunction.load`.
+    """
+
+    def __init__(self, place: UserFunction, tokenizer: TextTokenizer):
+        self._place, self._tokenizer, self._function = place, tokenizer, place.load()
+
+    def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
+        batch = [self._case(one) for one in candidates]
+        said = call_batch(self._function, batch, self._error) if batch else []
+        for case, keep in zip(batch, said, strict=True):
+            if not isinstance(keep, bool | np.bool_):
+                raise self._error(f"said {keep!r:.60}; it must be True (keep) or False", [case])
+        return [Opinion("predicate", bool(keep), self._place.name, not keep) for keep in said]
+
+    def _case(self, candidate: Candidate) -> dict[str, Any]:
+        row = candidate.row
+        seed = None if row["seed_row"] is None else self._tokenizer.decode(candidate.seed_tokens)
+        return {"seed": seed, "text": row["text"], "row": row}
+
+    def _error(self, message: str, batch: list[dict[str, Any]]):
+        return self._place.error(f"the predicate {self._place.name}() {message} ({documents_of(batch)})")
