@@ -183,4 +183,5 @@ def environment() -> dict[str, str]:
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "SBP_DIE_WITH_PARENT": "1",
+        "WANDB_MODE": "offline",
     }

@@ -167,6 +167,11 @@ class Training(Section):
     """Optimizer steps between checkpoints; the last step always saves."""
     log_interval: Count = 10
     """Optimizer steps between log lines."""
+    tensorboard: bool = True
+    """Write events for TensorBoard to models/NAME/tensorboard: `tensorboard --logdir RUN`."""
+    wandb_project: Text | None = None
+    """Project of Weights & Biases, with a run for every training. Nothing is sent unless WANDB_MODE=online: the files
+    in models/NAME/wandb are for `wandb sync`."""
     model_builder: Literal["gpt", "hybrid"] = "gpt"
     """Megatron's GPTModel, or its HybridModel with the same layers. Both compute the same and share their checkpoints:
     a training may change from one to the other between starts."""

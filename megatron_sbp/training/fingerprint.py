@@ -19,6 +19,8 @@ HOW_TRAINING = (
     "eval_sequences",
     "save_interval",
     "log_interval",
+    "tensorboard",
+    "wandb_project",
     "model_builder",
     "megatron",
 )

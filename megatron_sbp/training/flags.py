@@ -107,7 +107,31 @@ def _files(recipe: Recipe, folder: Path) -> Flags:
         "log-interval": recipe.training.log_interval,
         "log-throughput": True,
         "sbp-model-builder": recipe.training.model_builder,
+        **_boards(recipe, folder),
     }
+
+
+def _boards(recipe: Recipe, folder: Path) -> Flags:
+    """A directory and a run for every training: curves of several in one place would overlap."""
+    flags: Flags = {"tensorboard-dir": folder / "tensorboard" if recipe.training.tensorboard else None}
+    if recipe.training.wandb_project is not None:
+        flags["wandb-project"] = recipe.training.wandb_project
+        flags["wandb-exp-name"] = f"{recipe.name}/{training_name(folder)}"
+        flags["wandb-save-dir"] = folder / "wandb"
+    return flags
+
+
+def training_name(folder: Path) -> str:
+    """What tells a training from all others of its run: `sbp`, `2/sbp` (replicate), `2/random/synthesizer`.
+
+    Args:
+        folder: the training's folder.
+    """
+    names, scopes = [folder.name], folder.parts[:-2]  # .../models/NAME
+    while len(scopes) >= 2 and scopes[-2] in ("synthesizers", "replicates"):
+        names.insert(0, scopes[-1])
+        scopes = scopes[:-2]
+    return "/".join(names)
 
 
 def _arm(recipe: Recipe) -> Flags:

@@ -50,6 +50,7 @@ def environment(launch: Launch) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+        "WANDB_MODE": os.environ.get("WANDB_MODE", "offline"),
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "GLOG_minloglevel": "2",
     }

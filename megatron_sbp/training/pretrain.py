@@ -167,6 +167,7 @@ def main() -> int:
     except InputError as error:
         print(f"sbp: error: {error}", file=sys.stderr, flush=True)
         return 2
+    journal.flush_boards()
     if status == 0 and journal.last_rank():
         (trainer.folder / "stopped.txt").write_text(journal.stopped or END_OF_PLAN)
     if status == UNFINISHED and "TORCHELASTIC_RUN_ID" in os.environ:

@@ -25,7 +25,7 @@ def both(*words: str) -> tuple[dict, dict]:
     [
         "training.micro_batch_size=2", "training.precision=bf16", "training.eval_interval=7",
         "training.save_interval=9", "training.log_interval=3", "training.eval_sequences=16",
-        "training.model_builder=hybrid",
+        "training.model_builder=hybrid", "training.tensorboard=false", "training.wandb_project=papers",
         "training.megatron={num-workers: 2, recompute-granularity: full, exit-duration-in-mins: 3}",
         "tuning.micro_batch_size=2",
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe, load_recipe
-from megatron_sbp.training.flags import megatron_arguments
+from megatron_sbp.training.flags import megatron_arguments, training_name
 
 RECIPE = Path(__file__).resolve().parents[1] / "end_to_end" / "recipe.yaml"
 
@@ -49,3 +49,23 @@ def test_megatron_flags_of_the_recipe_pass_through(recipe):
     words = words_of(recipe, "baseline")
     assert words[words.index("--recompute-granularity") + 1] == "full"
     assert "--async-save" in words and "--log-throughput" not in words
+
+
+def test_every_training_has_a_place_and_a_name_of_its_own_in_tensorboard_and_wandb(recipe):
+    given = dict(itertools.pairwise(words_of(recipe, "sbp")))
+    assert given["--tensorboard-dir"] == "/run/models/sbp/tensorboard" and "--wandb-project" not in given
+    recipe.training.tensorboard, recipe.training.wandb_project = False, "papers"
+    given = dict(itertools.pairwise(words_of(recipe, "synthesizer")))
+    assert "--tensorboard-dir" not in given and given["--wandb-project"] == "papers"
+    assert given["--wandb-exp-name"] == f"{recipe.name}/synthesizer"
+    assert given["--wandb-save-dir"] == "/run/models/synthesizer/wandb"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("models/sbp", "sbp"), ("replicates/2/models/sbp", "2/sbp"), ("synthesizers/random/models/synthesizer",
+     "random/synthesizer"), ("replicates/2/synthesizers/random/models/synthesizer", "2/random/synthesizer")],
+)  # fmt: skip
+def test_names_of_trainings(folder, name):
+    assert training_name(Path("/somewhere/run") / folder) == name
+    assert training_name(Path("/somewhere/run/work/train-sbp") / folder) == name

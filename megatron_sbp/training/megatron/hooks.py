@@ -192,6 +192,13 @@ class Journal:
             wandb.log(values, iteration)
 
     @staticmethod
+    def flush_boards() -> None:
+        """Writes what TensorBoard's thread still holds; the process may end without waiting for it."""
+        board = state.writers().tensorboard
+        if board:
+            board.flush()
+
+    @staticmethod
     def last_rank() -> bool:
         """Whether this rank writes for all: the last one, which has the losses in every layout."""
         return torch.distributed.get_rank() == torch.distributed.get_world_size() - 1
