@@ -14,32 +14,32 @@ _AT_LEAST = 32
 _DOCUMENTS = 1_200_000
 """Documents of a task: their vectors and candidates take 12 GB at 1,024 dimensions and k = 200."""
 
-_COMPARISONS = {"gpu": 5e14, "cpu": 2.5e12}
+_COMPARISONS = {"gpu": 5 * 10**14, "cpu": 25 * 10**11}
 """Pairs of documents that a task compares: 1e18 and 5e15 FLOPs at 1,024 dimensions, an hour and a half at 200 TFLOP/s
 (half of what an H100 reaches in TF32), or at 1 TFLOP/s (some 16 cores)."""
 
 
-def query_blocks(files: int, documents_per_file: int, device: str) -> list[range]:
-    """Consecutive files for every task: up to 32 tasks have one each; more files are shared out evenly.
+def block_count(files: int, documents_per_file: int, device: str) -> int:
+    """Tasks of a search: as many as files up to 32, and more where documents or comparisons are too many for one.
 
     Args:
         files: number of files.
         documents_per_file: of all but the last.
         device: gpu or cpu: what compares.
-
-    Returns:
-        The numbers of the files of each task.
     """
     documents = files * documents_per_file
-    wanted = max(_AT_LEAST, documents / _DOCUMENTS, documents**2 / _COMPARISONS[device])
-    blocks = min(files, -int(-wanted // 1))
-    return [range(files * block // blocks, files * (block + 1) // blocks) for block in range(blocks)]
+    return min(files, max(_AT_LEAST, -(-documents // _DOCUMENTS), -(-(documents**2) // _COMPARISONS[device])))
 
 
-def query_blocks_of(recipe: Recipe, files: int) -> list[range]:
+def block_count_of(recipe: Recipe, files: int) -> int:
     """The same for a recipe: blocks of the exact engine; ScaNN's tasks have a file each."""
     if recipe.neighbors.engine != "exact":
-        return [range(number, number + 1) for number in range(files)]
+        return files
     wanted = recipe.launch.device
     on_gpu = wanted == "cuda" or (wanted == "auto" and recipe.slurm.gpus_per_node is not None)
-    return query_blocks(files, recipe.documents.documents_per_shard, "gpu" if on_gpu else "cpu")
+    return block_count(files, recipe.documents.documents_per_shard, "gpu" if on_gpu else "cpu")
+
+
+def query_blocks(files: int, blocks: int) -> list[range]:
+    """The numbers of the files of each task: consecutive ones, shared out evenly."""
+    return [range(files * block // blocks, files * (block + 1) // blocks) for block in range(blocks)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp.planning.index_layout import IndexPlan, layout
-from megatron_sbp.planning.query_blocks import query_blocks_of
+from megatron_sbp.planning.query_blocks import block_count_of
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Filter, Recipe
 from megatron_sbp.recipe.names import RELATED
@@ -32,7 +32,7 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
     units = {
         "tokenize": shards(chosen.train, further, chosen.valid, chosen.test),
         "embed": shards(chosen.train, chosen.valid, chosen.test),
-        "neighbors": sum(len(query_blocks_of(recipe, shards(size))) for size in mined),
+        "neighbors": sum(block_count_of(recipe, shards(size)) for size in mined),
     }
     index = plan_index(recipe, plan)
     if index is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from megatron_sbp.stages.judge import generation_names
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.synthesis.rules import further_names
+from megatron_sbp.synthesis.rule_names import further_names
 
 
 class FilterStage(Stage):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
-from megatron_sbp.planning.query_blocks import query_blocks_of
+from megatron_sbp.planning.query_blocks import block_count_of, query_blocks
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -92,7 +92,7 @@ class NeighborsStage(Stage):
 def _blocks(run: Run, split: str) -> list[list[Path]]:
     """Embeddings of a split, by unit."""
     shards = run.embedding_shards(split)
-    blocks = query_blocks_of(run.recipe, len(shards))
+    blocks = query_blocks(len(shards), block_count_of(run.recipe, len(shards)))
     return [[shards[number] for number in block] for block in blocks]
 
 

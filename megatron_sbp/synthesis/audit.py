@@ -9,7 +9,7 @@ from megatron_sbp.planning.index_layout import IndexPlan
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.further_rules import LOOKED_UP, measure_names
 from megatron_sbp.synthesis.judged import PASSED
-from megatron_sbp.synthesis.rules import VERDICTS, rule_names
+from megatron_sbp.synthesis.rule_names import VERDICTS, rule_names
 
 _SHOWN, _SHOWN_CHARACTERS = 3, 600
 

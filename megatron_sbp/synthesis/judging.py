@@ -21,7 +21,8 @@ from megatron_sbp.synthesis.further_rules import (
     measures_of,
 )
 from megatron_sbp.synthesis.judged import PASSED, Judged
-from megatron_sbp.synthesis.rules import VERDICTS, first_rule
+from megatron_sbp.synthesis.rule_names import VERDICTS
+from megatron_sbp.synthesis.rules import first_rule
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer

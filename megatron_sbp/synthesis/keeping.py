@@ -15,7 +15,7 @@ from megatron_sbp.synthesis.audit import Audit
 from megatron_sbp.synthesis.corpus_index import index_plan
 from megatron_sbp.synthesis.further_rules import measure_names
 from megatron_sbp.synthesis.judged import PASSED, Judged
-from megatron_sbp.synthesis.rules import VERDICTS
+from megatron_sbp.synthesis.rule_names import VERDICTS
 
 
 def write_kept(

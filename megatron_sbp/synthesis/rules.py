@@ -1,6 +1,7 @@
 """The rules that drop synthetic documents, and their order.
 
-What is here needs a text and its seed alone; the rules that a recipe must ask for are in further_rules.py.
+What is here needs a text and its seed alone; the rules that a recipe must ask for are in further_rules.py, the names of
+all in rule_names.py.
 """
 
 from __future__ import annotations
@@ -16,26 +17,6 @@ from megatron_sbp.overlap.repetition import repeated_share
 from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 from megatron_sbp.recipe import Filter
 
-RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
-"""Names of the rules that every recipe has. A document counts for the first one that drops it."""
-
-FURTHER_RULES = ("corpus_copying", "contaminated", "predicate")
-"""Names of the rules that a recipe must ask for, applied in this order between `copying` and `duplicate`."""
-
-VERDICTS = (*RULES, *FURTHER_RULES)
-"""What a verdict on disk is the place in: new rules go to the end, so that verdicts of earlier versions stay right."""
-
-
-def further_names(rules: Filter) -> tuple[str, ...]:
-    """The further rules that a recipe asks for, in the order in which they are applied."""
-    settings = (rules.max_corpus_copying, rules.contaminated, rules.predicate)
-    return tuple(name for name, asked in zip(FURTHER_RULES, settings, strict=True) if asked is not None)
-
-
-def rule_names(rules: Filter) -> tuple[str, ...]:
-    """The rules of a recipe, in the order in which they are applied and counted."""
-    return (*RULES[:-1], *further_names(rules), RULES[-1])
-
 
 def broken(text: str) -> bool:
     """Whether a text holds bytes that were no UTF-8 (U+FFFD), or control characters other than white space."""
@@ -50,7 +31,7 @@ class Opinion:
     """What one rule says of a generation.
 
     Attributes:
-        rule: its name in RULES.
+        rule: its name.
         value: what it measured; None where it could not.
         limit: the recipe's, by which it judges; None for a rule without one.
         drops: whether it drops the generation.

@@ -21,7 +21,8 @@ from megatron_sbp.synthesis.further_rules import Candidate, FurtherSources, furt
 from megatron_sbp.synthesis.generations import named, place_of
 from megatron_sbp.synthesis.judged import PASSED
 from megatron_sbp.synthesis.keeping import final_verdicts
-from megatron_sbp.synthesis.rules import VERDICTS, opinions
+from megatron_sbp.synthesis.rule_names import VERDICTS
+from megatron_sbp.synthesis.rules import opinions
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer

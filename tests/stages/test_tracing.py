@@ -18,7 +18,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.tracing import format_trace, trace_document
 from megatron_sbp.synthesis.generations import generations, named, place_of
 from megatron_sbp.synthesis.judged import PASSED
-from megatron_sbp.synthesis.rules import RULES
+from megatron_sbp.synthesis.rule_names import RULES
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from megatron_sbp.planning.index_layout import IndexPlan
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.audit import Audit
 from megatron_sbp.synthesis.judged import PASSED
-from megatron_sbp.synthesis.rules import VERDICTS
+from megatron_sbp.synthesis.rule_names import VERDICTS
 
 ROW = {"tokens": 10, "finished": True, "text": "x" * 700}
 

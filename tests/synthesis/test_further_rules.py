@@ -25,7 +25,7 @@ from megatron_sbp.synthesis.further_rules import (
     measure_names,
 )
 from megatron_sbp.synthesis.judged import PASSED
-from megatron_sbp.synthesis.rules import RULES, VERDICTS, rule_names
+from megatron_sbp.synthesis.rule_names import RULES, VERDICTS, rule_names
 
 QUESTION = "The capital of the country of Norway is Oslo"
 

@@ -10,7 +10,7 @@ from megatron_sbp.overlap.near_duplicates import BANDS
 from megatron_sbp.recipe import Documents
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.synthesis.judged import PASSED
-from megatron_sbp.synthesis.rules import RULES
+from megatron_sbp.synthesis.rule_names import RULES
 
 
 def test_to_have_passed_is_no_rule():

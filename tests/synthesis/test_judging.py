@@ -12,7 +12,7 @@ from megatron_sbp.overlap.near_duplicates import BANDS
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis import judging
 from megatron_sbp.synthesis.judged import PASSED, Judged
-from megatron_sbp.synthesis.rules import RULES
+from megatron_sbp.synthesis.rule_names import RULES
 
 
 def rules_of(shard: Judged) -> list[str]:

@@ -12,7 +12,7 @@ from megatron_sbp.base import arrays, files
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.generations import Generation, generations
 from megatron_sbp.synthesis.judged import PASSED
-from megatron_sbp.synthesis.rules import RULES
+from megatron_sbp.synthesis.rule_names import RULES
 from megatron_sbp.synthesis.trace import PENDING, TraceSources, trace, unknown
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.tokenizer import save_tokenizer

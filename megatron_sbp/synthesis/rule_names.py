@@ -1,0 +1,25 @@
+"""Names of the rules that drop synthetic documents, in their order. Imports nothing heavy: stages ask for them."""
+
+from __future__ import annotations
+
+from megatron_sbp.recipe import Filter
+
+RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
+"""Names of the rules that every recipe has. A document counts for the first one that drops it."""
+
+FURTHER_RULES = ("corpus_copying", "contaminated", "predicate")
+"""Names of the rules that a recipe must ask for, applied in this order between `copying` and `duplicate`."""
+
+VERDICTS = (*RULES, *FURTHER_RULES)
+"""What a verdict on disk is the place in: new rules go to the end, so that verdicts of earlier versions stay right."""
+
+
+def further_names(rules: Filter) -> tuple[str, ...]:
+    """The further rules that a recipe asks for, in the order in which they are applied."""
+    settings = (rules.max_corpus_copying, rules.contaminated, rules.predicate)
+    return tuple(name for name, asked in zip(FURTHER_RULES, settings, strict=True) if asked is not None)
+
+
+def rule_names(rules: Filter) -> tuple[str, ...]:
+    """The rules of a recipe, in the order in which they are applied and counted."""
+    return (*RULES[:-1], *further_names(rules), RULES[-1])
