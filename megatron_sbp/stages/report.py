@@ -43,7 +43,9 @@ class ReportStage(Stage):
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
-        return {"recipe": run.recipe.to_dict()}  # the page shows all of it
+        shown = run.recipe.to_dict()  # the page shows all of it
+        del shown["run_folder"]  # `sbp status RUN` gives it, the recipe need not
+        return {"recipe": shown}
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("results.json", "report")

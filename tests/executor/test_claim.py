@@ -17,6 +17,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
 from megatron_sbp.executor.claim import claim, read_marker, recipe_of
 from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run, label
 
 
@@ -103,6 +104,17 @@ def test_a_run_folder_stands_for_its_recipe(home, capsys):
     assert main(["documents", "there"]) == 0
     assert main(["status", "documents"]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def test_every_stage_is_the_same_for_a_recipe_and_its_run_folder(home):
+    """Else what is finished by the recipe would be stale by the folder."""
+    recipe = load_recipe(home / "recipe.yaml", [])
+    run = Run.of(recipe)
+    claim(run)
+    by_folder = Run.of(recipe_of(run.root, []))
+    assert by_folder.root == run.root
+    for stage in all_stages(recipe):
+        assert stage.settings(run) == stage.settings(by_folder), stage.name
 
 
 def test_run_folders_that_cannot_be(home, capsys):
