@@ -19,9 +19,10 @@ from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.hub import offline
 from megatron_sbp.base.progress import say
-from megatron_sbp.evaluation.harness_tasks import KEY, check_harness, harness_python, task_folder
+from megatron_sbp.evaluation.harness_tasks import check_harness, harness_python, task_folder
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.harness_checks import SECTION as KEY
 
 _WORKER = Path(__file__).with_name("harness_worker.py")
 _SHORT = 512

@@ -15,8 +15,8 @@ import yaml
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.harness_checks import SECTION as KEY
 
-KEY = "evaluation.harness"
 _LOCAL = ("json", "csv", "parquet", "text", "arrow")
 """Kinds of data files that `datasets` reads without a network."""
 

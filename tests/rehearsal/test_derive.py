@@ -20,6 +20,7 @@ from megatron_sbp.rehearsal.table import format_changes
 from megatron_sbp.stages.graph import all_stages
 
 REPOSITORY = Path(__file__).parents[2]
+JUDGE = "judge: check_facts.py:judge "
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*/*.yaml"))
 CPU = Site(slurm=False, gpus=0, packages=frozenset(ENGINES))
 GPUS = Site(slurm=False, gpus=8, packages=frozenset(ENGINES))
@@ -179,9 +180,18 @@ def test_a_recipe_that_someone_changed_is_not_replaced(tmp_path):
     assert found.value.file == file and "train: 48" in file.read_text()
 
 
-def test_a_judge_of_real_documents_stays_with_them(tmp_path):
+def people(tmp_path: Path, instead_of_judge: str = JUDGE) -> Path:
+    """The recipe of the made-up people in another folder, without its corpus, with another line of `evaluation`."""
     shutil.copytree(REPOSITORY / "examples" / "people", tmp_path / "people", ignore=shutil.ignore_patterns("*.jsonl"))
     file = tmp_path / "people" / "recipe.yaml"
+    text = file.read_text()
+    assert JUDGE in text
+    file.write_text(text.replace(JUDGE, instead_of_judge))
+    return file
+
+
+def test_a_judge_of_real_documents_stays_with_them(tmp_path):
+    file = people(tmp_path)
     gone = of(file)
     assert gone.recipe.evaluation.judge is None and change(gone, "evaluation.judge").kind == "replaced"
     rows = [
@@ -194,21 +204,14 @@ def test_a_judge_of_real_documents_stays_with_them(tmp_path):
 
 
 def test_a_rehearsal_asks_no_endpoint(tmp_path):
-    shutil.copytree(REPOSITORY / "examples" / "people", tmp_path / "people", ignore=shutil.ignore_patterns("*.jsonl"))
-    file = tmp_path / "people" / "recipe.yaml"
-    endpoint = "judge_endpoint: {base_url: 'http://localhost:1/v1', model: m}"
-    file.write_text(file.read_text().replace("judge: check_facts.py:judge ", f"{endpoint} "))
-    found = of(file)
+    found = of(people(tmp_path, "judge_endpoint: {base_url: 'http://localhost:1/v1', model: m} "))
     assert found.recipe.evaluation.judge_endpoint == Evaluation().judge_endpoint
     gone = change(found, "evaluation.judge_endpoint.base_url")
     assert gone.kind == "replaced" and "asks no endpoint" in gone.reason and gone.real == "http://localhost:1/v1"
 
 
 def test_tasks_are_asked_in_small_where_they_are_here(tmp_path):
-    shutil.copytree(REPOSITORY / "examples" / "people", tmp_path / "people", ignore=shutil.ignore_patterns("*.jsonl"))
-    file = tmp_path / "people" / "recipe.yaml"
-    harness = "harness: {tasks: [colors], task_folder: tasks, shots: {colors: 1}, backend: vllm}"
-    file.write_text(file.read_text().replace("judge: check_facts.py:judge ", f"{harness} "))
+    file = people(tmp_path, "harness: {tasks: [colors], task_folder: tasks, shots: {colors: 1}, backend: vllm} ")
     gone = of(file)
     assert gone.recipe.evaluation.harness.tasks == [] and gone.recipe.evaluation.harness.shots == {}
     assert "the folder of its task files is not here" in change(gone, "evaluation.harness.tasks").reason
