@@ -10,6 +10,7 @@ from megatron_sbp.recipe.sections import Recipe
 
 KEY = "training.megatron"
 
+_BOARDS = "every training has a directory and a name of its own, or their curves would overlap"
 _LAYOUT = "it follows from the recipe's sections launch, training and tuning"
 _MODEL = "the model of a recipe is a fixed kind of decoder, on which the plan and the export count"
 _DATA = "the datasets are the run's own"
@@ -74,6 +75,8 @@ RECIPE_KEYS: dict[str, str] = {
     "use-distributed-optimizer": "launch.distributed_optimizer",
     "pretrained-checkpoint": "tuning.start",
     "sbp-patience": "tuning.patience",
+    "tensorboard-dir": "training.tensorboard",
+    "wandb-project": "training.wandb_project",
     "sbp-model-builder": "training.model_builder",
 }
 """Flags that a recipe key decides, and the key."""
@@ -132,6 +135,8 @@ FIXED: dict[str, str] = {
     "no-save-rng": _CHECKPOINTS,
     "override-ckpt-iteration": _CHECKPOINTS,
     "exit-signal-handler": _CHECKPOINTS,
+    "wandb-exp-name": _BOARDS,
+    "wandb-save-dir": _BOARDS,
     "skip-train": _LAYOUT,
     "yaml-cfg": _LAYOUT,
     "use-checkpoint-args": _LAYOUT,

@@ -53,6 +53,8 @@ def test_the_keys_that_are_named_exist():
         ("train_samples", "give training.train_tokens instead"),
         ("rampup-batch-size", "give training.global_batch_size instead"),
         ("data-path", "the datasets are the run's own"),
+        ("tensorboard-dir", "give training.tensorboard instead"),
+        ("wandb-exp-name", "a directory and a name of its own"),
         ("load", "the run decides where checkpoints are"),
         ("--log-interval", "without dashes in front"),
         ("log-interval=3", "without dashes in front and without a value in it: 'log-interval'"),
