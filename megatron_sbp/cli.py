@@ -34,6 +34,7 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp status RECIPE               show the state of every stage and job
   sbp verify RECIPE               read every finished file and compare digests
   sbp report RECIPE               print the results; the page is RUN/report/index.html
+  sbp pairs RECIPE --explore      show what other thresholds would keep of the neighbors, with pairs to read
   sbp trace RECIPE ID             show where a synthetic document comes from, and what the filters said of it
   sbp publish RECIPE --to FOLDER  write corpus and models, with cards, in the layout of the Hugging Face hub
   sbp schema                      print the JSON schema of recipes, with which editors complete and check their keys
@@ -196,6 +197,8 @@ def _main(words: list[str]) -> int:
         submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run)
         return 0
     stage = by_name(graph, options.verb)
+    if _mines(stage) and (options.explore or options.documents or options.examples or options.json):
+        return _explore(run, stage, graph, options)
     python = stage.python(run)
     if python is not None:
         from megatron_sbp.base.processes import become
@@ -291,6 +294,8 @@ def _parser(graph) -> argparse.ArgumentParser:
             )
         else:
             sub.add_argument("--shard", type=_shard, metavar="1/1", help=argparse.SUPPRESS)
+        if _mines(stage):
+            _add_exploration(sub)
         _add_permissions(sub, [stage.name])
         sub.add_argument("--part-of-run", action="store_true", help=argparse.SUPPRESS)
         if stage.device == "training":
@@ -301,6 +306,24 @@ def _parser(graph) -> argparse.ArgumentParser:
                 help="what starts the ranks: this process on this machine, or srun inside a Slurm job",
             )
     return parser
+
+
+def _mines(stage) -> bool:
+    return stage.name.partition(".")[0] == "pairs"
+
+
+def _add_exploration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--explore",
+        action="store_true",
+        help="run nothing: show what other values of pairs.alpha and pairs.max_shared_shingles would keep of the "
+        "neighbors that are there, pairs to read from every band of similarity, and a recommendation",
+    )
+    parser.add_argument(
+        "--documents", type=_count, metavar="N", help="with --explore: seed documents to look at (10,000)"
+    )
+    parser.add_argument("--examples", type=_count, metavar="N", help="with --explore: pairs from each band (2)")
+    parser.add_argument("--json", action="store_true", help="with --explore: print everything as JSON")
 
 
 def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None:
@@ -341,6 +364,12 @@ def _shard(text: str) -> tuple[int, int]:
     if not (slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
         raise argparse.ArgumentTypeError(f"'{text}' is not i/n with i from 1 to n")
     return int(index), int(count)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10**9):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to 1,000,000,000")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -538,6 +567,20 @@ def _trace(run: Run, options) -> int:
 
     found = trace_document(run, options.document, options.synthesizer, options.replicate)
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_trace(found)))
+    return 0
+
+
+def _explore(run: Run, stage, graph, options) -> int:
+    import json
+
+    from megatron_sbp.executor.state import StageState
+    from megatron_sbp.stages.exploring import DOCUMENTS, EXAMPLES, explore_run, format_exploration
+
+    if not options.explore:
+        raise InputError("is for `--explore`, which was not given", key="--documents, --examples, --json")
+    StageState(run, stage, graph, reads_data=False).inputs()  # raises where a stage before it is not finished
+    found = explore_run(stage.scoped(run), options.documents or DOCUMENTS, options.examples or EXAMPLES)
+    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_exploration(found)))
     return 0
 
 

@@ -41,6 +41,10 @@ class Stream(IntEnum):
     """Order in which documents come into the blocks of quality figures."""
     EXAMPLES = 31
     """Synthetic documents shown in the report."""
+    EXPLORED_DOCUMENTS = 32
+    """Documents on whose neighbors other thresholds are tried, and those whose similarity is that of chance."""
+    EXPLORED_PAIRS = 33
+    """Pairs shown from each band of similarity."""
     DUPLICATES_SYNTHETIC = 121
     DUPLICATES_GENERATIONS = 122
     DUPLICATES_REAL = 123

@@ -79,12 +79,12 @@ def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: 
     if rules.max_targets_per_seed is not None:
         left = np.flatnonzero(fell_to < 0)
         over = np.zeros(len(seeds), bool)
-        over[left] = _rank(seeds[left]) >= rules.max_targets_per_seed
+        over[left] = rank_within(seeds[left]) >= rules.max_targets_per_seed
         drop("cap", over)
     return Candidates(seeds, targets, scores, shared, fell_to)
 
 
-def _rank(seeds: np.ndarray) -> np.ndarray:
+def rank_within(seeds: np.ndarray) -> np.ndarray:
     """How many entries before this one have the same seed; `seeds` ascending, int64 [n]."""
     places = np.arange(len(seeds))
     begins = np.concatenate([[True], seeds[1:] != seeds[:-1]])[: len(seeds)]

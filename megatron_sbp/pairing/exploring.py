@@ -1,0 +1,170 @@
+"""What other thresholds of `pairs` would keep, counted on neighbors that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.pairing.alpha_advice import advise, chance_level
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
+from megatron_sbp.pairing.rules import rank_within
+from megatron_sbp.recipe import Pairs
+
+SHARED_SHINGLES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+"""Values of pairs.max_shared_shingles that are tried beside the recipe's."""
+
+BAND = 0.05
+"""Width of a band of similarity, from which examples are taken."""
+
+EXAMPLE_TOKENS = 60
+
+
+@dataclass(frozen=True)
+class SampledNeighbors:
+    """Neighbors of some documents.
+
+    Attributes:
+        rows: of the documents, int64 [n], ascending.
+        ids: rows of their neighbors, int64 [n, k], best first, -1 for none.
+        scores: float32 [n, k].
+    """
+
+    rows: np.ndarray
+    ids: np.ndarray
+    scores: np.ndarray
+
+
+def explore_pairs(
+    sample: SampledNeighbors,
+    chance: np.ndarray,
+    documents: TokenSpans,
+    rules: Pairs,
+    *,
+    run_seed: int,
+    examples: int,
+    text_of: Callable[[np.ndarray], str],
+) -> dict[str, Any]:
+    """Counts what every alpha, and every limit on shared shingles, would keep of the neighbors of some documents.
+
+    The other rules (max_similarity, min_target_tokens, max_targets_per_seed) hold as the recipe has them. Counts are
+    exact for the sampled documents.
+
+    Args:
+        sample: seed documents with their neighbors.
+        chance: similarities of documents drawn at random, floating point [pairs].
+        documents: tokens of all documents.
+        rules: the recipe's; its alpha and its max_shared_shingles are among those tried.
+        run_seed: decides which pairs become examples.
+        examples: pairs to read from each band of similarity.
+        text_of: tokens to text.
+
+    Returns:
+        documents, sampled, k; chance (mean, deviation, level: see `chance_level`); alphas, an entry per hundredth, with
+        the share of random pairs above it, documents_with_full_lists, and for every limit on shared shingles pairs and
+        documents_with_pairs; bands with examples; advice (see `advise`); and the recipe's two values.
+    """
+    there = sample.ids != NO_NEIGHBOR
+    places = np.repeat(np.arange(len(sample.rows)), there.sum(axis=1))
+    seeds, targets, scores = sample.rows[places], sample.ids[there], sample.scores[there]
+    level = chance_level(chance)
+    lowest = min(rules.alpha, np.floor(level / BAND) * BAND)
+    alphas = np.round(np.arange(np.floor(lowest * 100), 100) / 100, 2)
+    good = (scores > np.float32(lowest)) & (documents.lengths[targets] >= rules.min_target_tokens)
+    if rules.max_similarity is not None:
+        good &= scores <= rules.max_similarity
+    places, seeds, targets, scores = places[good], seeds[good], targets[good], scores[good]
+    shared = shared_fractions(documents, seeds, targets, rules.shingle_tokens)
+    limits = sorted({*SHARED_SHINGLES, rules.max_shared_shingles})
+    kept = {limit: _kept(places, scores, shared <= limit, alphas, rules.max_targets_per_seed) for limit in limits}
+    ours = kept[rules.max_shared_shingles]
+    last = np.where(there[:, -1], sample.scores[:, -1], -np.inf)
+    by_alpha = [
+        {
+            "alpha": float(alpha),
+            "random_pairs_above": float(np.mean(chance > alpha)),
+            "documents_with_full_lists": int((last > np.float32(alpha)).sum()),
+            "kept": {
+                str(limit): {"pairs": int(pairs[place]), "documents_with_pairs": int(with_pairs[place])}
+                for limit, (pairs, with_pairs) in kept.items()
+            },
+        }
+        for place, alpha in enumerate(alphas)
+    ]
+    passing = shared <= rules.max_shared_shingles
+    return {
+        "documents": len(documents),
+        "sampled": len(sample.rows),
+        "k": sample.ids.shape[1],
+        "alpha": rules.alpha,
+        "max_shared_shingles": rules.max_shared_shingles,
+        "chance": {"mean": float(chance.mean()), "deviation": float(chance.std()), "level": level},
+        "alphas": by_alpha,
+        "bands": _bands(seeds, targets, scores, shared, documents, run_seed, examples, text_of),
+        "advice": advise(alphas, scores[passing], ours[1] / max(1, len(sample.rows)), level),
+    }
+
+
+def _kept(
+    places: np.ndarray, scores: np.ndarray, passing: np.ndarray, alphas: np.ndarray, cap: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs, and documents with a pair, above each alpha: int64 [alphas] both.
+
+    The best pairs of a document come first, so a cap takes the same ones whatever alpha is.
+    """
+    places, scores = places[passing], scores[passing]
+    rank = rank_within(places)
+    if cap is not None:
+        scores, rank = scores[rank < cap], rank[rank < cap]
+    return _above(scores, alphas), _above(scores[rank == 0], alphas)
+
+
+def _above(scores: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    # As float32, like the comparison that the stage makes.
+    return len(scores) - np.searchsorted(np.sort(scores), alphas.astype(np.float32), side="right")
+
+
+def _bands(
+    seeds: np.ndarray,
+    targets: np.ndarray,
+    scores: np.ndarray,
+    shared: np.ndarray,
+    documents: TokenSpans,
+    run_seed: int,
+    examples: int,
+    text_of: Callable[[np.ndarray], str],
+) -> list[dict[str, Any]]:
+    """Pairs at random from every band of similarity, the highest first; near-duplicates are marked by their share."""
+    random = np.random.default_rng([run_seed, Stream.EXPLORED_PAIRS])
+    bands = np.floor(scores / np.float32(BAND) + 1e-4).astype(np.int64)
+    found = []
+
+    def text(row: int) -> str:
+        start = documents.starts[row]
+        tokens = documents.tokens[start : start + min(documents.lengths[row], EXAMPLE_TOKENS)]
+        return text_of(tokens) + (" [...]" if documents.lengths[row] > EXAMPLE_TOKENS else "")
+
+    for band in np.unique(bands)[::-1]:
+        members = np.flatnonzero(bands == band)
+        chosen = np.sort(random.permutation(members)[:examples])
+        found.append(
+            {
+                "from": round(float(band) * BAND, 2),
+                "to": round(float(band + 1) * BAND, 2),
+                "pairs": len(members),
+                "examples": [
+                    {
+                        "score": round(float(scores[place]), 4),
+                        "shared_shingles": round(float(shared[place]), 4),
+                        "seed": {"row": int(seeds[place]), "text": text(int(seeds[place]))},
+                        "target": {"row": int(targets[place]), "text": text(int(targets[place]))},
+                    }
+                    for place in chosen
+                ],
+            }
+        )
+    return found

@@ -1,0 +1,139 @@
+"""What is counted at every threshold is what the rules would keep there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.exploring import SampledNeighbors, explore_pairs
+from megatron_sbp.pairing.rules import apply_rules
+from megatron_sbp.recipe import Pairs
+
+DOCUMENTS, K = 60, 12
+CHANCE = np.random.default_rng(5).normal(0.2, 0.1, 2000)
+
+
+@pytest.fixture(scope="module")
+def documents() -> TokenSpans:
+    """Of 10 to 40 tokens; many share some of them."""
+    random = np.random.default_rng(1)
+    common = random.integers(0, 500, 40)
+    texts = []
+    for length in random.integers(10, 41, DOCUMENTS):
+        text = random.integers(0, 500, length)
+        shared = random.integers(0, length + 1)
+        text[:shared] = common[:shared]
+        texts.append(text)
+    lengths = np.array([len(text) for text in texts], np.int64)
+    return TokenSpans(np.concatenate(texts).astype(np.uint16), np.cumsum(lengths) - lengths, lengths)
+
+
+@pytest.fixture(scope="module")
+def neighbors() -> tuple[np.ndarray, np.ndarray]:
+    """ids [documents, k] and scores, some lists shorter than k."""
+    random = np.random.default_rng(2)
+    ids = np.stack([random.permutation(np.delete(np.arange(DOCUMENTS), row))[:K] for row in range(DOCUMENTS)])
+    # Hundredths among them: alpha itself is not above alpha.
+    scores = -np.sort(-np.round(random.uniform(0.1, 1, ids.shape), 2).astype(np.float32), axis=1)
+    for row in range(0, DOCUMENTS, 3):
+        ids[row, K - row % 5 :], scores[row, K - row % 5 :] = -1, -2
+    return ids, scores
+
+
+def explored(documents, ids, scores, rules, rows=None, examples=2):
+    rows = np.arange(len(ids)) if rows is None else rows
+    sample = SampledNeighbors(rows, ids, scores)
+    return explore_pairs(
+        sample, CHANCE, documents, rules, run_seed=1, examples=examples, text_of=lambda tokens: f"<{len(tokens)}>"
+    )
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"max_targets_per_seed": 2},
+        {"max_similarity": 0.9, "min_target_tokens": 20},
+        {"max_similarity": 0.93, "max_targets_per_seed": 1, "shingle_tokens": 5, "max_shared_shingles": 0.12},
+    ],
+)
+def test_counts_are_those_of_the_rules(documents, neighbors, others):
+    ids, scores = neighbors
+    found = explored(documents, ids, scores, Pairs(alpha=0.4, **others))
+    assert len(found["alphas"]) >= 60
+    for row in found["alphas"][::7]:
+        assert str(found["max_shared_shingles"]) in row["kept"]
+        for limit, counts in row["kept"].items():
+            rules = Pairs(alpha=row["alpha"], **{**others, "max_shared_shingles": float(limit)})
+            candidates = apply_rules(ids, scores, 0, documents, rules)
+            seeds = candidates.seeds[candidates.kept]
+            assert counts == {"pairs": len(seeds), "documents_with_pairs": len(np.unique(seeds))}, (row["alpha"], limit)
+    # Both ends of what is compared are met: something is dropped, and something is kept.
+    first = found["alphas"][0]["kept"]
+    assert 0 < first[str(found["max_shared_shingles"])]["pairs"] < (ids >= 0).sum()
+
+
+def test_some_documents_of_many(documents, neighbors):
+    ids, scores = neighbors
+    rows = np.array([3, 10, 11, 40])
+    found = explored(documents, ids[rows], scores[rows], Pairs(alpha=0.5), rows)
+    assert (found["documents"], found["sampled"], found["k"]) == (DOCUMENTS, 4, K)
+    at_alpha = next(row for row in found["alphas"] if row["alpha"] == 0.5)
+    expected = sum(
+        int(apply_rules(ids[row : row + 1], scores[row : row + 1], row, documents, Pairs(alpha=0.5)).kept.sum())
+        for row in rows
+    )
+    assert at_alpha["kept"]["0.15"]["pairs"] == expected > 0
+    assert {example["seed"]["row"] for band in found["bands"] for example in band["examples"]} <= set(rows.tolist())
+
+
+def test_lists_that_end_above_alpha(documents, neighbors):
+    ids, scores = neighbors
+    found = explored(documents, ids, scores, Pairs(alpha=0.1))
+    for row in found["alphas"][::10]:
+        full = (ids[:, -1] >= 0) & (scores[:, -1] > np.float32(row["alpha"]))
+        assert row["documents_with_full_lists"] == full.sum()
+    assert found["alphas"][0]["documents_with_full_lists"] > 0
+
+
+def test_what_random_pairs_have(documents, neighbors):
+    found = explored(documents, *neighbors, Pairs(alpha=0.3))
+    assert found["chance"]["mean"] == pytest.approx(CHANCE.mean())
+    assert found["alphas"][0]["alpha"] == 0.3
+    assert found["alphas"][0]["random_pairs_above"] == np.mean(CHANCE > 0.3) > 0
+
+
+def test_it_begins_at_the_chance_level_where_alpha_is_above_it(documents, neighbors):
+    found = explored(documents, *neighbors, Pairs(alpha=0.9))
+    level = found["chance"]["level"]
+    assert found["alphas"][0]["alpha"] <= level < found["alphas"][0]["alpha"] + 0.05
+
+
+def test_examples_of_every_band(documents, neighbors):
+    ids, scores = neighbors
+    found = explored(documents, ids, scores, Pairs(alpha=0.5), examples=3)
+    assert [band["from"] for band in found["bands"]] == sorted((band["from"] for band in found["bands"]), reverse=True)
+    for band in found["bands"]:
+        assert len(band["examples"]) == min(3, band["pairs"])
+        for example in band["examples"]:
+            assert band["from"] - 1e-6 <= example["score"] < band["to"]
+            seed, target = example["seed"]["row"], example["target"]["row"]
+            assert target in ids[seed] and example["score"] == pytest.approx(
+                float(scores[seed][ids[seed] == target][0]), abs=1e-4
+            )
+            assert example["target"]["text"] == f"<{documents.lengths[target]}>"
+    assert explored(documents, ids, scores, Pairs(alpha=0.5), examples=3) == found
+
+
+def test_long_texts_are_cut():
+    tokens = np.arange(300, dtype=np.uint16)
+    documents = TokenSpans(tokens, np.array([0, 100]), np.array([100, 200]))
+    found = explored(documents, np.array([[1], [0]]), np.array([[0.9], [0.9]], np.float32), Pairs(alpha=0.5))
+    assert found["bands"][0]["examples"][0]["seed"]["text"] == "<60> [...]"
+
+
+def test_no_pair_above_anything(documents):
+    found = explored(documents, np.array([[1], [0]]), np.full((2, 1), 0.01, np.float32), Pairs(alpha=0.75))
+    assert found["bands"] == [] and found["advice"]["rule"] == "none"
+    assert all(counts["pairs"] == 0 for row in found["alphas"] for counts in row["kept"].values())
