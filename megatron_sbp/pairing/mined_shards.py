@@ -18,6 +18,7 @@ from megatron_sbp.pairing.mining import SCHEMA, no_pairs, pairs_of, with_ids
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import PairsAudit
+from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.tokenization.indexed import open_indexed
 
@@ -107,6 +108,7 @@ def join_shards(
         raise no_pairs(audit, spans_of(tokens), split)
     names = read_ids(documents)
     assert audit.documents == len(names), (audit.documents, len(names))
+    counts = TargetCounts(len(names))
     with (
         Progress(f"pairs {split}, joining", len(shards), "shards") as progress,
         files.atomic_path(output) as partial,
@@ -114,9 +116,11 @@ def join_shards(
     ):
         for shard in shards:
             table = pq.read_table(shard.pairs)
+            counts.add(table["target"].to_numpy())
             if len(table):
                 writer.write_table(with_ids(dict(zip(table.column_names, table.columns, strict=True)), names))
             progress.advance()
+    audit.seeds_per_target = counts.summary(names)
     say(
         f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "
         f"{audit.documents:,} documents have pairs"

@@ -18,6 +18,7 @@ from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
 from megatron_sbp.pairing.rules import Candidates, apply_rules
+from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
 
 SCHEMA = pa.schema(
@@ -66,16 +67,18 @@ def mine_pairs(
         InputError: no pair is left; names a value of pairs.alpha that would leave some.
     """
     assert len(documents) == len(names), (len(documents), len(names))
-    audit = PairsAudit(rules, run_seed)
+    audit, counts = PairsAudit(rules, run_seed), TargetCounts(len(names))
     with files.atomic_path(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
         for ids, scores in neighbors:
             pairs = pairs_of(ids, scores, audit.documents, documents, rules, audit, run_seed=run_seed, vectors=vectors)
+            counts.add(pairs["target"])
             if len(pairs["seed"]):
                 writer.write_table(with_ids(pairs, names))
             if advance:
                 advance(len(ids))
         if not audit.kept:
             raise no_pairs(audit, documents, split)
+    audit.seeds_per_target = counts.summary(names)
     return audit
 
 

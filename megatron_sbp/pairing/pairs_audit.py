@@ -33,6 +33,8 @@ class PairsAudit:
         self.rules, self._run_seed = rules, run_seed
         self.documents = self.documents_with_pairs = self.candidates = self.kept = self.not_drawn = 0
         self.full_lists = 0
+        self.seeds_per_target: dict[str, Any] | None = None
+        """See `TargetCounts.summary`; known when all pairs are."""
         self.dropped: Counter[str] = Counter(dict.fromkeys(rules_of(rules.relation), 0))
         self.largest_score: float | None = None
         self._candidate_scores = np.zeros(len(_EDGES) - 1, np.int64)
@@ -131,6 +133,7 @@ class PairsAudit:
                 "largest": int(sizes.max()) if sizes.size else 0,
                 "histogram": {str(size): seeds for size, seeds in sorted(self._targets_per_seed.items())},
             },
+            "seeds_per_target": self.seeds_per_target,
             "alpha": self.rules.alpha,
             "relation": self.rules.relation,
         }

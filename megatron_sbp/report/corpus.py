@@ -107,6 +107,7 @@ def pairs_section(data: ReportData) -> str:
         ["documents with a pair", count(audit.get("documents_with_pairs"))],
         ["candidate pairs", count(audit.get("candidates"))],
         ["pairs kept", count(audit.get("kept"))],
+        *_hubs(audit.get("seeds_per_target")),
         [f"recall of the search at k = {data.recipe.neighbors.k}", percent(results.get("recall_at_k"), 2)],
         ["engine", data.recipe.neighbors.engine],
         ["relation", data.recipe.pairs.relation],
@@ -114,6 +115,17 @@ def pairs_section(data: ReportData) -> str:
     ]
     parts.append(table(["pairs", "this run"], rows) + _rules("What fell to which rule", audit, "pairs"))
     return section("pairs", title, side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or []))
+
+
+def _hubs(targets: dict[str, Any] | None) -> list[list[str]]:
+    """Rows on the documents that are targets most often; none for runs whose audit does not count them."""
+    if not targets or not targets["hubs"]:
+        return []
+    hub = targets["hubs"][0]
+    return [
+        ["seeds of a target: mean, most", f"{targets['mean']:.1f}, {count(targets['largest'])} ({hub['id']})"],
+        ["part of the pairs whose target is one of the 1 % with most", percent(targets["share_of_top_percent"], 1)],
+    ]
 
 
 def _pair_examples(examples: list[dict[str, Any]]) -> list[str]:

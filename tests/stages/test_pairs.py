@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -64,6 +65,10 @@ def test_audit(mined):
         assert part["candidates"] == part["kept"] + sum(part["dropped"].values())
         assert part["kept"] == len(rows_of(mined, split))
         assert part["documents_with_pairs"] == len({row["seed"] for row in rows_of(mined, split)})
+        often = Counter(row["target_id"] for row in rows_of(mined, split))
+        targets = part["seeds_per_target"]
+        assert (targets["targets"], targets["largest"]) == (len(often), max(often.values()))
+        assert {hub["id"]: hub["seeds"] for hub in targets["hubs"]}.items() <= often.items()
     pairs = {(row["seed_id"], row["target_id"]) for row in rows_of(mined)}
     assert len(audit["examples"]) == 10
     for example in audit["examples"]:

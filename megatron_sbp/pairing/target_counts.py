@@ -1,0 +1,59 @@
+"""How often each document is a target, and which are targets of very many: hubs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+HUBS = 10
+"""Documents that are named."""
+
+
+class TargetCounts:
+    """Counts pairs by their target: four bytes per document.
+
+    Args:
+        documents: number of all documents.
+    """
+
+    def __init__(self, documents: int):
+        self._counts = np.zeros(documents, np.uint32)
+
+    def add(self, targets: np.ndarray) -> None:
+        """Notes the targets of some pairs: rows, int64 [pairs]."""
+        rows, counts = np.unique(targets, return_counts=True)
+        self._counts[rows] += counts.astype(np.uint32)
+
+    def summary(self, names: pa.ChunkedArray) -> dict[str, Any]:
+        """Mean, median and largest over documents that are a target; how many are; seeds of most pairs' targets.
+
+        Args:
+            names: ids of all documents, large_string [documents].
+
+        Returns:
+            targets (documents that are one), mean, median, largest, share_of_top_percent (of the pairs: those whose
+            target is among the 1 % of the targets that have the most seeds), and hubs: id, row and seeds of the
+            documents with the most, most first.
+        """
+        sizes = np.sort(self._counts[self._counts > 0])[::-1]
+        if not sizes.size:
+            return {"targets": 0, "mean": 0.0, "median": 0.0, "largest": 0, "share_of_top_percent": 0.0, "hubs": []}
+        top = max(1, len(sizes) // 100)
+        rows = _largest(self._counts, min(HUBS, len(sizes)))
+        return {
+            "targets": len(sizes),
+            "mean": float(sizes.mean()),
+            "median": float(np.median(sizes)),
+            "largest": int(sizes[0]),
+            "share_of_top_percent": float(sizes[:top].sum(dtype=np.int64) / sizes.sum(dtype=np.int64)),
+            "hubs": [{"id": names[row].as_py(), "row": row, "seeds": int(self._counts[row])} for row in rows.tolist()],
+        }
+
+
+def _largest(counts: np.ndarray, number: int) -> np.ndarray:
+    """Rows of the largest counts, largest first, equal ones by row."""
+    least = np.partition(counts, len(counts) - number)[len(counts) - number]
+    rows = np.flatnonzero(counts >= least)
+    return rows[np.lexsort((rows, -counts[rows].astype(np.int64)))][:number]
