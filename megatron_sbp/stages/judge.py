@@ -26,6 +26,9 @@ class JudgeStage(Stage):
     title = "what the filters say of every generation by itself: loops, copies, fragments"
     sharded = True
 
+    def __init__(self):
+        self._opened: tuple[Any, FurtherSources] | None = None
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {
             "tokenizer": ("tokenizer/*",),
@@ -69,8 +72,15 @@ class JudgeStage(Stage):
             tokens=run.tokens("real"),
             rules=run.recipe.filter,
             length=run.recipe.pairs.shingle_tokens,
-            sources=further_sources(run),
+            sources=self._sources(run),
         )
+
+    def _sources(self, run: Run) -> FurtherSources:
+        """What the further rules read, kept for the next unit."""
+        key = (run.root, self.unit_settings(run))
+        if self._opened is None or self._opened[0] != key:
+            self._opened = key, further_sources(run)
+        return self._opened[1]
 
 
 def generation_names(run: Run) -> list[str]:
@@ -80,8 +90,9 @@ def generation_names(run: Run) -> list[str]:
 
 def further_sources(run: Run) -> FurtherSources:
     """What the filters read besides the generations and their seed documents; what is not there yet is left out."""
+    from megatron_sbp.overlap.contamination import ItemIndex
     from megatron_sbp.synthesis.further_rules import FurtherSources
 
-    items = None if run.recipe.filter.contaminated is None else evaluation_items(run)
+    items = None if run.recipe.filter.contaminated is None else ItemIndex(evaluation_items(run))
     indexed = (run.corpus_index / "index.json").exists()
     return FurtherSources(run.corpus_index if indexed else None, items, predicate_place(run.recipe))

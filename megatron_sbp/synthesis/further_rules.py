@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,12 @@ class FurtherSources:
 
     Attributes:
         corpus_index: folder of the index of D, for `corpus_copying`.
-        items: texts of the evaluation's items by group, for `contaminated`.
+        items: of the evaluation, for `contaminated`.
         predicate: the user's function.
     """
 
     corpus_index: Path | None = None
-    items: Mapping[str, Sequence[str]] | None = None
+    items: ItemIndex | None = None
     predicate: UserFunction | None = None
 
 
@@ -87,7 +87,7 @@ def further_rules(rules: Filter, sources: FurtherSources, tokenizer: TextTokeniz
     if rules.max_corpus_copying is not None and sources.corpus_index is not None:
         found["corpus_copying"] = CorpusCopying(open_corpus_index(sources.corpus_index), rules.max_corpus_copying)
     if rules.contaminated is not None and sources.items is not None:
-        found["contaminated"] = Contaminated(ItemIndex(sources.items), rules.contaminated)
+        found["contaminated"] = Contaminated(sources.items, rules.contaminated)
     if rules.predicate is not None and sources.predicate is not None:
         found["predicate"] = Predicate(sources.predicate, tokenizer)
     return found

@@ -8,7 +8,9 @@ from support.synthesis_run import execute_synthesis, rewrite_generations, run_of
 
 from megatron_sbp.base import files
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages import judge
 from megatron_sbp.stages.deduplicate import DeduplicateStage
+from megatron_sbp.stages.evaluation_items import evaluation_items
 from megatron_sbp.stages.filter import FilterStage
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.synthesize import SynthesizeStage
@@ -51,6 +53,17 @@ def test_a_predicate_makes_stale_what_it_judges_and_so_does_another_one(undistur
     assert kept and all(len(row["text"]) % 2 == 0 and row["predicate"] == 1 for row in kept)
     (undisturbed.root.parent / "keep.py").write_text("def keep(batch):\n    return [True] * len(batch)\n")
     assert finished(run)[:2] == [True, False]
+
+
+def test_the_items_of_the_evaluation_are_read_once_for_all_units(undisturbed, make_run, monkeypatch):
+    run = make_run("undisturbed", "filter.contaminated=keep")
+    stage = JudgeStage()
+    read = []
+    monkeypatch.setattr(judge, "evaluation_items", lambda run: read.append(run) or evaluation_items(run))
+    units = stage.units(run)
+    for unit in units:
+        stage.run_unit(run, unit)
+    assert len(units) > 1 and len(read) == 1
 
 
 def test_a_text_with_a_test_document_or_a_question_is_dropped_where_the_recipe_says_so(undisturbed, make_run):
