@@ -150,7 +150,7 @@ def _bands(
 
     for band in np.unique(bands)[::-1]:
         members = np.flatnonzero(bands == band)
-        chosen = np.sort(random.permutation(members)[:examples])
+        chosen = _one_direction(random.permutation(members), seeds, targets, examples)
         found.append(
             {
                 "from": round(float(band) * BAND, 2),
@@ -168,3 +168,14 @@ def _bands(
             }
         )
     return found
+
+
+def _one_direction(order: np.ndarray, seeds: np.ndarray, targets: np.ndarray, number: int) -> list[int]:
+    """The first pairs in some order, ascending; of a pair that is there both ways, one."""
+    chosen: dict[tuple[int, int], int] = {}
+    for place in order.tolist():
+        if len(chosen) == number:
+            break
+        ends = int(seeds[place]), int(targets[place])
+        chosen.setdefault((min(ends), max(ends)), place)
+    return sorted(chosen.values())

@@ -18,7 +18,8 @@ def plan_total(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any]:
     for kind, end in (("flops", "flops"), ("gpu_hours", "gpu_hours")):
         parts[kind] = {
             "arms": replicates * sum(arm[end] for arm in plan["arms"].values()),
-            "embedding": plan["embedding"][end],
+            "embedding": plan["embedding"][end]
+            + replicates * sum(entry["synthesis"][f"compare_{end}"] for entry in synthesizers),
             "neighbors": exact[f"exact_{end}"],
             "tuning": replicates * sum(entry[f"max_{end}"] for entry in tunings),
             "synthesis": replicates * sum(entry["synthesis"][end] for entry in synthesizers),
@@ -49,12 +50,15 @@ def plan_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any] | None:
     prepare = {"embed": of_array("embed", plan["embedding"]["gpu_hours"])}
     if recipe.neighbors.engine == "exact":
         prepare["neighbors"] = of_array("neighbors", plan["neighbors"]["exact_gpu_hours"])
+    compared = {}
     trainings = {arm: entry["gpu_hours"] / gpus for arm, entry in plan["arms"].items()}
     tunings, writings = {}, {}
     for name, entry in synthesizers_of(recipe, plan).items():
         if entry["tuning"]:
             tunings[name] = entry["tuning"]["max_gpu_hours"] / gpus
         writings[name] = of_array("synthesize" + end_of(name), entry["synthesis"]["gpu_hours"])
+        if "compare" + end_of(name) in plan["arrays"]:
+            compared[name] = of_array("compare" + end_of(name), entry["synthesis"]["compare_gpu_hours"])
 
     def end_of_arm(arm: str) -> float:
         writer = recipe.arms[arm].synthetic
@@ -64,13 +68,14 @@ def plan_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any] | None:
         start = recipe.start_arm_of(name)
         paired = sum(prepare.values()) if name in tunings else 0.0
         begin = max(paired, 0.0 if start is None else end_of_arm(start))
-        return begin + tunings.get(name, 0.0) + writings[name]
+        return begin + tunings.get(name, 0.0) + writings[name] + compared.get(name, 0.0)
 
     stages = {
         **prepare,
         **{f"train-{arm}": hours for arm, hours in trainings.items()},
         **{"tune" + end_of(name): hours for name, hours in tunings.items()},
         **{"synthesize" + end_of(name): hours for name, hours in writings.items()},
+        **{"compare" + end_of(name): hours for name, hours in compared.items()},
     }
     repeated = sum(hours for stage, hours in stages.items() if stage not in prepare)
     return {

@@ -57,6 +57,8 @@ def _gpu_arrays(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, str
         yield "neighbors", shard, plan["neighbors"]["exact_gpu_hours"]
     for name, entry in synthesizers_of(recipe, plan).items():
         yield "synthesize" + end_of(name), "synthesis.generations_per_shard", entry["synthesis"]["gpu_hours"]
+        if "compare" + end_of(name) in plan["arrays"]:
+            yield "compare" + end_of(name), "synthesis.generations_per_shard", entry["synthesis"]["compare_gpu_hours"]
 
 
 def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float) -> Iterator[str]:

@@ -164,9 +164,7 @@ def _arm(
 
 
 def _embedding(recipe: Recipe, real: dict[str, Any], hardware: Hardware) -> dict[str, Any]:
-    name = recipe.embedding.model.lower().replace("_", "-")
-    known = next((key for key in EMBEDDERS if key in name), None)
-    dimensions, weights = EMBEDDERS[known or UNKNOWN_EMBEDDER]
+    known, dimensions, weights = _embedder(recipe)
     documents = recipe.documents.train + recipe.documents.valid + recipe.documents.test
     tokens = round(documents * min(recipe.embedding.max_tokens, real["tokens"] / max(1, real["documents"])))
     flops = 2 * weights * tokens
@@ -179,6 +177,20 @@ def _embedding(recipe: Recipe, real: dict[str, Any], hardware: Hardware) -> dict
         "from": "estimated",
         "embedder": known or f"unknown here; counted like {UNKNOWN_EMBEDDER}",
     }
+
+
+def _embedder(recipe: Recipe) -> tuple[str | None, int, int]:
+    """Which embedder it is that is known here, its dimensions, and its weights that compute."""
+    name = recipe.embedding.model.lower().replace("_", "-")
+    known = next((key for key in EMBEDDERS if key in name), None)
+    return known, *EMBEDDERS[known or UNKNOWN_EMBEDDER]
+
+
+def _comparing(recipe: Recipe, generations: int, tokens: float, hardware: Hardware) -> dict[str, float]:
+    """What embedding all generations takes; 0 where they are not compared with their seed documents."""
+    compared = 0 if recipe.filter.min_similarity is None else generations
+    flops = 2 * _embedder(recipe)[2] * round(compared * min(recipe.embedding.max_tokens, tokens))
+    return {"compare_flops": flops, "compare_gpu_hours": hardware.hours(flops)}
 
 
 def _neighbors(recipe: Recipe, dimensions: int, hardware: Hardware) -> dict[str, Any]:
@@ -249,5 +261,6 @@ def _synthesis(
         "kept_per_document": recipe.synthesis.tokens / new / max(1, real["documents"]),
         "flops": reading + writing,
         "gpu_hours": hardware.hours(reading) + hardware.hours(writing, writing=True),
+        **_comparing(recipe, generations, new, hardware),
         "from": source,
     }

@@ -136,6 +136,17 @@ def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name:
         f"{format_count(synthesis['tokens'])} kept{name}, "
         f"{synthesis['generations']:,} generations ({synthesis['generations_per_document']:.1f} per document),",
         f"              {synthesis['flops']:.2e} FLOPs, {format_hours(synthesis['gpu_hours'])} {gpu}-hours *",
+        *_comparing(synthesis, gpu),
+    ]
+
+
+def _comparing(synthesis: dict[str, Any], gpu: str) -> list[str]:
+    if not synthesis["compare_flops"]:
+        return []
+    hours = format_hours(synthesis["compare_gpu_hours"])
+    return [
+        f"              comparing them with their seed documents {synthesis['compare_flops']:.2e} FLOPs, "
+        f"{hours} {gpu}-hours *"
     ]
 
 

@@ -42,7 +42,8 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
     for name in recipe.used_synthesizers:
         size = recipe.for_synthesizer(name).synthesis.generations_per_shard
         written = -(-synthesizers_of(recipe, plan)[name]["synthesis"]["generations"] // size)
-        for stage in ("synthesize", "judge", "filter", "tokenize-synthetic"):
+        compare = ("compare",) if compares(recipe, name) else ()
+        for stage in ("synthesize", *compare, "judge", "filter", "tokenize-synthetic"):
             units[stage + end_of(name)] = written
     return {stage: {"units": count, "tasks": min(count, recipe.slurm.array_size)} for stage, count in units.items()}
 
@@ -63,8 +64,13 @@ def wants_index(recipe: Recipe) -> bool:
 
 def wants_measures(recipe: Recipe) -> bool:
     """Whether a recipe asks for rules whose measures are kept."""
-    further = ("max_corpus_copying", "contaminated", "predicate")
+    further = ("max_corpus_copying", "contaminated", "predicate", "min_similarity")
     return any(getattr(rules, key) is not None for rules in _filters(recipe) for key in further)
+
+
+def compares(recipe: Recipe, synthesizer: str) -> bool:
+    """Whether the texts of a synthesizer are compared with their seed documents."""
+    return recipe.for_synthesizer(synthesizer).filter.min_similarity is not None
 
 
 def _filters(recipe: Recipe) -> list[Filter]:
@@ -75,6 +81,7 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     """Files of the run folder at its fullest, by kind; logs and the few small ones are not counted."""
     arrays, replicates = plan["arrays"], plan["replicates"]
     written = sum(arrays["synthesize" + end_of(name)]["units"] for name in recipe.used_synthesizers)
+    compared = sum(entry["units"] for stage, entry in arrays.items() if stage.partition(".")[0] == "compare")
     written_by = 1 + len(recipe.used_synthesizers)
     trainings = (len(recipe.arms) + len(recipe.tuned_synthesizers)) * replicates
     checkpoints = saved_checkpoints(recipe, plan)
@@ -83,7 +90,7 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
         "embeddings": arrays["embed"]["units"],
         "neighbors": arrays["embed"]["units"] - -(-recipe.documents.test // recipe.documents.documents_per_shard),
         # The generations, what is judged of them (four or five files a shard, and an audit), and those kept.
-        "synthetic": written * replicates * (8 if wants_measures(recipe) else 7),
+        "synthetic": written * replicates * (8 if wants_measures(recipe) else 7) + compared * replicates,
         **({"corpus_index": 1 + 2 * arrays["index-corpus"]["units"]} if "index-corpus" in arrays else {}),
         "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),
         "exports": 7 * (len(recipe.arms) + len(recipe.used_synthesizers)) * replicates,

@@ -368,6 +368,9 @@ class Filter(Section):
     """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that gets batches of texts with
     their seed documents and returns for each whether it is kept (docs/synthesis.md). It is run as part of the program;
     of the files that it reads itself the stage does not notice changes."""
+    min_similarity: Cosine | None = None
+    """Texts that are less similar to their seed document, by the embedder of the pairs, are dropped; null embeds none.
+    Needs a pass of the embedder over all generations (stage `compare`)."""
     duplicates: Literal["keep", "exact", "near"] = "near"
     """exact: the same text twice is dropped. near: MinHash near-duplicates too."""
     duplicate_threshold: Fraction = 0.7

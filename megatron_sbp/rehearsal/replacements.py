@@ -163,6 +163,9 @@ def replace_further_rules(draft: Draft) -> None:
     for key in _places(draft, "filter", "max_corpus_copying"):
         if draft.get(*key) is not None:
             draft.set(key, 1.0, "replaced", "a model of so few steps may write nothing new: copies are counted only")
+    for key in _places(draft, "filter", "min_similarity"):
+        if draft.get(*key) is not None:
+            draft.set(key, -1.0, "replaced", "a model of so few steps ignores its seed: similarities are measured only")
 
 
 def replace_harness(draft: Draft, recipe: Recipe, site: Site) -> None:

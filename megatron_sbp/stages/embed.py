@@ -58,10 +58,10 @@ class EmbedStage(Stage):
 
         split, _, number = unit.partition("-")
         output = run.embeddings(split) / f"{number}.npy"
-        embed_shard(run.documents(split) / f"{number}.jsonl.zst", output, self._embedder(run), f"embed {unit}")
+        embed_shard(run.documents(split) / f"{number}.jsonl.zst", output, self.embedder(run), f"embed {unit}")
         return [output]
 
-    def _embedder(self, run: Run) -> Any:
+    def embedder(self, run: Run) -> Any:
         """The model, loaded once for all units of a process."""
         from megatron_sbp.pairing.embedding import Embedder
 

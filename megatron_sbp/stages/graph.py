@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from megatron_sbp.planning.units import wants_index
+from megatron_sbp.planning.units import compares, wants_index
 from megatron_sbp.recipe import Arm, Recipe
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.sections import CLASSIC_ARMS, Synthesizer
+from megatron_sbp.stages.compare import CompareStage
 from megatron_sbp.stages.deduplicate import DeduplicateStage
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
@@ -61,13 +62,16 @@ class _Writer:
     about: Synthesizer
     start_arm: str | None
     round: int
+    compares: bool
 
 
 def _writers(recipe: Recipe | None) -> dict[str, _Writer]:
     if recipe is None:
-        return {RELATED: _Writer(Synthesizer(), "baseline", 1)}
+        return {RELATED: _Writer(Synthesizer(), "baseline", 1, False)}
     return {
-        name: _Writer(recipe.synthesizers[name], recipe.start_arm_of(name), recipe.round_of(name))
+        name: _Writer(
+            recipe.synthesizers[name], recipe.start_arm_of(name), recipe.round_of(name), compares(recipe, name)
+        )
         for name in recipe.used_synthesizers
     }
 
@@ -82,8 +86,11 @@ def _of_synthesizer(writer: _Writer) -> list[Stage]:
         "samples": [ExportStage("export-synthesizer", ("synthesizer",), trained="baseline")],
         "replacement": [],
     }
-    written = [SynthesizeStage(writer.about, writer.round), JudgeStage(), DeduplicateStage(), FilterStage()]
-    return [*made[writer.about.method], *written, TokenizeSyntheticStage()]
+    written: list[Stage] = [SynthesizeStage(writer.about, writer.round)]
+    if writer.compares:
+        written.append(CompareStage())
+    written += [JudgeStage(), DeduplicateStage(), FilterStage(), TokenizeSyntheticStage()]
+    return [*made[writer.about.method], *written]
 
 
 def _replicate(arms: Mapping[str, Arm], synthesizers: Mapping[str, _Writer], number: int) -> list[Stage]:

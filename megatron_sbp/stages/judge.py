@@ -36,6 +36,7 @@ class JudgeStage(Stage):
             "synthesize": ("synthetic/generations/*",),
             **({} if run.recipe.filter.contaminated is None else {"documents": ("documents/test/*",)}),
             **({} if run.recipe.filter.max_corpus_copying is None else {"index-corpus": ("corpus_index/*",)}),
+            **({} if run.recipe.filter.min_similarity is None else {"compare": ("synthetic/similarity/*",)}),
         }
 
     def external(self, run: Run) -> list[Path]:
@@ -47,7 +48,7 @@ class JudgeStage(Stage):
         # The index counts by its contents, the user's function by those of its file, see `external`. A rule that is
         # not asked for is left out: what was judged before there was such a rule stays right.
         chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold", "corpus_index_gb", "predicate")
-        for key in ("max_corpus_copying", "contaminated"):
+        for key in ("max_corpus_copying", "contaminated", "min_similarity"):
             if chosen[key] is None:
                 del chosen[key]
         place = predicate_place(run.recipe)
@@ -95,4 +96,4 @@ def further_sources(run: Run) -> FurtherSources:
 
     items = None if run.recipe.filter.contaminated is None else ItemIndex(evaluation_items(run))
     indexed = (run.corpus_index / "index.json").exists()
-    return FurtherSources(run.corpus_index if indexed else None, items, predicate_place(run.recipe))
+    return FurtherSources(run.corpus_index if indexed else None, items, predicate_place(run.recipe), run.similarities)

@@ -244,6 +244,11 @@ class Run:
         """What the filters said of one shard of raw generations, and what finding duplicates needs."""
         return Judged(*(self.at(f"synthetic/judged/{part}/{name}.npy") for part in PARTS))
 
+    @property
+    def similarities(self) -> Path:
+        """Folder with NNNNN.npy: how similar every raw generation is to its seed document."""
+        return self.at("synthetic/similarity")
+
     def found(self, search: str) -> Path:
         """What one search for duplicates found; removed when all are joined."""
         return self.at(f"synthetic/repeats/{search}.npy")

@@ -18,7 +18,7 @@ from megatron_sbp.stages.stage import Damage, Stage
 OF_PAIRS = ("pairs", "tokenize-pairs")
 """Stages that are there once per synthesizer, whatever the number of replicates."""
 OF_SYNTHESIZER = (
-    "tune", "export-synthesizer", "synthesize", "judge", "deduplicate", "filter", "tokenize-synthetic",
+    "tune", "export-synthesizer", "synthesize", "compare", "judge", "deduplicate", "filter", "tokenize-synthetic",
 )  # fmt: skip
 """Stages that are there once per synthesizer and replicate."""
 

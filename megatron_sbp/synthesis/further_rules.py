@@ -31,11 +31,15 @@ class Candidate:
         row: as it is on disk.
         tokens: of its text, without end-of-document: int64 [n].
         seed_tokens: of its seed document: integers [m]; empty where there is none.
+        shard: name of its shard.
+        place: in the shard.
     """
 
     row: dict[str, Any]
     tokens: np.ndarray
     seed_tokens: np.ndarray
+    shard: str = ""
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,13 @@ class FurtherSources:
         corpus_index: folder of the index of D, for `corpus_copying`.
         items: of the evaluation, for `contaminated`.
         predicate: the user's function.
+        similarities: folder of how similar generations are to their seed documents, for `similarity`.
     """
 
     corpus_index: Path | None = None
     items: ItemIndex | None = None
     predicate: UserFunction | None = None
+    similarities: Path | None = None
 
 
 def further_rules(rules: Filter, sources: FurtherSources, tokenizer: TextTokenizer) -> dict[str, FurtherRule]:
@@ -90,6 +96,8 @@ def further_rules(rules: Filter, sources: FurtherSources, tokenizer: TextTokeniz
         found["contaminated"] = Contaminated(sources.items, rules.contaminated)
     if rules.predicate is not None and sources.predicate is not None:
         found["predicate"] = Predicate(sources.predicate, tokenizer)
+    if rules.min_similarity is not None and sources.similarities is not None:
+        found["similarity"] = Similarity(sources.similarities, rules.min_similarity)
     return found
 
 
@@ -182,3 +190,31 @@ class Predicate(FurtherRule):
 
     def _error(self, message: str, batch: list[dict[str, Any]]):
         return self._place.error(f"the predicate {self._place.name}() {message} ({documents_of(batch)})")
+
+
+class Similarity(FurtherRule):
+    """Drops texts that are less similar to their seed document than a limit.
+
+    A text that was written without a seed document, or is not compared yet, passes.
+
+    Args:
+        folder: NNNNN.npy, float32 [generations], of every shard: see `write_similarities`.
+        limit: cosine.
+    """
+
+    def __init__(self, folder: Path, limit: float):
+        self._folder, self._limit = folder, limit
+        self._shard: tuple[str, np.ndarray] | None = None
+
+    def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
+        return [self._opinion(self._values(one.shard), one.place) for one in candidates]
+
+    def _opinion(self, values: np.ndarray, place: int) -> Opinion:
+        value = float(values[place]) if len(values) and not np.isnan(values[place]) else None
+        return Opinion("similarity", value, self._limit, value is not None and value < self._limit)
+
+    def _values(self, shard: str) -> np.ndarray:
+        if self._shard is None or self._shard[0] != shard:
+            file = self._folder / f"{shard}.npy"
+            self._shard = shard, np.load(file) if file.exists() else np.empty(0, np.float32)
+        return self._shard[1]

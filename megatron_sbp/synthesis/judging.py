@@ -60,17 +60,18 @@ def judge_shard(
     """
     encoder, real = load_tokenizer(tokenizer), open_indexed(tokens)
     further, names = further_rules(rules, sources or FurtherSources(), encoder), measure_names(rules)
+    shard = generations.name.removesuffix(".jsonl.zst")
     rows = list(files.read_jsonl_zst(generations))
     verdicts: list[int] = []
     counts, passed = [], []
     measures = np.full((len(names), len(rows)), np.nan, np.float32)
-    with Progress(f"judge {generations.name[:5]}", len(rows), "generations") as progress:
+    with Progress(f"judge {shard}", len(rows), "generations") as progress:
         for some in itertools.batched(rows, _AT_ONCE):
             begin, candidates = len(verdicts), []
             for row, ids in zip(some, encoder.encode_batch([row["text"] for row in some]), strict=True):
                 seed_row = row["seed_row"]  # null for documents written without a seed
                 seed_tokens = np.empty(0, np.int64) if seed_row is None else without_end(real[seed_row], encoder)
-                one = Candidate(row, np.array(ids, np.int64), seed_tokens)
+                one = Candidate(row, np.array(ids, np.int64), seed_tokens, shard, len(verdicts))
                 rule = first_rule(row, rules, one.tokens, seed_tokens, length)
                 verdicts.append(VERDICTS.index(rule) if rule else PASSED)
                 counts.append(len(ids) + 1)

@@ -7,7 +7,7 @@ from megatron_sbp.recipe import Filter
 RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
 """Names of the rules that every recipe has. A document counts for the first one that drops it."""
 
-FURTHER_RULES = ("corpus_copying", "contaminated", "predicate")
+FURTHER_RULES = ("corpus_copying", "contaminated", "predicate", "similarity")
 """Names of the rules that a recipe must ask for, applied in this order between `copying` and `duplicate`."""
 
 VERDICTS = (*RULES, *FURTHER_RULES)
@@ -16,7 +16,7 @@ VERDICTS = (*RULES, *FURTHER_RULES)
 
 def further_names(rules: Filter) -> tuple[str, ...]:
     """The further rules that a recipe asks for, in the order in which they are applied."""
-    settings = (rules.max_corpus_copying, rules.contaminated, rules.predicate)
+    settings = (rules.max_corpus_copying, rules.contaminated, rules.predicate, rules.min_similarity)
     return tuple(name for name, asked in zip(FURTHER_RULES, settings, strict=True) if asked is not None)
 
 

@@ -176,7 +176,7 @@ def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources)
     if row["seed_row"] is not None:
         seed_tokens = without_end(open_indexed(sources.tokens)[row["seed_row"]], tokenizer)
     said = [asdict(one) for one in opinions(row, sources.rules, tokens, seed_tokens, sources.shingle_tokens)]
-    candidate = Candidate(row, tokens, seed_tokens)
+    candidate = Candidate(row, tokens, seed_tokens, f"{shard:05d}", place)
     for rule in further_rules(sources.rules, sources.further, tokenizer).values():
         said += [asdict(one) for one in rule.opinions([candidate])]
     duplicate: dict[str, Any] = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}

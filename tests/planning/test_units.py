@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 
@@ -37,6 +39,20 @@ def test_an_index_of_the_corpus_has_units_files_and_space():
     assert units == 16 and found["files"]["corpus_index"] == 33 and found["disk"]["corpus_index"] == 5_458_248_412
     assert found["disk"]["total"] == plan()["disk"]["total"] + found["disk"]["corpus_index"]
     assert found["files"]["synthetic"] > plan()["files"]["synthetic"]
+
+
+def test_comparing_generations_has_units_files_and_hours():
+    """118 million generations of 828 tokens, of which the embedder reads at most its own limit."""
+    assert "compare" not in plan()["arrays"] and plan()["synthesis"]["compare_gpu_hours"] == 0
+    found, before = plan("filter.min_similarity=0.5"), plan()
+    assert found["arrays"]["compare"] == found["arrays"]["synthesize"]
+    embedding, synthesis = found["embedding"], found["synthesis"]
+    ratio = synthesis["generations"] / embedding["documents"]
+    assert synthesis["compare_flops"] == pytest.approx(ratio * embedding["flops"], rel=1e-3)
+    more = found["total"]["gpu_hours_of"]["embedding"] - before["total"]["gpu_hours_of"]["embedding"]
+    assert more == pytest.approx(synthesis["compare_gpu_hours"]) and more > 1
+    assert found["time"]["stages"]["compare"] == pytest.approx(synthesis["compare_gpu_hours"] / 128)
+    assert found["files"]["synthetic"] > before["files"]["synthetic"]
 
 
 def test_files_add_up_and_follow_the_shards():

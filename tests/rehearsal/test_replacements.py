@@ -233,7 +233,7 @@ def test_a_judge_stays_with_the_real_documents(make, tmp_path, made_up):
 
 
 def test_no_text_of_a_rehearsal_falls_to_a_function_or_as_a_copy_of_the_corpus(make):
-    rules = Filter(predicate="keep.py:keep", contaminated="drop", max_corpus_copying=0.2)
+    rules = Filter(predicate="keep.py:keep", contaminated="drop", max_corpus_copying=0.2, min_similarity=0.6)
     recipe = make(filter=rules, synthesizers={"related": Synthesizer(filter={"max_corpus_copying": 0.1})})
     draft = Draft(recipe)
     replace_further_rules(draft)
@@ -242,6 +242,7 @@ def test_no_text_of_a_rehearsal_falls_to_a_function_or_as_a_copy_of_the_corpus(m
         "filter.predicate": None,
         "filter.contaminated": "keep",
         "filter.max_corpus_copying": 1.0,
+        "filter.min_similarity": -1.0,
         "synthesizers.related.filter.max_corpus_copying": 1.0,
     }
     draft = Draft(make())

@@ -132,7 +132,9 @@ def execute_synthesis(run: Run, *stages: str) -> None:
     """Runs the stages from synthesize to filter, or the ones of these names."""
     from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.planning.units import wants_index
+    from megatron_sbp.stages.compare import CompareStage
     from megatron_sbp.stages.deduplicate import DeduplicateStage
+    from megatron_sbp.stages.embed import EmbedStage
     from megatron_sbp.stages.filter import FilterStage
     from megatron_sbp.stages.index_corpus import IndexCorpusStage
     from megatron_sbp.stages.judge import JudgeStage
@@ -142,6 +144,8 @@ def execute_synthesis(run: Run, *stages: str) -> None:
     graph = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
     if wants_index(run.recipe):
         graph.insert(0, IndexCorpusStage())
+    if run.recipe.filter.min_similarity is not None:
+        graph = [EmbedStage(), graph[0], CompareStage(), *graph[1:]]
     for stage in stages or [stage.name for stage in graph]:
         assert StageRunner(run, by_name(graph, stage), graph).execute()
 

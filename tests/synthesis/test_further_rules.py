@@ -21,6 +21,7 @@ from megatron_sbp.synthesis.further_rules import (
     CorpusCopying,
     FurtherSources,
     Predicate,
+    Similarity,
     further_rules,
     measure_names,
 )
@@ -130,3 +131,22 @@ def test_a_shard_each_rule_sees_what_those_before_it_passed(tmp_path, tokenizer,
     assert shares[0] == 1 and shares[2] < 0.5 and np.isnan(shares[[1, 3]]).all() and looked_up[0] > 10
     assert kept[[2, 4]].tolist() == [1, 0] and np.isnan(kept[[0, 1, 3]]).all()
     assert len(np.load(shard.digests)) == len(np.load(shard.signatures)) == 1
+
+
+def test_a_text_less_similar_to_its_seed_than_the_limit_is_dropped(tmp_path):
+    np.save(tmp_path / "00000.npy", np.array([0.49, 0.5, np.nan, 0.9], np.float32))
+    np.save(tmp_path / "00001.npy", np.array([0.1], np.float32))
+    places = [("00000", 0), ("00000", 1), ("00000", 2), ("00001", 0), ("00000", 3), ("00002", 0)]
+    candidates = [Candidate(row("x"), np.arange(3), np.arange(3), shard, place) for shard, place in places]
+    said = Similarity(tmp_path, 0.5).opinions(candidates)
+    assert [one.drops for one in said] == [True, False, False, True, False, False]
+    # Without a seed document, and in a shard that is not compared yet, there is no value.
+    assert [one.value is None for one in said] == [False, False, True, False, False, True]
+
+
+def test_the_rule_is_left_out_without_a_limit_or_similarities(tmp_path, tokenizer):
+    sources = FurtherSources(similarities=tmp_path)
+    assert list(further_rules(Filter(min_similarity=0.2), sources, tokenizer)) == ["similarity"]
+    assert not further_rules(Filter(), sources, tokenizer)
+    assert not further_rules(Filter(min_similarity=0.2), FurtherSources(), tokenizer)
+    assert rule_names(Filter(min_similarity=0.2))[-2:] == ("similarity", "duplicate")

@@ -1,0 +1,38 @@
+"""The stage `compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from megatron_sbp.stages.embed import EmbedStage
+from megatron_sbp.stages.judge import generation_names
+from megatron_sbp.stages.run_folder import Run
+
+
+class CompareStage(EmbedStage):
+    """Writes synthetic/similarity/NNNNN.npy: the cosine of every raw generation and its seed document, float32.
+
+    A unit is one shard of raw generations. It embeds with the model of `embed`, whose vectors of D are the seeds'.
+    """
+
+    name = "compare"
+    title = "compare every generation with its seed document, by the embedder"
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        return {"embed": ("embeddings/train/*.npy",), "synthesize": ("synthetic/generations/*",)}
+
+    def units(self, run: Run) -> list[str]:
+        return generation_names(run)
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("synthetic/similarity",)
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.synthesis.seed_similarity import write_similarities
+
+        output = run.similarities / f"{unit}.npy"
+        generations = run.generations / f"{unit}.jsonl.zst"
+        write_similarities(
+            generations, output, self.embedder(run), run.embedding_shards("train"), f"{self.name} {unit}"
+        )
+        return [output]
