@@ -31,6 +31,19 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
 
 
+def path_elsewhere() -> str | None:
+    """PYTHONPATH for an interpreter of another environment, or in a container: that of a clone, which has nothing else
+    in it. None for an installed package: its site-packages would hide what the other environment has."""
+    root = Path(megatron_sbp.__file__).resolve().parents[1]
+    return python_path() if (root / "setup.py").exists() else None
+
+
+def with_path(environment: dict[str, str], path: str | None) -> dict[str, str]:
+    """Environment variables with this PYTHONPATH, or without any."""
+    others = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    return others if path is None else {**others, "PYTHONPATH": path}
+
+
 def become(python: Path, words: list[str]) -> None:
     """Goes on as `python WORDS` in this very process, unless it is that already.
 
@@ -43,12 +56,7 @@ def become(python: Path, words: list[str]) -> None:
     """
     if os.environ.get(_BECAME) == str(python):
         return
-    environment = {**os.environ, _BECAME: str(python)}
-    root = Path(megatron_sbp.__file__).resolve().parents[1]
-    if (root / "setup.py").exists():  # a clone; site-packages would hide what the other environment has
-        environment["PYTHONPATH"] = python_path()
-    else:
-        environment.pop("PYTHONPATH", None)
+    environment = with_path({**os.environ, _BECAME: str(python)}, path_elsewhere())
     sys.stdout.flush()
     try:
         os.execve(python, [str(python), *words], environment)

@@ -135,13 +135,19 @@ def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:
 def _variables(recipe: Recipe) -> dict[str, str]:
     """What scripts/job.sh reads."""
     slurm = recipe.slurm
-    python = "python" if slurm.container_image else sys.executable  # the container has its own
+    given = os.environ.get("SBP_COMMAND")
+
+    def command(python: str) -> str:
+        return given or shlex.join([python, "-m", "megatron_sbp"])
+
     return {
         "SBP_HOME": str(SCRIPTS.parents[2]),
         "SBP_SETUP": slurm.setup,
-        "SBP_COMMAND": os.environ.get("SBP_COMMAND") or shlex.join([python, "-m", "megatron_sbp"]),
+        "SBP_COMMAND": command(_python(recipe)),
+        "SBP_OUTSIDE_COMMAND": command(sys.executable),
         "SBP_MAX_REQUEUES": str(slurm.max_requeues),
         "SBP_MAX_RETRIES": str(slurm.max_retries),
+        "SBP_CONTAINER_RUNTIME": slurm.container_runtime,
         "SBP_CONTAINER_IMAGE": slurm.container_image or "",
         "SBP_CONTAINER_MOUNTS": slurm.container_mounts or "",
     }
@@ -252,18 +258,32 @@ def _options(run: Run, stage: Stage, array: _Array | None, log_folder: Path) -> 
     return options
 
 
-def container_options(recipe: Recipe) -> list[str]:
-    """Pyxis options for an srun that starts ranks; empty without a container."""
+def container_words(recipe: Recipe, on_gpu: bool) -> list[str]:
+    """Words behind `srun OPTIONS` that put its tasks into the recipe's container; none without one. scripts/job.sh has
+    the same for stages of one process."""
     slurm = recipe.slurm
-    named = (("image", slurm.container_image), ("mounts", slurm.container_mounts))
-    return [f"--container-{name}={value}" for name, value in named if value] if slurm.container_image else []
+    image, mounts = slurm.container_image, slurm.container_mounts
+    if not image:
+        return []
+    if slurm.container_runtime == "edf":
+        return [f"--environment={image}"]
+    if slurm.container_runtime == "apptainer":
+        bind = ["--bind", mounts] if mounts else []
+        return ["apptainer", "exec", *(["--nv"] if on_gpu else []), *bind, image]
+    return [f"--container-image={image}", *([f"--container-mounts={mounts}"] if mounts else [])]
 
 
 def srun_words(recipe: Recipe) -> list[str]:
-    """The words in front of a rank's command that make Slurm start one task per rank, inside a job."""
+    """The words that make Slurm start one task per rank, inside a job, up to the rank's interpreter."""
     launch, script = recipe.launch, SCRIPTS / "rank.sh"
     tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
-    return ["srun", *tasks, *container_options(recipe), "bash", str(script)]
+    on_gpu = launch.device != "cpu" and recipe.slurm.gpus_per_node is not None
+    return ["srun", *tasks, *container_words(recipe, on_gpu), "bash", str(script), _python(recipe)]
+
+
+def _python(recipe: Recipe) -> str:
+    """The interpreter of stages and ranks: a container has its own."""
+    return "python" if recipe.slurm.container_image else sys.executable
 
 
 def _finished(run: Run, stage: Stage, graph: list[Stage]) -> bool:

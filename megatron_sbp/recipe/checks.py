@@ -78,6 +78,8 @@ def _check_words(recipe: Recipe) -> None:
         if token in roles:
             raise recipe.error(f"tokenizer.{role}", f"{token!r} is tokenizer.{roles[token]} already")
         roles[token] = role
+    if recipe.slurm.container_runtime == "edf" and recipe.slurm.container_mounts:
+        raise recipe.error("slurm.container_mounts", "is for pyxis and apptainer: an environment file names its mounts")
     known = set(all_keys())
     for key in recipe.marks:
         if key not in known:

@@ -541,10 +541,13 @@ class Slurm(Section):
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []
     """Further sbatch options, verbatim: `--exclusive`."""
+    container_runtime: Literal["pyxis", "apptainer", "edf"] = "pyxis"
+    """What starts containers. pyxis: srun --container-image. apptainer: apptainer exec. edf: srun --environment (the
+    Container Engine of CSCS), whose file names image and mounts. See docs/containers.md."""
     container_image: Text | None = None
-    """Pyxis --container-image of every step; null runs without a container."""
+    """Image of every step (edf: name or file of the environment); null runs without a container."""
     container_mounts: Text | None = None
-    """Pyxis --container-mounts."""
+    """Pyxis --container-mounts, or Apptainer --bind: SOURCE:TARGET, several by commas."""
 
 
 class Arm(Section):

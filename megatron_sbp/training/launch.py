@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.processes import held_port, python_path
+from megatron_sbp.base.processes import held_port, path_elsewhere, python_path, with_path
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.stop_file import StopFile
 from megatron_sbp.checkpoint.seals import Sealer
@@ -67,8 +67,8 @@ def processes(launch: Launch, arguments: list[str], srun: Sequence[str] | None =
     Args:
         launch: for the number of ranks and their device.
         arguments: Megatron's flags.
-        srun: the words in front of a rank's command that make Slurm start all ranks, inside a job; None starts the
-            ranks on this machine.
+        srun: the words that make Slurm start all ranks, inside a job; the last one is the interpreter of the ranks,
+            which in a container is not that of this process. None starts the ranks on this machine.
 
     Yields:
         One process per rank, or srun alone. They must be started inside the block, which reserves their port.
@@ -80,7 +80,9 @@ def processes(launch: Launch, arguments: list[str], srun: Sequence[str] | None =
     if srun is not None:
         if shutil.which(srun[0]) is None:
             raise InputError(f"{srun[0]} is not found: there is no Slurm here", key="--launcher")
-        yield [Rank("srun", [*srun, *command], shared)]
+        if srun[-1] != sys.executable:
+            shared = with_path(shared, path_elsewhere())
+        yield [Rank("srun", [*srun, *command[1:]], shared)]
         return
     if launch.nodes != 1:
         raise InputError(f"local starts one node, not {launch.nodes}; use --launcher srun", key="launch.nodes")

@@ -12,7 +12,8 @@ import time
 import psutil
 import pytest
 
-from megatron_sbp.base.processes import die_with_parent, held_port
+import megatron_sbp
+from megatron_sbp.base.processes import die_with_parent, held_port, path_elsewhere, with_path
 
 
 def test_a_child_dies_with_its_parent():
@@ -55,3 +56,14 @@ def test_a_held_port_can_be_served_and_is_given_to_nobody_else():
             plain.bind(("", port))
         with socket.create_server(("", port)):  # sets SO_REUSEADDR, as torch's TCPStore does
             socket.create_connection(("127.0.0.1", port)).close()
+
+
+def test_another_environment_sees_a_clone_and_no_site_packages(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    package = tmp_path / "megatron_sbp" / "__init__.py"
+    monkeypatch.setattr(megatron_sbp, "__file__", str(package))
+    assert path_elsewhere() is None  # installed: torch may be beside it
+    (tmp_path / "setup.py").touch()
+    assert path_elsewhere() == f"{tmp_path}:/mine"
+    assert with_path({"A": "1", "PYTHONPATH": "/x"}, None) == {"A": "1"}
+    assert with_path({"A": "1", "PYTHONPATH": "/x"}, "/y") == {"A": "1", "PYTHONPATH": "/y"}

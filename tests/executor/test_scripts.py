@@ -108,3 +108,40 @@ def test_rank_environment(per_node, local):
     words = ["bash", str(SCRIPTS / "rank.sh"), "bash", "-c", script, "x", "a b", "c"]
     output = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
     assert output == f"5 128 1 {local} 2 10.0.0.1 {20000 + 123456 % 12000} a b c\n"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "program", "words"),
+    [
+        ("pyxis", "srun", ["--ntasks=1", "--container-image=my image", "--container-mounts=/a b:/c"]),
+        ("edf", "srun", ["--ntasks=1", "--environment=my image"]),
+        ("apptainer", "apptainer", ["exec", "--nv", "--bind", "/a b:/c", "my image"]),
+    ],
+)
+def test_a_stage_runs_in_the_container_and_a_training_is_launched_outside(tmp_path, runtime, program, words):
+    """The programs that start containers are stand-ins that say their words."""
+    for name in ("srun", "apptainer", "scontrol"):
+        file = tmp_path / name
+        file.write_text(f'#!{sys.executable}\nimport sys\nprint("{name}", sys.argv[1:])\n')
+        file.chmod(0o755)
+    variables = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SBP_HOME": str(REPOSITORY),
+        "SBP_COMMAND": "python -m megatron_sbp",
+        "SBP_OUTSIDE_COMMAND": "echo outside",
+        "SBP_CONTAINER_RUNTIME": runtime,
+        "SBP_CONTAINER_IMAGE": "my image",
+        "SBP_CONTAINER_MOUNTS": "/a b:/c",
+        "SLURM_JOB_GPUS": "0",
+        "SLURM_JOB_NODELIST": "n1",
+    }
+    command = ["python", "-m", "megatron_sbp", "pairs", "r.yaml"]
+    assert run_script("single.sbatch", "pairs", "r.yaml", **variables) == f"{program} {[*words, *command]}\n"
+    assert run_script("training.sbatch", "tune", "r.yaml", **variables) == "outside tune r.yaml --launcher srun\n"
+
+
+def test_a_runtime_that_nobody_knows_is_refused(tmp_path):
+    words = ["bash", str(SCRIPTS / "single.sbatch"), "pairs"]
+    variables = {"SBP_HOME": str(REPOSITORY), "SBP_CONTAINER_IMAGE": "i", "SBP_CONTAINER_RUNTIME": "podman"}
+    done = subprocess.run(words, env={**os.environ, "SLURM_JOB_ID": "1", **variables}, capture_output=True, text=True)
+    assert done.returncode == 2 and "'podman' is not pyxis, apptainer, or edf" in done.stderr

@@ -97,7 +97,29 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
     assert all("--kill-on-invalid-dep=yes" in found[name] for name in found if name != "documents")
     tasks = ["--nodes", "16", "--ntasks-per-node", "8", "--kill-on-bad-exit=1"]
     container = ["--container-image=image.sqsh", "--container-mounts=/data:/data"]
-    assert slurm.srun_words(run.recipe) == ["srun", *tasks, *container, "bash", str(slurm.SCRIPTS / "rank.sh")]
+    ranks = ["bash", str(slurm.SCRIPTS / "rank.sh"), "python"]
+    assert slurm.srun_words(run.recipe) == ["srun", *tasks, *container, *ranks]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "further", "words"),
+    [
+        ("pyxis", [], ["--container-image=i.sqsh"]),
+        ("edf", [], ["--environment=i.sqsh"]),
+        ("apptainer", [], ["apptainer", "exec", "--nv", "i.sqsh"]),
+        ("apptainer", ["slurm.container_mounts=/a:/b"], ["apptainer", "exec", "--nv", "--bind", "/a:/b", "i.sqsh"]),
+        ("apptainer", ["launch.device=cpu"], ["apptainer", "exec", "i.sqsh"]),
+    ],
+)
+def test_ranks_run_the_containers_python(runtime, further, words):
+    """The interpreter of this environment is not in it."""
+    given = [f"slurm.container_runtime={runtime}", "slurm.container_image=i.sqsh", *further]
+    recipe = load_recipe(REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml", given)
+    found = slurm.srun_words(recipe)
+    assert found[6 : 6 + len(words)] == words and found[-1] == "python"
+    assert sys.executable not in found
+    outside = load_recipe(REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml")
+    assert slurm.srun_words(outside)[-1] == sys.executable
 
 
 def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):

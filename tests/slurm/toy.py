@@ -73,7 +73,7 @@ class Train(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         folder = run.at("ranks")
         rank = [sys.executable, str(Path(__file__).with_name("toy_rank.py")), str(folder), str(STEPS)]
-        status = subprocess.run([*srun_words(run.recipe), *rank]).returncode
+        status = subprocess.run([*srun_words(run.recipe), *rank[1:]]).returncode
         crash = run.root / "crash"
         if crash.exists():  # one cause per line; each try takes one
             cause, *others = crash.read_text().splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import pytest
 from trained_run import TrainedRun, checkpoint_writers, loader_workers
 from whole_program import RECIPE, run_sbp
 
+import megatron_sbp
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.recipe import Launch
+from megatron_sbp.training import launch
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
@@ -57,6 +61,19 @@ def copied(tokenized: Path, disk: Path) -> Path:
     run = disk / "run"
     subprocess.run(["cp", "-r", "--preserve=timestamps", tokenized, run], check=True)
     return run
+
+
+def test_ranks_in_a_container_have_its_python_and_no_site_packages_of_this_one(tmp_path, monkeypatch):
+    (tmp_path / "srun").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(megatron_sbp, "__file__", str(tmp_path / "site-packages" / "megatron_sbp" / "__init__.py"))
+    words = ["-m", "megatron_sbp.training.pretrain", "--bf16"]
+    with launch.processes(Launch(), ["--bf16"], ["srun", "bash", "rank.sh", "python"]) as [srun]:
+        assert srun.command == ["srun", "bash", "rank.sh", "python", *words]
+        assert "PYTHONPATH" not in srun.environment
+    with launch.processes(Launch(), ["--bf16"], ["srun", "bash", "rank.sh", sys.executable]) as [srun]:
+        assert srun.command == ["srun", "bash", "rank.sh", sys.executable, *words]
+        assert srun.environment["PYTHONPATH"].startswith(str(tmp_path / "site-packages"))
 
 
 def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):

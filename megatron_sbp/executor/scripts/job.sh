@@ -6,10 +6,12 @@
 #   SBP_SETUP             shell lines that run first: modules, virtual environment, NCCL variables
 #   SBP_COMMAND           what runs a stage, in words quoted for a shell (default: .venv of the clone, else
 #                         `python -m megatron_sbp`)
+#   SBP_OUTSIDE_COMMAND   the same outside of the container, where a training is launched (default: SBP_COMMAND)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
 #   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed by a fault is tried again (default: never), and the
 #                         folder where its faults are written down
-#   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   Pyxis options of every step (default: no container)
+#   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   of every step (default: no container)
+#   SBP_CONTAINER_RUNTIME pyxis (default), apptainer, or edf: the image is then the name or file of an environment
 
 eval "${SBP_SETUP:-}"
 export SBP_HOME=${SBP_HOME:-${SLURM_SUBMIT_DIR:-$PWD}} PYTHONUNBUFFERED=1
@@ -27,11 +29,22 @@ elif [ -x "$SBP_HOME/.venv/bin/python" ]; then
   sbp[0]=$SBP_HOME/.venv/bin/python
 fi
 
+outside=("${sbp[@]}")
+if [ -n "${SBP_OUTSIDE_COMMAND:-}" ]; then eval "outside=($SBP_OUTSIDE_COMMAND)"; fi
+
 # Becomes the command, inside the container where there is one.
 exec_in_container() {
-  if [ -z "${SBP_CONTAINER_IMAGE:-}" ]; then exec "$@"; fi
-  exec srun --ntasks=1 --container-image="$SBP_CONTAINER_IMAGE" \
-    ${SBP_CONTAINER_MOUNTS:+--container-mounts="$SBP_CONTAINER_MOUNTS"} "$@"
+  local image=${SBP_CONTAINER_IMAGE:-} mounts=${SBP_CONTAINER_MOUNTS:-}
+  if [ -z "$image" ]; then exec "$@"; fi
+  case "${SBP_CONTAINER_RUNTIME:-pyxis}" in
+    pyxis) exec srun --ntasks=1 --container-image="$image" ${mounts:+--container-mounts="$mounts"} "$@" ;;
+    edf) exec srun --ntasks=1 --environment="$image" "$@" ;;
+    apptainer) exec apptainer exec ${SLURM_JOB_GPUS:+--nv} ${mounts:+--bind "$mounts"} "$image" "$@" ;;
+    *)
+      echo "SBP_CONTAINER_RUNTIME: '$SBP_CONTAINER_RUNTIME' is not pyxis, apptainer, or edf" >&2
+      exit 2
+      ;;
+  esac
 }
 
 # Runs a command that can be interrupted and repeated; requeues the job when it has not finished.
