@@ -70,16 +70,17 @@ class Fault(Exception):
         message: What broke and, where it is known, why; ends with the last lines of the log where there is one.
         file: The log or file that tells more.
         progress: How far the work had come that is kept; the same fault without progress is a crash loop.
+        node: On which it broke, where that may be another than this process's.
     """
 
-    def __init__(self, message: str, *, file: Path | str | None = None, progress: str = ""):
-        self.file, self.reason, self.progress = file, message, progress
+    def __init__(self, message: str, *, file: Path | str | None = None, progress: str = "", node: str = ""):
+        self.file, self.reason, self.progress, self.node = file, message, progress, node
         text = printable(message)
         super().__init__(text if file is None else f"{printable(file, lines=False)}: {text}")
 
     def __reduce__(self):
-        return _rebuild_fault, (self.reason, self.file, self.progress)
+        return _rebuild_fault, (self.reason, self.file, self.progress, self.node)
 
 
-def _rebuild_fault(message: str, file: Path | str | None, progress: str) -> Fault:
-    return Fault(message, file=file, progress=progress)
+def _rebuild_fault(message: str, file: Path | str | None, progress: str, node: str) -> Fault:
+    return Fault(message, file=file, progress=progress, node=node)

@@ -45,7 +45,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     former = read_faults(file)
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "node": environment.get("SLURMD_NODENAME", ""),
+        "node": fault.node or environment.get("SLURMD_NODENAME", ""),
         "progress": fault.progress,
         "cause": fault.reason.split("\n", 1)[0],
     }

@@ -18,6 +18,7 @@ from typing import Any
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
+from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
 from megatron_sbp.executor.slurm_queue import Job, client, is_live, jobs_of, largest_array, remember
 from megatron_sbp.executor.state import StageState, Unread
 from megatron_sbp.executor.submitted import differences, keep
@@ -82,6 +83,12 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
         log_folder.mkdir(parents=True, exist_ok=True)
         live = {job.stage: job for job in jobs_of(run) if is_live(job)}
     largest = largest_array()
+    failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)
+    for node, count in failing.items():
+        _note(
+            f"{node} is excluded: {count} faults of this run were on it ({log_folder / 'faults'}; slurm.exclude_after)",
+            dry_run,
+        )
     submitted = []
     for stage in graph:
         depends = [queued[name] for name in stage.reads(run) if name in queued]
@@ -101,8 +108,9 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
             array = _Array.whole(size) if depends else _array(run, stage, graph, size)
         tasks = len(array.tasks) if array else None
         options = _options(run, stage, array, log_folder)
+        further = excluding(_asked(run, stage)[1], list(failing))
         script = SCRIPTS / _script(run, stage)
-        start, end = ["sbatch", "--parsable", *options], [*_asked(run, stage)[1], str(script), stage.name, *words]
+        start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words]
         if dry_run:
             name = stage.name.replace("-", "_")
             queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER

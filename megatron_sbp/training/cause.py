@@ -21,17 +21,19 @@ SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 """How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
 
 
-def first_end(failed: Rank) -> tuple[str, int]:
-    """Name and exit status, as of Popen.returncode, of the rank that failed first.
+def first_end(failed: Rank) -> tuple[str, int, str]:
+    """Name, exit status as of Popen.returncode, and node of the rank that failed first.
 
     Args:
         failed: that rank, or srun, whose output has the lines that rank.sh printed.
     """
-    ends = sorted((float(found[4]), found[1], int(found[3])) for found in map(RANK_ENDED.search, failed.tail) if found)
+    ends = sorted(
+        (float(found[4]), found[1], int(found[3]), found[2]) for found in map(RANK_ENDED.search, failed.tail) if found
+    )
     if not ends:
-        return failed.name, failed.status or 0
-    _, number, status = ends[0]
-    return f"rank {number}", 128 - status if status > 128 else status  # as a shell writes a signal
+        return failed.name, failed.status or 0, ""
+    _, number, status, node = ends[0]
+    return f"rank {number}", 128 - status if status > 128 else status, node  # as a shell writes a signal
 
 
 def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Exception:
@@ -44,16 +46,17 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         log: the log file.
         count: number of ranks.
     """
-    (name, status), lines = first_end(failed), list(failed.tail)
+    (name, status, node), lines = first_end(failed), list(failed.tail)
     if status == 2:
         said = [found[2] for found in map(SAID_WRONG, lines) if found and found[1] != "srun"]
         if said:
             return InputError(said[0])
     causes = [line.split(CAUSE, 1)[1] for line in lines if CAUSE in line]
     own = [cause for cause in causes if cause.startswith(f"{name}: ")] or causes
-    text = f"{stage}: {name} of {count} {ending(status)}"
+    where = f" on {node}" if node else ""
+    text = f"{stage}: {name} of {count}{where} {ending(status)}"
     if status >= 0 and own:
-        text = f"{stage}: {own[0]}".rstrip(". ")
+        text = f"{stage}{where}: {own[0]}".rstrip(". ")
     full = next((number for number in NO_ROOM if any(os.strerror(number) in line for line in lines)), None)
     if full is None and status != -signal.SIGKILL and _is_full(folder):
         full = errno.ENOSPC
@@ -63,7 +66,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
     message = f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}"
-    return Fault(message, file=log, progress=f"checkpoint {tracker.read(folder)}")
+    return Fault(message, file=log, progress=f"checkpoint {tracker.read(folder)}", node=node)
 
 
 def _is_full(folder: Path) -> bool:

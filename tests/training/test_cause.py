@@ -54,8 +54,11 @@ def test_under_srun_the_first_to_end_is_the_cause():
         "sbp: rank 3 on node1 ended with status 139 at 199.25",
         "sbp: rank 4 on node1 ended with status 1 at 1000.0",
     ]
-    assert first_end(failed(143, *lines, name="srun")) == ("rank 3", -signal.SIGSEGV)
-    assert first_end(failed(9, name="srun")) == ("srun", 9)
+    assert first_end(failed(143, *lines, name="srun")) == ("rank 3", -signal.SIGSEGV, "node1")
+    assert first_end(failed(9, name="srun")) == ("srun", 9, "")
+    found = why(failed(143, *lines, name="srun"))
+    assert isinstance(found, Fault) and found.node == "node1"
+    assert "rank 3 of 4 on node1 was killed (SIGSEGV)" in str(found)
 
 
 @pytest.mark.parametrize("word", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

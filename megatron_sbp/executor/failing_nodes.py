@@ -1,0 +1,41 @@
+"""Nodes on which jobs of a run ended with faults again and again: later jobs do without them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from megatron_sbp.executor.retry import read_faults
+
+
+def failing_nodes(faults: Path, limit: int) -> dict[str, int]:
+    """Faults by node, of nodes with at least `limit` of them.
+
+    Args:
+        faults: folder with the faults of every job (JOB.jsonl), as `retry` writes them.
+        limit: 0 names no node.
+    """
+    counts = Counter(
+        node
+        for file in sorted(faults.glob("*.jsonl"))
+        for row in read_faults(file)
+        if isinstance(node := row.get("node"), str) and node
+    )
+    return {node: count for node, count in sorted(counts.items()) if 0 < limit <= count}
+
+
+def excluding(options: Sequence[str], nodes: Sequence[str]) -> list[str]:
+    """sbatch options without these nodes: of several --exclude Slurm takes the last, so they join the user's own."""
+    if not nodes:
+        return list(options)
+    others, own, words = [], [], iter(options)
+    for word in words:
+        if word in ("--exclude", "-x"):
+            own.append(next(words, ""))
+        elif word.startswith("--exclude="):
+            own.append(word.removeprefix("--exclude="))
+        else:
+            others.append(word)
+    named = dict.fromkeys(filter(None, [*own[-1:], *nodes]))
+    return [*others, f"--exclude={','.join(named)}"]
