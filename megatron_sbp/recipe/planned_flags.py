@@ -123,6 +123,7 @@ FIXED: dict[str, str] = {
     "split": _DATA,
     "full-validation": _DATA,
     "dataloader-type": _DATA,
+    "sbp-save-file": _CHECKPOINTS,
     "load": _CHECKPOINTS,
     "save": _CHECKPOINTS,
     "finetune": _CHECKPOINTS,

@@ -201,6 +201,11 @@ class Run:
         return self.root / "stop"
 
     @property
+    def save_file(self) -> Path:
+        """Whenever it is touched, trainings save a checkpoint and go on."""
+        return self.root / "save"
+
+    @property
     def document_parts(self) -> Path:
         """What reading the files of the corpus leaves, until the shards are cut."""
         return self.at("documents/parts")

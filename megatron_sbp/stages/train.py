@@ -34,7 +34,15 @@ def arguments_of(run: Run, training: str, samples: int | None = None) -> list[st
     """Megatron's flags for a training of a run; see `megatron_arguments`."""
     start = start_model(run.recipe, arm=run.model(run.recipe.tuning.start_arm), prepared=run.model("start"))
     folder, tokenizer = run.model(training), run.tokenizer
-    return megatron_arguments(run.recipe, training, folder=folder, tokenizer=tokenizer, start=start, samples=samples)
+    return megatron_arguments(
+        run.recipe,
+        training,
+        folder=folder,
+        tokenizer=tokenizer,
+        start=start,
+        samples=samples,
+        save_file=run.save_file,
+    )
 
 
 class TrainStage(Stage):
@@ -179,6 +187,7 @@ class TrainStage(Stage):
                 log=run.log(self.name, "training"),
                 srun=self.srun,
                 stop=run.stop_file,
+                save=run.save_file,
             )
         outputs = finalize(
             folder,

@@ -23,6 +23,7 @@ def megatron_arguments(
     tokenizer: Path,
     start: Path | None = None,
     samples: int | None = None,
+    save_file: Path | None = None,
 ) -> list[str]:
     """Words after `python -m megatron_sbp.training.pretrain`.
 
@@ -34,6 +35,7 @@ def megatron_arguments(
         start: folder of the checkpoint that the synthesizer is initialized from; None for new weights.
         samples: training sequences of the synthesizer, once its pairs have been packed; before that the command shows
             PACKED_SEQUENCES in their place.
+        save_file: a checkpoint is saved whenever it is touched.
     """
     if training == "synthesizer":
         special = {**_tuning(recipe, samples), "pretrained-checkpoint": start}
@@ -45,6 +47,8 @@ def megatron_arguments(
     common = {**_model(recipe, tokenizer), **_launch(recipe), **_files(recipe, folder)}
     flags = {**common, **special, **recipe.training.megatron}
     words = ["--sbp-data", str(folder / "data.json")]
+    if save_file is not None:
+        words += ["--sbp-save-file", str(save_file)]
     for name, value in flags.items():
         if value is None or value is False:
             continue

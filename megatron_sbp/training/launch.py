@@ -24,6 +24,7 @@ from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.metrics import read_metrics
 from megatron_sbp.training.ranks import Rank, Ranks
 from megatron_sbp.training.running import only_training
+from megatron_sbp.training.save_request import SaveRequest
 
 MODULE = "megatron_sbp.training.pretrain"
 
@@ -110,6 +111,7 @@ def train(
     log: Path,
     srun: Sequence[str] | None = None,
     stop: Path | None = None,
+    save: Path | None = None,
 ) -> None:
     """Runs a training to its end.
 
@@ -122,6 +124,7 @@ def train(
         log: file that the output of all ranks is appended to.
         srun: as for `processes`.
         stop: a file whose appearance asks for a checkpoint and the end.
+        save: a file that asks for a checkpoint whenever it is touched; the ranks look for it themselves.
 
     Raises:
         Unfinished: it was stopped by a signal, the file, or its time limit, after saving a checkpoint.
@@ -143,9 +146,12 @@ def train(
         ):
             progress = Progress(folder / "metrics.jsonl", stage, samples)
             stop_file = None if stop is None else StopFile(stop)
+            save_request = SaveRequest(save)
 
             def tell() -> None:
                 progress.say()
+                if save_request.is_new():
+                    say(f"{stage}: {save} was touched: a checkpoint at the next logged step")
                 if stop_file is not None and stop_file.there():
                     signals.request(f"{stop_file.file} is there")
                 signals.remind()

@@ -66,6 +66,7 @@ def _add_arguments(parser):
     group = parser.add_argument_group(title="synthetic bootstrapped pretraining")
     group.add_argument("--sbp-data", type=Path, required=True, help="data.json that `sbp` wrote: datasets and samples")
     group.add_argument("--sbp-patience", type=int, default=0, help="evaluations without a better loss before stopping")
+    group.add_argument("--sbp-save-file", type=Path, help="a checkpoint is saved whenever this file is touched")
     group.add_argument("--sbp-first-evaluation", action="store_true", help="evaluate before the first step, too")
     group.add_argument(
         "--sbp-model-builder",

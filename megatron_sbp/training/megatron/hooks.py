@@ -17,9 +17,10 @@ from megatron_sbp.training.megatron.banner import StartUp
 from megatron_sbp.training.megatron.forward import Trainer
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 from megatron_sbp.training.metrics import Metrics, read_metrics
+from megatron_sbp.training.save_request import SaveRequest
 from megatron_sbp.training.throughput import rates
 
-WRAPPED = ("train", "train_step", "evaluate", "training_log")
+WRAPPED = ("train", "train_step", "evaluate", "training_log", "checkpoint_and_decide_exit")
 
 
 class Journal:
@@ -35,6 +36,7 @@ class Journal:
         self.trainer, self.signals, self.start_up = trainer, signals, start_up
         self.args = trainer.args
         self.metrics = Metrics(trainer.folder / "metrics.jsonl")
+        self.save_request = SaveRequest(self.args.sbp_save_file)
         self.stopped = ""
         """Why the training ended before its plan; empty as long as it did not."""
         self._busy, self._losses, self._since = 0.0, list[torch.Tensor](), 0
@@ -42,7 +44,7 @@ class Journal:
     def attach(self, training: Any) -> None:
         """Wraps the functions of megatron.training.training."""
         train, evaluate, log = training.train, training.evaluate, training.training_log
-        train_step = training.train_step
+        train_step, checkpoint = training.train_step, training.checkpoint_and_decide_exit
 
         def train_and_write(*args, **kwargs):
             forward_step, model, valid, config = args[0], args[1], args[5], args[7]
@@ -74,8 +76,31 @@ class Journal:
             self._stepped(loss_dict, learning_rate, iteration, grad_norm)
             return log(loss_dict, total_loss_dict, learning_rate, iteration, *args, **kwargs)
 
+        def checkpoint_if_asked(model, optimizer, scheduler, iteration, *args, **kwargs):
+            usual = self.args.save_interval
+            if self._save_is_asked(iteration):
+                self.args.save_interval = 1
+            try:
+                return checkpoint(model, optimizer, scheduler, iteration, *args, **kwargs)
+            finally:
+                self.args.save_interval = usual
+
         training.train, training.train_step = train_and_write, step_and_measure
+        training.checkpoint_and_decide_exit = checkpoint_if_asked
         training.evaluate, training.training_log = evaluate_and_write, log_and_write
+
+    def _save_is_asked(self, iteration: int) -> bool:
+        """Whether the user asks for a checkpoint. All ranks agree on it, once per log interval."""
+        args = self.args
+        if args.sbp_save_file is None or iteration % args.log_interval:
+            return False
+        asked = torch.zeros(1, dtype=torch.int, device="cuda")
+        if self.last_rank():
+            asked[0] = self.save_request.is_new()
+        torch.distributed.broadcast(asked, torch.distributed.get_world_size() - 1)
+        if asked.item() and self.last_rank():
+            print(f"sbp: step {iteration} | {args.sbp_save_file} was touched: saving a checkpoint", flush=True)
+        return bool(asked.item())
 
     def _begin(self, model: Any) -> None:
         """Once per start, after the checkpoint was loaded: old rows after it are cut off, recording begins."""

@@ -35,6 +35,8 @@ def test_arguments_that_the_journal_reads():
     names = list(inspect.signature(training.evaluate_and_print_results).parameters)
     wanted = ["prefix", "forward_step_func", "data_iterator", "model", "iteration"]
     assert names[:7] == [*wanted, "process_non_loss_data_func", "config"]
+    names = list(inspect.signature(training.checkpoint_and_decide_exit).parameters)
+    assert names[3] == "iteration" and "args.save_interval" in inspect.getsource(training.checkpoint_and_decide_exit)
     assert list(inspect.signature(training.num_floating_point_operations).parameters)[:2] == ["args", "batch_size"]
 
 

@@ -1,0 +1,30 @@
+"""A file by which a user asks the trainings of a run for a checkpoint without stopping them: `touch RUN/save`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class SaveRequest:
+    """Looks for the file; never removes it. One that is there at the start asks for nothing until it is touched again.
+
+    Args:
+        file: RUN/save; None never asks.
+    """
+
+    def __init__(self, file: Path | None):
+        self.file = file
+        self._seen = self._stamp()
+
+    def is_new(self) -> bool:
+        """Whether the file was touched since the last call."""
+        now = self._stamp()
+        touched = now is not None and now != self._seen
+        self._seen = now
+        return touched
+
+    def _stamp(self) -> int | None:
+        try:
+            return None if self.file is None else self.file.stat().st_mtime_ns
+        except OSError:
+            return None
