@@ -55,6 +55,15 @@ def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, pa.large_string())
 
 
+def count_documents(shard: Path) -> int:
+    """Number of documents of a documents/ shard, from its ids where they are in a file."""
+    file = ids_file(shard)
+    if file.exists():
+        return pq.read_metadata(file).num_rows
+    with files.open_lines(shard) as lines:
+        return sum(1 for _ in lines)
+
+
 def id_of(line: bytes) -> str:
     """The id in a row of documents/, whose other fields are not parsed."""
     # documents/ has the id first. An id with an escape in it goes the long way.

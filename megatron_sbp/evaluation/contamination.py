@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
-from megatron_sbp.base.progress import Progress
+from megatron_sbp.evaluation.shard_reading import Shard
 from megatron_sbp.overlap.contamination import LONGEST, SHORTEST, ItemIndex
 
 
@@ -31,13 +31,16 @@ class Contamination:
         self._found.setdefault(group, np.zeros(len(self._index), np.bool_))[found] = True
         self._texts[group] = self._texts.get(group, 0) + (len(found) > 0)
 
-    def look_at_all(self, group: str, shards: Sequence[Path], count: int) -> None:
-        """Looks for all items in every text of the shards of a group, `count` of them."""
-        with Progress(f"quality: evaluation items in {group}", count, "documents") as progress:
-            for shard in shards:
-                for row in files.read_jsonl_zst(shard):
-                    self.look(group, row["text"])
-                    progress.advance()
+    def found(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Everything that was noted, for `absorb`."""
+        return self._found, self._texts
+
+    def absorb(self, found: tuple[dict[str, np.ndarray], dict[str, int]]) -> None:
+        """Notes what another process, with the same items, has found in other texts."""
+        for group, rows in found[0].items():
+            self._found.setdefault(group, np.zeros(len(self._index), np.bool_))[rows] = True
+        for group, count in found[1].items():
+            self._texts[group] = self._texts.get(group, 0) + count
 
     def figures(self) -> dict[str, Any]:
         """`items` and `too_short` (not looked for) by kind; by group `found`, items by kind that stand in any of its
@@ -49,3 +52,30 @@ class Contamination:
             "texts": self._texts,
             "words": [LONGEST, SHORTEST],
         }
+
+
+@dataclass
+class ItemsIn:
+    """Looks for items in all texts of a group.
+
+    Attributes:
+        items: to look for; notes what is found.
+        group: of the texts.
+    """
+
+    items: Contamination
+    group: str
+
+    def read(self, shard: Shard) -> Iterator[None]:
+        """See `Reading.read`."""
+        for row in files.read_jsonl_zst(shard.file):
+            self.items.look(self.group, row["text"])
+            yield
+
+    def found(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """See `Reading.found`."""
+        return self.items.found()
+
+    def absorb(self, found: tuple[dict[str, np.ndarray], dict[str, int]]) -> None:
+        """See `Reading.absorb`."""
+        self.items.absorb(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation import quality, sheet
 from megatron_sbp.evaluation.confidence import pair, ratio
-from megatron_sbp.evaluation.contamination import Contamination
+from megatron_sbp.evaluation.contamination import Contamination, ItemsIn
+from megatron_sbp.evaluation.corpus_pass import CorpusPass
 from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judging import judge_groups
 from megatron_sbp.evaluation.real_text import RealText
 from megatron_sbp.evaluation.sampling import choose, rows_of
+from megatron_sbp.evaluation.shard_reading import read_shards
 from megatron_sbp.evaluation.sheet import Sampled
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.overlap.novelty import Overlap, share_of
@@ -122,7 +124,9 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     }
     if items is not None:
         for group, files_ in shards.items():
-            items.look_at_all(group, files_, population[group])
+            looking = ItemsIn(Contamination(found.items or {}), group)
+            read_shards(looking, files_, population[group], f"quality: evaluation items in {group}", rows=False)
+            items.absorb(looking.found())
         result["contamination"] = items.figures()
     if judge is not None:
         judge_groups(judge, groups, samples, found.pairs, real, recipe.seed)
@@ -156,15 +160,9 @@ def _add_sheet(
             novelty.add(group, one.text, one.own)
         for one in held_out if group == "real" else texts:
             overlap.add(group, one.tokens, one.text)
-
-    def corpus() -> Iterator[tuple[np.ndarray, str]]:
-        for row, (tokens, text) in enumerate(real.whole()):
-            novelty.look(row, text)
-            if items is not None:
-                items.look("real", text)
-            yield tokens, text
-
-    counted = overlap.count(corpus())
+    reading = CorpusPass(found.tokens["train"], overlap, novelty, items)
+    read_shards(reading, found.documents["train"], len(real.tokens), "quality: reading D")
+    counted = overlap.counts()
     compared = sheet.measure_groups(alike, novelty, recipe.seed)
     unread = {**alike, "real": sheet.cut_alike(held_out, samples["synthetic"], tokenizer)}
     perplexity = sheet.perplexities(

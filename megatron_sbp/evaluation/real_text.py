@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from megatron_sbp.base import files
-from megatron_sbp.base.progress import Progress
 from megatron_sbp.evaluation.sampling import rows_of
 from megatron_sbp.evaluation.sheet import Sampled
 from megatron_sbp.tokenization.indexed import open_indexed
@@ -27,13 +23,3 @@ class RealText:
         for row, document in rows_of(self._shards, rows):
             one = Sampled(document["text"], self.tokens[row][:-1], document, row)
             yield one.cut(self._limit, self._tokenizer) if cut else one
-
-    def whole(self) -> Iterator[tuple[np.ndarray, str]]:
-        """Tokens and text of all documents, uncut."""
-        with Progress("quality: reading D", len(self.tokens), "documents") as progress:
-            row = 0
-            for shard in self._shards:
-                for document in files.read_jsonl_zst(shard):
-                    yield self.tokens[row][:-1], document["text"]
-                    row += 1
-                    progress.advance()

@@ -193,7 +193,7 @@ def share_intervals(figures: Mapping[str, Any]) -> dict[str, list[float] | None]
 
 
 def count_intervals(counted: Mapping[str, np.ndarray], seed: int) -> dict[str, list[float] | None]:
-    """Bootstrap intervals of figures that `overlap.novelty.Overlap.count` gave: int64 [documents, 2] each."""
+    """Bootstrap intervals of figures that `overlap.novelty.Overlap.counts` gave: int64 [documents, 2] each."""
     return {name: pair(part(counts[:, 0], counts[:, 1], seed)) for name, counts in counted.items()}
 
 

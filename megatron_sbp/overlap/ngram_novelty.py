@@ -57,6 +57,18 @@ class NgramNovelty:
         """
         _mark(self._hashes.of(text), row, self.longest, *self._ready())
 
+    def found(self) -> tuple[np.ndarray, np.ndarray]:
+        """Everything that was noted, for `absorb`."""
+        _, first, others = self._ready()
+        return first, others
+
+    def absorb(self, found: tuple[np.ndarray, np.ndarray]) -> None:
+        """Notes what another process, with the same texts, has found in documents with higher rows."""
+        _, first, others = self._ready()
+        other_first, other_others = found
+        others |= other_others | ((first >= 0) & (other_first >= 0) & (first != other_first))
+        np.copyto(first, other_first, where=first < 0)
+
     def counts(self, group: str) -> np.ndarray:
         """int64 [texts, longest, 2]: novel n-grams and all n-grams of each text, n = 1 first; each distinct one once.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from megatron_sbp.base import files
@@ -50,9 +49,3 @@ def test_a_document_is_cut_to_the_length_that_a_synthetic_one_can_have(real, spl
         else:
             assert LIMIT - 4 < len(one.tokens) <= LIMIT
     assert next(real.read([10])).text == "7" + "\U0001f9ea" * 4, "a fifth one would end behind the limit"
-
-
-def test_all_of_the_split_comes_uncut_and_in_order(real, split, tokenizer):
-    every = list(real.whole())
-    assert [text for _, text in every] == split[2]
-    assert [np.asarray(tokens).tolist() for tokens, _ in every] == tokenizer.encode_batch(split[2])

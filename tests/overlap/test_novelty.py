@@ -9,7 +9,9 @@ from megatron_sbp.overlap.novelty import Overlap, share_of, word_ngrams
 
 
 def measure(overlap: Overlap, texts: list[str]) -> dict[str, dict[str, float | None]]:
-    counted = overlap.count([(tokens(text), text) for text in texts])
+    for text in texts:
+        overlap.look(tokens(text), text)
+    counted = overlap.counts()
     return {group: {name: share_of(counts) for name, counts in part.items()} for group, part in counted.items()}
 
 

@@ -1,0 +1,152 @@
+"""Shards of documents, read once on all cores of the task; what is found does not depend on how many read."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from megatron_sbp.base.errors import Fault
+from megatron_sbp.base.processes import die_with_parent
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.documents.ids import count_documents
+
+FEW = 50_000
+"""Documents that one process reads faster than others would start."""
+
+_COUNTED = 100
+"""Documents after which a process says how many it has read."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A .jsonl.zst file.
+
+    Attributes:
+        file: its path.
+        first_row: of its first document, over all shards; None where nobody asked for rows.
+        count: of its documents; None likewise.
+    """
+
+    file: Path
+    first_row: int | None
+    count: int | None
+
+
+class Reading(Protocol):
+    """What is done with every document. Processes get copies of it, as it is before anything was read."""
+
+    def read(self, shard: Shard) -> Iterator[None]:
+        """Reads a shard, and yields after every document."""
+
+    def found(self) -> Any:
+        """Everything that was noted, for `absorb`."""
+
+    def absorb(self, found: Any) -> None:
+        """Notes what another process has found in shards that come after those of this one."""
+
+
+def read_shards(
+    reading: Reading,
+    files_: Sequence[Path],
+    documents: int,
+    label: str,
+    processes: int | None = None,
+    *,
+    rows: bool = True,
+) -> None:
+    """Reads all shards, each once.
+
+    Args:
+        reading: notes what is found.
+        files_: the shards, in order.
+        documents: in all of them.
+        label: for the progress line.
+        processes: how many read; None is one per core, where there are many documents.
+        rows: whether `reading` needs to know them. Shards without a file of ids are read once more for that.
+
+    Raises:
+        Fault: a process was killed.
+        Exception: what `reading.read` raises.
+    """
+    if processes is None:
+        processes = 1 if documents <= FEW else len(os.sched_getaffinity(0))
+    parts = parts_of(files_, processes, rows)
+    with Progress(label, documents, "documents") as progress:
+        if len(parts) == 1:
+            for shard in parts[0]:
+                for _ in reading.read(shard):
+                    progress.advance()
+            return
+        for found in _in_processes(reading, parts, progress):
+            reading.absorb(found)
+
+
+def parts_of(files_: Sequence[Path], most: int, rows: bool = True) -> list[list[Shard]]:
+    """At most so many runs of consecutive shards, of about as many documents (or shards) each; one without shards."""
+    counts = [count_documents(file) if rows else 1 for file in files_]
+    ends = list(itertools.accumulate(counts))
+    parts: dict[int, list[Shard]] = {}
+    for file, count, end in zip(files_, counts, ends, strict=True):
+        part = max(0, end - 1) * most // max(1, ends[-1])
+        shard = Shard(file, end - count, count) if rows else Shard(file, None, None)
+        parts.setdefault(part, []).append(shard)
+    return list(parts.values()) or [[]]
+
+
+def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: Progress) -> list[Any]:
+    """What is found in every part, each read by a process of its own. None of them outlives this call."""
+    context = multiprocessing.get_context("spawn")  # not forked: torch and numba have threads
+    done = context.Value("q", 0)
+    processes, receivers = [], []
+    try:
+        for part in parts:
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (sender, os.getpid(), done, reading, part)
+            processes.append(context.Process(target=_read_part, args=arguments, daemon=True))
+            receivers.append(receiver)
+            processes[-1].start()
+            sender.close()  # or the end of the process would not be seen
+        found: dict[int, Any] = {}
+        while len(found) < len(parts):
+            left = [receivers[place] for place in range(len(parts)) if place not in found]
+            ready = multiprocessing.connection.wait(left, timeout=1.0)
+            progress.advance(done.value - progress.done)
+            for place in (place for place, receiver in enumerate(receivers) if receiver in ready):
+                found[place] = _received(receivers[place], processes[place], progress.label)
+        return [found[place] for place in range(len(parts))]
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _received(receiver: Any, process: Any, label: str) -> Any:
+    try:
+        said = receiver.recv()
+    except EOFError:
+        process.join()
+        how = "was killed, probably out of memory" if process.exitcode == -signal.SIGKILL else "ended early"
+        raise Fault(f"{label}: a process that reads a part of it {how} (exit status {process.exitcode})") from None
+    if isinstance(said, Exception):
+        raise said
+    return said
+
+
+def _read_part(sender: Any, parent: int, done: Any, reading: Reading, part: Sequence[Shard]) -> None:
+    die_with_parent(parent)
+    try:
+        every = itertools.chain.from_iterable(map(reading.read, part))
+        for count, _ in enumerate(every, start=1):
+            if count % _COUNTED == 0:
+                with done.get_lock():
+                    done.value += _COUNTED
+        sender.send(reading.found())
+    except Exception as error:
+        sender.send(error)
