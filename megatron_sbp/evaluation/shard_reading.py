@@ -109,9 +109,10 @@ def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: 
         for part in parts:
             receiver, sender = context.Pipe(duplex=False)
             arguments = (sender, os.getpid(), done, reading, part)
-            processes.append(context.Process(target=_read_part, args=arguments, daemon=True))
+            process = context.Process(target=_read_part, args=arguments, daemon=True)
+            process.start()
+            processes.append(process)
             receivers.append(receiver)
-            processes[-1].start()
             sender.close()  # or the end of the process would not be seen
         found: dict[int, Any] = {}
         while len(found) < len(parts):

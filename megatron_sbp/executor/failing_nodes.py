@@ -1,4 +1,8 @@
-"""Nodes on which jobs of a run ended with faults again and again: later jobs do without them."""
+"""Nodes on which jobs of a run ended with faults again and again: later jobs do without them.
+
+The same fault at the same place of the work counts once: a program that crashes again and again says nothing about the
+node that it crashed on.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,23 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from megatron_sbp.executor.retry import read_faults
+from megatron_sbp.executor.retry import read_faults, stable
 
 
 def failing_nodes(faults: Path, limit: int) -> dict[str, int]:
-    """Faults by node, of nodes with at least `limit` of them.
+    """Different faults by node, of nodes with at least `limit` of them.
 
     Args:
         faults: folder with the faults of every job (JOB.jsonl), as `retry` writes them.
         limit: 0 names no node.
     """
-    counts = Counter(
-        node
+    different = {
+        (node, stable(row.get("cause")), str(row.get("progress")))
         for file in sorted(faults.glob("*.jsonl"))
         for row in read_faults(file)
         if isinstance(node := row.get("node"), str) and node
-    )
+    }
+    counts = Counter(node for node, *_ in different)
     return {node: count for node, count in sorted(counts.items()) if 0 < limit <= count}
 
 

@@ -79,8 +79,9 @@ def read_faults(file: Path) -> list[dict[str, Any]]:
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one.get("progress") == other["progress"] and _stable(one.get("cause")) == _stable(other["cause"])
+    return one.get("progress") == other["progress"] and stable(one.get("cause")) == stable(other["cause"])
 
 
-def _stable(cause: Any) -> str:
+def stable(cause: Any) -> str:
+    """A cause without what differs in two messages of the same fault."""
     return _CHANGING.sub("N", str(cause))

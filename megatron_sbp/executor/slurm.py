@@ -86,7 +86,8 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
     failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)
     for node, count in failing.items():
         _note(
-            f"{node} is excluded: {count} faults of this run were on it ({log_folder / 'faults'}; slurm.exclude_after)",
+            f"{node} is excluded: {count} different faults of this run were on it (slurm.exclude_after; they are in "
+            f"{log_folder / 'faults'})",
             dry_run,
         )
     submitted = []

@@ -38,7 +38,7 @@ def advise(alphas: np.ndarray, scores: np.ndarray, coverage: np.ndarray, level: 
     half of the documents have a pair, as long as that is above the chance level.
 
     Args:
-        alphas: hundredths, ascending, float64 [alphas].
+        alphas: ascending, float64 [alphas].
         scores: similarities of the candidates that pass the other rules, floating point [pairs].
         coverage: share of documents that have a pair above each alpha, float64 [alphas].
         level: see `chance_level`.

@@ -64,16 +64,18 @@ def explore_pairs(
         text_of: tokens to text.
 
     Returns:
-        documents, sampled, k; chance (mean, deviation, level: see `chance_level`); alphas, an entry per hundredth, with
-        the share of random pairs above it, documents_with_full_lists, and for every limit on shared shingles pairs and
-        documents_with_pairs; bands with examples; advice (see `advise`); and the recipe's two values.
+        documents, sampled, k; chance (mean, deviation, level: see `chance_level`); alphas, an entry per hundredth and
+        for the recipe's, with the share of random pairs above it, documents_with_full_lists, and for every limit on
+        shared shingles pairs and documents_with_pairs; bands with examples; advice (see `advise`); and the recipe's two
+        values.
     """
     there = sample.ids != NO_NEIGHBOR
     places = np.repeat(np.arange(len(sample.rows)), there.sum(axis=1))
     seeds, targets, scores = sample.rows[places], sample.ids[there], sample.scores[there]
     level = chance_level(chance)
     lowest = min(rules.alpha, np.floor(level / BAND) * BAND)
-    alphas = np.round(np.arange(np.floor(lowest * 100), 100) / 100, 2)
+    hundredths = np.round(np.arange(np.floor(lowest * 100), 100) / 100, 2)
+    alphas = np.unique(np.append(hundredths, rules.alpha))
     good = (scores > np.float32(lowest)) & (documents.lengths[targets] >= rules.min_target_tokens)
     if rules.max_similarity is not None:
         good &= scores <= rules.max_similarity

@@ -27,7 +27,7 @@ class TargetCounts:
         self._counts[rows] += counts.astype(np.uint32)
 
     def summary(self, names: pa.ChunkedArray) -> dict[str, Any]:
-        """Mean, median and largest over documents that are a target; how many are; seeds of most pairs' targets.
+        """Seeds per target, over the documents that are a target.
 
         Args:
             names: ids of all documents, large_string [documents].

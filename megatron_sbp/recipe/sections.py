@@ -538,7 +538,8 @@ class Slurm(Section):
     """Times a job that ends with a fault (a rank crashed or was killed) is tried again; not when it fails the same way
     and has saved nothing since."""
     exclude_after: Whole = 2
-    """Faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it; 0 excludes none."""
+    """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it; 0 excludes
+    none."""
     setup: Prose = ""
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []

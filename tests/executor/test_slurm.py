@@ -240,11 +240,11 @@ def test_a_node_that_failed_twice_is_excluded_and_that_is_said(no_slurm, tmp_pat
     run = Run.of(load_recipe(file, words))
     faults = run.root / "logs" / "slurm" / "faults"
     faults.mkdir(parents=True)
-    (faults / "3.jsonl").write_text('{"node": "n1"}\n{"node": "n2"}\n{"node": "n1"}\n')
+    (faults / "3.jsonl").write_text('{"node": "n1"}\n{"node": "n2"}\n{"node": "n1", "cause": "other"}\n')
     graph = [Kind("documents", "cpu", False)]
     slurm.submit(run, file, words, graph, dry_run=True)
     text = capsys.readouterr().out
-    assert "# n1 is excluded: 2 faults of this run were on it" in text and "n2 is excluded" not in text
+    assert "# n1 is excluded: 2 different faults of this run were on it" in text and "n2 is excluded" not in text
     command = commands(text)["documents"]
     assert [word for word in command if "exclude" in word and "=" in word][:1] == ["--exclude=bad,n1"]
     slurm.submit(Run.of(load_recipe(file, [*words, "slurm.exclude_after=0"])), file, words, graph, dry_run=True)

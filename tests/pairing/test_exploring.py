@@ -110,6 +110,13 @@ def test_it_begins_at_the_chance_level_where_alpha_is_above_it(documents, neighb
     assert found["alphas"][0]["alpha"] <= level < found["alphas"][0]["alpha"] + 0.05
 
 
+def test_an_alpha_between_hundredths(documents, neighbors):
+    ids, scores = neighbors
+    found = explored(documents, ids, scores, Pairs(alpha=0.455))
+    (row,) = (row for row in found["alphas"] if row["alpha"] == 0.455)
+    assert row["kept"]["0.15"]["pairs"] == apply_rules(ids, scores, 0, documents, Pairs(alpha=0.455)).kept.sum()
+
+
 def test_examples_of_every_band(documents, neighbors):
     ids, scores = neighbors
     found = explored(documents, ids, scores, Pairs(alpha=0.5), examples=3)
