@@ -194,3 +194,8 @@ def _has(node: ast.ImportFrom, alias: ast.alias) -> bool:
         elif isinstance(inner, ast.alias):
             defined.add(inner.asname or inner.name)
     return alias.name in defined
+
+
+def test_the_list_of_files_is_that_of_the_package():
+    done = subprocess.run([sys.executable, ROOT.parent / "scripts" / "file_map.py", "--check"])
+    assert done.returncode == 0, "docs/files.md is old: python scripts/file_map.py"

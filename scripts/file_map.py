@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Writes docs/files.md: every file of the package with the first sentence of its docstring. `--check` compares only."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TARGET = REPOSITORY / "docs" / "files.md"
+
+HEAD = """# Every file of the package
+
+Made by `python scripts/file_map.py` from the first line of every docstring; a test holds it. Layers and their order:
+[architecture.md](architecture.md).
+"""
+
+ORDER = (
+    "", "recipe", "base", "planning", "documents", "overlap", "tokenization", "pairing", "training", "checkpoint",
+    "synthesis", "evaluation", "report", "publishing", "stages", "executor", "rehearsal", "doctor",
+)  # fmt: skip
+"""Packages as data flows, then who runs stages."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit status 1 when the file is not what it should be")
+    text = file_map()
+    if parser.parse_args().check:
+        return int(not TARGET.exists() or TARGET.read_text() != text)
+    TARGET.write_text(text)
+    return 0
+
+
+def file_map() -> str:
+    """The text of docs/files.md."""
+    package = REPOSITORY / "megatron_sbp"
+    by_folder: dict[str, list[Path]] = {}
+    for path in sorted(package.rglob("*.py")):
+        by_folder.setdefault(path.parent.relative_to(package).as_posix().removeprefix("."), []).append(path)
+    assert {folder.split("/")[0] for folder in by_folder} == set(ORDER), "a package is missing in ORDER"
+    lines = [HEAD]
+    for folder in sorted(by_folder, key=lambda name: (ORDER.index(name.split("/")[0]), name)):
+        lines.append(f"## megatron_sbp/{folder}\n".replace("/\n", "\n"))
+        for path in by_folder[folder]:
+            told = first_line(path)
+            if path.name != "__init__.py" or told:
+                lines.append(f"- [{path.name}](../{path.relative_to(REPOSITORY).as_posix()}): {told}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring."""
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
