@@ -378,7 +378,6 @@ def _differing(expected: dict[str, str], found: dict[str, str]) -> list[str]:
 
 def main() -> int:
     options = parser(__doc__, sequences=100, steps=6).parse_args()
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's would be inherited, and a run ignores it rightly then
     options.folder.mkdir(parents=True, exist_ok=True)
     finished = options.folder / "undisturbed"
     if not (finished / "results.json").exists():

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from support.usual_signals import usual_signals
+
 
 class Broken(AssertionError):
     """An invariant does not hold."""
@@ -72,6 +74,7 @@ def run_sequences(options: argparse.Namespace, make: Callable[[int, Path], Fault
         options: of `parser`.
         make: a sequence from its seed and its folder, which does not exist yet.
     """
+    usual_signals()
     failed, faults, slowest, begun = [], collections.Counter(), 0.0, time.monotonic()
     for seed in range(options.seed, options.seed + options.sequences):
         folder = options.folder / f"{seed:06d}"
