@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from chaos import Sequence
 
-SEQUENCES = 10
+SEEDS = (2, 3, 4, 6, 7, 8, 9, 10, 11, 13)
+"""Of the shorter ones: none of them trains all models again. They have nine of the eleven operations."""
 STEPS = 2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(1, SEQUENCES + 1))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_sequence_of_faults(whole_run, tmp_path, seed):
     sequence = Sequence(seed, tmp_path, whole_run[0])
     try:
