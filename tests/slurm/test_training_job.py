@@ -87,7 +87,7 @@ def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path):
     second.kill()
     assert ended(training, job, log, time.monotonic()) == "FAILED"
     said = log.read_text()
-    assert "train-baseline: rank 1 of 2 was killed (SIGKILL), probably out of memory" in said, said
+    assert "train-baseline: rank 1 of 2 on node2 was killed (SIGKILL), probably out of memory" in said, said
     assert "in the queue" not in said and "ExitCode=1:0" in client("scontrol", "show", "job", job)
     reached = training.iteration()
 

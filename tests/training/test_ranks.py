@@ -80,7 +80,7 @@ def test_under_srun_the_rank_that_ended_first_is_named(tmp_path):
         "echo 'sbp: rank 3 on node2 ended with status 1 at 1700000009.5'; "
         "echo 'sbp: rank 1 on node1 ended with status 137 at 1700000001.25'; exit 137",
     )
-    assert "rank 1 of 1 was killed (SIGKILL), probably out of memory" in str(words(group, tmp_path))
+    assert "rank 1 of 1 on node1 was killed (SIGKILL), probably out of memory" in str(words(group, tmp_path))
 
 
 def test_srun_that_does_not_end_after_a_failure_is_ended(tmp_path):
@@ -88,7 +88,7 @@ def test_srun_that_does_not_end_after_a_failure_is_ended(tmp_path):
     with Ranks(shell(line), tmp_path / "log", DONE, patience=0.5, announced=RANK_ENDED, ending=0.5) as group:
         group.wait(lambda: None)
     assert group.ranks[0].status == -signal.SIGKILL
-    assert "rank 1 of 1 ended with status 1" in str(words(group, tmp_path))
+    assert "rank 1 of 1 on node1 ended with status 1" in str(words(group, tmp_path))
 
 
 def test_output_that_never_ends_is_not_waited_for(tmp_path):
@@ -116,7 +116,7 @@ def test_launchers_that_cannot_work(monkeypatch, tmp_path):
 
 def test_srun_starts_all_ranks(tmp_path):
     launch = load_recipe(ROOT / "tests" / "end_to_end" / "recipe.yaml", ["launch.nodes=2"]).launch
-    with processes(launch, ["--lr", "1"], ["/bin/env", "--nodes", "2"]) as ranks:
+    with processes(launch, ["--lr", "1"], ["/bin/env", "--nodes", "2", sys.executable]) as ranks:
         assert [(rank.name, rank.command) for rank in ranks] == [
             ("srun", ["/bin/env", "--nodes", "2", sys.executable, "-m", MODULE, "--lr", "1"])
         ]
