@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,12 @@ class Contamination:
         found = self._index.found(text)
         self._found.setdefault(group, np.zeros(len(self._index), np.bool_))[found] = True
         self._texts[group] = self._texts.get(group, 0) + (len(found) > 0)
+
+    def without_findings(self) -> Contamination:
+        """The same items, looked for in nothing yet."""
+        other = copy.copy(self)
+        other._found, other._texts = {}, {}
+        return other
 
     def found(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Everything that was noted, for `absorb`."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.documents.ids import count_documents
 from megatron_sbp.evaluation import quality, sheet
 from megatron_sbp.evaluation.confidence import pair, ratio
 from megatron_sbp.evaluation.contamination import Contamination, ItemsIn
@@ -89,7 +89,9 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     limit = recipe.max_new_tokens - 1  # without end-of-document
     real = RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
     valid = RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
-    population = {group: _count_rows(files_) for group, files_ in shards.items()} | {"real": len(real.tokens)}
+    population = {group: sum(map(count_documents, files_)) for group, files_ in shards.items()} | {
+        "real": len(real.tokens)
+    }
     compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
     groups: dict[str, dict[str, Any]] = {}
     samples: dict[str, list[Sampled]] = {}
@@ -124,7 +126,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     }
     if items is not None:
         for group, files_ in shards.items():
-            looking = ItemsIn(Contamination(found.items or {}), group)
+            looking = ItemsIn(items.without_findings(), group)
             read_shards(looking, files_, population[group], f"quality: evaluation items in {group}", rows=False)
             items.absorb(looking.found())
         result["contamination"] = items.figures()
@@ -287,12 +289,3 @@ def _sampled_pairs(pairs: Path, wanted: int, seed: int) -> np.ndarray:
         parts.append(np.stack([column.to_numpy()[here] for column in batch.columns], axis=1))
         begin += len(batch)
     return np.concatenate(parts)
-
-
-def _count_rows(shards: Sequence[Path]) -> int:
-    count = 0
-    for shard in shards:
-        with files.open_lines(shard) as lines:
-            while block := lines.read(1 << 20):
-                count += block.count(b"\n")
-    return count

@@ -12,7 +12,7 @@ from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.alpha_advice import advise, chance_level
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
-from megatron_sbp.pairing.rules import rank_within
+from megatron_sbp.pairing.rules import plausible, rank_within
 from megatron_sbp.recipe import Pairs
 
 SHARED_SHINGLES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -76,9 +76,7 @@ def explore_pairs(
     lowest = min(rules.alpha, np.floor(level / BAND) * BAND)
     hundredths = np.round(np.arange(np.floor(lowest * 100), 100) / 100, 2)
     alphas = np.unique(np.append(hundredths, rules.alpha))
-    good = (scores > np.float32(lowest)) & (documents.lengths[targets] >= rules.min_target_tokens)
-    if rules.max_similarity is not None:
-        good &= scores <= rules.max_similarity
+    good = (scores > np.float32(lowest)) & plausible(scores, documents.lengths[targets], rules)
     places, seeds, targets, scores = places[good], seeds[good], targets[good], scores[good]
     shared = shared_fractions(documents, seeds, targets, rules.shingle_tokens)
     limits = sorted({*SHARED_SHINGLES, rules.max_shared_shingles})

@@ -17,7 +17,7 @@ from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
-from megatron_sbp.pairing.rules import Candidates, apply_rules
+from megatron_sbp.pairing.rules import Candidates, apply_rules, plausible
 from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
 
@@ -171,9 +171,6 @@ def _would_survive(best: list[tuple[float, int, int]], documents: TokenSpans, ru
     scores, seeds, targets = (np.array(column) for column in zip(*best, strict=True))
     order = np.argsort(seeds, kind="stable")
     scores, seeds, targets = scores[order], seeds[order], targets[order]
-    lenient = rules.model_copy(update={"alpha": -2.0, "max_targets_per_seed": None})
-    good = documents.lengths[targets] >= lenient.min_target_tokens
-    if lenient.max_similarity is not None:
-        good &= scores <= lenient.max_similarity
-    good &= shared_fractions(documents, seeds, targets, lenient.shingle_tokens) <= lenient.max_shared_shingles
+    good = plausible(scores, documents.lengths[targets], rules)
+    good &= shared_fractions(documents, seeds, targets, rules.shingle_tokens) <= rules.max_shared_shingles
     return sorted((float(score) for score in scores[good]), reverse=True)

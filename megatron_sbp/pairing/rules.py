@@ -84,6 +84,18 @@ def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: 
     return Candidates(seeds, targets, scores, shared, fell_to)
 
 
+def plausible(scores: np.ndarray, target_lengths: np.ndarray, rules: Pairs) -> np.ndarray:
+    """Whether pairs pass the rules on single values other than alpha: bool [pairs].
+
+    Args:
+        scores: float32 [pairs].
+        target_lengths: tokens of the targets, int64 [pairs].
+        rules: max_similarity and min_target_tokens are used.
+    """
+    good = target_lengths >= rules.min_target_tokens
+    return good if rules.max_similarity is None else good & (scores <= rules.max_similarity)
+
+
 def rank_within(seeds: np.ndarray) -> np.ndarray:
     """How many entries before this one have the same seed; `seeds` ascending, int64 [n]."""
     places = np.arange(len(seeds))
