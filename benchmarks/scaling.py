@@ -162,7 +162,8 @@ def pairs(folder: Path) -> None:
         neighbors = folder / f"neighbors-{number}.npz"
         mine_shard(
             neighbors, first, shard,
-            tokens=folder / "real", embeddings=[], rules=held(folder)[2], run_seed=1, label="pairs",
+            documents=shards(folder), tokens=folder / "real", embeddings=[],
+            rules=held(folder)[2], run_seed=1, label="pairs",
         )  # fmt: skip
         first += len(np.load(neighbors)["ids"])
 

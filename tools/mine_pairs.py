@@ -57,7 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"pairs that share a larger part are near-duplicates (default: {PAIRS.max_shared_shingles})",
     )
     rules.add_argument("--max-targets-per-seed", type=int)
+    rules.add_argument("--max-seeds-per-target", type=int, help="best seed documents kept per target (default: all)")
     rules.add_argument("--min-target-tokens", type=int, default=PAIRS.min_target_tokens)
+    rules.add_argument("--max-target-tokens", type=int, help="(default: no limit)")
+    fields = {"nargs": "+", "metavar": "FIELD", "default": []}
+    rules.add_argument("--same-fields", **fields, help="fields that must be equal in both documents, as a language")
+    rules.add_argument("--different-fields", **fields, help="fields that must not be equal, as a web site")
     rules.add_argument("--relation", choices=("similar", "random"), default=PAIRS.relation)
     rules.add_argument("--seed", type=int, default=1, help="of random pairs, ScaNN's partitions, examples")
     return parser
@@ -69,7 +74,8 @@ def main() -> None:
     from megatron_sbp.pairing.standalone import Source, embed_documents, mine
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
-    source = Source(options.inputs, options.text_field, options.id_field)
+    kept = ("title", *options.same_fields, *options.different_fields)
+    source = Source(options.inputs, options.text_field, options.id_field, optional_fields=kept)
 
     def section[S: Section](kind: type[S]) -> S:
         return make_section(kind, **{name: getattr(options, name) for name in kind.model_fields})

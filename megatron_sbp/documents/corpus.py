@@ -275,7 +275,8 @@ def _write_shards(
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
         Progress("documents: writing", len(shards), "shards") as progress,
     ):
-        write = partial(write_shard, parts=parts, keep=chosen.keep)
+        fields = sorted({*documents.keep_fields} - {"id", "text"})
+        write = partial(write_shard, parts=parts, keep=chosen.keep, fields=fields)
         jobs = [
             pool.submit(write, path, first=first, last=last)
             for (_, path), first, last in zip(shards, keys[::2], keys[1::2], strict=True)

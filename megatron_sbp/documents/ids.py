@@ -1,15 +1,17 @@
 """Ids of documents, in files of their own beside the shards: a task that needs ids does not read the texts.
 
 documents/SPLIT/NNNNN.jsonl.zst      the documents
-documents/ids/SPLIT/NNNNN.parquet    their ids, one column `id`, in the same order
+documents/ids/SPLIT/NNNNN.parquet    their ids, column `id`, in the same order, and digests of the fields that were kept
+                                     (field_values.py)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,19 +25,21 @@ def ids_file(shard: Path) -> Path:
     return shard.parents[1] / "ids" / shard.parent.name / f"{shard.name.removesuffix('.jsonl.zst')}.parquet"
 
 
-def write_ids(shard: Path, lines: Iterable[bytes]) -> Path:
+def write_ids(shard: Path, lines: Iterable[bytes], further: Mapping[str, np.ndarray] | None = None) -> Path:
     """Writes the ids of a shard, atomically.
 
     Args:
         shard: its file.
         lines: its rows.
+        further: columns to write beside them.
 
     Returns:
         The file written.
     """
     file = ids_file(shard)
     with files.atomic_path(file) as partial:
-        pq.write_table(pa.table({"id": pa.array(map(id_of, lines), pa.large_string())}), partial, compression="zstd")
+        columns = {"id": pa.array(map(id_of, lines), pa.large_string()), **(further or {})}
+        pq.write_table(pa.table(columns), partial, compression="zstd")
     return file
 
 
@@ -48,7 +52,7 @@ def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
     for shard in shards:
         file = ids_file(shard)
         if file.exists():
-            chunks += pq.read_table(file)["id"].chunks
+            chunks += pq.read_table(file, columns=["id"])["id"].chunks
         else:
             with files.open_lines(shard) as lines:
                 chunks.append(pa.array(map(id_of, lines), pa.large_string()))

@@ -9,12 +9,18 @@ import numpy as np
 import zstandard
 
 from megatron_sbp.base import files
+from megatron_sbp.documents.field_values import column_of, values_of
 from megatron_sbp.documents.ids import write_ids
 from megatron_sbp.documents.parts import ORDER, Part
 
 
 def write_shard(
-    path: Path, parts: Sequence[Part], keep: Sequence[np.ndarray], first: np.void, last: np.void
+    path: Path,
+    parts: Sequence[Part],
+    keep: Sequence[np.ndarray],
+    first: np.void,
+    last: np.void,
+    fields: Sequence[str] = (),
 ) -> dict[str, int]:
     """Writes one shard, atomically, and its ids. Holds its documents in memory.
 
@@ -24,6 +30,7 @@ def write_shard(
         keep: bool [documents] per part: which documents stay.
         first: key of the shard's first document, see `splitting.keys_at`.
         last: key of its last one.
+        fields: kept fields, whose digests are written beside the ids.
 
     Returns:
         `documents`, and `characters` and `bytes` of their texts.
@@ -41,7 +48,8 @@ def write_shard(
         with zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False) as compressed:
             for block in _blocks(lines, order):
                 compressed.write(block)
-    write_ids(path, (lines[number] for number in order))
+    values = values_of(lines, fields)[:, order] if fields else ()
+    write_ids(path, (lines[number] for number in order), dict(zip(map(column_of, fields), values, strict=True)))
     return {
         "documents": len(rows),
         "characters": int(rows["characters"].sum(dtype=np.int64)),

@@ -11,6 +11,7 @@ import numpy as np
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.alpha_advice import advise, chance_level
+from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.rules import plausible, rank_within
 from megatron_sbp.recipe import Pairs
@@ -43,6 +44,7 @@ def explore_pairs(
     sample: SampledNeighbors,
     chance: np.ndarray,
     documents: TokenSpans,
+    fields: FieldRules,
     rules: Pairs,
     *,
     run_seed: int,
@@ -51,13 +53,14 @@ def explore_pairs(
 ) -> dict[str, Any]:
     """Counts what every alpha, and every limit on shared shingles, would keep of the neighbors of some documents.
 
-    The other rules (max_similarity, min_target_tokens, max_targets_per_seed) hold as the recipe has them. Counts are
-    exact for the sampled documents.
+    The other rules hold as the recipe has them, but for max_seeds_per_target: the seeds of a target are all over D.
+    Counts are exact for the sampled documents.
 
     Args:
         sample: seed documents with their neighbors.
         chance: similarities of documents drawn at random, floating point [pairs].
         documents: tokens of all documents.
+        fields: what is compared of their fields.
         rules: the recipe's; its alpha and its max_shared_shingles are among those tried.
         run_seed: decides which pairs become examples.
         examples: pairs to read from each band of similarity.
@@ -76,7 +79,7 @@ def explore_pairs(
     lowest = min(rules.alpha, np.floor(level / BAND) * BAND)
     hundredths = np.round(np.arange(np.floor(lowest * 100), 100) / 100, 2)
     alphas = np.unique(np.append(hundredths, rules.alpha))
-    good = (scores > np.float32(lowest)) & plausible(scores, documents.lengths[targets], rules)
+    good = (scores > np.float32(lowest)) & plausible(seeds, targets, scores, documents, fields, rules)
     places, seeds, targets, scores = places[good], seeds[good], targets[good], scores[good]
     shared = shared_fractions(documents, seeds, targets, rules.shingle_tokens)
     limits = sorted({*SHARED_SHINGLES, rules.max_shared_shingles})

@@ -14,11 +14,11 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
-from megatron_sbp.pairing.mining import SCHEMA, no_pairs, pairs_of, with_ids
+from megatron_sbp.pairing.field_rules import read_field_rules
+from megatron_sbp.pairing.mining import no_pairs, pairs_of, write_pairs
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import PairsAudit
-from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.tokenization.indexed import open_indexed
 
@@ -28,7 +28,7 @@ class MinedShard:
     """The files of one shard.
 
     Attributes:
-        pairs: parquet with seed, target int64, score float32.
+        pairs: parquet with the columns of `pairs_of`.
         audit: `PairsAudit.state` as JSON.
     """
 
@@ -41,6 +41,7 @@ def mine_shard(
     first_row: int,
     output: MinedShard,
     *,
+    documents: Sequence[Path],
     tokens: Path,
     embeddings: Sequence[Path],
     rules: Pairs,
@@ -53,6 +54,7 @@ def mine_shard(
         neighbors: .npz of consecutive documents.
         first_row: of the first of them.
         output: written atomically.
+        documents: shards of documents/, in order, for the fields that are compared.
         tokens: prefix of the documents' IndexedDataset: one sequence per document, closed by end-of-document.
         embeddings: vectors of all documents (.npy), in order; read with relation: random only.
         rules: the recipe's.
@@ -60,20 +62,22 @@ def mine_shard(
         label: for the progress line.
     """
     vectors = Vectors(embeddings) if rules.relation == "random" else None
-    audit, documents = PairsAudit(rules, run_seed), spans_of(tokens)
+    audit, spans = PairsAudit(rules, run_seed), spans_of(tokens)
+    fields = read_field_rules(rules, documents, len(spans))
     ids, scores = read_neighbors(neighbors)
     with Progress(label, len(ids), "documents") as progress:
         tables = []
         for begin in range(0, len(ids), _AT_ONCE):
             some = slice(begin, begin + _AT_ONCE)
             first = first_row + begin
-            found = pairs_of(
-                ids[some], scores[some], first, documents, rules, audit, run_seed=run_seed, vectors=vectors
+            tables.append(
+                pairs_of(
+                    ids[some], scores[some], first, spans, fields, rules, audit, run_seed=run_seed, vectors=vectors
+                )
             )
-            tables.append(pa.table(found, schema=_WITHOUT_IDS))
             progress.advance(len(ids[some]))
     with files.atomic_path(output.pairs) as partial:
-        pq.write_table(pa.concat_tables(tables or [_WITHOUT_IDS.empty_table()]), partial, compression="zstd")
+        pq.write_table(pa.concat_tables(tables), partial, compression="zstd")
     files.write_json(output.audit, audit.state())
 
 
@@ -104,23 +108,15 @@ def join_shards(
     audit = PairsAudit(rules, run_seed)
     for shard in shards:
         audit.absorb(files.read_json(shard.audit))
-    if not audit.kept:
-        raise no_pairs(audit, spans_of(tokens), split)
+    if not any(pq.read_metadata(shard.pairs).num_rows for shard in shards):
+        spans = spans_of(tokens)
+        raise no_pairs(audit, spans, read_field_rules(rules, documents, len(spans)), split)
     names = read_ids(documents)
     assert audit.documents == len(names), (audit.documents, len(names))
-    counts = TargetCounts(len(names))
-    with (
-        Progress(f"pairs {split}, joining", len(shards), "shards") as progress,
-        files.atomic_path(output) as partial,
-        pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer,
-    ):
-        for shard in shards:
-            table = pq.read_table(shard.pairs)
-            counts.add(table["target"].to_numpy())
-            if len(table):
-                writer.write_table(with_ids(dict(zip(table.column_names, table.columns, strict=True)), names))
-            progress.advance()
-    audit.seeds_per_target = counts.summary(names)
+    with Progress(f"pairs {split}, joining", len(shards), "shards") as progress:
+        write_pairs(
+            lambda: (pq.read_table(shard.pairs) for shard in shards), output, names, rules, audit, progress.advance
+        )
     say(
         f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "
         f"{audit.documents:,} documents have pairs"
@@ -133,8 +129,6 @@ def spans_of(tokens: Path) -> TokenSpans:
     indexed = open_indexed(tokens)
     return TokenSpans(indexed.tokens, indexed.starts, indexed.lengths.astype(np.int64) - 1)
 
-
-_WITHOUT_IDS = pa.schema([field for field in SCHEMA if not field.name.endswith("_id")])
 
 _AT_ONCE = 4096
 """Documents whose candidates are in memory together."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +12,13 @@ import pyarrow.parquet as pq
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
-from megatron_sbp.pairing.rules import Candidates, apply_rules, plausible
+from megatron_sbp.pairing.rules import apply_rules, plausible, rank_within
+from megatron_sbp.pairing.target_cap import TargetCap
 from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
 
@@ -38,6 +39,7 @@ _SUGGESTED_PAIRS = 10
 def mine_pairs(
     neighbors: Iterable[tuple[np.ndarray, np.ndarray]],
     documents: TokenSpans,
+    fields: FieldRules,
     names: pa.ChunkedArray,
     rules: Pairs,
     *,
@@ -50,11 +52,12 @@ def mine_pairs(
     """Writes the pairs that the rules keep (or, with relation: random, as many drawn at random) to a parquet file.
 
     Columns: seed, target int64 (rows over all shards), seed_id, target_id, score float32; ordered by seed, descending
-    score, target. One row group per shard of neighbors.
+    score, target. One row group per shard of neighbors. All pairs are in memory, without ids.
 
     Args:
         neighbors: (ids int64 [n, k], scores float32 [n, k]) of consecutive documents, shard by shard.
         documents: their tokens.
+        fields: what is compared of their fields.
         names: their ids, large_string [documents].
         rules: the recipe's.
         run_seed: of random targets, and of the choice of examples.
@@ -67,19 +70,53 @@ def mine_pairs(
         InputError: no pair is left; names a value of pairs.alpha that would leave some.
     """
     assert len(documents) == len(names), (len(documents), len(names))
-    audit, counts = PairsAudit(rules, run_seed), TargetCounts(len(names))
-    with files.atomic_path(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
-        for ids, scores in neighbors:
-            pairs = pairs_of(ids, scores, audit.documents, documents, rules, audit, run_seed=run_seed, vectors=vectors)
-            counts.add(pairs["target"])
-            if len(pairs["seed"]):
-                writer.write_table(with_ids(pairs, names))
-            if advance:
-                advance(len(ids))
-        if not audit.kept:
-            raise no_pairs(audit, documents, split)
-    audit.seeds_per_target = counts.summary(names)
+    audit, tables = PairsAudit(rules, run_seed), []
+    for ids, scores in neighbors:
+        tables.append(
+            pairs_of(ids, scores, audit.documents, documents, fields, rules, audit, run_seed=run_seed, vectors=vectors)
+        )
+        if advance:
+            advance(len(ids))
+    if not any(map(len, tables)):
+        raise no_pairs(audit, documents, fields, split)
+    write_pairs(lambda: tables, output, names, rules, audit)
     return audit
+
+
+def write_pairs(
+    read: Callable[[], Iterable[pa.Table]],
+    output: Path,
+    names: pa.ChunkedArray,
+    rules: Pairs,
+    audit: PairsAudit,
+    advance: Callable[[], None] | None = None,
+) -> None:
+    """Writes pairs with the ids of their documents to a parquet file, atomically; the last rule is applied here.
+
+    Args:
+        read: gives what `pairs_of` did, shard by shard, anew with every call; one shard is in memory at a time.
+        output: see `mine_pairs`.
+        names: see `mine_pairs`.
+        rules: max_seeds_per_target is used.
+        audit: notes what falls to it, and seeds per target.
+        advance: called after each shard.
+    """
+    cap = rules.max_seeds_per_target
+    chosen = None if cap is None else TargetCap(read, len(names), cap)
+    counts = TargetCounts(len(names))
+    with files.atomic_path(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+        for table in read():
+            if chosen is not None:
+                kept = chosen.keeps(table)
+                audit.drop("target_cap", len(table) - int(kept.sum()))
+                table = table.filter(kept)
+                audit.add_pairs(*(table[name].to_numpy() for name in _NOTED))
+            counts.add(table["target"].to_numpy())
+            if len(table):
+                writer.write_table(_with_ids(table, names))
+            if advance:
+                advance()
+    audit.seeds_per_target = counts.summary(names)
 
 
 def pairs_of(
@@ -87,64 +124,85 @@ def pairs_of(
     scores: np.ndarray,
     first_row: int,
     documents: TokenSpans,
+    fields: FieldRules,
     rules: Pairs,
     audit: PairsAudit,
     *,
     run_seed: int,
     vectors: Vectors | None = None,
-) -> dict[str, np.ndarray]:
+) -> pa.Table:
     """The pairs of consecutive documents: seed, target int64, score float32, ordered as in the file.
+
+    With max_seeds_per_target, which is applied when the pairs of all documents are known, there are further columns:
+    shared float64 (see `Candidates`), and for random pairs instead_of_target int64 and instead_of_score float32, the
+    mined pair in whose place each was drawn.
 
     Args:
         ids: of their neighbors, int64 [n, k]; see `apply_rules`.
         scores: float32 [n, k].
         first_row: of the first document.
         documents: tokens of all documents.
+        fields: what is compared of their fields.
         rules: the recipe's.
         audit: notes what became of the neighbors.
         run_seed: see `mine_pairs`.
         vectors: see `mine_pairs`.
     """
-    candidates = apply_rules(ids, scores, first_row, documents, rules)
+    candidates = apply_rules(ids, scores, first_row, documents, fields, rules)
     audit.add(ids, candidates)
     kept = candidates.kept
+    mined = tuple(column[kept] for column in (candidates.seeds, candidates.targets, candidates.scores))
+    capped_later = rules.max_seeds_per_target is not None
     if rules.relation == "random":
-        pairs = _random(candidates, documents, rules, run_seed, vectors)
-        audit.not_drawn += int(kept.sum()) - len(pairs[0])
+        pairs = _random(mined, documents, fields, rules, run_seed, vectors)
+        audit.not_drawn += len(mined[0]) - len(pairs["seed"])
     else:
-        columns = (candidates.seeds, candidates.targets, candidates.scores, candidates.shared)
-        pairs = tuple(column[kept] for column in columns)
-    audit.add_pairs(*pairs)
-    return dict(zip(("seed", "target", "score"), pairs[:3], strict=True))
+        pairs = dict(zip(_NOTED, (*mined, candidates.shared[kept]), strict=True))
+    if not capped_later:
+        audit.add_pairs(*(pairs[name] for name in _NOTED))
+    return pa.table(pairs if capped_later else {name: pairs[name] for name in ("seed", "target", "score")})
 
 
-def with_ids(pairs: Mapping[str, Any], names: pa.ChunkedArray) -> pa.Table:
-    """Pairs as they are in the file, with the ids of their documents.
+_NOTED = ("seed", "target", "score", "shared")
+"""Columns that `PairsAudit.add_pairs` takes."""
 
-    Args:
-        pairs: seed, target, score.
-        names: ids of all documents, large_string [documents].
-    """
-    columns = {**pairs, **{f"{end}_id": names.take(pa.array(pairs[end])) for end in ("seed", "target")}}
+
+def _with_ids(pairs: pa.Table, names: pa.ChunkedArray) -> pa.Table:
+    """Pairs as they are in the file, with the ids of their documents."""
+    columns = dict(zip(pairs.column_names, pairs.columns, strict=True))
+    columns |= {f"{end}_id": names.take(columns[end]) for end in ("seed", "target")}
     return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
 
 
 def _random(
-    candidates: Candidates, documents: TokenSpans, rules: Pairs, run_seed: int, vectors: Vectors | None
-) -> tuple[np.ndarray, ...]:
-    """seeds, targets, scores and shared shingles of random pairs, in the order of the file."""
+    mined: Sequence[np.ndarray],
+    documents: TokenSpans,
+    fields: FieldRules,
+    rules: Pairs,
+    run_seed: int,
+    vectors: Vectors | None,
+) -> dict[str, np.ndarray]:
+    """Random pairs in the order of the file, in the place of seeds, targets and scores: all columns of `pairs_of`."""
     assert vectors is not None, "random pairs need embeddings for their scores"
-    seeds, counts = np.unique(candidates.seeds[candidates.kept], return_counts=True)
-    drawn, targets = draw_targets(seeds, counts, documents, rules, run_seed)
+    seeds, counts = np.unique(mined[0], return_counts=True)
+    drawn, targets = draw_targets(seeds, counts, documents, fields, rules, run_seed)
+    places = np.searchsorted(mined[0], drawn) + rank_within(drawn)
     scores = np.empty(len(drawn), np.float32)
     if len(drawn):
         scores = inner_products(vectors.take(drawn), targets[:, None], vectors)[:, 0]
     order = np.lexsort((targets, -scores, drawn))
-    drawn, targets, scores = drawn[order], targets[order], scores[order]
-    return drawn, targets, scores, shared_fractions(documents, drawn, targets, rules.shingle_tokens)
+    drawn, targets, places = drawn[order], targets[order], places[order]
+    return {
+        "seed": drawn,
+        "target": targets,
+        "score": scores[order],
+        "shared": shared_fractions(documents, drawn, targets, rules.shingle_tokens),
+        "instead_of_target": mined[1][places],
+        "instead_of_score": mined[2][places],
+    }
 
 
-def no_pairs(audit: PairsAudit, documents: TokenSpans, split: str) -> InputError:
+def no_pairs(audit: PairsAudit, documents: TokenSpans, fields: FieldRules, split: str) -> InputError:
     """What to change when nothing is left."""
     rules = audit.rules
     if audit.largest_score is None:
@@ -154,7 +212,7 @@ def no_pairs(audit: PairsAudit, documents: TokenSpans, split: str) -> InputError
         f"no pairs among {audit.documents:,} {split} documents: alpha is {rules.alpha}, the largest score found is "
         f"{audit.largest_score:.4f} ({fallen})"
     )
-    survivors = _would_survive(audit.best_below_alpha(), documents, rules)
+    survivors = _would_survive(audit.best_below_alpha(), documents, fields, rules)
     if not survivors:
         return InputError(f"{message}; the other rules of `pairs` would drop all of them", key="pairs.alpha")
     score = survivors[min(len(survivors), _SUGGESTED_PAIRS) - 1]
@@ -164,13 +222,15 @@ def no_pairs(audit: PairsAudit, documents: TokenSpans, split: str) -> InputError
     return InputError(f"{message}; alpha {alpha:.2f} would leave {more} {count:,}", key="pairs.alpha")
 
 
-def _would_survive(best: list[tuple[float, int, int]], documents: TokenSpans, rules: Pairs) -> list[float]:
-    """Scores, best first, of those candidates that break no rule but alpha (the cap not counted)."""
+def _would_survive(
+    best: list[tuple[float, int, int]], documents: TokenSpans, fields: FieldRules, rules: Pairs
+) -> list[float]:
+    """Scores, best first, of those candidates that break no rule but alpha (caps not counted)."""
     if not best:
         return []
     scores, seeds, targets = (np.array(column) for column in zip(*best, strict=True))
     order = np.argsort(seeds, kind="stable")
     scores, seeds, targets = scores[order], seeds[order], targets[order]
-    good = plausible(scores, documents.lengths[targets], rules)
+    good = plausible(seeds, targets, scores, documents, fields, rules)
     good &= shared_fractions(documents, seeds, targets, rules.shingle_tokens) <= rules.max_shared_shingles
     return sorted((float(score) for score in scores[good]), reverse=True)

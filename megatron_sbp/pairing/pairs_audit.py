@@ -35,7 +35,7 @@ class PairsAudit:
         self.full_lists = 0
         self.seeds_per_target: dict[str, Any] | None = None
         """See `TargetCounts.summary`; known when all pairs are."""
-        self.dropped: Counter[str] = Counter(dict.fromkeys(rules_of(rules.relation), 0))
+        self.dropped: Counter[str] = Counter(dict.fromkeys(rules_of(rules), 0))
         self.largest_score: float | None = None
         self._candidate_scores = np.zeros(len(_EDGES) - 1, np.int64)
         self._kept_scores = np.zeros(len(_EDGES) - 1, np.int64)
@@ -63,6 +63,10 @@ class PairsAudit:
         best = below[np.argsort(-candidates.scores[below], kind="stable")[:REMEMBERED_BELOW_ALPHA]]
         found = [(float(candidates.scores[i]), int(candidates.seeds[i]), int(candidates.targets[i])) for i in best]
         self._below = sorted(self._below + found, reverse=True)[:REMEMBERED_BELOW_ALPHA]
+
+    def drop(self, rule: str, pairs: int) -> None:
+        """Notes pairs that fell to a rule which is applied after `add`."""
+        self.dropped[rule] += pairs
 
     def add_pairs(self, seeds: np.ndarray, targets: np.ndarray, scores: np.ndarray, shared: np.ndarray) -> None:
         """Notes the pairs that were kept (or drawn) for one shard, ordered by seed."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.documents.field_values import MISSING
 from megatron_sbp.overlap.shared_shingles import TokenSpans, arrays, hash_set, shared
+from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.recipe import Pairs
 
 _ATTEMPTS_PER_TARGET = 100
@@ -13,18 +15,20 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw_targets(
-    seeds: np.ndarray, counts: np.ndarray, documents: TokenSpans, rules: Pairs, run_seed: int
+    seeds: np.ndarray, counts: np.ndarray, documents: TokenSpans, fields: FieldRules, rules: Pairs, run_seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws, for every seed document, as many different targets as it has in the mined pairs.
 
-    Uniform over all documents but the seed itself, those too short to be a target, and near-duplicates of the seed. The
-    draws of a seed document follow from `run_seed` and its row alone.
+    Uniform over all documents but the seed itself, those too short or too long to be a target, those whose fields may
+    not be paired with the seed's, and near-duplicates of the seed. The draws of a seed document follow from `run_seed`
+    and its row alone.
 
     Args:
         seeds: rows, int64 [n], each once.
         counts: targets wanted, int64 [n].
         documents: tokens of all documents.
-        rules: min_target_tokens, shingle_tokens and max_shared_shingles are used.
+        fields: what is compared of their fields.
+        rules: min_target_tokens, max_target_tokens, shingle_tokens and max_shared_shingles are used.
         run_seed: the recipe's seed.
 
     Returns:
@@ -39,6 +43,9 @@ def draw_targets(
         bounds,
         np.uint64(run_seed % 2**64),
         rules.min_target_tokens,
+        rules.max_target_tokens or np.iinfo(np.int64).max,
+        fields.values,
+        fields.equal,
         rules.shingle_tokens,
         rules.max_shared_shingles,
         targets,
@@ -57,7 +64,9 @@ def _mix(value):
 
 
 @numba.njit(parallel=True, cache=True)
-def _draw(tokens, starts, lengths, seeds, bounds, run_seed, shortest, shingle, most_shared, targets):
+def _draw(
+    tokens, starts, lengths, seeds, bounds, run_seed, shortest, longest, values, equal, shingle, most_shared, targets
+):
     documents = np.uint64(len(lengths))
     for place in numba.prange(len(seeds)):
         seed, begin, end = seeds[place], bounds[place], bounds[place + 1]
@@ -69,7 +78,10 @@ def _draw(tokens, starts, lengths, seeds, bounds, run_seed, shortest, shingle, m
                 break
             # The remainder favors low rows by less than documents / 2^64.
             target = np.int64(_mix(stream + np.uint64(attempt) * _STEP) % documents)
-            taken = target == seed or lengths[target] < shortest
+            taken = target == seed or lengths[target] < shortest or lengths[target] > longest
+            for field in range(len(equal)):
+                same = values[field, seed] == values[field, target] and values[field, seed] != MISSING
+                taken = taken or same != equal[field]
             for other in range(begin, filled):
                 taken = taken or targets[other] == target
             if taken or shared(tokens, starts[target], lengths[target], shingle, table, distinct) > most_shared:

@@ -7,18 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.recipe import Pairs
 
-RULES = ("below_alpha", "above_max_similarity", "short_target", "near_duplicate", "cap", "no_near_duplicate")
-"""A pair falls to the first that it breaks, in the order of `rules_of`; places are those of `Candidates.fell_to`."""
+RULES = (
+    "below_alpha", "above_max_similarity", "short_target", "long_target", "fields", "near_duplicate",
+    "no_near_duplicate", "cap", "target_cap",
+)  # fmt: skip
+"""A pair falls to the first that it breaks; places are those of `Candidates.fell_to`."""
 
 
-def rules_of(relation: str) -> tuple[str, ...]:
-    """The rules that pairs of a relation are held against, in the order in which they are applied."""
-    if relation == "near_duplicates":
-        return tuple("no_near_duplicate" if rule == "near_duplicate" else rule for rule in RULES[:-1])
-    return RULES[:-1]
+def rules_of(rules: Pairs) -> tuple[str, ...]:
+    """The rules that pairs are held against, in the order in which they are applied."""
+    left_out = {
+        "near_duplicate" if rules.relation == "near_duplicates" else "no_near_duplicate",
+        *([] if rules.max_target_tokens is not None else ["long_target"]),
+        *([] if rules.same_fields or rules.different_fields else ["fields"]),
+        *([] if rules.max_seeds_per_target is not None else ["target_cap"]),
+    }
+    return tuple(rule for rule in RULES if rule not in left_out)
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,17 @@ class Candidates:
         return self.fell_to < 0
 
 
-def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, rules: Pairs) -> Candidates:
-    """Every neighbor with the rule that it fell to.
+def apply_rules(
+    ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, fields: FieldRules, rules: Pairs
+) -> Candidates:
+    """Every neighbor with the rule that it fell to; max_seeds_per_target, which regards all pairs, comes later.
 
     Args:
         ids: rows of the neighbors of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.
         scores: float32 [n, k].
         first_row: see there.
         documents: tokens of all documents.
+        fields: what is compared of their fields.
         rules: the recipe's.
     """
     there = ids != NO_NEIGHBOR
@@ -68,6 +79,9 @@ def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: 
     if rules.max_similarity is not None:
         drop("above_max_similarity", scores > rules.max_similarity)
     drop("short_target", documents.lengths[targets] < rules.min_target_tokens)
+    if rules.max_target_tokens is not None:
+        drop("long_target", documents.lengths[targets] > rules.max_target_tokens)
+    drop("fields", ~fields.allow(seeds, targets))
     shared = np.full(len(seeds), np.nan)
     left = np.flatnonzero(fell_to < 0)
     shared[left] = shared_fractions(documents, seeds[left], targets[left], rules.shingle_tokens)
@@ -84,15 +98,28 @@ def apply_rules(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: 
     return Candidates(seeds, targets, scores, shared, fell_to)
 
 
-def plausible(scores: np.ndarray, target_lengths: np.ndarray, rules: Pairs) -> np.ndarray:
-    """Whether pairs pass the rules on single values other than alpha: bool [pairs].
+def plausible(
+    seeds: np.ndarray,
+    targets: np.ndarray,
+    scores: np.ndarray,
+    documents: TokenSpans,
+    fields: FieldRules,
+    rules: Pairs,
+) -> np.ndarray:
+    """Whether pairs pass the rules other than alpha, shared shingles and caps: bool [pairs].
 
     Args:
+        seeds: rows, int64 [pairs].
+        targets: rows, int64 [pairs].
         scores: float32 [pairs].
-        target_lengths: tokens of the targets, int64 [pairs].
-        rules: max_similarity and min_target_tokens are used.
+        documents: tokens of all documents.
+        fields: what is compared of their fields.
+        rules: max_similarity, min_target_tokens and max_target_tokens are used.
     """
-    good = target_lengths >= rules.min_target_tokens
+    lengths = documents.lengths[targets]
+    good = (lengths >= rules.min_target_tokens) & fields.allow(seeds, targets)
+    if rules.max_target_tokens is not None:
+        good &= lengths <= rules.max_target_tokens
     return good if rules.max_similarity is None else good & (scores <= rules.max_similarity)
 
 

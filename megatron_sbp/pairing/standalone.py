@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from megatron_sbp.base import files
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.documents.field_values import digest_of
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.embedding import Embedder, write_embeddings
+from megatron_sbp.pairing.field_rules import FieldRules, compared_fields, field_rules
 from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.recall import measure, sample_rows
 from megatron_sbp.pairing.neighbors.search import Search
@@ -64,7 +67,7 @@ def mine(
     """Writes pairs to a parquet file (see `mine_pairs`) and their audit beside it, as OUTPUT with .audit.json.
 
     Args:
-        source: the documents. Their tokens are held in memory.
+        source: the documents, with the fields that are compared among its optional ones. Their tokens are in memory.
         embeddings: .npy files whose rows, one file after another, are the documents; unit norm.
         output: parquet file.
         tokenizer: the shingles of the near-duplicate rule are made of its tokens.
@@ -80,7 +83,7 @@ def mine(
         InputError: embeddings and documents differ in number; see `mine_pairs`, `Vectors` and `Search`.
     """
     vectors = Vectors(embeddings)
-    spans, names = _tokens(source, tokenizer)
+    spans, names, fields = _tokens(source, tokenizer, rules)
     if len(vectors) != len(spans):
         raise InputError(f"there are {len(vectors):,} embeddings for {len(spans):,} documents", file=embeddings[0])
     search = Search(vectors, neighbors, seed=seed, device=device)
@@ -98,6 +101,7 @@ def mine(
         audit = mine_pairs(
             found(),
             spans,
+            fields,
             names,
             rules,
             run_seed=seed,
@@ -121,12 +125,15 @@ def mine(
     return result
 
 
-def _tokens(source: Source, tokenizer: TextTokenizer) -> tuple[TokenSpans, pa.ChunkedArray]:
+def _tokens(source: Source, tokenizer: TextTokenizer, rules: Pairs) -> tuple[TokenSpans, pa.ChunkedArray, FieldRules]:
+    """Tokens, ids and compared fields of all documents."""
     ids: list[str] = []
+    compared, values = compared_fields(rules), array("Q")
 
     def texts() -> Iterator[str]:
         for document in source.documents():
             ids.append(document.id)
+            values.extend(digest_of(document.kept.get(field)) for field in compared)
             yield document.text
 
     tokens, lengths = [], []
@@ -138,7 +145,8 @@ def _tokens(source: Source, tokenizer: TextTokenizer) -> tuple[TokenSpans, pa.Ch
             progress.advance(len(batch))
     sizes = np.concatenate(lengths)
     spans = TokenSpans(np.concatenate(tokens), np.cumsum(sizes) - sizes, sizes)
-    return spans, pa.chunked_array([pa.array(ids, pa.large_string())])
+    names = pa.chunked_array([pa.array(ids, pa.large_string())])
+    return spans, names, field_rules(rules, np.array(values, np.uint64).reshape(len(ids), len(compared)).T)
 
 
 def _some(source: Source, wanted: set[int]) -> dict[int, dict[str, Any]]:

@@ -26,6 +26,14 @@ class TargetCounts:
         rows, counts = np.unique(targets, return_counts=True)
         self._counts[rows] += counts.astype(np.uint32)
 
+    def above(self, limit: int) -> np.ndarray:
+        """Rows of the documents that are targets of more seeds than a limit: int64, ascending."""
+        return np.flatnonzero(self._counts > limit)
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Seeds of some documents: uint32 [rows]."""
+        return self._counts[rows]
+
     def summary(self, names: pa.ChunkedArray) -> dict[str, Any]:
         """Seeds per target, over the documents that are a target.
 

@@ -214,8 +214,9 @@ def _tuning(
         pairs = audit["pairs"]
         tokens = audit["seed_tokens"] + audit["target_tokens"] + pairs
     else:
-        cap = recipe.pairs.max_targets_per_seed or recipe.neighbors.k
-        pairs, source = real["documents"] * min(cap, recipe.neighbors.k), "at most"
+        rules, k = recipe.pairs, recipe.neighbors.k
+        per_document = min(k, rules.max_targets_per_seed or k, rules.max_seeds_per_target or k)
+        pairs, source = real["documents"] * per_document, "at most"
         mean = real["tokens"] / max(1, real["documents"])
         seed, target = min(mean, recipe.max_seed_tokens), min(mean, recipe.max_target_tokens)
         tokens = round(pairs * (seed + 1 + target))

@@ -69,6 +69,16 @@ def _check_words(recipe: Recipe) -> None:
     group = recipe.evaluation.question_group_field
     if group is not None and group not in recipe.documents.keep_fields:
         raise recipe.error("evaluation.question_group_field", f"'{group}' is not among documents.keep_fields")
+    for key in ("same_fields", "different_fields"):
+        for name in getattr(recipe.pairs, key):
+            if name not in recipe.documents.keep_fields or name in ("id", "text"):
+                raise recipe.error(f"pairs.{key}", f"'{name}' is not among documents.keep_fields")
+            if key == "different_fields" and name in recipe.pairs.same_fields:
+                raise recipe.error(f"pairs.{key}", f"'{name}' is in same_fields already")
+    if (most := recipe.pairs.max_target_tokens) is not None and most < recipe.pairs.min_target_tokens:
+        raise recipe.error(
+            "pairs.max_target_tokens", f"{most} is below min_target_tokens {recipe.pairs.min_target_tokens}"
+        )
     for key in ("question_group_field", "recall_points"):
         if getattr(recipe.evaluation, key) and recipe.evaluation.questions is None:
             raise recipe.error(f"evaluation.{key}", "is set, but evaluation.questions names no file")

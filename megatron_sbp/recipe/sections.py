@@ -271,6 +271,16 @@ class Pairs(Section):
     """Best targets kept per seed document; null keeps all."""
     min_target_tokens: Count = 1
     """Targets with fewer tokens are dropped."""
+    max_target_tokens: Count | None = None
+    """Targets with more tokens are dropped; null keeps them, and tuning cuts them to its own `max_target_tokens`."""
+    max_seeds_per_target: Count | None = None
+    """Best seed documents kept per target, after all other rules: a document that is near to very many is a hub. null
+    keeps all."""
+    same_fields: list[Text] = []
+    """Fields, of documents.keep_fields, in which the documents of a pair must have the same value, as a language. A
+    document that lacks one has no pairs."""
+    different_fields: list[Text] = []
+    """Fields, of documents.keep_fields, in which they must not have the same value, as a web site."""
     relation: Literal["similar", "random", "near_duplicates"] = "similar"
     """similar: mined neighbors. random: the same seed documents with random targets, the control that any claim
     about relatedness needs. near_duplicates: only those neighbors that the near-duplicate rule would otherwise drop: a

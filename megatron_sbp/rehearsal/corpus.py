@@ -101,7 +101,14 @@ def plan_corpus(recipe: Recipe) -> Corpus:
 
 
 def write_corpus(
-    corpus: Corpus, folder: Path, documents: Documents, *, count: int, seed: int, group_field: str | None
+    corpus: Corpus,
+    folder: Path,
+    documents: Documents,
+    *,
+    count: int,
+    seed: int,
+    group_field: str | None,
+    distinct_fields: Sequence[str] = (),
 ) -> Texts:
     """Writes the files of a corpus.
 
@@ -112,13 +119,15 @@ def write_corpus(
         count: documents that the splits need; some more are written.
         seed: of made-up documents.
         group_field: field that questions are asked about.
+        distinct_fields: kept fields in which no two made-up documents have the same value; in others related ones do.
 
     Raises:
         InputError: the corpus has too few documents.
     """
     texts, wanted = Texts(), count + _SPARE
     if corpus.made_up:
-        _write_made_up(corpus, folder, documents, made_up_documents(wanted, seed), texts, group_field)
+        made = made_up_documents(wanted, seed)
+        _write_made_up(corpus, folder, documents, made, texts, group_field, distinct_fields)
         return texts
     # Small files first: the others make up for what they do not have.
     files = sorted(corpus.files, key=lambda file: file.source.stat().st_size if file.source else 0)
@@ -142,10 +151,16 @@ def _suffix(name: str) -> str:
 
 
 def _write_made_up(
-    corpus: Corpus, folder: Path, settings: Documents, made: list[MadeUp], texts: Texts, group_field: str | None
+    corpus: Corpus,
+    folder: Path,
+    settings: Documents,
+    made: list[MadeUp],
+    texts: Texts,
+    group_field: str | None,
+    distinct_fields: Sequence[str],
 ) -> None:
     # The last one is there twice: an exact duplicate, which the stage `documents` drops.
-    rows = [_row(settings, document) for document in [*made, made[-1]]]
+    rows = [_row(settings, document, distinct_fields) for document in [*made, made[-1]]]
     texts.texts += [document.text for document in made]
     texts.groups += [document.topic for document in made] if group_field else []
     for place, file in enumerate(corpus.files):
@@ -160,8 +175,9 @@ def _write_made_up(
         _write_lines(path, lines)
 
 
-def _row(settings: Documents, document: MadeUp) -> dict[str, str]:
+def _row(settings: Documents, document: MadeUp, distinct_fields: Sequence[str]) -> dict[str, str]:
     kept = dict.fromkeys(settings.keep_fields, document.topic)
+    kept |= dict.fromkeys(distinct_fields, f"{document.number}")
     own = {settings.id_field: f"made-up-{document.number}"} if settings.id_field else {}
     return {**kept, **own, settings.text_field: document.text}
 

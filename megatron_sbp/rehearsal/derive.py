@@ -162,6 +162,7 @@ def _materials(
         asked=recipe.evaluation.questions is not None,
         questions=questions,
         group_field=recipe.evaluation.question_group_field,
+        distinct_fields=small.pairs.different_fields,
         embedder_tokens=small.embedding.max_tokens if embedder else None,
         start=small.model if start else None,
         tokenizer=(small.tokenizer, tokenizer),

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ class Materials:
         asked: whether there are questions.
         questions: the recipe's own; None where they are made up.
         group_field: field of the documents that questions are asked about.
+        distinct_fields: fields in which no two made-up documents have the same value.
         embedder_tokens: tokens that the embedding model reads; None where none is made.
         start: shape of the checkpoint for the tuning; None where none is made.
         tokenizer: the run's, for that checkpoint: its settings, and its folder or name; None where one is made.
@@ -49,6 +51,7 @@ class Materials:
     asked: bool
     questions: Path | None
     group_field: str | None
+    distinct_fields: Sequence[str]
     embedder_tokens: int | None
     start: Model | None
     tokenizer: tuple[Tokenizer, Path | str | None]
@@ -100,6 +103,7 @@ def _make(materials: Materials, folder: Path) -> None:
         count=materials.count,
         seed=materials.seed,
         group_field=materials.group_field,
+        distinct_fields=materials.distinct_fields,
     )
     if materials.asked:
         grouped = materials.group_field is not None

@@ -51,6 +51,7 @@ AT_MOST: dict[str, int | float] = {
     "neighbors.reorder": 64,
     "neighbors.recall_sample": 16,
     "pairs.max_targets_per_seed": 2,
+    "pairs.max_seeds_per_target": 4,
     "pairs.min_target_tokens": 8,
     "synthesis.generations_per_shard": 48,
     "synthesis.batch_size": 16,

@@ -37,6 +37,7 @@ def explore_run(run: Run, documents: int = DOCUMENTS, examples: int = EXAMPLES) 
         InputError: D has a single document; the run's relation is near_duplicates.
     """
     from megatron_sbp.pairing.exploring import explore_pairs
+    from megatron_sbp.pairing.field_rules import read_field_rules
     from megatron_sbp.pairing.mined_shards import spans_of
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -54,6 +55,7 @@ def explore_run(run: Run, documents: int = DOCUMENTS, examples: int = EXAMPLES) 
         _sample(run, vectors.starts, documents, random),
         chance,
         spans_of(run.tokens("real")),
+        read_field_rules(run.recipe.pairs, run.document_shards("train"), len(vectors)),
         run.recipe.pairs,
         run_seed=run.recipe.seed,
         examples=examples,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _DATASETS = {"train": "real", "valid": "valid"}
 """Name of the tokens of each split."""
 
+_NEWER = ("max_target_tokens", "max_seeds_per_target", "same_fields", "different_fields")
+"""Left out of the settings while they are off: pairs that were selected before they existed stay selected."""
+
 
 class PairsStage(Stage):
     """Applies the rules of `pairs` to the neighbors: pairs/pairs.parquet, pairs/valid_pairs.parquet, pairs/audit.json.
@@ -40,7 +43,8 @@ class PairsStage(Stage):
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
-        return {**settings(run.recipe.pairs), "seed": run.recipe.seed}
+        rules = settings(run.recipe.pairs)
+        return {**{key: rules[key] for key in rules if rules[key] or key not in _NEWER}, "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:
         return [f"{split}-{name}" for split in MINED_SPLITS for name in _names(run, split)]
@@ -60,6 +64,7 @@ class PairsStage(Stage):
             run.neighbors(split) / f"{name}.npz",
             len(Vectors(before)) if before else 0,
             shard,
+            documents=run.document_shards(split),
             tokens=run.tokens(_DATASETS[split]),
             embeddings=embeddings,
             rules=run.recipe.pairs,

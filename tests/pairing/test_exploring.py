@@ -7,6 +7,7 @@ import pytest
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.exploring import SampledNeighbors, explore_pairs
+from megatron_sbp.pairing.field_rules import FieldRules, no_field_rules
 from megatron_sbp.pairing.rules import apply_rules
 from megatron_sbp.recipe import Pairs
 
@@ -41,11 +42,21 @@ def neighbors() -> tuple[np.ndarray, np.ndarray]:
     return ids, scores
 
 
-def explored(documents, ids, scores, rules, rows=None, examples=2):
+ANY = no_field_rules(DOCUMENTS)
+
+
+def explored(documents, ids, scores, rules, rows=None, examples=2, fields=ANY):
     rows = np.arange(len(ids)) if rows is None else rows
     sample = SampledNeighbors(rows, ids, scores)
     return explore_pairs(
-        sample, CHANCE, documents, rules, run_seed=1, examples=examples, text_of=lambda tokens: f"<{len(tokens)}>"
+        sample,
+        CHANCE,
+        documents,
+        fields,
+        rules,
+        run_seed=1,
+        examples=examples,
+        text_of=lambda tokens: f"<{len(tokens)}>",
     )
 
 
@@ -55,18 +66,22 @@ def explored(documents, ids, scores, rules, rows=None, examples=2):
         {},
         {"max_targets_per_seed": 2},
         {"max_similarity": 0.9, "min_target_tokens": 20},
+        {"min_target_tokens": 12, "max_target_tokens": 30, "same_fields": ["language"], "max_targets_per_seed": 3},
         {"max_similarity": 0.93, "max_targets_per_seed": 1, "shingle_tokens": 5, "max_shared_shingles": 0.12},
     ],
 )
 def test_counts_are_those_of_the_rules(documents, neighbors, others):
     ids, scores = neighbors
-    found = explored(documents, ids, scores, Pairs(alpha=0.4, **others))
+    fields = ANY
+    if "same_fields" in others:
+        fields = FieldRules(np.arange(DOCUMENTS, dtype=np.uint64)[None] % 3, np.array([True]))
+    found = explored(documents, ids, scores, Pairs(alpha=0.4, **others), fields=fields)
     assert len(found["alphas"]) >= 60
     for row in found["alphas"][::7]:
         assert str(found["max_shared_shingles"]) in row["kept"]
         for limit, counts in row["kept"].items():
             rules = Pairs(alpha=row["alpha"], **{**others, "max_shared_shingles": float(limit)})
-            candidates = apply_rules(ids, scores, 0, documents, rules)
+            candidates = apply_rules(ids, scores, 0, documents, fields, rules)
             seeds = candidates.seeds[candidates.kept]
             assert counts == {"pairs": len(seeds), "documents_with_pairs": len(np.unique(seeds))}, (row["alpha"], limit)
     # Both ends of what is compared are met: something is dropped, and something is kept.
@@ -81,7 +96,7 @@ def test_some_documents_of_many(documents, neighbors):
     assert (found["documents"], found["sampled"], found["k"]) == (DOCUMENTS, 4, K)
     at_alpha = next(row for row in found["alphas"] if row["alpha"] == 0.5)
     expected = sum(
-        int(apply_rules(ids[row : row + 1], scores[row : row + 1], row, documents, Pairs(alpha=0.5)).kept.sum())
+        int(apply_rules(ids[row : row + 1], scores[row : row + 1], row, documents, ANY, Pairs(alpha=0.5)).kept.sum())
         for row in rows
     )
     assert at_alpha["kept"]["0.15"]["pairs"] == expected > 0
@@ -114,7 +129,7 @@ def test_an_alpha_between_hundredths(documents, neighbors):
     ids, scores = neighbors
     found = explored(documents, ids, scores, Pairs(alpha=0.455))
     (row,) = (row for row in found["alphas"] if row["alpha"] == 0.455)
-    assert row["kept"]["0.15"]["pairs"] == apply_rules(ids, scores, 0, documents, Pairs(alpha=0.455)).kept.sum()
+    assert row["kept"]["0.15"]["pairs"] == apply_rules(ids, scores, 0, documents, ANY, Pairs(alpha=0.455)).kept.sum()
 
 
 def test_examples_of_every_band(documents, neighbors):

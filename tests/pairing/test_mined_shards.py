@@ -10,6 +10,7 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.documents.ids import read_ids
+from megatron_sbp.pairing.field_rules import no_field_rules
 from megatron_sbp.pairing.mined_shards import MinedShard, join_shards, mine_shard, spans_of
 from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
@@ -18,15 +19,15 @@ from megatron_sbp.recipe import Pairs
 
 
 @pytest.mark.parametrize("relation", ["similar", "random"])
-@pytest.mark.parametrize("cuts", [(), (40, 41, 200)])
-def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts):
-    rules = Pairs(alpha=0.5, max_targets_per_seed=4, relation=relation)
+@pytest.mark.parametrize(("cuts", "cap"), [((), None), ((40, 41, 200), None), ((40, 41, 200), 2)])
+def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts, cap):
+    rules = Pairs(alpha=0.5, max_targets_per_seed=4, relation=relation, max_seeds_per_target=cap)
     documents, embeddings = mined.document_shards("train"), mined.embedding_shards("train")
     tokens = mined.tokens("real")
     found = [read_neighbors(file) for file in mined.neighbor_shards("train")]
     whole = [np.concatenate(column) for column in zip(*found, strict=True)]
     expected = mine_pairs(
-        [tuple(whole)], spans_of(tokens), read_ids(documents), rules,
+        [tuple(whole)], spans_of(tokens), no_field_rules(300), read_ids(documents), rules,
         run_seed=3, output=tmp_path / "whole.parquet", vectors=Vectors(embeddings),
     )  # fmt: skip
     shards = []
@@ -36,7 +37,7 @@ def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts):
     for number in reversed(range(len(shards))):
         mine_shard(
             tmp_path / f"{number}.npz", (0, *cuts)[number], shards[number],
-            tokens=tokens, embeddings=embeddings, rules=rules, run_seed=3, label="pairs",
+            documents=documents, tokens=tokens, embeddings=embeddings, rules=rules, run_seed=3, label="pairs",
         )  # fmt: skip
     joined = join_shards(
         shards, tmp_path / "joined.parquet",
@@ -45,5 +46,6 @@ def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts):
     assert pq.read_table(tmp_path / "joined.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
     assert joined.kept > 20 and joined.summary() == expected.summary()
     assert json.dumps(joined.state(), sort_keys=True) == json.dumps(expected.state(), sort_keys=True)
+    assert (joined.dropped.get("target_cap", 0) > 5) == (cap is not None)
     assert joined.state()["examples"] == expected.state()["examples"]
     assert files.read_json(shards[0].audit)["candidates"] > 0

@@ -7,6 +7,7 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.field_rules import no_field_rules
 from megatron_sbp.pairing.mining import SCHEMA, mine_pairs
 from megatron_sbp.recipe import Pairs
 
@@ -25,7 +26,9 @@ def spans(count: int = 4, length: int = 30) -> TokenSpans:
 def mined_table(tmp_path, rules: Pairs, documents: TokenSpans | None = None, cuts=(2,), **given):
     shards = zip(np.split(IDS, cuts), np.split(SCORES, cuts), strict=True)
     file = tmp_path / "pairs.parquet"
-    audit = mine_pairs(shards, documents or spans(), NAMES, rules, run_seed=1, output=file, **given)
+    documents = documents or spans()
+    fields = no_field_rules(len(documents))
+    audit = mine_pairs(shards, documents, fields, NAMES, rules, run_seed=1, output=file, **given)
     return pq.read_table(file), audit
 
 
@@ -82,7 +85,8 @@ def test_a_single_document(tmp_path):
     names = pa.chunked_array([pa.array(["a"], pa.large_string())])
     shard = (np.full((1, 3), -1), np.full((1, 3), -2, np.float32))
     with pytest.raises(InputError, match=r"'documents.valid': no pairs: the valid split has 1 documents"):
-        mine_pairs([shard], spans(1), names, Pairs(), run_seed=1, output=tmp_path / "x.parquet", split="valid")
+        output = tmp_path / "x.parquet"
+        mine_pairs([shard], spans(1), no_field_rules(1), names, Pairs(), run_seed=1, output=output, split="valid")
 
 
 def test_random_has_the_same_seeds_and_counts(tmp_path, save_vectors, helpers):

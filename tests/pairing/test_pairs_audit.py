@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.field_rules import no_field_rules
 from megatron_sbp.pairing.pairs_audit import PairsAudit
 from megatron_sbp.pairing.rules import apply_rules
 from megatron_sbp.recipe import Pairs
@@ -19,7 +20,7 @@ def audited(rules: Pairs, cuts: list[int], seed: int = 1) -> PairsAudit:
     documents = TokenSpans(tokens, np.arange(300, dtype=np.int64) * 20, np.full(300, 20, np.int64))
     audit = PairsAudit(rules, seed)
     for own, values in zip(np.split(ids, cuts), np.split(scores, cuts), strict=True):
-        found = apply_rules(own, values, audit.documents, documents, rules)
+        found = apply_rules(own, values, audit.documents, documents, no_field_rules(len(documents)), rules)
         audit.add(own, found)
         kept = found.kept
         audit.add_pairs(found.seeds[kept], found.targets[kept], found.scores[kept], found.shared[kept])
@@ -81,7 +82,7 @@ def test_full_lists_are_counted():
     tokens = np.arange(80).astype(np.uint16)
     documents = TokenSpans(tokens, np.arange(4, dtype=np.int64) * 20, np.full(4, 20, np.int64))
     audit = PairsAudit(Pairs(alpha=0.5), 1)
-    found = apply_rules(ids, scores, 0, documents, Pairs(alpha=0.5))
+    found = apply_rules(ids, scores, 0, documents, no_field_rules(len(documents)), Pairs(alpha=0.5))
     audit.add(ids, found)
     kept = found.kept
     audit.add_pairs(found.seeds[kept], found.targets[kept], found.scores[kept], found.shared[kept])

@@ -3,13 +3,19 @@ from __future__ import annotations
 import numpy as np
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
-from megatron_sbp.pairing.random_control import draw_targets
+from megatron_sbp.pairing import random_control
+from megatron_sbp.pairing.field_rules import FieldRules, no_field_rules
 from megatron_sbp.recipe import Pairs
 
 
 def spans(count: int, length: int = 30) -> TokenSpans:
     tokens = np.arange(count * length).astype(np.int32)
     return TokenSpans(tokens, np.arange(count, dtype=np.int64) * length, np.full(count, length, np.int64))
+
+
+def draw_targets(seeds, counts, documents: TokenSpans, rules: Pairs, run_seed: int, fields: FieldRules | None = None):
+    fields = fields or no_field_rules(len(documents))
+    return random_control.draw_targets(seeds, counts, documents, fields, rules, run_seed)
 
 
 def test_as_many_different_targets_as_wanted():
@@ -40,13 +46,25 @@ def test_uniform():
     assert ((counts - 2000) ** 2 / 2000).sum() < 27.9
 
 
-def test_near_duplicates_of_the_seed_and_short_documents_are_not_drawn():
+def test_near_duplicates_of_the_seed_and_documents_of_a_wrong_length_are_not_drawn():
     documents = spans(40)
     documents.tokens[30 * 10 : 30 * 11] = documents.tokens[:30]  # document 10 is a copy of document 0
-    documents.lengths[20:] = 5
-    rules = Pairs(min_target_tokens=6)
+    documents.lengths[20:25], documents.lengths[25:] = 5, 31
+    rules = Pairs(min_target_tokens=6, max_target_tokens=30)
     _, targets = draw_targets(np.array([0]), np.array([18]), documents, rules, 1)
     assert set(targets.tolist()) == set(range(1, 20)) - {10}
+
+
+def test_targets_whose_fields_may_be_paired():
+    """Ten documents: a language of two, 0 is missing; and a site of five."""
+    values = np.array([[1, 1, 1, 1, 1, 2, 2, 2, 2, 0], [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]], np.uint64)
+    fields = FieldRules(values, np.array([True, False]))
+    seeds, counts = np.array([0, 6, 9]), np.array([9, 9, 9])
+    drawn, targets = draw_targets(seeds, counts, spans(10), Pairs(), 1, fields)
+    assert set(targets[drawn == 0].tolist()) == {1, 2, 3, 4} and set(targets[drawn == 6].tolist()) == {5, 7, 8}
+    assert not (drawn == 9).any()
+    drawn, targets = draw_targets(seeds, counts, spans(10), Pairs(), 1, FieldRules(values[1:], np.array([False])))
+    assert set(targets[drawn == 6].tolist()) == set(range(10)) - {1, 6}
 
 
 def test_fewer_where_there_are_no_more():

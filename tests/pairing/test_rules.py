@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.field_rules import FieldRules, no_field_rules
 from megatron_sbp.pairing.rules import RULES, apply_rules, rules_of
 from megatron_sbp.recipe import Pairs
 
@@ -19,8 +20,16 @@ def different(count: int, length: int = 40) -> list[list[int]]:
     return [list(range(1000 * (n + 1), 1000 * (n + 1) + length)) for n in range(count)]
 
 
-def fate(ids: list[list[int]], scores: list[list[float]], documents: TokenSpans, first_row: int = 0, **rules):
-    found = apply_rules(np.array(ids), np.array(scores, np.float32), first_row, documents, Pairs(**rules))
+def fate(
+    ids: list[list[int]],
+    scores: list[list[float]],
+    documents: TokenSpans,
+    first_row: int = 0,
+    fields: FieldRules | None = None,
+    **rules,
+):
+    fields = fields or no_field_rules(len(documents))
+    found = apply_rules(np.array(ids), np.array(scores, np.float32), first_row, documents, fields, Pairs(**rules))
     names = [RULES[place] if place >= 0 else "kept" for place in found.fell_to]
     return list(zip(found.seeds.tolist(), found.targets.tolist(), names, strict=True))
 
@@ -46,6 +55,25 @@ def test_short_targets_but_not_short_seeds():
         (0, 1, "kept"), (0, 2, "short_target"), (0, 3, "kept"),
         (1, 0, "short_target"), (1, 3, "kept"), (1, 2, "short_target"),
     ]  # fmt: skip
+
+
+def test_long_targets_but_not_long_seeds():
+    documents = spans([[1] * 11, TEXT, list(range(200, 210))])
+    found = fate([[1, 2, -1], [2, 0, -1]], [[0.9, 0.9, -2]] * 2, documents, max_target_tokens=10)
+    assert found == [(0, 1, "long_target"), (0, 2, "kept"), (1, 2, "kept"), (1, 0, "long_target")]
+
+
+def test_fields_of_both_documents():
+    """Same language, another site; a document that lacks a field is like no other."""
+    languages, sites = [1, 1, 2, 1, 0, 0], [7, 8, 9, 7, 6, 6]
+    fields = FieldRules(np.array([languages, sites], np.uint64), np.array([True, False]))
+    ids = [[1, 2, 3, 4], [0, 2, 3, 5], [0, 1, 3, 4], [0, 1, 2, 4], [0, 1, 2, 5], [4, 0, 1, 2]]
+    found = fate(ids, [[0.9] * 4] * 6, spans(different(6)), fields=fields)
+    kept = {(seed, target) for seed, target, name in found if name == "kept"}
+    assert kept == {(0, 1), (1, 0), (1, 3), (3, 1)} and {name for *_, name in found} == {"kept", "fields"}
+    only_sites = FieldRules(fields.values[1:], np.array([False]))
+    kept = {end[:2] for end in fate(ids, [[0.9] * 4] * 6, spans(different(6)), fields=only_sites) if end[2] == "kept"}
+    assert len(kept) == 24 - 4 and (4, 5) not in kept and (0, 3) not in kept and (0, 4) in kept
 
 
 @pytest.mark.parametrize(("shared", "fell"), [(16, "kept"), (17, "near_duplicate"), (40, "near_duplicate")])
@@ -84,7 +112,8 @@ def test_a_document_is_never_its_own_pair():
 
 
 def test_nothing_above_alpha():
-    found = apply_rules(np.array([[1]]), np.array([[0.1]], np.float32), 0, spans(different(2)), Pairs(alpha=0.5))
+    documents, score = spans(different(2)), np.array([[0.1]], np.float32)
+    found = apply_rules(np.array([[1]]), score, 0, documents, no_field_rules(2), Pairs(alpha=0.5))
     assert not found.kept.any() and np.isnan(found.shared).all()
 
 
@@ -101,5 +130,9 @@ def test_only_near_duplicates():
 
 
 def test_the_rules_of_a_relation():
-    assert rules_of("similar") == rules_of("random") == RULES[:-1]
-    assert "near_duplicate" not in rules_of("near_duplicates") and len(rules_of("near_duplicates")) == 5
+    usual = ("below_alpha", "above_max_similarity", "short_target", "near_duplicate", "cap")
+    assert rules_of(Pairs()) == rules_of(Pairs(relation="random")) == usual
+    copies = rules_of(Pairs(relation="near_duplicates"))
+    assert copies == tuple("no_near_duplicate" if rule == "near_duplicate" else rule for rule in usual)
+    every = rules_of(Pairs(max_target_tokens=9, different_fields=["site"], max_seeds_per_target=1))
+    assert {*every, "no_near_duplicate"} == set(RULES)

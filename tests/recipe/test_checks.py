@@ -51,6 +51,34 @@ def test_messages_of_bounds(override, words):
         load_recipe(EXAMPLE, [override])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "key", "words"),
+    [
+        (["pairs.same_fields=[language]"], "pairs.same_fields", "'language' is not among documents.keep_fields"),
+        (
+            ["documents.keep_fields=[text]", "pairs.different_fields=[text]"],
+            "pairs.different_fields",
+            "'text' is not among",
+        ),
+        (
+            ["documents.keep_fields=[a, b]", "pairs.same_fields=[a]", "pairs.different_fields=[b, a]"],
+            "pairs.different_fields",
+            "'a' is in same_fields already",
+        ),
+        (
+            ["pairs.min_target_tokens=9", "pairs.max_target_tokens=8"],
+            "pairs.max_target_tokens",
+            "8 is below min_target",
+        ),
+    ],
+)
+def test_rules_of_pairs(overrides, key, words):
+    with pytest.raises(InputError, match=words) as caught:
+        load_recipe(EXAMPLE, overrides)
+    assert caught.value.key == key
+    load_recipe(EXAMPLE, ["documents.keep_fields=[a, b]", "pairs.same_fields=[a]", "pairs.different_fields=[b]"])
+
+
 @pytest.mark.parametrize("name", ["..", ".hidden", "-x", "a/b", "", "a b", "x" * 101, "näme", "a\\nb", "$(touch x)"])
 def test_names_that_are_no_words(name):
     with pytest.raises(InputError, match="1 to 100 characters") as caught:

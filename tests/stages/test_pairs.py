@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +11,7 @@ import pytest
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
-from megatron_sbp.recipe import Pairs
+from megatron_sbp.recipe import Documents, Pairs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.indexed import open_indexed
 
@@ -90,6 +90,56 @@ def test_random_control(mined, tmp_path, helpers):
     shutil.rmtree(run.root / "pairs")
     helpers.execute(run, "pairs")
     assert {path.name: path.read_bytes() for path in (run.root / "pairs").glob("*.*")} == first and len(first) == 3
+
+
+@pytest.mark.parametrize("relation", ["similar", "random"])
+def test_cap_per_target(mined, tmp_path, helpers, relation):
+    run = copy_of(mined, tmp_path / "run", helpers, max_seeds_per_target=2, relation=relation)
+    helpers.execute(run, "pairs")
+    seeds_of = defaultdict(list)
+    for row in rows_of(mined):
+        seeds_of[row["target"]].append((-row["score"], row["seed"]))
+    kept = {target: sorted(seeds)[:2] for target, seeds in seeds_of.items()}
+    expected = Counter(seed for seeds in kept.values() for _, seed in seeds)
+    assert Counter(row["seed"] for row in rows_of(run)) == expected  # random pairs: as many per seed as the mined ones
+    audit = files.read_json(run.audit_pairs)["train"]
+    assert audit["kept"] == expected.total() == len(rows_of(mined)) - audit["dropped"]["target_cap"]
+    assert audit["documents_with_pairs"] == len(expected) and sum(audit["score_histogram"]["kept"]) == audit["kept"]
+    if relation == "similar":
+        pairs = {(row["target"], row["seed"]) for row in rows_of(run)}
+        assert pairs == {(target, seed) for target, seeds in kept.items() for _, seed in seeds}
+        assert audit["seeds_per_target"]["largest"] == 2 < max(map(len, seeds_of.values()))
+
+
+@pytest.mark.parametrize("relation", ["similar", "random"])
+def test_fields_of_the_documents(mined, tmp_path, helpers, relation):
+    """Pairs of entries that begin with the same letter, of different topics: through the stages, from the corpus on."""
+    corpus = [row for shard in mined.document_shards("train") for row in files.read_jsonl_zst(shard)]
+    for row in corpus:
+        row |= {"letter": row["title"][0].lower(), "half": len(row["text"]) % 2 or None}
+    files.write_jsonl_zst(tmp_path / "corpus.jsonl.zst", corpus)
+    documents = Documents(
+        inputs=[str(tmp_path / "corpus.jsonl.zst")], train=220, valid=79, test=1, oracle=0, id_field="id",
+        keep_fields=["letter", "half"], documents_per_shard=60,
+    )  # fmt: skip
+    rules = Pairs(alpha=0.2, same_fields=["letter"], different_fields=["half"], relation=relation)
+    recipe = helpers.recipe(tmp_path / "run", pairs=rules)
+    recipe.documents = documents
+    run = Run.of(recipe)
+    helpers.execute(run)
+    fields = {row["id"]: (row["letter"], row["half"]) for row in corpus}
+    pairs = [(fields[row["seed_id"]], fields[row["target_id"]]) for row in rows_of(run)]
+    assert len(pairs) > 30 and len({seed[0] for seed, _ in pairs}) > 5
+    for seed, target in pairs:
+        assert seed[0] == target[0] and not (seed[1] == target[1] == 1)
+    assert {(seed[1], target[1]) for seed, target in pairs} == {(1, None), (None, 1), (None, None)}
+    assert files.read_json(run.audit_pairs)["train"]["dropped"]["fields"] > 500
+
+
+def test_rules_that_are_newer_than_a_run_leave_its_pairs_selected(mined):
+    manifest = files.read_json(mined.root / "stages" / "pairs.json")
+    rules = {"max_target_tokens", "max_seeds_per_target", "same_fields", "different_fields"}
+    assert "alpha" in manifest["settings"] and not rules & manifest["settings"].keys()
 
 
 def test_another_threshold_runs_again(mined, tmp_path, helpers, capfd):

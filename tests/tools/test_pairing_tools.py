@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,26 @@ def test_mine_pairs(corpus):
     assert audit["recall_at_k"] == 1.0 and len(audit["examples"]) == 10
     printed = json.loads((corpus / "printed.json").read_text())
     assert printed == {name: audit[name] for name in printed}
+
+
+def test_mine_pairs_compares_fields_and_caps_targets(corpus, tmp_path):
+    """A field that only the rows of one file have; its documents then have no pairs with those of the other."""
+    rows = json.loads((corpus / "rows.json").read_text())
+    kinds = ["noun", "verb", None]
+    given = [{**row, "kind": kinds[place % 3]} for place, row in enumerate(rows[:50])] + rows[50:]
+    files.write_jsonl_zst(tmp_path / "all.jsonl.zst", given)
+    words = ("--inputs", "all.jsonl.zst", "--id-field", "id", "--engine", "exact", "--k", 40, "--alpha", 0.2)
+    words += ("--tokenizer", corpus / "tokenizer", "--embeddings", corpus / "out" / "pairs.embeddings.npy")
+    words += ("--same-fields", "kind", "--max-seeds-per-target", 3, "--max-target-tokens", 200)
+    done = run_tool("mine_pairs.py", tmp_path, *words, "--output", "p.parquet")
+    assert done.returncode == 0, done.stderr
+    pairs = pq.read_table(tmp_path / "p.parquet").to_pylist()
+    assert len(pairs) > 20 and {given[pair["seed"]]["kind"] for pair in pairs} == {"noun", "verb"}
+    assert all(given[pair["seed"]]["kind"] == given[pair["target"]].get("kind") for pair in pairs)
+    seeds = Counter(pair["target"] for pair in pairs)
+    assert max(seeds.values()) == 3
+    dropped = json.loads(done.stdout)["dropped"]
+    assert dropped["fields"] > 100 and dropped["target_cap"] > 0 and dropped["long_target"] > 0
 
 
 def test_mine_pairs_with_embeddings_and_the_exact_engine(corpus, tmp_path):

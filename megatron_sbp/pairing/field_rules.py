@@ -1,0 +1,55 @@
+"""The rules of pairs that compare fields of the two documents: same language, another source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from megatron_sbp.documents.field_values import MISSING, read_values
+from megatron_sbp.recipe import Pairs
+
+
+@dataclass(frozen=True)
+class FieldRules:
+    """What `pairs.same_fields` and `pairs.different_fields` ask for.
+
+    Attributes:
+        values: digests of the fields of all documents, uint64 [fields, documents]; see `documents.field_values`.
+        equal: whether a field must have the same value in both documents or must not, bool [fields].
+    """
+
+    values: np.ndarray
+    equal: np.ndarray
+
+    def allow(self, seeds: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Whether pairs of rows break none of them: bool [pairs]. A field that is missing has the value of no other."""
+        allowed = np.ones(len(seeds), bool)
+        for values, equal in zip(self.values, self.equal, strict=True):
+            ours = values[seeds]
+            allowed &= ((ours == values[targets]) & (ours != MISSING)) == equal
+        return allowed
+
+
+def compared_fields(rules: Pairs) -> list[str]:
+    """Names of the fields in the order of `FieldRules`."""
+    return [*rules.same_fields, *rules.different_fields]
+
+
+def field_rules(rules: Pairs, values: np.ndarray) -> FieldRules:
+    """The rules, with the digests of `compared_fields`."""
+    assert len(values) == len(compared_fields(rules)), values.shape
+    return FieldRules(values, np.repeat([True, False], [len(rules.same_fields), len(rules.different_fields)]))
+
+
+def no_field_rules(documents: int) -> FieldRules:
+    """Rules that compare nothing."""
+    return FieldRules(np.empty((0, documents), np.uint64), np.empty(0, bool))
+
+
+def read_field_rules(rules: Pairs, shards: Sequence[Path], documents: int) -> FieldRules:
+    """The rules, with the values of all documents of some shards; reads nothing where no field is compared."""
+    fields = compared_fields(rules)
+    return field_rules(rules, read_values(shards, fields)) if fields else no_field_rules(documents)
