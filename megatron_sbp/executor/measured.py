@@ -8,6 +8,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.external import remembered
+from megatron_sbp.planning.units import pilots
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
@@ -21,7 +22,7 @@ def read_measured(run: Run) -> dict[str, Any] | None:
 
     Returns:
         `vocab_size`; the audits of tokens/ by dataset name (`real`, `oracle`, ...); in `synthesizers.NAME` those of
-        each synthesizer (`pairs`, `synthetic`, ...); in `others` the files that were made from something else.
+        each synthesizer (`pairs`, `pilot`, `synthetic`, ...); in `others` the files that were made from something else.
         None when there is nothing.
     """
     measured: dict[str, Any] = {}
@@ -43,6 +44,8 @@ def read_measured(run: Run) -> dict[str, Any] | None:
         for stage, audit in (("tokenize-pairs", "pairs_audit"), ("tokenize-synthetic", "synthetic_audit")):
             if usable(stage + end, file := own.audit_tokens(audit)):
                 measured.setdefault("synthesizers", {}).setdefault(name, {}).update(files.read_json(file))
+        if pilots(run.recipe, name) and usable("judge-pilot" + end, file := own.pilot_audit):
+            measured.setdefault("synthesizers", {}).setdefault(name, {})["pilot"] = files.read_json(file)
     if usable("tokenizer", file := run.tokenizer / "tokenizer.json"):
         measured["vocab_size"] = vocab_size_of(file)
     if others:

@@ -12,6 +12,7 @@ ASSUMPTIONS: dict[str, tuple[float, str]] = {
         "share of the peak in training; also for embedding, exact search and reading seed documents",
     ),
     "generation_mfu": (0.05, "share of the peak in writing; vLLM reached 3 to 6 % with 1.7B and 4B models on an H100"),
+    "passing": (0.8, "share of the written tokens that pass the filters, until a pilot has measured it"),
     "device_bytes": (80e9, "memory of one H100"),
     "node_write_rate": (
         1e9,

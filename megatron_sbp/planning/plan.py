@@ -247,7 +247,13 @@ def _synthesis(
     if not new and "pairs" in measured:
         new, source = measured["pairs"]["mean_target_tokens"], "measured"
     new = new or (min(mean, recipe.max_target_tokens) if method == "tuned" else mean)
-    planned = round(recipe.synthesis.tokens * recipe.synthesis.margin)
+    passing = 1.0
+    if recipe.synthesis.pilot and method != "replacement":
+        passing = assumed("passing")
+        if "pilot" in measured:
+            new, source = measured["pilot"]["written_per_generation"], "measured"
+            passing = measured["pilot"]["tokens_per_generation"] / new
+    planned = round(recipe.synthesis.tokens * recipe.synthesis.margin / passing)
     generations = round(planned / new)
     prompt = min(mean, recipe.max_seed_tokens) if method == "tuned" else 1
     reading, writing = cost.generation_flops(recipe.model, vocab, generations, prompt, new)

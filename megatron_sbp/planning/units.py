@@ -40,8 +40,11 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
     for name in recipe.tuned_synthesizers:
         units["pairs" + end_of(name)] = shards(*mined)
     for name in recipe.used_synthesizers:
-        size = recipe.for_synthesizer(name).synthesis.generations_per_shard
+        synthesis = recipe.for_synthesizer(name).synthesis
+        size = synthesis.generations_per_shard
         written = -(-synthesizers_of(recipe, plan)[name]["synthesis"]["generations"] // size)
+        if pilots(recipe, name):
+            units["pilot" + end_of(name)] = -(-synthesis.pilot // size)
         compare = ("compare",) if compares(recipe, name) else ()
         for stage in ("synthesize", *compare, "judge", "filter", "tokenize-synthetic"):
             units[stage + end_of(name)] = written
@@ -66,6 +69,12 @@ def wants_measures(recipe: Recipe) -> bool:
     """Whether a recipe asks for rules whose measures are kept."""
     further = ("max_corpus_copying", "contaminated", "predicate", "min_similarity")
     return any(getattr(rules, key) is not None for rules in _filters(recipe) for key in further)
+
+
+def pilots(recipe: Recipe, synthesizer: str) -> bool:
+    """Whether the first generations of a synthesizer are filtered before the others are planned."""
+    chosen = recipe.for_synthesizer(synthesizer).synthesis
+    return chosen.pilot > 0 and recipe.synthesizers[synthesizer].method != "replacement"
 
 
 def compares(recipe: Recipe, synthesizer: str) -> bool:

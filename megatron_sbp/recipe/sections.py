@@ -343,7 +343,11 @@ class Synthesis(Section):
     tokens_per_generation: AtLeastOne | None = None
     """Expected tokens of a generation after the filters; null takes the mean length of the targets tuned on."""
     margin: Float = Field(1.3, ge=1, le=1000)
-    """Generations are planned for this many times `tokens`, since filters drop some."""
+    """Generations are planned for this many times `tokens`, since filters drop some. With a pilot: for this many times
+    the tokens that would do if all texts were like its; it covers duplicates, and chance."""
+    pilot: Whole = 0
+    """Generations that are written and filtered before the others are planned (stages `pilot` and `judge-pilot`; whole
+    shards, which count among the others). Then as many are written as it takes for `tokens` to pass. 0 does without."""
     generations_per_shard: Count = 4096
     """Generations in one file of synthetic/; the unit of work."""
     batch_size: Count = 64

@@ -21,6 +21,8 @@ LEARNING_RATE = 1e-2
 """At least. With less, models still write random bytes after so few steps, which are no text; a filter drops them."""
 MARGIN = 3.0
 """Generations are planned for at least this many times the tokens: how many the filters drop is chance here."""
+MARGIN_AFTER_PILOT = 1.5
+"""The same where a pilot has measured how many they drop."""
 
 TASK_DOCUMENTS = 8
 """Documents of each of lm-eval's tasks."""
@@ -92,9 +94,11 @@ def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bo
         why = f"after so few steps a model ends hardly any text, and {draft.get(*key)} would leave none"
         draft.set(key, "keep", "replaced", why)
     _raise_learning_rates(draft)
+    piloted = all(draft.get(*key) for key in _places(draft, "synthesis", "pilot"))
     for key in _places(draft, "synthesis", "margin"):
         why = "how many texts the filters drop is chance here"
-        draft.set(key, max(float(draft.get(*key)), MARGIN), "replaced", why)
+        least = MARGIN_AFTER_PILOT if piloted else MARGIN
+        draft.set(key, max(float(draft.get(*key)), least), "replaced", why)
 
 
 def _raise_learning_rates(draft: Draft) -> None:

@@ -53,6 +53,7 @@ AT_MOST: dict[str, int | float] = {
     "pairs.max_targets_per_seed": 2,
     "pairs.max_seeds_per_target": 4,
     "pairs.min_target_tokens": 8,
+    "synthesis.pilot": 48,
     "synthesis.generations_per_shard": 48,
     "synthesis.batch_size": 16,
     "filter.min_tokens": 8,

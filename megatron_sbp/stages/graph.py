@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from megatron_sbp.planning.units import compares, wants_index
+from megatron_sbp.planning.units import compares, pilots, wants_index
 from megatron_sbp.recipe import Arm, Recipe
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.sections import CLASSIC_ARMS, Synthesizer
@@ -21,6 +21,7 @@ from megatron_sbp.stages.index_corpus import IndexCorpusStage
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
+from megatron_sbp.stages.pilot import JudgePilotStage, PilotStage
 from megatron_sbp.stages.report import ReportStage
 from megatron_sbp.stages.scopes import ScopedStage, suffix
 from megatron_sbp.stages.stage import Stage
@@ -62,15 +63,20 @@ class _Writer:
     about: Synthesizer
     start_arm: str | None
     round: int
+    pilots: bool
     compares: bool
 
 
 def _writers(recipe: Recipe | None) -> dict[str, _Writer]:
     if recipe is None:
-        return {RELATED: _Writer(Synthesizer(), "baseline", 1, False)}
+        return {RELATED: _Writer(Synthesizer(), "baseline", 1, False, False)}
     return {
         name: _Writer(
-            recipe.synthesizers[name], recipe.start_arm_of(name), recipe.round_of(name), compares(recipe, name)
+            recipe.synthesizers[name],
+            recipe.start_arm_of(name),
+            recipe.round_of(name),
+            pilots(recipe, name),
+            compares(recipe, name),
         )
         for name in recipe.used_synthesizers
     }
@@ -86,7 +92,8 @@ def _of_synthesizer(writer: _Writer) -> list[Stage]:
         "samples": [ExportStage("export-synthesizer", ("synthesizer",), trained="baseline")],
         "replacement": [],
     }
-    written: list[Stage] = [SynthesizeStage(writer.about, writer.round)]
+    pilot = [PilotStage(writer.about, writer.round), JudgePilotStage()] if writer.pilots else []
+    written: list[Stage] = [*pilot, SynthesizeStage(writer.about, writer.round)]
     if writer.compares:
         written.append(CompareStage())
     written += [JudgeStage(), DeduplicateStage(), FilterStage(), TokenizeSyntheticStage()]

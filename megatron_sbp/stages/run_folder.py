@@ -195,6 +195,15 @@ class Run:
         """The files of the raw generations, in order."""
         return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
 
+    def pilot_shard(self, name: str) -> Path:
+        """Generations that were written first, to see how many pass the filters."""
+        return self.at(f"synthetic/pilot/{name}.jsonl.zst")
+
+    @property
+    def pilot_audit(self) -> Path:
+        """How many of them do."""
+        return self.at("synthetic/pilot.json")
+
     @property
     def stop_file(self) -> Path:
         """While it is there, nothing of the run starts, and what works stops."""

@@ -18,7 +18,8 @@ from megatron_sbp.stages.stage import Damage, Stage
 OF_PAIRS = ("pairs", "tokenize-pairs")
 """Stages that are there once per synthesizer, whatever the number of replicates."""
 OF_SYNTHESIZER = (
-    "tune", "export-synthesizer", "synthesize", "compare", "judge", "deduplicate", "filter", "tokenize-synthetic",
+    "tune", "export-synthesizer", "pilot", "judge-pilot", "synthesize", "compare", "judge", "deduplicate", "filter",
+    "tokenize-synthetic",
 )  # fmt: skip
 """Stages that are there once per synthesizer and replicate."""
 

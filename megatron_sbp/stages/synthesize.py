@@ -44,6 +44,8 @@ class SynthesizeStage(Stage):
             "documents": ("documents/train/*",),
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*",),
+            # What the filters say of its texts changes how many units there are, and none of them: see `settings`.
+            **({"judge-pilot": ()} if self._piloted(run) else {}),
         }
         if self.method == "tuned":
             found["tokenize-pairs"] = ("tokens/pairs_audit.json",)
@@ -54,17 +56,20 @@ class SynthesizeStage(Stage):
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
-        return {**self.unit_settings(run), **settings(run.recipe.synthesis, *_unread(run.recipe.synthesis))}
+        measured = {}
+        if self._piloted(run) and run.pilot_audit.exists():
+            measured = {"tokens_that_pass": files.read_json(run.pilot_audit)["tokens_per_generation"]}
+        chosen = run.recipe.synthesis
+        return {**self.unit_settings(run), **settings(chosen, "pilot", *_unread(chosen)), **measured}
 
     def unit_settings(self, run: Run) -> dict[str, Any]:
         recipe = run.recipe
         if self.method == "replacement":
             return {"seed": recipe.seed, "replaced": self._about.replaced}
-        # The number of generations changes none of them.
         return {
             **({"method": self.method} if self.method != "tuned" else {}),
             **({"round": self._round} if self._round > 1 else {}),
-            **settings(recipe.synthesis, "tokens", "margin", "tokens_per_generation", *_unread(recipe.synthesis)),
+            **settings(recipe.synthesis, *_OF_THE_PLAN, *_unread(recipe.synthesis)),
             **({"vllm": recipe.synthesis.vllm.of_text()} if recipe.synthesis.engine == "vllm" else {}),
             "seed": recipe.seed,
             "max_seed_tokens": recipe.max_seed_tokens,
@@ -80,22 +85,31 @@ class SynthesizeStage(Stage):
         return ("synthetic/generations",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.synthesis.writing import write_shard
-
         output = run.generations / f"{unit}.jsonl.zst"
+        self.write(run, unit, output, run.pilot_shard(unit))
+        return [output]
+
+    def write(self, run: Run, unit: str, output: Path, pilot: Path | None = None) -> str:
+        """Writes one shard of generations, or copies the pilot's; result as of `write_shard`."""
+        from megatron_sbp.synthesis.writing import FinishedShard, write_shard
+
+        finished = None
+        if pilot is not None and self._piloted(run) and pilot.exists():
+            finished = FinishedShard(pilot, files.read_json(identity_file(pilot))["identity"])
+
         # Shards are always whole: a larger plan then adds shards and changes none.
         size = run.recipe.synthesis.generations_per_shard
         begin = int(unit) * size
-        write_shard(
+        return write_shard(
             output,
             begin,
             begin + size,
             synthesizer=self._writer(run),
             documents=run.document_shards("train"),
             tokens=run.tokens("real"),
-            label=f"synthesize {unit}",
+            label=f"{self.name} {unit}",
+            finished=finished,
         )
-        return [output]
 
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.synthesis.unfinished import SUFFIX
@@ -103,6 +117,9 @@ class SynthesizeStage(Stage):
         for file in run.generations.glob(f".*{SUFFIX}"):  # of a process that was killed between its last two steps
             file.unlink()
         return []
+
+    def _piloted(self, run: Run) -> bool:
+        return run.recipe.synthesis.pilot > 0 and self.method != "replacement"
 
     def _writer(self, run: Run) -> Any:
         if self.method == "replacement":
@@ -119,6 +136,10 @@ class SynthesizeStage(Stage):
         from megatron_sbp.synthesis.generations import planned_generations
 
         chosen = run.recipe.synthesis
+        if self._piloted(run):
+            found = files.read_json(run.pilot_audit)
+            planned = planned_generations(chosen.tokens, chosen.margin, found["tokens_per_generation"])
+            return max(planned, found["generations"])
         expected = chosen.tokens_per_generation
         if expected is None and self.method == "tuned":
             expected = files.read_json(run.audit_tokens("pairs_audit"))["pairs"]["mean_target_tokens"]
@@ -126,6 +147,15 @@ class SynthesizeStage(Stage):
             real = files.read_json(run.audit_tokens("audit"))["real"]
             expected = real["tokens"] / real["documents"]
         return planned_generations(chosen.tokens, chosen.margin, expected)
+
+
+def identity_file(pilot: Path) -> Path:
+    """Beside a shard of the pilot: what its texts follow from."""
+    return pilot.with_name(pilot.name.removesuffix(".jsonl.zst") + ".json")
+
+
+_OF_THE_PLAN = ("tokens", "margin", "tokens_per_generation", "pilot")
+"""Keys that decide how many generations there are; that changes none of them."""
 
 
 def _unread(chosen: Synthesis) -> tuple[str, ...]:

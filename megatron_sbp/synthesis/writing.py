@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +19,14 @@ from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.indexed import open_indexed
 
 
+@dataclass(frozen=True)
+class FinishedShard:
+    """A shard of raw generations, and the digest of all that its texts follow from."""
+
+    path: Path
+    identity: str
+
+
 def write_shard(
     output: Path,
     begin: int,
@@ -26,7 +36,8 @@ def write_shard(
     documents: Sequence[Path],
     tokens: Path,
     label: str,
-) -> int:
+    finished: FinishedShard | None = None,
+) -> str:
     """Writes the generations from number `begin` to before `end` to a .jsonl.zst: see `Writer.generate`.
 
     Every batch is saved beside it at once, so a restart after a kill resumes after the last one.
@@ -39,24 +50,30 @@ def write_shard(
         documents: shards of the seed documents, in order.
         tokens: prefix of their IndexedDataset, one sequence per document.
         label: for the progress line.
+        finished: a shard that is copied if its texts are these.
 
     Returns:
-        The number of rows.
+        Digest of all that the texts follow from.
     """
     real = open_indexed(tokens)
     names = _names(tuple(documents))
     planned = generations(begin, end, len(real), synthesizer.seed)
     tokens_of = {generation.row: real[generation.row] for generation in planned}
     names_of = {generation.row: names[generation.row].as_py() for generation in planned}
+    identity = synthesizer.identity(planned, tokens_of)
+    if finished is not None and finished.identity == identity:
+        with files.atomic_path(output) as partial:
+            shutil.copyfile(finished.path, partial)
+        return identity
     with Progress(label, len(planned), "documents") as progress:
-        unfinished = Unfinished(output, synthesizer.identity(planned, tokens_of))
+        unfinished = Unfinished(output, identity)
         if unfinished.done:
             done = f"{len(unfinished.done):,} of {len(planned):,} documents"
             say(f"{label}: {done} were already written by an interrupted run")
         rows = synthesizer.generate(planned, tokens_of, names_of, progress.advance, unfinished)
-    count = files.write_jsonl_zst(output, rows)
+    files.write_jsonl_zst(output, rows)
     unfinished.remove()
-    return count
+    return identity
 
 
 @lru_cache(maxsize=1)

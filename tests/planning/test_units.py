@@ -18,12 +18,28 @@ def plan(*overrides: str, name: str = "sbp_3b_200b"):
 
 def test_units_by_hand():
     """12,077,000 documents of D in shards of 100,000 are 121, valid and test one each, the oracle's
-    2,300. The exact search has 32 tasks for D and one for valid; pairs are mined shard by shard."""
+    2,300. The exact search has 32 tasks for D and one for valid; pairs are mined shard by shard. 75e9 tokens are
+    1.05 x 75e9 / 0.8 / 828 generations, of which a shard is the pilot."""
     found = plan()["arrays"]
     assert found["embed"] == {"units": 123, "tasks": 123} and found["neighbors"]["units"] == 32 + 1
     assert found["pairs"]["units"] == 122
     assert found["tokenize"] == {"units": 121 + 2300 + 2, "tasks": 128}
-    assert found["synthesize"]["units"] == -(-117_753_623 // 32_768) == found["judge"]["units"]
+    assert found["synthesize"]["units"] == -(-118_885_870 // 32_768) == found["judge"]["units"]
+    assert found["pilot"] == {"units": 1, "tasks": 1} and "judge-pilot" not in found
+    assert "pilot" not in plan("synthesis.pilot=0")["arrays"]
+
+
+def test_generations_of_a_plan_that_knows_the_pilot():
+    """Without it 80 % of the tokens are taken to pass; then what it measured counts, and texts of its mean length."""
+    length = plan()["synthesis"]["tokens_per_generation"]
+    for margin in (1.05, 1.2):
+        assumed = plan(f"synthesis.margin={margin}")["synthesis"]
+        assert assumed["generations"] == pytest.approx(75e9 * margin / 0.8 / length, abs=1)
+    pilot = {"tokens_per_generation": 600.0, "written_per_generation": 800.0}
+    recipe = load_recipe(EXAMPLES / "sbp_3b_200b" / "recipe.yaml", [])
+    known = make_plan(recipe, {"synthesizers": {"related": {"pilot": pilot}}})["synthesis"]
+    assert known["generations"] == pytest.approx(75e9 * 1.05 / 600, abs=1) and known["from"] == "measured"
+    assert known["planned_tokens"] == pytest.approx(known["generations"] * 800, rel=1e-6)
 
 
 def test_every_synthesizer_has_its_own():

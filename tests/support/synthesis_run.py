@@ -138,14 +138,18 @@ def execute_synthesis(run: Run, *stages: str) -> None:
     from megatron_sbp.stages.filter import FilterStage
     from megatron_sbp.stages.index_corpus import IndexCorpusStage
     from megatron_sbp.stages.judge import JudgeStage
+    from megatron_sbp.stages.pilot import JudgePilotStage, PilotStage
     from megatron_sbp.stages.stage import by_name
     from megatron_sbp.stages.synthesize import SynthesizeStage
 
     graph = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
+    if run.recipe.synthesis.pilot:
+        graph = [PilotStage(), JudgePilotStage(), *graph]
     if wants_index(run.recipe):
         graph.insert(0, IndexCorpusStage())
     if run.recipe.filter.min_similarity is not None:
-        graph = [EmbedStage(), graph[0], CompareStage(), *graph[1:]]
+        place = next(place for place, stage in enumerate(graph) if stage.name == "judge")
+        graph = [EmbedStage(), *graph[:place], CompareStage(), *graph[place:]]
     for stage in stages or [stage.name for stage in graph]:
         assert StageRunner(run, by_name(graph, stage), graph).execute()
 

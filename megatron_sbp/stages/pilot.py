@@ -1,0 +1,104 @@
+"""The stages `pilot` and `judge-pilot`: how many generations it takes, from the first of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
+from megatron_sbp.stages.judge import JudgeStage, further_sources
+from megatron_sbp.stages.run_folder import Run, shard_name
+from megatron_sbp.stages.synthesize import SynthesizeStage, identity_file
+
+
+class PilotStage(SynthesizeStage):
+    """Writes the first shards of generations: synthetic/pilot/NNNNN.jsonl.zst, which `synthesize` takes over.
+
+    A unit is one shard.
+    """
+
+    name = "pilot"
+
+    def __init__(self, *about: Any):
+        super().__init__(*about)
+        self.title = "write the first generations"
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        found = super().reads(run)
+        del found[JudgePilotStage.name]
+        return found
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        return {**self.unit_settings(run), "shards": len(self.units(run))}
+
+    def units(self, run: Run) -> list[str]:
+        return pilot_names(run)
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("synthetic/pilot",)
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        output = run.pilot_shard(unit)
+        identity = identity_file(output)
+        files.write_json(identity, {"identity": self.write(run, unit, output)})
+        return [output, identity]
+
+
+class JudgePilotStage(JudgeStage):
+    """Filters the pilot's texts, each by itself: synthetic/pilot.json says how many tokens of a generation pass.
+
+    Not among the rules are those that need all generations (duplicates) or a stage of their own (min_similarity). Not
+    part of `pilot`, which may run in vLLM's environment, and on a GPU.
+    """
+
+    name = "judge-pilot"
+    title = "filter the first generations, to plan how many are needed"
+    sharded = False
+
+    def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
+        found = super().reads(run)
+        for other in ("synthesize", "compare"):
+            found.pop(other, None)
+        return {**found, "pilot": ("synthetic/pilot/*.jsonl.zst",)}
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        rules = super().settings(run)
+        for key in ("min_similarity", "signatures"):
+            rules.pop(key, None)
+        return rules
+
+    def units(self, run: Run) -> list[str]:
+        return ["all"]
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("synthetic/pilot.json",)
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.synthesis.pilot import filter_pilot
+
+        shards = [run.pilot_shard(name) for name in pilot_names(run)]
+        found = filter_pilot(
+            shards,
+            tokenizer=run.tokenizer,
+            tokens=run.tokens("real"),
+            rules=run.recipe.filter,
+            length=run.recipe.pairs.shingle_tokens,
+            sources=further_sources(run),
+        )
+        if not found["passed"]:
+            fallen = ", ".join(f"{rule} {count:,}" for rule, count in found["dropped"].items() if count)
+            raise InputError(f"none of the first {found['generations']:,} generations passes ({fallen})", key="filter")
+        files.write_json(run.pilot_audit, found)
+        say(
+            f"{self.name}: {found['passed']:,} of the first {found['generations']:,} generations pass the filters, "
+            f"{found['tokens_per_generation']:.1f} of {found['written_per_generation']:.1f} tokens a generation"
+        )
+        return [run.pilot_audit]
+
+
+def pilot_names(run: Run) -> list[str]:
+    """Names of the pilot's shards, in order: whole ones, as those of `synthesize` are."""
+    chosen = run.recipe.synthesis
+    return [shard_name(index) for index in range(-(-chosen.pilot // chosen.generations_per_shard))]

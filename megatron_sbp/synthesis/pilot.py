@@ -1,0 +1,64 @@
+"""How much of the text passes the filters, from the first generations."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.further_rules import FurtherSources
+from megatron_sbp.synthesis.judged import PARTS, PASSED, Judged
+from megatron_sbp.synthesis.judging import judge_shard
+from megatron_sbp.synthesis.rule_names import VERDICTS, rule_names
+
+
+def filter_pilot(
+    shards: Sequence[Path],
+    *,
+    tokenizer: Path,
+    tokens: Path,
+    rules: Filter,
+    length: int,
+    sources: FurtherSources,
+) -> dict[str, Any]:
+    """Judges shards of raw generations, each text by itself.
+
+    Args:
+        shards: .jsonl.zst files.
+        tokenizer: see `judge_shard`; so are tokens, length and sources.
+        rules: the recipe's filter section; duplicates and min_similarity are not looked at.
+
+    Returns:
+        generations; passed, those that every rule passes; tokens, of these, end-of-document included;
+        tokens_per_generation, these over all generations, and the standard error of this mean; written_per_generation,
+        tokens of all texts over all generations; dropped, by rule.
+    """
+    # Signatures are for finding duplicates, and nobody has compared these texts with their seeds yet.
+    alone = rules.model_copy(update={"duplicates": "exact", "min_similarity": None})
+    verdicts, lengths = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        target = Judged(*(Path(folder) / f"{part}.npy" for part in PARTS))
+        for shard in shards:
+            judge_shard(shard, target, tokenizer=tokenizer, tokens=tokens, rules=alone, length=length, sources=sources)
+            judged = np.load(target.verdicts)
+            verdicts.append(judged[0])
+            lengths.append(judged[1])
+    verdict = np.concatenate(verdicts)
+    written = np.concatenate(lengths)
+    passed = np.where(verdict == PASSED, written, 0)
+    fallen = Counter(verdict[verdict != PASSED].tolist())
+    count = len(verdict)
+    return {
+        "generations": count,
+        "passed": int((verdict == PASSED).sum()),
+        "tokens": int(passed.sum()),
+        "tokens_per_generation": float(passed.mean()),
+        "standard_error": float(passed.std(ddof=1) / count**0.5) if count > 1 else None,
+        "written_per_generation": float(written.mean()),
+        "dropped": {rule: fallen[VERDICTS.index(rule)] for rule in rule_names(alone) if rule != "duplicate"},
+    }
