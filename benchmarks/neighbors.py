@@ -53,7 +53,7 @@ def exact(vectors: Vectors, k: int, device: str) -> Search:
 
 
 def ours(vectors: Vectors, settings: Neighbors) -> Search:
-    index = ScannIndex(vectors, plan(len(vectors), vectors.dimensions, settings, 1))
+    index = ScannIndex(vectors, plan(len(vectors), vectors.dimensions, settings, 1), settings)
     return lambda rows: index.nearest(vectors.take(rows), rows, settings.k)[0]
 
 
@@ -80,11 +80,24 @@ def faiss_search(vectors: Vectors, settings: Neighbors, kind: str) -> Search:
     rows = vectors.take(np.arange(len(vectors)))
     index.train(rows)
     index.add(rows)
-    if kind.startswith("IVF"):
-        index.nprobe = to_search
-    if kind == "HNSW":
-        index.hnsw.efSearch = max(64, 2 * settings.k)
-    return lambda own: without_self(index.search(vectors.take(own), settings.k + 1)[1], own)
+
+    def search(own: np.ndarray) -> np.ndarray:
+        return without_self(index.search(vectors.take(own), settings.k + 1)[1], own)
+
+    if kind == "flat":
+        return search
+    # As ours: the least that finds enough of the neighbors of a sample, unless leaves_to_search is given.
+    sample = sample_rows(len(vectors), 500, seed=2)
+    true = nearest(vectors.take(sample), sample, vectors, settings.k)[0]
+    sizes = (max(1, round(1.3**step)) for step in range(8, 60))
+    for size in [to_search] if settings.leaves_to_search and kind != "HNSW" else sizes:
+        if kind == "HNSW":
+            index.hnsw.efSearch = max(size, settings.k + 1)
+        else:
+            index.nprobe = min(size, leaves)
+        if recall(search(sample), true) >= settings.recall_target or size >= len(vectors):
+            break
+    return search
 
 
 def without_self(found: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -103,12 +116,18 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--leaves", type=int)
     parser.add_argument("--leaves-to-search", type=int)
+    parser.add_argument("--recall-target", type=float, default=0.95, help="of ours and of faiss (default: 0.95)")
     parser.add_argument("--queries", type=int, default=10_000, help="rows that ask (default: 10000)")
     parser.add_argument("--repeats", type=int, default=3, help="times that every engine searches (default: 3)")
     parser.add_argument("--exact-only", action="store_true", help="our exact search and faiss's alone")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the exact search")
     options = parser.parse_args()
-    settings = Neighbors(k=options.k, leaves=options.leaves, leaves_to_search=options.leaves_to_search)
+    settings = Neighbors(
+        k=options.k,
+        leaves=options.leaves,
+        leaves_to_search=options.leaves_to_search,
+        recall_target=options.recall_target,
+    )
     with tempfile.TemporaryDirectory() as folder:
         try:
             measure(options, settings, Path(folder))

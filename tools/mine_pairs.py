@@ -42,8 +42,14 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--engine", choices=("scann", "exact"), default=NEIGHBORS.engine)
     search.add_argument("--k", type=int, default=NEIGHBORS.k, help=f"per document (default: {NEIGHBORS.k})")
     search.add_argument("--leaves", type=int, help="of ScaNN's tree (default: about the square root of the documents)")
-    search.add_argument("--leaves-to-search", type=int, help="(default: a quarter of them)")
-    search.add_argument("--reorder", type=int, help="candidates that ScaNN scores again exactly (default: 4 k)")
+    search.add_argument("--leaves-to-search", type=int, help="(default: as --recall-target says)")
+    search.add_argument("--reorder", type=int, help="candidates that ScaNN scores again exactly (default: likewise)")
+    search.add_argument(
+        "--recall-target",
+        type=float,
+        default=NEIGHBORS.recall_target,
+        help=f"share of the true neighbors that ScaNN must find on a sample (default: {NEIGHBORS.recall_target})",
+    )
     search.add_argument("--recall-sample", type=int, default=NEIGHBORS.recall_sample)
     command_line.add_device(search)
     rules = parser.add_argument_group("rules")
@@ -88,7 +94,8 @@ def main() -> None:
             vectors = [options.output.with_suffix(".embeddings.npy")]
             embed_documents(source, vectors[0], section(Embedding), options.device)
         audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device)
-    print(json.dumps({name: audit[name] for name in ("documents", "candidates", "kept", "dropped", "recall_at_k")}))
+    printed = ("documents", "candidates", "kept", "dropped", "recall_at_k", "recall_above_alpha")
+    print(json.dumps({name: audit[name] for name in printed}))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class Stream(IntEnum):
     """Documents on whose neighbors other thresholds are tried, and those whose similarity is that of chance."""
     EXPLORED_PAIRS = 33
     """Pairs shown from each band of similarity."""
+    RECALL_TUNING = 34
+    """Documents on which it is tried how far ScaNN must look."""
     DUPLICATES_SYNTHETIC = 121
     DUPLICATES_GENERATIONS = 122
     DUPLICATES_REAL = 123

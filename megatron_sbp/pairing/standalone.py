@@ -21,7 +21,8 @@ from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.embedding import Embedder, write_embeddings
 from megatron_sbp.pairing.field_rules import FieldRules, compared_fields, field_rules
 from megatron_sbp.pairing.mining import mine_pairs
-from megatron_sbp.pairing.neighbors.recall import measure, sample_rows
+from megatron_sbp.pairing.neighbors.recall import EXACT_SAMPLE, measure, sample_rows
+from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.pairing.neighbors.search import Search
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Embedding, Neighbors, Pairs
@@ -87,7 +88,9 @@ def mine(
     if len(vectors) != len(spans):
         raise InputError(f"there are {len(vectors):,} embeddings for {len(spans):,} documents", file=embeddings[0])
     search = Search(vectors, neighbors, seed=seed, device=device)
-    rows = sample_rows(len(vectors), neighbors.recall_sample if neighbors.engine == "scann" else 0, seed)
+    approximate = neighbors.engine == "scann"
+    size = neighbors.recall_sample if approximate else min(neighbors.recall_sample, EXACT_SAMPLE)
+    rows = sample_rows(len(vectors), size, seed)
     sampled: list[np.ndarray] = []
 
     def found() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -110,14 +113,15 @@ def mine(
             split="given",
             advance=progress.advance,
         )
-    recall = 1.0 if neighbors.engine == "exact" else None
+    recall = None
     if rows.size:
-        recall = measure(np.concatenate(sampled), rows, vectors, compute_device(device))
+        recall = measure(np.concatenate(sampled), rows, vectors, compute_device(device) if approximate else None)
     result = {
         **audit.summary(),
         "engine": neighbors.engine,
         "k": neighbors.k,
-        "recall_at_k": recall,
+        "recall_at_k": None if recall is None else recall.at_k,
+        "recall_above_alpha": None if recall is None else recall_above(recall.by_similarity(), rules.alpha),
         **audit.examples(lambda wanted: _some(source, wanted)),
     }
     files.write_json(output.with_suffix(".audit.json"), result)

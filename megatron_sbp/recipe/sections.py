@@ -249,9 +249,12 @@ class Neighbors(Section):
     leaves: Count | None = None
     """ScaNN: partitions of the tree; null is about sqrt(documents)."""
     leaves_to_search: Count | None = None
-    """ScaNN: partitions looked into per query; null is a quarter of them, at least 1."""
+    """ScaNN: partitions looked into per query; null follows from `recall_target`."""
     reorder: Count | None = None
-    """ScaNN: candidates scored again exactly; null is 4 k, at least 100."""
+    """ScaNN: candidates scored again exactly; null follows from `recall_target`, and is 4 k, at least 100, where
+    leaves_to_search is given."""
+    recall_target: Share = 0.95
+    """ScaNN: share of the true neighbors that must be found on a sample; the cheapest search that does is taken."""
     recall_sample: Whole = 1000
     """Documents whose exact neighbors are computed to measure the recall; 0 measures none."""
 

@@ -109,12 +109,17 @@ def pairs_section(data: ReportData) -> str:
         ["pairs kept", count(audit.get("kept"))],
         *_hubs(audit.get("seeds_per_target")),
         [f"recall of the search at k = {data.recipe.neighbors.k}", percent(results.get("recall_at_k"), 2)],
+        *_recall_above(audit.get("alpha"), results.get("recall_above_alpha")),
         ["engine", data.recipe.neighbors.engine],
         ["relation", data.recipe.pairs.relation],
         ["pairs of the valid split, which stop the tuning", count(held_out.get("kept"))],
     ]
     parts.append(table(["pairs", "this run"], rows) + _rules("What fell to which rule", audit, "pairs"))
     return section("pairs", title, side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or []))
+
+
+def _recall_above(alpha: float | None, recall: float | None) -> list[list[str]]:
+    return [] if recall is None else [[f"... of neighbors above alpha {alpha:g}", percent(recall, 2)]]
 
 
 def _hubs(targets: dict[str, Any] | None) -> list[list[str]]:

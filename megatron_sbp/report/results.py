@@ -10,6 +10,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.environment import environment
+from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.arms import check_equal_tokens, replicated_figures
 from megatron_sbp.report.comparisons import all_comparisons, gap_figures
@@ -93,6 +94,7 @@ def _pairs(sources: SynthesizerSources, neighbors: dict[str, Any]) -> dict[str, 
         **_without_histogram(audit["train"]),
         "recall_at_k": neighbors.get("recall_at_k"),
         "recall_sample": neighbors.get("recall_sample"),
+        "recall_above_alpha": recall_above(neighbors.get("recall_by_similarity"), audit["train"]["alpha"]),
         "valid": _without_histogram(audit["valid"]),
     }
 

@@ -15,7 +15,7 @@ from megatron_sbp.stages.stage import Stage
 MINED_SPLITS = ("train", "valid")
 """Splits that are searched: pairs to tune with, and pairs that stop the tuning."""
 
-_SCANN_ONLY = ("leaves", "leaves_to_search", "reorder", "recall_sample")
+_SCANN_ONLY = ("leaves", "leaves_to_search", "reorder", "recall_sample", "recall_target")
 
 
 class NeighborsStage(Stage):
@@ -44,7 +44,7 @@ class NeighborsStage(Stage):
         chosen = run.recipe.neighbors
         if chosen.engine == "exact":
             return settings(chosen, *_SCANN_ONLY)
-        return {**settings(chosen), "seed": run.recipe.seed}
+        return {**settings(chosen, *(() if _tunes(run) else ("recall_target",))), "seed": run.recipe.seed}
 
     def unit_settings(self, run: Run) -> dict[str, Any]:
         return {name: value for name, value in self.settings(run).items() if name != "recall_sample"}
@@ -63,11 +63,21 @@ class NeighborsStage(Stage):
         return list(outputs.values())
 
     def finish(self, run: Run) -> list[Path]:
-        audits = {split: _audit(run, split) for split in MINED_SPLITS}
+        audits = {split: _audit(run, split, self._tuned(run, split)) for split in MINED_SPLITS}
         files.write_json(run.audit_neighbors, {**audits["train"], "valid": audits["valid"]})
         self._opened = None
         shutil.rmtree(run.neighbors_index, ignore_errors=True)
         return [run.audit_neighbors]
+
+    def _tuned(self, run: Run, split: str) -> Any:
+        """How far ScaNN looked in a split; where its index is gone, it is built and tuned anew."""
+        from megatron_sbp.pairing.neighbors.scann_tuning import read_tuned
+
+        if not _tunes(run):
+            return None
+        chosen = run.recipe.neighbors
+        kept = read_tuned(run.neighbors_index / split, chosen.recall_target, chosen.k)
+        return kept or self._open(run, split).tuned
 
     def _open(self, run: Run, split: str) -> Any:
         """The search of a split, kept for the next unit."""
@@ -96,7 +106,16 @@ def _blocks(run: Run, split: str) -> list[list[Path]]:
     return [[shards[number] for number in block] for block in blocks]
 
 
-def _audit(run: Run, split: str) -> dict[str, Any]:
+def _tunes(run: Run) -> bool:
+    """Whether a sample decides how far ScaNN looks, in one split at least: see `scann_engine.is_tuned`."""
+    from megatron_sbp.pairing.neighbors.scann_plan import FEW_DOCUMENTS
+
+    chosen, largest = run.recipe.neighbors, max(run.recipe.documents.train, run.recipe.documents.valid)
+    tree = chosen.leaves is not None or largest >= FEW_DOCUMENTS
+    return chosen.engine == "scann" and tree and chosen.leaves_to_search is None
+
+
+def _audit(run: Run, split: str, tuned: Any) -> dict[str, Any]:
     from megatron_sbp.pairing.neighbors.audit import audit_neighbors
     from megatron_sbp.pairing.neighbors.vectors import Vectors
 
@@ -108,4 +127,5 @@ def _audit(run: Run, split: str) -> dict[str, Any]:
         seed=recipe.seed,
         device=recipe.launch.device,
         split=split,
+        tuned=tuned,
     )

@@ -82,6 +82,24 @@ def test_workers_change_no_byte(mined, tmp_path, helpers):
     assert outputs(one) == outputs(two)
 
 
+def test_a_search_that_reaches_its_target(mined, tmp_path, helpers, capfd):
+    """The audit measures on other documents than those that it was tuned on; a worker that comes later looks as far."""
+    found = {}
+    for target in (0.5, 0.9):
+        settings = Neighbors(k=10, leaves=20, recall_target=target, recall_sample=300)
+        one = copy_of(mined, tmp_path / f"one-{target}", helpers, neighbors=settings)
+        helpers.execute(one, "neighbors")
+        found[target] = json.loads((one.root / "neighbors" / "audit.json").read_text())
+        assert found[target]["recall_at_k"] > target - 0.05
+        assert "candidates scored exactly find" in capfd.readouterr().err
+        two = copy_of(mined, tmp_path / f"two-{target}", helpers, neighbors=settings)
+        for shard in (1, 2, 3):
+            stage = NeighborsStage()  # as in a process of its own
+            finished = StageRunner(two, stage, helpers.stages()).execute((shard, 3))
+        assert finished and outputs(one) == outputs(two)
+    assert found[0.5]["leaves_to_search"] < found[0.9]["leaves_to_search"] <= 20
+
+
 def test_engines_agree(mined, tmp_path, helpers):
     run = copy_of(mined, tmp_path / "run", helpers, neighbors=Neighbors(engine="exact", k=20))
     helpers.execute(run, "neighbors")
@@ -89,7 +107,7 @@ def test_engines_agree(mined, tmp_path, helpers):
         if name != "audit.json":
             assert outputs(run)[name] == content
     audit = json.loads((run.root / "neighbors" / "audit.json").read_text())
-    assert (audit["engine"], audit["recall_at_k"], audit["recall_sample"]) == ("exact", 1.0, 0)
+    assert (audit["engine"], audit["recall_at_k"], audit["recall_sample"]) == ("exact", 1.0, 100)
 
 
 def test_a_unit_of_the_exact_engine_may_have_several_files(mined, tmp_path, helpers, monkeypatch):
@@ -125,6 +143,11 @@ def test_what_belongs_to_the_settings(tmp_path, helpers):
         run = Run.of(helpers.recipe(tmp_path, neighbors=Neighbors(**changes)))
         return stage.settings(run), stage.unit_settings(run)
 
+    assert described(k=20) == described(k=20, recall_target=0.5)  # brute force: there is nothing to tune
+    assert described(k=20, leaves=9, leaves_to_search=2) == described(
+        k=20, leaves=9, leaves_to_search=2, recall_target=0.5
+    )
+    assert described(k=20, leaves=9) != described(k=20, leaves=9, recall_target=0.5)
     scann, exact = described(k=20), described(k=20, engine="exact")
     assert exact == described(k=20, engine="exact", leaves=3, recall_sample=5)
     assert scann != described(k=20, leaves=3) and scann != described(k=21)

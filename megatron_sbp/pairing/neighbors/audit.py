@@ -11,14 +11,22 @@ import numpy as np
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
-from megatron_sbp.pairing.neighbors.recall import measure, sample_rows
+from megatron_sbp.pairing.neighbors.recall import EXACT_SAMPLE, measure, sample_rows
 from megatron_sbp.pairing.neighbors.scann_plan import plan
+from megatron_sbp.pairing.neighbors.scann_tuning import Tuned
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 
 
 def audit_neighbors(
-    vectors: Vectors, neighbors: Sequence[Path], settings: Neighbors, *, seed: int, device: str, split: str
+    vectors: Vectors,
+    neighbors: Sequence[Path],
+    settings: Neighbors,
+    *,
+    seed: int,
+    device: str,
+    split: str,
+    tuned: Tuned | None = None,
 ) -> dict[str, Any]:
     """Engine and recall of the neighbors of one split.
 
@@ -29,10 +37,12 @@ def audit_neighbors(
         seed: that of the search; also chooses the documents on which the recall is measured.
         device: of the exact search that measures it: auto, cpu or cuda (where there is one).
         split: for messages.
+        tuned: how far ScaNN looked, where that was found on a sample.
 
     Returns:
-        engine, documents, dim, k, method, recall_at_k, recall_sample, and for ScaNN leaves, leaves_to_search, reorder.
-        recall_at_k is 1 by definition for the exact engine, and None where nothing was measured.
+        engine, documents, dim, k, method, recall_at_k, recall_sample, recall_by_similarity (see
+        `Recall.by_similarity`), and for ScaNN leaves, leaves_to_search, reorder. ScaNN is compared with the exact
+        engine, and the exact engine, on fewer documents, with float64. None stands for what was not measured.
     """
     audit: dict[str, Any] = {
         "engine": settings.engine,
@@ -41,27 +51,31 @@ def audit_neighbors(
         "k": settings.k,
     }
     if settings.engine == "exact":
-        return {**audit, "method": "exact", "recall_at_k": 1.0, "recall_sample": 0}
-    planned = plan(len(vectors), vectors.dimensions, settings, seed)
-    rows = sample_rows(len(vectors), settings.recall_sample, seed)
-    value = None
+        # Nothing that the exact engine computes with, so that it is measured and not asserted.
+        place, method, size = None, "exact", min(settings.recall_sample, EXACT_SAMPLE)
+        further: dict[str, Any] = {}
+    else:
+        planned = plan(len(vectors), vectors.dimensions, settings, seed)
+        # ScaNN runs on CPU nodes, even in a run whose other stages need a GPU.
+        place = compute_device("cpu" if device == "cpu" else "auto")
+        method, size = planned.method, settings.recall_sample
+        far = tuned or planned
+        further = {"leaves": planned.leaves, "leaves_to_search": far.leaves_to_search, "reorder": far.reorder}
+    rows = sample_rows(len(vectors), size, seed)
+    value, by_similarity = None, None
     if rows.size:
         with Progress(f"recall {split}", len(vectors), "documents compared") as progress:
-            # ScaNN runs on CPU nodes, even in a run whose other stages need a GPU.
-            place = "cpu" if device == "cpu" else compute_device("auto")
-            value = measure(_found(vectors, neighbors, rows, settings.k), rows, vectors, place, progress.advance)
-        say(
-            f"neighbors: recall@{settings.k} of ScaNN ({planned.method}) on {len(rows):,} {split} documents: "
-            f"{value:.4f}"
-        )
+            found = measure(_found(vectors, neighbors, rows, settings.k), rows, vectors, place, progress.advance)
+        value, by_similarity = found.at_k, found.by_similarity()
+        engine = f"ScaNN ({method})" if settings.engine == "scann" else "the exact search"
+        say(f"neighbors: recall@{settings.k} of {engine} on {len(rows):,} {split} documents: {value:.4f}")
     return {
         **audit,
-        "method": planned.method,
+        "method": method,
         "recall_at_k": value,
         "recall_sample": len(rows),
-        "leaves": planned.leaves,
-        "leaves_to_search": planned.leaves_to_search,
-        "reorder": planned.reorder,
+        "recall_by_similarity": by_similarity,
+        **further,
     }
 
 

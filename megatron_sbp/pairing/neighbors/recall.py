@@ -1,27 +1,62 @@
-"""Recall of an approximate search, measured on a sample."""
+"""Recall of a search, measured on a sample: of all k neighbors, and of those above a similarity."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.pairing.neighbors.exact import nearest
-from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
+from megatron_sbp.pairing.neighbors import exact
+from megatron_sbp.pairing.neighbors.recall_figures import EDGES
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR, best
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
+EXACT_SAMPLE = 100
+"""Documents on which the exact engine is compared with float64, at most."""
 
-def recall(found: np.ndarray, exact: np.ndarray) -> float:
-    """Share of the exact neighbors that were found.
+_TILE = 8192
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What was found of the true neighbors of a sample.
+
+    Attributes:
+        neighbors: true ones by similarity, int64 [200]: hundredths from -1 to 1.
+        found: those of them that were found.
+    """
+
+    neighbors: np.ndarray
+    found: np.ndarray
+
+    @property
+    def at_k(self) -> float:
+        """Share of all k neighbors that was found."""
+        return float(self.found.sum() / max(1, self.neighbors.sum()))
+
+    def by_similarity(self) -> dict[str, list[Any]]:
+        """Edges of the hundredths, and per hundredth the neighbors and those found; from the least similar on."""
+        there = np.flatnonzero(self.neighbors)
+        first = int(there[0]) if there.size else len(self.neighbors)
+        return {
+            "edges": EDGES[first:].tolist(),
+            "neighbors": self.neighbors[first:].tolist(),
+            "found": self.found[first:].tolist(),
+        }
+
+
+def recall(found: np.ndarray, true: np.ndarray) -> float:
+    """Share of the true neighbors that were found.
 
     Args:
         found: ids int64 [n, k], -1 for none.
-        exact: ids int64 [n, k], -1 for none.
+        true: ids int64 [n, k], -1 for none.
     """
-    wanted = exact != NO_NEIGHBOR
-    hits = sum(np.isin(row[mask], other).sum() for row, mask, other in zip(exact, wanted, found, strict=True))
-    return float(hits / max(1, wanted.sum()))
+    wanted = true != NO_NEIGHBOR
+    return float((_hits(found, true) & wanted).sum() / max(1, wanted.sum()))
 
 
 def sample_rows(documents: int, size: int, seed: int) -> np.ndarray:
@@ -34,17 +69,49 @@ def measure(
     found: np.ndarray,
     rows: np.ndarray,
     vectors: Vectors,
-    device: str,
+    device: str | None,
     advance: Callable[[int], None] | None = None,
-) -> float:
-    """Recall of neighbors against an exact search.
+) -> Recall:
+    """Compares neighbors with an exact search.
 
     Args:
         found: ids int64 [n, k] of the documents in `rows`.
         rows: int64 [n].
         vectors: all documents.
-        device: cpu or cuda.
-        advance: see `exact.nearest`.
+        device: cpu or cuda; None compares all documents in float64 on the CPU, which shares no code with the engine.
+        advance: called with the number of documents compared since the last call.
     """
-    exact, _ = nearest(vectors.take(rows), rows, vectors, found.shape[1], device, advance)
-    return recall(found, exact)
+    k = found.shape[1]
+    if device is None:
+        true, scores = in_float64(rows, vectors, k, advance)
+    else:
+        true, scores = exact.nearest(vectors.take(rows), rows, vectors, k, device, advance)
+    wanted, hits = true != NO_NEIGHBOR, _hits(found, true)
+    return Recall(_histogram(scores[wanted]), _histogram(scores[wanted & hits]))
+
+
+def in_float64(
+    rows: np.ndarray, vectors: Vectors, k: int, advance: Callable[[int], None] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of some documents by products in float64: ids int64 [n, k], scores float32 [n, k]."""
+    queries = vectors.take(rows).astype(np.float64)
+    ids, scores = np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0), np.float32)
+    for first, tile in vectors.tiles(_TILE):
+        products = (queries @ tile.T.astype(np.float64)).astype(np.float32)
+        numbers = np.arange(first, first + len(tile))
+        own = numbers[None] == rows[:, None]
+        here = np.where(own, NO_NEIGHBOR, np.broadcast_to(numbers, products.shape))
+        products[own] = -2
+        ids, scores = best(np.hstack([ids, here]), np.hstack([scores, products]), k)
+        if advance:
+            advance(len(tile))
+    return ids, scores
+
+
+def _hits(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Which of the true neighbors were found: bool [n, k]."""
+    return np.stack([np.isin(row, other) for row, other in zip(true, found, strict=True)])
+
+
+def _histogram(scores: np.ndarray) -> np.ndarray:
+    return np.histogram(np.clip(scores, -1, 1), EDGES)[0]

@@ -15,8 +15,10 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.pairing.neighbors.scann_files import build, is_built, quiet_file_descriptors
 from megatron_sbp.pairing.neighbors.scann_plan import ScannPlan
+from megatron_sbp.pairing.neighbors.scann_tuning import Tuned, read_tuned, tune, write_tuned
 from megatron_sbp.pairing.neighbors.scores import best, inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.recipe import Neighbors
 
 _QUERIES = 4096
 
@@ -41,6 +43,7 @@ class ScannIndex:
     Args:
         vectors: the documents.
         plan: how it is built.
+        settings: k, and what the recipe says of how far a query looks.
         folder: where the index is kept for other processes; built there by the first one, loaded by the others. None
             builds it for this process only.
 
@@ -48,7 +51,7 @@ class ScannIndex:
         InputError: ScaNN is not installed, too little memory or disk, or a bad vector.
     """
 
-    def __init__(self, vectors: Vectors, plan: ScannPlan, folder: Path | None = None):
+    def __init__(self, vectors: Vectors, plan: ScannPlan, settings: Neighbors, folder: Path | None = None):
         scann = load_scann()
         self.vectors, self.plan = vectors, plan
         _check_memory(plan)
@@ -62,7 +65,8 @@ class ScannIndex:
                 build(scann, vectors, plan, folder)
             with quiet_file_descriptors():
                 self._searcher = scann.load_searcher(str(folder))
-        self._searcher.searcher.set_num_threads(len(os.sched_getaffinity(0)))
+            self._searcher.searcher.set_num_threads(len(os.sched_getaffinity(0)))
+            self.tuned = self._tuned(settings, folder) if is_tuned(plan, settings) else None
 
     def nearest(
         self, queries: np.ndarray, own_rows: np.ndarray, k: int, advance: Callable[[int], None] | None = None
@@ -78,10 +82,39 @@ class ScannIndex:
         Returns:
             ids int64 [n, k], scores float32 [n, k], padded with -1 and -2.
         """
+        far = (self.plan.leaves_to_search, self.plan.reorder)
+        if self.tuned is not None:
+            far = (self.tuned.leaves_to_search, self.tuned.reorder)
+        return self._nearest(queries, own_rows, k, far, advance)
+
+    def _tuned(self, settings: Neighbors, folder: Path) -> Tuned:
+        known = read_tuned(folder, settings.recall_target, settings.k)
+        if known is not None:
+            return known
+
+        def search(queries: np.ndarray, own_rows: np.ndarray, leaves: int, reorder: int) -> np.ndarray:
+            return self._nearest(queries, own_rows, settings.k, (leaves, reorder))[0]
+
+        fixed = settings.reorder is not None
+        target, k = settings.recall_target, settings.k
+        tuned = tune(search, self.vectors, self.plan, target=target, k=k, fixed_reorder=fixed)
+        write_tuned(tuned, folder)
+        return tuned
+
+    def _nearest(
+        self,
+        queries: np.ndarray,
+        own_rows: np.ndarray,
+        k: int,
+        far: tuple[int, int],
+        advance: Callable[[int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `nearest`; `far` is how many leaves to search and how many candidates to score exactly."""
+        further = {"leaves_to_search": far[0], "pre_reorder_num_neighbors": far[1]} if self.plan.leaves else {}
         ids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         for begin in range(0, len(queries), _QUERIES):
             mine = slice(begin, begin + _QUERIES)
-            found, distances = self._searcher.search_batched_parallel(np.ascontiguousarray(queries[mine]))
+            found, distances = self._searcher.search_batched_parallel(np.ascontiguousarray(queries[mine]), **further)
             found = found.astype(np.int64)
             found[~np.isfinite(distances)] = -1  # fewer documents in the leaves than wanted: padded with 0 and NaN
             found[found == own_rows[mine, None]] = -1
@@ -90,6 +123,11 @@ class ScannIndex:
             if advance:
                 advance(len(found))
         return ids, scores
+
+
+def is_tuned(plan: ScannPlan, settings: Neighbors) -> bool:
+    """Whether how far a query looks is found on a sample: there is a tree, and the recipe leaves it open."""
+    return plan.leaves > 0 and settings.leaves_to_search is None
 
 
 def _check_memory(plan: ScannPlan) -> None:

@@ -14,7 +14,8 @@ FEW_DOCUMENTS = 2000
 
 @dataclass(frozen=True)
 class ScannPlan:
-    """What an index is built from. `leaves` 0 stands for ScaNN's brute force."""
+    """What an index is built from. `leaves` 0 stands for ScaNN's brute force. Where the recipe leaves leaves_to_search
+    open, a query looks as far as `scann_tuning` finds."""
 
     documents: int
     dimensions: int

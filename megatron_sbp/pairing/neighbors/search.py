@@ -13,6 +13,7 @@ from megatron_sbp.base.progress import Progress
 from megatron_sbp.pairing.neighbors import exact
 from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex
 from megatron_sbp.pairing.neighbors.scann_plan import plan
+from megatron_sbp.pairing.neighbors.scann_tuning import Tuned
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 
@@ -47,9 +48,14 @@ class Search:
         self._index = None
         if settings.engine == "scann":
             planned = plan(len(vectors), vectors.dimensions, settings, seed)
-            self._index = ScannIndex(vectors, planned, index_folder)
+            self._index = ScannIndex(vectors, planned, settings, index_folder)
         else:
             self._device = compute_device(device)
+
+    @property
+    def tuned(self) -> Tuned | None:
+        """How far ScaNN looks, where that was found on a sample."""
+        return None if self._index is None else self._index.tuned
 
     def nearest(
         self, queries: np.ndarray, own_rows: np.ndarray, advance: Callable[[int], None] | None = None

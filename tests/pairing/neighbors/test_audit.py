@@ -27,9 +27,15 @@ def audit(made, **settings):
     return audit_neighbors(vectors, paths, Neighbors(k=4, **settings), seed=1, device="cpu", split="train")
 
 
-def test_an_exact_search_is_right_by_definition(made):
+def test_an_exact_search_is_measured_too(made, monkeypatch):
     found = audit(made, engine="exact")
-    assert (found["recall_at_k"], found["recall_sample"], found["documents"], found["dim"]) == (1.0, 0, 80, 16)
+    assert (found["recall_at_k"], found["recall_sample"], found["documents"], found["dim"]) == (1.0, 80, 80, 16)
+    monkeypatch.setattr("megatron_sbp.pairing.neighbors.audit.EXACT_SAMPLE", 30)
+    assert audit(made, engine="exact")["recall_sample"] == 30
+    with np.load(made[1][0]) as shard:
+        ids, scores = shard["ids"], shard["scores"]
+    np.savez(made[1][0], ids=np.roll(ids, 1, axis=0), scores=scores)  # those of the document before
+    assert audit(made, engine="exact")["recall_at_k"] < 0.8
 
 
 def test_right_neighbors_have_a_recall_of_one_and_half_of_them_a_half(made):
@@ -41,6 +47,9 @@ def test_right_neighbors_have_a_recall_of_one_and_half_of_them_a_half(made):
         np.savez(path, ids=ids, scores=scores)
     found = audit(made, engine="scann", recall_sample=80)
     assert found["recall_at_k"] == pytest.approx(0.5) and found["recall_sample"] == 80
+    by_similarity = found["recall_by_similarity"]
+    assert sum(by_similarity["neighbors"]) == 320 and sum(by_similarity["found"]) == 160
+    assert len(by_similarity["edges"]) == len(by_similarity["found"]) + 1 and by_similarity["neighbors"][0] > 0
 
 
 def test_nothing_is_measured_where_nothing_is_asked(made):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from megatron_sbp.pairing.neighbors.exact import nearest
-from megatron_sbp.pairing.neighbors.recall import measure, recall, sample_rows
+from megatron_sbp.pairing.neighbors.recall import in_float64, measure, recall, sample_rows
+from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 
 
 def test_recall_counts_hits():
@@ -26,6 +28,34 @@ def test_measured_against_exact_neighbors(save_vectors, helpers):
     vectors = save_vectors(np.split(helpers.unit_vectors(200, 16), [80]))
     rows = sample_rows(200, 40, seed=1)
     ids, _ = nearest(vectors.take(rows), rows, vectors, 10)
-    assert measure(ids, rows, vectors, "cpu") == 1
+    assert measure(ids, rows, vectors, "cpu").at_k == 1
     ids[:, 7:] = -1
-    assert measure(ids, rows, vectors, "cpu") == 0.7
+    for device in ("cpu", None):
+        assert measure(ids, rows, vectors, device).at_k == 0.7
+
+
+def test_products_in_float64_give_the_neighbors_of_the_exact_engine(save_vectors, helpers, monkeypatch):
+    monkeypatch.setattr("megatron_sbp.pairing.neighbors.recall._TILE", 37)
+    vectors = save_vectors(np.split(helpers.unit_vectors(300, 48, clusters=20), [80, 81]))
+    rows = sample_rows(300, 60, seed=1)
+    for k in (7, 320):
+        for mine, theirs in zip(
+            in_float64(rows, vectors, k), nearest(vectors.take(rows), rows, vectors, k), strict=True
+        ):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_recall_above_a_similarity(save_vectors, helpers):
+    """All neighbors that are less similar than 0.5 are left out: above it the recall is 1."""
+    vectors = save_vectors([helpers.unit_vectors(300, 16, clusters=30)])
+    rows = np.arange(300)
+    ids, scores = nearest(vectors.take(rows), rows, vectors, 20)
+    found = np.where(scores >= 0.5, ids, -1)
+    measured = measure(found, rows, vectors, "cpu")
+    by_similarity = measured.by_similarity()
+    assert 0.05 < measured.at_k == (scores >= 0.5).mean() < 0.95
+    assert recall_above(by_similarity, 0.5) == recall_above(by_similarity, 0.9) == 1.0
+    assert recall_above(by_similarity, -1) == pytest.approx(measured.at_k)
+    below = (scores >= np.float32(0.3)).sum()
+    assert recall_above(by_similarity, 0.3) == pytest.approx((scores >= 0.5).sum() / below, abs=0.01)
+    assert recall_above(by_similarity, 1.01) is None and recall_above(None, 0.5) is None

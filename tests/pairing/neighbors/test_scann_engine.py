@@ -26,7 +26,7 @@ def foldoc_vectors(mined) -> Vectors:
 
 def search(vectors: Vectors, settings: Neighbors, folder=None, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     own = np.arange(len(vectors))
-    index = ScannIndex(vectors, plan(len(vectors), vectors.dimensions, settings, seed), folder)
+    index = ScannIndex(vectors, plan(len(vectors), vectors.dimensions, settings, seed), settings, folder)
     return index.nearest(vectors.take(own), own, settings.k)
 
 
