@@ -192,6 +192,7 @@ def _pairs(run: Run, random: np.random.Generator) -> None:
     texts = docstrings()
     train = {
         "documents": 250,
+        "alpha": run.recipe.pairs.alpha,
         "documents_with_pairs": 190,
         "candidates": len(scores),
         "kept": len(kept),
@@ -210,7 +211,17 @@ def _pairs(run: Run, random: np.random.Generator) -> None:
     audit = {"train": train, "valid": {"documents": 40, "candidates": 400, "kept": 61, "dropped": {}}}
     files.write_json(run.audit_pairs, {**audit, "examples": [example] * 3, "examples_dropped_near_duplicate": []})
     files.write_json(
-        run.root / "neighbors" / "audit.json", {"engine": "scann", "recall_at_k": 0.9871, "recall_sample": 250}
+        run.root / "neighbors" / "audit.json",
+        {
+            "engine": "scann",
+            "recall_at_k": 0.9871,
+            "recall_sample": 250,
+            "recall_by_similarity": {
+                "edges": [0.2, 0.21, 0.9, 0.91],
+                "neighbors": [450, 30, 20],
+                "found": [444, 30, 19],
+            },
+        },
     )
     files.write_json(
         run.tokens("pairs_audit").with_suffix(".json"),

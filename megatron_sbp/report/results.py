@@ -94,7 +94,7 @@ def _pairs(sources: SynthesizerSources, neighbors: dict[str, Any]) -> dict[str, 
         **_without_histogram(audit["train"]),
         "recall_at_k": neighbors.get("recall_at_k"),
         "recall_sample": neighbors.get("recall_sample"),
-        "recall_above_alpha": recall_above(neighbors.get("recall_by_similarity"), audit["train"]["alpha"]),
+        "recall_above_alpha": recall_above(neighbors.get("recall_by_similarity"), audit["train"].get("alpha")),
         "valid": _without_histogram(audit["valid"]),
     }
 

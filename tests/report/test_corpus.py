@@ -61,6 +61,8 @@ def test_pairs_are_counted_and_shown_escaped(data):
     assert found["pairs kept"] == [f"{train['kept']:,}"] and found["documents with a pair"] == ["190"]
     assert found["pairs of the valid split, which stop the tuning"] == ["61"]
     assert [cell.replace("\xa0", " ") for cell in found["recall of the search at k = 10"]] == ["98.71 %"]
+    above = found[f"... of neighbors above alpha {train['alpha']:g}"]
+    assert [cell.replace("\xa0", " ") for cell in above] == ["95.00 %"]
     assert "3 of the kept pairs" in page and "similarity 0.612" in page and "seed &lt;b&gt;" in page
     train["seeds_per_target"] = {"mean": 2.5, "largest": 1200, "share_of_top_percent": 0.25, "hubs": [{"id": "<i>"}]}
     page = pairs_section(data)

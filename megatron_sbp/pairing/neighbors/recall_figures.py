@@ -10,17 +10,17 @@ EDGES = np.round(np.linspace(-1, 1, 201), 2)
 """Of the hundredths."""
 
 
-def recall_above(by_similarity: dict[str, list[Any]] | None, alpha: float) -> float | None:
+def recall_above(by_similarity: dict[str, list[Any]] | None, alpha: float | None) -> float | None:
     """Share of the neighbors above a similarity that was found, by whole hundredths from `alpha` on.
 
     Args:
         by_similarity: see `Recall.by_similarity`; None where nothing was measured.
-        alpha: the similarity.
+        alpha: the similarity; None where it is not known.
 
     Returns:
         None where there are no such neighbors.
     """
-    if by_similarity is None:
+    if by_similarity is None or alpha is None:
         return None
     above = np.array(by_similarity["edges"][:-1]) >= alpha - 1e-9
     neighbors = np.array(by_similarity["neighbors"])[above].sum()
