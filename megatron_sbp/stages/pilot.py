@@ -12,6 +12,9 @@ from megatron_sbp.stages.judge import JudgeStage, further_sources
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.synthesize import SynthesizeStage, identity_file
 
+LEAST_PASSING = 0.1
+"""Part of the tokens that must pass: with less, something is wrong, and the rest would cost ten times what it gives."""
+
 
 class PilotStage(SynthesizeStage):
     """Writes the first shards of generations: synthetic/pilot/NNNNN.jsonl.zst, which `synthesize` takes over.
@@ -87,13 +90,20 @@ class JudgePilotStage(JudgeStage):
             length=run.recipe.pairs.shingle_tokens,
             sources=further_sources(run),
         )
-        if not found["passed"]:
+        written, kept = found["written_per_generation"], found["tokens_per_generation"]
+        if kept < LEAST_PASSING * written:
             fallen = ", ".join(f"{rule} {count:,}" for rule, count in found["dropped"].items() if count)
-            raise InputError(f"none of the first {found['generations']:,} generations passes ({fallen})", key="filter")
+            raise InputError(
+                f"{found['passed']:,} of the first {found['generations']:,} generations pass, with "
+                f"{kept / written:.1%} of the tokens ({fallen}): most of the work would go into text that is dropped. "
+                f"They are in {run.relative(shards[0].parent)}; synthesis.pilot=0 plans by synthesis.margin, whatever "
+                "passes",
+                key="filter",
+            )
         files.write_json(run.pilot_audit, found)
         say(
             f"{self.name}: {found['passed']:,} of the first {found['generations']:,} generations pass the filters, "
-            f"{found['tokens_per_generation']:.1f} of {found['written_per_generation']:.1f} tokens a generation"
+            f"{kept:.1f} of {written:.1f} tokens a generation"
         )
         return [run.pilot_audit]
 

@@ -117,9 +117,12 @@ def test_what_changes_the_pilot_and_what_is_said_of_it(make_run):
         assert (judge.settings(other) != judge.settings(plain)) == judges, change
 
 
-def test_when_nothing_passes(make_run):
-    run = make_run("none", PILOT, "filter.min_tokens=1000")
-    with pytest.raises(InputError, match=r"none of the first 48 generations passes \(.*too_short \d+"):
+@pytest.mark.parametrize(("least", "passed"), [(1000, 0), (49, r"\d")])
+def test_when_hardly_anything_passes(make_run, least, passed):
+    run = make_run("none", PILOT, f"filter.min_tokens={least}")
+    with pytest.raises(
+        InputError, match=rf"{passed} of the first 48 generations pass, with \d\.\d% of the tokens .*too_short \d+"
+    ):
         execute_synthesis(run, "pilot", "judge-pilot")
     assert not run.pilot_audit.exists()
 
