@@ -68,14 +68,14 @@ def parser(description: str | None, sequences: int, steps: int) -> argparse.Argu
 
 
 def run_sequences(options: argparse.Namespace, make: Callable[[int, Path], FaultSequence]) -> int:
-    """Runs them, prints a line for each and the totals; returns the exit status.
+    """Runs them, prints a line for each and the totals; returns the exit status. SIGINT ends it after those done.
 
     Args:
         options: of `parser`.
         make: a sequence from its seed and its folder, which does not exist yet.
     """
     usual_signals()
-    failed, faults, slowest, begun = [], collections.Counter(), 0.0, time.monotonic()
+    failed, faults, slowest, begun, done = [], collections.Counter(), 0.0, time.monotonic(), 0
     for seed in range(options.seed, options.seed + options.sequences):
         folder = options.folder / f"{seed:06d}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -88,11 +88,15 @@ def run_sequences(options: argparse.Namespace, make: Callable[[int, Path], Fault
             failed.append(seed)
             said = f"BROKEN: {error}; {sequence.log}"
             sequence.clean_up()
+        except KeyboardInterrupt:
+            sequence.clean_up()
+            break
+        done += 1
         faults += sequence.faults
         slowest = max(slowest, sequence.slowest)
         print(f"sequence {seed}: {time.monotonic() - started:.0f} s, {dict(sequence.faults)}: {said}", flush=True)
     print(
-        f"{options.sequences} sequences, {sum(faults.values())} operations {dict(faults)}, "
+        f"{done} sequences, {sum(faults.values())} operations {dict(faults)}, "
         f"{time.monotonic() - begun:.0f} s; longest time from a fault to the end of all processes: {slowest:.1f} s; "
         f"{len(failed)} broken{': ' + ', '.join(map(str, failed)) if failed else ''}"
     )
