@@ -65,8 +65,11 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         return OSError(full, os.strerror(full), str(folder))
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
-    message = f"{text}.\nThe same command continues from the last checkpoint. The end of its output:{end}"
-    return Fault(message, file=log, progress=f"checkpoint {tracker.read(folder)}", node=node)
+    saved = tracker.read(folder)
+    again = "begins again: nothing was saved yet" if saved is None else "continues from the last checkpoint"
+    message = f"{text}.\nThe same command {again}. The end of its output:{end}"
+    progress = "no checkpoint yet" if saved is None else f"checkpoint {saved}"
+    return Fault(message, file=log, progress=progress, node=node)
 
 
 def _is_full(folder: Path) -> bool:

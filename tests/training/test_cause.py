@@ -77,3 +77,13 @@ def test_only_the_end_of_the_output_is_shown_without_empty_and_own_lines():
 
 def test_a_disk_that_cannot_be_asked_is_not_full(tmp_path):
     assert not cause._is_full(tmp_path / "none") and not cause._is_full(tmp_path)
+
+
+def test_it_says_from_where_the_same_command_goes_on(tmp_path):
+    found = why(failed(-9), tmp_path)
+    assert found.progress == "no checkpoint yet" and "begins again: nothing was saved yet" in str(found)
+    (tmp_path / "iter_0000020").mkdir()
+    (tmp_path / "iter_0000020" / "metadata.json").touch()
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("20")
+    found = why(failed(-9), tmp_path)
+    assert found.progress == "checkpoint 20" and "continues from the last checkpoint" in str(found)
