@@ -31,7 +31,7 @@ def test_a_dry_run_of_jobs_prints_commands_and_writes_nothing(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert not list(tmp_path.iterdir())
     jobs = [line for line in lines if "=$(sbatch" in line]
-    assert len(jobs) == len(all_stages()) and all("--time=00:30:00" in job for job in jobs)
+    assert len(jobs) == len(all_stages(load_recipe(PAPER))) and all("--time=00:30:00" in job for job in jobs)
     neighbors = next(job for job in jobs if job.startswith("neighbors="))
     assert "--gpus-per-node=1" in neighbors and "--partition=gpu" in neighbors and "gpu_array.sbatch" in neighbors
     assert all(line.startswith(("#", "mkdir", "export")) or line in jobs or not line for line in lines)
@@ -51,4 +51,4 @@ def test_the_paper_recipe_to_the_report(tmp_path, capfd):
         assert len(list(run.glob(pattern))) > 1, f"{pattern}: several shards"
     capfd.readouterr()
     assert main(words) == 0  # all of it is there
-    assert f"all {len(all_stages())} stages finished" in capfd.readouterr().err
+    assert f"all {len(all_stages(load_recipe(PAPER)))} stages finished" in capfd.readouterr().err
