@@ -21,7 +21,7 @@ from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.embedding import Embedder, write_embeddings
 from megatron_sbp.pairing.field_rules import FieldRules, compared_fields, field_rules
 from megatron_sbp.pairing.mining import mine_pairs
-from megatron_sbp.pairing.neighbors.recall import EXACT_SAMPLE, measure, sample_rows
+from megatron_sbp.pairing.neighbors.recall import measure, measured_rows
 from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.pairing.neighbors.search import Search
 from megatron_sbp.pairing.neighbors.vectors import Vectors
@@ -88,9 +88,7 @@ def mine(
     if len(vectors) != len(spans):
         raise InputError(f"there are {len(vectors):,} embeddings for {len(spans):,} documents", file=embeddings[0])
     search = Search(vectors, neighbors, seed=seed, device=device)
-    approximate = neighbors.engine == "scann"
-    size = neighbors.recall_sample if approximate else min(neighbors.recall_sample, EXACT_SAMPLE)
-    rows = sample_rows(len(vectors), size, seed)
+    rows = measured_rows(len(vectors), neighbors, seed)
     sampled: list[np.ndarray] = []
 
     def found() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -115,7 +113,8 @@ def mine(
         )
     recall = None
     if rows.size:
-        recall = measure(np.concatenate(sampled), rows, vectors, compute_device(device) if approximate else None)
+        place = None if neighbors.engine == "exact" else compute_device(device)
+        recall = measure(np.concatenate(sampled), rows, vectors, place)
     result = {
         **audit.summary(),
         "engine": neighbors.engine,

@@ -14,7 +14,7 @@ from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EM
 from megatron_sbp.planning.duration import plan_checkpoint, plan_time, plan_total
 from megatron_sbp.planning.hardware import Hardware
 from megatron_sbp.planning.resources import plan_disk, plan_memory
-from megatron_sbp.planning.units import plan_arrays, plan_files
+from megatron_sbp.planning.units import has_pilot, plan_arrays, plan_files
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.planning.warnings import plan_warnings
 from megatron_sbp.recipe import Recipe
@@ -248,7 +248,7 @@ def _synthesis(
         new, source = measured["pairs"]["mean_target_tokens"], "measured"
     new = new or (min(mean, recipe.max_target_tokens) if method == "tuned" else mean)
     passing = 1.0
-    if recipe.synthesis.pilot and method != "replacement":
+    if has_pilot(recipe.synthesis, method):
         passing = assumed("passing")
         if "pilot" in measured:
             new, source = measured["pilot"]["written_per_generation"], "measured"

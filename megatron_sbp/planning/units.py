@@ -9,6 +9,7 @@ from megatron_sbp.planning.query_blocks import block_count_of
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Filter, Recipe
 from megatron_sbp.recipe.names import RELATED
+from megatron_sbp.recipe.sections import Synthesis
 
 _OF_A_CHECKPOINT = 4
 """Files of a torch_dist checkpoint besides one or two per rank: metadata twice, what all ranks share, the seal."""
@@ -73,8 +74,12 @@ def wants_measures(recipe: Recipe) -> bool:
 
 def pilots(recipe: Recipe, synthesizer: str) -> bool:
     """Whether the first generations of a synthesizer are filtered before the others are planned."""
-    chosen = recipe.for_synthesizer(synthesizer).synthesis
-    return chosen.pilot > 0 and recipe.synthesizers[synthesizer].method != "replacement"
+    return has_pilot(recipe.for_synthesizer(synthesizer).synthesis, recipe.synthesizers[synthesizer].method)
+
+
+def has_pilot(chosen: Synthesis, method: str) -> bool:
+    """The same, from a synthesizer's own section and its method: replaced tokens need no pilot."""
+    return chosen.pilot > 0 and method != "replacement"
 
 
 def compares(recipe: Recipe, synthesizer: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
 from megatron_sbp.planning.query_blocks import block_count_of, query_blocks
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
@@ -107,12 +108,9 @@ def _blocks(run: Run, split: str) -> list[list[Path]]:
 
 
 def _tunes(run: Run) -> bool:
-    """Whether a sample decides how far ScaNN looks, in one split at least: see `scann_engine.is_tuned`."""
-    from megatron_sbp.pairing.neighbors.scann_plan import FEW_DOCUMENTS
-
-    chosen, largest = run.recipe.neighbors, max(run.recipe.documents.train, run.recipe.documents.valid)
-    tree = chosen.leaves is not None or largest >= FEW_DOCUMENTS
-    return chosen.engine == "scann" and tree and chosen.leaves_to_search is None
+    """Whether a sample decides how far ScaNN looks, in one split at least."""
+    chosen = run.recipe.documents
+    return any(is_tuned(documents, run.recipe.neighbors) for documents in (chosen.train, chosen.valid))
 
 
 def _audit(run: Run, split: str, tuned: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.planning.units import has_pilot
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import Synthesis, Synthesizer
 from megatron_sbp.stages.run_folder import Run, shard_name
@@ -119,7 +120,7 @@ class SynthesizeStage(Stage):
         return []
 
     def _piloted(self, run: Run) -> bool:
-        return run.recipe.synthesis.pilot > 0 and self.method != "replacement"
+        return has_pilot(run.recipe.synthesis, self.method)
 
     def _writer(self, run: Run) -> Any:
         if self.method == "replacement":

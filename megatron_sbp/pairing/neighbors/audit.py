@@ -11,7 +11,7 @@ import numpy as np
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
-from megatron_sbp.pairing.neighbors.recall import EXACT_SAMPLE, measure, sample_rows
+from megatron_sbp.pairing.neighbors.recall import measure, measured_rows
 from megatron_sbp.pairing.neighbors.scann_plan import plan
 from megatron_sbp.pairing.neighbors.scann_tuning import Tuned
 from megatron_sbp.pairing.neighbors.vectors import Vectors
@@ -51,17 +51,17 @@ def audit_neighbors(
         "k": settings.k,
     }
     if settings.engine == "exact":
-        # Nothing that the exact engine computes with, so that it is measured and not asserted.
-        place, method, size = None, "exact", min(settings.recall_sample, EXACT_SAMPLE)
+        # Its matrix products are held against others, so that its recall is measured and not asserted.
+        place, method = None, "exact"
         further: dict[str, Any] = {}
     else:
         planned = plan(len(vectors), vectors.dimensions, settings, seed)
         # ScaNN runs on CPU nodes, even in a run whose other stages need a GPU.
         place = compute_device("cpu" if device == "cpu" else "auto")
-        method, size = planned.method, settings.recall_sample
+        method = planned.method
         far = tuned or planned
         further = {"leaves": planned.leaves, "leaves_to_search": far.leaves_to_search, "reorder": far.reorder}
-    rows = sample_rows(len(vectors), size, seed)
+    rows = measured_rows(len(vectors), settings, seed)
     value, by_similarity = None, None
     if rows.size:
         with Progress(f"recall {split}", len(vectors), "documents compared") as progress:

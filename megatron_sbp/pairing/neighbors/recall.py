@@ -13,6 +13,7 @@ from megatron_sbp.pairing.neighbors import exact
 from megatron_sbp.pairing.neighbors.recall_figures import EDGES
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR, best
 from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.recipe import Neighbors
 
 EXACT_SAMPLE = 100
 """Documents on which the exact engine is compared with float64, at most."""
@@ -59,6 +60,12 @@ def recall(found: np.ndarray, true: np.ndarray) -> float:
     return float((_hits(found, true) & wanted).sum() / max(1, wanted.sum()))
 
 
+def measured_rows(documents: int, settings: Neighbors, seed: int) -> np.ndarray:
+    """Rows of the documents on which a search is measured: see `sample_rows`; fewer for the exact engine."""
+    size = settings.recall_sample
+    return sample_rows(documents, min(size, EXACT_SAMPLE) if settings.engine == "exact" else size, seed)
+
+
 def sample_rows(documents: int, size: int, seed: int) -> np.ndarray:
     """Rows of the documents on which the recall is measured: int64, ascending, drawn without replacement."""
     random = np.random.default_rng([seed, documents, Stream.RECALL_SAMPLE])
@@ -78,7 +85,7 @@ def measure(
         found: ids int64 [n, k] of the documents in `rows`.
         rows: int64 [n].
         vectors: all documents.
-        device: cpu or cuda; None compares all documents in float64 on the CPU, which shares no code with the engine.
+        device: cpu or cuda; None takes the products of all documents in float64 (`in_float64`), for the exact engine.
         advance: called with the number of documents compared since the last call.
     """
     k = found.shape[1]

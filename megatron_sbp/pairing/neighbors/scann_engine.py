@@ -15,6 +15,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.pairing.neighbors.scann_files import build, is_built, quiet_file_descriptors
 from megatron_sbp.pairing.neighbors.scann_plan import ScannPlan
+from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
 from megatron_sbp.pairing.neighbors.scann_tuning import Tuned, read_tuned, tune, write_tuned
 from megatron_sbp.pairing.neighbors.scores import best, inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
@@ -66,7 +67,7 @@ class ScannIndex:
             with quiet_file_descriptors():
                 self._searcher = scann.load_searcher(str(folder))
             self._searcher.searcher.set_num_threads(len(os.sched_getaffinity(0)))
-            self.tuned = self._tuned(settings, folder) if is_tuned(plan, settings) else None
+            self.tuned = self._tuned(settings, folder) if is_tuned(plan.documents, settings) else None
 
     def nearest(
         self, queries: np.ndarray, own_rows: np.ndarray, k: int, advance: Callable[[int], None] | None = None
@@ -123,11 +124,6 @@ class ScannIndex:
             if advance:
                 advance(len(found))
         return ids, scores
-
-
-def is_tuned(plan: ScannPlan, settings: Neighbors) -> bool:
-    """Whether how far a query looks is found on a sample: there is a tree, and the recipe leaves it open."""
-    return plan.leaves > 0 and settings.leaves_to_search is None
 
 
 def _check_memory(plan: ScannPlan) -> None:

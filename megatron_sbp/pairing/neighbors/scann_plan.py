@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.pairing.neighbors.scann_tree import has_tree
 from megatron_sbp.pairing.neighbors.scores import MARGIN
 from megatron_sbp.recipe import Neighbors
-
-FEW_DOCUMENTS = 2000
-"""Below this a tree does not pay: ScaNN scores all documents instead (unless the recipe sets `leaves`)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def plan(documents: int, dimensions: int, settings: Neighbors, seed: int) -> Sca
         InputError: more leaves than documents, or more leaves to search than leaves.
     """
     candidates = min(settings.k + 1 + MARGIN, documents)
-    if settings.leaves is None and documents < FEW_DOCUMENTS:
+    if not has_tree(documents, settings):
         return ScannPlan(documents, dimensions, candidates, 0, 0, 0, seed)
     leaves = settings.leaves or max(1, round(documents**0.5))
     if leaves > documents:

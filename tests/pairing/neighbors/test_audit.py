@@ -30,7 +30,7 @@ def audit(made, **settings):
 def test_an_exact_search_is_measured_too(made, monkeypatch):
     found = audit(made, engine="exact")
     assert (found["recall_at_k"], found["recall_sample"], found["documents"], found["dim"]) == (1.0, 80, 80, 16)
-    monkeypatch.setattr("megatron_sbp.pairing.neighbors.audit.EXACT_SAMPLE", 30)
+    monkeypatch.setattr("megatron_sbp.pairing.neighbors.recall.EXACT_SAMPLE", 30)
     assert audit(made, engine="exact")["recall_sample"] == 30
     with np.load(made[1][0]) as shard:
         ids, scores = shard["ids"], shard["scores"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.pairing.neighbors.scann_plan import FEW_DOCUMENTS, plan
+from megatron_sbp.pairing.neighbors.scann_plan import plan
+from megatron_sbp.pairing.neighbors.scann_tree import FEW_DOCUMENTS
 from megatron_sbp.recipe import Neighbors
 
 
