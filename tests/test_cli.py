@@ -66,6 +66,15 @@ def test_a_recipe_is_read_once(tmp_path, monkeypatch, words):
     assert len(read) == 1
 
 
+@pytest.mark.parametrize("words", ["status", "status --check", "plan", "cancel", "verify", "pairs --explore"])
+def test_to_ask_before_the_first_run_leaves_no_trace(tmp_path, capsys, words):
+    """A folder with a file of ours and without a marker would be refused by the run that follows."""
+    recipe, (verb, *options) = Path(__file__).parent / "end_to_end" / "recipe.yaml", words.split()
+    cli.main([verb, str(recipe), f"run_folder={tmp_path}/run", *options])
+    capsys.readouterr()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_wrong_recipe_is_an_error_once(tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text("nam: x")
     assert cli.main(["plan", str(tmp_path / "recipe.yaml")]) == 2

@@ -25,12 +25,22 @@ Entry = dict[str, Any]
 """`size` (bytes), `mtime_ns` and `sha256` (hexadecimal) of a file."""
 
 
-def external_digests(run: Run, paths: list[Path]) -> dict[str, str]:
-    """SHA-256 by name and place, remembered by size and time. Processes that call it together share the reading."""
+def external_digests(run: Run, paths: list[Path], note: bool = True) -> dict[str, str]:
+    """SHA-256 by name and place, remembered by size and time. Processes that call it together share the reading.
+
+    Args:
+        run: the run.
+        paths: the files.
+        note: whether to write down what was read. `sbp status` does not: it may be asked of a folder that is not a run
+            folder yet, and that must stay one that a run can begin in.
+    """
     known = _known(run, paths)
-    if any(known.get(path) is None for path in paths):
+    missing = [path for path in dict.fromkeys(paths) if path not in known]
+    if missing and note:
         _read_together(run, paths)
         known = _known(run, paths)
+    elif missing:
+        known.update((path, _entry(path)) for path in missing)
     # The name counts, the folder does not: a corpus that moved is the same corpus.
     return {f"external:{path.name}:{place}": known[path]["sha256"] for place, path in enumerate(dict.fromkeys(paths))}
 

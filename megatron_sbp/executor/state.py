@@ -78,7 +78,7 @@ class StageState:
         if external:
             if not self.reads_data and not known_or_small(self.run, external):
                 raise Unread("its input files were not read yet", file=external[0])
-            found.update(external_digests(self.run, external))
+            found.update(external_digests(self.run, external, note=self.reads_data))
         return found
 
     def keys(self) -> tuple[str, str, dict[str, Any]]:
