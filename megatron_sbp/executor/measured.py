@@ -92,5 +92,5 @@ class _CurrentStages:
             return False
         if not remembered(run, stage.external(run)):
             return False
-        key = StageRunner(run, stage, list(self._graph.values())).keys()[0]
+        key = StageRunner(run, stage, list(self._graph.values())).keys().stage
         return bool(files.read_json(manifest)["key"] == key)

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
+from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
     damage,
     differences,
@@ -33,7 +33,7 @@ from megatron_sbp.executor.manifests import (
     read_unit,
 )
 from megatron_sbp.executor.replacement import remove_named
-from megatron_sbp.executor.state import StageState, started_note, worked
+from megatron_sbp.executor.state import StageState, belongs, started_note, worked
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -53,7 +53,7 @@ class StageRunner(StageState):
             InputError: a stage that is read from is not finished, bad input to this one, or costly work that would be
                 discarded.
         """
-        key, unit_key, described = self.keys()
+        keys = self.keys()
         if self.finished():
             return True
         with self._lock("prepare"):
@@ -61,26 +61,26 @@ class StageRunner(StageState):
             self._tidy()
             if self.finished():  # another process completed it while this one waited
                 return True
-            self._check(key, unit_key, described)
-            self._prepare(key, unit_key, described)
-            view, folder = self._place(unit_key)
+            self._check(keys)
+            self._prepare(keys)
+            view, folder = self._place(keys)
         index, count = shard
         mine = [unit for place, unit in enumerate(self.stage.units(view)) if place % count == index - 1]
         for unit in mine:
             with self._lock(unit):
                 # In this order: a process that completed the stage meanwhile wrote the manifest before it removed what
                 # only `finish` needed, and a unit without that looks undone.
-                if self._unit(view, folder, unit, unit_key) is None and not self._complete(key):
-                    self._run_unit(view, folder, unit, unit_key)
+                if self._unit(view, folder, unit, keys) is None and not self._complete(keys.stage):
+                    self._run_unit(view, folder, unit, keys.unit(unit))
         with self._lock("prepare"):
             if self.finished():
                 return True
-            if any(self._unit(view, folder, unit, unit_key) is None for unit in self.stage.units(view)):
+            if any(self._unit(view, folder, unit, keys) is None for unit in self.stage.units(view)):
                 return False
-            self._finish(view, folder, key, unit_key, described)
+            self._finish(view, folder, keys)
         return True
 
-    def _prepare(self, key: str, unit_key: str, described: dict[str, Any]) -> None:
+    def _prepare(self, keys: Keys) -> None:
         """Makes room for the work: says what differs, moves aside what is damaged, and removes what is stale."""
         name = self.stage.name
         manifest = self._manifest()
@@ -88,9 +88,9 @@ class StageRunner(StageState):
             say(f"{name}: the manifest is damaged; moving it and its outputs aside")
             self._set_aside(f"{name}-damaged")
             self.manifest_file.replace(self.run.new_aside(f"{name}-manifest") / self.manifest_file.name)
-        folder = self._place(unit_key)[1]
+        folder = self._place(keys)[1]
         former = started_note(folder)
-        if manifest is not None and manifest["key"] == key:
+        if manifest is not None and manifest["key"] == keys.stage:
             self.stage.repair(self.run, damage(self.run, manifest["outputs"]))
             for item in damage(self.run, manifest["outputs"]):
                 say(f"{name}: {item}; regenerating it")
@@ -101,24 +101,24 @@ class StageRunner(StageState):
                     say(f"{name}: the changed file is kept as {self.run.relative(target)}")
             # Else outputs that are made again would find the former manifest and never be completed under a new one.
             self.manifest_file.unlink()
-        elif former and former.get("key") == unit_key:  # the work goes on, in the run folder or beside finished outputs
-            view = self._place(unit_key)[0]
+        elif belongs(former, keys):  # the work goes on, in the run folder or beside finished outputs
+            view = self._place(keys)[0]
             found = self.stage.unfinished_damage(view)
             if found:
                 self.stage.repair(view, found)
         elif manifest is not None and folder != self.unit_folder:
             if former is None:
-                for line in differences(manifest, described):
+                for line in differences(manifest, keys.described):
                     say(f"{name}: {line}")
                 say(f"{name}: running again; outputs of the former settings or inputs are kept until it has finished")
-        elif manifest is None and former and former.get("key") != unit_key:
-            for line in differences(former, described):
+        elif manifest is None and former:
+            for line in differences(former, keys.described):
                 say(f"{name}: {line}")
             say(f"{name}: setting aside unfinished work of other settings or inputs")
             self._set_aside(f"{name}-unfinished")
-            former = None
-        if not former or former.get("key") != unit_key:
-            files.write_json(folder / "started.json", {"key": unit_key, **described})
+        note = {"key": keys.units, **keys.described}
+        if former != note:
+            files.write_json(folder / "started.json", note)
 
     def _set_aside(self, label: str) -> None:
         """Moves all that the stage owns out of the way, then deletes what unit manifests name unless it was costly."""
@@ -132,20 +132,20 @@ class StageRunner(StageState):
             file.unlink()
         self.replacement.tidy(target)
 
-    def _run_unit(self, view: Run, folder: Path, unit: str, unit_key: str) -> None:
+    def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
         started = time.time()
         outputs = self.stage.run_unit(view, unit)
         manifest = {
             "stage": self.stage.name,
             "unit": unit,
-            "key": unit_key,
+            "key": key,
             "outputs": entries(view, outputs),
             "seconds": round(time.time() - started, 3),
             "started": started,
         }
         files.write_json(folder / f"{unit}.json", manifest)
 
-    def _finish(self, view: Run, folder: Path, key: str, unit_key: str, described: dict[str, Any]) -> None:
+    def _finish(self, view: Run, folder: Path, keys: Keys) -> None:
         started = time.time()
         joint = self.stage.finish(view)
         units = [files.read_json(folder / f"{unit}.json") for unit in self.stage.units(view)]
@@ -157,10 +157,10 @@ class StageRunner(StageState):
         begun = min((unit["started"] for unit in units), default=started)
         manifest = {
             "stage": self.stage.name,
-            "key": key,
-            "unit_key": unit_key,
+            "key": keys.stage,
+            "unit_key": keys.units,
             "version": __version__,
-            **described,
+            **keys.described,
             "outputs": outputs,
             "units": len(units),
             # Time during which at least one process worked on a unit, so that waiting between two calls does not count.
@@ -168,7 +168,7 @@ class StageRunner(StageState):
             "unit_seconds": round(sum(unit["seconds"] for unit in units), 3),
             "started": begun,
         }
-        files.write_json(self.tidying_file, {"key": key, "spent": spent})
+        files.write_json(self.tidying_file, {"key": keys.stage, "spent": spent})
         if folder == self.unit_folder:
             files.write_json(self.manifest_file, manifest)
         else:

@@ -9,6 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.executor.external import external_digests, known_or_small
+from megatron_sbp.executor.keys import Keys, keys_of, of_all_units
 from megatron_sbp.executor.manifests import (
     UNIT_FIELDS,
     DamagedManifest,
@@ -73,7 +74,7 @@ class StageState:
             manifest = stage_manifest(file, name)
             if manifest is None:
                 raise InputError(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
-            found.update(select(manifest["outputs"], patterns))
+            found.update(select(manifest["outputs"], map(of_all_units, patterns)))
         external = self.stage.external(self.run)
         if external:
             if not self.reads_data and not known_or_small(self.run, external):
@@ -81,24 +82,17 @@ class StageState:
             found.update(external_digests(self.run, external, note=self.reads_data))
         return found
 
-    def keys(self) -> tuple[str, str, dict[str, Any]]:
-        """Key of the stage, key of its units, and what they were made from."""
-        settings, inputs = self.stage.settings(self.run), self.inputs()
-        base = {"stage": self.stage.name, "version": self.stage.version, "inputs": inputs}
-        unit_settings = self.stage.unit_settings(self.run)
-        described = {"settings": settings, "inputs": inputs}
-        return (
-            files.digest({**base, "settings": settings}),
-            files.digest({**base, "settings": unit_settings}),
-            described,
-        )
+    def keys(self) -> Keys:
+        """What the stage would be made from now. May raise as `inputs` does."""
+        patterns = [pattern for several in self.stage.reads(self.run).values() for pattern in several]
+        return keys_of(self.stage, self.run, self.inputs(), patterns)
 
     def finished(self) -> bool:
         """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does."""
         if self.replacement.interrupted() or self.tidying_file.exists():
             return False
         manifest = self._manifest()
-        return manifest is not None and manifest["key"] == self.keys()[0] and intact(self.run, manifest["outputs"])
+        return manifest is not None and manifest["key"] == self.keys().stage and intact(self.run, manifest["outputs"])
 
     def _manifest(self) -> dict[str, Any] | None:
         """The stage's manifest; None without one, and for a damaged one that may be discarded."""
@@ -113,19 +107,18 @@ class StageState:
         manifest = self._manifest()
         return manifest is not None and manifest["key"] == key
 
-    def missing_units(self, unit_key: str | None = None) -> list[str]:
+    def missing_units(self) -> list[str]:
         """Units without an intact result under the present key."""
-        if unit_key is None:
-            unit_key = self.keys()[1]
-        view, folder = self._place(unit_key)
-        return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, unit_key) is None]
+        keys = self.keys()
+        view, folder = self._place(keys)
+        return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, keys) is None]
 
-    def _place(self, unit_key: str) -> tuple[Run, Path]:
-        """Where the units of a key are made, and where their manifests are: beside finished outputs of another key."""
+    def _place(self, keys: Keys) -> tuple[Run, Path]:
+        """Where units are made, and where their manifests are: beside finished outputs that they do not continue."""
         manifest = self._manifest()
-        if manifest is None or self._unit_key(manifest) == unit_key:
+        if manifest is None or self._continues(manifest, keys):
             return self.run, self.unit_folder
-        work = self.run.work_folder(self.stage.name, unit_key)
+        work = self.run.work_folder(self.stage.name, keys.work)
         return self.run.view(work, self.stage.owns(self.run)), work / "units"
 
     def _unit_key(self, manifest: dict[str, Any]) -> str:
@@ -133,14 +126,18 @@ class StageState:
             return manifest["unit_key"]
         return str((started_note(self.unit_folder) or {}).get("key"))  # manifests of 0.1.0 and before
 
-    def _unit(self, view: Run, folder: Path, unit: str, unit_key: str) -> dict[str, Any] | None:
+    def _continues(self, manifest: dict[str, Any], keys: Keys) -> bool:
+        """Whether the units of a finished stage stay as they are."""
+        return keys.continued_from(self._unit_key(manifest), manifest["inputs"])
+
+    def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> dict[str, Any] | None:
         """The manifest of a unit that is done under this key and intact."""
         try:
             manifest = read_manifest(folder / f"{unit}.json", UNIT_FIELDS)
         except DamagedManifest as error:
             say(f"{self.stage.name} {unit}: {error}; redoing the unit")
             return None
-        good = manifest is not None and manifest["key"] == unit_key and intact(view, manifest["outputs"])
+        good = manifest is not None and manifest["key"] == keys.unit(unit) and intact(view, manifest["outputs"])
         return manifest if good else None
 
     def check(self) -> None:
@@ -148,24 +145,24 @@ class StageState:
 
         Changes nothing.
         """
-        key, unit_key, described = self.keys()
+        keys = self.keys()
         if not self.replacement.interrupted():
-            self._check(key, unit_key, described)
+            self._check(keys)
 
-    def _check(self, key: str, unit_key: str, described: dict[str, Any]) -> None:
+    def _check(self, keys: Keys) -> None:
         manifest = self._manifest()
         if manifest is None:
             former = started_note(self.unit_folder)
-            if former and former.get("key") != unit_key:
-                self._check_cost(self._unfinished_seconds(), former, described, "unfinished work")
-        elif manifest["key"] == key:
+            if former and not belongs(former, keys):
+                self._check_cost(self._unfinished_seconds(), former, keys.described, "unfinished work")
+        elif manifest["key"] == keys.stage:
             found = damage(self.run, manifest["outputs"])
             if found:
                 self.stage.check_damage(self.run, found, self.may_repair, self.discard)
-        elif self._unit_key(manifest) != unit_key:
-            self._check_cost(manifest["unit_seconds"], manifest, described, "work")
-        view, folder = self._place(unit_key)
-        if (started_note(folder) or {}).get("key") == unit_key:
+        elif not self._continues(manifest, keys):
+            self._check_cost(manifest["unit_seconds"], manifest, keys.described, "work")
+        view, folder = self._place(keys)
+        if belongs(started_note(folder), keys):
             found = self.stage.unfinished_damage(view)
             if found:
                 self.stage.check_damage(view, found, self.may_repair, self.discard)
@@ -188,7 +185,7 @@ class StageState:
     def why(self) -> str:
         """One line on where the stage stands: finished, in progress, stale, waiting, damaged."""
         try:
-            unit_key = self.keys()[1]
+            keys = self.keys()
             manifest = self._manifest()
             if manifest is not None and self.finished():
                 return f"finished in {duration(manifest['seconds'])}"
@@ -200,12 +197,12 @@ class StageState:
             return f"not started ({error.reason})"
         except InputError as error:
             return f"waiting ({error.reason})"
-        view, folder = self._place(unit_key)
+        view, folder = self._place(keys)
         former = started_note(folder)
-        if manifest is not None and manifest["key"] == self.keys()[0]:
+        if manifest is not None and manifest["key"] == keys.stage:
             found = damage(self.run, manifest["outputs"])
             return f"damaged: {'; '.join(map(str, found[:3]))}{' and more' if len(found) > 3 else ''}"
-        if (former is None and manifest is not None) or (former and former.get("key") != unit_key):
+        if (former is None and manifest is not None) or (former and not belongs(former, keys)):
             seconds = manifest["unit_seconds"] if manifest else self._unfinished_seconds()
             asks = (
                 f"; took {duration(seconds)}: needs --discard {self.stage.name}" if seconds > self.keep_seconds else ""
@@ -214,7 +211,7 @@ class StageState:
         if former is None:
             return "not started"
         units = self.stage.units(view)
-        missing = {unit for unit in units if self._unit(view, folder, unit, unit_key) is None}
+        missing = {unit for unit in units if self._unit(view, folder, unit, keys) is None}
         numbers = ",".join(str(place + 1) for place, unit in enumerate(units) if unit in missing)
         progress = self.stage.progress(view)
         if progress:
@@ -242,6 +239,11 @@ def started_note(folder: Path) -> dict[str, Any] | None:
     except InputError:
         value = None
     return value if isinstance(value, dict) else {}
+
+
+def belongs(note: dict[str, Any] | None, keys: Keys) -> bool:
+    """Whether work in progress, of which this note tells, can go on under these keys."""
+    return note is not None and keys.continued_from(note.get("key"), note.get("inputs", {}))
 
 
 def worked(units: list[dict[str, Any]]) -> float:

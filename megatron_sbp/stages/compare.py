@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from megatron_sbp.stages.embed import EmbedStage
-from megatron_sbp.stages.judge import generation_names
+from megatron_sbp.stages.judge import GENERATIONS, generation_names
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -19,7 +19,7 @@ class CompareStage(EmbedStage):
     title = "compare every generation with its seed document, by the embedder"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"embed": ("embeddings/train/*.npy",), "synthesize": ("synthetic/generations/*",)}
+        return {"embed": ("embeddings/train/*.npy",), "synthesize": (GENERATIONS,)}
 
     def units(self, run: Run) -> list[str]:
         return generation_names(run)

@@ -15,10 +15,12 @@ class DeduplicateStage(Stage):
     """Finds the generations that repeat an earlier one, among those that passed the other filters.
 
     A unit is a search: for equal texts, or for near-duplicates by one band of the signatures. What all find does not
-    depend on how many processes there are. Memory of a unit: 40 bytes per generation, at most 4 GB.
+    depend on how many processes there are. Memory of a unit: 40 bytes per generation, at most 4 GB. What it finds in
+    a shard follows from that shard and those before it, so more generations leave the files of the others the same.
     """
 
     name = "deduplicate"
+    version = 2
     title = "find exact and near-duplicates among the generations"
     sharded = True
 
@@ -37,7 +39,7 @@ class DeduplicateStage(Stage):
         return searches(run.recipe.filter)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/repeats", "synthetic/repeats.npz")
+        return ("synthetic/repeats", "synthetic/repeats.npz")  # the latter of version 1
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.repeats import find_repeats
@@ -48,10 +50,12 @@ class DeduplicateStage(Stage):
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.synthesis.repeats import join_repeats
 
-        shards = [run.judged(name) for name in generation_names(run)]
-        count = join_repeats([run.found(unit) for unit in self.units(run)], shards, run.repeats)
+        names = generation_names(run)
+        found, shards = [run.found(unit) for unit in self.units(run)], [run.judged(name) for name in names]
+        outputs = [run.repeats(name) for name in names]
+        count = join_repeats(found, shards, outputs)
         say(f"deduplicate: {count:,} generations repeat an earlier one")
-        return [run.repeats]
+        return outputs
 
     def intermediate(self, run: Run, path: Path) -> bool:
-        return path.parent.name == "repeats"
+        return path.parent == run.found("").parent

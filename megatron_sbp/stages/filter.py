@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp.stages.judge import generation_names
+from megatron_sbp.stages.judge import GENERATIONS, generation_names
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import UNIT, Stage
 from megatron_sbp.synthesis.rule_names import further_names
 
 
@@ -26,9 +26,9 @@ class FilterStage(Stage):
         parts = ("verdicts", "measures") if further_names(rules) else ("verdicts",)
         looked_up = rules.max_corpus_copying is not None
         return {
-            "synthesize": ("synthetic/generations/*",),
-            "judge": tuple(f"synthetic/judged/{part}/*" for part in parts),
-            "deduplicate": ("synthetic/repeats.npz",),
+            "synthesize": (GENERATIONS,),
+            "judge": tuple(f"synthetic/judged/{part}/{UNIT}.npy" for part in parts),
+            "deduplicate": (f"synthetic/repeats/{UNIT}.npy",),
             **({"index-corpus": ("corpus_index/index.json",)} if looked_up else {}),
         }
 
@@ -51,8 +51,7 @@ class FilterStage(Stage):
         write_kept(
             run.generations / f"{unit}.jsonl.zst",
             run.judged(unit),
-            run.repeats,
-            int(unit),
+            run.repeats(unit),
             output,
             audit,
             run.recipe.filter,
@@ -65,6 +64,3 @@ class FilterStage(Stage):
         audits = [run.shard_audit(unit) for unit in self.units(run)]
         join_audits(audits, run.audit_synthetic, run.recipe.filter, run.corpus_index)
         return [run.audit_synthetic]
-
-    def intermediate(self, run: Run, path: Path) -> bool:
-        return path.parent.name == "audits"

@@ -10,10 +10,14 @@ from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.user_functions import predicate_place
 from megatron_sbp.stages.evaluation_items import evaluation_items
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import UNIT, Stage
 
 if TYPE_CHECKING:
     from megatron_sbp.synthesis.further_rules import FurtherSources
+
+
+GENERATIONS = f"synthetic/generations/{UNIT}.jsonl.zst"
+"""What a stage reads that works on raw generations shard by shard: more of them leave the work on the others done."""
 
 
 class JudgeStage(Stage):
@@ -33,10 +37,10 @@ class JudgeStage(Stage):
         return {
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*",),
-            "synthesize": ("synthetic/generations/*",),
+            "synthesize": (GENERATIONS,),
             **({} if run.recipe.filter.contaminated is None else {"documents": ("documents/test/*",)}),
             **({} if run.recipe.filter.max_corpus_copying is None else {"index-corpus": ("corpus_index/*",)}),
-            **({} if run.recipe.filter.min_similarity is None else {"compare": ("synthetic/similarity/*",)}),
+            **({} if run.recipe.filter.min_similarity is None else {"compare": (f"synthetic/similarity/{UNIT}.npy",)}),
         }
 
     def external(self, run: Run) -> list[Path]:

@@ -265,15 +265,14 @@ class Run:
 
     def found(self, search: str) -> Path:
         """What one search for duplicates found; removed when all are joined."""
-        return self.at(f"synthetic/repeats/{search}.npy")
+        return self.at(f"synthetic/repeats/found/{search}.npy")
 
-    @property
-    def repeats(self) -> Path:
-        """Which generations repeat an earlier one."""
-        return self.at("synthetic/repeats.npz")
+    def repeats(self, name: str) -> Path:
+        """Which generations of one shard repeat an earlier one, of it or of the shards before."""
+        return self.at(f"synthetic/repeats/{name}.npy")
 
     def shard_audit(self, name: str) -> Path:
-        """What happened to the generations of one shard; removed when all are joined."""
+        """What happened to the generations of one shard."""
         return self.at(f"synthetic/audits/{name}.json")
 
     @property

@@ -9,6 +9,9 @@ from typing import Any
 
 from megatron_sbp.stages.run_folder import Run
 
+UNIT = "{unit}"
+"""In what a stage reads: the name of a unit. That unit alone reads the file; such a pattern has no wildcard."""
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -50,7 +53,10 @@ class Stage:
         return None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        """Outputs of other stages that this one reads: stage name to glob patterns below the run folder."""
+        """Outputs of other stages that this one reads: stage name to glob patterns below the run folder.
+
+        With `{unit}` in a pattern each unit reads a file of its own, and further units leave finished ones as they are.
+        """
         return {}
 
     def external(self, run: Run) -> list[Path]:

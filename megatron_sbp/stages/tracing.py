@@ -62,7 +62,7 @@ def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
         generations=inner.generations,
         synthetic=inner.synthetic,
         verdicts=inner.judged("").verdicts.parent,
-        repeats=inner.repeats,
+        repeats=inner.repeats("").parent,
         filtered=inner.audit_synthetic.exists(),
         documents=inner.document_shards("train"),
         tokens=inner.tokens("real"),

@@ -18,21 +18,18 @@ from megatron_sbp.synthesis.judged import PASSED, Judged
 from megatron_sbp.synthesis.rule_names import VERDICTS
 
 
-def write_kept(
-    generations: Path, judged: Judged, repeats: Path, number: int, output: Path, audit_file: Path, rules: Filter
-) -> None:
+def write_kept(generations: Path, judged: Judged, repeats: Path, output: Path, audit_file: Path, rules: Filter) -> None:
     """Writes the generations of one shard that passed, each with the tokens of its text and what rules measured.
 
     Args:
         generations: of the shard, .jsonl.zst.
         judged: what the filters said of them.
-        repeats: what `join_repeats` wrote.
-        number: of the shard, from 0.
+        repeats: what `join_repeats` wrote of the shard.
         output: .jsonl.zst, written atomically.
         audit_file: .json with the counts of this shard, for `join_audits`.
         rules: the recipe's filter section.
     """
-    verdict, tokens = final_verdicts(judged.verdicts, repeats, number)
+    verdict, tokens = final_verdicts(judged.verdicts, repeats)
     names, audit = measure_names(rules), Audit(rules)
     measures = np.load(judged.measures) if names else np.empty((0, len(verdict)))
     told = [_told(names, column) for column in measures.T.tolist()]
@@ -41,23 +38,18 @@ def write_kept(
     files.write_json(audit_file, audit.counted())
 
 
-def final_verdicts(verdicts: Path, repeats: Path, number: int) -> np.ndarray:
+def final_verdicts(verdicts: Path, repeats: Path) -> np.ndarray:
     """What became of the generations of one shard, duplicates included.
 
     Args:
         verdicts: on them, see `Judged`.
-        repeats: what `join_repeats` wrote.
-        number: of the shard, from 0.
+        repeats: what `join_repeats` wrote of the shard.
 
     Returns:
         int32 [2, generations], as `Judged.verdicts`.
     """
     found = np.load(verdicts)
-    with np.load(repeats) as joined:
-        begin, end = joined["begins"][number : number + 2]
-        low, high = np.searchsorted(joined["repeats"], [begin, end])
-        mine = joined["repeats"][low:high] - begin
-    found[0, np.flatnonzero(found[0] == PASSED)[mine]] = VERDICTS.index("duplicate")
+    found[0, np.flatnonzero(found[0] == PASSED)[np.load(repeats)]] = VERDICTS.index("duplicate")
     return found
 
 

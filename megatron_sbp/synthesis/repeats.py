@@ -66,19 +66,21 @@ class _Signatures:
         return found
 
 
-def join_repeats(found: Sequence[Path], shards: Sequence[Judged], output: Path) -> int:
+def join_repeats(found: Sequence[Path], shards: Sequence[Judged], outputs: Sequence[Path]) -> int:
     """Joins what all searches found, shard by shard.
 
     Args:
         found: what `find_repeats` wrote.
         shards: in order.
-        output: .npz with `repeats` int64, ascending, and `begins` int64 [shards + 1], where each shard begins among
-            the generations that passed.
+        outputs: .npy of each shard, written atomically: int64 [repeats], ascending, numbers among the generations of
+            the shard that passed.
 
     Returns:
         The number of repeats.
     """
     repeats = np.unique(np.concatenate([np.empty(0, np.int64), *(np.load(file) for file in found)]))
-    lengths = [len(np.load(shard.digests, mmap_mode="r")) for shard in shards]
-    arrays.save_together(output, repeats=repeats, begins=np.cumsum([0, *lengths]))
+    begins = np.cumsum([0, *(len(np.load(shard.digests, mmap_mode="r")) for shard in shards)])
+    cuts = np.searchsorted(repeats, begins)
+    for output, begin, low, high in zip(outputs, begins, cuts, cuts[1:], strict=False):
+        arrays.save(output, repeats[low:high] - begin)
     return len(repeats)

@@ -46,7 +46,7 @@ class TraceSources:
     verdicts: Path
     """Folder with NNNNN.npy, see `Judged`."""
     repeats: Path
-    """What `join_repeats` wrote."""
+    """Folder of what `join_repeats` wrote."""
     filtered: bool
     """Whether the filter is complete."""
     documents: Sequence[Path]
@@ -184,7 +184,8 @@ def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources)
     if not sources.filtered:
         verdict = next((one["rule"] for one in said if one["drops"]), PENDING)
     else:
-        found = int(final_verdicts(sources.verdicts / f"{shard:05d}.npy", sources.repeats, shard)[0, place])
+        file = f"{shard:05d}.npy"
+        found = int(final_verdicts(sources.verdicts / file, sources.repeats / file)[0, place])
         verdict = "kept" if found == PASSED else VERDICTS[found]
         if verdict in ("kept", "duplicate"):
             duplicate["drops"] = verdict == "duplicate"

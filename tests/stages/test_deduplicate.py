@@ -40,27 +40,27 @@ def judged(run: Run) -> WrittenBefore:
     return WrittenBefore("judge", written)
 
 
-def deduplicated(run: Run) -> tuple[list[int], list[int]]:
+def deduplicated(run: Run) -> list[list[int]]:
     graph = [judged(run), DeduplicateStage()]
     for stage in graph:
         assert StageRunner(run, stage, graph).execute()
-    with np.load(run.repeats) as found:
-        return found["repeats"].tolist(), found["begins"].tolist()
+    return [np.load(run.repeats(f"{number:05d}")).tolist() for number in range(len(SHARDS))]
 
 
-@pytest.mark.parametrize(("duplicates", "repeats"), [("near", [2, 3]), ("exact", [3]), ("keep", [])])
+@pytest.mark.parametrize(("duplicates", "repeats"), [("near", [0, 1]), ("exact", [1]), ("keep", [])])
 def test_what_repeats_an_earlier_generation_in_any_shard(tmp_path, duplicates, repeats, capsys):
     run = run_of(tmp_path, duplicates=duplicates)
-    assert deduplicated(run) == (repeats, [0, 2, 2, 5])
+    assert deduplicated(run) == [[], [], repeats]
     assert f"deduplicate: {len(repeats)} generations repeat an earlier one" in capsys.readouterr().err
 
 
 def test_what_the_searches_found_is_joined_and_removed(tmp_path):
     run = run_of(tmp_path, duplicates="near")
     deduplicated(run)
-    assert not list((run.synthetic / "repeats").glob("*"))
+    assert not list(run.found("").parent.glob("*"))
     manifest = files.read_json(run.manifests / "deduplicate.json")
-    assert list(manifest["outputs"]) == ["synthetic/repeats.npz"] and manifest["units"] == 1 + BANDS
+    assert list(manifest["outputs"]) == [f"synthetic/repeats/{number:05d}.npy" for number in range(len(SHARDS))]
+    assert manifest["units"] == 1 + BANDS
 
 
 def test_a_unit_is_a_search():
@@ -90,4 +90,4 @@ def test_it_reads_signatures_only_where_near_duplicates_are_looked_for():
 
 def test_only_what_a_search_found_is_intermediate():
     stage, run = DeduplicateStage(), run_of(Path("/nowhere"))
-    assert stage.intermediate(run, run.found("band-03")) and not stage.intermediate(run, run.repeats)
+    assert stage.intermediate(run, run.found("band-03")) and not stage.intermediate(run, run.repeats("00000"))

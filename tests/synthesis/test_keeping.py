@@ -18,12 +18,13 @@ def kept(folder: Path, shards: list[Judged]) -> tuple[list[list[dict]], dict]:
     for search in searches(FILTER):
         found.append(folder / f"{search}.npy")
         find_repeats(search, shards, found[-1], FILTER)
-    join_repeats(found, shards, folder / "repeats.npz")
+    repeats = [folder / f"repeats-{number}.npy" for number in range(len(shards))]
+    join_repeats(found, shards, repeats)
     audits = []
     for number, shard in enumerate(shards):
         audits.append(folder / f"audit-{number}.json")
         generations, output = folder / f"0000{number}.jsonl.zst", folder / "kept" / f"0000{number}.jsonl.zst"
-        write_kept(generations, shard, folder / "repeats.npz", number, output, audits[-1], FILTER)
+        write_kept(generations, shard, repeats[number], output, audits[-1], FILTER)
     join_audits(audits, folder / "audit.json", FILTER, folder / "index")
     return [list(files.read_jsonl_zst(file)) for file in sorted((folder / "kept").iterdir())], files.read_json(
         folder / "audit.json"

@@ -38,32 +38,35 @@ def shards_of(texts: list[str], cuts: list[int], folder: Path) -> list[Judged]:
     return made
 
 
-def joined(shards: list[Judged], rules: Filter, folder: Path) -> tuple[list[int], list[int]]:
+def joined(shards: list[Judged], rules: Filter, folder: Path) -> list[int]:
+    """Numbers of the repeats among all texts."""
     found = []
     for search in reversed(searches(rules)):
         found.append(folder / f"{search}.npy")
         find_repeats(search, shards, found[-1], rules)
-    count = join_repeats(found, shards, folder / "repeats.npz")
-    with np.load(folder / "repeats.npz") as file:
-        assert count == len(file["repeats"])
-        return file["repeats"].tolist(), file["begins"].tolist()
+    outputs = [folder / f"repeats-{number}.npy" for number in range(len(shards))]
+    count = join_repeats(found, shards, outputs)
+    begins = np.cumsum([0, *(len(np.load(shard.digests)) for shard in shards)])
+    all_found = np.concatenate([np.load(file) + begin for file, begin in zip(outputs, begins, strict=False)])
+    assert count == len(all_found)
+    return all_found.tolist()
 
 
 @pytest.mark.parametrize("cuts", [[], [1, 1, 50], [30, 60, 80]])
 def test_near_duplicates_are_those_of_all_texts_at_once(texts, tmp_path, cuts):
     shards = shards_of(texts, cuts, tmp_path)
-    repeats, begins = joined(shards, Filter(duplicates="near", duplicate_threshold=0.6), tmp_path)
+    repeats = joined(shards, Filter(duplicates="near", duplicate_threshold=0.6), tmp_path)
     assert repeats == np.flatnonzero(near_duplicates(signatures(texts), 0.6)).tolist()
-    assert 25 <= len(repeats) <= 30 and begins == [0, *cuts, len(texts)]
+    assert 25 <= len(repeats) <= 30
 
 
 def test_equal_texts_only_and_none(texts, tmp_path):
     shards = shards_of(texts, [40], tmp_path)
     assert searches(Filter(duplicates="exact")) == ["exact"]
     again = [place for place, text in enumerate(texts) if text in texts[:place]]
-    assert joined(shards, Filter(duplicates="exact"), tmp_path)[0] == again and len(again) == 10
-    assert joined(shards, Filter(duplicates="keep"), tmp_path)[0] == []
+    assert joined(shards, Filter(duplicates="exact"), tmp_path) == again and len(again) == 10
+    assert joined(shards, Filter(duplicates="keep"), tmp_path) == []
 
 
 def test_no_text_at_all(tmp_path):
-    assert joined(shards_of([], [], tmp_path), Filter(duplicates="near"), tmp_path) == ([], [0, 0])
+    assert joined(shards_of([], [], tmp_path), Filter(duplicates="near"), tmp_path) == []

@@ -40,7 +40,7 @@ def sources(tmp_path, texts, tokenizer) -> TraceSources:
         files.write_jsonl_zst(tmp_path / "generations" / f"{number:05d}.jsonl.zst", rows)
     return TraceSources(
         generations=tmp_path / "generations", synthetic=tmp_path / "synthetic", verdicts=tmp_path / "verdicts",
-        repeats=tmp_path / "repeats.npz", filtered=False, documents=[shard], tokens=tmp_path / "real",
+        repeats=tmp_path / "repeats", filtered=False, documents=[shard], tokens=tmp_path / "real",
         tokenizer=tmp_path / "tokenizer", pairs=None, rules=Filter(min_tokens=4, max_copying=1, max_repetition=1),
         shingle_tokens=13, seed=SEED, generations_per_shard=PER_SHARD,
     )  # fmt: skip
@@ -95,8 +95,7 @@ def test_a_text_in_another_shard_than_planned_is_found_all_the_same(sources):
 def filtered(sources: TraceSources, verdicts: list[int], repeats: list[int]) -> TraceSources:
     """The first shard with these verdicts, and the numbers of repeats among what passed."""
     arrays.save(sources.verdicts / "00000.npy", np.array([verdicts, [9] * len(verdicts)], np.int32))
-    passed = verdicts.count(PASSED)
-    arrays.save_together(sources.repeats, repeats=np.array(repeats, np.int64), begins=np.array([0, passed, passed]))
+    arrays.save(sources.repeats / "00000.npy", np.array(repeats, np.int64))
     return dataclasses.replace(sources, filtered=True)
 
 
