@@ -42,7 +42,7 @@ def run_all(
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
 ) -> None:
-    """Runs what is missing of all stages, in order.
+    """Runs what is missing of all stages, in order; a stage may find that an earlier one has more to do.
 
     Each stage runs as `sbp STAGE RECIPE --shard i/n` in n = launch.workers processes when it can be shared, else in
     one: the same commands that a Slurm array runs. They are killed together with this process.
@@ -60,8 +60,9 @@ def run_all(
         Fault: a stage's processes ended well, but it is not finished.
         InputError: costly work would be discarded, or is damaged, and nobody asked for that.
     """
-    began = time.monotonic()
-    for place, stage in enumerate(graph):
+    began, place = time.monotonic(), 0
+    while place < len(graph):
+        stage = graph[place]
         label = f"[{place + 1}/{len(graph)}] {stage.name}"
         allowed = [
             option
@@ -85,8 +86,13 @@ def run_all(
                     f"the processes of {stage.name} ended with status 0, but it is not finished: {runner.why()}"
                 )
             say(f"{label}: done in {duration(time.monotonic() - started)}")
+        reopened = stage.reopens(run)
+        if reopened is not None:
+            place = next(number for number, each in enumerate(graph) if each.name == reopened)
+            continue
         if stage.name == until:
             return
+        place += 1
     say(f"all {len(graph)} stages finished, {duration(time.monotonic() - began)} for this call")
 
 

@@ -24,9 +24,10 @@ from pathlib import Path
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
-from megatron_sbp.base.progress import say
+from megatron_sbp.base.progress import duration, say
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
+    Outputs,
     damage,
     differences,
     entries,
@@ -181,18 +182,37 @@ class StageRunner(StageState):
             return
         asked, manifest = files.read_json(self.tidying_file), self._manifest()
         if manifest is not None and manifest["key"] == asked["key"]:
-            wanted = {*self.stage.units(self.run), "started"}
-            for file in self.unit_folder.glob("[!.]*.json"):
-                if file.stem not in wanted:  # a unit of a larger former plan
-                    outputs = (read_unit(file) or {}).get("outputs", {})
-                    remove_named(self.run.root, {p: e for p, e in outputs.items() if p not in manifest["outputs"]})
-                    file.unlink()
+            self._retire_surplus(manifest["outputs"])
             remove_named(self.run.root, asked["spent"])
             for folder in {path for pattern in self.stage.owns(self.run) for path in self.run.root.glob(pattern)}:
                 for left in list(files.partial_files(folder)) if folder.is_dir() else []:
                     left.unlink(missing_ok=True)
             self.replacement.tidy_work(self.keep_seconds)
         self.tidying_file.unlink()
+
+    def _retire_surplus(self, outputs: Outputs) -> None:
+        """Takes the units of a larger former plan out of the way: to aside/ where they were costly.
+
+        Args:
+            outputs: of the stage, as planned now.
+        """
+        wanted = {*self.stage.units(self.run), "started"}
+        surplus = {file: read_unit(file) for file in self.unit_folder.glob("[!.]*.json") if file.stem not in wanted}
+        seconds = sum(unit["seconds"] for unit in surplus.values() if unit)
+        aside = self.run.new_aside(f"{self.stage.name}-surplus") if surplus and seconds > self.keep_seconds else None
+        for file, unit in surplus.items():
+            mine = {path: entry for path, entry in (unit["outputs"] if unit else {}).items() if path not in outputs}
+            for path in mine if aside else ():
+                if self.run.at(path).exists():
+                    (aside / path).parent.mkdir(parents=True, exist_ok=True)
+                    self.run.at(path).replace(aside / path)
+            remove_named(self.run.root, mine)
+            file.unlink()
+        if aside:
+            say(
+                f"{self.stage.name}: {len(surplus)} units more than are planned now, {duration(seconds)} of work, are "
+                f"in {self.run.relative(aside)}"
+            )
 
     def _lock(self, name: str):
         return locked(self.unit_folder / f".{name}.lock", f"{self.stage.name} {name}")

@@ -130,6 +130,14 @@ class StageState:
         """Whether the units of a finished stage stay as they are."""
         return keys.continued_from(self._unit_key(manifest), manifest["inputs"])
 
+    def _grown(self, manifest: dict[str, Any], keys: Keys) -> bool:
+        """Whether all that the finished outputs were made from is still there, and the new outputs contain them."""
+        if not self.stage.grows:
+            return False
+        settings, inputs = manifest["settings"], keys.described["inputs"]
+        same = all(settings.get(key) == value for key, value in self.stage.unit_settings(self.run).items())
+        return same and all(inputs.get(path) == digest for path, digest in manifest["inputs"].items())
+
     def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> dict[str, Any] | None:
         """The manifest of a unit that is done under this key and intact."""
         try:
@@ -159,7 +167,7 @@ class StageState:
             found = damage(self.run, manifest["outputs"])
             if found:
                 self.stage.check_damage(self.run, found, self.may_repair, self.discard)
-        elif not self._continues(manifest, keys):
+        elif not self._continues(manifest, keys) and not self._grown(manifest, keys):
             self._check_cost(manifest["unit_seconds"], manifest, keys.described, "work")
         view, folder = self._place(keys)
         if belongs(started_note(folder), keys):
@@ -204,6 +212,7 @@ class StageState:
             return f"damaged: {'; '.join(map(str, found[:3]))}{' and more' if len(found) > 3 else ''}"
         if (former is None and manifest is not None) or (former and not belongs(former, keys)):
             seconds = manifest["unit_seconds"] if manifest else self._unfinished_seconds()
+            seconds = 0.0 if manifest and self._grown(manifest, keys) else seconds
             asks = (
                 f"; took {duration(seconds)}: needs --discard {self.stage.name}" if seconds > self.keep_seconds else ""
             )

@@ -23,6 +23,7 @@ class DeduplicateStage(Stage):
     version = 2
     title = "find exact and near-duplicates among the generations"
     sharded = True
+    grows = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         parts = ("digests", "signatures", "bands") if run.recipe.filter.duplicates == "near" else ("digests",)

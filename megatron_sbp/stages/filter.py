@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.stages.extending import plan_more
 from megatron_sbp.stages.judge import GENERATIONS, generation_names
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
@@ -64,3 +65,6 @@ class FilterStage(Stage):
         audits = [run.shard_audit(unit) for unit in self.units(run)]
         join_audits(audits, run.audit_synthetic, run.recipe.filter, run.corpus_index)
         return [run.audit_synthetic]
+
+    def reopens(self, run: Run) -> str | None:
+        return "synthesize" if plan_more(run) else None

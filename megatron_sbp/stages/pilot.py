@@ -11,9 +11,7 @@ from megatron_sbp.base.progress import say
 from megatron_sbp.stages.judge import JudgeStage, further_sources
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.synthesize import SynthesizeStage, identity_file
-
-LEAST_PASSING = 0.1
-"""Part of the tokens that must pass: with less, something is wrong, and the rest would cost ten times what it gives."""
+from megatron_sbp.synthesis.extension import LEAST_PASSING
 
 
 class PilotStage(SynthesizeStage):

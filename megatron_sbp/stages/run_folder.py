@@ -271,6 +271,11 @@ class Run:
         """Which generations of one shard repeat an earlier one, of it or of the shards before."""
         return self.at(f"synthetic/repeats/{name}.npy")
 
+    @property
+    def more_generations(self) -> Path:
+        """How many generations are planned because fewer left too few tokens, and what those left."""
+        return self.at("synthetic/more.json")
+
     def shard_audit(self, name: str) -> Path:
         """What happened to the generations of one shard."""
         return self.at(f"synthetic/audits/{name}.json")

@@ -84,6 +84,7 @@ class ScopedStage(Stage):
         told += [f"replicate {replicate}"] if replicate > 1 else []
         self.title = stage.title + (f" ({', '.join(told)})" if told else "")
         self.version, self.sharded, self.device = stage.version, stage.sharded, stage.device
+        self.grows = stage.grows
         stage.name = name  # messages, logs and scratch folders
 
     def under(self, srun: Sequence[str]) -> ScopedStage:
@@ -143,6 +144,10 @@ class ScopedStage(Stage):
 
     def finish(self, run: Run) -> list[Path]:
         return self.stage.finish(self.scoped(run))
+
+    def reopens(self, run: Run) -> str | None:
+        found = self.stage.reopens(self.scoped(run))
+        return None if found is None else self._stage_name(found)
 
     def intermediate(self, run: Run, path: Path) -> bool:
         return self.stage.intermediate(self.scoped(run), path)

@@ -40,6 +40,9 @@ class Stage:
     device: str = "cpu"
     """cpu: runs on CPU nodes. gpu: uses a GPU where there is one. training: Megatron ranks."""
 
+    grows: bool = False
+    """Whether outputs for more inputs contain those for fewer, so that the latter are replaced without asking."""
+
     def under(self, srun: Sequence[str]) -> Stage:
         """The same stage, whose ranks Slurm starts with these words; only for trainings."""
         raise NotImplementedError
@@ -86,6 +89,10 @@ class Stage:
     def finish(self, run: Run) -> list[Path]:
         """Makes the outputs that need all units, and returns them."""
         return []
+
+    def reopens(self, run: Run) -> str | None:
+        """Name of an earlier stage that has more to do because of what this one, finished, has found."""
+        return None
 
     def intermediate(self, run: Run, path: Path) -> bool:
         """Whether a unit's output is needed by `finish` only; it is removed when the stage is complete."""

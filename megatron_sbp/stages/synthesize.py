@@ -9,6 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.planning.units import has_pilot
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import Synthesis, Synthesizer
+from megatron_sbp.stages.extending import planned_more
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.stage import Stage
 
@@ -60,6 +61,8 @@ class SynthesizeStage(Stage):
         measured = {}
         if self._piloted(run) and run.pilot_audit.exists():
             measured = {"tokens_that_pass": files.read_json(run.pilot_audit)["tokens_per_generation"]}
+        if planned_more(run):
+            measured["more_generations"] = planned_more(run)
         chosen = run.recipe.synthesis
         return {**self.unit_settings(run), **settings(chosen, "pilot", *_unread(chosen)), **measured}
 
@@ -79,11 +82,12 @@ class SynthesizeStage(Stage):
         }
 
     def units(self, run: Run) -> list[str]:
-        shards = -(-self._generations(run) // run.recipe.synthesis.generations_per_shard)
+        planned = max(self._generations(run), planned_more(run))
+        shards = -(-planned // run.recipe.synthesis.generations_per_shard)
         return [shard_name(index) for index in range(shards)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/generations",)
+        return ("synthetic/generations", "synthetic/more.json")
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         output = run.generations / f"{unit}.jsonl.zst"
@@ -117,7 +121,7 @@ class SynthesizeStage(Stage):
 
         for file in run.generations.glob(f".*{SUFFIX}"):  # of a process that was killed between its last two steps
             file.unlink()
-        return []
+        return [run.more_generations] if run.more_generations.exists() else []
 
     def _piloted(self, run: Run) -> bool:
         return has_pilot(run.recipe.synthesis, self.method)

@@ -8,8 +8,8 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
-from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.stages.extending import needed_synthetic_tokens, plan_more
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.tokenize import dataset_files, shard_stem, tokenize_shard
@@ -21,6 +21,7 @@ class TokenizeSyntheticStage(Stage):
     name = "tokenize-synthetic"
     title = "tokenize the synthetic documents into a Megatron IndexedDataset"
     sharded = True
+    grows = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"filter": ("synthetic/*.jsonl.zst",), "tokenizer": ("tokenizer/*",)}
@@ -45,7 +46,8 @@ class TokenizeSyntheticStage(Stage):
 
         prefixes = [run.token_parts(self.name) / unit for unit in self.units(run)]
         counts = total_counts(prefixes)
-        check_synthetic_tokens(run.recipe, counts["tokens"])
+        if counts["tokens"] < needed_synthetic_tokens(run.recipe):
+            raise too_few_tokens(run.recipe, counts["tokens"], plan_more(run))
         written, _ = merge_parts(run.tokens("synthetic"), prefixes, run.tokenizer)
         files.write_json(
             run.audit_tokens("synthetic_audit"), {**counts, "needed_tokens": needed_synthetic_tokens(run.recipe)}
@@ -57,26 +59,28 @@ class TokenizeSyntheticStage(Stage):
         return path.is_relative_to(run.token_parts(self.name))
 
 
-def needed_synthetic_tokens(recipe: Recipe) -> int:
-    """Tokens that tokens/synthetic must have: every sequence of the SBP arm once, and one more token to predict."""
-    return ledger.synthetic_samples(recipe) * recipe.model.sequence_length + 1
+def too_few_tokens(recipe: Recipe, tokens: int, planned: int) -> InputError:
+    """The error when there are fewer synthetic tokens than the SBP arm needs.
 
-
-def check_synthetic_tokens(recipe: Recipe, tokens: int) -> None:
-    """Raises InputError when there are fewer synthetic tokens than the SBP arm needs."""
-    needed = needed_synthetic_tokens(recipe)
-    if tokens >= needed:
-        return
-    length, margin = recipe.model.sequence_length, recipe.synthesis.margin
-    advice = f"lower synthesis.tokens to {max(tokens - 1, 0) // length * length:,}" if tokens > length else ""
-    if tokens:
-        suggested = -(-10 * 1.05 * margin * needed // tokens) / 10  # 5 % to spare, rounded up to a tenth
-        advice = f"raise synthesis.margin to {suggested:g}" + (f", or {advice}" if advice else "")
+    Args:
+        recipe: the recipe.
+        tokens: those there are.
+        planned: generations that are planned now, see `plan_more`; 0 where more would not help.
+    """
+    length = recipe.model.sequence_length
+    lower = f"lower synthesis.tokens to {(tokens - 1) // length * length:,}" if tokens > length else ""
+    if planned:
+        advice = f"{planned:,} generations are planned now: the next `sbp run` or `sbp submit` writes those missing"
+    elif tokens:
+        advice = (
+            "hardly anything of the latest generations passed, so more of them would cost much and give little: see in "
+            "synthetic/audit.json what drops them, and change the filters"
+        )
     else:
         advice = "no synthetic document passed the filters: see synthetic/audit.json"
-    raise InputError(
-        f"synthesis.tokens {recipe.synthesis.tokens:,} needs {needed:,} synthetic tokens, but with synthesis.margin "
-        f"{margin:g} only {tokens:,} are left after the filters; {advice}",
+    return InputError(
+        f"synthesis.tokens {recipe.synthesis.tokens:,} needs {needed_synthetic_tokens(recipe):,} synthetic tokens, but "
+        f"only {tokens:,} are left after the filters; {advice}{f', or {lower}' if lower else ''}",
         file=recipe.source,
         key="synthesis.tokens",
     )

@@ -31,7 +31,7 @@ def test_settings_without_further_rules_are_those_of_earlier_versions(prepared):
     }  # fmt: skip
     assert FilterStage().settings(run) == {} and JudgeStage().external(run) == []
     assert set(JudgeStage().reads(run)) == {"tokenizer", "tokenize", "synthesize"}
-    assert FilterStage().reads(run)["judge"] == ("synthetic/judged/verdicts/*",)
+    assert FilterStage().reads(run)["judge"] == ("synthetic/judged/verdicts/{unit}.npy",)
     assert JudgeStage().settings(run_of(prepared, "filter.corpus_index_gb=1")) == JudgeStage().settings(run)
 
 

@@ -9,8 +9,9 @@ from support.tokenized_run import WrittenBefore, execute, recipe_in, texts, toke
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.stages.extending import needed_synthetic_tokens
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage, check_synthetic_tokens
+from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage, too_few_tokens
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -24,6 +25,8 @@ def write_synthetic(run: Run, shards: list[list[str]]) -> WrittenBefore:
     paths = [run.synthetic / f"{number:05d}.jsonl.zst" for number in range(len(shards))]
     for path, some in zip(paths, shards, strict=True):
         files.write_jsonl_zst(path, [{"id": f"syn-{n}", "text": text} for n, text in enumerate(some)])
+    passed = {"generations": 40, "tokens": 9 * sum(map(len, shards)), "generated_tokens": 400}
+    files.write_json(run.audit_synthetic, passed)
     (run.manifests / "filter.json").unlink(missing_ok=True)  # a second call writes over the first one's files
     shutil.rmtree(run.manifests / "filter", ignore_errors=True)
     return WrittenBefore("filter", paths)
@@ -40,22 +43,25 @@ def test_synthetic_documents_in_the_order_of_the_files(run):
 
 
 def test_too_few_synthetic_tokens(run):
-    with pytest.raises(
-        InputError, match=r"synthesis.tokens 1,300 needs 1,281 .*synthesis.margin 1.3 only \d+ are left"
-    ):
-        execute(run, write_synthetic(run, [["A text of a few tokens only."] * 20]), TokenizeSyntheticStage())
+    some = write_synthetic(run, [["A text of a few tokens only."] * 20])
+    with pytest.raises(InputError, match=r"needs 1,281 .*but only \d+ are left.*; 80 generations are planned now"):
+        execute(run, some, TokenizeSyntheticStage())
     with pytest.raises(InputError, match="no synthetic document passed the filters"):
         execute(run, write_synthetic(run, [[]]), TokenizeSyntheticStage())
 
 
-def test_the_suggested_margin_and_the_suggested_tokens_suffice(tmp_path):
+@pytest.mark.parametrize(("tokens", "suggested"), [(1280, 1152), (641, 640)])
+def test_the_suggested_tokens_suffice(tmp_path, tokens, suggested):
     recipe = recipe_in(tmp_path)
-    check_synthetic_tokens(recipe, 1281)
-    with pytest.raises(InputError) as caught:
-        check_synthetic_tokens(recipe, 1280)
-    assert "raise synthesis.margin to 1.4, or lower synthesis.tokens to 1,152" in str(caught.value)
-    with pytest.raises(InputError) as caught:
-        check_synthetic_tokens(recipe, 641)
-    assert "raise synthesis.margin to 2.8, or lower synthesis.tokens to 640" in str(caught.value)
-    recipe.synthesis.tokens = 640
-    check_synthetic_tokens(recipe, 641)
+    assert needed_synthetic_tokens(recipe) == 1281
+    assert f"or lower synthesis.tokens to {suggested:,}" in str(too_few_tokens(recipe, tokens, 99))
+    recipe.synthesis.tokens = suggested
+    assert needed_synthetic_tokens(recipe) <= tokens
+
+
+def test_what_to_do_about_too_few_tokens(tmp_path):
+    recipe = recipe_in(tmp_path)
+    assert "9,000 generations are planned now: the next `sbp run`" in str(too_few_tokens(recipe, 1280, 9000))
+    assert "hardly anything of the latest generations passed" in str(too_few_tokens(recipe, 1280, 0))
+    assert "no synthetic document passed the filters" in str(too_few_tokens(recipe, 0, 0))
+    assert "lower" not in str(too_few_tokens(recipe, 100, 0))

@@ -1,0 +1,72 @@
+"""More generations where too few tokens passed the filters: what `filter` finds, and `synthesize` then writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
+from megatron_sbp.planning import ledger
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.synthesis.extension import Round, further_generations
+
+
+def needed_synthetic_tokens(recipe: Recipe) -> int:
+    """Tokens that tokens/synthetic must have: every sequence of the SBP arm once, and one more token to predict."""
+    return ledger.synthetic_samples(recipe) * recipe.model.sequence_length + 1
+
+
+def planned_more(run: Run) -> int:
+    """Generations in all that were planned because fewer left too few tokens; 0 where that was not so.
+
+    What was measured under other filters says nothing.
+    """
+    rounds, planned = _read(run)
+    needed = needed_synthetic_tokens(run.recipe)
+    enough = [one.generations for one in rounds if one.tokens >= needed]
+    return min(enough, default=planned)
+
+
+def plan_more(run: Run) -> int:
+    """Plans more generations where what passed of those that are there is too little.
+
+    Args:
+        run: whose stage `filter` is finished.
+
+    Returns:
+        How many are planned in all; 0 where none are needed, or where more would not help.
+    """
+    audit, needed = files.read_json(run.audit_synthetic), needed_synthetic_tokens(run.recipe)
+    found = Round(audit["generations"], audit["tokens"], audit["generated_tokens"])
+    if found.tokens >= needed or not found.generations:
+        return 0
+    rounds = [*(one for one in _read(run)[0] if one.generations < found.generations), found]
+    planned = further_generations(rounds, needed)
+    if planned is None:
+        return 0
+    told = {"generations": planned, "rounds": [one._asdict() for one in rounds], "filter": _rules(run)}
+    files.write_json(run.more_generations, told)
+    say(
+        f"filter: {found.tokens:,} tokens are left of {found.generations:,} generations, {needed:,} are needed: "
+        f"{planned - found.generations:,} more generations are planned"
+    )
+    return planned
+
+
+def _read(run: Run) -> tuple[list[Round], int]:
+    """Rounds under the present filters, and the generations that were planned after the last of them."""
+    if not run.more_generations.exists():
+        return [], 0
+    try:
+        value = files.read_json(run.more_generations)
+        if value["filter"] != _rules(run):
+            return [], 0
+        return [Round(**one) for one in value["rounds"]], int(value["generations"])
+    except (InputError, LookupError, TypeError, ValueError):  # not as the program wrote it: it is only a plan
+        return [], 0
+
+
+def _rules(run: Run) -> dict[str, Any]:
+    return run.recipe.filter.model_dump(mode="json")

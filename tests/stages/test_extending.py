@@ -1,0 +1,142 @@
+"""Too few tokens after the filters: the run goes back and writes more, and keeps all that it has."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from support.synthesis_run import digests, execute_synthesis
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor import local
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages.deduplicate import DeduplicateStage
+from megatron_sbp.stages.extending import needed_synthetic_tokens, plan_more, planned_more
+from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.judge import JudgeStage
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import by_name
+from megatron_sbp.stages.synthesize import SynthesizeStage
+from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage
+
+GRAPH = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage(), TokenizeSyntheticStage()]
+NAMES = [stage.name for stage in GRAPH]
+LOOSE = ("filter.unfinished=keep", "filter.max_repetition=1", "filter.max_copying=1", "filter.min_tokens=1")
+"""Nearly all texts of the random model pass."""
+
+
+def short_words() -> tuple[str, ...]:
+    return ("synthesis.tokens=900", "synthesis.margin=1", "synthesis.tokens_per_generation=80", *LOOSE)
+
+
+@pytest.fixture
+def short(make_run) -> Run:
+    """A run that plans a fraction of the generations that 900 tokens take."""
+    return make_run("short", *short_words())
+
+
+def run_here(run: Run, monkeypatch, discard=(), until=None) -> list[str]:
+    """`sbp run` in this process; gives the stages that were started."""
+    started = []
+
+    def work(run, stage, words, workers):
+        started.append(stage.name)
+        assert StageRunner(run, by_name(GRAPH, stage.name), GRAPH, discard=stage.name in discard).execute()
+
+    monkeypatch.setattr(local, "_work", work)
+    local.run_all(run, GRAPH, ["r"], until=until, discard=discard)
+    return started
+
+
+def inodes(run: Run) -> dict[str, int]:
+    """Of the files that belong to one shard."""
+    found = [*run.generation_shards(), *run.synthetic_shards(), *run.synthetic.glob("judged/*/*")]
+    return {run.relative(path): path.stat().st_ino for path in found}
+
+
+def test_a_run_goes_back_until_enough_is_there(short, monkeypatch, capsys):
+    execute_synthesis(short)
+    before, missing = inodes(short), needed_synthetic_tokens(short.recipe)
+    assert files.read_json(short.audit_synthetic)["tokens"] < missing
+    started = run_here(short, monkeypatch)
+    assert started[:4] == NAMES[:4] and started[-5:] == NAMES and len(started) % 4 == 1
+    assert files.read_json(short.audit_tokens("synthetic_audit"))["tokens"] >= missing
+    assert "more generations are planned" in capsys.readouterr().err
+    assert before.items() <= inodes(short).items()  # nothing of the first shards was made again
+    assert not short.aside.exists() and run_here(short, monkeypatch) == []
+
+
+def test_the_text_is_that_of_a_run_that_planned_as_many_at_once(short, make_run, monkeypatch):
+    run_here(short, monkeypatch)
+    shards = len(short.generation_shards())
+    at_once = make_run(
+        "once", "synthesis.tokens=900", f"synthesis.tokens_per_generation={900 / (24 * shards)}", "synthesis.margin=1",
+        *LOOSE,
+    )  # fmt: skip
+    assert run_here(at_once, monkeypatch) == NAMES
+    told = {short.relative(short.more_generations): files.sha256(short.more_generations)}
+    assert digests(short) == {**digests(at_once), **told}
+    for suffix in (".bin", ".idx"):
+        one, other = (run.tokens("synthetic").with_suffix(suffix).read_bytes() for run in (short, at_once))
+        assert one == other
+
+
+def test_costly_work_is_replaced_unasked_where_the_new_contains_it(short, make_run, monkeypatch):
+    """Neither the searches for duplicates nor the joint dataset may stop a run that goes back."""
+    monkeypatch.setattr(StageRunner, "keep_seconds", -1.0)
+    execute_synthesis(short)
+    run_here(short, monkeypatch)
+    stricter = make_run("short", *short_words(), "filter.duplicates=exact")
+    with pytest.raises(InputError, match="--discard"):
+        run_here(stricter, monkeypatch)
+
+
+def test_where_hardly_anything_passes_no_more_is_written(make_run, monkeypatch):
+    run = make_run("strict", "filter.min_tokens=49", "synthesis.margin=1")
+    with pytest.raises(InputError, match=r"synthesis\.tokens 2,000 needs 1,921 .* only [\d,]+ are left.*(hardly|no )"):
+        run_here(run, monkeypatch)
+    assert not run.more_generations.exists() and len(run.generation_shards()) == 4
+
+
+def test_one_stage_at_a_time_says_what_to_do(short):
+    execute_synthesis(short)
+    with pytest.raises(InputError, match=r"[\d,]+ generations are planned now: the next `sbp run` or `sbp submit`"):
+        StageRunner(short, TokenizeSyntheticStage(), GRAPH).execute()
+    assert not StageRunner(short, SynthesizeStage(), GRAPH).finished()
+    assert StageRunner(short, FilterStage(), GRAPH).finished()
+
+
+def test_other_filters_forget_what_was_measured_and_fewer_tokens_take_fewer_generations(short, make_run, monkeypatch):
+    run_here(short, monkeypatch)
+    told = files.read_json(short.more_generations)
+    assert planned_more(short) == told["generations"] > told["rounds"][0]["generations"]
+    assert planned_more(make_run("short", *short_words(), "filter.duplicates=exact")) == 0
+    first = told["rounds"][0]
+    few = make_run("short", *short_words()[1:], f"synthesis.tokens={first['tokens'] - 129}")
+    assert planned_more(few) == first["generations"]
+
+
+def test_a_new_synthesizer_begins_with_the_plan(short, monkeypatch):
+    run_here(short, monkeypatch)
+    weights = next(short.export("synthesizer").glob("*.safetensors"))
+    manifest = files.read_json(short.manifests / "export-synthesizer.json")
+    weights.write_bytes(weights.read_bytes() + b" ")
+    manifest["outputs"][short.relative(weights)] = files.describe(weights)
+    files.write_json(short.manifests / "export-synthesizer.json", manifest)
+    stage = SynthesizeStage()
+    assert StageRunner(short, stage, GRAPH).missing_units() == ["00000"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"filter": 1}', '{"generations": "many"}'])
+def test_a_damaged_plan_is_no_plan(short, text):
+    files.write_text(short.more_generations, text)
+    assert planned_more(short) == 0
+
+
+def test_planning_twice_says_the_same(short):
+    execute_synthesis(short)
+    assert plan_more(short) == plan_more(short) == planned_more(short)
+    assert len(json.loads(short.more_generations.read_text())["rounds"]) == 1
+    assert np.load(short.judged("00000").verdicts).shape[1] == 24
