@@ -227,14 +227,15 @@ def _check_stages(recipe: Recipe, graph: list[Stage]) -> None:
 
 
 def _asked(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
-    """What a job asks for by the recipe, and its further options: of all jobs, its kind, its verb, its stage."""
+    """What a job asks for by the recipe, and its further options: of all jobs, its kind, a verb like it, its verb, its
+    stage."""
     slurm, kind = run.recipe.slurm, stage.device_for(run)
     cpu_partition = slurm.cpu_partition or slurm.partition
     found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
     found["partition"] = cpu_partition if kind == "cpu" else slurm.partition
     found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else 1
     further = list(slurm.sbatch)
-    for name in dict.fromkeys((kind, stage.name.partition(".")[0], stage.name)):
+    for name in dict.fromkeys((kind, stage.asks_like, stage.name.partition(".")[0], stage.name)):
         differing = slurm.stages.get(name, SlurmJobs())
         found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
         further += differing.sbatch

@@ -546,7 +546,8 @@ class Slurm(Section):
     """--constraint."""
     stages: dict[Text, SlurmJobs] = {}
     """What differs in some jobs, by kind (`cpu`, `gpu`, `training`), verb (`tune`: that of every synthesizer and
-    replicate), or stage (`tune.random`); the later of these wins: `{cpu: {memory: 16G}, filter: {memory: 200G}}`."""
+    replicate), or stage (`tune.random`); the later of these wins: `{cpu: {memory: 16G}, filter: {memory: 200G}}`. What
+    is given for `synthesize` and `judge` counts for `pilot` and `judge-pilot` too, unless these have their own."""
     array_size: Count = 64
     """Array tasks of a sharded stage at most; at most the site's MaxArraySize, and no more than there are units."""
     max_requeues: Whole = 100

@@ -21,6 +21,7 @@ class PilotStage(SynthesizeStage):
     """
 
     name = "pilot"
+    asks_like = "synthesize"
 
     def __init__(self, *about: Any):
         super().__init__(*about)
@@ -55,6 +56,7 @@ class JudgePilotStage(JudgeStage):
     """
 
     name = "judge-pilot"
+    asks_like = "judge"
     title = "filter the first generations, to plan how many are needed"
     sharded = False
 

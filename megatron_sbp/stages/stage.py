@@ -40,6 +40,8 @@ class Stage:
     device: str = "cpu"
     """cpu: runs on CPU nodes. gpu: uses a GPU where there is one. training: Megatron ranks."""
 
+    asks_like: str = ""
+    """Verb of a stage with work of the same kind: what `slurm.stages` gives that one is asked for here too."""
     grows: bool = False
     """Whether outputs for more inputs contain those for fewer, so that the latter are replaced without asking."""
 

@@ -148,6 +148,20 @@ def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):
         slurm.submit(Run.of(wrong), file, words, graph, dry_run=True)
 
 
+def test_the_pilot_asks_for_what_synthesis_asks_for(no_slurm, tmp_path, capsys):
+    jobs = (
+        "{synthesize: {memory: 90G, time: '3:00:00', constraint: h100}, pilot: {time: '0:30:00'}, judge: {memory: 7G}}"
+    )
+    words = [f"run_folder={tmp_path / 'run'}", f"slurm.stages={jobs}"]
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    slurm.submit(run, file, words, all_stages(run.recipe), dry_run=True)
+    found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
+    assert {"--mem=90G", "--constraint=h100", "--time=0:30:00"} <= found["pilot"]
+    assert {"--mem=90G", "--constraint=h100", "--time=3:00:00"} <= found["synthesize"]
+    assert "--mem=7G" in found["judge"] and "--mem=7G" in found["judge_pilot"] and "--mem=90G" not in found["filter"]
+
+
 def test_arrays_have_a_task_for_every_missing_unit(no_slurm, tmp_path, capsys):
     (tmp_path / "words.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
     graph = toys.graph()
