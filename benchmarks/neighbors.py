@@ -29,6 +29,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import recall, sample_rows
 from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex, load_scann
+from megatron_sbp.pairing.neighbors.scann_parts import ScannParts
 from megatron_sbp.pairing.neighbors.scann_plan import plan
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
@@ -38,14 +39,16 @@ Search = Callable[[np.ndarray], np.ndarray]
 
 
 def random_vectors(documents: int, dim: int, folder: Path) -> list[Path]:
-    """Unit vectors around random centers, in one file, float16."""
+    """Unit vectors around random centers, in eight files, float16."""
     random = np.random.default_rng(0)
     centers = random.standard_normal((max(1, documents // 80), dim), np.float32)
     rows = centers[random.integers(0, len(centers), documents)]
     rows += 0.8 * random.standard_normal((documents, dim), np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    np.save(folder / "vectors.npy", rows.astype(np.float16))
-    return [folder / "vectors.npy"]
+    paths = [folder / f"{number}.npy" for number in range(8)]
+    for path, part in zip(paths, np.array_split(rows.astype(np.float16), 8), strict=True):
+        np.save(path, part)
+    return paths
 
 
 def exact(vectors: Vectors, k: int, device: str) -> Search:
@@ -55,6 +58,13 @@ def exact(vectors: Vectors, k: int, device: str) -> Search:
 def ours(vectors: Vectors, settings: Neighbors) -> Search:
     index = ScannIndex(vectors, plan(len(vectors), vectors.dimensions, settings, 1), settings)
     return lambda rows: index.nearest(vectors.take(rows), rows, settings.k)[0]
+
+
+def in_parts(vectors: Vectors, settings: Neighbors, parts: int, folder: Path) -> Search:
+    """With an index for each part, loaded from disk for every search as a task of the stage does."""
+    index = ScannParts(vectors, settings, parts, 1, folder)
+    index.nearest(vectors.take(np.arange(2)), np.arange(2))
+    return lambda rows: index.nearest(vectors.take(rows), rows)[0]
 
 
 def scann_alone(vectors: Vectors, settings: Neighbors) -> Search:
@@ -117,6 +127,7 @@ def main() -> None:
     parser.add_argument("--leaves", type=int)
     parser.add_argument("--leaves-to-search", type=int)
     parser.add_argument("--recall-target", type=float, default=0.95, help="of ours and of faiss (default: 0.95)")
+    parser.add_argument("--parts", type=int, default=4, help="of ScaNN's index, in one row of the table (default: 4)")
     parser.add_argument("--queries", type=int, default=10_000, help="rows that ask (default: 10000)")
     parser.add_argument("--repeats", type=int, default=3, help="times that every engine searches (default: 3)")
     parser.add_argument("--exact-only", action="store_true", help="our exact search and faiss's alone")
@@ -143,6 +154,9 @@ def measure(options: argparse.Namespace, settings: Neighbors, folder: Path) -> N
     }
     if not options.exact_only:
         engines["ScaNN, our partitions and scores"] = lambda: ours(vectors, settings)
+        if 1 < options.parts <= len(vectors.files):
+            name = f"ScaNN in {options.parts} parts"
+            engines[name] = lambda: in_parts(vectors, settings, options.parts, folder / "index")
         engines["ScaNN alone"] = lambda: scann_alone(vectors, settings)
     try:
         import faiss
@@ -154,7 +168,7 @@ def measure(options: argparse.Namespace, settings: Neighbors, folder: Path) -> N
     numbers = plan(len(vectors), vectors.dimensions, settings, 1)
     print(
         f"{len(vectors):,} documents, {vectors.dimensions} dimensions, k = {options.k}, {len(rows):,} queries, "
-        f"{len(os.sched_getaffinity(0))} CPUs; {numbers.leaves or 'no'} leaves, {numbers.leaves_to_search} searched\n"
+        f"{len(os.sched_getaffinity(0))} CPUs; {numbers.leaves or 'no'} leaves in one index\n"
     )
     nearest(vectors.take(rows[:2]), rows[:2], vectors, options.k)  # compiles what has to be compiled
     searches, built = {}, {}

@@ -50,6 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=NEIGHBORS.recall_target,
         help=f"share of the true neighbors that ScaNN must find on a sample (default: {NEIGHBORS.recall_target})",
     )
+    search.add_argument(
+        "--documents-per-index",
+        type=int,
+        default=NEIGHBORS.documents_per_index,
+        help="of ScaNN: more are searched part by part, each of whole files of --embeddings, with one index in "
+        f"memory at a time (default: {NEIGHBORS.documents_per_index:,})",
+    )
     search.add_argument("--recall-sample", type=int, default=NEIGHBORS.recall_sample)
     command_line.add_device(search)
     rules = parser.add_argument_group("rules")

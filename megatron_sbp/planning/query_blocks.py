@@ -1,12 +1,13 @@
-"""Whose neighbors one task of the exact search finds: files of documents, enough that comparing takes longest.
+"""Whose neighbors one task finds, and among how many ScaNN indexes the documents are divided.
 
-A task reads all vectors once. With a file of 100,000 documents for each task, 60 million documents of 1,024 dimensions
-would be read 600 times (74 TB).
+A task of the exact search reads all vectors once, so it has files enough that comparing takes longest: with a file of
+100,000 documents for each task, 60 million documents of 1,024 dimensions would be read 600 times (74 TB). A task of
+ScaNN that searches several indexes loads each of them once.
 """
 
 from __future__ import annotations
 
-from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe import Neighbors, Recipe
 
 _AT_LEAST = 32
 """Tasks among which a search is divided, if there are so many files."""
@@ -32,12 +33,26 @@ def block_count(files: int, documents_per_file: int, device: str) -> int:
 
 
 def block_count_of(recipe: Recipe, files: int) -> int:
-    """The same for a recipe: blocks of the exact engine; ScaNN's tasks have a file each."""
+    """The same for a recipe. ScaNN's tasks have a file each, or several where each of them loads several indexes."""
     if recipe.neighbors.engine != "exact":
-        return files
+        if part_count_of(recipe, files) == 1:
+            return files
+        return min(files, max(_AT_LEAST, -(-files * recipe.documents.documents_per_shard // _DOCUMENTS)))
     wanted = recipe.launch.device
     on_gpu = wanted == "cuda" or (wanted == "auto" and recipe.slurm.gpus_per_node is not None)
     return block_count(files, recipe.documents.documents_per_shard, "gpu" if on_gpu else "cpu")
+
+
+def part_count(documents: int, files: int, settings: Neighbors) -> int:
+    """ScaNN indexes among which the documents are divided, each of whole files."""
+    return max(1, min(files, -(-documents // settings.documents_per_index)))
+
+
+def part_count_of(recipe: Recipe, files: int) -> int:
+    """The same for a recipe; 1 for the exact engine, which has no index."""
+    if recipe.neighbors.engine == "exact":
+        return 1
+    return part_count(files * recipe.documents.documents_per_shard, files, recipe.neighbors)
 
 
 def query_blocks(files: int, blocks: int) -> list[range]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
-from megatron_sbp.planning.query_blocks import block_count_of, query_blocks
+from megatron_sbp.planning.query_blocks import block_count_of, part_count_of, query_blocks
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -16,16 +16,16 @@ from megatron_sbp.stages.stage import Stage
 MINED_SPLITS = ("train", "valid")
 """Splits that are searched: pairs to tune with, and pairs that stop the tuning."""
 
-_SCANN_ONLY = ("leaves", "leaves_to_search", "reorder", "recall_sample", "recall_target")
+_SCANN_ONLY = ("leaves", "leaves_to_search", "reorder", "recall_sample", "recall_target", "documents_per_index")
 
 
 class NeighborsStage(Stage):
     """Finds every document's neighbors among all documents of its split; a unit is one file of embeddings, or several
-    for the exact engine, and is named after the first.
+    (the exact engine, and ScaNN with several indexes), and is named after the first.
 
     neighbors/SPLIT/NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split), best first, equal
     scores by ascending id, never the document itself; scores float32 [documents, k]. Where there are fewer than k: -1
-    and -2. While the stage runs, ScaNN's index is in neighbors/index; the first process builds it.
+    and -2. While the stage runs, ScaNN's indexes are in neighbors/index; the first process that needs one builds it.
     """
 
     name = "neighbors"
@@ -45,7 +45,9 @@ class NeighborsStage(Stage):
         chosen = run.recipe.neighbors
         if chosen.engine == "exact":
             return settings(chosen, *_SCANN_ONLY)
-        return {**settings(chosen, *(() if _tunes(run) else ("recall_target",))), "seed": run.recipe.seed}
+        without = [] if _tunes(run) else ["recall_target"]
+        without += [] if _has_parts(run) else ["documents_per_index"]
+        return {**settings(chosen, *without), "seed": run.recipe.seed}
 
     def unit_settings(self, run: Run) -> dict[str, Any]:
         return {name: value for name, value in self.settings(run).items() if name != "recall_sample"}
@@ -64,21 +66,18 @@ class NeighborsStage(Stage):
         return list(outputs.values())
 
     def finish(self, run: Run) -> list[Path]:
-        audits = {split: _audit(run, split, self._tuned(run, split)) for split in MINED_SPLITS}
+        audits = {split: self._audit(run, split) for split in MINED_SPLITS}
         files.write_json(run.audit_neighbors, {**audits["train"], "valid": audits["valid"]})
         self._opened = None
         shutil.rmtree(run.neighbors_index, ignore_errors=True)
         return [run.audit_neighbors]
 
-    def _tuned(self, run: Run, split: str) -> Any:
-        """How far ScaNN looked in a split; where its index is gone, it is built and tuned anew."""
-        from megatron_sbp.pairing.neighbors.scann_tuning import read_tuned
+    def _audit(self, run: Run, split: str) -> dict[str, Any]:
+        from megatron_sbp.pairing.neighbors.audit import audit_neighbors
 
-        if not _tunes(run):
-            return None
-        chosen = run.recipe.neighbors
-        kept = read_tuned(run.neighbors_index / split, chosen.recall_target, chosen.k)
-        return kept or self._open(run, split).tuned
+        search, recipe = self._open(run, split), run.recipe
+        found = [run.neighbors(split) / f"{file.stem}.npz" for file in search.vectors.files]
+        return audit_neighbors(search, found, seed=recipe.seed, device=recipe.launch.device, split=split)
 
     def _open(self, run: Run, split: str) -> Any:
         """The search of a split, kept for the next unit."""
@@ -95,6 +94,7 @@ class NeighborsStage(Stage):
                 seed=recipe.seed,
                 device=recipe.launch.device,
                 index_folder=run.neighbors_index / split,
+                parts=part_count_of(recipe, len(paths)),
             )
             self._opened = key, search
         return self._opened[1]
@@ -113,17 +113,6 @@ def _tunes(run: Run) -> bool:
     return any(is_tuned(documents, run.recipe.neighbors) for documents in (chosen.train, chosen.valid))
 
 
-def _audit(run: Run, split: str, tuned: Any) -> dict[str, Any]:
-    from megatron_sbp.pairing.neighbors.audit import audit_neighbors
-    from megatron_sbp.pairing.neighbors.vectors import Vectors
-
-    vectors, recipe = Vectors(run.embedding_shards(split)), run.recipe
-    return audit_neighbors(
-        vectors,
-        [run.neighbors(split) / f"{file.stem}.npz" for file in vectors.files],
-        recipe.neighbors,
-        seed=recipe.seed,
-        device=recipe.launch.device,
-        split=split,
-        tuned=tuned,
-    )
+def _has_parts(run: Run) -> bool:
+    """Whether ScaNN has more than one index, in one split at least."""
+    return any(part_count_of(run.recipe, len(run.embedding_shards(split))) > 1 for split in MINED_SPLITS)

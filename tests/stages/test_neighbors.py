@@ -126,6 +126,27 @@ def test_a_unit_of_the_exact_engine_may_have_several_files(mined, tmp_path, help
     assert finished and outputs(one) == outputs(two)
 
 
+@pytest.mark.parametrize("leaves", [None, 10])
+def test_scann_with_several_indexes(mined, tmp_path, helpers, leaves, monkeypatch):
+    """300 documents in files of 120: an index of two files and one of one. Workers change no byte, and no recall."""
+    monkeypatch.setattr(query_blocks, "_AT_LEAST", 2)
+    settings = Neighbors(k=20, leaves=leaves, recall_target=0.9, recall_sample=300, documents_per_index=200)
+    one, two = (copy_of(mined, tmp_path / name, helpers, neighbors=settings) for name in ("one", "two"))
+    helpers.execute(one, "neighbors")
+    stage = NeighborsStage()
+    assert stage.units(two) == ["train-00000", "train-00001", "valid-00000"]
+    for number in (3, 2):
+        assert not StageRunner(two, NeighborsStage(), helpers.stages()).execute((number, 3))
+    assert StageRunner(two, NeighborsStage(), helpers.stages()).execute((1, 3))
+    assert outputs(one) == outputs(two)
+    audit = json.loads((one.root / "neighbors" / "audit.json").read_text())
+    assert audit["parts"] == 2 and "parts" not in audit["valid"]
+    assert audit["recall_at_k"] > 0.85 and audit["leaves"] == 2 * (leaves or 0)
+    if leaves is None:  # every document is compared
+        same = {name: data for name, data in outputs(one).items() if name.endswith("npz")}
+        assert audit["recall_at_k"] == 1.0 and {n: d for n, d in outputs(mined).items() if n in same} == same
+
+
 def test_nan_in_an_embedding_file(mined, tmp_path, helpers):
     run = copy_of(mined, tmp_path / "run", helpers)
     file = run.embeddings("train") / "00001.npy"

@@ -135,6 +135,7 @@ def _check_memory(plan: ScannPlan) -> None:
     if needed > available:
         raise InputError(
             f"ScaNN needs about {needed / 2**30:.1f} GiB for {plan.documents:,} vectors of {plan.dimensions} "
-            f"dimensions, and {available / 2**30:.1f} GiB are available; neighbors.engine: exact reads them in tiles",
-            key="neighbors.engine",
+            f"dimensions, and {available / 2**30:.1f} GiB are available; lower "
+            "neighbors.documents_per_index, or take neighbors.engine: exact, which reads them in tiles",
+            key="neighbors.documents_per_index",
         )

@@ -24,7 +24,8 @@ def made(save_vectors, helpers, tmp_path):
 
 def audit(made, **settings):
     vectors, paths = made
-    return audit_neighbors(vectors, paths, Neighbors(k=4, **settings), seed=1, device="cpu", split="train")
+    search = Search(vectors, Neighbors(k=4, **settings), seed=1, device="cpu")
+    return audit_neighbors(search, paths, seed=1, device="cpu", split="train")
 
 
 def test_an_exact_search_is_measured_too(made, monkeypatch):

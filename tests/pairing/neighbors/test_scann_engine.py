@@ -170,5 +170,5 @@ def test_scann_missing(monkeypatch):
 
 def test_too_little_memory():
     huge = plan(60_000_000_000, 1024, Neighbors(), 1)
-    with pytest.raises(InputError, match=r"'neighbors.engine': ScaNN needs about \d+\.\d GiB .*engine: exact"):
+    with pytest.raises(InputError, match=r"'neighbors.documents_per_index': ScaNN needs about \d+\.\d GiB .*exact"):
         scann_engine._check_memory(huge)
