@@ -126,6 +126,9 @@ def cut_sizes(draft: Draft, recipe: Recipe, scale: Scale) -> None:
         if arm.synthetic_share is not None:  # a share of so few sequences must be one at least
             share = max(arm.synthetic_share, 1.01 / scale.samples)
             draft.set(("arms", name, "synthetic_share"), share, "size")
+    if recipe.documents.train > recipe.neighbors.documents_per_index:  # several indexes stay several
+        size = min(recipe.neighbors.documents_per_index, AT_MOST["documents.train"] // 2)
+        draft.set(("neighbors", "documents_per_index"), size, "size")
     for path in (("slurm",), *(("slurm", "stages", name) for name in recipe.slurm.stages)):
         limit = draft.get(*path)["time"]
         if limit is not None and minutes_of(limit) > MINUTES:

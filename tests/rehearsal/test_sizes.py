@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from support.small_recipe import small_recipe
 
+from megatron_sbp.planning.query_blocks import part_count
 from megatron_sbp.recipe import Documents, Recipe, load_recipe
-from megatron_sbp.recipe.sections import Arm, Launch, Model, Synthesizer
+from megatron_sbp.recipe.sections import Arm, Launch, Model, Neighbors, Synthesizer
 from megatron_sbp.rehearsal.changes import Draft, flat
 from megatron_sbp.rehearsal.sizes import AT_MOST, SEQUENCE, STEPS, Scale, cut_sizes, scale_of
 
@@ -46,6 +47,16 @@ def test_nothing_is_larger_than_its_limit_and_null_stays():
     assert here["documents.oracle"] is None
     assert here["pairs.max_targets_per_seed"] == 2 and here["tuning.max_epochs"] == 1.0
     assert {change.kind for change in draft.changes} == {"size"}
+
+
+@pytest.mark.parametrize(("documents", "several"), [(60_000_000, True), (1_900_000, False)])
+def test_several_indexes_of_scann_stay_several(documents, several):
+    draft, _ = cut(paper("neighbors.engine=scann", f"documents.train={documents}"))
+    here = draft.values
+    files = -(-here["documents"]["train"] // here["documents"]["documents_per_shard"])
+    parts = part_count(files * here["documents"]["documents_per_shard"], files, Neighbors(**here["neighbors"]))
+    assert (parts > 1) is several
+    assert any(change.key == "neighbors.documents_per_index" for change in draft.changes) is several
 
 
 def test_only_sizes_are_changed():
