@@ -17,6 +17,7 @@ from pathlib import Path
 
 from megatron_sbp.base import command_line
 from megatron_sbp.recipe import Embedding, Neighbors, Pairs, Section, make_section
+from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 
 NEIGHBORS, PAIRS = Neighbors(), Pairs()
 
@@ -76,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     fields = {"nargs": "+", "metavar": "FIELD", "default": []}
     rules.add_argument("--same-fields", **fields, help="fields that must be equal in both documents, as a language")
     rules.add_argument("--different-fields", **fields, help="fields that must not be equal, as a web site")
-    rules.add_argument("--relation", choices=("similar", "random"), default=PAIRS.relation)
+    rules.add_argument("--relation", choices=("similar", *CONTROL_RELATIONS), default=PAIRS.relation)
     rules.add_argument("--seed", type=int, default=1, help="of random pairs, ScaNN's partitions, examples")
     return parser
 

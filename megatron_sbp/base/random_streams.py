@@ -47,6 +47,8 @@ class Stream(IntEnum):
     """Pairs shown from each band of similarity."""
     RECALL_TUNING = 34
     """Documents on which it is tried how far ScaNN must look."""
+    SHUFFLED_TARGETS = 35
+    """Which mined target each pair of the shuffled control gets."""
     DUPLICATES_SYNTHETIC = 121
     DUPLICATES_GENERATIONS = 122
     DUPLICATES_REAL = 123

@@ -20,6 +20,7 @@ from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import PairsAudit
 from megatron_sbp.recipe import Pairs
+from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.tokenization.indexed import open_indexed
 
 
@@ -56,12 +57,12 @@ def mine_shard(
         output: written atomically.
         documents: shards of documents/, in order, for the fields that are compared.
         tokens: prefix of the documents' IndexedDataset: one sequence per document, closed by end-of-document.
-        embeddings: vectors of all documents (.npy), in order; read with relation: random only.
+        embeddings: vectors of all documents (.npy), in order; read for a control only.
         rules: the recipe's.
-        run_seed: of random targets, and of the choice of examples.
+        run_seed: of the targets of a control, and of the choice of examples.
         label: for the progress line.
     """
-    vectors = Vectors(embeddings) if rules.relation == "random" else None
+    vectors = Vectors(embeddings) if rules.relation in CONTROL_RELATIONS else None
     audit, spans = PairsAudit(rules, run_seed), spans_of(tokens)
     fields = read_field_rules(rules, documents, len(spans))
     ids, scores = read_neighbors(neighbors)

@@ -18,9 +18,11 @@ from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
 from megatron_sbp.pairing.rules import apply_rules, plausible, rank_within
+from megatron_sbp.pairing.shuffled_control import deal_targets
 from megatron_sbp.pairing.target_cap import TargetCap
 from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
+from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 
 SCHEMA = pa.schema(
     [
@@ -49,7 +51,7 @@ def mine_pairs(
     split: str = "train",
     advance: Callable[[int], None] | None = None,
 ) -> PairsAudit:
-    """Writes the pairs that the rules keep (or, with relation: random, as many drawn at random) to a parquet file.
+    """Writes the pairs that the rules keep (or, for a control, as many unrelated ones) to a parquet file.
 
     Columns: seed, target int64 (rows over all shards), seed_id, target_id, score float32; ordered by seed, descending
     score, target. One row group per shard of neighbors. All pairs are in memory, without ids.
@@ -60,9 +62,9 @@ def mine_pairs(
         fields: what is compared of their fields.
         names: their ids, large_string [documents].
         rules: the recipe's.
-        run_seed: of random targets, and of the choice of examples.
+        run_seed: of the targets of a control, and of the choice of examples.
         output: parquet file.
-        vectors: embeddings of the documents; needed with relation: random only, for the scores.
+        vectors: embeddings of the documents; needed for a control only, for the scores.
         split: for messages.
         advance: called with the number of documents done since the last call.
 
@@ -134,7 +136,7 @@ def pairs_of(
     """The pairs of consecutive documents: seed, target int64, score float32, ordered as in the file.
 
     With max_seeds_per_target, which is applied when the pairs of all documents are known, there are further columns:
-    shared float64 (see `Candidates`), and for random pairs instead_of_target int64 and instead_of_score float32, the
+    shared float64 (see `Candidates`), and for a control instead_of_target int64 and instead_of_score float32, the
     mined pair in whose place each was drawn.
 
     Args:
@@ -153,8 +155,8 @@ def pairs_of(
     kept = candidates.kept
     mined = tuple(column[kept] for column in (candidates.seeds, candidates.targets, candidates.scores))
     capped_later = rules.max_seeds_per_target is not None
-    if rules.relation == "random":
-        pairs = _random(mined, documents, fields, rules, run_seed, vectors)
+    if rules.relation in CONTROL_RELATIONS:
+        pairs = _control(mined, documents, fields, rules, run_seed, vectors)
         audit.not_drawn += len(mined[0]) - len(pairs["seed"])
     else:
         pairs = dict(zip(_NOTED, (*mined, candidates.shared[kept]), strict=True))
@@ -174,7 +176,7 @@ def _with_ids(pairs: pa.Table, names: pa.ChunkedArray) -> pa.Table:
     return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
 
 
-def _random(
+def _control(
     mined: Sequence[np.ndarray],
     documents: TokenSpans,
     fields: FieldRules,
@@ -182,11 +184,23 @@ def _random(
     run_seed: int,
     vectors: Vectors | None,
 ) -> dict[str, np.ndarray]:
-    """Random pairs in the order of the file, in the place of seeds, targets and scores: all columns of `pairs_of`."""
-    assert vectors is not None, "random pairs need embeddings for their scores"
-    seeds, counts = np.unique(mined[0], return_counts=True)
-    drawn, targets = draw_targets(seeds, counts, documents, fields, rules, run_seed)
-    places = np.searchsorted(mined[0], drawn) + rank_within(drawn)
+    """Unrelated pairs in the order of the file, in the place of mined seeds, targets and scores: all columns of
+    `pairs_of`."""
+    assert vectors is not None, "unrelated pairs need embeddings for their scores"
+    if rules.relation == "shuffled":
+
+        def allowed(seeds: np.ndarray, targets: np.ndarray) -> np.ndarray:
+            shared = shared_fractions(documents, seeds, targets, rules.shingle_tokens)
+            return fields.allow(seeds, targets) & (shared <= rules.max_shared_shingles)
+
+        alike = fields.values[fields.equal][:, mined[0]]
+        dealt = deal_targets(mined[0], mined[1], mined[2], allowed, run_seed, alike)
+        places = np.flatnonzero(dealt >= 0)
+        drawn, targets = mined[0][places], dealt[places]
+    else:
+        seeds, counts = np.unique(mined[0], return_counts=True)
+        drawn, targets = draw_targets(seeds, counts, documents, fields, rules, run_seed)
+        places = np.searchsorted(mined[0], drawn) + rank_within(drawn)
     scores = np.empty(len(drawn), np.float32)
     if len(drawn):
         scores = inner_products(vectors.take(drawn), targets[:, None], vectors)[:, 0]

@@ -11,6 +11,7 @@ import numpy as np
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.rules import RULES, Candidates, rules_of
 from megatron_sbp.recipe import Pairs
+from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 
 EXAMPLES, NEAR_DUPLICATE_EXAMPLES = 10, 5
 EXAMPLE_CHARACTERS = 300
@@ -113,7 +114,7 @@ class PairsAudit:
     def summary(self) -> dict[str, Any]:
         """The counts; candidates = kept + the sum of dropped."""
         dropped = dict(self.dropped)
-        if self.rules.relation == "random":
+        if self.rules.relation in CONTROL_RELATIONS:
             dropped["not_drawn"] = self.not_drawn
         assert self.candidates == self.kept + sum(dropped.values()), (self.candidates, self.kept, dropped)
         first = int(np.flatnonzero(self._candidate_scores + self._kept_scores)[0]) if self.candidates else 0

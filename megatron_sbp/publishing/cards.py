@@ -250,6 +250,7 @@ def _writer(recipe: Recipe, configuration: str) -> str:
         return f"chance: seed documents with {100 * about.replaced:g} % of their tokens replaced (a control)"
     relation = recipe.for_synthesizer(name).pairs.relation
     told = {"similar": "similar documents", "random": "random documents (a control)"}
+    told["shuffled"] = "documents that are not related, with the targets of similar ones (a control)"
     return f"a synthesizer tuned on pairs of {told.get(relation, relation.replace('_', ' '))}"
 
 

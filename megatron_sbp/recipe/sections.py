@@ -262,6 +262,10 @@ class Neighbors(Section):
     """Documents whose exact neighbors are computed to measure the recall; 0 measures none."""
 
 
+CONTROL_RELATIONS = ("random", "shuffled")
+"""Values of `pairs.relation` whose pairs are not related."""
+
+
 class Pairs(Section):
     """Which neighbors become pairs (d1, d2)."""
 
@@ -287,10 +291,11 @@ class Pairs(Section):
     document that lacks one has no pairs."""
     different_fields: list[Text] = []
     """Fields, of documents.keep_fields, in which they must not have the same value, as a web site."""
-    relation: Literal["similar", "random", "near_duplicates"] = "similar"
+    relation: Literal["similar", "random", "shuffled", "near_duplicates"] = "similar"
     """similar: mined neighbors. random: the same seed documents with random targets, the control that any claim
-    about relatedness needs. near_duplicates: only those neighbors that the near-duplicate rule would otherwise drop: a
-    synthesizer that rephrases."""
+    about relatedness needs. shuffled: a control with the same targets, each as often as it was mined, but dealt anew
+    among pairs of about the same similarity. near_duplicates: only those neighbors that the near-duplicate rule would
+    otherwise drop: a synthesizer that rephrases."""
 
 
 class Vllm(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.bars import Bar, bar_chart
 from megatron_sbp.report.data import ReportData
@@ -91,8 +92,9 @@ def pairs_section(data: ReportData) -> str:
             title="similarity of candidate pairs and of kept pairs",
         )
         scale = " The vertical axis is logarithmic." if logarithmic else ""
-        if recipe.relation == "random":
-            scale += " In this control run the targets of the kept pairs were then replaced by random documents."
+        if recipe.relation in CONTROL_RELATIONS:
+            targets = {"random": "random documents", "shuffled": "those of other pairs"}[recipe.relation]
+            scale += f" In this control run the targets of the kept pairs were then replaced by {targets}."
         parts.append(
             figure(
                 svg,

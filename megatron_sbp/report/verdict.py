@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.arm_table import MOST_COLUMNS
 from megatron_sbp.report.names import enumeration, label_of, name_of, names_of
 from megatron_sbp.report.numbers import fixed, percent, signed
@@ -242,12 +243,13 @@ def _limits(results: dict[str, Any]) -> list[str]:
     relations = {
         name: {**recipe["pairs"], **about.get("pairs", {})}["relation"] for name, about in _used(recipe).items()
     }
-    if set(relations.values()) == {"random"}:
+    controls = set(CONTROL_RELATIONS).intersection(relations.values())
+    if relations and controls.issuperset(relations.values()):
         sentences.append(
-            "This run is the control: its synthesizer was tuned on random pairs. What its SBP arm gains does not come "
-            "from related documents."
+            "This run is the control: its synthesizer was tuned on pairs that are not related. What its SBP arm gains "
+            "does not come from related documents."
         )
-    elif relations and "random" not in relations.values():
+    elif relations and not controls:
         sentences.append(
             "Do not attribute a gain to the relatedness of the pairs without an arm on random pairs to compare with: "
             "any text that a model makes for itself regularizes."

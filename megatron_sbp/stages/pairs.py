@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.recipe import settings
+from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.stages.neighbors import MINED_SPLITS
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -38,7 +39,7 @@ class PairsStage(Stage):
             "neighbors": tuple(f"neighbors/{split}/*.npz" for split in MINED_SPLITS),
             "tokenize": tuple(f"tokens/{name}.*" for name in _DATASETS.values()),
         }
-        if run.recipe.pairs.relation == "random":
+        if run.recipe.pairs.relation in CONTROL_RELATIONS:
             found["embed"] = tuple(f"embeddings/{split}/*.npy" for split in MINED_SPLITS)
         return found
 

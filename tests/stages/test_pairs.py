@@ -92,6 +92,24 @@ def test_random_control(mined, tmp_path, helpers):
     assert {path.name: path.read_bytes() for path in (run.root / "pairs").glob("*.*")} == first and len(first) == 3
 
 
+def test_shuffled_control(mined, tmp_path, helpers):
+    run = copy_of(mined, tmp_path / "run", helpers, relation="shuffled")
+    helpers.execute(run, "pairs")
+    for split in ("train", "valid"):
+        similar, shuffled = rows_of(mined, split), rows_of(run, split)
+        pairs, related = ({(row["seed"], row["target"]) for row in rows} for rows in (shuffled, similar))
+        assert len(pairs) == len(shuffled) > 0.9 * len(similar) and not pairs & related
+        mined_targets, dealt = (Counter(row["target"] for row in rows) for rows in (similar, shuffled))
+        assert not dealt - mined_targets and all(seed != target for seed, target in pairs)
+        assert np.mean([row["score"] for row in shuffled]) < 0.45 < 0.5 < np.mean([row["score"] for row in similar])
+    audit = json.loads(run.audit_pairs.read_text())["train"]
+    assert audit["relation"] == "shuffled" and audit["candidates"] == audit["kept"] + sum(audit["dropped"].values())
+    first = {path.name: path.read_bytes() for path in (run.root / "pairs").glob("*.*")}
+    shutil.rmtree(run.root / "pairs")
+    helpers.execute(run, "pairs")
+    assert {path.name: path.read_bytes() for path in (run.root / "pairs").glob("*.*")} == first
+
+
 @pytest.mark.parametrize("relation", ["similar", "random"])
 def test_cap_per_target(mined, tmp_path, helpers, relation):
     run = copy_of(mined, tmp_path / "run", helpers, max_seeds_per_target=2, relation=relation)

@@ -1,0 +1,94 @@
+"""The control whose targets are the mined ones: dealt anew among pairs that are about as similar.
+
+Random targets differ from mined ones in more than relatedness: a hub is the target of many seed documents, and what is
+near to others may be short, or written after a template. Here every target comes as often as in the mined pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from megatron_sbp.base.random_streams import Stream
+
+BAND = 0.05
+"""Width of the bands of similarity within which targets are dealt."""
+
+_DEALS = 30
+
+
+def deal_targets(
+    seeds: np.ndarray,
+    targets: np.ndarray,
+    scores: np.ndarray,
+    allowed: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    run_seed: int,
+    alike: np.ndarray | None = None,
+) -> np.ndarray:
+    """Gives each pair the target of another pair in the same band of similarity, one that is not related to its seed.
+
+    A seed document gets no target twice, and none of those that it was mined with; what cannot be placed in 30 deals
+    is left out. The deal follows from `run_seed` and the first seed document.
+
+    Args:
+        seeds: rows, int64 [pairs], ascending: all mined pairs of these documents.
+        targets: rows, int64 [pairs].
+        scores: float32 [pairs].
+        allowed: whether pairs of rows, int64 [n] and int64 [n], break no rule: bool [n].
+        run_seed: the recipe's seed.
+        alike: values by which pairs are kept apart, any integers [values, pairs]: those that both documents of a pair
+            have in common by rule.
+
+    Returns:
+        The targets, int64 [pairs]; -1 for a pair that gets none.
+    """
+    dealt = np.full(len(seeds), -1, np.int64)
+    if not len(seeds):
+        return dealt
+    random = np.random.default_rng([run_seed, int(seeds[0]), Stream.SHUFFLED_TARGETS])
+    taken = set(zip(seeds.tolist(), targets.tolist(), strict=True))
+
+    def good(some: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        fits = (some != theirs) & allowed(some, theirs)
+        fits[fits] = [pair not in taken for pair in zip(some[fits].tolist(), theirs[fits].tolist(), strict=True)]
+        return fits
+
+    for here in _groups(scores, alike):
+        places, hand = here, targets[here]
+        for _ in range(_DEALS):
+            hand = random.permutation(hand)
+            fits = good(seeds[places], hand)
+            for place, target in zip(places[fits].tolist(), hand[fits].tolist(), strict=True):
+                pair = int(seeds[place]), target
+                if pair not in taken:  # another of this deal may be the same
+                    taken.add(pair)
+                    dealt[place] = target
+            left = dealt[places] < 0
+            places, hand = places[left], hand[left]
+            if not len(places):
+                break
+            # What fits nowhere is exchanged with one that has been placed, where both then fit.
+            placed = here[dealt[here] >= 0]
+            others = random.permutation(placed)[: len(places)]
+            some = slice(len(others))
+            both = good(seeds[places[some]], dealt[others]) & good(seeds[others], hand[some])
+            for number in np.flatnonzero(both).tolist():
+                place, other, target = int(places[number]), int(others[number]), int(hand[number])
+                gives, takes = (int(seeds[place]), int(dealt[other])), (int(seeds[other]), target)
+                if gives != takes and not taken.intersection((gives, takes)):
+                    taken.remove((int(seeds[other]), int(dealt[other])))
+                    taken.update((gives, takes))
+                    dealt[place], dealt[other] = dealt[other], target
+            left = dealt[places] < 0
+            places, hand = places[left], hand[left]
+    return dealt
+
+
+def _groups(scores: np.ndarray, alike: np.ndarray | None) -> list[np.ndarray]:
+    """Places of the pairs among which targets are dealt."""
+    bands = np.floor(scores.astype(np.float64) / BAND).astype(np.int64)
+    apart = np.stack([bands.view(np.uint64), *(() if alike is None else alike)])
+    groups = np.unique(apart, axis=1, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
