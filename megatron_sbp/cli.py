@@ -95,7 +95,7 @@ def main(words: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from megatron_sbp.base.stop_file import STATUS as STOPPED
     from megatron_sbp.base.stop_file import Stopped
-    from megatron_sbp.executor.local import StageFailed
+    from megatron_sbp.executor.stage_processes import StageFailed
 
     try:
         status = _main(words)
@@ -171,7 +171,7 @@ def _main(words: list[str]) -> int:
         claim(run)
         write_resolved(run)
         _write_plan(run)
-        run_all(run, graph, recipe_words, options.until, options.discard, options.repair)
+        run_all(run, graph, recipe_words, options.until, options.discard, options.repair, options.jobs)
         if run.results_file.exists() and options.until in (None, graph[-1].name):
             _print_results(run)
         return 0
@@ -254,6 +254,14 @@ def _parser(graph) -> argparse.ArgumentParser:
     plan.add_argument("--writing-mfu", type=float, metavar="SHARE", help="the same in writing text (assumed: 0.05)")
     run = verb("run", "Runs everything that is missing on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
+    run.add_argument(
+        "--jobs",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="run up to N stages that do not wait for one another at a time, such as the trainings of a study; each "
+        "has its share of the cores (launch.threads_per_rank is yours to set) and of the GPUs (default: 1)",
+    )
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")

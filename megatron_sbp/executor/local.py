@@ -1,37 +1,20 @@
-"""`sbp run`: every stage in order on this machine, each in processes of its own."""
+"""`sbp run`: every stage on this machine, in order, or those that do not wait for one another side by side."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
-from megatron_sbp.base.device import gpus, share_of_gpus
-from megatron_sbp.base.errors import Fault
-from megatron_sbp.base.processes import die_with_parent, python_path
+from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.executor.stage_processes import Place, StageFailed, StageProcesses
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.training.megatron.rank_end import ending
 
-
-class StageFailed(Exception):
-    """A stage's process ended with a status other than 0; unless it was killed, it has said why.
-
-    Args:
-        stage: name of the stage.
-        status: exit status as of Popen.returncode.
-        worker: which of several workers of the stage it was, from 1; None for the only one.
-    """
-
-    def __init__(self, stage: str, status: int, worker: int | None = None):
-        super().__init__(f"{stage}{f', worker {worker},' if worker else ''} {ending(status)}")
-        self.status = status
+_POLL_SECONDS = 0.05
 
 
 def run_all(
@@ -41,109 +24,172 @@ def run_all(
     until: str | None = None,
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
+    jobs: int = 1,
 ) -> None:
-    """Runs what is missing of all stages, in order; a stage may find that an earlier one has more to do.
+    """Runs what is missing of all stages, each in processes of its own; see `StageProcesses`.
 
-    Each stage runs as `sbp STAGE RECIPE --shard i/n` in n = launch.workers processes when it can be shared, else in
-    one: the same commands that a Slurm array runs. They are killed together with this process.
+    A stage starts when those that it reads from are finished, so with one at a time they run in order. A stage may find
+    that an earlier one has more to do: then that one and those between them have their turn again. When one fails, the
+    others that are running go on to their end, and none is started.
 
     Args:
         run: the run.
-        graph: all stages.
+        graph: all stages, in order.
         recipe_words: recipe path and overrides, as words of the command line.
         until: the last stage to run; None runs all.
         discard: stages whose costly outputs may be replaced; `all` means every stage.
         repair: stages that may go back to what is intact of damaged outputs.
+        jobs: how many stages may run at a time.
 
     Raises:
         StageFailed: a stage failed; finished work stays.
         Fault: a stage's processes ended well, but it is not finished.
-        InputError: costly work would be discarded, or is damaged, and nobody asked for that.
+        InputError: costly work would be discarded, or is damaged, and nobody asked for that; see `StageProcesses`.
     """
-    began, place = time.monotonic(), 0
-    while place < len(graph):
-        stage = graph[place]
-        label = f"[{place + 1}/{len(graph)}] {stage.name}"
-        allowed = [
-            option
-            for option, names in (("--discard", discard), ("--repair", repair))
-            if stage.name in names or "all" in names
-        ]
-        runner = StageRunner(run, stage, graph, "--discard" in allowed, "--repair" in allowed)
+    began = time.monotonic()
+    _LocalRun(run, graph, recipe_words, until, discard, repair, jobs).execute()
+    if until is None:
+        say(f"all {len(graph)} stages finished, {duration(time.monotonic() - began)} for this call")
+
+
+class _LocalRun:
+    """The stages that wait and those that run. Arguments as of `run_all`."""
+
+    def __init__(
+        self,
+        run: Run,
+        graph: list[Stage],
+        recipe_words: list[str],
+        until: str | None,
+        discard: Sequence[str],
+        repair: Sequence[str],
+        jobs: int,
+    ):
+        self._run, self._graph, self._words, self._jobs = run, graph, recipe_words, jobs
+        self._permissions = (("--discard", discard), ("--repair", repair))
+        self._places = {stage.name: place for place, stage in enumerate(graph)}
+        self._reads = {stage.name: frozenset(stage.reads(run)) for stage in graph}
+        last = len(graph) if until is None else self._places[until] + 1
+        self._waiting: list[Stage] = list(graph[:last])
+        self._running: dict[int, tuple[StageProcesses, float]] = {}
+        self._failure: Exception | None = None
+        self._signal: int | None = None
+
+    def execute(self) -> None:
+        with self._signals_forwarded():
+            try:
+                while self._waiting or self._running:
+                    self._start_what_can()
+                    if self._over() and not self._running:
+                        break
+                    self._note_what_ended()
+                    if self._running:
+                        time.sleep(_POLL_SECONDS)
+            finally:
+                for processes, _ in self._running.values():
+                    processes.kill()
+        if self._failure is not None:
+            raise self._failure
+        if self._signal is not None:  # it came when nothing ran, or what ran has finished in spite of it
+            signal.raise_signal(self._signal)
+
+    def _over(self) -> bool:
+        """Whether nothing more may start."""
+        return self._failure is not None or self._signal is not None
+
+    def _start_what_can(self) -> None:
+        """Starts stages, in order, whose inputs no other stage will still write."""
+        for stage in list(self._waiting):
+            if len(self._running) >= self._jobs or self._over():
+                return
+            unfinished = {each.name for each in self._waiting} | {each.stage.name for each, _ in self._running.values()}
+            if unfinished.isdisjoint(self._reads[stage.name]):
+                self._waiting.remove(stage)
+                try:
+                    self._start(stage)
+                except (Fault, InputError) as error:
+                    self._fail(error)
+
+    def _start(self, stage: Stage) -> None:
+        runner = self._runner(stage)
         if runner.finished():
-            say(f"{label}: already complete")
-        else:
-            runner.check()
-            units = stage.units(run)
-            missing = runner.missing_units()
-            note = f", {len(missing)} of {len(units)} shards to do" if stage.sharded and len(units) > 1 else ""
-            say(f"{label}: {stage.title}{note}")
-            workers = min(run.recipe.launch.workers, max(1, len(missing))) if stage.sharded else 1
-            started = time.monotonic()
-            _work(run, stage, [*recipe_words, *(word for option in allowed for word in (option, stage.name))], workers)
-            if not runner.finished():
-                raise Fault(
-                    f"the processes of {stage.name} ended with status 0, but it is not finished: {runner.why()}"
-                )
-            say(f"{label}: done in {duration(time.monotonic() - started)}")
-        reopened = stage.reopens(run)
-        if reopened is not None:
-            place = next(number for number, each in enumerate(graph) if each.name == reopened)
-            continue
-        if stage.name == until:
+            say(f"{self._label(stage)}: already complete")
+            self._go_back(stage)
             return
-        place += 1
-    say(f"all {len(graph)} stages finished, {duration(time.monotonic() - began)} for this call")
+        runner.check()
+        units, missing = stage.units(self._run), runner.missing_units()
+        note = f", {len(missing)} of {len(units)} shards to do" if stage.sharded and len(units) > 1 else ""
+        say(f"{self._label(stage)}: {stage.title}{note}")
+        workers = min(self._run.recipe.launch.workers, max(1, len(missing))) if stage.sharded else 1
+        words = [*self._words, *(word for option in self._allowed(stage) for word in (option, stage.name))]
+        slot = next(number for number in range(self._jobs) if number not in self._running)
+        processes = StageProcesses(self._run, stage, words, workers, Place(slot, self._jobs))
+        self._running[slot] = processes, time.monotonic()
+        if self._signal is not None:  # it came before these could be told
+            processes.send(self._signal)
 
+    def _note_what_ended(self) -> None:
+        for slot, (processes, started) in list(self._running.items()):
+            if not processes.ended():
+                continue
+            del self._running[slot]
+            stage = processes.stage
+            try:
+                processes.check()
+                runner = self._runner(stage)
+                if not runner.finished():
+                    raise Fault(
+                        f"the processes of {stage.name} ended with status 0, but it is not finished: {runner.why()}"
+                    )
+                say(f"{self._label(stage)}: done in {duration(time.monotonic() - started)}")
+                self._go_back(stage)
+            except (StageFailed, Fault, InputError) as error:
+                self._fail(error)
 
-def _work(run: Run, stage: Stage, recipe_words: list[str], workers: int) -> None:
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    environment = {
-        "OMP_NUM_THREADS": str(threads),
-        **os.environ,
-        "PYTHONPATH": python_path(),
-    }
-    # Else every worker would take the first GPU.
-    found = gpus(os.environ) if stage.device_for(run) == "gpu" and run.recipe.launch.device != "cpu" else []
+    def _go_back(self, stage: Stage) -> None:
+        """Lets an earlier stage have its turn again, and those after it up to this one, where this one asks for it."""
+        earlier = stage.reopens(self._run)
+        if earlier is None:
+            return
+        waiting = {each.name for each in self._waiting}
+        again = self._graph[self._places[earlier] : self._places[stage.name] + 1]
+        self._waiting += [each for each in again if each.name not in waiting and each not in self._running_stages()]
+        self._waiting.sort(key=lambda each: self._places[each.name])
 
-    def of_worker(index: int) -> dict[str, str]:
-        mine = share_of_gpus(found, index - 1, workers)
-        return {**environment, "CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine and workers > 1 else environment
+    def _running_stages(self) -> list[Stage]:
+        return [processes.stage for processes, _ in self._running.values()]
 
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "megatron_sbp", stage.name, *recipe_words),
-                *("--shard", f"{index}/{workers}", "--part-of-run"),
-            ],
-            env=of_worker(index),
-            preexec_fn=partial(die_with_parent, os.getpid()),
-        )
-        for index in range(1, workers + 1)
-    ]
-    handlers = {
-        number: signal.signal(number, _forward(processes))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
-    }
-    try:
-        statuses = [process.wait() for process in processes]
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-    # A killed worker is the cause of what others say.
-    for status, worker in sorted(zip(statuses, range(1, workers + 1), strict=True)):
-        if status:
-            raise StageFailed(stage.name, status, worker if workers > 1 else None)
+    def _fail(self, error: Exception) -> None:
+        if self._failure is None:
+            self._failure = error
+            names = ", ".join(stage.name for stage in self._running_stages())
+            if names:
+                say(f"{error}; waiting for {names} to end, nothing else starts")
 
+    def _runner(self, stage: Stage) -> StageRunner:
+        allowed = self._allowed(stage)
+        return StageRunner(self._run, stage, self._graph, "--discard" in allowed, "--repair" in allowed)
 
-def _forward(processes: list[subprocess.Popen]):
-    def forward(number, frame):
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(number)
+    def _allowed(self, stage: Stage) -> list[str]:
+        return [option for option, names in self._permissions if stage.name in names or "all" in names]
 
-    return forward
+    def _label(self, stage: Stage) -> str:
+        return f"[{self._places[stage.name] + 1}/{len(self._graph)}] {stage.name}"
+
+    @contextlib.contextmanager
+    def _signals_forwarded(self) -> Iterator[None]:
+        def forward(number, frame):
+            self._signal = number
+            for processes, _ in list(self._running.values()):
+                processes.send(number)
+
+        handlers = {
+            number: signal.signal(number, forward)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+        }
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
+from typing import ClassVar
 
 import pytest
 import stage_toys
 from stage_toys import make_run
 
-from megatron_sbp.base.errors import Fault
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.executor import local
-from megatron_sbp.executor.local import StageFailed, run_all
+from megatron_sbp.executor.local import run_all
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.stages.stage import by_name
+from megatron_sbp.executor.stage_processes import StageFailed
+from megatron_sbp.stages.stage import Stage
 
 
 @pytest.fixture
@@ -21,17 +25,44 @@ def run(tmp_path):
     return make_run(tmp_path, "launch.workers=2")
 
 
+class Here:
+    """In place of processes: the stage runs in this process as soon as `started` looks at it for the n-th time."""
+
+    looks = 1
+    noted: ClassVar[list[tuple]] = []
+    broken: ClassVar[dict[str, Exception]] = {}
+
+    def __init__(self, run, stage, words, workers, place):
+        self.run, self.stage, self.place, self.left = run, stage, place, self.looks
+        self.noted.append((stage.name, words, workers))
+
+    def ended(self) -> bool:
+        self.left -= 1
+        if not self.left:
+            StageRunner(self.run, self.stage, GRAPH()).execute()
+        return self.left <= 0
+
+    def check(self) -> None:
+        if self.stage.name in self.broken:
+            raise self.broken[self.stage.name]
+
+    def send(self, number) -> None:
+        self.noted.append((self.stage.name, number))
+
+    def kill(self) -> None:
+        self.noted.append((self.stage.name, "killed"))
+
+
+GRAPH = stage_toys.graph
+
+
 @pytest.fixture
 def started(run, monkeypatch):
     """Stages run in this process; what would have been started is noted."""
-    noted = []
-
-    def work(run, stage, words, workers):
-        noted.append((stage.name, words, workers))
-        StageRunner(run, by_name(stage_toys.graph(), stage.name), stage_toys.graph()).execute()
-
-    monkeypatch.setattr(local, "_work", work)
-    return noted
+    monkeypatch.setattr(local, "StageProcesses", Here)
+    monkeypatch.setattr(Here, "noted", [])
+    monkeypatch.setattr(Here, "broken", {})
+    return Here.noted
 
 
 def test_missing_stages_run_in_order_and_finished_ones_do_not(run, started, capsys):
@@ -61,7 +92,11 @@ def test_permissions_reach_only_the_stages_they_name(run, started):
 
 
 def test_processes_that_end_well_without_finishing_are_a_fault(run, monkeypatch):
-    monkeypatch.setattr(local, "_work", lambda *arguments: None)
+    class Nothing(Here):
+        def ended(self) -> bool:
+            return True
+
+    monkeypatch.setattr(local, "StageProcesses", Nothing)
     with pytest.raises(Fault, match=r"ended with status 0, but it is not finished: not started"):
         run_all(run, stage_toys.graph(), ["r"])
 
@@ -73,31 +108,107 @@ def test_a_failed_worker_is_named_with_its_status(run, monkeypatch):
     assert caught.value.status == 2
 
 
-@pytest.mark.parametrize(("status", "told"), [(-signal.SIGKILL, "SIGKILL"), (1, "1")])
-def test_words_for_an_end(status, told):
-    error = StageFailed("embed", status, worker=3)
-    assert told in str(error) and "embed, worker 3," in str(error) and error.status == status
+class Free(Stage):
+    """A stage that reads nothing."""
+
+    def __init__(self, name: str, *reads: str):
+        self.name, self.title, self._reads = name, name, reads
+
+    def reads(self, run):
+        return {name: (f"{name}.txt",) for name in self._reads}
+
+    def owns(self, run):
+        return (f"{self.name}.txt",)
+
+    def run_unit(self, run, unit):
+        files.write_text(run.at(f"{self.name}.txt"), self.name)
+        return [run.at(f"{self.name}.txt")]
+
+
+@pytest.fixture
+def diamond(monkeypatch, started):
+    """one and two read nothing, three reads both, four reads nothing."""
+    graph = [Free("one"), Free("two"), Free("three", "one", "two"), Free("four")]
+    monkeypatch.setattr(sys.modules[__name__], "GRAPH", lambda: graph)
+    return graph
+
+
+def names(started) -> list[str]:
+    return [name for name, *_ in started]
 
 
 @pytest.mark.parametrize(
-    ("device", "kind", "named", "seen"),
-    [("auto", "gpu", "3,5", ["3", "5"]), ("auto", "cpu", "3,5", ["3,5", "3,5"]), ("cpu", "gpu", "3,5", ["3,5", "3,5"]),
-     ("auto", "gpu", "7", ["7", "7"]), ("auto", "gpu", None, ["none", "none"])],
-)  # fmt: skip
-def test_workers_get_gpus_of_their_own(run, monkeypatch, tmp_path, device, kind, named, seen):
-    """A real process per worker; a program in place of Python tells what it was given."""
-    program = tmp_path / "python"
-    program.write_text(
-        '#!/bin/sh\necho "${CUDA_VISIBLE_DEVICES-none}" > "$0.$6"\n'.replace("$6", "$(echo $6 | tr / -)")
-    )
-    program.chmod(0o755)
-    monkeypatch.setattr(local.sys, "executable", str(program))
-    if named is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    run.recipe.launch.device = device
-    stage = by_name(stage_toys.graph(), "words")
-    stage.device = kind
-    local._work(run, stage, ["recipe.yaml"], 2)
-    assert [path.read_text().strip() for path in sorted(tmp_path.glob("python.*"))] == seen
+    ("jobs", "order"), [(1, "one two three four"), (2, "one two three four"), (3, "one two four three")]
+)
+def test_stages_that_do_not_wait_for_one_another_run_side_by_side(run, diamond, started, monkeypatch, jobs, order):
+    alive, most = [], []
+
+    class Slow(Here):
+        looks = 3
+
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            alive.append(self.place.slot)
+            most.append(len(alive))
+            assert len(set(alive)) == len(alive) <= self.place.slots == jobs
+
+        def ended(self) -> bool:
+            if super().ended():
+                alive.remove(self.place.slot)
+                return True
+            return False
+
+    monkeypatch.setattr(local, "StageProcesses", Slow)
+    run_all(run, diamond, ["r"], jobs=jobs)
+    assert names(started) == order.split() and max(most) == jobs
+
+
+def test_what_runs_goes_on_to_its_end_when_a_stage_fails(run, diamond, started, monkeypatch, capsys):
+    monkeypatch.setattr(Here, "broken", {"one": StageFailed("one", 1)})
+
+    class Slow(Here):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.left = 5 if self.stage.name == "two" else 1
+
+    monkeypatch.setattr(local, "StageProcesses", Slow)
+    with pytest.raises(StageFailed, match="one"):
+        run_all(run, diamond, ["r"], jobs=2)
+    assert names(started) == ["one", "two"] and (run.root / "two.txt").exists()
+    assert "waiting for two to end, nothing else starts" in capsys.readouterr().err
+    monkeypatch.setattr(Here, "broken", {})
+    run_all(run, diamond, ["r"], jobs=2)
+    assert names(started)[2:] == ["three", "four"]
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_a_signal_reaches_what_runs_and_nothing_starts_after_it(run, diamond, started, monkeypatch, looks):
+    """Also one that comes when what runs has just ended, or takes no notice."""
+    got = []
+    former = signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+
+    class Signaled(Here):
+        def ended(self) -> bool:
+            if self.left == looks and self.stage.name == "two":
+                signal.raise_signal(signal.SIGTERM)
+            return super().ended()
+
+    monkeypatch.setattr(Signaled, "looks", looks)
+    monkeypatch.setattr(local, "StageProcesses", Signaled)
+    try:
+        run_all(run, diamond, ["r"])
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert got == [signal.SIGTERM]
+    assert started == [("one", ["r"], 1), ("two", ["r"], 1), ("two", signal.SIGTERM)]
+
+
+def test_an_error_before_a_start_waits_for_what_runs(run, diamond, started, monkeypatch):
+    def check(self):
+        if self.stage.name == "two":
+            raise InputError("is costly")
+
+    monkeypatch.setattr(StageRunner, "check", check)
+    with pytest.raises(InputError, match="is costly"):
+        run_all(run, diamond, ["r"], jobs=3)
+    assert names(started) == ["one"] and (run.root / "one.txt").exists()

@@ -41,11 +41,21 @@ def run_here(run: Run, monkeypatch, discard=(), until=None) -> list[str]:
     """`sbp run` in this process; gives the stages that were started."""
     started = []
 
-    def work(run, stage, words, workers):
-        started.append(stage.name)
-        assert StageRunner(run, by_name(GRAPH, stage.name), GRAPH, discard=stage.name in discard).execute()
+    class Here:
+        """In place of processes."""
 
-    monkeypatch.setattr(local, "_work", work)
+        def __init__(self, run, stage, words, workers, place):
+            started.append(stage.name)
+            self.stage = stage
+            assert StageRunner(run, by_name(GRAPH, stage.name), GRAPH, discard=stage.name in discard).execute()
+
+        def ended(self) -> bool:
+            return True
+
+        def check(self) -> None:
+            pass
+
+    monkeypatch.setattr(local, "StageProcesses", Here)
     local.run_all(run, GRAPH, ["r"], until=until, discard=discard)
     return started
 
