@@ -23,7 +23,7 @@ runpy.run_module("megatron_sbp", run_name="__main__")
 
 
 @pytest.mark.parametrize(
-    "name", ["megatron_sbp.cli", "pydantic", "megatron_sbp.recipe.sections", "megatron_sbp.executor.local"]
+    "name", ["megatron_sbp.cli", "pydantic", "megatron_sbp.recipe.sections", "megatron_sbp.executor.stage_processes"]
 )
 def test_an_interrupt_while_modules_load_is_one_line(name):
     done = subprocess.run([sys.executable, "-c", INTERRUPTED.format(name=name)], capture_output=True, text=True)
