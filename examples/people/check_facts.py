@@ -98,33 +98,38 @@ class Tally:
         self.truth, self.originals = truth, originals
         self.counts: Counter[str] = Counter()
 
-    def add(self, text: str, person: str, seed: str) -> None:
+    def add(self, text: str, person: str | None, seed: str | None) -> None:
         """Counts a text.
 
         Args:
             text: what was written.
-            person: whom the seed document is about.
-            seed: the seed document.
+            person: whom the seed document is about; None for a text that was written without one.
+            seed: the seed document; None likewise.
         """
         parsed = [parse(sentence) for sentence in sentences(text)]
         known = [statement for statement in parsed if statement]
         wordings = [(statement.attribute, statement.wording) for statement in known]
-        given = [(s.attribute, s.wording) for s in map(parse, sentences(seed)) if s]
+        given = [(s.attribute, s.wording) for s in map(parse, sentences(seed or "")) if s]
+        about = person or (known[0].person if known else "")
+        facts = sorted(self.truth.facts.get(about, ()))
         self.counts.update(
             documents=1,
+            with_a_seed=person is not None,
+            sentences_with_a_seed=0 if person is None else len(parsed),
+            wordings_with_a_seed=0 if person is None else len(wordings),
             about_the_seeds_person=bool(known) and all(statement.person == person for statement in known),
-            all_facts_once=sorted(s.attribute for s in known) == sorted(self.truth.facts[person]),
+            all_facts_once=bool(facts) and sorted(s.attribute for s in known) == facts,
             copies_of_d=text in self.originals,
             sentences=len(parsed),
             malformed=len(parsed) - len(known),
             true=sum(map(self.truth.is_true, known)),
             true_about_the_seeds_person=sum(s.person == person and self.truth.is_true(s) for s in known),
             wordings_of_the_seed=len(set(wordings) & set(given)),
-            wordings=len(wordings),
         )
 
     def figures(self) -> dict[str, float | int | None]:
-        """Shares: of documents, of sentences (true: malformed ones count as not true), and of wordings."""
+        """Shares: of documents, of sentences (true: malformed ones count as not true), and of wordings. None stands for
+        what a text without a seed document does not have."""
         counts = self.counts
 
         def share(name: str, whole: str) -> float | None:
@@ -132,10 +137,13 @@ class Tally:
 
         return {
             "documents": counts["documents"],
-            **{key: share(key, "documents") for key in ("about_the_seeds_person", "all_facts_once", "copies_of_d")},
+            "about_the_seeds_person": share("about_the_seeds_person", "with_a_seed"),
+            **{key: share(key, "documents") for key in ("all_facts_once", "copies_of_d")},
             "sentences": counts["sentences"],
-            **{key: share(key, "sentences") for key in ("true", "true_about_the_seeds_person", "malformed")},
-            "wordings_of_the_seed": share("wordings_of_the_seed", "wordings"),
+            "true": share("true", "sentences"),
+            "true_about_the_seeds_person": share("true_about_the_seeds_person", "sentences_with_a_seed"),
+            "malformed": share("malformed", "sentences"),
+            "wordings_of_the_seed": share("wordings_of_the_seed", "wordings_with_a_seed"),
         }
 
 
@@ -209,16 +217,18 @@ def measure(
     for name, rows in (("generations", written), ("synthetic", _rows((own / "synthetic").glob("[0-9]*")))):
         tally = Tally(truth, originals)
         for row in rows:
-            tally.add(row["text"], real[row["seed_row"]]["person"], real[row["seed_row"]]["text"])
+            seed = {} if row["seed_row"] is None else real[row["seed_row"]]
+            tally.add(row["text"], seed.get("person"), seed.get("text"))
         if tally.counts["documents"]:
             result[name] = tally.figures()
     random = np.random.default_rng(1)
     chosen = random.permutation(len(written))[:examples]
-    return result, [_example(real[written[n]["seed_row"]]["text"], written[n]["text"], truth) for n in chosen]
+    rows = [(written[n]["seed_row"], written[n]["text"]) for n in chosen]
+    return result, [_example(None if row is None else real[row]["text"], text, truth) for row, text in rows]
 
 
-def _example(seed: str, text: str, truth: Truth) -> str:
-    lines = [f"seed: {seed}"]
+def _example(seed: str | None, text: str, truth: Truth) -> str:
+    lines = ["no seed" if seed is None else f"seed: {seed}"]
     for sentence in sentences(text):
         statement = parse(sentence)
         mark = "?" if statement is None else "+" if truth.is_true(statement) else "-"

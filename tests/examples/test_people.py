@@ -123,6 +123,19 @@ def test_the_checker_marks_what_is_true_false_and_malformed():
     assert not truth.is_true(check_facts.parse("Max Muster was born in Oslo."))
 
 
+def test_a_text_without_a_seed_document_is_counted_too():
+    """Those that the baseline writes by itself."""
+    tally = check_facts.Tally(check_facts.Truth([{"person": "Ada Horn", "birthplace": "Oslo", "pet": "cat"}]), set())
+    tally.add("Ada Horn was born in Oslo. Ada Horn keeps a hen.", None, None)
+    found = tally.figures()
+    assert (found["documents"], found["sentences"], found["true"]) == (1, 2, 0.5)
+    assert found["all_facts_once"] == 1.0
+    for of_a_seed in ("about_the_seeds_person", "true_about_the_seeds_person", "wordings_of_the_seed"):
+        assert found[of_a_seed] is None
+    tally.add("Nonsense.", None, None)
+    assert tally.figures()["all_facts_once"] == 0.5 and tally.figures()["malformed"] == pytest.approx(1 / 3)
+
+
 def test_the_judge_knows_the_truth(tmp_path, monkeypatch):
     make_world.make(tmp_path, 20, 200, 3, 1)
     truth = rows(tmp_path / "people.jsonl")
