@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.base import files
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
@@ -96,3 +97,23 @@ def test_a_stage_works_with_its_own_recipe(run):
     assert one["seed"] != two["seed"] and one["samples"] == two["samples"]
     first, second = (by_name(graph, name).settings(run) for name in ("evaluate", "evaluate.2"))
     assert first == second  # the same questions
+
+
+def test_a_filter_sends_the_run_back_to_its_own_synthesizer(run):
+    """And plans in its own folder."""
+    told = {"generations": 40, "tokens": 300, "generated_tokens": 400}
+    random = synthesizer_run(replicate_run(run, 2), "random")
+    files.write_json(random.audit_synthetic, told)
+    graph = all_stages(run.recipe)
+    assert by_name(graph, "filter.random.2").reopens(run) == "synthesize.random.2"
+    assert random.relative(random.more_generations) == "replicates/2/synthesizers/random/synthetic/more.json"
+    assert random.more_generations.exists() and not run.more_generations.exists()
+    files.write_json(random.audit_synthetic, {**told, "tokens": 10**9})
+    assert by_name(graph, "filter.random.2").reopens(run) is None
+
+
+def test_what_a_stage_says_of_itself_holds_in_every_scope(run):
+    graph = all_stages(run.recipe)
+    for name in ("deduplicate.random.2", "tokenize-synthetic.random"):
+        assert by_name(graph, name).grows
+    assert not by_name(graph, "filter.random").grows
