@@ -61,9 +61,9 @@ def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict
         "tasks": {},
     }
     say(f"{label}: {len(harness.tasks)} task{'s' * (len(harness.tasks) > 1)} with lm-eval ({harness.backend})")
-    for event in _events(_job(checkpoint, recipe), harness_python(recipe) or Path(sys.executable), folder, log):
+    for event in worker_events(_job(checkpoint, recipe), harness_python(recipe) or Path(sys.executable), folder, log):
         if event["event"] == "failed":
-            raise _error(event, checkpoint, folder, log)
+            raise worker_error(event, folder, log, checkpoint)
         if event["event"] == "task":
             for name, task in event["measured"].items():
                 task["metrics"] = {metric: with_units(figures) for metric, figures in task["metrics"].items()}
@@ -137,8 +137,18 @@ def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _events(job: dict[str, Any], python: Path, folder: Path, log: Path) -> Iterator[dict[str, Any]]:
-    """What the worker tells, as it comes."""
+def worker_events(job: dict[str, Any], python: Path, folder: Path, log: Path) -> Iterator[dict[str, Any]]:
+    """Starts the worker and gives what it tells, as it comes.
+
+    Args:
+        job: see `harness_worker.py`.
+        python: interpreter of an environment with lm-eval.
+        folder: of the tasks.
+        log: gets what lm-eval prints.
+
+    Raises:
+        Fault: the process died.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sbp-harness-") as scratch, open(log, "wb") as errors:
         file = Path(scratch) / "job.json"
@@ -165,7 +175,8 @@ def _events(job: dict[str, Any], python: Path, folder: Path, log: Path) -> Itera
         raise Fault(f"lm-eval ended with status {status}; the end of its log:\n{_tail(log)}", file=log)
 
 
-def _error(event: dict[str, Any], checkpoint: Path, folder: Path, log: Path) -> InputError:
+def worker_error(event: dict[str, Any], folder: Path, log: Path, checkpoint: Path | None = None) -> InputError:
+    """The error for an event `failed` of the worker. Arguments as of `worker_events`."""
     message, more = event["message"], f"; its log is {log}"
     if event["what"] == "import":
         return InputError(f"lm-eval cannot be imported ({message}): pip install 'megatron-sbp[lm-eval]'", key=KEY)

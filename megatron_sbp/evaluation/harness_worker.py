@@ -38,6 +38,11 @@ def main() -> None:
     except ImportError as error:
         tell("failed", what="import", message=str(error))
         return
+    # Nothing but the folder: a task of the same name that comes with lm-eval would fetch its data.
+    manager = TaskManager(include_path=".", include_defaults=False)
+    if job.get("items"):
+        _tell_items(job["tasks"], manager, tell)
+        return
     # It runs pip and nvidia-smi, which takes seconds for every task, and nobody reads it.
     lm_eval.evaluator.add_env_info = lambda results: None
     tell("version", lm_eval=lm_eval.__version__)
@@ -50,8 +55,6 @@ def main() -> None:
     if job["answer_tokens"] is not None:  # lm-eval's 256 leave such a context no room for the question
         type(model).max_gen_toks = property(lambda self: job["answer_tokens"])
     tell("device", device=str(getattr(model, "device", "")))
-    # Nothing but the folder: a task of the same name that comes with lm-eval would fetch its data.
-    manager = TaskManager(include_path=".", include_defaults=False)
     for place, name in enumerate(job["tasks"], 1):
         try:
             results = lm_eval.simple_evaluate(
@@ -68,6 +71,49 @@ def main() -> None:
             return
         measured = {entry: _task(entry, results) for entry in _entries(name, results)}
         tell("task", name=name, place=place, of=len(job["tasks"]), measured=measured)
+
+
+def _tell_items(names: list[str], manager: Any, tell: Any) -> None:
+    """The documents of tasks as texts, a thousand in a line: what is asked, and the right answer."""
+    from lm_eval.tasks import get_task_dict
+
+    told = set()
+    for name in names:
+        try:
+            for leaf, task in _loaded(get_task_dict([name], manager)):
+                if leaf in told:  # named twice, or in two groups
+                    continue
+                told.add(leaf)
+                documents = list(task.eval_docs)
+                for begin in range(0, max(1, len(documents)), 1000):
+                    tell("items", task=leaf, texts=[_item(task, one) for one in documents[begin : begin + 1000]])
+        except Exception as error:
+            traceback.print_exc()
+            tell("failed", what="task", task=name, message=_message(error))
+            return
+
+
+def _loaded(tasks: Any) -> Iterator[tuple[str, Any]]:
+    """The tasks in what lm-eval loaded: groups are dicts in it, whose keys need not be names."""
+    for name, task in tasks.items():
+        if isinstance(task, dict):
+            yield from _loaded(task)
+        else:
+            yield str(name), task[1] if isinstance(task, tuple) else task
+
+
+def _item(task: Any, document: Any) -> str:
+    choices = task.doc_to_choice(document) if getattr(task.config, "doc_to_choice", None) is not None else []
+    asked, answer = task.doc_to_text(document), task.doc_to_target(document)
+
+    def told(part: Any) -> str:
+        if isinstance(part, list | tuple):  # several answers are right
+            part = part[0] if part else ""
+        if isinstance(part, int) and part in range(len(choices)):  # the number of a choice
+            part = choices[part]
+        return str(part)
+
+    return f"{told(asked)} {told(answer)}".strip()
 
 
 def _die_with(parent: int) -> None:

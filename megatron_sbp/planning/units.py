@@ -66,6 +66,11 @@ def wants_index(recipe: Recipe) -> bool:
     return any(rules.max_corpus_copying is not None for rules in _filters(recipe))
 
 
+def wants_task_items(recipe: Recipe) -> bool:
+    """Whether the items of lm-eval's tasks are looked for in the text of any synthesizer."""
+    return bool(recipe.evaluation.harness.tasks) and any(rules.contaminated is not None for rules in _filters(recipe))
+
+
 def wants_measures(recipe: Recipe) -> bool:
     """Whether a recipe asks for rules whose measures are kept."""
     further = ("max_corpus_copying", "contaminated", "predicate", "min_similarity")

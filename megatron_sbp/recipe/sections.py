@@ -386,9 +386,10 @@ class Filter(Section):
     """GiB of the index of D's shingles, on disk and in the page cache of every machine that filters. Where all do not
     fit, a sample of them is kept, and shares are estimates (docs/synthesis.md)."""
     contaminated: Literal["keep", "drop"] | None = None
-    """What to do with texts in which an item of the evaluation stands (a question of evaluation.questions with its
-    answer, or a test document): a 13-gram of its words, or all of them where it has 8 to 12. Both count them, and
-    have quality.json tell how many items stand in D and in the synthetic text; null looks for none."""
+    """What to do with texts in which an item of the evaluation stands (a question of evaluation.questions or of a task
+    of evaluation.harness with its answer, or a test document): a 13-gram of its words, or all of them where it has 8 to
+    12. Both count them, and have quality.json tell how many items stand in D and in the synthetic text; null looks for
+    none."""
     predicate: Text | None = None
     """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that gets batches of texts with
     their seed documents and returns for each whether it is kept (docs/synthesis.md). It is run as part of the program;

@@ -131,6 +131,10 @@ def _shares(quality: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def _items_of(kind: str) -> str:
+    return kind if kind in ("questions", "test documents") else f"items of {kind}"
+
+
 def _contamination(quality: dict[str, Any]) -> list[list[str]]:
     """Items of the evaluation that stand in all text of a group; nothing where none were looked for."""
     told = quality.get("contamination")
@@ -143,7 +147,10 @@ def _contamination(quality: dict[str, Any]) -> list[list[str]]:
 
     kinds = [kind for kind, whole in told["items"].items() if whole]
     return [
-        [f"{kind} that stand in it (of {count(told['items'][kind])})", *(cell(kind, key) for key, _, _ in GROUPS)]
+        [
+            f"{_items_of(kind)} that stand in it (of {count(told['items'][kind])})",
+            *(cell(kind, key) for key, _, _ in GROUPS),
+        ]
         for kind in kinds
     ]
 

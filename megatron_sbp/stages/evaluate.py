@@ -14,7 +14,7 @@ from megatron_sbp.evaluation.questions import documents_by_group, question_file,
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.names import RELATED, SPLITS
-from megatron_sbp.stages.evaluation_items import evaluation_items
+from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
@@ -65,6 +65,11 @@ class EvaluateStage(Stage):
                 f"train-{arm}": (f"models/{arm}/iter_*",)
                 for arm in run.recipe.arms
                 if recall_iterations(run.recipe, arm)
+            },
+            **{
+                name: patterns
+                for synthesizer in run.recipe.used_synthesizers
+                for name, patterns in item_reads(synthesizer_run(run, synthesizer)).items()
             },
             **{
                 name + suffix(synthesizer): tuple(synthesizer_run(run, synthesizer).named(path) for path in patterns)

@@ -8,11 +8,21 @@ from megatron_sbp.stages.run_folder import Run
 
 
 def evaluation_items(run: Run) -> dict[str, list[str]]:
-    """Every question with its true answer, and every document of the test split, by `questions` and `test documents`.
+    """Every question with its true answer, every document of the test split, and every item of lm-eval's tasks with its
+    answer, by `questions`, `test documents`, and the name of the task.
 
     Raises:
         InputError: see `read_questions`.
     """
+    from megatron_sbp.evaluation.harness_items import read_items
+
     questions = [f"{one.prompt} {one.choices[one.answer]}" for one in read_questions(run.recipe)]
     documents = [row["text"] for shard in run.document_shards("test") for row in files.read_jsonl_zst(shard)]
-    return {"questions": questions, "test documents": documents}
+    tasks = read_items(run.task_items) if item_reads(run) else {}
+    return {"questions": questions, "test documents": documents, **tasks}
+
+
+def item_reads(run: Run) -> dict[str, tuple[str, ...]]:
+    """What a stage reads that looks for lm-eval's items: see `Stage.reads`. Nothing where the recipe names no tasks."""
+    looked_for = run.recipe.filter.contaminated is not None and run.recipe.evaluation.harness.tasks
+    return {"task-items": ("evaluation_items/*",)} if looked_for else {}

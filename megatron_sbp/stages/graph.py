@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from megatron_sbp.planning.units import compares, pilots, wants_index
+from megatron_sbp.planning.units import compares, pilots, wants_index, wants_task_items
 from megatron_sbp.recipe import Arm, Recipe
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.sections import CLASSIC_ARMS, Synthesizer
@@ -26,6 +26,7 @@ from megatron_sbp.stages.report import ReportStage
 from megatron_sbp.stages.scopes import ScopedStage, suffix
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.synthesize import SynthesizeStage
+from megatron_sbp.stages.task_items import TaskItemsStage
 from megatron_sbp.stages.tokenize import TokenizeStage
 from megatron_sbp.stages.tokenize_pairs import TokenizePairsStage
 from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage
@@ -36,12 +37,14 @@ from megatron_sbp.stages.train import TrainStage
 def all_stages(recipe: Recipe | None = None) -> list[Stage]:
     """Every stage of a recipe, each after those that it reads from; without one, those of the paper's three arms.
 
-    What arms share is made once: the stages up to `neighbors` and `index-corpus` for all, pairs for all replicates
-    of a synthesizer, a synthesizer for all arms that take its text.
+    What arms share is made once: the stages up to `neighbors`, `index-corpus`, and `task-items` for all, pairs for all
+    replicates of a synthesizer, a synthesizer for all arms that take its text.
     """
     stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
     if recipe is not None and wants_index(recipe):
         stages.append(IndexCorpusStage())
+    if recipe is not None and wants_task_items(recipe):
+        stages.append(TaskItemsStage())
     arms = CLASSIC_ARMS if recipe is None else recipe.arms
     synthesizers = _writers(recipe)
     for name, writer in synthesizers.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.user_functions import predicate_place
-from megatron_sbp.stages.evaluation_items import evaluation_items
+from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
 
@@ -39,6 +39,7 @@ class JudgeStage(Stage):
             "tokenize": ("tokens/real.*",),
             "synthesize": (GENERATIONS,),
             **({} if run.recipe.filter.contaminated is None else {"documents": ("documents/test/*",)}),
+            **item_reads(run),
             **({} if run.recipe.filter.max_corpus_copying is None else {"index-corpus": ("corpus_index/*",)}),
             **({} if run.recipe.filter.min_similarity is None else {"compare": (f"synthetic/similarity/{UNIT}.npy",)}),
         }

@@ -272,6 +272,11 @@ class Run:
         return self.at(f"synthetic/repeats/{name}.npy")
 
     @property
+    def task_items(self) -> Path:
+        """The items of lm-eval's tasks, as texts."""
+        return self.at("evaluation_items/tasks.jsonl.zst")
+
+    @property
     def more_generations(self) -> Path:
         """How many generations are planned because fewer left too few tokens, and what those left."""
         return self.at("synthetic/more.json")

@@ -1,0 +1,34 @@
+"""The stage `task-items`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.evaluation.harness_tasks import task_files, task_folder
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+
+
+class TaskItemsStage(Stage):
+    """Writes evaluation_items/tasks.jsonl.zst, the items of lm-eval's tasks. There only where `filter.contaminated` is
+    set, and the recipe names tasks."""
+
+    name = "task-items"
+    title = "take the items out of lm-eval's tasks, to look for them in the text"
+
+    def external(self, run: Run) -> list[Path]:
+        folder = task_folder(run.recipe)
+        return [] if folder is None else task_files(folder)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        return {"tasks": run.recipe.evaluation.harness.tasks}
+
+    def owns(self, run: Run) -> tuple[str, ...]:
+        return ("evaluation_items",)
+
+    def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.evaluation.harness_items import write_items
+
+        write_items(run.recipe, run.task_items, run.log(self.name, "lm-eval"))
+        return [run.task_items]

@@ -1,0 +1,70 @@
+"""The items of lm-eval's tasks: what is asked with the right answer, of every kind of task."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lm_eval")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.harness_tasks import COLORS, write_tasks
+from support.small_recipe import small_recipe
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.evaluation.harness_items import read_items, write_items
+from megatron_sbp.recipe import Documents, Recipe
+from megatron_sbp.recipe.sections import Evaluation, Harness
+
+CONTEXTS = """
+task: contexts
+dataset_path: json
+dataset_kwargs: {data_files: {test: data/contexts.jsonl}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "{{place}}"
+doc_to_choice: "{{[one, other]}}"
+doc_to_target: "{{end}}"
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+"""As Winogrande: the choices stand in front, and the text says which of them is right."""
+
+
+def recipe(folder: Path, *tasks: str) -> Recipe:
+    harness = Harness(task_folder=str(folder), tasks=list(tasks))
+    documents = Documents(inputs=["x"], train=10, valid=1, test=1)
+    return small_recipe(folder, documents, evaluation=Evaluation(harness=harness))
+
+
+def test_every_kind_of_task_and_the_tasks_of_a_group_once(tmp_path, capsys):
+    folder = write_tasks(tmp_path / "tasks")
+    (folder / "contexts.yaml").write_text(CONTEXTS)
+    row = {"place": 1, "one": "Ann sat down as", "other": "Ben sat down as", "end": "he was tired."}
+    (folder / "data" / "contexts.jsonl").write_text(json.dumps(row))
+    output = tmp_path / "items.jsonl.zst"
+    write_items(recipe(folder, "both", "colors", "prose", "written", "contexts"), output, tmp_path / "log")
+    found = read_items(output)
+    assert {name: len(texts) for name, texts in found.items()} == {
+        "colors": 12, "tones": 6, "prose": 6, "written": 12, "contexts": 1,
+    }  # fmt: skip
+    expected = [f"Thing {place} of the colors is {COLORS[place % 4]}" for place in range(12)]
+    assert found["colors"] == found["written"] == expected
+    assert found["prose"][1].startswith("Once there were 1 ways to say it. Once")
+    assert found["contexts"] == ["Ben sat down as he was tired."]
+    assert "task-items: 37 items of 5 tasks: colors 12, tones 6, prose 6" in capsys.readouterr().err
+
+
+def test_a_task_that_cannot_be_loaded_leaves_no_file(tmp_path):
+    folder = write_tasks(tmp_path / "tasks")
+    (folder / "data" / "tones.jsonl").write_text("{")
+    with pytest.raises(InputError, match=r"fails on the task 'tones'.*its log is"):
+        write_items(recipe(folder, "colors", "tones"), tmp_path / "items.jsonl.zst", tmp_path / "log")
+    assert not (tmp_path / "items.jsonl.zst").exists() and (tmp_path / "log").read_text()
+
+
+def test_texts_by_task(tmp_path):
+    files.write_jsonl_zst(tmp_path / "a.jsonl.zst", [{"task": name, "text": name * 2} for name in "abab"])
+    assert read_items(tmp_path / "a.jsonl.zst") == {"a": ["aa", "aa"], "b": ["bb", "bb"]}
