@@ -73,8 +73,7 @@ def wants_task_items(recipe: Recipe) -> bool:
 
 def wants_measures(recipe: Recipe) -> bool:
     """Whether a recipe asks for rules whose measures are kept."""
-    further = ("max_corpus_copying", "contaminated", "predicate", "min_similarity")
-    return any(getattr(rules, key) is not None for rules in _filters(recipe) for key in further)
+    return any(value is not None for rules in _filters(recipe) for value in rules.further)
 
 
 def pilots(recipe: Recipe, synthesizer: str) -> bool:
@@ -108,8 +107,8 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
         "documents": 2 * arrays["tokenize"]["units"],  # the documents and their ids
         "embeddings": arrays["embed"]["units"],
         "neighbors": arrays["embed"]["units"] - -(-recipe.documents.test // recipe.documents.documents_per_shard),
-        # The generations, what is judged of them (four or five files a shard, and an audit), and those kept.
-        "synthetic": written * replicates * (8 if wants_measures(recipe) else 7) + compared * replicates,
+        # The generations, what is judged of them (four or five files a shard), repeats, an audit, and those kept.
+        "synthetic": written * replicates * (9 if wants_measures(recipe) else 8) + compared * replicates,
         **({"corpus_index": 1 + 2 * arrays["index-corpus"]["units"]} if "index-corpus" in arrays else {}),
         "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),
         "exports": 7 * (len(recipe.arms) + len(recipe.used_synthesizers)) * replicates,

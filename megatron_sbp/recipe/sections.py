@@ -402,6 +402,11 @@ class Filter(Section):
     duplicate_threshold: Fraction = 0.7
     """Jaccard similarity of word 5-grams at which two texts are near-duplicates."""
 
+    @property
+    def further(self) -> tuple[Any, ...]:
+        """What the recipe says of the rules that it must ask for, in the order in which they are applied; else None."""
+        return (self.max_corpus_copying, self.contaminated, self.predicate, self.min_similarity)
+
 
 class JudgeEndpoint(Section):
     """A judge of the synthetic text behind an OpenAI-compatible endpoint (docs/quality.md). It is asked only where

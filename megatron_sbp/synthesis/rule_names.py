@@ -16,8 +16,7 @@ VERDICTS = (*RULES, *FURTHER_RULES)
 
 def further_names(rules: Filter) -> tuple[str, ...]:
     """The further rules that a recipe asks for, in the order in which they are applied."""
-    settings = (rules.max_corpus_copying, rules.contaminated, rules.predicate, rules.min_similarity)
-    return tuple(name for name, asked in zip(FURTHER_RULES, settings, strict=True) if asked is not None)
+    return tuple(name for name, asked in zip(FURTHER_RULES, rules.further, strict=True) if asked is not None)
 
 
 def rule_names(rules: Filter) -> tuple[str, ...]:
