@@ -45,7 +45,6 @@ _LOOK = {
         "namelength": -1,
         "align": "left",
     },
-    "uirevision": "the reader's",  # zoom and hidden curves outlast a new width or color scheme
 }
 
 
@@ -61,7 +60,9 @@ def chart(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], *, tit
     Raises:
         ValueError: a number is not finite.
     """
-    whole = {"data": traces, "layout": {"height": height, "template": {"layout": _LOOK}, **layout}}
+    # Zoom and hidden curves are the reader's: with the same uirevision they outlast another width or color scheme.
+    common = {"height": height, "template": {"layout": _LOOK}, "uirevision": 1}
+    whole = {"data": traces, "layout": {**common, **layout}}
     told = json.dumps(whole, separators=(",", ":"), allow_nan=False)
     return f'<div class="plot" role="img" aria-label="{esc(title)}" data-chart="{esc(told)}"></div>'
 

@@ -19,16 +19,16 @@ SECONDS = 120
 
 
 class Chromium:
-    """A browser; `page` opens pages in it."""
+    """A browser of somebody with a mouse or with a touch screen; `page` opens pages in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, touch: bool = False) -> None:
         self.folder = tempfile.mkdtemp(prefix="chromium-")
         (to_browser, self.writing), (self.reading, from_browser) = os.pipe(), os.pipe()
         options = "--headless --no-sandbox --disable-gpu --hide-scrollbars --remote-debugging-pipe"
-        # A machine without a mouse may have a headless browser that says so.
-        options += (
-            " --blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
-        )
+        # Of a headless browser on a server neither a mouse nor a touch screen can be taken for granted.
+        hover, pointer = (1, 2) if touch else (2, 4)
+        options += f" --blink-settings=primaryHoverType={hover},availableHoverTypes={hover}"
+        options += f",primaryPointerType={pointer},availablePointerTypes={pointer}"
         options += f" --user-data-dir={self.folder}"
         # Chromium reads from descriptor 3 and writes to 4.
         self.process = subprocess.Popen(
@@ -123,10 +123,9 @@ class Page:
         """Waits until what was asked for is drawn."""
         self.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
-    def resize(self, width: int, height: int = 900, touch: bool = False) -> None:
+    def resize(self, width: int) -> None:
         """Gives the page another width in pixels."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
-        self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
 
     def color_scheme(self, dark: bool) -> None:
         """Prefers dark or light."""
@@ -136,6 +135,14 @@ class Page:
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
         """One event of the mouse: mouseMoved, mousePressed, mouseReleased, or mouseWheel."""
         self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+
+    def swipe(self, x: float, y: float, up: int) -> None:
+        """A finger that goes up by so many pixels."""
+        self.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        for moved in range(10, up + 1, 10):
+            self.send("Input.dispatchTouchEvent", type="touchMove", touchPoints=[{"x": x, "y": y - moved}])
+            self.frame()
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def type(self, text: str) -> None:
         """Text from the keyboard."""
