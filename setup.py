@@ -46,7 +46,7 @@ setup(
         "protobuf",
         "pydantic>=2.10",
         "pyyaml",
-        "plotly>=7",
+        "plotly>=7,<8",
         "psutil",
         "tqdm",
         "tensorboard",

@@ -20,15 +20,15 @@ class Part:
 
     Attributes:
         name: in the legend; none where the chart has one part only.
-        colors: names of colors in style.css, one of each bar.
+        what: what a value counts, in the plural.
         values: one of each bar.
-        told: of each bar, where a reader points at it.
+        colors: names of colors in style.css: one, or one of each bar.
     """
 
     name: str
-    colors: Sequence[str]
+    what: str
     values: Sequence[float]
-    told: Sequence[str]
+    colors: str | Sequence[str] = "fill"
 
 
 def bar_chart(
@@ -59,54 +59,28 @@ def bar_chart(
             "y": rows,
             "x": list(part.values),
             "width": 0.62,
-            "marker": {"color": list(map(color, part.colors))},
-            "hovertext": [f"{row}: {plot_text(told)}" for row, told in zip(rows, part.told, strict=True)],
-            "hoverinfo": "text",
+            "marker": {"color": color(part.colors) if isinstance(part.colors, str) else list(map(color, part.colors))},
+            "hovertemplate": f"%{{y}}: %{{x:,}} {plot_text(part.what)}<extra></extra>",
         }
         for part in parts
     ]
     ends = [sum(values) for values in zip(*(part.values for part in parts), strict=True)]
     if marks:
         ends = list(map(max, ends, marks[1]))
-        name, values = plot_text(marks[0]), list(marks[1])
+        name, values = marks
         upright = {"symbol": "line-ns", "size": ROW - 6, "line": {"width": 2, "color": color("ink")}}
-        told = [f"{row}: {name} {value:,.0f}" for row, value in zip(rows, values, strict=True)]
-        traces.append(
-            {"type": "scatter", "mode": "markers", "name": name, "y": rows, "x": values, "marker": upright,
-             "hovertext": told, "hoverinfo": "text"}
-        )  # fmt: skip
+        planned = {"name": plot_text(name), "mode": "markers", "marker": upright, "x": list(values), "y": rows}
+        traces.append({"type": "scatter", **planned, "hovertemplate": "%{y}: %{x:,}"})
     if notes:
-        texts = [f"\u00a0{plot_text(note)}" for note in notes]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "text",
-                "x": ends,
-                "y": rows,
-                "text": texts,
-                "textposition": "middle right",
-                "cliponaxis": False,
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
+        behind = {"mode": "text", "text": [f"\u00a0{plot_text(note)}" for note in notes], "x": ends, "y": rows}
+        quiet = {"cliponaxis": False, "hoverinfo": "skip", "showlegend": False}
+        traces.append({"type": "scatter", **behind, "textposition": "middle right", **quiet})
+    below = {"title": {"text": plot_text(x_label)}, "rangemode": "tozero", "nticks": 4, "tickangle": 0}
+    left = {"type": "category", "range": [len(rows) - 0.5, -0.5], "fixedrange": True}
     layout = {
         "barmode": "stack",
-        "xaxis": {
-            "title": {"text": plot_text(x_label)},
-            "rangemode": "tozero",
-            "nticks": 4,
-            "tickangle": 0,
-            **({} if any(ends) else _NOTHING),
-        },
-        "yaxis": {
-            "type": "category",
-            "range": [len(rows) - 0.5, -0.5],
-            "showgrid": False,
-            "ticks": "",
-            "ticklabelstandoff": 6,
-            "fixedrange": True,
-        },
+        "xaxis": {**below, **({} if any(ends) else _NOTHING)},
+        "yaxis": {**left, "showgrid": False, "ticks": "", "ticklabelstandoff": 6},
         "margin": {"r": 14 + 8 * max(map(len, notes), default=0)},
         "hovermode": "closest",
         "showlegend": bool(marks) or len(parts) > 1,

@@ -17,7 +17,7 @@ _AXIS = {
     "ticklen": 4,
     "tickcolor": "var(--grid)",
     "zeroline": False,
-    "exponentformat": "B",  # k, M, B, and T, as in the tables
+    "exponentformat": "B",  # k, M, B, and T
     "title": {"standoff": 8},
 }
 _LOOK = {

@@ -41,37 +41,32 @@ def _tokens_by_source(arms: dict[str, Any]) -> str:
     trained = {arm: figures for arm, figures in arms.items() if figures["train_tokens"] is not None}
     if not trained:
         return ""
-    real = [figures["train_tokens"] - figures["synthetic_tokens"] for figures in trained.values()]
+    synthetic = [figures["synthetic_tokens"] for figures in trained.values()]
+    real = [figures["train_tokens"] - made for figures, made in zip(trained.values(), synthetic, strict=True)]
     unique = [min(figures["unique_real_tokens"], of) for figures, of in zip(trained.values(), real, strict=True)]
-    of_oracle = ["oracle" in figures["planned_samples"] for figures in trained.values()]
-
-    def part(name: str, color: str, values: list[int], what: str) -> Part:
-        return Part(name, [color] * len(values), values, [f"{count(value)} {what}" for value in values])
-
-    sources = [
-        part("D, first reading", "baseline", _where(of_oracle, False, unique), "unique real tokens"),
-        part("unique documents of the oracle", "oracle", _where(of_oracle, True, unique), "unique real tokens"),
-        part("read again", "again", [a - b for a, b in zip(real, unique, strict=True)], "real tokens read again"),
-        part(
-            "synthetic, once",
-            "sbp",
-            [figures["synthetic_tokens"] for figures in trained.values()],
-            "synthetic tokens, each once",
+    # In D or not: what is unique of an oracle's reading are documents of its own.
+    own = ["oracle" in figures["planned_samples"] for figures in trained.values()]
+    ours = [0 if other else number for other, number in zip(own, unique, strict=True)]
+    parts = [
+        Part("D, first reading", "unique real tokens", ours, "baseline"),
+        Part(
+            "unique documents of the oracle",
+            "unique real tokens",
+            [number - in_d for number, in_d in zip(unique, ours, strict=True)],
+            "oracle",
         ),
+        Part("read again", "real tokens read again", [a - b for a, b in zip(real, unique, strict=True)], "again"),
+        Part("synthetic, once", "synthetic tokens, each once", synthetic, "sbp"),
     ]
     chart = bar_chart(
         list(map(label_of, trained)),
-        [source for source in sources if any(source.values)],
+        [part for part in parts if any(part.values)],
         title="training tokens of each arm by source",
         x_label="training tokens consumed",
         notes=[f"{figures['real_epochs']:.2f} ep." for figures in trained.values()],
         marks=("planned", [figures["planned_tokens"] for figures in trained.values()]),
     )
     return figure(chart, "The upright line is the plan: the same for all arms. ep. = epochs of the arm's real data.")
-
-
-def _where(flags: list[bool], flag: bool, values: list[int]) -> list[int]:
-    return [value if found == flag else 0 for found, value in zip(flags, values, strict=True)]
 
 
 def pairs_section(data: ReportData) -> str:
@@ -202,7 +197,6 @@ def _rules(title: str, audit: dict[str, Any], unit: str) -> str:
     rules = dropped_by_rule(audit)
     if not rules:
         return paragraph(f"{title}: the audit lists no rule.", "soft")
-    numbers = list(rules.values())
-    part = Part("", ["fill"] * len(rules), numbers, [f"{number:,} {unit}" for number in numbers])
-    notes = [f"{number:,}" for number in numbers]
-    return f"<h3>{esc(title)}</h3>" + bar_chart(list(rules), [part], title=title, x_label=unit, notes=notes)
+    notes = list(map(count, rules.values()))
+    bars = bar_chart(list(rules), [Part("", unit, list(rules.values()))], title=title, x_label=unit, notes=notes)
+    return f"<h3>{esc(title)}</h3>{bars}"

@@ -40,39 +40,25 @@ def similarity_histogram(
     low, high = min(edges[used[0]], alpha), max(edges[used[-1] + 1], alpha)
 
     def bars(name: str, of: str, numbers: Sequence[int]) -> dict[str, Any]:
-        places = [place for place, number in enumerate(numbers) if number]
-        spans = [(edges[place], edges[place + 1]) for place in places]
+        spans = [(edges[place], edges[place + 1]) for place, number in enumerate(numbers) if number]
         return {
             "type": "bar",
             "name": name,
             "x": [(left + right) / 2 for left, right in spans],
-            "y": [numbers[place] for place in places],
+            "y": [number for number in numbers if number],
             "width": [right - left for left, right in spans],
             "marker": {"color": color(of), "line": {"color": color("paper"), "width": 0.5}},
-            "hovertext": [f"{left:.3f} to {right:.3f}: {numbers[place]:,} {name}" for place, (left, right) in
-                          zip(places, spans, strict=True)],
-            "hoverinfo": "text",
-        }  # fmt: skip
+            "customdata": spans,
+            "hovertemplate": "%{customdata[0]:.3f} to %{customdata[1]:.3f}: %{y:,}",
+        }
 
-    band = {
-        "type": "rect", "layer": "below", "x0": alpha, "x1": max(min(upper, high), alpha), "y0": 0, "y1": 1,
-        "yref": "paper", "line": {"width": 0}, "fillcolor": color("band"), "showlegend": True,
-        "name": "band in which pairs can be kept",
-    }  # fmt: skip
-    line = {
-        "type": "line",
-        "x0": alpha,
-        "x1": alpha,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "line": {"color": color("ink")},
-    }
+    upright = {"yref": "paper", "y0": 0, "y1": 1, "x0": alpha}
+    band = {"type": "rect", "x1": max(min(upper, high), alpha), "fillcolor": color("band"), "line": {"width": 0}}
+    named = {"name": "band in which pairs can be kept", "showlegend": True, "layer": "below"}
+    line = {"type": "line", "x1": alpha, "line": {"color": color("ink")}}
     at_right = alpha > low + 0.75 * (high - low)
-    told = {
-        "text": plot_text(f"α = {alpha:g}"), "x": alpha, "xanchor": "right" if at_right else "left", "y": 1,
-        "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"color": color("ink")},
-    }  # fmt: skip
+    told = {"text": plot_text(f"α = {alpha:g}"), "font": {"color": color("ink")}, "showarrow": False}
+    place = {"x": alpha, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if at_right else "left"}
     scale = {"type": "log", "range": [math.log10(0.5), math.log10(2 * tallest)], "dtick": 1} if logarithmic else {}
     layout = {
         "xaxis": {"title": {"text": "cosine similarity of the pair"}, "range": [low, high]},
@@ -80,8 +66,8 @@ def similarity_histogram(
         "barmode": "overlay",
         "hovermode": "closest",
         "showlegend": True,
-        "shapes": [band, line],
-        "annotations": [told],
+        "shapes": [{**upright, **band, **named}, {**upright, **line}],
+        "annotations": [{**told, **place}],
     }
     traces = [bars("candidates", "fill", candidates), bars("kept", "synthesizer", kept)]
     return chart(traces, layout, title=title), logarithmic

@@ -69,19 +69,9 @@ def line_chart(
     ]
     if emphasis:
         x, y, label = emphasis
-        ring = {"symbol": "circle-open", "size": 14, "color": color("ink"), "line": {"width": 2, "color": color("ink")}}
-        name = plot_text(label)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": name,
-                "x": [x],
-                "y": [y],
-                "marker": ring,
-                "hoverinfo": "name",
-            }
-        )
+        marker = {"symbol": "circle-open", "size": 14, "color": color("ink"), "line": {"width": 2}}
+        ring = {"mode": "markers", "name": plot_text(label), "x": [x], "y": [y], "marker": marker}
+        traces.append({"type": "scatter", **ring, "hoverinfo": "name"})
     layout = {
         "xaxis": {"title": {"text": plot_text(x_label)}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": plot_text(y_label)}, **_range_after(skip, curves)},

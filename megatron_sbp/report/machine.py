@@ -20,17 +20,16 @@ def times_section(data: ReportData) -> str:
     if not stages:
         return section("times", title, missing("no stage has finished (stages/*.json)."))
     seconds = [entry["seconds"] for entry in stages.values()]
-    minutes = max(seconds) >= 300
-    told = list(map(duration, seconds))
+    unit, length = ("minutes", 60) if max(seconds) >= 300 else ("seconds", 1)
     colors = [_color(name, list(data.results["arms"])) for name in stages]
     whole = sum(seconds)
     arms = sum(entry["seconds"] for name, entry in stages.items() if name.startswith("train-"))
     chart = bar_chart(
         list(stages),
-        [Part("", colors, [value / 60 if minutes else value for value in seconds], told)],
+        [Part("", unit, [round(value / length, 2) for value in seconds], colors)],
         title="time of each stage",
-        x_label="minutes" if minutes else "seconds",
-        notes=told,
+        x_label=unit,
+        notes=list(map(duration, seconds)),
     )
     caption = (
         f"Together {duration(whole)}, of which {percent(arms / whole if whole else None, 0)} trained the arms. "

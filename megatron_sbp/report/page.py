@@ -68,8 +68,8 @@ def policy(scripts: Sequence[str]) -> str:
     """What the page may do: run these scripts and no others, have its own style, and save a chart as a picture."""
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    # plotly makes a png from a blob of the chart's SVG.
-    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src blob:"
+    # To save a chart as a png, plotly loads its SVG as an image: from a blob, in Safari from a data URL.
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src blob: data:"
 
 
 def _plotly() -> str:

@@ -6,8 +6,8 @@ from support.charts import chart_of
 
 from megatron_sbp.report.bars import Part, bar_chart
 
-FIRST = Part("first", ["baseline", "oracle"], [10, 20], ["10 tokens", "20 tokens"])
-AGAIN = Part("again", ["again"] * 2, [30, 0], ["30 again", "none"])
+FIRST = Part("first", "unique tokens", [10, 20], ["baseline", "oracle"])
+AGAIN = Part("again", "tokens read again", [30, 0], "again")
 
 
 def test_parts_are_stacked_and_say_what_they_are():
@@ -16,7 +16,8 @@ def test_parts_are_stacked_and_say_what_they_are():
     first = found.trace("first")
     assert (first["y"], first["x"]) == (["a", "b"], [10, 20])
     assert first["marker"]["color"] == ["var(--baseline)", "var(--oracle)"]
-    assert first["hovertext"] == ["a: 10 tokens", "b: 20 tokens"]
+    assert first["hovertemplate"] == "%{y}: %{x:,} unique tokens<extra></extra>"
+    assert found.trace("again")["marker"]["color"] == "var(--again)"
     low, high = found.layout["yaxis"]["range"]
     assert low > high  # from top to bottom
     assert found.layout["xaxis"]["title"]["text"] == "tokens" and found.layout["xaxis"]["rangemode"] == "tozero"
@@ -24,9 +25,7 @@ def test_parts_are_stacked_and_say_what_they_are():
 
 def test_more_bars_make_a_higher_chart():
     one, two = (
-        chart_of(
-            bar_chart(labels, [Part("", ["fill"] * len(labels), [1] * len(labels), labels)], title="t", x_label="")
-        )
+        chart_of(bar_chart(labels, [Part("", "x", [1] * len(labels))], title="t", x_label="x"))
         for labels in (["a"], ["a", "b"])
     )
     assert two.layout["height"] > one.layout["height"] and not one.layout["showlegend"]
@@ -40,7 +39,7 @@ def test_notes_stand_behind_the_bar_or_the_plan_that_is_longer():
     )
     planned = found.trace("planned")
     assert planned["x"] == [35, 50] and planned["marker"]["symbol"] == "line-ns"
-    assert planned["hovertext"] == ["a: planned 35", "b: planned 50"]
+    assert planned["hovertemplate"] == "%{y}: %{x:,}" and "showlegend" not in planned
     notes = found.data[-1]
     assert (notes["x"], notes["y"]) == ([40, 50], ["a", "b"])
     assert [text.strip() for text in notes["text"]] == ["one", "2 ep."] and not notes["showlegend"]
@@ -52,7 +51,6 @@ def test_labels_that_look_like_numbers_are_labels():
 
 
 def test_no_bars_and_empty_bars_can_be_drawn():
-    assert chart_of(bar_chart([], [Part("", [], [], [])], title="t", x_label="x")).layout["xaxis"]["tickvals"] == [0]
-    empty = Part("", ["fill"], [0], ["nothing"])
-    found = chart_of(bar_chart(["a"], [empty], title="t", x_label="x", notes=["0"]))
+    assert chart_of(bar_chart([], [Part("", "x", [])], title="t", x_label="x")).layout["xaxis"]["tickvals"] == [0]
+    found = chart_of(bar_chart(["a"], [Part("", "x", [0])], title="t", x_label="x", notes=["0"]))
     assert found.data[-1]["text"] == ["\u00a00"] and found.layout["xaxis"]["tickvals"] == [0]

@@ -156,9 +156,7 @@ def test_charts_follow_the_width_of_the_page(page):
 
 def test_paper_is_light_and_fits(browser, file):
     page = browser.page(file, dark=True)
-    page.send(
-        "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
-    )
+    page.send("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     assert soon(page, "document.querySelector('.scatterlayer .js-line').style.stroke === 'rgb(0, 114, 178)'")
     assert page.value("getComputedStyle(document.querySelector('.modebar')).display") == "none"
     assert len(page.send("Page.printToPDF")["data"]) > 100_000 and page.errors() == []

@@ -26,12 +26,16 @@ def test_a_hostile_text_stays_in_its_attribute():
 def test_plotly_gets_no_markup_of_a_text():
     markup = line_chart([Curve(HOSTILE, "sbp", [(0, 1.0)])], title="t", x_label=HOSTILE, y_label=HOSTILE)
     markup += bar_chart(
-        [HOSTILE], [Part(HOSTILE, ["sbp"], [1], [HOSTILE])], title="t", x_label=HOSTILE, notes=[HOSTILE],
+        [HOSTILE], [Part(HOSTILE, HOSTILE, [1])], title="t", x_label=HOSTILE, notes=[HOSTILE],
         marks=(HOSTILE, [2]),
     )  # fmt: skip
     curves, bars = charts_of(markup)
-    texts = [curves.data[0]["name"], bars.data[0]["name"], *bars.data[0]["hovertext"], *bars.data[0]["y"]]
-    texts += [*bars.data[1]["hovertext"], bars.data[1]["name"], *bars.data[2]["text"]]
+    texts = [curves.data[0]["name"], bars.data[0]["name"], *bars.data[0]["y"]]
+    texts += [
+        bars.data[0]["hovertemplate"].removesuffix("<extra></extra>"),
+        bars.data[1]["name"],
+        *bars.data[2]["text"],
+    ]
     axes = (curves.layout["xaxis"], curves.layout["yaxis"], bars.layout["xaxis"])
     texts += [axis["title"]["text"] for axis in axes]
     for text in texts:

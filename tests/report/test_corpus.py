@@ -47,16 +47,17 @@ def test_bars_of_the_ledger_divide_real_tokens_into_first_and_further_readings(d
     found = chart_of(ledger_section(data))
     real = sbp["train_tokens"] - sbp["synthetic_tokens"]
     unique = min(sbp["unique_real_tokens"], real)
-    told = {trace["name"]: trace["hovertext"][1] for trace in found.data if "hovertext" in trace}
-    assert told == {
-        "D, first reading": f"SBP: {unique:,} unique real tokens",
-        "unique documents of the oracle": "SBP: 0 unique real tokens",
-        "read again": f"SBP: {real - unique:,} real tokens read again",
-        "synthetic, once": f"SBP: {sbp['synthetic_tokens']:,} synthetic tokens, each once",
-        "planned": f"SBP: planned {sbp['planned_tokens']:,}",
+    told = {trace["name"]: trace["x"][1] for trace in found.data if "name" in trace}
+    assert found.data[0]["y"][1] == "SBP" and told == {
+        "D, first reading": unique,
+        "unique documents of the oracle": 0,
+        "read again": real - unique,
+        "synthetic, once": sbp["synthetic_tokens"],
+        "planned": sbp["planned_tokens"],
     }
-    assert found.trace("D, first reading")["x"][1] == unique and found.trace("D, first reading")["x"][2] == 0
-    assert found.trace("unique documents of the oracle")["x"][2] > 0
+    oracle = data.results["arms"]["oracle"]
+    assert found.trace("D, first reading")["x"][2] == 0
+    assert found.trace("unique documents of the oracle")["x"][2] == oracle["unique_real_tokens"]
     assert found.data[-1]["text"][1].strip() == f"{sbp['real_epochs']:.2f} ep."
     for figures in data.results["arms"].values():
         figures["train_tokens"] = None
@@ -98,8 +99,9 @@ def test_filters_name_every_rule(data):
     data.synthetic["dropped"] = {"repetition": 11}
     synthetic, documents = charts_of(filters_section(data))
     assert documents.title == "Documents of the corpus: dropped"
-    assert documents.data[0]["hovertext"] == ["exact duplicate: 7 documents", "too short: 1,234 documents"]
-    assert synthetic.data[0]["hovertext"] == ["repetition: 11 documents"] and synthetic.data[0]["x"] == [11]
+    assert (documents.data[0]["y"], documents.data[0]["x"]) == (["exact duplicate", "too short"], [7, 1234])
+    assert [text.strip() for text in documents.data[1]["text"]] == ["7", "1,234"]
+    assert (synthetic.data[0]["y"], synthetic.data[0]["x"]) == (["repetition"], [11])
     data.documents, data.synthetic = None, None
     page = filters_section(data)
     assert "Missing: documents/audit.json" in page and "Missing: synthetic/audit.json" in page

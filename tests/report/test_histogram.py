@@ -19,7 +19,8 @@ def test_bars_are_counts_over_their_bins():
     candidates, kept = found.trace("candidates"), found.trace("kept")
     assert (candidates["x"], candidates["y"]) == ([0.125, 0.375, 0.625], [4, 8, 4])
     assert candidates["width"] == [0.25] * 3
-    assert (kept["x"], kept["y"], kept["hovertext"]) == ([0.625], [2], ["0.500 to 0.750: 2 kept"])
+    assert (kept["x"], kept["y"], kept["customdata"]) == ([0.625], [2], [[0.5, 0.75]])
+    assert kept["hovertemplate"] == "%{customdata[0]:.3f} to %{customdata[1]:.3f}: %{y:,}"
     assert found.layout["xaxis"]["range"] == [0.0, 0.75] and found.layout["yaxis"]["title"]["text"] == "pairs"
 
 
