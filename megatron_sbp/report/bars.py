@@ -75,7 +75,7 @@ def bar_chart(
         behind = {"mode": "text", "text": [f"\u00a0{plot_text(note)}" for note in notes], "x": ends, "y": rows}
         quiet = {"cliponaxis": False, "hoverinfo": "skip", "showlegend": False}
         traces.append({"type": "scatter", **behind, "textposition": "middle right", **quiet})
-    below = {"title": {"text": plot_text(x_label)}, "rangemode": "tozero", "nticks": 4, "tickangle": 0}
+    below = {"title": {"text": plot_text(x_label)}, "rangemode": "tozero", "nticks": 4}
     left = {"type": "category", "range": [len(rows) - 0.5, -0.5], "fixedrange": True}
     layout = {
         "barmode": "stack",

@@ -24,6 +24,7 @@ _LOOK = {
     "font": {"size": 13, "color": "var(--soft)"},
     "paper_bgcolor": "var(--paper)",
     "plot_bgcolor": "var(--paper)",
+    "minreducedwidth": 20,  # long labels beside bars on a narrow phone
     "margin": {"l": 8, "r": 12, "t": 26, "b": 8},  # axes and legends take what they need, the mode bar is at the top
     "xaxis": _AXIS,
     "yaxis": _AXIS,
