@@ -19,7 +19,10 @@ from megatron_sbp.report.page import render
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")]
+if PROGRAM is None:
+    pytest.skip("no Chromium is installed", allow_module_level=True)
+
+pytestmark = pytest.mark.slow
 
 ARMS = (
     "noise",
