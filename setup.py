@@ -46,6 +46,7 @@ setup(
         "protobuf",
         "pydantic>=2.10",
         "pyyaml",
+        "plotly>=7,<8",
         "psutil",
         "tqdm",
         "tensorboard",

@@ -1,78 +1,88 @@
-"""Horizontal bars, plain or stacked, as inline SVG."""
+"""Horizontal bars, plain or stacked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from megatron_sbp.report.html import esc
-from megatron_sbp.report.numbers import ticks
+from megatron_sbp.report.chart import chart, color, plot_text
 
-WIDTH = 520
-ROW, BAR = 34, 20
+ROW = 32
+"""Height of a row in pixels."""
+
+_NOTHING = {"range": [0, 1], "tickvals": [0]}
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One row.
+class Part:
+    """What all bars have in common: of each bar one piece.
 
     Attributes:
-        label: in front of the bar.
-        parts: (CSS class, value, what it is) from left to right.
-        note: behind the bar.
-        mark: a value to be marked by a line, such as the plan.
+        name: in the legend; none where the chart has one part only.
+        what: what a value counts, in the plural.
+        values: one of each bar.
+        colors: names of colors in style.css: one, or one of each bar.
     """
 
-    label: str
-    parts: Sequence[tuple[str, float, str]]
-    note: str = ""
-    mark: float | None = None
+    name: str
+    what: str
+    values: Sequence[float]
+    colors: str | Sequence[str] = "fill"
 
 
 def bar_chart(
-    bars: Sequence[Bar], *, title: str, x_label: str, value: Callable[[float], str], label_width: int = 120
+    labels: Sequence[str],
+    parts: Sequence[Part],
+    *,
+    title: str,
+    x_label: str,
+    notes: Sequence[str] = (),
+    marks: tuple[str, Sequence[float]] | None = None,
 ) -> str:
     """Draws bars over a common axis that starts at 0.
 
     Args:
-        bars: from top to bottom.
+        labels: in front of the bars, from top to bottom, no two alike.
+        parts: pieces of the bars, from left to right.
         title: read out instead of the picture.
         x_label: with its unit.
-        value: how a value on the axis is written.
-        label_width: room for the labels, of 520.
+        notes: written behind the bars.
+        marks: what the upright lines stand for, such as the plan, and where they are.
     """
-    totals = [sum(part[1] for part in bar.parts) for bar in bars]
-    longest = max([*totals, *(bar.mark or 0 for bar in bars), 1e-12])
-    notes = any(bar.note for bar in bars)
-    room = WIDTH - label_width - (74 if notes else 14)
-    floor = 6 + ROW * len(bars)
-    parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {floor + 42}" role="img" aria-label="{esc(title)}">']
-    for tick in ticks(0, longest, 4) if longest > 1e-9 else [0.0]:
-        x = label_width + tick / longest * room
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{floor}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{floor + 16}" text-anchor="middle">{esc(value(tick))}</text>')
-    for place, bar in enumerate(bars):
-        top = 6 + ROW * place + (ROW - BAR) / 2
-        parts.append(
-            f'<text x="{label_width - 8}" y="{top + BAR / 2 + 4.5:.1f}" text-anchor="end">{esc(bar.label)}</text>'
-        )
-        x = float(label_width)
-        for kind, amount, what in bar.parts:
-            width = amount / longest * room
-            if width > 0:
-                parts.append(
-                    f'<rect class="bar {esc(kind)}" x="{x:.1f}" y="{top:.1f}" width="{max(width, 1):.1f}" '
-                    f'height="{BAR}"><title>{esc(bar.label)}: {esc(what)}</title></rect>'
-                )
-            x += width
-        if bar.mark is not None:
-            at = label_width + bar.mark / longest * room
-            parts.append(
-                f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 4:.1f}" y2="{top + BAR + 4:.1f}"/>'
-            )
-        if bar.note:
-            parts.append(f'<text x="{x + 6:.1f}" y="{top + BAR / 2 + 4.5:.1f}">{esc(bar.note)}</text>')
-    parts.append(f'<line class="axis" x1="{label_width}" x2="{label_width}" y1="2" y2="{floor}"/>')
-    middle = label_width + room / 2
-    parts.append(f'<text x="{middle:.0f}" y="{floor + 36}" text-anchor="middle">{esc(x_label)}</text></svg>')
-    return "".join(parts)
+    rows = list(map(plot_text, labels))
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": plot_text(part.name),
+            "y": rows,
+            "x": list(part.values),
+            "width": 0.62,
+            "marker": {"color": color(part.colors) if isinstance(part.colors, str) else list(map(color, part.colors))},
+            "hovertemplate": f"%{{y}}: %{{x:,}} {plot_text(part.what)}<extra></extra>",
+        }
+        for part in parts
+    ]
+    ends = [sum(values) for values in zip(*(part.values for part in parts), strict=True)]
+    if marks:
+        ends = list(map(max, ends, marks[1]))
+        name, values = marks
+        upright = {"symbol": "line-ns", "size": ROW - 6, "line": {"width": 2, "color": color("ink")}}
+        planned = {"name": plot_text(name), "mode": "markers", "marker": upright, "x": list(values), "y": rows}
+        traces.append({"type": "scatter", **planned, "hovertemplate": "%{y}: %{x:,}"})
+    if notes:
+        behind = {"mode": "text", "text": [f"\u00a0{plot_text(note)}" for note in notes], "x": ends, "y": rows}
+        quiet = {"cliponaxis": False, "hoverinfo": "skip", "showlegend": False}
+        traces.append({"type": "scatter", **behind, "textposition": "middle right", **quiet})
+    below = {"title": {"text": plot_text(x_label)}, "rangemode": "tozero", "nticks": 4}
+    left = {"type": "category", "range": [len(rows) - 0.5, -0.5], "fixedrange": True}
+    layout = {
+        "barmode": "stack",
+        "xaxis": {**below, **({} if any(ends) else _NOTHING)},
+        "yaxis": {**left, "showgrid": False, "ticks": "", "ticklabelstandoff": 6},
+        "margin": {"r": 14 + 8 * max(map(len, notes), default=0)},
+        "hovermode": "closest",
+        "showlegend": bool(marks) or len(parts) > 1,
+    }
+    return chart(traces, layout, title=title, height=ROW * len(rows) + 84)

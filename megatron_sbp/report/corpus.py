@@ -1,4 +1,4 @@
-"""Sections of the page: tokens of each arm, pairs, filters, examples."""
+"""Sections of the page: tokens of each arm, pairs, filters."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from typing import Any
 
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.audits import dropped_by_rule
-from megatron_sbp.report.bars import Bar, bar_chart
+from megatron_sbp.report.bars import Part, bar_chart
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.histogram import similarity_histogram
 from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, side_by_side, table
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import NOTHING, count, percent, short
-
-_CHARACTERS = 3000
+from megatron_sbp.report.numbers import NOTHING, count, percent
 
 
 def ledger_section(data: ReportData) -> str:
     """Tokens of each arm by source, planned and consumed."""
     arms = data.results["arms"]
-    bars, rows = [], []
+    rows = []
     length = data.recipe.model.sequence_length
     for arm in arms:
         figures = arms[arm]
@@ -27,49 +25,49 @@ def ledger_section(data: ReportData) -> str:
             consumed = (figures["consumed_samples"] or {}).get(name)
             agrees = NOTHING if consumed is None and planned else "yes" if (consumed or 0) == planned else "NO"
             rows.append([f"{label_of(arm)}: {name}", count(planned), count(consumed), count(planned * length), agrees])
-        if figures["train_tokens"] is None:
-            continue
-        synthetic = figures["synthetic_tokens"]
-        real = figures["train_tokens"] - synthetic
-        unique = min(figures["unique_real_tokens"], real)
-        kind = "oracle-unique" if "oracle" in figures["planned_samples"] else "unique"
-        parts = [
-            (kind, unique, f"{count(unique)} unique real tokens"),
-            ("again", real - unique, f"{count(real - unique)} real tokens read again"),
-            ("synthetic", synthetic, f"{count(synthetic)} synthetic tokens, each once"),
-        ]
-        bars.append(Bar(label_of(arm), parts, f"{figures['real_epochs']:.2f} ep.", float(figures["planned_tokens"])))
-    parts_ = []
+    parts = []
     absent = [label_of(arm) for arm in arms if arms[arm]["train_tokens"] is None]
     if absent:
-        parts_.append(missing(f"{', '.join(absent)} not trained (models/*/consumed.json)."))
-    plot = (
-        figure(
-            bar_chart(
-                bars,
-                title="training tokens of each arm by source",
-                x_label="training tokens consumed",
-                value=short,
-                label_width=158,
-            ),
-            "The upright line is the plan: the same for all arms. ep. = epochs of the arm's real data.",
-            [
-                ("unique", "D, first reading"),
-                ("oracle-unique", "unique documents of the oracle"),
-                ("again", "read again"),
-                ("synthetic", "synthetic, once"),
-                ("mark", "planned"),
-            ],
-        )
-        if bars
-        else ""
-    )
+        parts.append(missing(f"{', '.join(absent)} not trained (models/*/consumed.json)."))
     compared = table(
         ["samples (sequences)", "planned", "consumed", "planned tokens", "agree"],
         rows,
         caption=f"One sample is {length:,} tokens. A difference stops the run.",
     )
-    return section("ledger", "Token ledger", *parts_, side_by_side(plot, compared))
+    return section("ledger", "Token ledger", *parts, side_by_side(_tokens_by_source(arms), compared))
+
+
+def _tokens_by_source(arms: dict[str, Any]) -> str:
+    """Bars of what each arm consumed; nothing where none was trained."""
+    trained = {arm: figures for arm, figures in arms.items() if figures["train_tokens"] is not None}
+    if not trained:
+        return ""
+    synthetic = [figures["synthetic_tokens"] for figures in trained.values()]
+    real = [figures["train_tokens"] - made for figures, made in zip(trained.values(), synthetic, strict=True)]
+    unique = [min(figures["unique_real_tokens"], of) for figures, of in zip(trained.values(), real, strict=True)]
+    # In D or not: what is unique of an oracle's reading are documents of its own.
+    own = ["oracle" in figures["planned_samples"] for figures in trained.values()]
+    ours = [0 if other else number for other, number in zip(own, unique, strict=True)]
+    parts = [
+        Part("D, first reading", "unique real tokens", ours, "baseline"),
+        Part(
+            "unique documents of the oracle",
+            "unique real tokens",
+            [number - in_d for number, in_d in zip(unique, ours, strict=True)],
+            "oracle",
+        ),
+        Part("read again", "real tokens read again", [a - b for a, b in zip(real, unique, strict=True)], "again"),
+        Part("synthetic, once", "synthetic tokens, each once", synthetic, "sbp"),
+    ]
+    chart = bar_chart(
+        list(map(label_of, trained)),
+        [part for part in parts if any(part.values)],
+        title="training tokens of each arm by source",
+        x_label="training tokens consumed",
+        notes=[f"{figures['real_epochs']:.2f} ep." for figures in trained.values()],
+        marks=("planned", [figures["planned_tokens"] for figures in trained.values()]),
+    )
+    return figure(chart, "The upright line is the plan: the same for all arms. ep. = epochs of the arm's real data.")
 
 
 def pairs_section(data: ReportData) -> str:
@@ -83,7 +81,7 @@ def pairs_section(data: ReportData) -> str:
     parts = []
     histogram = audit.get("score_histogram")
     if histogram:
-        svg, logarithmic = similarity_histogram(
+        chart, logarithmic = similarity_histogram(
             histogram["edges"],
             histogram["candidates"],
             histogram["kept"],
@@ -97,9 +95,8 @@ def pairs_section(data: ReportData) -> str:
             scale += f" In this control run the targets of the kept pairs were then replaced by {targets}."
         parts.append(
             figure(
-                svg,
+                chart,
                 f"Candidates are the nearest neighbors found, at most {data.recipe.neighbors.k} per document.{scale}",
-                [("", "candidates"), ("kept", "kept"), ("band", "band of similarity in which pairs can be kept")],
             )
         )
     else:
@@ -157,7 +154,6 @@ def _pair_examples(examples: list[dict[str, Any]]) -> list[str]:
 
 def filters_section(data: ReportData) -> str:
     """What the rules dropped, of the corpus and of the synthetic documents."""
-    examples = (data.synthetic or {}).get("examples") or {}
     documents = (
         _counted(data.documents, "Documents of the corpus", "documents")
         if data.documents
@@ -173,14 +169,6 @@ def filters_section(data: ReportData) -> str:
         "Filters: what fell to which rule",
         side_by_side(synthetic, documents),
         _measured(data.synthetic or {}),
-        *(
-            folded(
-                f"Examples of what fell to the rule: {rule.replace('_', ' ')}",
-                "".join(f'<div class="example"><pre>{esc(_shown(text))}</pre></div>' for text in texts),
-            )
-            for rule, texts in examples.items()
-            if texts
-        ),
     )
 
 
@@ -211,37 +199,6 @@ def _rules(title: str, audit: dict[str, Any], unit: str) -> str:
     rules = dropped_by_rule(audit)
     if not rules:
         return paragraph(f"{title}: the audit lists no rule.", "soft")
-    bars = [Bar(rule, [("", number, f"{number:,} {unit}")], f"{number:,}") for rule, number in rules.items()]
-    widest = max(len(rule) for rule in rules)
-    return f"<h3>{esc(title)}</h3>" + bar_chart(
-        bars, title=title, x_label=unit, value=short, label_width=min(240, max(110, 8 * widest + 14))
-    )
-
-
-def examples_section(data: ReportData) -> str:
-    """Seed documents and synthetic documents side by side."""
-    title = "Examples: seed document and what was written for it"
-    if not data.examples:
-        return section("examples", title, missing("synthetic documents (stages synthesize and filter)."))
-    cards = [
-        '<div class="example">'
-        + side_by_side(
-            f'<h3>seed document {esc(example.seed_id)}</h3><pre tabindex="0">{esc(_shown(example.seed_text))}</pre>',
-            f"<h3>synthetic document {esc(example.synthetic_id)}</h3>"
-            f'<pre tabindex="0">{esc(_shown(example.synthetic_text))}</pre>',
-        )
-        + "</div>"
-        for example in data.examples
-    ]
-    intro = (
-        f"{len(cards)} documents that passed the filters, drawn by a random choice with the run's seed "
-        f"({data.recipe.seed}); none was picked by hand. The synthesizer writes what looks plausible to it: none of "
-        "this is fact."
-    )
-    return section("examples", title, paragraph(intro), *cards)
-
-
-def _shown(text: str) -> str:
-    if len(text) <= _CHARACTERS:
-        return text
-    return f"{text[:_CHARACTERS]} […  {len(text) - _CHARACTERS:,} more characters]"
+    notes = list(map(count, rules.values()))
+    bars = bar_chart(list(rules), [Part("", unit, list(rules.values()))], title=title, x_label=unit, notes=notes)
+    return f"<h3>{esc(title)}</h3>{bars}"

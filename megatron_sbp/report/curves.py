@@ -7,7 +7,7 @@ from typing import Any
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import figure, missing, section, side_by_side
 from megatron_sbp.report.line_chart import Curve, line_chart
-from megatron_sbp.report.names import color_of, label_of, name_of
+from megatron_sbp.report.names import color_of, dash_of, label_of, name_of
 
 _POINTS = 400
 
@@ -24,17 +24,19 @@ def opening_section(data: ReportData) -> str:
                 color_of(arm, arms),
                 [(point["tokens"], 100 * point["recall"]) for point in data.results["arms"][arm]["recall_curve"]],
                 marks=True,
+                dash=dash_of(arm, arms),
             )
             for arm in known
         ]
-        svg = line_chart(
+        chart = line_chart(
             curves,
             title="closed-book recall over training tokens",
             x_label="training tokens",
             y_label="closed-book recall (per cent)",
+            digits=1,
         )
         caption = "The share of questions whose answer the arm ranks first, with nothing to read but the question."
-        figures.append(figure(svg, caption, [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in known]))
+        figures.append(figure(chart, caption))
     figures += _losses(data, "valid", "held-out loss", "On the valid split, the same sequences at every evaluation.")
     shown = side_by_side(*figures) if figures else missing("held-out losses of the arms (models/*/metrics.jsonl).")
     return section("overview", "All arms against tokens", shown)
@@ -56,21 +58,20 @@ def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
     """A figure of one kind of loss over training tokens; none where no arm has it."""
     arms = list(data.results["arms"])
     curves = [
-        Curve(label_of(arm), color_of(arm, arms), _thin(points), marks=kind == "valid")
+        Curve(label_of(arm), color_of(arm, arms), _thin(points), kind == "valid", dash_of(arm, arms))
         for arm in arms
         if (points := _points(data, arm, kind))
     ]
     if not curves:
         return []
-    svg = line_chart(
+    chart = line_chart(
         curves,
         title=f"{name} over training tokens",
         x_label="training tokens",
         y_label=f"{name} (nats per token)",
         skip=0.08,
     )
-    legend = [(f"line {color_of(arm, arms)}", label_of(arm)) for arm in arms if _points(data, arm, kind)]
-    return [figure(svg, f"{caption} A steep start is cut off at the top.", legend)]
+    return [figure(chart, f"{caption} A steep start is cut off at the top; a double click shows it.")]
 
 
 def tuning_section(data: ReportData) -> str:
@@ -81,13 +82,13 @@ def tuning_section(data: ReportData) -> str:
         return section("tuning", title, missing("validation losses of the tuning (models/synthesizer/metrics.jsonl)."))
     tuning = data.results["tuning"] or {}
     chosen = next((row for row in rows if row["iteration"] == tuning.get("export_iteration")), None)
-    svg = line_chart(
-        [Curve("pairs of the valid split", "synthesizer", [(row["iteration"], row["loss"]) for row in rows], True)],
+    points = [(row["iteration"], row["loss"]) for row in rows]
+    chart = line_chart(
+        [Curve("synthesizer, pairs of the valid split", "synthesizer", points, marks=True)],
         title="loss of the synthesizer on pairs of the valid split",
         x_label="optimizer steps",
         y_label="loss on target tokens (nats)",
         emphasis=(chosen["iteration"], chosen["loss"], f"chosen: {chosen['loss']:.4f}") if chosen else None,
-        x_format=lambda value: f"{value:,.0f}",
     )
     caption = "Pairs among documents of the valid split: no document of theirs was seen in training."
     caption += _start(tuning.get("start"))
@@ -102,14 +103,14 @@ def tuning_section(data: ReportData) -> str:
             f"true one {reading['loss_true_seed']:.4f} ({reading['pairs']:,} pairs): the difference is what it reads."
         )
     trained = [row for row in data.metrics["synthesizer"] if row["kind"] == "train"]
-    figures = [figure(svg, caption, [("line synthesizer", "synthesizer, pairs of the valid split")])]
+    figures = [figure(chart, caption)]
     if trained:
-        svg = line_chart(
-            [Curve("training pairs", "synthesizer", _thin([(row["iteration"], row["loss"]) for row in trained]))],
+        points = _thin([(row["iteration"], row["loss"]) for row in trained])
+        chart = line_chart(
+            [Curve("synthesizer, training pairs", "synthesizer", points)],
             title="loss of the synthesizer on training pairs",
             x_label="optimizer steps",
             y_label="loss on target tokens (nats)",
-            x_format=lambda value: f"{value:,.0f}",
         )
         before = (
             ""
@@ -118,10 +119,9 @@ def tuning_section(data: ReportData) -> str:
         )
         figures.append(
             figure(
-                svg,
+                chart,
                 f"The pairs tuned on. Both ends are documents of D{before}: this loss "
                 f"{'starts low and ' if before else ''}tells little.",
-                [("line synthesizer", "synthesizer, training pairs")],
             )
         )
     return section("tuning", title, side_by_side(*figures))
@@ -147,4 +147,7 @@ def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
         return points
     size = -(-len(points) // _POINTS)
     groups = [points[at : at + size] for at in range(0, len(points), size)]
-    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+    return [
+        (round(sum(x for x, _ in group) / len(group)), round(sum(y for _, y in group) / len(group), 6))
+        for group in groups
+    ]

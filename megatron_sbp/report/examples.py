@@ -9,7 +9,7 @@ from pathlib import Path
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.evaluation.sampling import choose, rows_of
 
-EXAMPLES = 10
+EXAMPLES = 60
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
-"""The histogram of similarities as inline SVG."""
+"""The histogram of similarities."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from megatron_sbp.report.html import esc
-from megatron_sbp.report.line_chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, axes
-from megatron_sbp.report.numbers import short, ticks
+from megatron_sbp.report.chart import chart, color, plot_text
 
 # From this ratio of the tallest bars on, the smaller group would vanish on a linear axis.
 _LOGARITHMIC = 30
@@ -33,54 +32,43 @@ def similarity_histogram(
         title: read out instead of the picture.
 
     Returns:
-        The SVG, and whether its vertical axis is logarithmic.
+        The markup, and whether its vertical axis is logarithmic.
     """
     tallest = max([1, *candidates])
     logarithmic = tallest > _LOGARITHMIC * max([1, *kept]) or tallest > 5000
     used = [place for place, number in enumerate(candidates) if number] or [0, len(candidates) - 1]
-    x_low = min(edges[used[0]], alpha)
-    x_high = max(edges[used[-1] + 1], alpha)
-    top = math.log10(tallest + 1) if logarithmic else float(tallest)
+    low, high = min(edges[used[0]], alpha), max(edges[used[-1] + 1], alpha)
 
-    def across(x: float) -> float:
-        return LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
+    def bars(name: str, of: str, numbers: Sequence[int]) -> dict[str, Any]:
+        spans = [(edges[place], edges[place + 1]) for place, number in enumerate(numbers) if number]
+        return {
+            "type": "bar",
+            "name": name,
+            "x": [(left + right) / 2 for left, right in spans],
+            "y": [number for number in numbers if number],
+            "width": [right - left for left, right in spans],
+            "marker": {"color": color(of), "line": {"color": color("paper"), "width": 0.5}},
+            "customdata": spans,
+            "hovertemplate": "%{customdata[0]:.3f} to %{customdata[1]:.3f}: %{y:,}",
+        }
 
-    def height(number: float) -> float:
-        return math.log10(number + 1) if logarithmic else number
-
-    def down(number: float) -> float:
-        return TOP + 14 + (1 - height(number) / top) * (HEIGHT - TOP - BOTTOM - 14)
-
-    y_ticks = [0.0, *(10.0**power for power in range(int(top) + 1))] if logarithmic else ticks(0, tallest)
-    floor = HEIGHT - BOTTOM
-    band = max(across(min(upper, x_high)) - across(alpha), 0.0)
-    parts = [
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(title)}">',
-        f'<rect class="band" x="{across(alpha):.1f}" y="{TOP}" width="{band:.1f}" height="{floor - TOP}"/>',
-        *axes(
-            ticks(x_low, x_high, 6),
-            y_ticks,
-            across,
-            down,
-            "cosine similarity of the two documents",
-            "pairs, logarithmic" if logarithmic else "pairs",
-            lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
-            short,
-        ),
-    ]
-    for kind, numbers in (("candidate", candidates), ("kept", kept)):
-        for place, number in enumerate(numbers):
-            left, right = across(edges[place]), across(edges[place + 1])
-            if number and right > LEFT:
-                parts.append(
-                    f'<rect class="bar {kind}" x="{left + 0.4:.1f}" y="{down(number):.1f}" '
-                    f'width="{max(right - left - 0.8, 0.6):.1f}" height="{floor - down(number):.1f}">'
-                    f"<title>{edges[place]:.3f} to {edges[place + 1]:.3f}: {number:,} {esc(kind)}</title></rect>"
-                )
-    line = across(alpha)
-    anchor, shift = ("end", -5) if line > WIDTH * 0.75 else ("start", 5)
-    parts.append(
-        f'<line class="mark" x1="{line:.1f}" x2="{line:.1f}" y1="{TOP}" y2="{floor}"/>'
-        f'<text class="strong" x="{line + shift:.1f}" y="{TOP + 10}" text-anchor="{anchor}">α = {alpha:g}</text></svg>'
-    )
-    return "".join(parts), logarithmic
+    upright = {"yref": "paper", "y0": 0, "y1": 1, "x0": alpha}
+    band = {"type": "rect", "x1": max(min(upper, high), alpha), "fillcolor": color("band"), "line": {"width": 0}}
+    named = {"name": "band in which pairs can be kept", "showlegend": True, "layer": "below"}
+    line = {"type": "line", "x1": alpha, "line": {"color": color("ink")}}
+    at_right = alpha > low + 0.75 * (high - low)
+    told = {"text": plot_text(f"α = {alpha:g}"), "font": {"color": color("ink")}, "showarrow": False}
+    place = {"x": alpha, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if at_right else "left"}
+    scale = {"type": "log", "range": [math.log10(0.5), math.log10(2 * tallest)], "dtick": 1} if logarithmic else {}
+    layout = {
+        "xaxis": {"title": {"text": "cosine similarity of the pair"}, "range": [low, high]},
+        "yaxis": {"title": {"text": "pairs, logarithmic" if logarithmic else "pairs"}, **scale},
+        "margin": {"t": 44},  # alpha stands below the mode bar
+        "barmode": "overlay",
+        "hovermode": "closest",
+        "showlegend": True,
+        "shapes": [{**upright, **band, **named}, {**upright, **line}],
+        "annotations": [{**told, **place}],
+    }
+    traces = [bars("candidates", "fill", candidates), bars("kept", "synthesizer", kept)]
+    return chart(traces, layout, title=title), logarithmic

@@ -11,9 +11,13 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\
 
 
 def esc(text: object) -> str:
-    """Text for HTML, attributes included. Characters that HTML must not have are shown as escapes (\\x1b)."""
-    shown = _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], str(text))
-    return html.escape(shown, quote=True)
+    """Text for HTML, attributes included."""
+    return html.escape(printable(text), quote=True)
+
+
+def printable(text: object) -> str:
+    """The text; characters that HTML must not have are shown as escapes (\\x1b)."""
+    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], str(text))
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -64,15 +68,9 @@ def section(anchor: str, title: str, *markup: str) -> str:
     return f'<section id="{esc(anchor)}"><h2>{esc(title)}</h2>{"".join(markup)}</section>'
 
 
-def figure(svg: str, caption: str, legend: Sequence[tuple[str, str]] = ()) -> str:
-    """A plot (markup) with its legend above and its caption (plain text) below.
-
-    Args:
-        legend: pairs of a CSS class of report/style.css and a label.
-    """
-    keys = "".join(f'<span class="key"><i class="swatch {esc(kind)}"></i>{esc(label)}</span>' for kind, label in legend)
-    box = f'<div class="legend">{keys}</div>' if keys else ""
-    return f"<figure>{box}{svg}<figcaption>{esc(caption)}</figcaption></figure>"
+def figure(chart: str, caption: str) -> str:
+    """A chart (markup) with its caption (plain text) below."""
+    return f"<figure>{chart}<figcaption>{esc(caption)}</figcaption></figure>"
 
 
 def side_by_side(*markup: str) -> str:

@@ -1,16 +1,13 @@
-"""Curves as inline SVG; colors and dashes come from classes in style.css."""
+"""Curves over one another."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from megatron_sbp.report.html import esc
-from megatron_sbp.report.numbers import short, ticks
-
-WIDTH, HEIGHT = 520, 320
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
+from megatron_sbp.report.chart import chart, color, plot_text
 
 
 @dataclass(frozen=True)
@@ -18,16 +15,18 @@ class Curve:
     """One curve.
 
     Attributes:
-        label: what a reader sees when pointing at it.
-        kind: CSS class: baseline, sbp, oracle, synthesizer.
-        points: (x, y) in order of x; those with y not finite are left out.
+        label: its name in the legend, and where a reader points at it.
+        color: name of a color in style.css.
+        points: (x, y) in order of x; those that are not finite are left out.
         marks: whether each point gets a dot.
+        dash: how the line is dashed, as plotly writes it.
     """
 
     label: str
-    kind: str
+    color: str
     points: Sequence[tuple[float, float]]
     marks: bool = False
+    dash: str = "solid"
 
 
 def line_chart(
@@ -36,9 +35,9 @@ def line_chart(
     title: str,
     x_label: str,
     y_label: str,
+    digits: int = 4,
     skip: float = 0.0,
     emphasis: tuple[float, float, str] | None = None,
-    x_format: Callable[[float], str] = short,
 ) -> str:
     """Draws curves over one another.
 
@@ -47,97 +46,48 @@ def line_chart(
         title: read out instead of the picture.
         x_label: with its unit.
         y_label: with its unit.
+        digits: of y, behind the point, where a reader points at a curve.
         skip: the first part of the x range that does not count for the y range (the steep beginning of a training);
-            curves leave the picture there.
+            curves leave the picture there, until a reader zooms out.
         emphasis: a point to be ringed, and its label.
-        x_format: how a tick is written.
     """
     curves = [
-        Curve(c.label, c.kind, [(x, y) for x, y in c.points if math.isfinite(x) and math.isfinite(y)], c.marks)
-        for c in curves
+        Curve(c.label, c.color, [p for p in c.points if all(map(math.isfinite, p))], c.marks, c.dash) for c in curves
     ]
-    xs = [x for curve in curves for x, _ in curve.points]
-    x_low, x_high = min(0.0, *xs), max(xs)
-    if x_high == x_low:
-        x_high = x_low + 1
-    ys = [y for curve in curves for x, y in curve.points if x >= x_low + skip * (x_high - x_low)]
-    ys = ys or [y for curve in curves for _, y in curve.points]
-    low, high = min(ys), max(ys)
-    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    low, high = low - room, high + room
-
-    def across(x: float) -> float:
-        return LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
-
-    def down(y: float) -> float:
-        return TOP + (high - y) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    clip = f"clip-{abs(hash_of(title, y_label)) % 10**9}"
-    parts = [
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(title)}">',
-        f'<defs><clipPath id="{clip}"><rect x="{LEFT - 4}" y="{TOP}" width="{WIDTH - LEFT - RIGHT + 8}" '
-        f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath></defs>',
-        *axes(ticks(x_low, x_high), ticks(low, high), across, down, x_label, y_label, x_format),
-        f'<g clip-path="url(#{clip})">',
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers" if curve.marks else "lines",
+            "name": plot_text(curve.label),
+            "x": [x for x, _ in curve.points],
+            "y": [y for _, y in curve.points],
+            "line": {"color": color(curve.color), "dash": curve.dash, "width": 2},
+            "marker": {"color": color(curve.color), "size": 5},
+            "hovertemplate": f"%{{y:.{digits}f}} at %{{x:,}}",
+        }
+        for curve in curves
     ]
-    for curve in curves:
-        path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in curve.points)
-        parts.append(
-            f'<polyline class="curve {esc(curve.kind)}" points="{path}"><title>{esc(curve.label)}</title></polyline>'
-        )
-        if curve.marks:
-            parts += [
-                f'<circle class="dot {esc(curve.kind)}" cx="{across(x):.1f}" cy="{down(y):.1f}" r="2.6">'
-                f"<title>{esc(curve.label)}: {y:.4f} at {esc(x_format(x))}</title></circle>"
-                for x, y in curve.points
-            ]
     if emphasis:
         x, y, label = emphasis
-        middle = min(max(across(x), LEFT + 60), WIDTH - RIGHT - 60)
-        beside = down(y) - 18 if down(y) > TOP + 40 else down(y) + 28
-        parts.append(
-            f'<circle class="ring" cx="{across(x):.1f}" cy="{down(y):.1f}" r="7"/>'
-            f'<text class="strong" x="{middle:.1f}" y="{beside:.1f}" text-anchor="middle">'
-            f"{esc(label)}</text>"
-        )
-    parts.append("</g></svg>")
-    return "".join(parts)
+        marker = {"symbol": "circle-open", "size": 14, "color": color("ink"), "line": {"width": 2}}
+        ring = {"mode": "markers", "name": plot_text(label), "x": [x], "y": [y], "marker": marker}
+        traces.append({"type": "scatter", **ring, "hoverinfo": "name"})
+    layout = {
+        "xaxis": {"title": {"text": plot_text(x_label)}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": plot_text(y_label)}, **_range_after(skip, curves)},
+        "hovermode": "closest",
+        "hoverdistance": 50,
+        "showlegend": True,
+    }
+    return chart(traces, layout, title=title)
 
 
-def axes(
-    x_ticks: Sequence[float],
-    y_ticks: Sequence[float],
-    across: Callable[[float], float],
-    down: Callable[[float], float],
-    x_label: str,
-    y_label: str,
-    x_format: Callable[[float], str] = short,
-    y_format: Callable[[float], str] = lambda value: f"{value:g}",
-) -> list[str]:
-    """Grid, tick labels and axis labels, as SVG elements."""
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    parts = []
-    for value in y_ticks:
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{down(value):.1f}" y2="{down(value):.1f}"/>')
-        parts.append(f'<text x="{LEFT - 7}" y="{down(value) + 4:.1f}" text-anchor="end">{esc(y_format(value))}</text>')
-    for value in x_ticks:
-        parts.append(
-            f'<line class="axis" x1="{across(value):.1f}" x2="{across(value):.1f}" y1="{bottom}" y2="{bottom + 4}"/>'
-        )
-        parts.append(
-            f'<text x="{across(value):.1f}" y="{bottom + 18}" text-anchor="middle">{esc(x_format(value))}</text>'
-        )
-    middle = (LEFT + right) / 2
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
-    parts.append(f'<text x="{middle:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{esc(x_label)}</text>')
-    up = (TOP + bottom) / 2
-    parts.append(f'<text transform="translate(14 {up:.0f}) rotate(-90)" text-anchor="middle">{esc(y_label)}</text>')
-    return parts
-
-
-def hash_of(*words: str) -> int:
-    """A number from words, the same in every process (unlike `hash`)."""
-    value = 0
-    for letter in "\n".join(words):
-        value = (value * 131 + ord(letter)) % (2**61 - 1)
-    return value
+def _range_after(skip: float, curves: Sequence[Curve]) -> dict[str, Any]:
+    """The y range of all points but those in the first part of x; nothing where all count, or none is left."""
+    xs = [x for curve in curves for x, _ in curve.points]
+    start = min(0.0, *xs) + skip * (max(xs) - min(0.0, *xs))
+    ys = [y for curve in curves for x, y in curve.points if x >= start]
+    if not skip or not ys:
+        return {}
+    room = 0.06 * (max(ys) - min(ys)) or 0.05 * abs(max(ys)) or 1.0
+    return {"range": [min(ys) - room, max(ys) + room]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp.base.progress import duration
-from megatron_sbp.report.bars import Bar, bar_chart
+from megatron_sbp.report.bars import Part, bar_chart
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, table
 from megatron_sbp.report.names import color_of
@@ -19,38 +19,32 @@ def times_section(data: ReportData) -> str:
     stages = data.results["stages"]
     if not stages:
         return section("times", title, missing("no stage has finished (stages/*.json)."))
-    whole = sum(entry["seconds"] for entry in stages.values())
-    bars = [
-        Bar(
-            name,
-            [(_color(name, list(data.results["arms"])), entry["seconds"], duration(entry["seconds"]))],
-            duration(entry["seconds"]),
-        )
-        for name, entry in stages.items()
-    ]
+    seconds = [entry["seconds"] for entry in stages.values()]
+    unit, length = ("minutes", 60) if max(seconds) >= 300 else ("seconds", 1)
+    colors = [_color(name, list(data.results["arms"])) for name in stages]
+    whole = sum(seconds)
     arms = sum(entry["seconds"] for name, entry in stages.items() if name.startswith("train-"))
-    minutes = max(entry["seconds"] for entry in stages.values()) >= 300
-    plot = bar_chart(
-        bars,
-        title="seconds of each stage",
-        x_label="minutes" if minutes else "seconds",
-        value=(lambda value: f"{value / 60:.3g}") if minutes else (lambda value: f"{value:g}"),
-        label_width=150,
+    chart = bar_chart(
+        list(stages),
+        [Part("", unit, [round(value / length, 2) for value in seconds], colors)],
+        title="time of each stage",
+        x_label=unit,
+        notes=list(map(duration, seconds)),
     )
     caption = (
         f"Together {duration(whole)}, of which {percent(arms / whole if whole else None, 0)} trained the arms. "
         "Embedding, pairing, tuning and synthesis are outside the arms' token budget; this is what they cost. The "
         "stage that wrote this page is not in it."
     )
-    return section("times", title, figure(plot, caption))
+    return section("times", title, figure(chart, caption))
 
 
 def _color(stage: str, arms: list[str]) -> str:
-    """CSS class of a training's bar; of a replicate's too."""
+    """Name in style.css of the color of a training's bar; of a replicate's too."""
     arm = stage.removeprefix("train-").split(".")[0]
     if arm in arms:
         return color_of(arm, arms)
-    return "synthesizer" if stage.split(".")[0] == "tune" else ""
+    return "synthesizer" if stage.split(".")[0] == "tune" else "fill"
 
 
 def environment_section(data: ReportData) -> str:

@@ -1,4 +1,4 @@
-"""What the report calls an arm, and in which color it draws it."""
+"""What the report calls an arm, and how it draws it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 _NAMES = {"baseline": "the repetition baseline", "sbp": "SBP", "oracle": "the oracle"}
 OTHERS = 5
 """Colors for further arms, in style.css."""
+_DASHES = ("4px,2px", "8px,2px,2px,2px", "1px,4px", "10px,4px", "3px,1px", "12px,3px,1px,3px,1px,3px")
 
 
 def name_of(arm: str, start: bool = False) -> str:
@@ -37,8 +38,16 @@ def label_of(arm: str) -> str:
 
 
 def color_of(arm: str, arms: list[str]) -> str:
-    """CSS class of an arm: its own for the three classic ones, one of OTHERS for the others."""
+    """Name in style.css of the color of an arm: its own for the three classic ones, one of OTHERS for the others."""
+    return arm if arm in _NAMES else f"other{_place(arm, arms) % OTHERS + 1}"
+
+
+def dash_of(arm: str, arms: list[str]) -> str:
+    """How the line of an arm is dashed: with its color no two of 30 further arms look alike."""
     if arm in _NAMES:
-        return arm
-    others = [name for name in arms if name not in _NAMES]
-    return f"other{others.index(arm) % OTHERS + 1}"
+        return {"sbp": "7px,3px", "oracle": "2px,3px"}.get(arm, "solid")
+    return _DASHES[_place(arm, arms) % len(_DASHES)]
+
+
+def _place(arm: str, arms: list[str]) -> int:
+    return [name for name in arms if name not in _NAMES].index(arm)

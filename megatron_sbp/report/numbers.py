@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 NOTHING = "–"
 
 
 def count(value: float | None) -> str:
     """1,234,567."""
     return NOTHING if value is None else f"{value:,.0f}"
-
-
-def short(value: float) -> str:
-    """1.2M, 340k, 7: for axes and labels."""
-    for limit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g}{letter}"
-    return f"{value:.3g}"
 
 
 def fixed(value: float | None, digits: int) -> str:
@@ -49,15 +39,3 @@ def percent(share: float | None, digits: int = 1) -> str:
     if rounded:
         return f"{rounded:.{digits}f}\u00a0%"
     return "0\u00a0%" if share <= 0 else f"<\u00a0{10**-digits:.{digits}f}\u00a0%"
-
-
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round values between low and high, about so many: steps of 1, 2 or 5 times a power of ten."""
-    if not high > low:
-        return [low]
-    raw = (high - low) / max(1, wanted)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from megatron_sbp import __version__
-from megatron_sbp.report.corpus import examples_section, filters_section, ledger_section, pairs_section
+from megatron_sbp.report.corpus import filters_section, ledger_section, pairs_section
 from megatron_sbp.report.curves import opening_section, training_section, tuning_section
 from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.examples_section import examples_section
 from megatron_sbp.report.html import esc, paragraph
 from megatron_sbp.report.machine import environment_section, times_section
 from megatron_sbp.report.outcome import headline_box, results_section, words_section
@@ -29,10 +33,15 @@ SECTIONS = (
 )
 """Anchor, name in the navigation, and function of every section, in order."""
 
+NO_SCRIPT = "The charts need JavaScript, which is in this page and loads nothing. Texts and tables do without."
+
 
 def render(data: ReportData) -> str:
-    """The whole page. It loads nothing: style and plots are in it, and a policy forbids the rest."""
-    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+    """The whole page. It loads nothing: style, charts, and scripts are in it, and a policy forbids the rest."""
+    style, *own = (
+        Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("style.css", "charts.js", "search.js")
+    )
+    scripts = [_plotly(), *own]
     links = "".join(f'<a href="#{anchor}">{esc(name)}</a>' for anchor, name, _ in SECTIONS)
     note = paragraph(data.recipe.note) if data.recipe.note else ""
     intro = (
@@ -44,11 +53,26 @@ def render(data: ReportData) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy(scripts)}">'
         f"<title>{esc(data.recipe.name)}: SBP run</title><style>{style}</style></head><body>"
         f"<header><h1>{esc(data.recipe.name)}</h1>{paragraph(intro, 'soft')}{note}"
-        f'<nav aria-label="sections">{links}</nav></header><main>{headline_box(data)}'
+        f'<nav aria-label="sections">{links}</nav><noscript>{paragraph(NO_SCRIPT, "note")}</noscript></header>'
+        f"<main>{headline_box(data)}"
         + "\n".join(build(data) for _, _, build in SECTIONS)
         + f"</main><footer>Written by megatron-sbp {esc(__version__)} from results.json and the audits "
-        "of the run folder.</footer></body></html>\n"
+        f"of the run folder.</footer>{''.join(f'<script>{script}</script>' for script in scripts)}</body></html>\n"
     )
+
+
+def policy(scripts: Sequence[str]) -> str:
+    """What the page may do: run these scripts and no others, have its own style, and save a chart as a picture."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    # To save a chart as a png, plotly loads its SVG as an image: from a blob, in Safari from a data URL.
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src blob: data:"
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs  # takes a tenth of a second: only where a page is written
+
+    return get_plotlyjs()

@@ -19,7 +19,7 @@ GROUPS = (
     ("real", "real text", "baseline"),
     ("generations", "raw generations", "synthesizer"),
 )
-"""Groups of texts: key in quality.json, name, and CSS class of their color."""
+"""Groups of texts: key in quality.json, name, and name of their color in style.css."""
 
 _SHOWN_N = (1, 2, 3, 5, 8, 13)
 
@@ -229,7 +229,7 @@ def _who(judge: dict[str, Any]) -> str:
 
 def _novelty_plot(groups: dict[str, Any]) -> str:
     """Novel n-grams by n; nothing where they were not measured."""
-    curves, legend = [], []
+    curves = []
     for key, name, kind in GROUPS:
         points = [
             (float(found["n"]), 100 * found["value"])
@@ -238,18 +238,17 @@ def _novelty_plot(groups: dict[str, Any]) -> str:
         ]
         if points:
             curves.append(Curve(name, kind, points, marks=True))
-            legend.append((f"line {kind}", name))
     if not curves:
         return ""
-    svg = line_chart(
+    chart = line_chart(
         curves,
         title="novel word n-grams by n",
         x_label="words in an n-gram",
         y_label="novel n-grams (per cent)",
-        x_format=lambda value: f"{value:g}",
+        digits=1,
     )
     caption = "Share of a text's distinct word n-grams that no document of D has, a real document's own aside."
-    return figure(svg, caption, legend)
+    return figure(chart, caption)
 
 
 def _cosines(similar: dict[str, Any]) -> str:

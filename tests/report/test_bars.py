@@ -1,34 +1,56 @@
-"""Bars: lengths follow values, marks and notes are where they belong."""
+"""Bars: lengths are values, marks and notes are where they belong."""
 
 from __future__ import annotations
 
-import re
-import xml.etree.ElementTree as ElementTree
+from support.charts import chart_of
 
-import pytest
+from megatron_sbp.report.bars import Part, bar_chart
 
-from megatron_sbp.report.bars import WIDTH, Bar, bar_chart
-from megatron_sbp.report.numbers import short
+FIRST = Part("first", "unique tokens", [10, 20], ["baseline", "oracle"])
+AGAIN = Part("again", "tokens read again", [30, 0], "again")
 
 
-def test_bars_are_proportional():
-    svg = bar_chart(
-        [Bar("a", [("", 10, "x"), ("again", 30, "y")]), Bar("b", [("", 20, "z")])], title="t", x_label="x", value=short
+def test_parts_are_stacked_and_say_what_they_are():
+    found = chart_of(bar_chart(["a", "b"], [FIRST, AGAIN], title="t", x_label="tokens"))
+    assert found.layout["barmode"] == "stack" and found.layout["showlegend"] and found.names == ["first", "again"]
+    first = found.trace("first")
+    assert (first["y"], first["x"]) == (["a", "b"], [10, 20])
+    assert first["marker"]["color"] == ["var(--baseline)", "var(--oracle)"]
+    assert first["hovertemplate"] == "%{y}: %{x:,} unique tokens<extra></extra>"
+    assert found.trace("again")["marker"]["color"] == "var(--again)"
+    low, high = found.layout["yaxis"]["range"]
+    assert low > high  # from top to bottom
+    assert found.layout["xaxis"]["title"]["text"] == "tokens" and found.layout["xaxis"]["rangemode"] == "tozero"
+
+
+def test_more_bars_make_a_higher_chart():
+    one, two = (
+        chart_of(bar_chart(labels, [Part("", "x", [1] * len(labels))], title="t", x_label="x"))
+        for labels in (["a"], ["a", "b"])
     )
-    widths = [float(width) for width in re.findall(r'class="bar[^"]*".*?width="([\d.]+)"', svg)]
-    assert widths == pytest.approx([widths[0], 3 * widths[0], 2 * widths[0]], abs=0.2)
-    assert "nan" not in bar_chart([Bar("a", [("", 0, "nothing")], "0")], title="t", x_label="x", value=short)
+    assert two.layout["height"] > one.layout["height"] and not one.layout["showlegend"]
 
 
-def test_a_plan_longer_than_the_bar_fits_the_picture():
-    svg = bar_chart([Bar("a", [("", 10, "x")], note="half", mark=20)], title="t", x_label="x", value=short)
-    at = float(re.search(r'class="mark" x1="([\d.]+)"', svg)[1])
-    bar = float(re.search(r'class="bar ".*?width="([\d.]+)"', svg)[1])
-    assert at < WIDTH and at - 120 == pytest.approx(2 * bar, abs=0.2)
+def test_notes_stand_behind_the_bar_or_the_plan_that_is_longer():
+    found = chart_of(
+        bar_chart(
+            ["a", "b"], [FIRST, AGAIN], title="t", x_label="x", notes=["one", "2 ep."], marks=("planned", [35, 50])
+        )
+    )
+    planned = found.trace("planned")
+    assert planned["x"] == [35, 50] and planned["marker"]["symbol"] == "line-ns"
+    assert planned["hovertemplate"] == "%{y}: %{x:,}" and "showlegend" not in planned
+    notes = found.data[-1]
+    assert (notes["x"], notes["y"]) == ([40, 50], ["a", "b"])
+    assert [text.strip() for text in notes["text"]] == ["one", "2 ep."] and not notes["showlegend"]
 
 
-def test_no_bars_and_hostile_labels_make_valid_svg():
-    ElementTree.fromstring(bar_chart([], title="t", x_label="x", value=short))
-    bars = [Bar("<b>", [("", 1, '"&')], note="<i>")]
-    assert "<b>" not in bar_chart(bars, title="<t>", x_label="<x>", value=short)
-    ElementTree.fromstring(bar_chart(bars, title="<t>", x_label="<x>", value=short))
+def test_labels_that_look_like_numbers_are_labels():
+    found = chart_of(bar_chart(["1", "2026-01-01"], [FIRST], title="t", x_label="x"))
+    assert found.layout["yaxis"]["type"] == "category"
+
+
+def test_no_bars_and_empty_bars_can_be_drawn():
+    assert chart_of(bar_chart([], [Part("", "x", [])], title="t", x_label="x")).layout["xaxis"]["tickvals"] == [0]
+    found = chart_of(bar_chart(["a"], [Part("", "x", [0])], title="t", x_label="x", notes=["0"]))
+    assert found.data[-1]["text"] == ["\u00a00"] and found.layout["xaxis"]["tickvals"] == [0]

@@ -1,8 +1,7 @@
-"""Sections of the page that are about text: the ledger, pairs, filters and examples."""
+"""Sections of the page that are about text: the ledger, pairs, and filters."""
 
 from __future__ import annotations
 
-import html
 import re
 import sys
 from pathlib import Path
@@ -11,8 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run
+from support.charts import chart_of, charts_of
 
-from megatron_sbp.report.corpus import examples_section, filters_section, ledger_section, pairs_section
+from megatron_sbp.report.corpus import filters_section, ledger_section, pairs_section
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
@@ -44,20 +44,35 @@ def test_the_ledger_sets_planned_beside_consumed(data):
 
 def test_bars_of_the_ledger_divide_real_tokens_into_first_and_further_readings(data):
     sbp = data.results["arms"]["sbp"]
-    page = ledger_section(data)
+    found = chart_of(ledger_section(data))
     real = sbp["train_tokens"] - sbp["synthetic_tokens"]
     unique = min(sbp["unique_real_tokens"], real)
-    assert f"{unique:,} unique real tokens" in page and f"{real - unique:,} real tokens read again" in page
-    assert f"{sbp['synthetic_tokens']:,} synthetic tokens, each once" in page
+    told = {trace["name"]: trace["x"][1] for trace in found.data if "name" in trace}
+    assert found.data[0]["y"][1] == "SBP" and told == {
+        "D, first reading": unique,
+        "unique documents of the oracle": 0,
+        "read again": real - unique,
+        "synthetic, once": sbp["synthetic_tokens"],
+        "planned": sbp["planned_tokens"],
+    }
+    oracle = data.results["arms"]["oracle"]
+    assert found.trace("D, first reading")["x"][2] == 0
+    assert found.trace("unique documents of the oracle")["x"][2] == oracle["unique_real_tokens"]
+    assert found.data[-1]["text"][1].strip() == f"{sbp['real_epochs']:.2f} ep."
     for figures in data.results["arms"].values():
         figures["train_tokens"] = None
     page = ledger_section(data)
-    assert "not trained (models/*/consumed.json)" in page and "<svg" not in page
+    assert "not trained (models/*/consumed.json)" in page and not charts_of(page)
 
 
 def test_pairs_are_counted_and_shown_escaped(data):
     page = pairs_section(data)
     found, train = rows(page), data.pairs["train"]
+    histogram, rules = charts_of(page)
+    assert sum(histogram.trace("candidates")["y"]) == train["candidates"]
+    assert sum(histogram.trace("kept")["y"]) == train["kept"]
+    assert rules.data[0]["y"] == ["below alpha", "shared shingles"]
+    assert rules.data[0]["x"] == list(train["dropped"].values())
     assert found["pairs kept"] == [f"{train['kept']:,}"] and found["documents with a pair"] == ["190"]
     assert found["pairs of the valid split, which stop the tuning"] == ["61"]
     assert [cell.replace("\xa0", " ") for cell in found["recall of the search at k = 10"]] == ["98.71 %"]
@@ -79,14 +94,14 @@ def test_pairs_are_counted_and_shown_escaped(data):
     assert "Missing: pairs/audit.json" in pairs_section(data)
 
 
-def test_filters_name_every_rule_and_give_examples_of_bounded_length(data):
+def test_filters_name_every_rule(data):
     data.documents["dropped"] = {"exact_duplicate": 7, "too_short": 1234}
     data.synthetic["dropped"] = {"repetition": 11}
-    data.synthetic["examples"] = {"max_repetition": ["<i>" + "a" * 5000], "unused": []}
-    page = filters_section(data)
-    assert "1,234 documents" in page and "11 documents" in page
-    assert "Examples of what fell to the rule: max repetition" in page and "rule: unused" not in page
-    assert "&lt;i&gt;aaa" in page and "2,003 more characters]" in page and "a" * 3000 not in page
+    synthetic, documents = charts_of(filters_section(data))
+    assert documents.title == "Documents of the corpus: dropped"
+    assert (documents.data[0]["y"], documents.data[0]["x"]) == (["exact duplicate", "too short"], [7, 1234])
+    assert [text.strip() for text in documents.data[1]["text"]] == ["7", "1,234"]
+    assert (synthetic.data[0]["y"], synthetic.data[0]["x"]) == (["repetition"], [11])
     data.documents, data.synthetic = None, None
     page = filters_section(data)
     assert "Missing: documents/audit.json" in page and "Missing: synthetic/audit.json" in page
@@ -102,13 +117,3 @@ def test_what_filters_measured_is_told_with_its_error(data):
     page = filters_section(data).replace("\u00a0", " ")
     assert rows(page)["corpus copying"] == ["1,200", "0.0123", "0.036, from 25.00 % of all shingles"]
     assert rows(page)["predicate"] == ["0", "–", "–"]
-
-
-def test_examples_stand_beside_their_seed_document(data):
-    page = examples_section(data)
-    assert page.count('class="example"') == len(data.examples) == 10
-    one = data.examples[0]
-    assert page.index(f"seed document {one.seed_id}") < page.index(f"synthetic document {one.synthetic_id}")
-    assert f"the run's seed ({data.recipe.seed})" in html.unescape(page)
-    data.examples = []
-    assert "Missing: synthetic documents" in examples_section(data)

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run
+from support.charts import charts_of
 
 from megatron_sbp.base import files
 from megatron_sbp.report.curves import opening_section, training_section, tuning_section
@@ -30,8 +31,15 @@ def data_of(run: Run) -> ReportData:
 
 def test_held_out_loss_opens_the_page_and_train_loss_comes_later(run):
     opening, training = opening_section(data_of(run)), training_section(data_of(run))
-    assert opening.count("<svg") == training.count("<svg") == 1
-    assert "held-out loss over training tokens" in opening and "training loss over training tokens" in training
+    (held_out,), (trained,) = charts_of(opening), charts_of(training)
+    assert held_out.title == "held-out loss over training tokens" and held_out.data[0]["mode"] == "lines+markers"
+    assert trained.title == "training loss over training tokens" and trained.data[0]["mode"] == "lines"
+    assert held_out.names == trained.names == ["repetition baseline", "SBP", "oracle"]
+    rows = [row for row in data_of(run).metrics["sbp"] if row["kind"] == "valid"]
+    sbp = held_out.trace("SBP")
+    assert (sbp["x"], sbp["y"]) == ([row["tokens"] for row in rows], [row["loss"] for row in rows])
+    assert held_out.layout["yaxis"]["range"][1] < max(sbp["y"])  # the steep start is cut off
+    assert held_out.layout["yaxis"]["title"]["text"] == "held-out loss (nats per token)"
     assert "recall" not in opening
 
 
@@ -49,13 +57,31 @@ def test_recall_against_tokens_is_the_first_picture(run):
     assert [point["tokens"] for point in curve[:3]] == [1000, 2000, 3000]
     assert curve[-1] == {"tokens": data.results["arms"]["sbp"]["planned_tokens"], "recall": 0.7, "stderr": 0.02}
     assert data.results["arms"]["oracle"]["recall_curve"] is None
-    opening = opening_section(data)
-    assert opening.index("closed-book recall over training tokens") < opening.index(
-        "held-out loss over training tokens"
+    recall, losses = charts_of(opening_section(data))
+    assert (recall.title, losses.title) == (
+        "closed-book recall over training tokens",
+        "held-out loss over training tokens",
     )
     # Two arms were asked: in per cent, four points each.
-    recall = opening[: opening.index("held-out loss over training tokens")]
-    assert recall.count("<polyline") == 2 and recall.count("<circle") == 8 and "closed-book recall (per cent)" in recall
+    assert recall.names == ["repetition baseline", "SBP"] and recall.trace("SBP")["mode"] == "lines+markers"
+    assert recall.trace("SBP")["y"] == pytest.approx([10, 20, 30, 70])
+    assert recall.layout["yaxis"]["title"]["text"] == "closed-book recall (per cent)"
+
+
+def test_the_chosen_checkpoint_of_the_tuning_is_ringed(run):
+    held_out, trained = charts_of(tuning_section(data_of(run)))
+    ring = held_out.trace("chosen: 3.4100")
+    assert (ring["x"], ring["y"]) == ([60], [3.41])
+    assert held_out.trace("synthesizer, pairs of the valid split")["x"] == [0, 20, 40, 60, 80, 100]
+    assert trained.names == ["synthesizer, training pairs"] and len(trained.data[0]["x"]) == 100
+
+
+def test_a_long_run_is_thinned_to_means(run):
+    data = data_of(run)
+    data.metrics["sbp"] = [{"kind": "train", "tokens": 2 * n, "loss": float(n % 2)} for n in range(1000)]
+    (found,) = charts_of(training_section(data))
+    sbp = found.trace("SBP")
+    assert len(sbp["x"]) == 334 and sbp["x"][0] == 2 and sbp["y"][:2] == [0.333333, 0.666667]
 
 
 def test_the_tuning_tells_what_it_began_with(run):
@@ -72,4 +98,4 @@ def test_the_tuning_tells_what_it_began_with(run):
 def test_nothing_trained_yet(run):
     data = data_of(run)
     data.metrics = {}
-    assert "Missing: held-out losses of the arms" in opening_section(data) and "<svg" not in training_section(data)
+    assert "Missing: held-out losses of the arms" in opening_section(data) and not charts_of(training_section(data))

@@ -12,8 +12,8 @@ from megatron_sbp.report.examples import draw_examples
 
 @pytest.fixture
 def shards(tmp_path) -> tuple[list[Path], list[Path]]:
-    """Forty synthetic documents and twenty seed documents, in two shards each."""
-    rows = [{"id": f"syn-{n}", "text": f"text {n}", "seed_id": f"d{n % 20}", "seed_row": n % 20} for n in range(40)]
+    """Eighty synthetic documents and twenty seed documents, in two shards each."""
+    rows = [{"id": f"syn-{n}", "text": f"text {n}", "seed_id": f"d{n % 20}", "seed_row": n % 20} for n in range(80)]
     seeds = [{"id": f"d{n}", "text": f"seed {n}"} for n in range(20)]
     made = []
     for name, found in (("synthetic", rows), ("documents", seeds)):
@@ -25,8 +25,8 @@ def shards(tmp_path) -> tuple[list[Path], list[Path]]:
 
 
 def test_every_example_has_its_own_seed_document(shards):
-    found = draw_examples(*shards, 40, seed=1)
-    assert len({example.synthetic_id for example in found}) == len(found) == 10
+    found = draw_examples(*shards, 80, seed=1)
+    assert len({example.synthetic_id for example in found}) == len(found) == 60
     for example in found:
         number = int(example.synthetic_id.removeprefix("syn-"))
         assert example.synthetic_text == f"text {number}"
@@ -35,12 +35,12 @@ def test_every_example_has_its_own_seed_document(shards):
 
 def test_the_seed_decides(shards):
     assert (
-        draw_examples(*shards, 40, seed=1) == draw_examples(*shards, 40, seed=1) != draw_examples(*shards, 40, seed=2)
+        draw_examples(*shards, 80, seed=1) == draw_examples(*shards, 80, seed=1) != draw_examples(*shards, 80, seed=2)
     )
 
 
 def test_fewer_documents_than_wanted_are_all_shown(shards):
-    assert len(draw_examples(*shards, 40, seed=1, wanted=100)) == 40
+    assert len(draw_examples(*shards, 80, seed=1, wanted=100)) == 80
     assert draw_examples(*shards, 0, seed=1) == []
 
 

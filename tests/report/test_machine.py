@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.charts import chart_of
 
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.report.data import ReportData
@@ -28,13 +29,16 @@ def data(tmp_path, stages: dict[str, float], **changes) -> ReportData:
 def test_the_share_of_the_arms_counts_trainings_of_all_replicates(tmp_path):
     found = times_section(data(tmp_path, {"embed": 50, "train-sbp": 20, "train-sbp.2": 20, "tune": 10}))
     assert "Together 1m 40s, of which 40\u00a0% trained the arms" in found
-    kinds = re.findall(r'class="bar (\w*)"', found)
-    assert kinds == ["", "sbp", "sbp", "synthesizer"]
+    bars, notes = chart_of(found).data
+    assert bars["marker"]["color"] == ["var(--fill)", "var(--sbp)", "var(--sbp)", "var(--synthesizer)"]
+    assert (bars["y"], bars["x"]) == (["embed", "train-sbp", "train-sbp.2", "tune"], [50, 20, 20, 10])
+    assert [text.strip() for text in notes["text"]] == ["50.0s", "20.0s", "20.0s", "10.0s"]
 
 
-@pytest.mark.parametrize(("longest", "unit"), [(299, ">seconds<"), (300, ">minutes<")])
-def test_long_runs_are_shown_in_minutes(tmp_path, longest, unit):
-    assert unit in times_section(data(tmp_path, {"embed": longest}))
+@pytest.mark.parametrize(("longest", "unit", "length"), [(299, "seconds", 299), (300, "minutes", 5)])
+def test_long_runs_are_shown_in_minutes(tmp_path, longest, unit, length):
+    found = chart_of(times_section(data(tmp_path, {"embed": longest})))
+    assert found.layout["xaxis"]["title"]["text"] == unit and found.data[0]["x"] == [length]
 
 
 def test_a_run_without_a_finished_stage_says_so(tmp_path):

@@ -1,4 +1,4 @@
-"""What arms are called, and their colors."""
+"""What arms are called, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.report.names import OTHERS, color_of, enumeration, label_of, name_of, names_of
+from megatron_sbp.report.names import OTHERS, color_of, dash_of, enumeration, label_of, name_of, names_of
 
 
 def test_classic_arms_have_names_and_others_are_called_arms():
@@ -43,4 +43,11 @@ def test_colors_are_stable_and_all_of_them_are_in_the_style():
     assert len(set(others)) == OTHERS and others[0] == others[OTHERS]  # they come around
     style = (Path(__file__).parents[2] / "megatron_sbp" / "report" / "style.css").read_text()
     for color in set(colors):
-        assert f".curve.{color} " in style and f".swatch.line.{color} " in style, color
+        assert f"--{color}: #" in style, color
+
+
+def test_thirty_further_arms_are_told_apart():
+    arms = ["baseline", "sbp", "oracle", *(f"arm_{number}" for number in range(30))]
+    looks = {(color_of(arm, arms), dash_of(arm, arms)) for arm in arms}
+    assert len(looks) == len(arms)
+    assert [dash_of(arm, arms) for arm in arms[:3]] == ["solid", "7px,3px", "2px,3px"]

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run
+from support.charts import chart_of, charts_of
 
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.quality import quality_section, ranged
@@ -77,7 +78,16 @@ def test_a_sheet_of_an_earlier_version_is_shown_without_what_it_lacks(data):
     del quality["judge"]
     found = rows(data)
     assert found["tokens of a document, mean"] == ["61"] * 3
-    assert "self-BLEU" not in found and "<svg" not in quality_section(data)
+    assert "self-BLEU" not in found and not charts_of(quality_section(data))
+
+
+def test_novel_ngrams_are_drawn_in_per_cent(data):
+    found = chart_of(quality_section(data))
+    assert found.title == "novel word n-grams by n"
+    assert found.names == ["kept by the filters", "real text", "raw generations"]
+    real = found.trace("real text")
+    assert real["x"] == list(range(1, 14)) and real["y"][0] == pytest.approx(27) and real["mode"] == "lines+markers"
+    assert real["line"]["color"] == "var(--baseline)"
 
 
 def test_items_of_the_evaluation_are_told_where_they_were_looked_for(data):

@@ -1,0 +1,257 @@
+"""The page in a real browser: it draws, obeys its own policy, fits, and can be searched."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_run import made_up_run
+from support.chromium import PROGRAM, Chromium, Page
+
+from megatron_sbp.report.data import load_report_data
+from megatron_sbp.report.page import render
+from megatron_sbp.report.results import collect_results
+from megatron_sbp.stages.report import report_sources
+
+if PROGRAM is None:
+    pytest.skip("no Chromium is installed", allow_module_level=True)
+
+pytestmark = pytest.mark.slow
+
+ARMS = (
+    "noise",
+    "self",
+    "decay_04",
+    "decay_08",
+    "decay_16",
+    "first",
+    "late",
+    "share_10",
+    "share_20",
+    "<b>bold</b>",
+    "w",
+)
+CHARTS = 11
+FIRST = "document.querySelector('[data-chart]')"
+AXES = f"(({{xaxis, yaxis}}) => [xaxis.range, yaxis.range])({FIRST}._fullLayout)"
+
+OUTSIDE = """[...document.querySelectorAll(".main-svg text")].filter((text) => {
+  const chart = text.closest("[data-chart]").getBoundingClientRect(), box = text.getBoundingClientRect();
+  return box.width && (box.left < chart.left - 1 || box.right > chart.right + 1 || box.bottom > chart.bottom + 1);
+}).map((text) => text.textContent)"""
+"""Texts that leave their chart."""
+
+OVERLAPPING = """[...document.querySelectorAll("[data-chart]")].flatMap((chart) => {
+  const kinds = ".xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .annotation-text, .textpoint text";
+  const texts = [...chart.querySelectorAll(kinds)].map((text) => [text.textContent, text.getBoundingClientRect()]);
+  return texts.flatMap(([one, a], place) => texts.slice(place + 1).filter(([_, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4
+  ).map(([other]) => `${one} and ${other}`));
+})"""
+"""Pairs of texts of a chart, one over the other."""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """The page of a made-up run with fourteen arms."""
+    run = made_up_run(tmp_path_factory.mktemp("browser"))
+    sources = report_sources(run)
+    data = load_report_data(sources, run.recipe, collect_results(sources, run.recipe))
+    results = data.results
+    for place, arm in enumerate(ARMS):
+        results["arms"][arm] = results["arms"]["sbp"]
+        data.metrics[arm] = [row | {"loss": row["loss"] + 0.05 * place} for row in data.metrics["sbp"]]
+        for other in results["arms"]:
+            for pair in (f"{arm}-{other}", f"{other}-{arm}"):
+                results["comparisons"].setdefault(pair, results["comparisons"]["sbp-baseline"])
+    written = tmp_path_factory.mktemp("page") / "index.html"
+    written.write_text(render(data))
+    return written
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    chromium = Chromium()
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture
+def page(browser, file) -> Page:
+    return browser.page(file)
+
+
+def middle_of_the_first_chart(page: Page) -> tuple[float, float]:
+    x, y, width = page.value(
+        f"(({{x, y, width}}) => [x, y, width])(({FIRST}.scrollIntoView(), {FIRST}).getBoundingClientRect())"
+    )
+    return x + width / 2, y + 120
+
+
+def zoom(page: Page) -> None:
+    """Drags over a part of the first chart."""
+    before = page.value(AXES)
+    x, y = middle_of_the_first_chart(page)
+    page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+    for step in range(1, 5):
+        page.mouse("mouseMoved", x + 20 * step, y + 15 * step, button="left", buttons=1)
+    page.mouse("mouseReleased", x + 80, y + 60, button="left", clickCount=1)
+    assert soon(page, f"{AXES}[0][0] > {before[0][0]} && {AXES}[0][1] < {before[0][1]}")
+
+
+def soon(page: Page, expression: str) -> bool:
+    """Whether an expression becomes true within five seconds."""
+    deadline = time.monotonic() + 5
+    while not (found := page.value(expression)) and time.monotonic() < deadline:
+        page.frame()
+    return bool(found)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_chart_is_drawn_and_nothing_overflows(browser, file, width, dark):
+    page = browser.page(file, width, dark=dark)
+    drawn = (
+        "[...document.querySelectorAll('[data-chart]')].map((box) => box.querySelectorAll('.main-svg .trace').length)"
+    )
+    assert len(page.value(drawn)) == CHARTS and min(page.value(drawn)) > 0
+    assert page.value("document.documentElement.scrollWidth") <= width
+    assert page.value(OUTSIDE) == [] and page.value(OVERLAPPING) == []
+    assert page.errors() == []
+
+
+def test_the_page_asks_for_nothing(page):
+    assert page.value("performance.getEntriesByType('resource').length") == 0
+
+
+def test_what_the_policy_does_not_know_does_not_run(page):
+    page.value("document.body.append(Object.assign(document.createElement('script'), {text: 'window.broken = 1'}))")
+    assert page.value("window.broken") is None and "script-src" in page.errors()[0]
+
+
+def test_markup_in_the_name_of_an_arm_is_shown(page):
+    assert page.value(f"{FIRST}.querySelector('.legend').textContent.includes('<b>bold</b>')")
+
+
+def test_dark_mode_changes_the_colors_and_keeps_the_zoom(page):
+    color = "document.querySelector('.scatterlayer .js-line').style.stroke"
+    assert page.value(color) == "rgb(0, 114, 178)"
+    zoom(page)
+    zoomed = page.value(AXES)
+    page.color_scheme(True)
+    assert soon(page, f"{color} === 'rgb(86, 180, 233)'") and page.value(AXES) == zoomed
+
+
+def test_charts_follow_the_width_of_the_page(page):
+    page.resize(390)
+    assert soon(page, f"{FIRST}.querySelector('.main-svg').clientWidth < 380")
+    assert soon(page, "document.documentElement.scrollWidth <= 390") and page.value(OUTSIDE) == []
+    page.resize(1280)
+    assert soon(page, f"{FIRST}.querySelector('.main-svg').clientWidth > 500")
+
+
+def test_paper_is_light_and_fits(browser, file):
+    page = browser.page(file, dark=True)
+    page.send("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    assert soon(page, "document.querySelector('.scatterlayer .js-line').style.stroke === 'rgb(0, 114, 178)'")
+    assert page.value("getComputedStyle(document.querySelector('.modebar')).display") == "none"
+    assert len(page.send("Page.printToPDF")["data"]) > 100_000 and page.errors() == []
+
+
+def test_hover_says_the_value_and_the_arm(page):
+    x, y = middle_of_the_first_chart(page)
+    for step in range(40):  # down along a vertical line, until a curve is near
+        page.mouse("mouseMoved", x, y - 90 + 5 * step)
+        page.frame()
+        if page.value(f"{FIRST}.querySelectorAll('.hovertext').length"):
+            break
+    told = page.value(f"[...{FIRST}.querySelectorAll('.hovertext text')].map((text) => text.textContent)")
+    names = page.value(f"{FIRST}.data.map((trace) => trace.name)")
+    assert any(" at " in text for text in told) and set(map(html.escape, told)) & set(names)
+
+
+def test_a_drag_zooms_a_double_click_resets_and_the_wheel_scrolls_the_page(page):
+    before = page.value(AXES)
+    x, y = middle_of_the_first_chart(page)
+    at = page.value("scrollY")
+    page.mouse("mouseWheel", x, y, deltaX=0, deltaY=150)
+    assert soon(page, f"scrollY > {at}") and page.value(AXES) == before
+    zoom(page)
+    x, y = middle_of_the_first_chart(page)
+    for click in (1, 2):
+        page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=click)
+        page.mouse("mouseReleased", x, y, button="left", clickCount=click)
+    assert soon(page, f"JSON.stringify({AXES}) === JSON.stringify({before})".replace("'", '"'))
+
+
+def test_a_legend_item_toggles_its_curve(page):
+    box = f"{FIRST}.querySelector('.legendtoggle').getBoundingClientRect()"
+    x, y = page.value(f"(({{x, y}}) => [x + 30, y + 8])(({FIRST}.scrollIntoView(), {box}))")
+    for state in ("legendonly", True):
+        page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+        page.mouse("mouseReleased", x, y, button="left", clickCount=1)
+        assert soon(page, f"{FIRST}._fullData[0].visible === {state!r}".replace("True", "true"))
+
+
+def test_the_keyboard_passes_the_charts_by(page):
+    page.value("document.querySelector('#verdict').scrollIntoView()")
+    for _ in range(30):
+        page.key("Tab")
+        assert not page.value("!!document.activeElement.closest('[data-chart]')")
+    assert page.value("document.activeElement !== document.body")
+
+
+def test_a_finger_scrolls_the_page(file):
+    browser = Chromium(touch=True)
+    try:
+        page = browser.page(file, 390)
+        page.send("Emulation.setTouchEmulationEnabled", enabled=True)
+        x, y = middle_of_the_first_chart(page)
+        at, before = page.value("scrollY"), page.value(AXES)
+        page.swipe(x, y, 100)
+        assert soon(page, f"scrollY > {at}") and page.value(AXES) == before
+        assert page.value("document.querySelectorAll('.modebar-btn').length") == 0
+    finally:
+        browser.close()
+
+
+def test_a_chart_can_be_saved_as_a_picture(page):
+    png = page.value(f"Plotly.toImage({FIRST}, {{format: 'png'}})")
+    assert png.startswith("data:image/png;base64,") and len(png) > 10_000 and page.errors() == []
+
+
+def test_the_search_filters_by_text_id_and_verdict(page):
+    shown = "[...document.querySelectorAll('details.example')].filter((card) => !card.hidden)"
+    count = "document.querySelector('#search output').value"
+    field = "document.querySelector('#search input')"
+    assert page.value(count) == "63 of 63 shown" and page.value(f"{shown}.filter((card) => card.open).length") == 10
+    one = page.value("document.querySelector('details.example code').textContent")
+    for words, number in ((one, 1), ("DROPPED unfinished", 3), ("no such word anywhere", 0), ("", 63)):
+        page.value(f"({field}.focus(), {field}.select())")
+        page.type(words) if words else page.key("Delete")
+        assert page.value(count) == f"{number} of 63 shown" and page.value(f"{shown}.length") == number, words
+    assert page.errors() == []
+
+
+def test_without_javascript_texts_and_tables_are_there_and_the_page_says_what_is_not(browser, file):
+    page = browser.page(file, scripts=False)
+    document = page.send("DOM.getDocument", depth=-1)["root"]["nodeId"]
+
+    def visible(selector: str) -> list[bool]:
+        """Of each element, whether it has a box."""
+        found = []
+        for node in page.send("DOM.querySelectorAll", nodeId=document, selector=selector)["nodeIds"]:
+            drawn = page.send("CSS.getComputedStyleForNode", nodeId=node)["computedStyle"]
+            found.append({entry["name"]: entry["value"] for entry in drawn}["display"] != "none")
+        return found
+
+    page.send("CSS.enable")
+    assert visible("noscript p") == [True] and visible("#search") == [False]
+    assert visible("details.example[open]") == [True] * 63 and all(visible("table"))

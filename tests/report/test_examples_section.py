@@ -1,0 +1,51 @@
+"""Examples: each beside its seed document, and what was dropped, with its verdict."""
+
+from __future__ import annotations
+
+import html
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made_up_run import made_up_run
+
+from megatron_sbp.report.data import ReportData, load_report_data
+from megatron_sbp.report.examples_section import examples_section
+from megatron_sbp.report.results import collect_results
+from megatron_sbp.stages.report import report_sources
+
+
+@pytest.fixture
+def data(tmp_path) -> ReportData:
+    run = made_up_run(tmp_path)
+    return load_report_data(report_sources(run), run.recipe, collect_results(report_sources(run), run.recipe))
+
+
+def test_examples_stand_beside_their_seed_document(data):
+    page = examples_section(data)
+    assert page.count("<code>kept</code>") == len(data.examples) == 60
+    one = data.examples[0]
+    assert f"<code>{one.synthetic_id}</code> from <code>{one.seed_id}</code>: <code>kept</code>" in page
+    assert page.index(html.escape(one.seed_text)[:200]) < page.index(html.escape(one.synthetic_text)[:200])
+    assert f"the run's seed ({data.recipe.seed})" in html.unescape(page)
+
+
+def test_all_are_open_and_the_search_is_hidden_without_javascript(data):
+    page = examples_section(data)
+    assert page.count('<details class="example" open>') == page.count("<details") == 63
+    assert '<p id="search" hidden>' in page and "<label>" in page
+
+
+def test_what_was_dropped_has_its_verdict_and_a_bounded_length(data):
+    data.synthetic["examples"] = {"max_repetition": ["<i>" + "a" * 5000], "unused": []}
+    page = examples_section(data)
+    assert "<code>dropped, max repetition</code>" in page and "unused" not in page
+    assert "&lt;i&gt;aaa" in page and "2,003 more characters]" in page and "a" * 3000 not in page
+    assert "Then 1 generations" not in page and "1 generation that was dropped" in page
+
+
+def test_nothing_written_yet(data):
+    data.examples, data.synthetic = [], None
+    assert "Missing: synthetic documents" in examples_section(data)
