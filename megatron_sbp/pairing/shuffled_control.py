@@ -46,7 +46,8 @@ def deal_targets(
     dealt = np.full(len(seeds), -1, np.int64)
     if not len(seeds):
         return dealt
-    random = np.random.default_rng([run_seed, int(seeds[0]), Stream.SHUFFLED_TARGETS])
+    first_seed = int(seeds[0])
+    random = np.random.default_rng([run_seed, first_seed, Stream.SHUFFLED_TARGETS])
     taken = set(zip(seeds.tolist(), targets.tolist(), strict=True))
 
     def good(some: np.ndarray, theirs: np.ndarray) -> np.ndarray:
