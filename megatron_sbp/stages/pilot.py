@@ -10,7 +10,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.stages.judge import JudgeStage, further_sources
 from megatron_sbp.stages.run_folder import Run, shard_name
-from megatron_sbp.stages.synthesize import SynthesizeStage, identity_file
+from megatron_sbp.stages.synthesize import SynthesizeStage, drop_unfinished, identity_file
 from megatron_sbp.synthesis.extension import LEAST_PASSING
 
 
@@ -46,6 +46,10 @@ class PilotStage(SynthesizeStage):
         identity = identity_file(output)
         files.write_json(identity, {"identity": self.write(run, unit, output)})
         return [output, identity]
+
+    def finish(self, run: Run) -> list[Path]:
+        drop_unfinished(run.pilot_shard("").parent)
+        return []
 
 
 class JudgePilotStage(JudgeStage):

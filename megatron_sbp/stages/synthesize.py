@@ -61,8 +61,9 @@ class SynthesizeStage(Stage):
         measured = {}
         if self._piloted(run) and run.pilot_audit.exists():
             measured = {"tokens_that_pass": files.read_json(run.pilot_audit)["tokens_per_generation"]}
-        if planned_more(run):
-            measured["more_generations"] = planned_more(run)
+        more = planned_more(run)
+        if more:
+            measured["more_generations"] = more
         chosen = run.recipe.synthesis
         return {**self.unit_settings(run), **settings(chosen, "pilot", *_unread(chosen)), **measured}
 
@@ -117,10 +118,7 @@ class SynthesizeStage(Stage):
         )
 
     def finish(self, run: Run) -> list[Path]:
-        from megatron_sbp.synthesis.unfinished import SUFFIX
-
-        for file in run.generations.glob(f".*{SUFFIX}"):  # of a process that was killed between its last two steps
-            file.unlink()
+        drop_unfinished(run.generations)
         return [run.more_generations] if run.more_generations.exists() else []
 
     def _piloted(self, run: Run) -> bool:
@@ -152,6 +150,14 @@ class SynthesizeStage(Stage):
             real = files.read_json(run.audit_tokens("audit"))["real"]
             expected = real["tokens"] / real["documents"]
         return planned_generations(chosen.tokens, chosen.margin, expected)
+
+
+def drop_unfinished(folder: Path) -> None:
+    """Removes what a process left there that was killed between its last two steps."""
+    from megatron_sbp.synthesis.unfinished import SUFFIX
+
+    for file in folder.glob(f".*{SUFFIX}"):
+        file.unlink()
 
 
 def identity_file(pilot: Path) -> Path:

@@ -18,6 +18,7 @@ from megatron_sbp.stages.pilot import JudgePilotStage, PilotStage
 from megatron_sbp.stages.synthesize import SynthesizeStage
 from megatron_sbp.synthesis.judged import PASSED
 from megatron_sbp.synthesis.synthesizer import Synthesizer
+from megatron_sbp.synthesis.unfinished import SUFFIX
 
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,3 +140,16 @@ def test_two_processes_share_it_and_the_command_line_knows_it(make_run):
         assert done.returncode == 0, done.stderr
     assert "of the first 48 generations pass the filters" in done.stderr
     assert run.pilot_audit.read_bytes() == alone.pilot_audit.read_bytes()
+
+
+def test_a_larger_pilot_leaves_alone_what_belongs_to_synthesize(make_run):
+    """Its unfinished shards, and its plan for more generations."""
+    run = make_run("piloted", PILOT)
+    unfinished = run.generations / f".00007{SUFFIX}"
+    files.write_text(unfinished, "")
+    files.write_text(run.more_generations, "{}")
+    assert PilotStage().finish(run) == [] and unfinished.exists() and run.more_generations.exists()
+    own = run.pilot_shard("").parent / f".00000{SUFFIX}"
+    files.write_text(own, "")
+    PilotStage().finish(run)
+    assert not own.exists()
