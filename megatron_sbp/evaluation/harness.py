@@ -50,8 +50,7 @@ def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict
         Fault: the process died.
     """
     check_harness(recipe)
-    harness, folder = recipe.evaluation.harness, task_folder(recipe)
-    assert folder is not None
+    harness = recipe.evaluation.harness
     found: dict[str, Any] = {
         "lm_eval": None,
         "backend": harness.backend,
@@ -61,9 +60,7 @@ def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict
         "tasks": {},
     }
     say(f"{label}: {len(harness.tasks)} task{'s' * (len(harness.tasks) > 1)} with lm-eval ({harness.backend})")
-    for event in worker_events(_job(checkpoint, recipe), harness_python(recipe) or Path(sys.executable), folder, log):
-        if event["event"] == "failed":
-            raise worker_error(event, folder, log, checkpoint)
+    for event in worker_events(_job(checkpoint, recipe), recipe, log, checkpoint):
         if event["event"] == "task":
             for name, task in event["measured"].items():
                 task["metrics"] = {metric: with_units(figures) for metric, figures in task["metrics"].items()}
@@ -129,26 +126,30 @@ def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
         "backend": harness.backend,
         "model": model,
         "batch": batch,
-        "tasks": harness.tasks,
         "shots": harness.shots,
         "limit": harness.limit,
         "answer_tokens": recipe.model.sequence_length // 4 if recipe.model.sequence_length < _SHORT else None,
-        "parent": os.getpid(),
     }
 
 
-def worker_events(job: dict[str, Any], python: Path, folder: Path, log: Path) -> Iterator[dict[str, Any]]:
+def worker_events(
+    job: dict[str, Any], recipe: Recipe, log: Path, checkpoint: Path | None = None
+) -> Iterator[dict[str, Any]]:
     """Starts the worker and gives what it tells, as it comes.
 
     Args:
-        job: see `harness_worker.py`.
-        python: interpreter of an environment with lm-eval.
-        folder: of the tasks.
+        job: see `harness_worker.py`, without `tasks` and `parent`.
+        recipe: `evaluation.harness` with tasks, checked by `check_harness`.
         log: gets what lm-eval prints.
+        checkpoint: that the job names, for messages.
 
     Raises:
+        InputError: lm-eval cannot load the checkpoint, or a task fails.
         Fault: the process died.
     """
+    folder, python = task_folder(recipe), harness_python(recipe) or Path(sys.executable)
+    assert folder is not None
+    job = {**job, "tasks": recipe.evaluation.harness.tasks, "parent": os.getpid()}
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sbp-harness-") as scratch, open(log, "wb") as errors:
         file = Path(scratch) / "job.json"
@@ -165,6 +166,8 @@ def worker_events(job: dict[str, Any], python: Path, folder: Path, log: Path) ->
             assert worker.stdout is not None
             for line in worker.stdout:
                 event = json.loads(line)
+                if event["event"] == "failed":
+                    raise _error(event, folder, log, checkpoint)
                 yield event
             status = worker.wait()
         finally:
@@ -175,8 +178,7 @@ def worker_events(job: dict[str, Any], python: Path, folder: Path, log: Path) ->
         raise Fault(f"lm-eval ended with status {status}; the end of its log:\n{_tail(log)}", file=log)
 
 
-def worker_error(event: dict[str, Any], folder: Path, log: Path, checkpoint: Path | None = None) -> InputError:
-    """The error for an event `failed` of the worker. Arguments as of `worker_events`."""
+def _error(event: dict[str, Any], folder: Path, log: Path, checkpoint: Path | None) -> InputError:
     message, more = event["message"], f"; its log is {log}"
     if event["what"] == "import":
         return InputError(f"lm-eval cannot be imported ({message}): pip install 'megatron-sbp[lm-eval]'", key=KEY)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
-from megatron_sbp.evaluation.harness import worker_error, worker_events
-from megatron_sbp.evaluation.harness_tasks import check_harness, harness_python, task_folder
+from megatron_sbp.evaluation.harness import worker_events
+from megatron_sbp.evaluation.harness_tasks import check_harness
 from megatron_sbp.recipe import Recipe
 
 
@@ -42,12 +40,7 @@ def read_items(file: Path) -> dict[str, list[str]]:
 
 
 def _rows(recipe: Recipe, log: Path, counts: dict[str, int]) -> Iterator[dict[str, str]]:
-    folder = task_folder(recipe)
-    assert folder is not None
-    job = {"items": True, "tasks": recipe.evaluation.harness.tasks, "parent": os.getpid()}
-    for event in worker_events(job, harness_python(recipe) or Path(sys.executable), folder, log):
-        if event["event"] == "failed":
-            raise worker_error(event, folder, log)
+    for event in worker_events({"items": True}, recipe, log):
         if event["event"] == "items":
             counts[event["task"]] = counts.get(event["task"], 0) + len(event["texts"])
             yield from ({"task": event["task"], "text": text} for text in event["texts"])

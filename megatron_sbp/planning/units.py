@@ -68,7 +68,12 @@ def wants_index(recipe: Recipe) -> bool:
 
 def wants_task_items(recipe: Recipe) -> bool:
     """Whether the items of lm-eval's tasks are looked for in the text of any synthesizer."""
-    return bool(recipe.evaluation.harness.tasks) and any(rules.contaminated is not None for rules in _filters(recipe))
+    return any(has_task_items(recipe.for_synthesizer(name)) for name in recipe.used_synthesizers)
+
+
+def has_task_items(recipe: Recipe) -> bool:
+    """The same, from the recipe of one synthesizer."""
+    return recipe.filter.contaminated is not None and bool(recipe.evaluation.harness.tasks)
 
 
 def wants_measures(recipe: Recipe) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.questions import read_questions
+from megatron_sbp.planning.units import has_task_items
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -24,5 +25,4 @@ def evaluation_items(run: Run) -> dict[str, list[str]]:
 
 def item_reads(run: Run) -> dict[str, tuple[str, ...]]:
     """What a stage reads that looks for lm-eval's items: see `Stage.reads`. Nothing where the recipe names no tasks."""
-    looked_for = run.recipe.filter.contaminated is not None and run.recipe.evaluation.harness.tasks
-    return {"task-items": ("evaluation_items/*",)} if looked_for else {}
+    return {"task-items": ("evaluation_items/*",)} if has_task_items(run.recipe) else {}

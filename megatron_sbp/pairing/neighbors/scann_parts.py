@@ -12,7 +12,7 @@ from megatron_sbp.pairing.neighbors.scann_engine import ScannIndex
 from megatron_sbp.pairing.neighbors.scann_plan import ScannPlan, plan
 from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
 from megatron_sbp.pairing.neighbors.scann_tuning import Tuned, read_tuned
-from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR, NO_SCORE, best
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR, best
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.planning.query_blocks import query_blocks
 from megatron_sbp.recipe import Neighbors
@@ -43,9 +43,8 @@ class ScannParts:
             self._folder = Path(self._temporary.name)
         groups = [list(group) for group in query_blocks(len(vectors.files), parts)]
         self._starts = [int(vectors.starts[group[0]]) for group in groups]
-        alone = [vectors] if parts == 1 else [Vectors([vectors.files[number] for number in group]) for group in groups]
-        self._vectors = alone
-        self.plans: list[ScannPlan] = [plan(len(part), part.dimensions, settings, seed) for part in alone]
+        self._vectors = [Vectors([vectors.files[number] for number in group]) for group in groups]
+        self.plans: list[ScannPlan] = [plan(len(part), part.dimensions, settings, seed) for part in self._vectors]
         self._open: tuple[int, ScannIndex] | None = None
 
     def __len__(self) -> int:
@@ -80,19 +79,18 @@ class ScannParts:
         Returns:
             ids int64 [n, k], scores float32 [n, k], padded with -1 and -2.
         """
-        k = self._settings.k
-        ids, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        k, merged = self._settings.k, None
         for place in range(len(self)):
             part = (first + place) % len(self)
             start, end = self._starts[part], self._starts[part] + len(self._vectors[part])
             own = np.where((own_rows >= start) & (own_rows < end), own_rows - start, -1)
-            found, their_scores = self._index(part).nearest(queries, own, k, advance)
-            if len(self) == 1:
-                return found, their_scores
-            found = np.where(found == NO_NEIGHBOR, NO_NEIGHBOR, found + start)
-            their_scores = np.where(found == NO_NEIGHBOR, np.float32(NO_SCORE), their_scores)
-            ids, scores = best(np.hstack([ids, found]), np.hstack([scores, their_scores]), k)
-        return ids, scores
+            ids, scores = self._index(part).nearest(queries, own, k, advance)
+            ids[ids != NO_NEIGHBOR] += start
+            if merged is not None:
+                ids, scores = best(np.hstack([merged[0], ids]), np.hstack([merged[1], scores]), k)
+            merged = ids, scores
+        assert merged is not None, "there are no parts"
+        return merged
 
     def _tuned(self, part: int) -> Tuned | None:
         if not is_tuned(self.plans[part].documents, self._settings):

@@ -76,16 +76,11 @@ class Search:
         advance: Callable[[int], None] | None = None,
         first: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest documents of every query: see `exact.nearest` and `ScannParts.nearest`.
+        """The k nearest documents of every query: see `ScannParts.nearest`; `exact.nearest` gives the same.
 
         Args:
-            queries: float32 [n, dimensions] with float16 values.
-            own_rows: document that is the query itself and is left out, int64 [n]; -1 for none.
+            queries: see there; so are own_rows and first, which is for ScaNN only.
             advance: called with the number of documents compared (exact) or of queries done in a part (ScaNN).
-            first: part of ScaNN's index to begin with.
-
-        Returns:
-            ids int64 [n, k], scores float32 [n, k], padded with -1 and -2.
         """
         if self._index is None:
             return exact.nearest(queries, own_rows, self.vectors, self.settings.k, self._device, advance)
