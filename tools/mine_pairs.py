@@ -77,6 +77,18 @@ def build_parser() -> argparse.ArgumentParser:
     fields = {"nargs": "+", "metavar": "FIELD", "default": []}
     rules.add_argument("--same-fields", **fields, help="fields that must be equal in both documents, as a language")
     rules.add_argument("--different-fields", **fields, help="fields that must not be equal, as a web site")
+    rules.add_argument(
+        "--collapse-above",
+        type=float,
+        help="neighbors that share a larger part of the shingles are copies: only the first has pairs (default: off)",
+    )
+    rules.add_argument(
+        "--directions",
+        choices=("mined", "mutual", "one"),
+        default=PAIRS.directions,
+        help="mined: as found; mutual: only pairs found in both directions; one: one direction of each pair "
+        f"(default: {PAIRS.directions})",
+    )
     rules.add_argument("--relation", choices=("similar", *CONTROL_RELATIONS), default=PAIRS.relation)
     rules.add_argument("--seed", type=int, default=1, help="of random pairs, ScaNN's partitions, examples")
     return parser

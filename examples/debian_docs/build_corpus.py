@@ -53,7 +53,7 @@ MEASURED = ("debian-reference-en", "perl-doc", "postgresql-doc-15", "python3.11-
 """Those that were built whole and read; README.md has their numbers. The others of PACKAGES have to be named."""
 _INDEX = re.compile(r"(^|/)(genindex|py-modindex|modindex|bookindex|index-\d+|index-all|search|allclasses|all)\b[^/]*$")
 _SOURCES = re.compile(r"/_sources/")  # of the HTML beside them
-DROPS = ("left out", "short", "symbols", "language", "index", "duplicate")
+DROPS = ("left out", "short", "long", "symbols", "language", "index", "duplicate")
 
 
 def main() -> None:
@@ -66,13 +66,16 @@ def main() -> None:
     parser.add_argument(
         "--split", type=int, default=4000, metavar="CHARACTERS", help="divide longer pages at headings (0: never)"
     )
+    parser.add_argument(
+        "--longest", type=int, default=0, metavar="CHARACTERS", help="leave out longer documents (0: none)"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "corpus.jsonl.zst")
     options = parser.parse_args()
     try:
         found = [find(name, options.debs, options.download) for name in names(options.packages)]
         drops: dict[str, Counter[str]] = {}
         kept: dict[str, Counter[str]] = {}
-        files.write_jsonl_zst(options.out, rows(found, options.split, kept, drops))
+        files.write_jsonl_zst(options.out, rows(found, options.split, options.longest, kept, drops))
     except (OSError, InputError) as error:
         parser.error(str(error))
     print(table(kept, drops))
@@ -139,13 +142,18 @@ def find(name: str, folder: Path, download: bool) -> Path:
 
 
 def rows(
-    packages: list[Path], split: int, kept: dict[str, Counter[str]], drops: dict[str, Counter[str]]
+    packages: list[Path],
+    split: int,
+    longest: int,
+    kept: dict[str, Counter[str]],
+    drops: dict[str, Counter[str]],
 ) -> Iterator[dict[str, str]]:
     """The corpus, by package and path, without documents that say the same.
 
     Args:
         packages: The .deb files.
         split: Characters from which a page is divided; 0 for never.
+        longest: Characters of the longest document that is kept; 0 for any.
         kept: Gets documents and characters of every package.
         drops: Gets what is dropped, by reason.
 
@@ -161,7 +169,7 @@ def rows(
         name = fields["Package"]
         label = f"{name} {fields['Version']}"
         count, dropped = kept.setdefault(label, Counter()), drops.setdefault(label, Counter())
-        for place, section, title, text in sorted(documents(path, name, split, dropped)):
+        for place, section, title, text in sorted(documents(path, name, split, longest, dropped)):
             known = hashlib.sha256(" ".join(text.split()).encode()).digest()
             if known in seen:
                 dropped["duplicate"] += 1
@@ -177,13 +185,16 @@ def rows(
             }
 
 
-def documents(package: Path, name: str, split: int, dropped: Counter[str]) -> Iterator[tuple[str, int, str, str]]:
+def documents(
+    package: Path, name: str, split: int, longest: int, dropped: Counter[str]
+) -> Iterator[tuple[str, int, str, str]]:
     """The documents of a package, as its archive has them.
 
     Args:
         package: The .deb file.
         name: The package.
         split: Characters from which a page is divided; 0 for never.
+        longest: Characters of the longest document that is kept; 0 for any.
         dropped: Gets what is dropped, by reason.
 
     Yields:
@@ -209,7 +220,7 @@ def documents(package: Path, name: str, split: int, dropped: Counter[str]) -> It
             long = split and sum(len(words) for _, words in page.blocks) > split
             for number, part in enumerate(sections(page, split) if long else [page], 1):
                 text = join(part.blocks)
-                reason = "index" if _INDEX.search(path) else fault(text, part.link_share)
+                reason = "index" if _INDEX.search(path) else fault(text, part.link_share, longest)
                 if reason:
                     dropped[reason] += 1
                 else:
@@ -231,18 +242,21 @@ def reader_of(path: str) -> Callable[[bytes], Page] | None:
 _READERS = {".html": from_html, ".htm": from_html, ".xhtml": from_html, ".pod": from_pod, ".txt": from_text}
 
 
-def fault(text: str, link_share: float) -> str | None:
+def fault(text: str, link_share: float, longest: int) -> str | None:
     """Why a document is dropped, or None.
 
     Args:
         text: The document.
         link_share: Share of its characters in links.
+        longest: Characters of the longest document that is kept; 0 for any.
 
     Returns:
         A reason of DROPS.
     """
     if len(text) < MIN_CHARACTERS:
         return "short"
+    if longest and len(text) > longest:
+        return "long"
     letters = sum(map(str.isalpha, text))
     spaces = sum(map(str.isspace, text))
     if letters + spaces < MIN_LETTERS * len(text):

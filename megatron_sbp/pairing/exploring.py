@@ -53,7 +53,7 @@ def explore_pairs(
 ) -> dict[str, Any]:
     """Counts what every alpha, and every limit on shared shingles, would keep of the neighbors of some documents.
 
-    The other rules hold as the recipe has them, but for max_seeds_per_target: the seeds of a target are all over D.
+    The other rules hold as the recipe has them, but for `joint_rules`, which regard the pairs of all of D.
     Counts are exact for the sampled documents.
 
     Args:

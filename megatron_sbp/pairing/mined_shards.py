@@ -14,6 +14,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.copies import find_copies
 from megatron_sbp.pairing.field_rules import read_field_rules
 from megatron_sbp.pairing.mining import no_pairs, pairs_of, write_pairs
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
@@ -35,6 +36,15 @@ class MinedShard:
 
     pairs: Path
     audit: Path
+
+    @property
+    def copies(self) -> Path:
+        """.npy of `find_copies`, where `pairs.collapse_above` asks for it."""
+        return self.pairs.with_suffix(".copies.npy")
+
+    def files(self, rules: Pairs) -> list[Path]:
+        """All that is there under these rules."""
+        return [self.pairs, self.audit, *([] if rules.collapse_above is None else [self.copies])]
 
 
 def mine_shard(
@@ -67,10 +77,11 @@ def mine_shard(
     fields = read_field_rules(rules, documents, len(spans))
     ids, scores = read_neighbors(neighbors)
     with Progress(label, len(ids), "documents") as progress:
-        tables = []
+        tables, copies = [], []
         for begin in range(0, len(ids), _AT_ONCE):
             some = slice(begin, begin + _AT_ONCE)
             first = first_row + begin
+            copies.append(find_copies(ids[some], scores[some], first, spans, rules))
             tables.append(
                 pairs_of(
                     ids[some], scores[some], first, spans, fields, rules, audit, run_seed=run_seed, vectors=vectors
@@ -79,6 +90,9 @@ def mine_shard(
             progress.advance(len(ids[some]))
     with files.atomic_path(output.pairs) as partial:
         pq.write_table(pa.concat_tables(tables), partial, compression="zstd")
+    if rules.collapse_above is not None:
+        with files.atomic_path(output.copies) as partial, partial.open("wb") as file:
+            np.save(file, np.concatenate(copies))
     files.write_json(output.audit, audit.state())
 
 
@@ -104,7 +118,7 @@ def join_shards(
         split: for messages.
 
     Raises:
-        InputError: no pair is left; names a value of pairs.alpha that would leave some.
+        InputError: no pair is left; names what would leave some.
     """
     audit = PairsAudit(rules, run_seed)
     for shard in shards:
@@ -114,9 +128,18 @@ def join_shards(
         raise no_pairs(audit, spans, read_field_rules(rules, documents, len(spans)), split)
     names = read_ids(documents)
     assert audit.documents == len(names), (audit.documents, len(names))
+    collapsed = rules.collapse_above is not None
+    copies = np.concatenate([np.load(shard.copies) for shard in shards]) if collapsed else np.empty(0, np.int64)
     with Progress(f"pairs {split}, joining", len(shards), "shards") as progress:
         write_pairs(
-            lambda: (pq.read_table(shard.pairs) for shard in shards), output, names, rules, audit, progress.advance
+            lambda: (pq.read_table(shard.pairs) for shard in shards),
+            output,
+            names,
+            rules,
+            audit,
+            copies=copies,
+            run_seed=run_seed,
+            advance=progress.advance,
         )
     say(
         f"pairs: {audit.kept:,} of {audit.candidates:,} {split} candidates kept, {audit.documents_with_pairs:,} of "

@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.pairing.copies import find_copies
 from megatron_sbp.pairing.field_rules import FieldRules
+from megatron_sbp.pairing.joint_rules import JointRules
 from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
-from megatron_sbp.pairing.rules import apply_rules, plausible, rank_within
+from megatron_sbp.pairing.rules import apply_rules, joint_rules, plausible, rank_within
 from megatron_sbp.pairing.shuffled_control import deal_targets
-from megatron_sbp.pairing.target_cap import TargetCap
 from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
@@ -69,11 +70,12 @@ def mine_pairs(
         advance: called with the number of documents done since the last call.
 
     Raises:
-        InputError: no pair is left; names a value of pairs.alpha that would leave some.
+        InputError: no pair is left; names what would leave some.
     """
     assert len(documents) == len(names), (len(documents), len(names))
-    audit, tables = PairsAudit(rules, run_seed), []
+    audit, tables, copies = PairsAudit(rules, run_seed), [], []
     for ids, scores in neighbors:
+        copies.append(find_copies(ids, scores, audit.documents, documents, rules))
         tables.append(
             pairs_of(ids, scores, audit.documents, documents, fields, rules, audit, run_seed=run_seed, vectors=vectors)
         )
@@ -81,7 +83,7 @@ def mine_pairs(
             advance(len(ids))
     if not any(map(len, tables)):
         raise no_pairs(audit, documents, fields, split)
-    write_pairs(lambda: tables, output, names, rules, audit)
+    write_pairs(lambda: tables, output, names, rules, audit, copies=np.concatenate(copies), run_seed=run_seed)
     return audit
 
 
@@ -91,33 +93,40 @@ def write_pairs(
     names: pa.ChunkedArray,
     rules: Pairs,
     audit: PairsAudit,
+    *,
+    copies: np.ndarray,
+    run_seed: int,
     advance: Callable[[], None] | None = None,
 ) -> None:
-    """Writes pairs with the ids of their documents to a parquet file, atomically; the last rule is applied here.
+    """Writes pairs with the ids of their documents to a parquet file, atomically; `joint_rules` are applied here.
 
     Args:
         read: gives what `pairs_of` did, shard by shard, anew with every call; one shard is in memory at a time.
         output: see `mine_pairs`.
         names: see `mine_pairs`.
-        rules: max_seeds_per_target is used.
-        audit: notes what falls to it, and seeds per target.
+        rules: the recipe's.
+        audit: notes what falls to them, and seeds per target.
+        copies: rows of `find_copies`.
+        run_seed: see `mine_pairs`.
         advance: called after each shard.
+
+    Raises:
+        InputError: no pair is left.
     """
-    cap = rules.max_seeds_per_target
-    chosen = None if cap is None else TargetCap(read, len(names), cap)
+    joint = JointRules(read, rules, len(names), copies, run_seed)
     counts = TargetCounts(len(names))
     with files.atomic_path(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
-        for table in read():
-            if chosen is not None:
-                kept = chosen.keeps(table)
-                audit.drop("target_cap", len(table) - int(kept.sum()))
-                table = table.filter(kept)
+        for table in joint.tables(audit.drop):
+            if joint_rules(rules):
                 audit.add_pairs(*(table[name].to_numpy() for name in _NOTED))
             counts.add(table["target"].to_numpy())
             if len(table):
                 writer.write_table(_with_ids(table, names))
             if advance:
                 advance()
+        if not audit.kept:
+            fallen = ", ".join(f"{rule} {audit.dropped[rule]:,}" for rule in joint_rules(rules))
+            raise InputError(f"no pairs are left by the rules that regard all of them ({fallen})", key="pairs")
     audit.seeds_per_target = counts.summary(names)
 
 
@@ -135,7 +144,7 @@ def pairs_of(
 ) -> pa.Table:
     """The pairs of consecutive documents: seed, target int64, score float32, ordered as in the file.
 
-    With max_seeds_per_target, which is applied when the pairs of all documents are known, there are further columns:
+    With `joint_rules`, which are applied when the pairs of all documents are known, there are further columns:
     shared float64 (see `Candidates`), and for a control instead_of_target int64 and instead_of_score float32, the
     mined pair in whose place each was drawn.
 
@@ -154,15 +163,15 @@ def pairs_of(
     audit.add(ids, candidates)
     kept = candidates.kept
     mined = tuple(column[kept] for column in (candidates.seeds, candidates.targets, candidates.scores))
-    capped_later = rules.max_seeds_per_target is not None
+    judged_later = bool(joint_rules(rules))
     if rules.relation in CONTROL_RELATIONS:
         pairs = _control(mined, documents, fields, rules, run_seed, vectors)
         audit.not_drawn += len(mined[0]) - len(pairs["seed"])
     else:
         pairs = dict(zip(_NOTED, (*mined, candidates.shared[kept]), strict=True))
-    if not capped_later:
+    if not judged_later:
         audit.add_pairs(*(pairs[name] for name in _NOTED))
-    return pa.table(pairs if capped_later else {name: pairs[name] for name in ("seed", "target", "score")})
+    return pa.table(pairs if judged_later else {name: pairs[name] for name in ("seed", "target", "score")})
 
 
 _NOTED = ("seed", "target", "score", "shared")

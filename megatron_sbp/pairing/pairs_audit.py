@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.row_keys import row_keys
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.rules import RULES, Candidates, rules_of
 from megatron_sbp.recipe import Pairs
@@ -169,8 +170,7 @@ class PairsAudit:
     def _sampled(self, former: list, pairs: tuple[np.ndarray, ...], size: int) -> list:
         """The `size` pairs with the smallest pseudo-random key: a uniform sample, however the shards are cut."""
         seeds, targets, scores, shared = pairs
-        with np.errstate(over="ignore"):
-            keys = _mixed(seeds, self._run_seed) ^ _mixed(targets, self._run_seed + 1)
+        keys = row_keys(seeds, self._run_seed) ^ row_keys(targets, self._run_seed + 1)
         first = np.argsort(keys, kind="stable")[:size]
         rows = zip(*(column[first].tolist() for column in (keys, seeds, targets, scores, shared)), strict=True)
         return sorted([*former, *rows])[:size]
@@ -183,12 +183,6 @@ def _only(candidates: Candidates, which: np.ndarray) -> tuple[np.ndarray, ...]:
 def _histogram(scores: np.ndarray) -> np.ndarray:
     # float16 vectors are a little longer than 1 at times: such scores go into the last bin.
     return np.histogram(np.clip(scores, -1, 1), _EDGES)[0]
-
-
-def _mixed(rows: np.ndarray, key: int) -> np.ndarray:
-    values = (rows.astype(np.uint64) + np.uint64(key % 2**32 + 1)) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(32))
 
 
 def _excerpt(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from megatron_sbp.recipe import Pairs
 
 RULES = (
     "below_alpha", "above_max_similarity", "short_target", "long_target", "fields", "near_duplicate",
-    "no_near_duplicate", "cap", "target_cap",
+    "no_near_duplicate", "copy", "cap", "direction", "target_cap",
 )  # fmt: skip
 """A pair falls to the first that it breaks; places are those of `Candidates.fell_to`."""
 
@@ -24,9 +24,21 @@ def rules_of(rules: Pairs) -> tuple[str, ...]:
         "near_duplicate" if rules.relation == "near_duplicates" else "no_near_duplicate",
         *([] if rules.max_target_tokens is not None else ["long_target"]),
         *([] if rules.same_fields or rules.different_fields else ["fields"]),
-        *([] if rules.max_seeds_per_target is not None else ["target_cap"]),
+        *(rule for rule in ("copy", "direction", "target_cap") if rule not in joint_rules(rules)),
     }
     return tuple(rule for rule in RULES if rule not in left_out)
+
+
+def joint_rules(rules: Pairs) -> tuple[str, ...]:
+    """The rules that regard the pairs of all documents, in the order in which they are applied: see `JointRules`."""
+    collapsed = rules.collapse_above is not None
+    used = {
+        "copy": collapsed,
+        "cap": collapsed and rules.max_targets_per_seed is not None,  # copies may not take the places of others
+        "direction": rules.directions != "mined",
+        "target_cap": rules.max_seeds_per_target is not None,
+    }
+    return tuple(rule for rule, on in used.items() if on)
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class Candidates:
 def apply_rules(
     ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, fields: FieldRules, rules: Pairs
 ) -> Candidates:
-    """Every neighbor with the rule that it fell to; max_seeds_per_target, which regards all pairs, comes later.
+    """Every neighbor with the rule that it fell to; those of `joint_rules` come later.
 
     Args:
         ids: rows of the neighbors of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.
@@ -90,7 +102,7 @@ def apply_rules(
         drop("no_near_duplicate", ~copies)
     else:
         drop("near_duplicate", copies)
-    if rules.max_targets_per_seed is not None:
+    if rules.max_targets_per_seed is not None and "cap" not in joint_rules(rules):
         left = np.flatnonzero(fell_to < 0)
         over = np.zeros(len(seeds), bool)
         over[left] = rank_within(seeds[left]) >= rules.max_targets_per_seed

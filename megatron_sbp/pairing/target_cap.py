@@ -32,11 +32,11 @@ class TargetCap:
         self._targets = counts.above(cap)
         self._scores = np.empty(len(self._targets), np.float32)
         self._seeds = np.empty(len(self._targets), np.int64)
-        for begin, end in _ranges(counts.of(self._targets)):
+        for begin, end in ranges_of(counts.of(self._targets), _AT_ONCE):
             self._find_last(read, begin, end, cap)
 
-    def keeps(self, table: pa.Table) -> np.ndarray:
-        """bool [pairs]."""
+    def keeps(self, number: int, table: pa.Table) -> np.ndarray:
+        """Which pairs of a shard are kept, whichever it is: bool [pairs]."""
         seeds, targets, scores = ranked_columns(table)
         kept = np.ones(len(seeds), bool)
         pairs, places = self._of_hubs(targets)
@@ -80,12 +80,17 @@ def ranked_columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 _OWN = ("target", "score")
 
 
-def _ranges(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Begin and end of consecutive targets with at most `_AT_ONCE` pairs, or one target."""
+def ranges_of(sizes: np.ndarray, at_once: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of consecutive entries with at most `at_once` pairs together, or one entry.
+
+    Args:
+        sizes: pairs of each entry, integers [entries].
+        at_once: see there.
+    """
     ends = np.cumsum(sizes, dtype=np.int64)
     begin = 0
     while begin < len(sizes):
         done = ends[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, done + _AT_ONCE, side="right")))
+        end = max(begin + 1, int(np.searchsorted(ends, done + at_once, side="right")))
         yield begin, end
         begin = end

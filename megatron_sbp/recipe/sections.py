@@ -291,6 +291,14 @@ class Pairs(Section):
     document that lacks one has no pairs."""
     different_fields: list[Text] = []
     """Fields, of documents.keep_fields, in which they must not have the same value, as a web site."""
+    collapse_above: Fraction | None = None
+    """Neighbors above alpha that share a larger part of the shorter document's shingles are copies of one another: only
+    the first of D is a seed document and a target, so that a page that is there in many versions counts once. null
+    collapses none."""
+    directions: Literal["mined", "mutual", "one"] = "mined"
+    """mined: every pair in the direction in which it was found, which for most is both. mutual: only pairs that were
+    found in both. one: of a pair that was found in both, one direction, by a coin. The caps per seed come before, the
+    cap per target after."""
     relation: Literal["similar", "random", "shuffled", "near_duplicates"] = "similar"
     """similar: mined neighbors. random: the same seed documents with random targets, the control that any claim
     about relatedness needs. shuffled: a control with the same targets, each as often as it was mined, but dealt anew

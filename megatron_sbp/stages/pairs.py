@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 _DATASETS = {"train": "real", "valid": "valid"}
 """Name of the tokens of each split."""
 
-_NEWER = ("max_target_tokens", "max_seeds_per_target", "same_fields", "different_fields")
-"""Left out of the settings while they are off: pairs that were selected before they existed stay selected."""
+_NEWER: dict[str, Any] = {
+    "max_target_tokens": None,
+    "max_seeds_per_target": None,
+    "same_fields": [],
+    "different_fields": [],
+    "collapse_above": None,
+    "directions": "mined",
+}
+"""Left out of the settings while they have these values: pairs that were selected before they existed stay selected."""
 
 
 class PairsStage(Stage):
@@ -45,7 +52,8 @@ class PairsStage(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         rules = settings(run.recipe.pairs)
-        return {**{key: rules[key] for key in rules if rules[key] or key not in _NEWER}, "seed": run.recipe.seed}
+        used = {key: value for key, value in rules.items() if key not in _NEWER or value != _NEWER[key]}
+        return {**used, "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:
         return [f"{split}-{name}" for split in MINED_SPLITS for name in _names(run, split)]
@@ -72,7 +80,7 @@ class PairsStage(Stage):
             run_seed=run.recipe.seed,
             label=f"pairs {unit}",
         )
-        return [shard.pairs, shard.audit]
+        return shard.files(run.recipe.pairs)
 
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.pairing.document_rows import read_rows

@@ -228,10 +228,10 @@ def test_building(debs, tmp_path):
     lines = [line.split("  ") for line in done.stdout.splitlines()]
     cells = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}
     assert cells["package"] == [
-        "documents", "characters", "left out", "short", "symbols", "language", "index", "duplicate",
+        "documents", "characters", "left out", "short", "long", "symbols", "language", "index", "duplicate",
     ]  # fmt: skip
-    assert [cells["one 1.0-1"][place] for place in (0, 2, 3, 4, 5, 6, 7)] == ["2", "1", "2", "1", "1", "2", "0"]
-    assert [cells["two 1.0-1"][place] for place in (0, 2, 3, 4, 5, 6, 7)] == ["3", "0", "0", "0", "0", "0", "1"]
+    assert [cells["one 1.0-1"][place] for place in (0, 2, 3, 4, 5, 6, 7, 8)] == [*"21201120"]
+    assert [cells["two 1.0-1"][place] for place in (0, 2, 3, 4, 5, 6, 7, 8)] == [*"30000001"]
     assert cells["total"][:2] == ["5", f"{sum(len(row['text']) for row in rows):,}"]
 
 
@@ -248,6 +248,15 @@ def test_whole_pages(debs, tmp_path):
     out = tmp_path / "corpus.jsonl.zst"
     assert build("--packages", "two", "--debs", debs, "--out", out, "--split", 0).returncode == 0
     assert all("#" not in row["id"] for row in files.read_jsonl_zst(out))
+
+
+def test_long_documents_are_left_out(debs, tmp_path):
+    every, short = tmp_path / "every.zst", tmp_path / "short.zst"
+    assert build("--packages", "two", "--debs", debs, "--out", every).returncode == 0
+    done = build("--packages", "two", "--debs", debs, "--out", short, "--longest", 1000)
+    assert done.returncode == 0, done.stderr
+    rows = list(files.read_jsonl_zst(every))
+    assert list(files.read_jsonl_zst(short)) == [row for row in rows if len(row["text"]) <= 1000] != rows
 
 
 def refused(debs: Path, out: Path, *packages: str) -> str:

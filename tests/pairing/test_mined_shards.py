@@ -19,9 +19,17 @@ from megatron_sbp.recipe import Pairs
 
 
 @pytest.mark.parametrize("relation", ["similar", "random"])
-@pytest.mark.parametrize(("cuts", "cap"), [((), None), ((40, 41, 200), None), ((40, 41, 200), 2)])
-def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts, cap):
-    rules = Pairs(alpha=0.5, max_targets_per_seed=4, relation=relation, max_seeds_per_target=cap)
+@pytest.mark.parametrize(
+    ("cuts", "joint"),
+    [
+        ((), {}),
+        ((40, 41, 200), {}),
+        ((40, 41, 200), {"max_seeds_per_target": 2}),
+        ((40, 41, 200), {"collapse_above": 0.05, "directions": "one", "max_seeds_per_target": 3}),
+    ],
+)
+def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts, joint):
+    rules = Pairs(alpha=0.5, max_targets_per_seed=4, relation=relation, **joint)
     documents, embeddings = mined.document_shards("train"), mined.embedding_shards("train")
     tokens = mined.tokens("real")
     found = [read_neighbors(file) for file in mined.neighbor_shards("train")]
@@ -46,6 +54,8 @@ def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts, ca
     assert pq.read_table(tmp_path / "joined.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
     assert joined.kept > 20 and joined.summary() == expected.summary()
     assert json.dumps(joined.state(), sort_keys=True) == json.dumps(expected.state(), sort_keys=True)
-    assert (joined.dropped.get("target_cap", 0) > 5) == (cap is not None)
+    fallen = {rule for rule in ("copy", "direction", "target_cap") if joined.dropped.get(rule)}
+    names = {"collapse_above": "copy", "directions": "direction", "max_seeds_per_target": "target_cap"}
+    assert fallen == {names[key] for key in joint}
     assert joined.state()["examples"] == expected.state()["examples"]
     assert files.read_json(shards[0].audit)["candidates"] > 0

@@ -81,6 +81,15 @@ def test_when_no_alpha_helps(tmp_path):
         mined_table(tmp_path, Pairs(alpha=0.55, min_target_tokens=31))
 
 
+def test_nothing_is_left_by_the_rules_that_regard_all_pairs(tmp_path):
+    documents = spans()
+    documents.tokens[30:60] = documents.tokens[:30]  # b is a copy of a
+    rules = Pairs(alpha=0.85, max_shared_shingles=1.0, collapse_above=0.5, directions="one")
+    with pytest.raises(InputError, match=r"\(copy 2, cap 0, direction 0\)") as caught:
+        mined_table(tmp_path, rules.model_copy(update={"max_targets_per_seed": 3}), documents)
+    assert str(caught.value).startswith("'pairs': no pairs are left") and not (tmp_path / "pairs.parquet").exists()
+
+
 def test_a_single_document(tmp_path):
     names = pa.chunked_array([pa.array(["a"], pa.large_string())])
     shard = (np.full((1, 3), -1), np.full((1, 3), -2, np.float32))

@@ -134,5 +134,6 @@ def test_the_rules_of_a_relation():
     assert rules_of(Pairs()) == rules_of(Pairs(relation="random")) == usual
     copies = rules_of(Pairs(relation="near_duplicates"))
     assert copies == tuple("no_near_duplicate" if rule == "near_duplicate" else rule for rule in usual)
-    every = rules_of(Pairs(max_target_tokens=9, different_fields=["site"], max_seeds_per_target=1))
+    joint = {"max_seeds_per_target": 1, "collapse_above": 0.5, "directions": "one"}
+    every = rules_of(Pairs(max_target_tokens=9, different_fields=["site"], **joint))
     assert {*every, "no_near_duplicate"} == set(RULES)

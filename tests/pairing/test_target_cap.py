@@ -43,7 +43,7 @@ def test_the_best_of_every_target(monkeypatch, cap, at_once):
     for seed in range(5):
         shards = tables(np.random.default_rng(seed), 1 + 2 * seed)
         chosen = TargetCap(lambda shards=shards: shards, DOCUMENTS, cap)
-        kept = pa.concat_tables([shard.filter(chosen.keeps(shard)) for shard in shards])
+        kept = pa.concat_tables([shard.filter(chosen.keeps(number, shard)) for number, shard in enumerate(shards)])
         found = set(zip(kept["seed"].to_pylist(), kept["target"].to_pylist(), strict=True))
         assert found == best(pa.concat_tables(shards), cap) and len(found) == len(kept)
         assert (len(kept) < DOCUMENTS * 12) == (cap < DOCUMENTS)
@@ -59,7 +59,7 @@ def test_random_pairs_fall_with_those_in_whose_place_they_are():
         shards.append(pa.table({"seed": table["seed"], "target": drawn, "score": drawn_scores, **instead}))
     chosen = TargetCap(lambda: shards, DOCUMENTS, 4)
     for shard in shards:
-        kept = shard.filter(chosen.keeps(shard))
+        kept = shard.filter(chosen.keeps(0, shard))
         mined = set(zip(kept["seed"].to_pylist(), kept["instead_of_target"].to_pylist(), strict=True))
         whole = pa.concat_tables(shards).select(["seed", "instead_of_target", "instead_of_score"])
         whole = whole.rename_columns(["seed", "target", "score"])
@@ -69,4 +69,4 @@ def test_random_pairs_fall_with_those_in_whose_place_they_are():
 
 def test_no_pairs():
     empty = tables(np.random.default_rng(1), 1)[0][:0]
-    assert TargetCap(lambda: [empty], DOCUMENTS, 1).keeps(empty).tolist() == []
+    assert TargetCap(lambda: [empty], DOCUMENTS, 1).keeps(0, empty).tolist() == []

@@ -129,6 +129,60 @@ def test_cap_per_target(mined, tmp_path, helpers, relation):
         assert audit["seeds_per_target"]["largest"] == 2 < max(map(len, seeds_of.values()))
 
 
+def sharing(mined: Run) -> dict[tuple[int, int], float]:
+    """Part of the shorter one's shingles that two train documents share, where they share any."""
+    indexed = open_indexed(mined.tokens("real"))
+    hashes = [shingle_hashes(indexed[row][:-1], 13) for row in range(300)]
+    pairs = {(seed, target) for seed in range(300) for target in range(300) if seed != target}
+    return {pair: part for pair in pairs if (part := shared_fraction(hashes[pair[0]], hashes[pair[1]])) > 0}
+
+
+@pytest.mark.parametrize("relation", ["similar", "random"])
+def test_copies_are_collapsed_before_the_cap(mined, tmp_path, helpers, relation):
+    """Here copies are documents that share any shingle: of those there are some in real text."""
+    run = copy_of(mined, tmp_path / "run", helpers, collapse_above=0.0, max_targets_per_seed=2, relation=relation)
+    helpers.execute(run, "pairs")
+    uncapped = copy_of(mined, tmp_path / "uncapped", helpers, max_targets_per_seed=None)
+    helpers.execute(uncapped, "pairs")
+    neighbors = [np.load(file) for file in mined.neighbor_shards("train")]
+    near = {
+        (seed, int(target))
+        for seed, (ids, scores) in enumerate(
+            zip(*(np.concatenate([file[name] for file in neighbors]) for name in ("ids", "scores")), strict=True)
+        )
+        for target, score in zip(ids, scores, strict=True)
+        if score > 0.5
+    }
+    copies = {seed for seed, target in sharing(mined) if (seed, target) in near and target < seed}
+    expected: dict[int, list[int]] = defaultdict(list)
+    for row in rows_of(uncapped):
+        if not {row["seed"], row["target"]} & copies and len(expected[row["seed"]]) < 2:
+            expected[row["seed"]].append(row["target"])
+    counts = {seed: len(targets) for seed, targets in expected.items() if targets}
+    assert Counter(row["seed"] for row in rows_of(run)) == counts and len(copies) > 2
+    audit = files.read_json(run.audit_pairs)["train"]
+    assert audit["dropped"]["copy"] > 2 and audit["dropped"]["cap"] > 2 and audit["kept"] == sum(counts.values())
+    if relation == "similar":
+        found = defaultdict(list)
+        for row in rows_of(run):
+            found[row["seed"]].append(row["target"])
+        assert found == {seed: targets for seed, targets in expected.items() if targets}
+
+
+def test_directions(mined, tmp_path, helpers):
+    every = [(row["seed"], row["target"]) for row in rows_of(mined)]
+    both = [pair for pair in every if pair[::-1] in set(every)]
+    assert 0 < len(both) < len(every)
+    runs = {name: copy_of(mined, tmp_path / name, helpers, directions=name) for name in ("mutual", "one")}
+    for run in runs.values():
+        helpers.execute(run, "pairs")
+    mutual, one = ([(row["seed"], row["target"]) for row in rows_of(run)] for run in runs.values())
+    assert mutual == both
+    assert len(one) == len({frozenset(pair) for pair in every}) == len({frozenset(pair) for pair in one})
+    for run, pairs in zip(runs.values(), (mutual, one), strict=True):
+        assert files.read_json(run.audit_pairs)["train"]["dropped"]["direction"] == len(every) - len(pairs)
+
+
 @pytest.mark.parametrize("relation", ["similar", "random"])
 def test_fields_of_the_documents(mined, tmp_path, helpers, relation):
     """Pairs of entries that begin with the same letter, of different topics: through the stages, from the corpus on."""

@@ -69,6 +69,7 @@ def test_mine_pairs_compares_fields_and_caps_targets(corpus, tmp_path):
     words = ("--inputs", "all.jsonl.zst", "--id-field", "id", "--engine", "exact", "--k", 40, "--alpha", 0.2)
     words += ("--tokenizer", corpus / "tokenizer", "--embeddings", corpus / "out" / "pairs.embeddings.npy")
     words += ("--same-fields", "kind", "--max-seeds-per-target", 3, "--max-target-tokens", 200)
+    words += ("--directions", "one", "--collapse-above", 0.9)
     done = run_tool("mine_pairs.py", tmp_path, *words, "--output", "p.parquet")
     assert done.returncode == 0, done.stderr
     pairs = pq.read_table(tmp_path / "p.parquet").to_pylist()
@@ -76,8 +77,10 @@ def test_mine_pairs_compares_fields_and_caps_targets(corpus, tmp_path):
     assert all(given[pair["seed"]]["kind"] == given[pair["target"]].get("kind") for pair in pairs)
     seeds = Counter(pair["target"] for pair in pairs)
     assert max(seeds.values()) == 3
+    assert len({frozenset((pair["seed"], pair["target"])) for pair in pairs}) == len(pairs)
     dropped = json.loads(done.stdout)["dropped"]
     assert dropped["fields"] > 100 and dropped["target_cap"] > 0 and dropped["long_target"] > 0
+    assert dropped["direction"] > 0 and "copy" in dropped
 
 
 def test_mine_pairs_with_embeddings_and_the_exact_engine(corpus, tmp_path):

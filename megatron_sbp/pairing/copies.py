@@ -1,0 +1,31 @@
+"""Documents that are copies of earlier ones: what `pairs.collapse_above` leaves out of all pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
+from megatron_sbp.recipe import Pairs
+
+
+def find_copies(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, rules: Pairs) -> np.ndarray:
+    """Which of some documents have an earlier one of D among their neighbors that says the same.
+
+    Args:
+        ids: rows of the neighbors of documents first_row, first_row + 1, ...: int64 [n, k], -1 for none.
+        scores: float32 [n, k].
+        first_row: see there.
+        documents: tokens of all documents.
+        rules: alpha, shingle_tokens and collapse_above are used.
+
+    Returns:
+        Their rows, int64, ascending; none without collapse_above.
+    """
+    if rules.collapse_above is None:
+        return np.empty(0, np.int64)
+    rows = np.arange(first_row, first_row + len(ids))
+    earlier = (ids != NO_NEIGHBOR) & (ids < rows[:, None]) & (scores > rules.alpha)
+    seeds = np.repeat(rows, earlier.sum(axis=1))
+    shared = shared_fractions(documents, seeds, ids[earlier], rules.shingle_tokens)
+    return np.unique(seeds[shared > rules.collapse_above])

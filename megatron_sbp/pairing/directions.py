@@ -1,0 +1,82 @@
+"""Pairs that were found in both directions: what `pairs.directions` keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from megatron_sbp.base.row_keys import row_keys
+from megatron_sbp.pairing.target_cap import ranges_of, ranked_columns
+from megatron_sbp.pairing.target_counts import TargetCounts
+
+_AT_ONCE = 50_000_000
+"""Pairs that are sorted together: about 2 GB."""
+
+
+class Directions:
+    """Decides which of the two directions of a pair are kept.
+
+    Reads the pairs once to count them, and once more for every `_AT_ONCE` of them; keeps a bit per pair. As in
+    `TargetCap`, a pair of a control stands and falls with the mined pair in whose place it was drawn.
+
+    Args:
+        read: gives the pairs, shard by shard, anew with every call.
+        documents: number of all documents.
+        run_seed: of the coin, which follows from it and the two rows.
+        mutual: keep the pairs that are there in both directions, and no others; else keep one direction of each pair.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[pa.Table]], documents: int, run_seed: int, mutual: bool):
+        counts, sizes = TargetCounts(documents), []
+        for table in read():
+            low, _, _ = _ends(table)
+            counts.add(low)
+            sizes.append(len(low))
+        self._begins = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self._sizes = sizes
+        chosen = np.zeros(int(self._begins[-1]), bool)
+        rows = counts.above(0)
+        for begin, end in ranges_of(counts.of(rows), _AT_ONCE):
+            self._choose(read, int(rows[begin]), int(rows[end - 1]), run_seed, mutual, chosen)
+        self._bits = [np.packbits(part) for part in np.split(chosen, self._begins[1:-1])]
+
+    def keeps(self, number: int, table: pa.Table) -> np.ndarray:
+        """Which pairs of the shard with this number, from 0, are kept: bool [pairs]."""
+        assert len(table) == self._sizes[number], (number, len(table), self._sizes[number])
+        return np.unpackbits(self._bits[number], count=len(table)).astype(bool)
+
+    def _choose(
+        self,
+        read: Callable[[], Iterable[pa.Table]],
+        first: int,
+        last: int,
+        run_seed: int,
+        mutual: bool,
+        chosen: np.ndarray,
+    ) -> None:
+        """Marks the pairs that are kept, of those whose lower row is from first to last."""
+        found = []
+        for begin, table in zip(self._begins, read(), strict=False):
+            low, high, forward = _ends(table)
+            mine = np.flatnonzero((low >= first) & (low <= last))
+            found.append((low[mine], high[mine], forward[mine], begin + mine))
+        low, high, forward, places = map(np.concatenate, zip(*found, strict=True))
+        order = np.lexsort((high, low))
+        low, high, forward, places = low[order], high[order], forward[order], places[order]
+        same = (low[1:] == low[:-1]) & (high[1:] == high[:-1])
+        both = np.zeros(len(low), bool)
+        both[1:] |= same
+        both[:-1] |= same
+        if mutual:
+            chosen[places] = both
+        else:
+            coin = ((row_keys(low, run_seed) ^ row_keys(high, run_seed + 1)) & np.uint64(1)).astype(bool)
+            chosen[places] = ~both | (coin == forward)
+
+
+def _ends(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every pair the lower row, the higher row (int64), and whether the lower one is the seed (bool)."""
+    seeds, targets, _ = ranked_columns(table)
+    return np.minimum(seeds, targets), np.maximum(seeds, targets), seeds < targets

@@ -1,0 +1,90 @@
+"""The rules that regard the pairs of all documents, shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from megatron_sbp.pairing.directions import Directions
+from megatron_sbp.pairing.rules import joint_rules, rank_within
+from megatron_sbp.pairing.target_cap import TargetCap, ranked_columns
+from megatron_sbp.recipe import Pairs
+
+
+class _Rule(Protocol):
+    def keeps(self, number: int, table: pa.Table) -> np.ndarray:
+        """Which pairs of a shard are kept, bool [pairs]; shards are numbered from 0."""
+        ...
+
+
+class JointRules:
+    """Applies `joint_rules`, one after the other. A shard is in memory at a time, read once or more for each rule.
+
+    Args:
+        read: gives the pairs, shard by shard, anew with every call: see `pairs_of`.
+        rules: the recipe's.
+        documents: number of all documents.
+        copies: rows that are copies of earlier documents, int64.
+        run_seed: decides which direction of a pair is kept.
+    """
+
+    def __init__(
+        self, read: Callable[[], Iterable[pa.Table]], rules: Pairs, documents: int, copies: np.ndarray, run_seed: int
+    ):
+        self._read = read
+        self._rules: list[tuple[str, _Rule]] = []
+        for name in joint_rules(rules):
+            if name == "copy":
+                rule: _Rule = _NoCopies(copies, documents)
+            elif name == "cap":
+                assert rules.max_targets_per_seed is not None
+                rule = _SeedCap(rules.max_targets_per_seed)
+            elif name == "direction":
+                rule = Directions(self.tables, documents, run_seed, mutual=rules.directions == "mutual")
+            else:
+                assert rules.max_seeds_per_target is not None
+                rule = TargetCap(self.tables, documents, rules.max_seeds_per_target)
+            self._rules.append((name, rule))
+
+    def tables(self, drop: Callable[[str, int], None] | None = None) -> Iterator[pa.Table]:
+        """The pairs that all rules so far keep.
+
+        Args:
+            drop: called with the name of each rule, and the number of pairs of a shard that it drops.
+        """
+        for number, table in enumerate(self._read()):
+            for name, rule in self._rules:
+                kept = rule.keeps(number, table)
+                if drop is not None:
+                    drop(name, len(table) - int(kept.sum()))
+                table = table.filter(kept)
+            yield table
+
+
+class _NoCopies:
+    """Neither seed document nor target is a copy of an earlier document."""
+
+    def __init__(self, copies: np.ndarray, documents: int):
+        self._copy = np.zeros(documents, bool)
+        self._copy[copies] = True
+
+    def keeps(self, number: int, table: pa.Table) -> np.ndarray:
+        seeds, targets, _ = ranked_columns(table)
+        return ~(self._copy[seeds] | self._copy[targets])
+
+
+class _SeedCap:
+    """The best targets of a seed document; all its pairs are in one shard."""
+
+    def __init__(self, cap: int):
+        self._cap = cap
+
+    def keeps(self, number: int, table: pa.Table) -> np.ndarray:
+        seeds, targets, scores = ranked_columns(table)
+        order = np.lexsort((targets, -scores, seeds))
+        kept = np.empty(len(seeds), bool)
+        kept[order] = rank_within(seeds[order]) < self._cap
+        return kept
