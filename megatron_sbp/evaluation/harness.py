@@ -23,6 +23,7 @@ from megatron_sbp.evaluation.harness_tasks import check_harness, harness_python,
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.harness_checks import SECTION as KEY
+from megatron_sbp.synthesis import vllm_arguments
 
 _WORKER = Path(__file__).with_name("harness_worker.py")
 _SHORT = 512
@@ -113,9 +114,14 @@ def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
     harness, vllm = recipe.evaluation.harness, recipe.synthesis.vllm
     precision = {"fp32": "float32", "bf16": "bfloat16"}[harness.precision]
     model: dict[str, Any] = {"pretrained": str(checkpoint.resolve()), "dtype": precision}
-    batch: dict[str, Any] = {"batch_size": harness.batch_size, "device": compute_device(recipe.launch.device)}
+    device = compute_device(recipe.launch.device)
+    batch: dict[str, Any] = {"batch_size": harness.batch_size, "device": device}
     if harness.backend == "vllm":
-        chosen = {"gpu_memory_utilization": vllm.gpu_memory, "enforce_eager": vllm.eager}
+        chosen: dict[str, Any] = {"gpu_memory_utilization": vllm.gpu_memory, "enforce_eager": vllm.eager}
+        if device == "cpu":  # as in `synthesis.vllm_arguments.engine_arguments`
+            chosen["enforce_eager"] = vllm.eager is not False
+            if vllm.gpu_memory is None:
+                chosen["kv_cache_memory_bytes"] = vllm_arguments.CPU_CACHE_BYTES
         model |= {
             "tensor_parallel_size": vllm.tensor_parallel,
             "max_model_len": recipe.model.sequence_length,
@@ -156,6 +162,8 @@ def worker_events(
         file.write_text(json.dumps(job), encoding="utf-8")
         environment = {**os.environ, "HF_DATASETS_CACHE": str(Path(scratch) / "datasets"), "TQDM_MININTERVAL": "10"}
         environment.setdefault("TOKENIZERS_PARALLELISM", "false")
+        if recipe.evaluation.harness.backend == "vllm":
+            environment |= vllm_arguments.environment(recipe.synthesis.vllm)
         if offline():
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
         # -P: the worker's own folder is no place for imports, it has a statistics.py. In the task folder, because data

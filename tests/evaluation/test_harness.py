@@ -18,6 +18,7 @@ from made_up_model import hugging_face_model, shape
 from made_up_run import docstrings
 from support.harness_tasks import write_tasks
 from support.small_recipe import small_recipe
+from support.vllm_environment import HEAD
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.evaluation.harness import run_harness, with_units
@@ -44,7 +45,7 @@ def recipe(folder: Path, tasks: list[str], **more) -> Recipe:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    made = hugging_face_model(tmp_path_factory.mktemp("export"), shape(tied=True, norm=True), 600)
+    made = hugging_face_model(tmp_path_factory.mktemp("export"), shape(tied=True, norm=True, kv_channels=HEAD), 600)
     roles = {"end_of_document": "<eod>", "padding": "<pad>", "separator": "<sep>"}
     save_tokenizer(made, train_bpe(docstrings()[:50], 600, roles))
     return made
@@ -159,3 +160,21 @@ def test_standard_errors_that_lm_eval_does_not_give():
     assert found["perplexity"]["stderr"] == pytest.approx(found["mean"]["stderr"] * math.exp(ratio))
     assert found["bits"]["stderr"] == pytest.approx(found["mean"]["stderr"] / math.log(2))
     assert units(-ratio, pairs, stderr=0.25)["stderr"] == 0.25
+
+
+@pytest.mark.exhaustive
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_vllm_as_the_backend(folder, checkpoint, measured, vllm_python, tmp_path):
+    """The same figures; of texts longer than the context, which lm-eval cuts otherwise there, about the same."""
+    wanted = recipe(folder, TASKS, shots={"colors": 2}, backend="vllm", python=str(vllm_python))
+    found = run_harness(checkpoint, wanted, tmp_path / "log", "test")
+    assert found["backend"] == "vllm" and found["lm_eval"] == measured["lm_eval"]
+    for name in ("both", "colors", "written"):
+        theirs, ours = (run["tasks"][name]["metrics"] for run in (measured, found))
+        assert {key: figure["sums"] for key, figure in ours.items()} == {
+            key: figure["sums"] for key, figure in theirs.items()
+        }
+    theirs, ours = (run["tasks"]["prose"]["metrics"]["bits_per_byte"] for run in (measured, found))
+    assert ours["sums"][:1] == pytest.approx(theirs["sums"][:1], rel=1e-4)
+    assert ours["value"] == pytest.approx(theirs["value"], rel=0.03)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from finished_stage import mark_finished
 from scipy import stats
+from support.vllm_environment import HEAD
 
 from megatron_sbp.base import files
 from megatron_sbp.synthesis.engine import EngineSettings
@@ -24,23 +25,8 @@ from megatron_sbp.tokenization.tokenizer import load_tokenizer
 pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).resolve().parents[2]
 END, PADDING, SEPARATOR, VOCABULARY, CONTEXT, DRAWS = 0, 1, 2, 90, 128, 1500
-HEAD = 32
-"""Channels of a head; vLLM's CPU kernels have no smaller ones."""
 SIGNIFICANCE = 1e-3
 """Of the tests on frequencies. Their seeds are fixed: they pass or fail for good until the code or vLLM changes."""
-
-
-@pytest.fixture(scope="module")
-def vllm_python() -> Path:
-    """Interpreter of .venv-vllm, which is made where that is wanted."""
-    python = ROOT / ".venv-vllm" / "bin" / "python"
-    if not (ROOT / ".venv-vllm" / ".installed").exists():
-        if not (os.environ.get("SBP_TEST_VLLM") == "1" or os.environ.get("CI")):
-            pytest.skip("there is no .venv-vllm (SBP_TEST_VLLM=1, or scripts/setup_vllm_cpu.sh, makes it)")
-        made = subprocess.run(["bash", ROOT / "scripts" / "setup_vllm_cpu.sh"], capture_output=True, text=True)
-        if made.returncode:
-            pytest.skip(f"scripts/setup_vllm_cpu.sh could not make .venv-vllm: {made.stderr.strip()[-300:]}")
-    return python
 
 
 @pytest.fixture(scope="module")

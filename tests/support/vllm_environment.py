@@ -1,0 +1,66 @@
+"""vLLM for CPUs in .venv-vllm, and a server of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAD = 32
+"""Channels of a head; vLLM's CPU kernels have no smaller ones."""
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """Interpreter of .venv-vllm, which is made where that is wanted."""
+    python = ROOT / ".venv-vllm" / "bin" / "python"
+    if not (ROOT / ".venv-vllm" / ".installed").exists():
+        if not (os.environ.get("SBP_TEST_VLLM") == "1" or os.environ.get("CI")):
+            pytest.skip("there is no .venv-vllm (SBP_TEST_VLLM=1, or scripts/setup_vllm_cpu.sh, makes it)")
+        made = subprocess.run(["bash", ROOT / "scripts" / "setup_vllm_cpu.sh"], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"scripts/setup_vllm_cpu.sh could not make .venv-vllm: {made.stderr.strip()[-300:]}")
+    return python
+
+
+@contextmanager
+def vllm_server(python: Path, checkpoint: Path, name: str, context: int, log: Path) -> Iterator[str]:
+    """Serves a checkpoint with a chat template under a name; gives the address of the API."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["--model", checkpoint, "--served-model-name", name, "--host", "127.0.0.1", "--port", port]
+    words += ["--enforce-eager", "--dtype", "float32", "--max-model-len", context, "--max-num-batched-tokens", context]
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [python, "-m", "vllm.entrypoints.openai.api_server", *map(str, words), "--no-enable-chunked-prefill"],
+            env=environment, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for _ in range(600):
+            assert server.poll() is None, log.read_text()[-2000:]
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.5)
+        else:
+            raise AssertionError(f"no server after five minutes: {log.read_text()[-2000:]}")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(server.pid, 15)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, 9)
+            server.wait()
