@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.differences import differences as changed_values
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
@@ -109,22 +110,12 @@ def read_unit(file: Path) -> dict[str, Any] | None:
 
 def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
     """What changed between two descriptions (`settings`, `inputs`) of a stage, one line each, at most ten."""
-    lines = changed_values(former.get("settings", {}), present["settings"])
+    lines = list(changed_values(former.get("settings", {}), present["settings"]))
     old, new = _flat(former.get("inputs", {})), _flat(present["inputs"])
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             lines.append(f"{name} {'is new' if name not in old else 'is gone' if name not in new else 'changed'}")
     return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
-
-
-def changed_values(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
-    """The values that differ between two nested mappings, one line each: `pairs.alpha was 0.7, is 0.75`."""
-    old, new = _flat(former), _flat(present)
-    return [
-        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

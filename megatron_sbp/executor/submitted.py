@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from megatron_sbp.base import files
-from megatron_sbp.executor.manifests import changed_values
+from megatron_sbp.base.differences import differences as changed_values
 from megatron_sbp.recipe import dump_recipe
 from megatron_sbp.stages.run_folder import Run
 
@@ -38,4 +38,4 @@ def differences(run: Run, former: str, present: Path) -> list[str]:
     file = present.with_name(f"{former}.yaml")
     if former == present.stem or not file.exists():
         return []
-    return changed_values(*(yaml.safe_load(one.read_text(encoding="utf-8")) for one in (file, present)))
+    return list(changed_values(*(yaml.safe_load(one.read_text(encoding="utf-8")) for one in (file, present))))

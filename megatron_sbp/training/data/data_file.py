@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from megatron_sbp.base import files
+from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.training.differences import differences
 
 _CHOICES = {"kind": ("documents", "pairs"), "epochs": ("strict", "joint"), "order": ("mixed", "listed")}
 UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"

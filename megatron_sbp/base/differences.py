@@ -7,7 +7,8 @@ from typing import Any
 
 
 def differences(old: Any, new: Any, key: str = "", only_common: bool = False) -> Iterator[str]:
-    """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item.
+    """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item, and of a tree
+    that one side lacks every value is named.
 
     Args:
         old: tree of dictionaries, lists, and plain values.
@@ -15,6 +16,8 @@ def differences(old: Any, new: Any, key: str = "", only_common: bool = False) ->
         key: of the trees, in front of every name.
         only_common: whether keys that only one side has do not count; else the other has None.
     """
+    if (isinstance(old, dict) and new is None) or (old is None and isinstance(new, dict)):
+        old, new = old or {}, new or {}
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() & new.keys() if only_common else old.keys() | new.keys()):
             inner = f"{key}.{name}" if key else name
