@@ -1,6 +1,6 @@
 """Builds corpus.jsonl.zst from technical documentation in Debian packages.
 
-    python build_corpus.py --download                               # the packages of MEASURED
+    python build_corpus.py --download                               # the packages of USUAL
     python build_corpus.py --packages perl-doc python3.11-doc --debs FOLDER --out corpus.jsonl.zst
 
 Rows have the fields id (package:path), package, title, text. The same packages give the same bytes. README.md has the
@@ -49,8 +49,8 @@ PACKAGES = {  # and the paths in them that are left out
     "qtbase5-doc-html": r"-members\.html$",  # names without a word
     "rust-doc": r"/html/(src|core|alloc|implementors)/",  # source text, and what std says again
 }
-MEASURED = ("debian-reference-en", "perl-doc", "postgresql-doc-15", "python3.11-doc", "qtbase5-doc-html")
-"""Those that were built whole and read; README.md has their numbers. The others of PACKAGES have to be named."""
+USUAL = ("debian-reference-en", "perl-doc", "postgresql-doc-15", "python3.11-doc", "qtbase5-doc-html")
+"""What is built unless packages are named; README.md has the numbers of these and of others."""
 _INDEX = re.compile(r"(^|/)(genindex|py-modindex|modindex|bookindex|index-\d+|index-all|search|allclasses|all)\b[^/]*$")
 _SOURCES = re.compile(r"/_sources/")  # of the HTML beside them
 DROPS = ("left out", "short", "long", "symbols", "language", "index", "duplicate")
@@ -59,7 +59,7 @@ DROPS = ("left out", "short", "long", "symbols", "language", "index", "duplicate
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--packages", nargs="+", default=list(MEASURED), metavar="NAME", help="names, or a file with a name a line"
+        "--packages", nargs="+", default=list(USUAL), metavar="NAME", help="names, or a file with a name a line"
     )
     parser.add_argument("--debs", type=Path, default=HERE / "debs", help="folder of the .deb files")
     parser.add_argument("--download", action="store_true", help="let apt-get download what is missing in that folder")

@@ -20,5 +20,6 @@ def whole_run(tmp_path_factory) -> tuple[Path, str]:
     folder, printed = shared / "whole-run", shared / "whole-run.txt"
     with locked(shared / "whole-run.lock", "the undisturbed run"):
         if not printed.exists():
-            printed.write_text(run_sbp("run", RECIPE, f"run_folder={folder}"))
+            # One worker: at this size a second one takes longer to start than its share takes; other tests have two.
+            printed.write_text(run_sbp("run", RECIPE, f"run_folder={folder}", "launch.workers=1"))
     return folder, printed.read_text()
