@@ -155,6 +155,9 @@ class ScopedStage(Stage):
     def spent(self, run: Run) -> float:
         return self.stage.spent(self.scoped(run))
 
+    def progress(self, run: Run) -> str:
+        return self.stage.progress(self.scoped(run))
+
     def unfinished_damage(self, run: Run) -> list[Damage]:
         return self.stage.unfinished_damage(self.scoped(run))
 

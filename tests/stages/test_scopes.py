@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from megatron_sbp.base import files
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.scopes import arm_run, replicate_run, synthesizer_run
-from megatron_sbp.stages.stage import by_name
+from megatron_sbp.stages.scopes import ScopedStage, arm_run, replicate_run, synthesizer_run
+from megatron_sbp.stages.stage import Stage, by_name
 
 TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 ARMS = """
@@ -54,6 +55,27 @@ def test_every_stage_comes_after_what_it_reads_and_owns_its_files_alone(run):
             made = [each.split("*")[0] for each in by_name(graph, name).owns(run)]
             for read in (pattern.split("*")[0] for pattern in patterns):
                 assert any(read.startswith(each) or each.startswith(read) for each in made), (stage.name, read)
+
+
+def test_a_stage_in_a_scope_says_all_that_the_stage_says(run):
+    """What is asked of the wrapper and not passed on would get the answer of a stage that has none."""
+    asked = {name for name in vars(Stage) if not name.startswith("_") and callable(getattr(Stage, name))}
+    assert asked <= vars(ScopedStage).keys()
+    told = {name for name in vars(Stage) if not name.startswith("_")} - asked
+    assert told >= {"sharded", "grows", "device"}
+    for stage in all_stages(run.recipe):
+        if isinstance(stage, ScopedStage):
+            assert all(getattr(stage, name) == getattr(stage.stage, name) for name in told - {"name", "title"})
+
+
+def test_a_training_in_a_scope_shows_where_it_is(run):
+    row = {"kind": "train", "iteration": 7, "samples": 56, "tokens": 7168, "loss": 3.25, "tokens_per_second": 900.0}
+    metrics = run.root / "replicates/2/models/control/metrics.jsonl"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text(json.dumps(row) + "\n")
+    control = by_name(all_stages(run.recipe), "train-control.2")
+    assert control.progress(run).startswith("step 7, 56 of ") and "loss 3.250, 900 tokens/s" in control.progress(run)
+    assert by_name(all_stages(run.recipe), "train-control").progress(run) == ""
 
 
 def test_what_is_shared_and_what_is_not(run):
