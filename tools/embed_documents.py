@@ -25,7 +25,7 @@ def main() -> None:
     from megatron_sbp.pairing.standalone import Source, embed_documents
 
     with command_line.errors_reported():
-        settings = make_section(Embedding, **{name: getattr(options, name) for name in Embedding.model_fields})
+        settings = make_section(Embedding, **command_line.embedding_values(options))
         counts = embed_documents(Source(options.inputs, options.text_field), options.output, settings, options.device)
     print(json.dumps(counts))
 

@@ -112,7 +112,8 @@ def main() -> None:
         vectors = options.embeddings
         if not vectors:
             vectors = [options.output.with_suffix(".embeddings.npy")]
-            embed_documents(source, vectors[0], section(Embedding), options.device)
+            chosen = make_section(Embedding, **command_line.embedding_values(options))
+            embed_documents(source, vectors[0], chosen, options.device)
         audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device)
     printed = ("documents", "candidates", "kept", "dropped", "recall_at_k", "recall_above_alpha")
     print(json.dumps({name: audit[name] for name in printed}))

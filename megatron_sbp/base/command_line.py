@@ -87,8 +87,23 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str
         default=defaults.batch_size,
         help=f"documents in one forward pass (default: {defaults.batch_size})",
     )
+    options.add_argument(
+        "--batch-tokens", type=int, help="tokens in one forward pass, padding included (default: by --batch-size)"
+    )
     options.add_argument("--prompt", default="", help="text in front of every document")
     options.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default=defaults.precision)
+    options.add_argument(
+        "--embedding-engine",
+        choices=("sentence_transformers", "vllm"),
+        default=defaults.engine,
+        help=f"vllm: its pooling mode, in an environment that has it (default: {defaults.engine})",
+    )
+
+
+def embedding_values(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_embedding` was given, by the keys of the recipe's `Embedding`."""
+    keys = ("model", "max_tokens", "batch_size", "batch_tokens", "prompt", "precision")
+    return {**{key: getattr(options, key) for key in keys}, "engine": options.embedding_engine}
 
 
 def add_device(options: argparse._ActionsContainer) -> None:

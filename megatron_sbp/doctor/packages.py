@@ -73,7 +73,9 @@ def _wanted_by(recipe: Recipe, module: str) -> str | None:
     if module == "scann":
         return "neighbors.engine" if recipe.neighbors.engine == module else None
     engines = [recipe.for_synthesizer(name).synthesis.engine for name in recipe.used_synthesizers]
-    return "synthesis.engine" if module in engines else None
+    if module in engines:
+        return "synthesis.engine"
+    return "embedding.engine" if recipe.embedding.engine == module else None
 
 
 def _gpu() -> bool:

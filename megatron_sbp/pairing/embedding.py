@@ -1,8 +1,8 @@
-"""Documents to unit vectors by sentence-transformers."""
+"""Documents to unit vectors, by sentence-transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,14 @@ CHARACTERS_PER_TOKEN = 12
 """Documents are truncated to this many characters per token before they reach the tokenizer. English has 4 to 5;
 without this a tokenizer reads documents of megabytes to their end to produce the first tokens (mteb issue 5022)."""
 
+_COUNTED_AT_ONCE = 1024
+
 
 class Embedder:
     """An embedding model that is loaded once.
 
     Args:
-        settings: model, max_tokens, batch_size, prompt and precision are used.
+        settings: model, max_tokens, batch_size, batch_tokens, prompt and precision are used.
         folder: what a model folder's name is relative to: the recipe's folder.
         device: auto (CUDA where torch finds it), cpu or cuda.
 
@@ -63,9 +65,6 @@ class Embedder:
     ) -> np.ndarray:
         """Embeddings of texts, in their order.
 
-        Batches are cut from the texts in the order of their length, longest first, so that little is padded. The
-        composition of a batch moves an embedding by rounding only (about 1e-7 in fp32).
-
         Args:
             texts: any number, also none.
             progress: advanced by documents.
@@ -78,34 +77,63 @@ class Embedder:
         Raises:
             InputError: an embedding is not finite or is zero; the device has too little memory for a batch.
         """
+        vectors = self._vectors([self.beginning(text) for text in texts], progress)
+        return self._normalized(vectors, name or (lambda place: f"text {place}"), file)
+
+    def _vectors(self, texts: list[str], progress: Progress | None) -> np.ndarray:
+        """Vectors as the model gives them, float32 [texts, dimensions].
+
+        Batches are cut from the texts in the order of their length, longest first, so that little is padded. The
+        composition of a batch moves an embedding by rounding only (about 1e-7 in fp32).
+        """
         import numpy as np
         import torch
 
-        texts = [self.beginning(text) for text in texts]
-        # A stable sort: the batches follow from the texts alone.
-        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
         result = np.empty((len(texts), self.dimensions), np.float32)
-        size = self.settings.batch_size
-        for begin in range(0, len(order), size):
-            places = order[begin : begin + size]
+        for places in self._batches(texts):
             try:
                 with torch.inference_mode():
                     batch = self._model.encode(
                         [texts[place] for place in places],
                         prompt=self.settings.prompt,
-                        batch_size=size,
+                        batch_size=len(places),
                         show_progress_bar=False,
                         convert_to_tensor=True,
                     )
             except torch.cuda.OutOfMemoryError as error:
                 raise InputError(
-                    f"{size} documents of up to {self.max_tokens} tokens do not fit into the GPU's memory; lower it",
-                    key="embedding.batch_size",
+                    f"{len(places)} documents of up to {self.max_tokens} tokens do not fit into the GPU's memory; "
+                    "lower it",
+                    key="embedding.batch_size" if self.settings.batch_tokens is None else "embedding.batch_tokens",
                 ) from error
             result[places] = batch.float().cpu().numpy()
             if progress:
                 progress.advance(len(places))
-        return self._normalized(result, name or (lambda place: f"text {place}"), file)
+        return result
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Places of the texts that share a forward pass. They follow from the texts alone: the sort is stable."""
+        size, budget = self.settings.batch_size, self.settings.batch_tokens
+        if budget is None:
+            order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+            yield from (order[begin : begin + size] for begin in range(0, len(order), size))
+            return
+        lengths = self._lengths(texts)
+        order = sorted(range(len(texts)), key=lambda place: -lengths[place])
+        begin = 0
+        while begin < len(order):
+            end = begin + max(1, budget // max(1, lengths[order[begin]]))
+            yield order[begin:end]
+            begin = end
+
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens that the model reads of each text."""
+        found: list[int] = []
+        for begin in range(0, len(texts), _COUNTED_AT_ONCE):
+            some = [self.settings.prompt + text for text in texts[begin : begin + _COUNTED_AT_ONCE]]
+            encoded = self._model.tokenizer(some, truncation=True, max_length=self.max_tokens) if some else {}
+            found += map(len, encoded.get("input_ids", []))
+        return found
 
     def _normalized(self, vectors: np.ndarray, name: Callable[[int], str], file: Path | None) -> np.ndarray:
         import numpy as np

@@ -18,7 +18,8 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.field_values import digest_of
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.overlap.shared_shingles import TokenSpans
-from megatron_sbp.pairing.embedding import Embedder, write_embeddings
+from megatron_sbp.pairing.embedders import open_embedder
+from megatron_sbp.pairing.embedding import write_embeddings
 from megatron_sbp.pairing.field_rules import FieldRules, compared_fields, field_rules
 from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.recall import measure, measured_rows
@@ -41,9 +42,9 @@ def embed_documents(source: Source, output: Path, settings: Embedding, device: s
         documents, dimensions, max_tokens (as used), model.
 
     Raises:
-        InputError: see `Embedder` and `Source.documents`.
+        InputError: see `open_embedder` and `Source.documents`.
     """
-    embedder = Embedder(settings, Path.cwd(), device)
+    embedder = open_embedder(settings.engine, settings, Path.cwd(), device)
     rows = ({"id": document.id, "text": document.text} for document in source.documents())
     with Progress("embed", None, "documents") as progress:
         count = write_embeddings(itertools.batched(rows, _DOCUMENTS), output, embedder, progress)

@@ -224,19 +224,45 @@ class Tuning(Section):
     """Validations without a better loss after which tuning stops; the best checkpoint is kept."""
 
 
+class VllmPooling(Section):
+    """How vLLM embeds. None of it changes vectors by more than rounding."""
+
+    model_config = ConfigDict(frozen=True)
+
+    python: Text | None = None
+    """Interpreter, relative to the recipe's folder, of an environment that has vLLM and this package: the stage runs
+    there. null is the interpreter of the command."""
+    gpu_memory: Share | None = None
+    """Part of each GPU's memory that vLLM takes; null is vLLM's choice (0.9)."""
+    eager: Switch | None = None
+    """Without compiled kernels and CUDA graphs; null does so on CPUs."""
+
+
 class Embedding(Section):
-    """Document embeddings by sentence-transformers."""
+    """Document embeddings."""
 
     model: Text = "Qwen/Qwen3-Embedding-0.6B"
     """Hugging Face name, a folder (relative to the recipe's), or `package:NAME` for a model inside a Python package."""
     max_tokens: Count = 512
     """Tokens of a document that the embedder reads, counted by its own tokenizer; no more than the embedder takes."""
+    engine: Literal["sentence_transformers", "vllm"] = "sentence_transformers"
+    """What embeds the documents. vllm: its pooling mode, for models that it knows, on GPUs many times faster where
+    documents differ in length; on CPUs with vLLM's build for them. Generations and quality figures are always embedded
+    by sentence-transformers: they are few."""
     batch_size: Count = 32
-    """Documents in one forward pass."""
+    """Documents in one forward pass, unless batch_tokens is given; vLLM makes batches of its own."""
+    batch_tokens: Count | None = None
+    """Tokens in one forward pass, padding included: many short documents, or few long ones. A GPU is then always as
+    full, and never fuller. null goes by batch_size."""
+    vllm: VllmPooling = DEFAULTS
     prompt: Prose = ""
     """Text put in front of every document."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the embedder. Stored vectors are float16."""
+
+    def of_vectors(self) -> dict[str, Any]:
+        """What vectors depend on by more than rounding, the engine left out."""
+        return self.model_dump(include={"model", "max_tokens", "prompt", "precision"})
 
 
 class Neighbors(Section):

@@ -47,16 +47,17 @@ def replace_engines(draft: Draft, recipe: Recipe, site: Site) -> None:
     if not site.slurm and not site.gpus and recipe.launch.device == "cuda":
         # Not `cpu`: submitted to Slurm, the same recipe asks for the GPUs that the real one asks for.
         draft.set(("launch", "device"), "auto", "replaced", "no CUDA device here: runs on the CPU")
-    python = ("synthesis", "vllm", "python")
-    if draft.get(*python) is not None:
-        # Not resolved: the link that is called `python` tells the interpreter which environment it is in.
-        place = str(recipe.folder / draft.get(*python))
-        draft.set(python, place, "own", "the same program, as it is called from here")
-    for key in _places(draft, "synthesis", "engine"):
-        installed = "vllm" in site.packages or draft.get(*python) is not None
-        if draft.get(*key) == "vllm" and not (site.on_gpu(recipe) and installed):
-            why = "vLLM is not installed here" if site.on_gpu(recipe) else "vLLM needs a GPU, and here is none"
-            draft.set(key, "transformers", "replaced", why)
+    for section, usual in (("synthesis", "transformers"), ("embedding", "sentence_transformers")):
+        python = (section, "vllm", "python")
+        if draft.get(*python) is not None:
+            # Not resolved: the link that is called `python` tells the interpreter which environment it is in.
+            place = str(recipe.folder / draft.get(*python))
+            draft.set(python, place, "own", "the same program, as it is called from here")
+        for key in _places(draft, section, "engine"):
+            installed = "vllm" in site.packages or draft.get(*python) is not None
+            if draft.get(*key) == "vllm" and not (site.on_gpu(recipe) and installed):
+                why = "vLLM is not installed here" if site.on_gpu(recipe) else "vLLM needs a GPU, and here is none"
+                draft.set(key, usual, "replaced", why)
     if recipe.neighbors.engine == "scann" and "scann" not in site.packages:
         draft.set(("neighbors", "engine"), "exact", "replaced", "ScaNN is not installed here")
     if not site.on_gpu(recipe):

@@ -45,6 +45,7 @@ AT_MOST: dict[str, int | float] = {
     "tuning.eval_sequences": 8,
     "embedding.max_tokens": 64,
     "embedding.batch_size": 16,
+    "embedding.batch_tokens": 1024,
     "neighbors.k": 8,
     "neighbors.leaves": 8,
     "neighbors.leaves_to_search": 4,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from megatron_sbp.stages.embed import EmbedStage
+from megatron_sbp.stages.embed import USUAL_ENGINE, EmbedStage
 from megatron_sbp.stages.judge import GENERATIONS, generation_names
 from megatron_sbp.stages.run_folder import Run
 
@@ -17,6 +17,10 @@ class CompareStage(EmbedStage):
 
     name = "compare"
     title = "compare every generation with its seed document, by the embedder"
+
+    def engine(self, run: Run) -> str:
+        """Always the usual one: what it embeds are texts of one synthesizer, and no corpus."""
+        return USUAL_ENGINE
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"embed": ("embeddings/train/*.npy",), "synthesize": (GENERATIONS,)}

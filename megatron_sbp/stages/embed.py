@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
-from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
+
+USUAL_ENGINE = "sentence_transformers"
 
 EMBEDDED_SPLITS = ("train", "valid", "test")
 """Splits that have embeddings: train and valid are mined for pairs, the evaluation takes distractors from test."""
@@ -30,6 +31,14 @@ class EmbedStage(Stage):
     def __init__(self):
         self._loaded: tuple[Any, Any] | None = None
 
+    def engine(self, run: Run) -> str:
+        """What embeds, `embedding.engine`."""
+        return run.recipe.embedding.engine
+
+    def python(self, run: Run) -> Path | None:
+        chosen = run.recipe.embedding.vllm.python
+        return None if self.engine(run) == USUAL_ENGINE or chosen is None else run.recipe.folder / chosen
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"documents": tuple(f"documents/{split}/*.jsonl.zst" for split in EMBEDDED_SPLITS)}
 
@@ -40,8 +49,9 @@ class EmbedStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         chosen = run.recipe.embedding
         local = model_folder(chosen.model, run.recipe.folder) is not None
+        engine = {} if self.engine(run) == USUAL_ENGINE else {"engine": self.engine(run)}
         # A folder counts by its contents (see `external`), a model on the hub by its name.
-        return {**settings(chosen, "batch_size"), "model": None if local else chosen.model}
+        return {**chosen.of_vectors(), "model": None if local else chosen.model, **engine}
 
     def units(self, run: Run) -> list[str]:
         return [
@@ -63,9 +73,9 @@ class EmbedStage(Stage):
 
     def embedder(self, run: Run) -> Any:
         """The model, loaded once for all units of a process."""
-        from megatron_sbp.pairing.embedding import Embedder
+        from megatron_sbp.pairing.embedders import open_embedder
 
-        key = (run.recipe.embedding, run.recipe.folder, run.recipe.launch.device)
+        key = (self.engine(run), run.recipe.embedding, run.recipe.folder, run.recipe.launch.device)
         if self._loaded is None or self._loaded[0] != key:
-            self._loaded = key, Embedder(*key)
+            self._loaded = key, open_embedder(*key)
         return self._loaded[1]

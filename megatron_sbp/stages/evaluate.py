@@ -99,7 +99,7 @@ class EvaluateStage(Stage):
             "evaluation": settings(recipe.evaluation, *left_out, *([] if asked else ["recall_points"])),
             **({} if judge is None else {"judge": judge.name}),
             **({} if endpoint.base_url is None else {"judge_endpoint": endpoint_settings(endpoint)}),
-            "embedding": settings(recipe.embedding, "batch_size"),
+            "embedding": recipe.embedding.of_vectors(),
             **_rules(recipe),
             **({"synthesizers": rules} if rules else {}),
         }

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.vllm_library import CPU_CACHE_BYTES, IN_ONE_PROCESS
 from megatron_sbp.recipe.sections import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
 
-CPU_CACHE_BYTES = 1 << 30
-"""Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
 _NGRAM = {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
 
 
@@ -22,9 +21,7 @@ def environment(options: Vllm) -> dict[str, str]:
     return {
         # The recipe decides it and not the shell: it is part of what texts follow from.
         "VLLM_BATCH_INVARIANT": str(int(options.batch_invariant)),
-        # The scheduler runs in this process: batches follow from the requests and not from the timing of two
-        # processes, errors arrive with their reason, and nothing outlives a killed worker.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        **IN_ONE_PROCESS,
     }
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.vllm_library import explained, import_vllm
 from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.sampling import stream_keys
 from megatron_sbp.synthesis.vllm_arguments import engine_arguments, environment, request_arguments, request_seed
 
-_OUT_OF_MEMORY = ("out of memory", "available memory", "free memory", "memory for the cache", "kv cache", "bad_alloc")
-"""What the errors of vLLM and torch say when memory is short, in lower case."""
-_MEMORY_KEY = "synthesis.vllm.gpu_memory"
+_explained = functools.partial(
+    explained,
+    memory_advice="lower synthesis.vllm.max_num_seqs, change synthesis.vllm.gpu_memory, or raise "
+    "synthesis.vllm.tensor_parallel",
+    memory_key="synthesis.vllm.gpu_memory",
+)
 
 
 class VllmEngine:
@@ -39,23 +42,16 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings):
         assert settings.vllm is not None
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        for name, value in environment(settings.vllm).items():
-            os.environ[name] = value
-        try:
-            from vllm import LLM
-            from vllm.platforms import current_platform
-        except ImportError as error:
-            raise InputError(
-                f"vLLM is not installed in {sys.prefix} (pip install vllm, or `synthesis.vllm.python` names an "
-                "environment that has it); synthesis.engine=transformers runs anywhere",
-                key="synthesis.engine",
-            ) from error
+        llm, cpu = import_vllm(
+            environment(settings.vllm),
+            "synthesis.vllm.python",
+            "synthesis.engine=transformers runs anywhere",
+            "synthesis.engine",
+        )
         self.settings = settings
-        arguments = engine_arguments(settings, cpu=current_platform.is_cpu())
-        _let_vllm_look_around()
+        arguments = engine_arguments(settings, cpu=cpu)
         with _explained("did not start"):
-            self.model = LLM(**arguments)
+            self.model = llm(**arguments)
         config = self.model.llm_engine.vllm_config
         self._context: int = config.model_config.max_model_len
         # So many that vLLM never waits for the next request, and no more: a shard's prompts need not be there twice.
@@ -119,30 +115,3 @@ class VllmEngine:
         if finished and tokens.size and tokens[-1] == self.settings.end_of_document:
             tokens = tokens[:-1]
         return Written(tokens, finished)
-
-
-def _let_vllm_look_around() -> None:
-    """Without a GPU, vLLM looks through the attributes of every module for kernels. Numba's interface to LLVM takes the
-    question for its `__dict__` for one for a function of LLVM, and vLLM 0.32 ends with what it gets."""
-    module = sys.modules.get("llvmlite.binding.ffi")
-    functions = getattr(getattr(module, "lib", None), "_fntab", None)
-    if isinstance(functions, dict):
-        functions.setdefault("__dict__", {})
-
-
-@contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turns what vLLM raises into one message; `what` it did, in words."""
-    try:
-        yield
-    except (InputError, Fault):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, MemoryError) or any(words in reason.lower() for words in _OUT_OF_MEMORY):
-            raise InputError(
-                f"vLLM has not enough memory ({reason[:400]}); lower synthesis.vllm.max_num_seqs, change "
-                "synthesis.vllm.gpu_memory, or raise synthesis.vllm.tensor_parallel",
-                key=_MEMORY_KEY,
-            ) from error
-        raise Fault(f"vLLM {what}: {reason[:1000]}") from error

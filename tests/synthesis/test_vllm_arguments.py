@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.vllm_library import CPU_CACHE_BYTES
 from megatron_sbp.recipe import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.sampling import stream_keys
 from megatron_sbp.synthesis.vllm_arguments import (
-    CPU_CACHE_BYTES,
     engine_arguments,
     environment,
     request_arguments,

@@ -1,0 +1,81 @@
+"""vLLM as a library: how it is imported, and what its errors mean to a user."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from megatron_sbp.base.errors import Fault, InputError
+
+CPU_CACHE_BYTES = 1 << 30
+"""Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
+
+IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+"""The scheduler runs in the process that calls it: batches follow from the requests and not from the timing of two
+processes, errors arrive with their reason, and nothing outlives a killed worker."""
+
+_OUT_OF_MEMORY = ("out of memory", "available memory", "free memory", "memory for the cache", "kv cache", "bad_alloc")
+"""What the errors of vLLM and torch say when memory is short, in lower case."""
+
+
+def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, key: str) -> tuple[Any, bool]:
+    """The class `vllm.LLM`, and whether this vLLM is built for CPUs.
+
+    Args:
+        environment: variables that vLLM must see when it is imported.
+        python_key: the recipe's key that names another interpreter.
+        instead: what runs without vLLM: `synthesis.engine=transformers runs anywhere`.
+        key: of the recipe, for the error.
+
+    Raises:
+        InputError: vLLM is not installed.
+    """
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.update(environment)
+    try:
+        from vllm import LLM
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise InputError(
+            f"vLLM is not installed in {sys.prefix} (pip install vllm, or `{python_key}` names an environment that has "
+            f"it); {instead}",
+            key=key,
+        ) from error
+    _let_vllm_look_around()
+    return LLM, bool(current_platform.is_cpu())
+
+
+@contextlib.contextmanager
+def explained(what: str, memory_advice: str, memory_key: str) -> Iterator[None]:
+    """Turns what vLLM raises into one message.
+
+    Args:
+        what: what vLLM did, in words: `did not start`.
+        memory_advice: what to do when memory is short.
+        memory_key: of the recipe, for that error.
+
+    Raises:
+        InputError: memory is short.
+        Fault: anything else.
+    """
+    try:
+        yield
+    except (InputError, Fault):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, MemoryError) or any(words in reason.lower() for words in _OUT_OF_MEMORY):
+            raise InputError(f"vLLM has not enough memory ({reason[:400]}); {memory_advice}", key=memory_key) from error
+        raise Fault(f"vLLM {what}: {reason[:1000]}") from error
+
+
+def _let_vllm_look_around() -> None:
+    """Without a GPU, vLLM looks through the attributes of every module for kernels. Numba's interface to LLVM takes the
+    question for its `__dict__` for one for a function of LLVM, and vLLM 0.32 ends with what it gets."""
+    module = sys.modules.get("llvmlite.binding.ffi")
+    functions = getattr(getattr(module, "lib", None), "_fntab", None)
+    if isinstance(functions, dict):
+        functions.setdefault("__dict__", {})
