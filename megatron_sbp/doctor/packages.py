@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
@@ -34,6 +36,10 @@ def check_packages(subject: Subject) -> Iterator[Finding]:
     yield _optional("flash_attn", "flash attention", FLASH_ATTENTION, subject)
     for module, name, cost in (("vllm", "vLLM", VLLM), ("scann", "ScaNN", "no neighbors.engine=scann")):
         yield _engine(module, name, cost, subject)
+    for section, python in _interpreters(subject):
+        yield _in_environment(
+            section, python, in_container=bool(subject.recipe and subject.recipe.slurm.container_image)
+        )
 
 
 def _optional(module: str, name: str, cost: str, subject: Subject) -> Finding:
@@ -72,10 +78,49 @@ def _wanted_by(recipe: Recipe, module: str) -> str | None:
     """The key of the recipe that asks for an engine."""
     if module == "scann":
         return "neighbors.engine" if recipe.neighbors.engine == module else None
-    engines = [recipe.for_synthesizer(name).synthesis.engine for name in recipe.used_synthesizers]
-    if module in engines:
-        return "synthesis.engine"
-    return "embedding.engine" if recipe.embedding.engine == module else None
+    return next((f"{section}.engine" for section, python in _users_of_vllm(recipe) if python is None), None)
+
+
+def _users_of_vllm(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
+    """Sections whose engine is vLLM, and the interpreter that they name."""
+    for name in recipe.used_synthesizers:
+        chosen = recipe.for_synthesizer(name).synthesis
+        if chosen.engine == "vllm":
+            yield "synthesis", chosen.vllm.python
+    if recipe.embedding.engine == "vllm":
+        yield "embedding", recipe.embedding.vllm.python
+
+
+def _interpreters(subject: Subject) -> dict[tuple[str, Path], None]:
+    """Interpreters that the recipe names for vLLM, with their sections, each once."""
+    recipe = subject.recipe
+    named = [] if recipe is None else [(section, python) for section, python in _users_of_vllm(recipe) if python]
+    return {(section, recipe.folder / python): None for section, python in named if recipe}
+
+
+def _in_environment(section: str, python: Path, in_container: bool) -> Finding:
+    """Whether another environment has vLLM and this package."""
+    name, key = f"vLLM ({section})", f"{section}.vllm.python"
+    if not python.exists() and in_container:
+        return warn(name, f"{key}: no such file here: {python}", "see that slurm.container_image has it")
+    if not python.exists():
+        return fail(name, f"{key}: no such file: {python}", "name an interpreter that nodes can reach")
+    try:
+        done = subprocess.run([python, "-c", _SEEN_FROM], capture_output=True, text=True, timeout=60)
+        missing = done.stdout.split() if done.returncode == 0 else None
+    except (OSError, subprocess.TimeoutExpired):
+        missing = None
+    if missing is None:
+        return fail(name, f"{key}: {python} does not run", "name an interpreter that nodes can run")
+    if missing:
+        return fail(name, f"{key}: {python} lacks {' and '.join(missing)}", "install them in its environment")
+    return ok(name, f"{python} has vLLM and this package")
+
+
+_SEEN_FROM = (
+    "import importlib.util\n"
+    "print(*(name for name in ('vllm', 'megatron_sbp') if importlib.util.find_spec(name) is None))"
+)
 
 
 def _gpu() -> bool:

@@ -18,8 +18,9 @@ _AT_ONCE = 50_000_000
 class Directions:
     """Decides which of the two directions of a pair are kept.
 
-    Reads the pairs once to count them, and once more for every `_AT_ONCE` of them; keeps a bit per pair. As in
-    `TargetCap`, a pair of a control stands and falls with the mined pair in whose place it was drawn.
+    Reads the pairs once to count them, and once more for every `_AT_ONCE` of them; keeps a byte per pair while it
+    decides, then a bit. As in `TargetCap`, a pair of a control stands and falls with the mined pair in whose place it
+    was drawn.
 
     Args:
         read: gives the pairs, shard by shard, anew with every call.

@@ -131,8 +131,7 @@ class Embedder:
         found: list[int] = []
         for begin in range(0, len(texts), _COUNTED_AT_ONCE):
             some = [self.settings.prompt + text for text in texts[begin : begin + _COUNTED_AT_ONCE]]
-            encoded = self._model.tokenizer(some, truncation=True, max_length=self.max_tokens) if some else {}
-            found += map(len, encoded.get("input_ids", []))
+            found += map(len, self._model.tokenizer(some, truncation=True, max_length=self.max_tokens)["input_ids"])
         return found
 
     def _normalized(self, vectors: np.ndarray, name: Callable[[int], str], file: Path | None) -> np.ndarray:

@@ -35,6 +35,27 @@ def test_a_recipe_whose_engine_is_missing():
     assert found("synthesis.engine=transformers", one, arms)["vLLM"].status == "fail"
 
 
+@pytest.mark.parametrize("section", ["synthesis", "embedding"])
+def test_an_environment_that_the_recipe_names(tmp_path, section):
+    name, key = f"vLLM ({section})", f"{section}.vllm.python"
+    other = "embedding" if section == "synthesis" else "synthesis"
+    usual = {"synthesis": "transformers", "embedding": "sentence_transformers"}[other]
+    python = tmp_path / "bin" / "python"
+    words = (f"{section}.engine=vllm", f"{other}.engine={usual}", f"{key}={python}")
+    seen = found(*words)
+    assert (seen[name].status, seen["vLLM"].status) == ("fail", "ok") and str(python) in seen[name].text
+    assert found(*words, "slurm.container_image=some/image")[name].status == "warn"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+    assert "does not run" in found(*words)[name].text
+    python.write_text("#!/bin/sh\necho vllm\n")
+    assert found(*words)[name].text.endswith("lacks vllm")
+    python.write_text("#!/bin/sh\necho\n")
+    assert found(*words)[name].status == "ok"
+    assert name not in found(f"{section}.engine=vllm")
+
+
 def test_the_package_of_that_name_that_is_not_nvidias(tmp_path, monkeypatch):
     if importlib.util.find_spec("amp_C"):
         pytest.skip("Apex is installed here")
