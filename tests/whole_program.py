@@ -11,6 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "tests" / "end_to_end" / "recipe.yaml"
 
+ONE_WORKER = "launch.workers=1"
+"""Of the undisturbed run: at its size a second one takes longer to start than its share takes. Other tests have two."""
+
 DETERMINED = (
     "documents/**/*.zst",
     "tokenizer/*",

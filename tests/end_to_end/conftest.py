@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from whole_program import RECIPE, run_sbp
+from whole_program import ONE_WORKER, RECIPE, run_sbp
 
 from megatron_sbp.base.locks import locked
 
@@ -20,6 +20,5 @@ def whole_run(tmp_path_factory) -> tuple[Path, str]:
     folder, printed = shared / "whole-run", shared / "whole-run.txt"
     with locked(shared / "whole-run.lock", "the undisturbed run"):
         if not printed.exists():
-            # One worker: at this size a second one takes longer to start than its share takes; other tests have two.
-            printed.write_text(run_sbp("run", RECIPE, f"run_folder={folder}", "launch.workers=1"))
+            printed.write_text(run_sbp("run", RECIPE, f"run_folder={folder}", ONE_WORKER))
     return folder, printed.read_text()

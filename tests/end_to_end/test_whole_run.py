@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import pytest
-from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
+from whole_program import DETERMINED, ONE_WORKER, RECIPE, digests, environment, run_sbp, sbp
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger
@@ -94,7 +94,7 @@ def test_a_synthetic_document_is_traced_and_the_run_is_published(whole_run, tmp_
 def test_a_second_call_does_nothing(whole_run):
     folder, _ = whole_run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and "stages" in path.parts}
-    printed = run_sbp("run", RECIPE, f"run_folder={folder}")
+    printed = run_sbp("run", RECIPE, f"run_folder={folder}", ONE_WORKER)
     assert printed.count("already complete") == STAGES
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert run_sbp("status", "--check", folder).count("finished in") == STAGES
