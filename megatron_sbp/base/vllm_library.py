@@ -48,6 +48,22 @@ def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, k
     return LLM, bool(current_platform.is_cpu())
 
 
+def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) -> dict[str, Any]:
+    """Arguments of `vllm.LLM` for memory and kernels.
+
+    Args:
+        cpu: whether it is built for CPUs.
+        gpu_memory: part of the memory that it takes; None for vLLM's choice on GPUs, and `CPU_CACHE_BYTES` on CPUs.
+        eager: without compiled kernels and CUDA graphs; None does so on CPUs.
+    """
+    arguments: dict[str, Any] = {"enforce_eager": cpu if eager is None else eager}
+    if gpu_memory is not None:
+        arguments["gpu_memory_utilization"] = gpu_memory
+    elif cpu and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES  # vLLM's choice is nine tenths of the machine
+    return arguments
+
+
 @contextlib.contextmanager
 def explained(what: str, memory_advice: str, memory_key: str) -> Iterator[None]:
     """Turns what vLLM raises into one message.

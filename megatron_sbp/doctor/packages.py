@@ -94,8 +94,9 @@ def _users_of_vllm(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
 def _interpreters(subject: Subject) -> dict[tuple[str, Path], None]:
     """Interpreters that the recipe names for vLLM, with their sections, each once."""
     recipe = subject.recipe
-    named = [] if recipe is None else [(section, python) for section, python in _users_of_vllm(recipe) if python]
-    return {(section, recipe.folder / python): None for section, python in named if recipe}
+    if recipe is None:
+        return {}
+    return {(section, recipe.folder / python): None for section, python in _users_of_vllm(recipe) if python}
 
 
 def _in_environment(section: str, python: Path, in_container: bool) -> Finding:

@@ -19,7 +19,7 @@ from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.hub import offline
 from megatron_sbp.base.progress import say
-from megatron_sbp.base.vllm_library import CPU_CACHE_BYTES
+from megatron_sbp.base.vllm_library import device_arguments
 from megatron_sbp.evaluation.harness_tasks import check_harness, harness_python, task_folder
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.recipe import Recipe
@@ -118,15 +118,10 @@ def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
     device = compute_device(recipe.launch.device)
     batch: dict[str, Any] = {"batch_size": harness.batch_size, "device": device}
     if harness.backend == "vllm":
-        chosen: dict[str, Any] = {"gpu_memory_utilization": vllm.gpu_memory, "enforce_eager": vllm.eager}
-        if device == "cpu":  # as in `synthesis.vllm_arguments.engine_arguments`
-            chosen["enforce_eager"] = vllm.eager is not False
-            if vllm.gpu_memory is None:
-                chosen["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
         model |= {
             "tensor_parallel_size": vllm.tensor_parallel,
             "max_model_len": recipe.model.sequence_length,
-            **{key: value for key, value in chosen.items() if value is not None},
+            **device_arguments(device == "cpu", vllm.gpu_memory, vllm.eager),
         }
         batch = {"batch_size": "auto"}
     return {

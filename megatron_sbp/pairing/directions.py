@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pyarrow as pa
 
-from megatron_sbp.base.row_keys import row_keys
+from megatron_sbp.base.row_keys import pair_keys
 from megatron_sbp.pairing.target_cap import ranges_of, ranked_columns
 from megatron_sbp.pairing.target_counts import TargetCounts
 
@@ -73,7 +73,7 @@ class Directions:
         if mutual:
             chosen[places] = both
         else:
-            coin = ((row_keys(low, run_seed) ^ row_keys(high, run_seed + 1)) & np.uint64(1)).astype(bool)
+            coin = (pair_keys(low, high, run_seed) & np.uint64(1)).astype(bool)
             chosen[places] = ~both | (coin == forward)
 
 

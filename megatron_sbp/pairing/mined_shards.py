@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatron_sbp.base import files
+from megatron_sbp.base import arrays, files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
@@ -91,8 +91,7 @@ def mine_shard(
     with files.atomic_path(output.pairs) as partial:
         pq.write_table(pa.concat_tables(tables), partial, compression="zstd")
     if rules.collapse_above is not None:
-        with files.atomic_path(output.copies) as partial, partial.open("wb") as file:
-            np.save(file, np.concatenate(copies))
+        arrays.save(output.copies, np.concatenate(copies))
     files.write_json(output.audit, audit.state())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp.base.row_keys import row_keys
+from megatron_sbp.base.row_keys import pair_keys
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.rules import RULES, Candidates, rules_of
 from megatron_sbp.recipe import Pairs
@@ -170,7 +170,7 @@ class PairsAudit:
     def _sampled(self, former: list, pairs: tuple[np.ndarray, ...], size: int) -> list:
         """The `size` pairs with the smallest pseudo-random key: a uniform sample, however the shards are cut."""
         seeds, targets, scores, shared = pairs
-        keys = row_keys(seeds, self._run_seed) ^ row_keys(targets, self._run_seed + 1)
+        keys = pair_keys(seeds, targets, self._run_seed)
         first = np.argsort(keys, kind="stable")[:size]
         rows = zip(*(column[first].tolist() for column in (keys, seeds, targets, scores, shared)), strict=True)
         return sorted([*former, *rows])[:size]

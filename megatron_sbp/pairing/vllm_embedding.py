@@ -11,7 +11,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import check_available, go_offline
 from megatron_sbp.base.progress import Progress, say
-from megatron_sbp.base.vllm_library import CPU_CACHE_BYTES, IN_ONE_PROCESS, explained, import_vllm
+from megatron_sbp.base.vllm_library import IN_ONE_PROCESS, device_arguments, explained, import_vllm
 from megatron_sbp.pairing.embedding import Embedder
 from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.recipe import Embedding
@@ -67,14 +67,10 @@ class VllmEmbedder(Embedder):
             "runner": "pooling",
             "dtype": _PRECISIONS[settings.precision],
             "max_model_len": self.max_tokens,
-            "enforce_eager": cpu if options.eager is None else options.eager,
+            **device_arguments(cpu, options.gpu_memory, options.eager),
             "enable_prefix_caching": False,  # documents begin differently
             "use_tqdm_on_load": False,
         }
-        if options.gpu_memory is not None:
-            arguments["gpu_memory_utilization"] = options.gpu_memory
-        elif cpu:
-            arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
         with _explained("did not start"):
             self._model = llm(**arguments)
             self._tokenizer = self._model.get_tokenizer()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.vllm_library import CPU_CACHE_BYTES, IN_ONE_PROCESS
+from megatron_sbp.base.vllm_library import IN_ONE_PROCESS, device_arguments
 from megatron_sbp.recipe.sections import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
 
@@ -63,15 +62,11 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
         "tensor_parallel_size": options.tensor_parallel,
         "enable_prefix_caching": options.prefix_caching,
         "enable_chunked_prefill": not cpu if options.chunked_prefill is None else options.chunked_prefill,
-        "enforce_eager": cpu if options.eager is None else options.eager,
+        **device_arguments(cpu, options.gpu_memory, options.eager),
         "use_tqdm_on_load": False,
     }
     if options.max_num_seqs is not None:
         arguments["max_num_seqs"] = options.max_num_seqs
-    if options.gpu_memory is not None:
-        arguments["gpu_memory_utilization"] = options.gpu_memory
-    elif cpu and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES  # vLLM's choice is nine tenths of the machine
     if options.speculative_tokens:
         arguments["speculative_config"] = {**_NGRAM, "num_speculative_tokens": options.speculative_tokens}
     return arguments
