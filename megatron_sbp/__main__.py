@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from megatron_sbp.base.collector import collect_rarely
+
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
+    collect_rarely()
     try:
         from megatron_sbp.cli import main as run
 

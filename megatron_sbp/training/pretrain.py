@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base.collector import collect_as_usual, collect_rarely
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.training.megatron import rank_end
 from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, check_builder, model_config
@@ -95,6 +96,7 @@ def _check(args: Any, data: Any) -> None:
 def main() -> int:
     """Runs one rank; returns the exit status."""
     signals = StopSignals()
+    collect_rarely()
     if os.environ.get("SBP_DIE_WITH_PARENT") == "1" or "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent()
     rank_end.prepare()
@@ -153,6 +155,7 @@ def main() -> int:
         # gloo may still be reading an output that Megatron has given up: with virtual stages activations were wrong.
         model.transformer.deallocate_pipeline_outputs = False
     status = 0
+    collect_as_usual()
     try:
         pretrain(
             pretrain_cfg_container_from_args(args, model),
