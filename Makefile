@@ -11,7 +11,7 @@ setup:  ## .venv from the lock file; does nothing when it is there
 
 demo: setup  ## the whole loop on a world whose truth is known, on this machine: runs/people
 	@.venv/bin/python examples/people/make_world.py
-	@.venv/bin/sbp run examples/people/recipe.yaml
+	@.venv/bin/sbp run examples/people/recipe.yaml --jobs 2
 
 demo-text: setup  ## the same on real text: runs/quickstart
 	@.venv/bin/sbp run examples/quickstart/recipe.yaml

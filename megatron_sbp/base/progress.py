@@ -12,7 +12,9 @@ from megatron_sbp.base.errors import printable
 
 def say(message: str) -> None:
     """One line for the user, on standard error, at once. Control characters are escaped."""
-    print(printable(message), file=sys.stderr, flush=True)
+    # One write: with PYTHONUNBUFFERED, print() writes the end of the line by itself, and lines of two processes mix.
+    sys.stderr.write(f"{printable(message)}\n")
+    sys.stderr.flush()
 
 
 class Progress:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from megatron_sbp.base.progress import Progress, duration, say
@@ -19,6 +21,13 @@ def test_say_escapes_what_would_move_the_cursor(capsys):
     say("id \x1b[2J of a document")
     said = capsys.readouterr().err
     assert "\x1b" not in said and "[2J of a document\n" in said
+
+
+def test_a_line_is_one_write_so_that_lines_of_two_processes_stay_whole(monkeypatch):
+    written = []
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(write=written.append, flush=lambda: None))
+    say("train-sbp: starting 1 rank(s)")
+    assert written == ["train-sbp: starting 1 rank(s)\n"]
 
 
 def test_every_advance_counts_and_lines_say_how_much_is_left(capsys):
