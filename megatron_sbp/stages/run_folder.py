@@ -229,7 +229,7 @@ class Run:
         return self.at("neighbors/audit.json")
 
     def audit_tokens(self, name: str) -> Path:
-        """Counts of datasets: `audit` (documents), `pairs_audit`, `synthetic_audit`."""
+        """Counts of datasets: `audit` (documents), `pairs_audit`, `synthetic_audit`; `synthetic_parts`, by shard."""
         return self.at(f"tokens/{name}.json")
 
     @property

@@ -11,12 +11,15 @@ from megatron_sbp.base.progress import say
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.extending import needed_synthetic_tokens, plan_more
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import UNIT, Stage
 from megatron_sbp.stages.tokenize import dataset_files, shard_stem, tokenize_shard
 
 
 class TokenizeSyntheticStage(Stage):
-    """Tokenizes the synthetic documents, and checks that the SBP arm has as many tokens as the plan says."""
+    """Tokenizes the synthetic documents, and checks that the SBP arm has as many tokens as the plan says.
+
+    Shards that a shorter run has tokenized are taken from its dataset.
+    """
 
     name = "tokenize-synthetic"
     title = "tokenize the synthetic documents into a Megatron IndexedDataset"
@@ -24,7 +27,7 @@ class TokenizeSyntheticStage(Stage):
     grows = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"filter": ("synthetic/*.jsonl.zst",), "tokenizer": ("tokenizer/*",)}
+        return {"filter": (f"synthetic/{UNIT}.jsonl.zst",), "tokenizer": ("tokenizer/*",)}
 
     def settings(self, run: Run) -> dict[str, Any]:
         return {"needed_tokens": needed_synthetic_tokens(run.recipe)}
@@ -36,13 +39,21 @@ class TokenizeSyntheticStage(Stage):
         return [shard_stem(shard) for shard in run.synthetic_shards()]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return (f"tokens/parts/{self.name}", *dataset_files("synthetic"), "tokens/synthetic_audit.json")
+        audits = ("tokens/synthetic_audit.json", "tokens/synthetic_parts.json")
+        return (f"tokens/parts/{self.name}", *dataset_files("synthetic"), *audits)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        return tokenize_shard(run, self.name, unit, run.synthetic_shard(unit))
+        from megatron_sbp.tokenization.former_parts import cut_part, note_source, source_of
+
+        shard, prefix = run.synthetic_shard(unit), run.token_parts(self.name) / unit
+        source = source_of(shard, run.tokenizer)
+        written = cut_part(run.tokens("synthetic"), run.audit_tokens("synthetic_parts"), prefix, source)
+        written = written or tokenize_shard(run, self.name, unit, shard)
+        return [*written, note_source(prefix, source)]
 
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.tokenization.documents import merge_parts, total_counts
+        from megatron_sbp.tokenization.former_parts import join_sources
 
         prefixes = [run.token_parts(self.name) / unit for unit in self.units(run)]
         counts = total_counts(prefixes)
@@ -53,7 +64,8 @@ class TokenizeSyntheticStage(Stage):
             run.audit_tokens("synthetic_audit"), {**counts, "needed_tokens": needed_synthetic_tokens(run.recipe)}
         )
         say(f"tokenize-synthetic: {counts['documents']:,} documents, {counts['tokens']:,} tokens")
-        return [*written, run.audit_tokens("synthetic_audit")]
+        parts = join_sources(run.audit_tokens("synthetic_parts"), prefixes)
+        return [*written, parts, run.audit_tokens("synthetic_audit")]
 
     def intermediate(self, run: Run, path: Path) -> bool:
         return path.is_relative_to(run.token_parts(self.name))

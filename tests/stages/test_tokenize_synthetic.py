@@ -11,6 +11,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.stages.extending import needed_synthetic_tokens
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.tokenize import tokenize_shard
 from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage, too_few_tokens
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -40,6 +41,39 @@ def test_synthetic_documents_in_the_order_of_the_files(run):
     audit = files.read_json(run.root / "tokens" / "synthetic_audit.json")
     assert audit["tokens"] == len(tokens.tokens)
     assert audit["needed_tokens"] == 1300 // 128 * 128 + 1
+
+
+def dataset(run: Run) -> list[bytes]:
+    return [run.at(f"tokens/synthetic{end}").read_bytes() for end in (".bin", ".idx", "_parts.json")]
+
+
+@pytest.fixture
+def tokenized(monkeypatch) -> list[str]:
+    """Shards that are tokenized from now on."""
+    names: list[str] = []
+
+    def tokenize(run, stage, unit, shard):
+        names.append(unit)
+        return tokenize_shard(run, stage, unit, shard)
+
+    monkeypatch.setattr("megatron_sbp.stages.tokenize_synthetic.tokenize_shard", tokenize)
+    return names
+
+
+def test_a_longer_run_tokenizes_its_further_shards_only(run, tokenized):
+    some, stage = texts(run, "test"), TokenizeSyntheticStage()
+    execute(run, write_synthetic(run, [some[:9], [], some[9:20]]), stage)
+    longer = write_synthetic(run, [some[:9], [], some[9:20], some[20:25], some[25:]])
+    execute(run, longer, stage)
+    assert tokenized == ["00000", "00001", "00002", "00003", "00004"]
+    extended = dataset(run)
+    assert not run.token_parts(stage.name).exists() or not any(run.token_parts(stage.name).iterdir())
+    (run.manifests / "tokenize-synthetic.json").unlink()
+    shutil.rmtree(run.manifests / "tokenize-synthetic")
+    for name in ("bin", "idx"):
+        run.at(f"tokens/synthetic.{name}").unlink()
+    execute(run, longer, stage)
+    assert tokenized[5:] == tokenized[:5] and dataset(run) == extended
 
 
 def test_too_few_synthetic_tokens(run):

@@ -1,0 +1,82 @@
+"""Text that was tokenized before: its tokens are cut out of the joint dataset that holds them.
+
+What single shards tokenized is removed once it is joined, since it would double the disk that tokens take. PARTS.json
+beside the dataset says which shard each range of documents comes from, so that a dataset that grows tokenizes its
+further shards only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.tokenization.encoding import TextCounts
+from megatron_sbp.tokenization.indexed import counts_file, data_file, index_file, open_indexed, write_indexed
+
+
+def source_file(prefix: Path) -> Path:
+    """PREFIX.source.json: what a part was made from, and the digest of its tokens."""
+    return prefix.with_name(f"{prefix.name}.source.json")
+
+
+def source_of(shard: Path, tokenizer: Path) -> str:
+    """Digest of a shard's bytes and of the tokenizer's, hexadecimal SHA-256."""
+    inputs = [shard, *sorted(path for path in tokenizer.iterdir() if path.is_file())]
+    return files.digest([files.sha256(path) for path in inputs])
+
+
+def note_source(prefix: Path, source: str) -> Path:
+    """Writes PREFIX.source.json for a part that was just made.
+
+    Args:
+        prefix: of the part.
+        source: `source_of` its shard.
+
+    Returns:
+        The file.
+    """
+    counts = files.read_json(counts_file(prefix))
+    files.write_json(source_file(prefix), {"source": source, **counts, "sha256": files.sha256(data_file(prefix))})
+    return source_file(prefix)
+
+
+def join_sources(file: Path, parts: Sequence[Path]) -> Path:
+    """Writes PARTS.json: the notes of all parts of a dataset, in its order."""
+    files.write_json(file, [{"part": prefix.name, **files.read_json(source_file(prefix))} for prefix in parts])
+    return file
+
+
+def cut_part(dataset: Path, parts: Path, prefix: Path, source: str) -> list[Path]:
+    """Writes a part anew from the dataset that it was joined to.
+
+    Args:
+        dataset: prefix of the dataset.
+        parts: its PARTS.json.
+        prefix: of the part; its last component names it in PARTS.json.
+        source: what the part would be made from now.
+
+    Returns:
+        The three files of a part, see `tokenize_shard`; none where the dataset does not hold these very tokens.
+    """
+    try:
+        notes = files.read_json(parts) if parts.exists() else []
+        names = [note["part"] for note in notes]
+        if prefix.name not in names or notes[names.index(prefix.name)]["source"] != source:
+            return []
+        place = names.index(prefix.name)
+        first, note = sum(before["documents"] for before in notes[:place]), notes[place]
+        joint = open_indexed(dataset)
+        lengths = joint.lengths[first : first + note["documents"]]
+        begin = int(joint.starts[first]) if len(lengths) else 0
+        tokens = joint.tokens[begin : begin + int(lengths.sum())]
+    except (InputError, OSError, KeyError, TypeError, IndexError):
+        return []  # whatever is wrong with them, the text is still there
+    if hashlib.sha256(tokens.tobytes()).hexdigest() != note["sha256"]:
+        return []
+    with write_indexed(prefix, joint.tokens.dtype.type) as writer:
+        writer.add(tokens, lengths)
+    files.write_json(counts_file(prefix), {name: note[name] for name in TextCounts().__dict__})
+    return [data_file(prefix), index_file(prefix), counts_file(prefix)]
