@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,19 +50,28 @@ def guarded(tmp_path):
     environment |= {"PYTHONPATH": f"{tmp_path / 'guard'}:{ROOT}", "HF_HOME": str(tmp_path / "hub")}
     environment["GUARD_LOG"] = str(log)
 
-    def python(*words: str, **more: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, *words], env={**environment, **more}, capture_output=True, text=True, timeout=600
-        )
-        if not more:
-            assert not log.exists(), log.read_text()
+    def python(*words: str) -> tuple[int, str]:
+        done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=600)
+        assert not log.exists(), log.read_text()
         return done.returncode, done.stdout + done.stderr
 
-    def run(verb: str, *overrides: str, **more: str) -> tuple[int, str]:
-        words = ("-m", "megatron_sbp", verb, str(recipe), f"run_folder={tmp_path / 'run'}")
-        return python(*words, *overrides, **more)
+    def command(verb: str, *overrides: str) -> tuple[str, ...]:
+        return ("-m", "megatron_sbp", verb, str(recipe), f"run_folder={tmp_path / 'run'}", *overrides)
 
-    run.log, run.python = log, python
+    def run(verb: str, *overrides: str) -> tuple[int, str]:
+        return python(*command(verb, *overrides))
+
+    def run_until_asked(verb: str, *overrides: str) -> None:
+        """With the hub allowed; ended at the first request, for the hub's client tries again for a minute."""
+        allowed = {**environment, "HF_HUB_OFFLINE": "0"}
+        words = [sys.executable, *command(verb, *overrides)]
+        process = subprocess.Popen(words, env=allowed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not log.exists():
+            time.sleep(0.1)
+        process.kill()
+        process.wait()
+
+    run.log, run.python, run.run_until_asked = log, python, run_until_asked
     return run
 
 
@@ -79,7 +89,7 @@ def test_names_that_are_not_cached_are_refused_at_once(guarded):
         assert "hf download someone/none" in text and "HF_HUB_OFFLINE=0" in text
         assert "Traceback" not in text
     # The guard sees what is asked for, once the user allows it.
-    guarded("tokenizer", missing[1], HF_HUB_OFFLINE="0")
+    guarded.run_until_asked("tokenizer", missing[1])
     assert "huggingface.co" in guarded.log.read_text()
 
 
