@@ -8,6 +8,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
 from megatron_sbp.base.hub import cached, check_available, offline
 from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.documents.sample import sample_of
 from megatron_sbp.evaluation.harness_tasks import check_harness
 from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.pairing.embedding_model import model_folder
@@ -42,7 +43,8 @@ def check_inputs(recipe: Recipe) -> None:
 
 def plan_run(run: Run, hardware: Hardware | None = None) -> dict[str, Any]:
     """The plan of a run (`make_plan`), with what its folder has measured and what would stop it among the warnings."""
-    plan = make_plan(run.recipe, read_measured(run), hardware)
+    sample = sample_of(run.recipe.documents, run.recipe.folder)
+    plan = make_plan(run.recipe, read_measured(run), hardware, sample)
     plan["warnings"] += [*_refusals(run.recipe), *_disk_space(run, plan["disk"]["total"])]
     return plan
 

@@ -7,6 +7,7 @@ made from the same recipe and inputs, the same places say "measured".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from megatron_sbp.planning import cost, ledger
@@ -23,7 +24,10 @@ from megatron_sbp.recipe.tokenizer_folder import folder_named
 
 
 def make_plan(
-    recipe: Recipe, measured: dict[str, Any] | None = None, hardware: Hardware | None = None
+    recipe: Recipe,
+    measured: dict[str, Any] | None = None,
+    hardware: Hardware | None = None,
+    sample: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The plan of a run, JSON-able.
 
@@ -32,6 +36,7 @@ def make_plan(
         measured: What `read_measured` found: {"real": {"documents", "tokens", ...}, "oracle": ..., "vocab_size": ...,
             "synthesizers": {NAME: {"pairs": ...}}}.
         hardware: What GPUs and rates the estimates are for; None assumes them.
+        sample: The first documents of the corpus: `file`, `documents`, and their mean `bytes`.
 
     Returns:
         docs/plan.md lists the keys.
@@ -44,7 +49,8 @@ def make_plan(
     vocab, vocab_from = _vocabulary(recipe, measured)
     padded = cost.padded_vocab_size(recipe.model, vocab, recipe.launch.tensor_parallel)
     count = cost.parameters(recipe.model, padded)
-    unique = {name: _unique_tokens(recipe, measured, name) for name in ("real", "oracle")}
+    mean = tokens_per_document(sample)
+    unique = {name: _unique_tokens(recipe, measured, name, mean) for name in ("real", "oracle")}
     synthesizers: dict[str | None, dict[str, Any]] = {}
     for name in recipe.used_synthesizers:
         own, known = recipe.for_synthesizer(name), measured.get("synthesizers", {}).get(name, {})
@@ -65,6 +71,7 @@ def make_plan(
             "sequence_length": recipe.model.sequence_length,
         },
         "unique_tokens": unique,
+        "sample": None if sample is None else {**sample, "tokens_per_document": mean},
         "replicates": recipe.replicates,
         "arms": {arm: _arm(recipe.for_arm(arm), arm, unique, padded, count.total, hardware) for arm in recipe.arms},
         "embedding": _embedding(recipe, unique["real"], hardware),
@@ -106,7 +113,12 @@ def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
     return recipe.tokenizer.vocab_size, "estimated"
 
 
-def _unique_tokens(recipe: Recipe, measured: dict[str, Any], name: str) -> dict[str, Any]:
+def tokens_per_document(sample: Mapping[str, Any] | None) -> float:
+    """Before D is tokenized: by the corpus's first documents, with one token that ends each; else that of DCLM."""
+    return assumed("tokens_per_document") if sample is None else sample["bytes"] / assumed("bytes_per_token") + 1
+
+
+def _unique_tokens(recipe: Recipe, measured: dict[str, Any], name: str, mean: float) -> dict[str, Any]:
     """Tokens of D (`real`) or of D and the further documents (`oracle`); None where nobody can know yet."""
     if name in measured:
         return {"documents": measured[name]["documents"], "tokens": measured[name]["tokens"], "from": "measured"}
@@ -116,7 +128,7 @@ def _unique_tokens(recipe: Recipe, measured: dict[str, Any], name: str) -> dict[
         documents = None if further is None else recipe.documents.train + further
     tokens = None
     if documents is not None:
-        per_document = assumed("tokens_per_document")
+        per_document = mean
         if "real" in measured:
             per_document = measured["real"]["tokens"] / max(1, measured["real"]["documents"])
         tokens = round(documents * per_document)

@@ -67,10 +67,19 @@ def format_plan(plan: dict[str, Any]) -> str:
     kinds = [f"{name} {format_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), *arrays(plan["arrays"]), ""]
     lines += _sources(plan["sources"])
-    per_document = f"{assumed('tokens_per_document'):g} tokens a document"
-    lines += [f"~ estimated: {per_document} until D is tokenized.", rates(plan)]
+    lines += [f"~ estimated: {_per_document(plan)} until D is tokenized.", rates(plan)]
     lines += [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _per_document(plan: dict[str, Any]) -> str:
+    sample = plan["sample"]
+    if sample is None:
+        return f"{assumed('tokens_per_document'):g} tokens a document"
+    return (
+        f"{sample['tokens_per_document']:.0f} tokens a document, of {assumed('bytes_per_token'):g} bytes each "
+        f"(by the first {sample['documents']:,} of {sample['file']}),"
+    )
 
 
 def _columns(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:

@@ -58,6 +58,21 @@ def test_paper_settings(name, steps, sbp_epochs, share, oracle_epochs):
     assert sum(part["samples"] for part in arms["sbp"]["datasets"].values()) == steps * 2048
 
 
+def test_tokens_are_estimated_by_the_first_documents_of_the_corpus(tmp_path):
+    """81 bytes at 4.5 bytes a token, and one token for the end: 19 tokens a document, in 1,000 of them."""
+    made = plan.make_plan(recipe_of(tmp_path), sample={"file": "a.jsonl", "documents": 7, "bytes": 81.0})
+    assert made["unique_tokens"]["real"] == {"documents": 1_000, "tokens": 19_000, "from": "estimated"}
+    assert made["arms"]["baseline"]["real_epochs"] == 784 * 128 / 19_000
+    assert "~ estimated: 19 tokens a document, of 4.5 bytes each (by the first 7 of a.jsonl), until" in format_plan(
+        made
+    )
+    measured = {"real": {"documents": 1_000, "tokens": 18_000}}
+    assert (
+        plan.make_plan(recipe_of(tmp_path), measured, sample=made["sample"])["unique_tokens"]["real"]["tokens"]
+        == 18_000
+    )
+
+
 def test_small_by_hand(tmp_path):
     """100,000 tokens are 97.66 steps of 8 x 128 tokens: 98 steps, 784 samples; 30,000 // 128 = 234 synthetic."""
     made = plan.make_plan(recipe_of(tmp_path))
