@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -55,9 +56,11 @@ def keys_of(stage: Stage, run: Run, inputs: dict[str, str], patterns: list[str])
         stage: the stage.
         run: the run.
         inputs: path below the run folder, or name of an external file, to digest.
-        patterns: glob patterns of what the stage reads; those with `{unit}` are read by one unit each.
+        patterns: glob patterns of what the stage reads; what those with `{unit}` match, and no other, is read by one
+            unit each.
     """
-    own = _by_unit(inputs, [pattern for pattern in patterns if UNIT in pattern])
+    common = [pattern for pattern in patterns if UNIT not in pattern]
+    own = _by_unit(inputs, [pattern for pattern in patterns if UNIT in pattern], common)
     alone = {path for mine in own.values() for path in mine}
     shared = {path: digest for path, digest in inputs.items() if path not in alone}
     base = {"stage": stage.name, "version": stage.version}
@@ -75,13 +78,13 @@ def of_all_units(pattern: str) -> str:
     return pattern.replace(UNIT, "*")
 
 
-def _by_unit(inputs: Mapping[str, str], patterns: list[str]) -> dict[str, dict[str, str]]:
+def _by_unit(inputs: Mapping[str, str], patterns: list[str], common: list[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for pattern in patterns:
-        before, after = map(re.escape, pattern.split(UNIT))
-        matching = re.compile(f"{before}(?P<unit>[^/]+){after}")
+        before, after = pattern.split(UNIT)
+        matching = re.compile(f"{re.escape(before)}(?P<unit>[^/]+){re.escape(after).replace(r'\*', '.*')}")
         for path, digest in inputs.items():
             match = matching.fullmatch(path)
-            if match:
+            if match and not any(fnmatch.fnmatch(path, other) for other in common):
                 found[match["unit"]][path] = digest
     return dict(found)

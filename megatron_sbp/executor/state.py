@@ -132,11 +132,9 @@ class StageState:
 
     def _grown(self, manifest: dict[str, Any], keys: Keys) -> bool:
         """Whether all that the finished outputs were made from is still there, and the new outputs contain them."""
-        if not self.stage.grows:
-            return False
-        settings, inputs = manifest["settings"], keys.described["inputs"]
-        same = all(settings.get(key) == value for key, value in self.stage.unit_settings(self.run).items())
-        return same and all(inputs.get(path) == digest for path, digest in manifest["inputs"].items())
+        inputs = keys.described["inputs"]
+        same = all(inputs.get(path) == digest for path, digest in manifest["inputs"].items())
+        return same and self.stage.grown_from(self.run, manifest["settings"])
 
     def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> dict[str, Any] | None:
         """The manifest of a unit that is done under this key and intact."""

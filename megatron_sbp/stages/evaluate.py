@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from megatron_sbp.recipe.names import RELATED, SPLITS
 from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import UNIT, Stage
 
 if TYPE_CHECKING:
     from megatron_sbp.evaluation.recall import RecallQuestions
@@ -60,9 +61,9 @@ class EvaluateStage(Stage):
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*", "tokens/valid.*", "tokens/test.*", "tokens/audit.json"),
             "embed": ("embeddings/train/*", "embeddings/test/*"),
-            "export-arms": tuple(f"export/{arm}/*" for arm in run.recipe.arms),
+            "export-arms": (f"export/{UNIT}/*", *(f"export/{arm}/*" for arm in _judging(run.recipe))),
             **{
-                f"train-{arm}": (f"models/{arm}/iter_*",)
+                f"train-{arm}": (f"models/{UNIT}/iter_*",)
                 for arm in run.recipe.arms
                 if recall_iterations(run.recipe, arm)
             },
@@ -104,6 +105,12 @@ class EvaluateStage(Stage):
             **({"synthesizers": rules} if rules else {}),
         }
 
+    def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
+        """With further synthesizers, whose arms may be new too, what was measured of the others is measured again."""
+        rules = self.settings(run).get("synthesizers", {})
+        kept = {name: rules.get(name) == mine for name, mine in former.get("synthesizers", {}).items()}
+        return {**former, "synthesizers": rules} == {**self.settings(run), "synthesizers": rules} and all(kept.values())
+
     def units(self, run: Run) -> list[str]:
         synthesizers = [
             kind + suffix(name)
@@ -125,6 +132,11 @@ class EvaluateStage(Stage):
 
 def _read_of(recipe: Recipe, synthesizer: str) -> dict[str, tuple[str, ...]]:
     return {**(_OF_PAIRS if synthesizer in recipe.tuned_synthesizers else {}), **_OF_SYNTHESIZER}
+
+
+def _judging(recipe: Recipe) -> list[str]:
+    """Arms that what is measured of synthetic text reads, too."""
+    return [arm for arm in _JUDGING if arm in recipe.arms]
 
 
 def _rules(recipe: Recipe) -> dict[str, Any]:
@@ -210,7 +222,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
         generations=sorted(run.generations.glob("[0-9]*.jsonl.zst")),
         pairs=run.pairs("train") if tuned else None,
         embeddings=run.embeddings("train"),
-        checkpoints={arm: run.export(arm) for arm in _JUDGING if arm in run.recipe.arms},
+        checkpoints={arm: run.export(arm) for arm in _judging(run.recipe)},
         answers=answers,
         items=None if run.recipe.filter.contaminated is None else evaluation_items(run),
     )

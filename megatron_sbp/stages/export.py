@@ -9,7 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import UNIT, Stage
 
 
 def trained_by(model: str) -> str:
@@ -33,11 +33,10 @@ class ExportStage(Stage):
             self.title = f"export the arm {trained} as the {models[0]}"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        trained = {
-            trained_by(model): (f"models/{model}/iter_*", f"models/{model}/consumed.json")
-            for model in map(self._training, self.models)
-        }
-        return {"tokenizer": ("tokenizer/*",), **trained}
+        # An arm is a unit, so that a further one is exported alone; a synthesizer's files have places of their own.
+        model = self._training("synthesizer") if self.models == ("synthesizer",) else UNIT
+        patterns = (f"models/{model}/iter_*", f"models/{model}/consumed.json")
+        return {"tokenizer": ("tokenizer/*",), **{trained_by(self._training(unit)): patterns for unit in self.models}}
 
     def settings(self, run: Run) -> dict[str, Any]:
         return settings(run.recipe.model)

@@ -9,7 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.evaluation.harness_tasks import task_files, task_folder
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import UNIT, Stage
 
 
 class HarnessStage(Stage):
@@ -21,7 +21,7 @@ class HarnessStage(Stage):
     device = "gpu"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"export-arms": tuple(f"export/{arm}/*" for arm in run.recipe.arms)}
+        return {"export-arms": (f"export/{UNIT}/*",)}
 
     def external(self, run: Run) -> list[Path]:
         folder = task_folder(run.recipe)

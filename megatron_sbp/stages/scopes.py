@@ -7,7 +7,7 @@ replicates/2/, those of both in replicates/2/synthesizers/random/. Its stage nam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ OF_SYNTHESIZER = (
 )  # fmt: skip
 """Stages that are there once per synthesizer and replicate."""
 
-_SYNTHETIC = ("tokens/synthetic.*", "tokens/synthetic_audit.json")
+_SYNTHETIC = ("tokens/synthetic.*", "tokens/synthetic_audit.json", "tokens/synthetic_parts.json")
 _PAIRS = ("pairs", "tokens/pairs.*", "tokens/valid_pairs.*", "tokens/pairs_audit.json")
 _WRITTEN = ("export/synthesizer", "models/synthesizer", "models/start", "synthetic", "tokens/parts/tokenize-synthetic*")
 
@@ -131,6 +131,9 @@ class ScopedStage(Stage):
 
     def unit_settings(self, run: Run) -> dict[str, Any]:
         return self.stage.unit_settings(self.scoped(run))
+
+    def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
+        return self.stage.grown_from(self.scoped(run), former)
 
     def units(self, run: Run) -> list[str]:
         return self.stage.units(self.scoped(run))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from megatron_sbp.stages.run_folder import Run
 
 UNIT = "{unit}"
-"""In what a stage reads: the name of a unit. That unit alone reads the file; such a pattern has no wildcard."""
+"""In what a stage reads: the name of a unit, which alone reads the file unless another pattern of the stage names it
+too. Of wildcards, such a pattern may have `*` behind it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Stage:
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         """Outputs of other stages that this one reads: stage name to glob patterns below the run folder.
 
-        With `{unit}` in a pattern each unit reads a file of its own, and further units leave finished ones as they are.
+        With `{unit}` in a pattern each unit reads files of its own, and further units leave finished ones as they are.
         """
         return {}
 
@@ -75,6 +76,11 @@ class Stage:
     def unit_settings(self, run: Run) -> dict[str, Any]:
         """The settings that change what a unit writes; more units then keep the finished ones."""
         return self.settings(run)
+
+    def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
+        """Whether outputs of the former settings, and of inputs that are still there, are contained in those to be
+        made, so that they are replaced without asking."""
+        return self.grows and all(former.get(key) == value for key, value in self.unit_settings(run).items())
 
     def units(self, run: Run) -> list[str]:
         """Names of the units. They follow from recipe and inputs alone."""

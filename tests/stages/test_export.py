@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.executor.keys import keys_of
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.export import ExportStage, trained_by
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import UNIT
 
 TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 
@@ -22,7 +24,16 @@ def test_arms_are_units_that_read_their_own_training(run):
     stage = ExportStage("export-arms", ("baseline", "sbp"))
     assert stage.units(run) == ["baseline", "sbp"] and stage.owns(run) == ("export/baseline", "export/sbp")
     assert stage.reads(run).keys() == {"tokenizer", "train-baseline", "train-sbp"}
-    assert stage.reads(run)["train-sbp"] == ("models/sbp/iter_*", "models/sbp/consumed.json")
+    assert stage.reads(run)["train-sbp"] == (f"models/{UNIT}/iter_*", f"models/{UNIT}/consumed.json")
+    paths = [
+        f"models/{arm}/{file}" for arm in ("baseline", "sbp") for file in ("iter_0000009/0.distcp", "consumed.json")
+    ]
+    keys = keys_of(stage, run, dict.fromkeys(["tokenizer/tokenizer.json", *paths], "0"), patterns(stage, run))
+    assert {unit: list(mine) for unit, mine in keys.own.items()} == {"baseline": paths[:2], "sbp": paths[2:]}
+
+
+def patterns(stage: ExportStage, run: Run) -> list[str]:
+    return [pattern for several in stage.reads(run).values() for pattern in several]
 
 
 def test_the_synthesizer_is_what_was_tuned_or_an_arm(run):

@@ -28,6 +28,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer, save_tokenizer
 
 SECTION = "evaluation.harness"
+TASKS = (f"{SECTION}.tasks=[colors]", f"{SECTION}.task_folder=tasks")
 
 
 def changed(run: Run, *words: str) -> Run:
@@ -39,12 +40,18 @@ def changed(run: Run, *words: str) -> Run:
 def run(tmp_path) -> Run:
     made = text_run(tmp_path, train=90, oracle=0)
     write_tasks(tmp_path / "tasks", questions=4)
-    run = changed(made, f"{SECTION}.tasks=[colors]", f"{SECTION}.task_folder=tasks", "arms={baseline: {}, b: {}}")
+    run = changed(made, *TASKS, "arms={baseline: {}, b: {}}")
     for seed, arm in enumerate(run.recipe.arms):
-        hugging_face_model(run.export(arm), run.recipe.model, 700, seed)
-        save_tokenizer(run.export(arm), load_tokenizer(run.tokenizer))
-    mark_finished(run, "export-arms", [file for arm in run.recipe.arms for file in run.export(arm).iterdir()])
+        export_arm(run, arm, seed)
     return run
+
+
+def export_arm(run: Run, arm: str, seed: int) -> None:
+    """A model with random weights; `export-arms` has finished with those that are there."""
+    hugging_face_model(run.export(arm), run.recipe.model, 700, seed)
+    save_tokenizer(run.export(arm), load_tokenizer(run.tokenizer))
+    exported = [file for arm in run.recipe.arms if run.export(arm).exists() for file in run.export(arm).iterdir()]
+    mark_finished(run, "export-arms", exported)
 
 
 def execute(run: Run) -> bool:
@@ -53,7 +60,7 @@ def execute(run: Run) -> bool:
     return StageRunner(run, stage, [export, stage]).execute()
 
 
-def test_an_interrupted_stage_goes_on(run, capfd):
+def test_an_interrupted_stage_goes_on_and_a_further_arm_is_evaluated_alone(run, capfd, monkeypatch):
     real, broken = run.export("b") / "model.safetensors", b"nothing"
     weights = real.read_bytes()
     real.write_bytes(broken)
@@ -71,6 +78,11 @@ def test_an_interrupted_stage_goes_on(run, capfd):
     sources = report_sources(run)
     assert sources.arms["b"].harness == run.harness("b")
     assert "harness" in ReportStage().reads(run)
+    more = changed(run, *TASKS, "arms={baseline: {}, b: {}, c: {}}")
+    export_arm(more, "c", 7)
+    monkeypatch.setattr(StageRunner, "keep_seconds", -1.0)  # nothing of a finished arm is made again
+    assert execute(more) and files.read_json(more.harness("c"))["tasks"]["colors"]["samples"] == 4
+    assert run.harness("baseline").stat().st_mtime_ns == first.st_mtime_ns
     without = changed(run, "arms={baseline: {}, b: {}}")
     assert report_sources(without).arms["b"].harness is None and "harness" not in ReportStage().reads(without)
 
