@@ -41,6 +41,7 @@ def test_only_synthesizers_that_an_arm_reads_are_used_and_related_comes_first():
         "random",
         "self",
         "noise",
+        "rephrase",
     }
     assert study.tuned_synthesizers == ["related", "random"]
     assert (study.start_arm_of("self"), study.start_arm_of("noise")) == ("baseline", None)
