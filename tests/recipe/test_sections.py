@@ -43,7 +43,7 @@ def test_only_synthesizers_that_an_arm_reads_are_used_and_related_comes_first():
         "noise",
         "rephrase",
     }
-    assert study.tuned_synthesizers == ["related", "random"]
+    assert study.tuned_synthesizers == ["related", "random", "rephrase"]
     assert (study.start_arm_of("self"), study.start_arm_of("noise")) == ("baseline", None)
     assert {study.round_of(name) for name in study.used_synthesizers} == {1}
 
