@@ -107,9 +107,10 @@ class EvaluateStage(Stage):
 
     def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
         """With further synthesizers, whose arms may be new too, what was measured of the others is measured again."""
-        rules = self.settings(run).get("synthesizers", {})
-        kept = {name: rules.get(name) == mine for name, mine in former.get("synthesizers", {}).items()}
-        return {**former, "synthesizers": rules} == {**self.settings(run), "synthesizers": rules} and all(kept.values())
+        present = self.settings(run)
+        rules = present.get("synthesizers", {})
+        kept = all(rules.get(name) == mine for name, mine in former.get("synthesizers", {}).items())
+        return kept and {**former, "synthesizers": rules} == {**present, "synthesizers": rules}
 
     def units(self, run: Run) -> list[str]:
         synthesizers = [

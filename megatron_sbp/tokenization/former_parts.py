@@ -63,20 +63,20 @@ def cut_part(dataset: Path, parts: Path, prefix: Path, source: str) -> list[Path
     """
     try:
         notes = files.read_json(parts) if parts.exists() else []
-        names = [note["part"] for note in notes]
-        if prefix.name not in names or notes[names.index(prefix.name)]["source"] != source:
-            return []
-        place = names.index(prefix.name)
+        place = [note["part"] for note in notes].index(prefix.name)
         first, note = sum(before["documents"] for before in notes[:place]), notes[place]
+        if note["source"] != source:
+            return []
+        digest, counts = note["sha256"], {name: note[name] for name in TextCounts().__dict__}
         joint = open_indexed(dataset)
         lengths = joint.lengths[first : first + note["documents"]]
         begin = int(joint.starts[first]) if len(lengths) else 0
         tokens = joint.tokens[begin : begin + int(lengths.sum())]
-    except (InputError, OSError, KeyError, TypeError, IndexError):
-        return []  # whatever is wrong with them, the text is still there
-    if hashlib.sha256(tokens.tobytes()).hexdigest() != note["sha256"]:
+    except (InputError, OSError, KeyError, TypeError, IndexError, ValueError):
+        return []  # there is no such part, or something is wrong with it: the text is still there
+    if hashlib.sha256(tokens.tobytes()).hexdigest() != digest:
         return []
     with write_indexed(prefix, joint.tokens.dtype.type) as writer:
         writer.add(tokens, lengths)
-    files.write_json(counts_file(prefix), {name: note[name] for name in TextCounts().__dict__})
+    files.write_json(counts_file(prefix), counts)
     return [data_file(prefix), index_file(prefix), counts_file(prefix)]

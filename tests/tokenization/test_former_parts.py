@@ -76,6 +76,9 @@ def edit_parts(**changed):
         edit_parts(documents=2),
         edit_parts(documents="three"),
         edit_parts(sha256="0" * 64),
+        lambda folder: (folder / "parts.json").write_text(
+            '[{"part": "00000", "source": "source of 00000", "documents": 3}]'
+        ),
     ],
 )
 def test_what_is_not_certain_is_not_taken(joined, tmp_path, damage):
