@@ -11,6 +11,7 @@ from megatron_sbp.report.arm_table import MOST_COLUMNS, Figure, arm_table
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.harness_table import harness_tables
 from megatron_sbp.report.html import esc, folded, missing, paragraph, section, table
+from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
 from megatron_sbp.report.verdict import headline, verdict
@@ -29,21 +30,25 @@ def words_section(data: ReportData) -> str:
 
 def results_section(data: ReportData) -> str:
     """The results table of this run and the paper's."""
-    arms = data.results["arms"]
+    arms, replicates = data.results["arms"], data.results["replicates"]
     parts = []
     silent = [label_of(arm) for arm in arms if arms[arm]["test_loss"] is None]
     if silent:
         parts.append(missing(f"{', '.join(silent)} not evaluated (stage evaluate)."))
     ours = arm_table(
         "this run",
-        arms,
+        {arm: quoted(figures) for arm, figures in arms.items()},
         _figures(arms),
-        caption="Measured in this run. ± is one standard error over test sequences or questions"
-        + (", of the first replicate." if data.results["replicates"] > 1 else "."),
+        caption="Measured in this run. "
+        + (
+            f"Losses, accuracies, and recalls are means over {replicates} replicates, and ± is one standard error over "
+            "them: other weights, orders, and generations, the same split. Other figures are those of the first."
+            if replicates > 1
+            else "± is one standard error over test sequences or questions."
+        ),
         kind="ours",
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
-    parts.append(_replicates(arms, data.results["replicates"]))
     parts.append(_recall_by_documents(arms))
     parts.append(_differences(data.results))
     parts.append(harness_tables(data.results))
@@ -121,32 +126,6 @@ def accuracy(arm: dict[str, Any]) -> str:
         return NOTHING
     error = "" if arm["choice_stderr"] is None else f" ±\u00a0{100 * arm['choice_stderr']:.1f}"
     return percent(arm["choice_accuracy"]) + error
-
-
-def _replicates(arms: dict[str, Any], number: int) -> str:
-    """Means over replicates with their standard errors; nothing with one replicate."""
-    if number == 1:
-        return ""
-    shown = [
-        (figure, label, scale, digits)
-        for figure, label, scale, digits in (
-            ("test_loss", "test loss (nats per token)", 1, 4),
-            ("choice_accuracy", "continuation picked among four (per cent)", 100, 1),
-            ("recall", "closed-book recall (per cent)", 100, 1),
-        )
-        if any(figure in arm["mean"] for arm in arms.values())
-    ]
-    return arm_table(
-        f"mean of {number} replicates",
-        arms,
-        [Figure(label, partial(_mean, figure, scale, digits)) for figure, label, scale, digits in shown],
-        caption="± is one standard error over the replicates: other weights, orders and generations, the same split.",
-    )
-
-
-def _mean(figure: str, scale: float, digits: int, arm: dict[str, Any]) -> str:
-    found = arm["mean"].get(figure)
-    return NOTHING if found is None else with_error(scale * found["mean"], scale * found["stderr"], digits)
 
 
 def _differences(results: dict[str, Any]) -> str:

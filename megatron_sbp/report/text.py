@@ -6,6 +6,7 @@ from typing import Any
 
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.harness_table import harness_lines
+from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count, fixed, percent, with_error
 from megatron_sbp.report.outcome import accuracy, recall
@@ -18,7 +19,7 @@ def format_results(results: dict[str, Any]) -> str:
     Args:
         results: what results.json holds.
     """
-    arms = results["arms"]
+    arms = {arm: quoted(figures) for arm, figures in results["arms"].items()}
     asked = any(arms[arm]["recall"] is not None for arm in arms)
     head = [
         "",
@@ -55,7 +56,7 @@ def format_results(results: dict[str, Any]) -> str:
     tokens = count(next(iter(arms.values()))["train_tokens"])
     title = f"{results['name']}: {tokens} training tokens in every arm"
     if results["replicates"] > 1:
-        title += f", {results['replicates']} replicates; the table shows the first, the differences are over all"
+        title += f", {results['replicates']} replicates; losses, accuracies, and recalls are means over them"
     lines = [title, "", *lines, ""]
     lines += [*_differences(results), _gap(results), *harness_lines(results)]
     pairs, synthetic = results["pairs"], results["synthetic"]

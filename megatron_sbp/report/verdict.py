@@ -6,6 +6,7 @@ from typing import Any
 
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.arm_table import MOST_COLUMNS
+from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import enumeration, label_of, name_of, names_of
 from megatron_sbp.report.numbers import fixed, percent, signed
 from megatron_sbp.report.seed_reading import seed_sentence
@@ -84,7 +85,7 @@ def _outcome(found: dict[str, Any]) -> str:
 
 def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
     """Two arms: loss, then recall or, where no questions were asked, accuracy."""
-    one, other = (results["arms"][arm] for arm in (first, second))
+    one, other = (quoted(results["arms"][arm]) for arm in (first, second))
     name, rival, both = name_of(first, start=True), name_of(second), f"{name_of(first)} and {name_of(second)}"
     found = _compared(results, first, second, "test_loss")
     if found is None:
@@ -237,8 +238,8 @@ def _limits(results: dict[str, Any]) -> list[str]:
         ]
     else:
         sentences = [
-            f"Intervals cover the noise of the test set and of {replicates} replicates: other weights, orders and "
-            "generations, on the same split."
+            f"Losses, accuracies, and recalls are means over {replicates} replicates (other weights, orders, and "
+            "generations, on the same split), and intervals cover their noise and that of the test set."
         ]
     relations = {
         name: {**recipe["pairs"], **about.get("pairs", {})}["relation"] for name, about in _used(recipe).items()

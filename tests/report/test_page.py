@@ -262,9 +262,9 @@ def test_any_number_of_arms_and_replicates(tmp_path):
     parsed(page)
     losses = next(chart for chart in charts_of(page) if chart.title == "held-out loss over training tokens")
     assert losses.trace("random_pairs")["line"]["color"] == "var(--other1)"
-    assert "mean of 3 replicates" in page and "SBP against random_pairs" in page
+    assert "means over 3 replicates" in page and "SBP against random_pairs" in page
     told = " ".join(verdict(results))
-    assert "SBP has a lower test loss than the arm random_pairs" in told and "of 3 replicates" in told
+    assert "SBP has a lower test loss than the arm random_pairs" in told and "over 3 replicates" in told
     assert "One training seed" not in told
     assert headline(results).startswith("SBP is ahead of the repetition baseline and the arm random_pairs in test loss")
 

@@ -45,8 +45,12 @@ def test_recall_has_a_column_only_where_it_was_asked(results):
     assert "recall" in format_results(asked).splitlines()[2] and "50.0\u00a0%" in format_results(asked)
 
 
-def test_several_replicates_are_announced(results):
-    assert "3 replicates; the table shows the first" in format_results({**results, "replicates": 3}).splitlines()[0]
+def test_of_several_replicates_the_means_are_shown(results):
+    mean = {"test_loss": {"mean": 1.2345, "stderr": 0.25, "low": 1.0, "high": 1.5}}
+    arms = {arm: {**figures, "mean": mean} for arm, figures in results["arms"].items()}
+    text = format_results({**results, "arms": arms, "replicates": 3})
+    assert "3 replicates; losses, accuracies, and recalls are means over them" in text.splitlines()[0]
+    assert text.replace("\u00a0", " ").count("1.2345 ± 0.2500") == len(arms)
 
 
 def test_an_empty_run_is_dashes(results):

@@ -97,6 +97,19 @@ def test_few_arms_get_a_sentence_each():
     assert found[1] == "There is no choice accuracy to compare with the repetition baseline: too few documents."
 
 
+def test_values_and_their_difference_are_of_all_replicates():
+    found = results({"baseline": 4.0, "sbp": 3.0}, {"baseline": 0.2, "sbp": 0.6}, replicates=3)
+    for arm, (loss, recall) in {"baseline": (4.5, 0.25), "sbp": (3.5, 0.65)}.items():
+        found["arms"][arm]["mean"] = {
+            "test_loss": {"mean": loss, "stderr": 0.1},
+            "recall": {"mean": recall, "stderr": 0.1},
+        }
+    told = verdict(found)
+    assert "SBP has a lower test loss than the repetition baseline: 3.5000 against 4.5000 nats" in told[0]
+    assert "65.0\u00a0% against 25.0\u00a0%" in told[1]
+    assert any("means over 3 replicates" in sentence for sentence in told)
+
+
 def test_a_baseline_that_overfits_is_said_to():
     found = results({"baseline": 4.0, "sbp": 3.5})
     found["arms"]["baseline"]["best_valid"] = {"loss": 3.0, "tokens": 10, "last_loss": 3.5, "last_tokens": 20}
