@@ -17,7 +17,7 @@ class ReportStage(Stage):
 
     name = "report"
     title = "write results.json and report/index.html, checked against the plan"
-    version = 2
+    version = 3
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {
