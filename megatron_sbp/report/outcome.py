@@ -49,7 +49,7 @@ def results_section(data: ReportData) -> str:
         kind="ours",
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
-    parts.append(_recall_by_documents(arms))
+    parts.append(_recall_by_documents(arms, replicates))
     parts.append(_differences(data.results))
     parts.append(harness_tables(data.results))
     return section("results", "Results", *parts)
@@ -94,7 +94,7 @@ def recall(arm: dict[str, Any]) -> str:
     return percent(arm["recall"]) + error
 
 
-def _recall_by_documents(arms: dict[str, Any]) -> str:
+def _recall_by_documents(arms: dict[str, Any], replicates: int) -> str:
     """Recall by the number of documents in D about what is asked; nothing where it was not measured."""
     known = [arm for arm in arms if arms[arm]["recall_by_documents"]]
     if not known:
@@ -111,7 +111,8 @@ def _recall_by_documents(arms: dict[str, Any]) -> str:
             for name, figures in first.items()
         ],
         caption="What is asked about has so many documents in D. Without any, an arm that saw only D and text made "
-        "from D cannot know the answer and should be at chance.",
+        "from D cannot know the answer and should be at chance."
+        + (" These are figures of the first replicate." if replicates > 1 else ""),
     )
 
 
