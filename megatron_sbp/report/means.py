@@ -1,26 +1,34 @@
-"""The figures of an arm as they are quoted: those of its one training, or their means over its replicates."""
+"""The figures of arms as they are quoted: those of one training, or their means over the replicates."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from megatron_sbp.report.arms import FIGURES
 
 _ERRORS = {"choice_accuracy": "choice_stderr"}
 
 
-def quoted(arm: dict[str, Any]) -> dict[str, Any]:
-    """An arm with its means over replicates in place of the figures of the first.
+def quoted(arms: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Arms with their means over replicates in place of the figures of the first.
 
     Args:
-        arm: `arms.ARM` of results.json.
+        arms: `arms` of results.json.
 
     Returns:
-        The same keys; `test_loss`, `recall`, and the others in `mean` are means, and their standard errors those over
-        replicates. With one replicate the figures are unchanged.
+        The same keys. With several replicates `FIGURES` are means and their standard errors those over replicates, and
+        both are None where a replicate has not been measured; with one, nothing is changed.
     """
+    return {name: _quoted(arm) for name, arm in arms.items()}
+
+
+def _quoted(arm: dict[str, Any]) -> dict[str, Any]:
+    if "mean" not in arm:
+        return arm
     changed = dict(arm)
-    for figure, found in arm.get("mean", {}).items():
-        changed[figure] = found["mean"]
+    for figure in FIGURES:
+        found = arm["mean"].get(figure, {})
         error = _ERRORS.get(figure, f"{figure}_stderr")
-        if error in arm:
-            changed[error] = found["stderr"]
+        changed |= {name: found.get(key) for name, key in ((figure, "mean"), (error, "stderr")) if name in arm}
     return changed

@@ -37,7 +37,7 @@ def results_section(data: ReportData) -> str:
         parts.append(missing(f"{', '.join(silent)} not evaluated (stage evaluate)."))
     ours = arm_table(
         "this run",
-        {arm: quoted(figures) for arm, figures in arms.items()},
+        quoted(arms),
         _figures(arms),
         caption="Measured in this run. "
         + (

@@ -19,7 +19,7 @@ def format_results(results: dict[str, Any]) -> str:
     Args:
         results: what results.json holds.
     """
-    arms = {arm: quoted(figures) for arm, figures in results["arms"].items()}
+    arms = quoted(results["arms"])
     asked = any(arms[arm]["recall"] is not None for arm in arms)
     head = [
         "",

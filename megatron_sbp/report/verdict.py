@@ -17,7 +17,8 @@ NOISE = 2.0
 
 def verdict(results: dict[str, Any]) -> list[str]:
     """Sentences on the outcome: loss, recall and accuracy against the baseline and the controls, the oracle, limits."""
-    arms = results["arms"]
+    arms = quoted(results["arms"])
+    results = {**results, "arms": arms}
     pairs = {
         "the repetition baseline": [(arm, "baseline") for arm in arms if arm != "baseline" and "baseline" in arms],
         "SBP": [(arm, "sbp") for arm in arms if arm not in ("baseline", "sbp", "oracle") and "sbp" in arms],
@@ -85,7 +86,7 @@ def _outcome(found: dict[str, Any]) -> str:
 
 def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
     """Two arms: loss, then recall or, where no questions were asked, accuracy."""
-    one, other = (quoted(results["arms"][arm]) for arm in (first, second))
+    one, other = (results["arms"][arm] for arm in (first, second))
     name, rival, both = name_of(first, start=True), name_of(second), f"{name_of(first)} and {name_of(second)}"
     found = _compared(results, first, second, "test_loss")
     if found is None:
@@ -238,7 +239,7 @@ def _limits(results: dict[str, Any]) -> list[str]:
         ]
     else:
         sentences = [
-            f"Losses, accuracies, and recalls are means over {replicates} replicates (other weights, orders, and "
+            f"Test losses, accuracies, and recalls are means over {replicates} replicates (other weights, orders, and "
             "generations, on the same split), and intervals cover their noise and that of the test set."
         ]
     relations = {

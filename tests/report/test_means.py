@@ -7,7 +7,7 @@ from megatron_sbp.report.means import quoted
 
 def test_one_training_is_quoted_as_it_is():
     arm = {"test_loss": 3.0, "test_loss_stderr": 0.1, "recall": None}
-    assert quoted(arm) == arm
+    assert quoted({"sbp": arm}) == {"sbp": arm}
 
 
 def test_means_replace_the_first_replicate_and_its_errors():
@@ -20,8 +20,14 @@ def test_means_replace_the_first_replicate_and_its_errors():
             "test_perplexity": {"mean": 55.0, "stderr": 9.0, "low": 40.0, "high": 70.0},
         },
     }  # fmt: skip
-    found = quoted(arm)
+    found = quoted({"sbp": arm})["sbp"]
     assert (found["test_loss"], found["test_loss_stderr"]) == (4.0, 0.5)
     assert (found["choice_accuracy"], found["choice_stderr"]) == (0.6, 0.03)
     assert found["test_perplexity"] == 55.0 and "test_perplexity_stderr" not in found
     assert found["recall"] is None and found["seconds"] == 7.0
+
+
+def test_what_one_replicate_lacks_is_not_quoted_from_the_first():
+    arm = {"test_loss": 3.0, "test_loss_stderr": 0.1, "recall": 0.5, "recall_stderr": 0.02, "mean": {}}
+    found = quoted({"sbp": arm})["sbp"]
+    assert [found[name] for name in ("test_loss", "test_loss_stderr", "recall", "recall_stderr")] == [None] * 4
