@@ -38,6 +38,7 @@ setup(
         "numpy",
         "scipy",
         "numba",
+        "llvmlite",
         "nltk",
         "pyarrow",
         "zstandard",

@@ -69,21 +69,25 @@ def _on_cpu(
     wanted: int,
     advance: Callable[[int], None] | None,
 ) -> np.ndarray:
-    """int64 [n, wanted]: the best by float32 scores, in any order, -1 for none."""
+    """int64 [n, wanted]: the best by float32 scores, in any order, -1 for none.
+
+    torch multiplies: the threads of NumPy's library wait for work at the cost of those that numba's functions have.
+    """
     block, tile_size = _TILES["cpu"]
     room = np.empty(min(block, len(queries)) * tile_size, np.float32)  # fresh memory for every product costs more
     found = Reservoirs(len(queries), wanted)
-    for first, tile in vectors.tiles(tile_size):
-        for begin in range(0, len(queries), block):
-            asked = queries[begin : begin + block]
-            scores = room[: len(asked) * len(tile)].reshape(len(asked), len(tile))
-            np.matmul(asked, tile.T, out=scores)
-            own = own_rows[begin : begin + block] - first
-            here = np.flatnonzero((own >= 0) & (own < len(tile)))
-            scores[here, own[here]] = -np.inf
-            found.offer(begin, scores, first)
-        if advance:
-            advance(len(tile))
+    with _matmul_precision("cpu"), torch.inference_mode():
+        for first, tile in vectors.tiles(tile_size):
+            for begin in range(0, len(queries), block):
+                asked = queries[begin : begin + block]
+                scores = room[: len(asked) * len(tile)].reshape(len(asked), len(tile))
+                torch.mm(torch.from_numpy(asked), torch.from_numpy(tile).T, out=torch.from_numpy(scores))
+                own = own_rows[begin : begin + block] - first
+                here = np.flatnonzero((own >= 0) & (own < len(tile)))
+                scores[here, own[here]] = -np.inf
+                found.offer(begin, scores, first)
+            if advance:
+                advance(len(tile))
     return found.ids()
 
 
@@ -101,7 +105,7 @@ def _on_gpu(
     own = torch.from_numpy(own_rows).to(device)
     top_scores = torch.full((len(queries), wanted), -torch.inf, device=device)
     top_ids = torch.full((len(queries), wanted), -1, dtype=torch.int64, device=device)
-    with _tensor_cores(device), torch.inference_mode():
+    with _matmul_precision(device), torch.inference_mode():
         for place, row, half in read_ahead(_pinned_tiles(vectors, tile_size, device)):
             first = int(vectors.starts[place]) + row
             tile = half.to(device, non_blocking=True).float()
@@ -155,8 +159,8 @@ def _leave_out(scores: torch.Tensor, columns: torch.Tensor, value: float) -> Non
 
 
 @contextlib.contextmanager
-def _tensor_cores(device: str) -> Iterator[None]:
-    """Lets CUDA multiply in TF32: its 10 bits of mantissa hold float16 values exactly, and it adds in float32."""
+def _matmul_precision(device: str) -> Iterator[None]:
+    """Full precision on a CPU; CUDA may multiply in TF32, which holds float16 values exactly and adds in float32."""
     former = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")
     try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.pairing.neighbors.machine_code import half_to_float
+
 
 def widen(rows: np.ndarray, into: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Float16 to float32, exactly.
 
     Args:
-        rows: float16 [n, dimensions]. Infinity and NaN become numbers of 65,536 and more.
+        rows: float16 [n, dimensions].
         into: float32 of the same shape, to be overwritten; a new array without it.
 
     Returns:
@@ -18,21 +20,16 @@ def widen(rows: np.ndarray, into: np.ndarray | None = None) -> tuple[np.ndarray,
     """
     wide = np.empty(rows.shape, np.float32) if into is None else into
     squares = np.empty(len(rows), np.float32)
-    _widen(rows.view(np.uint16), wide.view(np.uint32), wide, squares)
+    _widen(rows.view(np.uint16), wide, squares)
     return wide, squares
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
-def _widen(bits, wide_bits, wide, squares):
-    scale = np.float32(2.0**112)  # the exponents are biased by 15 and by 127
+def _widen(bits, wide, squares):
     for row in numba.prange(len(bits)):
-        for i in range(bits.shape[1]):
-            value = np.uint32(bits[row, i])
-            wide_bits[row, i] = (value & np.uint32(0x7FFF)) << np.uint32(13) | (value & np.uint32(0x8000)) << np.uint32(
-                16
-            )
         total = np.float32(0.0)
         for i in range(bits.shape[1]):
-            wide[row, i] *= scale
-            total += wide[row, i] * wide[row, i]
+            value = half_to_float(bits[row, i])
+            wide[row, i] = value
+            total += value * value
         squares[row] = total

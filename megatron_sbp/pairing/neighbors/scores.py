@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from megatron_sbp.pairing.neighbors.half_floats import widen
+from megatron_sbp.pairing.neighbors.machine_code import half_to_float, prefetch
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
 NO_NEIGHBOR = -1
@@ -18,8 +18,11 @@ NO_NEIGHBOR = -1
 NO_SCORE = np.float32(-2.0)
 """Score of such an entry: below every inner product of unit vectors."""
 
-_ROWS = 4096
+_ROWS = 2048
 """Documents that are compared at a time; they fit into a processor's cache."""
+
+_PAIRS = 512
+"""Pairs that a thread takes at a time."""
 
 _NO_ID = np.uint32(2**32 - 1)
 """NO_NEIGHBOR in 32 bits."""
@@ -41,15 +44,14 @@ def inner_products(queries: np.ndarray, ids: np.ndarray, vectors: Vectors) -> np
     """
     scores = np.full(ids.size, NO_SCORE, np.float32)
     flat = ids.ravel()
-    order = np.argsort(flat)  # so that every document is read once
-    in_order = flat[order]
-    room = np.empty((_ROWS, vectors.dimensions), np.float32)
-    for place, begin, end in vectors.cuts(_ROWS):
-        first = vectors.starts[place] + begin
-        mine = order[slice(*np.searchsorted(in_order, (first, first + end - begin)))]
+    cuts = list(vectors.cuts(_ROWS))
+    bounds = np.array([vectors.starts[place] + begin for place, begin, _ in cuts] + [len(vectors)])
+    order, starts = _by_cut(flat, bounds)
+    for number, (place, begin, end) in enumerate(cuts):
+        mine = order[starts[number] : starts[number + 1]]
         if mine.size:
-            rows, _ = widen(vectors.raw(place, begin, end), room[: end - begin])
-            _dot(queries, mine // ids.shape[1], rows, flat[mine] - first, mine, scores)
+            documents = vectors.raw(place, begin, end).view(np.uint16)
+            _dot(queries, documents, flat, bounds[number], mine, ids.shape[1], scores)
     return scores.reshape(ids.shape)
 
 
@@ -81,13 +83,41 @@ def best(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
     return best_ids, best_scores
 
 
+@numba.njit(cache=True)
+def _by_cut(flat, bounds):
+    """Places of the ids in `flat` that are not NO_NEIGHBOR, cut by cut and in order; where each cut's begin."""
+    cut_of = np.empty(flat.size, np.int32)
+    starts = np.zeros(bounds.size, np.int64)
+    for place in range(flat.size):
+        if flat[place] >= 0:
+            cut_of[place] = np.searchsorted(bounds, flat[place], side="right") - 1
+            starts[cut_of[place] + 1] += 1
+    starts = np.cumsum(starts)
+    order, next_of = np.empty(starts[-1], np.int64), starts.copy()
+    for place in range(flat.size):
+        if flat[place] >= 0:
+            order[next_of[cut_of[place]]] = place
+            next_of[cut_of[place]] += 1
+    return order, starts
+
+
 # Float16 values are multiples of 2^-24, and products of two are multiples of 2^-48: sums below 32 are exact in float64
-# in any order, so the compiler may choose one that fills its vector registers.
+# in any order, so the compiler may choose one that fills its vector registers. Two loops are faster than one.
 @numba.njit(parallel=True, cache=True, fastmath={"reassoc"})
-def _dot(queries, query_rows, documents, document_rows, places, scores):
-    for pair in numba.prange(len(places)):
-        query, document = queries[query_rows[pair]], documents[document_rows[pair]]
-        total = 0.0
-        for dimension in range(query.size):
-            total += np.float64(query[dimension] * document[dimension])
-        scores[places[pair]] = np.float32(total)
+def _dot(queries, documents, flat, first, places, width, scores):
+    dimensions = queries.shape[1]
+    for block in numba.prange((len(places) + _PAIRS - 1) // _PAIRS):
+        products = np.empty(dimensions, np.float32)
+        end = min(len(places), (block + 1) * _PAIRS)
+        for pair in range(block * _PAIRS, end):
+            following = places[min(pair + 1, end - 1)]  # rows are in no order that the processor foresees
+            soon = documents[flat[following] - first]
+            for dimension in range(0, dimensions, 32):
+                prefetch(soon, dimension)
+            query, document = queries[places[pair] // width], documents[flat[places[pair]] - first]
+            for dimension in range(dimensions):
+                products[dimension] = query[dimension] * half_to_float(document[dimension])
+            total = 0.0
+            for dimension in range(dimensions):
+                total += np.float64(products[dimension])
+            scores[places[pair]] = np.float32(total)
