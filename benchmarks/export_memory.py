@@ -12,6 +12,7 @@ times the size of the checkpoint on disk for a while.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def write_checkpoint(folder: Path, model: Model, vocabulary: int) -> None:
         whole = tuple(vocabulary if size == -1 else size for size in shapes[piece.megatron])
         chunks.append(
             Chunk(piece.megatron, whole, piece.offset, piece.size, torch.bfloat16,
-                  lambda size=piece.size: torch.zeros(size, dtype=torch.bfloat16))
+                  functools.partial(torch.zeros, piece.size, dtype=torch.bfloat16))
         )  # fmt: skip
     write_torch_dist(folder, chunks, {})
 

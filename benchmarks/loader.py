@@ -212,7 +212,8 @@ def change_epoch(prefix: Path, samples: int, length: int, folder: Path) -> Work:
 
     def work() -> tuple[dict[str, float], Any]:
         dataset = our_dataset(prefix, samples, length, IndexCache(folder / "ours"))
-        unprepared, prepared = [], []
+        unprepared: list[float] = []
+        prepared: list[float] = []
         for epoch in range(1, min(5, dataset.epochs.epoch_of(samples))):
             first = dataset.epochs.first_sample(epoch)
             dataset[first - 2]
@@ -324,7 +325,7 @@ def bound(lengths: np.ndarray, length: int) -> float:
 def packing(options: argparse.Namespace, folder: Path) -> list[Row]:
     random = np.random.default_rng(0)
     corpora = {"quick start": corpus_lengths(), "web (log-normal, 800)": document_lengths(200_000, 800, 1)}
-    rows = []
+    rows: list[Row] = []
     pack(np.array([1, 2]), 8, 1)  # compiles what has to be compiled
     for name, own in corpora.items():
         for length in options.lengths:

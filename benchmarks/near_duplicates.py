@@ -54,7 +54,8 @@ def rensa(texts: list[str]) -> set[int]:
     from rensa import RMinHash, RMinHashLSH
 
     index = RMinHashLSH(threshold=THRESHOLD, num_perm=PLACES, num_bands=BANDS)
-    kept, found = {}, set()
+    kept: dict[int, RMinHash] = {}
+    found: set[int] = set()
     for number, text in enumerate(texts):
         words = text.lower().split()
         one = RMinHash(num_perm=PLACES, seed=42)

@@ -15,6 +15,7 @@ table in Markdown; say with it which machine it was, and that nothing else ran t
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import tempfile
@@ -162,7 +163,7 @@ def measure(options: argparse.Namespace, settings: Neighbors, folder: Path) -> N
         import faiss
 
         for kind in ("flat",) if options.exact_only else ("flat", "IVF, 8 bits", "HNSW"):
-            engines[f"faiss {faiss.__version__} {kind}"] = lambda kind=kind: faiss_search(vectors, settings, kind)
+            engines[f"faiss {faiss.__version__} {kind}"] = functools.partial(faiss_search, vectors, settings, kind)
     except ImportError:
         print("faiss cannot be imported: left out (pip install faiss-cpu)", file=sys.stderr)
     numbers = plan(len(vectors), vectors.dimensions, settings, 1)

@@ -250,17 +250,20 @@ def deduplicate(folder: Path) -> None:
     for search in searches(rules):
         found.append(folder / f"{search}.npy")
         find_repeats(search, judged(folder), found[-1], rules)
-    join_repeats(found, judged(folder), folder / "repeats.npz")
+    join_repeats(found, judged(folder), repeats(folder))
+
+
+def repeats(folder: Path) -> list[Path]:
+    return [folder / f"repeats-{number}.npy" for number in range(len(shards(folder)))]
 
 
 def keep(folder: Path) -> None:
     from megatron_sbp.synthesis.keeping import write_kept
 
-    for number, shard in enumerate(judged(folder)):
+    for number, (shard, found) in enumerate(zip(judged(folder), repeats(folder), strict=True)):
         generations = folder / f"generations-{number}.jsonl.zst"
         kept = folder / f"synthetic-{number}.jsonl.zst"
-        audit = folder / f"audit-{number}.json"
-        write_kept(generations, shard, folder / "repeats.npz", number, kept, audit, held(folder)[3])
+        write_kept(generations, shard, found, kept, folder / f"audit-{number}.json", held(folder)[3])
 
 
 STEPS: list[tuple[str, Callable[[Path], None]]] = [
@@ -278,11 +281,13 @@ TASKS = {"tokenize (a shard)", "judge (a shard)"}
 def measure(folder: Path, step: str) -> dict[str, float]:
     """Runs one step in a process of its own: CPU seconds, wall seconds, peak of resident memory in bytes."""
     began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--folder", folder, "--step", step],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-        stderr=subprocess.DEVNULL,
-    )
+    log = folder / f"{step}.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, __file__, "--folder", folder, "--step", step],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+            stderr=stderr,
+        )
     memory = 0
     while True:
         number, status, used = os.wait4(process.pid, os.WNOHANG)
@@ -291,7 +296,7 @@ def measure(folder: Path, step: str) -> dict[str, float]:
         memory = max(memory, anonymous(process.pid))
         time.sleep(0.02)
     if status:
-        raise SystemExit(f"the step {step} failed in {folder}")
+        raise SystemExit(f"the step {step} failed: {log}\n{log.read_text()[-2000:]}")
     return {"cpu": used.ru_utime + used.ru_stime, "wall": time.monotonic() - began, "memory": memory}
 
 

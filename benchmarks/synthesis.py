@@ -65,8 +65,8 @@ def main() -> None:
 
     from megatron_sbp.base.quiet import quiet_libraries
     from megatron_sbp.synthesis.engine import EngineSettings
-    from megatron_sbp.synthesis.engines import load_engine
     from megatron_sbp.synthesis.generations import Generation
+    from megatron_sbp.synthesis.transformers_engine import TransformersEngine
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as made, quiet_libraries():
@@ -75,7 +75,7 @@ def main() -> None:
         folder = options.checkpoint or Path(made)
         theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         settings = EngineSettings(folder, "", END, (PADDING, SEPARATOR), 1.0, 0.9, options.max_new_tokens, 1)
-        ours = load_engine("transformers", settings)
+        ours = TransformersEngine(settings)
         random = np.random.default_rng(1)
         low, high = options.prompt_tokens
         lengths = random.integers(low, high + 1, options.batch_size)

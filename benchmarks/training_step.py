@@ -29,6 +29,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from trainings import ROOT, TrainingFailed, finish, recipe_of, start, stop, words_of, write_data
@@ -77,7 +78,7 @@ def measure(every: dict[str, Case], folder: Path, options: argparse.Namespace) -
         for name, case in every.items():
             program = [RANK, str(gate), name, *case.program]
             processes[name] = start(case.words, options.device, options.threads, logs[name], program)
-        gates = {}
+        gates: dict[str, Any] = {}
         while len(gates) < len(every):
             try:
                 connection = listener.accept()[0].makefile("rw")
@@ -167,9 +168,9 @@ def main() -> None:
             seconds = measure(every, place, options)
             starts.append({name: seconds[name] for name in every})
             print(f"start {number + 1}:\n{table(starts[-1:], options.warm_up)}", file=sys.stderr, flush=True)
-    model, training = recipe.model, recipe.training
+    model, precision = recipe.model, recipe.training.precision
     print(
-        f"{options.device}, threads of a rank: {options.threads}, {training.precision}; "
+        f"{options.device}, threads of a rank: {options.threads}, {precision}; "
         f"{model.num_layers} layers of width {model.hidden_size}, vocabulary {options.vocabulary:,}; a step has "
         f"{options.micro_batches} x {options.micro_batch} sequences of {model.sequence_length} tokens; "
         f"{options.starts} starts of {options.steps - 1 - options.warm_up} rounds after {options.warm_up} of warm-up; "

@@ -36,11 +36,11 @@ def main() -> None:
 
     from megatron_sbp.recipe import Vllm
     from megatron_sbp.synthesis.engine import EngineSettings, Written
-    from megatron_sbp.synthesis.engines import load_engine
     from megatron_sbp.synthesis.generations import Generation
     from megatron_sbp.synthesis.sampling import stream_keys
     from megatron_sbp.synthesis.synthesizer import write_all
     from megatron_sbp.synthesis.unfinished import Unfinished
+    from megatron_sbp.synthesis.vllm_engine import VllmEngine
 
     with tempfile.TemporaryDirectory() as made:
         folder = options.checkpoint or Path(made)
@@ -50,7 +50,7 @@ def main() -> None:
         settings = EngineSettings(
             folder, "", END, (PADDING, SEPARATOR), 1.0, 0.9, options.max_new_tokens, 1, options.precision, vllm=choices
         )
-        engine = load_engine("vllm", settings)
+        engine = VllmEngine(settings)
         model = engine.model
         vocabulary = model.llm_engine.vllm_config.model_config.get_vocab_size()
         random = np.random.default_rng(1)

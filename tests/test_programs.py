@@ -24,6 +24,7 @@ SMALL = {  # at smoke size: seconds to two minutes
     "embedding.py": "--documents 20 --rounds 1",
     "near_duplicates.py": "--texts 500 --rounds 1",
     "neighbors.py": "--documents 3000 --dim 32 --k 10",
+    "scaling.py": "--documents 3000 --words 60 --folder {folder}",
     "synthesis.py": "--batch-size 4 --repeats 1 --prompt-tokens 10 20 --max-new-tokens 8",
 }
 
@@ -73,8 +74,8 @@ def test_it_says_what_it_is_for(program):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("program", SMALL)
-def test_a_benchmark_at_smoke_size(program):
-    words = [sys.executable, str(ROOT / "benchmarks" / program), *SMALL[program].split()]
+def test_a_benchmark_at_smoke_size(program, tmp_path):
+    words = [sys.executable, str(ROOT / "benchmarks" / program), *SMALL[program].format(folder=tmp_path).split()]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     if "is not installed" in done.stderr:

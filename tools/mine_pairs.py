@@ -74,9 +74,20 @@ def build_parser() -> argparse.ArgumentParser:
     rules.add_argument("--max-seeds-per-target", type=int, help="best seed documents kept per target (default: all)")
     rules.add_argument("--min-target-tokens", type=int, default=PAIRS.min_target_tokens)
     rules.add_argument("--max-target-tokens", type=int, help="(default: no limit)")
-    fields = {"nargs": "+", "metavar": "FIELD", "default": []}
-    rules.add_argument("--same-fields", **fields, help="fields that must be equal in both documents, as a language")
-    rules.add_argument("--different-fields", **fields, help="fields that must not be equal, as a web site")
+    rules.add_argument(
+        "--same-fields",
+        nargs="+",
+        metavar="FIELD",
+        default=[],
+        help="fields that must be equal in both documents, as a language",
+    )
+    rules.add_argument(
+        "--different-fields",
+        nargs="+",
+        metavar="FIELD",
+        default=[],
+        help="fields that must not be equal, as a web site",
+    )
     rules.add_argument(
         "--collapse-above",
         type=float,

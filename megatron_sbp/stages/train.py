@@ -134,6 +134,9 @@ class TrainStage(Stage):
         return [] if found is None else [Damage(run.relative(found[0]), found[1], gone=not found[0].exists())]
 
     def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
+        from megatron_sbp.training.running import refuse_second
+
+        refuse_second(run.model(self.training))  # whose checkpoint may be half written just now
         intact = self._last_intact(run, found)
         if discard or (repair and intact is not None):
             return

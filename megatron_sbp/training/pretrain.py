@@ -12,12 +12,14 @@ be started again; 2 for wrong input; anything else is a crash.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,19 @@ def _quiet() -> None:
 
 def _flag_missing(*flags: str) -> bool:
     return not any(word.split("=")[0] in flags for word in sys.argv)
+
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Has imports do without a package: W&B's takes a seventh of a rank's start, and Megatron needs none of it."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _machine_flags(on_cpu: bool) -> list[str]:
@@ -106,9 +121,10 @@ def main() -> int:
 
     on_cpu = cpu.install()
     sys.argv += _machine_flags(on_cpu)
-    import megatron.core.datasets.helpers_cpp  # noqa: F401  the wheel carries it ready built
-    import megatron.core.datasets.utils as dataset_utils
-    import megatron.training.training as training
+    with _hidden("wandb") if _flag_missing("--wandb-project") else contextlib.nullcontext():
+        import megatron.core.datasets.helpers_cpp  # noqa: F401  the wheel carries it ready built
+        import megatron.core.datasets.utils as dataset_utils
+        import megatron.training.training as training
     import torch
     from megatron.core.enums import ModelType
     from megatron.training import pretrain

@@ -17,6 +17,15 @@ from megatron_sbp.base.errors import InputError
 NAME = "running.json"
 
 
+def refuse_second(folder: Path) -> None:
+    """Raises InputError where another process of this host trains in a folder, see `only_training`."""
+    other = _read(folder / NAME)
+    if other is not None and other != _identity(psutil.Process()) and _alive(other):
+        raise InputError(
+            f"is being trained by process {other['pid']} on {other['host']}; wait for it or end it", file=folder
+        )
+
+
 @contextlib.contextmanager
 def only_training(folder: Path) -> Iterator[None]:
     """Marks a training's folder as in use by this process while the block runs.
@@ -32,11 +41,7 @@ def only_training(folder: Path) -> Iterator[None]:
     file = folder / NAME
     mine = _identity(psutil.Process())
     with _alone(folder):
-        other = _read(file)
-        if other is not None and other != mine and _alive(other):
-            raise InputError(
-                f"is being trained by process {other['pid']} on {other['host']}; wait for it or end it", file=folder
-            )
+        refuse_second(folder)
         files.write_json(file, mine)
     try:
         yield

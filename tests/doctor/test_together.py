@@ -77,7 +77,7 @@ def test_a_node_that_differs_is_named(tmp_path):
 
 def test_an_all_reduce_that_one_rank_cannot_join_ends(tmp_path):
     """The second rank's gloo finds no such interface; the first would wait for it for ever."""
-    words = ["--json", "--timeout", "30"]
+    words = ["--json", "--timeout", "20"]
     with held_port() as port:
         ranks = [start(0, 2, port, *words), start(1, 2, port, *words, GLOO_SOCKET_IFNAME="none9")]
         (status, out), _ = map(end, ranks)
@@ -97,7 +97,8 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
 
 def test_a_rank_0_that_never_comes(tmp_path):
     with held_port() as port:
-        status, out = end(start(1, 2, port, TINY, f"run_folder={tmp_path}/run", "--timeout", "3", LOCAL_RANK="0"))
-        quiet = end(start(1, 2, port, TINY, f"run_folder={tmp_path}/run", "--timeout", "3", LOCAL_RANK="1"))
+        words = [TINY, f"run_folder={tmp_path}/run", "--timeout", "3"]
+        ranks = [start(1, 2, port, *words, LOCAL_RANK="0"), start(1, 2, port, *words, LOCAL_RANK="1")]
+        (status, out), quiet = map(end, ranks)
     assert status == 1 and f"rank 0 did not answer on 127.0.0.1:{port} in 3 s" in out
     assert quiet == (0, "")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from trained_run import BOUND, MARK, processes
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
+from megatron_sbp.training.pretrain import _hidden
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -138,3 +141,13 @@ def test_metrics_survive_a_half_written_row(tmp_path):
     assert [row["iteration"] for row in read_metrics(metrics.path)] == [1, 2, 3]
     metrics.rewind(2)
     assert [row["iteration"] for row in read_metrics(metrics.path)] == [1, 2]
+
+
+def test_imports_do_without_a_hidden_package():
+    for _ in range(2):  # it is there again afterward
+        sys.modules.pop("colorsys", None)
+        with _hidden("colorsys"), pytest.raises(ImportError):
+            importlib.import_module("colorsys")
+        assert importlib.import_module("colorsys")
+    with _hidden("colorsys"):
+        assert importlib.import_module("colorsys")  # what somebody has imported stays

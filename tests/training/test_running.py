@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.training.running import NAME, only_training
+from megatron_sbp.training.running import NAME, only_training, refuse_second
 
 
 def mark(folder, **changes) -> None:
@@ -33,8 +33,11 @@ def test_a_living_process_is_not_joined(tmp_path, other):
     with pytest.raises(InputError, match=rf"is being trained by process {other.pid} on "), only_training(tmp_path):
         pass
     assert json.loads((tmp_path / NAME).read_text())["pid"] == other.pid
+    with pytest.raises(InputError, match=rf"is being trained by process {other.pid} on "):
+        refuse_second(tmp_path)
     other.kill()
     other.wait()
+    refuse_second(tmp_path)
     with only_training(tmp_path):
         pass
 
