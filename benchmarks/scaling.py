@@ -9,8 +9,7 @@ process. Memory is what no file stands behind (RssAnon, looked at 50 times a sec
 away. Embeddings, neighbors and generations are made up: their stages need a GPU to mean anything. The table has the CPU
 seconds at the largest size, the memory at every size, and the slope of both between the two largest; the second table
 extrapolates the CPU seconds to the paper's corpora. The slope of memory says little while buffers are not yet full.
-Steps that look at one shard are tasks of an array: their memory does
-not depend on the corpus.
+Steps that look at one shard, or at a million pairs, are tasks of an array: their memory does not depend on the corpus.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS, DOCUMENTS_PER_TOPIC, K, SHARD = 30_000, 40, 50, 2_500
+WORDS, DOCUMENTS_PER_TOPIC, K, SHARD, PAIRS = 30_000, 40, 50, 2_500, 1_000_000
 CORPORA = {"3B, 200B tokens": 12e6, "3B, 1T tokens": 60e6, "the paper's pool": 582e6}
 
 
@@ -178,7 +177,7 @@ def join_pairs(folder: Path) -> None:
 
 
 def tokenize_pairs(folder: Path) -> None:
-    """All pairs as one unit; memory is that of at most a million."""
+    """One unit: at most a million pairs."""
     from megatron_sbp.tokenization.pair_files import tokenize_pairs
     from megatron_sbp.tokenization.pairs import PairLimits
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -186,7 +185,7 @@ def tokenize_pairs(folder: Path) -> None:
     encoder = load_tokenizer(folder / "tokenizer")
     tokenize_pairs(
         folder / "pairs.parquet", folder / "real", folder / "pairs", encoder, PairLimits(1024, 1024, "tail"),
-        count=1_000_000,
+        count=PAIRS,
     )  # fmt: skip
 
 
@@ -275,7 +274,19 @@ STEPS: list[tuple[str, Callable[[Path], None]]] = [
     ("filter (all shards)", keep),
 ]  # fmt: skip
 TASKS = {"tokenize (a shard)", "judge (a shard)"}
-"""Steps that are measured on one shard: their cost per document is that of the shard's."""
+"""Steps that are measured on one shard."""
+
+
+def task_documents(folder: Path, name: str) -> float | None:
+    """Documents that a step which does not take all of them has worked for; None where it took all."""
+    if name in TASKS:
+        return SHARD
+    if name != "tokenize-pairs (a million)":
+        return None
+    import pyarrow.parquet as parquet
+
+    documents = json.loads((folder / "size.json").read_text())["documents"]
+    return documents * min(1.0, PAIRS / parquet.read_metadata(folder / "pairs.parquet").num_rows)
 
 
 def measure(folder: Path, step: str) -> dict[str, float]:
@@ -330,6 +341,8 @@ def main() -> None:
             found = measure(folder, step.__name__)
             if name:
                 figures[size][name] = found
+                if (documents := task_documents(folder, name)) is not None:
+                    found["documents"] = documents
                 print(
                     f"{size:>9,} {name:<24} {found['cpu']:8.1f} CPU s {found['memory'] / 1e6:8.0f} MB", file=sys.stderr
                 )
@@ -350,8 +363,9 @@ def table(figures: dict[int, dict[str, dict[str, float]]]) -> str:
     for name in figures[high]:
         small, large = figures[low][name], figures[high][name]
         span = max(1, high - low)
-        cpu = large["cpu"] / SHARD if name in TASKS else (large["cpu"] - small["cpu"]) / span
-        bytes_each = 0.0 if name in TASKS else (large["memory"] - small["memory"]) / span
+        task = "documents" in large
+        cpu = large["cpu"] / large["documents"] if task else (large["cpu"] - small["cpu"]) / span
+        bytes_each = 0.0 if task else (large["memory"] - small["memory"]) / span
         slopes[name] = cpu
         cells = " | ".join(f"{figures[size][name]['memory'] / 1e6:,.0f} MB" for size in sizes)
         lines.append(f"| {name} | {large['cpu']:,.1f} | {1e3 * cpu:.2f} | {cells} | {max(0.0, bytes_each):,.0f} |")
