@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -147,7 +148,7 @@ class IndexedWriter:
         assert len(lengths) % sequences_per_document == 0
         self._file.write(np.ascontiguousarray(tokens, self.dtype).tobytes())
         self._lengths.append(lengths)
-        self._sequences.append(np.full(len(lengths) // sequences_per_document, sequences_per_document, np.int64))
+        self._sequences.append(_repeated(sequences_per_document, len(lengths) // sequences_per_document))
 
     def append(self, prefix: Path) -> None:
         """Appends another dataset of the same type."""
@@ -155,17 +156,34 @@ class IndexedWriter:
         assert part.tokens.dtype == self.dtype, (part.tokens.dtype, self.dtype)
         with open(data_file(prefix), "rb") as source:
             shutil.copyfileobj(source, self._file, 1 << 22)
-        self._lengths.append(part.lengths)
-        self._sequences.append(np.diff(part.bounds))
+        self._lengths.append(part.lengths)  # mapped from disk
+        counts = np.diff(part.bounds)
+        if counts.size and (counts == counts[0]).all():
+            counts = _repeated(int(counts[0]), len(counts))
+        self._sequences.append(counts)
 
-    def index(self) -> bytes:
-        """Contents of NAME.idx."""
-        lengths = np.concatenate([np.empty(0, np.int32), *self._lengths])
-        bounds = np.concatenate([np.zeros(1, np.int64), *self._sequences]).cumsum()
-        pointers = lengths.cumsum(dtype=np.int64)
-        pointers = (pointers - lengths) * self.dtype.itemsize
-        header = _HEADER.pack(_MAGIC, 1, _CODES[self.dtype.type], len(lengths), len(bounds))
-        return header + lengths.tobytes() + pointers.tobytes() + bounds.tobytes()
+    def write_index(self, file: BinaryIO) -> None:
+        """Writes what NAME.idx holds, part by part: of a part that was appended nothing stays in memory."""
+        sequences, documents = (sum(map(len, parts)) for parts in (self._lengths, self._sequences))
+        file.write(_HEADER.pack(_MAGIC, 1, _CODES[self.dtype.type], sequences, documents + 1))
+        for lengths in self._lengths:
+            file.write(lengths.tobytes())
+        before = 0
+        for lengths in self._lengths:
+            ends = lengths.cumsum(dtype=np.int64) + before
+            file.write(((ends - lengths) * self.dtype.itemsize).tobytes())
+            before = int(ends[-1]) if ends.size else before
+        before = 0
+        file.write(np.zeros(1, np.int64).tobytes())
+        for counts in self._sequences:
+            bounds = counts.cumsum() + before
+            file.write(bounds.tobytes())
+            before = int(bounds[-1]) if bounds.size else before
+
+
+def _repeated(count: int, documents: int) -> np.ndarray:
+    """The same number for each document, without the memory for them: int64 [documents]."""
+    return np.broadcast_to(np.int64(count), documents)
 
 
 @contextlib.contextmanager
@@ -178,8 +196,8 @@ def write_indexed(prefix: Path, dtype: type[np.number]) -> Iterator[IndexedWrite
     with atomic_path(data_file(prefix)) as partial, open(partial, "wb") as file:
         writer = IndexedWriter(file, dtype)
         yield writer
-    with atomic_path(index_file(prefix)) as partial:
-        partial.write_bytes(writer.index())
+    with atomic_path(index_file(prefix)) as partial, open(partial, "wb") as file:
+        writer.write_index(file)
 
 
 def merge_indexed(prefix: Path, parts: Iterable[Path], dtype: type[np.number]) -> list[Path]:

@@ -100,3 +100,17 @@ def test_damaged_datasets(tmp_path):
     index_file(tmp_path / "a").write_bytes(b"x" * len(index))
     with pytest.raises(InputError, match="not the index"):
         open_indexed(tmp_path / "a")
+
+
+def test_parts_of_other_sequences_per_document_and_empty_ones(tmp_path):
+    parts = [tmp_path / str(number) for number in range(4)]
+    for part, lengths, each in zip(parts, ([3, 1, 4, 1], [], [5, 9], [2]), (2, 1, 1, 1), strict=True):
+        with write_indexed(part, np.uint16) as writer:
+            if lengths:
+                writer.add(np.arange(sum(lengths)), lengths, each)
+    merge_indexed(tmp_path / "once", parts[:3], np.uint16)
+    merge_indexed(tmp_path / "twice", [tmp_path / "once", parts[3]], np.uint16)
+    found = open_indexed(tmp_path / "twice")
+    assert found.bounds.tolist() == [0, 2, 4, 5, 6, 7] and found.lengths.tolist() == [3, 1, 4, 1, 5, 9, 2]
+    assert found.starts.tolist() == [0, 3, 4, 8, 9, 14, 23]
+    assert found.tokens.tolist() == [*range(9), *range(14), *range(2)]
