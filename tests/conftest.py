@@ -14,14 +14,15 @@ from support.usual_signals import usual_signals
 
 pytest_plugins = ("support.mined_run", "support.synthesis_run", "support.vllm_environment")
 LONG = (
-    "end_to_end/test_whole_run.py", "training/test_resumed_trainings.py", "training/megatron/test_model_builder.py",
-    "end_to_end/test_chaos.py", "slurm/test_real_slurm.py", "slurm/test_training_job.py", "training/test_parallel.py",
-    "training/test_pretrain.py", "checkpoint/test_start.py", "rehearsal/test_rehearse.py", "slurm/test_rehearsal.py",
-    "training/test_launch.py", "executor/test_runner.py",
+    "end_to_end/test_whole_run.py", "slurm/test_real_slurm.py", "training/test_launch.py",
+    "training/test_resumed_trainings.py", "training/megatron/test_model_builder.py", "slurm/test_training_job.py",
+    "end_to_end/test_chaos.py", "doctor/test_together.py", "training/test_parallel.py", "slurm/test_rehearsal.py",
+    "training/test_pretrain.py", "checkpoint/test_start.py", "rehearsal/test_rehearse.py", "executor/test_runner.py",
 )  # fmt: skip
 """Files that take minutes. They come first, so that at the end no worker of xdist waits for another.
 
-test_chaos.py needs the run that test_whole_run.py makes first, so there is something else between them."""
+Those that mostly wait (for Slurm, for the end of a process, for a time-out) alternate with those whose trainings fill
+both cores. test_chaos.py needs the run that test_whole_run.py makes first."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

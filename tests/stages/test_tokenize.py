@@ -78,16 +78,16 @@ def test_killed_between_bin_and_idx(run, monkeypatch):
     shutil.rmtree(run.root / "tokens")
     from megatron_sbp.tokenization.indexed import IndexedWriter
 
-    index, left = IndexedWriter.index, [8]
+    write_index, left = IndexedWriter.write_index, [8]
 
-    def stop(self):
+    def stop(self, file):
         left[0] -= 1
         if left[0] == 0:  # while merging: there are 7 parts
             raise KeyboardInterrupt
-        return index(self)
+        return write_index(self, file)
 
     with monkeypatch.context() as patched:
-        patched.setattr(IndexedWriter, "index", stop)
+        patched.setattr(IndexedWriter, "write_index", stop)
         with pytest.raises(KeyboardInterrupt):
             runner.execute()
     assert not runner.finished()
