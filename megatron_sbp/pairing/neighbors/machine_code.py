@@ -1,6 +1,7 @@
 """Instructions of the processor that Python has no name for, for functions compiled by numba.
 
-LLVM translates them for whatever processor it compiles for: where there is no such instruction, into several.
+LLVM translates them for whatever processor it compiles for: where there is no such instruction, into several. After a
+change here, remove the __pycache__ beside it: numba keeps compiled functions until their own file changes.
 """
 
 from __future__ import annotations
