@@ -27,7 +27,7 @@ class Reservoirs:
     """
 
     def __init__(self, rows: int, wanted: int):
-        room = 2 * wanted + _CHUNK
+        room = 2 * wanted
         self._scores = np.empty((rows, room), np.float32)
         self._ids = np.empty((rows, room), np.int64)
         self._counts = np.zeros(rows, np.int64)
@@ -56,7 +56,6 @@ class Reservoirs:
 @numba.njit(parallel=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
 def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):
     columns = scores.shape[1]
-    whole = columns - columns % LANES
     chunks = columns // _CHUNK
     for row in numba.prange(len(scores)):
         threshold, count = thresholds[row], counts[row]
@@ -69,8 +68,8 @@ def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):
                     top = max(top, mine[column])
                 largest[chunk] = top
             threshold = np.nextafter(_bound(largest, wanted), np.float32(-np.inf))
-        for begin in range(0, whole, LANES):
-            better = above(mine, begin, threshold)
+        for begin in range(0, columns, LANES):
+            better = above(mine, begin, threshold) if begin + LANES <= columns else _above_few(mine[begin:], threshold)
             while better:
                 column = begin + lowest_bit(better)
                 better &= better - np.uint64(1)
@@ -79,14 +78,16 @@ def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):
                 if count == to_scores.size:
                     threshold = _cut(to_scores, to_ids, count, wanted)
                     count = wanted
-        for column in range(whole, columns):
-            if mine[column] > threshold:
-                to_scores[count], to_ids[count] = mine[column], first + column
-                count += 1
-                if count == to_scores.size:
-                    threshold = _cut(to_scores, to_ids, count, wanted)
-                    count = wanted
         thresholds[row], counts[row] = threshold, count
+
+
+@numba.njit(cache=True, fastmath={"nnan", "nsz"})
+def _above_few(scores, threshold):
+    """`above` for fewer than LANES scores."""
+    better = np.uint64(0)
+    for place in range(scores.size):
+        better |= np.uint64(scores[place] > threshold) << np.uint64(place)
+    return better
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
