@@ -9,7 +9,7 @@ from typing import Any
 from megatron_sbp.report.arm_table import Figure, arm_table
 from megatron_sbp.report.html import paragraph, table
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import NOTHING, count, percent, signed, with_error
+from megatron_sbp.report.numbers import NOTHING, count, percent, percent_with_error, signed, with_error
 
 
 def harness_tables(results: dict[str, Any]) -> str:
@@ -58,8 +58,7 @@ def _value(found: Mapping[str, Any] | None, is_share: bool) -> str:
         return NOTHING
     if not is_share:
         return with_error(found["value"], found["stderr"], 4)
-    error = "" if found["stderr"] is None else f" ±\u00a0{100 * found['stderr']:.1f}"
-    return percent(found["value"]) + error
+    return percent_with_error(found["value"], found["stderr"])
 
 
 def _gains(results: dict[str, Any], harness: dict[str, Any]) -> str:

@@ -39,3 +39,8 @@ def percent(share: float | None, digits: int = 1) -> str:
     if rounded:
         return f"{rounded:.{digits}f}\u00a0%"
     return "0\u00a0%" if share <= 0 else f"<\u00a0{10**-digits:.{digits}f}\u00a0%"
+
+
+def percent_with_error(share: float | None, error: float | None) -> str:
+    """56.2 % ± 2.1; a line may break before the ±, not behind it."""
+    return percent(share) + ("" if share is None or error is None else f" ±\u00a0{100 * error:.1f}")

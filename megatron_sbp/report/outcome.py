@@ -13,7 +13,7 @@ from megatron_sbp.report.harness_table import harness_tables
 from megatron_sbp.report.html import esc, folded, missing, paragraph, section, table
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, signed, with_error
+from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, percent_with_error, signed, with_error
 from megatron_sbp.report.verdict import headline, verdict
 
 
@@ -86,12 +86,14 @@ def _figures(arms: dict[str, Any]) -> list[Figure]:
     ]
 
 
+def accuracy(arm: dict[str, Any]) -> str:
+    """56.2 % ± 2.1."""
+    return percent_with_error(arm["choice_accuracy"], arm["choice_stderr"])
+
+
 def recall(arm: dict[str, Any]) -> str:
     """56.2 % ± 2.1."""
-    if arm["recall"] is None:
-        return NOTHING
-    error = "" if arm["recall_stderr"] is None else f" ±\u00a0{100 * arm['recall_stderr']:.1f}"
-    return percent(arm["recall"]) + error
+    return percent_with_error(arm["recall"], arm["recall_stderr"])
 
 
 def _recall_by_documents(arms: dict[str, Any], replicates: int) -> str:
@@ -118,15 +120,7 @@ def _recall_by_documents(arms: dict[str, Any], replicates: int) -> str:
 
 def _recall_with(documents: str, arm: dict[str, Any]) -> str:
     found = (arm["recall_by_documents"] or {}).get(documents) or {}
-    return recall({"recall": found.get("recall"), "recall_stderr": found.get("stderr")})
-
-
-def accuracy(arm: dict[str, Any]) -> str:
-    """56.2 % ± 2.1."""
-    if arm["choice_accuracy"] is None:
-        return NOTHING
-    error = "" if arm["choice_stderr"] is None else f" ±\u00a0{100 * arm['choice_stderr']:.1f}"
-    return percent(arm["choice_accuracy"]) + error
+    return percent_with_error(found.get("recall"), found.get("stderr"))
 
 
 def _differences(results: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.harness_table import harness_lines
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import count, fixed, percent, with_error
+from megatron_sbp.report.numbers import count, fixed, percent, percent_with_error, with_error
 from megatron_sbp.report.outcome import accuracy, recall
 from megatron_sbp.report.verdict import headline
 
@@ -103,6 +103,5 @@ def _gap(results: dict[str, Any]) -> str:
     for key, what in (("gap_closed", "test loss"), ("gap_closed_recall", "closed-book recall")):
         share, error = results[key], results[f"{key}_stderr"]
         if share is not None:
-            noise = "" if error is None else f" ± {100 * error:.1f}"
-            told.append(f"{percent(share)}{noise} of the oracle's gain in {what}")
+            told.append(f"{percent_with_error(share, error)} of the oracle's gain in {what}")
     return f"gap closed: {', '.join(told)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megatron_sbp.report.numbers import NOTHING, count, percent, signed, with_error
+from megatron_sbp.report.numbers import NOTHING, count, percent, percent_with_error, signed, with_error
 
 
 def test_nothing_is_a_dash():
@@ -37,3 +37,9 @@ def test_percent_has_no_negative_zero():
 )  # fmt: skip
 def test_nothing_and_next_to_nothing_are_told_apart(share, digits, text):
     assert percent(share, digits) == text.replace(" ", "\u00a0")
+
+
+def test_a_share_with_its_error():
+    assert percent_with_error(0.5617, 0.0213) == "56.2\u00a0% ±\u00a02.1"
+    assert percent_with_error(0.5617, None) == "56.2\u00a0%"
+    assert percent_with_error(None, 0.1) == NOTHING
