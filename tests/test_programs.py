@@ -21,7 +21,7 @@ PROGRAMS = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("
 WITH_HELP = [file for file in PROGRAMS if "argparse" in file.read_text() or "command_line.parser" in file.read_text()]
 SMALL = {  # at smoke size: seconds to two minutes
     "cpu_training.py": "--rounds 1 --steps 6 --warm-up 2",
-    "embedding.py": "--documents 20 --rounds 1",
+    "embedding.py": "--documents 20 --rounds 1 --bf16",
     "near_duplicates.py": "--texts 500 --rounds 1",
     "neighbors.py": "--documents 3000 --dim 32 --k 10",
     "scaling.py": "--documents 3000 --words 60 --folder {folder}",
