@@ -2,34 +2,57 @@
 
 Megatron's checkpoints carry no checksums. While a training runs, its launcher reads every checkpoint once after it is
 complete and writes models/NAME/seals/ITERATION.json. A checkpoint without a seal (the launcher was killed between the
-two) is trusted.
+two) is trusted. A training that goes back writes later checkpoints again, with other bytes: their seals go first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.tracker import checkpoint_folder
 
 EVERY_SECONDS = 1.0
 
+LAST_SECONDS = 20.0
+"""How long the end of a training waits for a seal that is being written: a job at its time limit has minutes, and a
+checkpoint may be hundreds of gigabytes."""
 
-def checkpoint_folder(folder: Path, iteration: int) -> Path:
-    """The folder of one checkpoint of a training."""
-    return folder / f"iter_{iteration:07d}"
 
+def seal(folder: Path, iteration: int, given_up: Callable[[], bool] = lambda: False) -> None:
+    """Reads a complete checkpoint and writes its seal, unless it has one.
 
-def seal(folder: Path, iteration: int) -> None:
-    """Reads a complete checkpoint and writes its seal, unless it has one."""
+    Args:
+        folder: the training's folder.
+        iteration: of the checkpoint.
+        given_up: asked before every file; when it says so, nothing is written.
+    """
     target = _seal_file(folder, iteration)
-    if not target.exists():
-        base = checkpoint_folder(folder, iteration)
-        found = {path.relative_to(base).as_posix(): files.describe(path) for path in _contents(base)}
-        files.write_json(target, found)
+    if target.exists():
+        return
+    base, found = checkpoint_folder(folder, iteration), {}
+    for path in _contents(base):
+        if given_up():
+            return
+        found[path.relative_to(base).as_posix()] = files.describe(path)
+    files.write_json(target, found)
+
+
+def forget_later(folder: Path) -> None:
+    """Removes the seals of checkpoints after the one that the tracker names: they will be written again.
+
+    Args:
+        folder: of a training that is about to start.
+    """
+    last = tracker.peek(folder) or 0
+    for file in (folder / "seals").glob("*.json"):
+        if file.stem.isdigit() and int(file.stem) > last:
+            file.unlink()
 
 
 def broken(folder: Path, iteration: int) -> tuple[Path, str] | None:
@@ -51,28 +74,34 @@ class Sealer:
 
     Args:
         folder: models/NAME of the run.
+        last_seconds: how long the end waits for the last checkpoint's seal. It is left out then.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._stop = threading.Event()
+    def __init__(self, folder: Path, last_seconds: float = LAST_SECONDS):
+        self.folder, self.last_seconds = folder, last_seconds
+        self._stop, self._give_up = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="seal checkpoints", daemon=True)
 
     def __enter__(self) -> Sealer:
+        forget_later(self.folder)
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(self.last_seconds)
+        self._give_up.set()
 
     def _watch(self) -> None:
         while True:
             last = self._stop.wait(EVERY_SECONDS)
             # What the training cannot write it reports itself; and a checkpoint may be removed at any time.
             with contextlib.suppress(OSError, InputError):
+                # What is beyond the tracker is of an earlier start that was cut off, or not named yet.
+                done = tracker.peek(self.folder) or 0
                 for iteration in tracker.complete(self.folder):
-                    seal(self.folder, iteration)
+                    if iteration <= done:
+                        seal(self.folder, iteration, self._give_up.is_set)
             if last:
                 return
 

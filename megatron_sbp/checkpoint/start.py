@@ -99,7 +99,7 @@ def prepare_start(recipe: Recipe, *, arm: Path, tokenizer: Path, tuning: Path, p
 def _link_best(arm: Path, prepared: Path) -> dict[str, Any]:
     file = arm / "consumed.json"
     best = files.read_json(file).get("best") or {}
-    source = arm / f"iter_{best.get('iteration', 0):07d}"
+    source = tracker.checkpoint_folder(arm, best.get("iteration", 0))
     if not best.get("kept") or not source.is_dir():
         raise InputError(f"the arm {arm.name} has not kept its best checkpoint; train it again", file=file, key=KEY)
     remove_start(prepared)

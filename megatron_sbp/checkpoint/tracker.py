@@ -49,6 +49,28 @@ def read(folder: Path) -> int | None:
     return finished[-1]
 
 
+def peek(folder: Path) -> int | None:
+    """The iteration that the tracker names at this moment, unchecked; None for no tracker, or one in the writing."""
+    try:
+        text = (folder / NAME).read_text().strip()
+    except FileNotFoundError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def checkpoint_folder(folder: Path, iteration: int) -> Path:
+    """The folder of one checkpoint of a training."""
+    return folder / f"iter_{iteration:07d}"
+
+
+def written(folder: Path) -> dict[int, Path]:
+    """Folders of checkpoints by iteration, ascending, complete or not. Others' names, `iter_0000024.bak`, are no
+    checkpoints."""
+    numbers = (path.name.removeprefix("iter_") for path in folder.glob("iter_*") if path.is_dir())
+    found = sorted(int(text) for text in numbers if text.isascii() and text.isdigit())
+    return {number: path for number in found if (path := checkpoint_folder(folder, number)).is_dir()}
+
+
 def complete(folder: Path) -> list[int]:
     """Iterations of the checkpoints that were closed, ascending."""
-    return sorted(int(path.parent.name.removeprefix("iter_")) for path in folder.glob("iter_*/metadata.json"))
+    return [number for number, path in written(folder).items() if (path / "metadata.json").exists()]

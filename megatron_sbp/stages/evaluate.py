@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
-from megatron_sbp.checkpoint.seals import checkpoint_folder
+from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.evaluation.judge_prompt import endpoint_settings
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions

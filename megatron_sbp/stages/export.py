@@ -7,6 +7,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
+from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
@@ -52,7 +53,7 @@ class ExportStage(Stage):
 
         model = run.model(self._training(unit))
         iteration = files.read_json(model / "consumed.json")["export_iteration"]
-        folder = model / f"iter_{iteration:07d}"
+        folder = checkpoint_folder(model, iteration)
         written = export(folder, run.recipe.model, run.tokenizer, run.export(unit))
         say(f"{self.name}: {unit}, {written['parameters']:,} parameters as {written['architecture']}")
         return [path for path in run.export(unit).iterdir() if path.is_file()]

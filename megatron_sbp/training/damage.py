@@ -40,7 +40,7 @@ def last_intact(folder: Path, damaged: Collection[Path]) -> int | None:
     intact = [
         number
         for number in tracker.complete(folder)
-        if seals.checkpoint_folder(folder, number).name not in names and seals.broken(folder, number) is None
+        if tracker.checkpoint_folder(folder, number).name not in names and seals.broken(folder, number) is None
     ]
     return intact[-1] if intact else None
 
@@ -58,7 +58,7 @@ def go_back(folder: Path, iteration: int | None, aside: Path) -> None:
         return
     for number in tracker.complete(folder):
         if number > iteration:
-            checkpoint = seals.checkpoint_folder(folder, number)
+            checkpoint = tracker.checkpoint_folder(folder, number)
             checkpoint.replace(aside / checkpoint.name)
     files.write_text(folder / tracker.NAME, str(iteration))
     if (folder / "stopped.txt").exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.checkpoint.seals import checkpoint_folder
+from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.tokenization.indexed import open_lengths
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
@@ -79,8 +79,8 @@ def finalize(
             kept.add(chosen["iteration"])
     files.write_json(folder / "consumed.json", result)
     checkpoints = [checkpoint_folder(folder, number) for number in sorted(kept)]
-    for old in folder.glob("iter_*"):
-        if old not in checkpoints:
+    for number, old in tracker.written(folder).items():
+        if number not in kept:
             shutil.rmtree(old)
     shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, of no further use
     contents = sorted(path for checkpoint in checkpoints for path in checkpoint.rglob("*") if path.is_file())

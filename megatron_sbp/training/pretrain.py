@@ -154,8 +154,10 @@ def main() -> int:
         data = DataFile.read(args.sbp_data)
         _check(args, data)
         trainer = Trainer(args, data)
+        own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
+        # Megatron cannot train with no sample left; what a start that was cut off did not do is its last evaluation.
+        args.skip_train |= own and (tracker.peek(trainer.folder) or 0) * args.global_batch_size >= args.train_samples
         if first_rank:
-            own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
             resumed = own and tracker.read(trainer.folder) is not None
             lock(args.sbp_data, resumed)
             if not resumed:  # Megatron knows its indices by the path of the data, whatever it holds now
@@ -188,6 +190,8 @@ def main() -> int:
         print(f"sbp: error: {error}", file=sys.stderr, flush=True)
         return 2
     journal.flush_boards()
+    if status == 0 and journal.evaluation_cut_off:
+        status = UNFINISHED
     if status == 0 and journal.last_rank():
         (trainer.folder / "stopped.txt").write_text(journal.stopped or END_OF_PLAN)
     if status == UNFINISHED and "TORCHELASTIC_RUN_ID" in os.environ:

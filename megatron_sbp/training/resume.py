@@ -66,8 +66,8 @@ def check_settings(folder: Path, wanted: dict[str, Any]) -> None:
 def already_ended(folder: Path, *, samples: int, global_batch_size: int, patience: int = 0) -> bool:
     """Whether the training has ended, even if it was killed after its last checkpoint and before it recorded that.
 
-    Megatron cannot start with no sample left, so the missing stopped.txt is written here. If the last evaluation is
-    missing too, the training is set back by one checkpoint and repeats its last steps, with the same result.
+    Megatron cannot train with no sample left, so the missing stopped.txt is written here. If the last evaluation is
+    missing too, the training has not ended: its ranks do that evaluation alone.
 
     Args:
         folder: the training's folder.
@@ -89,9 +89,4 @@ def already_ended(folder: Path, *, samples: int, global_batch_size: int, patienc
     if any(row["kind"] == "valid" and row["iteration"] == iteration for row in rows):
         files.write_text(folder / "stopped.txt", END_OF_PLAN)
         return True
-    earlier = [number for number in tracker.complete(folder) if number < iteration]
-    if earlier:
-        files.write_text(folder / tracker.NAME, str(earlier[-1]))
-    else:
-        (folder / tracker.NAME).unlink()
     return False

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
 
-from megatron_sbp.checkpoint import seals
+from megatron_sbp.checkpoint import seals, tracker
 
 
 @pytest.fixture
 def folder(tmp_path):
     for iteration in (8, 16):
-        base = seals.checkpoint_folder(tmp_path, iteration)
+        base = tracker.checkpoint_folder(tmp_path, iteration)
         base.mkdir()
         (base / "__0_0.distcp").write_bytes(bytes(range(256)) * iteration)
         (base / "metadata.json").write_text("{}")
+    (tmp_path / tracker.NAME).write_text("16")
     return tmp_path
 
 
@@ -24,7 +26,7 @@ def test_damage_of_a_sealed_checkpoint(folder, harm):
     for iteration in (8, 16):
         seals.seal(folder, iteration)
         assert seals.broken(folder, iteration) is None
-    file = seals.checkpoint_folder(folder, 16) / "__0_0.distcp"
+    file = tracker.checkpoint_folder(folder, 16) / "__0_0.distcp"
     data = bytearray(file.read_bytes())
     if harm == "flip":
         data[77] ^= 1
@@ -49,7 +51,51 @@ def test_checkpoints_are_sealed_as_they_become_complete(folder):
         deadline = time.monotonic() + 30
         while not (folder / "seals" / "16.json").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        half = seals.checkpoint_folder(folder, 24)
+        half = tracker.checkpoint_folder(folder, 24)
         half.mkdir()
         (half / "__0_0.distcp").write_bytes(b"half")
     assert sorted(file.name for file in (folder / "seals").iterdir()) == ["16.json", "8.json"]
+
+
+def sealed(folder) -> list[str]:
+    return sorted(file.name for file in (folder / "seals").glob("*"))
+
+
+def test_checkpoints_that_will_be_written_again_have_no_seal(folder):
+    for iteration in (8, 16):
+        seals.seal(folder, iteration)
+    (folder / tracker.NAME).write_text("8")
+    with seals.Sealer(folder):
+        assert sealed(folder) == ["8.json"]
+        (tracker.checkpoint_folder(folder, 16) / "__0_0.distcp").write_bytes(b"other bytes")
+        (folder / tracker.NAME).write_text("16")
+    assert sealed(folder) == ["16.json", "8.json"] and seals.broken(folder, 16) is None
+    (folder / tracker.NAME).unlink()
+    with seals.Sealer(folder):
+        assert sealed(folder) == []
+
+
+def test_what_the_tracker_does_not_name_yet_is_not_sealed(folder):
+    (folder / tracker.NAME).write_text("8")
+    with seals.Sealer(folder):
+        pass
+    assert sealed(folder) == ["8.json"]
+
+
+def test_the_end_does_not_wait_for_a_large_checkpoint(folder):
+    for name in ("__0_0.distcp", "__0_1.distcp"):
+        with open(tracker.checkpoint_folder(folder, 8) / name, "wb") as file:
+            file.truncate(1 << 30)
+    sealer = seals.Sealer(folder, last_seconds=0)
+    with sealer:
+        pass
+    assert sealer._thread.is_alive()
+    sealer._thread.join()
+    assert sealed(folder) in ([], ["16.json"])
+
+
+def test_a_copy_beside_a_checkpoint_is_no_checkpoint(folder):
+    shutil.copytree(tracker.checkpoint_folder(folder, 16), folder / "iter_0000016.bak")
+    with seals.Sealer(folder):
+        pass
+    assert sealed(folder) == ["16.json", "8.json"]

@@ -21,3 +21,20 @@ def test_tracker(tmp_path):
         (tmp_path / tracker.NAME).write_text(text)
         with pytest.raises(InputError, match=message):
             tracker.read(tmp_path)
+
+
+def test_only_megatrons_own_names_are_checkpoints(tmp_path):
+    for name in ("iter_0000003", "iter_0000012", "iter_0000012.bak", "iter_12", "iter_", "iter_12345678"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metadata.json").touch()
+    (tmp_path / "iter_0000020").mkdir()
+    (tmp_path / "iter_0000030").touch()
+    assert tracker.complete(tmp_path) == [3, 12, 12345678]
+    assert list(tracker.written(tmp_path)) == [3, 12, 20, 12345678]
+
+
+def test_a_look_at_the_tracker_changes_nothing(tmp_path):
+    assert tracker.peek(tmp_path) is None
+    for text, found in (("", None), ("12\n", 12), ("release", None)):
+        (tmp_path / tracker.NAME).write_text(text)
+        assert tracker.peek(tmp_path) == found and (tmp_path / tracker.NAME).read_text() == text

@@ -15,7 +15,7 @@ def folder(tmp_path) -> Path:
     """A training with three sealed checkpoints, of which it would resume the last."""
     folder = tmp_path / "baseline"
     for iteration in (8, 16, 24):
-        checkpoint = seals.checkpoint_folder(folder, iteration)
+        checkpoint = tracker.checkpoint_folder(folder, iteration)
         checkpoint.mkdir(parents=True)
         (checkpoint / "__0_0.distcp").write_bytes(bytes(range(256)))
         (checkpoint / "metadata.json").write_text("{}")
@@ -25,7 +25,7 @@ def folder(tmp_path) -> Path:
 
 
 def flip(folder: Path, iteration: int) -> Path:
-    file = seals.checkpoint_folder(folder, iteration) / "__0_0.distcp"
+    file = tracker.checkpoint_folder(folder, iteration) / "__0_0.distcp"
     file.write_bytes(bytes(256))
     return file
 

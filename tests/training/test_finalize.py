@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from megatron_sbp.base import files
-from megatron_sbp.checkpoint import seals, tracker
+from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.finalize import finalize
@@ -23,7 +23,7 @@ def folder(corpus, tmp_path) -> Path:
     """A training of four steps of eight samples, evaluated and saved at every second step; the second one is best."""
     folder = tmp_path / "models" / "baseline"
     for iteration in (2, 4):
-        checkpoint = seals.checkpoint_folder(folder, iteration)
+        checkpoint = tracker.checkpoint_folder(folder, iteration)
         checkpoint.mkdir(parents=True)
         (checkpoint / "metadata.json").write_text("{}")
     prefix = os.path.relpath(corpus / "real", folder)

@@ -18,7 +18,7 @@ from trained_run import BOUND, MARK, processes
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
-from megatron_sbp.training.pretrain import _hidden
+from megatron_sbp.training.pretrain import UNFINISHED, _hidden
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -52,6 +52,29 @@ def test_resume_after_sigkill_is_exact_and_every_sample_is_consumed_once(megatro
         path = megatron.folder / name
         data = DataFile.read(path / "data.json")
         assert consumption.check(path / "consumed", data, 10, 8, complete=True) == sources
+
+
+@pytest.mark.parametrize(("ranks", "flags"), [(1, ()), (2, ("--use-distributed-optimizer",))])
+def test_a_kill_in_the_last_evaluation_costs_that_evaluation(megatron, ranks, flags):
+    """A training of 12 steps that is evaluated every 5, with one checkpoint."""
+    folder = megatron.data("whole", {"real": 60, "synthetic": 36})
+    megatron.train("whole", 96, *flags, ranks=ranks)
+    losses, checkpoint = megatron.losses("whole", "valid"), folder / "iter_0000012"
+    assert list(losses) == [5, 10, 12]
+    rows = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(rows[:-1]))
+    (folder / "stopped.txt").unlink()
+    before = {path: path.stat().st_mtime_ns for path in checkpoint.iterdir()}
+    late = ("--exit-duration-in-mins", "1")  # it does not get through the evaluation either
+    megatron.train("whole", 96, *flags, *late, ranks=ranks, began=3600, status=UNFINISHED)
+    assert not (folder / "stopped.txt").exists() and list(megatron.losses("whole", "valid")) == [5, 10]
+    megatron.train("whole", 96, *flags, ranks=ranks)
+    assert megatron.losses("whole", "valid") == losses and len(megatron.losses("whole")) == 12
+    assert (folder / "stopped.txt").read_text() == "end of the plan"
+    assert {path: path.stat().st_mtime_ns for path in checkpoint.iterdir()} == before
+    assert list(tracker.written(folder)) == [12]
+    data = DataFile.read(folder / "data.json")
+    assert sum(consumption.check(folder / "consumed", data, 12, 8, complete=True).values()) == 96
 
 
 def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:

@@ -38,17 +38,12 @@ def test_the_last_checkpoint_with_its_evaluation_is_the_end(tmp_path):
     assert ended(tmp_path, samples=1000)  # what was recorded counts
 
 
-def test_without_its_evaluation_the_last_steps_are_done_again(tmp_path):
-    fill(tmp_path, [32, 40], {20: 5.0})
+@pytest.mark.parametrize("iterations", [[32, 40], [40]])
+def test_without_its_evaluation_it_has_not_ended_and_nothing_is_thrown_away(tmp_path, iterations):
+    fill(tmp_path, iterations, {20: 5.0})
     assert not ended(tmp_path)
-    assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "32"
+    assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "40"
     assert not (tmp_path / "stopped.txt").exists()
-
-
-def test_without_an_earlier_checkpoint_it_begins_anew(tmp_path):
-    fill(tmp_path, [40], {})
-    assert not ended(tmp_path)
-    assert not (tmp_path / "latest_checkpointed_iteration.txt").exists()
 
 
 def test_a_tuning_that_was_out_of_patience_stays_so(tmp_path):

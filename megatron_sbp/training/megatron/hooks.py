@@ -39,6 +39,8 @@ class Journal:
         self.save_request = SaveRequest(self.args.sbp_save_file)
         self.stopped = ""
         """Why the training ended before its plan; empty as long as it did not."""
+        self.evaluation_cut_off = False
+        """Whether the last evaluation was, by --exit-duration-in-mins; the next start does it again."""
         self._busy, self._losses, self._since = 0.0, list[torch.Tensor](), 0
 
     def attach(self, training: Any) -> None:
@@ -65,7 +67,8 @@ class Journal:
         def evaluate_and_write(*args, **kwargs):
             before = self.args.consumed_valid_samples
             result = evaluate(*args, **kwargs)
-            if result[2]:  # cut off by --exit-duration-in-mins: the next start does it again, from its first sample
+            self.evaluation_cut_off = result[2]
+            if self.evaluation_cut_off:  # the next start begins it with its first sample
                 self.args.consumed_valid_samples = before
             else:
                 self._evaluated(result[0])
