@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from support.synthesis_run import digests, execute_synthesis, rewrite_generations, run_of
@@ -21,16 +23,34 @@ LENIENT = ("filter.max_copying=1", "filter.max_repetition=1", "filter.duplicates
 STAGES = ("compare", "judge", "deduplicate", "filter")
 
 
-@pytest.fixture
-def compared(undisturbed, make_run):
-    """Embedded, with one text that is its seed document's, and one about something else."""
-    run = make_run("undisturbed", *MODEL, *LENIENT, "filter.min_similarity=0.4")
-    documents = [row["text"] for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
+WORDS = (*MODEL, *LENIENT, "filter.min_similarity=0.4")
+
+
+@pytest.fixture(scope="module")
+def compared_folder(synthesized, tmp_path_factory):
+    """Embedded, with one text that is its seed document's, and one about something else; with all rows of its shard."""
+    folder = tmp_path_factory.mktemp("compared") / "undisturbed"
+    shutil.copytree(synthesized, folder)
+    run = run_of(folder, *WORDS)
+    documents = documents_of(run)
     rows = list(files.read_jsonl_zst(run.generation_shards()[0]))
     other = "Simmer the onions in butter, add the stock, and season the soup with nutmeg and a little pepper."
     rows = rewrite_generations(run, {0: documents[rows[0]["seed_row"]], 1: other})
     execute_synthesis(run, "embed", *STAGES)
-    return run, rows, documents
+    return folder, rows
+
+
+@pytest.fixture
+def compared(compared_folder, tmp_path):
+    """A copy of it of one's own: the run, the rows of its first shard, and the texts of D."""
+    folder, rows = compared_folder
+    shutil.copytree(folder, tmp_path / "undisturbed")
+    run = run_of(tmp_path / "undisturbed", *WORDS)
+    return run, rows, documents_of(run)
+
+
+def documents_of(run) -> list[str]:
+    return [row["text"] for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
 
 
 def test_text_about_something_else_is_dropped_with_its_similarity(compared):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,6 @@ def run_of(folder: Path, *overrides: str) -> Run:
 @pytest.fixture
 def make_run(prepared, tmp_path):
     """Copies the prepared folder under a name; gives its run with overrides."""
-    import shutil
 
     def make(name: str, *overrides: str) -> Run:
         if not (tmp_path / name).exists():
@@ -159,11 +159,20 @@ def digests(run: Run) -> dict[str, str]:
     return {run.relative(path): files.sha256(path) for path in sorted(run.synthetic.rglob("*")) if path.is_file()}
 
 
+@pytest.fixture(scope="session")
+def synthesized(prepared, tmp_path_factory) -> Path:
+    """A copy of the prepared folder with the stages from synthesize to filter finished."""
+    folder = tmp_path_factory.mktemp("synthesized") / "undisturbed"
+    shutil.copytree(prepared, folder)
+    execute_synthesis(run_of(folder))
+    return folder
+
+
 @pytest.fixture
-def undisturbed(make_run):
-    run = make_run("undisturbed")
-    execute_synthesis(run)
-    return run
+def undisturbed(synthesized, tmp_path) -> Run:
+    """A copy of the synthesized run of one's own."""
+    shutil.copytree(synthesized, tmp_path / "undisturbed")
+    return run_of(tmp_path / "undisturbed")
 
 
 def rewrite_generations(run: Run, texts: dict[int, str]) -> list[dict]:
