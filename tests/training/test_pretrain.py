@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import signal
@@ -87,9 +88,11 @@ def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:
 
     while True:
         assert torchrun.poll() is None, "the training ended before it could be signalled"
-        ranks = [child for child in psutil.Process(torchrun.pid).children() if "pretrain" in " ".join(child.cmdline())]
-        if ranks and all(map(listens, ranks)):
-            return ranks
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):  # torchrun has others, that come and go
+            children = psutil.Process(torchrun.pid).children()
+            ranks = [child for child in children if "pretrain" in " ".join(child.cmdline())]
+            if ranks and all(map(listens, ranks)):
+                return ranks
         time.sleep(0.05)
 
 
