@@ -59,11 +59,17 @@ def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, pa.large_string())
 
 
+def noted_count(shard: Path) -> int | None:
+    """Number of rows of a .jsonl.zst file by its file of ids; None where there is none."""
+    file = ids_file(shard)
+    return pq.read_metadata(file).num_rows if file.exists() else None
+
+
 def count_documents(shard: Path) -> int:
     """Number of rows of a .jsonl.zst file, from its file of ids where there is one."""
-    file = ids_file(shard)
-    if file.exists():
-        return pq.read_metadata(file).num_rows
+    noted = noted_count(shard)
+    if noted is not None:
+        return noted
     count = 0
     with files.open_lines(shard) as lines:
         while block := lines.read(1 << 20):

@@ -94,24 +94,34 @@ def find_files(
     patterns: list[str], folder: Path, source: Path | None, key: str | None
 ) -> tuple[list[Path], list[PassedOver]]:
     """As `matching_files`, but gives what is no file back beside the files instead of refusing it."""
-    found: set[Path] = set()
+    found: dict[Path, Path] = {}
     passed_over: dict[Path, str] = {}
     for pattern in patterns:
         names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 (patterns may be absolute)
-        matches, seen = set(), len(passed_over)
-        for path in (folder / name for name in names):
+        matches, seen = dict[Path, Path](), len(passed_over)
+        for path in (folder / name for name in sorted(names)):
             reason = _no_file(path)
             if reason is None:
-                matches.add(path.resolve())
+                matches.setdefault(path.resolve(), _with_suffix(path))
             elif not (path.is_dir() and pattern.endswith("**")):  # `**` is made to match the folders on its way
                 passed_over[path] = reason
         if not matches and len(passed_over) == seen:
             raise InputError(f"'{pattern}' matches no file (searched in {folder})", file=source, key=key)
-        found |= matches
-    for path in sorted(found):
+        found = {**matches, **found}
+    paths = sorted(found.values())
+    for path in paths:
         if not path.name.endswith(SUFFIXES):
             raise InputError(f"is none of {', '.join(SUFFIXES)}", file=path, key=key)
-    return sorted(found), [PassedOver(path, passed_over[path]) for path in sorted(passed_over)]
+    return paths, [PassedOver(path, passed_over[path]) for path in sorted(passed_over)]
+
+
+def _with_suffix(path: Path) -> Path:
+    """A file without links in its path, but under the name of a link where only that says what is in it.
+
+    The cache of the Hugging Face hub has `train.jsonl -> ../blobs/abc123`.
+    """
+    real = path.resolve()
+    return real if real.name.endswith(SUFFIXES) else path.parent.resolve() / path.name
 
 
 def _no_file(path: Path) -> str | None:

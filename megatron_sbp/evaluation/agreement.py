@@ -33,13 +33,12 @@ def read_known(file: Path) -> list[Known]:
         InputError: the file is not there or holds none, or a line is no case; names the line.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({error})", file=file) from error
-    known = [_read(line, file, number) for number, line in enumerate(lines, 1)]
-    if not known:
+    if lines == [""]:
         raise InputError("holds no case", file=file)
-    return known
+    return [_read(line, file, number) for number, line in enumerate(lines, 1)]
 
 
 def _read(line: str, file: Path, number: int) -> Known:

@@ -47,6 +47,7 @@ class RecallQuestions:
         tokenizer: the run's.
         file: the questions' file, for messages.
         documents: documents in D per group (`documents_by_group`), or None.
+        sequence_length: as for `encode_questions`.
 
     Raises:
         InputError: see `encode_questions`.
@@ -58,9 +59,10 @@ class RecallQuestions:
         tokenizer: TextTokenizer,
         file: Path,
         documents: Mapping[str, int] | None = None,
+        sequence_length: int | None = None,
     ):
         self._questions, self._documents = questions, documents
-        self._encoded = encode_questions(questions, tokenizer, file)
+        self._encoded = encode_questions(questions, tokenizer, file, sequence_length)
 
     def ask(self, model: Any, batch_size: int, label: str) -> dict[str, Any]:
         """The figures of `recall_summary` for a model; arguments as of `choice_scores`."""
@@ -68,7 +70,9 @@ class RecallQuestions:
         return recall_summary(self._questions, scores, self._documents)
 
 
-def encode_questions(questions: Sequence[ClozeQuestion], tokenizer: TextTokenizer, file: Path) -> list[Encoded]:
+def encode_questions(
+    questions: Sequence[ClozeQuestion], tokenizer: TextTokenizer, file: Path, sequence_length: int | None = None
+) -> list[Encoded]:
     """Tokens of `PROMPT CHOICE`, split where the prompt ends.
 
     A tokenizer may merge across the end of the prompt; what prompt and choices do not have in common then counts as
@@ -78,10 +82,11 @@ def encode_questions(questions: Sequence[ClozeQuestion], tokenizer: TextTokenize
         questions: see there.
         tokenizer: the run's.
         file: the questions' file, for messages.
+        sequence_length: tokens that the models can read; None for any number.
 
     Raises:
-        InputError: the tokens of one choice begin with those of another (or are the same): the shorter one could never
-            be less probable. Names file and line.
+        InputError: a question is longer, or the tokens of one choice begin with those of another (or are the same): the
+            shorter one could never be less probable. Names file and line.
     """
     texts = [text for q in questions for text in (q.prompt, *(f"{q.prompt} {choice}" for choice in q.choices))]
     ids = iter(tokenizer.encode_batch(texts))
@@ -89,6 +94,15 @@ def encode_questions(questions: Sequence[ClozeQuestion], tokenizer: TextTokenize
     for question in questions:
         prompt = next(ids)
         made = Encoded(prompt, [next(ids) for _ in question.choices], tokenizer.end_of_document)
+        length = len(made.context) + max(map(len, made.choices)) - 1  # nothing follows the last token
+        if sequence_length is not None and length > sequence_length:
+            raise InputError(
+                f"the question has {length:,} tokens with its longest choice, but the models read "
+                f"{sequence_length:,} (model.sequence_length)",
+                file=file,
+                line=question.line,
+                key="prompt",
+            )
         order = sorted(range(len(made.choices)), key=made.choices.__getitem__)
         for one, other in pairwise(order):
             if made.choices[other][: len(made.choices[one])] == made.choices[one]:

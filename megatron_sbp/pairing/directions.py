@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pyarrow as pa
 
-from megatron_sbp.base.row_keys import pair_keys
+from megatron_sbp.base.pair_keys import pair_keys
 from megatron_sbp.pairing.target_cap import ranges_of, ranked_columns
 from megatron_sbp.pairing.target_counts import TargetCounts
 

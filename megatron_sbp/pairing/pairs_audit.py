@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from megatron_sbp.base.row_keys import pair_keys
+from megatron_sbp.base.pair_keys import pair_keys
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.rules import RULES, Candidates, rules_of
 from megatron_sbp.recipe import Pairs

@@ -6,6 +6,15 @@ from typing import Any
 
 from megatron_sbp.report.numbers import signed
 
+LITTLE = 0.05
+"""A gain in cosine that says that a text has next to nothing of its seed, where all of its interval is below."""
+
+
+def ignores_seed(similarity: dict[str, Any]) -> bool:
+    """Whether text was shown to be no nearer to its seed document than to another one, or next to nothing."""
+    gain = (similarity.get("intervals") or {}).get("seed_gain") or (None, None)
+    return not similarity.get("reads_seed") and gain[1] is not None and gain[1] < LITTLE
+
 
 def seed_sentence(similarity: dict[str, Any]) -> str | None:
     """Whether the text is about its seed document, by the similarity to it; None where it was not measured."""
@@ -19,4 +28,6 @@ def seed_sentence(similarity: dict[str, Any]) -> str | None:
     values = f"its mean cosine to it is {to_seed:.3f}, to another seed document {other:.3f} ({gain})"
     if reads:
         return f"The synthetic text is nearer to its own seed document than to another: {values}."
-    return f"The synthetic text ignores its seed document: {values}."
+    if ignores_seed(similarity):
+        return f"The synthetic text ignores its seed document: {values}."
+    return f"Too little synthetic text was compared to say whether it is about its seed document: {values}."

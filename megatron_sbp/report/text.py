@@ -10,6 +10,7 @@ from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count, fixed, percent, percent_with_error, with_error
 from megatron_sbp.report.outcome import accuracy, recall
+from megatron_sbp.report.seed_reading import ignores_seed
 from megatron_sbp.report.verdict import headline
 
 
@@ -66,7 +67,7 @@ def format_results(results: dict[str, Any]) -> str:
             f"{count(pairs.get('documents'))} documents, recall at k {percent(pairs.get('recall_at_k'), 2)}"
         )
     if synthetic:
-        ignored = (results["quality"] or {}).get("similarity", {}).get("reads_seed") is False
+        ignored = ignores_seed((results["quality"] or {}).get("similarity", {}))
         dropped = sum(dropped_by_rule(synthetic).values())
         lines.append(
             f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens, "

@@ -14,6 +14,9 @@ from megatron_sbp.report.seed_reading import seed_sentence
 NOISE = 2.0
 """A difference below so many standard errors is called noise."""
 
+LITTLE_READ = 0.05
+"""What is read from the seed, in nats per token, that counts as nothing, where all of it is surely below."""
+
 
 def verdict(results: dict[str, Any]) -> list[str]:
     """Sentences on the outcome: loss, recall and accuracy against the baseline and the controls, the oracle, limits."""
@@ -173,7 +176,9 @@ def _reading(tuning: dict[str, Any] | None) -> list[str]:
     )
     if _outcome({"difference": gain, "stderr": error}) == "better":
         return [f"The synthesizer reads its seed: {losses}."]
-    return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
+    if error is not None and gain + NOISE * error < LITTLE_READ:
+        return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
+    return [f"Too few pairs were measured to say whether the synthesizer reads its seed: {losses}."]
 
 
 def _ignored_seed(quality: dict[str, Any] | None) -> list[str]:

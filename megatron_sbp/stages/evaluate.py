@@ -206,7 +206,7 @@ def _questions(run: Run) -> RecallQuestions | None:
     questions, field, groups = read_questions(recipe), recipe.evaluation.question_group_field, None
     if field is not None:
         groups = documents_by_group(questions, {split: run.document_shards(split) for split in SPLITS}, field, file)
-    return RecallQuestions(questions, load_tokenizer(run.tokenizer), file, groups)
+    return RecallQuestions(questions, load_tokenizer(run.tokenizer), file, groups, recipe.model.sequence_length)
 
 
 def _quality(run: Run, synthesizer: str) -> dict[str, Any]:

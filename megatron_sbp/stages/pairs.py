@@ -53,6 +53,8 @@ class PairsStage(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         rules = settings(run.recipe.pairs)
         used = {key: value for key, value in rules.items() if key not in _NEWER or value != _NEWER[key]}
+        if rules["directions"] == "one":
+            used["coin"] = 2  # the first kind of coin was another
         return {**used, "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:

@@ -9,13 +9,26 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import SPLITS as SPLITS
 from megatron_sbp.synthesis.judged import PARTS, Judged
 
+MOST_SHARDS = 100_000
+"""Names of shards have five digits."""
+
 
 def shard_name(index: int) -> str:
-    """`00003`: the number of a shard as it stands in file names and unit names."""
+    """`00003`: the number of a shard as it stands in file names and unit names, which are sorted as text.
+
+    Raises:
+        InputError: the number has six digits.
+    """
+    if index >= MOST_SHARDS:
+        raise InputError(
+            f"a run has at most {MOST_SHARDS:,} shards of a kind; raise documents.documents_per_shard or "
+            "synthesis.generations_per_shard"
+        )
     return f"{index:05d}"
 
 

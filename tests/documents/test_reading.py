@@ -136,6 +136,21 @@ def test_parquet_without_the_column_or_cut_off(tmp_path):
         assert caught.value.file == path
 
 
+def test_a_link_has_the_name_that_says_what_is_in_it(tmp_path):
+    """As in the cache of the Hugging Face hub, whose files are named by their digests."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "blobs" / "abc123").write_text('{"text": "one"}\n')
+    (tmp_path / "blobs" / "real.jsonl").write_text('{"text": "two"}\n')
+    for link, blob in (("train.jsonl", "abc123"), ("again.jsonl", "abc123"), ("other.jsonl", "real.jsonl")):
+        (tmp_path / "snapshots" / link).symlink_to(f"../blobs/{blob}")
+    found = matching_files(["snapshots/*"], tmp_path, source=None, key=None)
+    place = tmp_path.resolve()
+    # The first name of what several have; and what a run has read by its own name keeps it.
+    assert found == [place / "blobs" / "real.jsonl", place / "snapshots" / "again.jsonl"]
+    assert [document.text for _, document in read(found[1], settings())] == ["one"]
+
+
 def test_patterns(tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for name in ("b.jsonl", "a.jsonl", "deep/er/c.jsonl.gz", "d.txt"):

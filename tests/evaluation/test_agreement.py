@@ -77,6 +77,16 @@ def test_files_that_hold_no_cases(tmp_path, text, message):
         read_known(tmp_path / "nowhere.jsonl")
 
 
+def test_only_a_newline_ends_a_line(tmp_path):
+    file = tmp_path / "cases.jsonl"
+    row = '{"seed": null, "text": "one\u2028two\x85three\x0b", "factual": true, "relevant": null}'
+    file.write_text(f"{row}\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="1: is no object"):  # a vertical tab is to be escaped in JSON
+        read_known(file)
+    file.write_text(f"{row}\n{row}\n".replace("\x0b", ""), encoding="utf-8")
+    assert [one.case.text for one in read_known(file)] == ["one\u2028two\x85three"] * 2
+
+
 def test_the_shipped_cases_are_those_that_the_script_writes(tmp_path):
     subprocess.run([sys.executable, PEOPLE / "make_judge_cases.py", tmp_path / "cases.jsonl"], check=True)
     assert (tmp_path / "cases.jsonl").read_bytes() == CASES.read_bytes()

@@ -80,6 +80,16 @@ def test_choices_that_cannot_be_told_apart_are_named_by_line(tokenizer):
         encode_questions([question(1, "Ada"), question(2, "Ada", ("Oslo", "oslo"))], lower, FILE)
 
 
+def test_a_question_that_the_models_cannot_read_is_named_by_line(tokenizer):
+    both = [question(3, "Ada"), question(4, "Ada " * 60)]
+    longest = max(len(one.context) + max(map(len, one.choices)) - 1 for one in encode_questions(both, tokenizer, FILE))
+    assert len(encode_questions(both, tokenizer, FILE, longest)) == 2
+    with pytest.raises(
+        InputError, match=rf"jsonl:4: 'prompt': the question has {longest} tokens .* read {longest - 1}"
+    ):
+        encode_questions(both, tokenizer, FILE, longest - 1)
+
+
 def test_random_weights_recall_at_chance(tokenizer, model):
     random = np.random.default_rng(1)
     questions = [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from megatron_sbp.base import files
+from megatron_sbp.documents.ids import write_ids
 from megatron_sbp.evaluation.sampling import choose, rows_of
 
 
@@ -43,3 +44,16 @@ def test_rows_over_all_shards_in_ascending_order(shards, wanted):
 def test_shards_behind_the_last_wanted_row_are_not_read(shards):
     shards[2].write_bytes(b"damaged")
     assert [number for number, _ in rows_of(shards, [0, 2])] == [0, 2]
+
+
+def test_a_shard_without_a_wanted_row_is_not_opened_where_its_rows_are_known(tmp_path):
+    paths = [tmp_path / "documents" / "train" / f"{part}.jsonl.zst" for part in range(3)]
+    for number, path in enumerate(paths):
+        rows = [{"id": f"{number}-{row}", "n": 2 * number + row} for row in range(2)]
+        files.write_jsonl_zst(path, rows)
+        with files.open_lines(path) as lines:
+            write_ids(path, lines)
+    for path in (paths[0], paths[2]):
+        path.write_bytes(b"damaged")
+    assert [row["n"] for _, row in rows_of(paths, [2, 3])] == [2, 3]
+    assert list(rows_of(paths, [99])) == []

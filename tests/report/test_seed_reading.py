@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megatron_sbp.report.seed_reading import seed_sentence
+from megatron_sbp.report.seed_reading import ignores_seed, seed_sentence
 
 MEASURED = {
     "to_seed": 0.61, "random_pairs": 0.2849, "reads_seed": True, "seed_gain": 0.33,
@@ -24,6 +24,19 @@ def test_a_text_that_is_not():
     found = seed_sentence(ignored)
     assert found.startswith("The synthetic text ignores its seed document: its mean cosine")
     assert "(−0.010, 95 % interval −0.030 to 0.000)" in found
+
+
+@pytest.mark.parametrize("interval", [[-0.1, 0.308], [-0.01, 0.05], [0.0, 0.2]])
+def test_too_few_texts_show_nothing(interval):
+    found = {**MEASURED, "reads_seed": False, "seed_gain": 0.1, "intervals": {"seed_gain": interval}}
+    assert not ignores_seed(found)
+    assert seed_sentence(found).startswith("Too little synthetic text was compared to say whether it is about its seed")
+
+
+def test_what_ignores_its_seed():
+    assert ignores_seed({"reads_seed": False, "intervals": {"seed_gain": [-0.02, 0.049]}})
+    for found in (MEASURED, {}, {"reads_seed": None, "intervals": {"seed_gain": [None, None]}}):
+        assert not ignores_seed(found)
 
 
 @pytest.mark.parametrize("key", ["to_seed", "random_pairs", "reads_seed"])

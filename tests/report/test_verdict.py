@@ -122,7 +122,12 @@ def test_a_baseline_that_overfits_is_said_to():
 
 
 def test_a_synthesizer_that_does_not_read_is_said_to():
-    for difference, told in ((0.5, "reads its seed"), (0.001, "does not read its seed")):
-        reading = {"gain": difference, "gain_stderr": 0.01, "loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
+    for difference, error, told in (
+        (0.5, 0.01, "The synthesizer reads its seed"),
+        (0.001, 0.01, "does not read its seed, it only remembers"),
+        (0.12, 0.07, "Too few pairs were measured to say whether the synthesizer reads its seed"),
+        (0.9, None, "Too few pairs were measured"),
+    ):
+        reading = {"gain": difference, "gain_stderr": error, "loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
         found = verdict(results({"baseline": 4.0, "sbp": 3.5}, tuning={"reading": reading}))
         assert any(told in sentence for sentence in found)

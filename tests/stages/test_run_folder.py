@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run, Scope, label, owns, shard_name
 
@@ -76,3 +77,9 @@ def test_shards_are_in_order(run):
         (run.documents("train") / f"{shard_name(number)}.jsonl.zst").touch()
     (run.documents("train") / ".00001.jsonl.zst.partial").touch()
     assert [path.name[:5] for path in run.document_shards("train")] == ["00000", "00002", "00010"]
+
+
+def test_shards_are_sorted_by_their_numbers_or_refused():
+    assert shard_name(3) == "00003" and shard_name(99_999) == "99999"
+    with pytest.raises(InputError, match=r"at most 100,000 shards of a kind; raise documents\.documents_per_shard"):
+        shard_name(100_000)
