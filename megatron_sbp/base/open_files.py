@@ -1,0 +1,21 @@
+"""How many files a process may have open: joining steps map one or two of every shard, and a corpus has thousands."""
+
+from __future__ import annotations
+
+import resource
+
+ENOUGH = 1 << 18
+"""Files: two of each of 100,000 shards, and some."""
+
+
+def allow_many() -> int:
+    """Raises the limit of this process, and of those that it starts, as far as it may; gives it.
+
+    Shells and Slurm usually set 1,024, which every process may raise by itself.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return soft
