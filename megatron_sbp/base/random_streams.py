@@ -3,7 +3,8 @@
 A choice is drawn from `numpy.random.default_rng([seed, stream])`, where seed is the recipe's. A number never changes:
 the choices, and with them the bytes of a run, would change too. Not in it are streams whose key is more than a number:
 those of generations (synthesis/sampling.py), of epochs (training/data/epochs.py), and of random pairs
-(pairing/random_control.py).
+(pairing/random_control.py). NumPy takes [seed, n, 0], the order of epoch n, for [seed, n]: epoch 11 is shuffled by the
+numbers that choose the choice questions. Nothing depends on both.
 """
 
 from __future__ import annotations
