@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.manifests import Outputs, read_manifest, read_unit
 from megatron_sbp.stages.run_folder import Run
@@ -112,15 +114,31 @@ class Replacement:
             say(f"{self.stage}: the former files are in {self.run.relative(aside)}")
         _remove_empty(aside.parent)
 
-    def tidy_work(self, keep_seconds: float) -> None:
-        """Removes unfinished work of other settings that never took a place, unless it was costly."""
+    def tidy_work(self, keep_seconds: float, spent: Callable[[Run], float]) -> None:
+        """Removes unfinished work of other settings that never took a place, unless it was costly.
+
+        Args:
+            keep_seconds: more seconds of work than this are kept, and a line says where.
+            spent: seconds of work in a view, as far as no unit manifest tells them.
+        """
         for work in self.run.work_folder(self.stage, "").parent.glob(f"{self.stage}-*"):
-            units = [read for file in work.glob("units/[!.]*.json") if (read := read_unit(file))]
             if not _is_key(work.name.removeprefix(f"{self.stage}-")):
                 continue  # another stage whose name begins alike
-            if sum(unit["seconds"] for unit in units) <= keep_seconds:
+            if self._costs_more(work, keep_seconds, spent):
+                say(
+                    f"{self.stage}: costly unfinished work of other settings or inputs stays in "
+                    f"{self.run.relative(work)}; it goes on under those, or remove the folder"
+                )
+            else:
                 shutil.rmtree(work, ignore_errors=True)
         _remove_empty(self.run.root / ".work")
+
+    def _costs_more(self, work: Path, seconds: float, spent: Callable[[Run], float]) -> bool:
+        units = [read for file in work.glob("units/[!.]*.json") if (read := read_unit(file))]
+        try:
+            return sum(unit["seconds"] for unit in units) + spent(self.run.view(work, self.owned)) > seconds
+        except InputError:  # a damaged record does not say what it cost
+            return True
 
     def _owned_paths(self, base: Path) -> list[Path]:
         return sorted({path for pattern in self.owned for path in base.glob(pattern)})

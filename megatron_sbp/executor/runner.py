@@ -187,7 +187,7 @@ class StageRunner(StageState):
             for folder in {path for pattern in self.stage.owns(self.run) for path in self.run.root.glob(pattern)}:
                 for left in list(files.partial_files(folder)) if folder.is_dir() else []:
                     left.unlink(missing_ok=True)
-            self.replacement.tidy_work(self.keep_seconds)
+            self.replacement.tidy_work(self.keep_seconds, self.stage.spent)
         self.tidying_file.unlink()
 
     def _retire_surplus(self, outputs: Outputs) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from stage_toys import make_run
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.manifests import entries
 from megatron_sbp.executor.replacement import Replacement, remove_named
 
@@ -92,8 +95,28 @@ def test_stale_work_is_removed_unless_it_was_costly_or_of_another_stage(run):
     unit = {"key": "k", "outputs": {}, "started": 1}
     for folder, seconds in ((cheap, 10), (costly, 1000), (other, 0)):
         files.write_json(folder / "units" / "00000.json", {**unit, "seconds": seconds})
-    replacement(run).tidy_work(keep_seconds=300)
+    replacement(run).tidy_work(keep_seconds=300, spent=lambda view: 0.0)
     assert not cheap.exists() and costly.exists() and other.exists()
+
+
+def test_costly_work_that_no_unit_manifest_tells_of_stays_too(run, capsys):
+    """A training is one unit: while it is unfinished, only its own record knows what it cost."""
+
+    def spent(view) -> float:
+        text = (view.at("words") / "seconds").read_text()
+        if not text.isdigit():
+            raise InputError("this row was changed")
+        return float(text)
+
+    works = {
+        text: run.work_folder("words", letter * 12) for letter, text in zip("abc", ("10", "36000", "?"), strict=True)
+    }
+    for text, work in works.items():
+        files.write_text(work / "words" / "seconds", text)
+    shutil.rmtree(run.work_folder("words", KEY))
+    replacement(run).tidy_work(keep_seconds=300, spent=spent)
+    assert [text for text, work in works.items() if work.exists()] == ["36000", "?"]
+    assert "costly unfinished work of other settings or inputs stays in .work/words-bbbb" in capsys.readouterr().err
 
 
 def test_only_named_files_with_the_same_content_are_removed(run):

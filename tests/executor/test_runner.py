@@ -369,6 +369,19 @@ def test_costly_unfinished_work_is_kept_too(folder, monkeypatch):
     assert aside(run)["00002.txt"] == "gamma"
 
 
+def test_costly_unfinished_work_beside_finished_outputs_outlives_a_third_setting(folder, monkeypatch):
+    """Of a training's hours only its own record tells, not its unit's manifest."""
+    execute(toys.make_run(folder))
+    unfinished = toys.make_run(folder, "note=upper")
+    assert not runner(unfinished, "words").execute((1, 2))
+    monkeypatch.setattr(toys.Words, "spent", lambda self, view: 36000.0 * (view.at("words") / "00000.txt").exists())
+    assert runner(toys.make_run(folder, "note=other"), "words").execute()
+    monkeypatch.undo()
+    (unfinished.root / "calls").unlink()
+    assert runner(unfinished, "words").execute()
+    assert calls(unfinished) == ["words 00001", "words 00003", "words 00005", "words finish"]
+
+
 def test_damaged_work_in_progress_is_repaired_beside_finished_outputs_too(folder, monkeypatch):
     """Work that a stage may go on from, made in the run folder or in .work/: refused when damaged, until asked."""
 
