@@ -78,7 +78,11 @@ class Replacement:
         work, aside, units = root / journal["work"], root / journal["aside"], root / journal["units"]
         if not journal["retired"]:
             self.retire(aside)
-            journal["retired"] = True  # from here on the owned names are those of the new outputs
+            for file in self.unit_folder.glob("[!.]*.json"):
+                file.unlink()
+            journal["retired"] = (
+                True  # from here on the owned names and the unit manifests are those of the new outputs
+            )
             files.write_json(self._journal, journal)
         for path in self._owned_paths(work):
             target = root / path.relative_to(work)
@@ -86,17 +90,15 @@ class Replacement:
             if target.exists():  # somebody made it since
                 target.replace(self.run.new_aside(f"{self.stage}-in-the-way") / target.name)
             path.replace(target)
-        for file in self.unit_folder.glob("[!.]*.json"):
-            file.unlink()
         for file in sorted(units.glob("[!.]*.json")):
             file.replace(self.unit_folder / file.name)
         files.write_json(self.manifest_file, journal["manifest"])
-        self._journal.unlink()
         if journal["former"] and not journal["keep"]:
             remove_named(aside, journal["former"]["outputs"])
         self.tidy(aside)
         shutil.rmtree(work, ignore_errors=True)
         _remove_empty(work.parent)
+        self._journal.unlink()  # last: all of the above can be done again
 
     def retire(self, aside: Path) -> None:
         """Renames everything that the stage owns in the run folder to `aside`."""
