@@ -83,9 +83,22 @@ class StageState:
         return found
 
     def keys(self) -> Keys:
-        """What the stage would be made from now. May raise as `inputs` does."""
+        """What the stage would be made from now. May raise as `inputs` does.
+
+        What a stage measured of its own outputs, and reads in its settings, counts for these outputs alone.
+        """
         patterns = [pattern for several in self.stage.reads(self.run).values() for pattern in several]
-        return keys_of(self.stage, self.run, self.inputs(), patterns)
+        inputs = self.inputs()
+        keys = keys_of(self.stage, self.run, inputs, patterns)
+        return keys if self._stays(keys) else keys_of(self.stage, self._beside(keys), inputs, patterns)
+
+    def _stays(self, keys: Keys) -> bool:
+        """Whether work under these keys, of which those of the units count, goes on with what is in the run folder."""
+        manifest = self._manifest()
+        if manifest is not None:
+            return self._continues(manifest, keys)
+        note = started_note(self.unit_folder)
+        return not self.manifest_file.exists() and (note == {} or belongs(note, keys))
 
     def finished(self) -> bool:
         """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does."""
@@ -118,8 +131,13 @@ class StageState:
         manifest = self._manifest()
         if manifest is None or self._continues(manifest, keys):
             return self.run, self.unit_folder
-        work = self.run.work_folder(self.stage.name, keys.work)
-        return self.run.view(work, self.stage.owns(self.run)), work / "units"
+        view = self._beside(keys)
+        assert view.work is not None
+        return view, view.work / "units"
+
+    def _beside(self, keys: Keys) -> Run:
+        """The run as work sees it that is done beside finished outputs."""
+        return self.run.view(self.run.work_folder(self.stage.name, keys.work), self.stage.owns(self.run))
 
     def _unit_key(self, manifest: dict[str, Any]) -> str:
         if "unit_key" in manifest:

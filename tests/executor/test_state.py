@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from stage_toys import graph, make_run
+from stage_toys import Words, graph, make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -71,6 +71,34 @@ def test_checking_changes_nothing(folder):
         state(folder, *overrides).why()
         state(folder, *overrides).finished()
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
+
+
+class Measuring(Words):
+    """Counts in its settings what another stage measured of its finished outputs, and keeps that among them."""
+
+    def settings(self, run):
+        found = run.at("words/measured")
+        return {**super().settings(run), **({"measured": found.read_text()} if found.exists() else {})}
+
+    def finish(self, run):
+        found = run.at("words/measured")
+        return [*super().finish(run), *([found] if found.exists() else [])]
+
+
+@pytest.mark.parametrize("damage", [None, "stages/words.json", "words/joint.txt"])
+def test_what_was_measured_of_outputs_counts_for_these_alone(folder, damage):
+    def runner(*overrides: str) -> StageRunner:
+        stage = Measuring()
+        return StageRunner(make_run(folder, *overrides), stage, [stage], discard=damage is not None)
+
+    assert runner().execute()
+    files.write_text(folder / "run" / "words" / "measured", "too little")
+    assert not runner().finished() and runner().execute() and runner().finished()
+    assert (folder / "run" / "words" / "measured").exists()
+    if damage:
+        (folder / "run" / damage).write_text("{")
+    assert runner("note=upper").execute() and runner("note=upper").finished()
+    assert not (folder / "run" / "words" / "measured").exists()
 
 
 def test_a_note_of_work_in_progress(tmp_path):
