@@ -100,6 +100,11 @@ class Replacement:
         _remove_empty(work.parent)
         self._journal.unlink()  # last: all of the above can be done again
 
+    def in_the_way(self) -> bool:
+        """Whether there are files in the run folder under the names that the stage owns."""
+        owned = self._owned_paths(self.run.root)
+        return any(path.is_file() or any(below.is_file() for below in path.rglob("*")) for path in owned)
+
     def retire(self, aside: Path) -> None:
         """Renames everything that the stage owns in the run folder to `aside`."""
         for path in self._owned_paths(self.run.root):

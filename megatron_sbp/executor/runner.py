@@ -36,6 +36,7 @@ from megatron_sbp.executor.manifests import (
 from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.state import StageState, belongs, started_note, worked
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Damage
 
 
 class StageRunner(StageState):
@@ -93,13 +94,10 @@ class StageRunner(StageState):
         former = started_note(folder)
         if manifest is not None and manifest["key"] == keys.stage:
             self.stage.repair(self.run, damage(self.run, manifest["outputs"]))
-            for item in damage(self.run, manifest["outputs"]):
+            found = damage(self.run, manifest["outputs"])
+            for item in found:
                 say(f"{name}: {item}; regenerating it")
-                if not item.gone:
-                    target = self.run.new_aside(f"{name}-damaged") / item.path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    self.run.at(item.path).replace(target)
-                    say(f"{name}: the changed file is kept as {self.run.relative(target)}")
+            self._keep_changed(self.run, found)
             # Else outputs that are made again would find the former manifest and never be completed under a new one.
             self.manifest_file.unlink()
         elif belongs(former, keys):  # the work goes on, in the run folder or beside finished outputs
@@ -117,6 +115,9 @@ class StageRunner(StageState):
                 say(f"{name}: {line}")
             say(f"{name}: setting aside unfinished work of other settings or inputs")
             self._set_aside(f"{name}-unfinished")
+        elif manifest is None and not self._stays(keys) and self.replacement.in_the_way():
+            say(f"{name}: no manifest tells what the files in its place are; moving them aside")
+            self._set_aside(f"{name}-unknown")
         note = {"key": keys.units, **keys.described}
         if former != note:
             files.write_json(folder / "started.json", note)
@@ -133,7 +134,24 @@ class StageRunner(StageState):
             file.unlink()
         self.replacement.tidy(target)
 
+    def _keep_changed(self, view: Run, found: list[Damage]) -> None:
+        """Moves files to aside/ that a manifest names, but that are not what it names any more."""
+        changed = [item for item in found if not item.gone]
+        if not changed:
+            return
+        aside = self.run.new_aside(f"{self.stage.name}-damaged")
+        for item in changed:
+            target = aside / item.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            view.at(item.path).replace(target)
+            say(f"{self.stage.name}: {item.path} was changed since; it is kept as {self.run.relative(target)}")
+
     def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
+        file = folder / f"{unit}.json"
+        former = read_unit(file)
+        if former:
+            self._keep_changed(view, damage(view, former["outputs"]))
+            file.unlink()  # what is written from here on would pass for changed after another interruption
         started = time.time()
         outputs = self.stage.run_unit(view, unit)
         manifest = {
@@ -144,13 +162,18 @@ class StageRunner(StageState):
             "seconds": round(time.time() - started, 3),
             "started": started,
         }
-        files.write_json(folder / f"{unit}.json", manifest)
+        files.write_json(file, manifest)
 
     def _finish(self, view: Run, folder: Path, keys: Keys) -> None:
         started = time.time()
-        joint = self.stage.finish(view)
         units = [files.read_json(folder / f"{unit}.json") for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
+        former = self._manifest() if folder == self.unit_folder else None
+        if former:
+            others = {path: entry for path, entry in former["outputs"].items() if path not in outputs}
+            self._keep_changed(view, damage(view, others))
+            self.manifest_file.unlink()  # as above: the joint outputs are written anew
+        joint = self.stage.finish(view)
         spent = {path: outputs[path] for path in outputs if self.stage.intermediate(view, view.at(path))}
         for path in spent:
             del outputs[path]

@@ -98,7 +98,11 @@ class StageState:
         if manifest is not None:
             return self._continues(manifest, keys)
         note = started_note(self.unit_folder)
-        return not self.manifest_file.exists() and (note == {} or belongs(note, keys))
+        if self.manifest_file.exists():
+            return False  # it is damaged
+        if note:
+            return belongs(note, keys)
+        return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob("[!.]*.json")))
 
     def finished(self) -> bool:
         """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does."""

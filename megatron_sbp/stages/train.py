@@ -56,6 +56,7 @@ class TrainStage(Stage):
     """
 
     device = "training"
+    checks_own_work = True
 
     def __init__(self, name: str, training: str, title: str, srun: Sequence[str] | None = None):
         self.name, self.training, self.title, self.srun = name, training, title, srun
