@@ -30,6 +30,10 @@ class Unread(InputError):
     """The digest of a file outside the run folder is not known."""
 
 
+class NotFinished(InputError):
+    """A stage that is read from is not finished."""
+
+
 class StageState:
     """What is there of one stage of one run, and whether it may be made again. Reads only.
 
@@ -65,7 +69,7 @@ class StageState:
         """Digest of every input file.
 
         Raises:
-            InputError: a stage that is read from is not finished.
+            NotFinished: a stage that is read from is not finished.
             Unread: large files outside the run folder have no digest yet, and may not be read.
         """
         found: dict[str, str] = {}
@@ -73,7 +77,7 @@ class StageState:
             file = self.run.manifests / f"{name}.json"
             manifest = stage_manifest(file, name)
             if manifest is None:
-                raise InputError(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
+                raise NotFinished(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
             found.update(select(manifest["outputs"], map(of_all_units, patterns)))
         external = self.stage.external(self.run)
         if external:
@@ -211,20 +215,36 @@ class StageState:
         return sum(unit["seconds"] for unit in done if unit) + self.stage.spent(self.run)
 
     def why(self) -> str:
-        """One line on where the stage stands: finished, in progress, stale, waiting, damaged."""
+        """One line on where the stage stands: finished, in progress, stale, waiting, damaged.
+
+        Raises nothing for files that are lost or damaged: `sbp status` shows the other stages too.
+        """
         try:
-            keys = self.keys()
-            manifest = self._manifest()
-            if manifest is not None and self.finished():
-                return f"finished in {duration(manifest['seconds'])}"
+            return self._standing()
         except DamagedManifest as error:
             return f"damaged: {error}"
         except Unread as error:
             if self.manifest_file.exists():
                 return "its input files have changed or were touched since it finished; the next run reads them"
             return f"not started ({error.reason})"
-        except InputError as error:
+        except NotFinished as error:
             return f"waiting ({error.reason})"
+        except InputError as error:
+            return f"waiting ({error})"
+        except OSError as error:
+            return f"waiting ({InputError(error.strerror or repr(error), file=error.filename)})"
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:  # JSON, but not with the keys and values that were written
+            return f"waiting (a file does not hold what was written, see `sbp verify`: {error!r})"
+
+    def _standing(self) -> str:
+        keys = self.keys()
+        manifest = self._manifest()
+        if manifest is not None and self.finished():
+            return f"finished in {duration(manifest['seconds'])}"
         view, folder = self._place(keys)
         former = started_note(folder)
         if manifest is not None and manifest["key"] == keys.stage:

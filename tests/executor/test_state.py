@@ -53,6 +53,46 @@ def test_stale_and_damaged(folder):
     assert state(folder).why().startswith("damaged: ") and "--discard words" in state(folder).why()
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "FILE: No such file or directory)"),
+        ("{", "FILE: not valid JSON ("),
+        ("{}", "a file does not hold what was written, see `sbp verify`: KeyError('units'))"),
+    ],
+)
+def test_a_stage_that_cannot_be_counted_is_shown_with_its_reason(folder, text, found):
+    class Counted(Words):
+        """How many units there are stands in an output of another stage."""
+
+        def units(self, run):
+            return ["00000", "00001"][: files.read_json(file)["units"]]
+
+    file, stage = folder / "run" / "count.json", Counted()
+    files.write_json(file, {"units": 2})
+    counted = StageState(make_run(folder), stage, [stage])
+    StageRunner(counted.run, stage, [stage]).execute((1, 2))
+    assert counted.why() == "1 of 2 units; missing: 2"
+    file.unlink() if text is None else file.write_text(text)
+    assert counted.why().startswith(f"waiting ({found.replace('FILE', str(file))}")
+
+
+def test_a_lost_file_of_the_user_is_named(folder):
+    execute(folder)
+    (folder / "words.txt").unlink()
+    assert state(folder, reads_data=False).why() == f"waiting ({folder}/words.txt: No such file or directory)"
+
+
+def test_a_damaged_record_of_what_was_spent_is_named(folder, monkeypatch):
+    def spent(self, run):
+        raise InputError("this row was changed", file=run.root / "metrics.jsonl", line=3)
+
+    execute(folder, shard=(1, 2))
+    monkeypatch.setattr(Words, "spent", spent)
+    found = state(folder, "note=upper").why()
+    assert found == f"waiting ({folder}/run/metrics.jsonl:3: this row was changed)"
+
+
 def test_cheap_work_is_replaced_and_costly_work_only_when_asked(folder, monkeypatch):
     execute(folder)
     state(folder, "note=upper").check()
