@@ -20,6 +20,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.manifests import Outputs, read_manifest, read_unit
 from megatron_sbp.stages.run_folder import Run
@@ -41,6 +42,12 @@ class Replacement:
         self.manifest_file, self.unit_folder = manifest_file, unit_folder
         self._journal = unit_folder / ".replacing"
 
+    def check_places(self) -> None:
+        """Raises InputError where a link to another file system is in the way of renaming; changes nothing."""
+        owned = ((self.run.root / pattern).parent for pattern in self.owned)
+        work = self.run.work_folder(self.stage, "").parent
+        check_one_file_system(self.run.root, [*owned, work, self.run.aside, self.unit_folder])
+
     def interrupted(self) -> bool:
         """Whether a replacement has begun and not ended."""
         return self._journal.exists()
@@ -53,8 +60,12 @@ class Replacement:
             units: folder of the new unit manifests.
             manifest: the new stage manifest.
             keep: keep the former outputs in aside/ rather than deleting what their manifest names.
+
+        Raises:
+            InputError: see `check_places`.
         """
         assert view.work is not None
+        self.check_places()
         journal = {
             "work": self.run.root.joinpath(view.work).relative_to(self.run.root).as_posix(),
             "units": units.relative_to(self.run.root).as_posix(),
@@ -70,6 +81,7 @@ class Replacement:
     def resume(self) -> None:
         """Completes a replacement that was interrupted."""
         if self.interrupted():
+            self.check_places()
             say(f"{self.stage}: completing a replacement that was interrupted")
             self._replace(files.read_json(self._journal))
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
+from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
@@ -124,6 +125,7 @@ class StageRunner(StageState):
 
     def _set_aside(self, label: str) -> None:
         """Moves all that the stage owns out of the way, then deletes what unit manifests name unless it was costly."""
+        self.replacement.check_places()
         costly = self._unfinished_seconds() > self.keep_seconds
         target = self.run.new_aside(label)
         self.replacement.retire(target)
@@ -139,12 +141,17 @@ class StageRunner(StageState):
         changed = [item for item in found if not item.gone]
         if not changed:
             return
+        self._check_movable(view, [item.path for item in changed])
         aside = self.run.new_aside(f"{self.stage.name}-damaged")
         for item in changed:
             target = aside / item.path
             target.parent.mkdir(parents=True, exist_ok=True)
             view.at(item.path).replace(target)
             say(f"{self.stage.name}: {item.path} was changed since; it is kept as {self.run.relative(target)}")
+
+    def _check_movable(self, view: Run, paths: list[str]) -> None:
+        """Raises InputError where files cannot be renamed to aside/."""
+        check_one_file_system(self.run.root, [*dict.fromkeys(view.at(path).parent for path in paths), self.run.aside])
 
     def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
         file = folder / f"{unit}.json"
@@ -222,6 +229,8 @@ class StageRunner(StageState):
         wanted = {*self.stage.units(self.run), "started"}
         surplus = {file: read_unit(file) for file in self.unit_folder.glob("[!.]*.json") if file.stem not in wanted}
         seconds = sum(unit["seconds"] for unit in surplus.values() if unit)
+        if seconds > self.keep_seconds:
+            self._check_movable(self.run, [path for unit in surplus.values() if unit for path in unit["outputs"]])
         aside = self.run.new_aside(f"{self.stage.name}-surplus") if surplus and seconds > self.keep_seconds else None
         for file, unit in surplus.items():
             mine = {path: entry for path, entry in (unit["outputs"] if unit else {}).items() if path not in outputs}

@@ -194,6 +194,8 @@ class StageState:
         elif not self._continues(manifest, keys) and not self._grown(manifest, keys):
             self._check_cost(manifest["unit_seconds"], manifest, keys.described, "work")
         view, folder = self._place(keys)
+        if folder != self.unit_folder:
+            self.replacement.check_places()  # before hours of work, not after them
         if belongs(started_note(folder), keys):
             found = self.stage.unfinished_damage(view)
             if found:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -485,6 +486,69 @@ def test_a_place_prepared_for_outputs_stays(folder, tmp_path_factory):
     (run.root / "words").symlink_to(room)
     execute(run)
     assert (room / "joint.txt").exists() and not run.aside.exists()
+
+
+class InModels(toys.Total):
+    """Owns a folder in models/, which may be a link."""
+
+    def reads(self, run):
+        return {}
+
+    def settings(self, run):
+        return {"note": run.recipe.note}
+
+    def owns(self, run):
+        return ("models/x",)
+
+    def run_unit(self, run, unit):
+        files.write_text(run.at("models/x/weights"), run.recipe.note)
+        return [run.at("models/x/weights")]
+
+
+@pytest.fixture
+def linked(folder):
+    """Runs the stage with a setting; its folder is on another file system."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == folder.stat().st_dev:
+        pytest.skip("there is no second file system")
+
+    def run_with(note: str) -> Path:
+        run, stage = toys.make_run(folder, f"note={note}"), InModels()
+        assert StageRunner(run, stage, [stage]).execute() and StageRunner(run, stage, [stage]).finished()
+        return run.root
+
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (folder / "run").mkdir()
+        (folder / "run" / "models").symlink_to(elsewhere)
+        yield run_with
+
+
+def test_a_folder_on_another_file_system_is_named_before_the_work(linked, folder):
+    root = linked("one")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(InputError, match="run/models: leads to another file system"):
+        linked("other")
+    assert sorted(root.rglob("*")) == before and linked("one")
+    (root / "models" / "x" / "weights").write_text("edited by hand")
+    with pytest.raises(InputError, match="run/models: leads to another file system"):
+        linked("one")
+    assert (root / "models" / "x" / "weights").read_text() == "edited by hand" and not list(root.glob("aside/*"))
+
+
+def test_a_replacement_that_such_a_folder_stopped_is_completed_once_it_is_put_right(linked, folder, monkeypatch):
+    root = linked("one")
+    with monkeypatch.context() as patch:  # as before this was checked: the journal is written, and renaming fails
+        patch.setattr("megatron_sbp.executor.replacement.check_one_file_system", lambda root, places: None)
+        with pytest.raises(OSError, match="cross-device"):
+            linked("other")
+    for _ in range(2):
+        with pytest.raises(InputError, match="run/models: leads to another file system"):
+            linked("other")
+    elsewhere = (root / "models").resolve()
+    (root / "models").unlink()
+    shutil.copytree(elsewhere, root / "models")
+    linked("other")
+    assert (root / "models" / "x" / "weights").read_text() == "other" and not (root / "aside").exists()
 
 
 def test_a_stage_that_checks_its_own_work_goes_on_without_a_manifest(folder, monkeypatch):
