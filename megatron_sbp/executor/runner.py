@@ -26,6 +26,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
     Outputs,
@@ -35,7 +36,7 @@ from megatron_sbp.executor.manifests import (
     read_unit,
 )
 from megatron_sbp.executor.replacement import remove_named
-from megatron_sbp.executor.state import StageState, belongs, started_note, worked
+from megatron_sbp.executor.state import StageState
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 

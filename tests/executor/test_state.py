@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
@@ -12,7 +11,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import external
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.executor.state import StageState, Unread, started_note, worked
+from megatron_sbp.executor.state import StageState, Unread
 
 
 @pytest.fixture
@@ -139,18 +138,6 @@ def test_what_was_measured_of_outputs_counts_for_these_alone(folder, damage):
         (folder / "run" / damage).write_text("{")
     assert runner("note=upper").execute() and runner("note=upper").finished()
     assert not (folder / "run" / "words" / "measured").exists()
-
-
-def test_a_note_of_work_in_progress(tmp_path):
-    assert started_note(tmp_path) is None
-    for text, found in ((json.dumps({"key": "k"}), {"key": "k"}), ("{", {}), ("[1]", {}), ("", {})):
-        (tmp_path / "started.json").write_text(text)
-        assert started_note(tmp_path) == found
-
-
-def test_time_with_work_on_units():
-    units = [{"started": 0.0, "seconds": 10.0}, {"started": 5.0, "seconds": 2.0}, {"started": 100.0, "seconds": 1.5}]
-    assert worked(units) == worked(units[::-1]) == 11.5 and worked([]) == 0
 
 
 def test_status_reads_no_large_corpus(folder, monkeypatch):
