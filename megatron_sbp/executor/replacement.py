@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.manifests import Outputs, read_manifest, read_unit
 from megatron_sbp.stages.run_folder import Run
@@ -39,6 +42,12 @@ class Replacement:
         self.manifest_file, self.unit_folder = manifest_file, unit_folder
         self._journal = unit_folder / ".replacing"
 
+    def check_places(self) -> None:
+        """Raises InputError where a link to another file system is in the way of renaming; changes nothing."""
+        owned = ((self.run.root / pattern).parent for pattern in self.owned)
+        work = self.run.work_folder(self.stage, "").parent
+        check_one_file_system(self.run.root, [*owned, work, self.run.aside, self.unit_folder])
+
     def interrupted(self) -> bool:
         """Whether a replacement has begun and not ended."""
         return self._journal.exists()
@@ -51,8 +60,12 @@ class Replacement:
             units: folder of the new unit manifests.
             manifest: the new stage manifest.
             keep: keep the former outputs in aside/ rather than deleting what their manifest names.
+
+        Raises:
+            InputError: see `check_places`.
         """
         assert view.work is not None
+        self.check_places()
         journal = {
             "work": self.run.root.joinpath(view.work).relative_to(self.run.root).as_posix(),
             "units": units.relative_to(self.run.root).as_posix(),
@@ -68,6 +81,7 @@ class Replacement:
     def resume(self) -> None:
         """Completes a replacement that was interrupted."""
         if self.interrupted():
+            self.check_places()
             say(f"{self.stage}: completing a replacement that was interrupted")
             self._replace(files.read_json(self._journal))
 
@@ -76,7 +90,10 @@ class Replacement:
         work, aside, units = root / journal["work"], root / journal["aside"], root / journal["units"]
         if not journal["retired"]:
             self.retire(aside)
-            journal["retired"] = True  # from here on the owned names are those of the new outputs
+            for file in self.unit_folder.glob("[!.]*.json"):
+                file.unlink()
+            # From here on the owned names and the unit manifests are those of the new outputs.
+            journal["retired"] = True
             files.write_json(self._journal, journal)
         for path in self._owned_paths(work):
             target = root / path.relative_to(work)
@@ -84,17 +101,20 @@ class Replacement:
             if target.exists():  # somebody made it since
                 target.replace(self.run.new_aside(f"{self.stage}-in-the-way") / target.name)
             path.replace(target)
-        for file in self.unit_folder.glob("[!.]*.json"):
-            file.unlink()
         for file in sorted(units.glob("[!.]*.json")):
             file.replace(self.unit_folder / file.name)
         files.write_json(self.manifest_file, journal["manifest"])
-        self._journal.unlink()
         if journal["former"] and not journal["keep"]:
             remove_named(aside, journal["former"]["outputs"])
         self.tidy(aside)
         shutil.rmtree(work, ignore_errors=True)
         _remove_empty(work.parent)
+        self._journal.unlink()  # last: all of the above can be done again
+
+    def in_the_way(self) -> bool:
+        """Whether there are files in the run folder under the names that the stage owns."""
+        owned = self._owned_paths(self.run.root)
+        return any(path.is_file() or any(below.is_file() for below in path.rglob("*")) for path in owned)
 
     def retire(self, aside: Path) -> None:
         """Renames everything that the stage owns in the run folder to `aside`."""
@@ -112,15 +132,31 @@ class Replacement:
             say(f"{self.stage}: the former files are in {self.run.relative(aside)}")
         _remove_empty(aside.parent)
 
-    def tidy_work(self, keep_seconds: float) -> None:
-        """Removes unfinished work of other settings that never took a place, unless it was costly."""
+    def tidy_work(self, keep_seconds: float, spent: Callable[[Run], float]) -> None:
+        """Removes unfinished work of other settings that never took a place, unless it was costly.
+
+        Args:
+            keep_seconds: more seconds of work than this are kept, and a line says where.
+            spent: seconds of work in a view, as far as no unit manifest tells them.
+        """
         for work in self.run.work_folder(self.stage, "").parent.glob(f"{self.stage}-*"):
-            units = [read for file in work.glob("units/[!.]*.json") if (read := read_unit(file))]
             if not _is_key(work.name.removeprefix(f"{self.stage}-")):
                 continue  # another stage whose name begins alike
-            if sum(unit["seconds"] for unit in units) <= keep_seconds:
+            if self._costs_more(work, keep_seconds, spent):
+                say(
+                    f"{self.stage}: costly unfinished work of other settings or inputs stays in "
+                    f"{self.run.relative(work)}; it goes on under those, or remove the folder"
+                )
+            else:
                 shutil.rmtree(work, ignore_errors=True)
         _remove_empty(self.run.root / ".work")
+
+    def _costs_more(self, work: Path, seconds: float, spent: Callable[[Run], float]) -> bool:
+        units = [read for file in work.glob("units/[!.]*.json") if (read := read_unit(file))]
+        try:
+            return sum(unit["seconds"] for unit in units) + spent(self.run.view(work, self.owned)) > seconds
+        except InputError:  # a damaged record does not say what it cost
+            return True
 
     def _owned_paths(self, base: Path) -> list[Path]:
         return sorted({path for pattern in self.owned for path in base.glob(pattern)})

@@ -24,7 +24,9 @@ from pathlib import Path
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
+from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
     Outputs,
@@ -34,8 +36,9 @@ from megatron_sbp.executor.manifests import (
     read_unit,
 )
 from megatron_sbp.executor.replacement import remove_named
-from megatron_sbp.executor.state import StageState, belongs, started_note, worked
+from megatron_sbp.executor.state import StageState
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Damage
 
 
 class StageRunner(StageState):
@@ -93,13 +96,10 @@ class StageRunner(StageState):
         former = started_note(folder)
         if manifest is not None and manifest["key"] == keys.stage:
             self.stage.repair(self.run, damage(self.run, manifest["outputs"]))
-            for item in damage(self.run, manifest["outputs"]):
+            found = damage(self.run, manifest["outputs"])
+            for item in found:
                 say(f"{name}: {item}; regenerating it")
-                if not item.gone:
-                    target = self.run.new_aside(f"{name}-damaged") / item.path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    self.run.at(item.path).replace(target)
-                    say(f"{name}: the changed file is kept as {self.run.relative(target)}")
+            self._keep_changed(self.run, found)
             # Else outputs that are made again would find the former manifest and never be completed under a new one.
             self.manifest_file.unlink()
         elif belongs(former, keys):  # the work goes on, in the run folder or beside finished outputs
@@ -117,12 +117,16 @@ class StageRunner(StageState):
                 say(f"{name}: {line}")
             say(f"{name}: setting aside unfinished work of other settings or inputs")
             self._set_aside(f"{name}-unfinished")
+        elif manifest is None and not self._stays(keys) and self.replacement.in_the_way():
+            say(f"{name}: no manifest tells what the files in its place are; moving them aside")
+            self._set_aside(f"{name}-unknown")
         note = {"key": keys.units, **keys.described}
         if former != note:
             files.write_json(folder / "started.json", note)
 
     def _set_aside(self, label: str) -> None:
         """Moves all that the stage owns out of the way, then deletes what unit manifests name unless it was costly."""
+        self.replacement.check_places()
         costly = self._unfinished_seconds() > self.keep_seconds
         target = self.run.new_aside(label)
         self.replacement.retire(target)
@@ -133,7 +137,29 @@ class StageRunner(StageState):
             file.unlink()
         self.replacement.tidy(target)
 
+    def _keep_changed(self, view: Run, found: list[Damage]) -> None:
+        """Moves files to aside/ that a manifest names, but that are not what it names any more."""
+        changed = [item for item in found if not item.gone]
+        if not changed:
+            return
+        self._check_movable(view, [item.path for item in changed])
+        aside = self.run.new_aside(f"{self.stage.name}-damaged")
+        for item in changed:
+            target = aside / item.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            view.at(item.path).replace(target)
+            say(f"{self.stage.name}: {item.path} was changed since; it is kept as {self.run.relative(target)}")
+
+    def _check_movable(self, view: Run, paths: list[str]) -> None:
+        """Raises InputError where files cannot be renamed to aside/."""
+        check_one_file_system(self.run.root, [*dict.fromkeys(view.at(path).parent for path in paths), self.run.aside])
+
     def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
+        file = folder / f"{unit}.json"
+        former = read_unit(file)
+        if former:
+            self._keep_changed(view, damage(view, former["outputs"]))
+            file.unlink()  # what is written from here on would pass for changed after another interruption
         started = time.time()
         outputs = self.stage.run_unit(view, unit)
         manifest = {
@@ -144,13 +170,18 @@ class StageRunner(StageState):
             "seconds": round(time.time() - started, 3),
             "started": started,
         }
-        files.write_json(folder / f"{unit}.json", manifest)
+        files.write_json(file, manifest)
 
     def _finish(self, view: Run, folder: Path, keys: Keys) -> None:
         started = time.time()
-        joint = self.stage.finish(view)
         units = [files.read_json(folder / f"{unit}.json") for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
+        former = self._manifest() if folder == self.unit_folder else None
+        if former:
+            others = {path: entry for path, entry in former["outputs"].items() if path not in outputs}
+            self._keep_changed(view, damage(view, others))
+            self.manifest_file.unlink()  # as above: the joint outputs are written anew
+        joint = self.stage.finish(view)
         spent = {path: outputs[path] for path in outputs if self.stage.intermediate(view, view.at(path))}
         for path in spent:
             del outputs[path]
@@ -187,7 +218,7 @@ class StageRunner(StageState):
             for folder in {path for pattern in self.stage.owns(self.run) for path in self.run.root.glob(pattern)}:
                 for left in list(files.partial_files(folder)) if folder.is_dir() else []:
                     left.unlink(missing_ok=True)
-            self.replacement.tidy_work(self.keep_seconds)
+            self.replacement.tidy_work(self.keep_seconds, self.stage.spent)
         self.tidying_file.unlink()
 
     def _retire_surplus(self, outputs: Outputs) -> None:
@@ -199,6 +230,8 @@ class StageRunner(StageState):
         wanted = {*self.stage.units(self.run), "started"}
         surplus = {file: read_unit(file) for file in self.unit_folder.glob("[!.]*.json") if file.stem not in wanted}
         seconds = sum(unit["seconds"] for unit in surplus.values() if unit)
+        if seconds > self.keep_seconds:
+            self._check_movable(self.run, [path for unit in surplus.values() if unit for path in unit["outputs"]])
         aside = self.run.new_aside(f"{self.stage.name}-surplus") if surplus and seconds > self.keep_seconds else None
         for file, unit in surplus.items():
             mine = {path: entry for path, entry in (unit["outputs"] if unit else {}).items() if path not in outputs}

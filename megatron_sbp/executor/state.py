@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.executor.external import external_digests, known_or_small
+from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys, keys_of, of_all_units
 from megatron_sbp.executor.manifests import (
     UNIT_FIELDS,
@@ -28,6 +28,10 @@ from megatron_sbp.stages.stage import Stage
 
 class Unread(InputError):
     """The digest of a file outside the run folder is not known."""
+
+
+class NotFinished(InputError):
+    """A stage that is read from is not finished."""
 
 
 class StageState:
@@ -65,7 +69,7 @@ class StageState:
         """Digest of every input file.
 
         Raises:
-            InputError: a stage that is read from is not finished.
+            NotFinished: a stage that is read from is not finished.
             Unread: large files outside the run folder have no digest yet, and may not be read.
         """
         found: dict[str, str] = {}
@@ -73,7 +77,7 @@ class StageState:
             file = self.run.manifests / f"{name}.json"
             manifest = stage_manifest(file, name)
             if manifest is None:
-                raise InputError(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
+                raise NotFinished(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
             found.update(select(manifest["outputs"], map(of_all_units, patterns)))
         external = self.stage.external(self.run)
         if external:
@@ -83,9 +87,26 @@ class StageState:
         return found
 
     def keys(self) -> Keys:
-        """What the stage would be made from now. May raise as `inputs` does."""
+        """What the stage would be made from now. May raise as `inputs` does.
+
+        What a stage measured of its own outputs, and reads in its settings, counts for these outputs alone.
+        """
         patterns = [pattern for several in self.stage.reads(self.run).values() for pattern in several]
-        return keys_of(self.stage, self.run, self.inputs(), patterns)
+        inputs = self.inputs()
+        keys = keys_of(self.stage, self.run, inputs, patterns)
+        return keys if self._stays(keys) else keys_of(self.stage, self._beside(keys), inputs, patterns)
+
+    def _stays(self, keys: Keys) -> bool:
+        """Whether work under these keys, of which those of the units count, goes on with what is in the run folder."""
+        manifest = self._manifest()
+        if manifest is not None:
+            return self._continues(manifest, keys)
+        note = started_note(self.unit_folder)
+        if self.manifest_file.exists():
+            return False  # it is damaged
+        if note:
+            return belongs(note, keys)
+        return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob("[!.]*.json")))
 
     def finished(self) -> bool:
         """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does."""
@@ -118,8 +139,13 @@ class StageState:
         manifest = self._manifest()
         if manifest is None or self._continues(manifest, keys):
             return self.run, self.unit_folder
-        work = self.run.work_folder(self.stage.name, keys.work)
-        return self.run.view(work, self.stage.owns(self.run)), work / "units"
+        view = self._beside(keys)
+        assert view.work is not None
+        return view, view.work / "units"
+
+    def _beside(self, keys: Keys) -> Run:
+        """The run as work sees it that is done beside finished outputs."""
+        return self.run.view(self.run.work_folder(self.stage.name, keys.work), self.stage.owns(self.run))
 
     def _unit_key(self, manifest: dict[str, Any]) -> str:
         if "unit_key" in manifest:
@@ -168,6 +194,8 @@ class StageState:
         elif not self._continues(manifest, keys) and not self._grown(manifest, keys):
             self._check_cost(manifest["unit_seconds"], manifest, keys.described, "work")
         view, folder = self._place(keys)
+        if folder != self.unit_folder:
+            self.replacement.check_places()  # before hours of work, not after them
         if belongs(started_note(folder), keys):
             found = self.stage.unfinished_damage(view)
             if found:
@@ -189,20 +217,32 @@ class StageState:
         return sum(unit["seconds"] for unit in done if unit) + self.stage.spent(self.run)
 
     def why(self) -> str:
-        """One line on where the stage stands: finished, in progress, stale, waiting, damaged."""
+        """One line on where the stage stands: finished, in progress, stale, waiting, damaged.
+
+        Raises nothing for files that are lost or damaged: `sbp status` shows the other stages too.
+        """
         try:
-            keys = self.keys()
-            manifest = self._manifest()
-            if manifest is not None and self.finished():
-                return f"finished in {duration(manifest['seconds'])}"
+            return self._standing()
         except DamagedManifest as error:
             return f"damaged: {error}"
         except Unread as error:
             if self.manifest_file.exists():
                 return "its input files have changed or were touched since it finished; the next run reads them"
             return f"not started ({error.reason})"
-        except InputError as error:
+        except NotFinished as error:
             return f"waiting ({error.reason})"
+        except InputError as error:
+            return f"waiting ({error})"
+        except OSError as error:
+            return f"waiting ({InputError(error.strerror or repr(error), file=error.filename)})"
+        except (LookupError, TypeError, ValueError) as error:  # JSON, but with other keys and values than were written
+            return f"waiting (a file does not hold what was written, see `sbp verify`: {error!r})"
+
+    def _standing(self) -> str:
+        keys = self.keys()
+        manifest = self._manifest()
+        if manifest is not None and self.finished():
+            return f"finished in {duration(manifest['seconds'])}"
         view, folder = self._place(keys)
         former = started_note(folder)
         if manifest is not None and manifest["key"] == keys.stage:
@@ -234,29 +274,3 @@ class StageState:
         seconds = worked(done)
         left = seconds * missing / len(done)
         return f", {duration(left)} left" if left >= 60 else ""
-
-
-def started_note(folder: Path) -> dict[str, Any] | None:
-    """What work in progress belongs to; None when there is none. A damaged note belongs to nothing."""
-    file = folder / "started.json"
-    if not file.exists():
-        return None
-    try:
-        value = files.read_json(file)
-    except InputError:
-        value = None
-    return value if isinstance(value, dict) else {}
-
-
-def belongs(note: dict[str, Any] | None, keys: Keys) -> bool:
-    """Whether work in progress, of which this note tells, can go on under these keys."""
-    return note is not None and keys.continued_from(note.get("key"), note.get("inputs", {}))
-
-
-def worked(units: list[dict[str, Any]]) -> float:
-    """Seconds during which at least one process worked on a unit, from the units' manifests."""
-    covered, until = 0.0, float("-inf")
-    for begin, end in sorted((unit["started"], unit["started"] + unit["seconds"]) for unit in units):
-        covered += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return covered

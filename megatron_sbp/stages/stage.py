@@ -46,6 +46,10 @@ class Stage:
     grows: bool = False
     """Whether outputs for more inputs contain those for fewer, so that the latter are replaced without asking."""
 
+    checks_own_work: bool = False
+    """Whether `run_unit` itself finds out what the files in its place belong to, so that it goes on from them, or
+    refuses, where no manifest tells."""
+
     def under(self, srun: Sequence[str]) -> Stage:
         """The same stage, whose ranks Slurm starts with these words; only for trainings."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.checkpoint.start import (
     RECORD,
@@ -56,6 +57,7 @@ class TrainStage(Stage):
     """
 
     device = "training"
+    checks_own_work = True
 
     def __init__(self, name: str, training: str, title: str, srun: Sequence[str] | None = None):
         self.name, self.training, self.title, self.srun = name, training, title, srun
@@ -151,8 +153,10 @@ class TrainStage(Stage):
         raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
     def repair(self, run: Run, found: list[Damage]) -> None:
+        folder = run.model(self.training)
+        check_one_file_system(run.root, [folder, run.aside])
         intact, aside = self._last_intact(run, found), run.new_aside(f"{self.name}-damaged")
-        go_back(run.model(self.training), intact, aside)
+        go_back(folder, intact, aside)
         if intact is not None:
             say(f"{self.name}: going back to iteration {intact}; what comes after it is kept as {run.relative(aside)}")
 

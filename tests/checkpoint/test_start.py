@@ -162,7 +162,7 @@ def test_a_folder_that_is_not_there(run, tmp_path):
     with pytest.raises(InputError, match=r"theirs/config.json: 'tuning.start': not a Hugging Face checkpoint"):
         start_files(run.recipe)
     write_pairs(run)
-    assert runner(run).why().startswith("waiting (not a Hugging Face checkpoint")
+    assert runner(run).why().startswith(f"waiting ({tmp_path}/theirs/config.json: 'tuning.start': not a Hugging Face")
 
 
 def change_tokenizer(folder: Path, change) -> None:

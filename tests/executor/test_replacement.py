@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+
 import pytest
 from stage_toys import make_run
+from support.killed import killed_before
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.manifests import entries
 from megatron_sbp.executor.replacement import Replacement, remove_named
 
@@ -59,31 +64,33 @@ def test_a_changed_file_and_a_file_of_somebody_else_are_kept(run, capsys):
     assert "the former files are in aside/words-replaced" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("steps", range(1, 5))
-def test_an_interruption_after_any_rename_is_completed(run, monkeypatch, steps):
-    from pathlib import Path
-
-    rename, left = Path.replace, [steps]
-
-    def stop(self, target):
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "replace", stop)
-    try:
-        install(run)
-    except KeyboardInterrupt:
-        monkeypatch.undo()
+def test_killed_before_any_change_it_is_completed(run, tmp_path):
+    """Outputs, unit manifests, and folders are those of an undisturbed replacement, wherever the process was killed."""
+    new = [f"{number:05d}" for number in range(4)]
+    for unit in ("00000", "00001", "00009"):
+        files.write_json(run.manifests / "words" / f"{unit}.json", {"former": 1})
+    for unit in new:
+        files.write_json(run.work_folder("words", KEY) / "units" / f"{unit}.json", {"new": 1})
+    prepared = tmp_path / "prepared"
+    run.root.rename(prepared)
+    for change in itertools.count(1):
+        shutil.copytree(prepared, run.root)
+        killed = killed_before(change, lambda: install(run))
         if replacement(run).interrupted():
             replacement(run).resume()
-            assert (run.root / "words" / "a.txt").read_text() == "new"
-            assert files.read_json(run.manifests / "words.json")["key"] == "new"
-            assert not run.aside.exists() and not (run.root / ".work").exists()
-        else:  # before it had begun: all is as it was
-            assert (run.root / "words" / "a.txt").read_text() == "former"
-            assert files.read_json(run.manifests / "words.json")["key"] == "former"
+        elif files.read_json(run.manifests / "words.json")["key"] == "former":  # it had not begun: all is as it was
+            assert {path.name for path in (run.root / "words").iterdir()} == {"a.txt", "b.txt"}
+            assert len(list((run.manifests / "words").glob("[!.]*.json"))) == 3
+            install(run)
+        assert {path.name: path.read_text() for path in (run.root / "words").iterdir()} == {"a.txt": "new"}
+        units = sorted((run.manifests / "words").glob("[!.]*.json"))
+        assert [file.stem for file in units] == new and all(files.read_json(file) == {"new": 1} for file in units)
+        assert files.read_json(run.manifests / "words.json")["key"] == "new"
+        assert not (run.root / ".work").exists() and not run.aside.exists()
+        shutil.rmtree(run.root)
+        if not killed:
+            break
+    assert change > 20
 
 
 def test_stale_work_is_removed_unless_it_was_costly_or_of_another_stage(run):
@@ -92,8 +99,28 @@ def test_stale_work_is_removed_unless_it_was_costly_or_of_another_stage(run):
     unit = {"key": "k", "outputs": {}, "started": 1}
     for folder, seconds in ((cheap, 10), (costly, 1000), (other, 0)):
         files.write_json(folder / "units" / "00000.json", {**unit, "seconds": seconds})
-    replacement(run).tidy_work(keep_seconds=300)
+    replacement(run).tidy_work(keep_seconds=300, spent=lambda view: 0.0)
     assert not cheap.exists() and costly.exists() and other.exists()
+
+
+def test_costly_work_that_no_unit_manifest_tells_of_stays_too(run, capsys):
+    """A training is one unit: while it is unfinished, only its own record knows what it cost."""
+
+    def spent(view) -> float:
+        text = (view.at("words") / "seconds").read_text()
+        if not text.isdigit():
+            raise InputError("this row was changed")
+        return float(text)
+
+    works = {
+        text: run.work_folder("words", letter * 12) for letter, text in zip("abc", ("10", "36000", "?"), strict=True)
+    }
+    for text, work in works.items():
+        files.write_text(work / "words" / "seconds", text)
+    shutil.rmtree(run.work_folder("words", KEY))
+    replacement(run).tidy_work(keep_seconds=300, spent=spent)
+    assert [text for text, work in works.items() if work.exists()] == ["36000", "?"]
+    assert "costly unfinished work of other settings or inputs stays in .work/words-bbbb" in capsys.readouterr().err
 
 
 def test_only_named_files_with_the_same_content_are_removed(run):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -369,6 +370,19 @@ def test_costly_unfinished_work_is_kept_too(folder, monkeypatch):
     assert aside(run)["00002.txt"] == "gamma"
 
 
+def test_costly_unfinished_work_beside_finished_outputs_outlives_a_third_setting(folder, monkeypatch):
+    """Of a training's hours only its own record tells, not its unit's manifest."""
+    execute(toys.make_run(folder))
+    unfinished = toys.make_run(folder, "note=upper")
+    assert not runner(unfinished, "words").execute((1, 2))
+    monkeypatch.setattr(toys.Words, "spent", lambda self, view: 36000.0 * (view.at("words") / "00000.txt").exists())
+    assert runner(toys.make_run(folder, "note=other"), "words").execute()
+    monkeypatch.undo()
+    (unfinished.root / "calls").unlink()
+    assert runner(unfinished, "words").execute()
+    assert calls(unfinished) == ["words 00001", "words 00003", "words 00005", "words finish"]
+
+
 def test_damaged_work_in_progress_is_repaired_beside_finished_outputs_too(folder, monkeypatch):
     """Work that a stage may go on from, made in the run folder or in .work/: refused when damaged, until asked."""
 
@@ -419,6 +433,130 @@ def test_a_changed_file_is_not_deleted_with_the_rest(folder):
     (run.root / "words" / "00003.txt").write_text("edited by hand")
     execute(toys.make_run(folder, "note=upper"))
     assert aside(run) == {"00003.txt": "edited by hand"}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_file_changed_while_the_stage_is_unfinished_is_kept(folder, beside, monkeypatch):
+    if beside:
+        execute(toys.make_run(folder))
+    run = toys.make_run(folder, *(["note=upper"] if beside else []))
+    assert not runner(run, "words").execute((1, 2))
+    made = next(run.root.glob(".work/*/words/00000.txt")) if beside else run.root / "words" / "00000.txt"
+    made.write_text("edited by hand")
+    with monkeypatch.context() as patch:
+        patch.setattr(toys.hashlib, "sha256", None)  # the unit fails between its two files
+        with pytest.raises(TypeError):
+            runner(run, "words").execute()
+    assert runner(run, "words").execute()
+    assert aside(run) == {"00000.txt": "edited by hand"}
+    assert (run.root / "words" / "00000.txt").read_text() == ("ALPHA" if beside else "alpha")
+
+
+def test_a_changed_joint_file_is_kept_where_the_units_stay(folder):
+    run = toys.make_run(folder)
+    execute(run)
+    (run.root / "words" / "joint.txt").write_text("edited by hand")
+    changed = toys.make_run(folder, "seed=2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toys.Words, "intermediate", lambda self, run, path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):  # the new joint file is written, and no manifest names it yet
+            runner(changed, "words").execute()
+    assert runner(changed, "words").execute() and runner(changed, "words").finished()
+    assert aside(run) == {"joint.txt": "edited by hand"}
+
+
+def test_files_that_no_manifest_tells_of_are_kept(folder, capsys):
+    """Whose they are nobody knows: the manifests were removed, or somebody else put them there."""
+    run = toys.make_run(folder)
+    execute(run)
+    before = contents(run)
+    shutil.rmtree(run.manifests)
+    files.write_text(run.root / "words" / "joint.txt", "mine")
+    execute(run)
+    assert contents(run) == before
+    assert aside(run)["joint.txt"] == "mine" and aside(run)["total.txt"] == before["total.txt"].decode()
+    assert "words: no manifest tells what the files in its place are" in capsys.readouterr().err
+
+
+def test_a_place_prepared_for_outputs_stays(folder, tmp_path_factory):
+    """An empty folder, or a link to one where there is more room."""
+    run = toys.make_run(folder)
+    room = tmp_path_factory.mktemp("room")
+    run.root.mkdir()
+    (run.root / "words").symlink_to(room)
+    execute(run)
+    assert (room / "joint.txt").exists() and not run.aside.exists()
+
+
+class InModels(toys.Total):
+    """Owns a folder in models/, which may be a link."""
+
+    def reads(self, run):
+        return {}
+
+    def settings(self, run):
+        return {"note": run.recipe.note}
+
+    def owns(self, run):
+        return ("models/x",)
+
+    def run_unit(self, run, unit):
+        files.write_text(run.at("models/x/weights"), run.recipe.note)
+        return [run.at("models/x/weights")]
+
+
+@pytest.fixture
+def linked(folder):
+    """Runs the stage with a setting; its folder is on another file system."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == folder.stat().st_dev:
+        pytest.skip("there is no second file system")
+
+    def run_with(note: str) -> Path:
+        run, stage = toys.make_run(folder, f"note={note}"), InModels()
+        assert StageRunner(run, stage, [stage]).execute() and StageRunner(run, stage, [stage]).finished()
+        return run.root
+
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (folder / "run").mkdir()
+        (folder / "run" / "models").symlink_to(elsewhere)
+        yield run_with
+
+
+def test_a_folder_on_another_file_system_is_named_before_the_work(linked, folder):
+    root = linked("one")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(InputError, match="run/models: leads to another file system"):
+        linked("other")
+    assert sorted(root.rglob("*")) == before and linked("one")
+    (root / "models" / "x" / "weights").write_text("edited by hand")
+    with pytest.raises(InputError, match="run/models: leads to another file system"):
+        linked("one")
+    assert (root / "models" / "x" / "weights").read_text() == "edited by hand" and not list(root.glob("aside/*"))
+
+
+def test_a_replacement_that_such_a_folder_stopped_is_completed_once_it_is_put_right(linked, folder, monkeypatch):
+    root = linked("one")
+    with monkeypatch.context() as patch:  # as before this was checked: the journal is written, and renaming fails
+        patch.setattr("megatron_sbp.executor.replacement.check_one_file_system", lambda root, places: None)
+        with pytest.raises(OSError, match="cross-device"):
+            linked("other")
+    for _ in range(2):
+        with pytest.raises(InputError, match="run/models: leads to another file system"):
+            linked("other")
+    elsewhere = (root / "models").resolve()
+    (root / "models").unlink()
+    shutil.copytree(elsewhere, root / "models")
+    linked("other")
+    assert (root / "models" / "x" / "weights").read_text() == "other" and not (root / "aside").exists()
+
+
+def test_a_stage_that_checks_its_own_work_goes_on_without_a_manifest(folder, monkeypatch):
+    run = toys.make_run(folder)
+    assert not runner(run, "words").execute((1, 2))
+    shutil.rmtree(run.manifests)
+    monkeypatch.setattr(toys.Words, "checks_own_work", True)
+    assert runner(run, "words").execute() and not run.aside.exists()
 
 
 def test_killed_while_new_outputs_take_their_place(folder, monkeypatch, tmp_path_factory):

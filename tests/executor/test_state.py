@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
-from stage_toys import graph, make_run
+from stage_toys import Words, graph, make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import external
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.executor.state import StageState, Unread, started_note, worked
+from megatron_sbp.executor.state import StageState, Unread
 
 
 @pytest.fixture
@@ -53,6 +52,46 @@ def test_stale_and_damaged(folder):
     assert state(folder).why().startswith("damaged: ") and "--discard words" in state(folder).why()
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "FILE: No such file or directory)"),
+        ("{", "FILE: not valid JSON ("),
+        ("{}", "a file does not hold what was written, see `sbp verify`: KeyError('units'))"),
+    ],
+)
+def test_a_stage_that_cannot_be_counted_is_shown_with_its_reason(folder, text, found):
+    class Counted(Words):
+        """How many units there are stands in an output of another stage."""
+
+        def units(self, run):
+            return ["00000", "00001"][: files.read_json(file)["units"]]
+
+    file, stage = folder / "run" / "count.json", Counted()
+    files.write_json(file, {"units": 2})
+    counted = StageState(make_run(folder), stage, [stage])
+    StageRunner(counted.run, stage, [stage]).execute((1, 2))
+    assert counted.why() == "1 of 2 units; missing: 2"
+    file.unlink() if text is None else file.write_text(text)
+    assert counted.why().startswith(f"waiting ({found.replace('FILE', str(file))}")
+
+
+def test_a_lost_file_of_the_user_is_named(folder):
+    execute(folder)
+    (folder / "words.txt").unlink()
+    assert state(folder, reads_data=False).why() == f"waiting ({folder}/words.txt: No such file or directory)"
+
+
+def test_a_damaged_record_of_what_was_spent_is_named(folder, monkeypatch):
+    def spent(self, run):
+        raise InputError("this row was changed", file=run.root / "metrics.jsonl", line=3)
+
+    execute(folder, shard=(1, 2))
+    monkeypatch.setattr(Words, "spent", spent)
+    found = state(folder, "note=upper").why()
+    assert found == f"waiting ({folder}/run/metrics.jsonl:3: this row was changed)"
+
+
 def test_cheap_work_is_replaced_and_costly_work_only_when_asked(folder, monkeypatch):
     execute(folder)
     state(folder, "note=upper").check()
@@ -73,16 +112,32 @@ def test_checking_changes_nothing(folder):
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
 
 
-def test_a_note_of_work_in_progress(tmp_path):
-    assert started_note(tmp_path) is None
-    for text, found in ((json.dumps({"key": "k"}), {"key": "k"}), ("{", {}), ("[1]", {}), ("", {})):
-        (tmp_path / "started.json").write_text(text)
-        assert started_note(tmp_path) == found
+class Measuring(Words):
+    """Counts in its settings what another stage measured of its finished outputs, and keeps that among them."""
+
+    def settings(self, run):
+        found = run.at("words/measured")
+        return {**super().settings(run), **({"measured": found.read_text()} if found.exists() else {})}
+
+    def finish(self, run):
+        found = run.at("words/measured")
+        return [*super().finish(run), *([found] if found.exists() else [])]
 
 
-def test_time_with_work_on_units():
-    units = [{"started": 0.0, "seconds": 10.0}, {"started": 5.0, "seconds": 2.0}, {"started": 100.0, "seconds": 1.5}]
-    assert worked(units) == worked(units[::-1]) == 11.5 and worked([]) == 0
+@pytest.mark.parametrize("damage", [None, "stages/words.json", "words/joint.txt"])
+def test_what_was_measured_of_outputs_counts_for_these_alone(folder, damage):
+    def runner(*overrides: str) -> StageRunner:
+        stage = Measuring()
+        return StageRunner(make_run(folder, *overrides), stage, [stage], discard=damage is not None)
+
+    assert runner().execute()
+    files.write_text(folder / "run" / "words" / "measured", "too little")
+    assert not runner().finished() and runner().execute() and runner().finished()
+    assert (folder / "run" / "words" / "measured").exists()
+    if damage:
+        (folder / "run" / damage).write_text("{")
+    assert runner("note=upper").execute() and runner("note=upper").finished()
+    assert not (folder / "run" / "words" / "measured").exists()
 
 
 def test_status_reads_no_large_corpus(folder, monkeypatch):

@@ -135,8 +135,16 @@ def test_a_new_synthesizer_begins_with_the_plan(short, monkeypatch):
     weights.write_bytes(weights.read_bytes() + b" ")
     manifest["outputs"][short.relative(weights)] = files.describe(weights)
     files.write_json(short.manifests / "export-synthesizer.json", manifest)
-    stage = SynthesizeStage()
-    assert StageRunner(short, stage, GRAPH).missing_units() == ["00000"]
+    synthesize = StageRunner(short, SynthesizeStage(), GRAPH)
+    assert synthesize.missing_units() == ["00000"]
+    assert synthesize.execute() and synthesize.finished()
+
+
+def test_other_texts_begin_with_the_plan(short, make_run, monkeypatch):
+    run_here(short, monkeypatch)
+    other = StageRunner(make_run("short", *short_words(), "synthesis.temperature=0.5"), SynthesizeStage(), GRAPH)
+    assert other.missing_units() == ["00000"]
+    assert other.execute() and other.finished() and not short.more_generations.exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"filter": 1}', '{"generations": "many"}'])

@@ -1,0 +1,36 @@
+"""Work in progress: what it belongs to, and for how long it was worked on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.keys import Keys
+
+
+def started_note(folder: Path) -> dict[str, Any] | None:
+    """What work in progress belongs to; None when there is none. A damaged note belongs to nothing."""
+    file = folder / "started.json"
+    if not file.exists():
+        return None
+    try:
+        value = files.read_json(file)
+    except InputError:
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def belongs(note: dict[str, Any] | None, keys: Keys) -> bool:
+    """Whether work in progress, of which this note tells, can go on under these keys."""
+    return note is not None and keys.continued_from(note.get("key"), note.get("inputs", {}))
+
+
+def worked(units: list[dict[str, Any]]) -> float:
+    """Seconds during which at least one process worked on a unit, from the units' manifests."""
+    covered, until = 0.0, float("-inf")
+    for begin, end in sorted((unit["started"], unit["started"] + unit["seconds"]) for unit in units):
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered
