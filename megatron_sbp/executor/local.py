@@ -45,6 +45,7 @@ def run_all(
         StageFailed: a stage failed; finished work stays.
         Fault: a stage's processes ended well, but it is not finished.
         InputError: costly work would be discarded, or is damaged, and nobody asked for that; see `StageProcesses`.
+        OSError: a full disk, or a file that is gone, met between two stages.
     """
     began = time.monotonic()
     _LocalRun(run, graph, recipe_words, until, discard, repair, jobs).execute()
@@ -107,7 +108,7 @@ class _LocalRun:
                 self._waiting.remove(stage)
                 try:
                     self._start(stage)
-                except (Fault, InputError) as error:
+                except (Fault, InputError, OSError) as error:
                     self._fail(error)
 
     def _start(self, stage: Stage) -> None:
@@ -143,7 +144,7 @@ class _LocalRun:
                     )
                 say(f"{self._label(stage)}: done in {duration(time.monotonic() - started)}")
                 self._go_back(stage)
-            except (StageFailed, Fault, InputError) as error:
+            except (StageFailed, Fault, InputError, OSError) as error:
                 self._fail(error)
 
     def _go_back(self, stage: Stage) -> None:
