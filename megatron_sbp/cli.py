@@ -73,6 +73,12 @@ documents where the corpus is not here. Prints what was replaced, which is what 
 WATCH_SECONDS = 10.0
 """Between two prints of `sbp status --watch`."""
 
+_WITH_VALUE = (
+    "--until", "--jobs", "--discard", "--repair", "--shard", "--launcher", "--documents", "--examples",
+    "--gpu", "--mfu", "--writing-mfu", "--timeout", "--to", "--synthesizer", "--replicate",
+)  # fmt: skip
+"""Options whose value is the next word: all others are flags."""
+
 _GIVEN = {
     errno.EACCES,
     errno.EPERM,
@@ -140,7 +146,8 @@ def _main(words: list[str]) -> int:
     from megatron_sbp.stages.stage import by_name
 
     read = functools.cache(lambda file, overrides: recipe_of(file, list(overrides)))
-    graph = all_stages(_recipe_among(words, read))
+    recipe = _recipe_among(words, read)
+    graph = all_stages(recipe)
     if words[:1] == ["harness"] and all(stage.name != "harness" for stage in graph):
         message = "names no task: `sbp harness RECIPE` runs those of lm-eval that it names (docs/evaluation.md)"
         raise InputError(message, key="evaluation.harness.tasks")
@@ -155,6 +162,9 @@ def _main(words: list[str]) -> int:
         return doctor(Run.of(recipe) if recipe else None, options.json, options.timeout)
     recipe_words = [options.recipe, *options.overrides]
     run = Run.of(read(options.recipe, tuple(options.overrides)))
+    if run.recipe is not recipe:  # the words were taken for others before they were parsed (`--`, an abbreviation)
+        graph = all_stages(run.recipe)
+        options = _parse(_parser(graph), words)
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb == "rehearse" or (options.verb == "submit" and options.rehearse):
@@ -216,14 +226,24 @@ def _recipe_among(words: list[str], read: Callable[[str, tuple[str, ...]], Recip
 
     None where no recipe is named or it cannot be read; the error comes when the words have been parsed.
     """
-    given = [word for word in words[1:] if not word.startswith("-")]
-    file = next((word for word in given if "=" not in word and Path(word).exists()), None)
-    if file is None:
+    given = _without_options(words[1:])
+    if not given:
         return None
     try:
-        return read(file, tuple(word for word in given if "=" in word))
+        return read(given[0], tuple(word for word in given[1:] if "=" in word))
     except InputError:
         return None
+
+
+def _without_options(words: list[str]) -> list[str]:
+    """The words that are neither options nor their values. Options may be abbreviated, as argparse allows."""
+    found, before = [], ""
+    for word in words:
+        is_value = before.startswith("--") and any(option.startswith(before) for option in _WITH_VALUE)
+        if not is_value and not word.startswith("-"):
+            found.append(word)
+        before = "" if is_value else word
+    return found
 
 
 def _parser(graph) -> argparse.ArgumentParser:
