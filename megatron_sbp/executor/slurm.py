@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
             f"{log_folder / 'faults'})",
             dry_run,
         )
+    names = _shell_names(graph)
     submitted = []
     for stage in graph:
         depends = [queued[name] for name in stage.reads(run) if name in queued]
@@ -113,7 +115,7 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
         script = SCRIPTS / _script(run, stage)
         start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words]
         if dry_run:
-            name = stage.name.replace("-", "_")
+            name = names[stage.name]
             queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER
             print(f"{name}=$({' '.join([shlex.join(start), *_dependency(depends), shlex.join(end)])})")
             continue
@@ -128,6 +130,17 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
     if not dry_run and not queued:
         say("nothing to submit: all stages are finished")
     return submitted
+
+
+def _shell_names(graph: list[Stage]) -> dict[str, str]:
+    """A shell variable for every stage: `tune_random_2` for `tune.random.2`, unlike those of all others."""
+    found: dict[str, str] = {}
+    for stage in graph:
+        name = re.sub(r"\W", "_", stage.name)
+        while name in found.values():  # train-sbp.2, and an arm sbp_2
+            name += "_"
+        found[stage.name] = name
+    return found
 
 
 def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:

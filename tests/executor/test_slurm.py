@@ -142,7 +142,7 @@ def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):
     assert {"--gpus-per-node=2", "--constraint=a100", "--mem=0"} <= found["embed"] and "--nice=5" not in found["embed"]
     assert {"--qos=big", "--gpus-per-node=8", "--time=24:00:00"} <= found["train_baseline"]
     assert {"--partition=wide", "--time=9:00:00"} <= found["tune"]
-    assert {"--partition=small", "--time=9:00:00"} <= found["tune.random"]
+    assert {"--partition=small", "--time=9:00:00"} <= found["tune_random"]
     with pytest.raises(InputError, match=r"there is no stage and no kind of job of that name; did you mean 'tokenize'"):
         wrong = load_recipe(file, [*words, "slurm.stages={tokenise: {memory: 8G}}"])
         slurm.submit(Run.of(wrong), file, words, graph, dry_run=True)
@@ -276,6 +276,46 @@ HOSTILE = [
 ]
 
 
+def submitted_by(script: str, folder: Path) -> list[tuple[list[str], dict[str, str]]]:
+    """Runs a printed script by bash, with an sbatch that notes words and environment: those of every job, from job 1."""
+    (folder / "script.sh").write_text(script)
+    (folder / "bin").mkdir()
+    fake = folder / "bin" / "sbatch"
+    fake.write_text(
+        f"#!{sys.executable} -S\nimport json, os, sys\n"
+        "with open('jobs', 'a') as file:\n    file.write(json.dumps([sys.argv[1:], dict(os.environ)]) + '\\n')\n"
+        "print(f\"{open('jobs').read().count(chr(10))};cluster\")\n"
+    )
+    fake.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "script.sh"], env=environment, capture_output=True, text=True, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in (folder / "jobs").read_text().splitlines()]
+
+
+def test_a_printed_script_submits_the_stages_of_replicates_and_further_synthesizers(tmp_path, monkeypatch, capsys):
+    """Once each, after the jobs of all that it reads from; an arm `sbp__2` is not the second replicate of `sbp`."""
+    monkeypatch.chdir(tmp_path)
+    file = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
+    words = [
+        f"run_folder={tmp_path / 'run'}",
+        "replicates=2",
+        "arms.sbp__2.synthetic=random",
+        "arms.sbp_2.synthetic=null",
+    ]
+    run = Run.of(load_recipe(file, words))
+    graph = all_stages(run.recipe)
+    names = [stage.name for stage in graph]
+    assert {"tune.random.2", "train-sbp.2", "train-sbp_2", "train-sbp__2"} <= set(names)
+    slurm.submit(run, file, words, graph, dry_run=True)
+    jobs = [job for job, _ in submitted_by(capsys.readouterr().out, tmp_path)]
+    assert [job[-len(words) - 2] for job in jobs] == names
+    for stage, job in zip(graph, jobs, strict=True):
+        waits = {word.partition(":")[2] for word in job if word.startswith("--dependency=afterok:")}
+        numbers = [str(names.index(name) + 1) for name in stage.reads(run)]
+        assert waits == ({":".join(numbers)} if numbers else set()), stage.name
+
+
 def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
     """Run by bash with an sbatch that notes its words: no value of a recipe is code, and job numbers are filled in."""
     monkeypatch.chdir(tmp_path)
@@ -293,20 +333,7 @@ def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
         Kind("train-baseline", "training", False, "documents", "embed"),
     ]
     slurm.submit(Run.of(recipe), file, words, graph, dry_run=True)
-    script = tmp_path / "script.sh"
-    script.write_text(capsys.readouterr().out)
-    (tmp_path / "bin").mkdir()
-    fake = tmp_path / "bin" / "sbatch"
-    fake.write_text(
-        f"#!{sys.executable}\nimport json, os, sys\n"
-        "with open('jobs', 'a') as file:\n    file.write(json.dumps([sys.argv[1:], dict(os.environ)]) + '\\n')\n"
-        "print(f\"{open('jobs').read().count(chr(10))};cluster\")\n"
-    )
-    fake.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    jobs = [json.loads(line) for line in (tmp_path / "jobs").read_text().splitlines()]
+    jobs = submitted_by(capsys.readouterr().out, tmp_path)
     assert not (tmp_path / "x").exists()
     dependencies = [[word for word in job if word.startswith("--dependency")] for job, _ in jobs]
     assert dependencies == [[], ["--dependency=afterok:1"], ["--dependency=afterok:1:2"]]
