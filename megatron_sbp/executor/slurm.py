@@ -20,7 +20,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
-from megatron_sbp.executor.slurm_queue import Job, client, is_live, jobs_of, largest_array, remember
+from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
 from megatron_sbp.executor.state import StageState, Unread
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
@@ -52,7 +52,8 @@ def submit(
         The jobs submitted by this call.
 
     Raises:
-        InputError: no Slurm here, or Slurm refuses a job (with its message).
+        InputError: no Slurm here, or Slurm refuses a job (with its message), or does not say which former jobs of the
+            run are still there.
     """
     _check_stages(run.recipe, graph)
     if dry_run:
@@ -82,7 +83,7 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
             print(f"export {name}={shlex.quote(value)}")
     else:
         log_folder.mkdir(parents=True, exist_ok=True)
-        live = {job.stage: job for job in jobs_of(run) if is_live(job)}
+        live = {job.stage: job for job in live_jobs(run)}
     largest = largest_array()
     failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)
     for node, count in failing.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import stage_toys as toys
+from support.slurm_clients import asked
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import slurm, slurm_queue
@@ -236,6 +237,24 @@ def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
     assert "--dependency=afterok:${words%%;*}" in found["lengths"]
 
 
+def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients, tmp_path):
+    """All of it was submitted a second time, and the jobs that ran were forgotten, so that nobody could cancel them."""
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    clients("sbatch", "7\n")
+    clients("squeue", error="Unable to contact slurm controller", status=1)
+    slurm.submit(run, run.recipe.source, [], graph)  # the first time there is nothing to ask for
+    assert [command[0] for command in asked(tmp_path)] == ["sbatch"] * 3
+    with pytest.raises(
+        InputError, match=r"Unable to contact .*whether jobs of this run are queued or running is unknown"
+    ):
+        slurm.submit(run, run.recipe.source, [], graph)
+    assert "sbatch" not in [command[0] for command in asked(tmp_path)[3:]]
+    clients("squeue", "7 RUNNING\n")
+    assert slurm.submit(run, run.recipe.source, [], graph) == []
+    assert [job.id for job in slurm_queue.live_jobs(run)] == ["7"] * 3
+
+
 def test_without_slurm(no_slurm, tmp_path):
     (tmp_path / "words.txt").write_text("a\nbb")
     run = toys.make_run(tmp_path)
@@ -277,7 +296,7 @@ HOSTILE = [
 
 
 def submitted_by(script: str, folder: Path) -> list[tuple[list[str], dict[str, str]]]:
-    """Runs a printed script by bash, with an sbatch that notes words and environment: those of every job, from job 1."""
+    """Words and environment of every job, from job 1: runs a printed script by bash, with an sbatch that notes them."""
     (folder / "script.sh").write_text(script)
     (folder / "bin").mkdir()
     fake = folder / "bin" / "sbatch"
