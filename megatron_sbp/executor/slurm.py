@@ -6,33 +6,26 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 
 from __future__ import annotations
 
-import difflib
-import itertools
 import os
 import re
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
 from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
-from megatron_sbp.executor.state import StageState, Unread
+from megatron_sbp.executor.slurm_request import Array, array_of, asked_of, check_stages, options_of, script_of
+from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 SCRIPTS = Path(__file__).resolve().with_name("scripts")
 """Batch scripts and what they share; package data."""
-
-_KINDS = ("cpu", "gpu", "training")
-"""Kinds of jobs, as stages name the device that they use."""
 
 
 def submit(
@@ -55,7 +48,7 @@ def submit(
         InputError: no Slurm here, or Slurm refuses a job (with its message), or does not say which former jobs of the
             run are still there.
     """
-    _check_stages(run.recipe, graph)
+    check_stages(run.recipe, graph)
     if dry_run:
         return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None)
     with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
@@ -109,11 +102,11 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
         size = min(run.recipe.slurm.array_size, largest)
         array = None
         if stage.sharded:  # what it reads may change its units: then all tasks are submitted
-            array = _Array.whole(size) if depends else _array(run, stage, graph, size)
+            array = Array.whole(size) if depends else array_of(StageState(run, stage, graph, reads_data=False), size)
         tasks = len(array.tasks) if array else None
-        options = _options(run, stage, array, log_folder)
-        further = excluding(_asked(run, stage)[1], list(failing))
-        script = SCRIPTS / _script(run, stage)
+        options = options_of(run, stage, array, log_folder)
+        further = excluding(asked_of(run, stage)[1], list(failing))
+        script = SCRIPTS / script_of(run, stage)
         start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words]
         if dry_run:
             name = names[stage.name]
@@ -174,112 +167,6 @@ def _variables(recipe: Recipe) -> dict[str, str]:
         "SBP_CONTAINER_IMAGE": slurm.container_image or "",
         "SBP_CONTAINER_MOUNTS": slurm.container_mounts or "",
     }
-
-
-def _on_gpu(run: Run, stage: Stage) -> bool:
-    recipe = run.recipe
-    return stage.device_for(run) != "cpu" and recipe.slurm.gpus_per_node is not None and recipe.launch.device != "cpu"
-
-
-def _script(run: Run, stage: Stage) -> str:
-    if stage.device_for(run) == "training":
-        return "training.sbatch"
-    if stage.sharded:
-        return "gpu_array.sbatch" if _on_gpu(run, stage) else "cpu_array.sbatch"
-    return "single.sbatch"
-
-
-@dataclass(frozen=True)
-class _Array:
-    """Tasks of an array: numbers out of 1 to `size`."""
-
-    tasks: list[int]
-    size: int
-
-    @staticmethod
-    def whole(size: int) -> _Array:
-        """All of them."""
-        return _Array(list(range(1, size + 1)), size)
-
-    def __str__(self) -> str:
-        """As --array takes it: 1-4,7."""
-        parts = []
-        for _, group in itertools.groupby(enumerate(self.tasks), lambda entry: entry[1] - entry[0]):
-            numbers = [number for _, number in group]
-            parts.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
-        return ",".join(parts)
-
-
-def _array(run: Run, stage: Stage, graph: list[Stage], largest: int) -> _Array:
-    """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
-
-    They are once the stages that it reads from are finished; before that every task is submitted, and one without units
-    ends at once.
-    """
-    state = StageState(run, stage, graph, reads_data=False)
-    try:
-        units = stage.units(run)
-        try:
-            missing = set(state.missing_units())
-        except Unread:
-            missing = set(units)
-    except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
-        return _Array.whole(largest)
-    size = max(1, min(largest, len(units)))
-    wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
-    return _Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
-
-
-def _check_stages(recipe: Recipe, graph: list[Stage]) -> None:
-    """Raises InputError for a name in `slurm.stages` that no job has."""
-    known = {*_KINDS, *(stage.name for stage in graph), *(stage.name.partition(".")[0] for stage in graph)}
-    for name in recipe.slurm.stages:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise recipe.error(f"slurm.stages.{name}", f"there is no stage and no kind of job of that name{hint}")
-
-
-def _asked(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
-    """What a job asks for by the recipe, and its further options: of all jobs, its kind, a verb like it, its verb, its
-    stage."""
-    slurm, kind = run.recipe.slurm, stage.device_for(run)
-    cpu_partition = slurm.cpu_partition or slurm.partition
-    found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
-    found["partition"] = cpu_partition if kind == "cpu" else slurm.partition
-    found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else 1
-    further = list(slurm.sbatch)
-    for name in dict.fromkeys((kind, stage.asks_like, stage.name.partition(".")[0], stage.name)):
-        differing = slurm.stages.get(name, SlurmJobs())
-        found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
-        further += differing.sbatch
-    return found, further
-
-
-def _options(run: Run, stage: Stage, array: _Array | None, log_folder: Path) -> list[str]:
-    recipe, launch, device = run.recipe, run.recipe.launch, stage.device_for(run)
-    asked, _ = _asked(run, stage)
-    pattern = "%x-%A_%a.out" if array else "%x-%j.out"
-    options = [
-        f"--export=ALL,SBP_SHARDS={array.size}" if array else "--export=ALL",
-        f"--job-name={recipe.name}-{stage.name}",
-        f"--output={log_folder / pattern}",
-        f"--chdir={Path.cwd()}",  # run_folder is relative to the current folder
-        f"--time={asked['time']}",
-        f"--cpus-per-task={asked['cpus_per_task']}",
-    ]
-    for name in ("partition", "account", "qos", "constraint"):
-        if asked[name] is not None:
-            options.append(f"--{name}={asked[name]}")
-    if asked["memory"] is not None:
-        options.append(f"--mem={asked['memory']}")
-    if array:
-        options.append(f"--array={array}")
-    if device == "training":
-        options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={launch.ranks_per_node}"]
-    if _on_gpu(run, stage):
-        options.append(f"--gpus-per-node={asked['gpus_per_node']}")
-    return options
 
 
 def container_words(recipe: Recipe, on_gpu: bool) -> list[str]:
