@@ -204,7 +204,7 @@ def _main(words: list[str]) -> int:
             claim(run)
             write_resolved(run)
             _write_plan(run)
-        submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run)
+        submit(run, options.recipe, options.overrides, graph, options.dry_run, options.discard, options.repair)
         return 0
     stage = by_name(graph, options.verb)
     if _mines(stage) and (options.explore or options.documents or options.examples or options.json):
@@ -286,6 +286,7 @@ def _parser(graph) -> argparse.ArgumentParser:
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
     submit.add_argument("--rehearse", action="store_true", help="submit a rehearsal of the recipe: see `sbp rehearse`")
+    _add_permissions(submit, [stage.name for stage in graph])
     doctor = verb("doctor", DOCTOR, optional=True)
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.add_argument(
@@ -355,6 +356,7 @@ def _add_exploration(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None:
+    from megatron_sbp.executor.permissions import ALL
     from megatron_sbp.executor.state import StageState
 
     minutes = StageState.keep_seconds / 60
@@ -363,16 +365,16 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
         metavar="STAGE",
         action="append",
         default=[],
-        choices=[*stages, "all"],
+        choices=[*stages, ALL],
         help=f"run STAGE again even if that replaces more than {minutes:.0f} minutes of work; its former outputs are "
-        "moved to aside/ in the run folder (several times, or `all`)",
+        f"moved to aside/ in the run folder (several times, or `{ALL}`)",
     )
     parser.add_argument(
         "--repair",
         metavar="STAGE",
         action="append",
         default=[],
-        choices=[*stages, "all"],
+        choices=[*stages, ALL],
         help="go back to the last intact checkpoint of a training whose files were damaged",
     )
 
@@ -442,6 +444,7 @@ def _rehearse(real: Run, options) -> int:
     """Runs or submits a rehearsal: a run of its own, in a folder beside the real run folder."""
     from megatron_sbp.base import files
     from megatron_sbp.executor.local import run_all
+    from megatron_sbp.executor.permissions import ALL
     from megatron_sbp.executor.preflight import check_inputs
     from megatron_sbp.executor.slurm import submit
     from megatron_sbp.recipe import dump_recipe
@@ -455,6 +458,7 @@ def _rehearse(real: Run, options) -> int:
     rehearsal = derive(real.recipe, folder, cluster(real.recipe) if by_slurm else this_machine())
     run = Run.of(rehearsal.recipe)
     graph = all_stages(run.recipe)
+    discard = [ALL]  # what is costly here is still minutes
     table = format_changes(rehearsal, len(graph))
     if options.dry_run and not by_slurm:
         print(table)
@@ -462,7 +466,7 @@ def _rehearse(real: Run, options) -> int:
         return 0
     if options.dry_run:
         print("".join(f"# {line}\n" for line in table.splitlines()), end="")
-        submit(run, rehearsal.file, [], graph, dry_run=True)
+        submit(run, rehearsal.file, [], graph, dry_run=True, discard=discard)
         return 0
     print(table, flush=True)
     write(rehearsal)
@@ -472,10 +476,10 @@ def _rehearse(real: Run, options) -> int:
     _write_plan(run)
     files.write_text(run.root / "rehearsal.txt", table)
     if by_slurm:
-        submit(run, rehearsal.file, [], graph)
+        submit(run, rehearsal.file, [], graph, discard=discard)
         print(f"\nA rehearsal, in {run.root}: `sbp status {run.root}`")
         return 0
-    run_all(run, graph, [str(rehearsal.file)], options.until, discard=["all"])  # costly here is still minutes
+    run_all(run, graph, [str(rehearsal.file)], options.until, discard)
     if run.results_file.exists() and options.until in (None, graph[-1].name):
         _print_results(run)
         print(f"\nThat was a rehearsal: its figures mean nothing. What was not rehearsed: {run.root / 'rehearsal.txt'}")

@@ -10,12 +10,14 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
+from megatron_sbp.executor.permissions import Permissions
 from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
 from megatron_sbp.executor.slurm_request import Array, array_of, asked_of, check_stages, options_of, script_of
 from megatron_sbp.executor.state import StageState
@@ -29,7 +31,13 @@ SCRIPTS = Path(__file__).resolve().with_name("scripts")
 
 
 def submit(
-    run: Run, recipe_path: Path | str, overrides: list[str], graph: list[Stage], dry_run: bool = False
+    run: Run,
+    recipe_path: Path | str,
+    overrides: list[str],
+    graph: list[Stage],
+    dry_run: bool = False,
+    discard: Sequence[str] = (),
+    repair: Sequence[str] = (),
 ) -> list[Job]:
     """Submits every stage that is not finished. Jobs read a copy of the recipe as it is now; of two submissions at the
     same time, the second waits and finds the jobs of the first in the queue.
@@ -40,23 +48,27 @@ def submit(
         overrides: `key=value` words for the jobs.
         graph: All stages, each after those that it reads from.
         dry_run: Print the commands as a shell script and submit nothing; needs no Slurm.
+        discard: Stages whose costly outputs may be replaced; `all` means every stage.
+        repair: Stages that may go back to what is intact of damaged outputs.
 
     Returns:
         The jobs submitted by this call.
 
     Raises:
         InputError: no Slurm here, or Slurm refuses a job (with its message), or does not say which former jobs of the
-            run are still there.
+            run are still there; or a job would end at once because costly work would be discarded, or is damaged, and
+            nobody asked for that.
     """
     check_stages(run.recipe, graph)
+    allowed = Permissions(discard, repair)
     if dry_run:
-        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None)
+        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None, allowed)
     with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
         kept = keep(run)
-        return _submit(run, [str(kept)], graph, kept)
+        return _submit(run, [str(kept)], graph, kept, allowed)
 
 
-def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -> list[Job]:
+def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None, allowed: Permissions) -> list[Job]:
     """Submits what is not finished and not in the queue.
 
     Args:
@@ -64,19 +76,26 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
         words: recipe and overrides of the jobs.
         graph: all stages.
         kept: the copy of the recipe that the jobs read; None prints the commands only.
+        allowed: what stages may do with former work; their jobs are told.
     """
     dry_run = kept is None
+    live = {} if dry_run else {job.stage: job for job in live_jobs(run)}
+    states = {
+        stage.name: StageState(
+            run, stage, graph, allowed.discards(stage.name), allowed.repairs(stage.name), reads_data=False
+        )
+        for stage in graph
+    }
+    complete = _complete(states, live)
     log_folder = run.root / "logs" / "slurm"
     variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
-    live: dict[str, Job] = {}
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
         for name, value in variables.items():
             print(f"export {name}={shlex.quote(value)}")
     else:
         log_folder.mkdir(parents=True, exist_ok=True)
-        live = {job.stage: job for job in live_jobs(run)}
     largest = largest_array()
     failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)
     for node, count in failing.items():
@@ -89,25 +108,26 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
     submitted = []
     for stage in graph:
         depends = [queued[name] for name in stage.reads(run) if name in queued]
-        # A stage after one that runs again may have to run again too; if not, its job ends at once.
-        if not depends and _finished(run, stage, graph):
+        permissions = allowed.words(stage.name)
+        if stage.name in complete:
             _note(f"{stage.name}: already complete, not submitted", dry_run)
             continue
         if stage.name in live:
             queued[stage.name] = live[stage.name].id
-            say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}")
+            ignored = f"; {shlex.join(permissions)} is not passed on to it" if permissions else ""
+            say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}{ignored}")
             if kept is not None:
                 _say_other_recipe(run, live[stage.name], kept)
             continue
         size = min(run.recipe.slurm.array_size, largest)
         array = None
         if stage.sharded:  # what it reads may change its units: then all tasks are submitted
-            array = Array.whole(size) if depends else array_of(StageState(run, stage, graph, reads_data=False), size)
+            array = Array.whole(size) if depends else array_of(states[stage.name], size)
         tasks = len(array.tasks) if array else None
         options = options_of(run, stage, array, log_folder)
         further = excluding(asked_of(run, stage)[1], list(failing))
         script = SCRIPTS / script_of(run, stage)
-        start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words]
+        start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words, *permissions]
         if dry_run:
             name = names[stage.name]
             queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER
@@ -124,6 +144,46 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
     if not dry_run and not queued:
         say("nothing to submit: all stages are finished")
     return submitted
+
+
+def _complete(states: Mapping[str, StageState], live: Collection[str]) -> set[str]:
+    """Names of the stages that need no job.
+
+    Args:
+        states: of all stages by name, in order.
+        live: names of those that have a job.
+
+    Raises:
+        InputError: what the job of a stage would refuse, where all that the stage reads is there already.
+    """
+    found: set[str] = set()
+    going: set[str] = set()
+    for name, state in states.items():
+        # A stage after one that runs again may have to run again too; if not, its job ends at once.
+        waits = not going.isdisjoint(state.stage.reads(state.run))
+        if not waits and _finished(state):
+            found.add(name)
+            continue
+        going.add(name)
+        if not waits and name not in live and _has_inputs(state):
+            state.check()
+    return found
+
+
+def _finished(state: StageState) -> bool:
+    try:
+        return state.finished()
+    except InputError:  # a stage that it reads from is not finished, or its inputs were never read
+        return False
+
+
+def _has_inputs(state: StageState) -> bool:
+    """Whether all that the stage reads is here, and was read before where it is large."""
+    try:
+        state.inputs()
+    except (InputError, OSError):
+        return False
+    return True
 
 
 def _shell_names(graph: list[Stage]) -> dict[str, str]:
@@ -195,13 +255,6 @@ def srun_words(recipe: Recipe) -> list[str]:
 def _python(recipe: Recipe) -> str:
     """The interpreter of stages and ranks: a container has its own."""
     return "python" if recipe.slurm.container_image else sys.executable
-
-
-def _finished(run: Run, stage: Stage, graph: list[Stage]) -> bool:
-    try:
-        return StageState(run, stage, graph, reads_data=False).finished()
-    except InputError:  # a stage that it reads from is not finished, or its inputs were never read
-        return False
 
 
 def _dependency(jobs: list[str]) -> list[str]:

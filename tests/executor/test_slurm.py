@@ -14,8 +14,10 @@ import stage_toys as toys
 from support.slurm_clients import asked
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.cli import main
 from megatron_sbp.executor import slurm, slurm_queue
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.executor.state import StageState
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
@@ -253,6 +255,81 @@ def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients,
     clients("squeue", "7 RUNNING\n")
     assert slurm.submit(run, run.recipe.source, [], graph) == []
     assert [job.id for job in slurm_queue.live_jobs(run)] == ["7"] * 3
+
+
+@pytest.fixture
+def costly(clients, tmp_path, monkeypatch):
+    """All is finished, and cost more than may be replaced without asking; calls are noted in RUN/calls."""
+    (tmp_path / "words.txt").write_text("a\nbb\nccc")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    for stage in graph:
+        StageRunner(run, stage, graph).execute()
+    monkeypatch.setattr(StageState, "keep_seconds", -1.0)
+    clients("sbatch", "7\n")
+    return run
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_a_job_would_refuse_is_refused_at_once(costly, tmp_path, capsys, dry_run):
+    changed = toys.make_run(tmp_path, "note=upper")
+    with pytest.raises(InputError, match=r"words was made under other settings .*add --discard words to move it"):
+        slurm.submit(changed, changed.recipe.source, ["note=upper"], toys.graph(), dry_run)
+    (costly.manifests / "words.json").write_text("{")
+    with pytest.raises(InputError, match=r"this manifest is damaged.*--discard words"):
+        slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run)
+    assert not (tmp_path / "asked").exists() and capsys.readouterr().out == ""
+
+
+def test_permissions_reach_only_the_jobs_of_the_stages_they_name(costly, clients, tmp_path, capsys):
+    run, graph = toys.make_run(tmp_path, "note=upper"), toys.graph()
+    slurm.submit(run, run.recipe.source, [], graph, dry_run=True, discard=["words"], repair=["words", "total"])
+    found = commands(capsys.readouterr().out)
+    assert found["words"][-4:] == ["--discard", "words", "--repair", "words"]
+    assert found["lengths"][-1] == str(run.recipe.source) and found["total"][-2:] == ["--repair", "total"]
+    slurm.submit(run, run.recipe.source, [], graph, discard=["all"])
+    assert [command[-2:] for command in asked(tmp_path) if command[0] == "sbatch"] == [
+        ["--discard", name] for name in ("words", "lengths", "total")
+    ]
+    clients("squeue", "7 PENDING\n")
+    capsys.readouterr()
+    assert slurm.submit(run, run.recipe.source, [], graph, discard=["words"]) == []
+    said = capsys.readouterr().err
+    assert "words: is in the queue already, as job 7; --discard words is not passed on to it\n" in said
+    assert "lengths: is in the queue already, as job 7\n" in said
+
+
+@pytest.mark.parametrize("cause", ["settings", "manifest", "unfinished"])
+def test_a_job_that_may_discard_and_starts_again_keeps_what_it_has_made(costly, tmp_path, cause):
+    if cause == "unfinished":
+        (costly.manifests / "words.json").unlink()
+    if cause == "manifest":
+        (costly.manifests / "words.json").write_text("{")
+    run, graph = toys.make_run(tmp_path, *(["note=upper"] if cause != "manifest" else [])), toys.graph()
+
+    def start(shard: tuple[int, int]) -> list[str]:
+        (run.root / "calls").unlink(missing_ok=True)
+        StageRunner(run, graph[0], graph, discard=True).execute(shard)
+        return (run.root / "calls").read_text().splitlines() if (run.root / "calls").exists() else []
+
+    assert start((1, 3)) == ["words 00000"]
+    aside = sorted(run.aside.rglob("*"))
+    assert start((1, 3)) == []  # the job was requeued
+    assert start((1, 1)) == ["words 00001", "words 00002", "words finish"]
+    assert start((1, 1)) == []
+    assert cause == "settings" or sorted(run.aside.rglob("*")) == aside  # they were replaced when they were complete
+    assert [file.name for file in sorted(run.aside.rglob("joint.txt"))] == ["joint.txt"]
+
+
+def test_submit_takes_the_words_of_run(tmp_path, capsys):
+    file = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
+    words = ["submit", str(file), f"run_folder={tmp_path / 'run'}", "--dry-run"]
+    assert main([*words, "--discard", "tune.random", "--repair", "train-sbp"]) == 0
+    found = commands(capsys.readouterr().out)
+    assert [name for name, command in found.items() if "--discard" in command] == ["tune_random"]
+    assert [name for name, command in found.items() if "--repair" in command] == ["train_sbp"]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--discard", "tune.randem"])
+    assert left.value.code == 2 and "invalid choice: 'tune.randem'" in capsys.readouterr().err
 
 
 def test_without_slurm(no_slurm, tmp_path):
