@@ -73,6 +73,12 @@ documents where the corpus is not here. Prints what was replaced, which is what 
 WATCH_SECONDS = 10.0
 """Between two prints of `sbp status --watch`."""
 
+_WITH_VALUE = (
+    "--until", "--jobs", "--discard", "--repair", "--shard", "--launcher", "--documents", "--examples",
+    "--gpu", "--mfu", "--writing-mfu", "--timeout", "--to", "--synthesizer", "--replicate",
+)  # fmt: skip
+"""Options whose value is the next word: all others are flags."""
+
 _GIVEN = {
     errno.EACCES,
     errno.EPERM,
@@ -140,7 +146,8 @@ def _main(words: list[str]) -> int:
     from megatron_sbp.stages.stage import by_name
 
     read = functools.cache(lambda file, overrides: recipe_of(file, list(overrides)))
-    graph = all_stages(_recipe_among(words, read))
+    recipe = _recipe_among(words, read)
+    graph = all_stages(recipe)
     if words[:1] == ["harness"] and all(stage.name != "harness" for stage in graph):
         message = "names no task: `sbp harness RECIPE` runs those of lm-eval that it names (docs/evaluation.md)"
         raise InputError(message, key="evaluation.harness.tasks")
@@ -155,6 +162,9 @@ def _main(words: list[str]) -> int:
         return doctor(Run.of(recipe) if recipe else None, options.json, options.timeout)
     recipe_words = [options.recipe, *options.overrides]
     run = Run.of(read(options.recipe, tuple(options.overrides)))
+    if run.recipe is not recipe:  # the words were taken for others before they were parsed (`--`, an abbreviation)
+        graph = all_stages(run.recipe)
+        options = _parse(_parser(graph), words)
     if options.verb == "plan":
         return _plan(run, options)
     if options.verb == "rehearse" or (options.verb == "submit" and options.rehearse):
@@ -194,7 +204,7 @@ def _main(words: list[str]) -> int:
             claim(run)
             write_resolved(run)
             _write_plan(run)
-        submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run)
+        submit(run, options.recipe, options.overrides, graph, options.dry_run, options.discard, options.repair)
         return 0
     stage = by_name(graph, options.verb)
     if _mines(stage) and (options.explore or options.documents or options.examples or options.json):
@@ -216,14 +226,24 @@ def _recipe_among(words: list[str], read: Callable[[str, tuple[str, ...]], Recip
 
     None where no recipe is named or it cannot be read; the error comes when the words have been parsed.
     """
-    given = [word for word in words[1:] if not word.startswith("-")]
-    file = next((word for word in given if "=" not in word and Path(word).exists()), None)
-    if file is None:
+    given = _without_options(words[1:])
+    if not given:
         return None
     try:
-        return read(file, tuple(word for word in given if "=" in word))
+        return read(given[0], tuple(word for word in given[1:] if "=" in word))
     except InputError:
         return None
+
+
+def _without_options(words: list[str]) -> list[str]:
+    """The words that are neither options nor their values. Options may be abbreviated, as argparse allows."""
+    found, before = [], ""
+    for word in words:
+        is_value = before.startswith("--") and any(option.startswith(before) for option in _WITH_VALUE)
+        if not is_value and not word.startswith("-"):
+            found.append(word)
+        before = "" if is_value else word
+    return found
 
 
 def _parser(graph) -> argparse.ArgumentParser:
@@ -266,6 +286,7 @@ def _parser(graph) -> argparse.ArgumentParser:
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
     submit.add_argument("--rehearse", action="store_true", help="submit a rehearsal of the recipe: see `sbp rehearse`")
+    _add_permissions(submit, [stage.name for stage in graph])
     doctor = verb("doctor", DOCTOR, optional=True)
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.add_argument(
@@ -335,6 +356,7 @@ def _add_exploration(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None:
+    from megatron_sbp.executor.permissions import ALL
     from megatron_sbp.executor.state import StageState
 
     minutes = StageState.keep_seconds / 60
@@ -343,16 +365,16 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
         metavar="STAGE",
         action="append",
         default=[],
-        choices=[*stages, "all"],
+        choices=[*stages, ALL],
         help=f"run STAGE again even if that replaces more than {minutes:.0f} minutes of work; its former outputs are "
-        "moved to aside/ in the run folder (several times, or `all`)",
+        f"moved to aside/ in the run folder (several times, or `{ALL}`)",
     )
     parser.add_argument(
         "--repair",
         metavar="STAGE",
         action="append",
         default=[],
-        choices=[*stages, "all"],
+        choices=[*stages, ALL],
         help="go back to the last intact checkpoint of a training whose files were damaged",
     )
 
@@ -422,6 +444,7 @@ def _rehearse(real: Run, options) -> int:
     """Runs or submits a rehearsal: a run of its own, in a folder beside the real run folder."""
     from megatron_sbp.base import files
     from megatron_sbp.executor.local import run_all
+    from megatron_sbp.executor.permissions import ALL
     from megatron_sbp.executor.preflight import check_inputs
     from megatron_sbp.executor.slurm import submit
     from megatron_sbp.recipe import dump_recipe
@@ -435,6 +458,7 @@ def _rehearse(real: Run, options) -> int:
     rehearsal = derive(real.recipe, folder, cluster(real.recipe) if by_slurm else this_machine())
     run = Run.of(rehearsal.recipe)
     graph = all_stages(run.recipe)
+    discard = [ALL]  # what is costly here is still minutes
     table = format_changes(rehearsal, len(graph))
     if options.dry_run and not by_slurm:
         print(table)
@@ -442,7 +466,7 @@ def _rehearse(real: Run, options) -> int:
         return 0
     if options.dry_run:
         print("".join(f"# {line}\n" for line in table.splitlines()), end="")
-        submit(run, rehearsal.file, [], graph, dry_run=True)
+        submit(run, rehearsal.file, [], graph, dry_run=True, discard=discard)
         return 0
     print(table, flush=True)
     write(rehearsal)
@@ -452,10 +476,10 @@ def _rehearse(real: Run, options) -> int:
     _write_plan(run)
     files.write_text(run.root / "rehearsal.txt", table)
     if by_slurm:
-        submit(run, rehearsal.file, [], graph)
+        submit(run, rehearsal.file, [], graph, discard=discard)
         print(f"\nA rehearsal, in {run.root}: `sbp status {run.root}`")
         return 0
-    run_all(run, graph, [str(rehearsal.file)], options.until, discard=["all"])  # costly here is still minutes
+    run_all(run, graph, [str(rehearsal.file)], options.until, discard)
     if run.results_file.exists() and options.until in (None, graph[-1].name):
         _print_results(run)
         print(f"\nThat was a rehearsal: its figures mean nothing. What was not rehearsed: {run.root / 'rehearsal.txt'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from megatron_sbp import cli
 from megatron_sbp.__main__ import main
+from megatron_sbp.executor import local
 from megatron_sbp.stages.graph import all_stages
 
 
@@ -73,6 +75,38 @@ def test_to_ask_before_the_first_run_leaves_no_trace(tmp_path, capsys, words):
     cli.main([verb, str(recipe), f"run_folder={tmp_path}/run", *options])
     capsys.readouterr()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words", ["--until report", "--unt report", "--discard report", "--repair=report", "--jobs 2"])
+def test_the_value_of_an_option_is_no_recipe(tmp_path, monkeypatch, words):
+    """With a folder of that name here, `sbp run --until report RECIPE` ran the three classic arms of any recipe."""
+    recipe, graphs = Path(__file__).parent / "end_to_end" / "recipe.yaml", []
+    monkeypatch.setattr(local, "run_all", lambda run, graph, *_: graphs.append([stage.name for stage in graph]))
+    monkeypatch.chdir(tmp_path)
+    for name in ("report", "2"):
+        (tmp_path / name).mkdir()
+    assert cli.main(["run", *words.split(), str(recipe), "replicates=2", "run_folder=run"]) == 0
+    assert [graph.count("evaluate.2") for graph in graphs] == [1]
+    with pytest.raises(SystemExit):
+        cli.main(["run", *words.split(), str(recipe), "--until", "evaluate.2", "run_folder=run"])
+
+
+def test_the_stages_are_those_of_the_recipe_that_was_parsed(tmp_path, capsys):
+    recipe = Path(__file__).parent / "end_to_end" / "recipe.yaml"
+    assert cli.main(["status", "--", str(recipe), "replicates=2", f"run_folder={tmp_path}/run"]) == 0
+    assert "evaluate.2 " in capsys.readouterr().out
+
+
+def test_options_that_take_a_value():
+    def options(parser):
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for verb in action.choices.values():
+                    yield from options(verb)
+            elif action.nargs is None:
+                yield from action.option_strings
+
+    assert set(options(cli._parser(all_stages()))) == set(cli._WITH_VALUE)
 
 
 def test_a_wrong_recipe_is_an_error_once(tmp_path, capsys):

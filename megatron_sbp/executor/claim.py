@@ -16,7 +16,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import NO_ROOM, InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor import submitted
-from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
+from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe, override
 from megatron_sbp.stages.run_folder import Run
 
 KEY = "run_folder"
@@ -109,7 +109,7 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
     if marker is None:
         raise InputError("is a folder, but not a run folder; give a recipe file", file=place)
     root = place.resolve()
-    recipe = load_recipe(root / written, [f"run_folder={root}", *overrides])
+    recipe = load_recipe(root / written, [override(KEY, str(root)), *overrides])
     recipe.source = Path(marker["recipe"])
     return recipe
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.executor.permissions import Permissions
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.stage_processes import Place, StageFailed, StageProcesses
 from megatron_sbp.stages.run_folder import Run
@@ -45,6 +46,7 @@ def run_all(
         StageFailed: a stage failed; finished work stays.
         Fault: a stage's processes ended well, but it is not finished.
         InputError: costly work would be discarded, or is damaged, and nobody asked for that; see `StageProcesses`.
+        OSError: a full disk, or a file that is gone, met between two stages.
     """
     began = time.monotonic()
     _LocalRun(run, graph, recipe_words, until, discard, repair, jobs).execute()
@@ -66,7 +68,7 @@ class _LocalRun:
         jobs: int,
     ):
         self._run, self._graph, self._words, self._jobs = run, graph, recipe_words, jobs
-        self._permissions = (("--discard", discard), ("--repair", repair))
+        self._permissions = Permissions(discard, repair)
         self._places = {stage.name: place for place, stage in enumerate(graph)}
         self._reads = {stage.name: frozenset(stage.reads(run)) for stage in graph}
         last = len(graph) if until is None else self._places[until] + 1
@@ -107,7 +109,7 @@ class _LocalRun:
                 self._waiting.remove(stage)
                 try:
                     self._start(stage)
-                except (Fault, InputError) as error:
+                except (Fault, InputError, OSError) as error:
                     self._fail(error)
 
     def _start(self, stage: Stage) -> None:
@@ -121,7 +123,7 @@ class _LocalRun:
         note = f", {len(missing)} of {len(units)} shards to do" if stage.sharded and len(units) > 1 else ""
         say(f"{self._label(stage)}: {stage.title}{note}")
         workers = min(self._run.recipe.launch.workers, max(1, len(missing))) if stage.sharded else 1
-        words = [*self._words, *(word for option in self._allowed(stage) for word in (option, stage.name))]
+        words = [*self._words, *self._permissions.words(stage.name)]
         slot = next(number for number in range(self._jobs) if number not in self._running)
         processes = StageProcesses(self._run, stage, words, workers, Place(slot, self._jobs))
         self._running[slot] = processes, time.monotonic()
@@ -143,7 +145,7 @@ class _LocalRun:
                     )
                 say(f"{self._label(stage)}: done in {duration(time.monotonic() - started)}")
                 self._go_back(stage)
-            except (StageFailed, Fault, InputError) as error:
+            except (StageFailed, Fault, InputError, OSError) as error:
                 self._fail(error)
 
     def _go_back(self, stage: Stage) -> None:
@@ -167,11 +169,8 @@ class _LocalRun:
                 say(f"{error}; waiting for {names} to end, nothing else starts")
 
     def _runner(self, stage: Stage) -> StageRunner:
-        allowed = self._allowed(stage)
-        return StageRunner(self._run, stage, self._graph, "--discard" in allowed, "--repair" in allowed)
-
-    def _allowed(self, stage: Stage) -> list[str]:
-        return [option for option, names in self._permissions if stage.name in names or "all" in names]
+        allowed = self._permissions
+        return StageRunner(self._run, stage, self._graph, allowed.discards(stage.name), allowed.repairs(stage.name))
 
     def _label(self, stage: Stage) -> str:
         return f"[{self._places[stage.name] + 1}/{len(self._graph)}] {stage.name}"

@@ -54,7 +54,7 @@ def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
     try:
         return read_manifest(file)
     except DamagedManifest as error:
-        raise DamagedManifest(f"{error.reason}; `sbp run --discard {stage}` runs it again", file=file) from error
+        raise DamagedManifest(f"{error.reason}; --discard {stage} runs it again", file=file) from error
 
 
 def entries(run: Run, paths: Iterable[Path]) -> Outputs:

@@ -6,36 +6,38 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 
 from __future__ import annotations
 
-import difflib
-import itertools
 import os
+import re
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
-from megatron_sbp.executor.slurm_queue import Job, client, is_live, jobs_of, largest_array, remember
-from megatron_sbp.executor.state import StageState, Unread
+from megatron_sbp.executor.permissions import Permissions
+from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
+from megatron_sbp.executor.slurm_request import Array, array_of, asked_of, check_stages, options_of, script_of
+from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 SCRIPTS = Path(__file__).resolve().with_name("scripts")
 """Batch scripts and what they share; package data."""
 
-_KINDS = ("cpu", "gpu", "training")
-"""Kinds of jobs, as stages name the device that they use."""
-
 
 def submit(
-    run: Run, recipe_path: Path | str, overrides: list[str], graph: list[Stage], dry_run: bool = False
+    run: Run,
+    recipe_path: Path | str,
+    overrides: list[str],
+    graph: list[Stage],
+    dry_run: bool = False,
+    discard: Sequence[str] = (),
+    repair: Sequence[str] = (),
 ) -> list[Job]:
     """Submits every stage that is not finished. Jobs read a copy of the recipe as it is now; of two submissions at the
     same time, the second waits and finds the jobs of the first in the queue.
@@ -46,22 +48,27 @@ def submit(
         overrides: `key=value` words for the jobs.
         graph: All stages, each after those that it reads from.
         dry_run: Print the commands as a shell script and submit nothing; needs no Slurm.
+        discard: Stages whose costly outputs may be replaced; `all` means every stage.
+        repair: Stages that may go back to what is intact of damaged outputs.
 
     Returns:
         The jobs submitted by this call.
 
     Raises:
-        InputError: no Slurm here, or Slurm refuses a job (with its message).
+        InputError: no Slurm here, or Slurm refuses a job (with its message), or does not say which former jobs of the
+            run are still there; or a job would end at once because costly work would be discarded, or is damaged, and
+            nobody asked for that.
     """
-    _check_stages(run.recipe, graph)
+    check_stages(run.recipe, graph)
+    allowed = Permissions(discard, repair)
     if dry_run:
-        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None)
+        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None, allowed)
     with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
         kept = keep(run)
-        return _submit(run, [str(kept)], graph, kept)
+        return _submit(run, [str(kept)], graph, kept, allowed)
 
 
-def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -> list[Job]:
+def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None, allowed: Permissions) -> list[Job]:
     """Submits what is not finished and not in the queue.
 
     Args:
@@ -69,19 +76,26 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
         words: recipe and overrides of the jobs.
         graph: all stages.
         kept: the copy of the recipe that the jobs read; None prints the commands only.
+        allowed: what stages may do with former work; their jobs are told.
     """
     dry_run = kept is None
+    live = {} if dry_run else {job.stage: job for job in live_jobs(run)}
+    states = {
+        stage.name: StageState(
+            run, stage, graph, allowed.discards(stage.name), allowed.repairs(stage.name), reads_data=False
+        )
+        for stage in graph
+    }
+    complete = _complete(states, live)
     log_folder = run.root / "logs" / "slurm"
     variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
-    live: dict[str, Job] = {}
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
         for name, value in variables.items():
             print(f"export {name}={shlex.quote(value)}")
     else:
         log_folder.mkdir(parents=True, exist_ok=True)
-        live = {job.stage: job for job in jobs_of(run) if is_live(job)}
     largest = largest_array()
     failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)
     for node, count in failing.items():
@@ -90,30 +104,32 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
             f"{log_folder / 'faults'})",
             dry_run,
         )
+    names = _shell_names(graph)
     submitted = []
     for stage in graph:
         depends = [queued[name] for name in stage.reads(run) if name in queued]
-        # A stage after one that runs again may have to run again too; if not, its job ends at once.
-        if not depends and _finished(run, stage, graph):
+        permissions = allowed.words(stage.name)
+        if stage.name in complete:
             _note(f"{stage.name}: already complete, not submitted", dry_run)
             continue
         if stage.name in live:
             queued[stage.name] = live[stage.name].id
-            say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}")
+            ignored = f"; {shlex.join(permissions)} is not passed on to it" if permissions else ""
+            say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}{ignored}")
             if kept is not None:
                 _say_other_recipe(run, live[stage.name], kept)
             continue
         size = min(run.recipe.slurm.array_size, largest)
         array = None
         if stage.sharded:  # what it reads may change its units: then all tasks are submitted
-            array = _Array.whole(size) if depends else _array(run, stage, graph, size)
+            array = Array.whole(size) if depends else array_of(states[stage.name], size)
         tasks = len(array.tasks) if array else None
-        options = _options(run, stage, array, log_folder)
-        further = excluding(_asked(run, stage)[1], list(failing))
-        script = SCRIPTS / _script(run, stage)
-        start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words]
+        options = options_of(run, stage, array, log_folder)
+        further = excluding(asked_of(run, stage)[1], list(failing))
+        script = SCRIPTS / script_of(run, stage)
+        start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words, *permissions]
         if dry_run:
-            name = stage.name.replace("-", "_")
+            name = names[stage.name]
             queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER
             print(f"{name}=$({' '.join([shlex.join(start), *_dependency(depends), shlex.join(end)])})")
             continue
@@ -128,6 +144,57 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None) -
     if not dry_run and not queued:
         say("nothing to submit: all stages are finished")
     return submitted
+
+
+def _complete(states: Mapping[str, StageState], live: Collection[str]) -> set[str]:
+    """Names of the stages that need no job.
+
+    Args:
+        states: of all stages by name, in order.
+        live: names of those that have a job.
+
+    Raises:
+        InputError: what the job of a stage would refuse, where all that the stage reads is there already.
+    """
+    found: set[str] = set()
+    going: set[str] = set()
+    for name, state in states.items():
+        # A stage after one that runs again may have to run again too; if not, its job ends at once.
+        waits = not going.isdisjoint(state.stage.reads(state.run))
+        if not waits and _finished(state):
+            found.add(name)
+            continue
+        going.add(name)
+        if not waits and name not in live and _has_inputs(state):
+            state.check()
+    return found
+
+
+def _finished(state: StageState) -> bool:
+    try:
+        return state.finished()
+    except InputError:  # a stage that it reads from is not finished, or its inputs were never read
+        return False
+
+
+def _has_inputs(state: StageState) -> bool:
+    """Whether all that the stage reads is here, and was read before where it is large."""
+    try:
+        state.inputs()
+    except (InputError, OSError):
+        return False
+    return True
+
+
+def _shell_names(graph: list[Stage]) -> dict[str, str]:
+    """A shell variable for every stage: `tune_random_2` for `tune.random.2`, unlike those of all others."""
+    found: dict[str, str] = {}
+    for stage in graph:
+        name = re.sub(r"\W", "_", stage.name)
+        while name in found.values():  # train-sbp.2, and an arm sbp_2
+            name += "_"
+        found[stage.name] = name
+    return found
 
 
 def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:
@@ -162,112 +229,6 @@ def _variables(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _on_gpu(run: Run, stage: Stage) -> bool:
-    recipe = run.recipe
-    return stage.device_for(run) != "cpu" and recipe.slurm.gpus_per_node is not None and recipe.launch.device != "cpu"
-
-
-def _script(run: Run, stage: Stage) -> str:
-    if stage.device_for(run) == "training":
-        return "training.sbatch"
-    if stage.sharded:
-        return "gpu_array.sbatch" if _on_gpu(run, stage) else "cpu_array.sbatch"
-    return "single.sbatch"
-
-
-@dataclass(frozen=True)
-class _Array:
-    """Tasks of an array: numbers out of 1 to `size`."""
-
-    tasks: list[int]
-    size: int
-
-    @staticmethod
-    def whole(size: int) -> _Array:
-        """All of them."""
-        return _Array(list(range(1, size + 1)), size)
-
-    def __str__(self) -> str:
-        """As --array takes it: 1-4,7."""
-        parts = []
-        for _, group in itertools.groupby(enumerate(self.tasks), lambda entry: entry[1] - entry[0]):
-            numbers = [number for _, number in group]
-            parts.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
-        return ",".join(parts)
-
-
-def _array(run: Run, stage: Stage, graph: list[Stage], largest: int) -> _Array:
-    """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
-
-    They are once the stages that it reads from are finished; before that every task is submitted, and one without units
-    ends at once.
-    """
-    state = StageState(run, stage, graph, reads_data=False)
-    try:
-        units = stage.units(run)
-        try:
-            missing = set(state.missing_units())
-        except Unread:
-            missing = set(units)
-    except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
-        return _Array.whole(largest)
-    size = max(1, min(largest, len(units)))
-    wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
-    return _Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
-
-
-def _check_stages(recipe: Recipe, graph: list[Stage]) -> None:
-    """Raises InputError for a name in `slurm.stages` that no job has."""
-    known = {*_KINDS, *(stage.name for stage in graph), *(stage.name.partition(".")[0] for stage in graph)}
-    for name in recipe.slurm.stages:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise recipe.error(f"slurm.stages.{name}", f"there is no stage and no kind of job of that name{hint}")
-
-
-def _asked(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
-    """What a job asks for by the recipe, and its further options: of all jobs, its kind, a verb like it, its verb, its
-    stage."""
-    slurm, kind = run.recipe.slurm, stage.device_for(run)
-    cpu_partition = slurm.cpu_partition or slurm.partition
-    found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
-    found["partition"] = cpu_partition if kind == "cpu" else slurm.partition
-    found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else 1
-    further = list(slurm.sbatch)
-    for name in dict.fromkeys((kind, stage.asks_like, stage.name.partition(".")[0], stage.name)):
-        differing = slurm.stages.get(name, SlurmJobs())
-        found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
-        further += differing.sbatch
-    return found, further
-
-
-def _options(run: Run, stage: Stage, array: _Array | None, log_folder: Path) -> list[str]:
-    recipe, launch, device = run.recipe, run.recipe.launch, stage.device_for(run)
-    asked, _ = _asked(run, stage)
-    pattern = "%x-%A_%a.out" if array else "%x-%j.out"
-    options = [
-        f"--export=ALL,SBP_SHARDS={array.size}" if array else "--export=ALL",
-        f"--job-name={recipe.name}-{stage.name}",
-        f"--output={log_folder / pattern}",
-        f"--chdir={Path.cwd()}",  # run_folder is relative to the current folder
-        f"--time={asked['time']}",
-        f"--cpus-per-task={asked['cpus_per_task']}",
-    ]
-    for name in ("partition", "account", "qos", "constraint"):
-        if asked[name] is not None:
-            options.append(f"--{name}={asked[name]}")
-    if asked["memory"] is not None:
-        options.append(f"--mem={asked['memory']}")
-    if array:
-        options.append(f"--array={array}")
-    if device == "training":
-        options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={launch.ranks_per_node}"]
-    if _on_gpu(run, stage):
-        options.append(f"--gpus-per-node={asked['gpus_per_node']}")
-    return options
-
-
 def container_words(recipe: Recipe, on_gpu: bool) -> list[str]:
     """Words behind `srun OPTIONS` that put its tasks into the recipe's container; none without one. scripts/job.sh has
     the same for stages of one process."""
@@ -294,13 +255,6 @@ def srun_words(recipe: Recipe) -> list[str]:
 def _python(recipe: Recipe) -> str:
     """The interpreter of stages and ranks: a container has its own."""
     return "python" if recipe.slurm.container_image else sys.executable
-
-
-def _finished(run: Run, stage: Stage, graph: list[Stage]) -> bool:
-    try:
-        return StageState(run, stage, graph, reads_data=False).finished()
-    except InputError:  # a stage that it reads from is not finished, or its inputs were never read
-        return False
 
 
 def _dependency(jobs: list[str]) -> list[str]:

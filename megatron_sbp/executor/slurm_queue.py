@@ -34,6 +34,10 @@ _LIVE = {
 }
 
 
+_UNKNOWN = "unknown (Slurm does not answer)"
+"""The state of every job while squeue is missing or fails."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A submitted stage."""
@@ -84,6 +88,23 @@ def is_live(job: Job) -> bool:
     return any(part.split()[0] in _LIVE for part in job.state.split(", ") if part)
 
 
+def live_jobs(run: Run) -> list[Job]:
+    """The run's jobs that are queued or running. Without a submission Slurm is not asked.
+
+    Raises:
+        InputError: no Slurm here, or it does not answer.
+    """
+    jobs = jobs_of(run)
+    if any(job.state == _UNKNOWN for job in jobs):
+        try:
+            client(["squeue", "--noheader", "--me"], {})
+            reason = "did not answer just now"
+        except InputError as error:
+            reason = error.reason
+        raise InputError(f"{reason}; whether jobs of this run are queued or running is unknown", file="squeue")
+    return [job for job in jobs if is_live(job)]
+
+
 def cancel(run: Run) -> list[Job]:
     """Cancels the run's jobs that are queued or running; finished work stays.
 
@@ -93,10 +114,7 @@ def cancel(run: Run) -> list[Job]:
     Raises:
         InputError: no Slurm here, or it does not answer or refuses.
     """
-    jobs = jobs_of(run)
-    if any(job.state.startswith("unknown") for job in jobs):
-        client(["squeue", "--noheader", "--me"], {})  # says why it does not answer
-    live = [job for job in jobs if is_live(job)]
+    live = live_jobs(run)
     if live:
         client(["scancel", *(job.id for job in live)], {})
     return live
@@ -104,7 +122,7 @@ def cancel(run: Run) -> list[Job]:
 
 def _state(job: Job, states: dict[str, list[str]] | None) -> str:
     if states is None:
-        return "unknown (Slurm does not answer)"
+        return _UNKNOWN
     found = states.get(job.id)
     if not found:
         return "gone from the queue"

@@ -4,7 +4,7 @@
 The keys and their doc strings are in sections.py.
 """
 
-from megatron_sbp.recipe.reading import dump_recipe, load_recipe, make_section
+from megatron_sbp.recipe.reading import dump_recipe, load_recipe, make_section, override
 from megatron_sbp.recipe.sections import (
     Arm,
     Documents,
@@ -49,5 +49,6 @@ __all__ = [
     "dump_recipe",
     "load_recipe",
     "make_section",
+    "override",
     "settings",
 ]

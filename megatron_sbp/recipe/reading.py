@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
             raise InputError(error.reason, file=path, line=error.line, key=error.key) from None
         raise
     return recipe
+
+
+def override(key: str, text: str) -> str:
+    """The `key=value` word that gives a key this text, whatever YAML would read into it (`a #2`, `7: x`)."""
+    return f"{key}={yaml.safe_dump(text, default_style='"', width=math.inf).strip()}"
 
 
 def make_section[S: Section](section: type[S], **values: Any) -> S:

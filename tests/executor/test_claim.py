@@ -16,7 +16,7 @@ from whole_program import RECIPE, environment
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
 from megatron_sbp.executor.claim import claim, read_marker, recipe_of
-from megatron_sbp.recipe import load_recipe
+from megatron_sbp.recipe import load_recipe, override
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run, label
 
@@ -104,6 +104,14 @@ def test_a_run_folder_stands_for_its_recipe(home, capsys):
     assert main(["documents", "there"]) == 0
     assert main(["status", "documents"]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["run #2", "run: 2", " [x", "'\"", "\u00e9\u2028\U0001f600"])
+def test_a_run_folder_whose_path_means_something_in_yaml(home, name):
+    """`sbp status "run #2"` was about the folder `run`."""
+    run = Run.of(load_recipe(home / "recipe.yaml", [override("run_folder", f"runs/{name}")]))
+    claim(run)
+    assert run.root == home / "runs" / name and Run.of(recipe_of(run.root, [])).root == run.root
 
 
 def test_every_stage_is_the_same_for_a_recipe_and_its_run_folder(home):

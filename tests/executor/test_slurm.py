@@ -1,104 +1,27 @@
-"""What can be said about the jobs without a Slurm: commands, options, the environment of a rank."""
+"""Submission without a Slurm: what is submitted, in which order, with which words; and what is refused."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import stage_toys as toys
+from support.slurm_clients import Kind, asked, commands
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.cli import main
 from megatron_sbp.executor import slurm, slurm_queue
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.executor.state import StageState
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-class Kind(Stage):
-    """A stage that is only looked at."""
-
-    def __init__(self, name: str, device: str, sharded: bool, *reads: str):
-        self.name, self.title, self.device, self.sharded, self._reads = name, name, device, sharded, reads
-
-    def reads(self, run: Run):
-        return dict.fromkeys(self._reads, ("*",))
-
-
-@pytest.fixture
-def no_slurm(monkeypatch, tmp_path):
-    """No Slurm client is found."""
-    (tmp_path / "bin").mkdir()
-    for program in ("bash", "mkdir", "cat"):
-        (tmp_path / "bin" / program).symlink_to(f"/usr/bin/{program}")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-
-
-def commands(text: str) -> dict[str, list[str]]:
-    """Words of every sbatch command in what a dry run prints, by variable."""
-    lines = [line.partition("=$(") for line in text.splitlines() if "=$(sbatch" in line]
-    return {name: shlex.split(command.removesuffix(")")) for name, _, command in lines}
-
-
-def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
-    words = [
-        f"run_folder={tmp_path / 'run'}",
-        "slurm.account=research",
-        "slurm.qos=long",
-        "slurm.sbatch=[--exclusive, --mem=0]",
-        "slurm.setup='module load cuda'",
-        "slurm.container_image=image.sqsh",
-        "slurm.container_mounts=/data:/data",
-    ]
-    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
-    run = Run.of(load_recipe(file, words))
-    graph = [
-        Kind("documents", "cpu", False),
-        Kind("tokenize", "cpu", True, "documents"),
-        Kind("embed", "gpu", True, "documents"),
-        Kind("train-baseline", "training", False, "tokenize"),
-        Kind("evaluate", "gpu", False, "train-baseline", "embed"),
-    ]
-    assert slurm.submit(run, file, words, graph, dry_run=True) == []
-    text = capsys.readouterr().out
-    assert not run.root.exists()
-    assert "export SBP_SETUP='module load cuda'" in text and "SBP_CONTAINER_IMAGE=image.sqsh" in text
-    found = commands(text)
-    scripts = {name: next(word for word in words if word.endswith(".sbatch")) for name, words in found.items()}
-    assert {name: Path(script).name for name, script in scripts.items()} == {
-        "documents": "single.sbatch",
-        "tokenize": "cpu_array.sbatch",
-        "embed": "gpu_array.sbatch",
-        "train_baseline": "training.sbatch",
-        "evaluate": "single.sbatch",
-    }
-    assert all(Path(script).exists() for script in scripts.values())
-    for name, command in found.items():
-        assert {"--account=research", "--qos=long", "--exclusive", "--mem=0", "--time=24:00:00"} <= set(command)
-        assert command[-len(words) - 2 :] == [name.replace("_", "-"), str(file), *words]
-        on_gpu = name not in ("documents", "tokenize")
-        assert (f"--partition={'gpu' if on_gpu else 'cpu'}") in command
-    assert "--array=1-128" in found["tokenize"] and "--array=1-128" in found["embed"]
-    assert {"--nodes=16", "--ntasks-per-node=8", "--gpus-per-node=8"} <= set(found["train_baseline"])
-    assert "--gpus-per-node=1" in found["embed"] and "--gpus-per-node=1" in found["evaluate"]
-    assert not any(word.startswith("--gpus") for word in found["documents"] + found["tokenize"])
-    assert "--dependency=afterok:${train_baseline%%;*}:${embed%%;*}" in [
-        word.replace("${embed%%;*}:${train_baseline%%;*}", "${train_baseline%%;*}:${embed%%;*}")
-        for word in found["evaluate"]
-    ]
-    assert all("--kill-on-invalid-dep=yes" in found[name] for name in found if name != "documents")
-    tasks = ["--nodes", "16", "--ntasks-per-node", "8", "--kill-on-bad-exit=1"]
-    container = ["--container-image=image.sqsh", "--container-mounts=/data:/data"]
-    ranks = ["bash", str(slurm.SCRIPTS / "rank.sh"), "python"]
-    assert slurm.srun_words(run.recipe) == ["srun", *tasks, *container, *ranks]
 
 
 @pytest.mark.parametrize(
@@ -122,103 +45,6 @@ def test_ranks_run_the_containers_python(runtime, further, words):
     assert slurm.srun_words(outside)[-1] == sys.executable
 
 
-def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):
-    """By kind, verb and stage; the later of these wins."""
-    jobs = "{cpu: {memory: 16G, time: '1:00:00'}, gpu: {gpus_per_node: 2, constraint: a100}, "
-    jobs += "tokenize: {memory: 8G, cpus_per_task: 48, sbatch: [--nice=5]}, train-baseline: {qos: big}, "
-    jobs += "train: {}, 'tune.random': {partition: small}, tune: {partition: wide, time: '9:00:00'}}"
-    words = [f"run_folder={tmp_path / 'run'}", f"slurm.stages={jobs.replace('train: {}, ', '')}", "slurm.memory='0'"]
-    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
-    run = Run.of(load_recipe(file, words))
-    graph = [
-        Kind("documents", "cpu", False), Kind("tokenize", "cpu", True), Kind("embed", "gpu", True),
-        Kind("train-baseline", "training", False), Kind("tune", "training", False),
-        Kind("tune.random", "training", False),
-    ]  # fmt: skip
-    slurm.submit(run, file, words, graph, dry_run=True)
-    found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
-    assert {"--mem=16G", "--time=1:00:00", "--partition=cpu"} <= found["documents"]
-    assert {"--mem=8G", "--time=1:00:00", "--cpus-per-task=48", "--nice=5"} <= found["tokenize"]
-    assert {"--gpus-per-node=2", "--constraint=a100", "--mem=0"} <= found["embed"] and "--nice=5" not in found["embed"]
-    assert {"--qos=big", "--gpus-per-node=8", "--time=24:00:00"} <= found["train_baseline"]
-    assert {"--partition=wide", "--time=9:00:00"} <= found["tune"]
-    assert {"--partition=small", "--time=9:00:00"} <= found["tune.random"]
-    with pytest.raises(InputError, match=r"there is no stage and no kind of job of that name; did you mean 'tokenize'"):
-        wrong = load_recipe(file, [*words, "slurm.stages={tokenise: {memory: 8G}}"])
-        slurm.submit(Run.of(wrong), file, words, graph, dry_run=True)
-
-
-def test_the_pilot_asks_for_what_synthesis_asks_for(no_slurm, tmp_path, capsys):
-    jobs = (
-        "{synthesize: {memory: 90G, time: '3:00:00', constraint: h100}, pilot: {time: '0:30:00'}, judge: {memory: 7G}}"
-    )
-    words = [f"run_folder={tmp_path / 'run'}", f"slurm.stages={jobs}"]
-    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
-    run = Run.of(load_recipe(file, words))
-    slurm.submit(run, file, words, all_stages(run.recipe), dry_run=True)
-    found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
-    assert {"--mem=90G", "--constraint=h100", "--time=0:30:00"} <= found["pilot"]
-    assert {"--mem=90G", "--constraint=h100", "--time=3:00:00"} <= found["synthesize"]
-    assert "--mem=7G" in found["judge"] and "--mem=7G" in found["judge_pilot"] and "--mem=90G" not in found["filter"]
-
-
-def test_arrays_have_a_task_for_every_missing_unit(no_slurm, tmp_path, capsys):
-    (tmp_path / "words.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
-    graph = toys.graph()
-
-    def arrays(size: int) -> dict[str, tuple[str, str]]:
-        run = toys.make_run(tmp_path, f"slurm.array_size={size}")
-        slurm.submit(run, tmp_path / "recipe.yaml", [], graph, dry_run=True)
-        found = {}
-        for name, command in commands(capsys.readouterr().out).items():
-            numbers = [word.partition("=")[2] for word in command if word.startswith("--array=")]
-            shards = [word.rpartition("=")[2] for word in command if "SBP_SHARDS" in word]
-            found[name] = (*numbers, *shards)
-        return found
-
-    # What the second stage has to do is known only when the first one is finished.
-    assert arrays(64) == {"words": ("1-5", "5"), "lengths": ("1-64", "64"), "total": ()}
-    assert arrays(2)["words"] == ("1-2", "2")
-    run = toys.make_run(tmp_path)
-    StageRunner(run, graph[0], graph).execute((2, 5))
-    assert arrays(64)["words"] == ("1,3-5", "5") and arrays(3)["words"] == ("1-3", "3")
-    StageRunner(run, graph[0], graph).execute()
-    assert arrays(64) == {"lengths": ("1-5", "5"), "total": ()}
-    StageRunner(run, graph[1], graph).execute((3, 5))
-    StageRunner(run, graph[1], graph).execute((4, 5))
-    assert arrays(64)["lengths"] == ("1-2,5", "5")
-
-
-@pytest.mark.parametrize("engine", ["exact", "scann"])
-@pytest.mark.parametrize(
-    "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name
-)
-def test_every_stage_that_uses_a_gpu_asks_for_one(no_slurm, tmp_path, capsys, file, engine):
-    """Of every recipe in examples/: on GPU nodes, whoever looks at launch.device gets one, and nobody else."""
-    words = [f"run_folder={tmp_path / 'run'}", f"neighbors.engine={engine}"]
-    run = Run.of(load_recipe(file, words))
-    graph = all_stages()
-    slurm.submit(run, file, words, graph, dry_run=True)
-    found = commands(capsys.readouterr().out)
-    asking = {name for name, command in found.items() if any(word.startswith("--gpus-per-node") for word in command)}
-    using = {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}
-    using |= {"embed", "synthesize", "evaluate", *(["neighbors"] if engine == "exact" else [])}
-    assert asking == (using if run.recipe.launch.device != "cpu" else set())
-    partition = {name: word for name, command in found.items() for word in command if word.startswith("--partition")}
-    assert {name for name in partition if partition[name] == "--partition=cpu"} == set(partition) - using
-    for name in asking - {"evaluate"} - {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}:
-        assert any(word.endswith("gpu_array.sbatch") for word in found[name])
-
-
-def test_no_gpu_is_asked_for_without_gpus_per_node(no_slurm, tmp_path, capsys):
-    run = toys.make_run(tmp_path)
-    slurm.submit(
-        run, run.recipe.source, [], [Kind("embed", "gpu", True), Kind("train", "training", False)], dry_run=True
-    )
-    text = capsys.readouterr().out
-    assert "gpus" not in text and "cpu_array.sbatch" in text
-
-
 def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
     (tmp_path / "words.txt").write_text("a\nbb")
     run, graph = toys.make_run(tmp_path), toys.graph()
@@ -234,6 +60,99 @@ def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
     found = commands(capsys.readouterr().out)
     assert list(found) == ["words", "lengths", "total"]
     assert "--dependency=afterok:${words%%;*}" in found["lengths"]
+
+
+def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients, tmp_path):
+    """All of it was submitted a second time, and the jobs that ran were forgotten, so that nobody could cancel them."""
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    clients("sbatch", "7\n")
+    clients("squeue", error="Unable to contact slurm controller", status=1)
+    slurm.submit(run, run.recipe.source, [], graph)  # the first time there is nothing to ask for
+    assert [command[0] for command in asked(tmp_path)] == ["sbatch"] * 3
+    with pytest.raises(
+        InputError, match=r"Unable to contact .*whether jobs of this run are queued or running is unknown"
+    ):
+        slurm.submit(run, run.recipe.source, [], graph)
+    assert "sbatch" not in [command[0] for command in asked(tmp_path)[3:]]
+    clients("squeue", "7 RUNNING\n")
+    assert slurm.submit(run, run.recipe.source, [], graph) == []
+    assert [job.id for job in slurm_queue.live_jobs(run)] == ["7"] * 3
+
+
+@pytest.fixture
+def costly(clients, tmp_path, monkeypatch):
+    """All is finished, and cost more than may be replaced without asking; calls are noted in RUN/calls."""
+    (tmp_path / "words.txt").write_text("a\nbb\nccc")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    for stage in graph:
+        StageRunner(run, stage, graph).execute()
+    monkeypatch.setattr(StageState, "keep_seconds", -1.0)
+    clients("sbatch", "7\n")
+    return run
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_a_job_would_refuse_is_refused_at_once(costly, tmp_path, capsys, dry_run):
+    changed = toys.make_run(tmp_path, "note=upper")
+    with pytest.raises(InputError, match=r"words was made under other settings .*add --discard words to move it"):
+        slurm.submit(changed, changed.recipe.source, ["note=upper"], toys.graph(), dry_run)
+    (costly.manifests / "words.json").write_text("{")
+    with pytest.raises(InputError, match=r"this manifest is damaged.*--discard words"):
+        slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run)
+    assert not (tmp_path / "asked").exists() and capsys.readouterr().out == ""
+
+
+def test_permissions_reach_only_the_jobs_of_the_stages_they_name(costly, clients, tmp_path, capsys):
+    run, graph = toys.make_run(tmp_path, "note=upper"), toys.graph()
+    slurm.submit(run, run.recipe.source, [], graph, dry_run=True, discard=["words"], repair=["words", "total"])
+    found = commands(capsys.readouterr().out)
+    assert found["words"][-4:] == ["--discard", "words", "--repair", "words"]
+    assert found["lengths"][-1] == str(run.recipe.source) and found["total"][-2:] == ["--repair", "total"]
+    slurm.submit(run, run.recipe.source, [], graph, discard=["all"])
+    assert [command[-2:] for command in asked(tmp_path) if command[0] == "sbatch"] == [
+        ["--discard", name] for name in ("words", "lengths", "total")
+    ]
+    clients("squeue", "7 PENDING\n")
+    capsys.readouterr()
+    assert slurm.submit(run, run.recipe.source, [], graph, discard=["words"]) == []
+    said = capsys.readouterr().err
+    assert "words: is in the queue already, as job 7; --discard words is not passed on to it\n" in said
+    assert "lengths: is in the queue already, as job 7\n" in said
+
+
+@pytest.mark.parametrize("cause", ["settings", "manifest", "unfinished"])
+def test_a_job_that_may_discard_and_starts_again_keeps_what_it_has_made(costly, tmp_path, cause):
+    if cause == "unfinished":
+        (costly.manifests / "words.json").unlink()
+    if cause == "manifest":
+        (costly.manifests / "words.json").write_text("{")
+    run, graph = toys.make_run(tmp_path, *(["note=upper"] if cause != "manifest" else [])), toys.graph()
+
+    def start(shard: tuple[int, int]) -> list[str]:
+        (run.root / "calls").unlink(missing_ok=True)
+        StageRunner(run, graph[0], graph, discard=True).execute(shard)
+        return (run.root / "calls").read_text().splitlines() if (run.root / "calls").exists() else []
+
+    assert start((1, 3)) == ["words 00000"]
+    aside = sorted(run.aside.rglob("*"))
+    assert start((1, 3)) == []  # the job was requeued
+    assert start((1, 1)) == ["words 00001", "words 00002", "words finish"]
+    assert start((1, 1)) == []
+    assert cause == "settings" or sorted(run.aside.rglob("*")) == aside  # they were replaced when they were complete
+    assert [file.name for file in sorted(run.aside.rglob("joint.txt"))] == ["joint.txt"]
+
+
+def test_submit_takes_the_words_of_run(tmp_path, capsys):
+    file = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
+    words = ["submit", str(file), f"run_folder={tmp_path / 'run'}", "--dry-run"]
+    assert main([*words, "--discard", "tune.random", "--repair", "train-sbp"]) == 0
+    found = commands(capsys.readouterr().out)
+    assert [name for name, command in found.items() if "--discard" in command] == ["tune_random"]
+    assert [name for name, command in found.items() if "--repair" in command] == ["train_sbp"]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--discard", "tune.randem"])
+    assert left.value.code == 2 and "invalid choice: 'tune.randem'" in capsys.readouterr().err
 
 
 def test_without_slurm(no_slurm, tmp_path):
@@ -276,6 +195,46 @@ HOSTILE = [
 ]
 
 
+def submitted_by(script: str, folder: Path) -> list[tuple[list[str], dict[str, str]]]:
+    """Words and environment of every job, from job 1: runs a printed script by bash, with an sbatch that notes them."""
+    (folder / "script.sh").write_text(script)
+    (folder / "bin").mkdir()
+    fake = folder / "bin" / "sbatch"
+    fake.write_text(
+        f"#!{sys.executable} -S\nimport json, os, sys\n"
+        "with open('jobs', 'a') as file:\n    file.write(json.dumps([sys.argv[1:], dict(os.environ)]) + '\\n')\n"
+        "print(f\"{open('jobs').read().count(chr(10))};cluster\")\n"
+    )
+    fake.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "script.sh"], env=environment, capture_output=True, text=True, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in (folder / "jobs").read_text().splitlines()]
+
+
+def test_a_printed_script_submits_the_stages_of_replicates_and_further_synthesizers(tmp_path, monkeypatch, capsys):
+    """Once each, after the jobs of all that it reads from; an arm `sbp__2` is not the second replicate of `sbp`."""
+    monkeypatch.chdir(tmp_path)
+    file = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
+    words = [
+        f"run_folder={tmp_path / 'run'}",
+        "replicates=2",
+        "arms.sbp__2.synthetic=random",
+        "arms.sbp_2.synthetic=null",
+    ]
+    run = Run.of(load_recipe(file, words))
+    graph = all_stages(run.recipe)
+    names = [stage.name for stage in graph]
+    assert {"tune.random.2", "train-sbp.2", "train-sbp_2", "train-sbp__2"} <= set(names)
+    slurm.submit(run, file, words, graph, dry_run=True)
+    jobs = [job for job, _ in submitted_by(capsys.readouterr().out, tmp_path)]
+    assert [job[-len(words) - 2] for job in jobs] == names
+    for stage, job in zip(graph, jobs, strict=True):
+        waits = {word.partition(":")[2] for word in job if word.startswith("--dependency=afterok:")}
+        numbers = [str(names.index(name) + 1) for name in stage.reads(run)]
+        assert waits == ({":".join(numbers)} if numbers else set()), stage.name
+
+
 def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
     """Run by bash with an sbatch that notes its words: no value of a recipe is code, and job numbers are filled in."""
     monkeypatch.chdir(tmp_path)
@@ -293,20 +252,7 @@ def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
         Kind("train-baseline", "training", False, "documents", "embed"),
     ]
     slurm.submit(Run.of(recipe), file, words, graph, dry_run=True)
-    script = tmp_path / "script.sh"
-    script.write_text(capsys.readouterr().out)
-    (tmp_path / "bin").mkdir()
-    fake = tmp_path / "bin" / "sbatch"
-    fake.write_text(
-        f"#!{sys.executable}\nimport json, os, sys\n"
-        "with open('jobs', 'a') as file:\n    file.write(json.dumps([sys.argv[1:], dict(os.environ)]) + '\\n')\n"
-        "print(f\"{open('jobs').read().count(chr(10))};cluster\")\n"
-    )
-    fake.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    jobs = [json.loads(line) for line in (tmp_path / "jobs").read_text().splitlines()]
+    jobs = submitted_by(capsys.readouterr().out, tmp_path)
     assert not (tmp_path / "x").exists()
     dependencies = [[word for word in job if word.startswith("--dependency")] for job, _ in jobs]
     assert dependencies == [[], ["--dependency=afterok:1"], ["--dependency=afterok:1:2"]]

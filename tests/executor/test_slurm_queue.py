@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import stage_toys as toys
+from support.slurm_clients import asked
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import slurm_queue
 from megatron_sbp.executor.slurm_queue import Job
 from megatron_sbp.stages.run_folder import Run
-
-
-@pytest.fixture
-def clients(tmp_path, monkeypatch) -> Callable[..., None]:
-    """Puts a client on PATH, which holds nothing else; `asked` reads what the clients were asked."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-
-    def put(name: str, output: str = "", error: str = "", status: int = 0) -> None:
-        (folder / name).write_text(
-            f"#!{sys.executable} -S\nimport json, os, sys\n"
-            f"with open({str(tmp_path / 'asked')!r}, 'a') as file:\n"
-            f"    file.write(json.dumps([{name!r}, *sys.argv[1:]]) + '\\n')\n"
-            f"sys.stdout.write({output!r})\nsys.stderr.write({error!r})\nsys.exit({status})\n"
-        )
-        (folder / name).chmod(0o755)
-
-    return put
-
-
-def asked(tmp_path: Path) -> list[list[str]]:
-    return [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -95,6 +70,13 @@ def test_a_queue_that_does_not_answer_is_unknown(clients, run, put):
         clients("squeue", error="Unable to contact slurm controller", status=1)
     assert set(states(run).values()) == {"unknown (Slurm does not answer)"}
     with pytest.raises(InputError, match="Unable to contact" if put else "there is no Slurm here"):
+        slurm_queue.cancel(run)
+
+
+def test_a_queue_that_answers_again_does_not_know_less(clients, run, tmp_path):
+    """It did not answer when it was asked for the jobs: that it does now says nothing about them."""
+    clients("squeue", body="sys.exit('--me' not in sys.argv)")
+    with pytest.raises(InputError, match=r"squeue: did not answer just now; whether jobs of this run .* is unknown"):
         slurm_queue.cancel(run)
 
 

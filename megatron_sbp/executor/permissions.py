@@ -1,0 +1,35 @@
+"""What stages may do with former work, as `--discard STAGE` and `--repair STAGE` allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ALL = "all"
+"""Stands for every stage."""
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """Names of stages, or `ALL`.
+
+    Attributes:
+        discard: those whose costly outputs may be replaced.
+        repair: those that may go back to what is intact of damaged outputs.
+    """
+
+    discard: Sequence[str] = ()
+    repair: Sequence[str] = ()
+
+    def discards(self, stage: str) -> bool:
+        """Whether the stage may replace costly outputs."""
+        return stage in self.discard or ALL in self.discard
+
+    def repairs(self, stage: str) -> bool:
+        """Whether the stage may go back to what is intact."""
+        return stage in self.repair or ALL in self.repair
+
+    def words(self, stage: str) -> list[str]:
+        """The same as options of the stage's own command."""
+        given = (("--discard", self.discards(stage)), ("--repair", self.repairs(stage)))
+        return [word for option, allowed in given if allowed for word in (option, stage)]

@@ -1,0 +1,126 @@
+"""What the job of a stage asks Slurm for, by the recipe's section `slurm`: batch script, array, and sbatch options."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.state import StageState, Unread
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.sections import SlurmJobs
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+
+_KINDS = ("cpu", "gpu", "training")
+"""Kinds of jobs, as stages name the device that they use."""
+
+
+def _on_gpu(run: Run, stage: Stage) -> bool:
+    recipe = run.recipe
+    return stage.device_for(run) != "cpu" and recipe.slurm.gpus_per_node is not None and recipe.launch.device != "cpu"
+
+
+def script_of(run: Run, stage: Stage) -> str:
+    """Name of the batch script."""
+    if stage.device_for(run) == "training":
+        return "training.sbatch"
+    if stage.sharded:
+        return "gpu_array.sbatch" if _on_gpu(run, stage) else "cpu_array.sbatch"
+    return "single.sbatch"
+
+
+@dataclass(frozen=True)
+class Array:
+    """Tasks of an array: numbers out of 1 to `size`."""
+
+    tasks: list[int]
+    size: int
+
+    @staticmethod
+    def whole(size: int) -> Array:
+        """All of them."""
+        return Array(list(range(1, size + 1)), size)
+
+    def __str__(self) -> str:
+        """As --array takes it: 1-4,7."""
+        parts = []
+        for _, group in itertools.groupby(enumerate(self.tasks), lambda entry: entry[1] - entry[0]):
+            numbers = [number for _, number in group]
+            parts.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
+        return ",".join(parts)
+
+
+def array_of(state: StageState, largest: int) -> Array:
+    """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
+
+    They are once the stages that it reads from are finished; before that every task is submitted, and one without units
+    ends at once.
+    """
+    try:
+        units = state.stage.units(state.run)
+        try:
+            missing = set(state.missing_units())
+        except Unread:
+            missing = set(units)
+    except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
+        return Array.whole(largest)
+    size = max(1, min(largest, len(units)))
+    wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
+    return Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
+
+
+def check_stages(recipe: Recipe, graph: list[Stage]) -> None:
+    """Raises InputError for a name in `slurm.stages` that no job has."""
+    known = {*_KINDS, *(stage.name for stage in graph), *(stage.name.partition(".")[0] for stage in graph)}
+    for name in recipe.slurm.stages:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise recipe.error(f"slurm.stages.{name}", f"there is no stage and no kind of job of that name{hint}")
+
+
+def asked_of(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
+    """What a job asks for by the recipe, and its further options: of all jobs, its kind, a verb like it, its verb, its
+    stage."""
+    slurm, kind = run.recipe.slurm, stage.device_for(run)
+    cpu_partition = slurm.cpu_partition or slurm.partition
+    found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
+    found["partition"] = cpu_partition if kind == "cpu" else slurm.partition
+    found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else 1
+    further = list(slurm.sbatch)
+    for name in dict.fromkeys((kind, stage.asks_like, stage.name.partition(".")[0], stage.name)):
+        differing = slurm.stages.get(name, SlurmJobs())
+        found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
+        further += differing.sbatch
+    return found, further
+
+
+def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) -> list[str]:
+    """The sbatch options that we know of; the user's own are not among them."""
+    recipe, launch, device = run.recipe, run.recipe.launch, stage.device_for(run)
+    asked, _ = asked_of(run, stage)
+    pattern = "%x-%A_%a.out" if array else "%x-%j.out"
+    options = [
+        f"--export=ALL,SBP_SHARDS={array.size}" if array else "--export=ALL",
+        f"--job-name={recipe.name}-{stage.name}",
+        f"--output={log_folder / pattern}",
+        f"--chdir={Path.cwd()}",  # run_folder is relative to the current folder
+        f"--time={asked['time']}",
+        f"--cpus-per-task={asked['cpus_per_task']}",
+    ]
+    for name in ("partition", "account", "qos", "constraint"):
+        if asked[name] is not None:
+            options.append(f"--{name}={asked[name]}")
+    if asked["memory"] is not None:
+        options.append(f"--mem={asked['memory']}")
+    if array:
+        options.append(f"--array={array}")
+    if device == "training":
+        options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={launch.ranks_per_node}"]
+    if _on_gpu(run, stage):
+        options.append(f"--gpus-per-node={asked['gpus_per_node']}")
+    return options

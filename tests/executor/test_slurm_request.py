@@ -1,0 +1,168 @@
+"""What every kind of job asks for, without a Slurm: as the printed commands say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import stage_toys as toys
+from support.slurm_clients import Kind, commands
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor import slurm
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.stages.run_folder import Run
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
+    words = [
+        f"run_folder={tmp_path / 'run'}",
+        "slurm.account=research",
+        "slurm.qos=long",
+        "slurm.sbatch=[--exclusive, --mem=0]",
+        "slurm.setup='module load cuda'",
+        "slurm.container_image=image.sqsh",
+        "slurm.container_mounts=/data:/data",
+    ]
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    graph = [
+        Kind("documents", "cpu", False),
+        Kind("tokenize", "cpu", True, "documents"),
+        Kind("embed", "gpu", True, "documents"),
+        Kind("train-baseline", "training", False, "tokenize"),
+        Kind("evaluate", "gpu", False, "train-baseline", "embed"),
+    ]
+    assert slurm.submit(run, file, words, graph, dry_run=True) == []
+    text = capsys.readouterr().out
+    assert not run.root.exists()
+    assert "export SBP_SETUP='module load cuda'" in text and "SBP_CONTAINER_IMAGE=image.sqsh" in text
+    found = commands(text)
+    scripts = {name: next(word for word in words if word.endswith(".sbatch")) for name, words in found.items()}
+    assert {name: Path(script).name for name, script in scripts.items()} == {
+        "documents": "single.sbatch",
+        "tokenize": "cpu_array.sbatch",
+        "embed": "gpu_array.sbatch",
+        "train_baseline": "training.sbatch",
+        "evaluate": "single.sbatch",
+    }
+    assert all(Path(script).exists() for script in scripts.values())
+    for name, command in found.items():
+        assert {"--account=research", "--qos=long", "--exclusive", "--mem=0", "--time=24:00:00"} <= set(command)
+        assert command[-len(words) - 2 :] == [name.replace("_", "-"), str(file), *words]
+        on_gpu = name not in ("documents", "tokenize")
+        assert (f"--partition={'gpu' if on_gpu else 'cpu'}") in command
+    assert "--array=1-128" in found["tokenize"] and "--array=1-128" in found["embed"]
+    assert {"--nodes=16", "--ntasks-per-node=8", "--gpus-per-node=8"} <= set(found["train_baseline"])
+    assert "--gpus-per-node=1" in found["embed"] and "--gpus-per-node=1" in found["evaluate"]
+    assert not any(word.startswith("--gpus") for word in found["documents"] + found["tokenize"])
+    assert "--dependency=afterok:${train_baseline%%;*}:${embed%%;*}" in [
+        word.replace("${embed%%;*}:${train_baseline%%;*}", "${train_baseline%%;*}:${embed%%;*}")
+        for word in found["evaluate"]
+    ]
+    assert all("--kill-on-invalid-dep=yes" in found[name] for name in found if name != "documents")
+    tasks = ["--nodes", "16", "--ntasks-per-node", "8", "--kill-on-bad-exit=1"]
+    container = ["--container-image=image.sqsh", "--container-mounts=/data:/data"]
+    ranks = ["bash", str(slurm.SCRIPTS / "rank.sh"), "python"]
+    assert slurm.srun_words(run.recipe) == ["srun", *tasks, *container, *ranks]
+
+
+def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):
+    """By kind, verb and stage; the later of these wins."""
+    jobs = "{cpu: {memory: 16G, time: '1:00:00'}, gpu: {gpus_per_node: 2, constraint: a100}, "
+    jobs += "tokenize: {memory: 8G, cpus_per_task: 48, sbatch: [--nice=5]}, train-baseline: {qos: big}, "
+    jobs += "train: {}, 'tune.random': {partition: small}, tune: {partition: wide, time: '9:00:00'}}"
+    words = [f"run_folder={tmp_path / 'run'}", f"slurm.stages={jobs.replace('train: {}, ', '')}", "slurm.memory='0'"]
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    graph = [
+        Kind("documents", "cpu", False), Kind("tokenize", "cpu", True), Kind("embed", "gpu", True),
+        Kind("train-baseline", "training", False), Kind("tune", "training", False),
+        Kind("tune.random", "training", False),
+    ]  # fmt: skip
+    slurm.submit(run, file, words, graph, dry_run=True)
+    found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
+    assert {"--mem=16G", "--time=1:00:00", "--partition=cpu"} <= found["documents"]
+    assert {"--mem=8G", "--time=1:00:00", "--cpus-per-task=48", "--nice=5"} <= found["tokenize"]
+    assert {"--gpus-per-node=2", "--constraint=a100", "--mem=0"} <= found["embed"] and "--nice=5" not in found["embed"]
+    assert {"--qos=big", "--gpus-per-node=8", "--time=24:00:00"} <= found["train_baseline"]
+    assert {"--partition=wide", "--time=9:00:00"} <= found["tune"]
+    assert {"--partition=small", "--time=9:00:00"} <= found["tune_random"]
+    with pytest.raises(InputError, match=r"there is no stage and no kind of job of that name; did you mean 'tokenize'"):
+        wrong = load_recipe(file, [*words, "slurm.stages={tokenise: {memory: 8G}}"])
+        slurm.submit(Run.of(wrong), file, words, graph, dry_run=True)
+
+
+def test_the_pilot_asks_for_what_synthesis_asks_for(no_slurm, tmp_path, capsys):
+    jobs = (
+        "{synthesize: {memory: 90G, time: '3:00:00', constraint: h100}, pilot: {time: '0:30:00'}, judge: {memory: 7G}}"
+    )
+    words = [f"run_folder={tmp_path / 'run'}", f"slurm.stages={jobs}"]
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    slurm.submit(run, file, words, all_stages(run.recipe), dry_run=True)
+    found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
+    assert {"--mem=90G", "--constraint=h100", "--time=0:30:00"} <= found["pilot"]
+    assert {"--mem=90G", "--constraint=h100", "--time=3:00:00"} <= found["synthesize"]
+    assert "--mem=7G" in found["judge"] and "--mem=7G" in found["judge_pilot"] and "--mem=90G" not in found["filter"]
+
+
+def test_arrays_have_a_task_for_every_missing_unit(no_slurm, tmp_path, capsys):
+    (tmp_path / "words.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
+    graph = toys.graph()
+
+    def arrays(size: int) -> dict[str, tuple[str, str]]:
+        run = toys.make_run(tmp_path, f"slurm.array_size={size}")
+        slurm.submit(run, tmp_path / "recipe.yaml", [], graph, dry_run=True)
+        found = {}
+        for name, command in commands(capsys.readouterr().out).items():
+            numbers = [word.partition("=")[2] for word in command if word.startswith("--array=")]
+            shards = [word.rpartition("=")[2] for word in command if "SBP_SHARDS" in word]
+            found[name] = (*numbers, *shards)
+        return found
+
+    # What the second stage has to do is known only when the first one is finished.
+    assert arrays(64) == {"words": ("1-5", "5"), "lengths": ("1-64", "64"), "total": ()}
+    assert arrays(2)["words"] == ("1-2", "2")
+    run = toys.make_run(tmp_path)
+    StageRunner(run, graph[0], graph).execute((2, 5))
+    assert arrays(64)["words"] == ("1,3-5", "5") and arrays(3)["words"] == ("1-3", "3")
+    StageRunner(run, graph[0], graph).execute()
+    assert arrays(64) == {"lengths": ("1-5", "5"), "total": ()}
+    StageRunner(run, graph[1], graph).execute((3, 5))
+    StageRunner(run, graph[1], graph).execute((4, 5))
+    assert arrays(64)["lengths"] == ("1-2,5", "5")
+
+
+@pytest.mark.parametrize("engine", ["exact", "scann"])
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name
+)
+def test_every_stage_that_uses_a_gpu_asks_for_one(no_slurm, tmp_path, capsys, file, engine):
+    """Of every recipe in examples/: on GPU nodes, whoever looks at launch.device gets one, and nobody else."""
+    words = [f"run_folder={tmp_path / 'run'}", f"neighbors.engine={engine}"]
+    run = Run.of(load_recipe(file, words))
+    graph = all_stages()
+    slurm.submit(run, file, words, graph, dry_run=True)
+    found = commands(capsys.readouterr().out)
+    asking = {name for name, command in found.items() if any(word.startswith("--gpus-per-node") for word in command)}
+    using = {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}
+    using |= {"embed", "synthesize", "evaluate", *(["neighbors"] if engine == "exact" else [])}
+    assert asking == (using if run.recipe.launch.device != "cpu" else set())
+    partition = {name: word for name, command in found.items() for word in command if word.startswith("--partition")}
+    assert {name for name in partition if partition[name] == "--partition=cpu"} == set(partition) - using
+    for name in asking - {"evaluate"} - {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}:
+        assert any(word.endswith("gpu_array.sbatch") for word in found[name])
+
+
+def test_no_gpu_is_asked_for_without_gpus_per_node(no_slurm, tmp_path, capsys):
+    run = toys.make_run(tmp_path)
+    slurm.submit(
+        run, run.recipe.source, [], [Kind("embed", "gpu", True), Kind("train", "training", False)], dry_run=True
+    )
+    text = capsys.readouterr().out
+    assert "gpus" not in text and "cpu_array.sbatch" in text
