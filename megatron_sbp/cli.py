@@ -19,6 +19,7 @@ from pathlib import Path
 
 from megatron_sbp import __version__
 from megatron_sbp.base.errors import NO_ROOM, Fault, InputError, printable
+from megatron_sbp.base.open_files import allow_many
 from megatron_sbp.executor.claim import claim, recipe_of, write_resolved
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
@@ -103,6 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
     from megatron_sbp.base.stop_file import Stopped
     from megatron_sbp.executor.stage_processes import StageFailed
 
+    allow_many()
     try:
         status = _main(words)
         sys.stdout.flush()
@@ -179,9 +181,8 @@ def _main(words: list[str]) -> int:
 
         StopFile(run.stop_file).refuse()
         claim(run)
-        write_resolved(run)
-        _write_plan(run)
-        run_all(run, graph, recipe_words, options.until, options.discard, options.repair, options.jobs)
+        note = functools.partial(_note_recipe, run)
+        run_all(run, graph, recipe_words, options.until, options.discard, options.repair, options.jobs, note)
         if run.results_file.exists() and options.until in (None, graph[-1].name):
             _print_results(run)
         return 0
@@ -202,9 +203,8 @@ def _main(words: list[str]) -> int:
         StopFile(run.stop_file).refuse()
         if not options.dry_run:
             claim(run)
-            write_resolved(run)
-            _write_plan(run)
-        submit(run, options.recipe, options.overrides, graph, options.dry_run, options.discard, options.repair)
+        note = functools.partial(_note_recipe, run)
+        submit(run, options.recipe, options.overrides, graph, options.dry_run, options.discard, options.repair, note)
         return 0
     stage = by_name(graph, options.verb)
     if _mines(stage) and (options.explore or options.documents or options.examples or options.json):
@@ -472,8 +472,7 @@ def _rehearse(real: Run, options) -> int:
     write(rehearsal)
     check_inputs(run.recipe)
     claim(run)
-    write_resolved(run)
-    _write_plan(run)
+    _note_recipe(run)
     files.write_text(run.root / "rehearsal.txt", table)
     if by_slurm:
         submit(run, rehearsal.file, [], graph, discard=discard)
@@ -486,10 +485,12 @@ def _rehearse(real: Run, options) -> int:
     return 0
 
 
-def _write_plan(run: Run) -> None:
+def _note_recipe(run: Run) -> None:
+    """Writes into the run folder what it was last run with, and the plan of that."""
     from megatron_sbp.base import files
     from megatron_sbp.executor.preflight import plan_run
 
+    write_resolved(run)
     files.write_json(run.plan_file, plan_run(run))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.progress import duration, say
@@ -26,6 +26,7 @@ def run_all(
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
     jobs: int = 1,
+    begins: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs what is missing of all stages, each in processes of its own; see `StageProcesses`.
 
@@ -41,6 +42,7 @@ def run_all(
         discard: stages whose costly outputs may be replaced; `all` means every stage.
         repair: stages that may go back to what is intact of damaged outputs.
         jobs: how many stages may run at a time.
+        begins: called once, when the first stage starts or there is none to start: not where the first is refused.
 
     Raises:
         StageFailed: a stage failed; finished work stays.
@@ -49,7 +51,7 @@ def run_all(
         OSError: a full disk, or a file that is gone, met between two stages.
     """
     began = time.monotonic()
-    _LocalRun(run, graph, recipe_words, until, discard, repair, jobs).execute()
+    _LocalRun(run, graph, recipe_words, until, discard, repair, jobs, begins).execute()
     if until is None:
         say(f"all {len(graph)} stages finished, {duration(time.monotonic() - began)} for this call")
 
@@ -66,9 +68,11 @@ class _LocalRun:
         discard: Sequence[str],
         repair: Sequence[str],
         jobs: int,
+        begins: Callable[[], None],
     ):
         self._run, self._graph, self._words, self._jobs = run, graph, recipe_words, jobs
-        self._permissions = Permissions(discard, repair)
+        self._permissions, self._begins = Permissions(discard, repair), begins
+        self._begun = False
         self._places = {stage.name: place for place, stage in enumerate(graph)}
         self._reads = {stage.name: frozenset(stage.reads(run)) for stage in graph}
         last = len(graph) if until is None else self._places[until] + 1
@@ -92,8 +96,14 @@ class _LocalRun:
                     processes.kill()
         if self._failure is not None:
             raise self._failure
+        self._begin()
         if self._signal is not None:  # it came when nothing ran, or what ran has finished in spite of it
             signal.raise_signal(self._signal)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._begins()
 
     def _over(self) -> bool:
         """Whether nothing more may start."""
@@ -119,6 +129,7 @@ class _LocalRun:
             self._go_back(stage)
             return
         runner.check()
+        self._begin()
         units, missing = stage.units(self._run), runner.missing_units()
         note = f", {len(missing)} of {len(units)} shards to do" if stage.sharded and len(units) > 1 else ""
         say(f"{self._label(stage)}: {stage.title}{note}")

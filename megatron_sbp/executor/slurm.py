@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
@@ -38,6 +38,7 @@ def submit(
     dry_run: bool = False,
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
+    begins: Callable[[], None] = lambda: None,
 ) -> list[Job]:
     """Submits every stage that is not finished. Jobs read a copy of the recipe as it is now; of two submissions at the
     same time, the second waits and finds the jobs of the first in the queue.
@@ -50,6 +51,7 @@ def submit(
         dry_run: Print the commands as a shell script and submit nothing; needs no Slurm.
         discard: Stages whose costly outputs may be replaced; `all` means every stage.
         repair: Stages that may go back to what is intact of damaged outputs.
+        begins: Called once, before the first job is submitted, unless it is a dry run or something is refused.
 
     Returns:
         The jobs submitted by this call.
@@ -62,13 +64,20 @@ def submit(
     check_stages(run.recipe, graph)
     allowed = Permissions(discard, repair)
     if dry_run:
-        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None, allowed)
+        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None, allowed, begins)
     with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
         kept = keep(run)
-        return _submit(run, [str(kept)], graph, kept, allowed)
+        return _submit(run, [str(kept)], graph, kept, allowed, begins)
 
 
-def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None, allowed: Permissions) -> list[Job]:
+def _submit(
+    run: Run,
+    words: list[str],
+    graph: list[Stage],
+    kept: Path | None,
+    allowed: Permissions,
+    begins: Callable[[], None],
+) -> list[Job]:
     """Submits what is not finished and not in the queue.
 
     Args:
@@ -77,6 +86,7 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None, a
         graph: all stages.
         kept: the copy of the recipe that the jobs read; None prints the commands only.
         allowed: what stages may do with former work; their jobs are told.
+        begins: called when nothing is refused.
     """
     dry_run = kept is None
     live = {} if dry_run else {job.stage: job for job in live_jobs(run)}
@@ -95,6 +105,7 @@ def _submit(run: Run, words: list[str], graph: list[Stage], kept: Path | None, a
         for name, value in variables.items():
             print(f"export {name}={shlex.quote(value)}")
     else:
+        begins()
         log_folder.mkdir(parents=True, exist_ok=True)
     largest = largest_array()
     failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)

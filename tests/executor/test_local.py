@@ -77,6 +77,19 @@ def test_missing_stages_run_in_order_and_finished_ones_do_not(run, started, caps
     assert "[1/3] words: already complete" in said and "all 3 stages finished" in said
 
 
+def test_a_run_begins_once_and_not_when_its_first_stage_is_refused(run, started, monkeypatch):
+    begun: list[int] = []
+    for until, runs in (("lengths", 2), (None, 3), (None, 3)):
+        run_all(run, GRAPH(), ["r"], until=until, begins=lambda: begun.append(len(started)))
+        assert len(started) == runs
+    assert begun == [0, 2, 3]  # before the first stage, or, the third time, where there is none to start
+    monkeypatch.setattr(StageRunner, "keep_seconds", -1.0)
+    run.recipe.note = "upper"
+    with pytest.raises(InputError, match="--discard words"):
+        run_all(run, GRAPH(), ["r"], begins=lambda: begun.append(-1))
+    assert begun == [0, 2, 3] and len(started) == 3
+
+
 def test_no_more_workers_than_units_are_missing(run, started):
     StageRunner(run, stage_toys.graph()[0], stage_toys.graph()).execute((1, 3))
     StageRunner(run, stage_toys.graph()[0], stage_toys.graph()).execute((2, 3))
