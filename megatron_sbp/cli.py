@@ -180,7 +180,7 @@ def _main(words: list[str]) -> int:
     if options.verb == "verify":
         return _verify(run, graph)
     if options.verb == "publish":
-        return _publish(run, options.to)
+        return _publish(run, graph, options.to)
     if options.verb == "trace":
         return _trace(run, options)
     if options.verb == "cancel":
@@ -559,10 +559,10 @@ def _print_status(run: Run, graph) -> bool:
     return all(state.startswith("finished") for state in states.values())
 
 
-def _publish(run: Run, target: Path) -> int:
-    from megatron_sbp.stages.publishing import publish_run
+def _publish(run: Run, graph, target: Path) -> int:
+    from megatron_sbp.executor.publishing import publish_run
 
-    for folder in publish_run(run, target):
+    for folder in publish_run(run, graph, target):
         print(folder)
     return 0
 
