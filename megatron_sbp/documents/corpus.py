@@ -16,15 +16,13 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents import SPLITS
 from megatron_sbp.documents.ids import ids_file
+from megatron_sbp.documents.one_file import is_usable, rows_of_file
 from megatron_sbp.documents.parts import Part, PartWriter, part_files
 from megatron_sbp.documents.reading import (
     BadDocument,
     PassedOver,
     check_fields,
     corpus_files,
-    fields_of,
-    parse,
-    raw_rows,
 )
 from megatron_sbp.documents.shards import write_shard
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
@@ -83,22 +81,16 @@ def read_part(
         PartWriter(part, seed) as writer,
         Progress(f"documents: {path.name}", path.stat().st_size, "bytes") as progress,
     ):
-        for line, raw in raw_rows(path, fields_of(documents), progress.advance):
+        for line, document in rows_of_file(path, documents, progress.advance):
             counts.read += 1
-            try:
-                document = parse(raw, documents)
-            except BadDocument as bad:
-                if documents.bad_documents == "fatal":
-                    raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
-                counts.note_bad(line, f"'{bad.key}': {bad.reason}" if bad.key else bad.reason)
-                continue
-            characters = len(document.text.strip())
-            if characters == 0:
-                counts.empty += 1
-            elif characters < documents.min_characters:
+            if isinstance(document, BadDocument):
+                counts.note_bad(line, f"'{document.key}': {document.reason}" if document.key else document.reason)
+            elif is_usable(document, documents):
+                writer.add(document, line)
+            elif document.text.strip():
                 counts.short += 1
             else:
-                writer.add(document, line)
+                counts.empty += 1
         writer.notes["counts"] = asdict(counts)
     return part_files(part)
 

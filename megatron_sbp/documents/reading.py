@@ -109,9 +109,18 @@ def find_files(
             raise InputError(f"'{pattern}' matches no file (searched in {folder})", file=source, key=key)
         found |= matches
     for path in sorted(found):
-        if not path.name.endswith(SUFFIXES):
-            raise InputError(f"is none of {', '.join(SUFFIXES)}", file=path, key=key)
+        if (unknown := _unknown_suffix(path)) is not None:
+            raise InputError(unknown, file=path, key=key)
     return sorted(found), [PassedOver(path, passed_over[path]) for path in sorted(passed_over)]
+
+
+def file_problem(path: Path) -> str | None:
+    """Why something that a pattern of `documents.inputs` matches is no file of a corpus, by its kind and name."""
+    return _no_file(path) or _unknown_suffix(path)
+
+
+def _unknown_suffix(path: Path) -> str | None:
+    return None if path.name.endswith(SUFFIXES) else f"is none of {', '.join(SUFFIXES)}"
 
 
 def _no_file(path: Path) -> str | None:
@@ -238,7 +247,7 @@ def _from_json(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:
-        raise BadDocument(f"malformed JSON: {error.msg} at column {error.colno}") from error
+        raise BadDocument(f"malformed JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested beyond reason
         raise BadDocument(f"unusable JSON: {error}") from error
     if not isinstance(row, dict):
