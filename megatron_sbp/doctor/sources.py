@@ -99,7 +99,7 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
     remedy = "correct documents.inputs, or put the files there (paths are relative to the recipe's folder)"
     try:
         check_fields(recipe.documents, recipe.source)
-        found, passed_over = corpus_files(recipe.documents, recipe.folder, recipe.source)
+        found, passed_over = corpus_files(recipe.documents, recipe.folder, recipe.place_of("documents.inputs"))
         unreadable = [path for path in found if not os.access(path, os.R_OK)]
         size = sum(path.stat().st_size for path in found)
     except InputError as error:

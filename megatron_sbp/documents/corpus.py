@@ -28,6 +28,9 @@ from megatron_sbp.documents.shards import write_shard
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.recipe import Documents
 
+SPLITS_AS_CUT = ("test", "valid", "train", "oracle")
+"""So that a larger train or oracle split does not change the held-out documents."""
+
 LISTED = 1000
 """Bad documents that audit.json lists; all are counted."""
 
@@ -243,11 +246,20 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
         raise CorpusTooSmall(
             f"the corpus is too small: {sum(needed.values()):,} documents are needed ({parts}), {usable:,} are usable "
             f"({sum(audit.read.values()):,} read; dropped: {reasons}); see {rejection_audit}",
-            key="documents.train",
+            key=f"documents.{_too_many(needed, usable)}",
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())
     return needed
+
+
+def _too_many(needed: dict[str, int], usable: int) -> str:
+    """The split that asks for more than is left, in the order in which they are cut."""
+    for split in SPLITS_AS_CUT:
+        usable -= needed[split]
+        if usable < 0:
+            return split
+    raise AssertionError("there are enough documents")
 
 
 def _write_shards(
@@ -255,7 +267,7 @@ def _write_shards(
 ) -> tuple[dict[str, dict[str, int]], list[Path]]:
     """Writes the shards, several at once. Gives the characters and bytes of every split, and the files."""
     begin, shards, places = 0, [], []
-    for split in ("test", "valid", "train", "oracle"):
+    for split in SPLITS_AS_CUT:
         for number, first in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
             shards.append((split, output / split / f"{number:05d}.jsonl.zst"))
             places += [first, min(first + documents.documents_per_shard, begin + sizes[split]) - 1]

@@ -47,13 +47,15 @@ class Document:
         return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def corpus_files(documents: Documents, folder: Path, source: Path | None = None) -> tuple[list[Path], list[PassedOver]]:
+def corpus_files(
+    documents: Documents, folder: Path, source: Path | str | None = None
+) -> tuple[list[Path], list[PassedOver]]:
     """Files that `documents.inputs` names, and what it names that is not a file.
 
     Args:
         documents: the patterns, and whether what is not a file is an error (`bad_documents`).
         folder: relative patterns start from it.
-        source: file that the patterns were read from, for messages.
+        source: where the patterns were read from, for messages.
 
     Raises:
         InputError: as `matching_files`.
@@ -70,7 +72,7 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
     Args:
         patterns: relative to `folder`, or absolute; `**` means any depth.
         folder: relative patterns start from it.
-        source: file that the patterns were read from, for messages.
+        source: where the patterns were read from, for messages.
         key: their key in that file.
 
     Raises:
@@ -91,7 +93,7 @@ class PassedOver:
 
 
 def find_files(
-    patterns: list[str], folder: Path, source: Path | None, key: str | None
+    patterns: list[str], folder: Path, source: Path | str | None, key: str | None
 ) -> tuple[list[Path], list[PassedOver]]:
     """As `matching_files`, but gives what is no file back beside the files instead of refusing it."""
     found: set[Path] = set()

@@ -6,7 +6,6 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 import shlex
@@ -30,7 +29,6 @@ from megatron_sbp.stages.stage import Stage
 SCRIPTS = Path(__file__).resolve().with_name("scripts")
 """Batch scripts and what they share; package data."""
 
-_KINDS = ("cpu", "gpu", "training")
 """Kinds of jobs, as stages name the device that they use."""
 
 
@@ -53,7 +51,6 @@ def submit(
     Raises:
         InputError: no Slurm here, or Slurm refuses a job (with its message).
     """
-    _check_stages(run.recipe, graph)
     if dry_run:
         return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None)
     with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
@@ -214,16 +211,6 @@ def _array(run: Run, stage: Stage, graph: list[Stage], largest: int) -> _Array:
     size = max(1, min(largest, len(units)))
     wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
     return _Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
-
-
-def _check_stages(recipe: Recipe, graph: list[Stage]) -> None:
-    """Raises InputError for a name in `slurm.stages` that no job has."""
-    known = {*_KINDS, *(stage.name for stage in graph), *(stage.name.partition(".")[0] for stage in graph)}
-    for name in recipe.slurm.stages:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise recipe.error(f"slurm.stages.{name}", f"there is no stage and no kind of job of that name{hint}")
 
 
 def _asked(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
