@@ -325,7 +325,7 @@ class Pairs(Section):
     collapses none."""
     directions: Literal["mined", "mutual", "one"] = "mined"
     """mined: every pair in the direction in which it was found, which for most is both. mutual: only pairs that were
-    found in both. one: of a pair that was found in both, one direction, by a coin. The caps per seed come before, the
+    found in both. one: of a pair that was found in both, one direction, at random. The caps per seed come before, the
     cap per target after."""
     relation: Literal["similar", "random", "shuffled", "near_duplicates"] = "similar"
     """similar: mined neighbors. random: the same seed documents with random targets, the control that any claim

@@ -77,7 +77,7 @@ def read_tree(path: Path) -> Node:
     """The tree of a recipe file.
 
     Raises:
-        InputError: the file is missing, unreadable, no regular file or too large, is no YAML, or has something that
+        InputError: the file is missing, unreadable, no regular file or too large, is not YAML, or has something that
             is refused; names the line.
     """
     try:
