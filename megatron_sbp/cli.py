@@ -71,6 +71,8 @@ machine alone."""
 REHEARSE = """Runs the recipe in small: the same stages, engines, flags, and file layouts with sizes cut, on made-up
 documents where the corpus is not here. Prints what was replaced, which is what was not rehearsed."""
 
+RECIPE_HELP = "recipe YAML file, or a run folder"
+
 WATCH_SECONDS = 10.0
 """Between two prints of `sbp status --watch`."""
 
@@ -191,7 +193,7 @@ def _main(words: list[str]) -> int:
     if options.verb == "verify":
         return _verify(run, graph)
     if options.verb == "publish":
-        return _publish(run, options.to)
+        return _publish(run, graph, options.to)
     if options.verb == "trace":
         return _trace(run, options)
     if options.verb == "cancel":
@@ -262,9 +264,14 @@ def _parser(graph) -> argparse.ArgumentParser:
     def verb(name: str, title: str, optional: bool = False) -> argparse.ArgumentParser:
         raw = argparse.RawDescriptionHelpFormatter  # keeps the lines of the epilog
         sub = verbs.add_parser(name, description=title, epilog=EPILOG, formatter_class=raw)
-        sub.add_argument("recipe", nargs="?" if optional else None, help="recipe YAML file, or a run folder")
-        sub.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
+        sub.add_argument("recipe", nargs="?" if optional else None, help=RECIPE_HELP)
+        add_overrides(sub)
         return sub
+
+    def add_overrides(sub: argparse.ArgumentParser) -> None:
+        # Without a default, argparse counts them among the required arguments in its message.
+        told = "recipe values that replace the file's"
+        sub.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=told)
 
     plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory, and disk of every arm, and the Megatron commands.")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -306,10 +313,11 @@ def _parser(graph) -> argparse.ArgumentParser:
     )
     publish = verb("publish", PUBLISH)
     publish.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new or an empty folder")
-    trace = verbs.add_parser("trace", description=TRACE, epilog=EPILOG)
-    trace.add_argument("recipe", help="recipe YAML file")
+    raw = argparse.RawDescriptionHelpFormatter
+    trace = verbs.add_parser("trace", description=TRACE, epilog=EPILOG, formatter_class=raw)
+    trace.add_argument("recipe", help=RECIPE_HELP)
     trace.add_argument("document", help="id of a synthetic document, such as syn-17-0")
-    trace.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values that replace the file's")
+    add_overrides(trace)
     trace.add_argument("--synthesizer", metavar="NAME", help="who wrote it (default: the first that has the id)")
     trace.add_argument("--replicate", type=int, default=1, metavar="N", help="of which replicate (default: 1)")
     trace.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -385,7 +393,7 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namesp
     unknown = [word for word in rest if word.startswith("-") or options.verb == "schema"]
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    options.overrides += rest
+    options.overrides = [*options.overrides, *rest]
     return options
 
 
@@ -408,7 +416,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
     return value
 
 
@@ -584,10 +592,10 @@ def _print_status(run: Run, graph) -> bool:
     return all(state.startswith("finished") for state in states.values())
 
 
-def _publish(run: Run, target: Path) -> int:
-    from megatron_sbp.stages.publishing import publish_run
+def _publish(run: Run, graph, target: Path) -> int:
+    from megatron_sbp.executor.publishing import publish_run
 
-    for folder in publish_run(run, target):
+    for folder in publish_run(run, graph, target):
         print(folder)
     return 0
 
@@ -650,3 +658,7 @@ def _print_results(run: Run) -> None:
 
     print(format_results(files.read_json(run.results_file)))
     print(f"\nThe whole report: {run.report_file}")
+
+
+if __name__ == "__main__":  # `python -m megatron_sbp.cli` would do nothing, and say nothing
+    raise SystemExit(main())

@@ -45,13 +45,27 @@ def test_a_doctor_needs_no_recipe(parse, capsys):
     assert parse("doctor").recipe is None and parse("doctor R --json seed=2").overrides == ["seed=2"]
     with pytest.raises(SystemExit):
         parse("doctor --timeout never")
-    assert "'never' is no number of seconds" in capsys.readouterr().err
+    assert "'never' is not a number of seconds" in capsys.readouterr().err
 
 
 def test_a_gpu_that_nobody_knows(capsys):
     recipe = Path(__file__).parent / "end_to_end" / "recipe.yaml"
     assert cli.main(["plan", str(recipe), "--gpu", "A10O"]) == 2
     assert "did you mean A10?" in capsys.readouterr().err
+
+
+def test_trace_asks_for_what_it_needs_alone(parse, capsys):
+    assert parse("trace R syn-1-0").overrides == [] and parse("trace R syn-1-0 a=1 --json b=2").overrides == [
+        "a=1",
+        "b=2",
+    ]
+    with pytest.raises(SystemExit):
+        parse("trace people")
+    assert "the following arguments are required: document\n" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse("trace --help")
+    told = capsys.readouterr().out
+    assert cli.EPILOG in told and cli.TRACE in told and "recipe YAML file, or a run folder" in told
 
 
 def test_unknown_options_are_named(parse, capsys):

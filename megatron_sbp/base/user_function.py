@@ -38,14 +38,14 @@ class UserFunction:
         return UserFunction(folder / Path(name).expanduser(), function, key)
 
     def check(self) -> None:
-        """Raises InputError when the file is no Python or does not define the name; runs nothing.
+        """Raises InputError when the file is not Python or does not define the name; runs nothing.
 
         The file must be there.
         """
         try:
             body = ast.parse(self.file.read_bytes(), str(self.file)).body
         except (SyntaxError, ValueError) as error:
-            raise self.error(f"is no Python ({error})") from error
+            raise self.error(f"is not Python ({error})") from error
         if self.name not in _defined(body):
             raise self.error(f"defines no '{self.name}'")
 
@@ -67,7 +67,7 @@ class UserFunction:
             raise self.error(f"cannot be loaded: {type(error).__name__}: {error}") from error
         function = getattr(module, self.name, None)
         if not callable(function):
-            raise self.error(f"'{self.name}' is no function")
+            raise self.error(f"'{self.name}' is not a function")
         return function
 
     def error(self, message: str) -> InputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import cached, offline
@@ -14,6 +15,9 @@ from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.planning.numbers import format_bytes
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
+
+_LOOKED_INTO = 3
+"""Files of the corpus that are opened; each takes a tenth of a second."""
 
 
 def check_models(subject: Subject) -> Iterator[Finding]:
@@ -60,10 +64,30 @@ def _starts(recipe: Recipe) -> Iterator[Finding]:
             yield ok("tuning start", ", ".join(dict.fromkeys(starts.values())))
 
 
+def _looked_into(found: list[Path], recipe: Recipe, text: str) -> Finding:
+    """Whether the first documents of the first few files are what the stage `documents` takes."""
+    from megatron_sbp.documents.sample import look_into
+
+    looks = [look_into(path, recipe.documents) for path in found[:_LOOKED_INTO]]
+    problems = [look for look in looks if look.problem is not None]
+    remedy = (
+        "correct the file, documents.inputs, or the names of its fields (documents.text_field, id_field, keep_fields)"
+    )
+    for look in problems:
+        if look.stops:
+            return fail("inputs", f"{text}; {look.problem}", remedy)
+    if problems:
+        nothing = len(problems) == len(looks)
+        return (fail if nothing else warn)("inputs", f"{text}; {problems[0].problem}", remedy)
+    return ok(
+        "inputs", f"{text}; read the first {sum(len(look.sizes) for look in looks):,} documents of {len(looks):,}"
+    )
+
+
 def check_inputs(subject: Subject) -> Iterator[Finding]:
     """The corpus is there and can be read; so are questions, judge, and lm-eval's tasks, where the recipe names
     them. An endpoint is not asked."""
-    from megatron_sbp.documents.reading import corpus_files
+    from megatron_sbp.documents.reading import check_fields, corpus_files
     from megatron_sbp.evaluation.harness_tasks import check_harness
     from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions
@@ -74,11 +98,12 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
         return
     remedy = "correct documents.inputs, or put the files there (paths are relative to the recipe's folder)"
     try:
-        found, passed_over = corpus_files(recipe.documents, recipe.folder, recipe.source)
+        check_fields(recipe.documents, recipe.source)
+        found, passed_over = corpus_files(recipe.documents, recipe.folder, recipe.place_of("documents.inputs"))
         unreadable = [path for path in found if not os.access(path, os.R_OK)]
         size = sum(path.stat().st_size for path in found)
     except InputError as error:
-        yield fail("inputs", error.reason, remedy)
+        yield fail("inputs", str(error), remedy)
     except OSError as error:
         yield fail("inputs", f"{error.filename}: {error.strerror}", remedy)
     else:
@@ -88,7 +113,7 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
         elif passed_over:
             yield warn("inputs", f"{text}; passed over: {passed_over[0].path}", passed_over[0].reason)
         else:
-            yield ok("inputs", text)
+            yield _looked_into(found, recipe, text)
     named = {
         "questions": recipe.evaluation.questions,
         "judge": recipe.evaluation.judge,

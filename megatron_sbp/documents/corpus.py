@@ -16,19 +16,20 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents import SPLITS
 from megatron_sbp.documents.ids import ids_file
+from megatron_sbp.documents.one_file import is_usable, rows_of_file
 from megatron_sbp.documents.parts import Part, PartWriter, part_files
 from megatron_sbp.documents.reading import (
     BadDocument,
     PassedOver,
     check_fields,
     corpus_files,
-    fields_of,
-    parse,
-    raw_rows,
 )
 from megatron_sbp.documents.shards import write_shard
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.recipe import Documents
+
+SPLITS_AS_CUT = ("test", "valid", "train", "oracle")
+"""So that a larger train or oracle split does not change the held-out documents."""
 
 LISTED = 1000
 """Bad documents that audit.json lists; all are counted."""
@@ -83,22 +84,16 @@ def read_part(
         PartWriter(part, seed) as writer,
         Progress(f"documents: {path.name}", path.stat().st_size, "bytes") as progress,
     ):
-        for line, raw in raw_rows(path, fields_of(documents), progress.advance):
+        for line, document in rows_of_file(path, documents, progress.advance):
             counts.read += 1
-            try:
-                document = parse(raw, documents)
-            except BadDocument as bad:
-                if documents.bad_documents == "fatal":
-                    raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
-                counts.note_bad(line, f"'{bad.key}': {bad.reason}" if bad.key else bad.reason)
-                continue
-            characters = len(document.text.strip())
-            if characters == 0:
-                counts.empty += 1
-            elif characters < documents.min_characters:
+            if isinstance(document, BadDocument):
+                counts.note_bad(line, f"'{document.key}': {document.reason}" if document.key else document.reason)
+            elif is_usable(document, documents):
+                writer.add(document, line)
+            elif document.text.strip():
                 counts.short += 1
             else:
-                writer.add(document, line)
+                counts.empty += 1
         writer.notes["counts"] = asdict(counts)
     return part_files(part)
 
@@ -251,11 +246,20 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
         raise CorpusTooSmall(
             f"the corpus is too small: {sum(needed.values()):,} documents are needed ({parts}), {usable:,} are usable "
             f"({sum(audit.read.values()):,} read; dropped: {reasons}); see {rejection_audit}",
-            key="documents.train",
+            key=f"documents.{_too_many(needed, usable)}",
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())
     return needed
+
+
+def _too_many(needed: dict[str, int], usable: int) -> str:
+    """The split that asks for more than is left, in the order in which they are cut."""
+    for split in SPLITS_AS_CUT:
+        usable -= needed[split]
+        if usable < 0:
+            return split
+    raise AssertionError("there are enough documents")
 
 
 def _write_shards(
@@ -263,7 +267,7 @@ def _write_shards(
 ) -> tuple[dict[str, dict[str, int]], list[Path]]:
     """Writes the shards, several at once. Gives the characters and bytes of every split, and the files."""
     begin, shards, places = 0, [], []
-    for split in ("test", "valid", "train", "oracle"):
+    for split in SPLITS_AS_CUT:
         for number, first in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
             shards.append((split, output / split / f"{number:05d}.jsonl.zst"))
             places += [first, min(first + documents.documents_per_shard, begin + sizes[split]) - 1]

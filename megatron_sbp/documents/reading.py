@@ -47,13 +47,15 @@ class Document:
         return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def corpus_files(documents: Documents, folder: Path, source: Path | None = None) -> tuple[list[Path], list[PassedOver]]:
+def corpus_files(
+    documents: Documents, folder: Path, source: Path | str | None = None
+) -> tuple[list[Path], list[PassedOver]]:
     """Files that `documents.inputs` names, and what it names that is not a file.
 
     Args:
         documents: the patterns, and whether what is not a file is an error (`bad_documents`).
         folder: relative patterns start from it.
-        source: file that the patterns were read from, for messages.
+        source: where the patterns were read from, for messages.
 
     Raises:
         InputError: as `matching_files`.
@@ -70,7 +72,7 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
     Args:
         patterns: relative to `folder`, or absolute; `**` means any depth.
         folder: relative patterns start from it.
-        source: file that the patterns were read from, for messages.
+        source: where the patterns were read from, for messages.
         key: their key in that file.
 
     Raises:
@@ -91,7 +93,7 @@ class PassedOver:
 
 
 def find_files(
-    patterns: list[str], folder: Path, source: Path | None, key: str | None
+    patterns: list[str], folder: Path, source: Path | str | None, key: str | None
 ) -> tuple[list[Path], list[PassedOver]]:
     """As `matching_files`, but gives what is no file back beside the files instead of refusing it."""
     found: dict[Path, Path] = {}
@@ -110,8 +112,8 @@ def find_files(
         found = {**matches, **found}
     paths = sorted(found.values())
     for path in paths:
-        if not path.name.endswith(SUFFIXES):
-            raise InputError(f"is none of {', '.join(SUFFIXES)}", file=path, key=key)
+        if (unknown := _unknown_suffix(path)) is not None:
+            raise InputError(unknown, file=path, key=key)
     return paths, [PassedOver(path, passed_over[path]) for path in sorted(passed_over)]
 
 
@@ -122,6 +124,15 @@ def _with_suffix(path: Path) -> Path:
     """
     real = path.resolve()
     return real if real.name.endswith(SUFFIXES) else path.parent.resolve() / path.name
+
+
+def file_problem(path: Path) -> str | None:
+    """Why something that a pattern of `documents.inputs` matches is no file of a corpus, by its kind and name."""
+    return _no_file(path) or _unknown_suffix(path)
+
+
+def _unknown_suffix(path: Path) -> str | None:
+    return None if path.name.endswith(SUFFIXES) else f"is none of {', '.join(SUFFIXES)}"
 
 
 def _no_file(path: Path) -> str | None:
@@ -248,7 +259,7 @@ def _from_json(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:
-        raise BadDocument(f"malformed JSON: {error.msg} at column {error.colno}") from error
+        raise BadDocument(f"malformed JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested beyond reason
         raise BadDocument(f"unusable JSON: {error}") from error
     if not isinstance(row, dict):

@@ -1,16 +1,20 @@
-"""The first documents of a corpus, for the plan: how long they are, before anything was read."""
+"""The first documents of a corpus, before anything of it was read: how long they are, and whether they can be used."""
 
 from __future__ import annotations
 
 import glob
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents.reading import BadDocument, raw_rows, row_of, text_of
+from megatron_sbp.documents.one_file import is_usable, rows_of_file
+from megatron_sbp.documents.reading import BadDocument, file_problem
 from megatron_sbp.recipe import Documents
 
 MOST_DOCUMENTS, MOST_BYTES = 1000, 2_000_000
+_LONGEST_READ = 64 << 20
+"""Bytes of a file that are read at most: one without line feeds is no reason to read all of it."""
 
 
 class Sample(TypedDict):
@@ -21,37 +25,94 @@ class Sample(TypedDict):
     documents: int
     bytes: float
     """Of a document's text in UTF-8, in the mean."""
+    corpus: int | None
+    """Usable documents of the whole corpus, where all of it was looked at."""
 
 
-def sample_of(documents: Documents, folder: Path) -> Sample | None:
-    """Looks at the first 1,000 documents of the first file, at most 2 MB of text.
+@dataclass(frozen=True)
+class Look:
+    """What the beginning of a file is like."""
+
+    sizes: list[int]
+    """Bytes of text of every usable document."""
+    whole: bool
+    """Whether the file was read to its end."""
+    problem: InputError | None
+    """What is wrong with it."""
+    stops: bool = True
+    """Whether a run would stop at the problem; otherwise it passes over all that was looked at."""
+
+
+class _Enough(Exception):
+    """More bytes were read than a look may cost."""
+
+
+def look_into(file: Path, documents: Documents) -> Look:
+    """Reads the first 1,000 rows of a file as the stage does, at most 2 MB of text."""
+    sizes: list[int] = []
+    read = 0
+    first_bad: str | None = None
+    left = _LONGEST_READ
+
+    def on_bytes(count: int) -> None:
+        nonlocal left
+        left -= count
+        if left < 0:
+            raise _Enough
+
+    try:
+        for line, found in rows_of_file(file, documents, on_bytes):
+            read += 1
+            if isinstance(found, BadDocument):
+                place = f"'{found.key}': " if found.key else ""
+                first_bad = first_bad or f"{place}{found.reason} (row {line})"
+            elif is_usable(found, documents):
+                sizes.append(len(found.text.encode()))
+            if read == MOST_DOCUMENTS or sum(sizes) > MOST_BYTES:
+                return _looked(file, sizes, False, read, first_bad)
+    except _Enough:
+        reason = f"no document in its first {_LONGEST_READ >> 20} MB: is it JSON lines?"
+        return Look(sizes, False, None if sizes else InputError(reason, file=file))
+    except InputError as error:
+        return Look(sizes, False, error)
+    return _looked(file, sizes, True, read, first_bad)
+
+
+def _looked(file: Path, sizes: list[int], whole: bool, read: int, first_bad: str | None) -> Look:
+    if sizes:
+        return Look(sizes, whole, None)
+    why = f"the first bad one: {first_bad}" if first_bad else "they are empty, or shorter than documents.min_characters"
+    reason = f"none of its first {read:,} documents is usable: {why}" if read else "holds no document"
+    return Look(sizes, whole, InputError(reason, file=file), stops=False)
+
+
+def sample_of(documents: Documents, folder: Path) -> tuple[Sample | None, str | None]:
+    """Looks into the first file of the corpus.
 
     Args:
-        documents: inputs, text_field and min_characters.
+        documents: inputs, fields, min_characters, and bad_documents.
         folder: inputs are relative to it.
 
     Returns:
-        None where there is no file yet, or no document in it; errors are for the stage that reads them.
+        The sample, or None without a usable document; and what is wrong with the file. Both are None where there is no
+        file yet.
     """
     names = glob.glob(documents.inputs[0], root_dir=folder) if documents.inputs else []  # noqa: PTH207 (may be absolute)
-    file = folder / min(names, default="")
-    if not file.is_file():
-        return None
-    sizes: list[int] = []
-    try:
-        for _, raw in raw_rows(file, [documents.text_field], lambda read: None):
-            text = _text(raw, documents.text_field)
-            if len(text.strip()) >= max(1, documents.min_characters):
-                sizes.append(len(text.encode()))
-            if len(sizes) == MOST_DOCUMENTS or sum(sizes) > MOST_BYTES:
-                break
-    except (InputError, OSError):
-        pass  # what could be read counts
-    return Sample(file=file.name, documents=len(sizes), bytes=sum(sizes) / len(sizes)) if sizes else None
-
-
-def _text(raw: object, field: str) -> str:
-    try:
-        return text_of(row_of(raw), field)
-    except BadDocument:
-        return ""
+    if documents.bad_documents == "skip":  # and what is no file is passed over
+        names = [name for name in names if (folder / name).is_file()]
+    if not names:
+        return None, None
+    file = folder / min(names)
+    problem = file_problem(file)
+    if problem is not None:
+        return None, f"the run will be refused: {InputError(problem, file=file)}"
+    look = look_into(file, documents)
+    wrong = None
+    if look.problem is not None:
+        wrong = f"the run will be refused: {look.problem}" if look.stops else str(look.problem)
+    number = len(look.sizes)
+    if not number:
+        return None, wrong
+    all_of_it = look.whole and len(names) == len(documents.inputs) == 1
+    mean = sum(look.sizes) / number
+    return Sample(file=file.name, documents=number, bytes=mean, corpus=number if all_of_it else None), wrong

@@ -50,7 +50,7 @@ def _read(line: str, file: Path, number: int) -> Known:
         row, seed, text, truth = {}, None, None, {}
     fits = isinstance(text, str) and (seed is None or isinstance(seed, str))
     if not fits or not all(value is None or isinstance(value, bool) for value in truth.values()):
-        raise InputError("is no object with id, seed, text, factual, relevant", file=file, line=number)
+        raise InputError("is not an object with id, seed, text, factual, relevant", file=file, line=number)
     assert isinstance(text, str)
     return Known(Case(seed, text, {"id": row.get("id", f"line {number}")}), truth)
 

@@ -58,7 +58,7 @@ def defined_tasks(folder: Path) -> dict[str, Path]:
     """Names of the tasks, groups, and tags that a folder defines, each with a file that does.
 
     Raises:
-        InputError: a file is no YAML.
+        InputError: a file is not YAML.
     """
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*.yaml")):
@@ -127,5 +127,5 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         config = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"is no YAML ({error})", file=file) from error
+        raise InputError(f"is not YAML ({error})", file=file) from error
     return config if isinstance(config, dict) else {}

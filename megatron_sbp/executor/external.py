@@ -18,8 +18,9 @@ from megatron_sbp.stages.run_folder import Run
 _NOTED_SECONDS = 5.0
 """How often a process writes down what it has read: another one then need not read it."""
 
-SMALL_BYTES = 64 << 20
-"""Files of this size together are read by any command, `sbp status` and `sbp submit` on a login node included."""
+SMALL_BYTES = 256 << 20
+"""Files of this size together are read by any command, `sbp status` and `sbp submit` on a login node included: half a
+second. The embedding model that comes with the package (87 MB) is among them, so a run does not mind where that is."""
 
 Entry = dict[str, Any]
 """`size` (bytes), `mtime_ns` and `sha256` (hexadecimal) of a file."""

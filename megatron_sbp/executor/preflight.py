@@ -43,9 +43,10 @@ def check_inputs(recipe: Recipe) -> None:
 
 def plan_run(run: Run, hardware: Hardware | None = None) -> dict[str, Any]:
     """The plan of a run (`make_plan`), with what its folder has measured and what would stop it among the warnings."""
-    sample = sample_of(run.recipe.documents, run.recipe.folder)
+    sample, wrong = sample_of(run.recipe.documents, run.recipe.folder)
     plan = make_plan(run.recipe, read_measured(run), hardware, sample)
-    plan["warnings"] += [*_refusals(run.recipe), *_disk_space(run, plan["disk"]["total"])]
+    of_inputs = [] if wrong is None else [f"documents.inputs: {wrong}"]
+    plan["warnings"] += [*of_inputs, *_refusals(run.recipe), *_disk_space(run, plan["disk"]["total"])]
     return plan
 
 

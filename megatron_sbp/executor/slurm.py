@@ -19,7 +19,7 @@ from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
 from megatron_sbp.executor.permissions import Permissions
 from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
-from megatron_sbp.executor.slurm_request import Array, array_of, asked_of, check_stages, options_of, script_of
+from megatron_sbp.executor.slurm_request import Array, array_of, asked_of, options_of, script_of
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
@@ -61,7 +61,6 @@ def submit(
             run are still there; or a job would end at once because costly work would be discarded, or is damaged, and
             nobody asked for that.
     """
-    check_stages(run.recipe, graph)
     allowed = Permissions(discard, repair)
     if dry_run:
         return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None, allowed, begins)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,9 @@ from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.state import StageState, Unread
-from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
-
-_KINDS = ("cpu", "gpu", "training")
-"""Kinds of jobs, as stages name the device that they use."""
 
 
 def _on_gpu(run: Run, stage: Stage) -> bool:
@@ -71,16 +66,6 @@ def array_of(state: StageState, largest: int) -> Array:
     size = max(1, min(largest, len(units)))
     wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
     return Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
-
-
-def check_stages(recipe: Recipe, graph: list[Stage]) -> None:
-    """Raises InputError for a name in `slurm.stages` that no job has."""
-    known = {*_KINDS, *(stage.name for stage in graph), *(stage.name.partition(".")[0] for stage in graph)}
-    for name in recipe.slurm.stages:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise recipe.error(f"slurm.stages.{name}", f"there is no stage and no kind of job of that name{hint}")
 
 
 def asked_of(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:

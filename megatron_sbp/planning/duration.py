@@ -34,18 +34,19 @@ def plan_total(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any]:
 def plan_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any] | None:
     """Hours of wall time, or None for a recipe of CPU ranks, of which no rate is assumed.
 
-    Stages that use no GPU, starting, evaluating while training, and waiting in a queue are not in it.
+    Every stage has the GPUs of the recipe's nodes, or one for each of its array tasks where these are fewer. Stages
+    that use no GPU, starting, evaluating while training, and waiting in a queue are not in it.
 
     Returns:
         `stages` by name, of one replicate; `one_after_another`, all of them on the nodes of the recipe; `side_by_side`,
-        when whatever does not wait for another runs at the same time.
+        with nodes for all stages that do not wait for one another.
     """
     gpus = plan["hardware"]["gpus"]
     if gpus is None:
         return None
 
     def of_array(stage: str, hours: float) -> float:
-        return hours / max(1, plan["arrays"][stage]["tasks"])
+        return hours / max(1, min(plan["arrays"][stage]["tasks"], gpus))
 
     prepare = {"embed": of_array("embed", plan["embedding"]["gpu_hours"])}
     if recipe.neighbors.engine == "exact":

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from megatron_sbp.planning import cost, ledger
-from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed
+from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, bytes_per_token
 from megatron_sbp.planning.duration import plan_checkpoint, plan_time, plan_total
 from megatron_sbp.planning.hardware import Hardware
 from megatron_sbp.planning.resources import plan_disk, plan_memory
@@ -36,7 +36,8 @@ def make_plan(
         measured: What `read_measured` found: {"real": {"documents", "tokens", ...}, "oracle": ..., "vocab_size": ...,
             "synthesizers": {NAME: {"pairs": ...}}}.
         hardware: What GPUs and rates the estimates are for; None assumes them.
-        sample: The first documents of the corpus: `file`, `documents`, and their mean `bytes`.
+        sample: The first documents of the corpus: `file`, `documents`, their mean `bytes`, and
+            `corpus`, the number of all documents, or None.
 
     Returns:
         docs/plan.md lists the keys.
@@ -49,8 +50,9 @@ def make_plan(
     vocab, vocab_from = _vocabulary(recipe, measured)
     padded = cost.padded_vocab_size(recipe.model, vocab, recipe.launch.tensor_parallel)
     count = cost.parameters(recipe.model, padded)
-    mean = tokens_per_document(sample)
-    unique = {name: _unique_tokens(recipe, measured, name, mean) for name in ("real", "oracle")}
+    mean = tokens_per_document(sample, vocab)
+    corpus = None if sample is None else sample["corpus"]
+    unique = {name: _unique_tokens(recipe, measured, name, mean, corpus) for name in ("real", "oracle")}
     synthesizers: dict[str | None, dict[str, Any]] = {}
     for name in recipe.used_synthesizers:
         own, known = recipe.for_synthesizer(name), measured.get("synthesizers", {}).get(name, {})
@@ -98,6 +100,7 @@ def make_plan(
         **{f"pairs of {name}": other["tuning"]["from"] for name, other in synthesizers.items() if other["tuning"]},
     }
     plan["assumptions"] = {name: {"value": value, "why": why} for name, (value, why) in ASSUMPTIONS.items()}
+    plan["assumptions"]["bytes_per_token"]["value"] = round(bytes_per_token(vocab), 2)
     plan["warnings"] = plan_warnings(recipe, plan, measured.get("others", []))
     return plan
 
@@ -113,18 +116,30 @@ def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
     return recipe.tokenizer.vocab_size, "estimated"
 
 
-def tokens_per_document(sample: Mapping[str, Any] | None) -> float:
+def tokens_per_document(sample: Mapping[str, Any] | None, vocab: int) -> float:
     """Before D is tokenized: by the corpus's first documents, with one token that ends each; else that of DCLM."""
-    return assumed("tokens_per_document") if sample is None else sample["bytes"] / assumed("bytes_per_token") + 1
+    return assumed("tokens_per_document") if sample is None else sample["bytes"] / bytes_per_token(vocab) + 1
 
 
-def _unique_tokens(recipe: Recipe, measured: dict[str, Any], name: str, mean: float) -> dict[str, Any]:
-    """Tokens of D (`real`) or of D and the further documents (`oracle`); None where nobody can know yet."""
+def _unique_tokens(
+    recipe: Recipe, measured: dict[str, Any], name: str, mean: float, corpus: int | None
+) -> dict[str, Any]:
+    """Tokens of D (`real`) or of D and the further documents (`oracle`); None where nobody can know yet.
+
+    Args:
+        recipe: The recipe.
+        measured: What the run folder has.
+        name: Whose.
+        mean: Tokens of a document, estimated.
+        corpus: Usable documents of the corpus, where it is so small that all of it was looked at.
+    """
     if name in measured:
         return {"documents": measured[name]["documents"], "tokens": measured[name]["tokens"], "from": "measured"}
     documents: int | None = recipe.documents.train
     if name == "oracle":
         further = recipe.documents.oracle
+        if further is None and corpus is not None:
+            further = max(0, corpus - recipe.documents.train - recipe.documents.valid - recipe.documents.test)
         documents = None if further is None else recipe.documents.train + further
     tokens = None
     if documents is not None:

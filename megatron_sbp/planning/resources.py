@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp.planning import cost
-from megatron_sbp.planning.assumptions import assumed
+from megatron_sbp.planning.assumptions import assumed, bytes_per_token
 from megatron_sbp.planning.units import plan_index, saved_checkpoints, synthesizers_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import RELATED
@@ -65,7 +65,7 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
     held_out = recipe.documents.valid + recipe.documents.test
     everything = (oracle["documents"] or recipe.documents.train) + held_out
     token_size = 2 if vocab <= 65_500 else 4
-    text = assumed("bytes_per_token") / assumed("text_compression")
+    text = bytes_per_token(vocab) / assumed("text_compression")
 
     def dataset(documents: float, tokens: float, sequences: int = 1) -> float:
         # .bin: the tokens; .idx: a length (4) and a pointer (8) per sequence, an index (8) per document

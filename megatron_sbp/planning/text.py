@@ -76,8 +76,9 @@ def _per_document(plan: dict[str, Any]) -> str:
     sample = plan["sample"]
     if sample is None:
         return f"{assumed('tokens_per_document'):g} tokens a document"
+    size = plan["assumptions"]["bytes_per_token"]["value"]
     return (
-        f"{sample['tokens_per_document']:.0f} tokens a document, of {assumed('bytes_per_token'):g} bytes each "
+        f"{sample['tokens_per_document']:.0f} tokens a document, of {size:g} bytes each "
         f"(by the first {sample['documents']:,} of {sample['file']}),"
     )
 

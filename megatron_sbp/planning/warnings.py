@@ -24,6 +24,7 @@ def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> li
         )
     for arm, figures in plan["arms"].items():
         found += _about(arm, figures)
+    found += _splits(recipe, plan)
     optimizer = str(recipe.training.megatron.get("optimizer", "adam"))
     if optimizer == "adam" and recipe.training.learning_rate >= 5e-3:
         found.append(
@@ -33,6 +34,22 @@ def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> li
     if recipe.launch.context_parallel > 1:
         found.append("launch.context_parallel: the tuning will be refused, since it would cut packed pairs apart")
     found += job_warnings(recipe, plan)
+    return found
+
+
+def _splits(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
+    found, documents = [], recipe.documents
+    corpus = plan["sample"] and plan["sample"]["corpus"]
+    needed = documents.train + (documents.oracle or 0) + documents.valid + documents.test
+    if corpus and needed > corpus:
+        found.append(f"documents: the run will be refused: its splits take {needed:,}, and the corpus has {corpus:,}")
+    of_oracle = [arm for arm, figures in plan["arms"].items() if "oracle" in figures["datasets"]]
+    unique = {name: entry["documents"] for name, entry in plan["unique_tokens"].items()}
+    if of_oracle and unique["oracle"] == unique["real"]:
+        found.append(
+            f"{', '.join(of_oracle)}: no documents are left beside D ({unique['real']:,}), valid and test: "
+            "it reads what the baseline reads"
+        )
     return found
 
 

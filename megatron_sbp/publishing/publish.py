@@ -31,7 +31,8 @@ class Corpus:
 
     shards: Sequence[Path]
     audit: Path
-    quality: Path
+    quality: Path | None
+    """None before the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Exported:
 
     name: str
     """An arm, or `synthesizer-NAME`."""
-    folder: Path
+    held: Sequence[Path]
+    """Its files, provenance.json among them."""
     replicate: int
 
 
@@ -52,13 +54,15 @@ class PublishSources:
     """By configuration."""
     models: Mapping[str, Exported]
     """By the end of the repository's name."""
-    results: Path
+    results: Path | None
+    """None before the report."""
 
 
 def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]:
     """Writes the dataset and every model, each with its card; complete or not at all.
 
     Everything is written beside the target first, so a killed start leaves no target, and the next one begins anew.
+    A start that fails leaves nothing.
 
     Args:
         sources: what is finished.
@@ -76,7 +80,22 @@ def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]
     _check_free(target)
     partial = target.with_name(f".{target.name}.partial")
     _begin(partial)
-    results = files.read_json(sources.results) if sources.results.exists() else None
+    try:
+        made = _write(sources, recipe, partial)
+        try:
+            partial.rename(target)  # takes the place of an empty folder
+        except OSError as error:
+            raise InputError(f"cannot be made: {error.strerror}", file=target, key=KEY) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    files.sync_folder(target.parent)
+    return [target / folder.relative_to(partial) for folder in made]
+
+
+def _write(sources: PublishSources, recipe: Recipe, partial: Path) -> list[Path]:
+    """Fills the folder, durably, and takes the marker away."""
+    results = None if sources.results is None else files.read_json(sources.results)
     made: list[Path] = []
     if sources.corpora:
         made.append(_dataset(sources.corpora, recipe, partial / "datasets" / f"{recipe.name}-synthetic"))
@@ -85,17 +104,12 @@ def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]
     for folder in {path.parent for path in partial.rglob("*") if path.is_file()}:
         files.sync_folder(folder)
     (partial / _MARKER).unlink()
-    try:
-        partial.rename(target)  # takes the place of an empty folder
-    except OSError as error:
-        raise InputError(f"cannot be made: {error.strerror}; what was written is in {partial}", file=target) from error
-    files.sync_folder(target.parent)
-    return [target / folder.relative_to(partial) for folder in made]
+    return made
 
 
 def _check_free(target: Path) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise InputError("is no folder", file=target, key=KEY)
+        raise InputError("is not a folder", file=target, key=KEY)
     held = sorted(path.name for path in target.iterdir()) if target.exists() else []
     if held:
         more = " and more" if len(held) > 3 else ""
@@ -122,7 +136,7 @@ def _dataset(corpora: Mapping[str, Corpus], recipe: Recipe, folder: Path) -> Pat
             for file in written:
                 _flush(file)
     quality = {
-        name: files.read_json(corpus.quality) if corpus.quality.exists() else None for name, corpus in corpora.items()
+        name: None if corpus.quality is None else files.read_json(corpus.quality) for name, corpus in corpora.items()
     }
     files.write_text(folder / "README.md", dataset_card(recipe, documents, audits, quality))
     return folder
@@ -130,13 +144,13 @@ def _dataset(corpora: Mapping[str, Corpus], recipe: Recipe, folder: Path) -> Pat
 
 def _model(exported: Exported, recipe: Recipe, results: dict[str, Any] | None, folder: Path) -> Path:
     folder.mkdir(parents=True)
-    held = sorted(path for path in exported.folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    with Progress(f"publish: {exported.name}", sum(path.stat().st_size for path in held), "bytes") as progress:
-        for file in held:
+    size = sum(path.stat().st_size for path in exported.held)
+    with Progress(f"publish: {exported.name}", size, "bytes") as progress:
+        for file in exported.held:
             shutil.copyfile(file, folder / file.name)
             _flush(folder / file.name)
             progress.advance(file.stat().st_size)
-    provenance = files.read_json(exported.folder / "provenance.json")
+    provenance = files.read_json(folder / "provenance.json")
     card = model_card(recipe, exported.name, provenance, results, exported.replicate)
     files.write_text(folder / "README.md", card)
     return folder

@@ -60,7 +60,7 @@ def _check_words(recipe: Recipe) -> None:
     if not recipe.documents.inputs:
         raise recipe.error("documents.inputs", "names no file")
     empty = ("documents.text_field", "tokenizer.end_of_document", "tokenizer.padding", "tokenizer.separator")
-    for key in (*empty, "embedding.model", "slurm.time"):
+    for key in (*empty, "embedding.model"):
         if not value_of(recipe, key).strip():
             raise recipe.error(key, "is empty")
     for key in ("documents.id_field", "tokenizer.path", "tuning.start", "run_folder"):
@@ -156,7 +156,13 @@ def _check_batches(recipe: Recipe) -> None:
 
 def _check_lengths(recipe: Recipe) -> None:
     context = recipe.model.sequence_length
-    if recipe.max_seed_tokens + recipe.max_target_tokens + 2 > recipe.pair_room or recipe.max_target_tokens < 1:
+    if recipe.max_target_tokens < 1:  # it is what the seed leaves
+        raise recipe.error(
+            "tuning.max_seed_tokens",
+            f"a seed of {recipe.max_seed_tokens} and 2 special tokens leave no room for a target in a sequence of "
+            f"{recipe.pair_room}",
+        )
+    if recipe.max_seed_tokens + recipe.max_target_tokens + 2 > recipe.pair_room:
         raise recipe.error(
             "tuning.max_seed_tokens",
             f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not "
@@ -168,9 +174,12 @@ def _check_lengths(recipe: Recipe) -> None:
             f"a seed of {recipe.max_seed_tokens}, the separator and {recipe.max_new_tokens} new tokens do not fit into "
             f"the context of {context}",
         )
-    if recipe.evaluation.choice_context + recipe.evaluation.choice_continuation > context:
+    questions = recipe.evaluation
+    if questions.choice_context + questions.choice_continuation > context:
         raise recipe.error(
-            "evaluation.choice_context", "context and continuation do not fit into model.sequence_length"
+            "evaluation.choice_context",
+            f"a context of {questions.choice_context} and evaluation.choice_continuation "
+            f"{questions.choice_continuation} do not fit into model.sequence_length {context}",
         )
 
 

@@ -13,7 +13,7 @@ from megatron_sbp.recipe.sections import Section
 from megatron_sbp.recipe.values import shown
 
 _KINDS = {
-    "string": "a text",
+    "string": "a string",
     "boolean": "true or false",
     "array": "a list",
     "object": "a mapping",
@@ -51,7 +51,16 @@ def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
     if kind.startswith(("greater_than", "less_than")):
         return key, f"must be {_range(part)}, not {value}"
     wanted = f"one of {', '.join(part['enum'])}" if "enum" in part else _KINDS[part["type"]]
-    return key, f"must be {wanted}, not {shown(value)}"
+    return key, f"must be {wanted}, not {_given(value, wanted)}"
+
+
+def _given(value: Any, wanted: str) -> str:
+    """A value of the wrong type. A bare 12, or yes, is no string in YAML."""
+    if wanted != _KINDS["string"] or not isinstance(value, bool | int | float):
+        return shown(value)
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (write it in quotes)"
+    return f'the number {value} (write "{value}")'
 
 
 def _unknown(key: str, known: Collection[str]) -> str:

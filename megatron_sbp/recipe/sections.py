@@ -24,6 +24,7 @@ from megatron_sbp.recipe.values import (
     Fraction,
     Int,
     Marks,
+    MemoryLimit,
     NotNegative,
     Overrides,
     Positive,
@@ -32,6 +33,7 @@ from megatron_sbp.recipe.values import (
     Switch,
     Temperature,
     Text,
+    TimeLimit,
     Whole,
 )
 
@@ -323,7 +325,7 @@ class Pairs(Section):
     collapses none."""
     directions: Literal["mined", "mutual", "one"] = "mined"
     """mined: every pair in the direction in which it was found, which for most is both. mutual: only pairs that were
-    found in both. one: of a pair that was found in both, one direction, by a coin. The caps per seed come before, the
+    found in both. one: of a pair that was found in both, one direction, at random. The caps per seed come before, the
     cap per target after."""
     relation: Literal["similar", "random", "shuffled", "near_duplicates"] = "similar"
     """similar: mined neighbors. random: the same seed documents with random targets, the control that any claim
@@ -559,9 +561,9 @@ class SlurmJobs(Section):
     """--qos."""
     constraint: Text | None = None
     """--constraint."""
-    time: Text | None = None
+    time: TimeLimit | None = None
     """--time."""
-    memory: Text | None = None
+    memory: MemoryLimit | None = None
     """--mem."""
     cpus_per_task: Count | None = None
     """--cpus-per-task."""
@@ -582,14 +584,14 @@ class Slurm(Section):
     """--account."""
     qos: Text | None = None
     """--qos."""
-    time: Text = "04:00:00"
-    """--time of every job; training requeues itself until it is done."""
+    time: TimeLimit = "04:00:00"
+    """--time of every job (HH:MM:SS, D-HH, minutes); training requeues itself until it is done."""
     gpus_per_node: Count | None = None
     """--gpus-per-node of GPU jobs; null requests none (CPU ranks)."""
     cpus_per_task: Count = 8
     """--cpus-per-task."""
-    memory: Text | None = None
-    """--mem: `64G`, or `0` for all of a node; null takes the site's default."""
+    memory: MemoryLimit | None = None
+    """--mem: `64G`, `64000` (megabytes), or `0` for all of a node; null takes the site's default."""
     constraint: Text | None = None
     """--constraint."""
     stages: dict[Text, SlurmJobs] = {}
@@ -803,6 +805,10 @@ class Recipe(Section):
             message: What is wrong with its value.
         """
         return error_at(key, message, self.source, self.lines)
+
+    def place_of(self, key: str) -> Path | str | None:
+        """What messages name as the origin of a value: the recipe's file, or the command line."""
+        return self.error(key, "").file
 
     @property
     def tuning_sequence_length(self) -> int:

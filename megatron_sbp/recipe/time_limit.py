@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
+
+_MINUTES = r"\d+(:\d+){0,2}"  # minutes, MM:SS, HH:MM:SS
+_DAYS = r"\d+-\d+(:\d+){0,2}"  # D-HH, D-HH:MM, D-HH:MM:SS
+_LIMIT = re.compile(f"{_MINUTES}|{_DAYS}|UNLIMITED|INFINITE", re.ASCII)
+FORMATS = "minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM, or D-HH:MM:SS"
+
+
+def is_time_limit(text: str) -> bool:
+    """Whether sbatch takes it for --time."""
+    return _LIMIT.fullmatch(text) is not None
 
 
 def minutes_of(limit: str) -> float:

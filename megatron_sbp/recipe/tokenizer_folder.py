@@ -21,6 +21,8 @@ def local_tokenizer(recipe: Recipe) -> Path | None:
         if not any(tokenizer_files(folder)):
             raise InputError(f"no tokenizer in the folder {folder}", file=recipe.source, key="tokenizer.path")
         return folder
+    if folder.exists():
+        raise InputError(f"is a file, not a tokenizer's folder: {folder}", file=recipe.source, key="tokenizer.path")
     if path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise InputError(f"no such folder: {folder}", file=recipe.source, key="tokenizer.path")
     return None

@@ -1,7 +1,7 @@
 """YAML to a tree of plain values that know their lines; what no recipe needs is refused at once.
 
 Refused: aliases and anchors (a few of them can stand for gigabytes), tags such as !!python/object, merge keys, keys
-that are no text, keys given twice, values nested deeper than MAX_DEPTH, and files above MAX_BYTES.
+that are no string, keys given twice, values nested deeper than MAX_DEPTH, and files above MAX_BYTES.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def read_tree(path: Path) -> Node:
     """The tree of a recipe file.
 
     Raises:
-        InputError: the file is missing, unreadable, no regular file or too large, is no YAML, or has something that
+        InputError: the file is missing, unreadable, no regular file or too large, is not YAML, or has something that
             is refused; names the line.
     """
     try:
@@ -86,7 +86,7 @@ def read_tree(path: Path) -> Node:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             data = file.read(MAX_BYTES + 1) if regular else b""
     except FileNotFoundError as error:
-        raise InputError("no such recipe", file=path) from error
+        raise InputError("no such recipe or run folder", file=path) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=path) from error
     except ValueError as error:  # a NUL character in the path
@@ -130,22 +130,23 @@ def parse_tree(text: str, file: Path | str, key: str | None = None) -> Node | No
         raise InputError(what, file=file, line=line if key is None else None, key=key) from error
 
 
-def _tree(node: yaml.Node) -> Node:
+def _tree(node: yaml.Node, prefix: str = "") -> Node:
     line = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
-        return Node([_tree(item) for item in node.value], line)
+        return Node([_tree(item, prefix) for item in node.value], line)
     if isinstance(node, yaml.ScalarNode):
         return Node(_scalar(node), line)
     mapping: dict[str, Node] = {}
     for key_node, value_node in node.value:
         mark = key_node.start_mark
         if not isinstance(key_node, yaml.ScalarNode):
-            raise _Refused("a key must be a text", mark)
+            raise _Refused("a key must be a string", mark)
         if key_node.tag == "tag:yaml.org,2002:merge":
             raise _Refused("merge keys (<<) are not understood here", mark)
         if key_node.value in mapping:
-            raise _Refused(f"'{key_node.value}' is given twice", mark)
-        mapping[key_node.value] = _tree(value_node)
+            first = mapping[key_node.value].line
+            raise _Refused(f"'{prefix}{key_node.value}' is given twice, in line {first} first", mark)
+        mapping[key_node.value] = _tree(value_node, f"{prefix}{key_node.value}.")
         mapping[key_node.value].line = mark.line + 1
     return Node(mapping, line)
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
+from megatron_sbp.recipe.time_limit import FORMATS, is_time_limit
+
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -42,6 +44,28 @@ def _text(value: Any, kept: str = "") -> Any:
     return value
 
 
+_MEMORY = re.compile(r"\d+([KMGT]B?)?", re.ASCII | re.IGNORECASE)
+
+
+def _time_limit(value: Any) -> Any:
+    text = _bare(value)
+    if not (isinstance(text, str) and is_time_limit(text)):
+        raise ValueError(f"must be a time limit of Slurm ({FORMATS}), not {shown(value)}")
+    return text
+
+
+def _memory(value: Any) -> Any:
+    text = _bare(value)
+    if not (isinstance(text, str) and _MEMORY.fullmatch(text)):
+        raise ValueError(f"must be a number of megabytes, or one with K, M, G, or T behind it, not {shown(value)}")
+    return text
+
+
+def _bare(value: Any) -> Any:
+    """A string as it is, or a whole number as Slurm has it: 90 minutes, 64000 megabytes."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _keys(value: Any) -> Any:
     for key in value if isinstance(value, dict) else ():
         _text(key)
@@ -51,7 +75,7 @@ def _keys(value: Any) -> Any:
 def _flag_value(value: Any) -> Any:
     for item in value if isinstance(value, list) else [value]:
         if not (_text(item) is None or isinstance(item, bool | str) or _usable(item)):
-            raise ValueError(f"must be a number, a text, true, false, null or a list, not {shown(value)}")
+            raise ValueError(f"must be a number, a string, true, false, null or a list, not {shown(value)}")
     return value
 
 
@@ -84,6 +108,12 @@ Switch = Annotated[bool, Strict()]
 Text = Annotated[str, BeforeValidator(_text)]
 Prose = Annotated[str, BeforeValidator(functools.partial(_text, kept="\n\t"))]
 """A text that may have several lines."""
+
+_OF_SLURM = WithJsonSchema({"type": ["string", "integer"]})
+TimeLimit = Annotated[str, BeforeValidator(_time_limit), _OF_SLURM]
+"""What sbatch takes for --time."""
+MemoryLimit = Annotated[str, BeforeValidator(_memory), _OF_SLURM]
+"""What sbatch takes for --mem."""
 
 FlagValue = Annotated[
     Any,

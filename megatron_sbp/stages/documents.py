@@ -25,7 +25,7 @@ class DocumentsStage(Stage):
     def external(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.reading import corpus_files
 
-        return corpus_files(run.recipe.documents, run.recipe.folder, run.recipe.source)[0]
+        return corpus_files(run.recipe.documents, run.recipe.folder, run.recipe.place_of("documents.inputs"))[0]
 
     def settings(self, run: Run) -> dict[str, Any]:
         return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
@@ -64,7 +64,7 @@ class DocumentsStage(Stage):
                 source=recipe.source,
             )
         except CorpusTooSmall as error:
-            raise recipe.error("documents.train", error.reason) from error
+            raise recipe.error(error.key or "documents", error.reason) from error
 
     def intermediate(self, run: Run, path: Path) -> bool:
         return path.is_relative_to(run.document_parts)

@@ -18,6 +18,7 @@ from megatron_sbp.stages.export import ExportStage
 from megatron_sbp.stages.filter import FilterStage
 from megatron_sbp.stages.harness import HarnessStage
 from megatron_sbp.stages.index_corpus import IndexCorpusStage
+from megatron_sbp.stages.job_names import check_job_names
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
@@ -39,6 +40,9 @@ def all_stages(recipe: Recipe | None = None) -> list[Stage]:
 
     What arms share is made once: the stages up to `neighbors`, `index-corpus`, and `task-items` for all, pairs for all
     replicates of a synthesizer, a synthesizer for all arms that take its text.
+
+    Raises:
+        InputError: `slurm.stages` names a job that is none of theirs.
     """
     stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
     if recipe is not None and wants_index(recipe):
@@ -56,7 +60,10 @@ def all_stages(recipe: Recipe | None = None) -> list[Stage]:
         if recipe is not None and recipe.evaluation.harness.tasks:
             name = f"harness{suffix(replicate=replicate)}"
             stages.append(ScopedStage(HarnessStage(), name, replicate))
-    return [*stages, ReportStage()]
+    stages.append(ReportStage())
+    if recipe is not None:
+        check_job_names(recipe, stages)
+    return stages
 
 
 @dataclass(frozen=True)

@@ -107,12 +107,22 @@ def _verdict(filters: dict[str, Any]) -> str:
 
 
 def _said(rule: dict[str, Any]) -> str:
+    limit = rule["limit"]
+    notes = [] if limit is None else [f"rule: {limit}" if isinstance(limit, str) else f"limit: {limit}"]
+    notes += [f"of {rule['sampled']:,} shingles looked up"] if "sampled" in rule else []
+    told = f"{_measured(rule)}{f' ({", ".join(notes)})' if notes else ''}{', dropped' if rule['drops'] else ''}"
+    return f"{rule['rule'].replace('_', ' ')}: {told}"
+
+
+def _measured(rule: dict[str, Any]) -> str:
     value = rule["value"]
-    told = "not measured" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value).lower()
-    limit = "" if rule["limit"] is None else f", limit {rule['limit']}"
-    limit += f", of {rule['sampled']:,} shingles looked up" if "sampled" in rule else ""
-    word = {True: "drops", False: "passes", None: "-"}[rule["drops"]]
-    return f"{rule['rule'].replace('_', ' '):<12} {word:<7} {told}{limit}"
+    if rule["drops"] is None:
+        return "not judged"
+    if value is None:
+        return "none found" if rule["rule"] == "duplicate" and not rule["drops"] else "not measured"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _indented(text: str, at_most: int = 3000) -> list[str]:

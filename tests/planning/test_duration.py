@@ -49,6 +49,15 @@ def test_wall_time_by_hand():
     assert made["time"]["one_after_another"] == pytest.approx(sum(stages.values()))
 
 
+def test_array_tasks_run_on_the_gpus_of_the_recipe():
+    """512 tasks are two rounds of 256 GPUs."""
+    made = plan(name="sbp_3b_1t")
+    assert made["arrays"]["synthesize"]["tasks"] == 512 and made["hardware"]["gpus"] == 256
+    assert made["time"]["stages"]["synthesize"] == pytest.approx(made["synthesis"]["gpu_hours"] / 256)
+    for stage, kind in (("train-sbp", "arms"), ("synthesize", "synthesis")):
+        assert made["time"]["stages"][stage] * 256 <= made["total"]["gpu_hours_of"][kind]
+
+
 def test_a_start_from_scratch_does_not_wait_for_the_baseline():
     stages = plan("tuning.start=scratch")["time"]
     pairing = stages["stages"]["embed"] + stages["stages"]["neighbors"]

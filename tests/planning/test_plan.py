@@ -60,17 +60,30 @@ def test_paper_settings(name, steps, sbp_epochs, share, oracle_epochs):
 
 def test_tokens_are_estimated_by_the_first_documents_of_the_corpus(tmp_path):
     """81 bytes at 4.5 bytes a token, and one token for the end: 19 tokens a document, in 1,000 of them."""
-    made = plan.make_plan(recipe_of(tmp_path), sample={"file": "a.jsonl", "documents": 7, "bytes": 81.0})
+    recipe = recipe_of(tmp_path, "tokenizer.vocab_size=49152")
+    sample = {"file": "a.jsonl", "documents": 7, "bytes": 81.0, "corpus": None}
+    made = plan.make_plan(recipe, sample=sample)
     assert made["unique_tokens"]["real"] == {"documents": 1_000, "tokens": 19_000, "from": "estimated"}
     assert made["arms"]["baseline"]["real_epochs"] == 784 * 128 / 19_000
-    assert "~ estimated: 19 tokens a document, of 4.5 bytes each (by the first 7 of a.jsonl), until" in format_plan(
-        made
-    )
+    told = "~ estimated: 19 tokens a document, of 4.5 bytes each (by the first 7 of a.jsonl), until"
+    assert told in format_plan(made)
     measured = {"real": {"documents": 1_000, "tokens": 18_000}}
-    assert (
-        plan.make_plan(recipe_of(tmp_path), measured, sample=made["sample"])["unique_tokens"]["real"]["tokens"]
-        == 18_000
-    )
+    assert plan.make_plan(recipe, measured, sample=sample)["unique_tokens"]["real"]["tokens"] == 18_000
+
+
+def test_a_smaller_vocabulary_makes_more_tokens_of_the_same_text(tmp_path):
+    """Quick start: 82,438 tokens in 400 documents of 609.7 bytes in the mean; at 4.5 bytes a token it was 54,322."""
+    sample = {"file": "foldoc.jsonl.zst", "documents": 1_000, "bytes": 606.6, "corpus": None}
+    words = ("tokenizer.vocab_size=2048", "documents.train=400")
+    tokens = plan.make_plan(recipe_of(tmp_path, *words), sample=sample)["unique_tokens"]["real"]["tokens"]
+    assert tokens == pytest.approx(82_438, rel=0.02)
+
+
+def test_further_documents_of_a_corpus_that_was_looked_at_whole_are_known(tmp_path):
+    sample = {"file": "a.jsonl", "documents": 60, "bytes": 81.0, "corpus": 60}
+    words = ["documents.train=30", "documents.oracle=null", "documents.valid=10", "documents.test=10"]
+    unique = plan.make_plan(recipe_of(tmp_path, *words), sample=sample)["unique_tokens"]
+    assert unique["oracle"]["documents"] == 40 and unique["oracle"]["from"] == "estimated"
 
 
 def test_small_by_hand(tmp_path):

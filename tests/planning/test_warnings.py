@@ -49,3 +49,23 @@ def test_an_oracle_that_repeats_and_a_baseline_that_does_not():
 
 def test_measurements_that_belong_to_something_else_are_named():
     assert "tokens/audit.json" in warnings(others=["tokens/audit.json"])[0]
+
+
+@pytest.mark.parametrize(
+    "train, oracle, alike", [(40, "null", True), (39, "null", False), (30, "0", True), (30, "5", False)]
+)
+def test_an_oracle_without_further_documents(train, oracle, alike):
+    sizes = {"train": train, "oracle": oracle, "valid": 10, "test": 10}
+    recipe = load_recipe(RECIPE, [f"documents.{split}={size}" for split, size in sizes.items()])
+    sample = {"file": "a.jsonl", "documents": 60, "bytes": 81.0, "corpus": 60}
+    told = make_plan(recipe, sample=sample)["warnings"]
+    assert any(f"oracle: no documents are left beside D ({train})" in warning for warning in told) == alike
+
+
+def test_a_corpus_that_is_known_to_be_too_small():
+    recipe = load_recipe(
+        RECIPE, ["documents.train=41", "documents.oracle=0", "documents.valid=10", "documents.test=10"]
+    )
+    sample = {"file": "a.jsonl", "documents": 60, "bytes": 81.0, "corpus": 60}
+    told = make_plan(recipe, sample=sample)["warnings"]
+    assert "documents: the run will be refused: its splits take 61, and the corpus has 60" in told

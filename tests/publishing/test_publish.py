@@ -11,14 +11,16 @@ import pyarrow.parquet
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from finished_stage import finish
 from made_up_run import made_up_run
 from support.synthesis_run import save_random_model
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
+from megatron_sbp.executor.publishing import publish_run
 from megatron_sbp.report.results import collect_results
-from megatron_sbp.stages.publishing import publish_run
+from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.report import report_sources
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -36,7 +38,25 @@ def run(tmp_path_factory) -> Run:
             shutil.copyfile(file, run.export(model) / file.name)
         provenance = {"architecture": "Qwen3ForCausalLM", "parameters": 60_000, "weights_sha256": "cd" * 32}
         files.write_json(run.export(model) / "provenance.json", {**provenance, "dtype": "float32", "iteration": 195})
+    for file in run.manifests.glob("*.json"):
+        file.unlink()  # those of a made-up run hold what a report reads, and no more
+    made = {
+        "filter": [run.audit_synthetic, *run.synthetic_shards()],
+        "export-synthesizer": _held(run.export("synthesizer")),
+        "export-arms": [*_held(run.export("baseline")), *_held(run.export("sbp"))],
+        "evaluate": _held(run.evaluation("quality").parent),
+        "report": [run.results_file],
+    }
+    finish(run, made)
     return run
+
+
+def _held(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def _publish(run: Run, target: Path) -> list[Path]:
+    return publish_run(run, all_stages(run.recipe), target)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +64,7 @@ def published(run, tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("hub") / "out"
     target.mkdir()  # an empty folder is taken
     before = _digests(run.root)
-    made = publish_run(run, target)
+    made = _publish(run, target)
     assert _digests(run.root) == before
     assert sorted(folder.relative_to(target).as_posix() for folder in made) == [
         "datasets/made-up-synthetic", "models/made-up-baseline", "models/made-up-sbp",
@@ -101,7 +121,7 @@ def test_cards_are_what_the_hub_reads(run, published):
         assert str(run.root) not in file.read_text() and str(run.recipe.folder) not in file.read_text()
 
 
-def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, published, tmp_path, capsys):
+def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, published, tmp_path, capsys, monkeypatch):
     before = _digests(published)
     assert (
         main(["publish", str(run.root.parent / "recipe.yaml"), f"run_folder={run.root}", "--to", str(published)]) == 2
@@ -109,31 +129,36 @@ def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, pub
     assert "'--to': is not empty: it holds datasets, models" in capsys.readouterr().err
     assert _digests(published) == before
     with pytest.raises(InputError, match="is inside the run folder"):
-        publish_run(run, run.root / "out")
+        _publish(run, run.root / "out")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="is no folder"):
-        publish_run(run, tmp_path / "file")
+    with pytest.raises(InputError, match="is not a folder"):
+        _publish(run, tmp_path / "file")
     (tmp_path / ".mine.partial").mkdir()
     with pytest.raises(InputError, match="not of an interrupted"):
-        publish_run(run, tmp_path / "mine")
+        _publish(run, tmp_path / "mine")
 
-    damaged = run.export("sbp") / "provenance.json"
-    whole = damaged.read_bytes()
-    damaged.write_bytes(b"{")
-    try:
-        with pytest.raises(InputError, match="not valid JSON"):
-            publish_run(run, tmp_path / "out")
-    finally:
-        damaged.write_bytes(whole)
-    assert not (tmp_path / "out").exists() and (tmp_path / ".out.partial").exists()
-    publish_run(run, tmp_path / "out")  # begins anew
+    _break(monkeypatch, "model_card")
+    with pytest.raises(InputError, match="made to fail"):
+        _publish(run, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.partial", "file"]
+    monkeypatch.undo()
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / ".sbp-publish").touch()  # what a killed start leaves
+    _publish(run, tmp_path / "out")  # begins anew
     assert not (tmp_path / ".out.partial").exists()
     names = {path.relative_to(tmp_path / "out") for path in _digests(tmp_path / "out")}
     assert names == {path.relative_to(published) for path in before}
     assert "left out: model oracle" in capsys.readouterr().err
 
 
+def _break(monkeypatch, name: str) -> None:
+    def fail(*_):
+        raise InputError("made to fail")
+
+    monkeypatch.setattr(f"megatron_sbp.publishing.publish.{name}", fail)
+
+
 def test_a_run_without_anything_finished_is_an_error(tmp_path, run):
     with pytest.raises(InputError, match="nothing to publish yet"):
-        publish_run(Run(run.recipe, tmp_path / "nothing"), tmp_path / "out")
+        _publish(Run(run.recipe, tmp_path / "nothing"), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -122,7 +122,7 @@ def test_empty_texts(key):
 
 
 def test_megatron_values_are_plain():
-    with pytest.raises(InputError, match=r"'training.megatron.a'.*must be a number, a text"):
+    with pytest.raises(InputError, match=r"'training.megatron.a'.*must be a number, a string"):
         load_recipe(EXAMPLE, ["training.megatron={a: {b: c}}"])
     with pytest.raises(InputError, match="must be a number"):
         load_recipe(EXAMPLE, ["training.megatron={a: [.nan]}"])

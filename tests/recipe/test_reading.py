@@ -75,7 +75,10 @@ def test_good_recipe(tmp_path):
         ("  train: 1000", "  train: 0", 4, "documents.train", "must be above 0, not 0"),
         ("inputs: [x.jsonl]", "inputs: x.jsonl", 3, "documents.inputs", "must be a list, not 'x.jsonl'"),
         ("inputs: [x.jsonl]", "inputs: []", 3, "documents.inputs", "names no file"),
-        ("name: small", "name: [a]", 1, "name", "must be a text"),
+        ("name: small", "name: [a]", 1, "name", "must be a string"),
+        ("name: small", "name: 12", 1, "name", 'must be a string, not the number 12 (write "12")'),
+        ("name: small", "name: yes", 1, "name", "must be a string, not true (write it in quotes)"),
+        ("name: small", "name: small\nslurm: {time: foo}", 2, "slurm.time", "must be a time limit of Slurm (minutes"),
         ("name: small", "name: a/b", 1, "name", "1 to 100 characters"),
         ("tokenizer: {}", "tokenizer: gpt2", 7, "tokenizer", "section with keys of its own"),
         ("  valid: 50\n", "", 2, "documents.valid", "is missing and has no default"),
@@ -101,6 +104,11 @@ def test_contradictions(tmp_path):
     assert "not a multiple of tensor x pipeline" in str(refused(file, "launch.tensor_parallel=2"))
     assert "of 128" in str(refused(file, "tuning.sequence_length=256", "tuning.max_target_tokens=100"))
     assert "do not fit" in str(refused(file, "tuning.max_seed_tokens=100", "tuning.max_target_tokens=100"))
+    without_room = str(refused(file, "tuning.max_seed_tokens=4000"))
+    assert "a seed of 4000 and 2 special tokens leave no room for a target in a sequence of 128" in without_room
+    choice = str(refused(file, "evaluation.choice_context=100", "evaluation.choice_continuation=29"))
+    assert "'evaluation.choice_context': a context of 100 and evaluation.choice_continuation 29 do not fit" in choice
+    assert choice.endswith("into model.sequence_length 128")
     assert "do not fit" in str(refused(file, "synthesis.max_new_tokens=100"))
     assert "above the peak" in str(refused(file, "training.min_learning_rate=1"))
     assert "not above alpha" in str(refused(file, "pairs.max_similarity=0.5"))
@@ -151,7 +159,7 @@ def test_overrides_are_blamed_on_the_command_line(tmp_path):
 
 
 def test_unreadable_files(tmp_path):
-    assert "no such recipe" in str(refused(tmp_path / "none.yaml"))
+    assert "no such recipe or run folder" in str(refused(tmp_path / "none.yaml"))
     assert "cannot be read" in str(refused(tmp_path))
     file = write(tmp_path, "name: [a\nb: c")
     error = refused(file)

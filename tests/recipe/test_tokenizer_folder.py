@@ -70,3 +70,11 @@ def test_all_that_a_tokenizer_may_consist_of_is_found_and_weights_are_not(tmp_pa
     for name in (*mine, "model.safetensors", "pytorch_model.bin", "README.md", "generation_config.json"):
         (tmp_path / name).touch()
     assert {path.name for path in tokenizer_files(tmp_path)} == mine
+
+
+def test_a_file_is_no_folder_and_no_name_on_the_hub(folder):
+    (folder / "foldoc.jsonl.zst").touch()
+    with pytest.raises(
+        InputError, match=r"'tokenizer\.path': is a file, not a tokenizer's folder: .*/foldoc\.jsonl\.zst"
+    ):
+        local_tokenizer(recipe(folder, "foldoc.jsonl.zst"))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from megatron_sbp.recipe import values
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.recipe import load_recipe, values
+
+EXAMPLE = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 
 
 @pytest.mark.parametrize(
@@ -67,3 +71,29 @@ def test_values_of_megatron_flags():
 def test_long_values_are_cut_in_messages():
     assert values.shown("x" * 10) == "'xxxxxxxxxx'"
     assert len(values.shown("x" * 1000)) == 80 and values.shown("x" * 1000).endswith("...")
+
+
+@pytest.mark.parametrize("key", ["slurm.time", "slurm.stages.cpu.time"])
+def test_time_limits_of_slurm(key):
+    for good, text in {"90": "90", "2-12": "2-12", "24:00:00": "24:00:00", "04:00:00": "04:00:00"}.items():
+        assert value_of(load_recipe(EXAMPLE, [f"{key}={good}"]), key) == text
+    for bad in ("foo", "4h", "''", "[1]", "true", "-5", "1.5"):
+        with pytest.raises(InputError, match=r"must be a time limit of Slurm \(minutes, MM:SS, .* D-HH:MM:SS\), not"):
+            load_recipe(EXAMPLE, [f"{key}={bad}"])
+
+
+@pytest.mark.parametrize("key", ["slurm.memory", "slurm.stages.cpu.memory"])
+def test_memory_of_slurm(key):
+    for good in ("0", "64000", "64G", "16g", "2T", "512MB"):
+        assert value_of(load_recipe(EXAMPLE, [f"{key}={good}"]), key) == good
+    assert value_of(load_recipe(EXAMPLE, [f"{key}=null"]), key) is None
+    for bad in ("foo", "64 G", "64P", "1.5G", "-1", "[1]", "''"):
+        with pytest.raises(InputError, match="must be a number of megabytes, or one with K, M, G, or T behind it, not"):
+            load_recipe(EXAMPLE, [f"{key}={bad}"])
+
+
+def value_of(recipe, key):
+    value = recipe
+    for part in key.split("."):
+        value = value[part] if isinstance(value, dict) else getattr(value, part)
+    return value

@@ -46,8 +46,22 @@ def test_a_corpus_that_is_too_small_names_the_key_and_the_line(run_of, tmp_path)
     STAGE.run_unit(run, "00000")
     with pytest.raises(InputError, match="the corpus is too small") as caught:
         STAGE.finish(run)
-    assert caught.value.key == "documents.train" and caught.value.line and caught.value.file == tmp_path / "recipe.yaml"
+    assert caught.value.key == "documents.test" and caught.value.line and caught.value.file == tmp_path / "recipe.yaml"
     assert (run.root / "logs" / "documents" / "audit.json").exists() and not (run.root / "documents" / "train").exists()
+
+
+def test_a_split_that_is_too_large_on_the_command_line_is_told_as_such(run_of, tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "document {number}"}}\n' for number in range(10)))
+    run = run_of("documents.inputs=[a.jsonl]", "documents.train=1", "documents.valid=1", "documents.test=1",
+                 "documents.oracle=500", "documents.id_field=null", "documents.keep_fields=[]")  # fmt: skip
+    STAGE.run_unit(run, "00000")
+    with pytest.raises(InputError, match=r"command line: 'documents.oracle': the corpus is too small: .*oracle 500"):
+        STAGE.finish(run)
+
+
+def test_inputs_from_the_command_line_are_told_as_such(run_of, tmp_path):
+    with pytest.raises(InputError, match=r"^command line: 'documents\.inputs': 'missing\.jsonl' matches no file"):
+        STAGE.units(run_of("documents.inputs=[missing.jsonl]"))
 
 
 def test_a_unit_is_a_file(run_of):

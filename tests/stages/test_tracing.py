@@ -149,3 +149,22 @@ def test_the_command(run, rows, capsys):
     assert f"seed document {rows[3]['seed_id']}, row {rows[3]['seed_row']} of D" in capsys.readouterr().out
     assert main(["trace", str(run.root), "nothing"]) == 2
     assert "'nothing': there is no synthetic document with this id; near it: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name, value, limit, drops, told",
+    [
+        ("broken_text", False, None, False, "broken text: no"),
+        ("broken_text", True, None, True, "broken text: yes, dropped"),
+        ("too_short", 24, 16, False, "too short: 24 (limit: 16)"),
+        ("unfinished", True, "drop", True, "unfinished: yes (rule: drop), dropped"),
+        ("repetition", 0.25, 0.3, False, "repetition: 0.250 (limit: 0.3)"),
+        ("duplicate", None, "exact", False, "duplicate: none found (rule: exact)"),
+        ("duplicate", 1.0, "near", True, "duplicate: 1.000 (rule: near), dropped"),
+        ("duplicate", None, "near", None, "duplicate: not judged (rule: near)"),
+    ],
+)
+def test_what_a_filter_says(filtered, rows, name, value, limit, drops, told):
+    found = trace_document(filtered, rows[0]["id"])
+    found["filters"]["rules"] = [{"rule": name, "value": value, "limit": limit, "drops": drops}]
+    assert format_trace(found).endswith(f"\n  {told}")

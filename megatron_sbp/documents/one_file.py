@@ -1,0 +1,37 @@
+"""The documents of one input file as the stage `documents` takes them: a bad one ends the reading, or is passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.reading import BadDocument, Document, fields_of, parse, raw_rows
+from megatron_sbp.recipe import Documents
+
+
+def rows_of_file(
+    path: Path, documents: Documents, on_bytes: Callable[[int], None]
+) -> Iterator[tuple[int, Document | BadDocument]]:
+    """Line and document of every row; what is wrong with it where `bad_documents` is `skip`.
+
+    Args:
+        path: the file.
+        documents: field names, and what to do with bad documents.
+        on_bytes: called with the number of bytes of the file that were read since the last call.
+
+    Raises:
+        InputError: an unreadable file, or a bad document where `bad_documents` is fatal.
+    """
+    for line, raw in raw_rows(path, fields_of(documents), on_bytes):
+        try:
+            yield line, parse(raw, documents)
+        except BadDocument as bad:
+            if documents.bad_documents == "fatal":
+                raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
+            yield line, bad
+
+
+def is_usable(document: Document, documents: Documents) -> bool:
+    """Whether it has as much text as the recipe asks for, and any."""
+    return len(document.text.strip()) >= max(1, documents.min_characters)
