@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from megatron_sbp.doctor.devices import check_devices, check_torch
 from megatron_sbp.doctor.findings import Finding, fail
 from megatron_sbp.doctor.memory import check_memory
+from megatron_sbp.doctor.open_files import check_open_files
 from megatron_sbp.doctor.packages import check_packages
 from megatron_sbp.doctor.slurm import check_slurm
 from megatron_sbp.doctor.sources import check_inputs, check_models
@@ -25,6 +26,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_slurm,
     check_models,
     check_inputs,
+    check_open_files,
     check_storage,
     check_space,
 )
