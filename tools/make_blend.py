@@ -16,8 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from megatron_sbp.base import command_line
+from megatron_sbp.base import command_line, outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.tokenization.indexed import data_file, index_file
 from megatron_sbp.training.data.blend_file import blend, write_data_args
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="file for --data-args-path")
     options = parser.parse_args()
-    with command_line.errors_reported():
+    with command_line.errors_reported(options):
         once = {}
         for word in options.once:
             prefix, _, count = word.partition(":")
@@ -42,6 +43,8 @@ def main() -> None:
             if Path(prefix) in once:
                 raise InputError(f"{prefix} is named twice", key="--once")
             once[Path(prefix)] = int(count or 0)
+        read = [file(prefix) for prefix in (options.repeated, *once) for file in (data_file, index_file)]
+        outputs.check_file(options.output, read)
         samples = blend(options.train_samples, options.repeated, once, options.sequence_length)
         write_data_args(options.output, samples)
     for prefix, count in samples.items():
