@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     from megatron_sbp.pairing.standalone import Source, embed_documents
 
-    with command_line.errors_reported():
+    with command_line.errors_reported(options):
         settings = make_section(Embedding, **command_line.embedding_values(options))
         counts = embed_documents(Source(options.inputs, options.text_field), options.output, settings, options.device)
     print(json.dumps(counts))

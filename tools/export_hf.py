@@ -14,7 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
-from megatron_sbp.base import command_line
+from megatron_sbp.base import command_line, outputs
 from megatron_sbp.recipe import Model, load_recipe, make_section
 
 NEEDED = (
@@ -26,7 +26,7 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="Megatron's iter_NNNNNNN")
     parser.add_argument("--tokenizer", required=True, type=Path, metavar="FOLDER", help="RUN/tokenizer, or any other")
-    command_line.add_output(parser, "FOLDER", "replaced when it exists")
+    command_line.add_output(parser, "FOLDER", "new, empty, or a former export, which is replaced")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
     parser.add_argument("--recipe", type=Path, help="recipe whose model section describes the model; or:")
     shape = parser.add_argument_group("Megatron's flags")
@@ -42,7 +42,8 @@ def main() -> None:
         parser.error(f"give --recipe, or {', '.join('--' + name.replace('_', '-') for name in missing)}")
     from megatron_sbp.checkpoint.hugging_face import export
 
-    with command_line.errors_reported():
+    with command_line.errors_reported(options, sequence_length="max_position_embeddings"):
+        outputs.check_apart(options.output, filter(None, (options.checkpoint, options.tokenizer, options.recipe)))
         model = load_recipe(options.recipe).model if options.recipe else _model(options)
         provenance = export(options.checkpoint, model, options.tokenizer, options.output, options.precision)
     print(json.dumps(provenance))

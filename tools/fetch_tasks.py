@@ -13,17 +13,18 @@ data set has its own license. The recipe then says `evaluation: {harness: {task_
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from megatron_sbp.base import command_line, outputs
+from megatron_sbp.base.errors import InputError
 
 PAPER = ("arc_challenge", "arc_easy", "sciq", "winogrande", "triviaqa", "webqs", "lambada_openai")
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
@@ -72,17 +73,17 @@ class Tasks:
                     self._tagged.setdefault(tag, []).append(name)
 
     def closure(self, name: str) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-        """A task; or a group and all that is in it. Raises ValueError for an unknown name."""
+        """A task; or a group and all that is in it. Raises InputError for an unknown name."""
         file = self._files.get(name)
         if file is None and name not in self._tagged:
-            raise ValueError(f"lm-eval defines no task '{name}'")
+            raise InputError(f"lm-eval defines no task '{name}'")
         config = {"task": self._tagged[name]} if file is None else read(file)
         if file is not None:
             yield name, file, config
         inner = config.get("task")
         for child in inner if isinstance(inner, list) else ():
             if not isinstance(child, str):
-                raise ValueError(f"{file}: a group with tasks that are no names cannot be saved")
+                raise InputError("a group with tasks that are no names cannot be saved", file=file)
             yield from self.closure(child)
 
 
@@ -105,21 +106,22 @@ def localized(name: str, config: dict[str, Any], splits: Iterable[str]) -> dict[
 
 def save(name: str, file: Path, config: dict[str, Any], load: Load, folder: Path) -> dict[str, Any] | None:
     """Writes one task; returns where its data is from, None for a group, which has none."""
-    target = folder / name
-    target.mkdir(parents=True, exist_ok=True)
-    for module in {function.split(".")[0] for function in functions(config)}:
-        shutil.copy(file.parent / f"{module}.py", target)
-    source = None
+    target, source, named = folder / name, None, functions(config)
+    found: dict[str, Iterable[dict[str, Any]]] = {}
     if isinstance(config.get("task"), str):
-        path, part, rows = config["dataset_path"], config.get("dataset_name"), {}
-        for split in dict.fromkeys(config[key] for key in SPLITS if config.get(key)):
-            found = load(path, part, split)
-            if found is not None:
-                rows[split] = _write(target / f"{split}.jsonl", found)
-        if not rows:
-            raise ValueError(f"{name}: no split of {path} is there")
-        config = localized(name, config, rows)
-        source = {"dataset_path": path, "dataset_name": part, "rows": rows}
+        path, part = config["dataset_path"], config.get("dataset_name")
+        splits = dict.fromkeys(config[key] for key in SPLITS if config.get(key))
+        # All of it is there before anything is written: a folder holds a whole task.
+        found = {split: rows for split in splits if (rows := load(path, part, split)) is not None}
+        if not found:
+            raise InputError(f"{name}: no split of {path} is there")
+        config = localized(name, config, found)
+    target.mkdir(parents=True, exist_ok=True)
+    for module in {function.split(".")[0] for function in named}:
+        shutil.copy(file.parent / f"{module}.py", target)
+    if found:
+        counts = {split: _write(target / f"{split}.jsonl", rows) for split, rows in found.items()}
+        source = {"dataset_path": path, "dataset_name": part, "rows": counts}
     (target / f"{name}.yaml").write_text(yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True))
     return source
 
@@ -134,14 +136,20 @@ def _write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 
 def from_hub(path: str, part: str | None, split: str) -> Any:
-    """Rows of a split on the Hugging Face hub."""
+    """Rows of a split on the Hugging Face hub. Raises InputError where they cannot be had, as without a network."""
     import datasets
 
-    return datasets.load_dataset(path, part, split=split)
+    try:
+        return datasets.load_dataset(path, part, split=split)
+    except Exception as error:  # the library raises all kinds, its HTTP client others
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"the data set {path} cannot be loaded from the Hugging Face hub: {reason}") from error
 
 
 def from_disk(root: Path) -> Load:
-    """Rows of splits that `Dataset.save_to_disk` wrote."""
+    """Rows of splits that `Dataset.save_to_disk` wrote. Raises InputError where there is no such folder."""
+    if not root.is_dir():
+        raise InputError("no such folder", file=root)
 
     def load(path: str, part: str | None, split: str) -> Any:
         import datasets
@@ -152,8 +160,8 @@ def from_disk(root: Path) -> Load:
     return load
 
 
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(words: list[str] | None = None) -> None:
+    parser = command_line.parser(__doc__)
     parser.add_argument("tasks", nargs="*", help="names of tasks or groups (default: the paper's)")
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the task folders are written")
     parser.add_argument("--from", type=Path, dest="source", metavar="FOLDER", help="data sets on disk")
@@ -161,11 +169,12 @@ def main(words: list[str] | None = None) -> int:
     package = importlib.util.find_spec("lm_eval")
     if package is None or package.origin is None:
         parser.error("needs lm-eval: pip install 'megatron-sbp[lm-eval]'")
-    known = Tasks(Path(package.origin).parent / "tasks")
-    load = from_hub if given.source is None else from_disk(given.source)
-    note = given.to / "sources.json"
-    sources = json.loads(note.read_text()) if note.exists() else {}
-    try:
+    with command_line.errors_reported(given):
+        note = given.to / "sources.json"
+        outputs.check_file(note)
+        known = Tasks(Path(package.origin).parent / "tasks")
+        load = from_hub if given.source is None else from_disk(given.source)
+        sources = json.loads(note.read_text()) if note.exists() else {}
         for name in given.tasks or PAPER:
             for task, file, config in known.closure(name):
                 source = save(task, file, config, load, given.to)
@@ -174,11 +183,7 @@ def main(words: list[str] | None = None) -> int:
                     counts = ", ".join(f"{rows:,} in {split}" for split, rows in source["rows"].items())
                     print(f"{task}: {source['dataset_path']}, documents: {counts}", flush=True)
                 note.write_text(json.dumps(sources, indent=2, sort_keys=True) + "\n")
-    except ValueError as error:
-        print(f"fetch_tasks: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from megatron_sbp.base import command_line
+from megatron_sbp.base import command_line, outputs
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import load_recipe
 
@@ -22,7 +23,7 @@ from megatron_sbp.recipe import load_recipe
 def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="config.json, safetensors")
-    command_line.add_output(parser, "FOLDER", "replaced when it exists")
+    command_line.add_output(parser, "FOLDER", "new, empty, or a former import, which is replaced")
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="default: the checkpoint's own")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
     parser.add_argument("--recipe", type=Path, help="recipe with which the checkpoint must agree; or:")
@@ -34,7 +35,10 @@ def main() -> None:
     from megatron_sbp.checkpoint.start import check_tokenizer
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
-    with command_line.errors_reported():
+    with command_line.errors_reported(options):
+        outputs.check_apart(options.output, filter(None, (options.checkpoint, options.tokenizer, options.recipe)))
+        if not options.checkpoint.is_dir():
+            raise InputError("no such folder", file=options.checkpoint)
         tokenizer = open_tokenizer(str(options.tokenizer or options.checkpoint))
         found, _ = read_config(options.checkpoint / "config.json")
         if options.recipe:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from megatron_sbp.base import command_line
+from megatron_sbp.base import command_line, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import load_recipe
 
@@ -31,7 +31,9 @@ def main() -> None:
     from megatron_sbp.evaluation.agreement import agreement, read_known
     from megatron_sbp.evaluation.judge import load_judge
 
-    with command_line.errors_reported():
+    with command_line.errors_reported(options):
+        if options.answers:
+            outputs.check_file(options.answers, [options.recipe, options.cases])
         judge = load_judge(load_recipe(options.recipe, options.overrides), options.answers)
         if judge is None:
             message = "names no judge: neither evaluation.judge nor evaluation.judge_endpoint"

@@ -26,7 +26,7 @@ def main() -> None:
     from megatron_sbp.tokenization.documents import preprocess_documents
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
-    with command_line.errors_reported():
+    with command_line.errors_reported(options):
         counts = preprocess_documents(
             options.inputs,
             options.output,

@@ -53,7 +53,7 @@ def main() -> None:
 
     fields = options.seed_field, options.target_field
     limits = PairLimits(options.max_seed_tokens, options.max_target_tokens, options.seed_cut)
-    with command_line.errors_reported():
+    with command_line.errors_reported(options):
         tokenizer = open_tokenizer(options.tokenizer, options.end_of_document)
         rows = holds_rows(options.inputs, *fields)
         if rows and not options.documents:

@@ -29,12 +29,14 @@ def main() -> None:
     parser.add_argument("--max-seed-tokens", type=int, required=True, metavar="N", help="as in tuning")
     parser.add_argument("--max-new-tokens", type=int, required=True, metavar="N", help="end-of-document included")
     parser.add_argument("--seed-cut", choices=("head", "tail"), default="tail", help="end cut away (default: tail)")
-    parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--top-p", type=float, default=0.9)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--temperature", type=float, default=1.0, help="(default: 1.0)")
+    parser.add_argument("--top-p", type=float, default=0.9, help="(default: 0.9)")
+    parser.add_argument("--seed", type=int, default=1, help="of the random streams (default: 1)")
+    parser.add_argument(
+        "--engine", choices=("transformers", "vllm"), default="transformers", help="(default: transformers)"
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="texts written together (default: 64)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: fp32)")
     command_line.add_device(parser)
     options = parser.parse_args()
     for name in ("generations", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):
@@ -42,7 +44,7 @@ def main() -> None:
             parser.error(f"--{name.replace('_', '-')} must be above 0")
     from megatron_sbp.synthesis.standalone import synthesize
 
-    with command_line.errors_reported():
+    with command_line.errors_reported(options):
         counts = synthesize(
             options.checkpoint,
             options.inputs,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,12 @@ def add_text_field(options: argparse._ActionsContainer) -> None:
 
 def add_id_field(options: argparse._ActionsContainer) -> None:
     """Adds --id-field."""
-    options.add_argument("--id-field", metavar="FIELD", help="field of a unique id (default: a digest of the text)")
+    options.add_argument(
+        "--id-field",
+        metavar="FIELD",
+        help="field of a unique id (default: a digest of the text); all ids are compared before the work, which takes "
+        "about 10 bytes of memory for each",
+    )
 
 
 def add_bad_documents(options: argparse._ActionsContainer) -> None:
@@ -79,7 +85,7 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str
         "--max-tokens",
         type=int,
         default=defaults.max_tokens,
-        help=f"tokens read of a document (default: {defaults.max_tokens})",
+        help=f"tokens read from each document (default: {defaults.max_tokens})",
     )
     options.add_argument(
         "--batch-size",
@@ -91,7 +97,12 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str
         "--batch-tokens", type=int, help="tokens in one forward pass, padding included (default: by --batch-size)"
     )
     options.add_argument("--prompt", default="", help="text in front of every document")
-    options.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default=defaults.precision)
+    options.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        default=defaults.precision,
+        help=f"of the arithmetic (default: {defaults.precision})",
+    )
     options.add_argument(
         "--embedding-engine",
         choices=("sentence_transformers", "vllm"),
@@ -108,14 +119,39 @@ def embedding_values(options: argparse.Namespace) -> dict[str, Any]:
 
 def add_device(options: argparse._ActionsContainer) -> None:
     """Adds --device."""
-    options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    options.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: CUDA where there is some (default: auto)",
+    )
 
 
 @contextmanager
-def errors_reported() -> Iterator[None]:
-    """Ends the program with one line on stderr and status 2 for an InputError, 1 for a Fault."""
+def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -> Iterator[None]:
+    """Ends the program with one line on stderr and status 2 for an InputError, 1 for a Fault.
+
+    Args:
+        options: of the program. Where an error of the library names a recipe's key, the option of that name is named
+            instead: `--device` for `launch.device`.
+        renamed: options by the last component of keys whose options have other names.
+    """
     try:
         yield
-    except (InputError, Fault) as error:
+    except InputError as error:
+        print(f"error: {_with_option(error, options, renamed)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Fault as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
+        raise SystemExit(1) from None
+
+
+def _with_option(error: InputError, options: argparse.Namespace | None, renamed: Mapping[str, str]) -> InputError:
+    if error.key is None or error.file is not None:  # with a file, the key is one in that file
+        return error
+    words = re.split(r"[. ]", error.key)
+    for name in ("_".join(words), renamed.get(words[-1], words[-1])):
+        # An option without a value was not given and has no default, so that the value is from elsewhere: a recipe.
+        if getattr(options, name, None) is not None:
+            return InputError(error.reason, line=error.line, key=f"--{name.replace('_', '-')}")
+    return error

@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from megatron_sbp.base import files
+from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.replacing import replace_folder
 from megatron_sbp.checkpoint import mapping
 from megatron_sbp.checkpoint.hugging_face_config import write_config
-from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files
+from megatron_sbp.checkpoint.hugging_face_folder import TOKENIZER_FILES, WEIGHT_FILES, tokenizer_files
 from megatron_sbp.recipe import Model
 from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsWriter
     from megatron_sbp.checkpoint.torch_dist import TorchDistReader
+
+MARKER = "provenance.json"
+_WRITTEN = ("config.json", "generation_config.json", MARKER, *WEIGHT_FILES, *TOKENIZER_FILES)
+"""Patterns of all that an export holds."""
 
 
 def export(
@@ -37,7 +42,7 @@ def export(
         model: the recipe's model.
         tokenizer: folder of a run's tokenizer or any Hugging Face one; its files are copied, its vocabulary size cuts
             the padded embedding.
-        target: folder; replaced as a whole when the export is complete.
+        target: folder; a former export is replaced as a whole when this one is complete.
         precision: of the weights written; None keeps the checkpoint's.
 
     Returns:
@@ -46,11 +51,12 @@ def export(
 
     Raises:
         InputError: the folder is no such checkpoint, a tensor is missing, has another shape, or has no counterpart;
-            named.
+            named. The target is something else than a former export, or cannot be written.
     """
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsWriter
     from megatron_sbp.checkpoint.torch_dist import TorchDistReader
 
+    outputs.check_folder(target, MARKER, _WRITTEN)
     reader = TorchDistReader(checkpoint)
     if not model.qk_layernorm and model.hidden_size % model.num_attention_heads:
         raise InputError(
@@ -61,33 +67,29 @@ def export(
     roles = open_tokenizer(str(tokenizer))
     stored = _names(reader, model, roles.vocab_size)
     dtype = _dtype(reader.dtype(stored[mapping.EMBEDDING]), precision)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     pieces = list(mapping.pieces(model, roles.vocab_size))
     shapes = {name: shape for piece in pieces for name, shape in zip(piece.names, piece.shapes, strict=True)}
     whole = hashlib.sha256()
-    with SafetensorsWriter(partial, shapes, dtype) as writer:
-        for piece in pieces:
-            _convert(reader, stored[piece.megatron], piece, model, dtype, writer, whole)
-    config = write_config(model, roles, str(dtype).removeprefix("torch."))
-    files.write_json(partial / "config.json", config)
-    ids = {key: config[key] for key in ("eos_token_id", "pad_token_id")}
-    files.write_json(partial / "generation_config.json", {"do_sample": True, **ids})
-    for file in tokenizer_files(tokenizer):
-        shutil.copyfile(file, partial / file.name)
-    number = re.fullmatch(r"iter_(\d+)", checkpoint.name)
-    provenance = {
-        "architecture": config["architectures"][0],
-        "model": checkpoint.parent.name,
-        "iteration": int(number[1]) if number else None,
-        "dtype": config["dtype"],
-        "parameters": sum(math.prod(shape) for shape in shapes.values()),
-        "weights_sha256": whole.hexdigest(),
-    }
-    files.write_json(partial / "provenance.json", provenance)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    with replace_folder(target) as partial:
+        with SafetensorsWriter(partial, shapes, dtype) as writer:
+            for piece in pieces:
+                _convert(reader, stored[piece.megatron], piece, model, dtype, writer, whole)
+        config = write_config(model, roles, str(dtype).removeprefix("torch."))
+        files.write_json(partial / "config.json", config)
+        ids = {key: config[key] for key in ("eos_token_id", "pad_token_id")}
+        files.write_json(partial / "generation_config.json", {"do_sample": True, **ids})
+        for file in tokenizer_files(tokenizer):
+            shutil.copyfile(file, partial / file.name)
+        number = re.fullmatch(r"iter_(\d+)", checkpoint.name)
+        provenance = {
+            "architecture": config["architectures"][0],
+            "model": checkpoint.parent.name,
+            "iteration": int(number[1]) if number else None,
+            "dtype": config["dtype"],
+            "parameters": sum(math.prod(shape) for shape in shapes.values()),
+            "weights_sha256": whole.hexdigest(),
+        }
+        files.write_json(partial / MARKER, provenance)
     return provenance
 
 

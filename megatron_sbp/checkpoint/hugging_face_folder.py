@@ -13,6 +13,10 @@ TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json",
 """Patterns of a tokenizer's files, as they are copied to an export and looked for in a start."""
 
 
+WEIGHT_FILES = (ONE_FILE, INDEX, "model-*-of-*.safetensors")
+"""Patterns of the files of weights that an export has."""
+
+
 def weight_map(folder: Path) -> dict[Path, list[str] | None]:
     """Safetensors files of a checkpoint, and the tensors that its index wants from each (None: all).
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from megatron_sbp.base import files
+from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.replacing import replace_folder
 from megatron_sbp.checkpoint import mapping, tracker
 from megatron_sbp.checkpoint.hugging_face_config import ARCHITECTURES, check_model, read_config
 from megatron_sbp.recipe import Model
@@ -27,6 +27,10 @@ BLOCK_BYTES = 2**28
 
 RELEASE = "release"
 """Megatron's name for a checkpoint of weights alone: it starts at iteration 0, without optimizer and random state."""
+
+MARKER = "import.json"
+_WRITTEN = (MARKER, tracker.NAME, *(f"{RELEASE}/{name}" for name in ("*.distcp", ".metadata", "metadata.json")))
+"""Patterns of all that an import holds."""
 
 _LEFT_OUT = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
 """Tensors of old checkpoints that are no weights."""
@@ -64,7 +68,8 @@ def import_checkpoint(
         model: the recipe's model, with which the checkpoint must agree; None takes the checkpoint's own.
         vocabulary: entries of the tokenizer; the checkpoint's embedding must have a row for each.
         padded: rows of Megatron's embedding (`cost.padded_vocab_size`).
-        target: folder for `release` and Megatron's tracker file; replaced as a whole when the import is complete.
+        target: folder for `release` and Megatron's tracker file; a former import is replaced as a whole when this one
+            is complete.
         precision: of the weights written; None keeps the checkpoint's.
 
     Returns:
@@ -72,11 +77,13 @@ def import_checkpoint(
 
     Raises:
         InputError: something has no counterpart or is missing, disagrees with the model, or has another shape; named.
+            The target is something else than a former import, or cannot be written.
     """
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsReader
     from megatron_sbp.checkpoint.torch_dist import write_torch_dist
 
     assert padded >= vocabulary, (padded, vocabulary)
+    outputs.check_folder(target, MARKER, _WRITTEN)
     config = source / "config.json"
     found, rows = read_config(config)
     if model is not None:
@@ -93,10 +100,6 @@ def import_checkpoint(
     _check_tensors(reader, pieces)
     dtype = _dtype(reader, pieces, precision)
     chunks = [chunk for piece in pieces for chunk in _chunks(reader, piece, found, padded, dtype)]
-    unfinished = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write_torch_dist(unfinished / RELEASE, chunks, _objects(found))
     written = {
         "architecture": ARCHITECTURES["qwen3" if found.qk_layernorm else "llama"],
         "dtype": str(dtype).removeprefix("torch."),
@@ -105,10 +108,10 @@ def import_checkpoint(
         "vocabulary": vocabulary,
         "padded": padded,
     }
-    files.write_json(unfinished / "import.json", written)
-    files.write_text(unfinished / tracker.NAME, RELEASE)
-    shutil.rmtree(target, ignore_errors=True)
-    unfinished.rename(target)
+    with replace_folder(target) as unfinished:
+        write_torch_dist(unfinished / RELEASE, chunks, _objects(found))
+        files.write_json(unfinished / MARKER, written)
+        files.write_text(unfinished / tracker.NAME, RELEASE)
     return written
 
 

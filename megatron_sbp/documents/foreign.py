@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,22 +43,46 @@ class Source:
     skip_empty: bool = False
     optional_fields: tuple[str, ...] = ("title",)
 
+    def files(self) -> list[Path]:
+        """The files, sorted by path; raises InputError as `matching_files` does."""
+        return matching_files(list(self.inputs), Path.cwd())
+
     def documents(self) -> Iterator[Document]:
         """Every document, in the order of the files and rows. A bad row is an error: it would shift the rows after it.
 
         Raises:
             InputError: unreadable files, a bad row, no document at all; names file and line.
         """
+        return (document for _, _, document in self.placed())
+
+    def placed(self) -> Iterator[tuple[Path, int, Document]]:
+        """`documents` with the file and the line (a parquet file's row, counted from 1) of each."""
         fields = [self.text_field, *([self.id_field] if self.id_field else [])]
-        files = matching_files(list(self.inputs), Path.cwd())
+        files = self.files()
         found = False
         for path in files:
-            for document in _rows(path, fields, self._document, _raise, optional=self.optional_fields):
+            for line, document in _rows(path, fields, self._document, _raise, optional=self.optional_fields):
                 if document.text.strip() or not self.skip_empty:
                     found = True
-                    yield document
+                    yield path, line, document
         if not found:
             raise InputError("no document", file=files[0])
+
+    def check_fields(self, names: Sequence[str]) -> None:
+        """Refuses optional fields that no document has. Reads as far as it takes to find one with each.
+
+        Raises:
+            InputError: names the first document's file, its line, and the fields that it has.
+        """
+        missing = dict.fromkeys(names)
+        for _, _, document in self.placed() if missing else ():
+            for name in document.kept:
+                missing.pop(name, None)
+            if not missing:
+                return
+        for name in missing:  # the first row lacks it, like all others, and is refused with what it has
+            for path in self.files():
+                list(_rows(path, [self.text_field, name], partial(field_of, name=name), _raise))
 
     def _document(self, row: dict[str, Any]) -> Document:
         text = text_of(row, self.text_field)
@@ -76,6 +101,11 @@ class TextRows:
         unchecked: further fields that a row must have, with any value.
         optional: further fields with any value; None in rows that lack them.
 
+    Attributes:
+        files: the inputs, sorted by path.
+        empty: rows left out since a text was empty.
+        bad: rows left out since they were bad.
+
     Iterating gives a dict of the fields per row, and raises InputError for unreadable files, for a bad row (with
     "fatal") and where there is no usable row at all.
     """
@@ -89,24 +119,24 @@ class TextRows:
         unchecked: Sequence[str] = (),
         optional: Sequence[str] = (),
     ):
-        self._files = matching_files(list(inputs), Path.cwd())
+        self.files = matching_files(list(inputs), Path.cwd())
         self._texts, self._fields, self._fatal = list(texts), [*texts, *others], bad_documents == "fatal"
         self._unchecked, self._optional = list(unchecked), list(optional)
         self.empty = self.bad = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         found = False
-        with Progress("reading", sum(path.stat().st_size for path in self._files), "bytes") as progress:
-            for path in self._files:
+        with Progress("reading", sum(path.stat().st_size for path in self.files), "bytes") as progress:
+            for path in self.files:
                 fields = [*self._fields, *self._unchecked]
-                for row in _rows(path, fields, self._row, self._note_bad, progress.advance, self._optional):
+                for _, row in _rows(path, fields, self._row, self._note_bad, progress.advance, self._optional):
                     if all(row[name].strip() for name in self._texts):
                         found = True
                         yield row
                     else:
                         self.empty += 1
         if not found:
-            raise InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self._files[0])
+            raise InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self.files[0])
 
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         checked = {name: text_of(row, name) for name in self._fields}
@@ -126,15 +156,15 @@ def _rows[Row](
     on_bad: Callable[[BadDocument, Path, int], None],
     on_bytes: Callable[[int], None] = lambda _: None,
     optional: Sequence[str] = (),
-) -> Iterator[Row]:
-    """Converted rows of one file; what `convert` or the parser finds bad goes to `on_bad`."""
+) -> Iterator[tuple[int, Row]]:
+    """Lines and converted rows of one file; what `convert` or the parser finds bad goes to `on_bad`."""
     for line, raw in raw_rows(path, fields, on_bytes, optional):
         try:
             row = convert(row_of(raw))
         except BadDocument as bad:
             on_bad(bad, path, line)
             continue
-        yield row
+        yield line, row
 
 
 def _raise(bad: BadDocument, path: Path, line: int) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from megatron_sbp.base import files
+from megatron_sbp.base import files, outputs
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.field_values import digest_of
 from megatron_sbp.documents.foreign import Source
+from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.embedders import open_embedder
 from megatron_sbp.pairing.embedding import write_embeddings
@@ -42,8 +43,9 @@ def embed_documents(source: Source, output: Path, settings: Embedding, device: s
         documents, dimensions, max_tokens (as used), model.
 
     Raises:
-        InputError: see `open_embedder` and `Source.documents`.
+        InputError: an output that may not be written; see `open_embedder` and `Source.documents`.
     """
+    outputs.check_file(output, source.files(), ".npy")
     embedder = open_embedder(settings.engine, settings, Path.cwd(), device)
     rows = ({"id": document.id, "text": document.text} for document in source.documents())
     with Progress("embed", None, "documents") as progress:
@@ -58,7 +60,7 @@ def embed_documents(source: Source, output: Path, settings: Embedding, device: s
 
 def mine(
     source: Source,
-    embeddings: Sequence[Path],
+    embeddings: Sequence[Path] | Embedding,
     output: Path,
     tokenizer: TextTokenizer,
     neighbors: Neighbors,
@@ -70,20 +72,32 @@ def mine(
 
     Args:
         source: the documents, with the fields that are compared among its optional ones. Their tokens are in memory.
-        embeddings: .npy files whose rows, one file after another, are the documents; unit norm.
-        output: parquet file.
+        embeddings: .npy files whose rows, one file after another, are the documents; unit norm. Or how to make them:
+            they are then written beside the output, as OUTPUT with .embeddings.npy.
+        output: .parquet.
         tokenizer: the shingles of the near-duplicate rule are made of its tokens.
         neighbors: engine and its settings.
         rules: see there.
         seed: of ScaNN's partitions, of random pairs and of the examples.
-        device: of the exact search: auto, cpu or cuda.
+        device: of the exact search and of the embedder: auto, cpu or cuda.
 
     Returns:
         The audit.
 
     Raises:
-        InputError: embeddings and documents differ in number; see `mine_pairs`, `Vectors` and `Search`.
+        InputError: an output that may not be written, two documents of one id, a compared field that no document has,
+            embeddings and documents that differ in number; see `embed_documents`, `mine_pairs`, `Vectors` and `Search`.
     """
+    read = [*source.files(), *([] if isinstance(embeddings, Embedding) else embeddings)]
+    outputs.check_file(output, read, ".parquet")
+    audit_file = output.with_suffix(".audit.json")
+    outputs.check_file(audit_file, read)
+    source.check_fields(compared_fields(rules))
+    check_unique_ids(source)
+    if isinstance(embeddings, Embedding):
+        made = output.with_suffix(".embeddings.npy")
+        embed_documents(source, made, embeddings, device)
+        embeddings = [made]
     vectors = Vectors(embeddings)
     spans, names, fields = _tokens(source, tokenizer, rules)
     if len(vectors) != len(spans):
@@ -124,7 +138,7 @@ def mine(
         "recall_above_alpha": None if recall is None else recall_above(recall.by_similarity(), rules.alpha),
         **audit.examples(lambda wanted: _some(source, wanted)),
     }
-    files.write_json(output.with_suffix(".audit.json"), result)
+    files.write_json(audit_file, result)
     say(f"pairs: {audit.kept:,} of {audit.candidates:,} candidates kept")
     return result
 

@@ -154,6 +154,16 @@ def _check_batches(recipe: Recipe) -> None:
         raise recipe.error("tuning.min_learning_rate", f"must lie between 0 and the peak {peak}, not {lowest}")
 
 
+def beyond_context(max_seed_tokens: int, max_new_tokens: int, context: int) -> str | None:
+    """Says why a seed document and a text may not fit into a synthesizer's context, in tokens; None where they do."""
+    if max_seed_tokens + 1 + max_new_tokens <= context:
+        return None
+    return (
+        f"a seed of {max_seed_tokens}, the separator and {max_new_tokens} new tokens do not fit into the context of "
+        f"{context}"
+    )
+
+
 def _check_lengths(recipe: Recipe) -> None:
     context = recipe.model.sequence_length
     if recipe.max_target_tokens < 1:  # it is what the seed leaves
@@ -168,12 +178,9 @@ def _check_lengths(recipe: Recipe) -> None:
             f"a seed of {recipe.max_seed_tokens}, a target of {recipe.max_target_tokens} and 2 special tokens do not "
             f"fit into a sequence of {recipe.pair_room}",
         )
-    if recipe.max_seed_tokens + 1 + recipe.max_new_tokens > context:
-        raise recipe.error(
-            "synthesis.max_new_tokens",
-            f"a seed of {recipe.max_seed_tokens}, the separator and {recipe.max_new_tokens} new tokens do not fit into "
-            f"the context of {context}",
-        )
+    beyond = beyond_context(recipe.max_seed_tokens, recipe.max_new_tokens, context)
+    if beyond:
+        raise recipe.error("synthesis.max_new_tokens", beyond)
     questions = recipe.evaluation
     if questions.choice_context + questions.choice_continuation > context:
         raise recipe.error(

@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from megatron_sbp.base import files
+from megatron_sbp.base import files, outputs
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import Source
+from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Synthesis, make_section
+from megatron_sbp.recipe.checks import beyond_context
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
@@ -54,8 +57,14 @@ def synthesize(
         seed_documents, documents, tokens (end-of-document included), finished.
 
     Raises:
-        InputError: unreadable or bad rows, a checkpoint or tokenizer that does not load.
+        InputError: unreadable or bad rows, two documents of one id, a checkpoint or tokenizer that does not load,
+            lengths beyond the checkpoint's context, an output that may not be written.
     """
+    source = Source(inputs, text_field, id_field, skip_empty=True)
+    outputs.check_file(output, source.files(), ".jsonl.zst")
+    tokenizer = load_tokenizer(checkpoint)
+    _check_context(checkpoint, max_seed_tokens, max_new_tokens)
+    check_unique_ids(source)
     # Only what `Synthesizer` reads: the number of generations follows from the documents here.
     sampling = make_section(
         Synthesis,
@@ -68,7 +77,7 @@ def synthesize(
     )
     synthesizer = Synthesizer(
         checkpoint,
-        load_tokenizer(checkpoint),
+        tokenizer,
         sampling,
         max_seed_tokens=max_seed_tokens,
         max_new_tokens=max_new_tokens,
@@ -76,7 +85,7 @@ def synthesize(
         seed=seed,
         device=device,
     )
-    documents = enumerate(Source(inputs, text_field, id_field, skip_empty=True).documents())
+    documents = enumerate(source.documents())
     counts = {"seed_documents": 0, "documents": 0, "tokens": 0, "finished": 0}
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -95,3 +104,12 @@ def synthesize(
 
     files.write_jsonl_zst(output, rows())
     return counts
+
+
+def _check_context(checkpoint: Path, max_seed_tokens: int, max_new_tokens: int) -> None:
+    """Refuses lengths at which a model writes beyond what it was trained for; those of a run the recipe refuses."""
+    config = checkpoint / "config.json"
+    context = files.read_json(config).get("max_position_embeddings") if config.exists() else None
+    beyond = beyond_context(max_seed_tokens, max_new_tokens, context) if isinstance(context, int) else None
+    if beyond:
+        raise InputError(f"{beyond} (max_position_embeddings of {checkpoint})", key="max_new_tokens")

@@ -11,12 +11,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatron_sbp.base import files
+from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.replacing import replace_files
 from megatron_sbp.documents.foreign import OnBad, TextRows
-from megatron_sbp.tokenization.encoding import TextCounts, write_texts
-from megatron_sbp.tokenization.indexed import counts_file, data_file, index_file, merge_indexed
+from megatron_sbp.tokenization.encoding import TextCounts, add_texts, write_texts
+from megatron_sbp.tokenization.indexed import (
+    check_output,
+    counts_file,
+    data_file,
+    index_file,
+    merge_indexed,
+    write_both,
+)
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 
@@ -77,9 +85,10 @@ def preprocess_documents(
         documents, tokens, bytes, characters, empty, bad.
 
     Raises:
-        InputError: unreadable files, bad rows, no document at all.
+        InputError: unreadable files, bad rows, no document at all, an output that may not be written.
     """
     rows = TextRows(inputs, [text_field], (), bad_documents)
+    check_output(output, rows.files)
     counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad}
 
@@ -125,10 +134,13 @@ def preprocess_synthetic(
         As `preprocess_documents`, and: seed_documents (distinct), synthesizers (documents per digest).
 
     Raises:
-        InputError: bad rows; fewer tokens than needed (the files are written nevertheless).
+        InputError: bad rows, fewer tokens than needed, an output that may not be written. Former files then stay as
+            they were.
     """
     others = [name for name in PARENTS.names if name not in ("seed_id", "synthesizer")]
     rows = TextRows(inputs, ["text"], unchecked=["seed_id", "synthesizer"], optional=others)
+    check_output(output, rows.files)
+    outputs.check_file(parents_file(output), rows.files)
     seeds: set[str] = set()
     synthesizers: Counter[str] = Counter()
 
@@ -141,13 +153,14 @@ def preprocess_synthetic(
                 synthesizers[str(row["synthesizer"])] += 1
                 yield row["text"]
 
-    with (
-        files.atomic_path(parents_file(output)) as partial,
-        pq.ParquetWriter(partial, PARENTS, compression="zstd") as writer,
-    ):
-        counts = write_texts(texts(writer), output, tokenizer)
-    if need_tokens is not None and counts.tokens < need_tokens:
-        raise InputError(f"{need_tokens:,} tokens are needed, but there are {counts.tokens:,}", file=output)
+    with replace_files(parents_file(output), data_file(output), index_file(output)) as (rows_of, data, index):
+        with (
+            pq.ParquetWriter(rows_of, PARENTS, compression="zstd") as table,
+            write_both(data, index, tokenizer.dtype) as writer,
+        ):
+            counts = add_texts(texts(table), writer, tokenizer)
+        if need_tokens is not None and counts.tokens < need_tokens:
+            raise InputError(f"{need_tokens:,} tokens are needed, but there are {counts.tokens:,}", file=output)
     parents = {"seed_documents": len(seeds), "synthesizers": dict(sorted(synthesizers.items()))}
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad, **parents}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from megatron_sbp.tokenization.indexed import flatten, write_indexed
+from megatron_sbp.tokenization.indexed import IndexedWriter, flatten, write_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 2048, 4_000_000
@@ -47,17 +47,26 @@ def write_texts(
         end_of_document: whether every document is closed by that token.
         advance: called with the number of documents done since the last call.
     """
+    with write_indexed(prefix, tokenizer.dtype) as writer:
+        return add_texts(texts, writer, tokenizer, end_of_document, advance)
+
+
+def add_texts(
+    texts: Iterable[str],
+    writer: IndexedWriter,
+    tokenizer: TextTokenizer,
+    end_of_document: bool = True,
+    advance: Callable[[int], None] | None = None,
+) -> TextCounts:
+    """Appends texts to a dataset that is being written; see `write_texts`."""
     counts = TextCounts()
     closing = tokenizer.end_of_document if end_of_document else None
-    with write_indexed(prefix, tokenizer.dtype) as writer:
-        for batch in batches(texts):
-            tokens, lengths = flatten(tokenizer.encode_batch(batch), closing, tokenizer.dtype)
-            writer.add(tokens, lengths)
-            counts += TextCounts(
-                len(batch), tokens.size, sum(len(text.encode()) for text in batch), sum(map(len, batch))
-            )
-            if advance:
-                advance(len(batch))
+    for batch in batches(texts):
+        tokens, lengths = flatten(tokenizer.encode_batch(batch), closing, tokenizer.dtype)
+        writer.add(tokens, lengths)
+        counts += TextCounts(len(batch), tokens.size, sum(len(text.encode()) for text in batch), sum(map(len, batch)))
+        if advance:
+            advance(len(batch))
     return counts
 
 

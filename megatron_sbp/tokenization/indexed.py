@@ -19,8 +19,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from megatron_sbp.base import outputs
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.files import atomic_path
+from megatron_sbp.base.replacing import replace_files
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _CODES: dict[type[np.number], int] = {
@@ -49,6 +50,18 @@ def index_file(prefix: Path) -> Path:
 def counts_file(prefix: Path) -> Path:
     """PREFIX.json: what is in a part of a dataset."""
     return prefix.with_name(f"{prefix.name}.json")
+
+
+def check_output(prefix: Path, inputs: Iterable[Path]) -> None:
+    """Refuses a prefix where no dataset may be written.
+
+    Raises:
+        InputError: see `outputs.check_file`.
+    """
+    if prefix.name in ("", ".."):
+        raise InputError("is a folder; add the name of the dataset, without .bin", file=prefix)
+    for file in (data_file(prefix), index_file(prefix)):
+        outputs.check_file(file, inputs)
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,7 @@ def _open_index(prefix: Path) -> tuple[np.dtype, np.ndarray, np.ndarray, np.ndar
 
 
 class IndexedWriter:
-    """Receives tokens; made by `write_indexed`."""
+    """Receives tokens; made by `write_indexed` and `write_both`."""
 
     def __init__(self, file, dtype: type[np.number]):
         self._file, self.dtype = file, np.dtype(dtype)
@@ -188,15 +201,24 @@ def _repeated(count: int, documents: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def write_indexed(prefix: Path, dtype: type[np.number]) -> Iterator[IndexedWriter]:
-    """Writes a dataset: NAME.bin gets its final name on leaving the block, NAME.idx after it.
+    """Writes a dataset. It replaces a former one on leaving the block; an exception leaves that one as it was.
 
-    A former NAME.idx is removed before NAME.bin changes, so that the two on disk always belong together.
+    NAME.idx on disk always belongs to the NAME.bin beside it: see `replace_files`.
     """
-    index_file(prefix).unlink(missing_ok=True)
-    with atomic_path(data_file(prefix)) as partial, open(partial, "wb") as file:
+    with (
+        replace_files(data_file(prefix), index_file(prefix)) as (data, index),
+        write_both(data, index, dtype) as writer,
+    ):
+        yield writer
+
+
+@contextlib.contextmanager
+def write_both(data: Path, index: Path, dtype: type[np.number]) -> Iterator[IndexedWriter]:
+    """Writes a dataset to two files as they are named: the data while in the block, the index on leaving it."""
+    with open(data, "wb") as file:
         writer = IndexedWriter(file, dtype)
         yield writer
-    with atomic_path(index_file(prefix)) as partial, open(partial, "wb") as file:
+    with open(index, "wb") as file:
         writer.write_index(file)
 
 

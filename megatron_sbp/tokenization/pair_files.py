@@ -16,9 +16,11 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import OnBad, Source, TextRows
 from megatron_sbp.documents.reading import matching_files
+from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.indexed import (
     IndexedTokens,
+    check_output,
     counts_file,
     data_file,
     flatten,
@@ -167,9 +169,12 @@ def preprocess_row_pairs(
         What `preprocess_pairs` returns, and `documents`.
 
     Raises:
-        InputError: unreadable files, a row outside the documents, an id that is another document's, no pair at all.
+        InputError: unreadable files, a row outside the documents, an id that is another document's or that two
+            documents have, no pair at all, an output that may not be written.
     """
     found = matching_files(inputs, Path.cwd())
+    check_output(output, [*found, *documents.files()])
+    check_unique_ids(documents)
     scratch = output.with_name(f".{output.name}.documents")
     ids: list[str] = []
 
@@ -271,9 +276,10 @@ def preprocess_pairs(
         What tokens/pairs_audit.json has, and: empty, bad.
 
     Raises:
-        InputError: unreadable files, bad rows, no pair at all.
+        InputError: unreadable files, bad rows, no pair at all, an output that may not be written.
     """
     rows = TextRows(inputs, [seed_field, target_field], (), bad_documents)
+    check_output(output, rows.files)
     closing, dtype = tokenizer.end_of_document, tokenizer.dtype
     with pair_writer(output, dtype, limits, tokenizer.starts_character, closing) as writer:
         for batch in itertools.batched(rows, _PAIRS_PER_BATCH):

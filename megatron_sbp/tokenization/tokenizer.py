@@ -121,6 +121,8 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
         InputError: no tokenizer there, or a damaged one.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError("no such folder", file=folder)
     roles_file, tokenizer_file = folder / ROLES_FILE, folder / "tokenizer.json"
     for file in (roles_file, tokenizer_file):
         if not file.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,28 @@ def test_errors_are_one_line_and_a_status(capsys, error, status):
     assert left.value.code == status
     said = capsys.readouterr().err
     assert said == f"error: {error}\n" and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InputError("is cuda", key="launch.device"), "'--device': is cuda"),
+        (InputError("not one", key="embedding.engine"), "'--embedding-engine': not one"),
+        (InputError("not one", key="neighbors.engine"), "'--engine': not one"),
+        (InputError("bad", key="train samples"), "'--train-samples': bad"),
+        (InputError("bad", key="sequence_length"), "'--context': bad"),
+        (InputError("bad", key="model.num_layers"), "'model.num_layers': bad"),  # of a recipe: the option is not given
+        (InputError("bad", key="embedding.vllm.gpu_memory"), "'embedding.vllm.gpu_memory': bad"),
+        (InputError("is missing", file="x.jsonl", line=3, key="device"), "x.jsonl:3: 'device': is missing"),
+    ],
+)
+def test_errors_name_the_option_for_a_recipes_key(capsys, error, said):
+    options = Namespace(
+        device="cuda", embedding_engine="vllm", engine="scann", train_samples=0, num_layers=None, context=0
+    )
+    with pytest.raises(SystemExit), shared.errors_reported(options, sequence_length="context"):
+        raise error
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_bugs_keep_their_trace():

@@ -150,6 +150,10 @@ def test_same_bytes_again_and_other_weights_another_digest(cases, tokenizer_fold
     assert three["weights_sha256"] != one["weights_sha256"]
     assert files.read_json(tmp_path / "two/provenance.json") == three
     assert not (tmp_path / ".two.partial").exists()
+    (tmp_path / "two/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"two: holds thesis.txt, which this program did not write"):
+        export(first.checkpoint, first.model, tokenizer_folder, tmp_path / "two")
+    assert (tmp_path / "two/thesis.txt").exists() and files.read_json(tmp_path / "two/provenance.json") == three
 
 
 @pytest.mark.parametrize(

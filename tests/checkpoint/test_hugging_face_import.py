@@ -184,7 +184,10 @@ def test_an_import_replaces_the_former_as_a_whole(qwen, tmp_path, monkeypatch):
     assert len(list((target / "release").glob("*.distcp"))) > 15  # tensors cut over several files
     (tmp_path / ".ours.partial").mkdir()
     (tmp_path / ".ours.partial/left over").write_text("by a process that was killed")
-    (target / "old").write_text("")
+    (target / "old").write_text("not ours")
+    with pytest.raises(InputError, match="ours: holds old, which this program did not write"):
+        import_checkpoint(qwen, None, 290, 512, target, "bf16")
+    (target / "old").unlink()
     assert import_checkpoint(qwen, None, 290, 512, target, "bf16") == {**first, "padded": 512, "dtype": "bfloat16"}
     assert sorted(path.name for path in target.iterdir()) == [
         "import.json", "latest_checkpointed_iteration.txt", "release",

@@ -53,3 +53,11 @@ def test_vectors_of_other_documents_are_an_error_with_both_numbers(corpus, tmp_p
     with pytest.raises(InputError, match="there are 3 embeddings for 4 documents"):
         mine(source, vectors[1:], tmp_path / "p.parquet", tokenizer, NEIGHBORS, Pairs(alpha=0.8), device="cpu")
     assert not (tmp_path / "p.parquet").exists()
+
+
+def test_near_duplicates_as_the_relation(corpus, tmp_path):
+    source, vectors, tokenizer = corpus
+    rules = Pairs(alpha=0.8, relation="near_duplicates")
+    mine(source, vectors, tmp_path / "p.parquet", tokenizer, NEIGHBORS, rules, device="cpu")
+    pairs = pq.read_table(tmp_path / "p.parquet").to_pylist()
+    assert {(pair["seed_id"], pair["target_id"]) for pair in pairs} == {("d2", "d3"), ("d3", "d2")}

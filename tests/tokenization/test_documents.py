@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from support.killed_at import killed_at
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -15,6 +20,7 @@ from megatron_sbp.tokenization.documents import (
     tokenize_shard,
     total_counts,
 )
+from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
 
@@ -55,7 +61,56 @@ def test_synthetic_documents_count_their_parents(tokenizer, tmp_path):
     found = preprocess_synthetic(*arguments)
     assert (found["documents"], found["seed_documents"], found["synthesizers"]) == (8, 3, {"ab": 4, "cd": 4})
     assert preprocess_synthetic(*arguments, need_tokens=found["tokens"]) == found
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(
         InputError, match=f"{found['tokens'] + 1:,} tokens are needed, but there are {found['tokens']:,}"
     ):
         preprocess_synthetic(*arguments, need_tokens=found["tokens"] + 1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before, "the former dataset stays"
+    with pytest.raises(InputError, match="tokens are needed"):
+        preprocess_synthetic(arguments[0], tmp_path / "other", tokenizer, need_tokens=10**9)
+    assert not list(tmp_path.glob("*other*"))
+
+
+def test_a_failure_leaves_the_former_dataset(tokenizer, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one two"}\n{"body": 1}\n')
+    arguments = ([str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer)
+    preprocess_documents(*arguments, bad_documents="skip")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before.keys() == {"a.jsonl", "out.bin", "out.idx"}
+    with pytest.raises(InputError, match="field is missing"):
+        preprocess_documents(*arguments)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_parents_are_those_of_the_dataset_beside_them(tokenizer, tmp_path):
+    """A kill at any step leaves no index, or one beside the parents that it was written with."""
+
+    def write(name: str) -> None:
+        row = {"text": f"{name} two", "seed_id": name, "synthesizer": "ab"}
+        (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
+        preprocess_synthetic([str(tmp_path / "s.jsonl")], tmp_path / "out", tokenizer)
+
+    for step in itertools.count():
+        write("one")
+        killed = killed_at(step, lambda: write("six"))
+        if (tmp_path / "out.idx").exists():
+            [seed] = pq.read_table(tmp_path / "out.parents.parquet")["seed_id"].to_pylist()
+            assert tokenizer.decode(open_indexed(tmp_path / "out").tokens) == f"{seed} two", step
+        if not killed:
+            break
+    assert step >= 4 and seed == "six"
+
+
+@pytest.mark.parametrize("name", ["a.parents.parquet", "a.bin", "a.idx"])
+def test_outputs_that_are_inputs_or_cannot_be_are_refused(tokenizer, tmp_path, name):
+    row = {"text": "one", "seed_id": "d", "synthesizer": "ab"}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parents.parquet")
+    before = (tmp_path / "a.parents.parquet").read_bytes()
+    if not name.endswith("parquet"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="is read as an input" if name.endswith("parquet") else "is a folder"):
+        preprocess_synthetic([str(tmp_path / "a.parents.parquet")], tmp_path / "a", tokenizer)
+    assert (tmp_path / "a.parents.parquet").read_bytes() == before
+    with pytest.raises(InputError, match="is a folder; add the name of the dataset"):
+        preprocess_documents([str(tmp_path / "a.parents.parquet")], Path(), tokenizer)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
+from support.killed_at import killed_at
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.encoding import write_texts
@@ -72,15 +75,37 @@ def test_merged_parts_equal_one_dataset(tmp_path, foldoc, tokenizer):
     assert [path.name for path in written] == ["merged.bin", "merged.idx"]
 
 
-def test_an_interrupted_writer_leaves_no_dataset(tmp_path):
-    with write_indexed(tmp_path / "a", np.uint16) as writer:
-        writer.add(np.arange(3), np.array([3]))
+def test_an_interrupted_writer_leaves_the_former_dataset_and_nothing_else(tmp_path):
     with pytest.raises(KeyboardInterrupt), write_indexed(tmp_path / "a", np.uint16) as writer:
         writer.add(np.arange(100), np.array([100]))
         raise KeyboardInterrupt
-    # The former data may stay, but never beside an index of something else.
-    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
-    assert data_file(tmp_path / "a").stat().st_size == 6
+    assert not list(tmp_path.iterdir())
+    with write_indexed(tmp_path / "a", np.uint16) as writer:
+        writer.add(np.arange(3), np.array([3]))
+    before = both(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt), write_indexed(tmp_path / "a", np.uint16) as writer:
+        writer.add(np.arange(100), np.array([100]))
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "a.idx"]
+    assert both(tmp_path / "a") == before
+
+
+def test_a_kill_leaves_no_index_of_other_data(tmp_path):
+    """At each step after the data is complete: the index describes the data beside it, or there is none."""
+
+    def write(tokens: list[int], lengths: list[int]) -> None:
+        with write_indexed(tmp_path / "a", np.uint16) as writer:
+            writer.add(np.array(tokens), np.array(lengths))
+
+    for step in itertools.count():
+        write([1, 2, 3], [1, 2])
+        killed = killed_at(step, lambda: write([4, 5, 6], [2, 1]))  # of the same size
+        if index_file(tmp_path / "a").exists():
+            found = open_indexed(tmp_path / "a")
+            assert (found.tokens.tolist(), found.lengths.tolist()) in (([1, 2, 3], [1, 2]), ([4, 5, 6], [2, 1])), step
+        if not killed:
+            break
+    assert step >= 3 and found.tokens.tolist() == [4, 5, 6]
 
 
 def test_damaged_datasets(tmp_path):

@@ -35,6 +35,12 @@ def saved(tool, known, name: str, folder: Path, load=rows) -> list:
     return [tool.save(task, file, config, load, folder) for task, file, config in known.closure(name)]
 
 
+def refused(tool, words: list) -> None:
+    with pytest.raises(SystemExit) as left:
+        tool.main([str(word) for word in words])
+    assert left.value.code == 2
+
+
 def test_a_task_becomes_local(tool, known, tmp_path):
     [source] = saved(tool, known, "arc_easy", tmp_path)
     assert source == {
@@ -75,8 +81,29 @@ def test_what_cannot_be_saved(tool, known, tmp_path, capsys):
         list(known.closure("no_such_task"))
     with pytest.raises(ValueError, match="sciq: no split of allenai/sciq is there"):
         saved(tool, known, "sciq", tmp_path, lambda *where: None)
-    assert tool.main(["--to", str(tmp_path), "--from", str(tmp_path / "gone"), "sciq"]) == 2
-    assert "fetch_tasks: sciq: no split" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    refused(tool, ["--to", tmp_path / "to", "--from", tmp_path / "empty", "sciq"])
+    assert capsys.readouterr().err == "error: sciq: no split of allenai/sciq is there\n"
+    refused(tool, ["--to", tmp_path / "to", "--from", tmp_path / "gone", "sciq"])
+    assert capsys.readouterr().err == f"error: {tmp_path / 'gone'}: no such folder\n"
+    assert not (tmp_path / "to").exists()
+    (tmp_path / "file").write_text("")
+    refused(tool, ["--to", tmp_path / "file", "--from", tmp_path / "empty", "sciq"])
+    assert f"{tmp_path / 'file'} is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ConnectionError("Couldn't reach it\nmore"), RuntimeError("?"), FileNotFoundError()])
+def test_without_a_network_it_is_one_line(tool, tmp_path, capsys, monkeypatch, error):
+    import datasets
+
+    def load_dataset(*where, **named):
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    refused(tool, ["--to", tmp_path / "to", "arc_easy"])
+    said = capsys.readouterr().err
+    assert said.startswith("error: the data set allenai/ai2_arc cannot be loaded from the Hugging Face hub: ")
+    assert said.count("\n") == 1 and not (tmp_path / "to").exists()
 
 
 def test_data_sets_on_disk(tool, tmp_path, capsys):
@@ -84,7 +111,7 @@ def test_data_sets_on_disk(tool, tmp_path, capsys):
 
     found = datasets.Dataset.from_list([{"question": "q", "support": "", "correct_answer": "a"}] * 3)
     found.save_to_disk(str(tmp_path / "disk" / "sciq" / "none" / "validation"))
-    assert tool.main(["--to", str(tmp_path / "tasks"), "--from", str(tmp_path / "disk"), "sciq"]) == 0
+    tool.main(["--to", str(tmp_path / "tasks"), "--from", str(tmp_path / "disk"), "sciq"])
     assert "sciq: allenai/sciq, documents: 3 in validation" in capsys.readouterr().out
     assert len((tmp_path / "tasks" / "sciq" / "validation.jsonl").read_text().splitlines()) == 3
     assert json.loads((tmp_path / "tasks" / "sources.json").read_text())["sciq"]["rows"] == {"validation": 3}

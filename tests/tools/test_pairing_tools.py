@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections import Counter
@@ -121,7 +123,7 @@ def test_errors_are_one_line(corpus, tmp_path):
 def test_an_option_out_of_range_is_named(corpus, tmp_path):
     words = ("--inputs", "*.jsonl.zst", "--tokenizer", "tokenizer", *MODEL, "--output", tmp_path / "pairs.parquet")
     done = run_tool("mine_pairs.py", corpus, *words, "--k", 0)
-    assert (done.returncode, done.stderr) == (2, "error: 'k': must be above 0, not 0\n")
+    assert (done.returncode, done.stderr) == (2, "error: '--k': must be above 0, not 0\n")
 
 
 def test_documents_to_pairs_to_a_dataset_without_glue(corpus, tmp_path):
@@ -152,3 +154,16 @@ def test_documents_to_pairs_to_a_dataset_without_glue(corpus, tmp_path):
     done = run_tool("preprocess_pairs.py", corpus, *words, *documents[:3])
     assert done.returncode == 2
     assert "out/pairs.parquet:1: 'seed_id': says '" in done.stderr and "another id field" in done.stderr
+
+
+def test_help_states_every_default():
+    """Options without one say in words what happens then, or are off."""
+    parser = runpy.run_path(str(ROOT / "tools" / "mine_pairs.py"))["build_parser"]()
+    silent = [
+        action.option_strings[0]
+        for action in parser._actions
+        if action.default not in (None, "", [], argparse.SUPPRESS) and "(default: " not in (action.help or "")
+    ]
+    assert silent == []
+    [relation] = [action for action in parser._actions if action.dest == "relation"]
+    assert set(relation.choices) == {"similar", "random", "shuffled", "near_duplicates"}

@@ -104,5 +104,6 @@ def _open(file: Path) -> np.ndarray:
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"not a NumPy matrix, or damaged ({error})", file=file) from error
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != "f":
-        raise InputError(f"must hold floating point numbers [documents, dimensions], not {matrix!r:.80}", file=file)
+        what = f"{matrix.dtype} of shape {matrix.shape}" if isinstance(matrix, np.ndarray) else "several arrays"
+        raise InputError(f"must hold floating point numbers [documents, dimensions], not {what}", file=file)
     return matrix

@@ -1,0 +1,121 @@
+"""Whether an output may be written where a user wants it: asked before any work, by everything that tools/ runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from megatron_sbp.base.errors import InputError
+
+
+def check_file(path: Path, inputs: Iterable[Path | str] = (), suffix: str = "") -> None:
+    """Refuses a file that cannot be written, or should not be.
+
+    Args:
+        path: the file; one that is there may be replaced.
+        inputs: files that are read.
+        suffix: that its name must end in, since nothing else is written; empty takes any.
+
+    Raises:
+        InputError: it has another suffix, is one of the inputs, is no regular file, or its folder cannot be written to.
+    """
+    with _explained(path):
+        if path.name in ("", ".."):
+            raise InputError("is a folder; name a file", file=path)
+        if not path.name.endswith(suffix):
+            raise InputError(f"must end in {suffix}: nothing else is written", file=path)
+        if path.is_dir():
+            raise InputError("is a folder; name a file", file=path)
+        if path.exists() and not path.is_file():
+            raise InputError("is not a regular file", file=path)
+        for given in inputs:
+            if path.resolve() == Path(given).resolve():
+                raise InputError("is read as an input, and would be overwritten; name another file", file=path)
+        check_place(path)
+
+
+def check_folder(path: Path, marker: str, own: Collection[str]) -> None:
+    """Refuses a folder that may not be replaced as a whole: one with anything in it that was not made so before.
+
+    Args:
+        path: the folder.
+        marker: file that tells that the program made it.
+        own: patterns of the files that the program writes there, relative to it; `*` stays inside a path's component.
+
+    Raises:
+        InputError: it is something else than a folder, holds other files, or its parent cannot be written to.
+    """
+    with _explained(path):
+        if path.name in ("", ".."):
+            raise InputError("cannot be replaced as a whole; name a folder inside it", file=path)
+        if path.is_symlink():
+            raise InputError("is a symbolic link; name a folder", file=path)
+        if path.exists() and not path.is_dir():
+            raise InputError("is a file; name a folder", file=path)
+        held = sorted(entry.relative_to(path) for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir())
+        other = [name for name in held if not any(_matches(name, pattern) for pattern in own)]
+        if other or (held and not (path / marker).is_file()):
+            what = f"holds {(other or held)[0]}, which this program did not write"
+            raise InputError(f"{what}: name a folder that is empty or not there", file=path)
+        check_place(path)
+
+
+def check_apart(path: Path, inputs: Iterable[Path | str]) -> None:
+    """Refuses a folder that is an input, contains one, or is inside one.
+
+    Args:
+        path: the folder.
+        inputs: files and folders that are read; what is not there is passed over.
+
+    Raises:
+        InputError: names both.
+    """
+    with _explained(path):
+        ours = path.resolve()
+        for given in map(Path, inputs):
+            theirs = given.resolve()
+            if not theirs.exists():
+                continue
+            if ours == theirs:
+                raise InputError("is read as an input; name another folder", file=path)
+            if ours in theirs.parents:
+                raise InputError(f"contains the input {given}; name another folder", file=path)
+            if theirs in ours.parents:
+                raise InputError(f"is inside the input {given}; name another folder", file=path)
+
+
+def check_place(path: Path) -> None:
+    """Refuses a path where nothing can be made. Creates nothing that stays.
+
+    Raises:
+        InputError: something above it is no folder, or the nearest folder that is there cannot be written to.
+    """
+    folder = path.parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"cannot be written: {folder} is no folder", file=path)
+    try:
+        # Tried, not asked for: permissions do not tell of read-only file systems, nor anything to root.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot be written: {folder} takes no file ({error.strerror})", file=path) from error
+
+
+def _matches(name: PurePath, pattern: str) -> bool:
+    wanted = PurePath(pattern).parts
+    return len(name.parts) == len(wanted) and all(map(fnmatchcase, name.parts, wanted))
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What a path itself makes fail (too long, a folder that may not be entered) is the user's."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", file=path) from error
