@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.open_files import allow_many
 
 FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path"
 
@@ -136,6 +137,7 @@ def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -
             instead: `--device` for `launch.device`.
         renamed: options by the last component of keys whose options have other names.
     """
+    allow_many()
     try:
         yield
     except InputError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.killed_at import killed_at
+from support.killed import killed_before
 
 from megatron_sbp.base.replacing import replace_files, replace_folder
 
@@ -17,10 +17,10 @@ def write_three(folder: Path, text: str) -> None:
 
 
 def test_the_last_file_is_never_beside_files_that_are_not_its_own(tmp_path):
-    kills = 0
+    kills = 1
     while True:
         write_three(tmp_path, "old")
-        killed = killed_at(kills, lambda: write_three(tmp_path, "new"))
+        killed = killed_before(kills, lambda: write_three(tmp_path, "new"))
         found = [(tmp_path / name).read_text() for name in ("a", "b", "key") if (tmp_path / name).exists()]
         assert len(found) == 2 or found in (["old"] * 3, ["new"] * 3), (kills, found)
         if not killed:
@@ -47,10 +47,10 @@ def write_folder(target: Path, text: str) -> None:
 
 
 def test_a_folder_is_the_former_or_the_new_one(tmp_path):
-    target, kills, gone = tmp_path / "made", 0, 0
+    target, kills, gone = tmp_path / "made", 1, 0
     while True:
         write_folder(target, "old")
-        killed = killed_at(kills, lambda: write_folder(target, "new"))
+        killed = killed_before(kills, lambda: write_folder(target, "new"))
         if target.exists():
             found = [path.read_text() for path in target.iterdir()]
             assert found in (["old"] * 2, ["new"] * 2), (kills, found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.killed_at import killed_at
+from support.killed import killed_before
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -91,9 +91,9 @@ def test_parents_are_those_of_the_dataset_beside_them(tokenizer, tmp_path):
         (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
         preprocess_synthetic([str(tmp_path / "s.jsonl")], tmp_path / "out", tokenizer)
 
-    for step in itertools.count():
+    for step in itertools.count(1):
         write("one")
-        killed = killed_at(step, lambda: write("six"))
+        killed = killed_before(step, lambda: write("six"))
         if (tmp_path / "out.idx").exists():
             [seed] = pq.read_table(tmp_path / "out.parents.parquet")["seed_id"].to_pylist()
             assert tokenizer.decode(open_indexed(tmp_path / "out").tokens) == f"{seed} two", step

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
-from support.killed_at import killed_at
+from support.killed import killed_before
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.encoding import write_texts
@@ -97,9 +97,9 @@ def test_a_kill_leaves_no_index_of_other_data(tmp_path):
         with write_indexed(tmp_path / "a", np.uint16) as writer:
             writer.add(np.array(tokens), np.array(lengths))
 
-    for step in itertools.count():
+    for step in itertools.count(1):
         write([1, 2, 3], [1, 2])
-        killed = killed_at(step, lambda: write([4, 5, 6], [2, 1]))  # of the same size
+        killed = killed_before(step, lambda: write([4, 5, 6], [2, 1]))  # of the same size
         if index_file(tmp_path / "a").exists():
             found = open_indexed(tmp_path / "a")
             assert (found.tokens.tolist(), found.lengths.tolist()) in (([1, 2, 3], [1, 2]), ([4, 5, 6], [2, 1])), step

@@ -45,9 +45,9 @@ def test_weights_are_samples_and_add_up(datasets, tmp_path):
     [
         (":6", 100, "6 are asked for"),
         ("", 5, "none is left"),
-        (":x", 100, "no number of samples"),
+        (":x", 100, "is not a number of samples"),
         (":0", 100, "is to give 0 samples; leave it out"),
-        (":-3", 100, "'-3' is no number"),
+        (":-3", 100, "'-3' is not a number"),
         ("", 0, "must be positive, not 0"),
         ("", -5, "not -5"),
     ],
