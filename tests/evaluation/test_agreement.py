@@ -62,10 +62,10 @@ def test_accuracy_and_kappa():
     ("text", "message"),
     [
         ("", "holds no case"),
-        ("[1]", "1: is no object with"),
-        ('{"seed": null, "text": "t", "factual": true}', "1: is no object with"),
-        ('{"seed": null, "text": "t", "factual": "yes", "relevant": null}', "1: is no object with"),
-        ('{"seed": 3, "text": "t", "factual": true, "relevant": null}', "1: is no object with"),
+        ("[1]", "1: is not an object with"),
+        ('{"seed": null, "text": "t", "factual": true}', "1: is not an object with"),
+        ('{"seed": null, "text": "t", "factual": "yes", "relevant": null}', "1: is not an object with"),
+        ('{"seed": 3, "text": "t", "factual": true, "relevant": null}', "1: is not an object with"),
     ],
 )
 def test_files_that_hold_no_cases(tmp_path, text, message):
@@ -81,7 +81,7 @@ def test_only_a_newline_ends_a_line(tmp_path):
     file = tmp_path / "cases.jsonl"
     row = '{"seed": null, "text": "one\u2028two\x85three\x0b", "factual": true, "relevant": null}'
     file.write_text(f"{row}\n{row}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="1: is no object"):  # a vertical tab is to be escaped in JSON
+    with pytest.raises(InputError, match="1: is not an object"):  # a vertical tab is to be escaped in JSON
         read_known(file)
     file.write_text(f"{row}\n{row}\n".replace("\x0b", ""), encoding="utf-8")
     assert [one.case.text for one in read_known(file)] == ["one\u2028two\x85three"] * 2

@@ -75,7 +75,7 @@ def test_trace_says_how_similar_a_text_is(compared):
     found = trace_document(run, rows[1]["id"])
     assert found["filters"]["verdict"] == "similarity"
     value = float(np.load(run.similarities / "00000.npy")[1])
-    assert f"similarity   drops   {value:.3f}, limit 0.4" in format_trace(found)
+    assert f"similarity: {value:.3f} (limit: 0.4), dropped" in format_trace(found)
 
 
 def test_another_limit_embeds_nothing_again(compared, make_run):

@@ -54,7 +54,7 @@ def test_a_copy_of_another_document_than_its_seed_is_dropped_with_its_reason(und
     assert (
         found["verdict"] == "corpus_copying" and said["corpus_copying"]["value"] == 1 and not said["copying"]["drops"]
     )
-    assert "corpus copying drops   1.000, limit 0.5, of " in format_trace(trace_document(run, rows[0]["id"]))
+    assert "corpus copying: 1.000 (limit: 0.5, of " in format_trace(trace_document(run, rows[0]["id"]))
 
 
 def test_shares_are_those_of_sets_and_any_number_of_tasks_gives_them(undisturbed, make_run, monkeypatch):
