@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import functools
 import os
 import signal
@@ -18,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from megatron_sbp import __version__
-from megatron_sbp.base.errors import NO_ROOM, Fault, InputError, printable
+from megatron_sbp.base.errors import NO_ROOM, Fault, InputError, printable, told_of
 from megatron_sbp.base.open_files import allow_many
 from megatron_sbp.executor.claim import claim, recipe_of, write_resolved
 from megatron_sbp.recipe import Recipe
@@ -82,19 +81,6 @@ _WITH_VALUE = (
 )  # fmt: skip
 """Options whose value is the next word: all others are flags."""
 
-_GIVEN = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.ESTALE,
-}
-"""What is wrong with a folder that the user named, or took away."""
-
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status, or raises KeyboardInterrupt (megatron_sbp/__main__.py)."""
@@ -131,16 +117,10 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: {error}; finished work is kept, run the same command again to resume", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status
     except OSError as error:
-        if error.errno in NO_ROOM:
-            reason, advice = NO_ROOM[error.errno]
-            place = f" while writing {error.filename}" if error.filename else ""
-            print(
-                f"sbp: error: {reason}{place}; {advice} and run the same command again; finished work is kept",
-                file=sys.stderr,
-            )
-            return 2
-        if error.errno in _GIVEN:
-            print(f"sbp: error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        told = told_of(error)
+        if told is not None:
+            kept = "; finished work is kept" if error.errno in NO_ROOM else ""
+            print(f"sbp: error: {told}{kept}", file=sys.stderr)
             return 2
         raise
 

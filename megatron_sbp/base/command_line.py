@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.errors import Fault, InputError, told_of
 from megatron_sbp.base.open_files import allow_many
 
 FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path"
@@ -130,7 +130,7 @@ def add_device(options: argparse._ActionsContainer) -> None:
 
 @contextmanager
 def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -> Iterator[None]:
-    """Ends the program with one line on stderr and status 2 for an InputError, 1 for a Fault.
+    """Ends the program with one line on stderr: status 1 for a Fault; 2 for wrong input, no room, or a lost path.
 
     Args:
         options: of the program. Where an error of the library names a recipe's key, the option of that name is named
@@ -146,6 +146,12 @@ def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -
     except Fault as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except OSError as error:
+        told = told_of(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _with_option(error: InputError, options: argparse.Namespace | None, renamed: Mapping[str, str]) -> InputError:

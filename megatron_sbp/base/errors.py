@@ -12,6 +12,30 @@ NO_ROOM = {
 }
 """What a write fails with where there is no room, by errno: what is wrong, and what helps."""
 
+_GIVEN = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ESTALE,
+}
+"""What is wrong with a folder that the user named, or took away."""
+
+
+def told_of(error: OSError) -> str | None:
+    """One line for a user who can mend it: there is no room, or a path is wrong or gone; None for a fault."""
+    if error.errno in NO_ROOM:
+        reason, advice = NO_ROOM[error.errno]
+        place = f" while writing {error.filename}" if error.filename else ""
+        return f"{reason}{place}; {advice} and run the same command again"
+    if error.errno in _GIVEN:
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    return None
+
 
 def printable(text: object, lines: bool = True) -> str:
     """A text as a terminal may have it: what is not printable is escaped as in a Python literal (\\x1b, \\u202e).

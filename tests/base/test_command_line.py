@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from argparse import Namespace
 from pathlib import Path
 
@@ -73,3 +74,21 @@ def test_defaults_of_an_embedding_are_the_recipes():
     assert (found.model, found.max_tokens, found.batch_size, found.precision, found.prompt) == (
         wanted.model, wanted.max_tokens, wanted.batch_size, wanted.precision, "",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space", "/data/a.bin"),
+            "error: the disk is full while writing /data/a.bin;",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/a"), "error: /data/a: Permission denied\n"),
+    ],
+)
+def test_no_room_and_a_path_that_is_gone_are_no_tracebacks(error, told, capsys):
+    with pytest.raises(SystemExit) as left, shared.errors_reported():
+        raise error
+    assert left.value.code == 2 and capsys.readouterr().err.startswith(told)
+    with pytest.raises(OSError), shared.errors_reported():
+        raise OSError(errno.EIO, "Input/output error")
