@@ -178,7 +178,8 @@ class StageRunner(StageState):
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
         former = self._manifest() if folder == self.unit_folder else None
         if former:
-            others = {path: entry for path, entry in former["outputs"].items() if path not in outputs}
+            known = {*outputs, *map(self.run.relative, self.stage.noted_by_others(self.run))}
+            others = {path: entry for path, entry in former["outputs"].items() if path not in known}
             self._keep_changed(view, damage(view, others))
             self.manifest_file.unlink()  # as above: the joint outputs are written anew
         joint = self.stage.finish(view)

@@ -145,6 +145,9 @@ class ScopedStage(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         return self.stage.run_unit(self.scoped(run), unit)
 
+    def noted_by_others(self, run: Run) -> list[Path]:
+        return self.stage.noted_by_others(self.scoped(run))
+
     def finish(self, run: Run) -> list[Path]:
         return self.stage.finish(self.scoped(run))
 

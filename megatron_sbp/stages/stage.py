@@ -98,6 +98,10 @@ class Stage:
         """Does one unit and returns the files it wrote, each written atomically (or resumed by its writer)."""
         raise NotImplementedError
 
+    def noted_by_others(self, run: Run) -> list[Path]:
+        """Outputs that a later stage writes, so that what they hold may differ from what the manifest says."""
+        return []
+
     def finish(self, run: Run) -> list[Path]:
         """Makes the outputs that need all units, and returns them."""
         return []

@@ -117,6 +117,9 @@ class SynthesizeStage(Stage):
             finished=finished,
         )
 
+    def noted_by_others(self, run: Run) -> list[Path]:
+        return [run.more_generations]  # filter plans more, once and again
+
     def finish(self, run: Run) -> list[Path]:
         drop_unfinished(run.generations)
         return [run.more_generations] if run.more_generations.exists() else []

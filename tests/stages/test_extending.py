@@ -12,6 +12,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import local
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.stages import extending
 from megatron_sbp.stages.deduplicate import DeduplicateStage
 from megatron_sbp.stages.extending import needed_synthetic_tokens, plan_more, planned_more
 from megatron_sbp.stages.filter import FilterStage
@@ -76,6 +77,15 @@ def test_a_run_goes_back_until_enough_is_there(short, monkeypatch, capsys):
     assert "more generations are planned" in capsys.readouterr().err
     assert before.items() <= inodes(short).items()  # nothing of the first shards was made again
     assert not short.aside.exists() and run_here(short, monkeypatch) == []
+
+
+def test_a_run_goes_back_again_and_again(make_run, monkeypatch):
+    """Each time there is another plan, and none is taken for a file that somebody changed."""
+    run = make_run("run", "synthesis.tokens=2_000", "synthesis.margin=1", "synthesis.tokens_per_generation=100", *LOOSE)
+    monkeypatch.setattr(extending, "further_generations", lambda rounds, needed: rounds[-1].generations + 12)
+    started = run_here(run, monkeypatch)
+    assert started.count("synthesize") > 2 and not run.aside.exists()
+    assert len(files.read_json(run.more_generations)["rounds"]) == started.count("synthesize") - 1
 
 
 def test_the_text_is_that_of_a_run_that_planned_as_many_at_once(short, make_run, monkeypatch):
