@@ -39,8 +39,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
     caller to ask: see `outputs.check_folder`.
     """
     partial, former = (target.with_name(f".{target.name}.{state}") for state in ("partial", "former"))
-    if former.is_dir() and not target.exists():
-        former.rename(target)
+    _put_back(former, target)
     for left in (partial, former):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -53,10 +52,16 @@ def replace_folder(target: Path) -> Iterator[Path]:
             target.rename(former)
         partial.rename(target)
     except BaseException:
+        _put_back(former, target)
         shutil.rmtree(partial, ignore_errors=True)
         raise
     sync_folder(target.parent)
     shutil.rmtree(former, ignore_errors=True)
+
+
+def _put_back(former: Path, target: Path) -> None:
+    if former.is_dir() and not target.exists():
+        former.rename(target)
 
 
 def _to_disk(path: Path) -> None:

@@ -74,3 +74,11 @@ def test_an_error_leaves_the_former_folder(tmp_path):
         raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "made"]
     assert (tmp_path / "made/a").read_text() == "old"
+
+
+def test_an_error_between_the_two_renames_puts_the_former_folder_back(tmp_path):
+    write_folder(tmp_path / "made", "old")
+    with pytest.raises(FileNotFoundError), replace_folder(tmp_path / "made") as partial:
+        partial.rmdir()  # so that it cannot take the place
+    assert (tmp_path / "made" / "b").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
