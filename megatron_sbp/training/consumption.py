@@ -8,6 +8,7 @@ plan: nothing missing, nothing twice.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.training.data.data_file import DataFile
 
 COLUMNS = 3
+BLOCK = 1 << 20
+"""Rows that are checked at once: 24 MiB."""
 
 
 def _file(folder: Path, rank: int) -> Path:
@@ -62,8 +65,16 @@ def consumed(folder: Path) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty((0, COLUMNS), np.int64)
 
 
+def _blocks(folder: Path) -> Iterator[np.ndarray]:
+    """Rows of all ranks, int64 [up to BLOCK, 3] at a time."""
+    for file in sorted(folder.glob("*.i64")):
+        with open(file, "rb") as rows:
+            while len(block := rows.read(BLOCK * COLUMNS * 8)) >= COLUMNS * 8:
+                yield np.frombuffer(block[: len(block) // (COLUMNS * 8) * (COLUMNS * 8)], "<i8").reshape(-1, COLUMNS)
+
+
 def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int, complete: bool) -> dict[str, int]:
-    """Compares what was consumed with what the data file plans.
+    """Compares what was consumed with what the data file plans, in memory of a byte per planned sample.
 
     Args:
         folder: models/NAME/consumed.
@@ -83,27 +94,42 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
     def wrong(message: str, source: str | None = None) -> InputError:
         return InputError(f"{message}; move {folder.parent} away to train again", file=folder, key=source)
 
-    rows = consumed(folder)
-    steps, counts = np.unique(rows[:, 0], return_counts=True)
-    odd = steps[counts != global_batch_size]
-    if len(steps) != iterations or len(odd):
-        place = f"; step {odd[0]} has {counts[steps == odd[0]][0]}" if len(odd) else ""
+    per_step = np.zeros(iterations, np.int64)
+    beyond = 0  # rows of steps that were not planned
+    seen = [np.zeros(source.samples, bool) for source in data.train]
+    found = [0] * len(seen)
+    faults = []
+    for rows in _blocks(folder):
+        planned = (rows[:, 0] >= 0) & (rows[:, 0] < iterations)
+        beyond += int((~planned).sum())
+        per_step += np.bincount(rows[planned, 0], minlength=iterations)
+        for number, source in enumerate(data.train):
+            samples = rows[rows[:, 1] == number, 2]
+            found[number] += len(samples)
+            outside = samples[(samples < 0) | (samples >= source.samples)]
+            if len(outside):
+                last = source.samples - 1
+                faults.append((f"sample {outside[0]} was consumed, but 0 to {last} were planned", source.name))
+                continue
+            samples = np.sort(samples)
+            again = seen[number][samples]
+            again[1:] |= samples[1:] == samples[:-1]
+            if again.any():
+                faults.append((f"sample {samples[again][0]} was consumed twice", source.name))
+            seen[number][samples] = True
+    odd = np.flatnonzero(per_step != global_batch_size)
+    if beyond or len(odd):
+        place = f"; step {odd[0]} has {per_step[odd[0]]}" if len(odd) else ""
         raise wrong(
-            f"{len(rows)} samples in {len(steps)} steps were consumed, but {iterations} steps of "
-            f"{global_batch_size} were planned{place}"
+            f"{per_step.sum() + beyond} samples in {np.count_nonzero(per_step)} steps were consumed, but {iterations} "
+            f"steps of {global_batch_size} were planned{place}"
         )
-    found = {}
-    for number, source in enumerate(data.train):
-        samples = np.sort(rows[rows[:, 1] == number, 2])
-        found[source.name] = len(samples)
-        twice = samples[1:][samples[1:] == samples[:-1]]
-        if len(twice):
-            raise wrong(f"sample {twice[0]} was consumed twice", source.name)
-        if len(samples) and (samples[0] != 0 or samples[-1] != len(samples) - 1):
-            raise wrong(
-                f"{len(samples)} samples were consumed, but they are numbered {samples[0]} to {samples[-1]}",
-                source.name,
-            )
-        if complete and len(samples) != source.samples:
-            raise wrong(f"{len(samples)} samples were consumed, but {source.samples} were planned", source.name)
-    return found
+    if faults:
+        raise wrong(*faults[0])
+    for source, samples, count in zip(data.train, seen, found, strict=True):
+        if complete and count != source.samples:
+            raise wrong(f"{count} samples were consumed, but {source.samples} were planned", source.name)
+        if not samples[:count].all():
+            missing = int(np.flatnonzero(~samples)[0])
+            raise wrong(f"{count} samples were consumed, but not number {missing}", source.name)
+    return {source.name: count for source, count in zip(data.train, found, strict=True)}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.training import consumption
 from megatron_sbp.training.consumption import Recorder, check, consumed, rewind
 from megatron_sbp.training.data.data_file import DataFile, Source
 
@@ -40,8 +41,8 @@ def test_ranks_add_up_whatever_their_order(tmp_path):
     ("steps", "message"),
     [
         ([STEPS[0], ([0, 0, 1, 0], [3, 3, 1, 5])], "'real': sample 3 was consumed twice"),
-        ([STEPS[0], ([0, 0, 0, 0], [3, 4, 5, 6])], "'real': 7 samples were consumed, but 6 were planned"),
-        ([STEPS[0], ([0, 0, 1, 0], [3, 4, 1, 6])], "'real': 6 samples were consumed, but they are numbered 0 to 6"),
+        ([STEPS[0], ([0, 0, 0, 0], [3, 4, 5, 6])], "'real': sample 6 was consumed, but 0 to 5 were planned"),
+        ([STEPS[0], ([0, 0, 1, 1], [3, 4, 1, 2])], "'synthetic': sample 2 was consumed, but 0 to 1 were planned"),
         (STEPS[:1], "4 samples in 1 steps were consumed, but 2 steps of 4 were planned"),
         ([STEPS[0], ([0, 0, 1], [3, 4, 1])], "but 2 steps of 4 were planned; step 1 has 3"),
     ],
@@ -52,8 +53,25 @@ def test_every_difference_is_named(tmp_path, steps, message):
     assert "move" in str(caught.value) and "models/sbp away to train again" in str(caught.value)
 
 
+def test_a_sample_is_used_twice_by_two_ranks(tmp_path):
+    record(tmp_path / "c", ([0, 1], [0, 0]), ([0, 1], [3, 1]))
+    record(tmp_path / "c", ([0, 0], [1, 2]), ([0, 0], [1, 5]), rank=1)
+    with pytest.raises(InputError, match="'real': sample 1 was consumed twice"):
+        check(tmp_path / "c", DATA, 2, 4, True)
+
+
+def test_blocks_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(consumption, "BLOCK", 3)
+    assert check(record(tmp_path / "c", *STEPS), DATA, 2, 4, True) == {"real": 6, "synthetic": 2}
+    record(tmp_path / "c", ([0], [4]), first=1)
+    with pytest.raises(InputError, match="9 samples in 2 steps were consumed"):
+        check(tmp_path / "c", DATA, 2, 4, True)
+
+
 def test_a_tuning_that_stopped_early_need_not_be_complete(tmp_path):
     assert check(record(tmp_path / "c", STEPS[0]), DATA, 1, 4, complete=False) == {"real": 3, "synthetic": 1}
+    with pytest.raises(InputError, match="'real': 3 samples were consumed, but not number 2"):
+        check(record(tmp_path / "gap", ([0, 0, 1, 0], [0, 1, 0, 3])), DATA, 1, 4, complete=False)
 
 
 def test_a_resumed_training_is_recorded_once(tmp_path):
