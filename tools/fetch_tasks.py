@@ -147,7 +147,7 @@ def from_hub(path: str, part: str | None, split: str) -> Any:
 
 
 def from_disk(root: Path) -> Load:
-    """Rows of splits that `Dataset.save_to_disk` wrote. Raises InputError where there is no such folder."""
+    """Rows of splits that `Dataset.save_to_disk` wrote. Raises InputError where a folder is missing or no split."""
     if not root.is_dir():
         raise InputError("no such folder", file=root)
 
@@ -155,7 +155,16 @@ def from_disk(root: Path) -> Load:
         import datasets
 
         folder = root / path.rpartition("/")[2] / (part or "none") / split
-        return datasets.load_from_disk(str(folder)) if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        try:
+            found = datasets.load_from_disk(str(folder))
+        except Exception as error:  # files that are missing, JSON or Arrow that cannot be read: each another kind
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            raise InputError(f"is no data set that Dataset.save_to_disk wrote: {reason}", file=folder) from error
+        if not isinstance(found, datasets.Dataset):
+            raise InputError(f"holds several splits ({', '.join(found)}), not the one '{split}'", file=folder)
+        return found
 
     return load
 

@@ -115,3 +115,17 @@ def test_data_sets_on_disk(tool, tmp_path, capsys):
     assert "sciq: allenai/sciq, documents: 3 in validation" in capsys.readouterr().out
     assert len((tmp_path / "tasks" / "sciq" / "validation.jsonl").read_text().splitlines()) == 3
     assert json.loads((tmp_path / "tasks" / "sources.json").read_text())["sciq"]["rows"] == {"validation": 3}
+
+
+def test_a_folder_that_is_no_split_is_one_line(tool, tmp_path, capsys):
+    import datasets
+
+    folder = tmp_path / "disk" / "sciq" / "none" / "validation"
+    folder.mkdir(parents=True)
+    refused(tool, ["--to", tmp_path / "tasks", "--from", tmp_path / "disk", "sciq"])
+    assert f"error: {folder}: is no data set that Dataset.save_to_disk wrote: " in capsys.readouterr().err
+    rows = datasets.Dataset.from_list([{"question": "q"}])
+    datasets.DatasetDict({"a": rows, "b": rows}).save_to_disk(str(folder))
+    refused(tool, ["--to", tmp_path / "tasks", "--from", tmp_path / "disk", "sciq"])
+    assert f"error: {folder}: holds several splits (a, b), not the one 'validation'" in capsys.readouterr().err
+    assert not (tmp_path / "tasks").exists()
