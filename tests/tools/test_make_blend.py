@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.tool_runs import run_tool
 
 from megatron_sbp.tokenization.indexed import write_indexed
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def dataset(prefix: Path, lengths: list[int]) -> Path:
@@ -21,8 +19,7 @@ def dataset(prefix: Path, lengths: list[int]) -> Path:
 
 
 def make_blend(*words) -> subprocess.CompletedProcess:
-    program = [sys.executable, ROOT / "tools" / "make_blend.py", "--sequence-length", "10", *words]
-    return subprocess.run([str(word) for word in program], capture_output=True, text=True, timeout=120)
+    return run_tool("make_blend.py", Path(), "--sequence-length", 10, *words)
 
 
 @pytest.fixture

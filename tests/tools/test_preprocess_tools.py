@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
 from megatron_sbp.tokenization.bpe import train_bpe
@@ -28,11 +27,6 @@ def tokenizer_folder(tmp_path_factory, foldoc) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     save_tokenizer(folder, train_bpe([row["text"] for row in foldoc], 600, ROLES))
     return folder
-
-
-def run_tool(name: str, folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / name), *map(str, words)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_documents(tmp_path, foldoc, tokenizer_folder):
