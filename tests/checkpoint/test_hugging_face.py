@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_model import logits_of, shape
+from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -241,26 +242,18 @@ evaluation: {{choice_context: 20, choice_continuation: 20}}
 
 def test_the_tool_takes_megatrons_flags(cases, tokenizer_folder, tmp_path):
     import json
-    import os
-    import subprocess
-    import sys
 
-    root, case = Path(__file__).resolve().parents[2], cases["untied-norm"]
-    words = [sys.executable, root / "tools/export_hf.py", "--checkpoint", case.checkpoint, "--tokenizer"]
-    words += [tokenizer_folder, "--output", tmp_path / "tool", "--rotary-base", "500000", "--qk-layernorm"]
+    case = cases["untied-norm"]
+    words = ["--checkpoint", case.checkpoint, "--tokenizer", tokenizer_folder, "--output", tmp_path / "tool"]
+    words += ["--rotary-base", "500000", "--qk-layernorm"]
     words += "--num-layers 3 --hidden-size 64 --ffn-hidden-size 112 --num-attention-heads 6 --kv-channels 16".split()
     words += "--num-query-groups 2 --max-position-embeddings 64".split()
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-
-    def run(*more: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*words, *more], env=environment, capture_output=True, text=True, timeout=200)
-
-    done = run("--untie-embeddings-and-output-weights")
+    done = run_tool("export_hf.py", tmp_path, *words, "--untie-embeddings-and-output-weights")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == export(case.checkpoint, case.model, tokenizer_folder, tmp_path / "function")
     for file in (tmp_path / "function").iterdir():
         assert files.sha256(file) == files.sha256(tmp_path / "tool" / file.name), file.name
-    done = run()
+    done = run_tool("export_hf.py", tmp_path, *words)
     assert done.returncode == 2 and "output_layer.weight" in done.stderr and "Traceback" not in done.stderr
 
 

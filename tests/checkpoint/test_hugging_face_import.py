@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from made_up_model import hugging_face_model, shape
+from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -211,12 +210,8 @@ def test_a_checkpoint_with_a_hole_is_no_export(qwen, tmp_path):
 
 
 def test_the_tool(llama, tokenizer_folder, tmp_path):
-    root = Path(__file__).resolve().parents[2]
-    words = [sys.executable, root / "tools/import_hf.py", "--checkpoint", llama, "--output", tmp_path / "ours"]
-
     def run(*more) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "PYTHONPATH": str(root)}
-        return subprocess.run([*words, *more], env=environment, capture_output=True, text=True, timeout=100)
+        return run_tool("import_hf.py", tmp_path, "--checkpoint", llama, "--output", tmp_path / "ours", *more)
 
     done = run("--tokenizer", tokenizer_folder, "--make-vocab-size-divisible-by", "100", "--precision", "bf16")
     assert done.returncode == 0, done.stderr

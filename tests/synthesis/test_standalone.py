@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -35,12 +33,9 @@ def test_the_tool_writes_what_the_stage_writes(make_run, export, tmp_path):
     run = make_run("standalone")
     output = tmp_path / "out.jsonl.zst"
     shards = [str(file) for file in run.document_shards("train")]
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools/synthesize.py", "--checkpoint", export, "--inputs", *shards, "--id-field", "id",
-         "--output", output, "--generations", "2", "--max-seed-tokens", "40", "--max-new-tokens", "50",
-         "--batch-size", "7"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    words = ["--checkpoint", export, "--inputs", *shards, "--id-field", "id", "--output", output, "--generations", 2]
+    words += ["--max-seed-tokens", 40, "--max-new-tokens", 50, "--batch-size", 7]
+    done = run_tool("synthesize.py", tmp_path, *words)
     assert done.returncode == 0, done.stderr
     rows = list(files.read_jsonl_zst(output))
     counts = json.loads(done.stdout)
