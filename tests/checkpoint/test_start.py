@@ -325,6 +325,7 @@ def test_real_ranks_tune_from_the_best_baseline_and_from_scratch(run, start):
     run.recipe.tuning.start = start
     training = run.recipe.training
     training.train_tokens, training.eval_interval, training.learning_rate = 64 * 8 * 40, 8, 1e-2
+    training.micro_batch_size = 8
     graph = all_stages()
     log = run.log("tune", "training")
     if start == "best":
