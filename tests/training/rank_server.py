@@ -9,6 +9,8 @@ rank that fails takes the others with it. "began" sets back the clock of --exit-
 
 from __future__ import annotations
 
+import argparse
+import gc
 import importlib
 import json
 import os
@@ -91,6 +93,10 @@ def main() -> None:
     importlib.import_module("transformers").PreTrainedTokenizerFast  # noqa: B018  loaded when it is named
     torch = importlib.import_module("torch")
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]).step()
+    importlib.import_module("megatron_sbp.training.data.blend").interleave([2, 1])  # numba reads what it compiled
+    importlib.import_module("megatron.training.arguments").add_megatron_arguments(argparse.ArgumentParser())
+    gc.collect()
+    gc.freeze()  # or every fork would copy the memory of what the collector looks at
     print("ready", flush=True)
     for line in sys.stdin:
         print(run(json.loads(line)), flush=True)
