@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
 from megatron_sbp.base.quiet import quiet_libraries
 from megatron_sbp.synthesis import cached_attention as attention
 from megatron_sbp.synthesis.cache import RoomyCache
@@ -32,7 +33,7 @@ class TransformersEngine:
     a byte of what a CPU writes. On a GPU the same holds as far as its kernels give the same result twice.
 
     Raises:
-        InputError: the checkpoint does not load, or CUDA is asked for and there is none.
+        InputError: the checkpoint does not load or does not fit, or CUDA is asked for and there is none.
     """
 
     def __init__(self, settings: EngineSettings):
@@ -51,16 +52,36 @@ class TransformersEngine:
             except (OSError, ValueError) as error:
                 message = f"transformers cannot load this checkpoint ({error})"
                 raise InputError(message, file=settings.checkpoint) from error
-        self.model = self.model.to(self.device).eval()
+        try:
+            self.model = self.model.to(self.device).eval()
+        except torch.cuda.OutOfMemoryError as error:
+            raise InputError("the synthesizer does not fit into the GPU's memory", file=settings.checkpoint) from error
 
     def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per generation, all in one batch: see `Engine`.
+        """Writes one text per generation, all in one batch, or in two where a GPU's memory is short: see `Engine`.
 
         Raises:
-            InputError: the synthesizer gives NaN.
+            InputError: the synthesizer gives NaN, or half a batch does not fit into memory either.
         """
         with torch.inference_mode(), _one_thread(self.device):
-            return self._write(generations, prompts)
+            try:
+                return self._write(generations, prompts)
+            except torch.cuda.OutOfMemoryError:
+                pass  # the frames of the exception hold tensors: what follows comes after it
+            half = len(generations) // 2
+            torch.cuda.empty_cache()
+            try:
+                if not half:
+                    raise torch.cuda.OutOfMemoryError
+                say(f"{len(generations)} texts at once do not fit into the GPU's memory, trying {half}")
+                written = self._write(generations[:half], prompts[:half])
+                return written + self._write(generations[half:], prompts[half:])
+            except torch.cuda.OutOfMemoryError as error:
+                longest = max(map(len, prompts)) + self.settings.max_new_tokens
+                raise InputError(
+                    f"batches of {half or 1} with texts of up to {longest:,} tokens do not fit into the GPU's memory",
+                    key="synthesis.batch_size",
+                ) from error
 
     def _write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
         settings = self.settings

@@ -6,9 +6,11 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base import files
 from megatron_sbp.synthesis.engine import Written
 
 SUFFIX = ".unfinished"
@@ -28,19 +30,20 @@ class Unfinished:
     def __init__(self, output: Path, identity: str):
         self.file = output.with_name(f".{output.name}{SUFFIX}")
         self.done: dict[int, Written] = {}
-        lines = self.file.read_bytes().split(b"\n")[:-1] if self.file.exists() else []
-        if lines and _json(lines[0]) == {"identity": identity}:
-            for number, line in enumerate(lines[1:], 1):
-                batch = _json(line)
-                if batch is None:  # damaged: what comes after it is written again
-                    lines = lines[:number]
-                    break
-                for place, tokens, finished in zip(*(batch[key] for key in _KEYS), strict=True):
-                    self.done[place] = Written(np.array(tokens, np.int64), finished)
+        whole = 0  # bytes in front of what a kill cut off or something else damaged
+        for line in self.file.read_bytes().split(b"\n")[:-1] if self.file.exists() else []:
+            value = _json(line)
+            if value is None or ("identity" in value) != (whole == 0):
+                break
+            if whole == 0 and value != {"identity": identity}:
+                break
+            for place, tokens, finished in zip(*(value.get(key, ()) for key in _KEYS), strict=True):
+                self.done[place] = Written(np.array(tokens, np.int64), finished)
+            whole += len(line) + 1
+        if whole:
+            os.truncate(self.file, whole)  # in place: hours of work are in it, and the disk may be full
         else:
-            lines = [json.dumps({"identity": identity}).encode()]
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_bytes(b"".join(line + b"\n" for line in lines))
+            files.write_text(self.file, json.dumps({"identity": identity}) + "\n")
 
     def add(self, places: Sequence[int], texts: Sequence[Written]) -> None:
         """Keeps a batch.
@@ -63,9 +66,12 @@ class Unfinished:
 _KEYS = ("places", "tokens", "finished")
 
 
-def _json(line: bytes) -> dict | None:
+def _json(line: bytes) -> dict[str, Any] | None:
+    """The line's value, if it is one that this file has: of what the batches are, or a batch."""
     try:
         value = json.loads(line)
     except ValueError:
         return None
-    return value if isinstance(value, dict) and (value.keys() == {"identity"} or value.keys() == set(_KEYS)) else None
+    if not isinstance(value, dict) or value.keys() not in ({"identity"}, set(_KEYS)):
+        return None
+    return value if len({len(value[key]) for key in _KEYS if key in value}) <= 1 else None

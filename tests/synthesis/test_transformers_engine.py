@@ -112,3 +112,37 @@ def test_a_broken_synthesizer_is_named(settings):
         engine.write(*prompts_of(4, 5, 9))
     with pytest.raises(InputError, match="cannot load this checkpoint"):
         TransformersEngine(dataclasses.replace(settings, checkpoint=settings.checkpoint / "nothing here"))
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """A GPU on which so many texts fit at once; the sizes of all batches that were tried."""
+    real, state = TransformersEngine._write, {"fits": 100, "tried": []}
+
+    def limited(self, generations, prompts):
+        state["tried"].append(len(generations))
+        if len(generations) > state["fits"]:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return real(self, generations, prompts)
+
+    monkeypatch.setattr(TransformersEngine, "_write", limited)
+    return state
+
+
+def test_short_memory_halves_the_batch_once(settings, memory, capsys):
+    engine, batch = TransformersEngine(settings), prompts_of(7, 5, 9)
+    expected = engine.write(*batch)
+    memory.update(fits=4, tried=[])
+    written = engine.write(*batch)
+    assert [text.tokens.tolist() for text in written] == [text.tokens.tolist() for text in expected]
+    assert memory["tried"] == [7, 3, 4]
+    assert "7 texts at once do not fit into the GPU's memory, trying 3" in capsys.readouterr().err
+    memory.update(fits=2, tried=[])
+    message = r"'synthesis.batch_size': batches of 3 with texts of up to \d+ tokens do not fit into the GPU's memory"
+    with pytest.raises(InputError, match=message):
+        engine.write(*batch)
+    assert memory["tried"] == [7, 3]
+    memory.update(fits=0, tried=[])
+    with pytest.raises(InputError, match="batches of 1 "):
+        engine.write(batch[0][:1], batch[1][:1])
+    assert memory["tried"] == [1]

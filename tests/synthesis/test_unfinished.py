@@ -77,7 +77,25 @@ def texts(*lengths: int) -> list[Written]:
     return [Written(np.arange(length), finished=length > 1) for length in lengths]
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_start_on_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    output = tmp_path / "shard.zst"
+    first = Unfinished(output, "x")
+    first.add((0, 1), texts(3, 1))
+    before = first.file.read_bytes()
+    with open(first.file, "ab") as file:
+        file.write(b'{"places": [2')  # the disk was full here already
+
+    def full(*words, **named):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        for name in ("write_bytes", "write_text"):
+            patched.setattr(type(output), name, full)
+        again = Unfinished(output, "x")
+    assert sorted(again.done) == [0, 1] and first.file.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "uneven"])
 def test_a_damaged_file_keeps_what_is_in_front_of_the_damage(tmp_path, damage):
     output = tmp_path / "shard.zst"
     first = Unfinished(output, "x")
@@ -85,7 +103,8 @@ def test_a_damaged_file_keeps_what_is_in_front_of_the_damage(tmp_path, damage):
         first.add(places, texts(*lengths))
     raw = first.file.read_bytes()
     lines = raw.splitlines(keepends=True)
-    first.file.write_bytes(raw[:-4] if damage == "cut" else b"".join([*lines[:2], b"{]\n", *lines[3:]]))
+    changed = b"{]\n" if damage == "changed" else lines[2].replace(b'"places": [2]', b'"places": [2, 3]')
+    first.file.write_bytes(raw[:-4] if damage == "cut" else b"".join([*lines[:2], changed, *lines[3:]]))
     again = Unfinished(output, "x")
     assert sorted(again.done) == ([0, 1, 2] if damage == "cut" else [0, 1])
     assert again.done[0].tokens.tolist() == [0, 1, 2] and [again.done[n].finished for n in (0, 1)] == [True, False]
