@@ -40,18 +40,17 @@ class Recorder:
     def record(self, iteration: int, sources: np.ndarray, samples: np.ndarray) -> None:
         """Adds a micro-batch of the iteration (counted from 0): the sources and samples, int64 [micro-batch] each."""
         rows = np.stack([np.full(len(samples), iteration), sources, samples], axis=1).astype("<i8")
-        os.write(self._descriptor, rows.tobytes())
+        left = memoryview(rows.tobytes())
+        while left:  # a full disk takes a part of it, and refuses the rest
+            left = left[os.write(self._descriptor, left) :]
 
 
 def rewind(folder: Path, iteration: int) -> None:
     """Removes the rows of iterations from `iteration` on, of all ranks (before any rank writes)."""
     for file in folder.glob("*.i64"):
-        rows = _rows(file)
-        kept = rows[rows[:, 0] < iteration]
-        if len(kept) * COLUMNS * 8 != file.stat().st_size:
-            partial = file.with_suffix(".partial")
-            partial.write_bytes(kept.tobytes())
-            partial.replace(file)
+        kept = int(np.searchsorted(_rows(file)[:, 0], iteration))  # a rank's iterations only grow
+        if kept * COLUMNS * 8 != file.stat().st_size:
+            os.truncate(file, kept * COLUMNS * 8)  # in place: the disk may be full
 
 
 def _rows(file: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,12 @@ def test_half_a_row_of_a_killed_process_is_dropped(tmp_path):
     assert (folder / "00000.i64").stat().st_size == 4 * 3 * 8  # what follows is aligned again
     record(folder, STEPS[1], first=1)
     assert check(folder, DATA, 2, 4, True)["real"] == 6
+
+
+def test_a_row_of_which_a_part_is_written_is_completed(tmp_path, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:17]))
+    assert check(record(tmp_path / "c", *STEPS), DATA, 2, 4, True) == {"real": 6, "synthetic": 2}
 
 
 def test_nothing_is_no_rows(tmp_path):
