@@ -319,13 +319,15 @@ def write_documents(run: Run) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("start", ["best", pytest.param("scratch", marks=pytest.mark.exhaustive)])
 def test_real_ranks_tune_from_the_best_baseline_and_from_scratch(run, start):
-    """The baseline overfits noise at a high rate, so that its best checkpoint is not its last one."""
+    """The baseline overfits noise at a high rate, so that its best checkpoint is not its last one.
+
+    Two ranks: see `test_the_tuning_begins_with_these_weights`."""
     write_pairs(run)
     write_documents(run)
     run.recipe.tuning.start = start
     training = run.recipe.training
     training.train_tokens, training.eval_interval, training.learning_rate = 64 * 8 * 40, 8, 1e-2
-    training.micro_batch_size = 8
+    training.micro_batch_size, run.recipe.launch.ranks_per_node, run.recipe.launch.tensor_parallel = 8, 1, 1
     graph = all_stages()
     log = run.log("tune", "training")
     if start == "best":

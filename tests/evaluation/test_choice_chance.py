@@ -33,7 +33,7 @@ def word_vectors(texts: list[str]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """Tokens of 3,000 entries of the quick start's dictionary, 900 questions on them, and the tokenizer's entries."""
+    """Tokens of 3,000 entries of the quick start's dictionary, 600 questions on them, and the tokenizer's entries."""
     texts = [row["text"] for row, _ in zip(files.read_jsonl_zst(CORPUS), range(DOCUMENTS), strict=False)]
     tokenizer = train_bpe(texts[:1000], 2048, {role: f"<|{role}|>" for role in ROLES})
     prefix = tmp_path_factory.mktemp("real") / "test"
@@ -42,9 +42,9 @@ def real(tmp_path_factory):
             writer.add(np.array([*ids, tokenizer.end_of_document]), np.array([len(ids) + 1]))
     documents = open_indexed(prefix)
     questions, counts = build_questions(
-        documents, word_vectors(texts), questions=900, context=64, continuation=32, seed=1
+        documents, word_vectors(texts), questions=600, context=64, continuation=32, seed=1
     )
-    assert len(questions) == 900
+    assert len(questions) == 600
     return documents, questions, counts, tokenizer
 
 
