@@ -97,7 +97,12 @@ def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.exhaustive), signal.SIGUSR2]
+    "number",
+    [  # SIGTERM: tests/slurm/test_training_job.py too
+        pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGUSR1, marks=pytest.mark.exhaustive),
+        signal.SIGUSR2,
+    ],
 )
 def test_a_signal_leads_to_a_checkpoint_and_the_next_start_goes_on(megatron, number):
     """SIGTERM and SIGUSR1 in the middle of the training, SIGUSR2 to the ranks while they are still starting."""
