@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from megatron_sbp.recipe import Synthesis, make_section
 from megatron_sbp.recipe.checks import beyond_context
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import Synthesizer
+from megatron_sbp.synthesis.unfinished import SUFFIX, Unfinished
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 GENERATIONS_AT_ONCE = 4096
@@ -48,7 +50,7 @@ def synthesize(
     Args:
         checkpoint: Hugging Face checkpoint with the tokenizer of a run in its folder.
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
-        output: .jsonl.zst, written atomically.
+        output: .jsonl.zst, written atomically. A second call after a kill goes on from the texts that were written.
         text_field: of the seed document.
         id_field: of its id; None takes a digest of the text.
         others: as the recipe's keys of these names.
@@ -90,20 +92,29 @@ def synthesize(
 
     def rows() -> Iterator[dict[str, Any]]:
         with Progress("synthesize", None, "documents") as progress:
-            for some in itertools.batched(documents, max(1, GENERATIONS_AT_ONCE // generations_per_document)):
+            blocks = itertools.batched(documents, max(1, GENERATIONS_AT_ONCE // generations_per_document))
+            for block, some in enumerate(blocks):
                 encoded = synthesizer.tokenizer.encode_batch([document.text for _, document in some])
                 names = {row: document.id for row, document in some}
                 tokens = {row: np.array(ids, np.int64) for row, ids in zip(names, encoded, strict=True)}
                 planned = [Generation(row, number) for row in names for number in range(generations_per_document)]
                 counts["seed_documents"] += len(some)
-                for row in synthesizer.generate(planned, tokens, names, progress.advance):
+                unfinished = Unfinished(_block_of(output, f"{block:06d}"), synthesizer.identity(planned, tokens))
+                for row in synthesizer.generate(planned, tokens, names, progress.advance, unfinished):
                     counts["documents"] += 1
                     counts["tokens"] += row["tokens"]
                     counts["finished"] += row["finished"]
                     yield row
 
     files.write_jsonl_zst(output, rows())
+    for left in output.parent.glob(f".{glob.escape(_block_of(output, '').name)}*{SUFFIX}"):
+        left.unlink()
     return counts
+
+
+def _block_of(output: Path, number: str) -> Path:
+    """What the texts of a block are kept for, in a hidden file, until all are there."""
+    return output.with_name(f"{output.name}-{number}")
 
 
 def _check_context(checkpoint: Path, max_seed_tokens: int, max_new_tokens: int) -> None:

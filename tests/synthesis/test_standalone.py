@@ -49,6 +49,37 @@ def test_the_tool_writes_what_the_stage_writes(make_run, export, tmp_path):
     assert {row["id"]: row for row in rows} == expected
 
 
+class Killed(Exception):
+    """Stands for SIGKILL: nothing behind it runs."""
+
+
+def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monkeypatch):
+    from megatron_sbp.synthesis import standalone
+    from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+
+    real, written, most = TransformersEngine.write, [], 5
+
+    def write(self, generations, prompts):
+        if len(written) == most:
+            raise Killed
+        written.append(len(generations))
+        return real(self, generations, prompts)
+
+    monkeypatch.setattr(TransformersEngine, "write", write)
+    monkeypatch.setattr(standalone, "GENERATIONS_AT_ONCE", 30)
+    shards = [str(file) for file in make_run("standalone").document_shards("train")]
+    lengths = {"max_seed_tokens": 40, "max_new_tokens": 20, "batch_size": 10, "generations_per_document": 2}
+    output = tmp_path / "out.jsonl.zst"
+    with pytest.raises(Killed):
+        synthesize(export, shards, output, id_field="id", **lengths)
+    assert not output.exists() and len(list(tmp_path.glob(".out*.unfinished"))) == 2
+    most = 100
+    counts = synthesize(export, shards, output, id_field="id", **lengths)
+    assert counts["documents"] == 120 == sum(written) and not list(tmp_path.glob(".out*"))
+    synthesize(export, shards, tmp_path / "undisturbed.jsonl.zst", id_field="id", **lengths)
+    assert output.read_bytes() == (tmp_path / "undisturbed.jsonl.zst").read_bytes()
+
+
 def test_bad_input_is_named(export, tmp_path):
     seeds = tmp_path / "seeds.jsonl"
     lengths = {"max_seed_tokens": 40, "max_new_tokens": 5}
