@@ -3,7 +3,8 @@
 
     python tools/embed_documents.py --inputs 'corpus/*.jsonl.zst' --model Qwen/Qwen3-Embedding-0.6B --output corpus.npy
 
-writes float16 [documents, dimensions], unit norm, rows in the order of the files and of their rows.
+writes float16 [documents, dimensions], unit norm, rows in the order of the files and of their rows. A second call after
+a kill embeds what is missing.
 """
 
 from __future__ import annotations

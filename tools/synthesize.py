@@ -7,8 +7,8 @@
 The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, ids_digest,
 finished, seed_id, seed_row, generation, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is
 filtered.
-The same inputs and options give the same bytes, and a second call after a kill writes what is missing. Prints the counts
-as JSON.
+The same inputs and options give the same bytes, and a second call after a kill writes what is missing. Prints the
+counts as JSON.
 """
 
 from __future__ import annotations

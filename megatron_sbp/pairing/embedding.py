@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,23 +151,22 @@ class Embedder:
 
 
 def write_embeddings(
-    blocks: Iterable[Sequence[Mapping[str, str]]],
+    documents: Sequence[Mapping[str, str]],
     output: Path,
     embedder: Embedder,
     progress: Progress | None = None,
     file: Path | None = None,
-) -> int:
+    first: int = 0,
+) -> None:
     """Writes the embeddings of documents to a .npy: float16 [documents, dimensions], unit norm, rows in their order.
 
     Args:
-        blocks: documents (id and text) in lists; each list is cut into batches by itself.
+        documents: with id and text.
         output: written atomically.
         embedder: the model.
         progress: advanced by documents.
         file: where the documents come from, for errors.
-
-    Returns:
-        The number of documents.
+        first: row number of the first one, for errors.
 
     Raises:
         InputError: see `Embedder.encode`; names row and document id.
@@ -176,25 +175,18 @@ def write_embeddings(
 
     from megatron_sbp.base import arrays
 
-    parts = [np.empty((0, embedder.dimensions), np.float16)]
-    count = 0
-    for block in blocks:
+    def name(place: int) -> str:
+        return f"row {first + place} (document id {documents[place]['id']})"
 
-        def name(place: int, first: int = count, block: Sequence[Mapping[str, str]] = block) -> str:
-            return f"row {first + place} (document id {block[place]['id']})"
-
-        vectors = embedder.encode([row["text"] for row in block], progress, name=name, file=file)
-        parts.append(vectors.astype(np.float16))
-        count += len(block)
-    arrays.save(output, np.concatenate(parts))
-    return count
+    vectors = embedder.encode([row["text"] for row in documents], progress, name=name, file=file)
+    arrays.save(output, vectors.astype(np.float16))
 
 
 def embed_shard(shard: Path, output: Path, embedder: Embedder, label: str) -> None:
     """Writes the embeddings of one file of documents/ (.jsonl.zst with id and text): see `write_embeddings`."""
     rows = [{"id": row["id"], "text": embedder.beginning(row["text"])} for row in files.read_jsonl_zst(shard)]
     with Progress(label, len(rows), "documents") as progress:
-        write_embeddings([rows], output, embedder, progress, shard)
+        write_embeddings(rows, output, embedder, progress, shard)
 
 
 def _load(settings: Embedding, folder: Path, device: str) -> Any:

@@ -19,8 +19,8 @@ from megatron_sbp.documents.field_values import digest_of
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.embedded_blocks import embed_in_blocks
 from megatron_sbp.pairing.embedders import open_embedder
-from megatron_sbp.pairing.embedding import write_embeddings
 from megatron_sbp.pairing.field_rules import FieldRules, compared_fields, field_rules
 from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.recall import measure, measured_rows
@@ -49,7 +49,7 @@ def embed_documents(source: Source, output: Path, settings: Embedding, device: s
     embedder = open_embedder(settings.engine, settings, Path.cwd(), device)
     rows = ({"id": document.id, "text": document.text} for document in source.documents())
     with Progress("embed", None, "documents") as progress:
-        count = write_embeddings(itertools.batched(rows, _DOCUMENTS), output, embedder, progress)
+        count = embed_in_blocks(itertools.batched(rows, _DOCUMENTS), output, embedder, Path.cwd(), progress)
     return {
         "documents": count,
         "dimensions": embedder.dimensions,
@@ -97,6 +97,7 @@ def mine(
     if isinstance(embeddings, Embedding):
         made = output.with_suffix(".embeddings.npy")
         embed_documents(source, made, embeddings, device)
+        say(f"embed: done; --embeddings {made} takes these vectors another time")
         embeddings = [made]
     vectors = Vectors(embeddings)
     spans, names, fields = _tokens(source, tokenizer, rules)

@@ -100,14 +100,12 @@ def test_long_work_says_how_fast_it_goes(embedder, capfd, monkeypatch):
     assert "embed 00000: 2 of 4 documents (50 %)" in capfd.readouterr().err
 
 
-def test_embeddings_of_blocks_are_written_in_the_order_of_the_rows(embedder, tmp_path):
+def test_a_shard_is_what_encode_gives(embedder, tmp_path):
     rows = [{"id": str(place), "text": text} for place, text in enumerate(TEXTS)]
-    assert write_embeddings([rows[:3], rows[3:]], tmp_path / "blocks.npy", embedder) == 5
     files.write_jsonl_zst(tmp_path / "00000.jsonl.zst", rows)
     embed_shard(tmp_path / "00000.jsonl.zst", tmp_path / "shard.npy", embedder, "embed 00000")
-    for name in ("blocks", "shard"):
-        stored = np.load(tmp_path / f"{name}.npy")
-        assert stored.dtype == np.float16
-        np.testing.assert_allclose(stored, embedder.encode(TEXTS), atol=1e-3)
-    assert write_embeddings([], tmp_path / "none.npy", embedder) == 0
+    stored = np.load(tmp_path / "shard.npy")
+    assert stored.dtype == np.float16
+    np.testing.assert_allclose(stored, embedder.encode(TEXTS), atol=1e-3)
+    write_embeddings([], tmp_path / "none.npy", embedder)
     assert np.load(tmp_path / "none.npy").shape == (0, 384)
