@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_run import made_up_run
 from support.chromium import PROGRAM, Chromium, Page
 
-from megatron_sbp.report.data import load_report_data
+from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.page import render
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
@@ -59,11 +59,23 @@ OVERLAPPING = """[...document.querySelectorAll("[data-chart]")].flatMap((chart) 
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory) -> Path:
-    """The page of a made-up run with fourteen arms."""
+def data(tmp_path_factory) -> ReportData:
     run = made_up_run(tmp_path_factory.mktemp("browser"))
     sources = report_sources(run)
-    data = load_report_data(sources, run.recipe, collect_results(sources, run.recipe))
+    return load_report_data(sources, run.recipe, collect_results(sources, run.recipe))
+
+
+@pytest.fixture(scope="module")
+def small(data, tmp_path_factory) -> Path:
+    """The page of a made-up run."""
+    written = tmp_path_factory.mktemp("small") / "index.html"
+    written.write_text(render(data))
+    return written
+
+
+@pytest.fixture(scope="module")
+def file(small, data, tmp_path_factory) -> Path:
+    """The same with fourteen arms: seconds of drawing."""
     results = data.results
     for place, arm in enumerate(ARMS):
         results["arms"][arm] = results["arms"]["sbp"]
@@ -83,9 +95,23 @@ def browser() -> Iterator[Chromium]:
     chromium.close()
 
 
+@pytest.fixture(scope="module")
+def kept(browser, small) -> Page:
+    return browser.page(small)
+
+
 @pytest.fixture
-def page(browser, file) -> Page:
-    return browser.page(file)
+def shared(kept) -> Page:
+    """One page for the tests that leave it as it was."""
+    kept.send("Page.bringToFront")  # those behind are not drawn
+    return kept
+
+
+@pytest.fixture
+def page(browser, small) -> Iterator[Page]:
+    opened = browser.page(small)
+    yield opened
+    opened.close()
 
 
 def middle_of_the_first_chart(page: Page) -> tuple[float, float]:
@@ -127,8 +153,8 @@ def test_every_chart_is_drawn_and_nothing_overflows(browser, file, width, dark):
     assert page.errors() == []
 
 
-def test_the_page_asks_for_nothing(page):
-    assert page.value("performance.getEntriesByType('resource').length") == 0
+def test_the_page_asks_for_nothing(shared):
+    assert shared.value("performance.getEntriesByType('resource').length") == 0
 
 
 def test_what_the_policy_does_not_know_does_not_run(page):
@@ -136,8 +162,8 @@ def test_what_the_policy_does_not_know_does_not_run(page):
     assert page.value("window.broken") is None and "script-src" in page.errors()[0]
 
 
-def test_markup_in_the_name_of_an_arm_is_shown(page):
-    assert page.value(f"{FIRST}.querySelector('.legend').textContent.includes('<b>bold</b>')")
+def test_markup_in_the_name_of_an_arm_is_shown(browser, file):
+    assert browser.page(file).value(f"{FIRST}.querySelector('.legend').textContent.includes('<b>bold</b>')")
 
 
 def test_dark_mode_changes_the_colors_and_keeps_the_zoom(page):
@@ -149,7 +175,8 @@ def test_dark_mode_changes_the_colors_and_keeps_the_zoom(page):
     assert soon(page, f"{color} === 'rgb(86, 180, 233)'") and page.value(AXES) == zoomed
 
 
-def test_charts_follow_the_width_of_the_page(page):
+def test_charts_follow_the_width_of_the_page(browser, file):
+    page = browser.page(file)
     page.resize(390)
     assert soon(page, f"{FIRST}.querySelector('.main-svg').clientWidth < 380")
     assert soon(page, "document.documentElement.scrollWidth <= 390") and page.value(OUTSIDE) == []
@@ -165,15 +192,15 @@ def test_paper_is_light_and_fits(browser, file):
     assert len(page.send("Page.printToPDF")["data"]) > 100_000 and page.errors() == []
 
 
-def test_hover_says_the_value_and_the_arm(page):
-    x, y = middle_of_the_first_chart(page)
+def test_hover_says_the_value_and_the_arm(shared):
+    x, y = middle_of_the_first_chart(shared)
     for step in range(40):  # down along a vertical line, until a curve is near
-        page.mouse("mouseMoved", x, y - 90 + 5 * step)
-        page.frame()
-        if page.value(f"{FIRST}.querySelectorAll('.hovertext').length"):
+        shared.mouse("mouseMoved", x, y - 90 + 5 * step)
+        shared.frame()
+        if shared.value(f"{FIRST}.querySelectorAll('.hovertext').length"):
             break
-    told = page.value(f"[...{FIRST}.querySelectorAll('.hovertext text')].map((text) => text.textContent)")
-    names = page.value(f"{FIRST}.data.map((trace) => trace.name)")
+    told = shared.value(f"[...{FIRST}.querySelectorAll('.hovertext text')].map((text) => text.textContent)")
+    names = shared.value(f"{FIRST}.data.map((trace) => trace.name)")
     assert any(" at " in text for text in told) and set(map(html.escape, told)) & set(names)
 
 
@@ -191,27 +218,27 @@ def test_a_drag_zooms_a_double_click_resets_and_the_wheel_scrolls_the_page(page)
     assert soon(page, f"JSON.stringify({AXES}) === JSON.stringify({before})".replace("'", '"'))
 
 
-def test_a_legend_item_toggles_its_curve(page):
+def test_a_legend_item_toggles_its_curve(shared):
     box = f"{FIRST}.querySelector('.legendtoggle').getBoundingClientRect()"
-    x, y = page.value(f"(({{x, y}}) => [x + 30, y + 8])(({FIRST}.scrollIntoView(), {box}))")
+    x, y = shared.value(f"(({{x, y}}) => [x + 30, y + 8])(({FIRST}.scrollIntoView(), {box}))")
     for state in ("legendonly", True):
-        page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
-        page.mouse("mouseReleased", x, y, button="left", clickCount=1)
-        assert soon(page, f"{FIRST}._fullData[0].visible === {state!r}".replace("True", "true"))
+        shared.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+        shared.mouse("mouseReleased", x, y, button="left", clickCount=1)
+        assert soon(shared, f"{FIRST}._fullData[0].visible === {state!r}".replace("True", "true"))
 
 
-def test_the_keyboard_passes_the_charts_by(page):
-    page.value("document.querySelector('#verdict').scrollIntoView()")
+def test_the_keyboard_passes_the_charts_by(shared):
+    shared.value("document.querySelector('#verdict').scrollIntoView()")
     for _ in range(30):
-        page.key("Tab")
-        assert not page.value("!!document.activeElement.closest('[data-chart]')")
-    assert page.value("document.activeElement !== document.body")
+        shared.key("Tab")
+        assert not shared.value("!!document.activeElement.closest('[data-chart]')")
+    assert shared.value("document.activeElement !== document.body")
 
 
-def test_a_finger_scrolls_the_page(file):
+def test_a_finger_scrolls_the_page(small):
     browser = Chromium(touch=True)
     try:
-        page = browser.page(file, 390)
+        page = browser.page(small, 390)
         page.send("Emulation.setTouchEmulationEnabled", enabled=True)
         x, y = middle_of_the_first_chart(page)
         at, before = page.value("scrollY"), page.value(AXES)
@@ -222,22 +249,22 @@ def test_a_finger_scrolls_the_page(file):
         browser.close()
 
 
-def test_a_chart_can_be_saved_as_a_picture(page):
-    png = page.value(f"Plotly.toImage({FIRST}, {{format: 'png'}})")
-    assert png.startswith("data:image/png;base64,") and len(png) > 10_000 and page.errors() == []
+def test_a_chart_can_be_saved_as_a_picture(shared):
+    png = shared.value(f"Plotly.toImage({FIRST}, {{format: 'png'}})")
+    assert png.startswith("data:image/png;base64,") and len(png) > 10_000 and shared.errors() == []
 
 
-def test_the_search_filters_by_text_id_and_verdict(page):
+def test_the_search_filters_by_text_id_and_verdict(shared):
     shown = "[...document.querySelectorAll('details.example')].filter((card) => !card.hidden)"
     count = "document.querySelector('#search output').value"
     field = "document.querySelector('#search input')"
-    assert page.value(count) == "63 of 63 shown" and page.value(f"{shown}.filter((card) => card.open).length") == 10
-    one = page.value("document.querySelector('details.example code').textContent")
+    assert shared.value(count) == "63 of 63 shown" and shared.value(f"{shown}.filter((card) => card.open).length") == 10
+    one = shared.value("document.querySelector('details.example code').textContent")
     for words, number in ((one, 1), ("DROPPED unfinished", 3), ("no such word anywhere", 0), ("", 63)):
-        page.value(f"({field}.focus(), {field}.select())")
-        page.type(words) if words else page.key("Delete")
-        assert page.value(count) == f"{number} of 63 shown" and page.value(f"{shown}.length") == number, words
-    assert page.errors() == []
+        shared.value(f"({field}.focus(), {field}.select())")
+        shared.type(words) if words else shared.key("Delete")
+        assert shared.value(count) == f"{number} of 63 shown" and shared.value(f"{shown}.length") == number, words
+    assert shared.errors() == []
 
 
 def test_without_javascript_texts_and_tables_are_there_and_the_page_says_what_is_not(browser, file):

@@ -82,8 +82,8 @@ class Page:
 
     def __init__(self, browser: Chromium, file: Path, width: int, dark: bool, scripts: bool) -> None:
         self.browser = browser
-        target = browser.send("Target.createTarget", url="about:blank")["targetId"]
-        self.session = browser.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.target = browser.send("Target.createTarget", url="about:blank")["targetId"]
+        self.session = browser.send("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.send(f"{domain}.enable")
         self.resize(width)
@@ -92,6 +92,10 @@ class Page:
         self.send("Page.navigate", url=file.resolve().as_uri())
         while not self.events("Page.loadEventFired"):
             browser.listen()
+
+    def close(self) -> None:
+        """Closes the page; open ones go on drawing."""
+        self.browser.send("Target.closeTarget", targetId=self.target)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Does one command of the page."""
