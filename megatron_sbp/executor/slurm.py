@@ -19,7 +19,7 @@ from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
 from megatron_sbp.executor.permissions import Permissions
 from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
-from megatron_sbp.executor.slurm_request import Array, array_of, asked_of, options_of, script_of
+from megatron_sbp.executor.slurm_request import array_before, array_of, asked_of, options_of, script_of
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
@@ -131,8 +131,8 @@ def _submit(
             continue
         size = min(run.recipe.slurm.array_size, largest)
         array = None
-        if stage.sharded:  # what it reads may change its units: then all tasks are submitted
-            array = Array.whole(size) if depends else array_of(states[stage.name], size)
+        if stage.sharded:
+            array = array_before(run, stage, size) if depends else array_of(states[stage.name], size)
         tasks = len(array.tasks) if array else None
         options = options_of(run, stage, array, log_folder)
         further = excluding(asked_of(run, stage)[1], list(failing))

@@ -49,6 +49,12 @@ class Array:
         return ",".join(parts)
 
 
+def array_before(run: Run, stage: Stage, largest: int) -> Array:
+    """The array of a sharded stage that waits for others: what they write may change its units, so that every task is
+    submitted, or one for each unit where the recipe says how many there are."""
+    return Array.whole(min(largest, max(1, len(stage.units(run)))) if stage.units_of_recipe else largest)
+
+
 def array_of(state: StageState, largest: int) -> Array:
     """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
 
@@ -62,7 +68,7 @@ def array_of(state: StageState, largest: int) -> Array:
         except Unread:
             missing = set(units)
     except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
-        return Array.whole(largest)
+        return array_before(state.run, state.stage, largest)
     size = max(1, min(largest, len(units)))
     wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
     return Array(sorted(wanted) or [1], size)  # one is needed to complete the stage

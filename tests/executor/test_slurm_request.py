@@ -134,6 +134,22 @@ def test_arrays_have_a_task_for_every_missing_unit(no_slurm, tmp_path, capsys):
     assert arrays(64)["lengths"] == ("1-2,5", "5")
 
 
+def test_arrays_that_wait_have_no_more_tasks_than_the_recipe_has_units(no_slurm, tmp_path, capsys):
+    """What depends on an array waits for all of its tasks, and each asks for a GPU."""
+    words = [f"run_folder={tmp_path / 'run'}", "slurm.array_size=64", "replicates=2"]
+    file = REPOSITORY / "examples" / "sbp_1b_20b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    slurm.submit(run, file, words, all_stages(run.recipe), dry_run=True)
+    found = commands(capsys.readouterr().out)
+    tasks = {name: [word for word in command if word.startswith("--array=")] for name, command in found.items()}
+    for end in ("", "_random", "_2", "_random_2"):
+        assert tasks["pilot" + end] == ["--array=1"] and "SBP_SHARDS=1" in str(found["pilot" + end])
+        assert tasks["deduplicate" + end] == ["--array=1-33"]
+        assert tasks["synthesize" + end] == ["--array=1-64"]  # depends on what the pilot says
+    # Five arms, quality and reading of two synthesizers.
+    assert tasks["evaluate"] == tasks["evaluate_2"] == ["--array=1-9"]
+
+
 @pytest.mark.parametrize("engine", ["exact", "scann"])
 @pytest.mark.parametrize(
     "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name
