@@ -17,8 +17,9 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
+from megatron_sbp.executor.job_notes import WILL_FAIL
 from megatron_sbp.executor.permissions import Permissions
-from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
+from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember, will_fail
 from megatron_sbp.executor.slurm_request import array_before, array_of, asked_of, options_of, script_of
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
@@ -126,6 +127,8 @@ def _submit(
             queued[stage.name] = live[stage.name].id
             ignored = f"; {shlex.join(permissions)} is not passed on to it" if permissions else ""
             say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}{ignored}")
+            if will_fail(live[stage.name]):
+                say(f"{stage.name}: {WILL_FAIL}")
             if kept is not None:
                 _say_other_recipe(run, live[stage.name], kept)
             continue

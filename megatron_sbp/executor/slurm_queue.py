@@ -33,6 +33,8 @@ _LIVE = {
     "RESIZING",
 }
 
+FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED")
+"""States of a job that ended without success by itself."""
 
 _UNKNOWN = "unknown (Slurm does not answer)"
 """The state of every job while squeue is missing or fails."""
@@ -86,6 +88,12 @@ def remember(run: Run, job: Job) -> None:
 def is_live(job: Job) -> bool:
     """Whether a job, or a task of its array, is queued or running."""
     return any(part.split()[0] in _LIVE for part in job.state.split(", ") if part)
+
+
+def will_fail(job: Job) -> bool:
+    """Whether a task of an array has failed, or was canceled, while others are queued or running. The jobs that depend
+    on it are still in the queue, and Slurm cancels them when the last task has ended."""
+    return is_live(job) and any(part.split()[0] in (*FAILED, "CANCELLED") for part in job.state.split(", ") if part)
 
 
 def live_jobs(run: Run) -> list[Job]:

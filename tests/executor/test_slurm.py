@@ -80,6 +80,18 @@ def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients,
     assert [job.id for job in slurm_queue.live_jobs(run)] == ["7"] * 3
 
 
+def test_an_array_of_which_a_task_has_failed_is_not_passed_over_in_silence(clients, tmp_path, capsys):
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    clients("sbatch", "7\n")
+    slurm.submit(run, run.recipe.source, [], graph)
+    for answer, told in (("7 RUNNING\n7 COMPLETED\n", 0), ("7 RUNNING\n7 FAILED\n", 2)):
+        clients("squeue", answer)
+        capsys.readouterr()
+        assert slurm.submit(run, run.recipe.source, [], graph) == []
+        assert capsys.readouterr().err.count("a task has failed") == told  # of words and lengths, not of total
+
+
 @pytest.fixture
 def costly(clients, tmp_path, monkeypatch):
     """All is finished, and cost more than may be replaced without asking; calls are noted in RUN/calls."""
