@@ -19,7 +19,15 @@ from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
 from megatron_sbp.executor.job_notes import WILL_FAIL
 from megatron_sbp.executor.permissions import Permissions
-from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember, will_fail
+from megatron_sbp.executor.slurm_queue import (
+    OUTSIDE_OF_A_JOB,
+    Job,
+    client,
+    largest_array,
+    live_jobs,
+    remember,
+    will_fail,
+)
 from megatron_sbp.executor.slurm_request import array_before, array_of, asked_of, options_of, script_of
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
@@ -102,6 +110,7 @@ def _submit(
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
+        print(OUTSIDE_OF_A_JOB)
         for name, value in variables.items():
             print(f"export {name}={shlex.quote(value)}")
     else:

@@ -280,6 +280,35 @@ def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "run $(touch x)" / "logs" / "slurm").is_dir()
 
 
+INTERACTIVE = {"SLURM_JOB_ID": "5", "SLURM_MEM_PER_NODE": "8192", "SLURM_GPUS_PER_NODE": "1", "SLURM_CONF": "/etc/s"}
+
+
+def test_jobs_submitted_inside_of_a_job_do_not_inherit_its_variables(clients, tmp_path, monkeypatch):
+    """Else srun of a training refuses to start: MEM_PER_CPU and MEM_PER_NODE are exclusive, and a job lacks GPUs."""
+    (tmp_path / "words.txt").write_text("a\nbb")
+    clients("sbatch", "7\n", body=f"json.dump(dict(os.environ), open({str(tmp_path / 'environment')!r}, 'w'))")
+    for name, value in INTERACTIVE.items():
+        monkeypatch.setenv(name, value)
+    slurm.submit(toys.make_run(tmp_path), tmp_path / "recipe.yaml", [], toys.graph())
+    passed = json.loads((tmp_path / "environment").read_text())
+    assert {name: passed[name] for name in passed if name.startswith("SLURM_")} == {"SLURM_CONF": "/etc/s"}
+    assert "SBP_COMMAND" in passed
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_printed_script_passes_no_variables_of_a_job_on(tmp_path, monkeypatch, capsys, inside):
+    (tmp_path / "words.txt").write_text("a\nbb")
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    slurm.submit(toys.make_run(tmp_path), tmp_path / "recipe.yaml", [], toys.graph(), dry_run=True)
+    given = INTERACTIVE if inside else {"SLURM_CONF": "/etc/s", "SLURM_UMASK": "22"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    expected = {"SLURM_CONF": "/etc/s"} if inside else given
+    for _, variables in submitted_by(capsys.readouterr().out, tmp_path):
+        assert {name: variables[name] for name in variables if name.startswith("SLURM_")} == expected
+
+
 def yaml_text(text: str) -> str:
     """A text as YAML, whatever is in it: JSON is YAML."""
     return json.dumps(text)
