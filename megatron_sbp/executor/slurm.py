@@ -28,7 +28,7 @@ from megatron_sbp.executor.slurm_queue import (
     remember,
     will_fail,
 )
-from megatron_sbp.executor.slurm_request import array_before, array_of, asked_of, options_of, script_of
+from megatron_sbp.executor.slurm_request import array_before, array_of, asked_of, check_gpus, options_of, script_of
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
@@ -105,6 +105,7 @@ def _submit(
         for stage in graph
     }
     complete = _complete(states, live)
+    check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.root / "logs" / "slurm"
     variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell

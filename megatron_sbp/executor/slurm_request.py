@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,20 @@ def asked_of(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
         found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
         further += differing.sbatch
     return found, further
+
+
+def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
+    """Raises InputError for a training with more ranks than GPUs on a node: it would fail after all it waits for."""
+    ranks = run.recipe.launch.ranks_per_node
+    for stage in graph:
+        if stage.device_for(run) == "training" and _on_gpu(run, stage):
+            gpus = asked_of(run, stage)[0]["gpus_per_node"]
+            if ranks > gpus:
+                raise run.recipe.error(
+                    "launch.ranks_per_node",
+                    f"{ranks} ranks on a node, and the job of {stage.name} asks for {gpus} GPUs on a node "
+                    "(slurm.gpus_per_node): a rank needs one of its own",
+                )
 
 
 def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) -> list[str]:
