@@ -95,9 +95,10 @@ def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
     """Raises InputError for a training with more ranks than GPUs on a node: it would fail after all it waits for."""
     ranks = run.recipe.launch.ranks_per_node
     for stage in graph:
-        if stage.device_for(run) == "training" and _on_gpu(run, stage):
+        # Ranks of `auto` may compute on the CPU.
+        if stage.device_for(run) == "training" and run.recipe.launch.device == "cuda":
             gpus = asked_of(run, stage)[0]["gpus_per_node"]
-            if ranks > gpus:
+            if gpus is not None and ranks > gpus:
                 raise run.recipe.error(
                     "launch.ranks_per_node",
                     f"{ranks} ranks on a node, and the job of {stage.name} asks for {gpus} GPUs on a node "

@@ -41,7 +41,7 @@ def job_warnings(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
 def _ranks_on_a_node(recipe: Recipe) -> Iterator[str]:
     training, ranks = recipe.slurm.stages.get("training"), recipe.launch.ranks_per_node
     gpus = (training and training.gpus_per_node) or recipe.slurm.gpus_per_node
-    if gpus is None or gpus == ranks:
+    if recipe.launch.device != "cuda" or gpus is None or gpus == ranks:
         return
     what = "`sbp submit` will refuse that" if ranks > gpus else f"{gpus - ranks} of them would be idle"
     yield (

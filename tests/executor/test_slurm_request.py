@@ -143,8 +143,9 @@ def test_more_ranks_than_gpus_are_refused_before_anything_is_submitted(no_slurm,
     with pytest.raises(InputError, match=r"'launch.ranks_per_node': 8 ranks on a node, and the job of t.* for 4 GPUs"):
         slurm.submit(run, file, [], all_stages(run.recipe), dry_run=True)
     assert capsys.readouterr().out == ""
-    run = Run.of(load_recipe(file, [f"run_folder={tmp_path / 'run'}", words, "launch.device=cpu"]))
-    slurm.submit(run, file, [], all_stages(run.recipe), dry_run=True)
+    for device in ("cpu", "auto"):
+        run = Run.of(load_recipe(file, [f"run_folder={tmp_path / 'run'}", words, f"launch.device={device}"]))
+        slurm.submit(run, file, [], all_stages(run.recipe), dry_run=True)
 
 
 def test_arrays_that_wait_have_no_more_tasks_than_the_recipe_has_units(no_slurm, tmp_path, capsys):
