@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from megatron_sbp.executor.retry import read_faults
-from megatron_sbp.executor.slurm_queue import Job
+from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
 from megatron_sbp.stages.run_folder import Run
 
 LINES = 3
 """Of a log."""
 
-_FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED")
+WILL_FAIL = (
+    "a task has failed: when the others have ended, Slurm cancels what depends on this job. `sbp submit` it again "
+    "then, or `sbp cancel` first, to submit all that is missing now"
+)
+
 _READ = 16 << 10
 
 
@@ -32,13 +36,16 @@ def notes_on(run: Run, job: Job) -> list[str]:
             where = ", ".join(str(last[name]) for name in ("node", "time", "progress") if last.get(name))
             count = f"{len(faults)} faults, the last" if len(faults) > 1 else "a fault"
             found.append(f"{f'task {task}: ' if task else ''}{count} ({where}): {last.get('cause')}")
-    if any(state in job.state for state in _FAILED):
+    if any(state in job.state for state in FAILED):
         logs = [*folder.glob(f"*-{job.id}.out"), *folder.glob(f"*-{job.id}_*.out")]
         if logs:
             log = max(logs, key=lambda path: path.stat().st_mtime)
             found.append(f"{run.relative(log)} ends with:")
             found += [f"  {line}" for line in _last_lines(log)]
-        found.append("`sbp submit` with the same words submits it again; finished work is kept")
+        if not will_fail(job):
+            found.append("`sbp submit` with the same words submits it again; finished work is kept")
+    if will_fail(job):
+        found.append(WILL_FAIL)
     return found
 
 

@@ -17,9 +17,18 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
+from megatron_sbp.executor.job_notes import WILL_FAIL
 from megatron_sbp.executor.permissions import Permissions
-from megatron_sbp.executor.slurm_queue import Job, client, largest_array, live_jobs, remember
-from megatron_sbp.executor.slurm_request import Array, array_of, asked_of, options_of, script_of
+from megatron_sbp.executor.slurm_queue import (
+    OUTSIDE_OF_A_JOB,
+    Job,
+    client,
+    largest_array,
+    live_jobs,
+    remember,
+    will_fail,
+)
+from megatron_sbp.executor.slurm_request import array_before, array_of, asked_of, check_gpus, options_of, script_of
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
@@ -96,11 +105,13 @@ def _submit(
         for stage in graph
     }
     complete = _complete(states, live)
+    check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.root / "logs" / "slurm"
     variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
+        print(OUTSIDE_OF_A_JOB)
         for name, value in variables.items():
             print(f"export {name}={shlex.quote(value)}")
     else:
@@ -126,13 +137,15 @@ def _submit(
             queued[stage.name] = live[stage.name].id
             ignored = f"; {shlex.join(permissions)} is not passed on to it" if permissions else ""
             say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}{ignored}")
+            if will_fail(live[stage.name]):
+                say(f"{stage.name}: {WILL_FAIL}")
             if kept is not None:
                 _say_other_recipe(run, live[stage.name], kept)
             continue
         size = min(run.recipe.slurm.array_size, largest)
         array = None
-        if stage.sharded:  # what it reads may change its units: then all tasks are submitted
-            array = Array.whole(size) if depends else array_of(states[stage.name], size)
+        if stage.sharded:
+            array = array_before(run, stage, size) if depends else array_of(states[stage.name], size)
         tasks = len(array.tasks) if array else None
         options = options_of(run, stage, array, log_folder)
         further = excluding(asked_of(run, stage)[1], list(failing))

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,17 @@ _LIVE = {
     "RESIZING",
 }
 
+FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED")
+"""States of a job that ended without success by itself."""
+
+_OF_THE_USER = ("SLURM_CONF", "SLURM_CLUSTERS")
+"""Variables that a user sets, unlike all others that begin with SLURM_ inside a job."""
+
+OUTSIDE_OF_A_JOB = (
+    '[ -z "${SLURM_JOB_ID:-}" ] || for name in ${!SLURM_@}; do '
+    f'case $name in {" | ".join(_OF_THE_USER)}) ;; *) unset "$name" ;; esac; done'
+)
+"""What `outside_of_a_job` does, for bash."""
 
 _UNKNOWN = "unknown (Slurm does not answer)"
 """The state of every job while squeue is missing or fails."""
@@ -86,6 +98,12 @@ def remember(run: Run, job: Job) -> None:
 def is_live(job: Job) -> bool:
     """Whether a job, or a task of its array, is queued or running."""
     return any(part.split()[0] in _LIVE for part in job.state.split(", ") if part)
+
+
+def will_fail(job: Job) -> bool:
+    """Whether a task of an array has failed, or was canceled, while others are queued or running. The jobs that depend
+    on it are still in the queue, and Slurm cancels them when the last task has ended."""
+    return is_live(job) and any(part.split()[0] in (*FAILED, "CANCELLED") for part in job.state.split(", ") if part)
 
 
 def live_jobs(run: Run) -> list[Job]:
@@ -164,15 +182,26 @@ def largest_array() -> int:
     return 1000
 
 
+def outside_of_a_job(environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables without those of the job in which this runs, such as an interactive one.
+
+    sbatch passes them on, and srun in the new job takes those that the new one does not replace for its own: with
+    SLURM_MEM_PER_NODE beside SLURM_MEM_PER_CPU, or SLURM_GPUS_PER_NODE without GPUs, it refuses to start the ranks.
+    """
+    if "SLURM_JOB_ID" not in environment:
+        return dict(environment)
+    return {name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in _OF_THE_USER}
+
+
 def client(command: list[str], variables: dict[str, str]) -> str:
-    """Output of a Slurm client, run with additional environment variables.
+    """Output of a Slurm client, run with additional environment variables, and without those of a surrounding job.
 
     Raises:
         InputError: it is missing, does not answer, or refuses.
     """
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, **variables}
+            command, capture_output=True, text=True, timeout=TIMEOUT, env={**outside_of_a_job(os.environ), **variables}
         )
     except FileNotFoundError as error:
         raise InputError("not found: there is no Slurm here", file=command[0]) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ class Array:
         return ",".join(parts)
 
 
+def array_before(run: Run, stage: Stage, largest: int) -> Array:
+    """The array of a sharded stage that waits for others: what they write may change its units, so that every task is
+    submitted, or one for each unit where the recipe says how many there are."""
+    return Array.whole(min(largest, max(1, len(stage.units(run)))) if stage.units_of_recipe else largest)
+
+
 def array_of(state: StageState, largest: int) -> Array:
     """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
 
@@ -62,7 +69,7 @@ def array_of(state: StageState, largest: int) -> Array:
         except Unread:
             missing = set(units)
     except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
-        return Array.whole(largest)
+        return array_before(state.run, state.stage, largest)
     size = max(1, min(largest, len(units)))
     wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
     return Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
@@ -82,6 +89,21 @@ def asked_of(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
         found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
         further += differing.sbatch
     return found, further
+
+
+def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
+    """Raises InputError for a training with more ranks than GPUs on a node: it would fail after all it waits for."""
+    ranks = run.recipe.launch.ranks_per_node
+    for stage in graph:
+        # Ranks of `auto` may compute on the CPU.
+        if stage.device_for(run) == "training" and run.recipe.launch.device == "cuda":
+            gpus = asked_of(run, stage)[0]["gpus_per_node"]
+            if gpus is not None and ranks > gpus:
+                raise run.recipe.error(
+                    "launch.ranks_per_node",
+                    f"{ranks} ranks on a node, and the job of {stage.name} asks for {gpus} GPUs on a node "
+                    "(slurm.gpus_per_node): a rank needs one of its own",
+                )
 
 
 def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) -> list[str]:

@@ -143,7 +143,8 @@ def _bands(
 ) -> list[dict[str, Any]]:
     """Pairs at random from every band of similarity, the highest first; near-duplicates are marked by their share."""
     random = np.random.default_rng([run_seed, Stream.EXPLORED_PAIRS])
-    bands = np.floor(scores / np.float32(BAND) + 1e-4).astype(np.int64)
+    # Equal documents have a cosine of 1, or a little more by rounding.
+    bands = np.minimum(np.floor(scores / np.float32(BAND) + 1e-4), round(1 / BAND) - 1).astype(np.int64)
     found = []
 
     def text(row: int) -> str:

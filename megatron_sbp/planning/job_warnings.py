@@ -27,6 +27,7 @@ def job_warnings(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
                 f"launch.tensor_parallel {launch.tensor_parallel} does not divide the {launch.ranks_per_node} ranks of "
                 "a node: some of its groups span nodes, and every layer waits for the network between them"
             )
+        yield from _ranks_on_a_node(recipe)
     if recipe.slurm.array_size > USUAL_ARRAY:
         yield (
             f"slurm.array_size {recipe.slurm.array_size:,} is more than the {USUAL_ARRAY:,} tasks that Slurm allows by "
@@ -35,6 +36,18 @@ def job_warnings(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
     if hardware["gpus"] is not None:
         for stage, unit, hours in _gpu_arrays(recipe, plan):
             yield from _about_array(recipe, stage, unit, plan["arrays"][stage]["units"], hours)
+
+
+def _ranks_on_a_node(recipe: Recipe) -> Iterator[str]:
+    training, ranks = recipe.slurm.stages.get("training"), recipe.launch.ranks_per_node
+    gpus = (training and training.gpus_per_node) or recipe.slurm.gpus_per_node
+    if recipe.launch.device != "cuda" or gpus is None or gpus == ranks:
+        return
+    what = "`sbp submit` will refuse that" if ranks > gpus else f"{gpus - ranks} of them would be idle"
+    yield (
+        f"slurm.gpus_per_node {gpus}, launch.ranks_per_node {ranks}: a training has a rank for every GPU of its nodes; "
+        f"{what}"
+    )
 
 
 def _memory(plan: dict[str, Any]) -> Iterator[str]:

@@ -106,8 +106,8 @@ def gap_closed(evaluations: Evaluations, figure: str) -> tuple[Estimate | None, 
     """(sbp - baseline) / (oracle - baseline) of a gain: 1 when SBP reaches the oracle, 0 when it gains nothing.
 
     Returns:
-        The share and None; or None and the reason, when an arm is missing or the oracle is not ahead of the baseline by
-        two standard errors: then there is no gain to take a share of.
+        The share and None; or None and the reason, when an arm is missing or the 95 % interval of the oracle's gain
+        over the baseline is not above zero: then there is no gain to take a share of.
     """
     what = figure.replace("_", " ")
     absent = [arm for arm in ("baseline", "sbp", "oracle") if arm not in evaluations[0]]
@@ -138,6 +138,7 @@ def share_of_lead(gain: Strata, lead: Strata, what: str) -> tuple[Estimate | Non
     oracle = stratified_ratio(lead)
     if oracle.value <= 0:
         return None, f"the oracle is not ahead of the baseline in {what}: {oracle.value:+.4f}"
-    if oracle.stderr is not None and oracle.value < 2 * oracle.stderr:
+    # By the interval, as the sentences on the arms: two standard errors are little where few replicates gave them.
+    if oracle.low is not None and oracle.low <= 0:
         return None, f"the oracle's gain in {what}, {oracle.value:.4f}, is within its noise ({oracle.stderr:.4f})"
     return stratified_ratio([(one[0], other[0]) for one, other in zip(gain, lead, strict=True)]), None

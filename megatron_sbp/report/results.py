@@ -31,7 +31,8 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
         measured; with several replicates also `replicates` and `mean`),
         `comparisons.FIRST-SECOND.FIGURE` (see `all_comparisons`),
         `gap_closed` = (baseline - sbp) / (baseline - oracle) on the test loss, null with `gap_closed_reason` when the
-        oracle is not ahead of the baseline by two standard errors; `gap_closed_accuracy`, `gap_closed_recall` likewise;
+        interval of the oracle's gain over the baseline is not above zero; `gap_closed_accuracy` and
+        `gap_closed_recall` likewise;
         `harness`: what lm-eval measured (`harness_figures`), null without tasks;
         `pairs`, `tuning`, `synthetic`, `quality` of the first synthesizer, and of the others in `synthesizers.NAME`;
         `stages.<name>.seconds`, `engines`, `environment`, `recipe`.

@@ -23,6 +23,7 @@ class DeduplicateStage(Stage):
     version = 2
     title = "find exact and near-duplicates among the generations"
     sharded = True
+    units_of_recipe = True
     grows = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

@@ -50,6 +50,7 @@ class EvaluateStage(Stage):
     name = "evaluate"
     title = "measure loss, continuation choice, and recall of every arm, and the quality of the synthetic text"
     sharded = True
+    units_of_recipe = True
     device = "gpu"
     version = 2
 

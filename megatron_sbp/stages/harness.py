@@ -18,6 +18,7 @@ class HarnessStage(Stage):
     name = "harness"
     title = "run lm-eval's tasks on the export of every arm"
     sharded = True
+    units_of_recipe = True
     device = "gpu"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

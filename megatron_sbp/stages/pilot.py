@@ -22,6 +22,7 @@ class PilotStage(SynthesizeStage):
 
     name = "pilot"
     asks_like = "synthesize"
+    units_of_recipe = True
 
     def __init__(self, *about: Any):
         super().__init__(*about)

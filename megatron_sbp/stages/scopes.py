@@ -84,6 +84,7 @@ class ScopedStage(Stage):
         told += [f"replicate {replicate}"] if replicate > 1 else []
         self.title = stage.title + (f" ({', '.join(told)})" if told else "")
         self.version, self.sharded, self.device = stage.version, stage.sharded, stage.device
+        self.units_of_recipe = stage.units_of_recipe
         self.asks_like, self.grows, self.checks_own_work = stage.asks_like, stage.grows, stage.checks_own_work
         stage.name = name  # messages, logs and scratch folders
 

@@ -46,6 +46,9 @@ class Stage:
     grows: bool = False
     """Whether outputs for more inputs contain those for fewer, so that the latter are replaced without asking."""
 
+    units_of_recipe: bool = False
+    """Whether the units follow from the recipe alone, and so are known before the stages that it reads from end."""
+
     checks_own_work: bool = False
     """Whether `run_unit` itself finds out what the files in its place belong to, so that it goes on from them, or
     refuses, where no manifest tells."""

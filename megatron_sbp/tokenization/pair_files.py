@@ -153,7 +153,7 @@ def preprocess_row_pairs(
     """As `preprocess_pairs`, from pairs of row numbers and the documents that these are rows of.
 
     The documents are tokenized once, into a dataset beside the output that is removed at the end; memory is that of
-    their ids.
+    their ids. Pairs of which one document is empty or white space are left out, as `preprocess_pairs` leaves them out.
 
     Args:
         inputs: parquet files with two columns of row numbers and, where they have them, `seed_id` and `target_id`,
@@ -177,10 +177,13 @@ def preprocess_row_pairs(
     check_unique_ids(documents)
     scratch = output.with_name(f".{output.name}.documents")
     ids: list[str] = []
+    blank = bytearray()  # whether a row has no text
+    left_out = 0
 
     def texts() -> Iterator[str]:
         for document in documents.documents():
             ids.append(document.id)
+            blank.append(not document.text.strip())
             yield document.text
 
     try:
@@ -193,16 +196,19 @@ def preprocess_row_pairs(
             ) as writer,
             Progress("pairs", sum(_opened(file).metadata.num_rows for file in found), "pairs") as progress,
         ):
+            empty = np.frombuffer(blank, np.bool_)
             for file in found:
                 for seeds, targets in _row_batches(file, (seed_field, target_field), ids):
-                    writer.add(tokens, seeds, targets)
+                    kept = ~(empty[seeds] | empty[targets])
+                    writer.add(tokens, seeds[kept], targets[kept])
+                    left_out += len(seeds) - int(kept.sum())
                     progress.advance(len(seeds))
             if not writer.counts.pairs:
                 raise NoPairs("has no pairs", file=found[0])
     finally:
         for file in (data_file(scratch), index_file(scratch)):
             file.unlink(missing_ok=True)
-    return {**writer.counts.to_dict(), "empty": 0, "bad": 0, "documents": len(ids)}
+    return {**writer.counts.to_dict(), "empty": left_out, "bad": 0, "documents": len(ids)}
 
 
 def _row_batches(file: Path, fields: tuple[str, str], ids: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -62,6 +62,14 @@ def test_by_hand_in_a_clone_its_own_environment_runs(tmp_path):
     assert said == f"-m megatron_sbp pairs recipe.yaml {clone}\n"
 
 
+def test_setup_lines_may_name_variables_that_are_not_set():
+    """As conda's activation scripts and many sites' profiles do."""
+    command = shlex.join([sys.executable, "-c", SAY_WORDS])
+    setup = "export PYTHONPATH=$NOT_SET_ANYWHERE/mine"
+    said = run_script("single.sbatch", "pairs", SBP_HOME=str(REPOSITORY), SBP_COMMAND=command, SBP_SETUP=setup)
+    assert said == f"['pairs'] {REPOSITORY}:/mine\n"
+
+
 @pytest.mark.slow
 def test_an_installed_package_can_submit(tmp_path):
     """`pip install` without the repository: a dry run prints jobs whose scripts are there and run."""

@@ -80,6 +80,18 @@ def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients,
     assert [job.id for job in slurm_queue.live_jobs(run)] == ["7"] * 3
 
 
+def test_an_array_of_which_a_task_has_failed_is_not_passed_over_in_silence(clients, tmp_path, capsys):
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    clients("sbatch", "7\n")
+    slurm.submit(run, run.recipe.source, [], graph)
+    for answer, told in (("7 RUNNING\n7 COMPLETED\n", 0), ("7 RUNNING\n7 FAILED\n", 2)):
+        clients("squeue", answer)
+        capsys.readouterr()
+        assert slurm.submit(run, run.recipe.source, [], graph) == []
+        assert capsys.readouterr().err.count("a task has failed") == told  # of words and lengths, not of total
+
+
 @pytest.fixture
 def costly(clients, tmp_path, monkeypatch):
     """All is finished, and cost more than may be replaced without asking; calls are noted in RUN/calls."""
@@ -266,6 +278,35 @@ def test_a_printed_script_submits_the_very_words(tmp_path, monkeypatch, capsys):
         assert job[-len(words) :] == words
         assert variables["SBP_SETUP"] == setup and variables["SBP_CONTAINER_IMAGE"] == HOSTILE[6]
     assert (tmp_path / "run $(touch x)" / "logs" / "slurm").is_dir()
+
+
+INTERACTIVE = {"SLURM_JOB_ID": "5", "SLURM_MEM_PER_NODE": "8192", "SLURM_GPUS_PER_NODE": "1", "SLURM_CONF": "/etc/s"}
+
+
+def test_jobs_submitted_inside_of_a_job_do_not_inherit_its_variables(clients, tmp_path, monkeypatch):
+    """Else srun of a training refuses to start: MEM_PER_CPU and MEM_PER_NODE are exclusive, and a job lacks GPUs."""
+    (tmp_path / "words.txt").write_text("a\nbb")
+    clients("sbatch", "7\n", body=f"json.dump(dict(os.environ), open({str(tmp_path / 'environment')!r}, 'w'))")
+    for name, value in INTERACTIVE.items():
+        monkeypatch.setenv(name, value)
+    slurm.submit(toys.make_run(tmp_path), tmp_path / "recipe.yaml", [], toys.graph())
+    passed = json.loads((tmp_path / "environment").read_text())
+    assert {name: passed[name] for name in passed if name.startswith("SLURM_")} == {"SLURM_CONF": "/etc/s"}
+    assert "SBP_COMMAND" in passed
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_printed_script_passes_no_variables_of_a_job_on(tmp_path, monkeypatch, capsys, inside):
+    (tmp_path / "words.txt").write_text("a\nbb")
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    slurm.submit(toys.make_run(tmp_path), tmp_path / "recipe.yaml", [], toys.graph(), dry_run=True)
+    given = INTERACTIVE if inside else {"SLURM_CONF": "/etc/s", "SLURM_UMASK": "22"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    expected = {"SLURM_CONF": "/etc/s"} if inside else given
+    for _, variables in submitted_by(capsys.readouterr().out, tmp_path):
+        assert {name: variables[name] for name in variables if name.startswith("SLURM_")} == expected
 
 
 def yaml_text(text: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import stage_toys as toys
 from support.slurm_clients import Kind, commands
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import slurm
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
@@ -132,6 +133,35 @@ def test_arrays_have_a_task_for_every_missing_unit(no_slurm, tmp_path, capsys):
     StageRunner(run, graph[1], graph).execute((3, 5))
     StageRunner(run, graph[1], graph).execute((4, 5))
     assert arrays(64)["lengths"] == ("1-2,5", "5")
+
+
+@pytest.mark.parametrize("words", ["slurm.gpus_per_node=4", "slurm.stages={tune: {gpus_per_node: 4}}"])
+def test_more_ranks_than_gpus_are_refused_before_anything_is_submitted(no_slurm, tmp_path, capsys, words):
+    """The training would fail for want of a device, after days of embedding and pairing."""
+    file = REPOSITORY / "examples" / "sbp_1b_20b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, [f"run_folder={tmp_path / 'run'}", words]))
+    with pytest.raises(InputError, match=r"'launch.ranks_per_node': 8 ranks on a node, and the job of t.* for 4 GPUs"):
+        slurm.submit(run, file, [], all_stages(run.recipe), dry_run=True)
+    assert capsys.readouterr().out == ""
+    for device in ("cpu", "auto"):
+        run = Run.of(load_recipe(file, [f"run_folder={tmp_path / 'run'}", words, f"launch.device={device}"]))
+        slurm.submit(run, file, [], all_stages(run.recipe), dry_run=True)
+
+
+def test_arrays_that_wait_have_no_more_tasks_than_the_recipe_has_units(no_slurm, tmp_path, capsys):
+    """What depends on an array waits for all of its tasks, and each asks for a GPU."""
+    words = [f"run_folder={tmp_path / 'run'}", "slurm.array_size=64", "replicates=2"]
+    file = REPOSITORY / "examples" / "sbp_1b_20b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, words))
+    slurm.submit(run, file, words, all_stages(run.recipe), dry_run=True)
+    found = commands(capsys.readouterr().out)
+    tasks = {name: [word for word in command if word.startswith("--array=")] for name, command in found.items()}
+    for end in ("", "_random", "_2", "_random_2"):
+        assert tasks["pilot" + end] == ["--array=1"] and "SBP_SHARDS=1" in str(found["pilot" + end])
+        assert tasks["deduplicate" + end] == ["--array=1-33"]
+        assert tasks["synthesize" + end] == ["--array=1-64"]  # depends on what the pilot says
+    # Five arms, quality and reading of two synthesizers.
+    assert tasks["evaluate"] == tasks["evaluate_2"] == ["--array=1-9"]
 
 
 @pytest.mark.parametrize("engine", ["exact", "scann"])

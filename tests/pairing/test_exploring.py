@@ -140,13 +140,20 @@ def test_examples_of_every_band(documents, neighbors):
         both_ways = {frozenset((one["seed"]["row"], one["target"]["row"])) for one in band["examples"]}
         assert len(band["examples"]) == len(both_ways) >= min(3, -(-band["pairs"] // 2))
         for example in band["examples"]:
-            assert band["from"] - 1e-6 <= example["score"] < band["to"]
+            assert band["from"] - 1e-6 <= example["score"] and (example["score"] < band["to"] or band["to"] == 1)
             seed, target = example["seed"]["row"], example["target"]["row"]
             assert target in ids[seed] and example["score"] == pytest.approx(
                 float(scores[seed][ids[seed] == target][0]), abs=1e-4
             )
             assert example["target"]["text"] == f"<{documents.lengths[target]}>"
     assert explored(documents, ids, scores, Pairs(alpha=0.5), examples=3) == found
+
+
+def test_equal_documents_are_in_the_highest_band():
+    """No cosine lies above 1 but by rounding."""
+    documents = TokenSpans(np.arange(40, dtype=np.uint16), np.array([0, 20]), np.array([20, 20]))
+    found = explored(documents, np.array([[1], [0]]), np.array([[1.0], [1.00005]], np.float32), Pairs(alpha=0.5))
+    assert [(band["from"], band["to"], band["pairs"]) for band in found["bands"]] == [(0.95, 1.0, 2)]
 
 
 def test_long_texts_are_cut():

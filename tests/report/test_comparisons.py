@@ -26,6 +26,19 @@ def test_no_share_of_a_gain_within_its_noise():
     assert why is None and found.value == pytest.approx(0.1 / 0.45)
 
 
+def test_a_gain_that_the_sentences_call_noise_has_no_share():
+    """Over three replicates 2.4 standard errors are noise: the 95 % interval is 4.3 of them to each side."""
+    losses = [3.0, 3.1, 2.9, 3.0]
+    arms = [
+        {"baseline": losses, "sbp": [2.95] * 4, "oracle": [loss - lead for loss in losses]}
+        for lead in (0.05, 0.12, 0.25)
+    ]
+    lead = comparison(evaluations(arms), "oracle", "baseline", "test_loss")
+    assert lead["difference"] > 2 * lead["stderr"] and lead["low"] < 0
+    found, why = gap_closed(evaluations(arms), "test_loss")
+    assert found is None and "0.1400, is within its noise" in why
+
+
 def test_a_run_without_oracle_has_no_share():
     found, why = gap_closed(evaluations([{"baseline": [4.0] * 4, "sbp": [3.0] * 4}]), "test_loss")
     assert found is None and why == "no arm oracle"

@@ -10,10 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from megatron_sbp.base import files
+from megatron_sbp.documents.foreign import Source
 from megatron_sbp.tokenization import pair_files
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.indexed import open_indexed
-from megatron_sbp.tokenization.pair_files import NoPairs, count_pairs, merge_pairs, preprocess_pairs, tokenize_pairs
+from megatron_sbp.tokenization.pair_files import (
+    NoPairs,
+    count_pairs,
+    merge_pairs,
+    preprocess_pairs,
+    preprocess_row_pairs,
+    tokenize_pairs,
+)
 from megatron_sbp.tokenization.pairs import PairCounts, PairLimits
 
 LIMITS = PairLimits(max_seed_tokens=20, max_target_tokens=30, seed_cut="tail")
@@ -83,3 +91,16 @@ def test_empty_halves_are_left_out_and_counted(tokenizer, tmp_path):
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = preprocess_pairs([str(tmp_path / "p.jsonl")], tmp_path / "out", tokenizer, LIMITS)
     assert (found["pairs"], found["empty"]) == (1, 2)
+
+
+def test_pairs_of_rows_without_text_are_left_out_and_counted(tokenizer, tmp_path):
+    """A corpus of another pipeline may have them: an embedder gives vectors of empty texts too, all of them alike."""
+    texts = ["one text", "", " \n", "another text"]
+    (tmp_path / "d.jsonl").write_text(
+        "".join(json.dumps({"text": text, "n": n}) + "\n" for n, text in enumerate(texts))
+    )
+    pq.write_table(pa.table({"seed": [0, 1, 3, 1], "target": [3, 2, 2, 0]}), tmp_path / "p.parquet")
+    source = Source([str(tmp_path / "d.jsonl")], id_field="n")
+    counts = preprocess_row_pairs([str(tmp_path / "p.parquet")], source, tmp_path / "out", tokenizer, LIMITS)
+    assert (counts["pairs"], counts["empty"], counts["documents"]) == (1, 3, 4)
+    assert open_indexed(tmp_path / "out").documents == 1

@@ -13,7 +13,9 @@
 #   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   of every step (default: no container)
 #   SBP_CONTAINER_RUNTIME pyxis (default), apptainer, or edf: the image is then the name or file of an environment
 
+set +u # activation scripts and profiles name variables that are not set, and that would end the job
 eval "${SBP_SETUP:-}"
+set -u
 export SBP_HOME=${SBP_HOME:-${SLURM_SUBMIT_DIR:-$PWD}} PYTHONUNBUFFERED=1
 # Python finds an installed package itself; ahead of everything else, site-packages could hide modules of the container.
 if [ -e "$SBP_HOME/setup.py" ]; then export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$PYTHONPATH}; fi
