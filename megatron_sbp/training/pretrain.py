@@ -184,7 +184,8 @@ def main() -> int:
     except SystemExit as left:  # Megatron leaves its loop early by sys.exit()
         status = int(left.code or 0)
         if status == 0 and not journal.stopped:
-            done = args.consumed_train_samples >= args.train_samples
+            # A stop in the last step leaves out the evaluation after it: the next start does that alone.
+            done = journal.evaluated * args.global_batch_size >= args.train_samples
             status = 0 if done else UNFINISHED
     except InputError as error:
         print(f"sbp: error: {error}", file=sys.stderr, flush=True)

@@ -78,6 +78,16 @@ def test_a_kill_in_the_last_evaluation_costs_that_evaluation(megatron, ranks, fl
     assert sum(consumption.check(folder / "consumed", data, 12, 8, complete=True).values()) == 96
 
 
+def test_a_stop_in_the_last_step_leaves_the_last_evaluation_to_the_next_start(megatron):
+    """Megatron leaves its loop without the evaluation after it: a signal or a time limit in the last step."""
+    folder = megatron.data("stopped", {"real": 56})
+    megatron.train("stopped", 56, "--exit-interval", "7", status=UNFINISHED)
+    assert tracker.read(folder) == 7 and not (folder / "stopped.txt").exists()
+    megatron.train("stopped", 56)
+    assert list(megatron.losses("stopped", "valid")) == [5, 7]
+    assert (folder / "stopped.txt").read_text() == "end of the plan"
+
+
 def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:
     """The rank processes below torchrun, once they listen for signals."""
 
