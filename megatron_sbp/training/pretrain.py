@@ -62,10 +62,11 @@ def _machine_flags(on_cpu: bool) -> list[str]:
     """Megatron flags that depend on what is installed here, unless the user gave them."""
     added: list[str] = []
     has_te = importlib.util.find_spec("transformer_engine") is not None and not on_cpu
-    has_apex = importlib.util.find_spec("amp_C") is not None and not on_cpu
+    # Apex's extension: Megatron's output layer needs it beside Transformer Engine, too.
+    has_fused_gradients = importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None and not on_cpu
     if not has_te and _flag_missing("--transformer-impl"):
         added += ["--transformer-impl", "local", "--no-persist-layer-norm"]
-    if not (has_apex or has_te):
+    if not has_fused_gradients:
         added += ["--no-gradient-accumulation-fusion"]
     if "--async-save" in sys.argv:
         if _flag_missing("--use-persistent-ckpt-worker"):  # without it Megatron saves synchronously

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from trained_run import BOUND, MARK, processes
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
-from megatron_sbp.training.pretrain import UNFINISHED, _hidden
+from megatron_sbp.training.pretrain import UNFINISHED, _hidden, _machine_flags
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -86,6 +87,29 @@ def test_a_stop_in_the_last_step_leaves_the_last_evaluation_to_the_next_start(me
     megatron.train("stopped", 56)
     assert list(megatron.losses("stopped", "valid")) == [5, 7]
     assert (folder / "stopped.txt").read_text() == "end of the plan"
+
+
+@pytest.mark.parametrize(
+    ("installed", "fused"),
+    [
+        ({"transformer_engine", "amp_C", "fused_weight_gradient_mlp_cuda"}, True),
+        ({"transformer_engine", "amp_C"}, False),
+        ({"transformer_engine"}, False),
+        (set(), False),
+    ],
+)
+def test_gradients_are_accumulated_in_kernels_only_with_the_extension_that_the_output_layer_needs(
+    monkeypatch, installed, fused
+):
+    """Megatron's ColumnParallelLinear raises without it, and a GPTModel's output layer is one, whatever its layers."""
+    packages = {"transformer_engine", "amp_C", "fused_weight_gradient_mlp_cuda"}
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: name in installed or None if name in packages else real(name)
+    )
+    monkeypatch.setattr(sys, "argv", ["pretrain"])
+    assert ("--no-gradient-accumulation-fusion" not in _machine_flags(on_cpu=False)) == fused
+    assert ("--transformer-impl" not in _machine_flags(on_cpu=False)) == ("transformer_engine" in installed)
 
 
 def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:
