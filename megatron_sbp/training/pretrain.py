@@ -75,7 +75,9 @@ def _machine_flags(on_cpu: bool) -> list[str]:
             added += ["--async-strategy", "mcore"]
     if on_cpu:
         added += ["--distributed-backend", "gloo", "--use-cpu-initialization", "--no-masked-softmax-fusion"]
-        added += ["--no-bias-swiglu-fusion", "--no-rope-fusion", "--rerun-mode", "disabled"]
+        added += ["--no-bias-swiglu-fusion", "--no-rope-fusion"]
+        if _flag_missing("--rerun-mode"):
+            added += ["--rerun-mode", "disabled"]
     return added
 
 

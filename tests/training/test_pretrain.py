@@ -112,6 +112,24 @@ def test_gradients_are_accumulated_in_kernels_only_with_the_extension_that_the_o
     assert ("--transformer-impl" not in _machine_flags(on_cpu=False)) == ("transformer_engine" in installed)
 
 
+def test_a_step_that_megatron_runs_again_counts_once(megatron):
+    """As it does where a result is in doubt; here with every step after the first."""
+    folder = megatron.data("whole", {"real": 40})
+    megatron.train("whole", 40)
+    again = megatron.data("again", {"real": 40})
+    doubts = ("--check-for-large-grads", "--no-check-for-nan-in-loss-and-grad", "--error-injection-rate", "1")
+    megatron.train("again", 40, "--rerun-mode", "validate_results", *doubts)
+    assert megatron.losses("again") == megatron.losses("whole")
+    for path in (folder, again):
+        data = DataFile.read(path / "data.json")
+        assert consumption.check(path / "consumed", data, 5, 8, complete=True) == {"real": 40}
+    rows = [
+        [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()] for path in (folder, again)
+    ]
+    left, right = ([row["train_loss_by_source"] for row in some if row["kind"] == "valid"] for some in rows)
+    assert left == right
+
+
 def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:
     """The rank processes below torchrun, once they listen for signals."""
 

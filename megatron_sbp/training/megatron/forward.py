@@ -58,7 +58,7 @@ class Trainer:
             batch = next(data_iterator)
             if "segments" in batch:
                 lengths = cumulative_lengths(batch["segments"]).cuda(non_blocking=True)
-            if model.training and last:
+            if model.training and last and not state.runs_again():
                 sources = batch["dataset_id"].long().cuda(non_blocking=True)
                 if self.recorder:
                     self.recorder.record(self.args.curr_iteration, batch["dataset_id"].numpy(), batch["sample"].numpy())
