@@ -112,6 +112,16 @@ def test_gradients_are_accumulated_in_kernels_only_with_the_extension_that_the_o
     assert ("--transformer-impl" not in _machine_flags(on_cpu=False)) == ("transformer_engine" in installed)
 
 
+def test_a_time_limit_in_the_first_evaluation_leaves_it_to_the_next_start(megatron):
+    """Without it nobody knows what the tuning has changed, and after a step it cannot be made up for."""
+    folder = megatron.data("tuned", {"pairs": 16}, "pairs")
+    flags = ["--calculate-per-token-loss", "--sbp-first-evaluation"]
+    megatron.train("tuned", 16, *flags, "--exit-duration-in-mins", "1", began=3600, status=UNFINISHED)
+    assert tracker.read(folder) is None and not (folder / "stopped.txt").exists()
+    megatron.train("tuned", 16, *flags)
+    assert list(megatron.losses("tuned", "valid")) == [0, 2]
+
+
 def test_a_step_that_megatron_runs_again_counts_once(megatron):
     """As it does where a result is in doubt; here with every step after the first."""
     folder = megatron.data("whole", {"real": 40})

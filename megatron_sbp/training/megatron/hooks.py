@@ -58,6 +58,8 @@ class Journal:
                 training.evaluate_and_print_results(
                     f"iteration {iteration}", forward_step, valid, model, iteration, None, config
                 )
+                if self.evaluation_cut_off:  # after another step it could not be done any more
+                    raise SystemExit(0)
             return train(*args, **kwargs)
 
         def step_and_measure(*args, **kwargs):
