@@ -147,6 +147,11 @@ def _activations(model: Model, training: Training, tensor: int, context: int, vo
     return round(tokens * (layers + (size + 8) * vocab / tensor))
 
 
-def checkpoint_bytes(training: Training, count: int) -> int:
-    """One torch_dist checkpoint of `count` parameters: weights, and the optimizer's main weights and moments."""
-    return count * (2 + 12 if training.precision == "bf16" else 4 + 8)
+def checkpoint_bytes(training: Training, launch: Launch, count: int) -> int:
+    """One torch_dist checkpoint of `count` parameters: weights, and the optimizer's main weights and moments.
+
+    In fp32 the weights are the main weights; the distributed optimizer saves them once more.
+    """
+    if training.precision == "bf16":
+        return count * (2 + 12)
+    return count * (4 + 8 + (4 if launch.distributed_optimizer else 0))

@@ -248,8 +248,9 @@ def _tuning(
         seed, target = min(mean, recipe.max_seed_tokens), min(mean, recipe.max_target_tokens)
         tokens = round(pairs * (seed + 1 + target))
     samples = -(-tokens // length)
-    steps = int(recipe.tuning.max_epochs * samples / recipe.tuning.global_batch_size)
-    flops = cost.training_flops(recipe.model, vocab, steps * recipe.tuning.global_batch_size, length)
+    batch = recipe.tuning.global_batch_size
+    steps = -(-int(recipe.tuning.max_epochs * samples) // batch)  # rounded up, as training/data/planned.py does
+    flops = cost.training_flops(recipe.model, vocab, steps * batch, length)
     return {
         "pairs": pairs,
         "tokens": tokens,

@@ -89,7 +89,7 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
         synthetic += dataset(synthesis["generations"], synthesis["tokens"])
     models = len(plan["arms"]) + len(synthesizers)
     neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12
-    checkpoint = cost.checkpoint_bytes(recipe.training, count)
+    checkpoint = cost.checkpoint_bytes(recipe.training, recipe.launch, count)
     saves = saved_checkpoints(recipe, plan)
     weight = 2 if recipe.training.precision == "bf16" else 4
     disk = {

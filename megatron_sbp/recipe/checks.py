@@ -108,6 +108,10 @@ def _check_model(recipe: Recipe) -> None:
         raise recipe.error(
             "model.kv_channels", f"a head of {model.head_size} channels cannot be rotated: it must be even"
         )
+    if not model.rotary_base.is_integer():
+        raise recipe.error(
+            "model.rotary_base", f"must be a whole number, as Megatron takes it, not {model.rotary_base}"
+        )
     if heads % groups:
         raise recipe.error("model.num_query_groups", f"{groups} does not divide {heads} heads")
     for size, key in (

@@ -14,6 +14,7 @@ _BOARDS = "every training has a directory and a name of its own, or their curves
 _LAYOUT = "it follows from the recipe's sections launch, training and tuning"
 _MODEL = "the model of a recipe is a fixed kind of decoder, on which the plan and the export count"
 _DATA = "the datasets are the run's own"
+_SKIPPED = "a sample that is skipped is not consumed, and every arm consumes all that is planned"
 _CHECKPOINTS = "the run decides where checkpoints are and how it resumes"
 
 RECIPE_KEYS: dict[str, str] = {
@@ -123,6 +124,8 @@ FIXED: dict[str, str] = {
     "split": _DATA,
     "full-validation": _DATA,
     "dataloader-type": _DATA,
+    "iterations-to-skip": _SKIPPED,
+    "result-rejected-tracker-filename": _SKIPPED,
     "sbp-save-file": _CHECKPOINTS,
     "load": _CHECKPOINTS,
     "save": _CHECKPOINTS,

@@ -116,8 +116,8 @@ class Model(Section):
     """RMSNorm on queries and keys. With it the export is a Qwen3 checkpoint, without it a Llama one."""
     tied_embeddings: Switch = True
     """Input and output embeddings share one matrix."""
-    rotary_base: AtLeastOne = 500_000.0  # reaches Megatron as a whole number
-    """Base of the rotary position embedding."""
+    rotary_base: AtLeastOne = 500_000.0
+    """Base of the rotary position embedding, a whole number."""
     norm_epsilon: Positive = 1e-5
     """Epsilon of RMSNorm."""
     init_method_std: Positive = 0.02

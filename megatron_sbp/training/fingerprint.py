@@ -39,6 +39,8 @@ _HOW_FLAGS = re.compile(
     r"exit-.*|distributed-timeout-.*|distributed-backend|overlap-.*|no-overlap-.*|tp-comm-.*|use-distributed-optimizer|"
     r"recompute-.*|distribute-saved-activations|cpu-offloading.*|empty-unused-memory-level|manual-gc.*|check-weight-hash-.*|"
     r"nccl-.*|use-nccl-.*|sequence-parallel|tensor-model-parallel-size|pipeline-model-parallel-size|"
+    r"decoder-(first|last)-pipeline-num-layers|account-for-(embedding|loss)-in-pipeline-split|"
+    r"pipeline-model-parallel-layout|microbatch-group-size-per-virtual-pipeline-stage|distrib-optim-fully-.*|"
     r"context-parallel-size|num-layers-per-virtual-pipeline-stage|num-virtual-stages-per-pipeline-rank|"
     r"micro-batch-size|eval-.*|adlr-.*|inprocess-.*|ft-.*|enable-ft-package|calc-ft-timeouts|heartbeat-.*|"
     r"rerun-mode|error-injection-.*|disable-straggler-on-startup|straggler-.*|bf16|fp16|no-.*-fusion|"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.planning import ledger
-from megatron_sbp.planning.recall_points import save_interval
+from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Recipe, Training, Tuning
-from megatron_sbp.recipe.tuning_start import start_word
+from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 
 Flags = dict[str, Any]
 """Megatron flags by name without leading dashes; True for a flag without a value, None or False to omit it."""
@@ -46,6 +46,8 @@ def megatron_arguments(
         special["save-interval"] = save_interval(recipe, training)
     common = {**_model(recipe, tokenizer), **_launch(recipe), **_files(recipe, folder)}
     flags = {**common, **special, **recipe.training.megatron}
+    if training == "synthesizer" or keeps_best(recipe, training) or recall_iterations(recipe, training):
+        flags["save-retain-interval"] = None  # Megatron would remove checkpoints that are read at the end
     words = ["--sbp-data", str(folder / "data.json")]
     if save_file is not None:
         words += ["--sbp-save-file", str(save_file)]

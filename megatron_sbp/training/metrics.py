@@ -27,11 +27,20 @@ class Metrics:
         files.write_text(self.path, "".join(map(_line, kept)))
 
     def append(self, row: dict[str, Any]) -> None:
-        """Writes one row."""
-        line = _line(row).encode()
+        """Writes one row, or nothing of it.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        left = memoryview(_line(row).encode())
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        before = os.fstat(descriptor).st_size
         try:
-            os.write(descriptor, line)
+            while left:  # a full disk takes a part of it, and refuses the rest
+                left = left[os.write(descriptor, left) :]
+        except OSError:
+            os.ftruncate(descriptor, before)
+            raise
         finally:
             os.close(descriptor)
 

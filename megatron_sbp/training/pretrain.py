@@ -62,10 +62,11 @@ def _machine_flags(on_cpu: bool) -> list[str]:
     """Megatron flags that depend on what is installed here, unless the user gave them."""
     added: list[str] = []
     has_te = importlib.util.find_spec("transformer_engine") is not None and not on_cpu
-    has_apex = importlib.util.find_spec("amp_C") is not None and not on_cpu
+    # Apex's extension: Megatron's output layer needs it beside Transformer Engine, too.
+    has_fused_gradients = importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None and not on_cpu
     if not has_te and _flag_missing("--transformer-impl"):
         added += ["--transformer-impl", "local", "--no-persist-layer-norm"]
-    if not (has_apex or has_te):
+    if not has_fused_gradients:
         added += ["--no-gradient-accumulation-fusion"]
     if "--async-save" in sys.argv:
         if _flag_missing("--use-persistent-ckpt-worker"):  # without it Megatron saves synchronously
@@ -74,7 +75,9 @@ def _machine_flags(on_cpu: bool) -> list[str]:
             added += ["--async-strategy", "mcore"]
     if on_cpu:
         added += ["--distributed-backend", "gloo", "--use-cpu-initialization", "--no-masked-softmax-fusion"]
-        added += ["--no-bias-swiglu-fusion", "--no-rope-fusion", "--rerun-mode", "disabled"]
+        added += ["--no-bias-swiglu-fusion", "--no-rope-fusion"]
+        if _flag_missing("--rerun-mode"):
+            added += ["--rerun-mode", "disabled"]
     return added
 
 
@@ -184,7 +187,8 @@ def main() -> int:
     except SystemExit as left:  # Megatron leaves its loop early by sys.exit()
         status = int(left.code or 0)
         if status == 0 and not journal.stopped:
-            done = args.consumed_train_samples >= args.train_samples
+            # A stop in the last step leaves out the evaluation after it: the next start does that alone.
+            done = journal.evaluated * args.global_batch_size >= args.train_samples
             status = 0 if done else UNFINISHED
     except InputError as error:
         print(f"sbp: error: {error}", file=sys.stderr, flush=True)

@@ -78,6 +78,10 @@ def test_recomputation_needs_less_memory():
     assert again < whole / 3
 
 
-@pytest.mark.parametrize(("precision", "bytes_each"), [("bf16", 14), ("fp32", 12)])
-def test_a_checkpoint_has_no_gradients(precision, bytes_each):
-    assert cost.checkpoint_bytes(training(precision=precision), 10) == 10 * bytes_each
+@pytest.mark.parametrize(
+    ("precision", "distributed", "bytes_each"),
+    [("bf16", False, 14), ("bf16", True, 14), ("fp32", False, 12), ("fp32", True, 16)],
+)
+def test_a_checkpoint_has_no_gradients(precision, distributed, bytes_each):
+    launch = Launch(distributed_optimizer=distributed)
+    assert cost.checkpoint_bytes(training(precision=precision), launch, 10) == 10 * bytes_each

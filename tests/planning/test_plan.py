@@ -238,3 +238,12 @@ def test_launch_defaults_are_one_rank():
     recipe = paper("sbp_3b_200b")
     entry = cost.memory(recipe.model, recipe.training, Launch(), 49_152, distributed_optimizer=False)
     assert entry.parameters == cost.parameters(recipe.model, 49_152).total
+
+
+def test_a_tuning_has_at_most_the_steps_of_the_plan(tmp_path):
+    """One pair of 110 tokens is one sequence; passes over it fill a first global batch and begin a second one."""
+    pairs = {"pairs": 1, "seed_tokens": 60, "target_tokens": 49, "mean_target_tokens": 49}
+    batch = recipe_of(tmp_path).tuning.global_batch_size
+    recipe = recipe_of(tmp_path, f"tuning.max_epochs={batch + 1}")
+    made = plan.make_plan(recipe, measured={"synthesizers": {recipe.used_synthesizers[0]: {"pairs": pairs}}})
+    assert made["tuning"]["tokens"] == 110 and made["tuning"]["max_steps"] == 2

@@ -43,6 +43,7 @@ def test_values_out_of_bounds_are_refused(key):
         ("model.init_method_std=0", "must be above 0, not 0.0"),
         ("documents.min_characters=-1", "must be 0 or more, not -1"),
         ("synthesis.margin=0.5", "must be between 1 and 1,000, not 0.5"),
+        ("model.rotary_base=10000.5", "must be a whole number, as Megatron takes it, not 10000.5"),
         ("training.train_tokens=-2e6", "must be above 0, not -2000000"),
     ],
 )

@@ -55,6 +55,7 @@ def test_the_keys_that_are_named_exist():
         ("data-path", "the datasets are the run's own"),
         ("tensorboard-dir", "give training.tensorboard instead"),
         ("wandb-exp-name", "a directory and a name of its own"),
+        ("iterations-to-skip", "every arm consumes all that is planned"),
         ("load", "the run decides where checkpoints are"),
         ("--log-interval", "without dashes in front"),
         ("log-interval=3", "without dashes in front and without a value in it: 'log-interval'"),

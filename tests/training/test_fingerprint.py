@@ -28,6 +28,8 @@ def both(*words: str) -> tuple[dict, dict]:
         "training.model_builder=hybrid", "training.tensorboard=false", "training.wandb_project=papers",
         "training.megatron={num-workers: 2, recompute-granularity: full, exit-duration-in-mins: 3}",
         "tuning.micro_batch_size=2",
+        "training.megatron={decoder-first-pipeline-num-layers: 1, account-for-loss-in-pipeline-split: true}",
+        "training.megatron={distrib-optim-fully-reshardable-mem-efficient: true}",
     ],
 )  # fmt: skip
 def test_how_a_training_is_done_does_not_count(word):

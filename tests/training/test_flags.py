@@ -51,6 +51,19 @@ def test_megatron_flags_of_the_recipe_pass_through(recipe):
     assert "--async-save" in words and "--log-throughput" not in words
 
 
+def test_checkpoints_that_are_read_at_the_end_of_a_training_are_kept(recipe):
+    """--save-retain-interval removes those of a tuning, of an arm that keeps its best, and those of recall points."""
+    recipe.training.megatron = {"save-retain-interval": recipe.training.save_interval * 10}
+    recipe.evaluation.recall_points = 0
+    assert "--save-retain-interval" in words_of(recipe, "baseline")
+    assert "--save-retain-interval" not in words_of(recipe, "synthesizer")
+    recipe.tuning.start = "best"
+    assert "--save-retain-interval" not in words_of(recipe, "baseline")
+    assert "--save-retain-interval" in words_of(recipe, "oracle")
+    recipe.evaluation.recall_points = 2
+    assert "--save-retain-interval" not in words_of(recipe, "oracle")
+
+
 def test_every_training_has_a_place_and_a_name_of_its_own_in_tensorboard_and_wandb(recipe):
     given = dict(itertools.pairwise(words_of(recipe, "sbp")))
     assert given["--tensorboard-dir"] == "/run/models/sbp/tensorboard" and "--wandb-project" not in given

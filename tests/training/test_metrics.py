@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+
 import pytest
 
 from megatron_sbp.base.errors import InputError
@@ -50,3 +53,19 @@ def test_a_changed_row_is_named(metrics):
 def test_rows_of_before_there_were_check_sums(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"kind": "valid", "iteration": 3, "loss": 2.5}\n')
     assert read_metrics(tmp_path / "metrics.jsonl") == [{"kind": "valid", "iteration": 3, "loss": 2.5}]
+
+
+def test_a_row_that_does_not_fit_leaves_no_part_of_it(metrics):
+    """On a full disk; the next start, with room again, appends to whole rows."""
+    size, limits = metrics.path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            metrics.append({"kind": "valid", "iteration": 4, "loss": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, former)
+    assert metrics.path.stat().st_size == size
+    metrics.append({"kind": "valid", "iteration": 4, "loss": 1.0})
+    assert read_metrics(metrics.path) == [*ROWS, {"kind": "valid", "iteration": 4, "loss": 1.0}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from trained_run import BOUND, MARK, processes
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
-from megatron_sbp.training.pretrain import UNFINISHED, _hidden
+from megatron_sbp.training.pretrain import UNFINISHED, _hidden, _machine_flags
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -76,6 +77,67 @@ def test_a_kill_in_the_last_evaluation_costs_that_evaluation(megatron, ranks, fl
     assert list(tracker.written(folder)) == [12]
     data = DataFile.read(folder / "data.json")
     assert sum(consumption.check(folder / "consumed", data, 12, 8, complete=True).values()) == 96
+
+
+def test_a_stop_in_the_last_step_leaves_the_last_evaluation_to_the_next_start(megatron):
+    """Megatron leaves its loop without the evaluation after it: a signal or a time limit in the last step."""
+    folder = megatron.data("stopped", {"real": 56})
+    megatron.train("stopped", 56, "--exit-interval", "7", status=UNFINISHED)
+    assert tracker.read(folder) == 7 and not (folder / "stopped.txt").exists()
+    megatron.train("stopped", 56)
+    assert list(megatron.losses("stopped", "valid")) == [5, 7]
+    assert (folder / "stopped.txt").read_text() == "end of the plan"
+
+
+@pytest.mark.parametrize(
+    ("installed", "fused"),
+    [
+        ({"transformer_engine", "amp_C", "fused_weight_gradient_mlp_cuda"}, True),
+        ({"transformer_engine", "amp_C"}, False),
+        ({"transformer_engine"}, False),
+        (set(), False),
+    ],
+)
+def test_gradients_are_accumulated_in_kernels_only_with_the_extension_that_the_output_layer_needs(
+    monkeypatch, installed, fused
+):
+    """Megatron's ColumnParallelLinear raises without it, and a GPTModel's output layer is one, whatever its layers."""
+    packages = {"transformer_engine", "amp_C", "fused_weight_gradient_mlp_cuda"}
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: name in installed or None if name in packages else real(name)
+    )
+    monkeypatch.setattr(sys, "argv", ["pretrain"])
+    assert ("--no-gradient-accumulation-fusion" not in _machine_flags(on_cpu=False)) == fused
+    assert ("--transformer-impl" not in _machine_flags(on_cpu=False)) == ("transformer_engine" in installed)
+
+
+def test_a_time_limit_in_the_first_evaluation_leaves_it_to_the_next_start(megatron):
+    """Without it nobody knows what the tuning has changed, and after a step it cannot be made up for."""
+    folder = megatron.data("tuned", {"pairs": 16}, "pairs")
+    flags = ["--calculate-per-token-loss", "--sbp-first-evaluation"]
+    megatron.train("tuned", 16, *flags, "--exit-duration-in-mins", "1", began=3600, status=UNFINISHED)
+    assert tracker.read(folder) is None and not (folder / "stopped.txt").exists()
+    megatron.train("tuned", 16, *flags)
+    assert list(megatron.losses("tuned", "valid")) == [0, 2]
+
+
+def test_a_step_that_megatron_runs_again_counts_once(megatron):
+    """As it does where a result is in doubt; here with every step after the first."""
+    folder = megatron.data("whole", {"real": 40})
+    megatron.train("whole", 40)
+    again = megatron.data("again", {"real": 40})
+    doubts = ("--check-for-large-grads", "--no-check-for-nan-in-loss-and-grad", "--error-injection-rate", "1")
+    megatron.train("again", 40, "--rerun-mode", "validate_results", *doubts)
+    assert megatron.losses("again") == megatron.losses("whole")
+    for path in (folder, again):
+        data = DataFile.read(path / "data.json")
+        assert consumption.check(path / "consumed", data, 5, 8, complete=True) == {"real": 40}
+    rows = [
+        [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()] for path in (folder, again)
+    ]
+    left, right = ([row["train_loss_by_source"] for row in some if row["kind"] == "valid"] for some in rows)
+    assert left == right
 
 
 def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:

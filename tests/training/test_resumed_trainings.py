@@ -146,3 +146,15 @@ def test_an_evaluation_that_was_cut_off_is_done_at_the_next_start(serial):
     serial.train("resumed", STEPS * BATCH, *EVERY)
     assert serial.losses("resumed", "valid") == serial.losses("whole", "valid")
     assert_same_end(serial.folder / "whole", target)
+
+
+@pytest.mark.exhaustive
+def test_a_checkpoint_that_one_rank_gathered(megatron):
+    """--distrib-optim-fully-reshardable-mem-efficient may come and go between starts."""
+    gathered = "--distrib-optim-fully-reshardable-mem-efficient"
+    megatron.data("whole", SOURCES)
+    megatron.train("whole", STEPS * BATCH, *EVERY, *DISTRIBUTED, gathered, ranks=2)
+    for name, flags in (("with", [gathered]), ("without", [])):
+        cut_back(megatron, "whole", name)
+        megatron.train(name, STEPS * BATCH, *EVERY, *DISTRIBUTED, *flags, ranks=2)
+        assert_same_end(megatron.folder / "whole", megatron.folder / name)

@@ -113,7 +113,7 @@ def lock(path: Path, resumed: bool) -> dict[str, Any]:
         source.update(dataset_digest((path.parent / source["prefix"]).resolve()))
     file = path.with_name("blend.lock.json")
     if resumed and file.exists():
-        found = list(differences(files.read_json(file), present))
+        found = list(differences(_compared(files.read_json(file)), _compared(present)))
         if found:
             raise InputError(
                 "this training started with other data, and continuing would repeat or skip some of it: "
@@ -124,3 +124,8 @@ def lock(path: Path, resumed: bool) -> dict[str, Any]:
     else:
         files.write_json(file, present)
     return present
+
+
+def _compared(lock: dict[str, Any]) -> dict[str, Any]:
+    """A lock without the length of an evaluation, which may change between starts."""
+    return {**lock, "valid": {key: value for key, value in lock["valid"].items() if key != "samples"}}

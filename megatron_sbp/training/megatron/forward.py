@@ -40,8 +40,10 @@ class Trainer:
         tokenizer = build_tokenizer(self.args)
         train = build_train(self.args.sbp_data, tokenizer, self.folder / "cache")
         self.train_datasets = list(train.datasets)
-        # Evaluations more than Megatron counts: before the first step, and those that a time limit cut off.
-        valid = build_valid(self.args.sbp_data, tokenizer, num_samples[1] + self.args.global_batch_size * 10_000)
+        # Evaluations more than Megatron counts: before the first step, those that a time limit cut off, and those of
+        # earlier starts, which may have been more frequent.
+        more = self.args.consumed_valid_samples + self.args.global_batch_size * 10_000
+        valid = build_valid(self.args.sbp_data, tokenizer, num_samples[1] + more)
         return train, valid, None
 
     datasets.is_distributed = True  # type: ignore[attr-defined]
@@ -58,7 +60,7 @@ class Trainer:
             batch = next(data_iterator)
             if "segments" in batch:
                 lengths = cumulative_lengths(batch["segments"]).cuda(non_blocking=True)
-            if model.training and last:
+            if model.training and last and not state.runs_again():
                 sources = batch["dataset_id"].long().cuda(non_blocking=True)
                 if self.recorder:
                     self.recorder.record(self.args.curr_iteration, batch["dataset_id"].numpy(), batch["sample"].numpy())

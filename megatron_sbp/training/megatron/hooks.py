@@ -41,6 +41,8 @@ class Journal:
         """Why the training ended before its plan; empty as long as it did not."""
         self.evaluation_cut_off = False
         """Whether the last evaluation was, by --exit-duration-in-mins; the next start does it again."""
+        self.evaluated = 0
+        """The step after which the last whole evaluation of this start was done."""
         self._busy, self._losses, self._since = 0.0, list[torch.Tensor](), 0
 
     def attach(self, training: Any) -> None:
@@ -56,6 +58,8 @@ class Journal:
                 training.evaluate_and_print_results(
                     f"iteration {iteration}", forward_step, valid, model, iteration, None, config
                 )
+                if self.evaluation_cut_off:  # after another step it could not be done any more
+                    raise SystemExit(0)
             return train(*args, **kwargs)
 
         def step_and_measure(*args, **kwargs):
@@ -179,7 +183,7 @@ class Journal:
     def _evaluated(self, losses) -> None:
         """Writes a validation row; all ranks decide together whether to stop."""
         args = self.args
-        iteration = args.consumed_train_samples // args.global_batch_size
+        self.evaluated = iteration = args.consumed_train_samples // args.global_batch_size
         by_source = self._by_source()
         stop = torch.zeros(1, dtype=torch.int, device="cuda")
         if self.last_rank():

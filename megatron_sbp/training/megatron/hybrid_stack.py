@@ -15,8 +15,9 @@ from megatron.core.dist_checkpointing.utils import replace_prefix_for_sharding
 from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSubmodules
 from megatron.core.models.hybrid.hybrid_layer_allocation import Symbols
 from megatron.core.models.hybrid.hybrid_model import HybridModel
+from megatron.core.transformer import transformer_block
 from megatron.core.transformer.spec_utils import ModuleSpec
-from megatron.core.transformer.transformer_block import LayerNormImpl, TransformerBlockSubmodules
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from megatron.core.transformer.transformer_layer import TransformerLayerSubmodules
 from megatron.core.transformer.utils import sharded_state_dict_default
 from megatron.training.models.hybrid import HybridModelBuilder, HybridModelConfig
@@ -118,9 +119,9 @@ def paired_stack(layer: ModuleSpec | TransformerBlockSubmodules) -> ModuleSpec:
     Raises:
         ValueError: the layers differ, or have more than attention and MLP (cross-attention).
     """
-    norm = LayerNormImpl
+    norm = transformer_block.LayerNormImpl
     if isinstance(layer, TransformerBlockSubmodules):
-        norm, (first, *others) = layer.layer_norm or LayerNormImpl, layer.layer_specs or []
+        norm, (first, *others) = layer.layer_norm or norm, layer.layer_specs or []
         if any(other is not first for other in others):
             raise ValueError("layers that differ cannot be built by the hybrid model")
         layer = first

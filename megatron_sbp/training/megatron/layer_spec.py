@@ -6,7 +6,9 @@ Given to Megatron by its own flag: `--spec megatron_sbp.training.megatron.layer_
 from __future__ import annotations
 
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+from megatron.core.transformer import transformer_block
 from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.torch_norm import WrappedTorchNorm
 from megatron.training.models.gpt import default_layer_spec
 
 from megatron_sbp.training.megatron.attention import SdpaAttention
@@ -15,8 +17,9 @@ from megatron_sbp.training.megatron.attention import SdpaAttention
 def layer_spec(config, vp_stage: int | None = None) -> ModuleSpec:
     """Layer specification for a GPTModelConfig.
 
-    With `--transformer-impl local` the core attention is SdpaAttention. With Transformer Engine it is Transformer
-    Engine's own, told where packed pairs end.
+    With `--transformer-impl local` the core attention is SdpaAttention, and the RMSNorm after the last layer is torch's
+    as in the layers: beside Apex alone Megatron would take Apex's, which has LayerNorm only. With Transformer Engine
+    attention is Transformer Engine's own, told where packed pairs end.
     """
     transformer = config.transformer
     if transformer.transformer_impl == "transformer_engine":
@@ -26,6 +29,8 @@ def layer_spec(config, vp_stage: int | None = None) -> ModuleSpec:
         for layer in getattr(block, "layer_specs", [block]):
             layer.submodules.self_attention.submodules.core_attention = PackedTEAttention
         return block
+    if transformer.normalization == "RMSNorm":
+        transformer_block.LayerNormImpl = WrappedTorchNorm
     spec = get_gpt_layer_local_spec(qk_layernorm=transformer.qk_layernorm, normalization=transformer.normalization)
     spec.submodules.self_attention.submodules.core_attention = SdpaAttention
     return spec

@@ -64,6 +64,13 @@ def is_last_stage(virtual_stage: int | None) -> bool:
     return parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=virtual_stage)
 
 
+def runs_again() -> bool:
+    """Whether Megatron repeats the passes of a step before it updates weights, because a result was in doubt."""
+    from megatron.core.rerun_state_machine import RerunState, get_rerun_state_machine
+
+    return get_rerun_state_machine().state == RerunState.RERUNNING_IN_PLACE
+
+
 def has_losses() -> bool:
     """Whether one of this rank's model chunks ends with the loss."""
     return parallel_state.is_pipeline_last_stage(ignore_virtual=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -97,6 +98,13 @@ def test_a_resume_with_other_data_names_every_difference_with_both_values(path):
     assert "seed was 1, is 2" in message and "train[1].bin_bytes was 60, is 62" in message
     assert "train[1].idx_sha256 was" in message and "train[0]" not in message
     assert path.with_name("blend.lock.json").read_bytes() == before
+
+
+def test_a_resume_may_evaluate_on_another_number_of_sequences(path):
+    """`training.eval_sequences` changes nothing that a training computes (fingerprint.py)."""
+    first = lock(path, resumed=False)
+    made(valid=Source(**{**dataclasses.asdict(made().valid), "samples": 64})).write(path)
+    assert lock(path, resumed=True)["valid"]["samples"] == 64 != first["valid"]["samples"]
 
 
 def test_another_number_of_sources_is_a_difference_too(path):

@@ -45,3 +45,19 @@ def test_without_context_parallelism_a_rank_computes_whole_sequences():
     batch = {name: torch.zeros(1) for name in FIELDS}
     made = trainer()
     assert made._of_this_rank(batch) is batch and made.folder == Path("models/sbp")
+
+
+def test_a_start_with_rarer_evaluations_than_before_finds_samples_for_them(corpus, monkeypatch):
+    """Megatron goes on behind the validation samples that former starts have drawn, and counts by the present flags."""
+    from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
+
+    made = trainer()
+    source = Source("real", "real", 4)
+    made.args.sbp_data = corpus / "data.json"
+    DataFile("documents", [source], Source("valid", "valid", 4), 96, 1, "strict", 0, 1, 2).write(made.args.sbp_data)
+    tokenizer = SimpleNamespace(vocab_size=300, eod=0, pad=1, unique_identifiers={})
+    monkeypatch.setattr("megatron.core.tokenizers.utils.build_tokenizer.build_tokenizer", lambda args: tokenizer)
+    made.args.global_batch_size, made.args.consumed_valid_samples = 4, 4 * 50_000
+    _, valid, _ = made.datasets([4, 8, 0])
+    drawn = iter(MegatronPretrainingSampler(len(valid), made.args.consumed_valid_samples, 4, 0, 1))
+    assert next(drawn) == [200_000, 200_001, 200_002, 200_003]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -15,10 +16,11 @@ from types import SimpleNamespace
 from megatron_sbp.training.megatron import cpu
 cpu.install()
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+from megatron.core.transformer import transformer_block
 from megatron_sbp.training.megatron.attention import SdpaAttention
 from megatron_sbp.training.megatron.layer_spec import layer_spec
 
-found = {}
+found = {"before": transformer_block.LayerNormImpl.__name__}
 for norm in (True, False):
     transformer = SimpleNamespace(transformer_impl="local", qk_layernorm=norm, normalization="RMSNorm")
     spec = layer_spec(SimpleNamespace(transformer=transformer))
@@ -28,6 +30,7 @@ for norm in (True, False):
         "changed": [name for name in own if own[name] is not theirs[name]],
         "sdpa": spec.submodules.self_attention.submodules.core_attention is SdpaAttention,
         "norm": spec.submodules.self_attention.submodules.q_layernorm.__name__,
+        "last": transformer_block.LayerNormImpl.__name__,
         "input": spec.submodules.input_layernorm is usual.submodules.input_layernorm,
     }
 print(json.dumps(found))
@@ -35,10 +38,14 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment(), capture_output=True, text=True, timeout=300
-    )
+def found(tmp_path_factory) -> dict:
+    """What the program prints where Apex is found, and Transformer Engine is not."""
+    apex = tmp_path_factory.mktemp("packages") / "apex"
+    apex.mkdir()
+    (apex / "__init__.py").touch()
+    variables = environment()
+    variables["PYTHONPATH"] += f"{os.pathsep}{apex.parent}"
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -50,3 +57,8 @@ def test_without_transformer_engine_only_the_core_attention_is_ours(found, norm)
 
 def test_queries_are_normalized_where_the_model_says_so(found):
     assert found["False"]["norm"] == "IdentityOp" != found["True"]["norm"]
+
+
+@pytest.mark.parametrize("norm", ["True", "False"])
+def test_with_apex_alone_the_last_norm_is_one_that_knows_rmsnorm(found, norm):
+    assert found["before"] == "FusedLayerNorm" and found[norm]["last"] == "WrappedTorchNorm"

@@ -15,6 +15,7 @@ MODULES = (
     "megatron.core.mpu",
     "megatron.core.num_microbatches_calculator",
     "megatron.core.parallel_state",
+    "megatron.core.rerun_state_machine",
     "megatron.training.global_vars",
 )
 """Modules that are, or read, global state."""
