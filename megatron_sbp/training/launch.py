@@ -182,11 +182,16 @@ class Progress:
     def __init__(self, metrics: Path, stage: str, samples: int, every: float = 10.0):
         self.metrics, self.stage, self.samples, self.every = metrics, stage, samples, every
         self._said, self._seen = time.monotonic(), 0
+        self._bytes = 0
 
     def say(self) -> None:
         """One line, when it is time and there is something new."""
         if time.monotonic() - self._said < self.every:
             return
+        size = self.metrics.stat().st_size if self.metrics.exists() else 0
+        if size == self._bytes:
+            return
+        self._bytes = size
         rows = read_metrics(self.metrics)
         steps = [row for row in rows if row["kind"] == "train"]
         if len(rows) <= self._seen or not steps:

@@ -17,6 +17,7 @@ import megatron_sbp
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.recipe import Launch
 from megatron_sbp.training import launch
+from megatron_sbp.training.metrics import Metrics, read_metrics
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
@@ -74,6 +75,26 @@ def test_ranks_in_a_container_have_its_python_and_no_site_packages_of_this_one(t
     with launch.processes(Launch(), ["--bf16"], ["srun", "bash", "rank.sh", sys.executable]) as [srun]:
         assert srun.command == ["srun", "bash", "rank.sh", sys.executable, *words]
         assert srun.environment["PYTHONPATH"].startswith(str(tmp_path / "site-packages"))
+
+
+def test_progress_is_said_when_there_is_something_new_and_read_no_more_often(tmp_path, monkeypatch, capsys):
+    file, reads = tmp_path / "metrics.jsonl", []
+    monkeypatch.setattr(launch, "read_metrics", lambda path: reads.append(path) or read_metrics(path))
+    progress = launch.Progress(file, "train-sbp", 400, every=0)
+    progress.say()
+    metrics = Metrics(file)
+    metrics.append(
+        {"kind": "train", "iteration": 5, "samples": 40, "tokens": 4000, "loss": 5.5, "tokens_per_second": 50}
+    )
+    for _ in range(3):
+        progress.say()
+    metrics.append({"kind": "valid", "iteration": 5, "loss": 5.25})
+    progress.say()
+    said = "train-sbp: step 5, 40 of 400 samples (10 %), loss 5.500"
+    assert capsys.readouterr().err.splitlines() == [
+        f"{said}, 50 tokens/s, 12m 00s left", f"{said}, held-out 5.250, 50 tokens/s, 12m 00s left",
+    ]  # fmt: skip
+    assert len(reads) == 2
 
 
 def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):
