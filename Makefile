@@ -24,7 +24,7 @@ check: setup  ## style, types, and quick unit tests
 test: setup  ## style, types, and tests of everything
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format --check -q .
 	@.venv/bin/mypy
-	@.venv/bin/python -m pytest -q -n 4 --dist loadfile -m "not exhaustive"
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile -m "not exhaustive"
 
 test-all: setup  ## all tests, with every case of the long ones
 	@.venv/bin/python -m pytest -q -n 2 --dist loadfile
