@@ -23,8 +23,9 @@ check: setup  ## style, types, and quick unit tests
 
 test: setup  ## style, types, and tests of everything
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format --check -q .
-	@.venv/bin/mypy
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile -m "not exhaustive"
+	@types=$$(mktemp); .venv/bin/mypy >"$$types" 2>&1 & checker=$$!; \
+	.venv/bin/python -m pytest -q -n 3 --dist loadfile -m "not exhaustive"; tests=$$?; \
+	wait $$checker; typed=$$?; cat "$$types"; rm -f "$$types"; [ $$typed = 0 ] && exit $$tests
 
 test-all: setup  ## all tests, with every case of the long ones
 	@.venv/bin/python -m pytest -q -n 2 --dist loadfile

@@ -41,6 +41,7 @@ def checks(out: str) -> dict[str, dict]:
     return {entry["check"]: entry for entry in json.loads(out)["checks"]}
 
 
+@pytest.mark.exhaustive  # tests/slurm/test_doctor.py has it on Slurm
 def test_two_ranks_on_two_nodes(tmp_path):
     words = [TINY, "launch.device=cpu", f"run_folder={tmp_path}/run", "--json", "--timeout", "120"]
     with held_port() as port:

@@ -1,4 +1,4 @@
-"""Every parallel layout trains like one rank: losses of 30 steps from one checkpoint, documents and packed pairs."""
+"""Every parallel layout trains like one rank: losses of 15 steps from one checkpoint, documents and packed pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(900)
 TOLERANCE = 1e-5
 """Largest difference of a loss, float32."""
 
-STEPS, BATCH = 30, 8
+STEPS, BATCH = 15, 8
 KINDS = {
     "documents": ({"real": 200, "synthetic": 40}, []),
     "pairs": ({"pairs": 240}, ["--calculate-per-token-loss"]),
@@ -35,7 +35,7 @@ LAYOUTS = {
 SELDOM = {("documents", "tensor"), ("documents", "pipeline"), ("pairs", "tensor"), ("pairs", "virtual pipeline")}
 """For `make test-all`: `make test` has each of their parts in other cases."""
 
-MODEL = ["--num-layers", "4", "--log-interval", "1", "--eval-interval", "15"]
+MODEL = ["--num-layers", "4", "--log-interval", "1", "--eval-interval", "5"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def serial(corpus, tmp_path_factory, rank_server):
 
 
 def go_on(megatron, kind: str, layout: str, ranks: int, flags: list[str]) -> dict[int, float]:
-    """Losses of 30 steps from the checkpoint of `origin`."""
+    """Losses of 15 steps from the checkpoint of `origin`."""
     sources, needed = KINDS[kind]
     name = f"{kind}-{layout.replace(' ', '-')}"
     target, origin = megatron.data(name, sources, kind), megatron.folder / "origin"
