@@ -66,6 +66,8 @@ def _machine_flags(on_cpu: bool) -> list[str]:
     has_fused_gradients = importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None and not on_cpu
     if not has_te and _flag_missing("--transformer-impl"):
         added += ["--transformer-impl", "local", "--no-persist-layer-norm"]
+    if not has_te:  # whatever the layers are: its kernel is the only one that Megatron has
+        added += ["--no-rope-fusion"]
     if not has_fused_gradients:
         added += ["--no-gradient-accumulation-fusion"]
     if "--async-save" in sys.argv:
@@ -75,7 +77,7 @@ def _machine_flags(on_cpu: bool) -> list[str]:
             added += ["--async-strategy", "mcore"]
     if on_cpu:
         added += ["--distributed-backend", "gloo", "--use-cpu-initialization", "--no-masked-softmax-fusion"]
-        added += ["--no-bias-swiglu-fusion", "--no-rope-fusion"]
+        added += ["--no-bias-swiglu-fusion"]
         if _flag_missing("--rerun-mode"):
             added += ["--rerun-mode", "disabled"]
     return added

@@ -112,6 +112,28 @@ def test_gradients_are_accumulated_in_kernels_only_with_the_extension_that_the_o
     assert ("--transformer-impl" not in _machine_flags(on_cpu=False)) == ("transformer_engine" in installed)
 
 
+def test_rotary_embedding_is_fused_only_where_transformer_engine_is(monkeypatch):
+    """Megatron asks for the fused one unless it is told not to, and raises where there is none."""
+    found = {"transformer_engine": True}
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found[name] if name in found else real(name))
+    for flags in ([], ["--transformer-impl", "local"]):
+        monkeypatch.setattr(sys, "argv", ["pretrain", *flags])
+        found["transformer_engine"] = True
+        assert "--no-rope-fusion" not in _machine_flags(on_cpu=False)
+        assert "--no-rope-fusion" in _machine_flags(on_cpu=True)
+        found["transformer_engine"] = None
+        assert "--no-rope-fusion" in _machine_flags(on_cpu=False)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformer_engine") is not None, reason="Transformer Engine is here")
+def test_megatron_has_no_fused_rotary_embedding_of_its_own():
+    from megatron.core.transformer.transformer_config import TransformerConfig
+
+    with pytest.raises(ValueError, match="apply_rope_fusion is not available"):
+        TransformerConfig(num_layers=1, hidden_size=8, num_attention_heads=1, apply_rope_fusion=True)
+
+
 def test_a_time_limit_in_the_first_evaluation_leaves_it_to_the_next_start(megatron):
     """Without it nobody knows what the tuning has changed, and after a step it cannot be made up for."""
     folder = megatron.data("tuned", {"pairs": 16}, "pairs")
