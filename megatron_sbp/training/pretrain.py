@@ -161,6 +161,8 @@ def main() -> int:
         trainer = Trainer(args, data)
         own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
         # Megatron cannot train with no sample left; what a start that was cut off did not do is its last evaluation.
+    else:
+        rank_end.prepare_saving()
         args.skip_train |= own and (tracker.peek(trainer.folder) or 0) * args.global_batch_size >= args.train_samples
         if first_rank:
             resumed = own and tracker.read(trainer.folder) is not None
