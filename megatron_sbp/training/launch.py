@@ -55,8 +55,8 @@ def environment(launch: Launch) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "GLOG_minloglevel": "2",
     }
-    if launch.device == "cpu":
-        variables["SBP_DEVICE"] = "cpu"
+    if launch.device != "auto":
+        variables["SBP_DEVICE"] = launch.device
     variables["PYTHONPATH"] = python_path()
     return {**os.environ, **variables}
 
