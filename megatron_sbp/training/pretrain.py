@@ -83,6 +83,17 @@ def _machine_flags(on_cpu: bool) -> list[str]:
     return added
 
 
+def _take_own_device() -> None:
+    """Where Slurm gives every task of a node a GPU of its own and hides the others, it is each task's first.
+
+    Megatron takes the GPU by the number of the rank on its node.
+    """
+    import torch
+
+    if torch.cuda.device_count() == 1:
+        os.environ["LOCAL_RANK"] = "0"
+
+
 def _add_arguments(parser):
     group = parser.add_argument_group(title="synthetic bootstrapped pretraining")
     group.add_argument("--sbp-data", type=Path, required=True, help="data.json that `sbp` wrote: datasets and samples")
@@ -125,6 +136,8 @@ def main() -> int:
     from megatron_sbp.training.megatron import cpu
 
     on_cpu = cpu.install()
+    if not on_cpu:
+        _take_own_device()
     sys.argv += _machine_flags(on_cpu)
     with _hidden("wandb") if _flag_missing("--wandb-project") else contextlib.nullcontext():
         import megatron.core.datasets.helpers_cpp  # noqa: F401  the wheel carries it ready built
@@ -148,6 +161,8 @@ def main() -> int:
     optimizer_resume.repair()
     if on_cpu:
         cpu.fork_checkpoint_queue()
+    else:
+        rank_end.prepare_saving()
     if "--async-save" in sys.argv:
         rank_end.prepare_asynchronous_saving()
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
@@ -161,8 +176,6 @@ def main() -> int:
         trainer = Trainer(args, data)
         own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
         # Megatron cannot train with no sample left; what a start that was cut off did not do is its last evaluation.
-    else:
-        rank_end.prepare_saving()
         args.skip_train |= own and (tracker.peek(trainer.folder) or 0) * args.global_batch_size >= args.train_samples
         if first_rank:
             resumed = own and tracker.read(trainer.folder) is not None
