@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from megatron_sbp.base.errors import InputError
+
 # Rows of logits that are turned into probabilities at once: bounds memory at 50k entries to a few hundred MB.
 _ROWS = 2048
 
 
-@torch.inference_mode()
 def token_losses(model: Any, tokens: np.ndarray) -> np.ndarray:
     """Cross-entropy of every token given those before it in its row.
+
+    Where a GPU's memory is short, half of the rows at a time.
 
     Args:
         model: a causal language model of transformers, in float32.
@@ -21,7 +24,26 @@ def token_losses(model: Any, tokens: np.ndarray) -> np.ndarray:
 
     Returns:
         float32 [batch, length - 1] in nats: entry t is the loss of token t + 1.
+
+    Raises:
+        InputError: a single row does not fit into a GPU's memory.
     """
+    try:
+        return _token_losses(model, tokens)
+    except torch.cuda.OutOfMemoryError as error:
+        if len(tokens) == 1:
+            raise InputError(
+                f"a sequence of {tokens.shape[1]:,} tokens does not fit into the GPU's memory in float32 beside the "
+                "model; evaluate on a GPU with more of it, or with launch.device=cpu",
+                key="launch.device",
+            ) from error
+    torch.cuda.empty_cache()  # here: the frames of the exception held tensors
+    half = len(tokens) // 2
+    return np.concatenate([token_losses(model, tokens[:half]), token_losses(model, tokens[half:])])
+
+
+@torch.inference_mode()
+def _token_losses(model: Any, tokens: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     inputs = torch.from_numpy(np.ascontiguousarray(tokens)).to(device)
     logits = model(input_ids=inputs[:, :-1], use_cache=False).logits

@@ -238,6 +238,7 @@ def perplexities(
                 label=f"quality: {group} under {arm}",
             )
             found[group][arm] = perplexity(sums, documents, seed)
+        del model  # before the next one takes its memory
     return found
 
 

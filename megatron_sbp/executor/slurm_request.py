@@ -82,7 +82,7 @@ def asked_of(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
     cpu_partition = slurm.cpu_partition or slurm.partition
     found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
     found["partition"] = cpu_partition if kind == "cpu" else slurm.partition
-    found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else 1
+    found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else stage.gpus(run)
     further = list(slurm.sbatch)
     for name in dict.fromkeys((kind, stage.asks_like, stage.name.partition(".")[0], stage.name)):
         differing = slurm.stages.get(name, SlurmJobs())

@@ -57,7 +57,7 @@ class StageProcesses:
         place: with others beside it, a stage uses its share of the machine's cores and GPUs.
 
     Raises:
-        InputError: its share of the GPUs is too small for the ranks of a training.
+        InputError: its share of the GPUs is too small for the ranks of a training, or for vLLM.
     """
 
     def __init__(self, run: Run, stage: Stage, words: list[str], workers: int, place: Place = ALONE):
@@ -120,4 +120,11 @@ def _environments(run: Run, stage: Stage, workers: int, place: Place) -> list[di
         return [common] * workers
     # Else every worker would take the first GPU.
     shares = [share_of_gpus(found, index, workers) for index in range(workers)]
+    wanted = stage.gpus(run)
+    if found and wanted > min(map(len, shares)):
+        raise InputError(
+            f"{wanted} GPUs share the weights in every process of {stage.name}, and launch.workers {workers} leaves "
+            f"{min(map(len, shares))} of {len(found)} for one of them",
+            key="synthesis.vllm.tensor_parallel",
+        )
     return [{**common, "CUDA_VISIBLE_DEVICES": ",".join(share)} if share else common for share in shares]

@@ -21,6 +21,10 @@ class HarnessStage(Stage):
     units_of_recipe = True
     device = "gpu"
 
+    def gpus(self, run: Run) -> int:
+        vllm = run.recipe.evaluation.harness.backend == "vllm"
+        return run.recipe.synthesis.vllm.tensor_parallel if vllm else 1
+
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"export-arms": (f"export/{UNIT}/*",)}
 

@@ -114,6 +114,9 @@ class ScopedStage(Stage):
     def device_for(self, run: Run) -> str:
         return self.stage.device_for(self.scoped(run))
 
+    def gpus(self, run: Run) -> int:
+        return self.stage.gpus(self.scoped(run))
+
     def python(self, run: Run) -> Path | None:
         return self.stage.python(self.scoped(run))
 

@@ -61,6 +61,10 @@ class Stage:
         """`device`, for a stage whose recipe decides it."""
         return self.device
 
+    def gpus(self, run: Run) -> int:
+        """GPUs that one process of a stage on `gpu` wants."""
+        return 1
+
     def python(self, run: Run) -> Path | None:
         """Interpreter that the stage wants; None is that of the command."""
         return None

@@ -35,6 +35,10 @@ class SynthesizeStage(Stage):
         """How the text is written, `synthesizers.NAME.method`."""
         return self._about.method
 
+    def gpus(self, run: Run) -> int:
+        chosen = run.recipe.synthesis
+        return chosen.vllm.tensor_parallel if chosen.engine == "vllm" else 1
+
     def python(self, run: Run) -> Path | None:
         chosen = run.recipe.synthesis
         if self.method == "replacement" or chosen.engine != "vllm" or chosen.vllm.python is None:

@@ -46,7 +46,8 @@ def environment(launch: Launch) -> dict[str, str]:
     """Environment variables that all ranks share."""
     variables = {
         "OMP_NUM_THREADS": str(launch.threads_per_rank),
-        "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+        # What Megatron wants of most layouts up to Hopper; FSDP refuses it, and later GPUs do not need it.
+        "CUDA_DEVICE_MAX_CONNECTIONS": os.environ.get("CUDA_DEVICE_MAX_CONNECTIONS", "1"),
         "SBP_DIE_WITH_PARENT": "1",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -55,8 +56,8 @@ def environment(launch: Launch) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "GLOG_minloglevel": "2",
     }
-    if launch.device == "cpu":
-        variables["SBP_DEVICE"] = "cpu"
+    if launch.device != "auto":
+        variables["SBP_DEVICE"] = launch.device
     variables["PYTHONPATH"] = python_path()
     return {**os.environ, **variables}
 

@@ -66,6 +66,8 @@ def _machine_flags(on_cpu: bool) -> list[str]:
     has_fused_gradients = importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None and not on_cpu
     if not has_te and _flag_missing("--transformer-impl"):
         added += ["--transformer-impl", "local", "--no-persist-layer-norm"]
+    if not has_te:  # whatever the layers are: its kernel is the only one that Megatron has
+        added += ["--no-rope-fusion"]
     if not has_fused_gradients:
         added += ["--no-gradient-accumulation-fusion"]
     if "--async-save" in sys.argv:
@@ -75,10 +77,21 @@ def _machine_flags(on_cpu: bool) -> list[str]:
             added += ["--async-strategy", "mcore"]
     if on_cpu:
         added += ["--distributed-backend", "gloo", "--use-cpu-initialization", "--no-masked-softmax-fusion"]
-        added += ["--no-bias-swiglu-fusion", "--no-rope-fusion"]
+        added += ["--no-bias-swiglu-fusion"]
         if _flag_missing("--rerun-mode"):
             added += ["--rerun-mode", "disabled"]
     return added
+
+
+def _take_own_device() -> None:
+    """Where Slurm gives every task of a node a GPU of its own and hides the others, it is each task's first.
+
+    Megatron takes the GPU by the number of the rank on its node.
+    """
+    import torch
+
+    if torch.cuda.device_count() == 1:
+        os.environ["LOCAL_RANK"] = "0"
 
 
 def _add_arguments(parser):
@@ -123,6 +136,8 @@ def main() -> int:
     from megatron_sbp.training.megatron import cpu
 
     on_cpu = cpu.install()
+    if not on_cpu:
+        _take_own_device()
     sys.argv += _machine_flags(on_cpu)
     with _hidden("wandb") if _flag_missing("--wandb-project") else contextlib.nullcontext():
         import megatron.core.datasets.helpers_cpp  # noqa: F401  the wheel carries it ready built
@@ -146,6 +161,8 @@ def main() -> int:
     optimizer_resume.repair()
     if on_cpu:
         cpu.fork_checkpoint_queue()
+    else:
+        rank_end.prepare_saving()
     if "--async-save" in sys.argv:
         rank_end.prepare_asynchronous_saving()
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.processes import held_port
-from megatron_sbp.doctor.all_reduce import bus_bandwidth, run_all_reduce
+from megatron_sbp.doctor.all_reduce import bus_bandwidth, run_all_reduce, share
 from megatron_sbp.doctor.meeting import Attendance, Meeting
 from megatron_sbp.doctor.place import Place
 
@@ -22,6 +22,11 @@ def alone(port: int = 1) -> Place:
 def test_the_bandwidth_is_that_of_nccl_tests():
     assert bus_bandwidth(1000, 2.0, 2) == 500 and bus_bandwidth(1000, 2.0, 4) == 750
     assert bus_bandwidth(1000, 2.0, 1) == 0, "nothing passes a link"
+
+
+def test_single_precision_holds_every_sum_of_what_ranks_add():
+    """1 + 2 + ... + 6,000 has partial sums that it does not hold; ranks are added in any order."""
+    assert sum(map(share, range(100_000))) < 1 << 24 and share(0) == 1 and len(set(map(share, range(64)))) == 64
 
 
 def test_one_rank_has_its_own_number_as_the_sum(monkeypatch):

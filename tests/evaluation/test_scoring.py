@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation import scoring
 from megatron_sbp.evaluation.scoring import token_losses
 
@@ -61,3 +62,29 @@ def test_probabilities_are_summed_in_float32():
     # A row of probabilities adds up to one far more exactly than bfloat16 could say it.
     every = token_losses(Bigrams(torch.bfloat16), np.array([[0, 0], [0, 1], [0, 2]]))
     assert math.fsum(np.exp(-every[:, 0].astype(np.float64))) == pytest.approx(1, abs=1e-6)
+
+
+class Cramped(Bigrams):
+    """Memory for so many rows; a GPU's error without one."""
+
+    def __init__(self, rows: int):
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, input_ids: torch.Tensor, use_cache: bool):
+        found = super().forward(input_ids, use_cache)
+        if len(input_ids) > self.rows:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return found
+
+
+def test_where_memory_is_short_rows_are_scored_in_halves():
+    model = Cramped(2)
+    rows, expected = np.tile(ROWS, (3, 1))[:5], np.tile(EXPECTED, (3, 1))[:5]
+    np.testing.assert_allclose(token_losses(model, rows), expected, rtol=1e-6)
+    assert model.read == [(5, 3), (2, 3), (3, 3), (1, 3), (2, 3)]
+
+
+def test_a_row_that_does_not_fit():
+    with pytest.raises(InputError, match="a sequence of 4 tokens does not fit into the GPU's memory"):
+        token_losses(Cramped(0), ROWS)

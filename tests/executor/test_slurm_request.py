@@ -108,6 +108,24 @@ def test_the_pilot_asks_for_what_synthesis_asks_for(no_slurm, tmp_path, capsys):
     assert "--mem=7G" in found["judge"] and "--mem=7G" in found["judge_pilot"] and "--mem=90G" not in found["filter"]
 
 
+def test_vllm_gets_as_many_gpus_as_share_its_weights(no_slurm, tmp_path, capsys):
+    file = REPOSITORY / "examples" / "sbp_100m_2b" / "recipe.yaml"
+
+    def gpus(*words: str) -> dict[str, set[str]]:
+        given = [f"run_folder={tmp_path / 'run'}", "synthesis.vllm.tensor_parallel=2", *words]
+        run = Run.of(load_recipe(file, given))
+        slurm.submit(run, file, given, all_stages(run.recipe), dry_run=True)
+        found = commands(capsys.readouterr().out)
+        return {name: {word for word in found[name] if word.startswith("--gpus")} for name in found}
+
+    usual = gpus("synthesis.engine=vllm")
+    assert usual["synthesize"] == usual["pilot"] == usual["synthesize_random"] == {"--gpus-per-node=2"}
+    assert usual["embed"] == usual["evaluate"] == {"--gpus-per-node=1"} and not usual["filter"]
+    assert gpus("synthesis.engine=transformers")["synthesize"] == {"--gpus-per-node=1"}
+    own = gpus("synthesis.engine=vllm", "slurm.stages={synthesize: {gpus_per_node: 4}}")
+    assert own["synthesize"] == own["pilot"] == {"--gpus-per-node=4"}
+
+
 def test_arrays_have_a_task_for_every_missing_unit(no_slurm, tmp_path, capsys):
     (tmp_path / "words.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
     graph = toys.graph()

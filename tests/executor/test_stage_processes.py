@@ -87,6 +87,15 @@ def test_too_few_gpus_for_the_ranks_of_a_training(run, python, monkeypatch):
     assert given(run, python, "training", place=Place(0, 3))
 
 
+def test_too_few_gpus_for_vllm_in_every_worker(run, python, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.setattr(stage_toys.Stage, "gpus", lambda self, run: 2)
+    run.recipe.launch.device = "auto"
+    assert [devices for devices, _ in given(run, python, "gpu", 2)] == ["0,1", "2,3"]
+    with pytest.raises(InputError, match=r"2 GPUs share .* of words, and launch.workers 3 leaves 1 of 4 for one"):
+        given(run, python, "gpu", 3)
+
+
 def test_a_signal_and_the_end(run, python):
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     stage = by_name(stage_toys.graph(), "words")

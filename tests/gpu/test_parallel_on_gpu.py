@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gpu.conftest import FRESH, KINDS
-from gpu.needs import gpus, transformer_engine
+from gpu.needs import DEVICES, gpus, transformer_engine
 from gpu.test_training_on_gpu import TORCH, WIDE, worst
 
 pytestmark = gpus(2)
@@ -18,14 +18,14 @@ LAYOUTS = {
 }
 
 
-def compare(on_gpu, kind: str, layouts: dict[str, tuple[str, ...]], *flags: str) -> dict[str, float]:
+def compare(on_gpu, kind: str, layouts: dict[str, tuple[str, ...]], *flags: str, ranks: int = 2) -> dict[str, float]:
     """Worst difference of the losses of each layout from those of one rank, all from one checkpoint."""
     sources, own = KINDS[kind]
     on_gpu.data("origin", KINDS["documents"][0])
     on_gpu.train("origin", 80, *flags, "--save-interval", "1", "--exit-interval", "1")
     for name, words in {"serial": (), **layouts}.items():
         on_gpu.start_from("origin", name, kind, sources)
-        on_gpu.train(name, 80, *flags, *own, *FRESH, *words, ranks=1 if name == "serial" else 2)
+        on_gpu.train(name, 80, *flags, *own, *FRESH, *words, ranks=1 if name == "serial" else ranks)
     serial = on_gpu.losses("serial")
     assert serial[10] < serial[1] - 0.05  # there is something to agree on
     return {name: worst(on_gpu.losses(name), serial) for name in layouts}
@@ -58,3 +58,12 @@ def test_context_and_sequence_parallel_agree_with_one_rank(on_gpu, kind, layout)
     """bf16 with Transformer Engine, within 0.03."""
     differences = compare(on_gpu, kind, {"parallel": layout}, *WIDE, "--bf16")
     assert differences["parallel"] < 0.03, differences
+
+
+@transformer_engine
+@pytest.mark.skipif(DEVICES < 4, reason="needs 4 CUDA devices")
+def test_context_and_data_parallel_agree_with_one_rank(on_gpu):
+    """bf16, within 0.03: the ranks of a context group are not all there are."""
+    layouts = {"both": ("--context-parallel-size", "2")}
+    differences = compare(on_gpu, "documents", layouts, *WIDE, "--bf16", ranks=4)
+    assert differences["both"] < 0.03, differences

@@ -77,6 +77,17 @@ def test_ranks_in_a_container_have_its_python_and_no_site_packages_of_this_one(t
         assert srun.environment["PYTHONPATH"].startswith(str(tmp_path / "site-packages"))
 
 
+def test_ranks_are_told_the_device_and_keep_the_connections_that_the_user_chose(monkeypatch):
+    for name in ("SBP_DEVICE", "CUDA_DEVICE_MAX_CONNECTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    assert launch.environment(Launch(device="cuda"))["SBP_DEVICE"] == "cuda"
+    assert launch.environment(Launch(device="cpu"))["SBP_DEVICE"] == "cpu"
+    usual = launch.environment(Launch())
+    assert "SBP_DEVICE" not in usual and usual["CUDA_DEVICE_MAX_CONNECTIONS"] == "1"
+    monkeypatch.setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32")
+    assert launch.environment(Launch())["CUDA_DEVICE_MAX_CONNECTIONS"] == "32"
+
+
 def test_progress_is_said_when_there_is_something_new_and_read_no_more_often(tmp_path, monkeypatch, capsys):
     file, reads = tmp_path / "metrics.jsonl", []
     monkeypatch.setattr(launch, "read_metrics", lambda path: reads.append(path) or read_metrics(path))

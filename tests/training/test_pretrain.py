@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from trained_run import BOUND, MARK, processes
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
-from megatron_sbp.training.pretrain import UNFINISHED, _hidden, _machine_flags
+from megatron_sbp.training.pretrain import UNFINISHED, _hidden, _machine_flags, _take_own_device
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -110,6 +111,37 @@ def test_gradients_are_accumulated_in_kernels_only_with_the_extension_that_the_o
     monkeypatch.setattr(sys, "argv", ["pretrain"])
     assert ("--no-gradient-accumulation-fusion" not in _machine_flags(on_cpu=False)) == fused
     assert ("--transformer-impl" not in _machine_flags(on_cpu=False)) == ("transformer_engine" in installed)
+
+
+def test_rotary_embedding_is_fused_only_where_transformer_engine_is(monkeypatch):
+    """Megatron asks for the fused one unless it is told not to, and raises where there is none."""
+    found = {"transformer_engine": True}
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found[name] if name in found else real(name))
+    for flags in ([], ["--transformer-impl", "local"]):
+        monkeypatch.setattr(sys, "argv", ["pretrain", *flags])
+        found["transformer_engine"] = True
+        assert "--no-rope-fusion" not in _machine_flags(on_cpu=False)
+        assert "--no-rope-fusion" in _machine_flags(on_cpu=True)
+        found["transformer_engine"] = None
+        assert "--no-rope-fusion" in _machine_flags(on_cpu=False)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformer_engine") is not None, reason="Transformer Engine is here")
+def test_megatron_has_no_fused_rotary_embedding_of_its_own():
+    from megatron.core.transformer.transformer_config import TransformerConfig
+
+    with pytest.raises(ValueError, match="apply_rope_fusion is not available"):
+        TransformerConfig(num_layers=1, hidden_size=8, num_attention_heads=1, apply_rope_fusion=True)
+
+
+@pytest.mark.parametrize(("devices", "number"), [(8, "3"), (1, "0")])
+def test_a_rank_that_sees_one_gpu_takes_it(monkeypatch, devices, number):
+    """As with `--gpus-per-task`: Megatron would take the fourth of one for the fourth rank of a node."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: devices)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    _take_own_device()
+    assert os.environ["LOCAL_RANK"] == number
 
 
 def test_a_time_limit_in_the_first_evaluation_leaves_it_to_the_next_start(megatron):

@@ -48,8 +48,17 @@ REFUSED_ON_CPU = {
 
 
 def available() -> bool:
-    """Whether this process must run on the CPU: there is no GPU, or SBP_DEVICE=cpu says so."""
-    return os.environ.get("SBP_DEVICE") == "cpu" or not torch.cuda.is_available()
+    """Whether this process must run on the CPU: there is no GPU, or SBP_DEVICE=cpu says so.
+
+    Raises:
+        RuntimeError: SBP_DEVICE=cuda, and there is no GPU. On one node of many, the others would wait for its ranks.
+    """
+    wanted = os.environ.get("SBP_DEVICE")
+    if wanted != "cpu" and torch.cuda.is_available():
+        return False
+    if wanted == "cuda":
+        raise RuntimeError("launch.device is cuda, but torch finds no CUDA device here")
+    return True
 
 
 def refuse_gpu_flags(args: Any) -> None:

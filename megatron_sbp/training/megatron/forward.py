@@ -87,4 +87,6 @@ class Trainer:
             return batch
         from megatron.core.utils import get_batch_on_this_cp_rank
 
-        return get_batch_on_this_cp_rank({**batch, "cu_seqlens": None}, is_hybrid_cp=False)
+        # Without its group Megatron takes all ranks for it, and cuts a sequence into as many parts.
+        group = state.context_group()
+        return get_batch_on_this_cp_rank({**batch, "cu_seqlens": None}, is_hybrid_cp=False, cp_group=group)

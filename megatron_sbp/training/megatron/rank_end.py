@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import importlib
 import multiprocessing.forkserver
 import multiprocessing.process
 import multiprocessing.resource_tracker
@@ -25,7 +26,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,33 @@ def prepare_loaders() -> None:
     signal_handling._set_SIGCHLD_handler = lambda: None
 
 
+def prepare_saving() -> None:
+    """Before the first checkpoint on GPUs, where Megatron spawns a process through which its writers hand back results.
+
+    Unlike what a rank forks, that one would die of a stop signal that a scheduler sends to all processes of a task, and
+    the checkpoint that the signal asks for would fail. It inherits the blocked signals.
+    """
+    module: Any = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
+    megatrons = module.get_write_results_queue
+
+    def get_write_results_queue(mp_mode: str = "spawn") -> Any:
+        with _blocked_signals():
+            return megatrons(mp_mode)
+
+    module.get_write_results_queue = get_write_results_queue
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Processes that begin in the block inherit the blocked signals."""
+    multiprocessing.resource_tracker.ensure_running()  # first: it unblocks signals
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 def prepare_asynchronous_saving() -> None:
     """Before Megatron starts its checkpoint writer, which is forked by multiprocessing's fork server.
 
@@ -78,12 +106,8 @@ def prepare_asynchronous_saving() -> None:
     """
     from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
 
-    multiprocessing.resource_tracker.ensure_running()  # first: it unblocks signals
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
-    try:
+    with _blocked_signals():
         multiprocessing.forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
     PersistentAsyncCaller.async_loop = staticmethod(checkpoint_writer)
 
 

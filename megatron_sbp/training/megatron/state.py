@@ -96,6 +96,11 @@ def model_group() -> ProcessGroup:
     return parallel_state.get_model_parallel_group()
 
 
+def context_group() -> ProcessGroup:
+    """The ranks that hold parts of the same sequences."""
+    return parallel_state.get_context_parallel_group()
+
+
 def tensor_group() -> ProcessGroup:
     """The ranks that hold parts of the same tensors."""
     return parallel_state.get_tensor_model_parallel_group()

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from megatron_ranks import environment
 
 from megatron_sbp.training.megatron import cpu
@@ -79,3 +80,13 @@ def test_what_needs_a_gpu_is_refused_with_the_reason(name):
     with pytest.raises(ValueError, match="--" + name.replace("_", "-")) as error:
         cpu.refuse_gpu_flags(SimpleNamespace(**{name: 2 if name == "context_parallel_size" else "yes"}))
     assert reason in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_a_rank_that_was_promised_a_gpu_does_not_train_on_the_cpu():
+    done = subprocess.run(
+        [sys.executable, "-m", "megatron_sbp.training.pretrain", "--sbp-data", "x/data.json"],
+        env={**environment(), "SBP_DEVICE": "cuda", "RANK": "3"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    reason = "RuntimeError: launch.device is cuda, but torch finds no CUDA device here"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"sbp: fault: rank 3: {reason}")

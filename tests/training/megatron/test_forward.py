@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
+from megatron_ranks import environment
 
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.megatron.forward import FIELDS, Trainer
@@ -45,6 +49,36 @@ def test_without_context_parallelism_a_rank_computes_whole_sequences():
     batch = {name: torch.zeros(1) for name in FIELDS}
     made = trainer()
     assert made._of_this_rank(batch) is batch and made.folder == Path("models/sbp")
+
+
+CONTEXT_PARALLEL = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import torch
+from megatron.core import parallel_state
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from megatron_sbp.training.data.data_file import DataFile, Source
+from megatron_sbp.training.megatron.forward import FIELDS, Trainer
+torch.distributed.init_process_group("fake", store=FakeStore(), rank=int(sys.argv[1]), world_size=4)
+parallel_state.initialize_model_parallel(context_parallel_size=2, create_gloo_process_groups=False)
+data = DataFile("documents", [Source("real", "real", 6)], Source("valid", "valid", 4), 8, 1, "strict", 0, 1, 2)
+trainer = Trainer(SimpleNamespace(sbp_data=Path("x/data.json"), context_parallel_size=2), data)
+batch = trainer._of_this_rank({name: torch.arange(16).view(2, 8) for name in FIELDS})
+print({name: batch[name].tolist() for name in FIELDS} == dict.fromkeys(FIELDS, batch["tokens"].tolist()))
+print(batch["tokens"].tolist())
+"""
+
+
+@pytest.mark.parametrize(("rank", "first", "second"), [(0, [0, 1], [6, 7]), (2, [0, 1], [6, 7]), (3, [2, 3], [4, 5])])
+def test_context_parallel_ranks_share_a_sequence_with_their_group_only(rank, first, second):
+    """Of four ranks, two and two read the same samples. Nothing is sent: torch's own stand-in makes the groups."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONTEXT_PARALLEL, str(rank)],
+        env=environment(), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    rows = [[number + 8 * row for number in first + second] for row in range(2)]
+    assert done.stdout.splitlines()[-2:] == ["True", str(rows)], done.stderr[-2000:]
 
 
 def test_a_start_with_rarer_evaluations_than_before_finds_samples_for_them(corpus, monkeypatch):

@@ -122,6 +122,26 @@ def test_stop_signals_do_not_reach_children():
     assert ended(start(body))[0] == 3
 
 
+def test_stop_signals_do_not_reach_the_process_through_which_results_of_a_checkpoint_come_back():
+    """Megatron spawns it, at the first checkpoint; on GPUs, but nothing of it needs one."""
+    body = """
+rank_end.prepare_saving()
+from megatron.core.dist_checkpointing.strategies import filesystem_async
+queue = filesystem_async.get_write_results_queue()
+[server] = multiprocessing.active_children()
+print(server.pid, flush=True)
+for number in (15, 2, 1, 10, 12):
+    os.kill(server.pid, number)
+time.sleep(0.5)
+queue.put("written")
+assert queue.get() == "written"
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+return 3
+"""
+    status, error = ended(start(body))
+    assert status == 3, error
+
+
 def test_summary_is_the_root_in_one_line():
     try:
         try:
