@@ -160,7 +160,7 @@ class Part:
         """
         found, table = [], np.asarray(self.rows)
         for segment in self.segments:
-            # Not by np.searchsorted: rows of 68 bytes are not aligned, and it would copy the whole column at every call.
+            # Not by np.searchsorted: rows of 68 bytes are not aligned, and it would copy the column at every call.
             order = table["order"][segment]
             begin = bisect.bisect_left(order, first["order"])
             end = bisect.bisect_right(order, last["order"])

@@ -61,7 +61,7 @@ def test_a_tie_in_the_order_is_broken_by_the_id(tmp_path, documents):
 
 
 def test_a_range_of_keys_does_not_read_all_rows(tmp_path):
-    """It is asked for every shard: were all rows read each time, shards would cost more the more documents there are."""
+    """It is asked for every shard: if all rows were read each time, a shard would cost more the more there are."""
     rows = np.zeros(200_000, ROW)
     rows["order"] = np.arange(len(rows))
     data, figures, frames, notes = part_files(tmp_path / "00000")
