@@ -185,14 +185,10 @@ class _Audit:
         self.empty += counts["empty"]
         self.short += counts["short"]
         for line, reason in counts["listed"]:
-            self._list(file, line, reason)
+            self.list_bad(file, line, reason)
         self.bad += counts["bad"]
 
-    def note_bad(self, file: str, line: int, reason: str) -> None:
-        self.bad += 1
-        self._list(file, line, reason)
-
-    def _list(self, file: str, line: int, reason: str) -> None:
+    def list_bad(self, file: str, line: int, reason: str) -> None:
         if len(self.listed) < LISTED:
             self.listed.append({"file": file, "line": line, "reason": reason})
 
@@ -223,13 +219,14 @@ def _say_dropped(chosen: Chosen, audit: _Audit) -> None:
 def _note_clashes(documents: Documents, inputs: list[Path], parts: list[Part], chosen: Chosen, audit: _Audit) -> None:
     """Documents that share their id with a different text are bad ones."""
     names, key = _names(inputs), documents.id_field
-    for (goes, row), (stays, other) in chosen.clashes:
+    audit.bad += chosen.clashes
+    for (goes, row), (stays, other) in chosen.first_clashes:
         line, other_line = int(parts[goes].rows["line"][row]), int(parts[stays].rows["line"][other])
         if documents.bad_documents == "fatal":
             raise InputError(
                 f"this id has another text at {inputs[stays]}:{other_line}", file=inputs[goes], line=line, key=key
             )
-        audit.note_bad(names[goes], line, f"'{key}': this id has another text at {names[stays]}:{other_line}")
+        audit.list_bad(names[goes], line, f"'{key}': this id has another text at {names[stays]}:{other_line}")
 
 
 def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Path) -> dict[str, int]:

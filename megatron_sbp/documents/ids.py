@@ -7,6 +7,7 @@ documents/ids/SPLIT/NNNNN.parquet    their ids, column `id`, in the same order, 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,34 @@ def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
             with files.open_lines(shard) as lines:
                 chunks.append(pa.array(map(id_of, lines), pa.large_string()))
     return pa.chunked_array(chunks, pa.large_string())
+
+
+def take_ids(ids: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids of some rows, in their order and chunks, with memory for these alone.
+
+    `ChunkedArray.take` joins the ids of all documents at every call: gigabytes, for every shard of pairs.
+
+    Args:
+        ids: of all documents, as `read_ids` gives them.
+        rows: int64 [n].
+    """
+    wanted = rows.to_numpy()
+    order = np.argsort(wanted, kind="stable")
+    ascending = wanted[order]
+    begins = np.cumsum([0, *map(len, ids.chunks)])
+    cuts = np.searchsorted(ascending, begins).tolist()
+    taken = [
+        chunk.take(pa.array(ascending[low:high] - begin))
+        for chunk, begin, low, high in zip(ids.chunks, begins, cuts, cuts[1:], strict=False)
+        if low < high
+    ]
+    places = np.empty(len(wanted), np.int64)
+    places[order] = np.arange(len(wanted))
+    bounds = np.cumsum([0, *map(len, rows.chunks)]).tolist()
+    joined = pa.concat_arrays(taken) if taken else pa.array([], ids.type)
+    return pa.chunked_array(
+        [joined.take(pa.array(places[low:high])) for low, high in itertools.pairwise(bounds)], ids.type
+    )
 
 
 def noted_count(shard: Path) -> int | None:

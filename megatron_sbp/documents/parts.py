@@ -8,6 +8,7 @@ PART.json     documents of each segment, and what was dropped
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import itertools
@@ -157,12 +158,13 @@ class Part:
             first: with the fields of ORDER.
             last: the same.
         """
-        found = []
+        found, table = [], np.asarray(self.rows)
         for segment in self.segments:
-            order = self.rows["order"][segment]
-            begin = int(np.searchsorted(order, first["order"], "left"))
-            end = int(np.searchsorted(order, last["order"], "right"))
-            rows = self.rows[segment][begin:end]
+            # Not by np.searchsorted: rows of 68 bytes are not aligned, and it would copy the column at every call.
+            order = table["order"][segment]
+            begin = bisect.bisect_left(order, first["order"])
+            end = bisect.bisect_right(order, last["order"])
+            rows = table[segment][begin:end]
             inside = (_compared(rows, first) >= 0) & (_compared(rows, last) <= 0)
             found.append(segment.start + begin + np.flatnonzero(inside))
         return np.concatenate(found) if found else np.empty(0, np.int64)

@@ -12,6 +12,9 @@ from megatron_sbp.documents.parts import ORDER
 ROWS_AT_ONCE = 40_000_000
 """Rows that are sorted at once, at about 100 bytes each; more are sorted in passes, each over a range of digests."""
 
+LISTED = 1000
+"""Clashes that are told of by place; all are counted. A corpus whose ids begin anew in every file has millions."""
+
 
 @dataclass
 class Chosen:
@@ -20,13 +23,15 @@ class Chosen:
     Attributes:
         keep: bool [documents] per part: which documents stay.
         duplicates: documents whose stripped text another document has too.
-        clashes: documents with different texts and the same id: (part, row) of the one that goes and of the one that
-            stays, in the order of reading of the one that goes.
+        clashes: documents with another text than one that stays, and the same id.
+        first_clashes: the first `LISTED` of them in the order of reading: (part, row) of the one that goes and of the
+            one that stays.
     """
 
     keep: list[np.ndarray]
     duplicates: int
-    clashes: list[tuple[tuple[int, int], tuple[int, int]]]
+    clashes: int
+    first_clashes: list[tuple[tuple[int, int], tuple[int, int]]]
 
     @property
     def usable(self) -> int:
@@ -45,22 +50,25 @@ def choose(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Cho
         parts: `parts.ROW` [documents] of each input file, in the order of the files.
         rows_at_once: rows sorted at once; bounds the memory.
     """
-    chosen = Chosen([np.ones(len(rows), bool) for rows in parts], 0, [])
+    chosen = Chosen([np.ones(len(rows), bool) for rows in parts], 0, 0, [])
+    listed: list[tuple[int, ...]] = []
     passes = max(1, -(-sum(map(len, parts)) // rows_at_once))
     for rows, places in _gathered(parts, chosen.keep, "text_high", passes, by_line=True):
         order = np.lexsort([rows[name] for name in ("id_low", "id_high", "text_low", "text_high")])  # stable
-        goes = order[~_first_of_group(rows[order], "text_high", "text_low")]
+        goes = places[order[~_first_of_group(rows[order], "text_high", "text_low")]]
         chosen.duplicates += len(goes)
-        for part, row in places[goes]:
-            chosen.keep[part][row] = False
+        _drop(chosen.keep, goes)
     for rows, places in _gathered(parts, chosen.keep, "id_high", passes):
         order = np.lexsort([rows[name] for name in ("text_low", "text_high", "id_low", "id_high")])
         first = _first_of_group(rows[order], "id_high", "id_low")
         stays = order[first][np.cumsum(first) - 1] if len(order) else order
-        for one, other in zip(places[order[~first]].tolist(), places[stays[~first]].tolist(), strict=True):
-            chosen.clashes.append((tuple(one), tuple(other)))
-            chosen.keep[one[0]][one[1]] = False
-    chosen.clashes.sort(key=lambda clash: (clash[0][0], int(parts[clash[0][0]][clash[0][1]]["line"])))
+        goes, others, lines = places[order[~first]], places[stays[~first]], rows["line"][order[~first]]
+        chosen.clashes += len(goes)
+        _drop(chosen.keep, goes)
+        some = np.lexsort((lines, goes[:, 0]))[:LISTED]
+        listed += zip(*(column[some].tolist() for column in (goes[:, 0], lines, goes[:, 1], *others.T)), strict=True)
+        listed = sorted(listed)[:LISTED]
+    chosen.first_clashes = [((part, row), (other, there)) for part, _, row, other, there in listed]
     return chosen
 
 
@@ -89,6 +97,14 @@ def keys_at(
         begin += len(rows)
     assert len(found) == len(places), (len(found), len(places), begin)
     return found
+
+
+def _drop(keep: Sequence[np.ndarray], places: np.ndarray) -> None:
+    """Notes that the rows at some (part, row), int64 [n, 2], do not stay."""
+    places = places[np.argsort(places[:, 0], kind="stable")]
+    parts, begins = np.unique(places[:, 0], return_index=True)
+    for part, rows in zip(parts.tolist(), np.split(places[:, 1], begins[1:]), strict=False):
+        keep[part][rows] = False
 
 
 def _gathered(

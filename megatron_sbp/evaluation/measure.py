@@ -19,11 +19,12 @@ from megatron_sbp.evaluation.corpus_pass import CorpusPass
 from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judging import judge_groups
 from megatron_sbp.evaluation.real_text import RealText
-from megatron_sbp.evaluation.sampling import choose, rows_of
+from megatron_sbp.evaluation.sampling import choose
 from megatron_sbp.evaluation.shard_reading import read_shards
 from megatron_sbp.evaluation.sheet import Sampled
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.overlap.novelty import Overlap, share_of
+from megatron_sbp.pairing.document_rows import rows_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.tokenization.indexed import IndexedTokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from megatron_sbp.evaluation.sampling import rows_of
 from megatron_sbp.evaluation.sheet import Sampled
+from megatron_sbp.pairing.document_rows import rows_of
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-
-from megatron_sbp.base import files
-from megatron_sbp.documents.ids import noted_count
 
 
 def choose(population: int, wanted: int, seed: int, stream: int) -> np.ndarray:
@@ -25,30 +17,3 @@ def choose(population: int, wanted: int, seed: int, stream: int) -> np.ndarray:
     if wanted >= population:
         return np.arange(population)
     return np.sort(np.random.default_rng([seed, stream]).choice(population, wanted, replace=False))
-
-
-def rows_of(shards: Iterable[Path], wanted: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows with the wanted numbers (counted over all shards), in ascending order, with their numbers.
-
-    Only they are parsed, and a shard with a file of ids is only opened where it has one of them.
-
-    Args:
-        shards: .jsonl.zst files in order.
-        wanted: row numbers, in any order; those beyond the end are left out.
-    """
-    left = sorted(set(map(int, wanted)), reverse=True)
-    number = 0
-    for shard in shards:
-        if not left:
-            return
-        count = noted_count(shard)
-        if count is not None and number + count <= left[-1]:
-            number += count
-            continue
-        with files.open_lines(shard) as lines:
-            for line in lines:
-                if number == left[-1]:
-                    yield left.pop(), json.loads(line)
-                    if not left:
-                        return
-                number += 1

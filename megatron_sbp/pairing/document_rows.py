@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.documents.ids import noted_count
 
 
-def read_rows(shards: Sequence[Path], rows: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Some documents, by row number; reads the shards up to the last of them."""
-    wanted = set(rows)
-    found: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(_lines(shards)):
-        if len(found) == len(wanted):
-            break
-        if number in wanted:
-            found[number] = json.loads(line)
-    return found
+def read_rows(shards: Iterable[Path], rows: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Some documents, by row number: see `rows_of`."""
+    return dict(rows_of(shards, rows))
 
 
-def _lines(shards: Sequence[Path]) -> Iterator[bytes]:
+def rows_of(shards: Iterable[Path], wanted: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows with the wanted numbers (counted over all shards), in ascending order, with their numbers.
+
+    Only they are parsed, and a shard with a file of ids is only opened where it has one of them.
+
+    Args:
+        shards: .jsonl.zst files in order.
+        wanted: row numbers, in any order; those beyond the end are left out.
+    """
+    left = sorted(set(map(int, wanted)), reverse=True)
+    number = 0
     for shard in shards:
+        if not left:
+            return
+        count = noted_count(shard)
+        if count is not None and number + count <= left[-1]:
+            number += count
+            continue
         with files.open_lines(shard) as lines:
-            yield from lines
+            for line in lines:
+                if number == left[-1]:
+                    yield left.pop(), json.loads(line)
+                    if not left:
+                        return
+                number += 1

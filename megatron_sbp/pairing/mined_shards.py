@@ -150,7 +150,7 @@ def join_shards(
 def spans_of(tokens: Path) -> TokenSpans:
     """The tokens of all documents of an IndexedDataset, without the end-of-document that closes each."""
     indexed = open_indexed(tokens)
-    return TokenSpans(indexed.tokens, indexed.starts, indexed.lengths.astype(np.int64) - 1)
+    return TokenSpans(indexed.tokens, indexed.starts, np.subtract(indexed.lengths, 1, dtype=np.int64))
 
 
 _AT_ONCE = 4096

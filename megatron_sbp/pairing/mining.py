@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.ids import take_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.copies import find_copies
 from megatron_sbp.pairing.field_rules import FieldRules
@@ -181,7 +182,7 @@ _NOTED = ("seed", "target", "score", "shared")
 def _with_ids(pairs: pa.Table, names: pa.ChunkedArray) -> pa.Table:
     """Pairs as they are in the file, with the ids of their documents."""
     columns = dict(zip(pairs.column_names, pairs.columns, strict=True))
-    columns |= {f"{end}_id": names.take(columns[end]) for end in ("seed", "target")}
+    columns |= {f"{end}_id": take_ids(names, columns[end]) for end in ("seed", "target")}
     return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
 
 

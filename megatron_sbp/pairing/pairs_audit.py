@@ -119,7 +119,6 @@ class PairsAudit:
             dropped["not_drawn"] = self.not_drawn
         assert self.candidates == self.kept + sum(dropped.values()), (self.candidates, self.kept, dropped)
         first = int(np.flatnonzero(self._candidate_scores + self._kept_scores)[0]) if self.candidates else 0
-        sizes = np.array(sorted(self._targets_per_seed.elements()))
         return {
             "documents": self.documents,
             "documents_with_pairs": self.documents_with_pairs,
@@ -134,9 +133,7 @@ class PairsAudit:
                 "kept": self._kept_scores[first:].tolist(),
             },
             "targets_per_seed": {
-                "mean": float(sizes.mean()) if sizes.size else 0.0,
-                "median": float(np.median(sizes)) if sizes.size else 0.0,
-                "largest": int(sizes.max()) if sizes.size else 0,
+                **_spread(self._targets_per_seed),
                 "histogram": {str(size): seeds for size, seeds in sorted(self._targets_per_seed.items())},
             },
             "seeds_per_target": self.seeds_per_target,
@@ -174,6 +171,21 @@ class PairsAudit:
         first = np.argsort(keys, kind="stable")[:size]
         rows = zip(*(column[first].tolist() for column in (keys, seeds, targets, scores, shared)), strict=True)
         return sorted([*former, *rows])[:size]
+
+
+def _spread(counts: Counter[int]) -> dict[str, float | int]:
+    """Mean, median and largest of numbers, from how often there is each: one for every document would be gigabytes."""
+    if not counts:
+        return {"mean": 0.0, "median": 0.0, "largest": 0}
+    values = np.array(sorted(counts), np.int64)
+    often = np.array([counts[value] for value in values.tolist()], np.int64)
+    ends = np.cumsum(often)
+    middle = values[np.searchsorted(ends, [(ends[-1] - 1) // 2, ends[-1] // 2], side="right")]
+    return {
+        "mean": float((values * often).sum() / ends[-1]),
+        "median": float(middle.mean()),
+        "largest": int(values[-1]),
+    }
 
 
 def _only(candidates: Candidates, which: np.ndarray) -> tuple[np.ndarray, ...]:

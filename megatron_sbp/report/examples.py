@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.evaluation.sampling import choose, rows_of
+from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.pairing.document_rows import rows_of
 
 EXAMPLES = 60
 

@@ -29,7 +29,7 @@ def plan_corpus_index(tokens: Path, shingle: int, gigabytes: float) -> IndexPlan
 def write_index_part(tokens: Path, shingle: int, plan: IndexPlan, part: int, folder: Path) -> list[Path]:
     """Writes one part of the index, from 0; returns its files."""
     indexed = open_indexed(tokens)
-    documents = TokenSpans(indexed.tokens, indexed.starts, indexed.lengths.astype(np.int64) - 1)
+    documents = TokenSpans(indexed.tokens, indexed.starts, np.subtract(indexed.lengths, 1, dtype=np.int64))
     starts, remainders = list(part_files(folder / "starts", folder / "remainders", plan))[part]
     write_part(documents, shingle, plan, part, starts, remainders)
     return [starts, remainders]

@@ -70,7 +70,7 @@ def cut_part(dataset: Path, parts: Path, prefix: Path, source: str) -> list[Path
         digest, counts = note["sha256"], {name: note[name] for name in TextCounts().__dict__}
         joint = open_indexed(dataset)
         lengths = joint.lengths[first : first + note["documents"]]
-        begin = int(joint.starts[first]) if len(lengths) else 0
+        begin = int(joint.offsets[first]) // joint.tokens.itemsize if len(lengths) else 0
         tokens = joint.tokens[begin : begin + int(lengths.sum())]
     except (InputError, OSError, KeyError, TypeError, IndexError, ValueError):
         return []  # there is no such part, or something is wrong with it: the text is still there

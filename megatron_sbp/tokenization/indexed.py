@@ -9,6 +9,7 @@ The format is that of megatron.core.datasets.indexed_dataset (megatron-core 0.19
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import shutil
 import struct
@@ -70,15 +71,24 @@ class IndexedTokens:
 
     Attributes:
         tokens: all tokens one after another, mapped from disk: integers [sum of lengths].
-        lengths: tokens of every sequence: int32 [sequences].
-        starts: place in `tokens` where every sequence begins: int64 [sequences].
+        lengths: tokens of every sequence, mapped from disk: int32 [sequences].
+        offsets: byte at which every sequence begins, mapped from disk: int64 [sequences].
         bounds: sequences [bounds[i], bounds[i + 1]) are document i: int64 [documents + 1].
     """
 
     tokens: np.ndarray
     lengths: np.ndarray
-    starts: np.ndarray
+    offsets: np.ndarray
     bounds: np.ndarray
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """Place in `tokens` where every sequence begins: int64 [sequences], in memory from the first use on."""
+        return self.offsets // self.tokens.itemsize
+
+    def starts_of(self, rows: np.ndarray) -> np.ndarray:
+        """The same of some sequences: int64 [rows]."""
+        return self.offsets[rows] // self.tokens.itemsize
 
     @property
     def documents(self) -> int:
@@ -91,7 +101,7 @@ class IndexedTokens:
 
     def __getitem__(self, sequence: int) -> np.ndarray:
         """Tokens of one sequence."""
-        start = int(self.starts[sequence])
+        start = int(self.offsets[sequence]) // self.tokens.itemsize
         return self.tokens[start : start + int(self.lengths[sequence])]
 
 
@@ -103,7 +113,7 @@ def open_indexed(prefix: Path) -> IndexedTokens:
     """
     kind, lengths, pointers, bounds = _open_index(prefix)
     tokens = np.memmap(data_file(prefix), kind, mode="r") if data_file(prefix).stat().st_size else np.empty(0, kind)
-    return IndexedTokens(tokens, lengths, pointers // kind.itemsize, bounds)
+    return IndexedTokens(tokens, lengths, pointers, bounds)
 
 
 def open_lengths(prefix: Path) -> np.ndarray:

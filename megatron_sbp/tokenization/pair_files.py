@@ -291,8 +291,8 @@ def preprocess_pairs(
         for batch in itertools.batched(rows, _PAIRS_PER_BATCH):
             texts = [row[seed_field] for row in batch] + [row[target_field] for row in batch]
             tokens, lengths = flatten(tokenizer.encode_batch(texts), closing, dtype)
-            starts = lengths.cumsum(dtype=np.int64) - lengths
-            both = IndexedTokens(tokens, lengths, starts, np.arange(len(lengths) + 1))
+            offsets = (lengths.cumsum(dtype=np.int64) - lengths) * tokens.itemsize
+            both = IndexedTokens(tokens, lengths, offsets, np.arange(len(lengths) + 1))
             seeds = np.arange(len(batch))
             writer.add(both, seeds, seeds + len(batch))
     return {**writer.counts.to_dict(), "empty": rows.empty, "bad": rows.bad}

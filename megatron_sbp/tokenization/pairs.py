@@ -88,7 +88,7 @@ class PairWriter:
         self, documents: IndexedTokens, rows: np.ndarray, limit: int, cut: Literal["head", "tail"]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Start in the tokens, length, and whether something was cut off, of each row: int64, int64, bool [rows]."""
-        starts = documents.starts[rows].astype(np.int64)
+        starts = documents.starts_of(rows)
         lengths = documents.lengths[rows].astype(np.int64)
         if documents.tokens.size:
             last = documents.tokens[np.maximum(starts + lengths - 1, 0)]

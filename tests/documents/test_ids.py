@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pyarrow as pa
+import pytest
+
 from megatron_sbp.base import files
-from megatron_sbp.documents.ids import ids_file, read_ids, write_ids
+from megatron_sbp.documents.ids import ids_file, read_ids, take_ids, write_ids
 
 IDS = ["plain", 'with "quotes"', "with \\ and \n", "Ω-42", "", "x" * 3000, 'a","text":"b']
 
@@ -33,3 +37,28 @@ def test_ids_of_a_run(mined):
         assert all(ids_file(shard).exists() for shard in shards)
         expected = [row["id"] for shard in shards for row in files.read_jsonl_zst(shard)]
         assert read_ids(shards).to_pylist() == expected and len(expected) == count
+
+
+@pytest.mark.parametrize("cuts", [[], [0, 7], [1, 300, 300]])
+def test_ids_of_some_rows_come_in_their_order_and_chunks(cuts):
+    names = pa.chunked_array(
+        [[f"id{n}" for n in range(low, low + 40)] for low in (0, 40, 80)] + [[]], pa.large_string()
+    )
+    random = np.random.default_rng(1).integers(0, 120, 300)
+    for rows in (random, np.arange(40, 45), random[:0]):
+        asked = pa.chunked_array(np.split(rows, [min(cut, len(rows)) for cut in cuts]), pa.int64())
+        found, expected = take_ids(names, asked), names.take(asked)
+        assert found.to_pylist() == expected.to_pylist() == [f"id{row}" for row in rows]
+        assert [len(chunk) for chunk in found.chunks] == [len(chunk) for chunk in asked.chunks]
+
+
+def test_ids_of_some_rows_take_memory_for_these_alone():
+    chunk = pa.array([f"document-{n:022d}" for n in range(10_000)], pa.large_string())
+    names, rows = pa.chunked_array([chunk] * 100), pa.chunked_array([np.arange(0, 1_000_000, 10_000)])
+    pool, former = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        take_ids(names, rows)
+    finally:
+        pa.set_memory_pool(former)
+    assert pool.max_memory() < 1_000_000  # all ids joined have 39 MB

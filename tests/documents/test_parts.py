@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -57,6 +58,22 @@ def test_a_tie_in_the_order_is_broken_by_the_id(tmp_path, documents):
     rows["order"], rows["id_high"], rows["id_low"] = 5, [1, 1, 2, 2], [1, 2, 1, 2]
     part.rows = rows
     assert part.between(rows[1][list(ORDER)], rows[2][list(ORDER)]).tolist() == [1, 2]
+
+
+def test_a_range_of_keys_does_not_read_all_rows(tmp_path):
+    """It is asked for every shard: if all rows were read each time, a shard would cost more the more there are."""
+    rows = np.zeros(200_000, ROW)
+    rows["order"] = np.arange(len(rows))
+    data, figures, frames, notes = part_files(tmp_path / "00000")
+    for file, content in ((data, b""), (figures, rows.tobytes()), (frames, b"")):
+        file.write_bytes(content)
+    notes.write_text(json.dumps({"segments": [len(rows)]}))
+    part = Part(tmp_path / "00000")
+    tracemalloc.start()
+    assert part.between(rows[777][list(ORDER)], rows[779][list(ORDER)]).tolist() == [777, 778, 779]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000  # a column has 1.6 MB
 
 
 def test_an_empty_part(tmp_path):

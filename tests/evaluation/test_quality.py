@@ -8,7 +8,8 @@ import pytest
 from megatron_sbp.base.files import write_jsonl_zst
 from megatron_sbp.evaluation import quality
 from megatron_sbp.evaluation.quality import copying, cosines, duplicates, other_seeds, repetition
-from megatron_sbp.evaluation.sampling import choose, rows_of
+from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.pairing.document_rows import rows_of
 
 LOOP = "the same words again and " * 20
 PLAIN = "every word of this sentence stands in it only once so nothing can repeat here at all"

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
+import pytest
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.field_rules import no_field_rules
@@ -56,6 +58,20 @@ def test_shards_change_nothing():
     assert whole.summary() == parts.summary()
     assert whole.examples(read) == parts.examples(read) != audited(RULES, [], seed=2).examples(read)
     assert whole.best_below_alpha() == parts.best_below_alpha()
+
+
+@pytest.mark.parametrize("sizes", [[3], [1, 2], [5, 1, 1], [2, 2, 9, 4], [7, 1, 3, 3, 10, 10]])
+def test_targets_per_seed(sizes):
+    """As NumPy has them of one number for each document; but no such numbers are made."""
+    audit = PairsAudit(RULES, 1)
+    state = audit.state() | {"targets_per_seed": {str(size): sizes.count(size) * 10**6 for size in sizes}}
+    audit.absorb(json.loads(json.dumps(state)))
+    tracemalloc.start()
+    found = audit.summary()["targets_per_seed"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["mean"] == np.mean(sizes) and found["median"] == np.median(sizes) and found["largest"] == max(sizes)
+    assert peak < 1_000_000
 
 
 def test_examples():

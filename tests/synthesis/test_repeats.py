@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,19 @@ def test_equal_texts_only_and_none(texts, tmp_path):
 
 def test_no_text_at_all(tmp_path):
     assert joined(shards_of([], [], tmp_path), Filter(duplicates="near"), tmp_path) == []
+
+
+def test_joining_takes_a_byte_per_generation_however_many_searches_found_it(tmp_path):
+    shards = [Judged(*(tmp_path / f"{part}-{number}.npy" for part in PARTS)) for number in range(2)]
+    for shard in shards:
+        np.save(shard.digests, np.zeros(100_000, np.uint64))
+    found = [tmp_path / f"band-{number}.npy" for number in range(20)]
+    for file in found:
+        np.save(file, np.arange(1, 200_000))
+    outputs = [tmp_path / f"repeats-{number}.npy" for number in range(2)]
+    tracemalloc.start()
+    assert join_repeats(found, shards, outputs) == 199_999
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [np.load(output).tolist() for output in outputs] == [[*range(1, 100_000)], [*range(100_000)]]
+    assert peak < 5_000_000  # of one search 1.6 MB; of all 32 MB

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -139,3 +140,16 @@ def test_parts_of_other_sequences_per_document_and_empty_ones(tmp_path):
     assert found.bounds.tolist() == [0, 2, 4, 5, 6, 7] and found.lengths.tolist() == [3, 1, 4, 1, 5, 9, 2]
     assert found.starts.tolist() == [0, 3, 4, 8, 9, 14, 23]
     assert found.tokens.tolist() == [*range(9), *range(14), *range(2)]
+
+
+def test_opening_and_reading_a_sequence_takes_no_memory_per_sequence(tmp_path):
+    """Every process of the evaluation has D open, one for each core, and every task that judges or synthesizes."""
+    with write_indexed(tmp_path / "a", np.uint16) as writer:
+        writer.add(np.arange(200_000) % 1000, np.ones(200_000, np.int32))
+    tracemalloc.start()
+    found = open_indexed(tmp_path / "a")
+    assert found[123_456].tolist() == [456] and found.starts_of(np.array([3, 199_999])).tolist() == [3, 199_999]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200_000  # all starts have 1.6 MB
+    assert found.starts.tolist() == list(range(200_000))

@@ -11,7 +11,7 @@ import numpy as np
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.pairing.neighbors import exact
 from megatron_sbp.pairing.neighbors.recall_figures import EDGES
-from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR, best
+from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR, NO_SCORE, best
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.recipe import Neighbors
 
@@ -102,14 +102,18 @@ def in_float64(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of some documents by products in float64: ids int64 [n, k], scores float32 [n, k]."""
     queries = vectors.take(rows).astype(np.float64)
-    ids, scores = np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0), np.float32)
+    ids, scores = np.full((len(rows), k), NO_NEIGHBOR, np.int64), np.full((len(rows), k), NO_SCORE, np.float32)
     for first, tile in vectors.tiles(_TILE):
         products = (queries @ tile.T.astype(np.float64)).astype(np.float32)
-        numbers = np.arange(first, first + len(tile))
-        own = numbers[None] == rows[:, None]
-        here = np.where(own, NO_NEIGHBOR, np.broadcast_to(numbers, products.shape))
-        products[own] = -2
-        ids, scores = best(np.hstack([ids, here]), np.hstack([scores, products]), k)
+        own = np.flatnonzero((rows >= first) & (rows < first + len(tile)))
+        products[own, rows[own] - first] = NO_SCORE
+        # What is no better than the last that is kept comes behind it, since its id is higher: soon that is nearly all
+        # of a tile, and sorting all of it took longer than the products.
+        some = np.flatnonzero((products > scores[:, -1:]).any(axis=0))
+        if some.size:
+            products = products[:, some]
+            here = np.where(products == NO_SCORE, NO_NEIGHBOR, first + some)
+            ids, scores = best(np.hstack([ids, here]), np.hstack([scores, products]), k)
         if advance:
             advance(len(tile))
     return ids, scores

@@ -6,6 +6,7 @@ import pytest
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import in_float64, measure, recall, sample_rows
 from megatron_sbp.pairing.neighbors.recall_figures import recall_above
+from megatron_sbp.pairing.neighbors.scores import best
 
 
 def test_recall_counts_hits():
@@ -43,6 +44,22 @@ def test_products_in_float64_give_the_neighbors_of_the_exact_engine(save_vectors
             in_float64(rows, vectors, k), nearest(vectors.take(rows), rows, vectors, k), strict=True
         ):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_of_a_later_tile_only_what_is_better_is_sorted(save_vectors, helpers, monkeypatch):
+    monkeypatch.setattr("megatron_sbp.pairing.neighbors.recall._TILE", 100)
+    vectors = save_vectors([np.repeat(helpers.unit_vectors(1000, 16), 3, axis=0)])  # equal scores, by ascending id
+    sorted_columns = []
+
+    def counted(ids, scores, k):
+        sorted_columns.append(ids.shape[1] - k)
+        return best(ids, scores, k)
+
+    monkeypatch.setattr("megatron_sbp.pairing.neighbors.recall.best", counted)
+    rows = sample_rows(3000, 3, seed=1)
+    for mine, theirs in zip(in_float64(rows, vectors, 5), nearest(vectors.take(rows), rows, vectors, 5), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert sum(sorted_columns) < 500  # of 3,000
 
 
 def test_recall_above_a_similarity(save_vectors, helpers):
