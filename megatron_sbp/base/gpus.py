@@ -5,6 +5,7 @@ from __future__ import annotations
 PEAK_TFLOPS = {
     "B200": 2250.0,
     "GB200": 2500.0,
+    "H200 NVL": 835.0,
     "H200": 989.4,
     "GH200": 989.4,
     "H100 PCIe": 756.0,
@@ -26,6 +27,7 @@ PEAK_TFLOPS = {
 MEMORY_GB = {
     "B200": 180,
     "GB200": 186,
+    "H200 NVL": 141,
     "H200": 141,
     "GH200": 96,
     "H100 PCIe": 80,

@@ -10,6 +10,7 @@ this rank, D channels of a head, N segments (pairs, and the padding at a sequenc
 
 from __future__ import annotations
 
+import importlib.util
 import math
 
 import torch
@@ -20,6 +21,8 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.utils import divide
 
 from megatron_sbp.training.megatron import state
+
+_FLASH_ATTENTION = importlib.util.find_spec("flash_attn") is not None
 
 
 class SdpaAttention(MegatronModule):
@@ -80,18 +83,45 @@ class SdpaAttention(MegatronModule):
         return side_by_side(torch.cat(parts), query.size(1))
 
     def _attend(self, query, key, value, allowed: torch.Tensor | None) -> torch.Tensor:
-        """Attention of [S, B, ...] where `allowed` ([B, 1, S, S]; None: causal) says True; returns [S, B, H * D]."""
-        output_BHSD = torch.nn.functional.scaled_dot_product_attention(
-            query.permute(1, 2, 0, 3),
-            key.permute(1, 2, 0, 3),
-            value.permute(1, 2, 0, 3),
-            attn_mask=allowed,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=allowed is None,
-            scale=self.scale,
-            enable_gqa=self.query_heads != key.size(2),
-        )
-        return output_BHSD.permute(2, 0, 1, 3).reshape(query.size(0), query.size(1), -1)
+        return attend(query, key, value, allowed, self.dropout if self.training else 0.0, self.scale)
+
+
+def attend(query, key, value, allowed: torch.Tensor | None, dropout: float, scale: float | None) -> torch.Tensor:
+    """Torch's attention where `allowed` says True.
+
+    Args:
+        query: [S, B, H, D].
+        key: [S, B, G, D].
+        value: like `key`.
+        allowed: bool [B, 1, S, S]; None: causal.
+        dropout: share of the probabilities that is dropped.
+        scale: of the scores; None is 1 / sqrt(D).
+
+    Returns:
+        [S, B, H * D].
+    """
+    output_BHSD = torch.nn.functional.scaled_dot_product_attention(
+        query.permute(1, 2, 0, 3),
+        key.permute(1, 2, 0, 3),
+        value.permute(1, 2, 0, 3),
+        attn_mask=allowed,
+        dropout_p=dropout,
+        is_causal=allowed is None,
+        scale=scale,
+        enable_gqa=query.size(2) != key.size(2),
+    )
+    return output_BHSD.permute(2, 0, 1, 3).reshape(query.size(0), query.size(1), -1)
+
+
+def has_packed_kernel(dtype: torch.dtype) -> bool:
+    """Whether Transformer Engine has a kernel on this GPU that goes from pair to pair.
+
+    Flash attention's does from Ampere on, cuDNN's from Hopper on, both in half precision. What is left is its unfused
+    attention, which pads every pair to the length of the sequence (before 2.12: none).
+    """
+    if dtype == torch.float32:
+        return False
+    return _FLASH_ATTENTION or torch.cuda.get_device_capability() >= (9, 0)
 
 
 def cumulative_lengths(segments_BS: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from megatron_sbp.base.gpus import peak_tflops
 from megatron_sbp.training.megatron import state
+from megatron_sbp.training.megatron.attention import has_packed_kernel
 from megatron_sbp.training.megatron.forward import Trainer
 from megatron_sbp.training.optional_packages import UNFUSED
 
@@ -87,7 +88,10 @@ class StartUp:
     def _attention(self) -> str:
         pairs = self.trainer.data.kind == "pairs"
         if self.args.transformer_impl == "transformer_engine":
-            return "Transformer Engine" + (", pairs by cu_seqlens" if pairs else "")
+            half = self.args.bf16 or self.args.fp16
+            packed = pairs and has_packed_kernel(torch.bfloat16 if half else torch.float32)
+            how = ("pairs by cu_seqlens" if packed else "pairs by torch's attention and a mask") if pairs else ""
+            return "Transformer Engine" + (f", {how}" if how else "")
         how = ("pair by pair" if self.on_cpu else "pairs by a mask") if pairs else ""
         return "torch scaled_dot_product_attention" + (f", {how}" if how else "")
 

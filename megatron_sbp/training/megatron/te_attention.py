@@ -6,7 +6,13 @@ import torch
 from megatron.core.extensions.transformer_engine import TEDotProductAttention
 from megatron.core.packed_seq_params import PackedSeqParams
 
-from megatron_sbp.training.megatron.attention import end_to_end, side_by_side
+from megatron_sbp.training.megatron.attention import (
+    attend,
+    end_to_end,
+    has_packed_kernel,
+    inside_segments,
+    side_by_side,
+)
 
 
 class PackedTEAttention(TEDotProductAttention):
@@ -14,6 +20,7 @@ class PackedTEAttention(TEDotProductAttention):
 
     Only this module lays the micro-batch end to end (its "thd" format): everything around it, pipeline stages and
     their buffers included, keeps [S, B, ...]. Rotary embedding is relative, so it needs no restart inside a sequence.
+    Where Transformer Engine has no kernel for that, torch's attention takes the pairs as a mask.
     """
 
     def forward(self, query, key, value, attention_mask, *args, packed_seq_params=None, **kwargs) -> torch.Tensor:
@@ -23,6 +30,10 @@ class PackedTEAttention(TEDotProductAttention):
                 query, key, value, attention_mask, *args, packed_seq_params=packed_seq_params, **kwargs
             )
         length, batch = query.shape[:2]
+        if not has_packed_kernel(query.dtype):
+            dropout = self.config.attention_dropout if self.training else 0.0
+            allowed = inside_segments(attention_mask, batch, length)
+            return attend(query, key, value, allowed, dropout, self.config.softmax_scale)
         parameters = PackedSeqParams(
             qkv_format="thd",
             cu_seqlens_q=attention_mask,

@@ -10,6 +10,7 @@ import pytest
 import torch
 from megatron_ranks import ServedMegatron
 
+from megatron_sbp.training.megatron import banner as megatron_banner
 from megatron_sbp.training.megatron.banner import UNFUSED, StartUp
 
 # Embedding; per layer: query, key, value, output, their norms, the SwiGLU, norms of the layer; the last norm.
@@ -73,8 +74,11 @@ def test_the_peak_is_the_data_sheets_unless_one_is_given(monkeypatch):
 def test_attention_and_what_is_not_fused_on_a_gpu(monkeypatch):
     ours = start_up(monkeypatch, "Some Card", "pairs")
     assert ours._attention() == "torch scaled_dot_product_attention, pairs by a mask"
-    theirs = start_up(monkeypatch, "Some Card", "pairs", transformer_impl="transformer_engine")
+    theirs = start_up(monkeypatch, "Some Card", "pairs", transformer_impl="transformer_engine", bf16=True)
+    monkeypatch.setattr(megatron_banner, "has_packed_kernel", lambda dtype: True)
     assert theirs._attention() == "Transformer Engine, pairs by cu_seqlens"
+    monkeypatch.setattr(megatron_banner, "has_packed_kernel", lambda dtype: False)
+    assert theirs._attention() == "Transformer Engine, pairs by torch's attention and a mask"
     there: set[str] = set()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: Path() if name in there else None)
     assert [text.split(" is not installed")[0] for _, text in ours._unfused()] == [name for _, name, _ in UNFUSED]

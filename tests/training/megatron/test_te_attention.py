@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 import itertools
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from megatron.core.extensions import transformer_engine
 
+from megatron_sbp.training.megatron import attention as megatron_attention
 from megatron_sbp.training.megatron.attention import cumulative_lengths, inside_segments
 
 S, B, H, G, D = 21, 3, 4, 2, 8
@@ -49,7 +51,9 @@ def attention(monkeypatch):
     """PackedTEAttention on top of the stand-in."""
     monkeypatch.setattr(transformer_engine, "TEDotProductAttention", VariableLength)
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
-    made = importlib.import_module(MODULE).PackedTEAttention()
+    module = importlib.import_module(MODULE)
+    monkeypatch.setattr(module, "has_packed_kernel", lambda dtype: True)
+    made = module.PackedTEAttention()
     monkeypatch.delitem(sys.modules, MODULE)  # nobody else gets this one
     return made
 
@@ -86,3 +90,30 @@ def test_everything_else_is_left_to_transformer_engine(attention, inputs, mask):
     [(_, given, args, packed, kwargs)] = attention.asked
     assert given is mask and packed is None
     assert (args, kwargs) == (("causal",), {"attention_bias": None})
+
+
+def test_pairs_for_which_there_is_no_kernel_are_a_mask_of_torchs_attention(attention, inputs, monkeypatch):
+    lengths = cumulative_lengths(torch.sort(torch.randint(0, 4, (B, S)), dim=1).values)
+    expected = attention.forward(*inputs, lengths, "causal")
+    monkeypatch.setitem(type(attention).forward.__globals__, "has_packed_kernel", lambda dtype: False)
+    attention.config, attention.training = SimpleNamespace(attention_dropout=0.5, softmax_scale=None), False
+    found = attention.forward(*inputs, lengths, "causal")
+    assert len(attention.asked) == 1 and found.shape == expected.shape
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "flash", "capability", "there"),
+    [
+        (torch.float32, True, (9, 0), False),
+        (torch.bfloat16, True, (8, 0), True),
+        (torch.bfloat16, False, (8, 9), False),
+        (torch.bfloat16, False, (9, 0), True),
+        (torch.float16, False, (10, 0), True),
+    ],
+)
+def test_where_transformer_engine_goes_from_pair_to_pair(monkeypatch, dtype, flash, capability, there):
+    """As its backends say of "thd": fused_attn.cpp (sm_arch_ >= 90) and utils.get_attention_backend."""
+    monkeypatch.setattr(megatron_attention, "_FLASH_ATTENTION", flash)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert megatron_attention.has_packed_kernel(dtype) == there
