@@ -27,6 +27,7 @@ from megatron_sbp.documents.reading import (
 from megatron_sbp.documents.shards import write_shard
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.recipe import Documents
+from megatron_sbp.recipe.checks import too_many_shards
 
 SPLITS_AS_CUT = ("test", "valid", "train", "oracle")
 """So that a larger train or oracle split does not change the held-out documents."""
@@ -243,6 +244,10 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())
+    for split, size in needed.items():  # of the oracle split only the corpus may tell
+        wrong = too_many_shards(wanted, split, size)
+        if wrong is not None:
+            raise InputError(wrong, key="documents.documents_per_shard")
     return needed
 
 
