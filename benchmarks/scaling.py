@@ -88,8 +88,9 @@ def documents(folder: Path) -> None:
     """All files one after another: memory is that of one, CPU seconds are those of all."""
     from megatron_sbp.documents.corpus import read_part
 
-    for number, part in enumerate(parts_of_corpus(folder)):
-        read_part(held(folder)[0], 1, number, part, folder=folder)
+    inputs = sorted(folder.glob("corpus-*.jsonl.zst"))
+    for path, part in zip(inputs, parts_of_corpus(folder), strict=True):
+        read_part(held(folder)[0], 1, path, part)
 
 
 def cut_shards(folder: Path) -> None:

@@ -27,6 +27,7 @@ from megatron_sbp.documents.reading import (
 from megatron_sbp.documents.shards import write_shard
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.recipe import Documents
+from megatron_sbp.recipe.checks import too_many_shards
 
 SPLITS_AS_CUT = ("test", "valid", "train", "oracle")
 """So that a larger train or oracle split does not change the held-out documents."""
@@ -51,24 +52,21 @@ def split_corpus(
     """
     inputs, _ = corpus_files(documents, folder, source)
     parts = [output / "parts" / f"{number:05d}" for number in range(len(inputs))]
-    for number, part in enumerate(parts):
-        read_part(documents, seed, number, part, folder=folder, source=source)
+    for path, part in zip(inputs, parts, strict=True):
+        read_part(documents, seed, path, part, source=source)
     written = join_parts(documents, seed, parts, output, folder=folder, rejection_audit=rejection_audit, source=source)
     shutil.rmtree(output / "parts")
     return written
 
 
-def read_part(
-    documents: Documents, seed: int, number: int, part: Path, *, folder: Path, source: Path | None = None
-) -> list[Path]:
+def read_part(documents: Documents, seed: int, path: Path, part: Path, *, source: Path | None = None) -> list[Path]:
     """Reads one file of a corpus: its usable documents in the keyed order, and what was dropped.
 
     Args:
         documents: the corpus.
         seed: of the order.
-        number: of the file, in the order of `reading.corpus_files`.
+        path: of the file, one of `reading.corpus_files`.
         part: FOLDER/NAME of what is written, see `parts`.
-        folder: `documents.inputs` are relative to it.
         source: file that the settings were read from, for messages.
 
     Returns:
@@ -78,7 +76,6 @@ def read_part(
         InputError: a bad document where `bad_documents` is fatal, or an unreadable file.
     """
     check_fields(documents, source)
-    path = corpus_files(documents, folder, source)[0][number]
     counts = _Counts()
     with (
         PartWriter(part, seed) as writer,
@@ -247,6 +244,10 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())
+    for split, size in needed.items():  # of the oracle split only the corpus may tell
+        wrong = too_many_shards(wanted, split, size)
+        if wrong is not None:
+            raise InputError(wrong, key="documents.documents_per_shard")
     return needed
 
 

@@ -64,8 +64,8 @@ def _known(run: Run, paths: list[Path]) -> dict[Path, Entry]:
     noted = _noted(run)
     found = {}
     for path in paths:
-        entry, present = noted.get(str(path)), _present(path)
-        if isinstance(entry, dict) and entry == {**present, "sha256": entry.get("sha256")}:
+        entry = noted.get(str(path))
+        if isinstance(entry, dict) and entry == {**_present(path), "sha256": entry.get("sha256")}:
             found[path] = entry
     return found
 
@@ -85,15 +85,17 @@ def _read_together(run: Run, paths: list[Path]) -> None:
     total = sum(path.stat().st_size for path in paths)
     with open(lock, "a+b") as claims, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         with Progress("reading the inputs for their digests", total, "bytes") as progress:
+            known: dict[Path, Entry] = {}
             while True:
-                known = _known(run, paths)
+                # Only what was not known yet is looked at again: every process comes here hundreds of times.
+                known.update(_known(run, [path for path in paths if path not in known]))
                 progress.advance(sum(entry["size"] for entry in known.values()) - progress.done)
                 if len(known) == len(set(paths)):
                     return
                 wanted = [(place, path) for place, path in enumerate(paths) if path not in known]
                 taken = [(place, path) for place, path in _rotated(wanted) if _take(claims, place)]
                 # Another process may have noted one of them since `_known` looked.
-                known = _known(run, paths)
+                known.update(_known(run, [path for path in paths if path not in known]))
                 _read_and_note(run, pool, [path for _, path in taken if path not in known], claims, taken)
                 if not taken:
                     time.sleep(0.2)

@@ -8,8 +8,9 @@ from typing import Any
 from megatron_sbp.recipe.arm_checks import check_arms
 from megatron_sbp.recipe.harness_checks import check_harness_section
 from megatron_sbp.recipe.judge_checks import check_judge_endpoint
+from megatron_sbp.recipe.names import MOST_SHARDS, SPLITS
 from megatron_sbp.recipe.planned_flags import check_planned_flags
-from megatron_sbp.recipe.sections import Recipe, Section
+from megatron_sbp.recipe.sections import Documents, Recipe, Section
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A name that becomes part of paths and of job names."""
@@ -20,6 +21,7 @@ def check_recipe(recipe: Recipe) -> None:
     _check_words(recipe)
     check_judge_endpoint(recipe)
     check_harness_section(recipe)
+    _check_shards(recipe)
     _check_sections(recipe)
     check_arms(recipe, _check_sections)
 
@@ -156,6 +158,24 @@ def _check_batches(recipe: Recipe) -> None:
     lowest, peak = recipe.tuning.min_learning_rate, recipe.tuning.learning_rate
     if lowest is not None and lowest > peak:
         raise recipe.error("tuning.min_learning_rate", f"must lie between 0 and the peak {peak}, not {lowest}")
+
+
+def too_many_shards(documents: Documents, split: str, size: int | None) -> str | None:
+    """What is wrong with documents_per_shard for a split of so many documents; None where nothing is."""
+    if size is None or size <= MOST_SHARDS * documents.documents_per_shard:
+        return None
+    shards = -(-size // documents.documents_per_shard)
+    return (
+        f"{size:,} {split} documents are {shards:,} shards of {documents.documents_per_shard:,}, and there may be "
+        f"{MOST_SHARDS:,}: it must be at least {-(-size // MOST_SHARDS):,}"
+    )
+
+
+def _check_shards(recipe: Recipe) -> None:
+    for split in SPLITS:
+        wrong = too_many_shards(recipe.documents, split, getattr(recipe.documents, split))
+        if wrong is not None:
+            raise recipe.error("documents.documents_per_shard", wrong)
 
 
 def beyond_context(max_seed_tokens: int, max_new_tokens: int, context: int) -> str | None:

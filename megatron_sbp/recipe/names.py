@@ -5,3 +5,6 @@ RELATED = "related"
 
 SPLITS = ("train", "oracle", "valid", "test")
 """Splits of the documents. `oracle` holds the additional documents only; the oracle arm trains on train and oracle."""
+
+MOST_SHARDS = 100_000
+"""Shards of a kind: their names have five digits, and are sorted as text."""

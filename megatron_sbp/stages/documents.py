@@ -22,6 +22,9 @@ class DocumentsStage(Stage):
     title = "read the corpus, drop duplicates, and split it into train, oracle, valid, and test"
     sharded = True
 
+    def __init__(self):
+        self._found: tuple[Any, list[Path]] | None = None
+
     def external(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.reading import corpus_files
 
@@ -31,7 +34,9 @@ class DocumentsStage(Stage):
         return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:
-        return [f"{number:05d}" for number in range(len(self.external(run)))]
+        # Kept for `run_unit`: to find all of 30,000 files again for each of them takes longer than to read them.
+        self._found = _place(run), self.external(run)
+        return [f"{number:05d}" for number in range(len(self._found[1]))]
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("documents",)
@@ -40,12 +45,13 @@ class DocumentsStage(Stage):
         from megatron_sbp.documents.corpus import read_part
 
         recipe = run.recipe
+        found = self._found
+        paths = found[1] if found is not None and found[0] == _place(run) else self.external(run)
         return read_part(
             recipe.documents,
             recipe.seed,
-            int(unit),
+            paths[int(unit)],
             run.document_parts / unit,
-            folder=recipe.folder,
             source=recipe.source,
         )
 
@@ -68,3 +74,8 @@ class DocumentsStage(Stage):
 
     def intermediate(self, run: Run, path: Path) -> bool:
         return path.is_relative_to(run.document_parts)
+
+
+def _place(run: Run) -> tuple[list[str], Path]:
+    """What the files of the corpus are found by."""
+    return run.recipe.documents.inputs, run.recipe.folder

@@ -11,11 +11,9 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.names import MOST_SHARDS
 from megatron_sbp.recipe.names import SPLITS as SPLITS
 from megatron_sbp.synthesis.judged import PARTS, Judged
-
-MOST_SHARDS = 100_000
-"""Names of shards have five digits."""
 
 
 def shard_name(index: int) -> str:

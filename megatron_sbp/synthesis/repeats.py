@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -37,22 +38,48 @@ def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Fil
     """
     if search != EXACT:
         band = int(search.removeprefix("band-"))
-        keys = [np.load(shard.bands, mmap_mode="r")[band] for shard in shards]
+        keys = _Mapped([shard.bands for shard in shards], band)
         found = repeats_in_band(keys, _Signatures(shards).take, rules.duplicate_threshold)
     elif rules.duplicates == "keep":
         found = np.empty(0, np.int64)
     else:
-        digests = [np.load(shard.digests, mmap_mode="r") for shard in shards]
+        digests = _Mapped([shard.digests for shard in shards])
         found = np.sort(np.concatenate([groups.repeats for groups in shared_keys(digests)]))
     arrays.save(output, found)
     say(f"deduplicate {search}: {len(found):,} generations repeat an earlier one")
+
+
+class _Mapped(Sequence[np.ndarray]):
+    """Arrays in files, each mapped while somebody looks at it: two maps of each of 100,000 shards at once are more than
+    the 65,530 that Linux lets a process have.
+
+    Args:
+        paths: .npy.
+        row: of each array; None takes the whole one.
+    """
+
+    def __init__(self, paths: Sequence[Path], row: int | None = None):
+        self._paths, self._row = paths, row
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, place: slice) -> _Mapped: ...
+    def __getitem__(self, place: int | slice) -> np.ndarray | _Mapped:
+        if isinstance(place, slice):
+            return _Mapped(self._paths[place], self._row)
+        array = np.load(self._paths[place], mmap_mode="r")
+        return array if self._row is None else array[self._row]
 
 
 class _Signatures:
     """The signatures of all shards, as one array on disk."""
 
     def __init__(self, shards: Sequence[Judged]):
-        self._parts = [np.load(shard.signatures, mmap_mode="r") for shard in shards]
+        self._parts = _Mapped([shard.signatures for shard in shards])
         self._begins = np.cumsum([0, *map(len, self._parts)])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
@@ -61,8 +88,9 @@ class _Signatures:
         ascending = rows[order]
         found = np.empty((len(rows), self._parts[0].shape[1]), np.uint32)
         cuts = np.searchsorted(ascending, self._begins)
-        for part, begin, low, high in zip(self._parts, self._begins, cuts, cuts[1:], strict=False):
-            found[order[low:high]] = part[ascending[low:high] - begin]
+        for number in np.flatnonzero(cuts[1:] > cuts[:-1]).tolist():
+            mine = slice(cuts[number], cuts[number + 1])
+            found[order[mine]] = self._parts[number][ascending[mine] - self._begins[number]]
         return found
 
 

@@ -155,7 +155,8 @@ class IndexedWriter:
 
     def __init__(self, file, dtype: type[np.number]):
         self._file, self.dtype = file, np.dtype(dtype)
-        self._lengths: list[np.ndarray] = []
+        self._lengths: list[np.ndarray | Path] = []
+        self._count = 0
         self._sequences: list[np.ndarray] = []
 
     def add(self, tokens: np.ndarray, lengths: np.ndarray, sequences_per_document: int = 1) -> None:
@@ -171,6 +172,7 @@ class IndexedWriter:
         assert len(lengths) % sequences_per_document == 0
         self._file.write(np.ascontiguousarray(tokens, self.dtype).tobytes())
         self._lengths.append(lengths)
+        self._count += len(lengths)
         self._sequences.append(_repeated(sequences_per_document, len(lengths) // sequences_per_document))
 
     def append(self, prefix: Path) -> None:
@@ -179,7 +181,8 @@ class IndexedWriter:
         assert part.tokens.dtype == self.dtype, (part.tokens.dtype, self.dtype)
         with open(data_file(prefix), "rb") as source:
             shutil.copyfileobj(source, self._file, 1 << 22)
-        self._lengths.append(part.lengths)  # mapped from disk
+        self._lengths.append(prefix)  # and not what is mapped: of 100,000 parts Linux lets no process map that much
+        self._count += len(part)
         counts = np.diff(part.bounds)
         if counts.size and (counts == counts[0]).all():
             counts = _repeated(int(counts[0]), len(counts))
@@ -187,12 +190,12 @@ class IndexedWriter:
 
     def write_index(self, file: BinaryIO) -> None:
         """Writes what NAME.idx holds, part by part: of a part that was appended nothing stays in memory."""
-        sequences, documents = (sum(map(len, parts)) for parts in (self._lengths, self._sequences))
-        file.write(_HEADER.pack(_MAGIC, 1, _CODES[self.dtype.type], sequences, documents + 1))
-        for lengths in self._lengths:
+        documents = sum(map(len, self._sequences))
+        file.write(_HEADER.pack(_MAGIC, 1, _CODES[self.dtype.type], self._count, documents + 1))
+        for lengths in self._all_lengths():
             file.write(lengths.tobytes())
         before = 0
-        for lengths in self._lengths:
+        for lengths in self._all_lengths():
             ends = lengths.cumsum(dtype=np.int64) + before
             file.write(((ends - lengths) * self.dtype.itemsize).tobytes())
             before = int(ends[-1]) if ends.size else before
@@ -202,6 +205,11 @@ class IndexedWriter:
             bounds = counts.cumsum() + before
             file.write(bounds.tobytes())
             before = int(bounds[-1]) if bounds.size else before
+
+    def _all_lengths(self) -> Iterator[np.ndarray]:
+        """Tokens of every sequence, part by part."""
+        for part in self._lengths:
+            yield open_lengths(part) if isinstance(part, Path) else part
 
 
 def _repeated(count: int, documents: int) -> np.ndarray:

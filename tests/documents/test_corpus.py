@@ -289,3 +289,12 @@ def test_the_stage_is_light():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_an_oracle_split_of_all_the_rest_has_no_more_shards_than_names(tmp_path, run_documents, monkeypatch):
+    monkeypatch.setattr("megatron_sbp.recipe.checks.MOST_SHARDS", 2)
+    write(tmp_path / "a.jsonl", range(30))
+    with pytest.raises(InputError, match=r"22 oracle documents are 3 shards of 8, .* at least 11") as caught:
+        run_documents(documents_per_shard=8, oracle=None)
+    assert caught.value.key == "documents.documents_per_shard"
+    run_documents(documents_per_shard=11, oracle=None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,12 @@ def test_a_range_of_keys_does_not_read_all_rows(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000  # a column has 1.6 MB
+
+
+def test_one_file_of_a_part_stays_mapped(tmp_path, documents):
+    part = write(tmp_path / "00000", documents)
+    names = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line}
+    assert names == {str(part_files(tmp_path / "00000")[1])} and len(part) == 500
 
 
 def test_an_empty_part(tmp_path):

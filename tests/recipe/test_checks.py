@@ -127,3 +127,14 @@ def test_megatron_values_are_plain():
         load_recipe(EXAMPLE, ["training.megatron={a: {b: c}}"])
     with pytest.raises(InputError, match="must be a number"):
         load_recipe(EXAMPLE, ["training.megatron={a: [.nan]}"])
+
+
+@pytest.mark.parametrize("split", ["train", "oracle", "valid", "test"])
+def test_a_split_has_at_most_as_many_shards_as_five_digits_name(split):
+    """Shard 100000 is sorted before 10001: rows would be counted in another order than files are numbered in."""
+    size = {"train": 200_000_000, "oracle": 200_000_000, "valid": 400_000, "test": 400_000}[split]
+    enough = size // 100_000
+    chosen = [f"documents.{split}={size}", f"documents.documents_per_shard={enough - 1}"]
+    with pytest.raises(InputError, match=f"shards of {enough - 1:,}.* must be at least {enough:,}") as caught:
+        load_recipe(EXAMPLE, chosen)
+    assert caught.value.key == "documents.documents_per_shard"

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.parts import Part
+from megatron_sbp.documents.reading import corpus_files
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
@@ -66,3 +68,23 @@ def test_inputs_from_the_command_line_are_told_as_such(run_of, tmp_path):
 
 def test_a_unit_is_a_file(run_of):
     assert STAGE.units(run_of("documents.inputs=['*.jsonl']")) == ["00000", "00001"]
+
+
+def test_the_files_are_not_looked_for_again_for_every_unit(run_of, tmp_path, monkeypatch):
+    stage, looks = DocumentsStage(), []
+    one, other = (
+        run_of(f"documents.inputs={inputs}", "documents.keep_fields=[]") for inputs in ("['*.jsonl']", "[b.jsonl]")
+    )
+    (tmp_path / "b.jsonl").write_text('{"id": "y", "text": "another text"}\n' * 3)
+
+    def counted(*arguments):
+        looks.append(arguments)
+        return corpus_files(*arguments)
+
+    monkeypatch.setattr("megatron_sbp.documents.reading.corpus_files", counted)
+    for unit in stage.units(one):
+        stage.run_unit(one, unit)
+    assert len(looks) == 1
+    assert [len(Part(one.document_parts / unit)) for unit in ("00000", "00001")] == [1, 3]
+    stage.run_unit(other, "00000")  # of files that this stage has not listed
+    assert len(looks) == 2 and len(Part(other.document_parts / "00000")) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tracemalloc
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_equal_texts_only_and_none(texts, tmp_path):
 
 def test_no_text_at_all(tmp_path):
     assert joined(shards_of([], [], tmp_path), Filter(duplicates="near"), tmp_path) == []
+
+
+def test_there_may_be_more_shards_than_a_process_may_have_files_open(texts, tmp_path):
+    """Nor more maps of files: Linux allows 65,530."""
+    shards = shards_of(texts, list(range(1, len(texts))), tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(number.name) for number in Path("/proc/self/fd").iterdir()}
+    resource.setrlimit(resource.RLIMIT_NOFILE, (sorted(set(range(soft)) - taken)[30], hard))  # 30 files more
+    try:
+        near = joined(shards, Filter(duplicates="near", duplicate_threshold=0.6), tmp_path)
+        exact = joined(shards, Filter(duplicates="exact"), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert near == np.flatnonzero(near_duplicates(signatures(texts), 0.6)).tolist() and len(exact) == 10
 
 
 def test_joining_takes_a_byte_per_generation_however_many_searches_found_it(tmp_path):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,3 +155,20 @@ def test_opening_and_reading_a_sequence_takes_no_memory_per_sequence(tmp_path):
     tracemalloc.stop()
     assert peak < 200_000  # all starts have 1.6 MB
     assert found.starts.tolist() == list(range(200_000))
+
+
+def test_there_may_be_more_parts_than_a_process_may_have_files_open(tmp_path):
+    """Nor more maps of files: Linux allows 65,530, and a run may have 100,000 shards."""
+    parts = [tmp_path / str(number) for number in range(60)]
+    for number, part in enumerate(parts):
+        with write_indexed(part, np.uint16) as writer:
+            writer.add(np.arange(number), np.array([number]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(number.name) for number in Path("/proc/self/fd").iterdir()}
+    resource.setrlimit(resource.RLIMIT_NOFILE, (sorted(set(range(soft)) - taken)[30], hard))  # 30 files more
+    try:
+        merge_indexed(tmp_path / "all", parts, np.uint16)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    found = open_indexed(tmp_path / "all")
+    assert found.lengths.tolist() == list(range(60)) and found[59].tolist() == list(range(59))
