@@ -120,6 +120,7 @@ def test_a_changed_recipe_runs_what_depends_on_it_and_says_so(whole_run, tmp_pat
     }  # fmt: skip
 
 
+@pytest.mark.exhaustive  # every second sequence of test_chaos.py has two workers, and the bytes of this run's one
 def test_the_number_of_workers_changes_no_byte(whole_run, tmp_path):
     """Sharded stages again, by two workers in another order."""
     from megatron_sbp.stages.run_folder import Run

@@ -32,7 +32,10 @@ LAYOUTS = {
         ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2", *PADDED],
     ),
 }
-SELDOM = {("documents", "tensor"), ("documents", "pipeline"), ("pairs", "tensor"), ("pairs", "virtual pipeline")}
+SELDOM = {
+    ("documents", "data"), ("documents", "tensor"), ("documents", "pipeline"),
+    ("pairs", "tensor"), ("pairs", "virtual pipeline"),
+}  # fmt: skip
 """For `make test-all`: `make test` has each of their parts in other cases."""
 
 MODEL = ["--num-layers", "4", "--log-interval", "1", "--eval-interval", "5"]
