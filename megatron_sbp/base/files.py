@@ -97,6 +97,17 @@ def process_folder(parent: Path) -> Path:
     return own
 
 
+def write_whole(descriptor: int, data: bytes) -> None:
+    """Writes all bytes to an open file: a full disk takes a part of them, and refuses the rest.
+
+    Raises:
+        OSError: there is no room for the rest; a part may be written.
+    """
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text atomically."""
     with atomic_path(path) as partial:

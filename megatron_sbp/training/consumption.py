@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.training.data.data_file import DataFile
 
@@ -40,9 +41,7 @@ class Recorder:
     def record(self, iteration: int, sources: np.ndarray, samples: np.ndarray) -> None:
         """Adds a micro-batch of the iteration (counted from 0): the sources and samples, int64 [micro-batch] each."""
         rows = np.stack([np.full(len(samples), iteration), sources, samples], axis=1).astype("<i8")
-        left = memoryview(rows.tobytes())
-        while left:  # a full disk takes a part of it, and refuses the rest
-            left = left[os.write(self._descriptor, left) :]
+        files.write_whole(self._descriptor, rows.tobytes())
 
 
 def rewind(folder: Path, iteration: int) -> None:

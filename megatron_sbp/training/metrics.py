@@ -32,12 +32,11 @@ class Metrics:
         Raises:
             OSError: there is no room for it.
         """
-        left = memoryview(_line(row).encode())
+        line = _line(row).encode()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         before = os.fstat(descriptor).st_size
         try:
-            while left:  # a full disk takes a part of it, and refuses the rest
-                left = left[os.write(descriptor, left) :]
+            files.write_whole(descriptor, line)
         except OSError:
             os.ftruncate(descriptor, before)
             raise
