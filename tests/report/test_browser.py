@@ -132,9 +132,21 @@ def zoom(page: Page) -> None:
     assert soon(page, f"{AXES}[0][0] > {before[0][0]} && {AXES}[0][1] < {before[0][1]}")
 
 
-def soon(page: Page, expression: str) -> bool:
-    """Whether an expression becomes true within five seconds."""
-    deadline = time.monotonic() + 5
+def double_click(page: Page, axes: list) -> bool:
+    """Whether the first chart has these axes after a double click.
+
+    Plotly takes two clicks for one double click within 300 ms, which a busy machine can miss.
+    """
+    x, y = middle_of_the_first_chart(page)
+    for click in (1, 2):
+        page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=click)
+        page.mouse("mouseReleased", x, y, button="left", clickCount=click)
+    return soon(page, f"JSON.stringify({AXES}) === JSON.stringify({axes})".replace("'", '"'), seconds=2)
+
+
+def soon(page: Page, expression: str, seconds: float = 20) -> bool:
+    """Whether an expression becomes true before so many seconds have passed."""
+    deadline = time.monotonic() + seconds
     while not (found := page.value(expression)) and time.monotonic() < deadline:
         page.frame()
     return bool(found)
@@ -211,11 +223,7 @@ def test_a_drag_zooms_a_double_click_resets_and_the_wheel_scrolls_the_page(page)
     page.mouse("mouseWheel", x, y, deltaX=0, deltaY=150)
     assert soon(page, f"scrollY > {at}") and page.value(AXES) == before
     zoom(page)
-    x, y = middle_of_the_first_chart(page)
-    for click in (1, 2):
-        page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=click)
-        page.mouse("mouseReleased", x, y, button="left", clickCount=click)
-    assert soon(page, f"JSON.stringify({AXES}) === JSON.stringify({before})".replace("'", '"'))
+    assert any(double_click(page, before) for _ in range(10))
 
 
 def test_a_legend_item_toggles_its_curve(shared):
