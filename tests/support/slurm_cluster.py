@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from megatron_sbp.base.processes import held_port
+
 CONFIG = """
 ClusterName=sbptest
 SlurmctldHost={host}(127.0.0.1)
@@ -74,22 +76,18 @@ def unavailable() -> str | None:
     return None if result.returncode == 0 else f"apt-get could not install slurm-wlm: {result.stderr[-300:]}"
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @contextlib.contextmanager
 def cluster() -> Iterator[Path]:
     """A running cluster with partitions gpu and cpu; yields its folder. SLURM_CONF points the clients at it."""
+    with contextlib.ExitStack() as held:
+        with _cluster_at([held.enter_context(held_port()) for _ in range(4)]) as root:
+            yield root
+
+
+@contextlib.contextmanager
+def _cluster_at(ports: list[int]) -> Iterator[Path]:
     root = Path(tempfile.mkdtemp(prefix="sbp-slurm-"))  # short: a socket's path has at most 108 characters
     root.chmod(0o755)
-    ports = _free_ports(4)
     host = socket.gethostname().split(".")[0]
     configuration = root / "slurm.conf"
     configuration.write_text(CONFIG.format(root=root, host=host, ports=ports))

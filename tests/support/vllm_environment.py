@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from megatron_sbp.base.processes import held_port
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = 32
@@ -35,9 +36,12 @@ def vllm_python() -> Path:
 @contextmanager
 def vllm_server(python: Path, checkpoint: Path, name: str, context: int, log: Path) -> Iterator[str]:
     """Serves a checkpoint with a chat template under a name; gives the address of the API."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with held_port() as port, _server_at(port, python, checkpoint, name, context, log):
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
+def _server_at(port: int, python: Path, checkpoint: Path, name: str, context: int, log: Path) -> Iterator[None]:
     words = ["--model", checkpoint, "--served-model-name", name, "--host", "127.0.0.1", "--port", port]
     words += ["--enforce-eager", "--dtype", "float32", "--max-model-len", context, "--max-num-batched-tokens", context]
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -56,7 +60,7 @@ def vllm_server(python: Path, checkpoint: Path, name: str, context: int, log: Pa
                 time.sleep(0.5)
         else:
             raise AssertionError(f"no server after five minutes: {log.read_text()[-2000:]}")
-        yield f"http://127.0.0.1:{port}/v1"
+        yield
     finally:
         os.killpg(server.pid, 15)
         try:

@@ -15,16 +15,11 @@ import importlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
 
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+from megatron_sbp.base.processes import held_port
 
 
 def rank(number: int, job: dict, port: int) -> None:
@@ -55,7 +50,11 @@ def rank(number: int, job: dict, port: int) -> None:
 
 def run(job: dict) -> int:
     """Runs all ranks; the exit status of the first that failed, or 0."""
-    port = free_port()
+    with held_port() as port:  # of the suite's other processes none may take it before rank 0 listens
+        return run_at(port, job)
+
+
+def run_at(port: int, job: dict) -> int:
     running = {}
     for number in range(job["ranks"]):
         process = os.fork()
