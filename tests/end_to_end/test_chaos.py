@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from chaos import Sequence
 
-SEEDS = (2, 3, 4, 8, 10, 19, 22, 23)
+SEEDS = (3, 4, 8, 19, 22, 23)
 """Of the shorter ones: none of them trains all models again. They have ten of the eleven operations."""
-MORE = (6, 7, 9, 11, 13, 15)
+MORE = (2, 6, 7, 9, 10, 11, 13, 15)
 """For `make test-all`, with the eleventh."""
 STEPS = 2
 
