@@ -62,7 +62,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     lines += [
         "",
         f"disk: {format_bytes(disk['total'])} at its fullest (a checkpoint is {format_bytes(checkpoint['bytes'])}, "
-        f"~{checkpoint['write_seconds']:.2g} s to write *), ~{format_count(plan['files']['total'])} files",
+        f"~{format_hours(checkpoint['write_seconds'])} s to write *), ~{format_count(plan['files']['total'])} files",
     ]
     kinds = [f"{name} {format_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), *arrays(plan["arrays"]), ""]

@@ -23,7 +23,17 @@ def test_counts(value, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (8e10, "80 GB"), (2.34e12, "2.34 TB")]
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1500, "1.5 kB"),
+        (8e10, "80 GB"),
+        (2.34e12, "2.34 TB"),
+        (999.4e6, "999 MB"),
+        (999.7e6, "1 GB"),
+        (1.25e15, "1.25 PB"),
+    ],
 )
 def test_bytes(value, text):
     assert format_bytes(value) == text
