@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
@@ -20,7 +21,8 @@ LITTLE_READ = 0.05
 
 def verdict(results: dict[str, Any]) -> list[str]:
     """Sentences on the outcome: loss, recall and accuracy against the baseline and the controls, the oracle, limits."""
-    arms = quoted(results["arms"])
+    measured = results["arms"]
+    arms = quoted(measured)
     results = {**results, "arms": arms}
     pairs = {
         "the repetition baseline": [(arm, "baseline") for arm in arms if arm != "baseline" and "baseline" in arms],
@@ -38,7 +40,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
         *_gap(results),
         *_reading(results.get("tuning")),
         *_ignored_seed(results.get("quality")),
-        *_below_chance(arms),
+        *_below_chance(measured),
         *_overfitting(arms),
         *_limits(results),
     ]
@@ -192,6 +194,10 @@ def _below_chance(arms: dict[str, Any]) -> list[str]:
     found = []
     for arm, figures in arms.items():
         value, error, chance = figures["choice_accuracy"], figures["choice_stderr"], figures.get("choice_chance")
+        if "mean" in figures:  # over replicates, which answer the same questions: the noise of these is not in it
+            over = figures["mean"].get("choice_accuracy")
+            value = over and over["mean"]
+            error = None if over is None or error is None else math.hypot(error, over["stderr"])
         if None not in (value, error, chance) and value < chance - NOISE * error:
             found.append(
                 f"The accuracy of {arm} is below chance by more than {NOISE:g} standard errors: {percent(value)} ± "
@@ -248,7 +254,9 @@ def _limits(results: dict[str, Any]) -> list[str]:
             "generations, on the same split), and intervals cover their noise and that of the test set."
         ]
     relations = {
-        name: {**recipe["pairs"], **about.get("pairs", {})}["relation"] for name, about in _used(recipe).items()
+        name: {**recipe["pairs"], **about.get("pairs", {})}["relation"]
+        for name, about in _used(recipe).items()
+        if about["method"] == "tuned"
     }
     controls = set(CONTROL_RELATIONS).intersection(relations.values())
     if relations and controls.issuperset(relations.values()):

@@ -110,6 +110,27 @@ def test_values_and_their_difference_are_of_all_replicates():
     assert any("means over 3 replicates" in sentence for sentence in told)
 
 
+@pytest.mark.parametrize(("of_questions", "remarked"), [(0.03, False), (0.003, True)])
+def test_replicates_that_agree_are_not_below_chance_by_the_noise_of_the_questions(of_questions, remarked):
+    """All replicates answer the same questions, and miss the same ones."""
+    found = results({"baseline": 4.0, "sbp": 3.0}, replicates=3)
+    arm = found["arms"]["sbp"]
+    arm |= {"choice_accuracy": 0.24, "choice_stderr": of_questions, "choice_chance": 0.25}
+    arm["mean"] = {"choice_accuracy": {"mean": 0.24, "stderr": 0.002}}
+    assert any("below chance" in sentence for sentence in verdict(found)) == remarked
+
+
+def test_text_without_pairs_is_neither_related_nor_a_control_on_random_pairs():
+    """An arm that reads the baseline's samples, alone and beside an SBP whose pairs are random."""
+    synthesizers = {"self": {"method": "samples"}, "random": {"method": "tuned", "pairs": {"relation": "random"}}}
+    for arms, told in (({"self": "self"}, ""), ({"sbp": "random", "self": "self"}, "This run is the control")):
+        found = results({"baseline": 4.0, **dict.fromkeys(arms, 3.5)})
+        found["recipe"] |= {"arms": {arm: {"synthetic": name} for arm, name in arms.items()}}
+        found["recipe"] |= {"synthesizers": synthesizers}
+        text = " ".join(verdict(found))
+        assert "relatedness of the pairs" not in text and ("This run is the control" in text) == bool(told)
+
+
 def test_a_baseline_that_overfits_is_said_to():
     found = results({"baseline": 4.0, "sbp": 3.5})
     found["arms"]["baseline"]["best_valid"] = {"loss": 3.0, "tokens": 10, "last_loss": 3.5, "last_tokens": 20}
