@@ -125,6 +125,7 @@ def test_a_text_written_after_the_filter_was_complete_is_not_filtered_yet(source
 
 def test_an_id_that_is_not_there_is_none(sources):
     assert trace("syn-0-99", sources) is None and trace("anything", sources) is None
+    assert trace("syn-\udcff", sources) is None  # as Python has a byte of the command line that is no UTF-8
     assert trace("syn-0-0", dataclasses.replace(sources, generations=Path("/nowhere"))) is None
 
 
