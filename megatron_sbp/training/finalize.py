@@ -63,7 +63,7 @@ def finalize(
         "train_samples": consumed,
         "train_tokens": consumed * data.sequence_length,
         "seconds": seconds,
-        "tokens_per_second": timed_tokens / seconds,
+        "tokens_per_second": timed_tokens / seconds if seconds else None,  # stopped before the first line
         "datasets": _datasets(folder, data, found),
         "export_iteration": iterations,
         "precision": (folder / "precision.txt").read_text().strip(),

@@ -84,3 +84,13 @@ def test_steps_that_no_line_was_logged_after_do_not_count_as_done_in_no_time(fol
     finalize(folder, "baseline", samples=32, global_batch_size=8, keep_best=False)
     found = files.read_json(folder / "consumed.json")
     assert (found["train_tokens"], found["seconds"], found["tokens_per_second"]) == (32 * 64, 1.5, 1024.0)
+
+
+def test_a_tuning_that_stopped_before_the_first_line_was_logged(folder):
+    """With tuning.eval_interval 2 and patience 1, and training.log_interval 10."""
+    file = folder / "metrics.jsonl"
+    rows = [row for row in map(json.loads, file.read_text().splitlines()) if row["kind"] == "valid"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    finalize(folder, "synthesizer", samples=32, global_batch_size=8, keep_best=False)
+    found = files.read_json(folder / "consumed.json")
+    assert (found["train_tokens"], found["seconds"], found["tokens_per_second"]) == (32 * 64, 0, None)
