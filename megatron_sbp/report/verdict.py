@@ -218,7 +218,7 @@ def _gap(results: dict[str, Any]) -> list[str]:
                 found.append(f"No share of the oracle's gain can be given: {results['gap_closed_reason']}.")
             continue
         told = percent(share, 0) + ("" if low is None else f" (95 % interval {percent(low, 0)} to {percent(high, 0)})")
-        if share < 0:
+        if share < 0 and (high is None or high < 0):  # else it is noise, as the sentence on the difference says
             found.append(f"SBP reaches none of the oracle's gain in {what}; it is behind the baseline (share {told}).")
         else:
             found.append(f"SBP reaches {told} of the oracle's gain over the baseline in {what}.")
