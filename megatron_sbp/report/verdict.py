@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from scipy.stats import t as student
+
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.arm_table import MOST_COLUMNS
+from megatron_sbp.report.intervals import LEVEL
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import enumeration, label_of, name_of, names_of
 from megatron_sbp.report.numbers import fixed, percent, signed
@@ -176,9 +179,11 @@ def _reading(tuning: dict[str, Any] | None) -> list[str]:
         f"on pairs of unseen documents its loss is {found['loss_true_seed']:.4f} with the true seed and "
         f"{found['loss_wrong_seed']:.4f} with a wrong one ({signed(gain, error, 4)})"
     )
-    if _outcome({"difference": gain, "stderr": error}) == "better":
+    # By Student's interval: of few pairs (from as many seed documents or fewer) two standard errors say little.
+    reach = None if error is None else error * float(student.ppf(0.5 + LEVEL / 2, max(1, found["pairs"] - 1)))
+    if reach is not None and gain > reach:
         return [f"The synthesizer reads its seed: {losses}."]
-    if error is not None and gain + NOISE * error < LITTLE_READ:
+    if reach is not None and gain + reach < LITTLE_READ:
         return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
     return [f"Too few pairs were measured to say whether the synthesizer reads its seed: {losses}."]
 

@@ -151,12 +151,15 @@ def test_a_baseline_that_overfits_is_said_to():
 
 
 def test_a_synthesizer_that_does_not_read_is_said_to():
-    for difference, error, told in (
-        (0.5, 0.01, "The synthesizer reads its seed"),
-        (0.001, 0.01, "does not read its seed, it only remembers"),
-        (0.12, 0.07, "Too few pairs were measured to say whether the synthesizer reads its seed"),
-        (0.9, None, "Too few pairs were measured"),
+    for pairs, difference, error, told in (
+        (500, 0.5, 0.01, "The synthesizer reads its seed"),
+        (500, 0.001, 0.01, "does not read its seed, it only remembers"),
+        (500, 0.12, 0.07, "Too few pairs were measured to say whether the synthesizer reads its seed"),
+        (1, 0.9, None, "Too few pairs were measured"),
+        (2, 0.1, 0.03, "Too few pairs were measured"),  # Student's interval is 12.7 standard errors to each side
+        (3, 0.001, 0.012, "Too few pairs were measured"),
     ):
-        reading = {"gain": difference, "gain_stderr": error, "loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
+        reading = {"pairs": pairs, "gain": difference, "gain_stderr": error}
+        reading |= {"loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
         found = verdict(results({"baseline": 4.0, "sbp": 3.5}, tuning={"reading": reading}))
         assert any(told in sentence for sentence in found)
