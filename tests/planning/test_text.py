@@ -51,6 +51,16 @@ def test_every_arm_and_every_synthesizer_is_named(name):
     assert max(map(len, text.splitlines())) <= 160
 
 
+def test_columns_of_long_names_stay_apart():
+    names = ["baseline", "sbp_with_a_share_of_ten_percent", "sbp_with_a_share_of_half"]
+    words = [f"arms={{{', '.join(f'{name}: {{}}' for name in names)}}}"]
+    lines = format_plan(make_plan(load_recipe(EXAMPLES / "people" / "recipe.yaml", words))).splitlines()
+    header = next(line for line in lines if "baseline" in line)
+    assert header.split() == names
+    tokens = next(line for line in lines if line.startswith("training tokens"))
+    assert len(tokens) == len(header) and len(tokens.split()) == 2 + len(names)
+
+
 def test_estimates_are_marked_and_measurements_are_not():
     recipe = load_recipe(EXAMPLES / "sbp_3b_200b" / "recipe.yaml")
     estimated = format_plan(make_plan(recipe))
