@@ -53,3 +53,10 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path, text):
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=r"tokenizer\.json: is not a tokenizer of Hugging Face's"):
         vocab_size_of(file)
+
+
+def test_a_tokenizer_without_entries_has_a_plan(tmp_path):
+    """The stage `tokenizer` will refuse it, or give it what it lacks."""
+    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {}}}')
+    plan = make_plan(load_recipe(TINY, [f"tokenizer.path={tmp_path}"]), sample={"bytes": 90.0, "corpus": None})
+    assert plan["sample"]["tokens_per_document"] == 91
