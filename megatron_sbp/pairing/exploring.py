@@ -68,16 +68,17 @@ def explore_pairs(
 
     Returns:
         documents, sampled, k; chance (mean, deviation, level: see `chance_level`); alphas, an entry per hundredth and
-        for the recipe's, with the share of random pairs above it, documents_with_full_lists, and for every limit on
-        shared shingles pairs and documents_with_pairs; bands with examples; advice (see `advise`); and the recipe's two
-        values.
+        for the recipe's, with the share of random pairs above it, documents_with_full_lists, near_duplicates (share of
+        the pairs above it, before the cap), and for every limit on shared shingles pairs and documents_with_pairs;
+        bands with examples; advice (see `advise`); and the recipe's two values.
     """
     there = sample.ids != NO_NEIGHBOR
     places = np.repeat(np.arange(len(sample.rows)), there.sum(axis=1))
     seeds, targets, scores = sample.rows[places], sample.ids[there], sample.scores[there]
     level = chance_level(chance)
     lowest = min(rules.alpha, np.floor(level / BAND) * BAND)
-    hundredths = np.round(np.arange(np.floor(lowest * 100), 100) / 100, 2)
+    # Not np.floor: 0.57 * 100 is a little less than 57, and pairs up to `lowest` are not counted.
+    hundredths = np.round(np.arange(np.ceil(lowest * 100 - 1e-6), 100) / 100, 2)
     alphas = np.unique(np.append(hundredths, rules.alpha))
     good = (scores > np.float32(lowest)) & plausible(seeds, targets, scores, documents, fields, rules)
     places, seeds, targets, scores = places[good], seeds[good], targets[good], scores[good]
@@ -85,12 +86,16 @@ def explore_pairs(
     limits = sorted({*SHARED_SHINGLES, rules.max_shared_shingles})
     kept = {limit: _kept(places, scores, shared <= limit, alphas, rules.max_targets_per_seed) for limit in limits}
     ours = kept[rules.max_shared_shingles]
+    passing = shared <= rules.max_shared_shingles
     last = np.where(there[:, -1], sample.scores[:, -1], -np.inf)
+    near = _above(scores[~passing], alphas)
+    above = _above(scores, alphas)
     by_alpha = [
         {
             "alpha": float(alpha),
             "random_pairs_above": float(np.mean(chance > alpha)),
             "documents_with_full_lists": int((last > np.float32(alpha)).sum()),
+            "near_duplicates": int(near[place]) / max(1, int(above[place])),
             "kept": {
                 str(limit): {"pairs": int(pairs[place]), "documents_with_pairs": int(with_pairs[place])}
                 for limit, (pairs, with_pairs) in kept.items()
@@ -98,7 +103,6 @@ def explore_pairs(
         }
         for place, alpha in enumerate(alphas)
     ]
-    passing = shared <= rules.max_shared_shingles
     return {
         "documents": len(documents),
         "sampled": len(sample.rows),

@@ -42,4 +42,4 @@ def bytes_per_token(vocab: int) -> float:
         vocab: entries of the vocabulary.
     """
     most = assumed("bytes_per_token")
-    return max(1.0, most - 0.34 * max(0.0, math.log2(49_152 / vocab)))
+    return max(1.0, most - 0.34 * max(0.0, math.log2(49_152 / max(1, vocab))))

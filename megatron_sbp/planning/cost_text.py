@@ -38,6 +38,8 @@ def _span(hours: float) -> str:
     """Minutes, hours, or days."""
     if hours < 1:
         return f"{60 * hours:.2g} min"
+    if hours >= 2400:
+        return f"{hours / 24:,.0f} days"
     return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} days"
 
 

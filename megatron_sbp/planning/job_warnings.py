@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from megatron_sbp.planning.numbers import format_bytes
+from megatron_sbp.planning.numbers import format_bytes, format_hours
 from megatron_sbp.planning.units import end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.time_limit import minutes_of
@@ -84,8 +84,8 @@ def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float)
     limit = time_limit(recipe, stage)
     if hours / units > minutes_of(limit) / 60:
         yield (
-            f"{stage}: a unit takes about {hours / units:.2g} hours of a GPU and must end within the time limit of "
-            f"{limit}: a smaller {key}, or more time (slurm.stages)"
+            f"{stage}: a unit takes about {format_hours(hours / units)} hours of a GPU and must end within the time "
+            f"limit of {limit}: a smaller {key}, or more time (slurm.stages)"
         )
 
 

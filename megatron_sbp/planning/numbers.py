@@ -13,8 +13,8 @@ def format_count(value: float) -> str:
 
 def format_bytes(value: float) -> str:
     """Bytes with a decimal unit: 1.5 MB."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= size:
+    for size, unit in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= 0.9995 * size:  # .3g makes 1e+03 of 999.5 of the next smaller unit
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f} B"
 

@@ -7,6 +7,7 @@ made from the same recipe and inputs, the same places say "measured".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -282,7 +283,7 @@ def _synthesis(
             new, source = measured["pilot"]["written_per_generation"], "measured"
             passing = measured["pilot"]["tokens_per_generation"] / new
     planned = round(recipe.synthesis.tokens * recipe.synthesis.margin / passing)
-    generations = round(planned / new)
+    generations = math.ceil(planned / new)  # as synthesis/generations.py: never none
     prompt = min(mean, recipe.max_seed_tokens) if method == "tuned" else 1
     reading, writing = cost.generation_flops(recipe.model, vocab, generations, prompt, new)
     if method == "replacement":

@@ -62,7 +62,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     lines += [
         "",
         f"disk: {format_bytes(disk['total'])} at its fullest (a checkpoint is {format_bytes(checkpoint['bytes'])}, "
-        f"~{checkpoint['write_seconds']:.2g} s to write *), ~{format_count(plan['files']['total'])} files",
+        f"~{format_hours(checkpoint['write_seconds'])} s to write *), ~{format_count(plan['files']['total'])} files",
     ]
     kinds = [f"{name} {format_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
     lines += ["  " + ", ".join(kinds[:4]), "  " + ", ".join(kinds[4:]), *arrays(plan["arrays"]), ""]
@@ -85,10 +85,11 @@ def _per_document(plan: dict[str, Any]) -> str:
 
 def _columns(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:
     """A column for every arm."""
-    lines = [f"{'':24}" + "".join(f"{arm:>20}" for arm in arms)]
+    width = max(20, 2 + max(map(len, arms)))
+    lines = [f"{'':24}" + "".join(f"{arm:>{width}}" for arm in arms)]
 
     def row(label: str, cell: Callable[[dict[str, Any]], str]) -> None:
-        lines.append(f"{label:24}" + "".join(f"{cell(arm):>20}" for arm in arms.values()))
+        lines.append(f"{label:24}" + "".join(f"{cell(arm):>{width}}" for arm in arms.values()))
 
     row("training tokens", lambda arm: f"{arm['train_tokens']:,}")
     row("samples (sequences)", lambda arm: f"{arm['samples']:,}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import cached, offline
@@ -63,14 +64,24 @@ def replace_engines(draft: Draft, recipe: Recipe, site: Site) -> None:
     if not site.on_gpu(recipe):
         if recipe.embedding.precision == "fp16":
             draft.set(("embedding", "precision"), "fp32", "replaced", "fp16 has no CPU kernels worth using")
-        for flag in recipe.training.megatron:
-            refused = _NOT_ON_CPU.get(flag.replace("_", "-"))
-            if refused:
-                draft.set(("training", "megatron", flag), REMOVED, "replaced", f"{refused}: left out")
-    for flag in ("recompute-num-layers", "recompute_num_layers"):
-        layers = recipe.training.megatron.get(flag)
-        if isinstance(layers, int):
-            draft.set(("training", "megatron", flag), min(layers, draft.get("model", "num_layers")), "size")
+        for path, flags in _megatron_flags(recipe):
+            for flag in flags:
+                refused = _NOT_ON_CPU.get(flag.replace("_", "-"))
+                if refused:
+                    draft.set((*path, flag), REMOVED, "replaced", f"{refused}: left out")
+    for path, flags in _megatron_flags(recipe):
+        for flag in ("recompute-num-layers", "recompute_num_layers"):
+            layers = flags.get(flag)
+            if isinstance(layers, int):
+                draft.set((*path, flag), min(layers, draft.get("model", "num_layers")), "size")
+
+
+def _megatron_flags(recipe: Recipe) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+    """`training.megatron`, and what arms have in its place."""
+    yield ("training", "megatron"), recipe.training.megatron
+    for name, arm in recipe.arms.items():
+        if "megatron" in arm.training:
+            yield ("arms", name, "training", "megatron"), arm.training["megatron"]
 
 
 def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bool) -> None:

@@ -127,6 +127,7 @@ def cut_sizes(draft: Draft, recipe: Recipe, scale: Scale) -> None:
         if arm.synthetic_share is not None:  # a share of so few sequences must be one at least
             share = max(arm.synthetic_share, 1.01 / scale.samples)
             draft.set(("arms", name, "synthetic_share"), share, "size")
+    _let_short_texts_pass(draft, scale)
     if recipe.documents.train > recipe.neighbors.documents_per_index:  # several indexes stay several
         size = min(recipe.neighbors.documents_per_index, AT_MOST["documents.train"] // 2)
         draft.set(("neighbors", "documents_per_index"), size, "size")
@@ -134,6 +135,18 @@ def cut_sizes(draft: Draft, recipe: Recipe, scale: Scale) -> None:
         limit = draft.get(*path)["time"]
         if limit is not None and minutes_of(limit) > MINUTES:
             draft.set((*path, "time"), f"00:{MINUTES}:00", "size")
+
+
+def _let_short_texts_pass(draft: Draft, scale: Scale) -> None:
+    """Of generations that are a few tokens long here, `filter.min_tokens` would leave none."""
+    if scale.length == 1:
+        return
+    here = Recipe.model_validate(draft.values)
+    written = [here, *map(here.for_synthesizer, here.synthesizers)]
+    longest = min(one.max_new_tokens for one in written) // 2
+    for path in (("filter",), *(("synthesizers", name, "filter") for name in here.synthesizers)):
+        if "min_tokens" in draft.get(*path) and float(draft.get(*path, "min_tokens")) > longest:
+            draft.set((*path, "min_tokens"), longest, "size")
 
 
 def _cut_section(draft: Draft, path: tuple[str, ...], name: str, values: Mapping[str, Any], scale: Scale) -> None:

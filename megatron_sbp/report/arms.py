@@ -153,7 +153,7 @@ def _recall_curve(evaluation: dict[str, Any], tokens: int) -> list[dict[str, Any
 
 def _best_valid(file: Path) -> dict[str, Any] | None:
     """The lowest held-out loss seen while training, and where."""
-    rows = [row for row in read_metrics(file) if row["kind"] == "valid" and _finite(row["loss"])]
+    rows = [row for row in read_metrics(file, "valid") if _finite(row["loss"])]
     if not rows:
         return None
     best = min(rows, key=lambda row: row["loss"])

@@ -138,7 +138,9 @@ def share_of_lead(gain: Strata, lead: Strata, what: str) -> tuple[Estimate | Non
     oracle = stratified_ratio(lead)
     if oracle.value <= 0:
         return None, f"the oracle is not ahead of the baseline in {what}: {oracle.value:+.4f}"
+    if oracle.low is None:
+        return None, f"of the oracle's gain in {what}, {oracle.value:.4f}, the noise is not known"
     # By the interval, as the sentences on the arms: two standard errors are little where few replicates gave them.
-    if oracle.low is not None and oracle.low <= 0:
+    if oracle.low <= 0:
         return None, f"the oracle's gain in {what}, {oracle.value:.4f}, is within its noise ({oracle.stderr:.4f})"
     return stratified_ratio([(one[0], other[0]) for one, other in zip(gain, lead, strict=True)]), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from megatron_sbp.recipe import Recipe, dump_recipe
@@ -18,7 +19,7 @@ class ReportData:
     recipe: Recipe
     results: dict[str, Any]
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Rows of metrics.jsonl by model."""
+    """Rows of metrics.jsonl by model: kind, iteration, tokens, loss."""
     documents: dict[str, Any] | None = None
     """documents/audit.json."""
     tokens: dict[str, Any] | None = None
@@ -45,9 +46,9 @@ def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, 
     """
     kept = (results["synthetic"] or {}).get("documents")
     first = sources.synthesizer
-    metrics = {arm: read_metrics(trained.metrics) for arm, trained in sources.arms.items()}
+    metrics = {arm: _drawn(trained.metrics) for arm, trained in sources.arms.items()}
     if first is not None:
-        metrics["synthesizer"] = read_metrics(first.model / "metrics.jsonl")
+        metrics["synthesizer"] = _drawn(first.model / "metrics.jsonl")
     return ReportData(
         recipe=recipe,
         results=results,
@@ -58,3 +59,8 @@ def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, 
         synthetic=read_if_present(first.synthetic_audit) if first else None,
         examples=draw_examples(first.synthetic, sources.documents, kept, recipe.seed) if kept and first else [],
     )
+
+
+def _drawn(file: Path) -> list[dict[str, Any]]:
+    """What the charts show of the rows of a training; all of millions, of every arm, would take the memory."""
+    return [{name: row[name] for name in ("kind", "iteration", "tokens", "loss")} for row in read_metrics(file)]

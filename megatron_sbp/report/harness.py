@@ -46,6 +46,10 @@ def harness_figures(measured: Measured, recipe: Recipe) -> dict[str, Any] | None
                 raise InputError(
                     f"{first_arm} and {arm} were asked other documents of {name}", key="evaluation.harness"
                 )
+    for name in recipe.evaluation.harness.metrics:
+        if name not in first["tasks"]:
+            key = "evaluation.harness.metrics"
+            raise recipe.error(key, f"'{name}' was not measured, but {', '.join(first['tasks'])}")
     leads = {name: _lead(name, task, recipe) for name, task in first["tasks"].items()}
     tasks = {name: _task(name, metric, first["tasks"][name], measured) for name, metric in leads.items()}
     accuracies = [name for name, metric in leads.items() if _is_accuracy(first["tasks"][name]["metrics"][metric])]

@@ -107,7 +107,8 @@ def harness_lines(results: dict[str, Any]) -> list[str]:
     if harness["mean"] is None:
         for name, task in harness["tasks"].items():
             cells = {arm: (found or {}).get(task["metric"]) for arm, found in task["arms"].items()}
-            lines.append(f"lm-eval, {name} ({task['metric']}): {_told(cells, False)}")
+            first = ", first replicate" if results["replicates"] > 1 else ""
+            lines.append(f"lm-eval, {name} ({task['metric']}{first}): {_told(cells, False)}")
         return lines
     mean = harness["mean"]
     share = mean["gap_closed"]

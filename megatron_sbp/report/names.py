@@ -34,7 +34,7 @@ def enumeration(words: Sequence[str]) -> str:
 
 def label_of(arm: str) -> str:
     """The name in a table or a legend."""
-    return {"baseline": "repetition baseline", "sbp": "SBP"}.get(arm, arm)
+    return {"baseline": "repetition baseline", "sbp": "SBP", "SBP": "arm SBP"}.get(arm, arm)  # no two alike
 
 
 def color_of(arm: str, arms: list[str]) -> str:

@@ -5,6 +5,7 @@ Reading and arithmetic only. A stage that has not run leaves null; a figure that
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
         ),
         **first,
         "synthesizers": synthesizers,
-        "stages": stage_seconds(sources.manifests),
+        "stages": stage_seconds(sources.manifests, sources.stages),
         "engines": _engines(sources, recipe, evaluations[0]),
         "environment": environment(),
         "recipe": recipe.to_dict(),
@@ -142,12 +143,12 @@ def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> d
     }
 
 
-def stage_seconds(manifests: Path) -> dict[str, dict[str, Any]]:
-    """Seconds of every finished stage, in the order in which they began."""
+def stage_seconds(manifests: Path, stages: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Seconds of every finished stage, or of those named, in the order in which they began."""
     found = []
     for file in manifests.glob("*.json"):
         manifest = files.read_json(file)
-        if "seconds" in manifest and "stage" in manifest:
+        if "seconds" in manifest and "stage" in manifest and (stages is None or manifest["stage"] in stages):
             found.append((manifest.get("started", 0.0), manifest["stage"], manifest))
     return {
         name: {"seconds": manifest["seconds"], "units": manifest.get("units")}

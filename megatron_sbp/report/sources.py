@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,8 @@ class ReportSources:
     """Folder of the stages' manifests."""
     documents: Sequence[Path]
     """Shards of D in order."""
+    stages: Collection[str] | None = None
+    """Stages of the recipe, this report's own left out; a manifest of another is a former recipe's. None for any."""
 
     @property
     def arms(self) -> Mapping[str, Trained]:

@@ -98,11 +98,11 @@ def _told(what: str, found: dict[str, Any] | None, scale: float, digits: int, un
 
 
 def _gap(results: dict[str, Any]) -> str:
-    if results["gap_closed"] is None:
-        return f"gap closed: none ({results['gap_closed_reason']})"
     told = []
     for key, what in (("gap_closed", "test loss"), ("gap_closed_recall", "closed-book recall")):
         share, error = results[key], results[f"{key}_stderr"]
         if share is not None:
             told.append(f"{percent_with_error(share, error)} of the oracle's gain in {what}")
+        elif key == "gap_closed":
+            told.append(f"none ({results['gap_closed_reason']})")
     return f"gap closed: {', '.join(told)}"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from scipy.stats import t as student
 
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.arm_table import MOST_COLUMNS
+from megatron_sbp.report.intervals import LEVEL
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import enumeration, label_of, name_of, names_of
 from megatron_sbp.report.numbers import fixed, percent, signed
@@ -20,7 +24,8 @@ LITTLE_READ = 0.05
 
 def verdict(results: dict[str, Any]) -> list[str]:
     """Sentences on the outcome: loss, recall and accuracy against the baseline and the controls, the oracle, limits."""
-    arms = quoted(results["arms"])
+    measured = results["arms"]
+    arms = quoted(measured)
     results = {**results, "arms": arms}
     pairs = {
         "the repetition baseline": [(arm, "baseline") for arm in arms if arm != "baseline" and "baseline" in arms],
@@ -38,7 +43,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
         *_gap(results),
         *_reading(results.get("tuning")),
         *_ignored_seed(results.get("quality")),
-        *_below_chance(arms),
+        *_below_chance(measured),
         *_overfitting(arms),
         *_limits(results),
     ]
@@ -174,9 +179,11 @@ def _reading(tuning: dict[str, Any] | None) -> list[str]:
         f"on pairs of unseen documents its loss is {found['loss_true_seed']:.4f} with the true seed and "
         f"{found['loss_wrong_seed']:.4f} with a wrong one ({signed(gain, error, 4)})"
     )
-    if _outcome({"difference": gain, "stderr": error}) == "better":
+    # By Student's interval: of few pairs (from as many seed documents or fewer) two standard errors say little.
+    reach = None if error is None else error * float(student.ppf(0.5 + LEVEL / 2, max(1, found["pairs"] - 1)))
+    if reach is not None and gain > reach:
         return [f"The synthesizer reads its seed: {losses}."]
-    if error is not None and gain + NOISE * error < LITTLE_READ:
+    if reach is not None and gain + reach < LITTLE_READ:
         return [f"The synthesizer does not read its seed, it only remembers: {losses}."]
     return [f"Too few pairs were measured to say whether the synthesizer reads its seed: {losses}."]
 
@@ -192,6 +199,10 @@ def _below_chance(arms: dict[str, Any]) -> list[str]:
     found = []
     for arm, figures in arms.items():
         value, error, chance = figures["choice_accuracy"], figures["choice_stderr"], figures.get("choice_chance")
+        if "mean" in figures:  # over replicates, which answer the same questions: the noise of these is not in it
+            over = figures["mean"].get("choice_accuracy")
+            value = over and over["mean"]
+            error = None if over is None or error is None else math.hypot(error, over["stderr"])
         if None not in (value, error, chance) and value < chance - NOISE * error:
             found.append(
                 f"The accuracy of {arm} is below chance by more than {NOISE:g} standard errors: {percent(value)} ± "
@@ -212,7 +223,7 @@ def _gap(results: dict[str, Any]) -> list[str]:
                 found.append(f"No share of the oracle's gain can be given: {results['gap_closed_reason']}.")
             continue
         told = percent(share, 0) + ("" if low is None else f" (95 % interval {percent(low, 0)} to {percent(high, 0)})")
-        if share < 0:
+        if share < 0 and (high is None or high < 0):  # else it is noise, as the sentence on the difference says
             found.append(f"SBP reaches none of the oracle's gain in {what}; it is behind the baseline (share {told}).")
         else:
             found.append(f"SBP reaches {told} of the oracle's gain over the baseline in {what}.")
@@ -248,7 +259,9 @@ def _limits(results: dict[str, Any]) -> list[str]:
             "generations, on the same split), and intervals cover their noise and that of the test set."
         ]
     relations = {
-        name: {**recipe["pairs"], **about.get("pairs", {})}["relation"] for name, about in _used(recipe).items()
+        name: {**recipe["pairs"], **about.get("pairs", {})}["relation"]
+        for name, about in _used(recipe).items()
+        if about["method"] == "tuned"
     }
     controls = set(CONTROL_RELATIONS).intersection(relations.values())
     if relations and controls.issuperset(relations.values()):

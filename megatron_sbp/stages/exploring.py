@@ -126,12 +126,12 @@ def _by_alpha(found: dict[str, Any]) -> list[str]:
         "  alpha      pairs  documents with a pair  pairs per seed  near-duplicates  full lists  random pairs above"
     ]
     for row in _shown(found):
-        kept, all_of_them = row["kept"][limit], row["kept"]["1.0"]
+        kept = row["kept"][limit]
         with_pairs = kept["documents_with_pairs"]
         lines.append(
             f"  {row['alpha']:5.2f}  {format_count(round(kept['pairs'] * scale)):>9}"
             f"  {with_pairs / found['sampled']:21.1%}  {kept['pairs'] / max(1, with_pairs):14.1f}"
-            f"  {1 - kept['pairs'] / max(1, all_of_them['pairs']):15.1%}"
+            f"  {row['near_duplicates']:15.1%}"
             f"  {row['documents_with_full_lists'] / found['sampled']:10.1%}  {row['random_pairs_above']:18.3%}"
             + _mark(found, row["alpha"])
         )

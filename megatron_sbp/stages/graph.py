@@ -60,7 +60,7 @@ def all_stages(recipe: Recipe | None = None) -> list[Stage]:
         if recipe is not None and recipe.evaluation.harness.tasks:
             name = f"harness{suffix(replicate=replicate)}"
             stages.append(ScopedStage(HarnessStage(), name, replicate))
-    stages.append(ReportStage())
+    stages.append(ReportStage([stage.name for stage in stages]))
     if recipe is not None:
         check_job_names(recipe, stages)
     return stages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,18 @@ from megatron_sbp.stages.stage import Stage
 
 
 class ReportStage(Stage):
-    """Collects the results, checks them against the plan, and writes the page."""
+    """Collects the results, checks them against the plan, and writes the page.
+
+    Args:
+        stages: names of the recipe's other stages, whose time is told; None tells that of all that are there.
+    """
 
     name = "report"
     title = "write results.json and report/index.html, checked against the plan"
-    version = 3
+    version = 4
+
+    def __init__(self, stages: Collection[str] | None = None):
+        self._stages = stages
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {
@@ -56,7 +64,7 @@ class ReportStage(Stage):
         from megatron_sbp.report.page import render
         from megatron_sbp.report.results import collect_results
 
-        sources = report_sources(run)
+        sources = report_sources(run, self._stages)
         results = collect_results(sources, run.recipe)
         page = render(load_report_data(sources, run.recipe, results))
         files.write_json(run.results_file, results)
@@ -78,8 +86,8 @@ _OF_SYNTHESIZER = {
 """What is read of every synthesizer."""
 
 
-def report_sources(run: Run) -> ReportSources:
-    """Where a run folder holds what the report is made of."""
+def report_sources(run: Run, stages: Collection[str] | None = None) -> ReportSources:
+    """Where a run folder holds what the report is made of; its stages are those of the recipe, None for any."""
     runs = [replicate_run(run, number) for number in range(1, run.recipe.replicates + 1)]
     return ReportSources(
         documents_audit=run.audit_documents,
@@ -89,6 +97,7 @@ def report_sources(run: Run) -> ReportSources:
         synthesizers={name: _synthesizer_sources(run, name) for name in run.recipe.used_synthesizers},
         manifests=run.manifests,
         documents=run.document_shards("train"),
+        stages=stages,
     )
 
 

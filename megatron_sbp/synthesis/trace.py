@@ -144,7 +144,7 @@ def _find(name: str, sources: TraceSources) -> tuple[Path, int, dict[str, Any]] 
             shards.sort(key=lambda shard: shard != likely)
     for shard in shards:
         # Every row begins with its id, so the others need not be parsed.
-        start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode()
+        start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode(errors="surrogatepass")
         for place, line in enumerate(_lines(shard)):
             if line.startswith(start):
                 return shard, place, json.loads(line)
@@ -181,10 +181,11 @@ def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources)
         said += [asdict(one) for one in rule.opinions([candidate])]
     duplicate: dict[str, Any] = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}
     repeats = None
-    if not sources.filtered:
+    file = f"{shard:05d}.npy"
+    # The filters may be complete for the generations before, and more of them planned since.
+    if not sources.filtered or not (sources.verdicts / file).exists() or not (sources.repeats / file).exists():
         verdict = next((one["rule"] for one in said if one["drops"]), PENDING)
     else:
-        file = f"{shard:05d}.npy"
         found = int(final_verdicts(sources.verdicts / file, sources.repeats / file)[0, place])
         verdict = "kept" if found == PASSED else VERDICTS[found]
         if verdict in ("kept", "duplicate"):

@@ -51,7 +51,10 @@ def finalize(
     assert complete or training == "synthesizer", (iterations, samples)
     found = consumption.check(folder / "consumed", data, iterations, global_batch_size, complete)
     consumed = sum(found.values())
-    seconds = sum(row["seconds"] for row in rows if row["kind"] == "train")
+    trained = [row for row in rows if row["kind"] == "train"]
+    # Steps before a checkpoint that no line was logged after have no seconds: the rate is that of the others.
+    seconds = sum(row["seconds"] for row in trained)
+    timed_tokens = sum(row["tokens_per_second"] * row["seconds"] for row in trained)
     chosen = best(rows)
     result = {
         "training": training,
@@ -60,7 +63,7 @@ def finalize(
         "train_samples": consumed,
         "train_tokens": consumed * data.sequence_length,
         "seconds": seconds,
-        "tokens_per_second": consumed * data.sequence_length / seconds,
+        "tokens_per_second": timed_tokens / seconds if seconds else None,  # stopped before the first line
         "datasets": _datasets(folder, data, found),
         "export_iteration": iterations,
         "precision": (folder / "precision.txt").read_text().strip(),

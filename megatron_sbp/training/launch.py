@@ -21,7 +21,7 @@ from megatron_sbp.recipe import Launch
 from megatron_sbp.training.cause import RANK_ENDED, first_end, verdict
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.rank_end import DONE
-from megatron_sbp.training.metrics import read_metrics
+from megatron_sbp.training.metrics import last_train_row, read_metrics
 from megatron_sbp.training.ranks import Rank, Ranks
 from megatron_sbp.training.running import only_training
 from megatron_sbp.training.save_request import SaveRequest
@@ -182,7 +182,7 @@ class Progress:
 
     def __init__(self, metrics: Path, stage: str, samples: int, every: float = 10.0):
         self.metrics, self.stage, self.samples, self.every = metrics, stage, samples, every
-        self._said, self._seen = time.monotonic(), 0
+        self._said, self._seen = time.monotonic(), (0, 0)
         self._bytes = 0
 
     def say(self) -> None:
@@ -193,13 +193,10 @@ class Progress:
         if size == self._bytes:
             return
         self._bytes = size
-        rows = read_metrics(self.metrics)
-        steps = [row for row in rows if row["kind"] == "train"]
-        if len(rows) <= self._seen or not steps:
+        last, held_out = last_train_row(self.metrics), read_metrics(self.metrics, "valid")
+        if last is None or self._seen == (last["iteration"], len(held_out)):
             return
-        self._said, self._seen = time.monotonic(), len(rows)
-        held_out = [row for row in rows if row["kind"] == "valid"]
-        last = steps[-1]
+        self._said, self._seen = time.monotonic(), (last["iteration"], len(held_out))
         rate = last["samples"] / last["tokens"] * last["tokens_per_second"]
         text = f"{self.stage}: step {last['iteration']:,}, {last['samples']:,} of {self.samples:,} samples "
         text += f"({100 * last['samples'] / self.samples:.0f} %), loss {last['loss']:.3f}"

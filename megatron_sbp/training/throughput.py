@@ -17,7 +17,8 @@ class Rates:
     """Share of the peak of one device, 0 to 1; None where the peak is not known."""
 
     def __str__(self) -> str:
-        text = f"{self.tokens_per_second:,.0f} tokens/s | {self.tflops:,.3g} TFLOP/s per rank"
+        tflops = f"{self.tflops:,.0f}" if self.tflops >= 100 else f"{self.tflops:.3g}"
+        text = f"{self.tokens_per_second:,.0f} tokens/s | {tflops} TFLOP/s per rank"
         return text + (f" | MFU {100 * self.mfu:.1f} %" if self.mfu is not None else "")
 
 

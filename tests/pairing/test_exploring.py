@@ -10,6 +10,7 @@ from megatron_sbp.pairing.exploring import SampledNeighbors, explore_pairs
 from megatron_sbp.pairing.field_rules import FieldRules, no_field_rules
 from megatron_sbp.pairing.rules import apply_rules
 from megatron_sbp.recipe import Pairs
+from megatron_sbp.stages.exploring import format_exploration
 
 DOCUMENTS, K = 60, 12
 CHANCE = np.random.default_rng(5).normal(0.2, 0.1, 2000)
@@ -87,6 +88,31 @@ def test_counts_are_those_of_the_rules(documents, neighbors, others):
     # Both ends of what is compared are met: something is dropped, and something is kept.
     first = found["alphas"][0]["kept"]
     assert 0 < first[str(found["max_shared_shingles"])]["pairs"] < (ids >= 0).sum()
+
+
+@pytest.mark.parametrize("cap", [None, 1])
+def test_near_duplicates_are_a_part_of_the_pairs_above_alpha_whatever_the_cap(documents, neighbors, cap):
+    ids, scores = neighbors
+    found = explored(documents, ids, scores, Pairs(alpha=0.4, max_shared_shingles=0.3, max_targets_per_seed=cap))
+    for row in found["alphas"][::9]:
+        kept, whole = (
+            apply_rules(ids, scores, 0, documents, ANY, Pairs(alpha=row["alpha"], max_shared_shingles=limit)).kept.sum()
+            for limit in (0.3, 1.0)
+        )
+        assert row["near_duplicates"] == pytest.approx(1 - kept / whole if whole else 0)
+    assert 0 < found["alphas"][0]["near_duplicates"] < 1
+
+
+@pytest.mark.parametrize("alpha", [0.29, 0.57, 0.58])  # a hundred times that is a little less than a whole number
+def test_no_hundredth_is_below_what_is_counted(documents, neighbors, alpha):
+    ids, scores = neighbors
+    chance = np.random.default_rng(5).normal(0.7, 0.01, 2000)
+    sample = SampledNeighbors(np.arange(len(ids)), ids, scores)
+    more = {"run_seed": 1, "examples": 0, "text_of": str}
+    row = explore_pairs(sample, chance, documents, ANY, Pairs(alpha=alpha), **more)["alphas"][0]
+    assert row["alpha"] == alpha
+    kept = apply_rules(ids, scores, 0, documents, ANY, Pairs(alpha=row["alpha"])).kept.sum()
+    assert row["kept"]["0.15"]["pairs"] == kept
 
 
 def test_some_documents_of_many(documents, neighbors):
@@ -167,3 +193,6 @@ def test_no_pair_above_anything(documents):
     found = explored(documents, np.array([[1], [0]]), np.full((2, 1), 0.01, np.float32), Pairs(alpha=0.75))
     assert found["bands"] == [] and found["advice"]["rule"] == "none"
     assert all(counts["pairs"] == 0 for row in found["alphas"] for counts in row["kept"].values())
+    assert not any(row["near_duplicates"] for row in found["alphas"])
+    told = format_exploration(found)
+    assert "100.0%" not in told and "nan" not in told

@@ -37,6 +37,11 @@ def test_arms_take_the_same_time_and_stages_of_less_than_a_minute_none():
     assert "embed 30 min, an arm 30 h, synthesize 4.17 days; stages on CPUs" in text and "tune" not in text
 
 
+def test_years_are_whole_days():
+    text = "\n".join(totals(plan({**TIME, "one_after_another": 37_500.0, "side_by_side": 2399.0})))
+    assert ": 1,562 days one stage after another" in text and "100 days with nodes" in text
+
+
 def test_one_node_and_one_gpu():
     assert any("1 node x 1 GPU (by the recipe)" in line for line in totals(plan(nodes=1, gpus=1)))
 

@@ -40,6 +40,13 @@ def test_each_by_its_override(overrides, words):
     assert len([line for line in found if words in line]) == 1, found
 
 
+def test_a_unit_of_many_hours_and_one_generation():
+    many = make_plan(load_recipe(PAPER, ["synthesis.generations_per_shard=1_000_000"]))["warnings"]
+    assert [line for line in many if "synthesize: a unit takes about" in line and "e+" not in line]
+    words = ["synthesis.tokens=4096", "synthesis.tokens_per_generation=1e5"]
+    assert make_plan(load_recipe(PAPER, words))["synthesis"]["generations"] == 1
+
+
 @pytest.mark.parametrize("name", sorted(file.parent.name for file in EXAMPLES.glob("sbp_*/recipe.yaml")))
 def test_the_recipes_for_gpus_have_none(name):
     found = make_plan(load_recipe(EXAMPLES / name / "recipe.yaml"))["warnings"]

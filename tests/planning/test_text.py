@@ -23,7 +23,17 @@ def test_counts(value, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (8e10, "80 GB"), (2.34e12, "2.34 TB")]
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1500, "1.5 kB"),
+        (8e10, "80 GB"),
+        (2.34e12, "2.34 TB"),
+        (999.4e6, "999 MB"),
+        (999.7e6, "1 GB"),
+        (1.25e15, "1.25 PB"),
+    ],
 )
 def test_bytes(value, text):
     assert format_bytes(value) == text
@@ -39,6 +49,16 @@ def test_every_arm_and_every_synthesizer_is_named(name):
         assert f"({name})" in text
     assert "None" not in text and "nan" not in text
     assert max(map(len, text.splitlines())) <= 160
+
+
+def test_columns_of_long_names_stay_apart():
+    names = ["baseline", "sbp_with_a_share_of_ten_percent", "sbp_with_a_share_of_half"]
+    words = [f"arms={{{', '.join(f'{name}: {{}}' for name in names)}}}"]
+    lines = format_plan(make_plan(load_recipe(EXAMPLES / "people" / "recipe.yaml", words))).splitlines()
+    header = next(line for line in lines if "baseline" in line)
+    assert header.split() == names
+    tokens = next(line for line in lines if line.startswith("training tokens"))
+    assert len(tokens) == len(header) and len(tokens.split()) == 2 + len(names)
 
 
 def test_estimates_are_marked_and_measurements_are_not():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.recipe import load_recipe
@@ -44,3 +45,18 @@ def test_the_plan_reads_it_where_the_recipe_says(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in (f"{tmp_path}/mine", "~/mine"):
         assert make_plan(load_recipe(TINY, [f"tokenizer.path={path}"]))["model"]["vocab_size"]["tokens"] == 4322
+
+
+@pytest.mark.parametrize("text", ['{"model": ', "[]", '{"model": null}', '{"model": {"vocab": {"a": "b"}}}', "\xff"])
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path, text):
+    file = tmp_path / "tokenizer.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"tokenizer\.json: is not a tokenizer of Hugging Face's"):
+        vocab_size_of(file)
+
+
+def test_a_tokenizer_without_entries_has_a_plan(tmp_path):
+    """The stage `tokenizer` will refuse it, or give it what it lacks."""
+    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {}}}')
+    plan = make_plan(load_recipe(TINY, [f"tokenizer.path={tmp_path}"]), sample={"bytes": 90.0, "corpus": None})
+    assert plan["sample"]["tokens_per_document"] == 91

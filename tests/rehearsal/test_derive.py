@@ -157,6 +157,15 @@ def test_megatron_flags_that_need_a_gpu_are_left_out_and_named():
     assert "sequence-parallel" in of(PAPER, *words, site=GPUS).recipe.training.megatron
 
 
+def test_flags_of_an_arm_that_have_no_place_here_are_left_out():
+    flags = "{sequence-parallel: true, recompute-num-layers: 20, overlap-grad-reduce: true}"
+    rehearsal = of(PAPER, f"arms={{baseline: {{}}, other: {{training: {{megatron: {flags}}}}}}}")
+    assert rehearsal.recipe.arms["other"].training["megatron"] == {
+        "recompute-num-layers": 2, "overlap-grad-reduce": True,
+    }  # fmt: skip
+    assert "Transformer Engine" in change(rehearsal, "arms.other.training.megatron.sequence-parallel").reason
+
+
 def test_a_small_recipe_stays_small():
     words = ["model.hidden_size=32", "model.num_attention_heads=2", "model.num_query_groups=2", "model.num_layers=1"]
     words += ["model.ffn_hidden_size=64", "training.train_tokens=4096", "synthesis.tokens=1024"]

@@ -168,6 +168,23 @@ def test_overrides_are_cut_like_what_they_override():
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["synthesis.max_new_tokens=128"],
+        ["tuning.max_target_tokens=100"],
+        ["synthesizers={related: {synthesis: {max_new_tokens: 128}, filter: {min_tokens: 20}}}"],
+    ],
+)
+def test_texts_of_short_generations_are_not_too_short(words):
+    """3 % of 128 tokens are fewer than the 8 tokens to which filter.min_tokens is lowered."""
+    real = paper(*words)
+    here = Recipe.model_validate(cut(real)[0].values)
+    for one in (here, here.for_synthesizer("related")):
+        assert 0 < one.filter.min_tokens <= one.max_new_tokens // 2
+    assert real.for_synthesizer("related").filter.min_tokens < real.for_synthesizer("related").max_new_tokens
+
+
+@pytest.mark.parametrize(
     ("limit", "here"),
     [("24:00:00", "00:30:00"), ("2-00", "00:30:00"), ("'31'", "00:30:00"), ("00:10:00", "00:10:00"), ("'30'", "30")],
 )

@@ -110,3 +110,11 @@ def test_the_share_of_a_gain_has_a_reason_or_a_value():
     behind = evaluations([{**arms, "oracle": [5.0] * 4}])
     assert "the oracle is not ahead of the baseline in test loss: -0.9500" in gap_closed(behind, "test_loss")[1]
     assert np.isfinite(found["gap_closed_stderr"])
+
+
+def test_a_gain_whose_noise_is_not_known_has_no_share():
+    """One test sequence, or one group of questions, and one training of each arm."""
+    losses = {"baseline": 4.0, "sbp": 3.9, "oracle": 3.5}
+    found = {arm: {"test": {"sequence_losses": [loss], "sequence_tokens": [10]}} for arm, loss in losses.items()}
+    share, reason = gap_closed([found], "test_loss")
+    assert share is None and "oracle's gain in test loss, 0.5000, the noise is not known" in reason

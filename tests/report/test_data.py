@@ -25,6 +25,8 @@ def test_a_whole_run(tmp_path):
     run = made_up_run(tmp_path)
     data = load(run)
     assert data.metrics.keys() == {"baseline", "sbp", "oracle", "synthesizer"} and all(data.metrics.values())
+    rows = [row for model in data.metrics.values() for row in model]
+    assert {frozenset(row) for row in rows} == {frozenset(("kind", "iteration", "tokens", "loss"))}  # of millions
     assert data.pairs == files.read_json(run.audit_pairs) and data.synthetic == files.read_json(run.audit_synthetic)
     assert len(data.examples) == 60
     assert yaml.safe_load(data.recipe_text) == json.loads(json.dumps(run.recipe.to_dict()))

@@ -77,6 +77,11 @@ def test_the_recipe_says_which_metric_leads(arms):
         harness_figures([arms], recipe(large="f1"))
 
 
+def test_a_metric_of_a_task_that_was_not_measured_is_an_error(arms):
+    with pytest.raises(InputError, match=r"harness\.metrics': 'lrage' was not measured, but large, small, prose"):
+        harness_figures([arms], recipe(lrage="acc_norm"))
+
+
 def test_what_documents_do_not_make_up_is_shown_and_not_compared(arms):
     for found in arms.values():
         found["tasks"]["large"]["metrics"]["acc"] |= {"scale": None, "sums": None, "counts": None}

@@ -79,3 +79,9 @@ def test_the_line_for_a_terminal():
         "lm-eval, small (acc)",
         "lm-eval, prose (word_perplexity)",
     ]
+
+
+def test_a_line_with_figures_of_the_first_replicate_says_so():
+    found = results(replicates=2)
+    found["harness"]["mean"] = None
+    assert harness_lines(found)[0].startswith("lm-eval, large (acc, first replicate): ")

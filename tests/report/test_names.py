@@ -17,6 +17,11 @@ def test_classic_arms_have_names_and_others_are_called_arms():
     ]  # fmt: skip
 
 
+def test_no_two_labels_are_alike():
+    arms = ["baseline", "sbp", "SBP", "Sbp", "oracle", "Oracle"]
+    assert len({label_of(arm) for arm in arms}) == len(arms)
+
+
 @pytest.mark.parametrize(
     ("arms", "text"),
     [

@@ -45,6 +45,15 @@ def test_recall_has_a_column_only_where_it_was_asked(results):
     assert "recall" in format_results(asked).splitlines()[2] and "50.0\u00a0%" in format_results(asked)
 
 
+def test_a_share_in_recall_is_told_where_there_is_none_in_loss(results):
+    none = {"gap_closed": None, "gap_closed_reason": "the oracle is not ahead"}
+    told = {**results, **none, "gap_closed_recall": 0.5, "gap_closed_recall_stderr": 0.1}
+    line = next(line for line in format_results(told).splitlines() if line.startswith("gap closed"))
+    assert line.replace("\u00a0", " ") == (
+        "gap closed: none (the oracle is not ahead), 50.0 % ± 10.0 of the oracle's gain in closed-book recall"
+    )
+
+
 def test_of_several_replicates_the_means_are_shown(results):
     mean = {"test_loss": {"mean": 1.2345, "stderr": 0.25, "low": 1.0, "high": 1.5}}
     arms = {arm: {**figures, "mean": mean} for arm, figures in results["arms"].items()}

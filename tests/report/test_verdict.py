@@ -110,6 +110,35 @@ def test_values_and_their_difference_are_of_all_replicates():
     assert any("means over 3 replicates" in sentence for sentence in told)
 
 
+@pytest.mark.parametrize(("of_questions", "remarked"), [(0.03, False), (0.003, True)])
+def test_replicates_that_agree_are_not_below_chance_by_the_noise_of_the_questions(of_questions, remarked):
+    """All replicates answer the same questions, and miss the same ones."""
+    found = results({"baseline": 4.0, "sbp": 3.0}, replicates=3)
+    arm = found["arms"]["sbp"]
+    arm |= {"choice_accuracy": 0.24, "choice_stderr": of_questions, "choice_chance": 0.25}
+    arm["mean"] = {"choice_accuracy": {"mean": 0.24, "stderr": 0.002}}
+    assert any("below chance" in sentence for sentence in verdict(found)) == remarked
+
+
+def test_text_without_pairs_is_neither_related_nor_a_control_on_random_pairs():
+    """An arm that reads the baseline's samples, alone and beside an SBP whose pairs are random."""
+    synthesizers = {"self": {"method": "samples"}, "random": {"method": "tuned", "pairs": {"relation": "random"}}}
+    for arms, told in (({"self": "self"}, ""), ({"sbp": "random", "self": "self"}, "This run is the control")):
+        found = results({"baseline": 4.0, **dict.fromkeys(arms, 3.5)})
+        found["recipe"] |= {"arms": {arm: {"synthetic": name} for arm, name in arms.items()}}
+        found["recipe"] |= {"synthesizers": synthesizers}
+        text = " ".join(verdict(found))
+        assert "relatedness of the pairs" not in text and ("This run is the control" in text) == bool(told)
+
+
+@pytest.mark.parametrize(("high", "told"), [(0.1, "SBP reaches -1"), (-0.005, "it is behind the baseline")])
+def test_sbp_is_behind_the_baseline_only_where_the_whole_interval_is(high, told):
+    found = results({"baseline": 4.0, "sbp": 4.001, "oracle": 3.9})
+    found |= {"gap_closed": -0.01, "gap_closed_low": -0.12, "gap_closed_high": high}
+    (sentence,) = (line for line in verdict(found) if "gain" in line and "oracle's" in line)
+    assert told in sentence and ("behind" in sentence) == (high < 0)
+
+
 def test_a_baseline_that_overfits_is_said_to():
     found = results({"baseline": 4.0, "sbp": 3.5})
     found["arms"]["baseline"]["best_valid"] = {"loss": 3.0, "tokens": 10, "last_loss": 3.5, "last_tokens": 20}
@@ -122,12 +151,15 @@ def test_a_baseline_that_overfits_is_said_to():
 
 
 def test_a_synthesizer_that_does_not_read_is_said_to():
-    for difference, error, told in (
-        (0.5, 0.01, "The synthesizer reads its seed"),
-        (0.001, 0.01, "does not read its seed, it only remembers"),
-        (0.12, 0.07, "Too few pairs were measured to say whether the synthesizer reads its seed"),
-        (0.9, None, "Too few pairs were measured"),
+    for pairs, difference, error, told in (
+        (500, 0.5, 0.01, "The synthesizer reads its seed"),
+        (500, 0.001, 0.01, "does not read its seed, it only remembers"),
+        (500, 0.12, 0.07, "Too few pairs were measured to say whether the synthesizer reads its seed"),
+        (1, 0.9, None, "Too few pairs were measured"),
+        (2, 0.1, 0.03, "Too few pairs were measured"),  # Student's interval is 12.7 standard errors to each side
+        (3, 0.001, 0.012, "Too few pairs were measured"),
     ):
-        reading = {"gain": difference, "gain_stderr": error, "loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
+        reading = {"pairs": pairs, "gain": difference, "gain_stderr": error}
+        reading |= {"loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
         found = verdict(results({"baseline": 4.0, "sbp": 3.5}, tuning={"reading": reading}))
         assert any(told in sentence for sentence in found)

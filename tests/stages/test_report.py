@@ -51,3 +51,13 @@ def test_it_writes_the_results_and_the_page(tmp_path):
     before = run.report_file.read_bytes()
     ReportStage().run_unit(run, "all")
     assert run.report_file.read_bytes() == before
+
+
+def test_stages_of_a_former_recipe_and_the_report_before_are_no_cost_of_this_run(tmp_path):
+    run = made_up_run(tmp_path)
+    for name in ("train-former", "harness", "report"):
+        manifest = {"stage": name, "key": "x", "seconds": 5000.0, "units": 1, "started": 5e9, "outputs": {}}
+        files.write_json(run.manifests / f"{name}.json", manifest)
+    all_stages(run.recipe)[-1].run_unit(run, "all")
+    stages = files.read_json(run.results_file)["stages"]
+    assert "train-sbp" in stages and not {"train-former", "harness", "report"} & stages.keys()

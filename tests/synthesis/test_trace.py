@@ -114,8 +114,18 @@ def test_after_the_filter_its_verdict_counts_and_a_duplicate_names_what_it_repea
     assert said[3]["rules"][-1]["value"] == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_text_written_after_the_filter_was_complete_is_not_filtered_yet(sources):
+    """More generations were planned, because too few tokens were left of the first shard."""
+    done = filtered(sources, [PASSED] * PER_SHARD, [])
+    assert trace(PLANNED[0].name, done)["filters"]["verdict"] == "kept"
+    assert trace(PLANNED[PER_SHARD].name, done)["filters"]["verdict"] == PENDING
+    (done.repeats / "00000.npy").unlink()
+    assert trace(PLANNED[0].name, done)["filters"]["verdict"] == PENDING
+
+
 def test_an_id_that_is_not_there_is_none(sources):
     assert trace("syn-0-99", sources) is None and trace("anything", sources) is None
+    assert trace("syn-\udcff", sources) is None  # as Python has a byte of the command line that is no UTF-8
     assert trace("syn-0-0", dataclasses.replace(sources, generations=Path("/nowhere"))) is None
 
 

@@ -33,7 +33,7 @@ def folder(corpus, tmp_path) -> Path:
     for step in range(4):
         recorder.record(step, np.zeros(8, np.int64), np.arange(8 * step, 8 * step + 8))
     rows = [{"kind": "valid", "iteration": iteration, "loss": loss} for iteration, loss in LOSSES.items()]
-    rows += [{"kind": "train", "iteration": step, "seconds": 0.5} for step in range(1, 5)]
+    rows += [{"kind": "train", "iteration": n, "seconds": 0.5, "tokens_per_second": 1024.0} for n in range(1, 5)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / tracker.NAME).write_text("4")
     (folder / "stopped.txt").write_text("end of the plan")
@@ -72,3 +72,25 @@ def test_the_synthesizer_exports_its_best_checkpoint(folder):
     found = files.read_json(folder / "consumed.json")
     assert (found["export_iteration"], found["best_valid_loss"], found["valid_loss_before"]) == (2, 3.0, 5.0)
     assert "best" not in found
+
+
+def test_steps_that_no_line_was_logged_after_do_not_count_as_done_in_no_time(folder):
+    """Stopped after the third step, whose checkpoint the next start resumed from, with a line for every second step."""
+    file = folder / "metrics.jsonl"
+    rows = [row for row in map(json.loads, file.read_text().splitlines()) if row["kind"] == "valid"]
+    for iteration, seconds in ((2, 1.0), (4, 0.5)):
+        rows.append({"kind": "train", "iteration": iteration, "seconds": seconds, "tokens_per_second": 1024.0})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    finalize(folder, "baseline", samples=32, global_batch_size=8, keep_best=False)
+    found = files.read_json(folder / "consumed.json")
+    assert (found["train_tokens"], found["seconds"], found["tokens_per_second"]) == (32 * 64, 1.5, 1024.0)
+
+
+def test_a_tuning_that_stopped_before_the_first_line_was_logged(folder):
+    """With tuning.eval_interval 2 and patience 1, and training.log_interval 10."""
+    file = folder / "metrics.jsonl"
+    rows = [row for row in map(json.loads, file.read_text().splitlines()) if row["kind"] == "valid"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    finalize(folder, "synthesizer", samples=32, global_batch_size=8, keep_best=False)
+    found = files.read_json(folder / "consumed.json")
+    assert (found["train_tokens"], found["seconds"], found["tokens_per_second"]) == (32 * 64, 0, None)

@@ -40,6 +40,19 @@ def test_rewinding_keeps_the_rows_before(metrics):
     assert read_metrics(metrics.path) == ROWS[:2]
 
 
+def test_rows_of_a_kind_are_read_without_the_others(metrics):
+    evaluated = {"kind": "valid", "iteration": 3, "loss": 2.5}
+    metrics.append(evaluated)
+    whole = metrics.path.read_bytes()
+    metrics.path.write_bytes(whole.replace(b"5.0", b"5.1") + b'{"kind": "train", "iter')
+    assert read_metrics(metrics.path, "valid") == [evaluated]
+    metrics.path.write_bytes(whole.replace(b"2.5", b"2.6"))
+    with pytest.raises(InputError, match=r"metrics\.jsonl:5: "):
+        read_metrics(metrics.path, "valid")
+    metrics.path.write_bytes(whole[:-2])
+    assert read_metrics(metrics.path, "valid") == []
+
+
 def test_a_changed_row_is_named(metrics):
     data = metrics.path.read_bytes()
     for place in range(0, len(data) - len(data.splitlines()[-1]) - 1, 3):

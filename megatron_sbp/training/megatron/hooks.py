@@ -137,8 +137,7 @@ class Journal:
         return bool(due.item())
 
     def _row_of_evaluation(self, iteration: int) -> bool:
-        rows = read_metrics(self.metrics.path)
-        return any(row["kind"] == "valid" and row["iteration"] == iteration for row in rows)
+        return any(row["iteration"] == iteration for row in read_metrics(self.metrics.path, "valid"))
 
     def _stepped(self, loss_dict, learning_rate, iteration: int, grad_norm) -> None:
         if not self.last_rank():
@@ -196,7 +195,7 @@ class Journal:
                 parts = "".join(f" | trained on {name} {found['loss']:.4f}" for name, found in by_source.items())
                 print(f"sbp: step {iteration} | held-out loss {row['loss']:.4f}{parts}", flush=True)
                 self._to_boards({f"lm loss of {name}": found["loss"] for name, found in by_source.items()}, iteration)
-            rows = read_metrics(self.metrics.path)
+            rows = read_metrics(self.metrics.path, "valid")  # all ranks wait
             stop[0] = bool(args.sbp_patience) and exhausted(rows, args.sbp_patience)
         torch.distributed.broadcast(stop, torch.distributed.get_world_size() - 1)
         if stop.item() and iteration < args.train_iters:
