@@ -58,7 +58,7 @@ def _memory(plan: dict[str, Any]) -> Iterator[str]:
         yield (
             f"a rank needs about {format_bytes(max(large.values()))} ({', '.join(large)}), more than the "
             f"{format_bytes(hardware['device_bytes'])} of an {hardware['gpu']}; launch.distributed_optimizer, "
-            "tensor_parallel or a smaller micro_batch_size bring it down"
+            "tensor_parallel or a smaller micro_batch_size reduce it"
         )
 
 
@@ -85,7 +85,7 @@ def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float)
     if hours / units > minutes_of(limit) / 60:
         yield (
             f"{stage}: a unit takes about {hours / units:.2g} hours of a GPU and must end within the time limit of "
-            f"{limit}: a smaller {key}, or more time (slurm.stages)"
+            f"{limit}: choose a smaller {key} or more time (slurm.stages)"
         )
 
 
