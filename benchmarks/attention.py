@@ -4,7 +4,7 @@
     python benchmarks/attention.py [--device cuda] [--sequences 512 4096] [--masks causal pairs]
 
 Both are what Megatron builds without Transformer Engine. They get the same inputs; `causal` is without a mask, since
-each knows it by itself, `pairs` with the mask of a sequence of eight packed pairs (made once, outside the clock). They
+each has its own, `pairs` with the mask of a sequence of eight packed pairs (made once, outside the clock). They
 take turns in one process; times are medians over the turns after a warm-up, the ratio is the median of their ratios.
 Peak memory is what a forward and backward pass needs beyond its inputs: on CUDA the allocator's peak, on a CPU how far
 the resident memory of a fresh process rises above what it held just before (Linux's VmHWM, set back through
@@ -153,7 +153,7 @@ def peak_here(bench: Bench, sequence: int, precision: str, mask: str, name: str)
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     run()
     return resident("VmHWM") - before
 

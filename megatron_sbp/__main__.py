@@ -1,4 +1,4 @@
-"""`sbp` and `python -m megatron_sbp`: Ctrl-C gets one line of answer from the first moment on, while modules load."""
+"""`sbp` and `python -m megatron_sbp`: Ctrl-C prints a single line from the very start, while modules load."""
 
 from __future__ import annotations
 

@@ -27,53 +27,53 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
 
   sbp plan RECIPE                 show tokens, samples, epochs, FLOPs, memory, and disk of every arm
   sbp doctor [RECIPE]             check this machine, or an allocation (`srun ... sbp doctor RECIPE`), in seconds
-  sbp rehearse RECIPE             run everything in small, in minutes (through Slurm: `sbp submit RECIPE --rehearse`)
+  sbp rehearse RECIPE             run a small version of it all, in minutes (on Slurm: `sbp submit RECIPE --rehearse`)
   sbp run RECIPE                  run everything on this machine; run it again to resume
   sbp submit RECIPE               submit everything as Slurm jobs; submit again to resume
   sbp cancel RECIPE               cancel the jobs that are queued or running
   sbp status RECIPE               show the state of every stage and job
   sbp verify RECIPE               read every finished file and compare digests
   sbp report RECIPE               print the results; the page is RUN/report/index.html
-  sbp pairs RECIPE --explore      show what other thresholds would keep of the neighbors, with pairs to read
-  sbp trace RECIPE ID             show where a synthetic document comes from, and what the filters said of it
+  sbp pairs RECIPE --explore      show which neighbors other thresholds would keep, with pairs to read
+  sbp trace RECIPE ID             show where a synthetic document comes from, and what the filters said about it
   sbp publish RECIPE --to FOLDER  write corpus and models, with cards, in the layout of the Hugging Face hub
-  sbp schema                      print the JSON schema of recipes, with which editors complete and check their keys
+  sbp schema                      print the JSON schema of recipes, for completion and checks in an editor
 
-Each stage is also a command; a recipe with further arms or synthesizers, or with benchmark tasks for lm-eval
-(evaluation.harness), has further ones, such as `sbp harness RECIPE`. Stages that several processes can share take
+Each stage is also a command; a recipe with more arms or synthesizers, or with benchmark tasks for lm-eval
+(evaluation.harness), has more of them, such as `sbp harness RECIPE`. Stages that several processes can share take
 --shard i/n (i from 1 to n):
 """
 
 EPILOG = """An arm is a model to compare; all arms are trained on the same number of tokens. A synthesizer writes
-synthetic documents, which arms may read. See docs/experiments.md.
+synthetic documents, which arms can read. See docs/experiments.md.
 
-RECIPE is a recipe file, or a run folder, which means the recipe it was last run with.
-Overrides of any recipe key follow: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
+RECIPE is a recipe file, or a run folder, which stands for the recipe it was last run with.
+Any recipe key can be overridden after it: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are complete or absent: any command can be killed at any time and run again."""
 
 SCHEMA = """Prints the JSON schema of a recipe (draft 2020-12). An editor with a YAML language server completes and
-checks the keys of a recipe whose first line names a file with it:
+checks the keys of a recipe whose first line names a file that holds the schema:
 
   # yaml-language-server: $schema=../recipe.schema.json"""
 
 PUBLISH = """Writes the synthetic documents as parquet and every exported model, each with a card, into a new folder in
-the layout of the Hugging Face hub. Nothing is uploaded; what is not finished is left out."""
+the layout of the Hugging Face hub. Nothing is uploaded; unfinished parts are left out."""
 
 TRACE = """Shows a synthetic document with its seed document, the pairs of the seed that the synthesizer was tuned on,
-how it was sampled, and what every filter said of it. Raw generations have ids too; the run need not be finished."""
+how it was sampled, and what every filter said about it. Raw generations have ids too; the run need not be finished."""
 
-DOCTOR = """Checks in seconds what would stop a run, or slow it down: packages, GPUs and their memory, Slurm, models,
-inputs, and the file system of the run folder; started by srun or torchrun, every node, and an all-reduce between the
-ranks. A line per check: ok, warn, or fail, with what to do. Exit status 1 when something failed. Without RECIPE: the
-machine alone."""
+DOCTOR = """Checks in seconds for what would stop a run or slow it down: packages, GPUs and their memory, Slurm, models,
+inputs, and the file system of the run folder; under srun or torchrun, also every node, and an all-reduce between the
+ranks. Prints a line per check: ok, warn, or fail, with what to do. Exit status 1 if a check failed. Without RECIPE,
+only the machine is checked."""
 
-REHEARSE = """Runs the recipe in small: the same stages, engines, flags, and file layouts with sizes cut, on made-up
-documents where the corpus is not here. Prints what was replaced, which is what was not rehearsed."""
+REHEARSE = """Runs the recipe at a small scale: the same stages, engines, flags, and file layouts with smaller sizes, on
+made-up documents if the corpus is not on this machine. Prints what was replaced, and so was not rehearsed."""
 
 RECIPE_HELP = "recipe YAML file, or a run folder"
 
 WATCH_SECONDS = 10.0
-"""Between two prints of `sbp status --watch`."""
+"""Time between two prints of `sbp status --watch`."""
 
 _WITH_VALUE = (
     "--until", "--jobs", "--discard", "--repair", "--shard", "--launcher", "--documents", "--examples",
@@ -133,7 +133,7 @@ def _main(words: list[str]) -> int:
     recipe = _recipe_among(words, read)
     graph = all_stages(recipe)
     if words[:1] == ["harness"] and all(stage.name != "harness" for stage in graph):
-        message = "names no task: `sbp harness RECIPE` runs those of lm-eval that it names (docs/evaluation.md)"
+        message = "names no task: `sbp harness RECIPE` runs the lm-eval tasks that it names (docs/evaluation.md)"
         raise InputError(message, key="evaluation.harness.tasks")
     parser = _parser(graph)
     options = _parse(parser, words)
@@ -146,7 +146,7 @@ def _main(words: list[str]) -> int:
         return doctor(Run.of(recipe) if recipe else None, options.json, options.timeout)
     recipe_words = [options.recipe, *options.overrides]
     run = Run.of(read(options.recipe, tuple(options.overrides)))
-    if run.recipe is not recipe:  # the words were taken for others before they were parsed (`--`, an abbreviation)
+    if run.recipe is not recipe:  # the first guess at the words was wrong (`--`, an abbreviation)
         graph = all_stages(run.recipe)
         options = _parse(_parser(graph), words)
     if options.verb == "plan":
@@ -250,15 +250,15 @@ def _parser(graph) -> argparse.ArgumentParser:
 
     def add_overrides(sub: argparse.ArgumentParser) -> None:
         # Without a default, argparse counts them among the required arguments in its message.
-        told = "recipe values that replace the file's"
+        told = "recipe values that override the file's"
         sub.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=told)
 
     plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory, and disk of every arm, and the Megatron commands.")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training")
-    plan.add_argument("--gpu", metavar="NAME", help="type of the GPUs: H100 (assumed without it), A100, H200, ...")
-    plan.add_argument("--mfu", type=float, metavar="SHARE", help="share of their peak in training (assumed: 0.4)")
-    plan.add_argument("--writing-mfu", type=float, metavar="SHARE", help="the same in writing text (assumed: 0.05)")
+    plan.add_argument("--gpu", metavar="NAME", help="type of the GPUs: H100 (default), A100, H200, ...")
+    plan.add_argument("--mfu", type=float, metavar="SHARE", help="share of their peak in training (default: 0.4)")
+    plan.add_argument("--writing-mfu", type=float, metavar="SHARE", help="the same for writing text (default: 0.05)")
     run = verb("run", "Runs everything that is missing on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
     run.add_argument(
@@ -266,8 +266,8 @@ def _parser(graph) -> argparse.ArgumentParser:
         type=_count,
         default=1,
         metavar="N",
-        help="run up to N stages that do not wait for one another at a time, such as the trainings of a study; each "
-        "has its share of the cores (launch.threads_per_rank is yours to set) and of the GPUs (default: 1)",
+        help="run up to N independent stages at a time, such as the trainings of a study; each gets its share of the "
+        "cores (you set launch.threads_per_rank) and of the GPUs (default: 1)",
     )
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
@@ -277,7 +277,11 @@ def _parser(graph) -> argparse.ArgumentParser:
     doctor = verb("doctor", DOCTOR, optional=True)
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="how long a step waits for other ranks (60)"
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long a step waits for other ranks (default: 60)",
     )
     rehearse = verb("rehearse", REHEARSE)
     rehearse.add_argument("--dry-run", action="store_true", help="print what differs and the small recipe, run nothing")
@@ -288,8 +292,8 @@ def _parser(graph) -> argparse.ArgumentParser:
     status.add_argument("--watch", action="store_true", help="print it every 10 seconds until every stage is finished")
     verb(
         "verify",
-        "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 when "
-        "something changed.",
+        "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 if "
+        "anything changed.",
     )
     publish = verb("publish", PUBLISH)
     publish.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new or an empty folder")
@@ -298,8 +302,8 @@ def _parser(graph) -> argparse.ArgumentParser:
     trace.add_argument("recipe", help=RECIPE_HELP)
     trace.add_argument("document", help="id of a synthetic document, such as syn-17-0")
     add_overrides(trace)
-    trace.add_argument("--synthesizer", metavar="NAME", help="who wrote it (default: the first that has the id)")
-    trace.add_argument("--replicate", type=int, default=1, metavar="N", help="of which replicate (default: 1)")
+    trace.add_argument("--synthesizer", metavar="NAME", help="the one that wrote it (default: the first with the id)")
+    trace.add_argument("--replicate", type=int, default=1, metavar="N", help="the replicate it belongs to (default: 1)")
     trace.add_argument("--json", action="store_true", help="print everything as JSON")
     schema = verbs.add_parser("schema", description=SCHEMA, formatter_class=argparse.RawDescriptionHelpFormatter)
     schema.set_defaults(overrides=[])
@@ -333,13 +337,13 @@ def _add_exploration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explore",
         action="store_true",
-        help="run nothing: show what other values of pairs.alpha and pairs.max_shared_shingles would keep of the "
-        "neighbors that are there, pairs to read from every band of similarity, and a recommendation",
+        help="run nothing: show which of the existing neighbors other values of pairs.alpha and "
+        "pairs.max_shared_shingles would keep, pairs to read from every similarity band, and a recommendation",
     )
     parser.add_argument(
-        "--documents", type=_count, metavar="N", help="with --explore: seed documents to look at (10,000)"
+        "--documents", type=_count, metavar="N", help="with --explore: seed documents to look at (default: 10,000)"
     )
-    parser.add_argument("--examples", type=_count, metavar="N", help="with --explore: pairs from each band (2)")
+    parser.add_argument("--examples", type=_count, metavar="N", help="with --explore: pairs per band (default: 2)")
     parser.add_argument("--json", action="store_true", help="with --explore: print everything as JSON")
 
 
@@ -355,7 +359,7 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
         default=[],
         choices=[*stages, ALL],
         help=f"run STAGE again even if that replaces more than {minutes:.0f} minutes of work; its former outputs are "
-        f"moved to aside/ in the run folder (several times, or `{ALL}`)",
+        f"moved to aside/ in the run folder (repeatable; `{ALL}` for all stages)",
     )
     parser.add_argument(
         "--repair",
@@ -368,7 +372,7 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
-    """Like parse_args, with overrides behind options too; parse_intermixed_args cannot do it for verbs (subparsers)."""
+    """Like parse_args, with overrides after options too; parse_intermixed_args does not support verbs (subparsers)."""
     options, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or options.verb == "schema"]
     if unknown:
@@ -414,7 +418,7 @@ def _stage(run: Run, stage, graph, options) -> int:
     stop = StopFile(run.stop_file)
     stop.refuse()
     runner = StageRunner(run, stage, graph, bool(options.discard), bool(options.repair))
-    # The ranks of a training are asked for a checkpoint first.
+    # The ranks of a training save a checkpoint first.
     trains = stage.device_for(run) == "training"
     try:
         with contextlib.nullcontext() if trains else stop.interrupts():
@@ -446,7 +450,7 @@ def _rehearse(real: Run, options) -> int:
     rehearsal = derive(real.recipe, folder, cluster(real.recipe) if by_slurm else this_machine())
     run = Run.of(rehearsal.recipe)
     graph = all_stages(run.recipe)
-    discard = [ALL]  # what is costly here is still minutes
+    discard = [ALL]  # even the costly stages take only minutes here
     table = format_changes(rehearsal, len(graph))
     if options.dry_run and not by_slurm:
         print(table)
@@ -474,7 +478,7 @@ def _rehearse(real: Run, options) -> int:
 
 
 def _note_recipe(run: Run) -> None:
-    """Writes into the run folder what it was last run with, and the plan of that."""
+    """Writes the recipe that the run folder was last run with, and its plan, into the folder."""
     from megatron_sbp.base import files
     from megatron_sbp.executor.preflight import plan_run
 
@@ -507,13 +511,13 @@ def _plan(run: Run, options) -> int:
         ]
         for title, inner, training in trainings:
             if training == "synthesizer" and start_folder(inner.recipe):
-                print("\n# the synthesizer's start, as the stage `tune` makes it by itself")
+                print("\n# the synthesizer's start, as the stage `tune` makes it")
                 print(_wrapped(_import(inner, options)))
             print(f"\n# {title}, on {run.recipe.launch.nodes} x {run.recipe.launch.ranks_per_node} ranks")
             words = ["python", "-m", "megatron_sbp.training.pretrain", *arguments_of(inner, training)]
             print(_wrapped(shlex.join(words)))
     else:
-        print("\nThe exact Megatron commands: add --commands.")
+        print("\nAdd --commands for the exact Megatron commands.")
     return 0
 
 
@@ -560,7 +564,7 @@ def _print_status(run: Run, graph) -> bool:
 
     print(f"{run.recipe.name}: {run.root}, {time.strftime('%Y-%m-%d %H:%M:%S')}")
     if run.stop_file.exists():
-        print(f"  {run.stop_file} is there: nothing starts until it is removed")
+        print(f"  {run.stop_file} exists: nothing starts until it is removed")
     width = max(len(stage.name) for stage in graph)
     states = {stage.name: StageState(run, stage, graph, reads_data=False).why() for stage in graph}
     for name, state in states.items():
@@ -598,7 +602,7 @@ def _explore(run: Run, stage, graph, options) -> int:
     from megatron_sbp.stages.exploring import DOCUMENTS, EXAMPLES, explore_run, format_exploration
 
     if not options.explore:
-        raise InputError("is for `--explore`, which was not given", key="--documents, --examples, --json")
+        raise InputError("only works with `--explore`", key="--documents, --examples, --json")
     StageState(run, stage, graph, reads_data=False).inputs()  # raises where a stage before it is not finished
     found = explore_run(stage.scoped(run), options.documents or DOCUMENTS, options.examples or EXAMPLES)
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_exploration(found)))
@@ -626,7 +630,7 @@ def _verify(run: Run, graph) -> int:
     left_out = [stage.name for stage in graph if stage.name not in found]
     print(
         f"{count:,} files of {len(found)} stages, {size:,} bytes: "
-        + (f"{damaged:,} damaged; `sbp run` says what can be done" if damaged else "all as they were written")
+        + (f"{damaged:,} damaged; `sbp run` says what can be done" if damaged else "all unchanged")
         + (f"; not finished: {', '.join(left_out)}" if left_out else "")
     )
     return 1 if damaged else 0
@@ -637,8 +641,8 @@ def _print_results(run: Run) -> None:
     from megatron_sbp.report.text import format_results
 
     print(format_results(files.read_json(run.results_file)))
-    print(f"\nThe whole report: {run.report_file}")
+    print(f"\nFull report: {run.report_file}")
 
 
-if __name__ == "__main__":  # `python -m megatron_sbp.cli` would do nothing, and say nothing
+if __name__ == "__main__":  # else `python -m megatron_sbp.cli` would silently do nothing
     raise SystemExit(main())

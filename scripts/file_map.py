@@ -12,20 +12,20 @@ TARGET = REPOSITORY / "docs" / "files.md"
 
 HEAD = """# Every file of the package
 
-Made by `python scripts/file_map.py` from the first line of every docstring; a test holds it. Layers and their order:
-[architecture.md](architecture.md).
+Written by `python scripts/file_map.py` from the first line of every docstring; a test checks it. Layers and their
+order: [architecture.md](architecture.md).
 """
 
 ORDER = (
     "", "recipe", "base", "planning", "documents", "overlap", "tokenization", "pairing", "training", "checkpoint",
     "synthesis", "evaluation", "report", "publishing", "stages", "executor", "rehearsal", "doctor",
 )  # fmt: skip
-"""Packages as data flows, then who runs stages."""
+"""Packages in the order of the data, then those that run stages."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit status 1 when the file is not what it should be")
+    parser.add_argument("--check", action="store_true", help="exit status 1 if the file is out of date")
     text = file_map()
     if parser.parse_args().check:
         return int(not TARGET.exists() or TARGET.read_text() != text)

@@ -4,7 +4,7 @@
 #
 #   bash scripts/setup_vllm_cpu.sh [FOLDER]
 #
-# To resolve scripts/vllm_cpu.in anew: make lock-vllm
+# To resolve scripts/vllm_cpu.in again: make lock-vllm
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh # uv, and the same Python

@@ -26,7 +26,7 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="Megatron's iter_NNNNNNN")
     parser.add_argument("--tokenizer", required=True, type=Path, metavar="FOLDER", help="RUN/tokenizer, or any other")
-    command_line.add_output(parser, "FOLDER", "new, empty, or a former export, which is replaced")
+    command_line.add_output(parser, "FOLDER", "new, empty, or an earlier export, which is replaced")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
     parser.add_argument("--recipe", type=Path, help="recipe whose model section describes the model; or:")
     shape = parser.add_argument_group("Megatron's flags")

@@ -30,7 +30,7 @@ PAPER = ("arc_challenge", "arc_easy", "sciq", "winogrande", "triviaqa", "webqs",
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 type Load = Callable[[str, str | None, str], Iterable[dict[str, Any]] | None]
-"""Rows of a split, from the path and the name of a data set; None where there is no such split."""
+"""Rows of a split, from the path and the name of a data set; None if there is no such split."""
 
 
 class Function(str):
@@ -83,7 +83,7 @@ class Tasks:
         inner = config.get("task")
         for child in inner if isinstance(inner, list) else ():
             if not isinstance(child, str):
-                raise InputError("a group with tasks that are no names cannot be saved", file=file)
+                raise InputError("a group with tasks that are not names cannot be saved", file=file)
             yield from self.closure(child)
 
 
@@ -97,7 +97,7 @@ def functions(value: Any) -> Iterator[Function]:
 
 
 def localized(name: str, config: dict[str, Any], splits: Iterable[str]) -> dict[str, Any]:
-    """A task's configuration with its data in NAME/SPLIT.jsonl; splits that are not there are left out."""
+    """A task's configuration with its data in NAME/SPLIT.jsonl; missing splits are left out."""
     there = list(splits)
     kept = {key: value for key, value in config.items() if key not in ("dataset_name", "dataset_kwargs")}
     kept |= {"dataset_path": "json", "dataset_kwargs": {"data_files": {s: f"{name}/{s}.jsonl" for s in there}}}
@@ -136,7 +136,7 @@ def _write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 
 def from_hub(path: str, part: str | None, split: str) -> Any:
-    """Rows of a split on the Hugging Face hub. Raises InputError where they cannot be had, as without a network."""
+    """Rows of a split on the Hugging Face hub. Raises InputError where they are unavailable, as without a network."""
     import datasets
 
     try:
@@ -161,7 +161,7 @@ def from_disk(root: Path) -> Load:
             found = datasets.load_from_disk(str(folder))
         except Exception as error:  # files that are missing, JSON or Arrow that cannot be read: each another kind
             reason = str(error).strip().split("\n")[0] or type(error).__name__
-            raise InputError(f"is no data set that Dataset.save_to_disk wrote: {reason}", file=folder) from error
+            raise InputError(f"was not written by Dataset.save_to_disk: {reason}", file=folder) from error
         if not isinstance(found, datasets.Dataset):
             raise InputError(f"holds several splits ({', '.join(found)}), not the one '{split}'", file=folder)
         return found

@@ -5,7 +5,7 @@
 
 Megatron loads it under any parallel layout: --pretrained-checkpoint models/start, or --load models/start --finetune.
 With a recipe the checkpoint must agree with its model section and with --tokenizer, and the padded vocabulary is the
-recipe's; without one, --make-vocab-size-divisible-by and --tensor-model-parallel-size say it, as they do for Megatron.
+recipe's; without one, --make-vocab-size-divisible-by and --tensor-model-parallel-size set it, as they do for Megatron.
 Padding rows of the embedding are the mean of the others. Prints what was imported, and the model section of a recipe.
 """
 
@@ -23,10 +23,10 @@ from megatron_sbp.recipe import load_recipe
 def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="config.json, safetensors")
-    command_line.add_output(parser, "FOLDER", "new, empty, or a former import, which is replaced")
+    command_line.add_output(parser, "FOLDER", "new, empty, or an earlier import, which is replaced")
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="default: the checkpoint's own")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the weights (default: the checkpoint's)")
-    parser.add_argument("--recipe", type=Path, help="recipe with which the checkpoint must agree; or:")
+    parser.add_argument("--recipe", type=Path, help="recipe that the checkpoint must match; or:")
     parser.add_argument("--make-vocab-size-divisible-by", type=int, default=128, metavar="N", help="default: 128")
     parser.add_argument("--tensor-model-parallel-size", type=int, default=1, metavar="N", help="default: 1")
     options = parser.parse_args()

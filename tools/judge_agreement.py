@@ -6,7 +6,7 @@
 
 asks the function or the endpoint that the recipe names (evaluation.judge, evaluation.judge_endpoint) about every case,
 and prints JSON: the judge, and for `factual` and `relevant` its answers by truth, accuracy, kappa, and how many cases
-it left open. With --answers an endpoint's answers are kept there, and a second call asks nothing.
+it left open. With --answers an endpoint's answers are kept in that file, and a second call asks nothing.
 """
 
 from __future__ import annotations

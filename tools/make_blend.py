@@ -6,7 +6,7 @@
     python -m megatron_sbp.training.pretrain ... or pretrain_gpt.py ... --data-args-path blend.txt
 
 A weight is a number of samples: training sequences. Each --once dataset gives every sequence that it holds, or as many
-as are named behind a colon (tokens/synthetic:4000), once; the --repeated one fills up the rest.
+as are given after a colon (tokens/synthetic:4000), once; the --repeated one fills the rest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--train-samples", type=int, required=True, help="training sequences in all")
     parser.add_argument("--sequence-length", type=int, required=True, help="tokens of a training sequence")
-    parser.add_argument("--repeated", type=Path, required=True, metavar="PREFIX", help="dataset that fills up the rest")
+    parser.add_argument("--repeated", type=Path, required=True, metavar="PREFIX", help="dataset that fills the rest")
     parser.add_argument(
         "--once", action="append", default=[], metavar="PREFIX[:SAMPLES]", help="dataset used once; may be repeated"
     )
@@ -39,7 +39,7 @@ def main() -> None:
             if count and not count.isdigit():
                 raise InputError(f"'{count}' is not a number of samples", key="--once")
             if count and int(count) == 0:
-                raise InputError(f"{prefix} is to give 0 samples; leave it out instead", key="--once")
+                raise InputError(f"{prefix} gives 0 samples; leave it out instead", key="--once")
             if Path(prefix) in once:
                 raise InputError(f"{prefix} is named twice", key="--once")
             once[Path(prefix)] = int(count or 0)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Documents (and their embeddings, if there are some) to pairs of related documents.
+"""Documents (and their embeddings, if available) to pairs of related documents.
 
     python tools/mine_pairs.py --inputs 'corpus/*.jsonl.zst' --embeddings corpus.npy --tokenizer RUN/tokenizer \\
         --alpha 0.75 --output pairs.parquet
 
-writes pairs.parquet (seed, target, seed_id, target_id, score) and pairs.audit.json (what fell to which rule, histogram,
+writes pairs.parquet (seed, target, seed_id, target_id, score) and pairs.audit.json (what each rule dropped, histogram,
 examples). seed and target are rows of the documents; tools/preprocess_pairs.py --documents makes a dataset of them.
 Without --embeddings the documents are embedded first, and the vectors written to pairs.embeddings.npy.
 """
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--k", type=int, default=NEIGHBORS.k, help=f"per document (default: {NEIGHBORS.k})")
     search.add_argument("--leaves", type=int, help="of ScaNN's tree (default: about the square root of the documents)")
     search.add_argument("--leaves-to-search", type=int, help="(default: as --recall-target says)")
-    search.add_argument("--reorder", type=int, help="candidates that ScaNN scores again exactly (default: likewise)")
+    search.add_argument("--reorder", type=int, help="candidates that ScaNN rescores exactly (default: likewise)")
     search.add_argument(
         "--recall-target",
         type=float,
@@ -96,14 +96,14 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="FIELD",
         default=[],
-        help="fields that must be equal in both documents, as a language",
+        help="fields that must be equal in both documents, such as the language",
     )
     rules.add_argument(
         "--different-fields",
         nargs="+",
         metavar="FIELD",
         default=[],
-        help="fields that must not be equal, as a web site",
+        help="fields that must differ, such as the web site",
     )
     rules.add_argument(
         "--collapse-above",

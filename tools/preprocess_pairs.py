@@ -7,7 +7,7 @@
 Pairs are what tools/mine_pairs.py writes (row numbers; --documents, --text-field and --id-field are then the --inputs
 and fields that the pairs were mined from), or texts: --inputs pairs.jsonl --seed-field query --target-field answer.
 
-A target that was cut carries no end-of-document. The separator is not stored: the pair dataset puts it between the two.
+A target that was cut has no end-of-document. The separator is not stored: the pair dataset puts it between the two.
 Prints the counts as JSON.
 """
 
@@ -25,13 +25,13 @@ def main() -> None:
     command_line.add_dataset_output(parser)
     parser.add_argument("--max-seed-tokens", required=True, type=int, metavar="N", help="longer seeds are cut")
     parser.add_argument(
-        "--max-target-tokens", required=True, type=int, metavar="N", help="longer targets lose their end"
+        "--max-target-tokens", required=True, type=int, metavar="N", help="longer targets are cut at the end"
     )
     parser.add_argument(
         "--seed-cut",
         choices=("head", "tail"),
         default="tail",
-        help="which end of a long seed is cut away (default: tail)",
+        help="which end of a long seed is cut (default: tail)",
     )
     parser.add_argument("--documents", nargs="+", metavar="FILE", help=f"of pairs of row numbers: {command_line.FILES}")
     command_line.add_text_field(parser)

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=1, metavar="N", help="texts per seed document (default: 1)")
     parser.add_argument("--max-seed-tokens", type=int, required=True, metavar="N", help="as in tuning")
     parser.add_argument("--max-new-tokens", type=int, required=True, metavar="N", help="end-of-document included")
-    parser.add_argument("--seed-cut", choices=("head", "tail"), default="tail", help="end cut away (default: tail)")
+    parser.add_argument("--seed-cut", choices=("head", "tail"), default="tail", help="end that is cut (default: tail)")
     parser.add_argument("--temperature", type=float, default=1.0, help="(default: 1.0)")
     parser.add_argument("--top-p", type=float, default=0.9, help="(default: 0.9)")
     parser.add_argument("--seed", type=int, default=1, help="of the random streams (default: 1)")

@@ -1,4 +1,4 @@
-"""NumPy's files, either whole or not there."""
+"""NumPy files, either complete or absent."""
 
 from __future__ import annotations
 

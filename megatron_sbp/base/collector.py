@@ -13,13 +13,13 @@ _usual = gc.get_threshold()
 def collect_rarely() -> None:
     """For processes of our own, before they import: torch, Megatron, and transformers make a million objects that stay.
 
-    Memory that is not in a cycle is freed at once, as ever.
+    Memory that is not in a cycle is freed at once, as always.
     """
     gc.set_threshold(ALLOCATIONS, *_usual[1:])
 
 
 def collect_as_usual() -> None:
-    """Collects as Python does, what is there by now left out: tensors in cycles must not wait, for they hold a GPU's
+    """Collects as Python does, leaving out what exists by now: tensors in cycles must not wait, since they hold a GPU's
     memory."""
     gc.freeze()
     gc.set_threshold(*_usual)

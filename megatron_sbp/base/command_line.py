@@ -58,8 +58,8 @@ def add_id_field(options: argparse._ActionsContainer) -> None:
     options.add_argument(
         "--id-field",
         metavar="FIELD",
-        help="field of a unique id (default: a digest of the text); all ids are compared before the work, which takes "
-        "about 10 bytes of memory for each",
+        help="field of a unique id (default: a digest of the text); all ids are compared first, which takes about 10 "
+        "bytes of memory per id",
     )
 
 
@@ -97,12 +97,12 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str
     options.add_argument(
         "--batch-tokens", type=int, help="tokens in one forward pass, padding included (default: by --batch-size)"
     )
-    options.add_argument("--prompt", default="", help="text in front of every document")
+    options.add_argument("--prompt", default="", help="text prepended to every document")
     options.add_argument(
         "--precision",
         choices=("fp32", "bf16", "fp16"),
         default=defaults.precision,
-        help=f"of the arithmetic (default: {defaults.precision})",
+        help=f"precision of the arithmetic (default: {defaults.precision})",
     )
     options.add_argument(
         "--embedding-engine",
@@ -124,7 +124,7 @@ def add_device(options: argparse._ActionsContainer) -> None:
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
-        help="auto: CUDA where there is some (default: auto)",
+        help="auto: CUDA if available (default: auto)",
     )
 
 

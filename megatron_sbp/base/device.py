@@ -38,7 +38,7 @@ def gpus(environment: Mapping[str, str], driver: Path = _DRIVER) -> list[str]:
 
 
 def share_of_gpus(found: list[str], worker: int, workers: int) -> list[str]:
-    """The GPUs of one of several processes that work side by side: all are used, none by two unless there are fewer.
+    """The GPUs of one of several parallel processes: all are used, none by two processes unless there are too few.
 
     Args:
         found: `gpus`.

@@ -7,13 +7,13 @@ from typing import Any
 
 
 def differences(old: Any, new: Any, key: str = "", only_common: bool = False) -> Iterator[str]:
-    """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item, and of a tree
-    that one side lacks every value is named.
+    """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item, and
+    every value of a tree that one side lacks is named.
 
     Args:
         old: tree of dictionaries, lists, and plain values.
         new: the same.
-        key: of the trees, in front of every name.
+        key: of the trees, prefixed to every name.
         only_common: whether keys that only one side has do not count; else the other has None.
     """
     if (isinstance(old, dict) and new is None) or (old is None and isinstance(new, dict)):

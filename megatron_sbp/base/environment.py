@@ -21,7 +21,7 @@ PACKAGES = (
     "transformer-engine",
     "vllm",
 )
-"""Packages whose versions are written down; None for one that is not installed."""
+"""Packages whose versions are recorded; None for one that is not installed."""
 
 
 def environment() -> dict[str, Any]:

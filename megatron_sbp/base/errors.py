@@ -8,9 +8,9 @@ from pathlib import Path
 NO_ROOM = {
     errno.ENOSPC: ("the disk is full", "free some space"),
     errno.EDQUOT: ("the disk quota is used up", "free some space"),
-    errno.EFBIG: ("files may not become this large (ulimit -f)", "raise the limit"),
+    errno.EFBIG: ("the file size limit is reached (ulimit -f)", "raise the limit"),
 }
-"""What a write fails with where there is no room, by errno: what is wrong, and what helps."""
+"""Errors of a write that finds no room, by errno: what is wrong, and what helps."""
 
 _GIVEN = {
     errno.EACCES,
@@ -23,11 +23,11 @@ _GIVEN = {
     errno.ELOOP,
     errno.ESTALE,
 }
-"""What is wrong with a folder that the user named, or took away."""
+"""Errors due to a folder that the user named or removed."""
 
 
 def told_of(error: OSError) -> str | None:
-    """One line for a user who can mend it: there is no room, or a path is wrong or gone; None for a fault."""
+    """One line for an error that the user can fix: no room, or a path that is wrong or gone; None for a fault."""
     if error.errno in NO_ROOM:
         reason, advice = NO_ROOM[error.errno]
         place = f" while writing {error.filename}" if error.filename else ""
@@ -38,7 +38,7 @@ def told_of(error: OSError) -> str | None:
 
 
 def printable(text: object, lines: bool = True) -> str:
-    """A text as a terminal may have it: what is not printable is escaped as in a Python literal (\\x1b, \\u202e).
+    """A text that is safe on a terminal: what is not printable is escaped as in a Python literal (\\x1b, \\u202e).
 
     Documents, field names and file names come from anywhere, and a terminal obeys what it is sent.
 
@@ -53,7 +53,7 @@ def printable(text: object, lines: bool = True) -> str:
 
 
 class InputError(ValueError):
-    """Something outside the program is wrong; the message alone must let its reader put it right.
+    """Something outside the program is wrong; the message alone must be enough to fix it.
 
     The command line prints it as one message, without a traceback, and exits with status 2. Its text has no control
     characters but line feeds and tabs; `reason` is the message as it was given.
@@ -93,8 +93,8 @@ class Fault(Exception):
     Args:
         message: What broke and, where it is known, why; ends with the last lines of the log where there is one.
         file: The log or file that tells more.
-        progress: How far the work had come that is kept; the same fault without progress is a crash loop.
-        node: On which it broke, where that may be another than this process's.
+        progress: How far the saved work had come; the same fault without progress is a crash loop.
+        node: Where it broke, if that may not be this process's node.
     """
 
     def __init__(self, message: str, *, file: Path | str | None = None, progress: str = "", node: str = ""):

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: atomic writes, digests, compressed JSON lines."""
+"""Files that are either complete or absent: atomic writes, digests, compressed JSON lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The file is flushed to disk before the rename, so that a crash leaves the old file or the new one. The temporary
     name belongs to this process alone, ends in `.partial` in front of the suffixes of `path` (some writers look at the
-    suffix), and is removed by an exception. What processes of this machine that are gone left there is removed first.
+    suffix), and is removed by an exception. Leftovers of dead processes of this machine are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(path.suffixes)
@@ -88,7 +88,7 @@ def _alive(owner: str) -> bool:
 
 def process_folder(parent: Path) -> Path:
     """Name of a folder below `parent` that belongs to this process alone; what an earlier owner left in it is removed,
-    and so are the folders that processes of this machine left that are gone. Nothing is created."""
+    and so are the folders that dead processes of this machine left. Nothing is created."""
     own = parent / f"{_machine()}-{os.getpid()}"
     shutil.rmtree(own, ignore_errors=True)
     for left in parent.glob(f"{_machine()}-*"):
@@ -189,11 +189,11 @@ def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple
         if not path.is_file():
             return "is no longer a regular file", False
         if stat.st_size != entry["size"]:
-            return f"has {stat.st_size:,} bytes, and had {entry['size']:,} when it was written", False
+            return f"has {stat.st_size:,} bytes, but had {entry['size']:,} when it was written", False
         if read_all or stat.st_mtime_ns != entry["mtime_ns"]:
             found = sha256(path)
             if found != entry["sha256"]:
-                return f"has the digest {found[:12]}, and had {entry['sha256'][:12]} when it was written", False
+                return f"has the digest {found[:12]}, but had {entry['sha256'][:12]} when it was written", False
     except (FileNotFoundError, NotADirectoryError):
         return "is gone", True
     except OSError as error:

@@ -17,7 +17,7 @@ def go_offline() -> None:
     if offline():
         from huggingface_hub import constants
 
-        # Imported before, it has read the variable already; its HTTP client looks here before every request.
+        # If already imported, it has read the variable; its HTTP client looks here before every request.
         constants.HF_HUB_OFFLINE = True
 
 

@@ -19,7 +19,7 @@ PATIENCE = 5.0
 def locked(file: Path, label: str) -> Iterator[None]:
     """Holds an exclusive lock on `file` inside the block; says so when it has to wait.
 
-    A lock file that is removed by somebody while a process waits for it is made again: the lock that counts is the one
+    A lock file that is removed by somebody while a process waits for it is recreated: the lock that counts is the one
     that the name refers to.
     """
     file.parent.mkdir(parents=True, exist_ok=True)

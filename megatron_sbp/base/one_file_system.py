@@ -23,8 +23,8 @@ def check_one_file_system(root: Path, places: Iterable[Path]) -> None:
         for folder in reversed([place, *(above for above in place.parents if above.is_relative_to(root))]):
             if folder.exists() and folder.stat().st_dev != device:
                 raise InputError(
-                    f"leads to another file system ({folder.resolve()}) than {root}, and what is there would be moved "
-                    "by renaming, which cannot cross over. Nothing was moved. Put the folder itself where the link is, "
+                    f"leads to another file system ({folder.resolve()}) than {root}, but files are moved by renaming, "
+                    "which cannot cross file systems. Nothing was moved. Put the folder itself where the link is, "
                     f"or all of {root} on the other file system",
                     file=folder,
                 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 
 ENOUGH = 1 << 18
-"""Files: two of each of 100,000 shards, and some."""
+"""Two files of each of 100,000 shards, and some more."""
 
 
 def allow_many() -> int:
-    """Raises the limit of this process, and of those that it starts, as far as it may; gives it.
+    """Raises the limit of this process and its children as far as allowed; returns it.
 
     Shells and Slurm usually set 1,024, which every process may raise by itself.
     """

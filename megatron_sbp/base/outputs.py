@@ -1,4 +1,4 @@
-"""Whether an output may be written where a user wants it: asked before any work, by everything that tools/ runs."""
+"""Whether an output can be written where a user wants it: checked before any work, by everything that tools/ runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_file(path: Path, inputs: Iterable[Path | str] = (), suffix: str = "") 
         suffix: that its name must end in, since nothing else is written; empty takes any.
 
     Raises:
-        InputError: it has another suffix, is one of the inputs, is no regular file, or its folder cannot be written to.
+        InputError: it has another suffix, is one of the inputs, is not a regular file, or its folder is not writable.
     """
     with _explained(path):
         if path.name in ("", ".."):
@@ -39,15 +39,15 @@ def check_file(path: Path, inputs: Iterable[Path | str] = (), suffix: str = "") 
 
 
 def check_folder(path: Path, marker: str, own: Collection[str]) -> None:
-    """Refuses a folder that may not be replaced as a whole: one with anything in it that was not made so before.
+    """Refuses a folder that must not be replaced as a whole: one that holds anything that the program did not write.
 
     Args:
         path: the folder.
-        marker: file that tells that the program made it.
+        marker: file that shows that the program made it.
         own: patterns of the files that the program writes there, relative to it; `*` stays inside a path's component.
 
     Raises:
-        InputError: it is something else than a folder, holds other files, or its parent cannot be written to.
+        InputError: it is not a folder, holds other files, or its parent cannot be written to.
     """
     with _explained(path):
         if path.name in ("", ".."):
@@ -60,7 +60,7 @@ def check_folder(path: Path, marker: str, own: Collection[str]) -> None:
         other = [name for name in held if not any(_matches(name, pattern) for pattern in own)]
         if other or (held and not (path / marker).is_file()):
             what = f"holds {(other or held)[0]}, which this program did not write"
-            raise InputError(f"{what}: name a folder that is empty or not there", file=path)
+            raise InputError(f"{what}: name a folder that is empty or does not exist", file=path)
         check_place(path)
 
 
@@ -69,7 +69,7 @@ def check_apart(path: Path, inputs: Iterable[Path | str]) -> None:
 
     Args:
         path: the folder.
-        inputs: files and folders that are read; what is not there is passed over.
+        inputs: files and folders that are read; missing ones are skipped.
 
     Raises:
         InputError: names both.
@@ -89,18 +89,18 @@ def check_apart(path: Path, inputs: Iterable[Path | str]) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Refuses a path where nothing can be made. Creates nothing that stays.
+    """Refuses a path where nothing can be created. Creates nothing that stays.
 
     Raises:
-        InputError: something above it is no folder, or the nearest folder that is there cannot be written to.
+        InputError: something above it is not a folder, or the nearest existing folder cannot be written to.
     """
     folder = path.parent
     while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
-        raise InputError(f"cannot be written: {folder} is no folder", file=path)
+        raise InputError(f"cannot be written: {folder} is not a folder", file=path)
     try:
-        # Tried, not asked for: permissions do not tell of read-only file systems, nor anything to root.
+        # Tried out: permissions say nothing about read-only file systems, and nothing at all to root.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -114,7 +114,7 @@ def _matches(name: PurePath, pattern: str) -> bool:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """What a path itself makes fail (too long, a folder that may not be entered) is the user's."""
+    """Failures due to the path itself (too long, a folder that may not be entered) are the user's."""
     try:
         yield
     except OSError as error:

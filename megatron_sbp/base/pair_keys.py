@@ -1,4 +1,4 @@
-"""Pseudo-random numbers of pairs of rows that follow from the pair and a key alone, whatever is asked beside it."""
+"""Pseudo-random numbers of pairs of rows that follow from the pair and a key alone, whatever else is computed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def pair_keys(first: np.ndarray, second: np.ndarray, key: int) -> np.ndarray:
-    """64 pseudo-random bits per pair of rows; those of a pair the other way round are others.
+    """64 pseudo-random bits per pair of rows; the reversed pair gets others.
 
     Args:
         first: int64 [n].

@@ -45,7 +45,7 @@ def with_path(environment: dict[str, str], path: str | None) -> dict[str, str]:
 
 
 def become(python: Path, words: list[str]) -> None:
-    """Goes on as `python WORDS` in this very process, unless it is that already.
+    """Continues as `python WORDS` in this very process, unless it is that already.
 
     Args:
         python: interpreter of another environment, or a program that ends by starting one.
@@ -67,7 +67,7 @@ def become(python: Path, words: list[str]) -> None:
 def die_with_parent(parent: int | None = None) -> None:
     """Asks Linux to kill this process when its parent dies, even by SIGKILL. Runs in the child.
 
-    Without it, what a killed run had started would go on writing beside a new run.
+    Without it, the children of a killed run would keep writing beside a new run.
 
     Args:
         parent: process id of the parent, as the parent knows it. A parent that died before this call is noticed by
@@ -85,7 +85,7 @@ def held_port() -> Iterator[int]:
     """A free TCP port that nobody else is given while the block runs, although nobody listens on it yet.
 
     The socket is bound with SO_REUSEADDR and does not listen: a server that sets the same option (torch's TCPStore
-    does) can bind the port, and the kernel gives it to nobody who asks for any port.
+    does) can bind the port, and the kernel does not hand it out as an arbitrary free port.
     """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

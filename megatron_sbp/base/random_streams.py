@@ -1,7 +1,7 @@
 """Numbers of the random streams of a run, in one place so that no two choices share one.
 
 A choice is drawn from `numpy.random.default_rng([seed, stream])`, where seed is the recipe's. A number never changes:
-the choices, and with them the bytes of a run, would change too. Not in it are streams whose key is more than a number:
+the choices, and with them the bytes of a run, would change too. Not listed are streams whose key is more than a number:
 those of generations (synthesis/sampling.py), of epochs (training/data/epochs.py), and of random pairs
 (pairing/random_control.py). NumPy takes [seed, n, 0], the order of epoch n, for [seed, n]: epoch 11 is shuffled by the
 numbers that choose the choice questions. Nothing depends on both.
@@ -33,7 +33,7 @@ class Stream(IntEnum):
     QUALITY_PAIRS = 26
     """Documents and pairs on which the quality of text is measured."""
     READING = 27
-    """Pairs on which it is measured whether the synthesizer reads, and their wrong seeds."""
+    """Pairs on which the reading of the seed is measured, and their wrong seeds."""
     REPLACED_TOKENS = 28
     """Tokens that are replaced in a seed document, and by which (with the generation's row and number behind)."""
     QUALITY_BOOTSTRAP = 29
@@ -47,7 +47,7 @@ class Stream(IntEnum):
     EXPLORED_PAIRS = 33
     """Pairs shown from each band of similarity."""
     RECALL_TUNING = 34
-    """Documents on which it is tried how far ScaNN must look."""
+    """Documents on which the reach of ScaNN's search is tuned."""
     SHUFFLED_TARGETS = 35
     """Which mined target each pair of the shuffled control gets."""
     DUPLICATES_SYNTHETIC = 121

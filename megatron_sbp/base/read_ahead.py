@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def read_ahead[Item](items: Iterable[Item]) -> Iterator[Item]:
-    """The items, of which the next is made by a thread while one is in use; what it raises is raised here."""
+    """The items: a thread makes the next one while one is in use; what it raises is raised here."""
     source, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, source, end)

@@ -15,13 +15,13 @@ from megatron_sbp.base.files import atomic_path, sync_folder
 def replace_files(*paths: Path) -> Iterator[list[Path]]:
     """Yields temporary names of files that belong together; what is written there gets the final names on leaving.
 
-    The last file tells that the others are there: nobody reads them without it. An exception leaves the former files as
+    The last file marks the others as complete: nobody reads them without it. An exception leaves the former files as
     they were. When all new ones are on disk, the former last one is removed, and the new ones get their names in order.
     So a kill leaves the former files, or no last one, or the new files, and never a last one beside files that are not
     its own.
     """
     with contextlib.ExitStack() as stack:
-        # A stack is left from its end: the last file gets its name last.
+        # A stack unwinds from its end: the last file gets its name last.
         partials = [stack.enter_context(atomic_path(path)) for path in reversed(paths)][::-1]
         yield partials
         for partial in partials:  # before the former last one goes, since a full disk may show only here
@@ -36,7 +36,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
 
     An exception leaves the former folder as it was. A kill leaves the former folder or the new one; or, between two
     renames, the former one as .NAME.former, which the next call puts back. Whether `target` may be replaced is for the
-    caller to ask: see `outputs.check_folder`.
+    caller to check: see `outputs.check_folder`.
     """
     partial, former = (target.with_name(f".{target.name}.{state}") for state in ("partial", "former"))
     _put_back(former, target)

@@ -1,4 +1,4 @@
-"""A file by which a user asks all that works in a run folder to stop: `touch RUN/stop`."""
+"""A file that asks everything that works in a run folder to stop: `touch RUN/stop`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STATUS = 5
 
 
 class Stopped(Exception):
-    """The file is there."""
+    """The stop file exists."""
 
     def __init__(self, file: Path):
-        super().__init__(f"{file} is there: stopped; finished work is kept. Remove the file to go on")
+        super().__init__(f"{file} exists: stopped; finished work is kept. Remove the file to continue")
 
 
 class StopFile:
@@ -35,14 +35,14 @@ class StopFile:
         self._looked, self._there = float("-inf"), False
 
     def there(self) -> bool:
-        """Whether it is there, as of the last `every` seconds."""
+        """Whether it exists, looked up every `every` seconds."""
         now = time.monotonic()
         if now - self._looked >= self.every:
             self._looked, self._there = now, self.file.exists()
         return self._there
 
     def refuse(self) -> None:
-        """Raises Stopped when it is there."""
+        """Raises Stopped if it exists."""
         if self.file.exists():
             raise Stopped(self.file)
 

@@ -31,7 +31,7 @@ class UserFunction:
 
     @staticmethod
     def of(told: str, folder: Path, key: str) -> UserFunction | None:
-        """What FILE.py:FUNCTION names, the file relative to `folder`; None where it is no such thing."""
+        """What FILE.py:FUNCTION names, the file relative to `folder`; None for anything else."""
         name, colon, function = told.rpartition(":")
         if not colon or not name.endswith(".py") or not function.isidentifier():
             return None
@@ -53,7 +53,7 @@ class UserFunction:
         """Runs the file and takes its function. Modules beside the file can be imported by it.
 
         Raises:
-            InputError: the file fails, or the name is nothing that can be called.
+            InputError: the file fails, or the name is not callable.
         """
         module_name = f"megatron_sbp_user_{files.digest(str(self.file.resolve()))}"
         spec = importlib.util.spec_from_file_location(module_name, self.file)

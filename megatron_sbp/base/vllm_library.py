@@ -84,13 +84,14 @@ def explained(what: str, memory_advice: str, memory_key: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, MemoryError) or any(words in reason.lower() for words in _OUT_OF_MEMORY):
-            raise InputError(f"vLLM has not enough memory ({reason[:400]}); {memory_advice}", key=memory_key) from error
+            message = f"vLLM does not have enough memory ({reason[:400]}); {memory_advice}"
+            raise InputError(message, key=memory_key) from error
         raise Fault(f"vLLM {what}: {reason[:1000]}") from error
 
 
 def _let_vllm_look_around() -> None:
-    """Without a GPU, vLLM looks through the attributes of every module for kernels. Numba's interface to LLVM takes the
-    question for its `__dict__` for one for a function of LLVM, and vLLM 0.32 ends with what it gets."""
+    """Without a GPU, vLLM looks through the attributes of every module for kernels. Numba's interface to LLVM mistakes
+    the lookup of its `__dict__` for that of an LLVM function, and vLLM 0.32 crashes on the result."""
     module = sys.modules.get("llvmlite.binding.ffi")
     functions = getattr(getattr(module, "lib", None), "_fntab", None)
     if isinstance(functions, dict):

@@ -32,7 +32,7 @@ _WRITTEN = ("config.json", "generation_config.json", MARKER, *WEIGHT_FILES, *TOK
 def export(
     checkpoint: Path, model: Model, tokenizer: Path, target: Path, precision: Literal["fp32", "bf16"] | None = None
 ) -> dict[str, Any]:
-    """Exports a checkpoint: Qwen3 when the model has QK-norm, Llama when not (Llama has none).
+    """Exports a checkpoint: Qwen3 if the model has QK-norm, else Llama (which has none).
 
     The padded rows of the vocabulary are left out: vocab_size is the tokenizer's. Memory: about twice the largest
     tensor (a chunk as it is stored, and what it becomes).
@@ -51,7 +51,7 @@ def export(
 
     Raises:
         InputError: the folder is no such checkpoint, a tensor is missing, has another shape, or has no counterpart;
-            named. The target is something else than a former export, or cannot be written.
+            named. The target is not a former export, or cannot be written.
     """
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsWriter
     from megatron_sbp.checkpoint.torch_dist import TorchDistReader

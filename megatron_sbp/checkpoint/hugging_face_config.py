@@ -155,7 +155,7 @@ def _rotary_base(config: dict[str, Any], file: Path) -> float:
 
 
 def check_model(found: Model, wanted: Model, file: Path) -> None:
-    """Raises InputError for the first value in which a checkpoint's model is another one than the recipe's.
+    """Raises InputError for the first value in which a checkpoint's model differs from the recipe's.
 
     Args:
         found: what `read_config` gave.

@@ -18,7 +18,7 @@ WEIGHT_FILES = (ONE_FILE, INDEX, "model-*-of-*.safetensors")
 
 
 def weight_map(folder: Path) -> dict[Path, list[str] | None]:
-    """Safetensors files of a checkpoint, and the tensors that its index wants from each (None: all).
+    """Safetensors files of a checkpoint, and the tensors that its index expects in each (None: all).
 
     Raises:
         InputError: there are none, or one that the index names is missing.

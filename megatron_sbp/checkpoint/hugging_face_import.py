@@ -1,4 +1,4 @@
-"""Writes a Megatron checkpoint from a Hugging Face one, to go on from: no Megatron, no GPU, one piece in memory."""
+"""Writes a Megatron checkpoint from a Hugging Face one, to continue from: no Megatron, no GPU, one piece in memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WRITTEN = (MARKER, tracker.NAME, *(f"{RELEASE}/{name}" for name in ("*.distcp",
 """Patterns of all that an import holds."""
 
 _LEFT_OUT = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
-"""Tensors of old checkpoints that are no weights."""
+"""Tensors of old checkpoints that are not weights."""
 
 _STATES_INSIDE = (
     "self_attention.linear_qkv",
@@ -45,7 +45,7 @@ _STATES_INSIDE = (
     "mlp.linear_fc2",
 )
 _STATES_OUTSIDE = ("decoder.final_layernorm",)
-"""Modules that ask for an _extra_state: the linear layers always, the others with Transformer Engine."""
+"""Modules that expect an _extra_state: the linear layers always, the others with Transformer Engine."""
 
 
 def import_checkpoint(
@@ -77,7 +77,7 @@ def import_checkpoint(
 
     Raises:
         InputError: something has no counterpart or is missing, disagrees with the model, or has another shape; named.
-            The target is something else than a former import, or cannot be written.
+            The target is not a former import, or cannot be written.
     """
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsReader
     from megatron_sbp.checkpoint.torch_dist import write_torch_dist
@@ -90,7 +90,7 @@ def import_checkpoint(
         check_model(found, model, config)
     if rows < vocabulary:
         raise InputError(
-            f"is {rows}, the tokenizer has {vocabulary} entries: give tokens that it has already to "
+            f"is {rows}, the tokenizer has {vocabulary} entries: use tokens that it already has for "
             "tokenizer.end_of_document, padding and separator",
             file=config,
             key="vocab_size",
@@ -204,7 +204,7 @@ def _values(reader: SafetensorsReader, piece: mapping.Piece, model: Model, dtype
 
 
 def _objects(model: Model) -> dict[str, Any]:
-    """What Megatron wants to find beside the tensors."""
+    """What Megatron expects to find beside the tensors."""
     import torch
 
     nothing = torch.empty(0, dtype=torch.uint8)  # what Transformer Engine writes when it has no fp8 state

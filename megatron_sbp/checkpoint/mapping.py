@@ -23,7 +23,7 @@ ALIASES = {
     "decoder.layers.input_layernorm.weight": "decoder.layers.self_attention.linear_qkv.layer_norm_weight",
     "decoder.layers.pre_mlp_layernorm.weight": "decoder.layers.mlp.linear_fc1.layer_norm_weight",
 }
-"""Other names under which a tensor may stand in the checkpoint."""
+"""Other names that a tensor may have in the checkpoint."""
 
 EMBEDDING = "embedding.word_embeddings.weight"
 OUTPUT = "output_layer.weight"

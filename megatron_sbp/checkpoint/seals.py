@@ -1,4 +1,4 @@
-"""Seals: the digests of a training's checkpoints, so that none that was damaged is trained on.
+"""Seals: the digests of a training's checkpoints, so that no damaged one is trained on.
 
 Megatron's checkpoints carry no checksums. While a training runs, its launcher reads every checkpoint once after it is
 complete and writes models/NAME/seals/ITERATION.json. A checkpoint without a seal (the launcher was killed between the
@@ -97,7 +97,7 @@ class Sealer:
             last = self._stop.wait(EVERY_SECONDS)
             # What the training cannot write it reports itself; and a checkpoint may be removed at any time.
             with contextlib.suppress(OSError, InputError):
-                # What is beyond the tracker is of an earlier start that was cut off, or not named yet.
+                # A checkpoint beyond the tracker is from an earlier start that was cut off, or not named yet.
                 done = tracker.peek(self.folder) or 0
                 for iteration in tracker.complete(self.folder):
                     if iteration <= done:

@@ -87,7 +87,7 @@ def prepare_start(recipe: Recipe, *, arm: Path, tokenizer: Path, tuning: Path, p
 
     Raises:
         InputError: the checkpoint does not agree with the recipe's model or the tokenizer, or cannot be imported; or
-            the arm has not kept its best checkpoint.
+            the arm did not keep its best checkpoint.
     """
     if not needs_preparation(recipe) or (tuning / tracker.NAME).exists():
         return
@@ -101,7 +101,7 @@ def _link_best(arm: Path, prepared: Path) -> dict[str, Any]:
     best = files.read_json(file).get("best") or {}
     source = tracker.checkpoint_folder(arm, best.get("iteration", 0))
     if not best.get("kept") or not source.is_dir():
-        raise InputError(f"the arm {arm.name} has not kept its best checkpoint; train it again", file=file, key=KEY)
+        raise InputError(f"the arm {arm.name} did not keep its best checkpoint; train it again", file=file, key=KEY)
     remove_start(prepared)
     shutil.copytree(source, prepared / source.name, copy_function=_link_or_copy)
     files.write_text(prepared / tracker.NAME, str(best["iteration"]))

@@ -1,7 +1,7 @@
 """Megatron's torch_dist checkpoint folders, read and written tensor by tensor: no Megatron, no process group, no GPU.
 
-A folder holds torch.distributed.checkpoint's files (.metadata, *.distcp) and Megatron's metadata.json. A tensor lies
-there in chunks; whatever part of it is asked for is put together from the chunks that it touches.
+A folder holds torch.distributed.checkpoint's files (.metadata, *.distcp) and Megatron's metadata.json. A tensor is
+stored in chunks; any part of it is assembled from the chunks that it touches.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Chunk:
     size: Shape
     dtype: torch.dtype
     make: Callable[[], torch.Tensor]
-    """Gives the values, [*size] of `dtype`, when their turn has come."""
+    """Returns the values, [*size] of `dtype`, when it is their turn."""
 
     @property
     def nbytes(self) -> int:
@@ -164,7 +164,7 @@ def _item(chunk: Chunk) -> WriteItem:
 
 
 class _From(DefaultSavePlanner):
-    """Makes the values when they are asked for."""
+    """Makes the values on demand."""
 
     def __init__(self, makers: dict[MetadataIndex, Callable[[], torch.Tensor]], objects: dict[str, Any]):
         super().__init__()

@@ -1,4 +1,4 @@
-"""latest_checkpointed_iteration.txt: which checkpoint a training goes on from, and what to do when it was cut off.
+"""latest_checkpointed_iteration.txt: which checkpoint a training continues from, and the repair of a truncated file.
 
 Megatron closes a checkpoint with its metadata.json and then overwrites the tracker in place. A kill between the two
 leaves the tracker at the checkpoint before, which is right; a kill inside the second leaves it empty, and Megatron then
@@ -17,7 +17,7 @@ NAME = "latest_checkpointed_iteration.txt"
 
 
 def read(folder: Path) -> int | None:
-    """The iteration to go on from; None where nothing was saved. Repairs a tracker that was cut off.
+    """The iteration to continue from; None if nothing was saved. Repairs a truncated tracker.
 
     Raises:
         InputError: the tracker names a checkpoint that is not there or not complete.
@@ -50,7 +50,7 @@ def read(folder: Path) -> int | None:
 
 
 def peek(folder: Path) -> int | None:
-    """The iteration that the tracker names at this moment, unchecked; None for no tracker, or one in the writing."""
+    """The iteration that the tracker names at this moment, unchecked; None without a tracker, or during its writing."""
     try:
         text = (folder / NAME).read_text().strip()
     except FileNotFoundError:
@@ -64,8 +64,8 @@ def checkpoint_folder(folder: Path, iteration: int) -> Path:
 
 
 def written(folder: Path) -> dict[int, Path]:
-    """Folders of checkpoints by iteration, ascending, complete or not. Others' names, `iter_0000024.bak`, are no
-    checkpoints."""
+    """Folders of checkpoints by iteration, ascending, complete or not. Other names, such as `iter_0000024.bak`,
+    are not checkpoints."""
     numbers = (path.name.removeprefix("iter_") for path in folder.glob("iter_*") if path.is_dir())
     found = sorted(int(text) for text in numbers if text.isascii() and text.isdigit())
     return {number: path for number in found if (path := checkpoint_folder(folder, number)).is_dir()}

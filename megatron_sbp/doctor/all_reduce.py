@@ -43,10 +43,10 @@ def run_all_reduce(place: Place, attendance: Attendance, backend: str, seconds: 
     command = [sys.executable, "-m", "megatron_sbp.doctor.all_reduce", *map(str, words)]
     variables = {**os.environ, "PYTHONPATH": python_path(), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     try:
-        # Past its own timeouts: importing torch is not among them.
+        # Longer than its own timeouts, which do not cover importing torch.
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=2 * seconds)
     except subprocess.TimeoutExpired:
-        return 0.0, f"did not end in {2 * seconds:g} s"
+        return 0.0, f"did not finish in {2 * seconds:g} s"
     if done.returncode or not done.stdout.strip():
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         return 0.0, lines[-1][:200]
@@ -75,7 +75,7 @@ def main(words: list[str]) -> int:
         taken.append(time.perf_counter() - begun)
         if total != expected or tensor.min().item() != total:
             found = f"{tensor.min().item():g} to {total:g}"
-            print(f"a sum over {ranks} ranks is {expected} and came out as {found}", file=sys.stderr)
+            print(f"a sum over {ranks} ranks is {expected}, but came out as {found}", file=sys.stderr)
             return 1
     print(statistics.median(taken[1:]))
     return 0

@@ -34,11 +34,11 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
-    """Makes every check on this machine; one that breaks down is a failure of its own and stops none of the others."""
+    """Runs every check on this machine; one that crashes is a failure itself and stops none of the others."""
     for check in CHECKS:
         try:
             yield from check(subject)
         except Exception as error:
             name = check.__name__.removeprefix("check_")
-            text = f"the check itself broke down: {type(error).__name__}: {error}"
+            text = f"the check itself failed: {type(error).__name__}: {error}"
             yield fail(name, text, "run `sbp plan` too; please report it")

@@ -47,7 +47,7 @@ def check_devices(subject: Subject) -> Iterator[Finding]:
         return  # check_torch has said so
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
-        remedy = "`nvidia-smi` shows whether it is in use or broken; another node may do"
+        remedy = "`nvidia-smi` shows whether it is in use or broken; another node may work"
         yield fail("devices", f"a CUDA device cannot be used: {reason}", remedy)
         return
     if not devices:
@@ -85,7 +85,7 @@ def _none(subject: Subject) -> Finding:
     return fail("devices", text, "run it where the GPUs are; in a job: --gpus-per-node")
 
 
-_VISIBLE = "CUDA_VISIBLE_DEVICES may hide it, or the driver is older than torch's CUDA wants"
+_VISIBLE = "CUDA_VISIBLE_DEVICES may hide it, or the driver is older than torch's CUDA needs"
 
 
 def cuda_devices() -> list[Device]:

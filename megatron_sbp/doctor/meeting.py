@@ -1,4 +1,4 @@
-"""How ranks find one another and tell rank 0 what they found: a key-value store, every wait of which has an end."""
+"""How ranks find each other and report to rank 0: a key-value store, with a limit on every wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLACK = 10.0
 
 
 class Absent(Exception):
-    """Some ranks did not come; the message says which."""
+    """Some ranks did not arrive; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,21 @@ class Meeting:
         """Says that this rank is here, and waits for all others.
 
         Raises:
-            Absent: not all came.
+            Absent: not all arrived.
         """
         self.tell(f"here/{self.place.rank}", {"node": self.place.node, "cuda": cuda})
         if self.place.rank == 0:
             self.tell("all", self._count())
         found = self.hear("all", self.seconds + SLACK)
         if found is None:
-            raise Absent(f"rank 0 fell silent for {self.seconds + SLACK:g} s")
+            raise Absent(f"rank 0 was silent for {self.seconds + SLACK:g} s")
         missing = [rank for rank, entry in enumerate(found) if entry is None]
         if missing:
             raise Absent(self._absence(missing, found))
         return Attendance([entry["node"] for entry in found], [entry["cuda"] for entry in found])
 
     def _count(self) -> list[dict[str, Any] | None]:
-        """What every rank said, None of those that did not come."""
+        """What every rank said, None for those that did not arrive."""
         end, waiting = time.monotonic() + self.seconds, list(range(self.place.size))
         while waiting and time.monotonic() < end:
             waiting = [rank for rank in waiting if not self.store.check([f"here/{rank}"])]
@@ -100,7 +100,7 @@ class Meeting:
         ranks = ", ".join(map(str, missing[:16])) + (", ..." if len(missing) > 16 else "")
         one = len(missing) == 1
         said = f"rank{'' if one else 's'} {ranks} of {self.place.size}"
-        return f"{said} did not come in {self.seconds:g} s; here are {here}"
+        return f"{said} did not arrive in {self.seconds:g} s; present are {here}"
 
     def tell(self, key: str, value: Any) -> None:
         """Publishes a value; nobody hears it when rank 0 has given up."""

@@ -21,7 +21,7 @@ def check_open_files(subject: Subject) -> Iterator[Finding]:
 
 
 def enough(limit: int, shards: dict[str, int]) -> Finding:
-    """Whether a limit of open files is enough for stages with so many shards."""
+    """Whether a limit on open files is enough for stages with these numbers of shards."""
     most = max(shards, key=lambda stage: shards[stage])
     needed = PER_SHARD * shards[most] + OTHERS
     text = f"a process may open {limit:,}; {most} has {shards[most]:,} shards, which takes about {needed:,}"

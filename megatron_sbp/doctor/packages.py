@@ -1,4 +1,4 @@
-"""Optional packages: which are there, and what it costs that the others are not."""
+"""Optional packages: which are installed, and the cost of lacking the others."""
 
 from __future__ import annotations
 
@@ -53,18 +53,16 @@ def _optional(module: str, name: str, cost: str, subject: Subject) -> Finding:
 
 
 def _engine(module: str, name: str, cost: str, subject: Subject) -> Finding:
-    """A package that a recipe can ask for by name, and then fails without."""
+    """A package that a recipe can name, and then fails without."""
     if _there(module):
         return ok(name, _version(module))
     key = subject.recipe and _wanted_by(subject.recipe, module)
     if key and subject.recipe and subject.recipe.slurm.container_image:
-        return warn(name, f"is not installed here, and {key} is {module}", "see that slurm.container_image has it")
+        return warn(name, f"is not installed here, but {key} is {module}", "make sure slurm.container_image has it")
     if key:
-        return fail(name, f"is not installed, and {key} is {module}", _INSTALL[module])
+        return fail(name, f"is not installed, but {key} is {module}", _INSTALL[module])
     if module == "scann" or subject.recipe is not None:
-        return ok(
-            name, "is not installed" + (", and the recipe does not ask for it" if subject.recipe else f": {cost}")
-        )
+        return ok(name, "is not installed" + (", and the recipe does not need it" if subject.recipe else f": {cost}"))
     return _absent(module, name, cost, subject)
 
 
@@ -103,7 +101,7 @@ def _in_environment(section: str, python: Path, in_container: bool) -> Finding:
     """Whether another environment has vLLM and this package."""
     name, key = f"vLLM ({section})", f"{section}.vllm.python"
     if not python.exists() and in_container:
-        return warn(name, f"{key}: no such file here: {python}", "see that slurm.container_image has it")
+        return warn(name, f"{key}: no such file here: {python}", "make sure slurm.container_image has it")
     if not python.exists():
         return fail(name, f"{key}: no such file: {python}", "name an interpreter that nodes can reach")
     try:

@@ -39,7 +39,7 @@ def place_among_ranks(variables: Mapping[str, str]) -> Place | None:
     """The place that environment variables give; None for a process that was started alone.
 
     Raises:
-        InputError: a variable is missing or no number.
+        InputError: a variable is missing or not a number.
     """
     node = variables.get("SLURMD_NODENAME") or socket.gethostname()
     if "WORLD_SIZE" in variables or "RANK" in variables:

@@ -34,7 +34,7 @@ def compare_folders(meeting: Meeting, attendance: Attendance, folder: Path, seco
     wrong = {attendance.nodes[rank]: answer for rank, answer in answers.items() if answer != "locked"}
     if wrong:
         text = "; ".join(f"{node} {answer or 'gave no answer'}" for node, answer in list(wrong.items())[:8])
-        return fail(CHECK, f"{folder}: {text}", f"run_folder must be on a file system of all nodes; {LUSTRE}")
+        return fail(CHECK, f"{folder}: {text}", f"run_folder must be on a file system that all nodes share; {LUSTRE}")
     return ok(CHECK, f"{len(others) + 1} nodes see {folder} and exclude each other by flock")
 
 

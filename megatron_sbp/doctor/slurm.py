@@ -15,7 +15,7 @@ SECONDS = 15
 
 
 def check_slurm(subject: Subject) -> Iterator[Finding]:
-    """`scontrol` is here and its controller answers; arrays are as wide as the recipe asks for."""
+    """`scontrol` is here and its controller answers; arrays can be as large as the recipe requests."""
     if shutil.which("scontrol") is None:
         yield _absent(subject)
         return
@@ -30,7 +30,7 @@ def check_slurm(subject: Subject) -> Iterator[Finding]:
     largest, recipe = largest_array(), subject.recipe
     if recipe is not None and recipe.slurm.array_size > largest:
         text = f"arrays have at most {largest:,} tasks here, and slurm.array_size is {recipe.slurm.array_size:,}"
-        yield warn("slurm", text, f"`sbp submit` takes {largest:,}; a larger MaxArraySize is the site's to set")
+        yield warn("slurm", text, f"`sbp submit` takes {largest:,}; only the site can raise MaxArraySize")
     else:
         yield ok("slurm", f"the controller is up; arrays of up to {largest:,} tasks")
 
@@ -48,5 +48,5 @@ def _absent(subject: Subject) -> Finding:
 def _silent(words: str) -> Finding:
     text = f"`scontrol ping`: {words.splitlines()[-1].removeprefix('scontrol: ') if words else 'no answer'}"
     if "SLURM_JOB_ID" in os.environ:
-        return fail("slurm", text, "its controller must be up and slurm.conf be found")
+        return fail("slurm", text, "its controller must be up, and slurm.conf found")
     return warn("slurm", text, "`sbp submit` needs its controller and slurm.conf; `sbp run` does without Slurm")

@@ -13,9 +13,9 @@ from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.planning.numbers import format_bytes, format_count
 
 FEW_BYTES, FEW_FILES = 10e9, 10_000
-"""What is little where no recipe says what is needed."""
+"""Less than this is little, where no recipe says what is needed."""
 
-MORE = "free some, or choose another run_folder"
+MORE = "free some space, or choose another run_folder"
 
 
 def check_space(subject: Subject) -> Iterator[Finding]:

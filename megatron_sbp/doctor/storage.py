@@ -1,4 +1,4 @@
-"""The file system of the run folder, by one temporary file: speed, locks, clock."""
+"""The file system of the run folder, tested with one temporary file: speed, locks, clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIECE, MOST, SECONDS = 4 << 20, 64 << 20, 3.0
 SLOW = 20e6
 """Bytes/s of one process below which checkpoints take too long."""
 SKEW = 2.0
-"""Seconds between the clocks of this machine and of the file system that nobody needs to know."""
+"""Seconds between the clocks of this machine and of the file system that are not worth a warning."""
 
 LUSTRE = "mount it with working flock on all nodes (Lustre: -o flock), or put run_folder elsewhere"
 

@@ -24,7 +24,7 @@ class Subject:
 
     @property
     def wants_gpu(self) -> bool:
-        """Whether the recipe computes on GPUs where they are; unknown without a recipe, and then so."""
+        """Whether the recipe uses GPUs if there are any; assumed without a recipe."""
         return self.recipe is None or self.recipe.launch.device != "cpu"
 
     @cached_property
@@ -37,7 +37,7 @@ class Subject:
 
     @property
     def folder(self) -> Path:
-        """Where files will be written: the run folder or what there is of its parents; the current folder otherwise."""
+        """Where files will be written: the run folder or its nearest existing parent; otherwise the current folder."""
         folder = Path.cwd() if self.run is None else self.run.root
         while not folder.exists():
             folder = folder.parent

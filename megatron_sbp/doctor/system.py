@@ -17,7 +17,7 @@ PACKAGE = "megatron-sbp"
 
 
 def check_system(subject: Subject) -> Iterator[Finding]:
-    """Python in the supported range; glibc as new as the installed wheels want it; the architecture."""
+    """Python in the supported range; glibc as new as the installed wheels need it; the architecture."""
     required = _metadata()
     if required is None:
         yield warn(
@@ -59,15 +59,15 @@ def in_range(requirement: Requirement) -> Finding:
         return fail(name, "is not installed", install)
     if requirement.specifier.contains(version, prereleases=True):
         return ok(name, f"{version} (supported: {requirement.specifier})")
-    return fail(name, f"{version}, and supported is {requirement.specifier}", install)
+    return fail(name, f"{version}, but supported is {requirement.specifier}", install)
 
 
 def glibc_is_new_enough(version: str, needed: tuple[int, int] | None, package: str | None) -> Finding:
-    """Whether the C library is as new as a wheel wants it; a compute node can be older than where pip ran.
+    """Whether the C library is as new as a wheel needs it; a compute node can be older than where pip ran.
 
     Args:
         version: that of glibc here; empty where the C library is another.
-        needed: the newest version that a wheel asks for; None where none asks.
+        needed: the newest version that a wheel requires; None if none does.
         package: which wheel.
     """
     if not version:
@@ -78,9 +78,9 @@ def glibc_is_new_enough(version: str, needed: tuple[int, int] | None, package: s
         return ok("glibc", version)
     wanted = f"{needed[0]}.{needed[1]}"
     if tuple(map(int, version.split(".")[:2])) >= needed:
-        return ok("glibc", f"{version} (the wheel of {package} wants {wanted})")
+        return ok("glibc", f"{version} (the wheel of {package} needs {wanted})")
     where = "run on nodes with a newer system, or in a container (slurm.container_image)"
-    return fail("glibc", f"{version}, and the wheel of {package} wants {wanted}", where)
+    return fail("glibc", f"{version}, but the wheel of {package} needs {wanted}", where)
 
 
 def newest_glibc_of_wheels() -> tuple[tuple[int, int] | None, str | None]:

@@ -16,7 +16,7 @@ from megatron_sbp.planning.numbers import format_bytes
 
 CHECK = "all-reduce"
 SLOW = 10e9
-"""Bytes/s between nodes with NCCL below which it hardly uses InfiniBand or its like."""
+"""Bytes/s between nodes with NCCL below which it is unlikely to use InfiniBand or the like."""
 
 
 def examine_together(subject: Subject, place: Place, seconds: float) -> list[Finding]:
@@ -33,7 +33,7 @@ def examine_together(subject: Subject, place: Place, seconds: float) -> list[Fin
         meeting = Meeting(place, seconds)
         attendance = meeting.attend(_cuda(subject))
     except Absent as absent:
-        remedy = "see that every rank starts, and that nodes reach one another (firewall, host names)"
+        remedy = "make sure that every rank starts, and that nodes reach each other (firewall, host names)"
         mine = [fail(CHECK, str(absent), remedy)]
         return [*examine(subject), *mine] if place.rank == 0 or (place.first_here and _nobody(absent)) else []
     leaders = attendance.leaders()
@@ -85,7 +85,7 @@ def _add_up(meeting: Meeting, attendance: Attendance, seconds: float) -> list[Fi
     if backend == "gloo" and any(attendance.cuda):
         blind = attendance.nodes[attendance.cuda.index(False)]
         return [
-            warn(CHECK, f"{text}; not over NCCL, for {blind} sees no CUDA device", "--gpus-per-node for every node")
+            warn(CHECK, f"{text}; not over NCCL, because {blind} sees no CUDA device", "--gpus-per-node for every node")
         ]
     if backend == "nccl" and len(attendance.leaders()) > 1 and rate < SLOW:
         return [warn(CHECK, text, "NCCL_DEBUG=INFO shows whether it goes over sockets instead of InfiniBand")]
@@ -93,13 +93,13 @@ def _add_up(meeting: Meeting, attendance: Attendance, seconds: float) -> list[Fi
 
 
 def _merged(meeting: Meeting, attendance: Attendance, own: list[Finding], seconds: float) -> list[Finding]:
-    """Rank 0's findings, each followed by what other nodes have that is not well."""
+    """Rank 0's findings, each followed by the problems of other nodes."""
     leaders = attendance.leaders()
     others: list[Finding] = []
     for rank, found in meeting.hear_all("found", leaders[1:], 2 * seconds).items():
         node = attendance.nodes[rank]
         if found is None:
-            others.append(replace(fail("node", "gave no answer", "look at it, or leave it out: --exclude"), node=node))
+            others.append(replace(fail("node", "gave no answer", "check it, or leave it out: --exclude"), node=node))
             continue
         mine = set(own)
         entries = [Finding(**entry) for entry in found]

@@ -221,9 +221,9 @@ def _note_clashes(documents: Documents, inputs: list[Path], parts: list[Part], c
         line, other_line = int(parts[goes].rows["line"][row]), int(parts[stays].rows["line"][other])
         if documents.bad_documents == "fatal":
             raise InputError(
-                f"this id has another text at {inputs[stays]}:{other_line}", file=inputs[goes], line=line, key=key
+                f"this id has a different text at {inputs[stays]}:{other_line}", file=inputs[goes], line=line, key=key
             )
-        audit.list_bad(names[goes], line, f"'{key}': this id has another text at {names[stays]}:{other_line}")
+        audit.list_bad(names[goes], line, f"'{key}': this id has a different text at {names[stays]}:{other_line}")
 
 
 def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Path) -> dict[str, int]:
@@ -244,7 +244,7 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())
-    for split, size in needed.items():  # of the oracle split only the corpus may tell
+    for split, size in needed.items():  # only the corpus can tell for the oracle split
         wrong = too_many_shards(wanted, split, size)
         if wrong is not None:
             raise InputError(wrong, key="documents.documents_per_shard")
@@ -252,7 +252,7 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
 
 
 def _too_many(needed: dict[str, int], usable: int) -> str:
-    """The split that asks for more than is left, in the order in which they are cut."""
+    """The split that needs more than is left, in the order in which they are cut."""
     for split in SPLITS_AS_CUT:
         usable -= needed[split]
         if usable < 0:
@@ -263,7 +263,7 @@ def _too_many(needed: dict[str, int], usable: int) -> str:
 def _write_shards(
     documents: Documents, parts: list[Part], chosen: Chosen, sizes: dict[str, int], output: Path
 ) -> tuple[dict[str, dict[str, int]], list[Path]]:
-    """Writes the shards, several at once. Gives the characters and bytes of every split, and the files."""
+    """Writes the shards, several at once. Returns the characters and bytes of every split, and the files."""
     begin, shards, places = 0, [], []
     for split in SPLITS_AS_CUT:
         for number, first in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
@@ -298,6 +298,6 @@ def _dropped(chosen: Chosen, audit: _Audit) -> dict[str, int]:
 
 
 def _names(inputs: list[Path]) -> list[str]:
-    """How audit.json names the files: relative to the folder that they share, so that a corpus may move."""
+    """How audit.json names the files: relative to the folder that they share, so that a corpus can move."""
     shared = os.path.commonpath([path.parent for path in inputs])
     return [path.relative_to(shared).as_posix() for path in inputs]

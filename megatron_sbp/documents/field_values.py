@@ -19,7 +19,7 @@ from megatron_sbp.base import files
 from megatron_sbp.documents.ids import ids_file
 
 MISSING = 0
-"""Stands for a field that is null or not there."""
+"""Marks a field that is null or missing."""
 
 
 def digest_of(value: Any) -> int:

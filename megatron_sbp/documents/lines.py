@@ -1,4 +1,4 @@
-"""Lines of plain or compressed files, with damage reported instead of passed over."""
+"""Lines of plain or compressed files, with damage reported instead of ignored."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_lines(path: Path, on_bytes: Callable[[int], None] | None = None) -> Ite
 
 
 class _Counted:
-    """A file that tells how much was read from it."""
+    """A file that reports how much was read from it."""
 
     def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None] | None):
         self._file, self._on_bytes = file, on_bytes
@@ -82,9 +82,9 @@ def _frames(file: _Counted, decompressor: Callable[[], Any], padding: bytes) -> 
     Args:
         file: the compressed file.
         decompressor: makes a decompressor of one frame (`decompress`, `eof`, `unused_data`).
-        padding: bytes that may stand between and behind frames.
+        padding: bytes that may appear between and after frames.
     """
-    frame, inside, fresh = decompressor(), True, True  # a file of no bytes is no compressed file
+    frame, inside, fresh = decompressor(), True, True  # an empty file is not a compressed file
     while data := file.read(_CHUNK):
         while data:
             if fresh:

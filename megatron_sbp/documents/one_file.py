@@ -33,5 +33,5 @@ def rows_of_file(
 
 
 def is_usable(document: Document, documents: Documents) -> bool:
-    """Whether it has as much text as the recipe asks for, and any."""
+    """Whether it has as much text as the recipe requires, and any at all."""
     return len(document.text.strip()) >= max(1, documents.min_characters)

@@ -201,7 +201,7 @@ class Part:
 def _mapped(file: Path, dtype: np.dtype) -> np.ndarray:
     size = file.stat().st_size
     if size % dtype.itemsize:
-        raise InputError(f"truncated: {size} bytes are no multiple of {dtype.itemsize}", file=file)
+        raise InputError(f"truncated: {size} bytes are not a multiple of {dtype.itemsize}", file=file)
     return np.memmap(file, dtype, "r") if size else np.empty(0, dtype)
 
 

@@ -76,7 +76,7 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
         key: their key in that file.
 
     Raises:
-        InputError: a pattern matches no file, a file has an unknown suffix, or something that matches is no file: a
+        InputError: a pattern matches no file, a file has an unknown suffix, or something that matches is not a file: a
             link to nothing, a folder, a device.
     """
     found, passed_over = find_files(patterns, folder, source, key)
@@ -86,7 +86,7 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Something that a pattern matches and that is no file."""
+    """Something that a pattern matches and that is not a file."""
 
     path: Path
     reason: str
@@ -95,7 +95,7 @@ class PassedOver:
 def find_files(
     patterns: list[str], folder: Path, source: Path | str | None, key: str | None
 ) -> tuple[list[Path], list[PassedOver]]:
-    """As `matching_files`, but gives what is no file back beside the files instead of refusing it."""
+    """Like `matching_files`, but also returns what is not a file instead of refusing it."""
     found: dict[Path, Path] = {}
     passed_over: dict[Path, str] = {}
     for pattern in patterns:
@@ -105,7 +105,7 @@ def find_files(
             reason = _no_file(path)
             if reason is None:
                 matches.setdefault(path.resolve(), _with_suffix(path))
-            elif not (path.is_dir() and pattern.endswith("**")):  # `**` is made to match the folders on its way
+            elif not (path.is_dir() and pattern.endswith("**")):  # `**` also matches the folders along the way
                 passed_over[path] = reason
         if not matches and len(passed_over) == seen:
             raise InputError(f"'{pattern}' matches no file (searched in {folder})", file=source, key=key)
@@ -127,7 +127,7 @@ def _with_suffix(path: Path) -> Path:
 
 
 def file_problem(path: Path) -> str | None:
-    """Why something that a pattern of `documents.inputs` matches is no file of a corpus, by its kind and name."""
+    """Why something that a pattern of `documents.inputs` matches is not a file of a corpus, by its kind and name."""
     return _no_file(path) or _unknown_suffix(path)
 
 
@@ -136,7 +136,7 @@ def _unknown_suffix(path: Path) -> str | None:
 
 
 def _no_file(path: Path) -> str | None:
-    """Why a path that exists in its folder is no file; None for a file."""
+    """Why a path that exists in its folder is not a file; None for a file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -204,7 +204,7 @@ def parse(raw: Any, documents: Documents) -> Document:
 
     Raises:
         BadDocument: malformed JSON, a missing field, a wrong type, invalid UTF-8 (also a lone surrogate), a NUL
-            character, a kept value that JSON cannot hold. An empty text is no bad document.
+            character, a kept value that JSON cannot hold. An empty text is not a bad document.
     """
     row = row_of(raw)
     text = text_of(row, documents.text_field)

@@ -1,4 +1,4 @@
-"""The first documents of a corpus, before anything of it was read: how long they are, and whether they can be used."""
+"""The first documents of a corpus, before a run reads it: how long they are, and whether they can be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from megatron_sbp.recipe import Documents
 
 MOST_DOCUMENTS, MOST_BYTES = 1000, 2_000_000
 _LONGEST_READ = 64 << 20
-"""Bytes of a file that are read at most: one without line feeds is no reason to read all of it."""
+"""Bytes of a file that are read at most, so that one without line feeds is not read whole."""
 
 
 class Sample(TypedDict):
@@ -24,7 +24,7 @@ class Sample(TypedDict):
     """Its name."""
     documents: int
     bytes: float
-    """Of a document's text in UTF-8, in the mean."""
+    """Mean bytes of a document's text in UTF-8."""
     corpus: int | None
     """Usable documents of the whole corpus, where all of it was looked at."""
 
@@ -40,7 +40,7 @@ class Look:
     problem: InputError | None
     """What is wrong with it."""
     stops: bool = True
-    """Whether a run would stop at the problem; otherwise it passes over all that was looked at."""
+    """Whether a run would stop at the problem; otherwise it skips all that was looked at."""
 
 
 class _Enough(Exception):
@@ -98,7 +98,7 @@ def sample_of(documents: Documents, folder: Path) -> tuple[Sample | None, str | 
         file yet.
     """
     names = glob.glob(documents.inputs[0], root_dir=folder) if documents.inputs else []  # noqa: PTH207 (may be absolute)
-    if documents.bad_documents == "skip":  # and what is no file is passed over
+    if documents.bad_documents == "skip":  # and what is not a file is skipped
         names = [name for name in names if (folder / name).is_file()]
     if not names:
         return None, None

@@ -13,7 +13,7 @@ ROWS_AT_ONCE = 40_000_000
 """Rows that are sorted at once, at about 100 bytes each; more are sorted in passes, each over a range of digests."""
 
 LISTED = 1000
-"""Clashes that are told of by place; all are counted. A corpus whose ids begin anew in every file has millions."""
+"""Clashes that are listed by place; all are counted. A corpus whose ids restart in every file has millions."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ def keys_at(
     """Keys of the documents at some places of the keyed order, in which all that stay are counted from 0.
 
     Args:
-        parts: as of `choose`.
+        parts: as for `choose`.
         keep: bool [documents] per part.
         places: ascending.
         rows_at_once: rows sorted at once.

@@ -1,4 +1,4 @@
-"""That no two documents of another pipeline's files have one id: looked at before work that takes long."""
+"""Whether documents of another pipeline's files share an id: checked before long work."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_unique_ids(source: Source) -> None:
         if document.id in first:
             other, there = first[document.id]
             where = f"line {there}" if other == path else f"{other}:{there}"
-            raise InputError(f"{document.id!r} is the id of {where} too", file=path, line=line, key=source.id_field)
+            raise InputError(f"{document.id!r} is also the id of {where}", file=path, line=line, key=source.id_field)
         first[document.id] = path, line
 
 

@@ -30,7 +30,7 @@ def read_known(file: Path) -> list[Known]:
     """The cases of a file.
 
     Raises:
-        InputError: the file is not there or holds none, or a line is no case; names the line.
+        InputError: the file is not there or holds none, or a line is not a case; names the line.
     """
     try:
         lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -63,7 +63,7 @@ def agreement(judge: Judge, known: Sequence[Known]) -> dict[str, dict[str, Any]]
         known: the cases.
 
     Returns:
-        For `factual` and `relevant`: `known` (cases whose truth is told), `no_opinion` (those that the judge did not
+        For `factual` and `relevant`: `known` (cases whose truth is given), `no_opinion` (those that the judge did not
         decide; they count neither for nor against it), `answers` by truth, `accuracy` and `kappa` with `value`, `low`
         and `high`.
 

@@ -47,7 +47,7 @@ def build_questions(
     exactly one of them. Distractors chosen question by question give no such guarantee: central documents, and the ends
     of short ones, are picked more often, are more probable than the average text, and pull accuracy below chance.
 
-    A neighbor is passed over when its continuation or its context equals that of a document already in the group.
+    A neighbor is skipped when its continuation or its context equals that of a document already in the group.
 
     Args:
         documents: tokens of the test split, each document closed by end-of-document, which is never part of an option.
@@ -123,7 +123,7 @@ def _questions(group: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[Question
 def answer(model: Any, questions: list[Question], *, end_of_document: int, batch_size: int, label: str) -> list[float]:
     """Lets a model answer: the option with the largest log-probability given the context is its choice.
 
-    An end-of-document stands in front of the context, as before every document in training. All options have the same
+    An end-of-document precedes the context, as before every document in training. All options have the same
     number of tokens, so log-probabilities are compared as they are.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How many items of the evaluation stand in real and in synthetic text, all of it."""
+"""How many items of the evaluation occur in all of the real and of the synthetic text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megatron_sbp.overlap.contamination import LONGEST, SHORTEST, ItemIndex
 
 
 class Contamination:
-    """Which items stand in which group of texts.
+    """Which items occur in which group of texts.
 
     Args:
         items: texts of the items by kind.
@@ -50,7 +50,7 @@ class Contamination:
             self._texts[group] = self._texts.get(group, 0) + count
 
     def figures(self) -> dict[str, Any]:
-        """`items` and `too_short` (not looked for) by kind; by group `found`, items by kind that stand in any of its
+        """`items` and `too_short` (not looked for) by kind; by group `found`, items by kind that occur in any of its
         texts, and `texts`, how many texts hold an item; `words`: those of an n-gram, longest and shortest."""
         return {
             "items": {kind: len(rows) for kind, rows in self._index.groups.items()},

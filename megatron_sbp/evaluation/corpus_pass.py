@@ -45,7 +45,7 @@ class CorpusPass:
             yield
         if row != shard.first_row + shard.count:
             raise InputError(
-                f"has {row - shard.first_row:,} documents, and {shard.count:,} ids; `sbp verify` tells what changed",
+                f"has {row - shard.first_row:,} documents, and {shard.count:,} ids; `sbp verify` shows what changed",
                 file=shard.file,
             )
 

@@ -28,7 +28,7 @@ from megatron_sbp.synthesis import vllm_arguments
 
 _WORKER = Path(__file__).with_name("harness_worker.py")
 _SHORT = 512
-"""Contexts below so many tokens leave a quarter for answers that are written, unless a task says how much."""
+"""Contexts below this many tokens leave a quarter for generated answers, unless a task says how much."""
 _SHOWN = 15
 """Last lines of the worker's log in a message."""
 
@@ -82,7 +82,7 @@ def with_units(figures: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `value`, `stderr`, `higher_is_better`; `scale`, `sums` and `counts` (None where all are 1). With r = sum of sums
         / sum of counts the value is r (`scale` mean), exp(-r) (perplexity), or -r / ln 2 (bits). Where it is none of
-        these (an F1 score, or a mean over tasks of a group), scale, sums and counts are None: nothing can be said of
+        these (an F1 score, or a mean over tasks of a group), scale, sums and counts are None: nothing can be said about
         single documents. `stderr` is lm-eval's, and where it gives none, that of the ratio, by linearization.
     """
     result = {key: figures[key] for key in ("value", "stderr", "higher_is_better")}
@@ -137,7 +137,7 @@ def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
 def worker_events(
     job: dict[str, Any], recipe: Recipe, log: Path, checkpoint: Path | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Starts the worker and gives what it tells, as it comes.
+    """Starts the worker and yields what it reports, as it comes.
 
     Args:
         job: see `harness_worker.py`, without `tasks` and `parent`.
@@ -162,7 +162,7 @@ def worker_events(
             environment |= vllm_arguments.environment(recipe.synthesis.vllm)
         if offline():
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-        # -P: the worker's own folder is no place for imports, it has a statistics.py. In the task folder, because data
+        # -P: imports nothing from the worker's own folder, which has a statistics.py. In the task folder, because data
         # files are named relative to it.
         command = [str(python.absolute()), "-P", str(_WORKER), str(file)]
         worker = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors)

@@ -12,7 +12,7 @@ from megatron_sbp.evaluation.judge_prompt import Answer
 class Answers:
     """Answers by key, in memory and in a file with one JSON object a line.
 
-    Every line is written at once, at the end. What a kill leaves of one is passed over by the next reader, and its
+    Every line is written at once, at the end. What a kill leaves of one is skipped by the next reader, and its
     question is asked again. The other *.answers.jsonl of the folder, those of other processes, are read too.
 
     Args:

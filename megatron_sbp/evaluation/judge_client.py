@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible endpoint: what is tried again, how long after, and what ends the evaluation."""
+"""Requests to an OpenAI-compatible endpoint: what is retried, after how long, and what ends the evaluation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from megatron_sbp.recipe import JudgeEndpoint
 KEY = "evaluation.judge_endpoint"
 
 _LONGEST_ASKED = 3600.0
-"""Seconds. An endpoint that asks to wait longer has no more to give today."""
+"""Seconds. An endpoint that asks for a longer wait is out of quota."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class Pauses:
     longest: float = 60.0
 
     def after(self, faults: int, asked: float | None = None) -> float:
-        """Seconds to wait after so many faults in a row, and no less than the server asked for."""
+        """Seconds to wait after this many faults in a row, and at least as long as the server asked."""
         seconds = min(self.longest, self.first * 2.0 ** min(faults - 1, 60)) * random.uniform(0.5, 1)
         return seconds if asked is None else max(seconds, asked + self.first * random.random())
 
 
 class NoAnswer(Exception):
-    """The endpoint has answered, and not with the words of a model; says what came."""
+    """The endpoint answered, but not with the words of a model; says what came."""
 
 
 class Refused(NoAnswer):
-    """The endpoint refuses this request, and would again: too long a text, a filter for contents."""
+    """The endpoint refuses this request, and would again: the text is too long, or filtered for its content."""
 
 
 class Client:
@@ -84,7 +84,7 @@ class Client:
         Raises:
             Refused: the endpoint takes other requests, not this one.
             NoAnswer: the reply holds no text of a model.
-            InputError: the endpoint refuses all requests, or faults went on until the last try.
+            InputError: the endpoint refuses all requests, or faults continued until the last try.
         """
         faults = 0
         while True:
@@ -100,7 +100,7 @@ class Client:
                 if asked is not None and asked > _LONGEST_ASKED:
                     raise self._error(f"{self._what(error)}; it asks to wait {asked:,.0f} seconds") from None
                 if not self.retried:
-                    say(f"the judge: {self._what(error)}; trying again, {_times(self._endpoint.max_retries)} at most")
+                    say(f"the judge: {self._what(error)}; retrying, {_times(self._endpoint.max_retries)} at most")
                 self.retried += 1
                 await asyncio.sleep(self._pauses.after(faults, asked))
 
@@ -111,13 +111,13 @@ class Client:
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             if not structured or self.structured:  # it has taken other requests of this form
                 raise Refused(self._what(error)) from None
-            # Old servers refuse the form of the answer; that it is not the text they refuse shows without it.
+            # Old servers refuse the form of the answer; a request without it shows that the text is not at fault.
             try:
                 said = await self._send(messages, None)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as other:
                 raise Refused(self._what(other)) from None
             if self.structured is None:
-                say("the judge: the endpoint takes no response_format; answers are read out of the text")
+                say("the judge: the endpoint does not accept response_format; answers are read from the text")
             self.structured = False
             return said
         if self.structured is None:
@@ -130,7 +130,7 @@ class Client:
         if form is not None:
             options["response_format"] = form
         try:
-            async with asyncio.timeout(self._endpoint.timeout):  # the client's own is one between two bytes
+            async with asyncio.timeout(self._endpoint.timeout):  # the client's own is per byte
                 reply = await self._client.chat.completions.create(
                     model=self._model,
                     messages=messages,  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ class Client:
     def _what(self, error: Exception) -> str:
         """An error in words, without the key: some servers repeat what they were sent."""
         if isinstance(error, TimeoutError | openai.APITimeoutError):
-            return f"no whole answer within {self._endpoint.timeout:g} seconds"
+            return f"no complete answer within {self._endpoint.timeout:g} seconds"
         status = getattr(error, "status_code", None)
         if status is None:
             cause = error.__cause__ or error

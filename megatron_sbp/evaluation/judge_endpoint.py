@@ -1,7 +1,7 @@
 """A judge that is a model behind an OpenAI-compatible endpoint, asked about one text at a time, several at once.
 
 `evaluation.judge_endpoint` names it. Answers are kept by what was asked (`judge_answers`), so that a second measurement
-asks nothing, and one that was interrupted goes on. `factual` and `relevant` are True, False, or no opinion.
+asks nothing, and one that was interrupted continues. `factual` and `relevant` are True, False, or no opinion.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class EndpointJudge(Judge):
         return files.digest([endpoint_settings(self._endpoint), case.seed, case.text])
 
     async def _ask_all(self, missing: Mapping[str, Case], spared: int, progress: Progress) -> None:
-        """Asks about texts, by key; `spared` of them may go without an answer that can be read."""
+        """Asks about texts, by key; `spared` of them may remain without a readable answer."""
         unread: dict[str, str] = {}
         async with Client(self._endpoint, self._api_key, self._pauses) as client:
             client.structured = self._structured
@@ -105,7 +105,7 @@ class EndpointJudge(Judge):
             finally:
                 self._counts["retried"] += client.retried
                 self._structured = client.structured
-        # Kept only now: where there are too many of them, the endpoint is put right and asked again.
+        # Kept only now: if there are too many of them, the endpoint will be fixed and asked again.
         for key, why in unread.items():
             self._counts["no_answer"] += 1
             self._answers.add(key, {"factual": None, "relevant": None}, why)
@@ -131,7 +131,7 @@ class EndpointJudge(Judge):
 
     def _too_many(self, unread: int, spared: int, why: str) -> InputError:
         return InputError(
-            f"the judge {self._endpoint.model} gave no answer that can be read about {unread:,} texts, and "
+            f"the judge {self._endpoint.model} gave no readable answer about {unread:,} texts, and "
             f"max_malformed {self._endpoint.max_malformed:g} allows {spared:,}; the last was: {why}",
             key=KEY,
         )

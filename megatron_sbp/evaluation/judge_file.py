@@ -48,7 +48,7 @@ def api_key(recipe: Recipe) -> str:
         return ""
     key, where = os.environ.get(variable, "").strip(), f"{ENDPOINT}.api_key_variable"
     if not key:
-        raise recipe.error(where, f"{variable} is not set: export the key, or give null for a server that wants none")
+        raise recipe.error(where, f"{variable} is not set: export the key, or give null for a server that needs none")
     if not re.fullmatch(r"[!-~]+", key):
-        raise recipe.error(where, f"what {variable} holds is no key: it has spaces or characters outside of ASCII")
+        raise recipe.error(where, f"what {variable} holds is not a key: it has spaces or non-ASCII characters")
     return key

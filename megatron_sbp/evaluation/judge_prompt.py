@@ -28,7 +28,7 @@ def endpoint_settings(endpoint: JudgeEndpoint) -> dict[str, Any]:
 
 
 def messages(seed: str | None, text: str) -> list[dict[str, str]]:
-    """The chat that asks about one text. It stands in JSON, so that no text can end where it does not."""
+    """The chat that asks about one text. The text is JSON, so that it cannot pretend to end early."""
     case = json.dumps({"seed": seed, "text": text}, ensure_ascii=False)
     return [{"role": "system", "content": _PROMPT.read_text("utf-8")}, {"role": "user", "content": case}]
 

@@ -84,7 +84,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
         are no seed documents or no pairs. `judge`: whose opinion it is. `limits`: the settings behind the figures.
         `contamination`, where items are looked for: see `Contamination.figures`.
     """
-    judge = load_judge(recipe, found.answers)  # one that fails to load is told of before the work
+    judge = load_judge(recipe, found.answers)  # one that fails to load is reported before the work
     tokenizer = load_tokenizer(found.tokenizer)
     shards = {"synthetic": found.synthetic, "generations": found.generations}
     limit = recipe.max_new_tokens - 1  # without end-of-document

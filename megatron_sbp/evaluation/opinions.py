@@ -1,4 +1,4 @@
-"""Opinions about texts, whoever has them, and the figures that they become."""
+"""Opinions about texts, from any judge, and the figures that they become."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Case:
 
 
 class Judge(ABC):
-    """Says of texts whether they are factual, and whether they are relevant to their seed document."""
+    """Judges whether texts are factual, and whether they are relevant to their seed document."""
 
     @abstractmethod
     def about(self) -> dict[str, Any]:
-        """What quality.json says of the judge, when it has been asked."""
+        """What quality.json says about the judge, once it has been asked."""
 
     @abstractmethod
     def opinions(self, cases: Sequence[Case], progress: Progress) -> list[dict[str, Opinion]]:

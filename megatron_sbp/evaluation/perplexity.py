@@ -17,8 +17,8 @@ from megatron_sbp.tokenization.indexed import IndexedTokens
 def windows(stream: np.ndarray, end_of_document: int, sequence_length: int) -> list[np.ndarray]:
     """Cuts documents into sequences as training does, so that every token is predicted exactly once.
 
-    The documents follow one another, end-of-document behind each, and an end-of-document stands in front of the first
-    one, as before every other. A window reads `sequence_length` tokens and predicts the one after each of them; the
+    The documents follow each other, end-of-document after each, and an end-of-document precedes the first one, like
+    every other. A window reads `sequence_length` tokens and predicts the one after each of them; the
     next window begins with the last token predicted. Attention crosses documents, as it does in training.
 
     Args:

@@ -40,8 +40,8 @@ def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) ->
 
     Args:
         texts: the texts.
-        pairs: random pairs to look at; no more than there are.
-        threshold: Jaccard similarity from which on two texts are near-duplicates.
+        pairs: random pairs to look at; at most as many as there are.
+        threshold: Jaccard similarity from which two texts are near-duplicates.
         seed: the run's seed.
 
     Returns:
@@ -70,7 +70,7 @@ def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) ->
 
 
 def _random_pairs(count: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random pairs of two different rows; all pairs when there are no more than asked for."""
+    """Random pairs of two different rows; all pairs if there are no more than requested."""
     if count * (count - 1) // 2 <= pairs:
         first, second = np.triu_indices(count, 1)
         return first, second

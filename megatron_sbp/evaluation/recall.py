@@ -22,7 +22,7 @@ _LOGITS = 1 << 25
 """Logits computed at once: 128 MB of float32."""
 
 MANY = 3
-"""Groups with so many documents in D or more are reported together."""
+"""Groups with this many documents in D or more are reported together."""
 
 
 class Encoded:
@@ -65,7 +65,7 @@ class RecallQuestions:
         self._encoded = encode_questions(questions, tokenizer, file, sequence_length)
 
     def ask(self, model: Any, batch_size: int, label: str) -> dict[str, Any]:
-        """The figures of `recall_summary` for a model; arguments as of `choice_scores`."""
+        """The figures of `recall_summary` for a model; arguments as for `choice_scores`."""
         scores = choice_scores(model, self._encoded, batch_size, label)
         return recall_summary(self._questions, scores, self._documents)
 

@@ -10,7 +10,7 @@ def choose(population: int, wanted: int, seed: int, stream: int) -> np.ndarray:
 
     Args:
         population: rows there are.
-        wanted: rows asked for.
+        wanted: rows requested.
         seed: the run's seed.
         stream: a number that keeps different choices of one run apart.
     """

@@ -30,7 +30,7 @@ class Shard:
 
     Attributes:
         file: its path.
-        first_row: of its first document, over all shards; None where nobody asked for rows.
+        first_row: of its first document, over all shards; None if rows were not requested.
         count: of its documents; None likewise.
     """
 
@@ -89,7 +89,7 @@ def read_shards(
 
 
 def parts_of(files_: Sequence[Path], most: int, rows: bool = True) -> list[list[Shard]]:
-    """At most so many runs of consecutive shards, of about as many documents (or shards) each; one without shards."""
+    """At most this many runs of consecutive shards, of about as many documents (or shards) each; one without shards."""
     counts = [count_documents(file) if rows else 1 for file in files_]
     ends = list(itertools.accumulate(counts))
     parts: dict[int, list[Shard]] = {}

@@ -1,4 +1,4 @@
-"""The quality sheet: what is measured of a group of texts beside real text of the same seeds and lengths.
+"""The quality sheet: what is measured on a group of texts beside real text of the same seeds and lengths.
 
 Real text here is the seed documents themselves, each once, cut to the length of the text that was written for it; what
 D has of it is counted without the document itself. Only perplexity is that of documents of the valid split, cut to the
@@ -54,7 +54,7 @@ class Sampled:
     own: int = -1
 
     def cut(self, limit: int, tokenizer: TextTokenizer) -> Sampled:
-        """Its beginning of at most so many tokens."""
+        """Its beginning, at most this many tokens."""
         if len(self.tokens) <= limit:
             return self
         tokens = cut_tokens(self.tokens, limit, tokenizer.starts_character)
@@ -91,7 +91,7 @@ def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelt
         and `high`. `compared`: documents, blocks, and words per block, equal for all groups.
     """
     apart = {group: one_per_seed(texts) for group, texts in groups.items()}
-    # In one random order, so that a part of a group stands for all of it; the i-th texts of two groups stay together.
+    # In one random order, so that a part of a group represents all of it; the i-th texts of two groups stay together.
     order = np.random.default_rng([seed, Stream.QUALITY_ORDER]).permutation(max(map(len, apart.values()), default=0))
     apart = {group: [texts[place] for place in order.tolist() if place < len(texts)] for group, texts in apart.items()}
     words = {group: [words_of(one.text) for one in texts] for group, texts in apart.items()}
@@ -158,7 +158,7 @@ def lengths(tokens: Sequence[int], limit: int, seed: int) -> dict[str, Any] | No
             f"{level:g}": estimate(float(value), quantile_interval(found, level))
             for level, value in zip(QUANTILES, values.tolist(), strict=True)
         },
-        # Tokenized anew, a text can be a little longer than it was written: those are in the last bin.
+        # Tokenized again, a text can be a little longer than it was written: those are in the last bin.
         "histogram": {"edges": edges.tolist(), "documents": np.histogram(found.clip(max=edges[-1]), edges)[0].tolist()},
     }
 
@@ -213,7 +213,7 @@ def perplexities(
         groups: texts; those of the real one were not read by the models.
         checkpoints: Hugging Face checkpoints by arm.
         tokenizer: the run's.
-        context: of the models, in tokens; what of a text is behind it is not read.
+        context: of the models, in tokens; what exceeds it is not read.
         batch_size: texts in one forward pass.
         seed: the run's seed.
         device: auto, cpu or cuda.

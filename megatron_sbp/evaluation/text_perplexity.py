@@ -1,4 +1,4 @@
-"""What a trained model makes of texts: nats of every document by itself."""
+"""Loss of texts under a trained model: nats of every document by itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def document_losses(
     Args:
         model: a causal language model of transformers.
         documents: tokens, integers [n] each, no longer than the model's context.
-        end_of_document: id of the token in front.
+        end_of_document: id of the token put in front.
         padding: id of a token that fills a batch; nothing of it is read.
         batch_size: documents in one forward pass.
         label: of the progress line.

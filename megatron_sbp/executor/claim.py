@@ -1,4 +1,4 @@
-"""Whose a folder is: a run folder is marked with its recipe, and no other folder is ever written to.
+"""Who owns a folder: a run folder is marked with its recipe, and no other folder is ever written to.
 
 sbp-run.json in the run folder names the recipe. Without it, only a folder that is empty or missing becomes a run
 folder.
@@ -58,7 +58,7 @@ def write_resolved(run: Run) -> None:
 
 
 def read_marker(root: Path) -> dict[str, Any] | None:
-    """What sbp-run.json says; None for a folder that is no run folder.
+    """What sbp-run.json says; None for a folder that is not a run folder.
 
     Raises:
         InputError: the marker is damaged.
@@ -165,7 +165,7 @@ def _check_free(run: Run) -> None:
 
 
 def _holds_a_run(root: Path) -> bool:
-    """Whether files that only this program writes are there, apart from the marker."""
+    """Whether there are files that only this program writes, apart from the marker."""
     resolved = root / "resolved.yaml"
     if resolved.is_file() and (root / "stages").is_dir():
         with resolved.open("rb") as stream:

@@ -16,7 +16,7 @@ from megatron_sbp.stages.stage import Stage
 
 _SHOWS_RECIPE = "report"
 """The stage with all of the recipe among its settings. Those that change no figure, such as the documents' license, may
-be others than when the report was written."""
+have changed since the report was written."""
 
 
 def finished_outputs(run: Run, graph: list[Stage]) -> dict[str, Outputs]:
@@ -49,7 +49,7 @@ def finished_outputs(run: Run, graph: list[Stage]) -> dict[str, Outputs]:
 
 
 def _present(state: StageState, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What the stage would be made from now, as far as that can be told without reading a corpus."""
+    """What the stage would be made from now, as far as that is known without reading a corpus."""
     settings = manifest["settings"] if state.stage.name == _SHOWS_RECIPE else state.stage.settings(state.run)
     try:
         inputs = state.inputs()

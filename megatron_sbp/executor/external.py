@@ -16,11 +16,11 @@ from megatron_sbp.base.progress import Progress
 from megatron_sbp.stages.run_folder import Run
 
 _NOTED_SECONDS = 5.0
-"""How often a process writes down what it has read: another one then need not read it."""
+"""How often a process records what it has read, so that others need not read it."""
 
 SMALL_BYTES = 256 << 20
 """Files of this size together are read by any command, `sbp status` and `sbp submit` on a login node included: half a
-second. The embedding model that comes with the package (87 MB) is among them, so a run does not mind where that is."""
+second. The embedding model that comes with the package (87 MB) is among them, so it does not matter where that is."""
 
 Entry = dict[str, Any]
 """`size` (bytes), `mtime_ns` and `sha256` (hexadecimal) of a file."""
@@ -32,8 +32,8 @@ def external_digests(run: Run, paths: list[Path], note: bool = True) -> dict[str
     Args:
         run: the run.
         paths: the files.
-        note: whether to write down what was read. `sbp status` does not: it may be asked of a folder that is not a run
-            folder yet, and that must stay one that a run can begin in.
+        note: whether to record what was read. `sbp status` does not: the folder may not be a run folder yet, and must
+            stay one that a run can start in.
     """
     known = _known(run, paths)
     missing = [path for path in dict.fromkeys(paths) if path not in known]
@@ -47,13 +47,13 @@ def external_digests(run: Run, paths: list[Path], note: bool = True) -> dict[str
 
 
 def remembered(run: Run, paths: list[Path]) -> bool:
-    """Whether the digests are known, so that asking for them reads none of the files."""
+    """Whether the digests are known, so that getting them reads none of the files."""
     known = _known(run, paths)
     return all(path in known for path in paths)
 
 
 def to_be_read(run: Run, paths: list[Path]) -> Path | None:
-    """The first file whose digest is not known; None where all are, or to read the files takes no time to speak of."""
+    """The first file whose digest is not known; None where all are, or the files are read in no time."""
     known = _known(run, paths)
     unknown = next((path for path in paths if path not in known), None)
     small = unknown is None or sum(path.stat().st_size for path in paths) <= SMALL_BYTES
@@ -124,7 +124,7 @@ def _entry(path: Path) -> Entry:
 
 
 def _rotated(wanted: list[tuple[int, Path]]) -> Iterator[tuple[int, Path]]:
-    """A few files at a time, and not the same ones in every process: others are to find some left."""
+    """A few files at a time, and not the same ones in every process: others should find some left."""
     begin = os.getpid() * 7919 % len(wanted)
     several = max(1, min(2 * len(os.sched_getaffinity(0)), len(wanted)))
     yield from (wanted + wanted)[begin : begin + several]
@@ -148,6 +148,6 @@ def _note(run: Run, fresh: dict[str, Entry]) -> None:
 def _noted(run: Run) -> dict[str, Any]:
     try:
         value = files.read_json(run.manifests / "external.json")
-    except (InputError, FileNotFoundError):  # only a cache: a damaged one is made again
+    except (InputError, FileNotFoundError):  # only a cache: a damaged one is rebuilt
         return {}
     return value if isinstance(value, dict) else {}

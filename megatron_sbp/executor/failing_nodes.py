@@ -1,6 +1,6 @@
-"""Nodes on which jobs of a run ended with faults again and again: later jobs do without them.
+"""Nodes on which jobs of a run repeatedly ended with faults: later jobs avoid them.
 
-The same fault at the same place of the work counts once: a program that crashes again and again says nothing about the
+The same fault at the same place of the work counts once: a program that keeps crashing says nothing about the
 node that it crashed on.
 """
 
@@ -31,7 +31,7 @@ def failing_nodes(faults: Path, limit: int) -> dict[str, int]:
 
 
 def excluding(options: Sequence[str], nodes: Sequence[str]) -> list[str]:
-    """sbatch options without these nodes: of several --exclude Slurm takes the last, so they join the user's own."""
+    """sbatch options that exclude these nodes: Slurm takes the last --exclude, so they join the user's own."""
     if not nodes:
         return list(options)
     others, own, words = [], [], iter(options)

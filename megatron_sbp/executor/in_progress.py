@@ -23,7 +23,7 @@ def started_note(folder: Path) -> dict[str, Any] | None:
 
 
 def belongs(note: dict[str, Any] | None, keys: Keys) -> bool:
-    """Whether work in progress, of which this note tells, can go on under these keys."""
+    """Whether the work in progress that this note describes can continue under these keys."""
     return note is not None and keys.continued_from(note.get("key"), note.get("inputs", {}))
 
 

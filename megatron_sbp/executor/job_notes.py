@@ -1,4 +1,4 @@
-"""What `sbp status` says of a job that failed: its faults, and the end of its log."""
+"""What `sbp status` says about a job that failed: its faults, and the end of its log."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ LINES = 3
 """Of a log."""
 
 WILL_FAIL = (
-    "a task has failed: when the others have ended, Slurm cancels what depends on this job. `sbp submit` it again "
-    "then, or `sbp cancel` first, to submit all that is missing now"
+    "a task has failed: when the others have ended, Slurm cancels the jobs that depend on this one. Run `sbp submit` "
+    "then, or `sbp cancel` and `sbp submit` to submit everything that is missing now"
 )
 
 _READ = 16 << 10
@@ -43,7 +43,7 @@ def notes_on(run: Run, job: Job) -> list[str]:
             found.append(f"{run.relative(log)} ends with:")
             found += [f"  {line}" for line in _last_lines(log)]
         if not will_fail(job):
-            found.append("`sbp submit` with the same words submits it again; finished work is kept")
+            found.append("`sbp submit` with the same arguments submits it again; finished work is kept")
     if will_fail(job):
         found.append(WILL_FAIL)
     return found

@@ -1,4 +1,4 @@
-"""Keys: digests of what a stage and each of its units are made from. Work goes on only under the key it began with."""
+"""Keys: digests of what a stage and each unit are made from. Work continues only under the key it started with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Keys:
         return self.units if not self.own else files.digest({"units": self.units, "own": self.own})
 
     def continued_from(self, key: str | None, inputs: Mapping[str, str]) -> bool:
-        """Whether work on units can go on where it was left: each unit done then is still right, others may be new.
+        """Whether work on units can continue where it stopped: each unit done then is still valid, others may be new.
 
         Args:
             key: `units` of the former work.

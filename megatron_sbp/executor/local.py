@@ -1,4 +1,4 @@
-"""`sbp run`: every stage on this machine, in order, or those that do not wait for one another side by side."""
+"""`sbp run`: every stage on this machine, in order, or independent ones side by side."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def run_all(
     """Runs what is missing of all stages, each in processes of its own; see `StageProcesses`.
 
     A stage starts when those that it reads from are finished, so with one at a time they run in order. A stage may find
-    that an earlier one has more to do: then that one and those between them have their turn again. When one fails, the
-    others that are running go on to their end, and none is started.
+    that an earlier one has more to do: then that one and those between them run again. When one fails, the others
+    that are running continue to their end, and none is started.
 
     Args:
         run: the run.
@@ -46,7 +46,7 @@ def run_all(
 
     Raises:
         StageFailed: a stage failed; finished work stays.
-        Fault: a stage's processes ended well, but it is not finished.
+        Fault: a stage's processes succeeded, but it is not finished.
         InputError: costly work would be discarded, or is damaged, and nobody asked for that; see `StageProcesses`.
         OSError: a full disk, or a file that is gone, met between two stages.
     """
@@ -57,7 +57,7 @@ def run_all(
 
 
 class _LocalRun:
-    """The stages that wait and those that run. Arguments as of `run_all`."""
+    """The stages that wait and those that run. Arguments as for `run_all`."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class _LocalRun:
         slot = next(number for number in range(self._jobs) if number not in self._running)
         processes = StageProcesses(self._run, stage, words, workers, Place(slot, self._jobs))
         self._running[slot] = processes, time.monotonic()
-        if self._signal is not None:  # it came before these could be told
+        if self._signal is not None:  # it came before these could be notified
             processes.send(self._signal)
 
     def _note_what_ended(self) -> None:
@@ -160,7 +160,7 @@ class _LocalRun:
                 self._fail(error)
 
     def _go_back(self, stage: Stage) -> None:
-        """Lets an earlier stage have its turn again, and those after it up to this one, where this one asks for it."""
+        """Lets an earlier stage run again, and those after it up to this one, if this one requests it."""
         earlier = stage.reopens(self._run)
         if earlier is None:
             return

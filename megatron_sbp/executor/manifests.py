@@ -28,7 +28,7 @@ def read_manifest(file: Path, fields: dict[str, Any] = STAGE_FIELDS) -> dict[str
     """A manifest, or None when there is none.
 
     Raises:
-        DamagedManifest: the file is no JSON, or a field is missing or of the wrong type.
+        DamagedManifest: the file is not JSON, or a field is missing or of the wrong type.
     """
     if not file.exists():
         return None
@@ -99,7 +99,7 @@ def select(outputs: Outputs, patterns: Iterable[str]) -> dict[str, str]:
 
 
 def read_unit(file: Path) -> dict[str, Any] | None:
-    """A unit manifest, or None when the file is none, is damaged or missing."""
+    """A unit manifest, or None if the file is missing, damaged, or something else."""
     if file.name == "started.json":
         return None
     try:

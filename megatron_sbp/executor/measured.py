@@ -15,7 +15,7 @@ from megatron_sbp.stages.scopes import suffix, synthesizer_run
 
 
 def read_measured(run: Run) -> dict[str, Any] | None:
-    """What the run folder knows of this very recipe.
+    """What the run folder knows about this very recipe.
 
     A measurement counts only under its own fingerprint: its stage and all stages before it must be finished under the
     keys that the present recipe and inputs give.

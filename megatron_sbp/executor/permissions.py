@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ALL = "all"
-"""Stands for every stage."""
+"""Means every stage."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is checked before a run begins: hours of work should not precede an error in the recipe's own inputs."""
+"""What is checked before a run begins: an error in the recipe's own inputs should not take hours to appear."""
 
 from __future__ import annotations
 

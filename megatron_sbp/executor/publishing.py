@@ -1,4 +1,4 @@
-"""`sbp publish`: what of a run is finished, as folders for the Hugging Face hub."""
+"""`sbp publish`: the finished parts of a run, as folders for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def publish_run(run: Run, graph: list[Stage], target: Path) -> list[Path]:
     Every file is read first and compared with the manifest of its stage.
 
     Args:
-        run: finished or not; what is not finished is named and left out. Nothing in it is changed.
+        run: finished or not; unfinished parts are named and left out. Nothing in it is changed.
         graph: all stages of its recipe.
-        target: a folder outside the run folder that is not there or empty.
+        target: a folder outside the run folder that is missing or empty.
 
     Returns:
         The folders of the repositories.
@@ -34,7 +34,7 @@ def publish_run(run: Run, graph: list[Stage], target: Path) -> list[Path]:
 
     target = target.absolute()
     if target.resolve().is_relative_to(run.root):
-        raise InputError(f"is inside the run folder {run.root}, which belongs to the program alone", file=target)
+        raise InputError(f"is inside the run folder {run.root}, which only the program may write to", file=target)
     finished = finished_outputs(run, graph)
     outputs: Outputs = {path: entry for entries in finished.values() for path, entry in entries.items()}
     corpora: dict[str, Corpus] = {}

@@ -137,15 +137,15 @@ class Replacement:
 
         Args:
             keep_seconds: more seconds of work than this are kept, and a line says where.
-            spent: seconds of work in a view, as far as no unit manifest tells them.
+            spent: seconds of work in a view that no unit manifest accounts for.
         """
         for work in self.run.work_folder(self.stage, "").parent.glob(f"{self.stage}-*"):
             if not _is_key(work.name.removeprefix(f"{self.stage}-")):
-                continue  # another stage whose name begins alike
+                continue  # another stage whose name starts the same
             if self._costs_more(work, keep_seconds, spent):
                 say(
                     f"{self.stage}: costly unfinished work of other settings or inputs stays in "
-                    f"{self.run.relative(work)}; it goes on under those, or remove the folder"
+                    f"{self.run.relative(work)}; restore those to continue it, or remove the folder"
                 )
             else:
                 shutil.rmtree(work, ignore_errors=True)
@@ -163,7 +163,7 @@ class Replacement:
 
 
 def remove_named(root: Path, outputs: Outputs) -> None:
-    """Deletes the files below `root` that a manifest names, unless their content is another one."""
+    """Deletes the files below `root` that a manifest names, unless their content differs."""
     for path, entry in outputs.items():
         if files.matches(root / path, entry):
             (root / path).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A job that failed by a fault is tried again, a counted number of times, but not in a crash loop.
+"""A job that failed with a fault is retried, a limited number of times, but not in a crash loop.
 
 `sbp submit` sets SBP_FAULTS and SBP_MAX_RETRIES. A task of a job that ends with a fault writes it to
-SBP_FAULTS/JOB.jsonl (JOB_TASK.jsonl in an array) and exits with RETRY when another try is worth it; scripts/job.sh
+SBP_FAULTS/JOB.jsonl (JOB_TASK.jsonl in an array) and exits with RETRY if another try is worthwhile; scripts/job.sh
 then puts the job back into the queue, so that the jobs that depend on it wait.
 """
 
@@ -19,7 +19,7 @@ from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.progress import say
 
 FAULT, RETRY = 1, 6
-"""Exit statuses: a fault, and one after which the job is to be tried again."""
+"""Exit statuses: a fault, and one after which the job is retried."""
 
 _CHANGING = re.compile(r"0x[0-9a-f]+|\d+")
 """What differs in two messages of the same fault: process ids, addresses, ports, seconds."""
@@ -33,8 +33,8 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
         environment: of the process.
 
     Returns:
-        RETRY inside a job that may be tried again; FAULT outside of Slurm, after the last try, and when the job failed
-        by the same fault before and has saved nothing since.
+        RETRY inside a job that may be retried; FAULT outside of Slurm, after the last try, and when the job failed
+        with the same fault before and has saved nothing since.
     """
     folder, job = environment.get("SBP_FAULTS"), environment.get("SLURM_JOB_ID")
     most = environment.get("SBP_MAX_RETRIES", "0")
@@ -56,12 +56,12 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     if int(most) == 0:
         return FAULT
     if former and _same(former[-1], now):
-        say(f"job {job}: the same fault as in the try before, with nothing saved since; not tried again")
+        say(f"job {job}: the same fault as last time, with nothing saved since; not retried")
         return FAULT
     if len(former) >= int(most):
-        say(f"job {job}: failed {len(former) + 1} times; not tried again (slurm.max_retries)")
+        say(f"job {job}: failed {len(former) + 1} times; not retried (slurm.max_retries)")
         return FAULT
-    say(f"job {job}: to be tried again, for time {len(former) + 1} of at most {most}")
+    say(f"job {job}: will be retried, time {len(former) + 1} of at most {most}")
     return RETRY
 
 

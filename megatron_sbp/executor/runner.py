@@ -8,7 +8,7 @@ manifest; when all units are there, `finish` makes the joint outputs and the sta
     stages/NAME/started.json    what the work in progress belongs to
 
 Each of them holds a key, the digest of settings and inputs. A changed recipe or input gives another key, and the stage
-is made again: beside the former outputs, in .work/NAME-KEY/, which take the place of the former ones only when they are
+is made again: beside the former outputs, in .work/NAME-KEY/, which replaces the former ones only when it is
 complete (`replacement.py`). Inputs are compared by content, so a stage that ran again with the same result does not
 disturb those after it.
 
@@ -42,7 +42,7 @@ from megatron_sbp.stages.stage import Damage
 
 
 class StageRunner(StageState):
-    """Runs one stage of one run in this process, or part of its units. Arguments as of `StageState`."""
+    """Runs one stage of one run in this process, or part of its units. Arguments as for `StageState`."""
 
     def execute(self, shard: tuple[int, int] = (1, 1)) -> bool:
         """Does the missing units of one shard, and completes the stage when all units are there.
@@ -102,7 +102,7 @@ class StageRunner(StageState):
             self._keep_changed(self.run, found)
             # Else outputs that are made again would find the former manifest and never be completed under a new one.
             self.manifest_file.unlink()
-        elif belongs(former, keys):  # the work goes on, in the run folder or beside finished outputs
+        elif belongs(former, keys):  # the work continues, in the run folder or beside finished outputs
             view = self._place(keys)[0]
             found = self.stage.unfinished_damage(view)
             if found:
@@ -118,7 +118,7 @@ class StageRunner(StageState):
             say(f"{name}: setting aside unfinished work of other settings or inputs")
             self._set_aside(f"{name}-unfinished")
         elif manifest is None and not self._stays(keys) and self.replacement.in_the_way():
-            say(f"{name}: no manifest tells what the files in its place are; moving them aside")
+            say(f"{name}: no manifest describes the files in its place; moving them aside")
             self._set_aside(f"{name}-unknown")
         note = {"key": keys.units, **keys.described}
         if former != note:
@@ -138,7 +138,7 @@ class StageRunner(StageState):
         self.replacement.tidy(target)
 
     def _keep_changed(self, view: Run, found: list[Damage]) -> None:
-        """Moves files to aside/ that a manifest names, but that are not what it names any more."""
+        """Moves files to aside/ that a manifest names, but that have changed since."""
         changed = [item for item in found if not item.gone]
         if not changed:
             return
@@ -181,7 +181,7 @@ class StageRunner(StageState):
             known = {*outputs, *map(self.run.relative, self.stage.noted_by_others(self.run))}
             others = {path: entry for path, entry in former["outputs"].items() if path not in known}
             self._keep_changed(view, damage(view, others))
-            self.manifest_file.unlink()  # as above: the joint outputs are written anew
+            self.manifest_file.unlink()  # as above: the joint outputs are written again
         joint = self.stage.finish(view)
         spent = {path: outputs[path] for path in outputs if self.stage.intermediate(view, view.at(path))}
         for path in spent:
@@ -244,8 +244,8 @@ class StageRunner(StageState):
             file.unlink()
         if aside:
             say(
-                f"{self.stage.name}: {len(surplus)} units more than are planned now, {duration(seconds)} of work, are "
-                f"in {self.run.relative(aside)}"
+                f"{self.stage.name}: {len(surplus)} units beyond the present plan, {duration(seconds)} of work, "
+                f"are in {self.run.relative(aside)}"
             )
 
     def _lock(self, name: str):

@@ -93,7 +93,7 @@ def _submit(
         words: recipe and overrides of the jobs.
         graph: all stages.
         kept: the copy of the recipe that the jobs read; None prints the commands only.
-        allowed: what stages may do with former work; their jobs are told.
+        allowed: what stages may do with former work; passed on to their jobs.
         begins: called when nothing is refused.
     """
     dry_run = kept is None
@@ -227,7 +227,7 @@ def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:
         more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""
         say(
             f"{job.stage}: that job keeps the recipe as it was submitted ({'; '.join(changed[:3])}{more}); "
-            "to submit the present one, `sbp cancel` first"
+            "to submit the current one, `sbp cancel` first"
         )
 
 
@@ -282,7 +282,7 @@ def _python(recipe: Recipe) -> str:
 
 def _dependency(jobs: list[str]) -> list[str]:
     """Options of a job that waits for others."""
-    # Without the second option a job whose input failed would wait for ever.
+    # Without the second option, a job whose input failed would wait forever.
     return [f"--dependency=afterok:{':'.join(jobs)}", "--kill-on-invalid-dep=yes"] if jobs else []
 
 

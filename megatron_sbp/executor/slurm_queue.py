@@ -215,7 +215,7 @@ def client(command: list[str], variables: dict[str, str]) -> str:
 
 
 def _try(command: list[str]) -> str | None:
-    """Output of a client; None where it is missing or fails. Having forgotten a job is no failure."""
+    """Output of a client; None where it is missing or fails. Having forgotten a job is not a failure."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     except (FileNotFoundError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""What the job of a stage asks Slurm for, by the recipe's section `slurm`: batch script, array, and sbatch options."""
+"""What the job of a stage requests, from the recipe's section `slurm`: batch script, array, and sbatch options."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def array_of(state: StageState, largest: int) -> Array:
 
 
 def asked_of(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
-    """What a job asks for by the recipe, and its further options: of all jobs, its kind, a verb like it, its verb, its
-    stage."""
+    """What a job requests according to the recipe, and its additional options: of all jobs, its kind, a verb like it,
+    its verb, its stage."""
     slurm, kind = run.recipe.slurm, stage.device_for(run)
     cpu_partition = slurm.cpu_partition or slurm.partition
     found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
@@ -101,8 +101,8 @@ def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
             if gpus is not None and ranks > gpus:
                 raise run.recipe.error(
                     "launch.ranks_per_node",
-                    f"{ranks} ranks on a node, and the job of {stage.name} asks for {gpus} GPUs on a node "
-                    "(slurm.gpus_per_node): a rank needs one of its own",
+                    f"{ranks} ranks on a node, but the job of {stage.name} requests {gpus} GPUs on a node "
+                    "(slurm.gpus_per_node): every rank needs its own",
                 )
 
 

@@ -17,11 +17,11 @@ from megatron_sbp.training.megatron.rank_end import ending
 
 
 class StageFailed(Exception):
-    """A stage's process ended with a status other than 0; unless it was killed, it has said why.
+    """A stage's process ended with a status other than 0; unless it was killed, it said why.
 
     Args:
         stage: name of the stage.
-        status: exit status as of Popen.returncode.
+        status: exit status, as in Popen.returncode.
         worker: which of several workers of the stage it was, from 1; None for the only one.
     """
 
@@ -110,7 +110,7 @@ def _environments(run: Run, stage: Stage, workers: int, place: Place) -> list[di
         mine = share_of_gpus(found, place.slot, place.slots)
         if kind == "training" and launch.ranks_per_node > len(mine):
             raise InputError(
-                f"{launch.ranks_per_node} ranks of {stage.name} need a GPU each, and --jobs {place.slots} leaves "
+                f"{launch.ranks_per_node} ranks of {stage.name} need a GPU each, but --jobs {place.slots} leaves "
                 f"{len(mine)} of {len(found)} for a stage",
                 key="launch.ranks_per_node",
             )
@@ -123,7 +123,7 @@ def _environments(run: Run, stage: Stage, workers: int, place: Place) -> list[di
     wanted = stage.gpus(run)
     if found and wanted > min(map(len, shares)):
         raise InputError(
-            f"{wanted} GPUs share the weights in every process of {stage.name}, and launch.workers {workers} leaves "
+            f"{wanted} GPUs share the weights in every process of {stage.name}, but launch.workers {workers} leaves "
             f"{min(map(len, shares))} of {len(found)} for one of them",
             key="synthesis.vllm.tensor_parallel",
         )

@@ -1,4 +1,4 @@
-"""What is there of a stage: finished, in progress, stale, or damaged; and what a new start would discard."""
+"""The state of a stage: finished, in progress, stale, or damaged; and what a new start would discard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NotFinished(InputError):
 
 
 class StageState:
-    """What is there of one stage of one run, and whether it may be made again. Reads only.
+    """The state of one stage of one run, and whether it may be made again. Reads only.
 
     Args:
         run: The run.
@@ -83,7 +83,7 @@ class StageState:
         if external:
             unread = None if self.reads_data else to_be_read(self.run, external)
             if unread is not None:
-                raise Unread("its input files were not read yet", file=unread)
+                raise Unread("its input files have not been read yet", file=unread)
             found.update(external_digests(self.run, external, note=self.reads_data))
         return found
 
@@ -98,7 +98,7 @@ class StageState:
         return keys if self._stays(keys) else keys_of(self.stage, self._beside(keys), inputs, patterns)
 
     def _stays(self, keys: Keys) -> bool:
-        """Whether work under these keys, of which those of the units count, goes on with what is in the run folder."""
+        """Whether work under these keys, of which those of the units count, continues what is in the run folder."""
         manifest = self._manifest()
         if manifest is not None:
             return self._continues(manifest, keys)
@@ -145,7 +145,7 @@ class StageState:
         return view, view.work / "units"
 
     def _beside(self, keys: Keys) -> Run:
-        """The run as work sees it that is done beside finished outputs."""
+        """The run as seen by work that is done beside finished outputs."""
         return self.run.view(self.run.work_folder(self.stage.name, keys.work), self.stage.owns(self.run))
 
     def _unit_key(self, manifest: dict[str, Any]) -> str:
@@ -218,7 +218,7 @@ class StageState:
         return sum(unit["seconds"] for unit in done if unit) + self.stage.spent(self.run)
 
     def why(self) -> str:
-        """One line on where the stage stands: finished, in progress, stale, waiting, damaged.
+        """One line on the state of the stage: finished, in progress, stale, waiting, damaged.
 
         Raises nothing for files that are lost or damaged: `sbp status` shows the other stages too.
         """

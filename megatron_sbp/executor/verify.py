@@ -1,4 +1,4 @@
-"""`sbp verify`: reads every file that a manifest names and compares digests, to find what changed without a trace."""
+"""`sbp verify`: reads every file that a manifest names and compares digests, to find silent changes."""
 
 from __future__ import annotations
 

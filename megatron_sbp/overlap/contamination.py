@@ -1,6 +1,6 @@
-"""Which evaluation items stand in a text: word n-grams of the items, looked up in one pass over any number of texts.
+"""Which evaluation items occur in a text: word n-grams of the items, looked up in one pass over any number of texts.
 
-Words are runs of letters, digits and underscores, in lower case. An item stands in a text that has any of its 13-grams,
+Words are runs of letters, digits and underscores, in lower case. An item occurs in a text that has any of its 13-grams,
 or for an item of 8 to 12 words all of them in a row; shorter items are counted, and not looked for.
 """
 
@@ -24,7 +24,7 @@ _WORDS = re.compile(r"\w+")
 class ItemIndex:
     """Evaluation items, to be found in texts. Memory: about 40 bytes per n-gram of the items.
 
-    N-grams are hashed to 64 bits: two different ones are taken for the same with probability 2^-64 each.
+    N-grams are hashed to 64 bits: two different ones are confused with probability 2^-64 each.
 
     Args:
         groups: texts of the items by group.
@@ -64,7 +64,7 @@ class ItemIndex:
         return sum(map(len, self.groups.values()))
 
     def found(self, text: str) -> np.ndarray:
-        """Rows of the items that stand in a text: int64, ascending."""
+        """Rows of the items that occur in a text: int64, ascending."""
         present = _present(self._words(text), self._widths, self._table)
         starts = np.searchsorted(self._values, present, "left")
         ends = np.searchsorted(self._values, present, "right")

@@ -1,11 +1,11 @@
-"""Which shingles stand in any document of a corpus: an index on disk of their hashes, or of a sample of them.
+"""Which shingles occur in any document of a corpus: an index on disk of their hashes, or of a sample of them.
 
 The index is a set of 64-bit hashes, mixed once more so that all bits are as good as random:
 
     | k bits, all zero | b bits: the bucket | 32 bits: the remainder | not kept |
 
 Only hashes whose first k bits are zero are kept, which is 1/2^k of them; a text is looked up by those of its own
-shingles that pass the same test. Every shingle passes or fails wherever it stands, so the share that is found among
+shingles that pass the same test. Every shingle passes or fails wherever it occurs, so the share that is found among
 them is an unbiased estimate of the share among all. A bucket is an ascending run of remainders, 8 to 16 on average
 where no shingle repeats. A shingle that is not in the corpus is taken for one that is with probability
 `IndexPlan.false_positives`.
@@ -104,7 +104,7 @@ def _distinct(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int) -
         if row == len(documents):
             return buffer[:count]
         needed = count + int(documents.lengths[row])
-        if needed > len(buffer) * 3 // 4:  # else sorting has freed enough to go on for a while
+        if needed > len(buffer) * 3 // 4:  # else sorting has freed enough to continue for a while
             buffer.resize(max(needed, len(buffer) * 3 // 2), refcheck=False)
 
 

@@ -104,7 +104,7 @@ def near_duplicates(signed: np.ndarray, threshold: float) -> np.ndarray:
     """Which texts are near-duplicates of an earlier one.
 
     Texts that agree in a whole band of the signature are candidates; a candidate counts if its signature agrees with
-    the earlier one's in `threshold` of all places or more. With bands of 4 of 128 places a pair at Jaccard 0.7 is no
+    the earlier one's in `threshold` of all places or more. With bands of 4 of 128 places a pair at Jaccard 0.7 is not a
     candidate with probability (1 - 0.7^4)^32 = 0.0002. Of more than 256 texts that share a band, the first 256 are
     those that others are compared with.
 

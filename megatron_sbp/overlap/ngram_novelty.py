@@ -1,4 +1,4 @@
-"""Which word n-grams of some texts stand nowhere else in a large corpus, for all n at once and in one pass over it.
+"""Which word n-grams of some texts occur nowhere else in a large corpus, for all n at once and in one pass over it.
 
 Memory is that of the texts, not of the corpus: a hash table of their n-grams, 13 bytes per slot.
 """
@@ -25,7 +25,7 @@ class NgramNovelty:
     """Counts, for n from 1 to `longest`, which word n-grams of some texts a corpus does not have.
 
     First `add` the texts, then `look` at every document of the corpus, then ask for `counts` and `known`. N-grams are
-    hashed to 64 bits: two different ones are taken for the same with probability 2^-64 each.
+    hashed to 64 bits: two different ones are confused with probability 2^-64 each.
 
     Args:
         longest: the largest n.
@@ -52,7 +52,7 @@ class NgramNovelty:
         """Notes which n-grams a document of the corpus has.
 
         Args:
-            row: its number, by which `own` knows it.
+            row: its number, as in `own`.
             text: of the document.
         """
         _mark(self._hashes.of(text), row, self.longest, *self._ready())

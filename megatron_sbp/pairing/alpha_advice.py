@@ -1,4 +1,4 @@
-"""Which alpha to try first on a corpus and an embedder that nobody has tried."""
+"""Which alpha to try first on a new corpus and embedder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COVERAGE = 0.5
 of them rather than on those that happen to have a close neighbor. Our choice; the paper gives none."""
 
 _WINDOW = 0.05
-"""Similarities over which densities are smoothed: a band as wide as this holds chance fluctuations down."""
+"""Similarities over which densities are smoothed: a band this wide averages chance fluctuations out."""
 _DEPTH = 4
 """A gap has at most one pair where both of its sides have this many."""
 _LEAST_COVERAGE = 0.25

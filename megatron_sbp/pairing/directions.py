@@ -19,11 +19,11 @@ class Directions:
     """Decides which of the two directions of a pair are kept.
 
     Reads the pairs once to count them, and once more for every `_AT_ONCE` of them; keeps a byte per pair while it
-    decides, then a bit. As in `TargetCap`, a pair of a control stands and falls with the mined pair in whose place it
-    was drawn.
+    decides, then a bit. As in `TargetCap`, a pair of a control is kept or dropped with the mined pair that it
+    replaced.
 
     Args:
-        read: gives the pairs, shard by shard, anew with every call.
+        read: returns the pairs, shard by shard, restarting with every call.
         documents: number of all documents.
         run_seed: of the coin, which follows from it and the two rows.
         mutual: keep the pairs that are there in both directions, and no others; else keep one direction of each pair.

@@ -63,7 +63,7 @@ def embed_in_blocks(
 
 
 def _model_digest(embedder: Embedder, folder: Path) -> bytes:
-    """Of all that vectors depend on by more than rounding; a model of the hub goes by its name."""
+    """Digest of all that vectors depend on by more than rounding; a model of the hub is identified by its name."""
     settings = embedder.settings
     place = model_folder(settings.model, folder)
     weights = None if place is None else [files.sha256(file) for file in model_files(place)]

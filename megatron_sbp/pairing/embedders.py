@@ -1,4 +1,4 @@
-"""What embeds, by the name that a recipe has for it."""
+"""Embedding engines by their names in a recipe."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class Embedder:
         norms = np.linalg.norm(vectors, axis=1)
         bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
         if bad.size:
-            what = "is zero" if norms[bad[0]] == 0 else "has values that are no finite numbers"
+            what = "is zero" if norms[bad[0]] == 0 else "has values that are not finite"
             raise InputError(
                 f"the embedding of {name(int(bad[0]))} {what} ({bad.size} of {len(vectors)} documents are like this); "
                 f"model {self.settings.model}, precision {self.settings.precision}",

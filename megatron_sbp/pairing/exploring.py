@@ -1,4 +1,4 @@
-"""What other thresholds of `pairs` would keep, counted on neighbors that are there."""
+"""What other thresholds of `pairs` would keep, counted on existing neighbors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def explore_pairs(
 ) -> dict[str, Any]:
     """Counts what every alpha, and every limit on shared shingles, would keep of the neighbors of some documents.
 
-    The other rules hold as the recipe has them, but for `joint_rules`, which regard the pairs of all of D.
+    The other rules hold as the recipe has them, except `joint_rules`, which need the pairs of all of D.
     Counts are exact for the sampled documents.
 
     Args:

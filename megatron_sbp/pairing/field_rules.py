@@ -14,7 +14,7 @@ from megatron_sbp.recipe import Pairs
 
 @dataclass(frozen=True)
 class FieldRules:
-    """What `pairs.same_fields` and `pairs.different_fields` ask for.
+    """What `pairs.same_fields` and `pairs.different_fields` require.
 
     Attributes:
         values: digests of the fields of all documents, uint64 [fields, documents]; see `documents.field_values`.
@@ -25,7 +25,7 @@ class FieldRules:
     equal: np.ndarray
 
     def allow(self, seeds: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Whether pairs of rows break none of them: bool [pairs]. A field that is missing has the value of no other."""
+        """Whether pairs of rows break none of them: bool [pairs]. A missing field equals no other."""
         allowed = np.ones(len(seeds), bool)
         for values, equal in zip(self.values, self.equal, strict=True):
             ours = values[seeds]

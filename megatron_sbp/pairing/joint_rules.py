@@ -1,4 +1,4 @@
-"""The rules that regard the pairs of all documents, shard by shard."""
+"""The rules that need the pairs of all documents, shard by shard."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JointRules:
     """Applies `joint_rules`, one after the other. A shard is in memory at a time, read once or more for each rule.
 
     Args:
-        read: gives the pairs, shard by shard, anew with every call: see `pairs_of`.
+        read: returns the pairs, shard by shard, restarting with every call: see `pairs_of`.
         rules: the recipe's.
         documents: number of all documents.
         copies: rows that are copies of earlier documents, int64.

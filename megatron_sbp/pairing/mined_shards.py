@@ -39,7 +39,7 @@ class MinedShard:
 
     @property
     def copies(self) -> Path:
-        """.npy of `find_copies`, where `pairs.collapse_above` asks for it."""
+        """.npy of `find_copies`, where `pairs.collapse_above` needs it."""
         return self.pairs.with_suffix(".copies.npy")
 
     def files(self, rules: Pairs) -> list[Path]:

@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 )
 
 _SUGGESTED_PAIRS = 10
-"""A suggested alpha leaves at least so many pairs, where there are so many."""
+"""A suggested alpha leaves at least this many pairs, if there are that many."""
 
 
 def mine_pairs(
@@ -102,11 +102,11 @@ def write_pairs(
     """Writes pairs with the ids of their documents to a parquet file, atomically; `joint_rules` are applied here.
 
     Args:
-        read: gives what `pairs_of` did, shard by shard, anew with every call; one shard is in memory at a time.
+        read: returns what `pairs_of` did, shard by shard, with every call; one shard is in memory at a time.
         output: see `mine_pairs`.
         names: see `mine_pairs`.
         rules: the recipe's.
-        audit: notes what falls to them, and seeds per target.
+        audit: counts what they drop, and seeds per target.
         copies: rows of `find_copies`.
         run_seed: see `mine_pairs`.
         advance: called after each shard.
@@ -127,7 +127,7 @@ def write_pairs(
                 advance()
         if not audit.kept:
             fallen = ", ".join(f"{rule} {audit.dropped[rule]:,}" for rule in joint_rules(rules))
-            raise InputError(f"no pairs are left by the rules that regard all of them ({fallen})", key="pairs")
+            raise InputError(f"no pairs are left after the rules that look at all of them ({fallen})", key="pairs")
     audit.seeds_per_target = counts.summary(names)
 
 
@@ -147,7 +147,7 @@ def pairs_of(
 
     With `joint_rules`, which are applied when the pairs of all documents are known, there are further columns:
     shared float64 (see `Candidates`), and for a control instead_of_target int64 and instead_of_score float32, the
-    mined pair in whose place each was drawn.
+    mined pair that each replaced.
 
     Args:
         ids: of their neighbors, int64 [n, k]; see `apply_rules`.

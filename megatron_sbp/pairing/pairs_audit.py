@@ -56,7 +56,7 @@ class PairsAudit:
         if candidates.scores.size:
             largest = float(candidates.scores.max())
             self.largest_score = largest if self.largest_score is None else max(self.largest_score, largest)
-        # The list of such a document may go on above alpha: a larger k would find more.
+        # The list of such a document may continue above alpha: a larger k would find more.
         last = candidates.scores[np.cumsum((ids != NO_NEIGHBOR).sum(axis=1))[ids[:, -1] != NO_NEIGHBOR] - 1]
         self.full_lists += int((last > self.rules.alpha).sum())
         copies = candidates.fell_to == RULES.index("near_duplicate")
@@ -67,7 +67,7 @@ class PairsAudit:
         self._below = sorted(self._below + found, reverse=True)[:REMEMBERED_BELOW_ALPHA]
 
     def drop(self, rule: str, pairs: int) -> None:
-        """Notes pairs that fell to a rule which is applied after `add`."""
+        """Counts pairs that a rule applied after `add` dropped."""
         self.dropped[rule] += pairs
 
     def add_pairs(self, seeds: np.ndarray, targets: np.ndarray, scores: np.ndarray, shared: np.ndarray) -> None:
@@ -94,7 +94,7 @@ class PairsAudit:
         }
 
     def absorb(self, state: dict[str, Any]) -> None:
-        """Notes all that the audit of other shards has noted. In whatever order, the outcome is the same."""
+        """Notes all that the audit of other shards has noted. The outcome does not depend on the order."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + state[name])
         self.dropped.update(state["dropped"])
@@ -142,7 +142,7 @@ class PairsAudit:
         }
 
     def examples(self, read: Callable[[set[int]], dict[int, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-        """Random pairs that were kept, and random ones that fell to the near-duplicate rule, with their texts.
+        """Random pairs that were kept, and random ones that the near-duplicate rule dropped, with their texts.
 
         Args:
             read: gives the documents (with id, text and perhaps title) of some rows.

@@ -15,11 +15,11 @@ RULES = (
     "below_alpha", "above_max_similarity", "short_target", "long_target", "fields", "near_duplicate",
     "no_near_duplicate", "copy", "cap", "direction", "target_cap",
 )  # fmt: skip
-"""A pair falls to the first that it breaks; places are those of `Candidates.fell_to`."""
+"""The first rule that a pair breaks drops it; places are those of `Candidates.fell_to`."""
 
 
 def rules_of(rules: Pairs) -> tuple[str, ...]:
-    """The rules that pairs are held against, in the order in which they are applied."""
+    """The rules that pairs are checked against, in the order in which they are applied."""
     left_out = {
         "near_duplicate" if rules.relation == "near_duplicates" else "no_near_duplicate",
         *([] if rules.max_target_tokens is not None else ["long_target"]),
@@ -30,7 +30,7 @@ def rules_of(rules: Pairs) -> tuple[str, ...]:
 
 
 def joint_rules(rules: Pairs) -> tuple[str, ...]:
-    """The rules that regard the pairs of all documents, in the order in which they are applied: see `JointRules`."""
+    """The rules that need the pairs of all documents, in the order in which they are applied: see `JointRules`."""
     collapsed = rules.collapse_above is not None
     used = {
         "copy": collapsed,
@@ -68,7 +68,7 @@ class Candidates:
 def apply_rules(
     ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, fields: FieldRules, rules: Pairs
 ) -> Candidates:
-    """Every neighbor with the rule that it fell to; those of `joint_rules` come later.
+    """Every neighbor with the rule that dropped it; those of `joint_rules` come later.
 
     Args:
         ids: rows of the neighbors of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.

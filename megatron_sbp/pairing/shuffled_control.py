@@ -1,7 +1,7 @@
-"""The control whose targets are the mined ones: dealt anew among pairs that are about as similar.
+"""The control whose targets are the mined ones: dealt again among pairs that are about as similar.
 
 Random targets differ from mined ones in more than relatedness: a hub is the target of many seed documents, and what is
-near to others may be short, or written after a template. Here every target comes as often as in the mined pairs.
+close to others may be short, or written after a template. Here every target comes as often as in the mined pairs.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def embed_documents(source: Source, output: Path, settings: Embedding, device: s
         documents, dimensions, max_tokens (as used), model.
 
     Raises:
-        InputError: an output that may not be written; see `open_embedder` and `Source.documents`.
+        InputError: an output that cannot be written; see `open_embedder` and `Source.documents`.
     """
     outputs.check_file(output, source.files(), ".npy")
     embedder = open_embedder(settings.engine, settings, Path.cwd(), device)
@@ -85,7 +85,7 @@ def mine(
         The audit.
 
     Raises:
-        InputError: an output that may not be written, two documents of one id, a compared field that no document has,
+        InputError: an output that cannot be written, two documents with one id, a compared field that no document has,
             embeddings and documents that differ in number; see `embed_documents`, `mine_pairs`, `Vectors` and `Search`.
     """
     read = [*source.files(), *([] if isinstance(embeddings, Embedding) else embeddings)]
@@ -97,7 +97,7 @@ def mine(
     if isinstance(embeddings, Embedding):
         made = output.with_suffix(".embeddings.npy")
         embed_documents(source, made, embeddings, device)
-        say(f"embed: done; --embeddings {made} takes these vectors another time")
+        say(f"embed: done; --embeddings {made} reuses these vectors")
         embeddings = [made]
     vectors = Vectors(embeddings)
     spans, names, fields = _tokens(source, tokenizer, rules)

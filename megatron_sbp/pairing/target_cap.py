@@ -20,7 +20,7 @@ class TargetCap:
     Reads the pairs once to count them, and once more for every `_AT_ONCE` pairs of targets above the cap.
 
     Args:
-        read: gives the pairs, table by table, anew with every call; the columns are those of `ranked_columns`.
+        read: returns the pairs, table by table, restarting with every call; the columns are those of `ranked_columns`.
         documents: number of all documents.
         cap: seed documents per target.
     """
@@ -68,9 +68,9 @@ class TargetCap:
 
 
 def ranked_columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """seeds, targets and scores that the cap goes by.
+    """seeds, targets and scores that the cap uses.
 
-    With `instead_of` columns, a random pair stands and falls with the mined pair in whose place it was drawn: the
+    With `instead_of` columns, a random pair is kept or dropped with the mined pair that it replaced: the
     control has as many pairs per seed document as what it is the control of.
     """
     names = ("instead_of_target", "instead_of_score") if "instead_of_target" in table.column_names else _OWN

@@ -1,4 +1,4 @@
-"""Documents to unit vectors by vLLM's pooling mode, with the pooling that the model's folder asks for."""
+"""Documents to unit vectors by vLLM's pooling mode, with the pooling that the model's folder specifies."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class VllmEmbedder(Embedder):
             "dtype": _PRECISIONS[settings.precision],
             "max_model_len": self.max_tokens,
             **device_arguments(cpu, options.gpu_memory, options.eager),
-            "enable_prefix_caching": False,  # documents begin differently
+            "enable_prefix_caching": False,  # documents start differently
             "use_tqdm_on_load": False,
         }
         with _explained("did not start"):

@@ -93,7 +93,7 @@ class Memory:
     gradients: int
     optimizer: int
     activations: int
-    """An estimate: fused attention, no recomputation unless the recipe's Megatron flags ask for it in full."""
+    """An estimate: fused attention, no recomputation unless the recipe's Megatron flags request it in full."""
 
     @property
     def total(self) -> int:

@@ -18,7 +18,7 @@ def totals(plan: dict[str, Any]) -> list[str]:
     if time is None:
         return lines
     nodes, each = hardware["nodes"], hardware["gpus"] // hardware["nodes"]
-    where = f"{nodes} node{'s' if nodes > 1 else ''} x {each} GPU{'s' if each > 1 else ''} (by the recipe)"
+    where = f"{nodes} node{'s' if nodes > 1 else ''} x {each} GPU{'s' if each > 1 else ''} (from the recipe)"
     spans = ", ".join(f"{stage} {_span(hours)}" for stage, hours in _distinct(time["stages"]))
     return [
         *lines,
@@ -74,5 +74,5 @@ def rates(plan: dict[str, Any]) -> str:
         f"* on {hardware['gpu']} ({hardware['gpu_from']}: {hardware['peak_flops'] / 1e12:g} TFLOP/s, "
         f"{format_bytes(hardware['device_bytes'])}) at {100 * hardware['mfu']:g} % of it ({hardware['mfu_from']}),\n"
         f"writing {100 * hardware['generation_mfu']:g} % ({hardware['generation_mfu_from']}), checkpoints at "
-        f"{format_bytes(assumed('node_write_rate'))}/s a node (assumed). To give them: --gpu, --mfu, --writing-mfu."
+        f"{format_bytes(assumed('node_write_rate'))}/s a node (assumed). To change them: --gpu, --mfu, --writing-mfu."
     )

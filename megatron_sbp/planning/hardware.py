@@ -1,4 +1,4 @@
-"""The GPUs that the estimates are for: given, or assumed and then called so."""
+"""The GPUs that the estimates are for: given, or assumed and marked as such."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Hardware:
         return flops / (self.peak_flops * (self.generation_mfu if writing else self.mfu)) / 3600
 
     def for_plan(self, recipe: Recipe) -> dict[str, Any]:
-        """`hardware` of the plan: this, and how many GPUs a training has by the recipe."""
+        """`hardware` of the plan: this, and how many GPUs a training has according to the recipe."""
         launch = recipe.launch
         gpus = None if launch.device == "cpu" else launch.nodes * launch.ranks_per_node
         return {**asdict(self), "nodes": launch.nodes, "gpus": gpus, "gpus_from": "recipe"}
@@ -51,7 +51,7 @@ def given_hardware(gpu: str | None, mfu: float | None, generation_mfu: float | N
     """Hardware of which some is given, and None is assumed.
 
     Raises:
-        InputError: a GPU whose data sheet is not known here, or a share that is none.
+        InputError: a GPU whose data sheet is not known here, or an impossible share.
     """
     found: dict[str, Any] = {}
     if gpu is not None:
@@ -60,7 +60,7 @@ def given_hardware(gpu: str | None, mfu: float | None, generation_mfu: float | N
         if name is None:
             near = difflib.get_close_matches(gpu.lower(), names, 1)
             hint = f"; did you mean {names[near[0]]}?" if near else ""
-            raise InputError(f"no data sheet of '{gpu}' here{hint}; known: {', '.join(PEAK_TFLOPS)}", key="--gpu")
+            raise InputError(f"no data sheet for '{gpu}' here{hint}; known: {', '.join(PEAK_TFLOPS)}", key="--gpu")
         found |= {"gpu": name, "peak_flops": PEAK_TFLOPS[name] * 1e12, "device_bytes": MEMORY_GB[name] * 1e9}
         found["gpu_from"] = "given"
     for key, share in (("mfu", mfu), ("generation_mfu", generation_mfu)):

@@ -45,7 +45,7 @@ class IndexPlan:
         return _bytes(self.shingles >> self.halvings, self.bucket_bits)
 
     def false_positives(self, entries: int) -> float:
-        """Probability that a shingle that the corpus does not have is found, in an index of so many hashes."""
+        """Probability that a shingle that the corpus does not have is found, in an index of this many hashes."""
         bits = min(REMAINDER_BITS, 64 - self.halvings - self.bucket_bits)
         return entries / 2.0 ** (self.bucket_bits + bits)
 

@@ -58,7 +58,7 @@ def _memory(plan: dict[str, Any]) -> Iterator[str]:
         yield (
             f"a rank needs about {format_bytes(max(large.values()))} ({', '.join(large)}), more than the "
             f"{format_bytes(hardware['device_bytes'])} of an {hardware['gpu']}; launch.distributed_optimizer, "
-            "tensor_parallel or a smaller micro_batch_size bring it down"
+            "tensor_parallel or a smaller micro_batch_size reduce it"
         )
 
 
@@ -85,7 +85,7 @@ def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float)
     if hours / units > minutes_of(limit) / 60:
         yield (
             f"{stage}: a unit takes about {format_hours(hours / units)} hours of a GPU and must end within the time "
-            f"limit of {limit}: a smaller {key}, or more time (slurm.stages)"
+            f"limit of {limit}: choose a smaller {key} or more time (slurm.stages)"
         )
 
 

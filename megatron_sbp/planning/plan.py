@@ -1,6 +1,6 @@
-"""The plan: what every arm will train on and what the run will cost, before anything is asked of a machine.
+"""The plan: what every arm will train on and what the run will cost, before any machine is used.
 
-Pure arithmetic without torch. Numbers that follow from the recipe are exact; those that hang on data not made yet are
+Pure arithmetic without torch. Numbers that follow from the recipe are exact; those that depend on data not made yet are
 estimates from ASSUMPTIONS and say so with `"from": "estimated"`; once the run folder holds audits of tokens/ that were
 made from the same recipe and inputs, the same places say "measured".
 """
@@ -125,7 +125,7 @@ def tokens_per_document(sample: Mapping[str, Any] | None, vocab: int) -> float:
 def _unique_tokens(
     recipe: Recipe, measured: dict[str, Any], name: str, mean: float, corpus: int | None
 ) -> dict[str, Any]:
-    """Tokens of D (`real`) or of D and the further documents (`oracle`); None where nobody can know yet.
+    """Tokens of D (`real`) or of D and the further documents (`oracle`); None where it cannot be known yet.
 
     Args:
         recipe: The recipe.

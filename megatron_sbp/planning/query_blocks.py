@@ -1,6 +1,6 @@
 """Whose neighbors one task finds, and among how many ScaNN indexes the documents are divided.
 
-A task of the exact search reads all vectors once, so it has files enough that comparing takes longest: with a file of
+A task of the exact search reads all vectors once, so it gets enough files that comparing takes longest: with a file of
 100,000 documents for each task, 60 million documents of 1,024 dimensions would be read 600 times (74 TB). A task of
 ScaNN that searches several indexes loads each of them once.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from megatron_sbp.recipe import Neighbors, Recipe
 
 _AT_LEAST = 32
-"""Tasks among which a search is divided, if there are so many files."""
+"""Tasks among which a search is divided, if there are that many files."""
 
 _DOCUMENTS = 1_200_000
 """Documents of a task: their vectors and candidates take 12 GB at 1,024 dimensions and k = 200."""

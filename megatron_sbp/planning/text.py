@@ -41,7 +41,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     for name, entry in plan["synthesizers"].items():
         lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})", gpu)
     if plan["replicates"] > 1:
-        lines.append(f"  replicates  {plan['replicates']}: trainings and synthesis so many times, the rest once")
+        lines.append(f"  replicates  {plan['replicates']}: trainings and synthesis run this many times, the rest once")
     lines += ["", *totals(plan)]
     ranks = f"{memory['ranks']} rank{'s' if memory['ranks'] != 1 else ''}"
     lines += [
@@ -61,7 +61,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     disk, checkpoint = plan["disk"], plan["checkpoint"]
     lines += [
         "",
-        f"disk: {format_bytes(disk['total'])} at its fullest (a checkpoint is {format_bytes(checkpoint['bytes'])}, "
+        f"disk: {format_bytes(disk['total'])} at its peak (a checkpoint is {format_bytes(checkpoint['bytes'])}, "
         f"~{format_hours(checkpoint['write_seconds'])} s to write *), ~{format_count(plan['files']['total'])} files",
     ]
     kinds = [f"{name} {format_bytes(size)}" for name, size in disk.items() if name not in ("total", "one_checkpoint")]
@@ -79,7 +79,7 @@ def _per_document(plan: dict[str, Any]) -> str:
     size = plan["assumptions"]["bytes_per_token"]["value"]
     return (
         f"{sample['tokens_per_document']:.0f} tokens a document, of {size:g} bytes each "
-        f"(by the first {sample['documents']:,} of {sample['file']}),"
+        f"(from the first {sample['documents']:,} of {sample['file']}),"
     )
 
 
@@ -163,7 +163,7 @@ def _comparing(synthesis: dict[str, Any], gpu: str) -> list[str]:
 
 def _sources(sources: dict[str, str]) -> list[str]:
     """Which figures were measured in this run folder, and which are not."""
-    meanings = {"measured": "measured here", "recipe": "by the recipe", "at most": "upper bounds"}
+    meanings = {"measured": "measured here", "recipe": "from the recipe", "at most": "upper bounds"}
     return [
         f"{meanings.get(kind, kind)}: {', '.join(name for name in sources if sources[name] == kind)}"
         for kind in dict.fromkeys(sources.values())

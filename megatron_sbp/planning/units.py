@@ -77,7 +77,7 @@ def has_task_items(recipe: Recipe) -> bool:
 
 
 def wants_measures(recipe: Recipe) -> bool:
-    """Whether a recipe asks for rules whose measures are kept."""
+    """Whether a recipe uses rules whose measures are kept."""
     return any(value is not None for rules in _filters(recipe) for value in rules.further)
 
 
@@ -101,7 +101,7 @@ def _filters(recipe: Recipe) -> list[Filter]:
 
 
 def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
-    """Files of the run folder at its fullest, by kind; logs and the few small ones are not counted."""
+    """Files of the run folder at its peak, by kind; logs and the few small ones are not counted."""
     arrays, replicates = plan["arrays"], plan["replicates"]
     written = sum(arrays["synthesize" + end_of(name)]["units"] for name in recipe.used_synthesizers)
     compared = sum(entry["units"] for stage, entry in arrays.items() if stage.partition(".")[0] == "compare")
@@ -127,7 +127,7 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
 
 
 def saved_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> int:
-    """Checkpoints on disk at its fullest.
+    """Checkpoints on disk at its peak.
 
     A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
     """

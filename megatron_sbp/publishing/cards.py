@@ -39,7 +39,7 @@ _MORE_SIZES = ((1e8, "10M<n<100M"), (1e9, "100M<n<1B"), (1e10, "1B<n<10B"), (1e1
 
 
 def public_recipe(recipe: Recipe) -> Recipe:
-    """The recipe without what is of one machine or one site: folders, processes, Slurm."""
+    """The recipe without what belongs to one machine or one site: folders, processes, Slurm."""
 
     def name(path: str) -> str:
         return PurePath(path).name if PurePath(path).is_absolute() or path.startswith("~") else path
@@ -137,7 +137,7 @@ def dataset_card(
                 for name, number in documents.items()
             ],
         ),
-        "Columns: `id`, `text`, `tokens` (as tokenized anew, end-of-document included), `finished`, and the parents: "
+        "Columns: `id`, `text`, `tokens` (tokenized again, end-of-document included), `finished`, and the parents: "
         "`seed_id` and `seed_row` (the document of the source corpus it was written for), `generation` (how many texts "
         "were written for it before), `synthesizer` (SHA-256 of the weights), `round`, `temperature`, `top_p`, "
         "`replaced` (share of tokens replaced at random, for that control), `run_seed`. The seed documents themselves "
@@ -255,7 +255,7 @@ def _writer(recipe: Recipe, configuration: str) -> str:
 
 
 def _dropped(audits: Mapping[str, Mapping[str, Any]]) -> str:
-    """What fell to which rule, by configuration."""
+    """What each rule dropped, by configuration."""
     rules = dict.fromkeys(rule for audit in audits.values() for rule in audit.get("dropped") or {})
     rows = [
         [rule.replace("_", " "), *(count((audit.get("dropped") or {}).get(rule)) for audit in audits.values())]
@@ -287,7 +287,7 @@ def _figures(results: Mapping[str, Any] | None, arm: str, replicate: int) -> str
     for key, label in (("choice", "continuation picked among four"), ("recall", "closed-book recall")):
         value = own.get("recall" if key == "recall" else "choice_accuracy")
         if value is not None:
-            rows.append([f"{label} (per cent)", _around(value, own.get(f"{key}_stderr"), "{:.1f}", 100)])
+            rows.append([f"{label} (percent)", _around(value, own.get(f"{key}_stderr"), "{:.1f}", 100)])
     told = "In brackets the 95 % interval over test sequences or questions."
     return f"{told}\n\n{_table(['', ''], rows)}\n\n{_comparisons(results or {}, arm)}"
 
@@ -339,10 +339,10 @@ def _limits(recipe: Recipe, what: str) -> str:
         if what == "documents"
         else "A base model for research: it continues text, is not aligned with anyone's intentions, and may repeat "
         "its training documents word for word.",
-        f"Source: {count(recipe.documents.train)} unique documents. Nothing is known outside of them.",
+        f"Source: {count(recipe.documents.train)} unique documents. Nothing beyond them is known.",
     ]
     if recipe.replicates == 1:
-        lines.append("One training seed: the intervals hold the noise of the test set only.")
+        lines.append("One training seed: the intervals cover only the noise of the test set.")
     if recipe.note:
         lines.append(f"From the recipe: {' '.join(recipe.note.split())}")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)

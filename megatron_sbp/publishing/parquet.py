@@ -38,7 +38,7 @@ def write_parquet(
         shards: NNNNN.jsonl.zst.
         folder: gets train-NNNNN-of-NNNNN.parquet.
         advance: called with the number of documents written since the last call.
-        file_bytes: compressed bytes of shards that go into one file; the hub wants a folder to have few files.
+        file_bytes: compressed bytes of shards that go into one file; the hub prefers folders with few files.
 
     Returns:
         The files, and the number of documents.

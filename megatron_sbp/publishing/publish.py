@@ -61,13 +61,13 @@ class PublishSources:
 def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]:
     """Writes the dataset and every model, each with its card; complete or not at all.
 
-    Everything is written beside the target first, so a killed start leaves no target, and the next one begins anew.
-    A start that fails leaves nothing.
+    Everything is written beside the target first, so a killed call leaves no target, and the next one starts over.
+    A call that fails leaves nothing.
 
     Args:
         sources: what is finished.
         recipe: of the run.
-        target: a folder that is not there or empty.
+        target: a folder that is missing or empty.
 
     Returns:
         The repositories' folders.
@@ -117,10 +117,10 @@ def _check_free(target: Path) -> None:
 
 
 def _begin(partial: Path) -> None:
-    """Makes the folder to write in; what an interrupted start left there is removed, anything else is not."""
+    """Makes the folder to write in; what an interrupted call left there is removed, anything else is not."""
     if partial.exists():
         if not (partial / _MARKER).is_file():
-            raise InputError("is in the way, and not of an interrupted `sbp publish`", file=partial, key=KEY)
+            raise InputError("is in the way, and not from an interrupted `sbp publish`", file=partial, key=KEY)
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     files.write_text(partial / _MARKER, "An interrupted `sbp publish`; the next one to the same folder removes it.\n")

@@ -1,4 +1,4 @@
-"""What a recipe must not say of its arms and synthesizers."""
+"""What a recipe must not say about its arms and synthesizers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 """A name that becomes part of file and stage names (`tune.random.2`) and of keys in results.json (`sbp-baseline`)."""
 
 TAKEN = ("synthesizer", "start", "quality", "reading")
-"""Names that files beside those of the arms have."""
+"""Names taken by other files."""
 
 EQUAL = ("train_tokens", "global_batch_size")
 """Keys of `training` that decide how many tokens an arm reads."""
@@ -55,7 +55,7 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
 
 
 def _check_start_arm(recipe: Recipe, synthesizer: str) -> None:
-    """A synthesizer starts from an arm that there is."""
+    """A synthesizer starts from an existing arm."""
     arm = recipe.start_arm_of(synthesizer)
     if arm is None or arm in recipe.arms:
         return
@@ -71,7 +71,7 @@ def _check_rounds(recipe: Recipe, synthesizer: str) -> None:
     while arm is not None and (writer := recipe.arms[arm].synthetic) is not None:
         if writer in rounds:
             circle = " <- ".join([*rounds, writer])
-            raise recipe.error(_start_key(recipe, synthesizer), f"goes round in a circle of synthesizers: {circle}")
+            raise recipe.error(_start_key(recipe, synthesizer), f"is a circle of synthesizers: {circle}")
         rounds.append(writer)
         arm = recipe.start_arm_of(writer)
 
@@ -82,7 +82,7 @@ def _start_key(recipe: Recipe, synthesizer: str) -> str:
 
 
 def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
-    """A control without pairs has no use for what is said of them."""
+    """A control without pairs has no use for settings of pairs."""
     if about.method != "tuned":
         for section in ("pairs", "tuning"):
             if getattr(about, section):
@@ -95,7 +95,7 @@ def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
 
 
 def _check_index(recipe: Recipe, name: str, about: Synthesizer) -> None:
-    """There is one index of D, by the recipe's own settings."""
+    """There is one index of D, with the recipe's own settings."""
     if "corpus_index_gb" in about.filter:
         raise recipe.error(
             f"synthesizers.{name}.filter.corpus_index_gb", "must be the same for all: they share one index of D"
@@ -124,7 +124,7 @@ def _check_name(recipe: Recipe, section: str, name: str) -> None:
             f"letter, not {name[:60]!r}",
         )
     if name in TAKEN:
-        raise recipe.error(f"{section}.{name}", f"is a name that other files have ({', '.join(TAKEN)})")
+        raise recipe.error(f"{section}.{name}", f"is taken by other files ({', '.join(TAKEN)})")
 
 
 def _check_overrides(recipe: Recipe, place: str, about: Arm | Synthesizer, check: Callable[[Recipe], None]) -> None:

@@ -1,4 +1,4 @@
-"""What a recipe must not say: words that cannot be used, and values that contradict each other."""
+"""What a recipe must not say: text that cannot be used, and values that contradict each other."""
 
 from __future__ import annotations
 
@@ -161,13 +161,13 @@ def _check_batches(recipe: Recipe) -> None:
 
 
 def too_many_shards(documents: Documents, split: str, size: int | None) -> str | None:
-    """What is wrong with documents_per_shard for a split of so many documents; None where nothing is."""
+    """What is wrong with documents_per_shard for a split of this size; None if nothing is."""
     if size is None or size <= MOST_SHARDS * documents.documents_per_shard:
         return None
     shards = -(-size // documents.documents_per_shard)
     return (
-        f"{size:,} {split} documents are {shards:,} shards of {documents.documents_per_shard:,}, and there may be "
-        f"{MOST_SHARDS:,}: it must be at least {-(-size // MOST_SHARDS):,}"
+        f"{size:,} {split} documents are {shards:,} shards of {documents.documents_per_shard:,}, but at most "
+        f"{MOST_SHARDS:,} are allowed: it must be at least {-(-size // MOST_SHARDS):,}"
     )
 
 

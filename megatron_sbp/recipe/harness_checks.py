@@ -1,4 +1,4 @@
-"""What `evaluation.harness` must not say. Whether the tasks exist is for `evaluation.harness_tasks` to see."""
+"""What `evaluation.harness` must not say. `evaluation.harness_tasks` checks whether the tasks exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SECTION = "evaluation.harness"
 
 
 def check_harness_section(recipe: Recipe) -> None:
-    """Raises InputError where tasks are named twice or without a folder, or another key names what is no task."""
+    """Raises InputError where tasks are named twice or without a folder, or another key names something else."""
     harness = recipe.evaluation.harness
     if not harness.tasks:
         return
@@ -18,7 +18,7 @@ def check_harness_section(recipe: Recipe) -> None:
         if not name.strip():
             raise recipe.error(f"{SECTION}.tasks", "has an empty name")
     if harness.task_folder is None or not harness.task_folder.strip():
-        raise recipe.error(f"{SECTION}.task_folder", "is not given, and tasks are: where are their files?")
+        raise recipe.error(f"{SECTION}.task_folder", "is required with tasks: it holds their files")
     for name in harness.shots:
         if name not in harness.tasks:
             raise recipe.error(f"{SECTION}.shots", f"'{name}' is not among the tasks: {', '.join(harness.tasks)}")

@@ -11,20 +11,20 @@ SECTION = "evaluation.judge_endpoint"
 
 
 def check_judge_endpoint(recipe: Recipe) -> None:
-    """Raises InputError where the endpoint is half named, beside another judge, or holds more than an address."""
+    """Raises InputError where the endpoint is incomplete, given beside another judge, or more than an address."""
     endpoint = recipe.evaluation.judge_endpoint
     if endpoint.base_url is None:
         if endpoint.model is not None:
-            raise recipe.error(f"{SECTION}.base_url", f"is not given, and {SECTION}.model is: where is it asked?")
+            raise recipe.error(f"{SECTION}.base_url", f"is required when {SECTION}.model is given")
         return
     if recipe.evaluation.judge is not None:
-        raise recipe.error(f"{SECTION}.base_url", "evaluation.judge names a judge too: leave one of them out")
+        raise recipe.error(f"{SECTION}.base_url", "evaluation.judge names a judge too: remove one of them")
     if endpoint.model is None or not endpoint.model.strip():
-        raise recipe.error(f"{SECTION}.model", "is not given, and base_url is: which model is asked?")
+        raise recipe.error(f"{SECTION}.model", "is required when base_url is given")
     if not _is_address(endpoint.base_url):
         raise recipe.error(
             f"{SECTION}.base_url",
-            "must be http://HOST/PATH or https://HOST/PATH and nothing more; keys and passwords belong into the "
+            "must be http://HOST/PATH or https://HOST/PATH and nothing more; keys and passwords belong in the "
             "environment variable that api_key_variable names",
         )
     variable = endpoint.api_key_variable
@@ -37,7 +37,7 @@ def check_judge_endpoint(recipe: Recipe) -> None:
 def _is_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        _ = parts.port  # a ValueError when it is no number
+        _ = parts.port  # a ValueError if it is not a number
     except ValueError:
         return False
     whole = parts.scheme in ("http", "https") and bool(parts.hostname) and not re.search(r"\s", text)

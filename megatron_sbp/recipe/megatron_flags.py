@@ -1,6 +1,6 @@
-"""Checks `training.megatron` against Megatron's own argument parser, before hours of work in front of a training.
+"""Checks `training.megatron` against Megatron's own argument parser, before hours of work that precede a training.
 
-Importing Megatron takes many seconds, so its parser is asked in a process of its own, once per version: the answer is
+Importing Megatron takes many seconds, so its parser is queried in a separate process, once per version: the answer is
 kept in the user's cache folder ($XDG_CACHE_HOME/megatron-sbp, or ~/.cache/megatron-sbp).
 """
 
@@ -29,7 +29,7 @@ TIMEOUT = 600
 """Seconds that Megatron's import may take; on a busy network file system it is slow."""
 
 Flags = dict[str, dict[str, Any]]
-"""By name without dashes in front: `values` (none, one, some), `type` (int, float, or text), `choices` (None: any)."""
+"""By name without leading dashes: `values` (none, one, some), `type` (int, float, or text), `choices` (None: any)."""
 
 _PROGRAM = """
 import argparse, enum, json, warnings
@@ -54,7 +54,7 @@ print("\\n" + json.dumps(found))
 def check_megatron_flags(recipe: Recipe) -> None:
     """Raises InputError for a flag that Megatron does not know, or a value that its parser would refuse.
 
-    Where Megatron cannot be asked, one line says so and nothing is checked.
+    Where Megatron cannot be queried, one line says so and nothing is checked.
     """
     given = recipe.training.megatron
     if not given:
@@ -64,7 +64,7 @@ def check_megatron_flags(recipe: Recipe) -> None:
         return
     for name, value in given.items():
         if name not in known:
-            # Also as somebody would write it who knows the Python names.
+            # Also accepts the Python spelling of the names.
             near = difflib.get_close_matches(name.replace("_", "-")[:100], known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise recipe.error(f"{KEY}.{name}", f"Megatron has no flag --{name}{hint}")
@@ -74,7 +74,7 @@ def check_megatron_flags(recipe: Recipe) -> None:
 
 
 def megatron_flags() -> Flags | None:
-    """Flags of the Megatron that is installed here; None, after a line that says why, where it cannot be asked."""
+    """Flags of the Megatron that is installed here; None, after a line that says why, where it cannot be queried."""
     try:
         version = importlib.metadata.version("megatron-core")
         missing = importlib.util.find_spec("megatron.training") is None
@@ -127,7 +127,7 @@ def _read(file: Path) -> Flags | None:
 
 
 def _wrong(value: Any, flag: dict[str, Any]) -> str | None:
-    """What the flag wants instead of a value, or None. false and null leave a flag out."""
+    """What the flag needs instead of a value, or None. false and null leave a flag out."""
     if value is None or value is False:
         return None
     if flag["values"] == "none":

@@ -55,7 +55,7 @@ def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
 
 
 def _given(value: Any, wanted: str) -> str:
-    """A value of the wrong type. A bare 12, or yes, is no string in YAML."""
+    """A value of the wrong type. A bare 12, or yes, is not a string in YAML."""
     if wanted != _KINDS["string"] or not isinstance(value, bool | int | float):
         return shown(value)
     if isinstance(value, bool):

@@ -12,7 +12,7 @@ KEY = "training.megatron"
 
 _BOARDS = "every training has a directory and a name of its own, or their curves would overlap"
 _LAYOUT = "it follows from the recipe's sections launch, training and tuning"
-_MODEL = "the model of a recipe is a fixed kind of decoder, on which the plan and the export count"
+_MODEL = "the model of a recipe is a fixed kind of decoder, on which the plan and the export rely"
 _DATA = "the datasets are the run's own"
 _SKIPPED = "a sample that is skipped is not consumed, and every arm consumes all that is planned"
 _CHECKPOINTS = "the run decides where checkpoints are and how it resumes"
@@ -167,7 +167,7 @@ def check_planned_flags(recipe: Recipe) -> None:
         key = f"{KEY}.{flag}"
         name = flag.lstrip("-").partition("=")[0]
         if name != flag:
-            raise recipe.error(key, f"is written without dashes in front and without a value in it: {name!r}")
+            raise recipe.error(key, f"is written without leading dashes and without a value: {name!r}")
         dashed = name.replace("_", "-")
         if dashed in RECIPE_KEYS:
             raise recipe.error(key, f"contradicts the plan: give {RECIPE_KEYS[dashed]} instead")

@@ -1,7 +1,7 @@
 """The sections of a recipe: every choice of a run, with its type and its range.
 
-The doc string under a field is its documentation, in `sbp schema` too. Lengths are in tokens unless it says otherwise.
-Ranges keep out what cannot work; what is merely unwise gets a warning in the plan. `null` in YAML is None here.
+The docstring under a field is its documentation, also in `sbp schema`. Lengths are in tokens unless stated otherwise.
+Ranges reject what cannot work; a value that is merely unwise gets a warning in the plan. `null` in YAML is None here.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from megatron_sbp.recipe.values import (
 )
 
 DEFAULTS: Any = Field(default_factory=dict, validate_default=True)
-"""A section that may be left out."""
+"""A section that can be left out."""
 
 
 class Section(BaseModel):
-    """Fields that are checked when a section is made. `model_copy(update=...)` checks nothing."""
+    """Fields that are checked when a section is created. `model_copy(update=...)` checks nothing."""
 
-    # Only Recipe is ever validated in a run: building the validators of each section by itself would double the time.
+    # A run only ever validates Recipe: building a separate validator for each section would double the time.
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
 
@@ -66,10 +66,10 @@ class Documents(Section):
     id_field: Text | None = None
     """Field that holds a unique id; null makes the id from a digest of the text."""
     keep_fields: list[Text] = []
-    """Fields that are carried along into documents/."""
+    """Fields that are copied into documents/."""
     license: Text | None = None
     """License of the documents, for the cards that `sbp publish` writes: an identifier of the Hugging Face hub
-    (`cc-by-4.0`, `gfdl`), or the name of another one; null leaves it open. Changes nothing else."""
+    (`cc-by-4.0`, `gfdl`), or the name of another license; null leaves it open. Affects nothing else."""
     min_characters: Whole = 1
     """Documents with fewer characters, after stripping white space, are dropped and counted."""
     bad_documents: Literal["fatal", "skip"] = "fatal"
@@ -159,7 +159,7 @@ class Training(Section):
     precision: Literal["fp32", "bf16"] = "bf16"
     """Arithmetic of forward and backward pass; bf16 keeps fp32 main weights."""
     epochs: Literal["strict", "joint"] = "strict"
-    """strict: a new permutation per epoch, the order of a longer run begins like a shorter one. joint: Megatron's own
+    """strict: a new permutation per epoch; a longer run starts with the order of a shorter one. joint: Megatron's own
     GPTDataset, all epochs shuffled together."""
     eval_interval: Count = 100
     """Optimizer steps between validations."""
@@ -172,14 +172,14 @@ class Training(Section):
     tensorboard: bool = True
     """Write events for TensorBoard to models/NAME/tensorboard: `tensorboard --logdir RUN`."""
     wandb_project: Text | None = None
-    """Project of Weights & Biases, with a run for every training. Nothing is sent unless WANDB_MODE=online: the files
-    in models/NAME/wandb are for `wandb sync`."""
+    """Weights & Biases project, with one run per training. Nothing is sent unless WANDB_MODE=online; `wandb sync`
+    uploads the files in models/NAME/wandb."""
     model_builder: Literal["gpt", "hybrid"] = "gpt"
     """Megatron's GPTModel, or its HybridModel with the same layers. Both compute the same and share their checkpoints:
-    a training may change from one to the other between starts."""
+    a training can switch between them when it is restarted."""
     megatron: Flags = {}
-    """More Megatron flags for all trainings, by their names without dashes in front: `recompute-granularity: full`;
-    true for a flag without value, false or null to leave it out."""
+    """Additional Megatron flags for all trainings, by name without the leading dashes: `recompute-granularity: full`;
+    true for a flag without a value, false or null to leave it out."""
 
 
 class Tuning(Section):
@@ -188,13 +188,13 @@ class Tuning(Section):
     start: Text | None = None
     """What the synthesizer is initialized from. null or `last`: the baseline's last checkpoint, as in the paper.
     `best`: its checkpoint with the lowest held-out loss (the baseline then saves at every evaluation, and keeps that
-    one). `scratch`: new weights; a start that has memorized D recalls its targets and does not learn to read the seed.
+    one). `scratch`: new weights; a model that has memorized D recalls its targets and does not learn to read the seed.
     Anything else: the folder of a Hugging Face checkpoint (Llama, or Qwen3 with QK-norm; safetensors, with its
-    tokenizer), relative to the recipe's. Its shape must be the recipe's model, its tokenizer the run's
-    (`tokenizer.path` can name the same folder)."""
+    tokenizer), relative to the recipe's folder. Its shape must match the recipe's model, its tokenizer the
+    run's (`tokenizer.path` can name the same folder)."""
     start_arm: Text = "baseline"
-    """The arm that `last` and `best` refer to. An arm other than the baseline makes a further round: a synthesizer that
-    starts from a model that has read synthetic text."""
+    """The arm that `last` and `best` refer to. An arm other than the baseline adds a round: the synthesizer starts
+    from a model that has read synthetic text."""
     learning_rate: Positive = 5e-6
     """Peak, after the warm-up."""
     min_learning_rate: NotNegative | None = None
@@ -204,18 +204,18 @@ class Tuning(Section):
     weight_decay: NotNegative = 0.1
     """AdamW's decoupled weight decay."""
     max_epochs: Float = Field(3.0, gt=0, le=1000)
-    """Passes over the pairs at most."""
+    """Maximum number of passes over the pairs."""
     global_batch_size: Count = 256
     """Packed sequences in an optimizer step."""
     micro_batch_size: Count = 1
     """Packed sequences in one forward pass of one data-parallel rank."""
     sequence_length: Count | None = None
-    """Length of a packed sequence; null is the model's. It may be longer: a pair always fits into the model's, and
-    attention stays inside it. Where pairs are nearly as long as the model's context, that leaves less padding."""
+    """Length of a packed sequence; null is the model's. It can be longer: every pair fits into the model's context,
+    and attention stays within a pair. Where pairs are nearly as long as that context, this leaves less padding."""
     max_seed_tokens: Count | None = None
-    """Longer seed documents are cut; null gives them half of the room of a pair."""
+    """Longer seed documents are truncated; null gives them half the room of a pair."""
     max_target_tokens: Count | None = None
-    """Longer targets lose their end (and then carry no end-of-document); null gives them what the seed leaves."""
+    """Longer targets are cut at the end (and then have no end-of-document); null gives them what the seed leaves."""
     seed_cut: Literal["head", "tail"] = "tail"
     """Which end of a long seed document is truncated."""
     eval_interval: Count = 50
@@ -223,19 +223,19 @@ class Tuning(Section):
     eval_sequences: Count = 64
     """Packed validation sequences, rounded up to whole global batches; at most one pass over the valid pairs."""
     patience: Count = 2
-    """Validations without a better loss after which tuning stops; the best checkpoint is kept."""
+    """Tuning stops after this many validations without a better loss; the best checkpoint is kept."""
 
 
 class VllmPooling(Section):
-    """How vLLM embeds. None of it changes vectors by more than rounding."""
+    """How vLLM embeds. None of these changes vectors by more than rounding."""
 
     model_config = ConfigDict(frozen=True)
 
     python: Text | None = None
-    """Interpreter, relative to the recipe's folder, of an environment that has vLLM and this package: the stage runs
-    there. null is the interpreter of the command."""
+    """Interpreter, relative to the recipe's folder, of an environment with vLLM and this package, in which the stage
+    runs. null is the interpreter of the command."""
     gpu_memory: Share | None = None
-    """Part of each GPU's memory that vLLM takes; null is vLLM's choice (0.9)."""
+    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (0.9)."""
     eager: Switch | None = None
     """Without compiled kernels and CUDA graphs; null does so on CPUs."""
 
@@ -248,17 +248,17 @@ class Embedding(Section):
     max_tokens: Count = 512
     """Tokens of a document that the embedder reads, counted by its own tokenizer; no more than the embedder takes."""
     engine: Literal["sentence_transformers", "vllm"] = "sentence_transformers"
-    """What embeds the documents. vllm: its pooling mode, for models that it knows, on GPUs many times faster where
-    documents differ in length; on CPUs with vLLM's build for them. Generations and quality figures are always embedded
-    by sentence-transformers: they are few."""
+    """What embeds the documents. vllm: its pooling mode, for models that it supports: many times faster on GPUs where
+    documents differ in length; on CPUs it needs vLLM's CPU build. Generations and the texts of quality figures are few,
+    and always embedded by sentence-transformers."""
     batch_size: Count = 32
-    """Documents in one forward pass, unless batch_tokens is given; vLLM makes batches of its own."""
+    """Documents in one forward pass, unless batch_tokens is given; vLLM forms its own batches."""
     batch_tokens: Count | None = None
-    """Tokens in one forward pass, padding included: many short documents, or few long ones. A GPU is then always as
-    full, and never fuller. null goes by batch_size."""
+    """Tokens in one forward pass, padding included: many short documents or a few long ones, so a GPU is always
+    equally full. null uses batch_size."""
     vllm: VllmPooling = DEFAULTS
     prompt: Prose = ""
-    """Text put in front of every document."""
+    """Text prepended to every document."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the embedder. Stored vectors are float16."""
 
@@ -273,21 +273,21 @@ class Neighbors(Section):
     engine: Literal["scann", "exact"] = "scann"
     """scann: approximate, CPU, x86-64 Linux. exact: tiles of matrix products on CPU or GPU."""
     k: Count = 200
-    """Neighbors kept per document, itself not counted."""
+    """Neighbors kept per document, not counting itself."""
     leaves: Count | None = None
-    """ScaNN: partitions of the tree of an index; null is about the square root of its documents."""
+    """ScaNN: partitions in the tree of an index; null is about the square root of its number of documents."""
     leaves_to_search: Count | None = None
-    """ScaNN: partitions looked into per query; null follows from `recall_target`."""
+    """ScaNN: partitions searched per query; null follows from `recall_target`."""
     reorder: Count | None = None
-    """ScaNN: candidates scored again exactly; null follows from `recall_target`, and is 4 k, at least 100, where
+    """ScaNN: candidates rescored exactly; null follows from `recall_target`, and is 4 k, at least 100, where
     leaves_to_search is given."""
     recall_target: Share = 0.95
-    """ScaNN: share of the true neighbors that must be found on a sample; the cheapest search that does is taken."""
+    """ScaNN: share of the true neighbors that must be found on a sample; the cheapest search that does is used."""
     documents_per_index: Count = 2_000_000
-    """ScaNN: documents of one index, about; more are searched part by part, with one index in memory at a time: 4.5
-    bytes per document and dimension, 9 GB for 2 million of 1,024 dimensions."""
+    """ScaNN: documents in one index, approximately; more are searched part by part, with one index in memory at a
+    time: 4.5 bytes per document and dimension, 9 GB for 2 million documents of 1,024 dimensions."""
     recall_sample: Whole = 1000
-    """Documents whose exact neighbors are computed to measure the recall; 0 measures none."""
+    """Documents whose exact neighbors are computed to measure recall; 0 skips this."""
 
 
 CONTROL_RELATIONS = ("random", "shuffled")
@@ -298,13 +298,13 @@ class Pairs(Section):
     """Which neighbors become pairs (d1, d2)."""
 
     alpha: Cosine = 0.75
-    """Pairs have a similarity above this."""
+    """Pairs must have a similarity above this."""
     max_similarity: Cosine | None = None
     """Pairs above this are dropped as copies; null sets no limit."""
     shingle_tokens: Count = 13
     """Tokens in a shingle of the near-duplicate rule."""
     max_shared_shingles: Fraction = 0.15
-    """Pairs that share a larger part of the shorter document's shingles are near-duplicates and dropped."""
+    """Pairs that share more than this part of the shorter document's shingles are dropped as near-duplicates."""
     max_targets_per_seed: Count | None = None
     """Best targets kept per seed document; null keeps all."""
     min_target_tokens: Count = 1
@@ -312,63 +312,63 @@ class Pairs(Section):
     max_target_tokens: Count | None = None
     """Targets with more tokens are dropped; null keeps them, and tuning cuts them to its own `max_target_tokens`."""
     max_seeds_per_target: Count | None = None
-    """Best seed documents kept per target, after all other rules: a document that is near to very many is a hub. null
-    keeps all."""
+    """Best seed documents kept per target, after all other rules: a document that is close to very many is a hub.
+    null keeps all."""
     same_fields: list[Text] = []
-    """Fields, of documents.keep_fields, in which the documents of a pair must have the same value, as a language. A
-    document that lacks one has no pairs."""
+    """Fields (from documents.keep_fields) in which both documents of a pair must have the same value, such as the
+    language. A document that lacks one has no pairs."""
     different_fields: list[Text] = []
-    """Fields, of documents.keep_fields, in which they must not have the same value, as a web site."""
+    """Fields (from documents.keep_fields) in which they must not have the same value, such as the web site."""
     collapse_above: Fraction | None = None
-    """Neighbors above alpha that share a larger part of the shorter document's shingles are copies of one another: only
-    the first of D is a seed document and a target, so that a page that is there in many versions counts once. null
+    """Neighbors above alpha that share more than this part of the shorter document's shingles are copies of each other:
+    only the first in D becomes a seed document and a target, so that a page with many versions counts once. null
     collapses none."""
     directions: Literal["mined", "mutual", "one"] = "mined"
-    """mined: every pair in the direction in which it was found, which for most is both. mutual: only pairs that were
-    found in both. one: of a pair that was found in both, one direction, at random. The caps per seed come before, the
-    cap per target after."""
+    """mined: every pair in the direction in which it was found; most are found in both. mutual: only pairs that were
+    found in both. one: a random direction of each pair that was found in both. The cap per seed document applies before
+    this rule, the cap per target after it."""
     relation: Literal["similar", "random", "shuffled", "near_duplicates"] = "similar"
     """similar: mined neighbors. random: the same seed documents with random targets, the control that any claim
-    about relatedness needs. shuffled: a control with the same targets, each as often as it was mined, but dealt anew
-    among pairs of about the same similarity. near_duplicates: only those neighbors that the near-duplicate rule would
-    otherwise drop: a synthesizer that rephrases."""
+    about relatedness needs. shuffled: a control with the same targets, each as often as it was mined, but reassigned
+    among pairs of about the same similarity. near_duplicates: only neighbors that the near-duplicate rule would
+    otherwise drop, for a synthesizer that rephrases."""
 
 
 class Vllm(Section):
-    """How the engine vLLM works. Its texts are the same again only as far as vLLM's own kernels are: see
+    """How the engine vLLM works. Its texts are reproducible only as far as vLLM's own kernels are: see
     docs/synthesis.md."""
 
     model_config = ConfigDict(frozen=True)
 
     python: Text | None = None
-    """Interpreter, relative to the recipe's folder, of an environment that has vLLM and this package: the stage runs
-    there. null is the interpreter of the command. Changes no text."""
+    """Interpreter, relative to the recipe's folder, of an environment with vLLM and this package, in which the stage
+    runs. null is the interpreter of the command. Changes no text."""
     tensor_parallel: Count = 1
-    """GPUs that share the weights. Changes texts: sums are split otherwise."""
+    """GPUs that share the weights. Changes texts: sums are split differently."""
     max_num_seqs: Count | None = None
-    """Texts written at the same time at most; null is vLLM's choice. Changes batches only."""
+    """Maximum number of texts written at the same time; null leaves it to vLLM. Changes batches only."""
     gpu_memory: Share | None = None
-    """Part of each GPU's memory that vLLM takes; null is vLLM's choice (0.9), and on a CPU 1 GiB of keys and values.
+    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (0.9); on a CPU, 1 GiB of keys and values.
     Changes batches only."""
     prefix_caching: Switch = True
     """Keys and values of a seed document are computed once for all its texts. Changes batches only."""
     chunked_prefill: Switch | None = None
-    """Long prompts are read in parts, beside texts being written; null does so on GPUs. Not possible on CPUs. Changes
-    batches only."""
+    """Long prompts are read in chunks while other texts are being written; null does so on GPUs. Not possible on CPUs.
+    Changes batches only."""
     eager: Switch | None = None
-    """Without compiled kernels and CUDA graphs; null does so on CPUs. Changes texts: other kernels round otherwise."""
+    """Without compiled kernels and CUDA graphs; null does so on CPUs. Changes texts: kernels round differently."""
     batch_invariant: Switch = False
-    """vLLM's batch-invariant kernels (GPUs of its list, slower): a text then depends on no other in its batch. Changes
-    texts: other kernels round otherwise."""
+    """vLLM's batch-invariant kernels (slower, only for GPUs on its list): a text then depends on no other in its batch.
+    Changes texts: other kernels round differently."""
     speculative_tokens: Whole = 0
-    """Tokens that are guessed from n-grams of the text so far and checked together; 0 guesses none. Not possible on
-    CPUs. Changes texts: other random numbers decide."""
+    """Tokens that are drafted from n-grams of the text so far and verified together; 0 drafts none. Not possible on
+    CPUs. Changes texts: other random numbers are drawn."""
 
     def of_text(self) -> dict[str, Any]:
-        """The keys that choose kernels, split sums, or draw other random numbers: with another value a text is another.
+        """The keys that choose kernels, split sums, or draw other random numbers: another value changes the texts.
 
-        What only changes which requests share a batch is not among them: no shard that was resumed had the batches of
-        one that was not, so they never fix a text.
+        Keys that only change which requests share a batch are not among them: a resumed shard has other batches than an
+        uninterrupted one, so batches never determine a text.
         """
         return self.model_dump(include={"tensor_parallel", "eager", "batch_invariant", "speculative_tokens"})
 
@@ -377,12 +377,11 @@ class Synthesis(Section):
     """Sampling seed documents and writing a related document for each."""
 
     tokens: Count
-    """Synthetic tokens of the SBP arm, end-of-document included: used once each, real data fills the rest."""
+    """Synthetic tokens of the SBP arm, end-of-document included: each is used once, real data fills the rest."""
     engine: Literal["transformers", "vllm"] = "transformers"
-    """transformers: the same bytes again on CPUs. vllm: many times faster on GPUs; on CPUs with vLLM's build for
-    them."""
+    """transformers: reproducible bytes on CPUs. vllm: many times faster on GPUs; on CPUs it needs vLLM's CPU build."""
     temperature: Float = Field(1.0, gt=0, le=100)
-    """Softmax temperature; with vLLM 2 at most."""
+    """Softmax temperature; at most 2 with vLLM."""
     top_p: Float = Field(0.9, gt=0, le=1)
     """Nucleus: the smallest set of tokens with at least this probability."""
     max_new_tokens: Count | None = None
@@ -391,14 +390,14 @@ class Synthesis(Section):
     """Expected tokens of a generation after the filters; null takes the mean length of the targets tuned on."""
     margin: Float = Field(1.3, ge=1, le=1000)
     """Generations are planned for this many times `tokens`, since filters drop some. With a pilot: for this many times
-    the tokens that would do if all texts were like its; it covers duplicates, and chance."""
+    the tokens that its results call for; the margin then covers duplicates and chance."""
     pilot: Whole = 0
-    """Generations that are written and filtered before the others are planned (stages `pilot` and `judge-pilot`; whole
-    shards, which count among the others). Then as many are written as it takes for `tokens` to pass. 0 does without."""
+    """Generations that are written and filtered before the rest are planned (stages `pilot` and `judge-pilot`; whole
+    shards, which count toward the total). Then as many are written as it takes for `tokens` to pass. 0: no pilot."""
     generations_per_shard: Count = 4096
     """Generations in one file of synthetic/; the unit of work."""
     batch_size: Count = 64
-    """Generations written together. vLLM makes batches of its own."""
+    """Generations written together. vLLM forms its own batches."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of generation."""
     vllm: Vllm = DEFAULTS
@@ -416,55 +415,55 @@ class Filter(Section):
     max_copying: Fraction = 0.15
     """Texts that share a larger part of their shingles (pairs.shingle_tokens) with their seed document are dropped."""
     max_corpus_copying: Fraction | None = None
-    """Texts of whose shingles (pairs.shingle_tokens) a larger part stands in any document of D are dropped; null looks
-    nothing up. Needs an index of D (corpus_index_gb)."""
+    """Texts are dropped if a larger part of their shingles (pairs.shingle_tokens) occurs in any document of D; null
+    looks nothing up. Needs an index of D (corpus_index_gb)."""
     corpus_index_gb: Positive = 8.0
-    """GiB of the index of D's shingles, on disk and in the page cache of every machine that filters. Where all do not
-    fit, a sample of them is kept, and shares are estimates (docs/synthesis.md)."""
+    """GiB of the index of D's shingles, on disk and in the page cache of every machine that filters. If they do not
+    all fit, a sample of them is kept, and shares are estimates (docs/synthesis.md)."""
     contaminated: Literal["keep", "drop"] | None = None
-    """What to do with texts in which an item of the evaluation stands (a question of evaluation.questions or of a task
-    of evaluation.harness with its answer, or a test document): a 13-gram of its words, or all of them where it has 8 to
-    12. Both count them, and have quality.json tell how many items stand in D and in the synthetic text; null looks for
-    none."""
+    """What to do with texts that contain an item of the evaluation (a question of evaluation.questions or of a task of
+    evaluation.harness with its answer, or a test document): a 13-gram of its words, or all of its words if it has 8 to
+    12. Both count such texts, and quality.json then says how many items occur in D and in the synthetic text; null
+    looks for none."""
     predicate: Text | None = None
     """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that gets batches of texts with
-    their seed documents and returns for each whether it is kept (docs/synthesis.md). It is run as part of the program;
-    of the files that it reads itself the stage does not notice changes."""
+    their seed documents and returns for each whether to keep it (docs/synthesis.md). It runs as part of the program;
+    the stage does not notice changes in files that the function reads."""
     min_similarity: Cosine | None = None
-    """Texts that are less similar to their seed document, by the embedder of the pairs, are dropped; null embeds none.
+    """Texts less similar to their seed document than this, by the embedder of the pairs, are dropped; null embeds none.
     Needs a pass of the embedder over all generations (stage `compare`)."""
     duplicates: Literal["keep", "exact", "near"] = "near"
-    """exact: the same text twice is dropped. near: MinHash near-duplicates too."""
+    """exact: repeats of the same text are dropped. near: MinHash near-duplicates as well."""
     duplicate_threshold: Fraction = 0.7
     """Jaccard similarity of word 5-grams at which two texts are near-duplicates."""
 
     @property
     def further(self) -> tuple[Any, ...]:
-        """What the recipe says of the rules that it must ask for, in the order in which they are applied; else None."""
+        """Values of the opt-in rules, in the order in which they are applied; None for a rule that is off."""
         return (self.max_corpus_copying, self.contaminated, self.predicate, self.min_similarity)
 
 
 class JudgeEndpoint(Section):
-    """A judge of the synthetic text behind an OpenAI-compatible endpoint (docs/quality.md). It is asked only where
-    `base_url` and `model` are given; texts of D and synthetic ones are sent to it."""
+    """A judge of the synthetic text behind an OpenAI-compatible endpoint (docs/quality.md). It is used only if
+    `base_url` and `model` are given; texts of D and synthetic texts are sent to it."""
 
     base_url: Text | None = None
     """Address of the API: `http://localhost:8000/v1`, `https://api.openai.com/v1`; null asks none. Another address of
-    the same model changes nothing."""
+    the same model invalidates nothing."""
     model: Text | None = None
     """Name of the model, as the endpoint knows it."""
     api_key_variable: Text | None = "OPENAI_API_KEY"
-    """Environment variable that holds the key, in the processes that evaluate; null for a server that wants none."""
+    """Environment variable that holds the key, in the processes that evaluate; null for a server that needs none."""
     temperature: Temperature | None = 0.0
-    """Of the answers; null leaves it to the endpoint, for models that allow no other."""
+    """Temperature of the answers; null leaves it to the endpoint, for models that allow no other."""
     requests_at_once: Count = 8
-    """Requests under way at the same time."""
+    """Number of concurrent requests."""
     timeout: Positive = 120.0
-    """Seconds until a request without a whole answer is given up, and tried again."""
+    """Seconds after which a request without a complete answer is abandoned and retried."""
     max_retries: Whole = 6
-    """Times a request is tried again after a fault (429, 5xx, time-out, closed connection), with growing pauses."""
+    """Times a request is retried after a failure (429, 5xx, timeout, closed connection), with growing pauses."""
     max_malformed: Fraction = 0.1
-    """Share of the texts for which no answer that can be read was had, above which the evaluation stops."""
+    """The evaluation stops if more than this share of the texts has no readable answer."""
 
 
 class Harness(Section):
@@ -477,22 +476,22 @@ class Harness(Section):
     """Folder of lm-eval's task files (YAML) with their data, relative to the recipe's folder. Paths in the files are
     relative to it. Functions that they name are run as part of the program."""
     shots: dict[Text, Whole] = {}
-    """Examples in front of a question, by name in `tasks`: `{triviaqa: 1}`; the others keep what their file says."""
+    """Few-shot examples per question, by name in `tasks`: `{triviaqa: 1}`; the others keep what their file says."""
     metrics: dict[Text, Text] = {}
-    """The metric that the report leads with and takes into the mean, by task: `{arc_easy: acc_norm}`; that of the
-    others is the first in their file. All metrics are measured."""
+    """The metric that the report leads with and averages, by task: `{arc_easy: acc_norm}`; for other tasks, the first
+    in their file. All metrics are measured."""
     limit: Count | None = None
     """Documents of each task; null takes all. For trials: such figures are not the benchmark's."""
     batch_size: Count = 16
-    """Requests in one forward pass. vLLM makes batches of its own."""
+    """Requests in one forward pass. vLLM forms its own batches."""
     backend: Literal["hf", "vllm"] = "hf"
     """hf: transformers. vllm: many times faster on GPUs; `synthesis.vllm` says how many GPUs and how much of their
     memory."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the models."""
     python: Text | None = None
-    """Interpreter of another environment that has lm-eval, and vLLM for that backend, relative to the recipe's folder;
-    null is that of the command."""
+    """Interpreter, relative to the recipe's folder, of another environment with lm-eval (and vLLM for that backend);
+    null is the interpreter of the command."""
 
 
 class Evaluation(Section):
@@ -514,12 +513,12 @@ class Evaluation(Section):
     """JSON lines of cloze questions for closed-book recall, relative to the recipe's folder: prompt, choices, answer,
     tag, group (megatron_sbp/evaluation/questions.py)."""
     recall_points: Whole = 0
-    """Checkpoints of every arm on which recall is measured besides the last, evenly spaced: recall against tokens. A
-    training that begins with this keeps them, with their optimizers; 0 measures the last one only."""
+    """Evenly spaced checkpoints of every arm, besides the last, on which recall is measured: recall against tokens. A
+    training started with this keeps them, with their optimizers; 0 measures the last one only."""
     judge: Text | None = None
-    """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that says of synthetic and of real
-    texts whether they are factual and fit their seed document (megatron_sbp/evaluation/judge.py). It is run as part of
-    the program; of the files that it reads itself the stage does not notice changes."""
+    """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that judges whether synthetic and
+    real texts are factual and fit their seed document (megatron_sbp/evaluation/judge.py). It runs as part of the
+    program; the stage does not notice changes in files that the function reads."""
     judge_endpoint: JudgeEndpoint = DEFAULTS
     harness: Harness = DEFAULTS
     question_group_field: Text | None = None
@@ -533,7 +532,7 @@ class Launch(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where torch finds it."""
     nodes: Count = 1
-    """Machines of one training."""
+    """Machines per training."""
     ranks_per_node: Count = 1
     """Megatron processes per machine: GPUs, or CPU ranks."""
     tensor_parallel: Count = 1
@@ -551,7 +550,7 @@ class Launch(Section):
 
 
 class SlurmJobs(Section):
-    """What differs in the jobs of some stages. null leaves what `slurm` says."""
+    """Overrides for the jobs of some stages. null keeps the value of `slurm`."""
 
     partition: Text | None = None
     """--partition."""
@@ -570,7 +569,7 @@ class SlurmJobs(Section):
     gpus_per_node: Count | None = None
     """--gpus-per-node of stages that use a GPU."""
     sbatch: list[Text] = []
-    """Further sbatch options, behind those of `slurm.sbatch`."""
+    """Additional sbatch options, after those of `slurm.sbatch`."""
 
 
 class Slurm(Section):
@@ -595,30 +594,30 @@ class Slurm(Section):
     constraint: Text | None = None
     """--constraint."""
     stages: dict[Text, SlurmJobs] = {}
-    """What differs in some jobs, by kind (`cpu`, `gpu`, `training`), verb (`tune`: that of every synthesizer and
-    replicate), or stage (`tune.random`); the later of these wins: `{cpu: {memory: 16G}, filter: {memory: 200G}}`. What
-    is given for `synthesize` and `judge` counts for `pilot` and `judge-pilot` too, unless these have their own."""
+    """Overrides for some jobs, by kind (`cpu`, `gpu`, `training`), verb (`tune`: those of every synthesizer and
+    replicate), or stage (`tune.random`); the most specific wins: `{cpu: {memory: 16G}, filter: {memory: 200G}}`. Those
+    of `synthesize` and `judge` also apply to `pilot` and `judge-pilot`, unless these have their own."""
     array_size: Count = 64
-    """Array tasks of a sharded stage at most; at most the site's MaxArraySize, and no more than there are units."""
+    """Most array tasks of a sharded stage; never more than the site's MaxArraySize or the number of units."""
     max_requeues: Whole = 100
     """Times a training job requeues itself before it gives up."""
     max_retries: Whole = 2
-    """Times a job that ends with a fault (a rank crashed or was killed) is tried again; not when it fails the same way
-    and has saved nothing since."""
+    """Times a job that ends with a fault (a rank crashed or was killed) is retried; not when it fails the same way
+    again and has saved nothing since."""
     exclude_after: Whole = 2
     """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it; 0 excludes
     none."""
     setup: Prose = ""
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []
-    """Further sbatch options, verbatim: `--exclusive`."""
+    """Additional sbatch options, verbatim: `--exclusive`."""
     container_runtime: Literal["pyxis", "apptainer", "edf"] = "pyxis"
     """What starts containers. pyxis: srun --container-image. apptainer: apptainer exec. edf: srun --environment (the
     Container Engine of CSCS), whose file names image and mounts. See docs/containers.md."""
     container_image: Text | None = None
     """Image of every step (edf: name or file of the environment); null runs without a container."""
     container_mounts: Text | None = None
-    """Pyxis --container-mounts, or Apptainer --bind: SOURCE:TARGET, several by commas."""
+    """Pyxis --container-mounts, or Apptainer --bind: SOURCE:TARGET, separated by commas."""
 
 
 class Arm(Section):
@@ -627,26 +626,26 @@ class Arm(Section):
     synthetic: Text | None = None
     """The synthesizer whose text it reads once; null trains on real documents alone."""
     synthetic_share: Share | None = None
-    """Part of its training sequences that is synthetic, rounded down; null takes all of `synthesis.tokens`, the most
-    there is. Arms with several shares of one text are a sweep."""
+    """Share of its training sequences that is synthetic, rounded down; null takes all of `synthesis.tokens`.
+    Several arms with different shares of the same text make a sweep."""
     order: Literal["mixed", "synthetic_first"] = "mixed"
     """mixed: real and synthetic sequences alternate in proportion. synthetic_first: all synthetic ones, then the real
     ones."""
     documents: Literal["train", "oracle"] = "train"
-    """Real documents: D, or D and the oracle's further ones."""
+    """Real documents: D, or D and the oracle's additional ones."""
     training: Overrides = {}
-    """Keys of `training` that differ in this arm: `{weight_decay: 0.8}`. Not those that decide how much it reads."""
+    """Keys of `training` that differ in this arm: `{weight_decay: 0.8}`. Those that decide how much it reads cannot."""
 
 
 class Synthesizer(Section):
-    """What differs in one synthesizer from the recipe's own sections: `{pairs: {relation: random}}`."""
+    """How one synthesizer differs from the recipe's own sections: `{pairs: {relation: random}}`."""
 
     method: Literal["tuned", "samples", "replacement"] = "tuned"
     """tuned: a model tuned on pairs writes a related document for every seed document. samples: the baseline writes
     documents without a seed (plain self-distillation). replacement: every seed document itself, with tokens replaced at
     random. The last two are controls and take no pairs."""
     replaced: Share = 0.15
-    """Part of the tokens that `method: replacement` replaces, with random tokens of D."""
+    """Share of the tokens that `method: replacement` replaces with random tokens of D."""
 
     pairs: Overrides = {}
     """Keys of `pairs`."""
@@ -659,7 +658,7 @@ class Synthesizer(Section):
 
 
 CLASSIC_ARMS = {"baseline": Arm(), "sbp": Arm(synthetic=RELATED), "oracle": Arm(documents="oracle")}
-"""The paper's arms, of a recipe that names none."""
+"""The paper's arms, for a recipe that names none."""
 
 
 class Recipe(Section):
@@ -680,13 +679,13 @@ class Recipe(Section):
     note: Prose = ""
     """Free text for the reader of the report."""
     synthesizers: dict[Text, Synthesizer] = {RELATED: Synthesizer()}
-    """What writes synthetic text, by name. `related` is the paper's; another name and `pairs: {relation: random}` make
-    the control. Each is made once, whatever the number of arms that read its text."""
+    """The synthesizers, by name. `related` is the paper's; another one with `pairs: {relation: random}` is the control.
+    Each is made once, however many arms read its text."""
     arms: dict[Text, Arm] = CLASSIC_ARMS
     """What is trained and compared, by name. Without this key: baseline, sbp and oracle, as in the paper."""
     replicates: Count = 1
-    """How many times synthesizers and arms are trained, each with other weights, orders, and generations, on the same
-    split. Several give intervals that cover more than the noise of the test set."""
+    """How many times synthesizers and arms are trained, each time with other weights, orders, and generations, on the
+    same split. With several, intervals cover more than the noise of the test set."""
     marks: Marks = {}
     """Confidence in a value (V, S2, S, A, M, O: docs/paper.md), by recipe key: `pairs.alpha: S`."""
     tuning: Tuning = DEFAULTS
@@ -732,7 +731,7 @@ class Recipe(Section):
         return [name for name in self.used_synthesizers if self.synthesizers[name].method == "tuned"]
 
     def start_arm_of(self, synthesizer: str) -> str | None:
-        """The arm whose weights a synthesizer begins with; None where these are of no arm.
+        """The arm whose weights a synthesizer starts from; None if they are not an arm's.
 
         Samples are taken from the baseline.
         """
@@ -765,7 +764,7 @@ class Recipe(Section):
         """This recipe with the seed of one replicate, from 1; the first has the recipe's own."""
         if number == 1:
             return self
-        # A stride that no one counts up by hand, so that `seed: 2` and the second replicate share nothing.
+        # A stride that no one would reach by counting up, so that `seed: 2` and the second replicate share nothing.
         copy = self._changed(seed=(self.seed + 1_000_003 * (number - 1)) % (1 << 32))
         copy._first_seed = self.evaluation_seed
         return copy
@@ -837,7 +836,7 @@ class Recipe(Section):
 
 
 def settings(section: Section, *leave_out: str) -> dict[str, Any]:
-    """The fields of a recipe section as a dict, for a stage's settings, without those that change no output."""
+    """A recipe section as a dict, for a stage's settings, without the fields that change no output."""
     return section.model_dump(exclude=set(leave_out))
 
 

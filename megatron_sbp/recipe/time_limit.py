@@ -17,7 +17,7 @@ def is_time_limit(text: str) -> bool:
 
 
 def minutes_of(limit: str) -> float:
-    """Minutes of a Slurm time limit (`90`, `4:00:00`, `2-12`); infinite for what is none."""
+    """Minutes of a Slurm time limit (`90`, `4:00:00`, `2-12`); infinite for anything else."""
     days, dash, clock = limit.rpartition("-")
     parts = clock.split(":")
     if not all(part.isdigit() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:

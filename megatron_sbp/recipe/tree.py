@@ -1,7 +1,7 @@
 """YAML to a tree of plain values that know their lines; what no recipe needs is refused at once.
 
-Refused: aliases and anchors (a few of them can stand for gigabytes), tags such as !!python/object, merge keys, keys
-that are no string, keys given twice, values nested deeper than MAX_DEPTH, and files above MAX_BYTES.
+Refused: aliases and anchors (a few of them can expand to gigabytes), tags such as !!python/object, merge keys, keys
+that are not strings, keys given twice, values nested deeper than MAX_DEPTH, and files above MAX_BYTES.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-# A date is a text: `name: 2026-01-31` is a name, and 2026-13-31 is no error.
+# A date is a text: `name: 2026-01-31` is a name, and 2026-13-31 is not an error.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -77,7 +77,7 @@ def read_tree(path: Path) -> Node:
     """The tree of a recipe file.
 
     Raises:
-        InputError: the file is missing, unreadable, no regular file or too large, is not YAML, or has something that
+        InputError: the file is missing, unreadable, not a regular file or too large, is not YAML, or has something that
             is refused; names the line.
     """
     try:
@@ -153,7 +153,7 @@ def _tree(node: yaml.Node, prefix: str = "") -> Node:
 
 def _scalar(node: yaml.ScalarNode) -> Any:
     if ":" in node.value and node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
-        return node.value  # YAML 1.1 takes 24:00:00 for a number to the base 60
+        return node.value  # YAML 1.1 reads 24:00:00 as a number in base 60
     loader = _Loader("")
     try:
         value = loader.construct_object(node)

@@ -14,7 +14,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _usable(value: Any) -> bool:
-    """Whether it is a finite number below 2^53 in size, which both int and float hold exactly. true is no number."""
+    """Whether it is a finite number below 2^53 in size, which both int and float hold exactly. true is not a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -(2**53) < value < 2**53
 
 
@@ -35,7 +35,7 @@ def _text(value: Any, kept: str = "") -> Any:
     """Refuses texts that neither a file in UTF-8 nor a terminal can take: control characters and lone surrogates.
 
     Args:
-        value: Anything; what is no text passes.
+        value: Anything; what is not a text passes.
         kept: Control characters that are allowed.
     """
     for found in _CONTROL.finditer(value) if isinstance(value, str) else ():
@@ -88,7 +88,7 @@ def shown(value: Any) -> str:
 _INT = BeforeValidator(functools.partial(_number, int))
 _FLOAT = BeforeValidator(functools.partial(_number, float))
 
-# A range stands in front of the validator: only then does the JSON schema have it beside null, too.
+# The range comes before the validator: only then does the JSON schema have it beside null, too.
 Int = Annotated[int, _INT]
 Count = Annotated[int, Field(gt=0), _INT]
 Whole = Annotated[int, Field(ge=0), _INT]

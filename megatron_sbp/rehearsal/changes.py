@@ -10,7 +10,7 @@ from typing import Any, Literal
 from megatron_sbp.recipe import Recipe
 
 Kind = Literal["replaced", "size", "own"]
-"""replaced: something else stands in its place. size: the same, smaller. own: the rehearsal's own name or place."""
+"""replaced: something else takes its place. size: the same, smaller. own: the rehearsal's own name or place."""
 
 Key = tuple[str, ...]
 """A key of a recipe, in its parts: names of stages have dots in them."""
@@ -58,7 +58,7 @@ class Draft:
         return value
 
     def set(self, path: Key, value: Any, kind: Kind, reason: str = "") -> None:
-        """Changes a value; one that stays the same is no change, and a second change of a key keeps its real value."""
+        """Changes a value; one that stays the same is ignored, and a second change of a key keeps its real value."""
         section, present = self.get(*path[:-1]), self.get(*path)
         if present == value and type(present) is type(value):
             return

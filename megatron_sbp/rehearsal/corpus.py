@@ -137,7 +137,7 @@ def write_corpus(
         _copy_beginning(file.source, folder / file.name, documents, share, texts, group_field)
     if len(texts.texts) < count:
         raise InputError(
-            f"has {len(texts.texts):,} usable documents, the rehearsal needs {count:,}", key="documents.inputs"
+            f"has {len(texts.texts):,} usable documents, but the rehearsal needs {count:,}", key="documents.inputs"
         )
     return texts
 
@@ -171,7 +171,7 @@ def _write_made_up(
             continue
         lines = [json.dumps(row, ensure_ascii=False).encode() for row in mine]
         if settings.bad_documents == "skip" and place == 0:
-            lines.insert(1, lines[0][:-5])  # a line that was cut off
+            lines.insert(1, lines[0][:-5])  # a truncated line
         _write_lines(path, lines)
 
 
@@ -185,7 +185,7 @@ def _row(settings: Documents, document: MadeUp, distinct_fields: Sequence[str]) 
 def _copy_beginning(
     source: Path, target: Path, settings: Documents, count: int, texts: Texts, group_field: str | None
 ) -> None:
-    """Copies a file up to its `count`-th usable document, as it is: with what is bad in between."""
+    """Copies a file up to its `count`-th usable document, as it is: including bad ones in between."""
     seen, rows, found = set(texts.texts), 0, 0
     copied: list[bytes] = []
     for _, raw in raw_rows(source, fields_of(settings), lambda size: None):

@@ -1,4 +1,4 @@
-"""From a recipe to its rehearsal: sizes cut, and what is not there replaced, with a list of both."""
+"""From a recipe to its rehearsal: sizes cut, and what is missing replaced, with a list of both."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HEADER = """# A rehearsal of {name}, written by `sbp rehearse`: `sbp run` and `
 """
 
 _INPUTS = "INPUTS"
-"""Stands for the folder of materials until its name is known."""
+"""Placeholder for the folder of materials until its name is known."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def write(rehearsal: Rehearsal) -> Path:
     if file.exists() and not _is_ours(file):
         raise InputError(
             "was changed, or was not written by `sbp rehearse`, and is not replaced: `sbp run` takes it as it is; move "
-            "it away to have it made again",
+            "it away to have it written again",
             file=file,
         )
     write_materials(rehearsal.materials, file.parent / rehearsal.materials.folder_name)

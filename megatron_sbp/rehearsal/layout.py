@@ -19,7 +19,7 @@ _LOST = {
     "ranks_per_node": "no more than one rank is here",
     "tensor_parallel": "too few ranks for it here",
     "pipeline_parallel": "too few ranks for it here",
-    "context_parallel": "needs Transformer Engine on GPUs, and ranks enough",
+    "context_parallel": "needs Transformer Engine on GPUs, and enough ranks",
 }
 """What it means that a number becomes one."""
 
@@ -33,7 +33,7 @@ def data_parallel(launch: Launch) -> int:
 def cut_layout(draft: Draft, recipe: Recipe, site: Site) -> Launch:
     """Cuts the ranks, and gives the layout that is left.
 
-    On a cluster nodes are whole: what a node of a job is asked for is rehearsed too.
+    On a cluster nodes are whole: what a job requests of a node is rehearsed too.
     """
     launch = recipe.launch
     wanted = {name: _smallest_divisor(getattr(launch, name)) for name in _SPLITS}

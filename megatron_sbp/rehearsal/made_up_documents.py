@@ -1,4 +1,4 @@
-"""Made-up documents for a corpus that is not there: several about each topic, in words that they share.
+"""Made-up documents for a missing corpus: several about each topic, in words that they share.
 
 They are plain English sentences about crafts in places that do not exist. Two documents on one topic are similar, as
 sentence embeddings see them, but have few long phrases in common; some are near-duplicates of another one. The same

@@ -1,4 +1,4 @@
-"""What a rehearsal's recipe names: documents, questions, and models, in one folder that is made whole or not at all."""
+"""What a rehearsal's recipe names: documents, questions, and models, in one folder that is complete or absent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Materials:
 
     @property
     def folder_name(self) -> str:
-        """`inputs-1a2b3c4d`: of other materials it is another."""
+        """`inputs-1a2b3c4d`: different for different materials."""
         sources = [file.source for file in self.corpus.files]
         return f"inputs-{files.digest([VERSION, self._told(), *map(_stamp, [*sources, self.questions])])[:8]}"
 
@@ -82,7 +82,7 @@ def write_materials(materials: Materials, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        # In a process of its own: what transformers takes of memory would stay with this one, which waits for stages.
+        # In a process of its own: the memory that transformers takes would stay with this one, which waits for stages.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             process.submit(_make, materials, half).result()
         half.chmod(0o755)

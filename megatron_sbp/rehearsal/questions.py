@@ -1,4 +1,4 @@
-"""The questions of a rehearsal: some of the recipe's, as far as its documents are there, or made-up ones."""
+"""The questions of a rehearsal: some of the recipe's, as far as its documents exist, or made-up ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write_questions(file: Path, source: Path | None, groups: list[str], grouped:
 
     Args:
         file: JSON lines, as megatron_sbp/evaluation/questions.py reads them.
-        source: the recipe's questions, checked already; None where they are not there.
+        source: the recipe's questions, checked already; None where they are missing.
         groups: of the documents, one each.
         grouped: whether a question must be about a group that has documents.
     """

@@ -1,4 +1,4 @@
-"""What is not where a rehearsal runs, and what stands in its place."""
+"""What is missing where a rehearsal runs, and what takes its place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from megatron_sbp.rehearsal.site import Site
 LEARNING_RATE = 1e-2
 """At least. With less, models still write random bytes after so few steps, which are no text; a filter drops them."""
 MARGIN = 3.0
-"""Generations are planned for at least this many times the tokens: how many the filters drop is chance here."""
+"""Generations are planned for at least this many times the tokens: how many the filters drop is random here."""
 MARGIN_AFTER_PILOT = 1.5
 """The same where a pilot has measured how many they drop."""
 
@@ -44,9 +44,9 @@ _NOT_ON_CPU = {
 
 
 def replace_engines(draft: Draft, recipe: Recipe, site: Site) -> None:
-    """Devices and engines that are not there."""
+    """Devices and engines that are missing."""
     if not site.slurm and not site.gpus and recipe.launch.device == "cuda":
-        # Not `cpu`: submitted to Slurm, the same recipe asks for the GPUs that the real one asks for.
+        # Not `cpu`: submitted to Slurm, the same recipe requests the GPUs that the real one requests.
         draft.set(("launch", "device"), "auto", "replaced", "no CUDA device here: runs on the CPU")
     for section, usual in (("synthesis", "transformers"), ("embedding", "sentence_transformers")):
         python = (section, "vllm", "python")
@@ -57,7 +57,7 @@ def replace_engines(draft: Draft, recipe: Recipe, site: Site) -> None:
         for key in _places(draft, section, "engine"):
             installed = "vllm" in site.packages or draft.get(*python) is not None
             if draft.get(*key) == "vllm" and not (site.on_gpu(recipe) and installed):
-                why = "vLLM is not installed here" if site.on_gpu(recipe) else "vLLM needs a GPU, and here is none"
+                why = "vLLM is not installed here" if site.on_gpu(recipe) else "vLLM needs a GPU, and none is here"
                 draft.set(key, usual, "replaced", why)
     if recipe.neighbors.engine == "scann" and "scann" not in site.packages:
         draft.set(("neighbors", "engine"), "exact", "replaced", "ScaNN is not installed here")
@@ -85,7 +85,7 @@ def _megatron_flags(recipe: Recipe) -> Iterator[tuple[Key, Mapping[str, Any]]]:
 
 
 def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bool) -> None:
-    """Rules that would leave nothing of so few documents, written by a model of so few steps.
+    """Rules that would leave nothing of so few documents, written by a model after so few steps.
 
     Args:
         draft: is changed.
@@ -98,23 +98,23 @@ def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bo
             lower = min(float(draft.get(*key)), RANDOM_SIMILARITY if embedder_made else SIMILARITY)
             draft.set(key, lower, "replaced", "made-up documents on one topic are that similar")
         else:
-            draft.set(key, -1.0, "replaced", "so few documents may have no neighbors so near: all neighbors are kept")
+            draft.set(key, -1.0, "replaced", "so few documents may have no neighbors this near: all neighbors are kept")
     for key in _places(draft, "pairs", "max_similarity"):
         if draft.get(*key) is not None and (embedder_made or not made_up):
-            draft.set(key, None, "replaced", "similarities are others here")
+            draft.set(key, None, "replaced", "similarities differ here")
     for key in _places(draft, "filter", "unfinished"):
-        why = f"after so few steps a model ends hardly any text, and {draft.get(*key)} would leave none"
+        why = f"after so few steps a model finishes hardly any text, and {draft.get(*key)} would leave none"
         draft.set(key, "keep", "replaced", why)
     _raise_learning_rates(draft)
     piloted = all(draft.get(*key) for key in _places(draft, "synthesis", "pilot"))
     for key in _places(draft, "synthesis", "margin"):
-        why = "how many texts the filters drop is chance here"
+        why = "how many texts the filters drop is random here"
         least = MARGIN_AFTER_PILOT if piloted else MARGIN
         draft.set(key, max(float(draft.get(*key)), least), "replaced", why)
 
 
 def _raise_learning_rates(draft: Draft) -> None:
-    why = "so few steps must teach a model to write whole characters"
+    why = "a model must learn to write whole characters in so few steps"
     keys: list[Key] = [("training", "learning_rate")]
     keys += [
         ("arms", name, "training", "learning_rate")
@@ -162,26 +162,26 @@ def replace_judge(draft: Draft, recipe: Recipe, made_up: bool) -> None:
     if place is None:
         return
     if made_up:
-        draft.set(key, None, "replaced", "the judge knows nothing of made-up documents")
+        draft.set(key, None, "replaced", "the judge knows nothing about made-up documents")
     else:
         draft.set(key, f"{place.file.resolve()}:{place.name}", "own", "the same file, as it is called from here")
 
 
 def replace_further_rules(draft: Draft) -> None:
-    """Further filters: what a model of so few steps writes would not pass a user's function; copies are counted, and
+    """Further filters: what a model writes after so few steps would not pass a user's function; copies are counted, and
     none is dropped."""
     for key in _places(draft, "filter", "predicate"):
         if draft.get(*key) is not None:
-            draft.set(key, None, "replaced", "what a model of so few steps writes is no text to judge")
+            draft.set(key, None, "replaced", "what a model writes after so few steps is not worth judging")
     for key in _places(draft, "filter", "contaminated"):
         if draft.get(*key) is not None:
-            draft.set(key, "keep", "replaced", "so few documents may be alike: contaminated texts are counted only")
+            draft.set(key, "keep", "replaced", "so few documents may be alike: contaminated texts are only counted")
     for key in _places(draft, "filter", "max_corpus_copying"):
         if draft.get(*key) is not None:
-            draft.set(key, 1.0, "replaced", "a model of so few steps may write nothing new: copies are counted only")
+            draft.set(key, 1.0, "replaced", "a model may write nothing new after so few steps: copies are only counted")
     for key in _places(draft, "filter", "min_similarity"):
         if draft.get(*key) is not None:
-            draft.set(key, -1.0, "replaced", "a model of so few steps ignores its seed: similarities are measured only")
+            draft.set(key, -1.0, "replaced", "a model ignores its seed after so few steps: similarity is only measured")
 
 
 def replace_harness(draft: Draft, recipe: Recipe, site: Site) -> None:
@@ -201,7 +201,7 @@ def replace_harness(draft: Draft, recipe: Recipe, site: Site) -> None:
     draft.set((*key, "task_folder"), str(folder.resolve()), "own", "the same folder, as it is called from here")
     draft.set((*key, "limit"), min(TASK_DOCUMENTS, harness.limit or TASK_DOCUMENTS), "size")
     if harness.backend == "vllm" and not (site.on_gpu(recipe) and (harness.python or "vllm" in site.packages)):
-        draft.set((*key, "backend"), "hf", "replaced", "vLLM is not here, or no GPU")
+        draft.set((*key, "backend"), "hf", "replaced", "vLLM or a GPU is missing here")
     if harness.python is not None:
         # Not resolved, see synthesis.vllm.python.
         place = str(recipe.folder / harness.python)
@@ -222,7 +222,7 @@ def replace_tokenizer(draft: Draft, recipe: Recipe, start: str) -> bool:
     path = recipe.tokenizer.path
     why = None if path is None else _missing(recipe, path, lambda: local_tokenizer(recipe))
     if starts and (why or path is None):
-        why = why or "the checkpoint for the tuning is another"
+        why = why or "the checkpoint for the tuning differs"
         draft.set(("tokenizer", "path"), start, "replaced", f"{why}: a byte-level BPE, trained on some documents")
     elif why:
         draft.set(("tokenizer", "path"), None, "replaced", f"{why}: a byte-level BPE is trained on D")

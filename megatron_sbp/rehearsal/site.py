@@ -1,4 +1,4 @@
-"""Where a rehearsal runs: which devices and engines are there."""
+"""Where a rehearsal runs: which devices and engines exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Site:
 
     Attributes:
         slurm: whether Slurm starts the processes, on nodes that this one knows nothing about.
-        gpus: CUDA devices of this machine; on a cluster those of its nodes are taken for granted.
+        gpus: CUDA devices of this machine; on a cluster those of its nodes are assumed.
         packages: those of ENGINES that can be imported.
     """
 

@@ -157,7 +157,7 @@ def _cut_section(draft: Draft, path: tuple[str, ...], name: str, values: Mapping
 
 
 def _smaller(key: str, value: Any, scale: Scale) -> int | float | None:
-    """The value here; None for a key that is no size, and for null."""
+    """The value here; None for a key that is not a size, and for null."""
     if value is None:
         return None
     if key in AT_MOST:
@@ -176,7 +176,7 @@ def _global_batch(size: int, real_ranks: int, ranks: int) -> int:
 
 
 def _interval(steps: int, real: int, scale: Scale) -> int:
-    """Optimizer steps between two events of an arm; what never comes before the end still does not."""
+    """Optimizer steps between two events of an arm; what never happens before the end still does not."""
     return real if real >= scale.steps[0] else min(real, max(1, scale.steps[1] // steps))
 
 

@@ -26,7 +26,7 @@ def format_changes(rehearsal: Rehearsal, stages: int) -> str:
         stages: how many there are, in both.
     """
     real = rehearsal.real
-    parts = [f"Rehearsal of {real.name} ({real.source}): its {stages} stages; what differs is this alone.\n"]
+    parts = [f"Rehearsal of {real.name} ({real.source}): its {stages} stages; only this differs.\n"]
     changes = rehearsal.changes
     widths = [max(len(change.key) for change in changes), *(_width(changes, side) for side in ("real", "here"))]
     for kind, title in _TITLES.items():

@@ -10,7 +10,7 @@ from megatron_sbp.report.html import table
 from megatron_sbp.report.names import label_of
 
 MOST_COLUMNS = 5
-"""Up to so many arms are columns; more become rows."""
+"""Up to this many arms are columns; more become rows."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def arm_table(corner: str, arms: Mapping[str, Any], figures: Sequence[Figure], *
             row_kinds=["lead" if figure.lead else "" for figure in figures],
         )
     shown = {figure.label: [figure.show(found) for found in arms.values()] for figure in figures}
-    alike = [label for label, cells in shown.items() if len(set(cells)) == 1]  # a column of its own would tell nothing
+    alike = [label for label, cells in shown.items() if len(set(cells)) == 1]  # a column of its own would say nothing
     ordered = sorted((figure for figure in figures if figure.label not in alike), key=lambda figure: not figure.lead)
     if alike:
         caption += " The same in every arm: " + "; ".join(f"{label} {shown[label][0]}" for label in alike) + "."

@@ -1,4 +1,4 @@
-"""What the audits of documents, pairs and synthetic documents have in common: counts of what fell to which rule."""
+"""What the audits of documents, pairs and synthetic documents have in common: counts of what each rule dropped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dropped_by_rule(audit: dict[str, Any] | None) -> dict[str, int]:
 
 
 def total_dropped(audit: dict[str, Any] | None) -> int | None:
-    """All that fell, or None where the audit does not say."""
+    """All that was dropped, or None where the audit does not say."""
     if not audit or "dropped" not in audit:
         return None
     return sum(dropped_by_rule(audit).values())

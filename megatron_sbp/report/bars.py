@@ -16,7 +16,7 @@ _NOTHING = {"range": [0, 1], "tickvals": [0]}
 
 @dataclass(frozen=True)
 class Part:
-    """What all bars have in common: of each bar one piece.
+    """One piece of every bar.
 
     Attributes:
         name: in the legend; none where the chart has one part only.
@@ -47,8 +47,8 @@ def bar_chart(
         parts: pieces of the bars, from left to right.
         title: read out instead of the picture.
         x_label: with its unit.
-        notes: written behind the bars.
-        marks: what the upright lines stand for, such as the plan, and where they are.
+        notes: written after the bars.
+        marks: what the vertical lines mean, such as the plan, and where they are.
     """
     rows = list(map(plot_text, labels))
     traces: list[dict[str, Any]] = [

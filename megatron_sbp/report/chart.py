@@ -61,7 +61,7 @@ def chart(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], *, tit
     Raises:
         ValueError: a number is not finite.
     """
-    # Zoom and hidden curves are the reader's: with the same uirevision they outlast another width or color scheme.
+    # Zoom and hidden curves are the reader's: with the same uirevision they survive a change of width or color scheme.
     common = {"height": height, "template": {"layout": _LOOK}, "uirevision": 1}
     whole = {"data": traces, "layout": {**common, **layout}}
     told = json.dumps(whole, separators=(",", ":"), allow_nan=False)
@@ -69,7 +69,7 @@ def chart(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], *, tit
 
 
 def plot_text(text: object) -> str:
-    """Text for a label of a chart: plotly takes tags and entities in it for markup."""
+    """Text for a label of a chart: plotly reads tags and entities in it as markup."""
     return html.escape(printable(text), quote=False)
 
 

@@ -28,7 +28,7 @@ def all_comparisons(evaluations: Evaluations) -> dict[str, dict[str, Any]]:
         ends of a 95 % interval over test units and replicates; None where one of the two was not measured.
 
     Raises:
-        InputError: two evaluations have other test sequences or questions.
+        InputError: two evaluations have different test sequences or questions.
     """
     return {
         f"{first}-{second}": {figure: comparison(evaluations, first, second, figure) for figure in FIGURES}
@@ -140,7 +140,7 @@ def share_of_lead(gain: Strata, lead: Strata, what: str) -> tuple[Estimate | Non
         return None, f"the oracle is not ahead of the baseline in {what}: {oracle.value:+.4f}"
     if oracle.low is None:
         return None, f"of the oracle's gain in {what}, {oracle.value:.4f}, the noise is not known"
-    # By the interval, as the sentences on the arms: two standard errors are little where few replicates gave them.
+    # By the interval, as the sentences on the arms: two standard errors are too few where few replicates gave them.
     if oracle.low <= 0:
         return None, f"the oracle's gain in {what}, {oracle.value:.4f}, is within its noise ({oracle.stderr:.4f})"
     return stratified_ratio([(one[0], other[0]) for one, other in zip(gain, lead, strict=True)]), None

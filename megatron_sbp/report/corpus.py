@@ -45,7 +45,7 @@ def _tokens_by_source(arms: dict[str, Any]) -> str:
     synthetic = [figures["synthetic_tokens"] for figures in trained.values()]
     real = [figures["train_tokens"] - made for figures, made in zip(trained.values(), synthetic, strict=True)]
     unique = [min(figures["unique_real_tokens"], of) for figures, of in zip(trained.values(), real, strict=True)]
-    # In D or not: what is unique of an oracle's reading are documents of its own.
+    # In D or not: an oracle's unique tokens are those of its own documents.
     own = ["oracle" in figures["planned_samples"] for figures in trained.values()]
     ours = [0 if other else number for other, number in zip(own, unique, strict=True)]
     parts = [
@@ -67,11 +67,11 @@ def _tokens_by_source(arms: dict[str, Any]) -> str:
         notes=[f"{figures['real_epochs']:.2f} ep." for figures in trained.values()],
         marks=("planned", [figures["planned_tokens"] for figures in trained.values()]),
     )
-    return figure(chart, "The upright line is the plan: the same for all arms. ep. = epochs of the arm's real data.")
+    return figure(chart, "The vertical line is the plan, the same for all arms. ep. = epochs of the arm's real data.")
 
 
 def pairs_section(data: ReportData) -> str:
-    """Similarities of candidate pairs, the band that was kept, and what fell to which rule."""
+    """Similarities of candidate pairs, the band that was kept, and what each rule dropped."""
     title = "Pairs"
     if not data.pairs:
         return section("pairs", title, missing("pairs/audit.json (stage pairs)."))
@@ -113,7 +113,7 @@ def pairs_section(data: ReportData) -> str:
         ["relation", data.recipe.pairs.relation],
         ["pairs of the valid split, which stop the tuning", count(held_out.get("kept"))],
     ]
-    parts.append(table(["pairs", "this run"], rows) + _rules("What fell to which rule", audit, "pairs"))
+    parts.append(table(["pairs", "this run"], rows) + _rules("Dropped by each rule", audit, "pairs"))
     return section("pairs", title, side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or []))
 
 
@@ -128,12 +128,12 @@ def _hubs(targets: dict[str, Any] | None) -> list[list[str]]:
     hub = targets["hubs"][0]
     return [
         ["seeds of a target: mean, most", f"{targets['mean']:.1f}, {count(targets['largest'])} ({hub['id']})"],
-        ["part of the pairs whose target is one of the 1 % with most", percent(targets["share_of_top_percent"], 1)],
+        ["share of the pairs whose target is among the 1 % with the most", percent(targets["share_of_top_percent"], 1)],
     ]
 
 
 def _pair_examples(examples: list[dict[str, Any]]) -> list[str]:
-    """Pairs to be looked at, folded away."""
+    """Pairs to look at, folded away."""
     if not examples:
         return []
     cards = [
@@ -166,7 +166,7 @@ def filters_section(data: ReportData) -> str:
     )
     return section(
         "filters",
-        "Filters: what fell to which rule",
+        "Filters: what each rule dropped",
         side_by_side(synthetic, documents),
         _measured(data.synthetic or {}),
     )
@@ -183,14 +183,14 @@ def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
 
 
 def _measured(audit: dict[str, Any]) -> str:
-    """What rules measured that not every recipe asks for."""
+    """What the opt-in rules measured."""
     rows = []
     for name, found in (audit.get("measured") or {}).items():
         mean = NOTHING if found["mean"] is None else f"{found['mean']:.4g}"
         error = found.get("standard_error_at_limit")
         told = NOTHING if error is None else f"{error:.3f}, from {percent(found['sampled'], 2)} of all shingles"
         rows.append([name.replace("_", " "), count(found["documents"]), mean, told])
-    caption = "Of the texts that no rule before dropped. A share that is looked up in a sample is an estimate."
+    caption = "Texts that no earlier rule dropped. A share that is looked up in a sample is an estimate."
     head = ["measured by filters", "texts", "mean", "standard error of one text at the limit"]
     return table(head, rows, caption=caption) if rows else ""
 
@@ -198,7 +198,7 @@ def _measured(audit: dict[str, Any]) -> str:
 def _rules(title: str, audit: dict[str, Any], unit: str) -> str:
     rules = dropped_by_rule(audit)
     if not rules:
-        return paragraph(f"{title}: the audit lists no rule.", "soft")
+        return paragraph(f"{title}: the audit lists no rules.", "soft")
     notes = list(map(count, rules.values()))
     bars = bar_chart(list(rules), [Part("", unit, list(rules.values()))], title=title, x_label=unit, notes=notes)
     return f"<h3>{esc(title)}</h3>{bars}"

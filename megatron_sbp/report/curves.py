@@ -32,7 +32,7 @@ def opening_section(data: ReportData) -> str:
             curves,
             title="closed-book recall over training tokens",
             x_label="training tokens",
-            y_label="closed-book recall (per cent)",
+            y_label="closed-book recall (percent)",
             digits=1,
         )
         caption = "The share of questions whose answer the arm ranks first, with nothing to read but the question."
@@ -47,7 +47,7 @@ def training_section(data: ReportData) -> str:
     arms = list(data.results["arms"])
     absent = [label_of(arm) for arm in arms if not data.metrics.get(arm)]
     parts = [missing(f"training curve of {', '.join(absent)} (models/*/metrics.jsonl).")] if absent else []
-    caption = "On the batches trained on: repeated data is memorized, so a low loss here is no merit."
+    caption = "On the batches trained on: repeated data is memorized, so a low loss here proves nothing."
     figures = _losses(data, "train", "training loss", caption)
     if figures:
         parts.append(side_by_side(*figures))
@@ -71,7 +71,7 @@ def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
         y_label=f"{name} (nats per token)",
         skip=0.08,
     )
-    return [figure(chart, f"{caption} A steep start is cut off at the top; a double click shows it.")]
+    return [figure(chart, f"{caption} A steep start is cut off at the top; double-click to show it.")]
 
 
 def tuning_section(data: ReportData) -> str:
@@ -90,7 +90,7 @@ def tuning_section(data: ReportData) -> str:
         y_label="loss on target tokens (nats)",
         emphasis=(chosen["iteration"], chosen["loss"], f"chosen: {chosen['loss']:.4f}") if chosen else None,
     )
-    caption = "Pairs among documents of the valid split: no document of theirs was seen in training."
+    caption = "Pairs among documents of the valid split: none of these documents was seen in training."
     caption += _start(tuning.get("start"))
     if tuning.get("stopped"):
         caption += f" Tuning stopped: {tuning['stopped']}."
@@ -99,8 +99,8 @@ def tuning_section(data: ReportData) -> str:
     reading = tuning.get("reading") or {}
     if reading.get("gain") is not None:
         caption += (
-            f" With a wrong seed in front of the same targets the loss is {reading['loss_wrong_seed']:.4f}, with the "
-            f"true one {reading['loss_true_seed']:.4f} ({reading['pairs']:,} pairs): the difference is what it reads."
+            f" With a wrong seed before the same targets, the loss is {reading['loss_wrong_seed']:.4f}; with the true "
+            f"one, {reading['loss_true_seed']:.4f} ({reading['pairs']:,} pairs): the difference is what it reads."
         )
     trained = [row for row in data.metrics["synthesizer"] if row["kind"] == "train"]
     figures = [figure(chart, caption)]
@@ -121,20 +121,20 @@ def tuning_section(data: ReportData) -> str:
             figure(
                 chart,
                 f"The pairs tuned on. Both ends are documents of D{before}: this loss "
-                f"{'starts low and ' if before else ''}tells little.",
+                f"{'starts low and ' if before else ''}says little.",
             )
         )
     return section("tuning", title, side_by_side(*figures))
 
 
 def _start(start: dict[str, Any] | None) -> str:
-    """What the tuning began with, where the recipe alone does not say it: a chosen checkpoint, or imported weights."""
+    """What the tuning started from, if the recipe alone does not say it: a chosen checkpoint, or imported weights."""
     if start is None:
         return ""
     if "arm" in start:
         loss = f"{start['valid_loss']:.4f}"
-        return f" It began with {name_of(start['arm'])} after {start['iteration']:,} steps, held-out loss {loss}."
-    return f" It began with {start['parameters']:,} parameters of {start['folder']} ({start['architecture']})."
+        return f" It started from {name_of(start['arm'])} after {start['iteration']:,} steps, held-out loss {loss}."
+    return f" It started from {start['parameters']:,} parameters of {start['folder']} ({start['architecture']})."
 
 
 def _points(data: ReportData, model: str, kind: str) -> list[tuple[float, float]]:

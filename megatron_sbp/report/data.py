@@ -1,4 +1,4 @@
-"""Everything that the page shows, read from the run folder; what is not there is None or empty."""
+"""Everything that the page shows, read from the run folder; what is missing is None or empty."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ReportData:
 
 
 def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, Any]) -> ReportData:
-    """Reads what is there.
+    """Reads what exists.
 
     Args:
         sources: what the stages wrote.

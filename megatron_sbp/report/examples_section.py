@@ -29,7 +29,7 @@ def examples_section(data: ReportData) -> str:
     if not kept and not dropped:
         return section("examples", title, missing("synthetic documents (stages synthesize and filter)."))
     intro = (
-        f"{len(kept)} documents that passed the filters, drawn by a random choice with the run's seed "
+        f"{len(kept)} documents that passed the filters, drawn at random with the run's seed "
         f"({data.recipe.seed}); none was picked by hand. The synthesizer writes what looks plausible to it: none of "
         "this is fact."
     )

@@ -76,10 +76,10 @@ def _gains(results: dict[str, Any], harness: dict[str, Any]) -> str:
         if share is None:
             reasons.append(found["gap_closed_reason"])
     caption = (
-        "Gained over the repetition baseline on the same documents, positive is better: percentage points of accuracy, "
-        "nats of a perplexity (per word, byte, or target); in brackets the 95 % interval over documents"
+        "Gains over the repetition baseline on the same documents, positive is better: percentage points of accuracy, "
+        "nats of a perplexity (per word, byte, or target); in brackets, the 95 % interval over documents"
         + (" and replicates" if results["replicates"] > 1 else "")
-        + ". The share is that of the oracle's gain which SBP reaches."
+        + ". The share is how much of the oracle's gain SBP reaches."
     )
     told = paragraph(f"No share: {'; '.join(reasons)}.", "soft") if reasons else ""
     return table(["gains", *map(label_of, others), "share"], rows, caption=caption) + told
@@ -99,7 +99,7 @@ def _share(found: dict[str, Any]) -> str:
 
 
 def harness_lines(results: dict[str, Any]) -> list[str]:
-    """The same for a terminal, in a line: the mean of the tasks, or each task where no mean is taken."""
+    """The same for a terminal, in one line: the mean of the tasks, or each task where there is no mean."""
     harness = results["harness"]
     if harness is None:
         return []

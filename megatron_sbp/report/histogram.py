@@ -63,7 +63,7 @@ def similarity_histogram(
     layout = {
         "xaxis": {"title": {"text": "cosine similarity of the pair"}, "range": [low, high]},
         "yaxis": {"title": {"text": "pairs, logarithmic" if logarithmic else "pairs"}, **scale},
-        "margin": {"t": 44},  # alpha stands below the mode bar
+        "margin": {"t": 44},  # alpha is below the mode bar
         "barmode": "overlay",
         "hovermode": "closest",
         "showlegend": True,

@@ -84,7 +84,7 @@ def folded(title: str, markup: str) -> str:
 
 
 def missing(what: str) -> str:
-    """Says what is not there."""
+    """Says what is missing."""
     return paragraph(f"Missing: {what}", "missing")
 
 

@@ -35,8 +35,8 @@ def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
 
     The variance is that over units, of the means over replicates, plus that over replicates, both by linearization
     of the ratio (Cochran, Sampling Techniques, chapter 2). The noise that belongs to a unit in a replicate is in both,
-    so the interval is rather too wide. Its quantile is Student's, with the degrees of freedom of Welch and
-    Satterthwaite. With one replicate the interval holds the noise of the test units only.
+    so the interval is somewhat too wide. Its quantile is Student's, with the degrees of freedom of Welch and
+    Satterthwaite. With one replicate the interval covers only the noise of the test units.
 
     Args:
         sums: float64 [replicates, units], such as nats gained in each sequence.
@@ -58,7 +58,7 @@ def stratified_ratio(strata: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimat
     """Sum over strata of the mean of sums / the same of counts: strata, such as benchmark tasks, weigh the same,
     however many units they have.
 
-    The strata are given, not drawn, so that differences between them are no noise; else as `crossed_ratio`, which it is
+    The strata are given, not drawn, so differences between them are not noise; else as `crossed_ratio`, which it is
     with one stratum.
 
     Args:

@@ -1,4 +1,4 @@
-"""Curves over one another."""
+"""Curves in one chart."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def line_chart(
     skip: float = 0.0,
     emphasis: tuple[float, float, str] | None = None,
 ) -> str:
-    """Draws curves over one another.
+    """Draws curves in one chart.
 
     Args:
         curves: at least one with a point.
         title: read out instead of the picture.
         x_label: with its unit.
         y_label: with its unit.
-        digits: of y, behind the point, where a reader points at a curve.
+        digits: of y, after the point, where a reader points at a curve.
         skip: the first part of the x range that does not count for the y range (the steep beginning of a training);
             curves leave the picture there, until a reader zooms out.
         emphasis: a point to be ringed, and its label.

@@ -34,13 +34,13 @@ def times_section(data: ReportData) -> str:
     caption = (
         f"Together {duration(whole)}, of which {percent(arms / whole if whole else None, 0)} trained the arms. "
         "Embedding, pairing, tuning and synthesis are outside the arms' token budget; this is what they cost. The "
-        "stage that wrote this page is not in it."
+        "stage that wrote this page is not included."
     )
     return section("times", title, figure(chart, caption))
 
 
 def _color(stage: str, arms: list[str]) -> str:
-    """Name in style.css of the color of a training's bar; of a replicate's too."""
+    """Name in style.css of the color of a training's bar, also of a replicate's."""
     arm = stage.removeprefix("train-").split(".")[0]
     if arm in arms:
         return color_of(arm, arms)
@@ -59,7 +59,7 @@ def environment_section(data: ReportData) -> str:
     recipe = f"<pre>{esc(data.recipe_text)}</pre>"
     if marks:
         listed = table(["recipe value", "mark"], [[key, mark] for key, mark in marks.items()])
-        recipe = paragraph(f"How sure a value is that it is the paper's: {MARKS}", "soft") + listed + recipe
+        recipe = paragraph(f"How certain it is that a value is the paper's: {MARKS}", "soft") + listed + recipe
     return section(
         "environment",
         "Environment and recipe",
@@ -67,7 +67,7 @@ def environment_section(data: ReportData) -> str:
             "Versions and hardware of the machine that wrote this page", table(["what", "value"], rows, kind="left")
         ),
         folded("Engines", table(["stage", "engine"], engines, kind="left")),
-        folded("The recipe, every default written out", recipe),
+        folded("The recipe, with every default filled in", recipe),
     )
 
 

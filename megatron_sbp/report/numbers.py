@@ -11,12 +11,12 @@ def count(value: float | None) -> str:
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """A number with so many digits behind the point."""
+    """A number with this many digits after the point."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def with_error(value: float | None, error: float | None, digits: int) -> str:
-    """4.3210 ± 0.0012; a line may break before the ±, not behind it."""
+    """4.3210 ± 0.0012; a line may break before the ±, not after it."""
     if value is None:
         return NOTHING
     return f"{value:.{digits}f}" + ("" if error is None else f" ±\u00a0{error:.{digits}f}")
@@ -42,5 +42,5 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def percent_with_error(share: float | None, error: float | None) -> str:
-    """56.2 % ± 2.1; a line may break before the ±, not behind it."""
+    """56.2 % ± 2.1; a line may break before the ±, not after it."""
     return percent(share) + ("" if share is None or error is None else f" ±\u00a0{100 * error:.1f}")

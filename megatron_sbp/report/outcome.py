@@ -97,7 +97,7 @@ def recall(arm: dict[str, Any]) -> str:
 
 
 def _recall_by_documents(arms: dict[str, Any], replicates: int) -> str:
-    """Recall by the number of documents in D about what is asked; nothing where it was not measured."""
+    """Recall by the number of documents in D about what is asked; empty if it was not measured."""
     known = [arm for arm in arms if arms[arm]["recall_by_documents"]]
     if not known:
         return ""
@@ -112,8 +112,8 @@ def _recall_by_documents(arms: dict[str, Any], replicates: int) -> str:
             )
             for name, figures in first.items()
         ],
-        caption="What is asked about has so many documents in D. Without any, an arm that saw only D and text made "
-        "from D cannot know the answer and should be at chance."
+        caption="How many documents in D are about the subject of a question. Without any, an arm that saw only D and "
+        "text made from D cannot know the answer and should be at chance."
         + (" These are figures of the first replicate." if replicates > 1 else ""),
     )
 
@@ -154,7 +154,7 @@ def _differences(results: dict[str, Any]) -> str:
         )
     ]
     caption = (
-        "Paired: the same test sequences and the same questions for both arms; in brackets the 95 % interval over them"
+        "Paired: the same test sequences and the same questions for both arms; in brackets, the 95 % interval over them"
         + (" and the replicates" if results["replicates"] > 1 else "")
         + ". A lower loss is better, a higher accuracy or recall is better."
     )
@@ -185,9 +185,9 @@ def _paper_qa() -> str:
     ]
     caption = (
         f"The paper's results (arXiv 2509.15248), not measured here (mark {paper.MARK} for every value: known "
-        "from one summary). Mean accuracy in per cent on six question-answering sets (ARC-Challenge, ARC-Easy, SciQ, "
+        "from one summary). Mean accuracy in percent on six question-answering sets (ARC-Challenge, ARC-Easy, SciQ, "
         "WinoGrande, TriviaQA, WebQuestions), gains in percentage points, and the share of the oracle's gain that SBP "
-        "reaches; 3B and 6B parameters. Another task and another scale than this run."
+        "reaches; 3B and 6B parameters. A different task and scale than this run."
     )
     return (
         '<div class="paper">'

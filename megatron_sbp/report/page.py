@@ -1,4 +1,4 @@
-"""The page as a whole: one HTML text without any request to elsewhere."""
+"""The whole page: one HTML text that requests nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECTIONS = (
 )
 """Anchor, name in the navigation, and function of every section, in order."""
 
-NO_SCRIPT = "The charts need JavaScript, which is in this page and loads nothing. Texts and tables do without."
+NO_SCRIPT = "The charts need JavaScript, which is part of this page and loads nothing. Text and tables work without it."
 
 
 def render(data: ReportData) -> str:

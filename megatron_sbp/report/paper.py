@@ -1,4 +1,4 @@
-"""The paper's figures, to stand beside ours. Source: arXiv 2509.15248 as put together in docs/paper.md.
+"""The paper's figures, to show beside ours. Source: arXiv 2509.15248 as compiled in docs/paper.md.
 
 All of them carry mark S there: known from one summary, not checked against the paper's full text.
 """
@@ -18,10 +18,10 @@ QA = (
     ("1T-3B", 55.35, 0.84, 1.73, 0.48),
     ("1T-6B", 58.29, 1.32, 2.26, 0.58),
 )
-"""Mean accuracy in per cent on ARC-Challenge, ARC-Easy, SciQ, WinoGrande, TriviaQA, WebQuestions."""
+"""Mean accuracy in percent on ARC-Challenge, ARC-Easy, SciQ, WinoGrande, TriviaQA, WebQuestions."""
 
 QUALITY = (
-    # what, 200B-3B, 1T-3B, 1T-6B, real text; per cent
+    # what, 200B-3B, 1T-3B, 1T-6B, real text; percent
     ("repetition (a document loops)", 4.3, 3.9, 2.6, 1.8),
     ("duplicate@1M", 0.8, 0.8, 0.3, 0.7),
     ("non-factual (judge model)", 15.1, 8.7, 6.5, 1.8),

@@ -37,9 +37,9 @@ def quality_section(data: ReportData) -> str:
     ours = table(
         ["this run", *(name for _, name, _ in GROUPS)],
         sheet_rows(quality),
-        caption="In brackets the 95 % interval: exact for shares of documents, otherwise a bootstrap over documents or "
-        "Student's over blocks of text. The filters drop what repeats or copies: what they kept is low by "
-        "construction, raw generations are not.",
+        caption="In brackets, the 95 % interval: exact for shares of documents, otherwise a bootstrap over documents "
+        "or Student's t over blocks of text. The filters drop what repeats or copies, so what they keep is low by "
+        "construction; raw generations are not.",
         kind="ours",
     ) + "".join(paragraph(note, "soft") for note in _notes(quality, limits))
     return section(
@@ -84,19 +84,19 @@ def _row(groups: dict[str, Any], label: str, cell: Callable[[dict[str, Any]], st
 def _counts(quality: dict[str, Any]) -> list[list[str]]:
     groups = quality["groups"]
     rows = [
-        _row(groups, "documents there are", lambda group: count(group["population"])),
+        _row(groups, "documents in all", lambda group: count(group["population"])),
         _row(groups, "documents measured", lambda group: count(group["documents"])),
     ]
     if not any(group.get("lengths") for group in groups.values()):
-        return [*rows, _row(groups, "tokens of a document, mean", lambda group: _plain_length(group["tokens"]))]
+        return [*rows, _row(groups, "tokens per document, mean", lambda group: _plain_length(group["tokens"]))]
     return [
         *rows,
         _row(
             groups,
-            "tokens of a document, mean",
+            "tokens per document, mean",
             lambda group: _estimate((group["lengths"] or {}).get("mean"), lambda value: f"{value:.0f}"),
         ),
-        _row(groups, "5, 25, 50, 75, 95 of 100 documents are shorter than", _quantiles),
+        _row(groups, "5, 25, 50, 75, 95 % of documents are shorter than", _quantiles),
     ]
 
 
@@ -126,7 +126,7 @@ def _shares(quality: dict[str, Any]) -> list[list[str]]:
         row(f"near-duplicate of another among {compared}", "duplicate"),
         row(f"near-duplicates among {pairs} random pairs", "duplicate_pairs_share", 4),
         row(f"copying (over {limits['max_copying']:g} of shingles in the seed)", "copying"),
-        row(f"{limits['shingle_tokens']}-token shingles that stand in D *", "corpus_copying"),
+        row(f"{limits['shingle_tokens']}-token shingles that occur in D *", "corpus_copying"),
         row("ended by themselves", "finished"),
     ]
 
@@ -136,7 +136,7 @@ def _items_of(kind: str) -> str:
 
 
 def _contamination(quality: dict[str, Any]) -> list[list[str]]:
-    """Items of the evaluation that stand in all text of a group; nothing where none were looked for."""
+    """Evaluation items that occur anywhere in the text of a group; nothing where none were looked for."""
     told = quality.get("contamination")
     if not told:
         return []
@@ -148,7 +148,7 @@ def _contamination(quality: dict[str, Any]) -> list[list[str]]:
     kinds = [kind for kind, whole in told["items"].items() if whole]
     return [
         [
-            f"{_items_of(kind)} that stand in it (of {count(told['items'][kind])})",
+            f"{_items_of(kind)} that occur in it (of {count(told['items'][kind])})",
             *(cell(kind, key) for key, _, _ in GROUPS),
         ]
         for kind in kinds
@@ -170,14 +170,14 @@ def _sheet(groups: dict[str, Any]) -> list[list[str]]:
         for key, label in labels.items():
             add(label, functools.partial(find, key), show)
 
-    add_all({n: f"word {n}-grams that D does not have" for n in _SHOWN_N}, _novel, percent)
+    add_all({n: f"word {n}-grams that do not occur in D" for n in _SHOWN_N}, _novel, percent)
     add_all({n: f"distinct-{n}" for n in "1234"}, lambda n, group: (group.get("distinct") or {}).get(n), percent)
     add("self-BLEU", lambda group: group.get("self_bleu"), lambda value: f"{value:.3f}")
-    add("distinct words that D has", lambda group: group.get("vocabulary_overlap"), percent)
+    add("distinct words that occur in D", lambda group: group.get("vocabulary_overlap"), percent)
     arms = dict.fromkeys(arm for group in groups.values() for arm in group.get("perplexity") or {})
     labels = {arm: f"perplexity under the {label_of(arm)} *" for arm in arms}
     add_all(labels, lambda arm, group: group["perplexity"].get(arm), lambda value: f"{value:.2f}")
-    add("tokenized again, other tokens", lambda group: group.get("retokenized"), percent)
+    add("tokenized again, different tokens", lambda group: group.get("retokenized"), percent)
     return rows
 
 
@@ -190,10 +190,10 @@ def _judged(quality: dict[str, Any]) -> list[list[str]]:
         return []
     groups = quality["groups"]
     return [
-        _row(groups, "non-factual, by the judge", lambda group: _estimate(group.get("non_factual"), percent)),
+        _row(groups, "non-factual, according to the judge", lambda group: _estimate(group.get("non_factual"), percent)),
         _row(
             groups,
-            "irrelevant to the seed, by the judge",
+            "irrelevant to the seed, according to the judge",
             lambda group: _estimate(group.get("pair_irrelevance"), percent),
         ),
     ]
@@ -206,9 +206,9 @@ def _notes(quality: dict[str, Any], limits: dict[str, Any]) -> list[str]:
     compared = quality["groups"]["real"].get("compared")
     if compared:
         found.append(
-            "Real text otherwise: the seed documents, each once, cut to the length of the text written for it; in what "
-            f"D has of it the document itself does not count. It is cut to {limits['max_tokens']} tokens at most. "
-            f"distinct-n and the overlap of the vocabulary are means over {compared['blocks']} blocks of "
+            "Other real text: the seed documents, each once, cut to the length of the text written for it; the "
+            f"document itself does not count as part of D. It is cut to at most {limits['max_tokens']} tokens. "
+            f"distinct-n and the vocabulary overlap are means over {compared['blocks']} blocks of "
             f"{count(compared['block_words'])} words, the same for every group, with one text per seed document. "
             f"self-BLEU is BLEU-4 of {compared['bleu_documents']} documents against each other, smoothed: high where "
             "texts are alike."
@@ -217,7 +217,7 @@ def _notes(quality: dict[str, Any], limits: dict[str, Any]) -> list[str]:
         found.append(f"Real text is cut to {limits['max_tokens']} tokens, the longest that a synthetic one can be.")
     judge = quality.get("judge")
     if judge:
-        found.append(f"{_who(judge)} Its real text is pairs of real documents that the synthesizer was tuned on.")
+        found.append(f"{_who(judge)} Its real text is the pairs of real documents that the synthesizer was tuned on.")
     return found
 
 
@@ -244,10 +244,10 @@ def _novelty_plot(groups: dict[str, Any]) -> str:
         curves,
         title="novel word n-grams by n",
         x_label="words in an n-gram",
-        y_label="novel n-grams (per cent)",
+        y_label="novel n-grams (percent)",
         digits=1,
     )
-    caption = "Share of a text's distinct word n-grams that no document of D has, a real document's own aside."
+    caption = "Share of a text's distinct word n-grams that occur in no document of D (for real text, no other one)."
     return figure(chart, caption)
 
 
@@ -268,10 +268,10 @@ def _cosines(similar: dict[str, Any]) -> str:
 def _paper() -> str:
     rows = [[what, *(fixed(value, 1) for value in values)] for what, *values in paper.QUALITY]
     shown = table(
-        ["paper, per cent", "200B-3B", "1T-3B", "1T-6B", "real text"],
+        ["paper, percent", "200B-3B", "1T-3B", "1T-6B", "real text"],
         rows,
         caption=f"The paper's figures, not measured here (mark {paper.MARK} for every value). Its definitions and "
-        "thresholds are not published in full.",
+        "thresholds are not fully published.",
     )
     similarity = ", ".join(f"{value} {name}" for name, value in paper.SIMILARITY.items())
     shown += paragraph(f"Similarity to the seed document in the paper (mark S): {similarity}.")

@@ -7,7 +7,7 @@ from typing import Any
 from megatron_sbp.report.numbers import signed
 
 LITTLE = 0.05
-"""A gain in cosine that says that a text has next to nothing of its seed, where all of its interval is below."""
+"""A gain in cosine with its whole interval below this means that a text has next to nothing of its seed."""
 
 
 def ignores_seed(similarity: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from megatron_sbp.base import files
 
 @dataclass(frozen=True)
 class Trained:
-    """What is known of one training of one arm."""
+    """What is known about one training of one arm."""
 
     model: Path
     """Folder of the training, with metrics.jsonl and consumed.json."""

@@ -16,10 +16,10 @@ from megatron_sbp.report.numbers import fixed, percent, signed
 from megatron_sbp.report.seed_reading import seed_sentence
 
 NOISE = 2.0
-"""A difference below so many standard errors is called noise."""
+"""A difference below this many standard errors is called noise."""
 
 LITTLE_READ = 0.05
-"""What is read from the seed, in nats per token, that counts as nothing, where all of it is surely below."""
+"""Nats per token read from the seed that count as nothing, where the gain is surely below."""
 
 
 def verdict(results: dict[str, Any]) -> list[str]:
@@ -50,7 +50,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
 
 
 def headline(results: dict[str, Any]) -> str:
-    """One line: did SBP win, on closed-book recall where it was asked for, and on the test loss?"""
+    """One line: did SBP win, on closed-book recall if it was measured, and on the test loss?"""
     against = [arm for arm in results["arms"] if arm not in ("sbp", "oracle")]
     if "sbp" not in results["arms"] or not against:
         return "This run has no SBP arm beside a baseline: there is nothing to say about SBP."
@@ -100,7 +100,7 @@ def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
     if found is None:
         return [f"{name} cannot be compared with {rival}: one of them has not been evaluated."]
     values = f"{fixed(one['test_loss'], 4)} against {fixed(other['test_loss'], 4)} nats per token"
-    # The sign is turned: readers expect the change of the loss, below zero when it fell.
+    # The sign is flipped: readers expect the change of the loss, below zero when it fell.
     change = signed(-found["difference"], found["stderr"], 4)
     sentences = [
         {
@@ -206,8 +206,8 @@ def _below_chance(arms: dict[str, Any]) -> list[str]:
         if None not in (value, error, chance) and value < chance - NOISE * error:
             found.append(
                 f"The accuracy of {arm} is below chance by more than {NOISE:g} standard errors: {percent(value)} ± "
-                f"{100 * error:.1f} against {percent(chance, 0)}. A model that knows nothing scores chance here, so do "
-                "not rely on this figure before the questions have been looked at."
+                f"{100 * error:.1f} against {percent(chance, 0)}. A model that knows nothing scores chance here, so "
+                "check the questions before relying on this figure."
             )
     return found
 
@@ -251,7 +251,7 @@ def _limits(results: dict[str, Any]) -> list[str]:
     if replicates == 1:
         sentences = [
             "One training seed per arm proves nothing: the standard errors here cover the noise of the test set only, "
-            "not that of another initialization or another order of the data (replicates: 3 adds both)."
+            "not that of the initialization or the order of the data (replicates: 3 adds both)."
         ]
     else:
         sentences = [
@@ -266,8 +266,8 @@ def _limits(results: dict[str, Any]) -> list[str]:
     controls = set(CONTROL_RELATIONS).intersection(relations.values())
     if relations and controls.issuperset(relations.values()):
         sentences.append(
-            "This run is the control: its synthesizer was tuned on pairs that are not related. What its SBP arm gains "
-            "does not come from related documents."
+            "This run is the control: its synthesizer was tuned on pairs that are not related. Whatever its SBP arm "
+            "gains does not come from related documents."
         )
     elif relations and not controls:
         sentences.append(

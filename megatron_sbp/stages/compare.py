@@ -16,7 +16,7 @@ class CompareStage(EmbedStage):
     """
 
     name = "compare"
-    title = "compare every generation with its seed document, by the embedder"
+    title = "compare every generation with its seed document, using the embedder"
 
     def engine(self, run: Run) -> str:
         """Always the usual one: what it embeds are texts of one synthesizer, and no corpus."""

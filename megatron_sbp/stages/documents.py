@@ -77,5 +77,5 @@ class DocumentsStage(Stage):
 
 
 def _place(run: Run) -> tuple[list[str], Path]:
-    """What the files of the corpus are found by."""
+    """The settings by which the files of the corpus are found."""
     return run.recipe.documents.inputs, run.recipe.folder

@@ -19,8 +19,8 @@ class EmbedStage(Stage):
     """Embeds documents/, one file of vectors per file of documents.
 
     embeddings/SPLIT/NNNNN.npy: float16 [documents, dimensions], unit norm, rows in the order of the documents. The
-    batch size is not part of the settings: it changes vectors by rounding only, and a smaller one after the memory ran
-    out must not throw finished shards away.
+    batch size is not part of the settings: it changes vectors by rounding only, and a smaller one after running
+    out of memory must not discard finished shards.
     """
 
     name = "embed"

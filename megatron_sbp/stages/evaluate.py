@@ -28,20 +28,20 @@ _OF_PAIRS = {
     "tokenize-pairs": ("tokens/valid_pairs.*",),
     "export-synthesizer": ("export/synthesizer/*",),
 }
-"""What is read of every synthesizer that is tuned on pairs."""
+"""What is read from every synthesizer that is tuned on pairs."""
 
 _OF_SYNTHESIZER = {
     "synthesize": ("synthetic/generations/*",),
     "filter": ("synthetic/[0-9]*",),
 }
-"""What is read of every synthesizer."""
+"""What is read from every synthesizer."""
 
 _UNITS = {"tuned": ("quality", "reading"), "samples": ("quality",), "replacement": ("quality",)}
-"""What is measured of a synthesizer, by its method."""
+"""What is measured for a synthesizer, by its method."""
 
 
 _JUDGING = ("baseline", "oracle")
-"""Arms that have read no synthetic text: their perplexity of it is a figure of its quality."""
+"""Arms that have read no synthetic text: their perplexity on it is a measure of its quality."""
 
 
 class EvaluateStage(Stage):
@@ -107,7 +107,7 @@ class EvaluateStage(Stage):
         }
 
     def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
-        """With further synthesizers, whose arms may be new too, what was measured of the others is measured again."""
+        """With additional synthesizers, whose arms may be new too, the others are measured again."""
         present = self.settings(run)
         rules = present.get("synthesizers", {})
         kept = all(rules.get(name) == mine for name, mine in former.get("synthesizers", {}).items())
@@ -137,7 +137,7 @@ def _read_of(recipe: Recipe, synthesizer: str) -> dict[str, tuple[str, ...]]:
 
 
 def _judging(recipe: Recipe) -> list[str]:
-    """Arms that what is measured of synthetic text reads, too."""
+    """Arms that the figures of synthetic text need, too."""
     return [arm for arm in _JUDGING if arm in recipe.arms]
 
 

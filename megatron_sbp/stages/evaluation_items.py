@@ -1,4 +1,4 @@
-"""The texts on which arms are evaluated, which synthetic text should not hold."""
+"""The texts on which arms are evaluated, which synthetic text should not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sbp pairs --explore`: what other thresholds would keep of the neighbors that are there."""
+"""`sbp pairs --explore`: which of the existing neighbors other thresholds would keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More generations where too few tokens passed the filters: what `filter` finds, and `synthesize` then writes."""
+"""More generations when too few tokens passed the filters: `filter` plans them, and `synthesize` writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def needed_synthetic_tokens(recipe: Recipe) -> int:
 def planned_more(run: Run) -> int:
     """Generations in all that were planned because fewer left too few tokens; 0 where that was not so.
 
-    What was measured under other filters says nothing.
+    Measurements under other filters do not count.
     """
     rounds, planned = _read(run)
     needed = needed_synthetic_tokens(run.recipe)
@@ -30,7 +30,7 @@ def planned_more(run: Run) -> int:
 
 
 def plan_more(run: Run) -> int:
-    """Plans more generations where what passed of those that are there is too little.
+    """Plans more generations if too few of the existing ones passed.
 
     Args:
         run: whose stage `filter` is finished.

@@ -38,7 +38,7 @@ from megatron_sbp.stages.train import TrainStage
 def all_stages(recipe: Recipe | None = None) -> list[Stage]:
     """Every stage of a recipe, each after those that it reads from; without one, those of the paper's three arms.
 
-    What arms share is made once: the stages up to `neighbors`, `index-corpus`, and `task-items` for all, pairs for all
+    What is shared is made once: the stages up to `neighbors`, `index-corpus`, and `task-items` for all, pairs for all
     replicates of a synthesizer, a synthesizer for all arms that take its text.
 
     Raises:
@@ -68,7 +68,7 @@ def all_stages(recipe: Recipe | None = None) -> list[Stage]:
 
 @dataclass(frozen=True)
 class _Writer:
-    """What the graph must know of a synthesizer."""
+    """What the graph must know about a synthesizer."""
 
     about: Synthesizer
     start_arm: str | None

@@ -27,7 +27,7 @@ class JudgeStage(Stage):
     """
 
     name = "judge"
-    title = "what the filters say of every generation by itself: loops, copies, fragments"
+    title = "apply the filters that look at one generation alone: loops, copies, fragments"
     sharded = True
 
     def __init__(self):
@@ -51,7 +51,7 @@ class JudgeStage(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         # The index counts by its contents, the user's function by those of its file, see `external`. A rule that is
-        # not asked for is left out: what was judged before there was such a rule stays right.
+        # not used is left out: what was judged before there was such a rule stays valid.
         chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold", "corpus_index_gb", "predicate")
         for key in ("max_corpus_copying", "contaminated", "min_similarity"):
             if chosen[key] is None:
@@ -82,7 +82,7 @@ class JudgeStage(Stage):
         )
 
     def _sources(self, run: Run) -> FurtherSources:
-        """What the further rules read, kept for the next unit."""
+        """What the opt-in rules read, kept for the next unit."""
         key = (run.root, self.unit_settings(run))
         if self._opened is None or self._opened[0] != key:
             self._opened = key, further_sources(run)
@@ -95,7 +95,7 @@ def generation_names(run: Run) -> list[str]:
 
 
 def further_sources(run: Run) -> FurtherSources:
-    """What the filters read besides the generations and their seed documents; what is not there yet is left out."""
+    """What the filters read besides the generations and their seed documents; what is missing is left out."""
     from megatron_sbp.overlap.contamination import ItemIndex
     from megatron_sbp.synthesis.further_rules import FurtherSources
 

@@ -54,7 +54,7 @@ class PairsStage(Stage):
         rules = settings(run.recipe.pairs)
         used = {key: value for key, value in rules.items() if key not in _NEWER or value != _NEWER[key]}
         if rules["directions"] == "one":
-            used["coin"] = 2  # the first kind of coin was another
+            used["coin"] = 2  # the first coin was a different one
         return {**used, "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:

@@ -77,13 +77,13 @@ _OF_TUNED = {
     "tokenize-pairs": ("tokens/pairs_audit.json",),
     "tune": tuple(f"models/synthesizer/{name}" for name in ("consumed.json", "metrics.jsonl", "start.json")),
 }
-"""What is read of every synthesizer that is tuned on pairs."""
+"""What is read from every synthesizer that is tuned on pairs."""
 
 _OF_SYNTHESIZER = {
     "filter": ("synthetic/[0-9]*", "synthetic/audit.json"),
     "tokenize-synthetic": ("tokens/synthetic_audit.json",),
 }
-"""What is read of every synthesizer."""
+"""What is read from every synthesizer."""
 
 
 def report_sources(run: Run, stages: Collection[str] | None = None) -> ReportSources:

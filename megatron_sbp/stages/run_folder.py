@@ -17,7 +17,7 @@ from megatron_sbp.synthesis.judged import PARTS, Judged
 
 
 def shard_name(index: int) -> str:
-    """`00003`: the number of a shard as it stands in file names and unit names, which are sorted as text.
+    """`00003`: the number of a shard as written in file names and unit names, which are sorted as text.
 
     Raises:
         InputError: the number has six digits.
@@ -108,7 +108,7 @@ class Run:
         return self.root / "aside"
 
     def new_aside(self, label: str) -> Path:
-        """Makes a new folder below aside/ for things that are moved out of the way."""
+        """Makes a new folder below aside/ for files that are moved out of the way."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         for number in itertools.count():
             folder = self.aside / (f"{label}-{stamp}" + (f"-{number}" if number else ""))
@@ -217,12 +217,12 @@ class Run:
 
     @property
     def stop_file(self) -> Path:
-        """While it is there, nothing of the run starts, and what works stops."""
+        """While it exists, nothing of the run starts, and whatever runs stops."""
         return self.root / "stop"
 
     @property
     def save_file(self) -> Path:
-        """Whenever it is touched, trainings save a checkpoint and go on."""
+        """Whenever it is touched, trainings save a checkpoint and continue."""
         return self.root / "save"
 
     @property
@@ -232,7 +232,7 @@ class Run:
 
     @property
     def neighbors_index(self) -> Path:
-        """ScaNN's indices while the search is at work."""
+        """ScaNN's indexes while the search runs."""
         return self.at("neighbors/index")
 
     @property
@@ -310,7 +310,7 @@ class Run:
 
     def answers(self, name: str) -> Path:
         """JSON lines: what a judge behind an endpoint answered for one quality sheet. No stage owns them: they cost
-        money, and are right whatever is replaced."""
+        money, and stay valid whatever is replaced."""
         return self.root / "answers" / f"{self.named(f'evaluation/{name}').replace('/', '.')}.answers.jsonl"
 
     @property

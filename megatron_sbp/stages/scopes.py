@@ -16,12 +16,12 @@ from megatron_sbp.stages.run_folder import Run, Scope
 from megatron_sbp.stages.stage import Damage, Stage
 
 OF_PAIRS = ("pairs", "tokenize-pairs")
-"""Stages that are there once per synthesizer, whatever the number of replicates."""
+"""Stages that exist once per synthesizer, whatever the number of replicates."""
 OF_SYNTHESIZER = (
     "tune", "export-synthesizer", "pilot", "judge-pilot", "synthesize", "compare", "judge", "deduplicate", "filter",
     "tokenize-synthetic",
 )  # fmt: skip
-"""Stages that are there once per synthesizer and replicate."""
+"""Stages that exist once per synthesizer and replicate."""
 
 _SYNTHETIC = ("tokens/synthetic.*", "tokens/synthetic_audit.json", "tokens/synthetic_parts.json")
 _PAIRS = ("pairs", "tokens/pairs.*", "tokens/valid_pairs.*", "tokens/pairs_audit.json")
@@ -39,7 +39,7 @@ def synthetic_scope(name: str | None) -> tuple[Scope, ...]:
 
 
 def replicate_scope(number: int) -> tuple[Scope, ...]:
-    """Where everything is that a replicate makes anew: models, generations, exports, evaluations. The first has the
+    """Where everything is that each replicate makes again: models, generations, exports, evaluations. The first has the
     usual names."""
     made = ("models", "export", "evaluation", "harness", "synthetic", "tokens/parts/tokenize-synthetic*", *_SYNTHETIC)
     return () if number == 1 else (Scope(f"replicates/{number}", (*made, *(f"synthesizers/*/{p}" for p in made))),)

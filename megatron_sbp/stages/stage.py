@@ -1,4 +1,4 @@
-"""What a stage says of itself: inputs, settings, units, outputs, and the device that it wants."""
+"""What a stage declares: inputs, settings, units, outputs, and the device that it needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ too. Of wildcards, such a pattern may have `*` behind it."""
 
 @dataclass(frozen=True)
 class Damage:
-    """An output that is not what its manifest says."""
+    """An output that differs from its manifest."""
 
     path: str
     """Below the run folder."""
@@ -28,7 +28,7 @@ class Damage:
 
 
 class Stage:
-    """What a stage must say of itself. Subclasses live beside the work they do."""
+    """What a stage must declare. Subclasses live beside the work they do."""
 
     name: str
     """The verb on the command line and the name in stages/."""
@@ -42,7 +42,7 @@ class Stage:
     """cpu: runs on CPU nodes. gpu: uses a GPU where there is one. training: Megatron ranks."""
 
     asks_like: str = ""
-    """Verb of a stage with work of the same kind: what `slurm.stages` gives that one is asked for here too."""
+    """Verb of a stage with work of the same kind: what `slurm.stages` gives that one applies here too."""
     grows: bool = False
     """Whether outputs for more inputs contain those for fewer, so that the latter are replaced without asking."""
 
@@ -50,8 +50,8 @@ class Stage:
     """Whether the units follow from the recipe alone, and so are known before the stages that it reads from end."""
 
     checks_own_work: bool = False
-    """Whether `run_unit` itself finds out what the files in its place belong to, so that it goes on from them, or
-    refuses, where no manifest tells."""
+    """Whether `run_unit` itself finds out what the files in its place belong to, so that it continues from them, or
+    refuses, without a manifest."""
 
     def under(self, srun: Sequence[str]) -> Stage:
         """The same stage, whose ranks Slurm starts with these words; only for trainings."""
@@ -62,11 +62,11 @@ class Stage:
         return self.device
 
     def gpus(self, run: Run) -> int:
-        """GPUs that one process of a stage on `gpu` wants."""
+        """GPUs that one process of a stage on `gpu` needs."""
         return 1
 
     def python(self, run: Run) -> Path | None:
-        """Interpreter that the stage wants; None is that of the command."""
+        """Interpreter that the stage needs; None is that of the command."""
         return None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
@@ -122,15 +122,15 @@ class Stage:
         return False
 
     def spent(self, run: Run) -> float:
-        """Seconds of work in what is unfinished, as far as no unit manifest tells them."""
+        """Seconds of unfinished work that no unit manifest accounts for."""
         return 0.0
 
     def progress(self, run: Run) -> str:
-        """Where the work in progress stands, for `sbp status`; empty where only its units tell."""
+        """Progress of the work, for `sbp status`; empty where only its units show it."""
         return ""
 
     def unfinished_damage(self, run: Run) -> list[Damage]:
-        """What is damaged of work in progress, as far as no unit manifest tells it."""
+        """Damage to work in progress that no unit manifest covers."""
         return []
 
     def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
@@ -139,11 +139,11 @@ class Stage:
         Args:
             run: the run.
             found: what is gone or changed.
-            repair: whether the user asked to go on from what is intact.
+            repair: whether the user asked to continue from what is intact.
             discard: whether the user asked to do all of it again.
 
         Raises:
-            InputError: what to do is not for the program to decide; says what the user can do.
+            InputError: the program must not decide what to do; says what the user can do.
         """
 
     def repair(self, run: Run, found: list[Damage]) -> None:

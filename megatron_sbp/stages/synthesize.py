@@ -18,7 +18,7 @@ class SynthesizeStage(Stage):
     """Writes synthetic/generations/NNNNN.jsonl.zst: raw generations, one row each, with their parents.
 
     Args:
-        about: what the recipe says of the synthesizer; its method and share of replaced tokens are used.
+        about: what the recipe says about the synthesizer; its method and share of replaced tokens are used.
         round: of synthesis, see `Recipe.round_of`; rows of a further round carry it.
     """
 
@@ -50,7 +50,7 @@ class SynthesizeStage(Stage):
             "documents": ("documents/train/*",),
             "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/real.*",),
-            # What the filters say of its texts changes how many units there are, and none of them: see `settings`.
+            # The verdicts of the filters change the number of units, but none of them: see `settings`.
             **({"judge-pilot": ()} if self._piloted(run) else {}),
         }
         if self.method == "tuned":
@@ -100,7 +100,7 @@ class SynthesizeStage(Stage):
         return [output]
 
     def write(self, run: Run, unit: str, output: Path, pilot: Path | None = None) -> str:
-        """Writes one shard of generations, or copies the pilot's; result as of `write_shard`."""
+        """Writes one shard of generations, or copies the pilot's; returns what `write_shard` does."""
         from megatron_sbp.synthesis.writing import FinishedShard, write_shard
 
         finished = None
@@ -122,7 +122,7 @@ class SynthesizeStage(Stage):
         )
 
     def noted_by_others(self, run: Run) -> list[Path]:
-        return [run.more_generations]  # filter plans more, once and again
+        return [run.more_generations]  # filter plans more, repeatedly
 
     def finish(self, run: Run) -> list[Path]:
         drop_unfinished(run.generations)
@@ -160,7 +160,7 @@ class SynthesizeStage(Stage):
 
 
 def drop_unfinished(folder: Path) -> None:
-    """Removes what a process left there that was killed between its last two steps."""
+    """Removes leftovers of a process that was killed between its last two steps."""
     from megatron_sbp.synthesis.unfinished import SUFFIX
 
     for file in folder.glob(f".*{SUFFIX}"):

@@ -15,7 +15,7 @@ class TaskItemsStage(Stage):
     set, and the recipe names tasks."""
 
     name = "task-items"
-    title = "take the items out of lm-eval's tasks, to look for them in the text"
+    title = "collect the items of lm-eval's tasks, to look for them in the text"
 
     def external(self, run: Run) -> list[Path]:
         folder = task_folder(run.recipe)

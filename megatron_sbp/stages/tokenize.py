@@ -63,7 +63,7 @@ def shard_stem(shard: Path) -> str:
 
 def dataset_files(*names: str) -> list[str]:
     """Files of datasets below the run folder, in the order in which they are removed."""
-    # The index goes first: without it no program takes the tokens for a dataset.
+    # The index goes first: without it no program mistakes the tokens for a dataset.
     return [f"tokens/{name}.{suffix}" for name in names for suffix in ("idx", "bin")]
 
 

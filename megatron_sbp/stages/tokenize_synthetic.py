@@ -85,7 +85,7 @@ def too_few_tokens(recipe: Recipe, tokens: int, planned: int) -> InputError:
         advice = f"{planned:,} generations are planned now: the next `sbp run` or `sbp submit` writes those missing"
     elif tokens:
         advice = (
-            "hardly anything of the latest generations passed, so more of them would cost much and give little: see in "
+            "hardly any of the latest generations passed, so more of them would cost much and give little: see in "
             "synthetic/audit.json what drops them, and change the filters"
         )
     else:

@@ -18,15 +18,15 @@ def trace_document(run: Run, name: str, synthesizer: str | None = None, replicat
     Args:
         run: finished or not.
         name: id of the document.
-        synthesizer: who wrote it; None looks among all, since ids of two synthesizers can be the same the first one
-            that has it.
+        synthesizer: the one that wrote it; None takes the first that has the id, since two synthesizers can use the
+            same ids.
         replicate: which replicate, from 1.
 
     Returns:
         What `trace` returns, with `synthesizer` and `replicate` in front.
 
     Raises:
-        InputError: there is no such document, synthesizer or replicate; names ids that are near.
+        InputError: there is no such document, synthesizer or replicate; names similar ids.
     """
     from megatron_sbp.synthesis.trace import trace, unknown
 

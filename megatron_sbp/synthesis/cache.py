@@ -1,4 +1,4 @@
-"""Keys and values of the tokens so far, in memory that is taken in advance.
+"""Keys and values of the tokens so far, in memory that is allocated in advance.
 
 transformers' own cache copies everything for every new token: half of the time of a small model on CPU.
 Shape suffixes: B batch, G key/value heads, S tokens so far, D channels of a head.

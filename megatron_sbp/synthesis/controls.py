@@ -1,4 +1,4 @@
-"""Synthetic text without relatedness: what any text that a model, or chance, makes of D would do for an arm."""
+"""Synthetic text without relatedness: what any text made from D, by a model or by chance, would do for an arm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UnconditionalSampler(Synthesizer):
     id_prefix = "sample"
 
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
-        # Documents follow one another in training, so end-of-document is what a new one begins after.
+        # Documents follow each other in training, so end-of-document is what a new one begins after.
         return np.array([self.tokenizer.end_of_document])
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Settings(Protocol):
         ...
 
     def provenance(self) -> dict[str, Any]:
-        """What every row says of its origin: `synthesizer`, a digest of weights or None, and how it was written."""
+        """What every row says about its origin: `synthesizer`, a digest of weights or None, and how it was written."""
         ...
 
 
@@ -95,7 +95,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class StreamingEngine(Protocol):
-    """Writes texts in batches of its own, and gives each as soon as it has ended."""
+    """Writes texts in its own batches, and yields each as soon as it is finished."""
 
     @property
     def settings(self) -> Settings:
@@ -105,7 +105,7 @@ class StreamingEngine(Protocol):
     def stream(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> Iterator[tuple[int, Written]]:
         """Writes one text per generation, in any order: place in `generations`, and text.
 
-        Who stops listening ends the work on the others.
+        Closing the iterator ends the work on the others.
 
         Args:
             generations: identities, from which the random streams follow.

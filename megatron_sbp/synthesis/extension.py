@@ -1,4 +1,4 @@
-"""How many generations more it takes when those that are there leave too few tokens."""
+"""How many more generations it takes when the existing ones leave too few tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def further_generations(rounds: Sequence[Round], needed: int) -> int | None:
 
     Returns:
         At most twice the generations of the last round. None where a tenth or less of the tokens of its generations
-        passed: more of them would cost much and give little.
+        passed: more of them would cost much and yield little.
     """
     last, before = rounds[-1], rounds[-2] if len(rounds) > 1 else Round(0, 0, 0)
     gained, generated = last.tokens - before.tokens, last.generated_tokens - before.generated_tokens

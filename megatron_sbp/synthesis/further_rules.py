@@ -1,4 +1,4 @@
-"""The rules that a recipe must ask for: they need more than a text and its seed, or judge texts in batches."""
+"""The opt-in rules: they need more than a text and its seed, or judge texts in batches."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def measures_of(name: str, opinion: Opinion) -> dict[str, float]:
 
 
 class CorpusCopying(FurtherRule):
-    """Drops texts of which too large a part stands in any document of D.
+    """Drops texts of which too large a part occurs in any document of D.
 
-    A text none of whose shingles is in the sample passes: nothing is known of it.
+    A text none of whose shingles is in the sample passes: nothing is known about it.
 
     Args:
         index: of D.
@@ -142,7 +142,7 @@ class CorpusCopying(FurtherRule):
 
 
 class Contaminated(FurtherRule):
-    """Counts the items of the evaluation that stand in a text, and drops texts that have any, where the recipe says so.
+    """Counts the evaluation items that occur in a text, and drops texts with any if the recipe says so.
 
     Args:
         items: of the evaluation.
@@ -159,7 +159,7 @@ class Contaminated(FurtherRule):
 
 
 class Predicate(FurtherRule):
-    """Drops texts of which a user's function says False.
+    """Drops texts for which a user's function returns False.
 
     It gets a list of `{"seed": text or None, "text": ..., "row": ...}` and returns a list of bool. The seed's text is
     that of its tokens: the documents themselves would have to be looked for in all of D.

@@ -2,7 +2,7 @@
 
 A generation is one text written for one seed document. Generation i belongs to pass i // D over the D documents and
 takes the document at place i % D of that pass's own permutation: seed documents are uniform over D, and no document is
-taken once more than another before all had their turn.
+taken again before all had their turn.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def named(name: str) -> Generation | None:
 
 
 def place_of(generation: Generation, documents: int, seed: int) -> int | None:
-    """Number of a generation in the plan: the inverse of `generations`; None for a row that is no document.
+    """Number of a generation in the plan: the inverse of `generations`; None for a row that is not a document.
 
     Args:
         generation: which one.

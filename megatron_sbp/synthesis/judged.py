@@ -1,4 +1,4 @@
-"""What is known of a shard of raw generations once the filters have judged each by itself."""
+"""What is known about a shard of raw generations once the filters have judged each by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Judged:
         signatures: uint32 [passed, 128], MinHash; only with `duplicates: near`.
         bands: uint32 [32, passed], keys of the signatures' bands; only with `duplicates: near`.
         measures: float32 [measures, generations], see `further_rules.measure_names`; NaN where a text has none. Only
-            where the recipe asks for further rules.
+            where the recipe uses opt-in rules.
     """
 
     verdicts: Path

@@ -1,4 +1,4 @@
-"""What the filters say of every raw generation by itself, shard by shard."""
+"""The verdicts of the filters on every raw generation by itself, shard by shard."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def judge_shard(
         tokens: prefix of the seed documents' IndexedDataset, one sequence per document.
         rules: the recipe's filter section.
         length: tokens in a shingle.
-        sources: what the further rules read that the recipe asks for.
+        sources: what the opt-in rules of the recipe read.
 
     Returns:
         The files written.

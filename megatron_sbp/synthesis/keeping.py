@@ -23,7 +23,7 @@ def write_kept(generations: Path, judged: Judged, repeats: Path, output: Path, a
 
     Args:
         generations: of the shard, .jsonl.zst.
-        judged: what the filters said of them.
+        judged: the verdicts of the filters on them.
         repeats: what `join_repeats` wrote of the shard.
         output: .jsonl.zst, written atomically.
         audit_file: .json with the counts of this shard, for `join_audits`.
@@ -75,13 +75,13 @@ def _kept(
 def join_audits(parts: Sequence[Path], audit_file: Path, rules: Filter, corpus_index: Path) -> None:
     """Writes audit.json from those of all shards, in order, and prints a line.
 
-    `tokens` are those of the kept texts as tokenized anew, end-of-document included.
+    `tokens` are those of the kept texts as tokenized again, end-of-document included.
 
     Args:
         parts: audits of the shards.
         audit_file: .json.
         rules: the recipe's filter section.
-        corpus_index: folder of the index of D; read where the recipe asks for `corpus_copying`.
+        corpus_index: folder of the index of D; read where the recipe uses `corpus_copying`.
     """
     total = Audit(rules)
     for file in parts:

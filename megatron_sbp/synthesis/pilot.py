@@ -31,7 +31,7 @@ def filter_pilot(
     Args:
         shards: .jsonl.zst files.
         tokenizer: see `judge_shard`; so are tokens, length and sources.
-        rules: the recipe's filter section; duplicates and min_similarity are not looked at.
+        rules: the recipe's filter section; duplicates and min_similarity are ignored.
 
     Returns:
         generations; passed, those that every rule passes; tokens, of these, end-of-document included;

@@ -50,7 +50,7 @@ def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Fil
 
 
 class _Mapped(Sequence[np.ndarray]):
-    """Arrays in files, each mapped while somebody looks at it: two maps of each of 100,000 shards at once are more than
+    """Arrays in files, each mapped only while in use: two maps of each of 100,000 shards at once are more than
     the 65,530 that Linux lets a process have.
 
     Args:

@@ -1,4 +1,4 @@
-"""Names of the rules that drop synthetic documents, in their order. Imports nothing heavy: stages ask for them."""
+"""Names of the rules that drop synthetic documents, in their order. Imports nothing heavy, since stages use them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "dup
 """Names of the rules that every recipe has. A document counts for the first one that drops it."""
 
 FURTHER_RULES = ("corpus_copying", "contaminated", "predicate", "similarity")
-"""Names of the rules that a recipe must ask for, applied in this order between `copying` and `duplicate`."""
+"""Names of the opt-in rules, applied in this order between `copying` and `duplicate`."""
 
 VERDICTS = (*RULES, *FURTHER_RULES)
-"""What a verdict on disk is the place in: new rules go to the end, so that verdicts of earlier versions stay right."""
+"""What a verdict on disk is the place in: new rules go to the end, so that verdicts of earlier versions stay valid."""
 
 
 def further_names(rules: Filter) -> tuple[str, ...]:
-    """The further rules that a recipe asks for, in the order in which they are applied."""
+    """The opt-in rules of a recipe, in the order in which they are applied."""
     return tuple(name for name, asked in zip(FURTHER_RULES, rules.further, strict=True) if asked is not None)
 
 

@@ -1,6 +1,6 @@
 """The rules that drop synthetic documents, and their order.
 
-What is here needs a text and its seed alone; the rules that a recipe must ask for are in further_rules.py, the names of
+What is here needs a text and its seed alone; the opt-in rules are in further_rules.py, the names of
 all in rule_names.py.
 """
 
@@ -19,7 +19,7 @@ from megatron_sbp.recipe import Filter
 
 
 def broken(text: str) -> bool:
-    """Whether a text holds bytes that were no UTF-8 (U+FFFD), or control characters other than white space."""
+    """Whether a text holds bytes that were not UTF-8 (U+FFFD), or control characters other than white space."""
     return _BROKEN(text) is not None
 
 
@@ -28,7 +28,7 @@ _BROKEN = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search  # Un
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one rule says of a generation.
+    """What one rule says about a generation.
 
     Attributes:
         rule: its name.
@@ -46,7 +46,7 @@ class Opinion:
 def opinions(
     row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int
 ) -> Iterator[Opinion]:
-    """What every rule says of a generation by itself, in the order in which they are applied; arguments as of
+    """What every rule says about a generation by itself, in the order in which they are applied; arguments as for
     `first_rule`. A rule measures when its turn comes, so that the first that drops ends the work."""
     text = row["text"]
     damaged = broken(text)
@@ -66,7 +66,7 @@ def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_toke
     Args:
         row: the generation.
         rules: the recipe's filter section.
-        tokens: of its text, as the tokenizer gives them anew; without end-of-document.
+        tokens: of its text, as the tokenizer gives them again; without end-of-document.
         seed_tokens: of its whole seed document, without end-of-document.
         length: tokens in a shingle.
     """

@@ -50,7 +50,7 @@ def synthesize(
     Args:
         checkpoint: Hugging Face checkpoint with the tokenizer of a run in its folder.
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
-        output: .jsonl.zst, written atomically. A second call after a kill goes on from the texts that were written.
+        output: .jsonl.zst, written atomically. A second call after a kill continues from the texts that were written.
         text_field: of the seed document.
         id_field: of its id; None takes a digest of the text.
         others: as the recipe's keys of these names.
@@ -59,8 +59,8 @@ def synthesize(
         seed_documents, documents, tokens (end-of-document included), finished.
 
     Raises:
-        InputError: unreadable or bad rows, two documents of one id, a checkpoint or tokenizer that does not load,
-            lengths beyond the checkpoint's context, an output that may not be written.
+        InputError: unreadable or bad rows, two documents with one id, a checkpoint or tokenizer that does not load,
+            lengths beyond the checkpoint's context, an output that cannot be written.
     """
     source = Source(inputs, text_field, id_field, skip_empty=True)
     outputs.check_file(output, source.files(), ".jsonl.zst")
@@ -118,7 +118,7 @@ def _block_of(output: Path, number: str) -> Path:
 
 
 def _check_context(checkpoint: Path, max_seed_tokens: int, max_new_tokens: int) -> None:
-    """Refuses lengths at which a model writes beyond what it was trained for; those of a run the recipe refuses."""
+    """Refuses lengths at which a model writes beyond what it was trained for; the recipe refuses those of a run."""
     config = checkpoint / "config.json"
     context = files.read_json(config).get("max_position_embeddings") if config.exists() else None
     beyond = beyond_context(max_seed_tokens, max_new_tokens, context) if isinstance(context, int) else None

@@ -1,4 +1,4 @@
-"""Texts from an engine that makes batches of its own, on disk soon after each has ended."""
+"""Texts from an engine that forms its own batches, on disk soon after each has ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megatron_sbp.synthesis.generations import Generation, batches
 from megatron_sbp.synthesis.unfinished import Unfinished
 
 KEPT_TEXTS, KEPT_SECONDS = 256, 10.0
-"""Finished texts are kept on disk when there are so many of them, or the last ones were so long ago."""
+"""Finished texts are saved to disk when there are this many, or after this many seconds."""
 
 
 def stream_all(
@@ -29,7 +29,7 @@ def stream_all(
         engine: writes them.
         planned: all generations of the shard.
         prompts: of each, integers [n].
-        done: texts that are there already, by place in `planned`.
+        done: texts that exist already, by place in `planned`.
         advance: called with the number of texts written since the last call.
         unfinished: keeps finished texts while others are being written.
 

@@ -21,7 +21,7 @@ from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 WHOLE = 4096
-"""Generations of a batch whose size nobody chose; what is kept on disk at once, too."""
+"""Default generations per batch, and per save to disk."""
 
 
 class Writer:
@@ -69,7 +69,7 @@ class Writer:
         ]
 
     def identity(self, planned: Sequence[Generation], tokens: Mapping[int, np.ndarray]) -> str:
-        """Digest of all that the texts follow from, batches included; arguments as of `generate`."""
+        """Digest of all that the texts follow from, batches included; arguments as for `generate`."""
         prompts = hashlib.blake2b(digest_size=16)
         for generation in planned:
             prompts.update(f"{generation.name} ".encode())
@@ -210,7 +210,7 @@ def write_all(
         engine: writes them.
         planned: the generations.
         prompts: of each, integers [n].
-        batch_size: texts generated together; an engine that makes batches of its own gets all at once.
+        batch_size: texts generated together; an engine that forms its own batches gets all at once.
         advance: called with the number of texts written since the last call.
         unfinished: see `Writer.generate`.
     """

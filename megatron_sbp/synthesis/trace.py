@@ -37,7 +37,7 @@ PENDING = "not filtered yet"
 
 @dataclass(frozen=True)
 class TraceSources:
-    """Files and settings of one synthesizer. What is not there yet is left out of the answer."""
+    """Files and settings of one synthesizer. What is missing is left out of the answer."""
 
     generations: Path
     """Folder with NNNNN.jsonl.zst, everything that was written."""
@@ -70,7 +70,7 @@ class TraceSources:
 
 
 def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
-    """What is known of a synthetic document.
+    """What is known about a synthetic document.
 
     Args:
         name: its id.
@@ -104,7 +104,7 @@ def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
 
 
 def unknown(name: str, sources: Sequence[TraceSources]) -> InputError:
-    """The error for an id that none of the synthesizers has, with ids that are near it."""
+    """The error for an id that none of the synthesizers has, with similar ids."""
     generation, why = named(name), ""
     if generation is not None and sources:
         documents = len(open_indexed(sources[0].tokens))
@@ -169,7 +169,7 @@ def _pairs(seed_row: int, sources: TraceSources) -> dict[str, Any] | None:
 
 
 def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources) -> dict[str, Any]:
-    """The verdict that the stages wrote down, and what every rule measures: of that only the verdict is on disk."""
+    """The verdict that the stages recorded, and what every rule measures: only the verdict is on disk."""
     tokenizer = load_tokenizer(sources.tokenizer)
     tokens = np.array(tokenizer.encode_batch([row["text"]])[0], np.int64)
     seed_tokens = np.empty(0, np.int64)

@@ -33,7 +33,7 @@ class TransformersEngine:
     a byte of what a CPU writes. On a GPU the same holds as far as its kernels give the same result twice.
 
     Raises:
-        InputError: the checkpoint does not load or does not fit, or CUDA is asked for and there is none.
+        InputError: the checkpoint does not load or does not fit, or CUDA is requested and there is none.
     """
 
     def __init__(self, settings: EngineSettings):

@@ -19,7 +19,7 @@ SUFFIX = ".unfinished"
 class Unfinished:
     """The batches of one shard that were written so far.
 
-    One JSON line per batch behind a line that says of what; a last line without its end is ignored. Only one process
+    A header line, then one JSON line per batch; a truncated last line is ignored. Only one process
     works on a shard (the unit's lock).
 
     Args:
@@ -30,7 +30,7 @@ class Unfinished:
     def __init__(self, output: Path, identity: str):
         self.file = output.with_name(f".{output.name}{SUFFIX}")
         self.done: dict[int, Written] = {}
-        whole = 0  # bytes in front of what a kill cut off or something else damaged
+        whole = 0  # bytes before what a kill truncated or something else damaged
         for line in self.file.read_bytes().split(b"\n")[:-1] if self.file.exists() else []:
             value = _json(line)
             if value is None or ("identity" in value) != (whole == 0):

@@ -32,7 +32,7 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
         cpu: whether this vLLM is built for CPUs.
 
     Raises:
-        InputError: the recipe asks for what this build cannot do.
+        InputError: the recipe requests what this build cannot do.
     """
     options = settings.vllm
     assert options is not None

@@ -54,7 +54,7 @@ class VllmEngine:
             self.model = llm(**arguments)
         config = self.model.llm_engine.vllm_config
         self._context: int = config.model_config.max_model_len
-        # So many that vLLM never waits for the next request, and no more: a shard's prompts need not be there twice.
+        # Enough that vLLM never waits for the next request, and no more: a shard's prompts need not be there twice.
         self._requests = 2 * config.scheduler_config.max_num_seqs
 
     def stream(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> Iterator[tuple[int, Written]]:
@@ -83,7 +83,7 @@ class VllmEngine:
                 if not running and not finished:
                     return
         finally:
-            if running:  # someone stopped listening, or vLLM died and cannot hear it
+            if running:  # the caller stopped early, or vLLM died
                 with contextlib.suppress(Exception):
                     engine.abort_request(list(running))
 

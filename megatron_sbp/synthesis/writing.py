@@ -46,7 +46,7 @@ def write_shard(
         output: written atomically.
         begin: first generation.
         end: the one after the last.
-        synthesizer: its seed decides which seed documents have their turn when.
+        synthesizer: its seed decides the order of the seed documents.
         documents: shards of the seed documents, in order.
         tokens: prefix of their IndexedDataset, one sequence per document.
         label: for the progress line.

@@ -1,1 +1,1 @@
-"""Text to tokens: a tokenizer of one's own or somebody else's, and Megatron's IndexedDataset."""
+"""Text to tokens: a tokenizer trained here or an existing one, and Megatron's IndexedDataset."""

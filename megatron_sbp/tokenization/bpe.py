@@ -15,7 +15,7 @@ def train_bpe(
 ) -> TextTokenizer:
     """Trains a byte-level BPE; the same texts give the same tokenizer.
 
-    Text is cut in front of every digit and by GPT-2's rule (letters, digits, punctuation, white space) before merging.
+    Text is cut before every digit and by GPT-2's rule (letters, digits, punctuation, white space) before merging.
     Ids: the three roles are 0, 1, 2 in the order of ROLES, then the 256 bytes, then the merges.
 
     Args:

@@ -22,7 +22,7 @@ def build_tokenizer(
     Args:
         settings: see there.
         shards: .jsonl.zst files whose field `text` the BPE is trained on, in this order.
-        folder: where `settings.path` is; None takes the path for a name on the Hugging Face hub.
+        folder: where `settings.path` is; None reads the path as a name on the Hugging Face hub.
         source: file that the settings were read from, for messages.
 
     Raises:

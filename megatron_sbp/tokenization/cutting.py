@@ -16,7 +16,7 @@ def cut_tokens(
         tokens: integers [n], the tokens of whole text.
         limit: tokens to keep at most.
         starts_character: `TextTokenizer.starts_character`.
-        cut: which end is cut away: "tail" keeps the beginning, "head" keeps the end.
+        cut: which end is cut: "tail" keeps the beginning, "head" keeps the end.
 
     Returns:
         A view of `tokens`. It is a few tokens shorter than `limit` where a character would have been cut in two, and

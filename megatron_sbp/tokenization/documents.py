@@ -85,7 +85,7 @@ def preprocess_documents(
         documents, tokens, bytes, characters, empty, bad.
 
     Raises:
-        InputError: unreadable files, bad rows, no document at all, an output that may not be written.
+        InputError: unreadable files, bad rows, no document at all, an output that cannot be written.
     """
     rows = TextRows(inputs, [text_field], (), bad_documents)
     check_output(output, rows.files)
@@ -134,7 +134,7 @@ def preprocess_synthetic(
         As `preprocess_documents`, and: seed_documents (distinct), synthesizers (documents per digest).
 
     Raises:
-        InputError: bad rows, fewer tokens than needed, an output that may not be written. Former files then stay as
+        InputError: bad rows, fewer tokens than needed, an output that cannot be written. Former files then stay as
             they were.
     """
     others = [name for name in PARENTS.names if name not in ("seed_id", "synthesizer")]

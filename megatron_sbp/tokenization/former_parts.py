@@ -50,7 +50,7 @@ def join_sources(file: Path, parts: Sequence[Path]) -> Path:
 
 
 def cut_part(dataset: Path, parts: Path, prefix: Path, source: str) -> list[Path]:
-    """Writes a part anew from the dataset that it was joined to.
+    """Recreates a part from the dataset that it was joined to.
 
     Args:
         dataset: prefix of the dataset.

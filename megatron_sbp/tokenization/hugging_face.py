@@ -1,4 +1,4 @@
-"""Somebody else's tokenizer, made fit for a run."""
+"""An existing tokenizer, adapted to a run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def adopt_tokenizer(
         roles[role] = token
     from tokenizers import AddedToken
 
-    # Also marks tokens that were there as special, so that decoding leaves them out.
+    # Also marks existing tokens as special, so that decoding leaves them out.
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in roles.values()])
     return TextTokenizer(backend, roles, source=source)
 

@@ -54,7 +54,7 @@ def counts_file(prefix: Path) -> Path:
 
 
 def check_output(prefix: Path, inputs: Iterable[Path]) -> None:
-    """Refuses a prefix where no dataset may be written.
+    """Refuses a prefix where no dataset can be written.
 
     Raises:
         InputError: see `outputs.check_file`.

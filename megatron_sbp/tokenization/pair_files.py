@@ -129,7 +129,7 @@ def holds_rows(inputs: list[str], seed_field: str = "seed", target_field: str = 
     """Whether files of pairs hold row numbers of documents (as `pairing.mining.mine_pairs` writes them), not texts.
 
     Args:
-        inputs: as for `preprocess_documents`; the first file tells.
+        inputs: as for `preprocess_documents`; the first file decides.
         seed_field: of the seed.
         target_field: of the target.
     """
@@ -170,7 +170,7 @@ def preprocess_row_pairs(
 
     Raises:
         InputError: unreadable files, a row outside the documents, an id that is another document's or that two
-            documents have, no pair at all, an output that may not be written.
+            documents have, no pair at all, an output that cannot be written.
     """
     found = matching_files(inputs, Path.cwd())
     check_output(output, [*found, *documents.files()])
@@ -282,7 +282,7 @@ def preprocess_pairs(
         What tokens/pairs_audit.json has, and: empty, bad.
 
     Raises:
-        InputError: unreadable files, bad rows, no pair at all, an output that may not be written.
+        InputError: unreadable files, bad rows, no pair at all, an output that cannot be written.
     """
     rows = TextRows(inputs, [seed_field, target_field], (), bad_documents)
     check_output(output, rows.files)

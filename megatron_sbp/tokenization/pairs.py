@@ -23,7 +23,7 @@ class PairLimits:
     max_seed_tokens: int
     max_target_tokens: int
     seed_cut: Literal["head", "tail"]
-    """Which end of a long seed is cut away; a target always loses its tail."""
+    """Which end of a long seed is cut; a target always loses its tail."""
 
 
 @dataclass

@@ -94,7 +94,7 @@ class TextTokenizer:
     def starts_character(self) -> np.ndarray:
         """bool [vocab_size]: whether the token's bytes begin at the first byte of a UTF-8 character.
 
-        Tokens may be cut off in front of such a token, and nowhere else. True for special tokens and unused ids.
+        Tokens may be cut off before such a token, and nowhere else. True for special tokens and unused ids.
         """
         starts = np.ones(self.vocab_size, bool)
         described = json.loads(self.backend.to_str())
@@ -147,7 +147,7 @@ def save_tokenizer(folder: Path, tokenizer: TextTokenizer) -> list[Path]:
         The files written, each atomically.
 
     Raises:
-        InputError: plain text gives a token that has a role, so that text and structure could not be told apart.
+        InputError: plain text gives a token that has a role, so that text and structure would be ambiguous.
     """
     for role, token in tokenizer.roles.items():
         if tokenizer._ids[role] in tokenizer.encode_batch([token])[0]:

@@ -22,7 +22,7 @@ SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 
 
 def first_end(failed: Rank) -> tuple[str, int, str]:
-    """Name, exit status as of Popen.returncode, and node of the rank that failed first.
+    """Name, exit status as in Popen.returncode, and node of the rank that failed first.
 
     Args:
         failed: that rank, or srun, whose output has the lines that rank.sh printed.
@@ -66,14 +66,14 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
     saved = tracker.read(folder)
-    again = "begins again: nothing was saved yet" if saved is None else "continues from the last checkpoint"
+    again = "starts over: nothing was saved yet" if saved is None else "continues from the last checkpoint"
     message = f"{text}.\nThe same command {again}. The end of its output:{end}"
     progress = "no checkpoint yet" if saved is None else f"checkpoint {saved}"
     return Fault(message, file=log, progress=progress, node=node)
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether nothing can be written there any more; what fails then often does not say why."""
+    """Whether nothing more can be written there; failures then often do not say why."""
     try:
         stat = os.statvfs(folder)
     except OSError:

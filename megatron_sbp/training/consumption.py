@@ -1,4 +1,4 @@
-"""What a training really consumed: every sample that went through the model, written down and checked.
+"""What a training really consumed: every sample that went through the model, recorded and checked.
 
 Each data-parallel rank appends one row per sample to consumed/RANK.i64, little-endian int64: iteration, source, sample.
 A resumed training first cuts off the rows after its checkpoint. At the end the rows of all ranks together must be the
@@ -79,7 +79,7 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
         data: the data file of the training.
         iterations: optimizer steps that were done.
         global_batch_size: samples in one step.
-        complete: whether the whole plan was to be consumed (not so when tuning stopped early).
+        complete: whether the whole plan was to be consumed (not if tuning stopped early).
 
     Returns:
         Samples by source.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 END_OF_PLAN = "end of the plan"
-"""Why a training stopped that consumed all that was planned."""
+"""Why a training stopped that consumed the whole plan."""
 
 
 def reason(patience: int) -> str:

@@ -28,7 +28,7 @@ def finalize(
     keep_best: bool,
     keep: Collection[int] = (),
 ) -> list[Path]:
-    """Checks a training against its plan, writes FOLDER/consumed.json, and removes what nothing reads any more.
+    """Checks a training against its plan, writes FOLDER/consumed.json, and removes what is no longer read.
 
     Args:
         folder: the training's folder.
@@ -85,13 +85,13 @@ def finalize(
     for number, old in tracker.written(folder).items():
         if number not in kept:
             shutil.rmtree(old)
-    shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, of no further use
+    shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, no longer needed
     contents = sorted(path for checkpoint in checkpoints for path in checkpoint.rglob("*") if path.is_file())
     return [*(folder / name for name in DESCRIPTIONS), *contents]
 
 
 def _datasets(folder: Path, data: DataFile, samples: dict[str, int]) -> dict[str, dict[str, Any]]:
-    """What was used of every dataset, in tokens and epochs."""
+    """What was used from every dataset, in tokens and epochs."""
     described = {}
     for source in data.train:
         tokens = int(open_lengths((folder / source.prefix).resolve()).sum(dtype="int64"))

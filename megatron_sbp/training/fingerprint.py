@@ -1,8 +1,8 @@
 """Which settings change what a training computes, and which only how it is done.
 
 A training that has ended or begun is not made again because of how it is done: evaluation, logging, saving, loader
-processes, micro-batches, parallel layout, precision, which of Megatron's models computes it. Sums come out differently
-in their last digits, no more.
+processes, micro-batches, parallel layout, precision, which of Megatron's models computes it. Only the
+last digits of sums differ.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _HOW_FLAGS = re.compile(
 
 
 def changes_training(flag: str) -> bool:
-    """Whether a Megatron flag (without dashes in front) may change what is computed; unknown ones may."""
+    """Whether a Megatron flag (without leading dashes) may change what is computed; unknown ones may."""
     return _HOW_FLAGS.fullmatch(flag) is None
 
 

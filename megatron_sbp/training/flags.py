@@ -163,7 +163,7 @@ def _tuning(recipe: Recipe, samples: int | None) -> Flags:
     tuning = recipe.tuning
     return {
         "seq-length": recipe.tuning_sequence_length,
-        # Several pairs may take more than the model's context; positions are relative inside each of them.
+        # Several pairs can take more than the model's context; positions are relative inside each of them.
         "max-position-embeddings": max(recipe.tuning_sequence_length, recipe.model.sequence_length),
         "micro-batch-size": tuning.micro_batch_size,
         "global-batch-size": tuning.global_batch_size,
@@ -191,7 +191,7 @@ def _schedule(recipe: Recipe, samples: int | None) -> Flags:
 
 
 def synthesizer_seed(seed: int) -> int:
-    """Seed of a synthesizer's new weights, which are not those with which the arms begin."""
+    """Seed of a synthesizer's new weights, which differ from those with which the arms start."""
     return int.from_bytes(hashlib.blake2b(b"synthesizer %d" % seed, digest_size=4).digest()) >> 1
 
 

@@ -1,4 +1,4 @@
-"""Signals to the process that started a training: passed on to its ranks."""
+"""Passes signals to the process that started a training on to its ranks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from megatron_sbp.training.ranks import Ranks
 
 
 class ForwardedSignals:
-    """Asks the ranks for a checkpoint, once, when this process gets a signal that means it. A second SIGINT ends them.
+    """Asks the ranks for a checkpoint, once, when this process gets a signal to stop. A second SIGINT ends them.
 
     srun responds to a signal of its own by killing its tasks; there the ranks are signaled through Slurm.
 

@@ -46,7 +46,7 @@ def environment(launch: Launch) -> dict[str, str]:
     """Environment variables that all ranks share."""
     variables = {
         "OMP_NUM_THREADS": str(launch.threads_per_rank),
-        # What Megatron wants of most layouts up to Hopper; FSDP refuses it, and later GPUs do not need it.
+        # What Megatron requires for most layouts up to Hopper; FSDP refuses it, and later GPUs do not need it.
         "CUDA_DEVICE_MAX_CONNECTIONS": os.environ.get("CUDA_DEVICE_MAX_CONNECTIONS", "1"),
         "SBP_DIE_WITH_PARENT": "1",
         "PYTHONUNBUFFERED": "1",
@@ -124,8 +124,8 @@ def train(
         stage: name of the stage, for progress lines.
         log: file that the output of all ranks is appended to.
         srun: as for `processes`.
-        stop: a file whose appearance asks for a checkpoint and the end.
-        save: a file that asks for a checkpoint whenever it is touched; the ranks look for it themselves.
+        stop: a file whose appearance requests a checkpoint and the end.
+        save: a file that requests a checkpoint whenever it is touched; the ranks look for it themselves.
 
     Raises:
         Unfinished: it was stopped by a signal, the file, or its time limit, after saving a checkpoint.
@@ -154,7 +154,7 @@ def train(
                 if save_request.is_new():
                     say(f"{stage}: {save} was touched: a checkpoint at the next logged step")
                 if stop_file is not None and stop_file.there():
-                    signals.request(f"{stop_file.file} is there")
+                    signals.request(f"{stop_file.file} exists")
                 signals.remind()
 
             group.wait(tell)
@@ -162,7 +162,7 @@ def train(
     if failed is None and (folder / "stopped.txt").exists():
         return
     if failed is None or (signals.seen and first_end(failed)[1] == -signal.SIGTERM):  # it was not listening yet
-        raise Unfinished(f"{stage} was stopped before its end; the same command continues from its last checkpoint")
+        raise Unfinished(f"{stage} was stopped early; the same command continues from its last checkpoint")
     raise verdict(failed, stage, folder, log, count)
 
 
@@ -172,7 +172,7 @@ def _note_command(log: Path, words: list[str]) -> None:
 
 
 class Progress:
-    """Says every ten seconds how far a training is.
+    """Reports the progress of a training every ten seconds.
 
     Args:
         metrics: its metrics.jsonl.

@@ -81,7 +81,7 @@ def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
 def last_train_row(path: Path) -> dict[str, Any] | None:
     """The last row of losses while training, read from the end of the file; None when there is none yet.
 
-    For a look at a training that runs: rows are not checked.
+    For watching a running training: rows are not checked.
     """
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Packages that a training uses where they are installed, and what it costs to do without."""
+"""Packages that a training uses where they are installed, and the cost of lacking them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Started once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER
 rank.sh). All flags but --sbp-* are Megatron's. On a machine without a GPU it runs on CPU ranks over gloo.
 
 SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 lead to a checkpoint. Exit status: 0 when the training is complete; 3
-(UNFINISHED) when it saved a checkpoint and stopped early because of a signal or --exit-duration-in-mins, and wants to
+(UNFINISHED) when it saved a checkpoint and stopped early because of a signal or --exit-duration-in-mins, and should
 be started again; 2 for wrong input; anything else is a crash.
 """
 
@@ -35,7 +35,7 @@ UNFINISHED = 3
 
 
 def _quiet() -> None:
-    """Drops what libraries say about optional packages that are not here; the start-up block says what matters."""
+    """Drops library messages about missing optional packages; the start-up block says what matters."""
     warnings.filterwarnings("ignore")
     for name in ("megatron.core", "megatron.training", "torch.distributed", "root"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -109,7 +109,7 @@ def _add_arguments(parser):
     group.add_argument(
         "--sbp-peak-tflops",
         type=float,
-        help="TFLOP/s of one device for MFU; known by itself for common GPUs (dense bf16)",
+        help="TFLOP/s of one device for MFU; known for common GPUs (dense bf16)",
     )
     return parser
 
@@ -175,7 +175,7 @@ def main() -> int:
         _check(args, data)
         trainer = Trainer(args, data)
         own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
-        # Megatron cannot train with no sample left; what a start that was cut off did not do is its last evaluation.
+        # Megatron cannot train with no sample left; a start that was cut off only lacks its last evaluation.
         args.skip_train |= own and (tracker.peek(trainer.folder) or 0) * args.global_batch_size >= args.train_samples
         if first_rank:
             resumed = own and tracker.read(trainer.folder) is not None
@@ -216,7 +216,7 @@ def main() -> int:
     if status == 0 and journal.last_rank():
         (trainer.folder / "stopped.txt").write_text(journal.stopped or END_OF_PLAN)
     if status == UNFINISHED and "TORCHELASTIC_RUN_ID" in os.environ:
-        status = 0  # torchrun would take anything else for a crash; the launcher sees that stopped.txt is missing
+        status = 0  # torchrun would treat anything else as a crash; the launcher sees that stopped.txt is missing
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

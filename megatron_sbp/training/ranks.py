@@ -1,7 +1,7 @@
 """The processes of a training: started, their output kept, ended together.
 
-Ranks of one machine are started from here and not by torchrun: whoever starts them has their exit statuses in the order
-in which they came, their output apart, and their signals.
+Ranks of one machine are started from here and not by torchrun: their parent gets their exit statuses in the order
+in which they came, their separate outputs, and their signals.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.base.progress import say
 
 TAIL_LINES = 400
-"""Lines of output kept in memory for every process: the log may lie on a full disk."""
+"""Lines of output kept in memory for every process: the log may be on a full disk."""
 
 ANNOUNCED_SECONDS = 40.0
 """After a task of srun has said that it failed: how long srun may take to end the others (KillWait is 30 s)."""
@@ -47,7 +47,7 @@ class Rank:
         """The last lines of its output; all are there once the block of `Ranks` was left."""
         self.process: subprocess.Popen[bytes] | None = None
         self.status: int | None = None
-        """Exit status as of Popen.returncode, once it has ended."""
+        """Exit status as in Popen.returncode, once it has ended."""
         self.rest = b""
         """What it wrote after the last end of a line."""
 
@@ -95,7 +95,7 @@ class Ranks:
     Args:
         ranks: the processes, not started yet.
         log: the file that their output is appended to. It may fail: the end of the output is kept in memory.
-        done: exit statuses that are no failure.
+        done: exit statuses that are not failures.
         patience: seconds between the first failure and the SIGKILL to the others.
         announced: matches a line by which a process that has started others (srun) says that one of them failed.
         ending: seconds that it may take to end them after that line.

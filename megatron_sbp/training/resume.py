@@ -40,24 +40,24 @@ def check_precision(folder: Path, precision: str) -> None:
 def check_settings(folder: Path, wanted: dict[str, Any]) -> None:
     """Records what the training computes until it has a checkpoint, and insists on it later.
 
-    The manifests say so too; but where they are gone, checkpoints must not pass for those of other settings.
+    The manifests say so too; but if they are gone, checkpoints must not be mistaken for those of other settings.
 
     Args:
         folder: the training's folder.
         wanted: settings that change the weights, as JSON has them. Keys that only one side has are not compared: other
-            versions of this program have others.
+            versions of this program have different ones.
 
     Raises:
         InputError: the training began with other settings; names each with both values.
     """
     file = folder / "settings.json"
-    if not file.exists() or tracker.read(folder) is None:  # without a checkpoint it begins anew
+    if not file.exists() or tracker.read(folder) is None:  # without a checkpoint it starts over
         files.write_json(file, wanted)
         return
     found = list(differences(files.read_json(file), wanted, only_common=True))
     if found:
         raise InputError(
-            f"this training began with other settings: {'; '.join(found)}. Restore them, or move {folder} away to "
+            f"this training started with other settings: {'; '.join(found)}. Restore them, or move {folder} away to "
             "train again",
             file=folder,
         )

@@ -67,7 +67,7 @@ def _alive(other: dict) -> bool:
         return False
     try:
         process = psutil.Process(int(other["pid"]))
-        # Start times are computed from the clock, which may have been set meanwhile.
+        # Start times are computed from the clock, which may have been changed meanwhile.
         return abs(process.create_time() - float(other["started"])) < 2 and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError, TypeError):
         return False
@@ -75,7 +75,7 @@ def _alive(other: dict) -> bool:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Lets one process at a time look at the mark and set it; the folder itself is locked, for it cannot be removed."""
+    """Lets one process at a time read and set the mark; the folder itself is locked, since it cannot be removed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # NFS locks only what is open for writing

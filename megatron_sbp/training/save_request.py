@@ -1,4 +1,4 @@
-"""A file by which a user asks the trainings of a run for a checkpoint without stopping them: `touch RUN/save`."""
+"""A file that asks the trainings of a run for a checkpoint without stopping them: `touch RUN/save`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class SaveRequest:
-    """Looks for the file; never removes it. One that is there at the start asks for nothing until it is touched again.
+    """Looks for the file; never removes it. One that exists at the start has no effect until it is touched again.
 
     Args:
-        file: RUN/save; None never asks.
+        file: RUN/save; None means never.
     """
 
     def __init__(self, file: Path | None):

@@ -38,7 +38,7 @@ class SourceLosses:
             self._sums.index_add_(0, sources, torch.stack([totals, counts], dim=1))
 
     def take(self, group: Any, device: torch.device | str) -> dict[str, dict[str, float]]:
-        """Means over all ranks of `group` since the last call, for sources that were used; begins anew.
+        """Means over all ranks of `group` since the last call, for sources that were used; resets the sums.
 
         Every rank of the group must call it. Returns {source: {"loss": mean per token, "tokens": how many}}.
         """

@@ -35,8 +35,8 @@ def test_files_that_may_not_be_written(tmp_path, monkeypatch):
     refused = {
         "a.txt": "must end in .npy",
         "folder.npy": "is a folder",
-        "file/a.npy": "file is no folder",
-        "nowhere/a.npy": "nowhere is no folder",
+        "file/a.npy": "file is not a folder",
+        "nowhere/a.npy": "nowhere is not a folder",
         "/proc/a.npy": "/proc takes no file",
         "n" * 300 + ".npy": "File name too long",
     }
@@ -90,7 +90,7 @@ def test_other_folders_that_may_not(tmp_path, monkeypatch):
         tmp_path / "unmarked": "holds part-1.bin",
         tmp_path / "link": "is a symbolic link",
         tmp_path / "file": "is a file",
-        tmp_path / "file/new": "file is no folder",
+        tmp_path / "file/new": "file is not a folder",
         Path("/proc/new"): "takes no file",
         Path(): "cannot be replaced as a whole",
     }

@@ -21,7 +21,7 @@ def test_it_is_looked_for_now_and_then(file):
     assert not seldom.there() and not often.there()
     file.touch()
     assert not seldom.there() and often.there()
-    with pytest.raises(Stopped, match="stop is there: stopped; finished work is kept"):
+    with pytest.raises(Stopped, match="stop exists: stopped; finished work is kept"):
         seldom.refuse()
     file.unlink()
     often.refuse()
@@ -59,4 +59,4 @@ def test_who_does_not_react_ends_all_the_same(file):
         "    Path(sys.argv[1]).touch(); time.sleep(60)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, timeout=50)
-    assert done.returncode == STATUS and "stop is there: stopped" in done.stderr
+    assert done.returncode == STATUS and "stop exists: stopped" in done.stderr

@@ -299,7 +299,7 @@ def test_the_best_checkpoint_is_linked_and_removed_without_harm(run):
     remove_start(run.model("start"))
     assert (folder / "weights.distcp").read_bytes() == b"weights"
     files.write_json(run.model("baseline") / "consumed.json", {"best": {**best, "kept": False}})
-    with pytest.raises(InputError, match="the arm baseline has not kept its best checkpoint"):
+    with pytest.raises(InputError, match="the arm baseline did not keep its best checkpoint"):
         prepare(run)
 
 

@@ -38,7 +38,7 @@ def test_one_rank_has_its_own_number_as_the_sum(monkeypatch):
 
 
 def test_a_process_that_does_not_end_is_stopped():
-    assert run_all_reduce(alone(), HERE, "gloo", 0.01) == (0.0, "did not end in 0.02 s")
+    assert run_all_reduce(alone(), HERE, "gloo", 0.01) == (0.0, "did not finish in 0.02 s")
 
 
 @pytest.mark.parametrize(

@@ -46,16 +46,16 @@ def test_all_are_told_who_did_not_come(port):
     for rank in (first, other):
         with pytest.raises(Absent) as found:
             rank.attend(False)
-        assert str(found.value) == "ranks 1, 2, 4 of 5 did not come in 0.5 s; here are 1 on a, 1 on b"
+        assert str(found.value) == "ranks 1, 2, 4 of 5 did not arrive in 0.5 s; present are 1 on a, 1 on b"
 
 
 @pytest.mark.parametrize(
     ("size", "said"), [(2, "rank 1 of 2"), (18, f"ranks {', '.join(map(str, range(1, 17)))}, ... of 18")]
 )
 def test_one_who_is_missing_and_very_many(port, size, said):
-    with pytest.raises(Absent, match="did not come") as found:
+    with pytest.raises(Absent, match="did not arrive") as found:
         Meeting(place(0, size, port), 0.2).attend(False)
-    assert str(found.value).startswith(f"{said} did not come in 0.2 s; here are 1 on a")
+    assert str(found.value).startswith(f"{said} did not arrive in 0.2 s; present are 1 on a")
 
 
 def test_a_value_is_heard_by_everyone_who_asks(port):

@@ -37,7 +37,7 @@ def test_a_node_that_sees_another_folder_and_one_that_is_silent_are_named(meetin
     meetings[2].tell("saw/2", "does not see a file there")
     finding = compare_folders(meetings[0], NODES, tmp_path, 0.5)
     assert finding.status == "fail" and finding.text == f"{tmp_path}: b does not see a file there; c gave no answer"
-    assert "run_folder must be on a file system of all nodes" in finding.remedy
+    assert "run_folder must be on a file system that all nodes share" in finding.remedy
 
 
 def test_a_folder_that_rank_0_cannot_write_keeps_nobody_waiting(meetings, tmp_path):

@@ -92,7 +92,7 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
         status, out = end(start(0, 3, port, TINY, f"run_folder={tmp_path}/run", "--json", "--timeout", "3"))
     found = checks(out)
     assert status == 1 and found["all-reduce"]["status"] == "fail"
-    assert "ranks 1, 2 of 3 did not come in 3 s; here are 1 on" in found["all-reduce"]["text"]
+    assert "ranks 1, 2 of 3 did not arrive in 3 s; present are 1 on" in found["all-reduce"]["text"]
     assert found["python"]["status"] == "ok"  # and the machine was examined all the same
 
 

@@ -21,9 +21,9 @@ def test_both_places_and_the_id_are_named(tmp_path):
     one = jsonl(tmp_path / "1.jsonl", "a", "b", "c", "b", "a")
     with pytest.raises(InputError) as caught:
         check_unique_ids(Source([one], id_field="id"))
-    assert str(caught.value) == f"{one}:4: 'id': 'b' is the id of line 2 too"
+    assert str(caught.value) == f"{one}:4: 'id': 'b' is also the id of line 2"
     two, three = jsonl(tmp_path / "2.jsonl", "d", 7), jsonl(tmp_path / "3.jsonl", "e", "7")
-    with pytest.raises(InputError, match=r"3.jsonl:2: 'id': '7' is the id of .*2.jsonl:2 too"):
+    with pytest.raises(InputError, match=r"3.jsonl:2: 'id': '7' is also the id of .*2.jsonl:2"):
         check_unique_ids(Source([two, three], id_field="id"))
 
 

@@ -128,8 +128,8 @@ GIVING_UP = {
     "busy": "HTTP 503: .*tried 3 times",
     "rate limit": "HTTP 429: slow down .*tried 3 times",
     "closed in mid-answer": r"the connection broke \(.*tried 3 times",
-    "an answer that never comes": r"no whole answer within 0.5 seconds \(tried 3 times",
-    "an answer that never ends": r"no whole answer within 0.5 seconds \(tried 3 times",
+    "an answer that never comes": r"no complete answer within 0.5 seconds \(tried 3 times",
+    "an answer that never ends": r"no complete answer within 0.5 seconds \(tried 3 times",
 }
 
 
@@ -242,7 +242,7 @@ def test_too_many_malformed_answers_end_early_and_are_not_kept(tmp_path):
         judge = judge_for(server, answers, max_malformed=0.1, requests_at_once=1)
         with pytest.raises(
             InputError,
-            match=r"the judge judge-1 gave no answer that can be read about 5 texts, and max_malformed 0.1 allows 4; "
+            match=r"the judge judge-1 gave no readable answer about 5 texts, and max_malformed 0.1 allows 4; "
             "the last was: no idea",
         ):
             judge.figures(CASES, 1, "test")
@@ -281,7 +281,7 @@ def test_a_server_without_response_format_is_asked_without(capsys):
         assert judge.figures(CASES, 1, "test")["non_factual"]["judged"] == 40
     assert len(server.asked) == 41 and judge.about()["structured"] is False
     assert counts(judge)["malformed"] == counts(judge)["retried"] == 0
-    assert capsys.readouterr().err.count("takes no response_format") == 1
+    assert capsys.readouterr().err.count("does not accept response_format") == 1
 
 
 def test_a_text_that_is_refused_is_no_opinion_and_not_asked_about_again():
@@ -367,8 +367,8 @@ def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path):
     [
         (None, "OPENAI_API_KEY is not set: export the key, or give null"),
         ("  ", "OPENAI_API_KEY is not set"),
-        ("sk-secret\u00e9", "what OPENAI_API_KEY holds is no key"),
-        ("sk-secret two", "what OPENAI_API_KEY holds is no key"),
+        ("sk-secret\u00e9", "what OPENAI_API_KEY holds is not a key"),
+        ("sk-secret two", "what OPENAI_API_KEY holds is not a key"),
     ],
 )
 def test_a_key_that_is_missing_or_cannot_be_sent(monkeypatch, key, message):

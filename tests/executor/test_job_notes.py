@@ -74,4 +74,4 @@ def test_a_failed_job_without_a_log(run):
 def test_an_array_that_goes_on_after_a_failure_says_what_will_become_of_the_others(run, state):
     """`sbp submit` leaves it and what depends on it as they are, and Slurm cancels the latter hours later."""
     [line] = notes_on(run, Job("embed", "7", 4, state=state))
-    assert "Slurm cancels what depends on this job" in line and "`sbp cancel`" in line
+    assert "Slurm cancels the jobs that depend on this one" in line and "`sbp cancel`" in line

@@ -119,7 +119,7 @@ def test_costly_units_of_a_larger_plan_are_kept_aside(run, monkeypatch, capsys):
     assert doubled(run, written(run, "a", "b")) == []
     assert outputs(run) == ["aa!", "bb!"]
     assert {path.name: path.read_text() for path in run.aside.rglob("*.txt")} == {"2.txt": "cc!", "3.txt": "dd!"}
-    assert "doubled: 2 units more than are planned now" in capsys.readouterr().err
+    assert "doubled: 2 units beyond the present plan" in capsys.readouterr().err
 
 
 def test_what_all_units_read_makes_all_of_them_again(run):

@@ -35,9 +35,7 @@ def test_a_counted_number_of_times(job, capsys):
     found = [status_after(fault(f"rank {n} was killed", 10 * n), job) for n in range(4)]
     assert found == [RETRY, RETRY, FAULT, FAULT]
     said = capsys.readouterr().err
-    assert (
-        "job 7: to be tried again, for time 1 of at most 2" in said and "job 7: failed 3 times; not tried again" in said
-    )
+    assert "job 7: will be retried, time 1 of at most 2" in said and "job 7: failed 3 times; not retried" in said
     other = {**job, "SLURM_JOB_ID": "8"}
     assert status_after(fault("rank 0 was killed", 0), other) == RETRY
     rows = [json.loads(line) for line in (Path(job["SBP_FAULTS"]) / "7.jsonl").read_text().splitlines()]
@@ -56,7 +54,7 @@ def test_the_same_fault_without_progress_is_a_crash_loop(job, capsys):
     assert status_after(fault("its DataLoader worker (pid 12) was killed", 8), job) == RETRY  # something was saved
     assert status_after(fault("CUDA error", 8), job) == RETRY  # another fault
     assert status_after(fault("CUDA error", 8), job) == FAULT
-    assert "the same fault as in the try before, with nothing saved since; not tried again" in capsys.readouterr().err
+    assert "the same fault as last time, with nothing saved since; not retried" in capsys.readouterr().err
 
 
 def test_never_where_the_recipe_says_so_but_it_is_written_down(job):

@@ -475,7 +475,7 @@ def test_files_that_no_manifest_tells_of_are_kept(folder, capsys):
     execute(run)
     assert contents(run) == before
     assert aside(run)["joint.txt"] == "mine" and aside(run)["total.txt"] == before["total.txt"].decode()
-    assert "words: no manifest tells what the files in its place are" in capsys.readouterr().err
+    assert "words: no manifest describes the files in its place" in capsys.readouterr().err
 
 
 def test_a_place_prepared_for_outputs_stays(folder, tmp_path_factory):

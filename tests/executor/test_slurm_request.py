@@ -158,7 +158,7 @@ def test_more_ranks_than_gpus_are_refused_before_anything_is_submitted(no_slurm,
     """The training would fail for want of a device, after days of embedding and pairing."""
     file = REPOSITORY / "examples" / "sbp_1b_20b" / "recipe.yaml"
     run = Run.of(load_recipe(file, [f"run_folder={tmp_path / 'run'}", words]))
-    with pytest.raises(InputError, match=r"'launch.ranks_per_node': 8 ranks on a node, and the job of t.* for 4 GPUs"):
+    with pytest.raises(InputError, match=r"'launch.ranks_per_node': 8 ranks on a node, but the job of t.* 4 GPUs"):
         slurm.submit(run, file, [], all_stages(run.recipe), dry_run=True)
     assert capsys.readouterr().out == ""
     for device in ("cpu", "auto"):

@@ -81,7 +81,7 @@ def test_stages_side_by_side_share_cores_and_gpus(run, python, monkeypatch, kind
 def test_too_few_gpus_for_the_ranks_of_a_training(run, python, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
     run.recipe.launch.device, run.recipe.launch.ranks_per_node = "auto", 4
-    with pytest.raises(InputError, match=r"4 ranks of words need a GPU each, and --jobs 3 leaves 2 of 8 for a stage"):
+    with pytest.raises(InputError, match=r"4 ranks of words need a GPU each, but --jobs 3 leaves 2 of 8 for a stage"):
         given(run, python, "training", place=Place(0, 3))
     run.recipe.launch.device = "cpu"
     assert given(run, python, "training", place=Place(0, 3))
@@ -92,7 +92,7 @@ def test_too_few_gpus_for_vllm_in_every_worker(run, python, monkeypatch):
     monkeypatch.setattr(stage_toys.Stage, "gpus", lambda self, run: 2)
     run.recipe.launch.device = "auto"
     assert [devices for devices, _ in given(run, python, "gpu", 2)] == ["0,1", "2,3"]
-    with pytest.raises(InputError, match=r"2 GPUs share .* of words, and launch.workers 3 leaves 1 of 4 for one"):
+    with pytest.raises(InputError, match=r"2 GPUs share .* of words, but launch.workers 3 leaves 1 of 4 for one"):
         given(run, python, "gpu", 3)
 
 

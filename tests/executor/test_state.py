@@ -144,7 +144,7 @@ def test_status_reads_no_large_corpus(folder, monkeypatch):
     """What `sbp status` and `sbp submit` ask on a login node; `sbp run` reads it."""
     monkeypatch.setattr(external, "SMALL_BYTES", 3)
     monkeypatch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} is read"))
-    assert state(folder, reads_data=False).why() == "not started (its input files were not read yet)"
+    assert state(folder, reads_data=False).why() == "not started (its input files have not been read yet)"
     with pytest.raises(Unread, match=r"words\.txt"):
         state(folder, reads_data=False).missing_units()
     monkeypatch.undo()

@@ -32,7 +32,7 @@ def test_gpu_hours_by_kind_without_those_that_cost_nothing():
 
 def test_arms_take_the_same_time_and_stages_of_less_than_a_minute_none():
     text = "\n".join(totals(plan()))
-    assert "2 nodes x 8 GPUs (by the recipe): 6.69 days one stage after another" in text
+    assert "2 nodes x 8 GPUs (from the recipe): 6.69 days one stage after another" in text
     assert "47.2 h with nodes for all that can run side by side" in text
     assert "embed 30 min, an arm 30 h, synthesize 4.17 days; stages on CPUs" in text and "tune" not in text
 
@@ -43,7 +43,7 @@ def test_years_are_whole_days():
 
 
 def test_one_node_and_one_gpu():
-    assert any("1 node x 1 GPU (by the recipe)" in line for line in totals(plan(nodes=1, gpus=1)))
+    assert any("1 node x 1 GPU (from the recipe)" in line for line in totals(plan(nodes=1, gpus=1)))
 
 
 def test_trainings_of_one_size_share_a_line():

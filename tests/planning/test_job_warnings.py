@@ -32,7 +32,10 @@ TENSOR = ["launch.tensor_parallel=16", "model.num_attention_heads=32", "model.nu
         (["slurm.array_size=2000"], "slurm.array_size 2,000 is more than the 1,000 tasks"),
         (["documents.documents_per_shard=1_000_000"], "embed: 15 units for up to 128 array tasks"),
         (["slurm.time=00:30:00"], "synthesize: a unit takes about 1 hours of a GPU and must end within"),
-        (["slurm.stages={synthesize: {time: '20'}}"], "must end within the time limit of 20: a smaller synthesis."),
+        (
+            ["slurm.stages={synthesize: {time: '20'}}"],
+            "must end within the time limit of 20: choose a smaller synthesis.",
+        ),
     ],
 )
 def test_each_by_its_override(overrides, words):

@@ -65,7 +65,7 @@ def test_tokens_are_estimated_by_the_first_documents_of_the_corpus(tmp_path):
     made = plan.make_plan(recipe, sample=sample)
     assert made["unique_tokens"]["real"] == {"documents": 1_000, "tokens": 19_000, "from": "estimated"}
     assert made["arms"]["baseline"]["real_epochs"] == 784 * 128 / 19_000
-    told = "~ estimated: 19 tokens a document, of 4.5 bytes each (by the first 7 of a.jsonl), until"
+    told = "~ estimated: 19 tokens a document, of 4.5 bytes each (from the first 7 of a.jsonl), until"
     assert told in format_plan(made)
     measured = {"real": {"documents": 1_000, "tokens": 18_000}}
     assert plan.make_plan(recipe, measured, sample=sample)["unique_tokens"]["real"]["tokens"] == 18_000

@@ -146,7 +146,7 @@ def test_a_model_has_its_figures_with_their_intervals():
     for line in (
         "| parameters | 60,000 |", "| weights | bfloat16 |", f"| SHA-256 of the weights | `{'cd' * 32}` |",
         "| test loss (nats per token) | 4.0000 [3.9804, 4.0196] |", "| test bits per byte | 1.2500 |",
-        "| closed-book recall (per cent) | 50.0 [30.4, 69.6] |", "| synthetic tokens | 60,000 |",
+        "| closed-book recall (percent) | 50.0 [30.4, 69.6] |", "| synthetic tokens | 60,000 |",
         "| repetition baseline | +0.1200 [+0.1000, +0.1400] |",
     ):  # fmt: skip
         assert line in lines, line

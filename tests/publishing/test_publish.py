@@ -134,7 +134,7 @@ def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, pub
     with pytest.raises(InputError, match="is not a folder"):
         _publish(run, tmp_path / "file")
     (tmp_path / ".mine.partial").mkdir()
-    with pytest.raises(InputError, match="not of an interrupted"):
+    with pytest.raises(InputError, match="not from an interrupted"):
         _publish(run, tmp_path / "mine")
 
     _break(monkeypatch, "model_card")

@@ -131,7 +131,7 @@ def test_a_start_that_cannot_be(tmp_path):
     with pytest.raises(InputError, match=r"there is no arm 'sbq'; arms: sbp3, sbp2, baseline, sbp") as caught:
         load(tmp_path, ROUNDS.replace("start_arm: sbp}", "start_arm: sbq}"))
     assert caught.value.key == "synthesizers.second.tuning.start_arm" and caught.value.line
-    with pytest.raises(InputError, match=r"goes round in a circle of synthesizers: third <- second <- third"):
+    with pytest.raises(InputError, match=r"is a circle of synthesizers: third <- second <- third"):
         load(tmp_path, ROUNDS.replace("start_arm: sbp}", "start_arm: sbp3}"))
 
 
@@ -179,7 +179,7 @@ def test_a_share_that_there_is_not(tmp_path, share):
             "synthesizers.related.pairs.shingle_tokens",
             "9 is not that of the index of D, 13",
         ),
-        ("control:", "quality:", "arms.quality", "is a name that other files have"),
+        ("control:", "quality:", "arms.quality", "is taken by other files"),
         ("control:", "con-trol:", "arms.con-trol", "must be 1 to 40 characters"),
         ("control:", "2:", "arms.2", "begin with a letter"),
         ("control:", "sbp:", None, "sbp"),

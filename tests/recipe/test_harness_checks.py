@@ -30,8 +30,8 @@ def test_tasks_are_off_and_can_be_named():
     [
         (words("[sciq, sciq]"), "tasks", "names 'sciq' twice"),
         (words("[' ']"), "tasks", "has an empty name"),
-        (words(task_folder="null"), "task_folder", "where are their files"),
-        (words(task_folder="' '"), "task_folder", "where are their files"),
+        (words(task_folder="null"), "task_folder", "is required with tasks"),
+        (words(task_folder="' '"), "task_folder", "is required with tasks"),
         (words(shots="{arc: 1}"), "shots", "'arc' is not among the tasks: sciq, mmlu"),
         (words(shots="{sciq: -1}"), "shots.sciq", "0"),
         (words(backend="tf"), "backend", "hf"),

@@ -57,8 +57,8 @@ def test_the_keys_that_are_named_exist():
         ("wandb-exp-name", "a directory and a name of its own"),
         ("iterations-to-skip", "every arm consumes all that is planned"),
         ("load", "the run decides where checkpoints are"),
-        ("--log-interval", "without dashes in front"),
-        ("log-interval=3", "without dashes in front and without a value in it: 'log-interval'"),
+        ("--log-interval", "without leading dashes"),
+        ("log-interval=3", "without leading dashes and without a value: 'log-interval'"),
     ],
 )
 def test_contradictions(tmp_path, flag, words):

@@ -112,5 +112,5 @@ def test_too_few_documents_are_an_error(tmp_path):
     source = fill(tmp_path / "a.jsonl", 0, 20)
     planned = Corpus(["x"], [CorpusFile("x.jsonl", source)], False)
     settings = recipe(tmp_path, "a.jsonl").documents
-    with pytest.raises(InputError, match=r"'documents.inputs': has 20 usable documents, the rehearsal needs 21"):
+    with pytest.raises(InputError, match=r"'documents.inputs': has 20 usable documents, but the rehearsal needs 21"):
         write_corpus(planned, tmp_path, settings, count=21, seed=1, group_field=None)

@@ -97,7 +97,7 @@ def _bytes(raw) -> bytes:
 
 def test_a_corpus_that_is_too_small_says_so(tmp_path):
     (tmp_path / "few.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
-    with pytest.raises(InputError, match=r"has 2 usable documents, the rehearsal needs 1"):
+    with pytest.raises(InputError, match=r"has 2 usable documents, but the rehearsal needs 1"):
         rehearsed(tmp_path, "few.jsonl")
     assert not list((tmp_path / "small").glob("inputs-*"))
 

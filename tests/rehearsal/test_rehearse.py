@@ -35,7 +35,7 @@ def test_a_dry_run_of_jobs_prints_commands_and_writes_nothing(tmp_path, capsys):
     assert len(jobs) == len(all_stages(load_recipe(PAPER))) and all("--time=00:30:00" in job for job in jobs)
     neighbors = next(job for job in jobs if job.startswith("neighbors="))
     assert "--gpus-per-node=1" in neighbors and "--partition=gpu" in neighbors and "gpu_array.sbatch" in neighbors
-    assert all("--discard" in job for job in jobs), "as on this machine: what is costly here is still minutes"
+    assert all("--discard" in job for job in jobs), "as on this machine: even costly stages take only minutes here"
     others = {*jobs, OUTSIDE_OF_A_JOB, ""}
     assert all(line.startswith(("#", "mkdir", "export")) or line in others for line in lines)
 

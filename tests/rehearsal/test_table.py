@@ -23,12 +23,12 @@ def table(*changes: Change) -> list[str]:
 
 def test_changes_stand_below_their_kind_in_this_order():
     size = Change("documents.train", 12_077_000, 64, "size", "")
-    replaced = Change("synthesis.engine", "vllm", "transformers", "replaced", "vLLM needs a GPU, and here is none")
+    replaced = Change("synthesis.engine", "vllm", "transformers", "replaced", "vLLM needs a GPU, and none is here")
     assert table(NAME, size, replaced) == [
-        "Rehearsal of test (recipe.yaml): its 20 stages; what differs is this alone.",
+        "Rehearsal of test (recipe.yaml): its 20 stages; only this differs.",
         "",
         "Replaced: none of this was rehearsed",
-        "  synthesis.engine        vllm  ->  transformers   vLLM needs a GPU, and here is none",
+        "  synthesis.engine        vllm  ->  transformers   vLLM needs a GPU, and none is here",
         "",
         "Sizes cut: the same, smaller",
         "  documents.train   12,077,000  ->  64",

@@ -82,7 +82,7 @@ def test_pairs_are_counted_and_shown_escaped(data):
     train["seeds_per_target"] = {"mean": 2.5, "largest": 1200, "share_of_top_percent": 0.25, "hubs": [{"id": "<i>"}]}
     page = pairs_section(data)
     assert rows(page)["seeds of a target: mean, most"] == ["2.5, 1,200 (&lt;i&gt;)"]
-    assert rows(page)["part of the pairs whose target is one of the 1 % with most"] == ["25.0\u00a0%"]
+    assert rows(page)["share of the pairs whose target is among the 1 % with the most"] == ["25.0\u00a0%"]
     data.pairs["examples"][0]["score"] = None
     assert "no similarity" in pairs_section(data)
     assert "control run" not in page

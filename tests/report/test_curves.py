@@ -62,10 +62,10 @@ def test_recall_against_tokens_is_the_first_picture(run):
         "closed-book recall over training tokens",
         "held-out loss over training tokens",
     )
-    # Two arms were asked: in per cent, four points each.
+    # Two arms were asked: in percent, four points each.
     assert recall.names == ["repetition baseline", "SBP"] and recall.trace("SBP")["mode"] == "lines+markers"
     assert recall.trace("SBP")["y"] == pytest.approx([10, 20, 30, 70])
-    assert recall.layout["yaxis"]["title"]["text"] == "closed-book recall (per cent)"
+    assert recall.layout["yaxis"]["title"]["text"] == "closed-book recall (percent)"
 
 
 def test_the_chosen_checkpoint_of_the_tuning_is_ringed(run):
@@ -88,11 +88,11 @@ def test_the_tuning_tells_what_it_began_with(run):
     assert data_of(run).results["tuning"]["start"] is None and "It began" not in tuning_section(data_of(run))
     record = run.model("synthesizer") / "start.json"
     files.write_json(record, {"arm": "baseline", "iteration": 1200, "valid_loss": 3.25, "kept": True})
-    assert "It began with the repetition baseline after 1,200 steps, held-out loss 3.2500." in tuning_section(
+    assert "It started from the repetition baseline after 1,200 steps, held-out loss 3.2500." in tuning_section(
         data_of(run)
     )
     files.write_json(record, {"folder": "a<b", "architecture": "Qwen3ForCausalLM", "parameters": 1234567})
-    assert "It began with 1,234,567 parameters of a&lt;b (Qwen3ForCausalLM)." in tuning_section(data_of(run))
+    assert "It started from 1,234,567 parameters of a&lt;b (Qwen3ForCausalLM)." in tuning_section(data_of(run))
 
 
 def test_nothing_trained_yet(run):

@@ -229,7 +229,7 @@ def test_recall_stands_in_the_page_where_questions_were_asked(tmp_path):
         files.write_json(run.evaluation(arm), {**evaluation, "recall": {**recall, "group_questions": [1, 1]}})
     page = render(load_report_data(run, collect_results(run)))
     assert "closed-book recall by documents in D" in page and "0 (2 questions, chance 5.0" in page
-    assert "With a wrong seed in front of the same targets the loss is 3.6000" in page
+    assert "With a wrong seed before the same targets, the loss is 3.6000" in page
 
 
 def test_an_accuracy_below_chance_is_remarked_on(tmp_path):

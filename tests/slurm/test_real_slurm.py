@@ -232,7 +232,7 @@ def test_a_crash_loop_ends(run):
     job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
     after_requeue(run, job)
     assert states(run)["train"] == "FAILED" and states(run)["report"] == "CANCELLED", logs(run)
-    assert "the same fault as in the try before" in logs(run) and (run.root / "crash").exists()
+    assert "the same fault as last time" in logs(run) and (run.root / "crash").exists()
 
 
 def test_dry_run_prints_a_script_that_works(run, capsys):

@@ -52,7 +52,7 @@ def test_nan_names_shard_row_and_document(tmp_path, helpers):
     with pytest.raises(InputError) as caught:
         helpers.execute(run, "embed")
     assert f"documents/{split}/00000.jsonl.zst" in str(caught.value)
-    assert f"row {place} (document id {id}) has values that are no finite numbers" in str(caught.value)
+    assert f"row {place} (document id {id}) has values that are not finite" in str(caught.value)
     assert not (run.embeddings(split) / "00000.npy").exists()
 
 

@@ -83,7 +83,7 @@ def test_the_neighbors_must_be_there(recipe_file, tmp_path, capsys):
 @pytest.mark.parametrize("words", [["--documents", "5"], ["--json"], ["--examples", "3"]])
 def test_options_without_explore(recipe_file, capsys, words):
     assert main(["pairs", str(recipe_file), *words]) == 2
-    assert "is for `--explore`, which was not given" in capsys.readouterr().err
+    assert "only works with `--explore`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])

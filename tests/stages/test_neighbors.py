@@ -153,7 +153,7 @@ def test_nan_in_an_embedding_file(mined, tmp_path, helpers):
     vectors = np.load(file)
     vectors[17, 5] = np.nan
     np.save(file, vectors)
-    with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: the vector in row 17 has values that are no"):
+    with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: the vector in row 17 has values that are not"):
         helpers.execute(run, "neighbors")
 
 

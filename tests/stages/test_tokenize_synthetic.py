@@ -96,6 +96,6 @@ def test_the_suggested_tokens_suffice(tmp_path, tokens, suggested):
 def test_what_to_do_about_too_few_tokens(tmp_path):
     recipe = recipe_in(tmp_path)
     assert "9,000 generations are planned now: the next `sbp run`" in str(too_few_tokens(recipe, 1280, 9000))
-    assert "hardly anything of the latest generations passed" in str(too_few_tokens(recipe, 1280, 0))
+    assert "hardly any of the latest generations passed" in str(too_few_tokens(recipe, 1280, 0))
     assert "no synthetic document passed the filters" in str(too_few_tokens(recipe, 0, 0))
     assert "lower" not in str(too_few_tokens(recipe, 100, 0))

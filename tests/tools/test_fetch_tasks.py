@@ -89,7 +89,7 @@ def test_what_cannot_be_saved(tool, known, tmp_path, capsys):
     assert not (tmp_path / "to").exists()
     (tmp_path / "file").write_text("")
     refused(tool, ["--to", tmp_path / "file", "--from", tmp_path / "empty", "sciq"])
-    assert f"{tmp_path / 'file'} is no folder" in capsys.readouterr().err
+    assert f"{tmp_path / 'file'} is not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ConnectionError("Couldn't reach it\nmore"), RuntimeError("?"), FileNotFoundError()])
@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_split_is_one_line(tool, tmp_path, capsys):
     folder = tmp_path / "disk" / "sciq" / "none" / "validation"
     folder.mkdir(parents=True)
     refused(tool, ["--to", tmp_path / "tasks", "--from", tmp_path / "disk", "sciq"])
-    assert f"error: {folder}: is no data set that Dataset.save_to_disk wrote: " in capsys.readouterr().err
+    assert f"error: {folder}: was not written by Dataset.save_to_disk: " in capsys.readouterr().err
     rows = datasets.Dataset.from_list([{"question": "q"}])
     datasets.DatasetDict({"a": rows, "b": rows}).save_to_disk(str(folder))
     refused(tool, ["--to", tmp_path / "tasks", "--from", tmp_path / "disk", "sciq"])

@@ -40,10 +40,10 @@ def test_weights_are_samples_and_add_up(datasets, tmp_path):
 @pytest.mark.parametrize(
     ("once", "samples", "message"),
     [
-        (":6", 100, "6 are asked for"),
+        (":6", 100, "6 are requested"),
         ("", 5, "none is left"),
         (":x", 100, "is not a number of samples"),
-        (":0", 100, "is to give 0 samples; leave it out"),
+        (":0", 100, "gives 0 samples; leave it out"),
         (":-3", 100, "'-3' is not a number"),
         ("", 0, "must be positive, not 0"),
         ("", -5, "not -5"),

@@ -76,7 +76,10 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 @pytest.mark.parametrize("tool", WORDS)
 def test_a_place_that_takes_no_file(run, tool):
     suffix = SUFFIXES.get(tool, "")
-    for output, reason in ((f"a.jsonl/x{suffix}", "a.jsonl is no folder"), (f"/proc/x{suffix}", "/proc takes no file")):
+    for output, reason in (
+        (f"a.jsonl/x{suffix}", "a.jsonl is not a folder"),
+        (f"/proc/x{suffix}", "/proc takes no file"),
+    ):
         said = run(tool, *WORDS[tool], "--output", output)
         assert said.startswith(output) and reason in said
     assert ": " in run(tool, *WORDS[tool], "--output", ".")
@@ -113,7 +116,7 @@ def test_a_folder_is_replaced_only_where_the_tool_made_it(run, tmp_path, tool):
     words, marker = WORDS[tool], {"export_hf": "provenance.json", "import_hf": "import.json"}[tool]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/thesis.txt").write_text("years of work")
-    holds = "holds thesis.txt, which this program did not write: name a folder that is empty or not there"
+    holds = "holds thesis.txt, which this program did not write: name a folder that is empty or does not exist"
     assert run(tool, *words, "--output", "thesis") == f"thesis: {holds}"
     (tmp_path / "thesis" / marker).write_text("{}")
     assert run(tool, *words, "--output", "thesis") == f"thesis: {holds}"
@@ -136,7 +139,7 @@ def test_no_such_checkpoint(run):
 
 
 def test_two_documents_of_one_id(run, tmp_path):
-    reason = f"{tmp_path / 'a.jsonl'}:4: 'id': 'd0' is the id of line 1 too"
+    reason = f"{tmp_path / 'a.jsonl'}:4: 'id': 'd0' is also the id of line 1"
     for tool in ("synthesize", "mine_pairs"):
         assert run(tool, *WORDS[tool], "--id-field", "id", "--output", f"x{SUFFIXES[tool]}") == reason
 

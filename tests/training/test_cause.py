@@ -81,7 +81,7 @@ def test_a_disk_that_cannot_be_asked_is_not_full(tmp_path):
 
 def test_it_says_from_where_the_same_command_goes_on(tmp_path):
     found = why(failed(-9), tmp_path)
-    assert found.progress == "no checkpoint yet" and "begins again: nothing was saved yet" in str(found)
+    assert found.progress == "no checkpoint yet" and "starts over: nothing was saved yet" in str(found)
     (tmp_path / "iter_0000020").mkdir()
     (tmp_path / "iter_0000020" / "metadata.json").touch()
     (tmp_path / "latest_checkpointed_iteration.txt").write_text("20")

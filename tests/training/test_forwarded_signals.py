@@ -42,11 +42,11 @@ def test_any_of_them_asks_for_a_checkpoint_once(number, capsys):
 def test_a_request_is_like_a_signal(capsys):
     ranks = Recorded()
     with ForwardedSignals(ranks, "train-sbp") as forwarded:
-        forwarded.request("RUN/stop is there")
-        forwarded.request("RUN/stop is there")
+        forwarded.request("RUN/stop exists")
+        forwarded.request("RUN/stop exists")
         send(signal.SIGTERM)
     assert forwarded.seen and ranks.signals == [signal.SIGTERM]
-    assert capsys.readouterr().err.count("train-sbp: RUN/stop is there: asking for a checkpoint") == 1
+    assert capsys.readouterr().err.count("train-sbp: RUN/stop exists: asking for a checkpoint") == 1
 
 
 def test_handlers_are_put_back():

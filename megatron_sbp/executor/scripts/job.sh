@@ -8,8 +8,8 @@
 #                         `python -m megatron_sbp`)
 #   SBP_OUTSIDE_COMMAND   the same outside of the container, where a training is launched (default: SBP_COMMAND)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
-#   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed by a fault is tried again (default: never), and the
-#                         folder where its faults are written down
+#   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed with a fault is retried (default: never), and the
+#                         folder where its faults are recorded
 #   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   of every step (default: no container)
 #   SBP_CONTAINER_RUNTIME pyxis (default), apptainer, or edf: the image is then the name or file of an environment
 
@@ -51,8 +51,8 @@ exec_in_container() {
 
 # Runs a command that can be interrupted and repeated; requeues the job when it has not finished.
 #   requeue_until_done STOP COMMAND...    STOP PID is called when the time limit is near and must make COMMAND end
-# COMMAND's status: 0 done; 3 it saved its work and wants to be started again; 6 it failed, and another try is worth it;
-# anything else is a failure, and the jobs that depend on this one are cancelled.
+# COMMAND's status: 0 done; 3 it saved its work and should be started again; 6 it failed, and another try is worthwhile;
+# anything else is a failure, and the jobs that depend on this one are canceled.
 requeue_until_done() {
   local stop=$1 status near_limit= child
   shift
@@ -65,7 +65,7 @@ requeue_until_done() {
   trap - USR1
   if [ "$status" -eq 3 ] || [ "$status" -eq 6 ] || { [ "$status" -ne 0 ] && [ -n "$near_limit" ]; }; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "${SBP_MAX_REQUEUES:-100}" ]; then
-      echo "job $SLURM_JOB_ID: back into the queue, for the $((${SLURM_RESTART_COUNT:-0} + 1)). time" >&2
+      echo "job $SLURM_JOB_ID: back into the queue (requeue $((${SLURM_RESTART_COUNT:-0} + 1)))" >&2
       timeout 120 scontrol requeue "$SLURM_JOB_ID"
     else
       echo "job $SLURM_JOB_ID: was in the queue ${SBP_MAX_REQUEUES:-100} times already; giving up" >&2

@@ -29,7 +29,7 @@ def audit_neighbors(search: Search, neighbors: Sequence[Path], *, seed: int, dev
     Returns:
         engine, documents, dim, k, method, recall_at_k, recall_sample, recall_by_similarity (see
         `Recall.by_similarity`), and for ScaNN what `Search.described` says. ScaNN is compared with the exact
-        engine, and the exact engine, on fewer documents, with float64. None stands for what was not measured.
+        engine, and the exact engine, on fewer documents, with float64. None means not measured.
     """
     vectors, settings = search.vectors, search.settings
     method, further = search.described()
@@ -39,7 +39,7 @@ def audit_neighbors(search: Search, neighbors: Sequence[Path], *, seed: int, dev
         "dim": vectors.dimensions,
         "k": settings.k,
     }
-    # The exact engine's matrix products are held against others, so that its recall is measured and not asserted. ScaNN
+    # The exact engine's matrix products are compared with others, so that its recall is measured, not asserted. ScaNN
     # runs on CPU nodes, even in a run whose other stages need a GPU.
     place = None if settings.engine == "exact" else compute_device("cpu" if device == "cpu" else "auto")
     rows = measured_rows(len(vectors), settings, seed)

@@ -29,14 +29,14 @@ def k_means(points: np.ndarray, clusters: int, seed: int, iterations: int = 12) 
         if np.array_equal(nearest, former):
             break
         former = nearest
-        # Sums in float64 over points in ascending order: no order of addition is left to chance.
+        # Sums in float64 over points in ascending order: the order of addition is never random.
         order = np.argsort(nearest, kind="stable")
         counts = np.bincount(nearest, minlength=clusters)
         ends = np.cumsum(counts)
         for cluster in np.flatnonzero(counts):
             mine = order[ends[cluster] - counts[cluster] : ends[cluster]]
             centers[cluster] = points[mine].mean(axis=0, dtype=np.float64)
-        # A cluster without points begins anew at one of the points that are farthest from their centers.
+        # A cluster without points restarts at one of the points farthest from their centers.
         empty = np.flatnonzero(counts == 0)
         if empty.size:
             centers[empty] = points[np.argsort(-distances, kind="stable")[: empty.size]]

@@ -31,8 +31,8 @@ def nearest(
     """The k documents with the largest inner product, for every query.
 
     2 n N d floating point operations; of the N documents one tile is in memory at a time. A search in float32 finds
-    k + 16 candidates, which are then ranked by their scores in float64. Queries for which that margin does not settle
-    the matter (many equal vectors) are searched again in float64.
+    k + 16 candidates, which are then ranked by their scores in float64. Queries for which that margin is not enough
+    (many equal vectors) are searched again in float64.
 
     Args:
         queries: float32 [n, dimensions] with float16 values, unit norm.
@@ -47,7 +47,7 @@ def nearest(
         [n, k], -2 where there are fewer.
 
     Raises:
-        InputError: a document's vector is not finite or has not length 1.
+        InputError: a document's vector is not finite or does not have length 1.
     """
     search = _on_cpu if device == "cpu" else _on_gpu
     ids = search(queries, own_rows, vectors, k + MARGIN, advance)

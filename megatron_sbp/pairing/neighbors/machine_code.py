@@ -27,7 +27,7 @@ def half_to_float(typing_context: Any, bits: Any) -> Any:
     def generate(context, builder, signature, arguments):
         if _converts_halves():
             return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
-        # LLVM would call a function that is not there. The exponents are biased by 15 and by 127.
+        # LLVM would call a function that does not exist. The exponents are biased by 15 and by 127.
         bits = builder.zext(arguments[0], _INT)
         sign = builder.shl(builder.and_(bits, _INT(0x8000)), _INT(16))
         moved = builder.shl(builder.and_(bits, _INT(0x7FFF)), _INT(13))

@@ -13,7 +13,7 @@ import numpy as np
 from megatron_sbp.pairing.neighbors.machine_code import LANES, above, lowest_bit
 
 _CHUNK = 16
-"""Scores of which only the largest counts for a row's first threshold."""
+"""Scores of which only the largest counts toward a row's first threshold."""
 
 _LOWEST = np.finfo(np.float32).min
 
@@ -35,7 +35,7 @@ class Reservoirs:
         self._wanted = wanted
 
     def offer(self, begin: int, scores: np.ndarray, first: int) -> None:
-        """Takes what is good enough of a tile.
+        """Takes the scores of a tile that are good enough.
 
         Args:
             begin: row that the first row of the tile belongs to.
@@ -60,7 +60,7 @@ def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):
     for row in numba.prange(len(scores)):
         threshold, count = thresholds[row], counts[row]
         mine, to_scores, to_ids = scores[row], kept_scores[row], kept_ids[row]
-        if count < wanted <= chunks:  # so many scores are at least as large as the wanted-th maximum of a chunk
+        if count < wanted <= chunks:  # this many scores are at least as large as the wanted-th maximum of a chunk
             largest = np.empty(chunks, np.float32)
             for chunk in range(chunks):
                 top = mine[chunk * _CHUNK]

@@ -32,7 +32,7 @@ def load_scann() -> Any:
     except ImportError as error:
         raise InputError(
             f"ScaNN cannot be imported ({error}); there are wheels for x86-64 Linux only (`pip install scann`). "
-            "neighbors.engine: exact needs no further package",
+            "neighbors.engine: exact needs no additional package",
             key="neighbors.engine",
         ) from error
     return scann_ops_pybind
@@ -135,7 +135,7 @@ def _check_memory(plan: ScannPlan) -> None:
     if needed > available:
         raise InputError(
             f"ScaNN needs about {needed / 2**30:.1f} GiB for {plan.documents:,} vectors of {plan.dimensions} "
-            f"dimensions, and {available / 2**30:.1f} GiB are available; lower "
-            "neighbors.documents_per_index, or take neighbors.engine: exact, which reads them in tiles",
+            f"dimensions, but {available / 2**30:.1f} GiB are available; lower "
+            "neighbors.documents_per_index, or use neighbors.engine: exact, which reads them in tiles",
             key="neighbors.documents_per_index",
         )

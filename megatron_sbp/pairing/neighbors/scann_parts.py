@@ -58,7 +58,7 @@ class ScannParts:
 
     def far(self) -> list[ScannPlan | Tuned]:
         """How far a query looks in each part: what a sample said, or the plan. Where what the sample said is gone, the
-        part is built and tuned anew."""
+        part is built and tuned again."""
         return [self._tuned(part) or self.plans[part] for part in range(len(self))]
 
     def nearest(

@@ -12,7 +12,7 @@ from megatron_sbp.recipe import Neighbors
 
 @dataclass(frozen=True)
 class ScannPlan:
-    """What an index is built from. `leaves` 0 stands for ScaNN's brute force. Where the recipe leaves leaves_to_search
+    """What an index is built from. `leaves` 0 means ScaNN's brute force. Where the recipe leaves leaves_to_search
     open, a query looks as far as `scann_tuning` finds."""
 
     documents: int

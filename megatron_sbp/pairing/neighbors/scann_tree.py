@@ -14,5 +14,5 @@ def has_tree(documents: int, settings: Neighbors) -> bool:
 
 
 def is_tuned(documents: int, settings: Neighbors) -> bool:
-    """Whether how far a query looks is found on a sample: there is a tree, and the recipe leaves it open."""
+    """Whether a sample decides how far a query looks: there is a tree, and the recipe leaves it open."""
     return settings.engine == "scann" and has_tree(documents, settings) and settings.leaves_to_search is None

@@ -33,7 +33,7 @@ class Tuned:
     """How far each query looks.
 
     Attributes:
-        target: share of the neighbors that was asked for.
+        target: share of the neighbors that was requested.
         k: neighbors of a document.
         leaves_to_search: of the tree.
         reorder: candidates that are scored exactly.

@@ -20,7 +20,7 @@ _BLOCK = 16_384
 """Documents searched at a time when the vectors come from files of any size."""
 
 _BLOCK_OF_PARTS = 262_144
-"""The same where every block loads all parts of ScaNN's index anew: 2 GB at 1,024 dimensions and k = 200."""
+"""The same where every block loads all parts of ScaNN's index again: 2 GB at 1,024 dimensions and k = 200."""
 
 
 class Search:
@@ -35,7 +35,7 @@ class Search:
         parts: of ScaNN's index; None divides by `documents_per_index`.
 
     Raises:
-        InputError: see `ScannParts`; CUDA is asked for and there is none.
+        InputError: see `ScannParts`; CUDA is requested and there is none.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ class Vectors:
         files: .npy, floating point [documents, dimensions]; read as float16. Rows are numbered over all of them.
 
     Attributes:
-        parts: the matrices, as they lie on disk.
+        parts: the matrices, as they are on disk.
         starts: row number at which each of them begins, and the number of rows at the end: int64 [parts + 1].
         dimensions: of a vector.
 
@@ -53,7 +53,7 @@ class Vectors:
             (number of the first row, float32 [rows, dimensions] with float16 values); the next part overwrites it.
 
         Raises:
-            InputError: a vector is not finite or has not length 1; names file and row.
+            InputError: a vector is not finite or does not have length 1; names file and row.
         """
         room = np.empty((min(size, len(self)), self.dimensions), np.float32)
         for place, begin, end in self.cuts(size):
@@ -81,7 +81,7 @@ class Vectors:
         if bad.size:
             row = begin + int(bad[0])
             norm = np.linalg.norm(self.raw(place, row, row + 1).astype(np.float64))
-            what = "has values that are no finite numbers"
+            what = "has values that are not finite"
             if np.isfinite(norm):
                 what = f"has length {norm:.4g}; embeddings must have length 1"
             raise InputError(f"the vector in row {row} {what}", file=self.files[place])

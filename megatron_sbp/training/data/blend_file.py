@@ -15,12 +15,12 @@ def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: in
     Args:
         total: training sequences.
         repeated: prefix of the dataset that may be repeated.
-        once: samples of the others by prefix; 0 asks for all that a dataset holds.
+        once: samples of the others by prefix; 0 requests all that a dataset holds.
         sequence_length: tokens of a sample.
 
     Raises:
         InputError: a number that is not positive, a dataset that is named twice, is shorter than one sequence, or gives
-            fewer samples than asked for, or once-used datasets that leave nothing for the repeated one.
+            fewer samples than requested, or once-used datasets that leave nothing for the repeated one.
     """
     for key, value in (("train samples", total), ("sequence length", sequence_length)):
         if value <= 0:
@@ -35,7 +35,7 @@ def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: in
         if available < max(1, wanted):
             raise InputError(
                 f"has {tokens:,} tokens, that is {available:,} sequences of {sequence_length}; "
-                f"{wanted or 'at least 1'} are asked for",
+                f"{wanted or 'at least 1'} are requested",
                 file=prefix,
                 key="once",
             )
@@ -70,7 +70,7 @@ def write_data_args(path: Path, samples: dict[Path, int]) -> None:
     megatron_sbp.training.pretrain and --sbp-data instead.
 
     Raises:
-        InputError: a prefix with white space, which Megatron would take for two words.
+        InputError: a prefix with white space, which Megatron would read as two words.
     """
     for prefix in samples:
         if len(str(prefix).split()) != 1:

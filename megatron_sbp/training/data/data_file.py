@@ -58,13 +58,13 @@ class DataFile:
         files.write_json(path, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Its JSON. The usual order is left out: trainings that began before there was another go on."""
+        """Its JSON. The usual order is left out: trainings that began before there was another one can continue."""
         tree = dataclasses.asdict(self)
         return tree if self.order != "mixed" else {key: value for key, value in tree.items() if key != "order"}
 
     @staticmethod
     def read(path: Path) -> DataFile:
-        """Reads the file; InputError names a key that is missing or unknown, or has a value that cannot be."""
+        """Reads the file; InputError names a key that is missing or unknown, or has an impossible value."""
         tree = files.read_json(path)
         try:
             tree["train"] = [Source(**source) for source in tree["train"]]

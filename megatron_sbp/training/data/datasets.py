@@ -28,7 +28,7 @@ from megatron_sbp.training.data.pair_dataset import PairDataset
 def build_train(path: Path, tokenizer: Any, cache: Path | None = None) -> BlendedDataset:
     """The blend of a data file, through Megatron's BlendedDataset: every source gives exactly its number of samples.
 
-    With several ranks all of them call it: with `epochs: joint` they wait for one another.
+    With several ranks all of them call it: with `epochs: joint` they wait for each other.
 
     Args:
         path: the data file.
@@ -146,7 +146,7 @@ def _joint(path: Path, data: DataFile, source: Source, config: GPTDatasetConfig)
 def _rank_0_first(folder: Path, build: Callable[[], list[JointDataset]]) -> list[JointDataset]:
     """Megatron's GPTDataset writes its index on rank 0, in place; the other ranks read it afterwards.
 
-    A mark tells a whole index from one whose writer was killed, which Megatron would take for good.
+    A mark tells a complete index from one whose writer was killed, which Megatron would accept.
     """
     distributed = torch.distributed.is_initialized()
     first = not distributed or torch.distributed.get_rank() == 0

@@ -110,14 +110,14 @@ class DocumentDataset(MegatronDataset):
         epoch = self._epoch(number)
         tokens = np.empty(self.epochs.sequence_length + 1, np.int64)
         filled = self.reader.documents(epoch.documents, int(epoch.places[place]), int(epoch.offsets[place]), tokens)
-        while filled < len(tokens):  # a sample at the end of an epoch reads on in the next
+        while filled < len(tokens):  # a sample at the end of an epoch continues in the next
             number += 1
             filled = self.reader.documents(self._epoch(number).documents, 0, 0, tokens, filled)
         return tokens
 
     def _epoch(self, number: int) -> Epoch:
         if number not in self._built:
-            # Samples are asked for in order, so an epoch and its successor are all that is ever needed.
+            # Samples are requested in order, so an epoch and its successor are all that is ever needed.
             for old in [built for built in self._built if abs(built - number) > 1]:
                 del self._built[old]
             self._built[number] = self._make(number)
@@ -144,7 +144,7 @@ class DocumentDataset(MegatronDataset):
 
 
 class JointDataset(GPTDataset):
-    """Megatron's GPTDataset: all epochs shuffled together, the order depends on the number of samples asked for.
+    """Megatron's GPTDataset: all epochs shuffled together, the order depends on the number of samples requested.
 
     Args:
         once: no token is used twice.

@@ -63,7 +63,7 @@ class StrictEpochs:
         return sample * self.sequence_length // self.tokens
 
     def samples_of_one_epoch(self) -> int:
-        """Samples that lie wholly in a single epoch, the label of the last token included."""
+        """Samples that lie entirely in a single epoch, the label of the last token included."""
         return (self.tokens - 1) // self.sequence_length
 
     def build(self, epoch: int) -> Epoch:
@@ -91,7 +91,7 @@ class StrictEpochs:
 
 
 def permutation(count: int, seeds: list[int]) -> np.ndarray:
-    """What NumPy's permutation(count) of that seed gives, in as few bytes as will do: uint32 or int64 [count]."""
+    """What NumPy's permutation(count) of that seed gives, in as few bytes as possible: uint32 or int64 [count]."""
     numbers = np.arange(count, dtype=np.uint32 if count < 1 << 32 else np.int64)
     np.random.default_rng(seeds).shuffle(numbers)
     return numbers
@@ -101,7 +101,7 @@ def permutation(count: int, seeds: list[int]) -> np.ndarray:
 def _begin_samples(
     lengths: np.ndarray, documents: np.ndarray, begin: int, step: int, places: np.ndarray, offsets: np.ndarray
 ) -> None:
-    """Finds where the tokens begin, begin + step, begin + 2 step... of an epoch lie; fills `places` and `offsets`."""
+    """Finds where tokens begin, begin + step, begin + 2 step... of an epoch are; fills `places` and `offsets`."""
     start, sample = 0, 0
     for place in range(len(documents)):
         end = start + lengths[documents[place]]

@@ -9,7 +9,7 @@ from megatron.core.datasets.utils import Split
 
 
 class HeldOut(torch.utils.data.Dataset):
-    """Repeats the first `sequences` items of a dataset for as long as Megatron asks for validation samples.
+    """Repeats the first `sequences` items of a dataset for as long as Megatron requests validation samples.
 
     Megatron draws ever further validation samples; with one evaluation of exactly `sequences` samples, each starts at
     item 0 again, and losses can be compared.

@@ -2,9 +2,9 @@
 
     models/NAME/cache/real-0003-1f0c....index     arrays of one index, under a digest of everything that it follows from
 
-A file is written under a name of its own and renamed, by one process while the others wait at a lock: it is whole or
-not there, and a kill loses nothing. Its contents carry a SHA-256, checked by every process that opens it; a file that
-is damaged, or that was made from something else, is made again. What is read lies in the page cache, once per node.
+A file is written under a name of its own and renamed, by one process while the others wait at a lock: it is complete
+or absent, and a kill loses nothing. Its contents carry a SHA-256, checked by every process that opens it; a file that
+is damaged, or that was made from something else, is rebuilt. What is read is in the page cache, once per node.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class IndexCache:
     """Arrays by name and identity.
 
     Args:
-        folder: where the files lie; it may be shared by many nodes, and be removed when nobody reads from it.
+        folder: where the files are; it may be shared by many nodes, and be removed when nobody reads from it.
     """
 
     def __init__(self, folder: Path):
@@ -80,7 +80,7 @@ class IndexCache:
             pause = min(2.0, 1.5 * pause)
 
     def prepare(self, name: str, identity: dict[str, Any], build: Callable[[], Arrays]) -> threading.Thread | None:
-        """Begins to make arrays that will be asked for later, in a thread, unless they exist or are being made."""
+        """Starts to make arrays that will be needed later, in a thread, unless they exist or are being made."""
         path = self.path(name, identity)
         if path.exists():
             return None
@@ -96,7 +96,7 @@ class IndexCache:
         return thread
 
     def discard(self, name: str) -> None:
-        """Removes what was kept under a name, whatever its identity. Processes that have it open go on reading."""
+        """Removes what was kept under a name, whatever its identity. Processes that have it open keep reading."""
         escaped = glob.escape(name)
         for pattern in (f"{escaped}-*.index", f".{escaped}-*.partial", f".{escaped}-*.lock"):
             for path in self.folder.glob(pattern):
@@ -110,7 +110,7 @@ class IndexCache:
     def _lock(self, path: Path) -> Iterator[bool]:
         """Whether this process is the one that may write `path`; without waiting.
 
-        Where the file system knows no locks every process may: the arrays are then made more than once, all the same.
+        Where the file system has no locks, every process may: the arrays are then made more than once, all the same.
         """
         lock = path.with_name(f".{path.stem}.lock")
         try:
@@ -132,7 +132,7 @@ class IndexCache:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    """Writes a file of that name: it appears whole."""
+    """Writes a file of that name: it appears complete."""
     described, offset = {}, 0
     for name, array in arrays.items():
         described[name] = [array.dtype.str, len(array), offset]

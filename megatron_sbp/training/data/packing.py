@@ -65,7 +65,7 @@ def pack(lengths: np.ndarray, sequence_length: int, seed: int) -> Packing:
 
 
 def shared_packing(lengths: np.ndarray, sequence_length: int, seed: int, name: str, cache: IndexCache) -> Packing:
-    """`pack`, done by the first process that asks for it and mapped into memory by the others.
+    """`pack`, done by the first process that needs it and mapped into memory by the others.
 
     Args:
         lengths, sequence_length, seed: see `pack`.
@@ -103,7 +103,7 @@ def _best_fit(lengths: np.ndarray, room: int) -> tuple[np.ndarray, int]:
     # Bins with the same room left are chained: newest[r] is the latest with room r, older[b] the one before bin b.
     newest = np.full(room + 1, -1, np.int64)
     older = np.full(count, -1, np.int64)
-    # Rooms r that some bin has, counted in blocks of 64, so that a search passes over empty blocks.
+    # Rooms r that some bin has, counted in blocks of 64, so that a search skips empty blocks.
     blocks = np.zeros((room >> 6) + 1, np.int64)
     total = 0
     for item in range(count):

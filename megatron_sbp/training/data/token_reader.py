@@ -76,7 +76,7 @@ class TokenReader:
         """Where to find whole sequences.
 
         Args:
-            numbers: integers [n], of the sequences that are wanted.
+            numbers: integers [n], of the sequences requested.
 
         Returns:
             tokens; byte offsets in them, int64; lengths, int32; and n numbers, with which offsets and lengths are to

@@ -1,6 +1,6 @@
 """Core attention inside the pairs of a packed sequence: torch's own, and Transformer Engine's.
 
-Both are told where a pair ends by `cumulative_lengths`, which the model hands through in place of a mask: integers
+Both learn where a pair ends from `cumulative_lengths`, which the model hands through in place of a mask: integers
 [N + 1] over the sequences of a micro-batch laid end to end, from 0 to B S. Torch's attention goes from
 segment to segment on a CPU and makes a mask of them on a GPU; Transformer Engine's takes them as `cu_seqlens`.
 
@@ -26,14 +26,14 @@ _FLASH_ATTENTION = importlib.util.find_spec("flash_attn") is not None
 
 
 class SdpaAttention(MegatronModule):
-    """Drop-in for Megatron's DotProductAttention, by the same constructor and forward arguments.
+    """Drop-in for Megatron's DotProductAttention, with the same constructor and forward arguments.
 
     Causal by default. `attention_mask` is either None, a boolean mask in Megatron's sense (True: may not attend;
     [B, 1, S, S]), or the cumulative lengths of packed segments, int32 [N + 1]: a token attends to earlier tokens of its
     own segment only. Memory is linear in S without a mask where torch has a fused kernel, quadratic with one.
 
     Raises:
-        ValueError: context parallelism or an attention variant that it does not have.
+        ValueError: context parallelism or an attention variant that it lacks.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ def attend(query, key, value, allowed: torch.Tensor | None, dropout: float, scal
 def has_packed_kernel(dtype: torch.dtype) -> bool:
     """Whether Transformer Engine has a kernel on this GPU that goes from pair to pair.
 
-    Flash attention's does from Ampere on, cuDNN's from Hopper on, both in half precision. What is left is its unfused
+    Flash attention's does from Ampere on, cuDNN's from Hopper on, both in half precision. The fallback is its unfused
     attention, which pads every pair to the length of the sequence (before 2.12: none).
     """
     if dtype == torch.float32:

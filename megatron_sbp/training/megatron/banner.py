@@ -15,7 +15,7 @@ from megatron_sbp.training.optional_packages import UNFUSED
 
 
 class StartUp:
-    """What is known of a training before its first step.
+    """What is known about a training before its first step.
 
     Args:
         trainer: the training.
@@ -29,10 +29,10 @@ class StartUp:
         self.peak: float | None = self.args.sbp_peak_tflops or (None if on_cpu else peak_tflops(self.device))
         """TFLOP/s of one device that MFU is measured against; None where it is neither given nor known."""
         self.flops_per_sample = 0.0
-        """Forward and backward FLOPs of a sequence by Megatron's own formula; known once `text` was called."""
+        """Forward and backward FLOPs of a sequence in Megatron's own formula; known once `text` was called."""
 
     def text(self, model: list[torch.nn.Module]) -> str:
-        """The block. Every rank must call it, for the number of parameters is a sum over ranks."""
+        """The block. Every rank must call it, since the number of parameters is a sum over ranks."""
         from megatron.training.training import num_floating_point_operations
 
         args, trainer = self.args, self.trainer

@@ -1,6 +1,6 @@
 """CPU backend: lets megatron.training.pretrain run on CPU ranks over gloo, unchanged.
 
-Megatron speaks to `torch.cuda` by name in many places. `install()` gives those names a CPU meaning, once per process
+Megatron uses `torch.cuda` by name in many places. `install()` gives those names a CPU meaning, once per process
 and only where no GPU is found; on a GPU it does nothing. It must run before anything of `megatron.training` is
 imported. Every name that is replaced inside Megatron is listed in MEGATRON_NAMES, and a test checks that Megatron still
 has it.
@@ -131,7 +131,7 @@ def _names_cuda(device: Any) -> bool:
 
 
 class _Nothing:
-    """Stands for streams and events: everything it is asked for happens at once."""
+    """Stand-in for streams and events: everything happens at once."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -166,7 +166,7 @@ def install() -> bool:
         return False
     if _installed:
         return True
-    # Megatron binds some of these names when it is imported: a model would then begin with other weights.
+    # Megatron binds some of these names on import: a model would then start with different weights.
     assert "megatron.training.training" not in sys.modules, "install the CPU backend before megatron.training"
     _installed = True
     _replace_devices()
@@ -182,7 +182,7 @@ def install() -> bool:
 def _replace_cuda_names() -> None:
     cuda: Any = torch.cuda
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    cuda.device_count = lambda: ranks_here  # with 0, initialize_model_parallel is skipped without a word
+    cuda.device_count = lambda: ranks_here  # with 0, initialize_model_parallel is skipped silently
     cuda.current_device = lambda: 0
     for name in (
         "set_device",
@@ -220,7 +220,7 @@ def _replace_cuda_names() -> None:
 
 
 def fork_checkpoint_queue() -> None:
-    """Lets the first checkpoint start its queue by fork, at once: spawn imports torch anew, seconds on every rank.
+    """Lets the first checkpoint start its queue by fork, at once: spawn imports torch again, seconds on every rank.
 
     Spawn is there for CUDA, which does not survive a fork. The process that serves the queue dies with its rank.
     """

@@ -29,7 +29,7 @@ class Trainer:
         """Set when the training begins, on the ranks that count samples (megatron_sbp.training.megatron.hooks)."""
         self.source_losses = SourceLosses([source.name for source in data.train])
         self.train_datasets: list[Any] = []
-        """The datasets of the blend, in the order of the data file, once Megatron has asked for them."""
+        """The datasets of the blend, in the order of the data file, once Megatron has requested them."""
 
     def datasets(self, num_samples, vp_stage=None):
         """Train, valid and test datasets; every rank builds its own, as megatron.training allows."""
@@ -87,6 +87,6 @@ class Trainer:
             return batch
         from megatron.core.utils import get_batch_on_this_cp_rank
 
-        # Without its group Megatron takes all ranks for it, and cuts a sequence into as many parts.
+        # Without its group, Megatron assumes all ranks, and cuts a sequence into as many parts.
         group = state.context_group()
         return get_batch_on_this_cp_rank({**batch, "cu_seqlens": None}, is_hybrid_cp=False, cp_group=group)

@@ -1,6 +1,6 @@
-"""What a training writes down while it runs: metrics.jsonl, consumed samples, log lines, when and why it stopped.
+"""What a training records while it runs: metrics.jsonl, consumed samples, log lines, when and why it stopped.
 
-The functions of megatron.training.training that are wrapped stand in WRAPPED; a test checks names and arguments.
+The wrapped functions of megatron.training.training are listed in WRAPPED; a test checks names and arguments.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Journal:
         self.metrics = Metrics(trainer.folder / "metrics.jsonl")
         self.save_request = SaveRequest(self.args.sbp_save_file)
         self.stopped = ""
-        """Why the training ended before its plan; empty as long as it did not."""
+        """Why the training ended before its plan; empty if it did not."""
         self.evaluation_cut_off = False
         """Whether the last evaluation was, by --exit-duration-in-mins; the next start does it again."""
         self.evaluated = 0
@@ -58,7 +58,7 @@ class Journal:
                 training.evaluate_and_print_results(
                     f"iteration {iteration}", forward_step, valid, model, iteration, None, config
                 )
-                if self.evaluation_cut_off:  # after another step it could not be done any more
+                if self.evaluation_cut_off:  # after another step it would be too late
                     raise SystemExit(0)
             return train(*args, **kwargs)
 
@@ -97,7 +97,7 @@ class Journal:
         training.evaluate, training.training_log = evaluate_and_write, log_and_write
 
     def _save_is_asked(self, iteration: int) -> bool:
-        """Whether the user asks for a checkpoint. All ranks agree on it, once per log interval."""
+        """Whether the user requests a checkpoint. All ranks agree on it, once per log interval."""
         args = self.args
         if args.sbp_save_file is None or iteration % args.log_interval:
             return False
@@ -126,7 +126,7 @@ class Journal:
         self.signals.hand_over(args.exit_signal if args.exit_signal_handler else None)
 
     def _evaluation_is_due(self) -> bool:
-        """Whether to evaluate before the first step: asked for, or the former start was stopped in an evaluation."""
+        """Whether to evaluate before the first step: requested, or the former start was stopped in an evaluation."""
         iteration = self.args.iteration
         if iteration == 0:
             return self.args.sbp_first_evaluation

@@ -32,7 +32,7 @@ MLP_PART = ("pre_mlp_layernorm", "mlp", "mlp_bda")
 class PairedStack(HybridStack):
     """HybridStack of attention and MLP in turn.
 
-    It makes its final norm itself, of the class that a GPTModel takes, for HybridStack's needs Transformer Engine.
+    It makes its final norm itself, of the class that a GPTModel uses, because HybridStack's needs Transformer Engine.
 
     Args:
         config: of the model; `num_layers` counts attention and MLP separately.
@@ -60,7 +60,7 @@ class PairedStack(HybridStack):
         """The stack's tensors under the names and in the shapes of a GPTModel's decoder.
 
         Layers are stacked on dimension 0 (`decoder.layers.mlp...`), or have a name of their own
-        (`decoder.layers.7.mlp...`) where `metadata` asks for that.
+        (`decoder.layers.7.mlp...`) where `metadata` requires it.
         """
         assert not sharded_offsets, sharded_offsets
         options = metadata or {}

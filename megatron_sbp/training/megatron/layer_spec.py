@@ -1,4 +1,4 @@
-"""The decoder layer that Megatron builds: Transformer Engine's parts where they are, torch's where they are not.
+"""The decoder layer that Megatron builds: Transformer Engine's parts if it is installed, torch's otherwise.
 
 Given to Megatron by its own flag: `--spec megatron_sbp.training.megatron.layer_spec layer_spec`.
 """
@@ -19,7 +19,7 @@ def layer_spec(config, vp_stage: int | None = None) -> ModuleSpec:
 
     With `--transformer-impl local` the core attention is SdpaAttention, and the RMSNorm after the last layer is torch's
     as in the layers: beside Apex alone Megatron would take Apex's, which has LayerNorm only. With Transformer Engine
-    attention is Transformer Engine's own, told where packed pairs end.
+    attention is Transformer Engine's own, aware of where packed pairs end.
     """
     transformer = config.transformer
     if transformer.transformer_impl == "transformer_engine":

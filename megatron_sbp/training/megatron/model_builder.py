@@ -1,7 +1,7 @@
 """Which of Megatron's models a training builds: GPTModel, or HybridModel with the same layers.
 
 megatron-core 0.19.2 calls GPTModel deprecated in favor of HybridModel. Both compute the same and share their
-checkpoints (see hybrid_stack.py): a training may change from one to the other whenever it is started.
+checkpoints (see hybrid_stack.py): a training can switch between them whenever it is started.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 BUILDERS = ("gpt", "hybrid")
 DEFAULT = "gpt"
-"""Of a training started without a recipe; a test holds that it is the recipe's default, too."""
+"""For a training started without a recipe; a test checks that it is also the recipe's default."""
 
 REFUSED_BY_HYBRID: dict[str, tuple[tuple[Any, ...], str]] = {
     "num_experts": ((None,), "experts"),
@@ -37,13 +37,13 @@ REFUSED_BY_HYBRID: dict[str, tuple[tuple[Any, ...], str]] = {
     "use_torch_fsdp2": ((False,), "FSDP 2"),
     "yaml_cfg": ((None,), "a YAML file for Megatron"),
 }
-"""Megatron arguments that the hybrid model was not compared with: the values allowed, and what they ask for."""
+"""Megatron arguments that the hybrid model was not compared with: the values allowed, and what others mean."""
 
 
 def check_builder(args: Any) -> None:
     """Raises ValueError for Megatron arguments under which the builder named in `args` was not shown to work."""
     if getattr(args, "hybrid_layer_pattern", None) is not None:
-        raise ValueError("--hybrid-layer-pattern is made from --num-layers. Leave it out")
+        raise ValueError("--hybrid-layer-pattern is derived from --num-layers. Leave it out")
     if args.sbp_model_builder == "gpt":
         return
     for name, (allowed, what) in REFUSED_BY_HYBRID.items():

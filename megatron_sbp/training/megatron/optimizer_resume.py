@@ -5,9 +5,9 @@ megatron-core 0.19 has three faults there, on any device:
 1. Before loading it asks the optimizer for its state, which is still empty: AssertionError at --load.
 2. A parameter's saved tensors do not hold Adam's `step`, which it then looks for: KeyError.
 3. After loading, all parameters share one `step` tensor. Every parameter's update raises it by one, Adam's bias
-   correction runs ahead, and the resumed run drifts without a word.
+   correction runs ahead, and the resumed run drifts silently.
 
-`repair()` cures them and touches nothing where Transformer Engine or Apex is there: their Adam keeps one step for all.
+`repair()` fixes them and touches nothing if Transformer Engine or Apex is installed: their Adam keeps one step for all.
 """
 
 from __future__ import annotations

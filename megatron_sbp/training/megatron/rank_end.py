@@ -1,14 +1,14 @@
-"""How a rank ends: at once and with its cause when anything goes wrong, waiting for no process that may not answer.
+"""How a rank ends: at once and with its cause if anything goes wrong, never waiting for a process that may not answer.
 
 Python joins the processes that a rank has forked when it exits: DataLoader workers, asynchronous checkpoint writers.
 Megatron lets its loader workers ignore SIGTERM, so that a signal of the scheduler does not take away the data before
 the checkpoint; but SIGTERM is also how Python ends them, and the join after it has no bound. A rank that raised an
-exception therefore hung, and with it everybody who waited for it. Here:
+exception therefore hung, and so did everything that waited for it. Here:
 
 - processes that a rank forks have the stop signals blocked, and are killed by Linux when their rank dies;
 - a rank that fails prints its traceback and one line with the cause, and leaves without Python's exit handlers;
 - a process of a rank that dies is noticed even while the rank waits for it; torch's own way of noticing, an exception
-  raised by a signal handler wherever the rank happens to be, can land in code that makes another error of it;
+  raised by a signal handler wherever the rank happens to be, can land in code that turns it into another error;
 - a rank that has done its work leaves within EXIT_SECONDS.
 """
 
@@ -36,10 +36,10 @@ from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.training.megatron.stop_signals import ASKING
 
 CAUSE = "sbp: fault: "
-"""How the line begins in which a rank that fails says why; the launcher looks for it."""
+"""Start of the line in which a failing rank says why; the launcher looks for it."""
 
 DONE = (0, 3)
-"""Exit statuses of a rank that did what it was asked to: the training is complete, or it saved a checkpoint."""
+"""Exit statuses of a rank that succeeded: the training is complete, or it saved a checkpoint."""
 
 EXIT_SECONDS = 300.0
 """How long Python's exit handlers may take after the work is done (Weights & Biases uploads in one of them)."""
@@ -197,7 +197,7 @@ def _end_with_rank() -> None:
 def _watch_processes() -> None:
     """Ends the rank when one of its processes has ended abnormally and the rank has not noticed.
 
-    It may be waiting for that process without a bound, as Megatron does for its checkpoint writer.
+    It may be waiting for that process indefinitely, as Megatron does for its checkpoint writer.
     """
     while not _leaving.wait(0.5):
         for end in _watched.ended():
@@ -233,7 +233,7 @@ class _Watched:
         found = []
         for number, child in list(self._known.items()):
             status = _exit_status(child)
-            if status is None or number not in self._roles:  # a process that was collected has no name any more
+            if status is None or number not in self._roles:  # a collected process no longer has a name
                 self._roles[number] = _role(child)
             if status == 0:
                 self._known.pop(number, None)
@@ -267,7 +267,7 @@ def _exit_status(child: multiprocessing.process.BaseProcess) -> int | None:
 
 
 def ending(status: int) -> str:
-    """`was killed (SIGKILL), probably out of memory`, or `ended with status 1`, for a status as of Popen.returncode."""
+    """`was killed (SIGKILL), probably out of memory`, or `ended with status 1`, for a status as in Popen.returncode."""
     if status >= 0:
         return f"ended with status {status}"
     number = signal.Signals(-status)

@@ -2,7 +2,7 @@
 
 The parallel layout (`megatron.core.parallel_state`), the arguments, and the writers of TensorBoard and Weights & Biases
 are global in Megatron 0.19; upstream replaces them step by step by objects that are handed through. Everything else in
-this package asks here, which tests/training/megatron/test_state.py holds. The groups and ranks exist once Megatron has
+this package asks here, which tests/training/megatron/test_state.py checks. The groups and ranks exist once Megatron has
 set up its process groups.
 """
 
@@ -17,7 +17,7 @@ from torch.distributed import ProcessGroup
 
 
 class Writers(NamedTuple):
-    """Where Megatron's own flags send figures to, on the last rank; None where no flag asked for it."""
+    """Where Megatron's own flags send figures to, on the last rank; None where no flag requested it."""
 
     tensorboard: Any
     """torch's SummaryWriter."""
@@ -29,7 +29,7 @@ def parse_arguments(add_arguments: Callable[[ArgumentParser], ArgumentParser]) -
     """Megatron's arguments of this process, checked by Megatron; they become its global arguments.
 
     The namespace also is where Megatron keeps the state of its loop (`iteration`, `consumed_train_samples`), so
-    whoever gets it sees these change.
+    its users see these change.
 
     Args:
         add_arguments: adds arguments of ours to Megatron's parser and returns it.

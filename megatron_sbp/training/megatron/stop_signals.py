@@ -1,6 +1,6 @@
 """Signals that ask a training for a checkpoint: SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 mean the same.
 
-Megatron's --exit-signal-handler listens for one signal (--exit-signal, SIGTERM unless told otherwise). Terminals and
+Megatron's --exit-signal-handler listens for one signal (--exit-signal, SIGTERM by default). Terminals and
 schedulers send others: Ctrl-C, a closed terminal, `sbatch --signal=USR1@300`. They are passed on as that one.
 """
 
@@ -36,10 +36,10 @@ class Interrupts:
 
 
 class StopSignals:
-    """Listens from the first moment of a rank on, long before Megatron does.
+    """Listens from the very start of a rank, long before Megatron does.
 
-    A signal during the start-up is kept and handed over when the training begins: the rank would die of it otherwise,
-    and the scheduler would take that for a crash.
+    A signal during the start-up is kept and handed over when the training begins: otherwise it would kill the rank,
+    and look like a crash to the scheduler.
     """
 
     def __init__(self) -> None:

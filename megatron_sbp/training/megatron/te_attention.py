@@ -1,4 +1,4 @@
-"""Transformer Engine's core attention, told where the pairs of a packed sequence end (needs Transformer Engine)."""
+"""Transformer Engine's core attention, aware of where the pairs of a packed sequence end (needs Transformer Engine)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PackedTEAttention(TEDotProductAttention):
             qkv_format="thd",
             cu_seqlens_q=attention_mask,
             cu_seqlens_kv=attention_mask,
-            max_seqlen_q=length,  # no segment is longer; the exact maximum would have to be waited for
+            max_seqlen_q=length,  # no segment is longer; the exact maximum would require a wait
             max_seqlen_kv=length,
         )
         flat = (end_to_end(tensor) for tensor in (query, key, value))

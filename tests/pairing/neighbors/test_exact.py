@@ -86,7 +86,7 @@ def test_a_query_from_elsewhere_leaves_nothing_out(save_vectors, helpers):
 def test_nan_in_a_document(save_vectors, helpers):
     rows = helpers.unit_vectors(30, 8)
     rows[21, 3] = np.nan
-    with pytest.raises(InputError, match=r"00001\.npy: the vector in row 11 has values that are no finite numbers"):
+    with pytest.raises(InputError, match=r"00001\.npy: the vector in row 11 has values that are not finite"):
         nearest(rows[:4].astype(np.float32), np.arange(4), save_vectors([rows[:10], rows[10:]]), 3)
 
 
@@ -106,7 +106,7 @@ def test_the_code_for_gpus_finds_the_same_candidates(save_vectors, helpers, monk
     found, expected = exact._on_gpu(*search, device="cpu"), exact._on_cpu(*search)
     np.testing.assert_array_equal(np.sort(found), np.sort(expected))
     rows[60] = np.inf
-    with pytest.raises(InputError, match=r"00001\.npy: the vector in row 20 has values that are no finite numbers"):
+    with pytest.raises(InputError, match=r"00001\.npy: the vector in row 20 has values that are not finite"):
         exact._on_gpu(*search[:2], save_vectors(np.split(rows, [40])), 20, None, device="cpu")
 
 

@@ -164,7 +164,7 @@ def test_scann_missing(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "scann"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(InputError, match=r"'neighbors.engine': ScaNN cannot be imported.*exact needs no further"):
+    with pytest.raises(InputError, match=r"'neighbors.engine': ScaNN cannot be imported.*exact needs no additional"):
         scann_engine.load_scann()
 
 

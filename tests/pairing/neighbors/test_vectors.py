@@ -30,8 +30,8 @@ def test_float32_files_are_read_as_float16(tmp_path, helpers):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, "the vector in row 13 has values that are no finite numbers"),
-        (np.inf, "the vector in row 13 has values that are no finite numbers"),
+        (np.nan, "the vector in row 13 has values that are not finite"),
+        (np.inf, "the vector in row 13 has values that are not finite"),
         (0.0, "the vector in row 13 has length 0; embeddings must have length 1"),
         (3.0, "the vector in row 13 has length 8.485; embeddings must have length 1"),
     ],
