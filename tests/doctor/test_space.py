@@ -32,7 +32,7 @@ def test_too_few_bytes_and_inodes_for_the_run(mounted):
 
 def test_more_than_any_disk_has(tmp_path):
     free, inodes = room(tmp_path, (1e24, 1e15))
-    assert (free.check, free.status) == ("free bytes", "fail") and "the run needs about 1e+12 TB" in free.text
+    assert (free.check, free.status) == ("free bytes", "fail") and "the run needs about 1e+09 PB" in free.text
     assert inodes.status in ("fail", "ok") and "another run_folder" in free.remedy
     assert next(room(tmp_path, (1e24, 1e15), begun=True)).status == "warn"
 
