@@ -14,6 +14,7 @@ import pytest
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.recipe import load_recipe
+from megatron_sbp.training import ranks as ranks_module
 from megatron_sbp.training.cause import RANK_ENDED, verdict
 from megatron_sbp.training.launch import MODULE, processes
 from megatron_sbp.training.megatron.rank_end import DONE
@@ -201,3 +202,13 @@ def test_nohup_stays_nohup(driver, tmp_path):
     assert process.poll() is None and not (tmp_path / "asked").exists()
     (tmp_path / "end").touch()
     assert process.wait(timeout=30) == 0
+
+
+def test_a_group_that_shares_the_run_folder_may_go_on(tmp_path):
+    """Who resumed the training of another user left no log, whatever the umask was."""
+    former = os.umask(0o002)
+    try:
+        ranks_module._Log(tmp_path / "log").write(b"line\n")
+    finally:
+        os.umask(former)
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o664
