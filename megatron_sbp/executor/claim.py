@@ -111,6 +111,9 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
     root = place.resolve()
     recipe = load_recipe(root / written, [override(KEY, str(root)), *overrides])
     recipe.source = Path(marker["recipe"])
+    beside = root / str(marker.get("from_here", ""))
+    if not recipe.source.exists() and beside.is_file():  # both were moved, or copied to another machine
+        recipe.source = beside.resolve()
     return recipe
 
 

@@ -223,3 +223,15 @@ def test_status_into_a_closed_pipe(home):
     done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
     assert done.returncode in (0, 141)  # the whole of it may fit into the pipe before `head` is gone
+
+
+def test_a_run_folder_that_moved_with_its_recipe_stands_for_it(home, monkeypatch):
+    """Its corpus was looked for where the recipe had been."""
+    (home / "project").mkdir()
+    for name in ("recipe.yaml", "documents"):
+        (home / name).rename(home / "project" / name)
+    claim(Run.of(load_recipe(home / "project" / "recipe.yaml", ["run_folder=project/run"])))
+    (home / "project").rename(home / "moved")
+    assert recipe_of("moved/run", []).folder == home / "moved"
+    (home / "moved" / "recipe.yaml").unlink()
+    assert recipe_of("moved/run", []).folder == home / "project"
