@@ -23,6 +23,7 @@ from megatron_sbp.executor.slurm_queue import (
     OUTSIDE_OF_A_JOB,
     Job,
     client,
+    cluster,
     largest_array,
     live_jobs,
     remember,
@@ -118,7 +119,7 @@ def _submit(
         begins()
         log_folder.mkdir(parents=True, exist_ok=True)
     largest = largest_array()
-    failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)
+    failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after, cluster())
     for node, count in failing.items():
         _note(
             f"{node} is excluded: {count} different faults of this run were on it (slurm.exclude_after; they are in "
