@@ -144,7 +144,7 @@ def _find(name: str, sources: TraceSources) -> tuple[Path, int, dict[str, Any]] 
             shards.sort(key=lambda shard: shard != likely)
     for shard in shards:
         # Every row begins with its id, so the others need not be parsed.
-        start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode()
+        start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode(errors="replace")
         for place, line in enumerate(_lines(shard)):
             if line.startswith(start):
                 return shard, place, json.loads(line)
