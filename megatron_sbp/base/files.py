@@ -207,6 +207,20 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def home_expanded(path: str) -> str:
+    """A path with the home folder for `~`; as it is where there is none (~somebody, a container without users)."""
+    return os.path.expanduser(path)  # noqa: PTH111  Path's own raises RuntimeError
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be written into a file in UTF-8, as manifests and recipes are: names may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def free_bytes(path: Path) -> int:
     """Free space on the file system where `path` is or will be."""
     while not path.exists():
