@@ -57,6 +57,18 @@ def test_inputs_inside_the_run_folder_are_refused(home, capsys):
     assert "documents.inputs" in capsys.readouterr().err and snapshot(home) == before
 
 
+def test_inputs_inside_the_run_folder_of_a_folder_that_looks_like_a_pattern(home):
+    folder = home / "a[1]"
+    folder.mkdir()
+    shutil.copy(home / "recipe.yaml", folder)
+    run = Run.of(load_recipe(folder / "recipe.yaml", [f"run_folder={folder}/run", "documents.inputs=[run/*.jsonl]"]))
+    (folder / "run").mkdir()
+    shutil.copy(home / "documents" / "corpus.jsonl", folder / "run")
+    (folder / "run" / "sbp-run.json").write_text('{"recipe": "", "created": ""}')
+    with pytest.raises(InputError, match="is inside the run folder"):
+        claim(run)
+
+
 def test_the_default_run_folder_follows_from_the_place_of_the_recipe(home):
     (home / "other").mkdir()
     (home / "other" / "small.yaml").write_text((home / "recipe.yaml").read_text())
