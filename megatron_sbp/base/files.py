@@ -176,13 +176,16 @@ def matches(path: Path, entry: dict[str, Any]) -> bool:
     return mismatch(path, entry) is None
 
 
-def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple[str, bool] | None:
+def mismatch(
+    path: Path, entry: dict[str, Any], read_all: bool = False, times: dict[Path, int] | None = None
+) -> tuple[str, bool] | None:
     """How a file differs from its entry, in words, and whether it is gone; None when it does not.
 
     Args:
         path: the file.
         entry: what `describe` gave.
         read_all: read the content whatever the modification time says.
+        times: gets the modification time of a file that was read, and is the same.
     """
     try:
         stat = path.stat()
@@ -194,6 +197,8 @@ def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple
             found = sha256(path)
             if found != entry["sha256"]:
                 return f"has the digest {found[:12]}, and had {entry['sha256'][:12]} when it was written", False
+            if times is not None:
+                times[path] = stat.st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return "is gone", True
     except OSError as error:

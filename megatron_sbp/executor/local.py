@@ -125,6 +125,7 @@ class _LocalRun:
     def _start(self, stage: Stage) -> None:
         runner = self._runner(stage)
         if runner.finished():
+            runner.note_times()
             say(f"{self._label(stage)}: already complete")
             self._go_back(stage)
             return

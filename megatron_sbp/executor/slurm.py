@@ -105,7 +105,7 @@ def _submit(
         )
         for stage in graph
     }
-    complete = _complete(states, live)
+    complete = _complete(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.root / "logs" / "slurm"
     variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
@@ -170,12 +170,13 @@ def _submit(
     return submitted
 
 
-def _complete(states: Mapping[str, StageState], live: Collection[str]) -> set[str]:
+def _complete(states: Mapping[str, StageState], live: Collection[str], dry_run: bool) -> set[str]:
     """Names of the stages that need no job.
 
     Args:
         states: of all stages by name, in order.
         live: names of those that have a job.
+        dry_run: write nothing.
 
     Raises:
         InputError: what the job of a stage would refuse, where all that the stage reads is there already.
@@ -186,6 +187,8 @@ def _complete(states: Mapping[str, StageState], live: Collection[str]) -> set[st
         # A stage after one that runs again may have to run again too; if not, its job ends at once.
         waits = not going.isdisjoint(state.stage.reads(state.run))
         if not waits and _finished(state):
+            if not dry_run:
+                state.note_times()
             found.add(name)
             continue
         going.add(name)
