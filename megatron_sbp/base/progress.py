@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -13,8 +14,11 @@ from megatron_sbp.base.errors import printable
 def say(message: str) -> None:
     """One line for the user, on standard error, at once. Control characters are escaped."""
     # One write: with PYTHONUNBUFFERED, print() writes the end of the line by itself, and lines of two processes mix.
-    sys.stderr.write(f"{printable(message)}\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(f"{printable(message)}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:  # who read has gone, as the `tee` of `2>&1 | tee log` at a Ctrl-C; the work goes on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class Progress:

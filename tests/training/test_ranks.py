@@ -185,6 +185,16 @@ def test_every_signal_asks_once(driver, tmp_path, name):
     assert asked(tmp_path) == ["asked"] and process.stderr.read().count(f"{name}: asking for a checkpoint") == 1
 
 
+def test_an_interrupt_asks_though_nobody_reads_any_more(driver, tmp_path):
+    """Ctrl-C ends the `tee` of `2>&1 | tee log` too: the line about it met a broken pipe, and no checkpoint was saved."""
+    process = driver()
+    process.stderr.close()
+    os.killpg(process.pid, signal.SIGINT)
+    assert asked(tmp_path) == ["asked"]
+    (tmp_path / "end").touch()
+    assert process.wait(timeout=30) == 3
+
+
 def test_a_second_interrupt_ends_at_once(driver, tmp_path):
     process = driver()
     os.killpg(process.pid, signal.SIGINT)
