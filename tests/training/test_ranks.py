@@ -145,11 +145,11 @@ def driver(tmp_path):
     """Starts a launcher with one rank that notes being asked, and ends when there is a file `end`."""
     started = []
 
-    def start(*before: str) -> subprocess.Popen:
+    def start(*before: str, stderr: int = subprocess.PIPE) -> subprocess.Popen:
         process = subprocess.Popen(
             [*before, sys.executable, "-c", DRIVER, str(tmp_path)],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )
@@ -185,11 +185,15 @@ def test_every_signal_asks_once(driver, tmp_path, name):
     assert asked(tmp_path) == ["asked"] and process.stderr.read().count(f"{name}: asking for a checkpoint") == 1
 
 
-def test_an_interrupt_asks_though_nobody_reads_any_more(driver, tmp_path):
-    """Ctrl-C ends the `tee` of `2>&1 | tee log` too: the line about it met a broken pipe, and no checkpoint was saved."""
-    process = driver()
-    process.stderr.close()
-    os.killpg(process.pid, signal.SIGINT)
+@pytest.mark.parametrize("end", ["pipe", "terminal"])
+def test_a_signal_asks_though_nobody_reads_any_more(driver, tmp_path, end):
+    """Ctrl-C ends the `tee` of `2>&1 | tee log` too, and SIGHUP comes when the terminal is closed: the line about it
+    could not be written, and no checkpoint was saved."""
+    reader, writer = os.pipe() if end == "pipe" else os.openpty()
+    process = driver(stderr=writer)
+    os.close(writer)
+    os.close(reader)
+    os.killpg(process.pid, signal.SIGINT if end == "pipe" else signal.SIGHUP)
     assert asked(tmp_path) == ["asked"]
     (tmp_path / "end").touch()
     assert process.wait(timeout=30) == 3
