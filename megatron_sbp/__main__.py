@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from megatron_sbp.base.collector import collect_rarely
@@ -9,6 +10,7 @@ from megatron_sbp.base.collector import collect_rarely
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
+    _open_streams()
     collect_rarely()
     try:
         from megatron_sbp.cli import main as run
@@ -17,6 +19,15 @@ def main() -> int:
     except KeyboardInterrupt:
         print("sbp: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
+
+
+def _open_streams() -> None:
+    """Opens standard streams that the caller has closed (`>&-`): the next files that are opened would have their
+    numbers, and libraries print into them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  takes the lowest free number: that of the stream
+            os.set_inheritable(getattr(sys, name).fileno(), True)
 
 
 if __name__ == "__main__":

@@ -43,3 +43,22 @@ def test_the_command_line_as_a_program_is_the_command_too():
         [sys.executable, "-m", "megatron_sbp.cli", "plan", "nowhere.yaml"], capture_output=True, text=True
     )
     assert done.returncode == 2 and done.stderr == "sbp: error: nowhere.yaml: no such recipe or run folder\n"
+
+
+CLOSED = """
+import sys
+from megatron_sbp.__main__ import main
+
+said = sys.argv.pop()
+sys.argv[1:] = ["schema"]
+status = main()
+with open(said, "w") as file:
+    file.write(f"{status} {file.fileno() > 2}")
+"""
+
+
+def test_streams_that_the_caller_closed(tmp_path):
+    """Without them there was a traceback, and the next files that were opened had the numbers of the streams."""
+    words = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", sys.executable, "-c", CLOSED, str(tmp_path / "said")]
+    subprocess.run(words, timeout=60)
+    assert (tmp_path / "said").read_text() == "0 True"

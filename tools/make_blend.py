@@ -35,7 +35,9 @@ def main() -> None:
     with command_line.errors_reported(options):
         once = {}
         for word in options.once:
-            prefix, _, count = word.partition(":")
+            prefix, colon, count = word.rpartition(":")
+            if not colon or "/" in count:  # a folder may have a time in its name
+                prefix, count = word, ""
             if count and not count.isdigit():
                 raise InputError(f"'{count}' is not a number of samples", key="--once")
             if count and int(count) == 0:

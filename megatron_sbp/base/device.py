@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +35,9 @@ def gpus(environment: Mapping[str, str], driver: Path = _DRIVER) -> list[str]:
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
+        # As CUDA reads it: what is no device (-1, NoDevFiles of Slurm) hides the rest.
+        names = [name.strip() for name in named.split(",")]
+        return list(itertools.takewhile(re.compile(r"\d+|(GPU|MIG)-.+").fullmatch, filter(None, names)))
     return [str(number) for number in range(len(list(driver.iterdir())) if driver.is_dir() else 0)]
 
 

@@ -176,13 +176,16 @@ def matches(path: Path, entry: dict[str, Any]) -> bool:
     return mismatch(path, entry) is None
 
 
-def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple[str, bool] | None:
+def mismatch(
+    path: Path, entry: dict[str, Any], read_all: bool = False, times: dict[Path, int] | None = None
+) -> tuple[str, bool] | None:
     """How a file differs from its entry, in words, and whether it is gone; None when it does not.
 
     Args:
         path: the file.
         entry: what `describe` gave.
         read_all: read the content whatever the modification time says.
+        times: gets the modification time of a file that was read, and is the same.
     """
     try:
         stat = path.stat()
@@ -194,6 +197,8 @@ def mismatch(path: Path, entry: dict[str, Any], read_all: bool = False) -> tuple
             found = sha256(path)
             if found != entry["sha256"]:
                 return f"has the digest {found[:12]}, but had {entry['sha256'][:12]} when it was written", False
+            if times is not None:
+                times[path] = stat.st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return "is gone", True
     except OSError as error:
@@ -205,6 +210,20 @@ def digest(value: Any) -> str:
     """A digest of a JSON-able value, independent of the order of its keys; 32 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def home_expanded(path: str) -> str:
+    """A path with the home folder for `~`; as it is where there is none (~somebody, a container without users)."""
+    return os.path.expanduser(path)  # noqa: PTH111  Path's own raises RuntimeError
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be written into a file in UTF-8, as manifests and recipes are: names may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def free_bytes(path: Path) -> int:

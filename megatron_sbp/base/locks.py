@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 
 PATIENCE = 5.0
@@ -21,13 +23,17 @@ def locked(file: Path, label: str) -> Iterator[None]:
 
     A lock file that is removed by somebody while a process waits for it is recreated: the lock that counts is the one
     that the name refers to.
+
+    Raises:
+        InputError: the file system has no locks.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     said, begun = False, time.monotonic()
     while True:
         with open(file, "a+") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with explained(file):
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if not said and time.monotonic() - begun > PATIENCE:
                     say(f"{label}: waiting for a lock that another process holds ({file})")
@@ -39,9 +45,26 @@ def locked(file: Path, label: str) -> Iterator[None]:
                 return
 
 
+@contextlib.contextmanager
+def explained(file: Path) -> Iterator[None]:
+    """Raises InputError where locking a file fails because its file system has no locks."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        raise InputError(
+            f"cannot be locked ({error.strerror}): mount its file system with working flock on all nodes (Lustre: "
+            "-o flock), or choose another run_folder",
+            file=file,
+        ) from error
+
+
 def _is(descriptor: int, file: Path) -> bool:
     try:
         named, held = file.stat(), os.fstat(descriptor)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):  # ESTALE: another machine removed it, as NFS says it
+            raise
         return False
     return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing.util
 import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from megatron_sbp.base.errors import InputError
 _PR_SET_PDEATHSIG = 1
 _BECAME = "SBP_PYTHON"
 """Environment variable of a process that has changed its interpreter, with that interpreter."""
+
+_LONGEST = 70
+"""Bytes of TMPDIR: multiprocessing puts 32 behind it, /pymp-XXXXXXXX/listener-XXXXXXXX."""
 
 # Loaded once, here: a process that was just forked from one with threads must not call dlopen.
 _prctl: Any = None
@@ -78,6 +83,19 @@ def die_with_parent(parent: int | None = None) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def short_socket_paths() -> None:
+    """Lets multiprocessing have its sockets in /tmp where TMPDIR leaves no room in the path of a socket (108 bytes), as
+    Python 3.14 does: queues, loader workers, and checkpoint writers could not start."""
+    if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST:
+        return
+    former, tempfile.tempdir = tempfile.tempdir, "/tmp"
+    try:
+        with contextlib.suppress(OSError):
+            multiprocessing.util.get_temp_dir()  # this process and those that it starts keep what it makes
+    finally:
+        tempfile.tempdir = former
 
 
 @contextlib.contextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 import time
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -13,8 +17,23 @@ from megatron_sbp.base.errors import printable
 def say(message: str) -> None:
     """One line for the user, on standard error, at once. Control characters are escaped."""
     # One write: with PYTHONUNBUFFERED, print() writes the end of the line by itself, and lines of two processes mix.
-    sys.stderr.write(f"{printable(message)}\n")
-    sys.stderr.flush()
+    with _read_or_not():
+        sys.stderr.write(f"{printable(message)}\n")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _read_or_not() -> Iterator[None]:
+    """Lets the work go on when nobody reads standard error any more: a Ctrl-C ends the `tee` of `2>&1 | tee log` too,
+    and a terminal may be closed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 class Progress:
@@ -48,7 +67,8 @@ class Progress:
         """Adds finished work."""
         self.done += amount
         if self._bar is not None:
-            self._bar.update(amount)
+            with _read_or_not():
+                self._bar.update(amount)
         elif time.monotonic() - self._said >= self.every:
             self._line()
 

@@ -68,7 +68,14 @@ class StopFile:
                         os._exit(STATUS)
                     return
 
+        def interrupt(number: int, frame: object) -> None:
+            if seen.is_set():  # those of others stay ignored
+                raise KeyboardInterrupt
+
         self.refuse()
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignored:  # as a shell has it for what it starts in the background, and with it every Slurm job
+            signal.signal(signal.SIGINT, interrupt)
         watcher = threading.Thread(target=watch, name="stop-file", daemon=True)
         watcher.start()
         try:
@@ -79,3 +86,5 @@ class StopFile:
             raise
         finally:
             ended.set()
+            if ignored:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)

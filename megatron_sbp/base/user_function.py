@@ -35,7 +35,7 @@ class UserFunction:
         name, colon, function = told.rpartition(":")
         if not colon or not name.endswith(".py") or not function.isidentifier():
             return None
-        return UserFunction(folder / Path(name).expanduser(), function, key)
+        return UserFunction(folder / files.home_expanded(name), function, key)
 
     def check(self) -> None:
         """Raises InputError when the file is not Python or does not define the name; runs nothing.

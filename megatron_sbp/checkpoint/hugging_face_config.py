@@ -95,6 +95,16 @@ def read_config(file: Path) -> tuple[Model, int]:
     config = files.read_json(file)
     if not isinstance(config, dict):
         raise InputError("is not a JSON object", file=file)
+    try:
+        return _described(config, file)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"has a value of a kind that transformers does not write ({error})", file=file) from error
+
+
+def _described(config: dict[str, Any], file: Path) -> tuple[Model, int]:
+    """See `read_config`."""
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise InputError(f"is {kind!r}, it must be one of {', '.join(ARCHITECTURES)}", file=file, key="model_type")
@@ -138,7 +148,10 @@ def read_config(file: Path) -> tuple[Model, int]:
         if error.file is not None:
             raise
         raise InputError(error.reason, file=file, key=_KEYS.get(str(error.key), "max_position_embeddings")) from None
-    return model, value("vocab_size")
+    rows = value("vocab_size")
+    if not isinstance(rows, int):
+        raise InputError(f"must be a whole number, not {rows!r}", file=file, key="vocab_size")
+    return model, rows
 
 
 def _rotary_base(config: dict[str, Any], file: Path) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +50,12 @@ class TorchDistReader:
         try:
             self._reader = FileSystemReader(folder)
             metadata = self._reader.read_metadata()
-        except (OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            self._reader.set_up_storage_reader(metadata, is_coordinator=True)
+            self._tensors: dict[str, TensorStorageMetadata] = {
+                name: entry for name, entry in metadata.state_dict_metadata.items() if hasattr(entry, "size")
+            }
+        except Exception as error:  # a damaged pickle raises anything
             raise InputError(f"is not a torch_dist checkpoint ({error})", file=folder) from error
-        self._reader.set_up_storage_reader(metadata, is_coordinator=True)
-        self._tensors: dict[str, TensorStorageMetadata] = {
-            name: entry for name, entry in metadata.state_dict_metadata.items() if hasattr(entry, "size")
-        }
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -74,14 +73,15 @@ class TorchDistReader:
         """
         entry, wanted = self._tensors[name], ChunkStorageMetadata(torch.Size(offset), torch.Size(size))
         target = torch.empty(size, dtype=dtype)
-        items = create_read_items_for_chunk_list(name, entry, [wanted])
-        found = sum(item.lengths.numel() for item in items)
+        try:
+            items = create_read_items_for_chunk_list(name, entry, [wanted])
+            found = sum(item.lengths.numel() for item in items)
+            if found == target.numel():
+                self._reader.read_data(LoadPlan(items), _Into(target))
+        except Exception as error:  # as above
+            raise InputError(f"cannot be read ({error})", file=self.folder, key=name) from error
         if found != target.numel():
             raise InputError(f"{found} of {target.numel()} values are in the checkpoint", file=self.folder, key=name)
-        try:
-            self._reader.read_data(LoadPlan(items), _Into(target))
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(f"cannot be read ({error})", file=self.folder, key=name) from error
         return target
 
 

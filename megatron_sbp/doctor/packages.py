@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.processes import path_elsewhere, with_path
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.recipe import Recipe
@@ -105,7 +107,8 @@ def _in_environment(section: str, python: Path, in_container: bool) -> Finding:
     if not python.exists():
         return fail(name, f"{key}: no such file: {python}", "name an interpreter that nodes can reach")
     try:
-        done = subprocess.run([python, "-c", _SEEN_FROM], capture_output=True, text=True, timeout=60)
+        variables = with_path(dict(os.environ), path_elsewhere())  # as the stage starts there
+        done = subprocess.run([python, "-c", _SEEN_FROM], capture_output=True, text=True, timeout=60, env=variables)
         missing = done.stdout.split() if done.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired):
         missing = None

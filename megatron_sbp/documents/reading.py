@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import InputError, printable
+from megatron_sbp.base.files import is_utf8
 from megatron_sbp.documents.lines import read_lines
 from megatron_sbp.recipe import Documents
 
@@ -19,7 +21,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
 _ROWS_PER_BATCH = 1024
 _INVALID = object()
-"""Marks a Parquet value that is not valid UTF-8."""
+"""Marks a Parquet value that Python cannot hold: text that is not valid UTF-8, a date far away."""
 
 
 class BadDocument(Exception):
@@ -99,7 +101,8 @@ def find_files(
     found: dict[Path, Path] = {}
     passed_over: dict[Path, str] = {}
     for pattern in patterns:
-        names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 (patterns may be absolute)
+        named = os.path.lexists(folder / pattern)  # a file may have `[1]` in its name
+        names = [pattern] if named else glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 (absolute)
         matches, seen = dict[Path, Path](), len(passed_over)
         for path in (folder / name for name in sorted(names)):
             reason = _no_file(path)
@@ -132,6 +135,8 @@ def file_problem(path: Path) -> str | None:
 
 
 def _unknown_suffix(path: Path) -> str | None:
+    if not is_utf8(path):
+        return "has bytes in its path that are not UTF-8; rename it"
     return None if path.name.endswith(SUFFIXES) else f"is none of {', '.join(SUFFIXES)}"
 
 
@@ -214,7 +219,8 @@ def parse(raw: Any, documents: Documents) -> Document:
         try:
             json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise BadDocument(f"cannot be kept: no JSON in UTF-8 can hold it ({error})", name) from error
+            why = "no value that Python has" if value is _INVALID else error
+            raise BadDocument(f"cannot be kept: no JSON in UTF-8 can hold it ({why})", name) from error
     return Document(id, text, kept)
 
 
@@ -309,6 +315,8 @@ def _parquet_rows(
                 if name not in names:
                     there = ", ".join(printable(column, lines=False)[:60] for column in names[:20])
                     raise InputError(f"column is missing; there are: {there}", file=path, key=name)
+                if names.count(name) > 1:
+                    raise InputError(f"there are {names.count(name)} columns of this name", file=path, key=name)
             fields = list(dict.fromkeys([*fields, *(name for name in optional if name in names)]))
             told = 0
             for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH, columns=fields):
@@ -329,12 +337,12 @@ def _parquet_rows(
 def _values(column: Any) -> list[Any]:
     try:
         return column.to_pylist()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):  # invalid UTF-8, and a date that Python has not
         return [_value(scalar) for scalar in column]
 
 
 def _value(scalar: Any) -> Any:
     try:
         return scalar.as_py()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):
         return _INVALID

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -97,7 +98,9 @@ def sample_of(documents: Documents, folder: Path) -> tuple[Sample | None, str | 
         The sample, or None without a usable document; and what is wrong with the file. Both are None where there is no
         file yet.
     """
-    names = glob.glob(documents.inputs[0], root_dir=folder) if documents.inputs else []  # noqa: PTH207 (may be absolute)
+    names = documents.inputs[:1]
+    if names and not os.path.lexists(folder / names[0]):  # see `find_files`
+        names = glob.glob(names[0], root_dir=folder)  # noqa: PTH207 (may be absolute)
     if documents.bad_documents == "skip":  # and what is not a file is skipped
         names = [name for name in names if (folder / name).is_file()]
     if not names:

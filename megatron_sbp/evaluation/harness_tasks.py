@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.harness_checks import SECTION as KEY
@@ -34,14 +35,14 @@ def task_folder(recipe: Recipe) -> Path | None:
     if not harness.tasks:
         return None
     assert harness.task_folder is not None  # harness_checks
-    return recipe.folder / Path(harness.task_folder).expanduser()
+    return recipe.folder / files.home_expanded(harness.task_folder)
 
 
 def harness_python(recipe: Recipe) -> Path | None:
     """The interpreter that `evaluation.harness.python` names."""
     named = recipe.evaluation.harness.python
     # Not resolved: the link that is called `python` tells the interpreter which environment it is in.
-    return None if named is None else recipe.folder / Path(named).expanduser()
+    return None if named is None else recipe.folder / named
 
 
 def task_files(folder: Path) -> list[Path]:

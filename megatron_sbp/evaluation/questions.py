@@ -56,7 +56,7 @@ class ClozeQuestion:
 def question_file(recipe: Recipe) -> Path | None:
     """The file that `evaluation.questions` names; None without questions."""
     name = recipe.evaluation.questions
-    return None if name is None else recipe.folder / Path(name).expanduser()
+    return None if name is None else recipe.folder / files.home_expanded(name)
 
 
 def read_questions(recipe: Recipe) -> list[ClozeQuestion]:

@@ -111,6 +111,9 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
     root = place.resolve()
     recipe = load_recipe(root / written, [override(KEY, str(root)), *overrides])
     recipe.source = Path(marker["recipe"])
+    beside = root / str(marker.get("from_here", ""))
+    if not recipe.source.exists() and beside.is_file():  # both were moved, or copied to another machine
+        recipe.source = beside.resolve()
     return recipe
 
 
@@ -137,7 +140,9 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     import glob
 
     fixed = Path(os.path.normpath(folder / pattern))
-    return [fixed] if not glob.has_magic(pattern) else [Path(name) for name in glob.iglob(str(fixed), recursive=True)]  # noqa: PTH207
+    if not glob.has_magic(pattern):
+        return [fixed]
+    return [folder / name for name in glob.iglob(pattern, root_dir=folder, recursive=True)]  # noqa: PTH207
 
 
 def _check_free(run: Run) -> None:

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.locks import explained
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.stages.run_folder import Run
 
@@ -132,7 +133,8 @@ def _rotated(wanted: list[tuple[int, Path]]) -> Iterator[tuple[int, Path]]:
 
 def _take(claims: IO[bytes], place: int) -> bool:
     try:
-        fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        with explained(Path(claims.name)):
+            fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
     except (BlockingIOError, PermissionError):
         return False
     return True

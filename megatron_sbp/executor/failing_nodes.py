@@ -13,18 +13,19 @@ from pathlib import Path
 from megatron_sbp.executor.retry import read_faults, stable
 
 
-def failing_nodes(faults: Path, limit: int) -> dict[str, int]:
+def failing_nodes(faults: Path, limit: int, cluster: str | None = None) -> dict[str, int]:
     """Different faults by node, of nodes with at least `limit` of them.
 
     Args:
         faults: folder with the faults of every job (JOB.jsonl), as `retry` writes them.
         limit: 0 names no node.
+        cluster: whose nodes are meant, where that is known: a run folder may have been copied from another one.
     """
     different = {
         (node, stable(row.get("cause")), str(row.get("progress")))
         for file in sorted(faults.glob("*.jsonl"))
         for row in read_faults(file)
-        if isinstance(node := row.get("node"), str) and node
+        if isinstance(node := row.get("node"), str) and node and (not cluster or row.get("cluster", cluster) == cluster)
     }
     counts = Counter(node for node, *_ in different)
     return {node: count for node, count in sorted(counts.items()) if 0 < limit <= count}

@@ -97,7 +97,7 @@ class _LocalRun:
         if self._failure is not None:
             raise self._failure
         self._begin()
-        if self._signal is not None:  # it came when nothing ran, or what ran has finished in spite of it
+        if self._signal is not None:  # what ran has finished in spite of it
             signal.raise_signal(self._signal)
 
     def _begin(self) -> None:
@@ -125,6 +125,7 @@ class _LocalRun:
     def _start(self, stage: Stage) -> None:
         runner = self._runner(stage)
         if runner.finished():
+            runner.note_times()
             say(f"{self._label(stage)}: already complete")
             self._go_back(stage)
             return
@@ -189,6 +190,9 @@ class _LocalRun:
     @contextlib.contextmanager
     def _signals_forwarded(self) -> Iterator[None]:
         def forward(number, frame):
+            if not self._running and self._signal is None:  # this process may be reading a corpus, for hours
+                signal.signal(number, handlers[number])
+                signal.raise_signal(number)
             self._signal = number
             for processes, _ in list(self._running.values()):
                 processes.send(number)

@@ -83,9 +83,15 @@ def damage(
     return found
 
 
-def intact(run: Run, outputs: Outputs) -> bool:
-    """Whether every output is there unchanged; contents are read only where the modification time differs."""
-    return all(files.matches(run.at(path), entry) for path, entry in outputs.items())
+def intact(run: Run, outputs: Outputs, times: dict[Path, int] | None = None) -> bool:
+    """Whether every output is there unchanged; contents are read only where the modification time differs.
+
+    Args:
+        run: the run, or a stage's view of it.
+        outputs: entries of a manifest.
+        times: gets the modification times of the files that were read.
+    """
+    return all(files.mismatch(run.at(path), entry, times=times) is None for path, entry in outputs.items())
 
 
 def select(outputs: Outputs, patterns: Iterable[str]) -> dict[str, str]:

@@ -46,6 +46,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "node": fault.node or environment.get("SLURMD_NODENAME", ""),
+        **({"cluster": name} if (name := environment.get("SLURM_CLUSTER_NAME")) else {}),
         "progress": fault.progress,
         "cause": fault.reason.split("\n", 1)[0],
     }

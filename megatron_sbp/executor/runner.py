@@ -59,6 +59,7 @@ class StageRunner(StageState):
         """
         keys = self.keys()
         if self.finished():
+            self.note_times()
             return True
         with self._lock("prepare"):
             self.replacement.resume()

@@ -23,6 +23,7 @@ from megatron_sbp.executor.slurm_queue import (
     OUTSIDE_OF_A_JOB,
     Job,
     client,
+    cluster,
     largest_array,
     live_jobs,
     remember,
@@ -104,7 +105,7 @@ def _submit(
         )
         for stage in graph
     }
-    complete = _complete(states, live)
+    complete = _complete(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.root / "logs" / "slurm"
     variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
@@ -118,7 +119,7 @@ def _submit(
         begins()
         log_folder.mkdir(parents=True, exist_ok=True)
     largest = largest_array()
-    failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after)
+    failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after, cluster())
     for node, count in failing.items():
         _note(
             f"{node} is excluded: {count} different faults of this run were on it (slurm.exclude_after; they are in "
@@ -169,12 +170,13 @@ def _submit(
     return submitted
 
 
-def _complete(states: Mapping[str, StageState], live: Collection[str]) -> set[str]:
+def _complete(states: Mapping[str, StageState], live: Collection[str], dry_run: bool) -> set[str]:
     """Names of the stages that need no job.
 
     Args:
         states: of all stages by name, in order.
         live: names of those that have a job.
+        dry_run: write nothing.
 
     Raises:
         InputError: what the job of a stage would refuse, where all that the stage reads is there already.
@@ -185,6 +187,8 @@ def _complete(states: Mapping[str, StageState], live: Collection[str]) -> set[st
         # A stage after one that runs again may have to run again too; if not, its job ends at once.
         waits = not going.isdisjoint(state.stage.reads(state.run))
         if not waits and _finished(state):
+            if not dry_run:
+                state.note_times()
             found.add(name)
             continue
         going.add(name)

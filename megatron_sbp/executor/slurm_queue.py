@@ -6,6 +6,7 @@ RUN/logs/slurm/jobs.json records the last job of every stage.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -21,6 +23,9 @@ from megatron_sbp.stages.run_folder import Run
 
 TIMEOUT = 60
 """Seconds that a Slurm client may take: with the controller down it would hang for minutes."""
+
+_STORED = ("stage", "id", "tasks", "recipe")
+"""Of a job."""
 
 _LIVE = {
     "PENDING",
@@ -78,7 +83,7 @@ def jobs_of(run: Run) -> list[Job]:
     file = _jobs_file(run)
     if not file.exists():
         return []
-    jobs = [Job(**entry) for entry in files.read_json(file)]
+    jobs = [Job(**{key: entry[key] for key in _STORED}) for entry in _own(run, files.read_json(file))]
     states = _states([job.id for job in jobs])
     return [dataclasses.replace(job, state=_state(job, states)) for job in jobs]
 
@@ -87,11 +92,19 @@ def _jobs_file(run: Run) -> Path:
     return run.root / "logs" / "slurm" / "jobs.json"
 
 
+def _own(run: Run, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of this run folder: one that was copied, perhaps to another cluster, has the numbers of others' jobs."""
+    same = {"folder": str(run.root), "cluster": cluster()}
+    return [
+        entry for entry in entries if all(entry.get(key) in (None, here) or here is None for key, here in same.items())
+    ]
+
+
 def remember(run: Run, job: Job) -> None:
     """Records a job as the last one of its stage."""
     file = _jobs_file(run)
-    former = files.read_json(file) if file.exists() else []
-    entry = {"stage": job.stage, "id": job.id, "tasks": job.tasks, "recipe": job.recipe}
+    former = _own(run, files.read_json(file)) if file.exists() else []
+    entry = {**{key: getattr(job, key) for key in _STORED}, "folder": str(run.root), "cluster": cluster()}
     files.write_json(file, [*(other for other in former if other["stage"] != job.stage), entry])
 
 
@@ -175,11 +188,22 @@ def _by_job(text: str) -> dict[str, list[str]]:
 
 def largest_array() -> int:
     """Largest index of an array at this site: MaxArraySize - 1 (Slurm's default is 1001)."""
+    size = _configured("MaxArraySize")
+    return 1000 if size is None else max(1, int(size) - 1)
+
+
+@functools.cache
+def cluster() -> str | None:
+    """Name of the cluster; None where Slurm does not tell."""
+    return _configured("ClusterName")
+
+
+def _configured(key: str) -> str | None:
     for line in (_try(["scontrol", "show", "config"]) or "").splitlines():
         name, _, value = line.partition("=")
-        if name.strip() == "MaxArraySize":
-            return max(1, int(value) - 1)
-    return 1000
+        if name.strip() == key:
+            return value.strip()
+    return None
 
 
 def outside_of_a_job(environment: Mapping[str, str]) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.executor.external import external_digests, to_be_read
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
@@ -35,7 +38,7 @@ class NotFinished(InputError):
 
 
 class StageState:
-    """The state of one stage of one run, and whether it may be made again. Reads only.
+    """The state of one stage of one run, and whether it may be made again. Reads only, except for `note_times`.
 
     Args:
         run: The run.
@@ -63,6 +66,7 @@ class StageState:
         self.manifest_file = run.manifests / f"{stage.name}.json"
         self.unit_folder = run.manifests / stage.name
         self.tidying_file = self.unit_folder / ".tidying"
+        self._times: dict[Path, int] = {}
         self.replacement = Replacement(run, stage.name, stage.owns(run), self.manifest_file, self.unit_folder)
 
     def inputs(self) -> dict[str, str]:
@@ -114,7 +118,22 @@ class StageState:
         if self.replacement.interrupted() or self.tidying_file.exists():
             return False
         manifest = self._manifest()
-        return manifest is not None and manifest["key"] == self.keys().stage and intact(self.run, manifest["outputs"])
+        if manifest is None or manifest["key"] != self.keys().stage:
+            return False
+        return intact(self.run, manifest["outputs"], self._times)
+
+    def note_times(self) -> None:
+        """Writes down the modification times of outputs that `finished` had to read, as it reads all of a copied run
+        folder: the next command need not."""
+        if not self._times:
+            return
+        with contextlib.suppress(OSError), locked(self.unit_folder / ".prepare.lock", f"{self.stage.name} prepare"):
+            manifest = self._manifest()
+            if manifest is not None:
+                for path, entry in manifest["outputs"].items():
+                    entry["mtime_ns"] = self._times.get(self.run.at(path), entry["mtime_ns"])
+                files.write_json(self.manifest_file, manifest)
+            self._times.clear()
 
     def _manifest(self) -> dict[str, Any] | None:
         """The stage's manifest; None without one, and for a damaged one that may be discarded."""

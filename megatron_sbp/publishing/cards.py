@@ -47,6 +47,10 @@ def public_recipe(recipe: Recipe) -> Recipe:
     def named(path: str | None) -> str | None:
         return None if path is None else name(path)
 
+    def flags(section: Mapping[str, Any]) -> dict[str, Any]:
+        given = {key: name(value) if isinstance(value, str) else value for key, value in section["megatron"].items()}
+        return {**section, "megatron": given}
+
     def overrides(about: Synthesizer) -> Synthesizer:
         tuning, synthesis, rules = dict(about.tuning), dict(about.synthesis), dict(about.filter)
         if "predicate" in rules:
@@ -58,6 +62,7 @@ def public_recipe(recipe: Recipe) -> Recipe:
         return about.model_copy(update={"tuning": tuning, "synthesis": synthesis, "filter": rules})
 
     vllm = recipe.synthesis.vllm.model_copy(update={"python": named(recipe.synthesis.vllm.python)})
+    pooling = recipe.embedding.vllm.model_copy(update={"python": named(recipe.embedding.vllm.python)})
     documents = recipe.documents.model_copy(update={"inputs": [name(path) for path in recipe.documents.inputs]})
     evaluation = recipe.evaluation.model_copy(
         update={
@@ -77,9 +82,14 @@ def public_recipe(recipe: Recipe) -> Recipe:
         "tuning": recipe.tuning.model_copy(update={"start": named(recipe.tuning.start)}),
         "synthesis": recipe.synthesis.model_copy(update={"vllm": vllm}),
         "synthesizers": {writer: overrides(about) for writer, about in recipe.synthesizers.items()},
-        "embedding": recipe.embedding.model_copy(update={"model": name(recipe.embedding.model)}),
+        "embedding": recipe.embedding.model_copy(update={"model": name(recipe.embedding.model), "vllm": pooling}),
         "launch": Launch.model_validate({}),
         "slurm": Slurm.model_validate({}),
+        "training": recipe.training.model_copy(update=flags({"megatron": recipe.training.megatron})),
+        "arms": {
+            arm: about.model_copy(update={"training": flags(about.training)}) if "megatron" in about.training else about
+            for arm, about in recipe.arms.items()
+        },
         "run_folder": None,
     }
     return recipe.model_copy(update=changed)
@@ -360,8 +370,10 @@ def _source(recipe: Recipe) -> str:
 
 def _recipe(recipe: Recipe) -> str:
     public = public_recipe(recipe)
+    text = dump_recipe(public)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))  # a note may have code in it
     return (
         f"## Recipe\n\nMade by megatron-sbp {__version__}; digest of the recipe `{files.digest(public.to_dict())}`, "
-        f"seed {recipe.seed}.\n\n<details><summary>The whole recipe</summary>\n\n```yaml\n{dump_recipe(public)}```\n\n"
+        f"seed {recipe.seed}.\n\n<details><summary>The whole recipe</summary>\n\n{fence}yaml\n{text}{fence}\n\n"
         "</details>"
     )

@@ -113,8 +113,9 @@ def megatron_flags() -> Flags | None:
 def _cache_folder() -> Path:
     given = os.environ.get("XDG_CACHE_HOME", "")
     # By the specification a relative path does not count.
-    base = Path(given) if given.startswith("/") else Path("~/.cache").expanduser()
-    return base / "megatron-sbp"
+    base = given if given.startswith("/") else files.home_expanded("~/.cache")
+    # A user of a container may have no home: nothing can be read or kept there.
+    return Path(base if base.startswith("/") else os.devnull) / "megatron-sbp"
 
 
 def _read(file: Path) -> Flags | None:

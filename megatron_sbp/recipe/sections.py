@@ -27,6 +27,7 @@ from megatron_sbp.recipe.values import (
     MemoryLimit,
     NotNegative,
     Overrides,
+    Place,
     Positive,
     Prose,
     Share,
@@ -51,7 +52,7 @@ class Section(BaseModel):
 class Documents(Section):
     """Which documents, and how they are split."""
 
-    inputs: list[Text]
+    inputs: list[Place]
     """Files or glob patterns, relative to the recipe's folder: .jsonl, .jsonl.gz, .jsonl.zst or .parquet."""
     train: Count
     """Documents in D, the unique real data of the baseline and of SBP."""
@@ -231,7 +232,7 @@ class VllmPooling(Section):
 
     model_config = ConfigDict(frozen=True)
 
-    python: Text | None = None
+    python: Place | None = None
     """Interpreter, relative to the recipe's folder, of an environment with vLLM and this package, in which the stage
     runs. null is the interpreter of the command."""
     gpu_memory: Share | None = None
@@ -340,7 +341,7 @@ class Vllm(Section):
 
     model_config = ConfigDict(frozen=True)
 
-    python: Text | None = None
+    python: Place | None = None
     """Interpreter, relative to the recipe's folder, of an environment with vLLM and this package, in which the stage
     runs. null is the interpreter of the command. Changes no text."""
     tensor_parallel: Count = 1
@@ -489,7 +490,7 @@ class Harness(Section):
     memory."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the models."""
-    python: Text | None = None
+    python: Place | None = None
     """Interpreter, relative to the recipe's folder, of another environment with lm-eval (and vLLM for that backend);
     null is the interpreter of the command."""
 
@@ -673,7 +674,7 @@ class Recipe(Section):
     synthesis: Synthesis
     seed: Int = Field(1, ge=0, lt=1 << 32)  # numpy's and Megatron's generators take 32 bits
     """Seed of every random choice in the run."""
-    run_folder: Text | None = None
+    run_folder: Place | None = None
     """Where the run lives, relative to the current folder: a new or empty folder, or this recipe's run folder. null is
     runs/FOLDER for FOLDER/recipe.yaml, and runs/FILE for any other FILE.yaml."""
     note: Prose = ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from megatron_sbp.base import files
 from megatron_sbp.recipe.sections import Recipe
 
 KEY = "tuning.start"
@@ -28,7 +29,7 @@ def start_folder(recipe: Recipe) -> Path | None:
     """The folder that `tuning.start` names; None when it is one of WORDS."""
     if recipe.tuning.start is None or start_word(recipe):
         return None
-    return recipe.folder / Path(recipe.tuning.start).expanduser()
+    return recipe.folder / files.home_expanded(recipe.tuning.start)
 
 
 def keeps_best(recipe: Recipe, training: str) -> bool:

@@ -6,8 +6,9 @@ import functools
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
+from megatron_sbp.base.files import home_expanded
 from megatron_sbp.recipe.time_limit import FORMATS, is_time_limit
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -106,6 +107,8 @@ Cosine = Annotated[float, Field(ge=-1, le=1), _FLOAT]
 Switch = Annotated[bool, Strict()]
 
 Text = Annotated[str, BeforeValidator(_text)]
+Place = Annotated[Text, AfterValidator(home_expanded)]
+"""A path; `~` is the home folder."""
 Prose = Annotated[str, BeforeValidator(functools.partial(_text, kept="\n\t"))]
 """A text that may have several lines."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.files import is_utf8
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import MOST_SHARDS
 from megatron_sbp.recipe.names import SPLITS as SPLITS
@@ -63,8 +64,16 @@ class Run:
     @staticmethod
     def of(recipe: Recipe) -> Run:
         """The run of a recipe: `run_folder`, or runs/LABEL below the current folder, where LABEL follows from the place
-        of the recipe (`label`)."""
-        return Run(recipe, Path(recipe.run_folder or f"runs/{label(recipe)}").resolve())
+        of the recipe (`label`).
+
+        Raises:
+            InputError: no text can hold the path of the run folder, or of the recipe.
+        """
+        root = Path(recipe.run_folder or f"runs/{label(recipe)}").resolve()
+        for path in (root, recipe.folder):
+            if not is_utf8(path) or "\n" in str(path):
+                raise InputError("has a line feed or bytes that are not UTF-8 in its path; rename it", file=path)
+        return Run(recipe, root)
 
     def view(self, work: Path, owned: tuple[str, ...]) -> Run:
         """The same run with the paths in `owned` below `work`."""

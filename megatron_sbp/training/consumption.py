@@ -36,7 +36,7 @@ class Recorder:
 
     def __init__(self, folder: Path, rank: int):
         folder.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(_file(folder, rank), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._descriptor = os.open(_file(folder, rank), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
     def record(self, iteration: int, sources: np.ndarray, samples: np.ndarray) -> None:
         """Adds a micro-batch of the iteration (counted from 0): the sources and samples, int64 [micro-batch] each."""

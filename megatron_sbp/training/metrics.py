@@ -33,7 +33,7 @@ class Metrics:
             OSError: there is no room for it.
         """
         line = _line(row).encode()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         before = os.fstat(descriptor).st_size
         try:
             files.write_whole(descriptor, line)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
-from megatron_sbp.base.processes import die_with_parent
+from megatron_sbp.base.processes import die_with_parent, short_socket_paths
 from megatron_sbp.training.megatron import rank_end
 from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, check_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
@@ -130,6 +130,7 @@ def main() -> int:
     collect_rarely()
     if os.environ.get("SBP_DIE_WITH_PARENT") == "1" or "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent()
+    short_socket_paths()
     rank_end.prepare()
     rank_end.prepare_loaders()
     _quiet()

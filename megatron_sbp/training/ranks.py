@@ -202,7 +202,7 @@ class _Log:
     def write(self, data: bytes) -> None:
         try:
             if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError as error:

@@ -35,3 +35,10 @@ def test_workers_share_all_gpus(count, workers):
         assert sum(map(len, shares)) == count and max(map(len, shares)) - min(map(len, shares)) <= 1
     elif count:
         assert {len(share) for share in shares} == {1}
+
+
+@pytest.mark.parametrize("hidden", ["-1", "NoDevFiles", " -1 ", "-1,0"])
+def test_names_that_hide_all_gpus(hidden):
+    """CUDA stops at the first that is no device; Slurm writes NoDevFiles into jobs without GPUs."""
+    assert gpus({"CUDA_VISIBLE_DEVICES": hidden}) == []
+    assert gpus({"CUDA_VISIBLE_DEVICES": f"3,MIG-a/1/0,{hidden}"}) == ["3", "MIG-a/1/0"]

@@ -104,3 +104,14 @@ def test_digest_does_not_depend_on_the_order_of_keys():
     assert files.digest({"a": 1, "b": [1, 2]}) == files.digest({"b": [1, 2], "a": 1})
     assert files.digest({"a": 1}) != files.digest({"a": "1"})
     assert files.digest([1, 2]) != files.digest([2, 1])
+
+
+def test_the_home_folder_where_there_is_one(monkeypatch):
+    """Else Path.expanduser raises RuntimeError: a recipe with `~somebody` was a traceback."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert files.home_expanded("~/x") == "/home/me/x" and files.home_expanded("a/~") == "a/~"
+    assert files.home_expanded("~nobody-of-this-name/x") == "~nobody-of-this-name/x"
+
+
+def test_names_that_are_not_utf8():
+    assert files.is_utf8(Path("\u00e9")) and not files.is_utf8(Path(os.fsdecode(b"caf\xe9")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base import locks
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 
 HOLDER = """
@@ -69,3 +72,26 @@ def test_a_lock_on_a_removed_file_does_not_count(tmp_path):
         assert not locks._is(former.fileno(), tmp_path / "lock")
         Path(tmp_path / "lock").touch()
         assert not locks._is(former.fileno(), tmp_path / "lock")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
+    """Lustre that was mounted without -o flock."""
+
+    def flock(handle, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with pytest.raises(InputError, match=r"lock: cannot be locked .*Lustre: -o flock"), locked(tmp_path / "lock", "x"):
+        pytest.fail("nobody holds a lock")
+
+
+def test_a_lock_that_another_machine_removed_does_not_count(tmp_path, monkeypatch):
+    """NFS says that the open file is stale."""
+
+    def fstat(descriptor):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with open(tmp_path / "lock", "a+") as held, monkeypatch.context() as patched:
+        patched.setattr(locks.os, "fstat", fstat)
+        assert not locks._is(held.fileno(), tmp_path / "lock")

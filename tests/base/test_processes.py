@@ -67,3 +67,22 @@ def test_another_environment_sees_a_clone_and_no_site_packages(tmp_path, monkeyp
     assert path_elsewhere() == f"{tmp_path}:/mine"
     assert with_path({"A": "1", "PYTHONPATH": "/x"}, None) == {"A": "1"}
     assert with_path({"A": "1", "PYTHONPATH": "/x"}, "/y") == {"A": "1", "PYTHONPATH": "/y"}
+
+
+MANAGED = """
+import multiprocessing.managers
+from megatron_sbp.base.processes import short_socket_paths
+
+short_socket_paths()
+with multiprocessing.managers.SyncManager(ctx=multiprocessing.get_context("fork")) as manager:
+    print(manager.Queue().qsize())
+"""
+
+
+def test_a_long_temporary_folder(tmp_path):
+    """No process could start another one with a queue."""
+    folder = tmp_path / ("long-" * 20)
+    folder.mkdir()
+    words = [sys.executable, "-c", MANAGED]
+    done = subprocess.run(words, env={**os.environ, "TMPDIR": str(folder)}, capture_output=True, text=True)
+    assert done.stdout == "0\n", done.stderr

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -61,3 +64,28 @@ def test_more_than_announced_and_no_work_at_all_are_no_errors(capsys):
     with Progress("none", 0, "documents", every=0.0) as progress:
         progress.advance(0)
     assert "left" not in capsys.readouterr().err
+
+
+LONG_WORK = """
+import os, sys, time
+from megatron_sbp.base.progress import Progress, say
+
+with Progress("work", 3, "steps") as progress:
+    for step in range(3):
+        time.sleep(0.15)  # the bar is drawn ten times a second
+        progress.advance()
+        if step == 0:
+            os.close(int(sys.argv[1]))
+say("done")
+print(progress.done)
+"""
+
+
+@pytest.mark.parametrize("end", ["pipe", "terminal"])
+def test_work_goes_on_when_nobody_reads(end):
+    reader, writer = os.pipe() if end == "pipe" else os.openpty()
+    words = [sys.executable, "-c", LONG_WORK, str(reader)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=writer, pass_fds=[reader], text=True) as process:
+        os.close(reader)
+        os.close(writer)
+        assert process.communicate(timeout=60)[0] == "3\n" and process.returncode == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -51,12 +52,25 @@ def test_other_interruptions_and_ends_are_as_ever(file):
 
 
 def test_who_does_not_react_ends_all_the_same(file):
-    """SIGINT may be ignored: a shell does that to what it starts in the background."""
     program = (
         "import signal, sys, time; from pathlib import Path; from megatron_sbp.base.stop_file import StopFile\n"
-        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGINT, lambda number, frame: None)\n"
         "with StopFile(Path(sys.argv[1]), every=0.05).interrupts(grace=0.2):\n"
         "    Path(sys.argv[1]).touch(); time.sleep(60)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, timeout=50)
     assert done.returncode == STATUS and "stop exists: stopped" in done.stderr
+
+
+def test_where_interrupts_are_ignored_the_file_counts_all_the_same(file, monkeypatch):
+    """A shell lets what it starts in the background ignore SIGINT, and with it every Slurm job."""
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        threading.Timer(0.2, file.touch).start()
+        with pytest.raises(Stopped), StopFile(file, every=0.05).interrupts(grace=20):
+            signal.raise_signal(signal.SIGINT)  # still ignored
+            assert not file.exists()
+            time.sleep(10)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)

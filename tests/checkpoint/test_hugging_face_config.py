@@ -66,3 +66,19 @@ def test_what_is_no_config(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=r"config\.json"):
         read_config(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_attention_heads": 0, "head_dim": None}, {"hidden_size": "64", "head_dim": None}, {"rope_scaling": [1]},
+        {"rope_theta": "x", "rope_parameters": None}, {"layer_types": 3}, {"model_type": ["llama"]},
+        {"vocab_size": "10"}, {"vocab_size": 9.5},
+    ],
+)  # fmt: skip
+def test_values_of_another_kind(tokenizer, tmp_path, change):
+    """Each was a traceback."""
+    written = write_config(shape(False, False), tokenizer, "float32")
+    files.write_json(tmp_path / "config.json", {**written, **change})
+    with pytest.raises(InputError, match=r"config\.json: "):
+        read_config(tmp_path / "config.json")

@@ -76,3 +76,14 @@ def test_a_file_has_one_tensor_and_not_too_many_bytes(monkeypatch):
     assert [len(file) for file in found] == [2, 2, 1] and all(
         len({chunk.name for chunk in file}) == 1 for file in found
     )
+
+
+@pytest.mark.parametrize("word", [b"torch", b"sizes", b"MetadataIndex", b"state_dict_metadata"])
+def test_a_damaged_description_is_named(tmp_path, word):
+    """A pickle that cannot be read raises anything; it was a traceback."""
+    write_torch_dist(tmp_path, chunks(VECTOR, "vector", ((0,), (3,))), {})
+    described = (tmp_path / ".metadata").read_bytes()
+    assert word in described
+    (tmp_path / ".metadata").write_bytes(described.replace(word, word[:-1] + b"~"))
+    with pytest.raises(InputError, match=r"is not a torch_dist checkpoint|cannot be read"):
+        TorchDistReader(tmp_path).read("vector", (0,), (3,), torch.float32)

@@ -63,3 +63,12 @@ def test_the_package_of_that_name_that_is_not_nvidias(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     apex = found()["Apex"]
     assert apex.status == "warn" and "not NVIDIA's" in apex.text and "pip uninstall apex" in apex.remedy
+
+
+def test_an_environment_that_finds_this_package_as_the_stage_does(tmp_path, monkeypatch):
+    """A clone need not be installed there."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$PYTHONPATH" in {PAPER.parents[2]}*) echo;; *) echo megatron_sbp;; esac\n')
+    python.chmod(0o755)
+    assert found("synthesis.engine=vllm", f"synthesis.vllm.python={python}")["vLLM (synthesis)"].status == "ok"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pyarrow
@@ -169,3 +170,37 @@ def test_patterns(tmp_path):
         names("deep")  # a folder
     with pytest.raises(InputError, match=r"d.txt.*is none of .jsonl"):
         names("d.txt")
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
+    """`part[1].jsonl` matched no file, also where a shell had named it."""
+    for name in ("part[1].jsonl", "part1.jsonl"):
+        (tmp_path / name).write_text("{}")
+    assert matching_files(["part[1].jsonl"], tmp_path) == [tmp_path / "part[1].jsonl"]
+    assert matching_files(["part[2-9]*.jsonl", "*1.jsonl"][1:], tmp_path) == [tmp_path / "part1.jsonl"]
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    """The run could not write it down, and ended with a traceback."""
+    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text("{}")
+    with pytest.raises(InputError, match=r"caf\\udce9\.jsonl: has bytes in its path that are not UTF-8"):
+        matching_files(["*.jsonl"], tmp_path)
+
+
+def test_parquet_with_a_column_twice(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], ["text", "text"])
+    pyarrow.parquet.write_table(table, path)
+    with pytest.raises(InputError, match="'text': there are 2 columns of this name"):
+        read(path, settings())
+
+
+@pytest.mark.parametrize(
+    "column", [pyarrow.array([2**62], pyarrow.timestamp("us")), pyarrow.array([2**30], pyarrow.date32())]
+)
+def test_parquet_with_a_date_that_python_has_not(tmp_path, column):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"], "when": column}), path)
+    assert read(path, settings())[0][1].text == "a"
+    with pytest.raises(BadDocument, match="no value that Python has"):
+        read(path, settings(keep_fields=["when"]))

@@ -36,6 +36,8 @@ def test_mean_bytes_of_the_first_documents(tmp_path):
     assert sample(documents("*.jsonl"), tmp_path) == found
     assert sample(documents("a.jsonl"), tmp_path) == found | {"corpus": 2}  # all there is
     assert sample(documents("a.jsonl", "b.jsonl"), tmp_path) == found
+    lines(tmp_path / "a[1].jsonl", ["\u00e9" * 10, "x" * 40])
+    assert sample(documents("a[1].jsonl"), tmp_path) == {**found, "file": "a[1].jsonl", "corpus": 2}
     long = sample(documents("a.jsonl", min_characters=11), tmp_path)
     assert long == {"file": "a.jsonl", "documents": 1, "bytes": 40.0, "corpus": 1}
 

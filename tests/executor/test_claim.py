@@ -57,6 +57,18 @@ def test_inputs_inside_the_run_folder_are_refused(home, capsys):
     assert "documents.inputs" in capsys.readouterr().err and snapshot(home) == before
 
 
+def test_inputs_inside_the_run_folder_of_a_folder_that_looks_like_a_pattern(home):
+    folder = home / "a[1]"
+    folder.mkdir()
+    shutil.copy(home / "recipe.yaml", folder)
+    run = Run.of(load_recipe(folder / "recipe.yaml", [f"run_folder={folder}/run", "documents.inputs=[run/*.jsonl]"]))
+    (folder / "run").mkdir()
+    shutil.copy(home / "documents" / "corpus.jsonl", folder / "run")
+    (folder / "run" / "sbp-run.json").write_text('{"recipe": "", "created": ""}')
+    with pytest.raises(InputError, match="is inside the run folder"):
+        claim(run)
+
+
 def test_the_default_run_folder_follows_from_the_place_of_the_recipe(home):
     (home / "other").mkdir()
     (home / "other" / "small.yaml").write_text((home / "recipe.yaml").read_text())
@@ -223,3 +235,15 @@ def test_status_into_a_closed_pipe(home):
     done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
     assert done.returncode in (0, 141)  # the whole of it may fit into the pipe before `head` is gone
+
+
+def test_a_run_folder_that_moved_with_its_recipe_stands_for_it(home, monkeypatch):
+    """Its corpus was looked for where the recipe had been."""
+    (home / "project").mkdir()
+    for name in ("recipe.yaml", "documents"):
+        (home / name).rename(home / "project" / name)
+    claim(Run.of(load_recipe(home / "project" / "recipe.yaml", ["run_folder=project/run"])))
+    (home / "project").rename(home / "moved")
+    assert recipe_of("moved/run", []).folder == home / "moved"
+    (home / "moved" / "recipe.yaml").unlink()
+    assert recipe_of("moved/run", []).folder == home / "project"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from stage_toys import make_run
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import external
 from megatron_sbp.executor.external import external_digests, remembered, to_be_read
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
@@ -152,3 +154,14 @@ def test_a_file_is_not_looked_at_again_in_every_round(run, corpus, monkeypatch):
     monkeypatch.setattr(external, "_rotated", lambda wanted: iter(wanted[:2]))
     assert len(external_digests(run, sorted(corpus.iterdir()))) == 60
     assert max(Counter(looks).values()) <= 4
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def lockf(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    (tmp_path / "words.txt").write_text("one\n")
+    run = make_run(tmp_path)
+    monkeypatch.setattr(external.fcntl, "lockf", lockf)
+    with pytest.raises(InputError, match=r"external-files\.lock: cannot be locked \(Function not implemented\)"):
+        external.external_digests(run, [tmp_path / "words.txt"])

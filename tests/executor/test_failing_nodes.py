@@ -44,3 +44,11 @@ def test_the_users_own_option_stays():
     assert excluding(["--exclude", "a", "--nice"], ["n1"]) == ["--nice", "--exclude=a,n1"]
     assert excluding(["-x", "a", "--exclude=b"], ["n1"]) == ["--exclude=b,n1"]
     assert excluding(["--exclude=a"], []) == ["--exclude=a"]
+
+
+def test_nodes_of_another_cluster(tmp_path):
+    """sbatch refuses to exclude a node that it does not know."""
+    rows = [{"node": "n1", "cause": f"cause {'ab'[n]}", "progress": "", "cluster": "one"} for n in range(2)]
+    (tmp_path / "7.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert failing_nodes(tmp_path, 2, "one") == failing_nodes(tmp_path, 2) == {"n1": 2}
+    assert failing_nodes(tmp_path, 2, "two") == {}

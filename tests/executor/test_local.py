@@ -231,3 +231,18 @@ def test_an_error_before_a_start_waits_for_what_runs(run, diamond, started, monk
     with pytest.raises(type(error), match=re.escape(str(error))):
         run_all(run, diamond, ["r"], jobs=3)
     assert names(started) == ["one"] and (run.root / "one.txt").exists()
+
+
+def test_a_signal_while_nothing_runs_counts_at_once(run, started, monkeypatch):
+    """The process may be reading a large corpus for its digests."""
+    went_on = []
+
+    def finished(self) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        went_on.append(True)
+        return False
+
+    monkeypatch.setattr(StageRunner, "finished", finished)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(run, GRAPH(), ["r"])
+    assert not went_on and not started and signal.getsignal(signal.SIGINT) is signal.default_int_handler

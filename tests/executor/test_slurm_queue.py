@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pytest
@@ -133,3 +134,31 @@ def test_a_client_gets_the_environment_and_more(clients, monkeypatch, tmp_path):
     (tmp_path / "bin" / "sbatch").chmod(0o755)
     monkeypatch.setenv("ONE", "1")
     assert slurm_queue.client(["sbatch"], {"TWO": "2"}) == "1 2\n"
+
+
+def test_jobs_of_the_run_folder_that_this_is_a_copy_of(clients, run, tmp_path):
+    """A copy found them in the queue, so submitted nothing, and canceled them."""
+    copy = tmp_path / "copy" / "run"
+    copy.parent.mkdir()
+    shutil.copytree(run.root, copy)
+    clients("squeue", "11 RUNNING\n13 PENDING\n")
+    clients("scancel")
+    there = toys.make_run(tmp_path, f"run_folder={copy}")
+    assert slurm_queue.jobs_of(there) == [] == slurm_queue.cancel(there)
+    slurm_queue.remember(there, Job("words", "20"))
+    assert list(states(there)) == ["words"] and list(states(run)) == ["words", "total", "lengths"]
+    run.root.rename(tmp_path / "former")
+    copy.rename(run.root)
+    assert states(run) == {}
+
+
+def test_jobs_of_another_cluster(clients, tmp_path):
+    """Their numbers are those of other jobs here."""
+    run = toys.make_run(tmp_path)
+    clients("squeue", "11 RUNNING\n12 RUNNING\n")
+    for name, number in (("one", "11"), ("two", "12"), (None, "13")):
+        clients("scontrol", f"SlurmUser = x\nClusterName             = {name}\n" if name else "", status=not name)
+        slurm_queue.cluster.cache_clear()
+        assert len(slurm_queue.jobs_of(run)) == (number == "13")
+        slurm_queue.remember(run, Job("words", number))
+        assert [job.id for job in slurm_queue.jobs_of(run)] == [number]

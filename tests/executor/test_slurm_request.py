@@ -9,7 +9,7 @@ import stage_toys as toys
 from support.slurm_clients import Kind, commands
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor import slurm
+from megatron_sbp.executor import slurm, slurm_request
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
@@ -210,3 +210,10 @@ def test_no_gpu_is_asked_for_without_gpus_per_node(no_slurm, tmp_path, capsys):
     )
     text = capsys.readouterr().out
     assert "gpus" not in text and "cpu_array.sbatch" in text
+
+
+def test_a_folder_with_a_percent_sign(no_slurm, tmp_path):
+    """sbatch would take `%a` in it for the number of a task."""
+    run = toys.make_run(tmp_path, f"run_folder={tmp_path}/50%alpha")
+    options = slurm_request.options_of(run, Kind("documents", "cpu", False), None, run.root / "logs")
+    assert f"--output={tmp_path}/50%%alpha/logs/%x-%j.out" in options

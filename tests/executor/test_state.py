@@ -155,3 +155,21 @@ def test_status_reads_no_large_corpus(folder, monkeypatch):
     asked = state(folder, reads_data=False).why()
     assert asked == f"{folder / 'words.txt'} has changed or was touched since it finished; the next run reads it"
     assert state(folder).why().startswith("finished in")
+
+
+def test_outputs_of_a_copied_run_folder_are_read_once(folder, monkeypatch):
+    """Every command read all of them again, each time."""
+    execute(folder)
+    copied = sorted(path for path in (folder / "run" / "words").iterdir())
+    for path in copied:
+        os.utime(path, ns=(1, 1))
+    read, sha256 = [], files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: read.append(path) or sha256(path))
+    assert state(folder).finished() and sorted(read) == copied
+    execute(folder)
+    assert sorted(read) == sorted(copied * 2)
+    execute(folder)
+    assert state(folder).finished() and len(read) == 2 * len(copied)
+    copied[0].write_text("One")
+    os.utime(copied[0], ns=(2, 2))
+    assert not state(folder).finished()

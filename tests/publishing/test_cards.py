@@ -10,7 +10,7 @@ from support.small_recipe import small_recipe
 
 from megatron_sbp.publishing.cards import dataset_card, license_header, model_card, public_recipe
 from megatron_sbp.recipe import Documents, Embedding, Evaluation, Recipe, Tokenizer, Tuning
-from megatron_sbp.recipe.sections import Launch, Slurm, Synthesis, Synthesizer, Vllm
+from megatron_sbp.recipe.sections import Arm, Launch, Slurm, Synthesis, Synthesizer, Vllm
 
 PROVENANCE = {
     "architecture": "Qwen3ForCausalLM", "parameters": 60_000, "weights_sha256": "cd" * 32, "dtype": "bfloat16",
@@ -183,3 +183,23 @@ def test_limits_note_and_license_are_told():
 def test_the_whole_recipe_is_there_and_its_places_are_not():
     text = model_card(recipe(), "sbp", PROVENANCE, None, 1)
     assert "global_batch_size: 4" in text and "/home/someone" not in text
+
+
+def test_no_path_of_one_machine_is_left_anywhere():
+    mine = "/home/someone"
+    flags = {"memory-snapshot-path": f"{mine}/snapshot.pickle", "num-workers": 2, "profile": True}
+    embedding = Embedding.model_validate({"vllm": {"python": f"{mine}/vllm/bin/python"}})
+    arms = {"baseline": Arm(), "other": Arm(training={"weight_decay": 0.2, "megatron": flags})}
+    real = recipe(embedding=embedding, arms=arms)
+    training = real.training.model_copy(update={"megatron": flags})
+    public = public_recipe(real.model_copy(update={"training": training}))
+    assert "someone" not in str(public.to_dict()) and public.embedding.vllm.python == "python"
+    kept = {"memory-snapshot-path": "snapshot.pickle", "num-workers": 2, "profile": True}
+    assert public.training.megatron == kept and public.arms["baseline"] == Arm()
+    assert public.arms["other"].training == {"weight_decay": 0.2, "megatron": kept}
+
+
+def test_code_in_a_note_does_not_end_the_recipe():
+    _, text = parts(dataset_card(recipe(note="see\n```\ncode\n````\n"), {"related": 1}, {"related": AUDIT}, {}))
+    _, shown = text.split("\n`````yaml\n")
+    assert yaml.safe_load(shown.split("\n`````\n")[0])["note"] == "see\n```\ncode\n````\n"

@@ -116,3 +116,14 @@ def test_a_plan_with_a_cache_imports_no_torch(cache):
 def test_the_flags_that_are_refused_are_megatrons(cached):
     known = megatron_flags.megatron_flags()
     assert [name for name in (*RECIPE_KEYS, *FIXED, *OVERRIDABLE) if name not in known] == []
+
+
+def test_who_has_no_home_has_no_cache(monkeypatch, tmp_path):
+    """In a container, a user that no passwd knows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(megatron_flags.files, "home_expanded", lambda path: path)
+    flags = {"values": "one", "type": "int", "choices": None}
+    monkeypatch.setattr(megatron_flags, "_PROGRAM", f"import json; print(json.dumps({{'lr': {flags}}}))")
+    assert megatron_flags.megatron_flags() == {"lr": flags}
+    assert list(tmp_path.iterdir()) == []

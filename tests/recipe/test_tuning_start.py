@@ -33,6 +33,7 @@ def test_everything_else_is_a_folder_relative_to_the_recipe(value, folder):
 def test_the_home_folder_is_understood(monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     assert start_folder(recipe("tuning.start=~/model")) == Path("/home/someone/model")
+    assert start_folder(recipe("tuning.start=~nobody-of-this-name/x")) == TINY.parent / "~nobody-of-this-name" / "x"
 
 
 def test_only_the_arm_that_a_synthesizer_starts_from_keeps_its_best_checkpoint():

@@ -122,6 +122,11 @@ def test_the_verdict_is_the_one_that_was_written_down(filtered, tmp_path):
     assert trace_document(run, kept["id"])["filters"]["verdict"] == "copying"
 
 
+def test_an_id_that_is_not_utf8(run):
+    with pytest.raises(InputError, match="there is no synthetic document with this id"):
+        trace_document(run, "\udcff")
+
+
 def test_an_unknown_id_is_told_near_ones(run, rows, tmp_path):
     row = rows[0]
     shards = len(run.generation_shards())

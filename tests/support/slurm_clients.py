@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.executor import slurm_queue
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -20,6 +21,7 @@ def clients(tmp_path, monkeypatch) -> Callable[..., None]:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
+    slurm_queue.cluster.cache_clear()
 
     def put(name: str, output: str = "", error: str = "", status: int = 0, body: str = "") -> None:
         (folder / name).write_text(
@@ -45,6 +47,7 @@ def no_slurm(monkeypatch, tmp_path):
     for program in ("bash", "mkdir", "cat"):
         (tmp_path / "bin" / program).symlink_to(f"/usr/bin/{program}")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    slurm_queue.cluster.cache_clear()
 
 
 class Kind(Stage):

@@ -87,3 +87,14 @@ def test_a_prefix_with_a_space_is_refused(tmp_path):
     real = dataset(tmp_path / "my real", [30])
     done = make_blend("--train-samples", 9, "--repeated", real, "--output", tmp_path / "b")
     assert done.returncode == 2 and "white space" in done.stderr and not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(("count", "given"), [("", 5), (":2", 2)])
+def test_a_folder_with_a_colon(tmp_path, count, given):
+    """What is behind the first colon was taken for a number of samples."""
+    (tmp_path / "run-10:00").mkdir()
+    real, synthetic = dataset(tmp_path / "real", [70]), dataset(tmp_path / "run-10:00" / "synthetic", [55])
+    target = tmp_path / "blend.txt"
+    words = ["--repeated", real, "--once", f"{synthetic}{count}", "--output", target]
+    done = make_blend("--train-samples", 100, *words)
+    assert f" {given} samples" in done.stdout, done.stderr

@@ -105,3 +105,13 @@ def test_a_row_of_which_a_part_is_written_is_completed(tmp_path, monkeypatch):
 def test_nothing_is_no_rows(tmp_path):
     assert consumed(tmp_path).shape == (0, 3)
     rewind(tmp_path / "none", 0)
+
+
+def test_a_group_that_shares_the_run_folder_may_go_on(tmp_path):
+    """The file was another user's alone, whatever the umask, and who resumed the training could not write to it."""
+    former = os.umask(0o002)
+    try:
+        record(tmp_path / "c", STEPS[0])
+    finally:
+        os.umask(former)
+    assert (tmp_path / "c" / "00000.i64").stat().st_mode & 0o777 == 0o664

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 
@@ -82,3 +83,13 @@ def test_a_row_that_does_not_fit_leaves_no_part_of_it(metrics):
     assert metrics.path.stat().st_size == size
     metrics.append({"kind": "valid", "iteration": 4, "loss": 1.0})
     assert read_metrics(metrics.path) == [*ROWS, {"kind": "valid", "iteration": 4, "loss": 1.0}]
+
+
+def test_a_group_that_shares_the_run_folder_may_go_on(tmp_path):
+    """The file was another user's alone, whatever the umask."""
+    former = os.umask(0o002)
+    try:
+        Metrics(tmp_path / "metrics.jsonl").append(ROWS[0])
+    finally:
+        os.umask(former)
+    assert (tmp_path / "metrics.jsonl").stat().st_mode & 0o777 == 0o664

@@ -14,6 +14,7 @@ import pytest
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.recipe import load_recipe
+from megatron_sbp.training import ranks as ranks_module
 from megatron_sbp.training.cause import RANK_ENDED, verdict
 from megatron_sbp.training.launch import MODULE, processes
 from megatron_sbp.training.megatron.rank_end import DONE
@@ -144,11 +145,11 @@ def driver(tmp_path):
     """Starts a launcher with one rank that notes being asked, and ends when there is a file `end`."""
     started = []
 
-    def start(*before: str) -> subprocess.Popen:
+    def start(*before: str, stderr: int = subprocess.PIPE) -> subprocess.Popen:
         process = subprocess.Popen(
             [*before, sys.executable, "-c", DRIVER, str(tmp_path)],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )
@@ -184,6 +185,20 @@ def test_every_signal_asks_once(driver, tmp_path, name):
     assert asked(tmp_path) == ["asked"] and process.stderr.read().count(f"{name}: asking for a checkpoint") == 1
 
 
+@pytest.mark.parametrize("end", ["pipe", "terminal"])
+def test_a_signal_asks_though_nobody_reads_any_more(driver, tmp_path, end):
+    """Ctrl-C ends the `tee` of `2>&1 | tee log` too, and SIGHUP comes when the terminal is closed: the line about it
+    could not be written, and no checkpoint was saved."""
+    reader, writer = os.pipe() if end == "pipe" else os.openpty()
+    process = driver(stderr=writer)
+    os.close(writer)
+    os.close(reader)
+    os.killpg(process.pid, signal.SIGINT if end == "pipe" else signal.SIGHUP)
+    assert asked(tmp_path) == ["asked"]
+    (tmp_path / "end").touch()
+    assert process.wait(timeout=30) == 3
+
+
 def test_a_second_interrupt_ends_at_once(driver, tmp_path):
     process = driver()
     os.killpg(process.pid, signal.SIGINT)
@@ -201,3 +216,13 @@ def test_nohup_stays_nohup(driver, tmp_path):
     assert process.poll() is None and not (tmp_path / "asked").exists()
     (tmp_path / "end").touch()
     assert process.wait(timeout=30) == 0
+
+
+def test_a_group_that_shares_the_run_folder_may_go_on(tmp_path):
+    """Who resumed the training of another user left no log, whatever the umask was."""
+    former = os.umask(0o002)
+    try:
+        ranks_module._Log(tmp_path / "log").write(b"line\n")
+    finally:
+        os.umask(former)
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o664
