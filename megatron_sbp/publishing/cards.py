@@ -349,7 +349,7 @@ def _limits(recipe: Recipe, what: str) -> str:
         if what == "documents"
         else "A base model for research: it continues text, is not aligned with anyone's intentions, and may repeat "
         "its training documents word for word.",
-        f"Source: {count(recipe.documents.train)} unique documents. Nothing beyond them is known.",
+        f"Source: {count(recipe.documents.train)} unique documents. Nothing else went into it.",
     ]
     if recipe.replicates == 1:
         lines.append("One training seed: the intervals cover only the noise of the test set.")

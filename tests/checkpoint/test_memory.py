@@ -12,6 +12,7 @@ from megatron_sbp.recipe import Model
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "export_memory.py"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_peak_memory_does_not_grow_with_the_layers(tmp_path):

@@ -317,7 +317,8 @@ def write_documents(run: Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("start", ["best", pytest.param("scratch", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive  # the recipes of examples/people tune from both
+@pytest.mark.parametrize("start", ["best", "scratch"])
 def test_real_ranks_tune_from_the_best_baseline_and_from_scratch(run, start):
     """The baseline overfits noise at a high rate, so that its best checkpoint is not its last one.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from chaos import Sequence
 
-SEEDS = (3, 4, 8, 19, 22, 23)
-"""Of the shorter ones: none of them trains all models again. They have ten of the eleven operations."""
-MORE = (2, 6, 7, 9, 10, 11, 13, 15)
-"""For `make test-all`, with the eleventh."""
+SEEDS = (3, 8, 22, 23)
+"""Of the shorter ones: none of them trains all models again. They have eight of the eleven operations."""
+MORE = (2, 4, 6, 7, 9, 10, 11, 13, 15, 19)
+"""For `make test-all`, with the others."""
 STEPS = 2
 
 

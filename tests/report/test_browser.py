@@ -152,8 +152,15 @@ def soon(page: Page, expression: str, seconds: float = 20) -> bool:
     return bool(found)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        pytest.param(1280, False, id="wide-light"),
+        pytest.param(390, True, id="narrow-dark"),
+        pytest.param(1280, True, id="wide-dark", marks=pytest.mark.exhaustive),
+        pytest.param(390, False, id="narrow-light", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_every_chart_is_drawn_and_nothing_overflows(browser, file, width, dark):
     page = browser.page(file, width, dark=dark)
     drawn = (

@@ -64,8 +64,9 @@ def test_an_interrupted_stage_goes_on_and_a_further_arm_is_evaluated_alone(run, 
     real, broken = run.export("b") / "model.safetensors", b"nothing"
     weights = real.read_bytes()
     real.write_bytes(broken)
-    with pytest.raises(InputError, match="lm-eval cannot load this checkpoint"):
+    with pytest.raises(InputError, match="lm-eval cannot load this checkpoint") as found:
         execute(run)
+    assert found.value.file == run.export("b") and str(run.log("harness", "lm-eval-b")) in str(found.value)
     first = run.harness("baseline").stat()
     real.write_bytes(weights)
     assert execute(run)

@@ -108,6 +108,7 @@ def test_progress_is_said_when_there_is_something_new_and_read_no_more_often(tmp
     assert list(map(len, reads)) == [0, 1]  # of the rows of steps, which may be a million, the last one only
 
 
+@pytest.mark.exhaustive  # workers: the two ranks below; SIGKILL and SIGINT of the parent: test_chaos.py
 def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):
     """Every start goes on from the one before: the last one completes the training."""
     run = copied(tokenized, small_disk)
@@ -147,9 +148,21 @@ def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):
 
 
 def test_every_end_of_two_ranks(tokenized, small_disk):
-    """A rank killed, a second start although the lock is gone, the disk full."""
+    """A worker killed, an exception, a rank killed, a second start although the lock is gone, the disk full."""
     run = copied(tokenized, small_disk)
     training = TrainedRun(run, *OFTEN, FAULTY % "", "launch.ranks_per_node=2")
+
+    started = training.start()
+    worker = loader_workers(started.ranks()[1])[0]
+    worker.kill()
+    end = started.end(time.monotonic(), status=1)
+    assert f"its DataLoader worker (pid {worker.pid}) was killed (SIGKILL), probably out of mem" in end.output
+
+    started = training.start()
+    (run / "raise").touch()
+    end = started.end(time.monotonic(), status=1)
+    assert ": ValueError: " in end.output and "was told to fail" in end.output
+    (run / "raise").unlink()
 
     started = training.start()
     started.ranks()[1].kill()

@@ -33,7 +33,7 @@ LAYOUTS = {
     ),
 }
 SELDOM = {
-    ("documents", "data"), ("documents", "tensor"), ("documents", "pipeline"),
+    ("documents", "data"), ("documents", "tensor"), ("documents", "pipeline"), ("documents", "tensor and pipeline"),
     ("pairs", "tensor"), ("pairs", "virtual pipeline"),
 }  # fmt: skip
 """For `make test-all`: `make test` has each of their parts in other cases."""
