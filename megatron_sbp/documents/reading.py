@@ -101,10 +101,8 @@ def find_files(
     found: dict[Path, Path] = {}
     passed_over: dict[Path, str] = {}
     for pattern in patterns:
-        named = os.path.lexists(folder / pattern)  # a file may have `[1]` in its name
-        names = [pattern] if named else glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 (absolute)
         matches, seen = dict[Path, Path](), len(passed_over)
-        for path in (folder / name for name in sorted(names)):
+        for path in (folder / name for name in sorted(names_matching(pattern, folder, recursive=True))):
             reason = _no_file(path)
             if reason is None:
                 matches.setdefault(path.resolve(), _with_suffix(path))
@@ -127,6 +125,19 @@ def _with_suffix(path: Path) -> Path:
     """
     real = path.resolve()
     return real if real.name.endswith(SUFFIXES) else path.parent.resolve() / path.name
+
+
+def names_matching(pattern: str, folder: Path, *, recursive: bool) -> list[str]:
+    """What a pattern of `documents.inputs` matches in a folder. A name that exists is itself: it may have `[1]` in it.
+
+    Args:
+        pattern: a name or glob pattern, relative to the folder or absolute.
+        folder: that of the recipe.
+        recursive: `**` matches folders below folders.
+    """
+    if os.path.lexists(folder / pattern):
+        return [pattern]
+    return glob.glob(pattern, root_dir=folder, recursive=recursive)  # noqa: PTH207  pathlib takes no absolute pattern
 
 
 def file_problem(path: Path) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
-from megatron_sbp.documents.reading import BadDocument, file_problem
+from megatron_sbp.documents.reading import BadDocument, file_problem, names_matching
 from megatron_sbp.recipe import Documents
 
 MOST_DOCUMENTS, MOST_BYTES = 1000, 2_000_000
@@ -98,9 +96,7 @@ def sample_of(documents: Documents, folder: Path) -> tuple[Sample | None, str | 
         The sample, or None without a usable document; and what is wrong with the file. Both are None where there is no
         file yet.
     """
-    names = documents.inputs[:1]
-    if names and not os.path.lexists(folder / names[0]):  # see `find_files`
-        names = glob.glob(names[0], root_dir=folder)  # noqa: PTH207 (may be absolute)
+    names = [name for pattern in documents.inputs[:1] for name in names_matching(pattern, folder, recursive=False)]
     if documents.bad_documents == "skip":  # and what is not a file is skipped
         names = [name for name in names if (folder / name).is_file()]
     if not names:
