@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Seeded sequences of faults against a training as a job of a real Slurm, which it starts on this machine (root; Debian's
 # slurm-wlm and munge): kills, signals, requeues, a node down, a silent controller, damaged checkpoints, a full disk
-# (tests/job_chaos.py). Prints a line per sequence and the totals; failed sequences stay.
+# (tests/support/job_chaos.py). Prints a line per sequence and the totals; failed sequences stay.
 #
 #   bash scripts/job_chaos.sh /scratch/job-chaos [--sequences 60] [--steps 4] [--seed 1]
 set -euo pipefail
@@ -9,4 +9,4 @@ cd "$(dirname "$0")/.."
 folder=${1:?folder for the runs}
 shift
 bash scripts/setup.sh
-exec .venv/bin/python tests/job_chaos.py --folder "$folder" --sequences 60 "$@"
+PYTHONPATH=tests exec .venv/bin/python -m support.job_chaos --folder "$folder" --sequences 60 "$@"

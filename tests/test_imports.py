@@ -205,3 +205,10 @@ def _names_in(module: str) -> set[str]:
 def test_the_list_of_files_is_that_of_the_package():
     done = subprocess.run([sys.executable, ROOT.parent / "scripts" / "file_map.py", "--check"])
     assert done.returncode == 0, "docs/files.md is old: python scripts/file_map.py"
+
+
+def test_helpers_of_tests_are_in_support():
+    """Beside the tests of a room are only what pytest itself looks for."""
+    tests = Path(__file__).parent
+    for file in tests.rglob("*.py"):
+        assert file.name.startswith("test_") or file.name == "conftest.py" or file.parent == tests / "support", file

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stage_toys import RECIPE
+from support.stage_toys import RECIPE
 
 from megatron_sbp.base import hub
 from megatron_sbp.base.errors import InputError

@@ -35,7 +35,7 @@ def run_megatron():
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "SBP_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
         done = subprocess.run(
-            [sys.executable, *several, Path(__file__).with_name("megatron_logits.py"), folder / "jobs.json"],
+            [sys.executable, *several, ROOT / "tests" / "support" / "megatron_logits.py", folder / "jobs.json"],
             env=environment, capture_output=True, text=True, timeout=280,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]

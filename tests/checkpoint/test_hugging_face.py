@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_model import logits_of, shape
+from support.made_up_model import logits_of, shape
 from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
@@ -202,7 +202,7 @@ def test_a_folder_that_is_no_checkpoint(cases, tokenizer_folder, tmp_path):
 
 
 def test_the_stage_exports_the_chosen_iteration(cases, tokenizer_folder, tmp_path):
-    from finished_stage import mark_finished
+    from support.finished_stage import mark_finished
 
     from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.recipe import load_recipe

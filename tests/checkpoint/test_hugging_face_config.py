@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from made_up_model import shape
+from support.made_up_model import shape
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from made_up_model import hugging_face_model, shape
+from support.made_up_model import hugging_face_model, shape
 from support.tool_runs import run_tool
 
 from megatron_sbp.base import files

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_model import as_job, hugging_face_model, logits_of, shape
+from support.made_up_model import as_job, hugging_face_model, logits_of, shape
 
 from megatron_sbp.base import files
 from megatron_sbp.checkpoint.hugging_face import export

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from made_up_model import shape
+from support.made_up_model import shape
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint.mapping import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finished_stage import mark_finished
-from made_up_model import hugging_face_model, shape
+from support.finished_stage import mark_finished
+from support.made_up_model import hugging_face_model, shape
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from whole_program import ONE_WORKER, RECIPE, run_sbp
+from support.whole_program import ONE_WORKER, RECIPE, run_sbp
 
 from megatron_sbp.base.locks import locked
 

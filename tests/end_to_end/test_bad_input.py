@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from whole_program import RECIPE, environment, run_sbp, sbp
+from support.whole_program import RECIPE, environment, run_sbp, sbp
 
 pytestmark = pytest.mark.timeout(300)
 

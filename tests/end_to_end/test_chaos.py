@@ -1,9 +1,9 @@
-"""Seeded sequences of faults (tests/chaos.py); scripts/chaos.sh runs hundreds."""
+"""Seeded sequences of faults (tests/support/chaos.py); scripts/chaos.sh runs hundreds."""
 
 from __future__ import annotations
 
 import pytest
-from chaos import Sequence
+from support.chaos import Sequence
 
 SEEDS = (3, 8, 22, 23)
 """Of the shorter ones: none of them trains all models again. They have eight of the eleven operations."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from whole_program import RECIPE, ROOT, run_sbp
+from support.whole_program import RECIPE, ROOT, run_sbp
 
 from megatron_sbp.base.files import read_jsonl_zst
 from megatron_sbp.planning import ledger

@@ -16,7 +16,7 @@ import time
 import pytest
 import torch
 from support.checkpoint_tensors import checkpoint_tensors
-from whole_program import DETERMINED, ONE_WORKER, RECIPE, digests, environment, run_sbp, sbp
+from support.whole_program import DETERMINED, ONE_WORKER, RECIPE, digests, environment, run_sbp, sbp
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from made_up_model import hugging_face_model, shape
+from support.made_up_model import hugging_face_model, shape
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.arm import evaluate_arm

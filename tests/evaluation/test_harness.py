@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("lm_eval")
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_model import hugging_face_model, shape
-from made_up_run import docstrings
 from support.harness_tasks import write_tasks
+from support.made_up_model import hugging_face_model, shape
+from support.made_up_run import docstrings
 from support.small_recipe import small_recipe
 from support.vllm_environment import HEAD
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("lm_eval")
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.harness_tasks import COLORS, write_tasks
 from support.small_recipe import small_recipe
 

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.harness_tasks import write_tasks
 
 from megatron_sbp.base.errors import InputError

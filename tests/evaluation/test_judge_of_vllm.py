@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from support.made_up_model import hugging_face_model
 from support.small_recipe import small_recipe
 from support.vllm_environment import HEAD, vllm_server
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_model import hugging_face_model
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation import judge_prompt

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import synthetic_rows, text_run
+from support.made_up_run import synthetic_rows, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.measure import QualityFiles, measure_quality

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
-from made_up_model import hugging_face_model, shape
 from safetensors.torch import load_file
+from support.made_up_model import hugging_face_model, shape
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.model import device_name, load_model, model_of

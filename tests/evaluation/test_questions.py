@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import RECIPE
+from support.made_up_run import RECIPE
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

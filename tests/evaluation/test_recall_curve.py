@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up_model import hugging_face_model, shape
+from support.made_up_model import hugging_face_model, shape
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint.hugging_face_import import RELEASE, import_checkpoint

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from whole_program import RECIPE, environment
+from support.whole_program import RECIPE, environment
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main

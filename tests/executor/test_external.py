@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stage_toys import make_run
+from support.stage_toys import make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

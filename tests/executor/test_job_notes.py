@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-import stage_toys as toys
+from support import stage_toys as toys
 
 from megatron_sbp.executor.job_notes import notes_on
 from megatron_sbp.executor.slurm_queue import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stage_toys import RECIPE
+from support.stage_toys import RECIPE
 from support.tokenized_run import WrittenBefore
 
 from megatron_sbp.base import files

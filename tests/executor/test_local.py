@@ -9,8 +9,8 @@ import sys
 from typing import ClassVar
 
 import pytest
-import stage_toys
-from stage_toys import make_run
+from support import stage_toys
+from support.stage_toys import make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import Fault, InputError

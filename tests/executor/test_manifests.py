@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from stage_toys import make_run
+from support.stage_toys import make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.executor.manifests import (

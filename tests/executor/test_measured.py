@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import text_run
+from support.made_up_run import text_run
 
 from megatron_sbp.base.files import read_json, write_json
 from megatron_sbp.executor.measured import read_measured

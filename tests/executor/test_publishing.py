@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from finished_stage import finish
+from support.finished_stage import finish
 from support.small_recipe import small_recipe
 
 from megatron_sbp.base import files

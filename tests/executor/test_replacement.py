@@ -6,8 +6,8 @@ import itertools
 import shutil
 
 import pytest
-from stage_toys import make_run
 from support.killed import killed_before
+from support.stage_toys import make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

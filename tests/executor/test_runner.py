@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import shutil
@@ -15,6 +14,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from support import stage_toys as toys
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -22,10 +22,6 @@ from megatron_sbp.base.files import free_bytes
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage, by_name
-
-_spec = importlib.util.spec_from_file_location("sbp_stage_toys", Path(__file__).parents[1] / "stage_toys.py")
-toys = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(toys)
 
 WORDS = ["alpha", "be", "gamma", "delta", "epsilon", "zeta", "eta"]
 
@@ -193,7 +189,7 @@ def test_shards_in_turn(folder):
 
 
 def start(folder: Path, shard: str, seconds: float, stage: str = "words") -> subprocess.Popen:
-    program = str(Path(__file__).parents[1] / "stage_toys.py")
+    program = str(Path(__file__).parents[1] / "support" / "stage_toys.py")
     environment = {
         **os.environ,
         "TOY_SECONDS": str(seconds),

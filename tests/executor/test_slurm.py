@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import stage_toys as toys
+from support import stage_toys as toys
 from support.slurm_clients import Kind, asked, commands
 
 from megatron_sbp.base.errors import InputError

@@ -6,7 +6,7 @@ import shutil
 import sys
 
 import pytest
-import stage_toys as toys
+from support import stage_toys as toys
 from support.slurm_clients import asked
 
 from megatron_sbp.base.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import stage_toys as toys
+from support import stage_toys as toys
 from support.slurm_clients import Kind, commands
 
 from megatron_sbp.base.errors import InputError

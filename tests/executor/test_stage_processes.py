@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-import stage_toys
-from stage_toys import make_run
+from support import stage_toys
+from support.stage_toys import make_run
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.stage_processes import ALONE, Place, StageFailed, StageProcesses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from stage_toys import Words, graph, make_run
+from support.stage_toys import Words, graph, make_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gpu.needs import REHEARSAL
-from megatron_ranks import ROOT, Megatron, make_corpus
+from support.gpu_marks import REHEARSAL
+from support.megatron_ranks import ROOT, Megatron, make_corpus
 
 
 class OnGpu(Megatron):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gpu.needs import DEVICE, REHEARSAL, gpus, transformer_engine
+from support.gpu_marks import DEVICE, REHEARSAL, gpus, transformer_engine
 
 pytestmark = gpus(1)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from gpu.conftest import FRESH, KINDS
-from gpu.needs import DEVICES, gpus, transformer_engine
 from gpu.test_training_on_gpu import TORCH, WIDE, worst
+from support.gpu_marks import DEVICES, gpus, transformer_engine
 
 pytestmark = gpus(2)
 

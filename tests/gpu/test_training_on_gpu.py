@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gpu.conftest import FRESH, KINDS
-from gpu.needs import gpus, transformer_engine
+from support.gpu_marks import gpus, transformer_engine
 
 pytestmark = gpus(1)
 

@@ -3,15 +3,12 @@ an instruction in front. The checkpoint is tiny, and its weights are random."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import docstrings
+from support.made_up_run import docstrings
 from support.qwen3_embedder import save_embedder
 
 from megatron_sbp.base import files
@@ -88,7 +85,7 @@ def test_vllm_embeds_as_sentence_transformers_do(model, vllm_python, tmp_path):
     """In its own environment, through the stage."""
     import subprocess
 
-    from whole_program import environment, sbp
+    from support.whole_program import environment, sbp
 
     rows = [{"id": f"document {number}", "text": text} for number, text in enumerate(docstrings()[:60])]
     files.write_jsonl_zst(tmp_path / "corpus.jsonl.zst", rows)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from finished_stage import finish
-from made_up_run import made_up_run
+from support.finished_stage import finish
+from support.made_up_run import made_up_run
 from support.synthesis_run import save_random_model
 
 from megatron_sbp.base import files

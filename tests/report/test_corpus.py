@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import made_up_run
 from support.charts import chart_of, charts_of
+from support.made_up_run import made_up_run
 
 from megatron_sbp.report.corpus import filters_section, ledger_section, pairs_section
 from megatron_sbp.report.data import ReportData, load_report_data

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import yaml
-from made_up_run import made_up_run, text_run
+from support.made_up_run import made_up_run, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.report.data import load_report_data

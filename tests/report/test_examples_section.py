@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import html
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import made_up_run
+from support.made_up_run import made_up_run
 
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.examples_section import examples_section

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.harness_figures import RIGHT, measured, recipe
 
 from megatron_sbp.base.errors import InputError

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.harness_figures import measured, recipe
 
 from megatron_sbp.report.harness import harness_figures

@@ -8,13 +8,10 @@ import html.parser
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import made_up_run, text_run
 from support.charts import charts_of
+from support.made_up_run import made_up_run, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.report.data import ReportData

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import made_up_run
 from support.charts import chart_of, charts_of
+from support.made_up_run import made_up_run
 
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.quality import quality_section, ranged

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import made_up_run, text_run
+from support.made_up_run import made_up_run, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import made_up_run
+from support.made_up_run import made_up_run
 
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.report.text import format_results

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from whole_program import environment
+from support.whole_program import environment
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shlex
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support import slurm_toy as toy
 
 from megatron_sbp.executor import slurm as jobs
 from megatron_sbp.executor import slurm_queue
@@ -21,11 +21,6 @@ from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import by_name
-
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("sbp_slurm_toy", HERE / "toy.py")
-toy = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(toy)
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -46,7 +41,7 @@ slurm: {partition: gpu, cpu_partition: cpu, time: "00:10:00", cpus_per_task: 1, 
 
 @pytest.fixture
 def run(slurm, tmp_path, monkeypatch) -> Run:
-    monkeypatch.setenv("SBP_COMMAND", shlex.join([sys.executable, str(HERE / "toy.py")]))
+    monkeypatch.setenv("SBP_COMMAND", shlex.join([sys.executable, toy.__file__]))
     monkeypatch.setenv("SBP_RANK_PATIENCE", "3")
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "recipe.yaml"

@@ -1,11 +1,11 @@
-"""Seeded sequences of faults against a training job (tests/job_chaos.py); scripts/job_chaos.sh runs many."""
+"""Seeded sequences of faults against a training job (tests/support/job_chaos.py); scripts/job_chaos.sh runs many."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from job_chaos import JobSequence, prepare
+from support.job_chaos import JobSequence, prepare
 
 SEQUENCES = 6
 STEPS = 3

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from trained_run import BOUND, MARK, TrainedRun, processes
-from whole_program import RECIPE, ROOT, environment, run_sbp
+from support.trained_run import BOUND, MARK, TrainedRun, processes
+from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.executor.slurm import SCRIPTS

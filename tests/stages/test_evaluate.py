@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import synthetic_rows, text_run
 from support.chat_server import ChatServer, verdict
+from support.made_up_run import synthetic_rows, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("lm_eval")
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from finished_stage import mark_finished
-from made_up_model import hugging_face_model
-from made_up_run import text_run
+from support.finished_stage import mark_finished
 from support.harness_tasks import write_tasks
+from support.made_up_model import hugging_face_model
+from support.made_up_run import text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from made_up_run import made_up_run
+from support.made_up_run import made_up_run
 
 from megatron_sbp.base import files
 from megatron_sbp.recipe import load_recipe

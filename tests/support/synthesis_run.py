@@ -80,7 +80,7 @@ def random_model():
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, texts) -> Path:
     """A folder with recipe.yaml, and run/ with the stages up to the export finished."""
-    from finished_stage import mark_finished
+    from support.finished_stage import mark_finished
 
     from megatron_sbp.executor.claim import claim
     from megatron_sbp.executor.runner import StageRunner

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from finished_stage import mark_finished
 from scipy import stats
+from support.finished_stage import mark_finished
 from support.vllm_environment import HEAD
 
 from megatron_sbp.base import files
@@ -72,7 +72,12 @@ def told(vllm_python, model, prompts, run_folder, tmp_path_factory) -> dict:
     plan = {"checkpoint": str(model), "end": END, "forbidden": [PADDING, SEPARATOR], "prompts": prompts,
             "context": CONTEXT, "draws": DRAWS, "run": str(run_folder)}  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
-    words = [vllm_python, Path(__file__).with_name("vllm_texts.py"), folder / "plan.json", folder / "told.json"]
+    words = [
+        vllm_python,
+        Path(__file__).parents[1] / "support" / "vllm_texts.py",
+        folder / "plan.json",
+        folder / "told.json",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-4000:]

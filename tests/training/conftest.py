@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from megatron_ranks import ServedMegatron, environment, make_corpus
+from support.megatron_ranks import ServedMegatron, environment, make_corpus
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +19,8 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def rank_server():
-    """tests/training/rank_server.py, for all tests of this process."""
-    program = str(Path(__file__).with_name("rank_server.py"))
+    """tests/support/rank_server.py, for all tests of this process."""
+    program = str(Path(__file__).parents[1] / "support" / "rank_server.py")
     with open(os.devnull, "w") as nowhere:
         server = subprocess.Popen(
             [sys.executable, "-W", "ignore", program],

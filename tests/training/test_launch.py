@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from trained_run import TrainedRun, checkpoint_writers, loader_workers
-from whole_program import RECIPE, run_sbp
+from support.trained_run import TrainedRun, checkpoint_writers, loader_workers
+from support.whole_program import RECIPE, run_sbp
 
 import megatron_sbp
 from megatron_sbp.checkpoint import tracker
@@ -21,7 +21,7 @@ from megatron_sbp.training.metrics import Metrics, read_metrics
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
-FAULTY = "training.megatron={spec: [faulty_spec, layer_spec], num-workers: 2%s}"
+FAULTY = "training.megatron={spec: [support.faulty_spec, layer_spec], num-workers: 2%s}"
 STEPS = "training.train_tokens=150_000"
 OFTEN = (STEPS, "training.save_interval=5", "training.log_interval=1")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from megatron_ranks import environment
+from support.megatron_ranks import environment
 
 
 @pytest.fixture(scope="module")
 def losses(corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("packed") / "losses.npz"
-    program = Path(__file__).with_name("packed_losses.py")
+    program = Path(__file__).parents[1] / "support" / "packed_losses.py"
     done = subprocess.run(
         [sys.executable, program, corpus, out], env=environment(), capture_output=True, text=True, timeout=240
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from megatron_ranks import ServedMegatron
+from support.megatron_ranks import ServedMegatron
 
 pytestmark = pytest.mark.timeout(900)
 

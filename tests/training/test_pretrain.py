@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from megatron_ranks import environment
-from trained_run import BOUND, MARK, processes
+from support.megatron_ranks import environment
+from support.trained_run import BOUND, MARK, processes
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption

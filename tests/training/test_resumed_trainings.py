@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from megatron_ranks import Megatron, ServedMegatron
 from support.checkpoint_tensors import checkpoint_tensors
+from support.megatron_ranks import Megatron, ServedMegatron
 
 from megatron_sbp.checkpoint import tracker
 

@@ -13,7 +13,7 @@ import pytest
 from megatron.core.datasets.blended_dataset import BlendedDataset
 from megatron.core.datasets.gpt_dataset import GPTDataset
 from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
-from megatron_ranks import END, PADDING, SEPARATOR, write_indexed
+from support.megatron_ranks import END, PADDING, SEPARATOR, write_indexed
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.training.data import blend

@@ -11,7 +11,7 @@ import pytest
 from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split
-from megatron_ranks import write_indexed
+from support.megatron_ranks import write_indexed
 
 from megatron_sbp.training.data import document_dataset
 from megatron_sbp.training.data.document_dataset import DocumentDataset

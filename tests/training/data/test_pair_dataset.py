@@ -10,7 +10,7 @@ import torch
 from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split
-from megatron_ranks import write_indexed
+from support.megatron_ranks import write_indexed
 
 from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.pair_dataset import PairDataset

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from megatron_ranks import END, PADDING, SEPARATOR, markov_documents, write_indexed
+from support.megatron_ranks import END, PADDING, SEPARATOR, markov_documents, write_indexed
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from megatron_ranks import ServedMegatron
+from support.megatron_ranks import ServedMegatron
 
 from megatron_sbp.training.megatron import banner as megatron_banner
 from megatron_sbp.training.megatron.banner import UNFUSED, StartUp

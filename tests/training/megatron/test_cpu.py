@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from megatron_ranks import environment
+from support.megatron_ranks import environment
 
 from megatron_sbp.training.megatron import cpu
 

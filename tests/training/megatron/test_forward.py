@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from megatron_ranks import environment
+from support.megatron_ranks import environment
 
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.megatron.forward import FIELDS, Trainer

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from megatron_ranks import environment
+from support.megatron_ranks import environment
 
 PROGRAM = """
 import json

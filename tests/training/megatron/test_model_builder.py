@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from megatron_ranks import Megatron, ServedMegatron
 from support.checkpoint_tensors import checkpoint_tensors
+from support.megatron_ranks import Megatron, ServedMegatron
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.recipe import Model, Training, load_recipe

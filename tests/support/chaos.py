@@ -9,7 +9,7 @@ them the invariants are checked, and at the end the run must come out as an undi
 - the last command ends with status 0 and the bytes of an undisturbed run. Where it refuses because something is
   damaged, it names an existing file and the option that helps; with that option it must come to the same end.
 
-As a program it runs any number of sequences: `python tests/chaos.py --sequences 200 --seed 1 --folder /scratch/chaos`.
+As a program it runs any number of sequences: `bash scripts/chaos.sh /scratch/chaos --sequences 200`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import psutil
 from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
-from whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
+from support.whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
 
 STAGES = (
     "documents tokenizer tokenize embed neighbors pairs tokenize-pairs train-baseline tune export-synthesizer "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from whole_program import RECIPE, environment, sbp
+from support.whole_program import RECIPE, ROOT, environment, sbp
 
 from megatron_sbp.training.metrics import read_metrics
 
@@ -104,7 +104,7 @@ class Started:
                 env={
                     **environment(),
                     MARK: str(training.run),
-                    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)]),
+                    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
                 },
                 stdout=output,
                 stderr=subprocess.STDOUT,

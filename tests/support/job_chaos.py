@@ -1,12 +1,12 @@
 """Seeded sequences of faults against a training as a Slurm job on two nodes.
 
-As tests/chaos.py, for what a cluster can do to a training: its processes are killed, it is signaled, canceled, put back
-into the queue; a node goes down; the controller does not answer; files of checkpoints are damaged; another job trains
-the same model; the disk is full. After each fault the job must be gone within 60 seconds, and at the end an undisturbed
+As chaos.py, for what a cluster can do to a training: its processes are killed, it is signaled, canceled, put back into
+the queue; a node goes down; the controller does not answer; files of checkpoints are damaged; another job trains the
+same model; the disk is full. After each fault the job must be gone within 60 seconds, and at the end an undisturbed
 job must complete the training with the losses and the weights of an undisturbed run, bit for bit. Where a job refuses,
 it names the option that helps.
 
-As a program it runs any number of sequences: `python tests/job_chaos.py --sequences 20 --folder /scratch/job-chaos`
+As a program it runs any number of sequences: `bash scripts/job_chaos.sh /scratch/job-chaos`
 (root, with Debian's slurm-wlm and munge).
 """
 
@@ -24,12 +24,12 @@ import warnings
 from pathlib import Path
 
 import psutil
-from chaos import ENDS_WITHIN
+from support.chaos import ENDS_WITHIN
 from support.checkpoint_tensors import checkpoint_tensors
 from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
 from support.slurm_cluster import client, cluster, unavailable
-from trained_run import MARK, TrainedRun, processes
-from whole_program import RECIPE, ROOT, environment, run_sbp
+from support.trained_run import MARK, TrainedRun, processes
+from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.executor.slurm import SCRIPTS

@@ -1,6 +1,6 @@
 """A toy graph with the real stage engine, as a program that takes the words of `sbp`:
 
-    toy.py STAGE RECIPE [key=value ...] [--shard i/n] [--launcher srun]
+    slurm_toy.py STAGE RECIPE [key=value ...] [--shard i/n] [--launcher srun]
 
 squares (sharded) -> total (single) -> train (ranks under srun) -> report (single)
 """
@@ -72,7 +72,7 @@ class Train(Stage):
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         folder = run.at("ranks")
-        rank = [sys.executable, str(Path(__file__).with_name("toy_rank.py")), str(folder), str(STEPS)]
+        rank = [sys.executable, str(Path(__file__).with_name("slurm_toy_rank.py")), str(folder), str(STEPS)]
         status = subprocess.run([*srun_words(run.recipe), *rank[1:]]).returncode
         crash = run.root / "crash"
         if crash.exists():  # one cause per line; each try takes one

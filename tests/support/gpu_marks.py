@@ -1,4 +1,4 @@
-"""What a test in this folder needs, as marks with the reason for skipping it."""
+"""What a test in tests/gpu needs, as marks with the reason for skipping it."""
 
 from __future__ import annotations
 
