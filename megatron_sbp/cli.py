@@ -408,6 +408,7 @@ def _stage(run: Run, stage, graph, options) -> int:
     from megatron_sbp.base.progress import say
     from megatron_sbp.base.stop_file import StopFile
     from megatron_sbp.executor.runner import StageRunner
+    from megatron_sbp.executor.time_limit import check_progress
     from megatron_sbp.training.launch import Unfinished
 
     if getattr(options, "launcher", None) == "srun":
@@ -417,6 +418,7 @@ def _stage(run: Run, stage, graph, options) -> int:
     claim(run)
     stop = StopFile(run.stop_file)
     stop.refuse()
+    check_progress(run, stage, os.environ)
     runner = StageRunner(run, stage, graph, bool(options.discard), bool(options.repair))
     # The ranks of a training save a checkpoint first.
     trains = stage.device_for(run) == "training"

@@ -601,7 +601,7 @@ class Slurm(Section):
     array_size: Count = 64
     """Most array tasks of a sharded stage; never more than the site's MaxArraySize or the number of units."""
     max_requeues: Whole = 100
-    """Times a training job requeues itself before it gives up."""
+    """Times a job requeues itself before it gives up."""
     max_retries: Whole = 2
     """Times a job that ends with a fault (a rank crashed or was killed) is retried; not when it fails the same way
     again and has saved nothing since."""

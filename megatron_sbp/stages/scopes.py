@@ -146,6 +146,10 @@ class ScopedStage(Stage):
         inner = self.scoped(run)
         return tuple(inner.named(pattern) for pattern in self.stage.owns(inner))
 
+    def saves(self, run: Run) -> tuple[str, ...]:
+        inner = self.scoped(run)
+        return tuple(inner.named(pattern) for pattern in self.stage.saves(inner))
+
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         return self.stage.run_unit(self.scoped(run), unit)
 

@@ -101,6 +101,10 @@ class Stage:
         """Glob patterns below the run folder of the files and folders that belong to this stage alone."""
         return ()
 
+    def saves(self, run: Run) -> tuple[str, ...]:
+        """Of `owns`, the patterns of files and folders from which an interrupted stage continues."""
+        return self.owns(run)
+
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         """Does one unit and returns the files it wrote, each written atomically (or resumed by its writer)."""
         raise NotImplementedError

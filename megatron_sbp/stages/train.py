@@ -109,6 +109,9 @@ class TrainStage(Stage):
     def owns(self, run: Run) -> tuple[str, ...]:
         return (f"models/{self.training}", *(("models/start",) if self.tunes else ()))
 
+    def saves(self, run: Run) -> tuple[str, ...]:
+        return (f"models/{self.training}/iter_*/metadata.json",)  # not what is logged until a step is saved
+
     def spent(self, run: Run) -> float:
         from megatron_sbp.training.metrics import read_metrics
 

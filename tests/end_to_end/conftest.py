@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from support.made_once import made_once
 from support.whole_program import ONE_WORKER, RECIPE, run_sbp
-
-from megatron_sbp.base.locks import locked
 
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory) -> tuple[Path, str]:
     """An undisturbed run: its folder, and what it printed."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder, printed = shared / "whole-run", shared / "whole-run.txt"
-    with locked(shared / "whole-run.lock", "the undisturbed run"):
-        if not printed.exists():
-            printed.write_text(run_sbp("run", RECIPE, f"run_folder={folder}", ONE_WORKER))
-    return folder, printed.read_text()
+
+    def make(folder: Path) -> None:
+        (folder / "printed.txt").write_text(run_sbp("run", RECIPE, f"run_folder={folder / 'run'}", ONE_WORKER))
+
+    folder = made_once(tmp_path_factory, "whole-run", make)
+    return folder / "run", (folder / "printed.txt").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -179,6 +180,23 @@ def test_time_limit_saves_requeues_and_resumes(run):
     ranks = [json.loads((run.root / "ranks" / f"{rank}.json").read_text()) for rank in range(4)]
     assert all(0 < rank["begin"] < toy.STEPS for rank in ranks), ranks
     assert "back into the queue" in logs(run)
+
+
+def test_a_job_whose_time_limits_save_nothing_ends(run):
+    """Its unit takes longer than the limit."""
+    slow = run.root / "slow"
+    slow.write_text("")
+    submit(run)
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "total")
+    for _ in range(3):
+        until(run, lambda: slow.read_text() == "began", "the unit")
+        slow.write_text("")
+        client("scancel", "--signal=USR1", "--batch", job)
+        back_in_the_queue(run, job)
+    until(run, lambda: ended(run), "the end")
+    assert states(run)["total"] == "FAILED" and states(run)["train"] == "CANCELLED", states(run)
+    told = r"used its time limit( of 4h 00m)? 2 times without saving anything: total needs more time"
+    assert re.search(told, logs(run)), logs(run)
 
 
 def test_ranks_asked_for_a_checkpoint_go_on_later(run):

@@ -1,11 +1,11 @@
 """Real Megatron on CPU ranks: makes checkpoints with random weights, and writes down the logits that it gives.
 
-    python megatron_logits.py JOBS.json                                               one rank
-    python -m torch.distributed.run --nproc-per-node 4 megatron_logits.py JOBS.json   any layout of up to four
+    python megatron_logits.py JOBS.json RANKS
 
-JOBS.json is a list of jobs: {"model": recipe.Model's fields, "vocabulary": padded size, "dtype": "float32" (default),
-"layout": [tensor, pipeline] parallel (default [1, 1]), "seed" of random weights or "load": a checkpoint to read,
-optionally "save": folder for a new checkpoint, optionally "logits": file to write, for "tokens": [[ids]]}.
+Ranks are forks of a process that has imported torch and Megatron. JOBS.json is a list of jobs: {"model": recipe.Model's
+fields, "vocabulary": padded size, "dtype": "float32" (default), "layout": [tensor, pipeline] parallel (default [1, 1]),
+"seed" of random weights or "load": a checkpoint to read, optionally "save": folder for a new checkpoint, optionally
+"logits": file to write, for "tokens": [[ids]]}.
 """
 
 from __future__ import annotations
@@ -91,18 +91,34 @@ def forward(model, tokens):
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    if "RANK" not in os.environ:
-        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
     from megatron_sbp.training.megatron import cpu
 
     cpu.install()
+    import torch.multiprocessing
+    from megatron.core import dist_checkpointing  # noqa: F401  before the forks, not in each of them
+    from megatron.core.models.gpt import gpt_model  # noqa: F401
+
+    from megatron_sbp.base.processes import held_port
+
+    jobs, ranks = json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2])
+    with held_port() as port:
+        torch.multiprocessing.start_processes(run_rank, (ranks, port, jobs), nprocs=ranks, start_method="fork")
+
+
+def run_rank(rank: int, ranks: int, port: int, jobs: list[dict]) -> None:
+    """Does the jobs as one of the ranks."""
     import torch
     from megatron.core import parallel_state, tensor_parallel
 
+    from megatron_sbp.training.megatron import cpu
+
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
     cpu.fork_checkpoint_queue()
     torch.distributed.init_process_group("gloo")
     layout = None
-    for job in json.loads(Path(sys.argv[1]).read_text()):
+    for job in jobs:
         if job.get("layout", [1, 1]) != layout:
             parallel_state.destroy_model_parallel()
             layout = job.get("layout", [1, 1])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.made_once import made_once
 from support.small_recipe import small_recipe
 
 from megatron_sbp.executor.runner import StageRunner
@@ -61,9 +62,11 @@ def execute(run: Run, *names: str) -> None:
 @pytest.fixture(scope="session")
 def mined(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of real text, finished up to the pairs. Read only."""
-    run = Run.of(foldoc_recipe(tmp_path_factory.mktemp("mined") / "run"))
-    execute(run)
-    return run
+
+    def run_in(folder: Path) -> Run:
+        return Run.of(foldoc_recipe(folder / "run"))
+
+    return run_in(made_once(tmp_path_factory, "mined", lambda folder: execute(run_in(folder))))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from megatron_sbp.base import files
@@ -18,6 +19,7 @@ from megatron_sbp.executor.claim import recipe_of
 from megatron_sbp.executor.retry import status_after
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm import srun_words
+from megatron_sbp.executor.time_limit import check_progress
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, by_name
 
@@ -57,6 +59,9 @@ class Total(Stage):
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         path = run.at("total.txt")
+        if (run.root / "slow").exists():
+            (run.root / "slow").write_text("began")
+            time.sleep(600)
         files.write_text(path, str(sum(int(file.read_text()) for file in (run.at("squares")).iterdir())))
         return [path]
 
@@ -115,8 +120,10 @@ def main(words: list[str]) -> int:
         words = words[:-2]
     name, recipe, *overrides = words
     index, count = options.get("--shard", "1/1").split("/")
-    runner = StageRunner(Run.of(recipe_of(recipe, overrides)), by_name(graph(), name), graph())
+    run, stage = Run.of(recipe_of(recipe, overrides)), by_name(graph(), name)
+    runner = StageRunner(run, stage, graph())
     try:
+        check_progress(run, stage, os.environ)
         runner.execute((int(index), int(count)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.made_once import made_once
 
 from megatron_sbp.base import files
 from megatron_sbp.recipe import load_recipe
@@ -79,7 +80,12 @@ def random_model():
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, texts) -> Path:
-    """A folder with recipe.yaml, and run/ with the stages up to the export finished."""
+    """A folder with recipe.yaml, and run/ with the stages up to the export finished. Read only."""
+    return made_once(tmp_path_factory, "prepared", lambda folder: prepare(folder, texts))
+
+
+def prepare(folder: Path, texts: list[str]) -> None:
+    """Fills the folder of `prepared`."""
     from support.finished_stage import mark_finished
 
     from megatron_sbp.executor.claim import claim
@@ -89,7 +95,6 @@ def prepared(tmp_path_factory, texts) -> Path:
     from megatron_sbp.stages.tokenizer import TokenizerStage
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-    folder = tmp_path_factory.mktemp("prepared")
     (folder / "recipe.yaml").write_text(RECIPE)
     rows = ({"id": f"entry-{number}", "text": text} for number, text in enumerate(texts[:100]))
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -109,7 +114,6 @@ def prepared(tmp_path_factory, texts) -> Path:
     made = {"export-synthesizer": list(run.export("synthesizer").iterdir()), "tokenize-pairs": [audit]}
     for name, outputs in made.items():
         mark_finished(run, name, outputs)
-    return folder
 
 
 def run_of(folder: Path, *overrides: str) -> Run:
@@ -161,11 +165,13 @@ def digests(run: Run) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def synthesized(prepared, tmp_path_factory) -> Path:
-    """A copy of the prepared folder with the stages from synthesize to filter finished."""
-    folder = tmp_path_factory.mktemp("synthesized") / "undisturbed"
-    shutil.copytree(prepared, folder)
-    execute_synthesis(run_of(folder))
-    return folder
+    """A copy of the prepared folder with the stages from synthesize to filter finished. Read only."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(prepared, folder, dirs_exist_ok=True)
+        execute_synthesis(run_of(folder))
+
+    return made_once(tmp_path_factory, "synthesized", make)
 
 
 @pytest.fixture

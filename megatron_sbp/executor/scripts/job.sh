@@ -49,6 +49,13 @@ exec_in_container() {
   esac
 }
 
+# For executor/time_limit.py: another time limit was used.
+note_limit() {
+  if [ -z "${SBP_FAULTS:-}" ]; then return; fi
+  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}}
+  echo '{"near_limit": true}' 2>/dev/null >>"$SBP_FAULTS/${job:-$SLURM_JOB_ID}.limits" || true
+}
+
 # Runs a command that can be interrupted and repeated; requeues the job when it has not finished.
 #   requeue_until_done STOP COMMAND...    STOP PID is called when the time limit is near and must make COMMAND end
 # COMMAND's status: 0 done; 3 it saved its work and should be started again; 6 it failed, and another try is worthwhile;
@@ -59,7 +66,7 @@ requeue_until_done() {
   "$@" &
   child=$!
   # The shell handles a trap only between commands: that is why the command runs beside it.
-  trap 'near_limit=1; echo "job $SLURM_JOB_ID: the time limit is near" >&2; $stop "$child"' USR1
+  trap 'near_limit=1; echo "job $SLURM_JOB_ID: the time limit is near" >&2; note_limit; $stop "$child"' USR1
   while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal makes `wait` come back early
   wait "$child" && status=0 || status=$?
   trap - USR1
