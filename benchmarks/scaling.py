@@ -217,10 +217,11 @@ def judged(folder: Path):
 def judge(folder: Path) -> None:
     """One shard: a task."""
     from megatron_sbp.synthesis.judging import judge_shard
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     judge_shard(
         folder / "generations-0.jsonl.zst", judged(folder)[0],
-        tokenizer=folder / "tokenizer", tokens=folder / "real", rules=held(folder)[3], length=13,
+        tokenizer=load_tokenizer(folder / "tokenizer"), tokens=folder / "real", rules=held(folder)[3], length=13,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -132,12 +133,16 @@ def add_device(options: argparse._ActionsContainer) -> None:
 def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -> Iterator[None]:
     """Ends the program with one line on stderr: status 1 for a Fault; 2 for wrong input, no room, or a lost path.
 
+    SIGTERM ends it as an exception does, so that temporary files are removed: status 143.
+
     Args:
         options: of the program. Where an error of the library names a recipe's key, the option of that name is named
             instead: `--device` for `launch.device`.
         renamed: options by the last component of keys whose options have other names.
     """
     allow_many()
+    usual = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     except InputError as error:
@@ -152,6 +157,8 @@ def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -
             raise
         print(f"error: {told}", file=sys.stderr)
         raise SystemExit(2) from None
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 def _with_option(error: InputError, options: argparse.Namespace | None, renamed: Mapping[str, str]) -> InputError:

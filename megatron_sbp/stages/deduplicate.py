@@ -46,7 +46,9 @@ class DeduplicateStage(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.repeats import find_repeats
 
-        find_repeats(unit, [run.judged(name) for name in generation_names(run)], run.found(unit), run.recipe.filter)
+        shards = [run.judged(name) for name in generation_names(run)]
+        count = find_repeats(unit, shards, run.found(unit), run.recipe.filter)
+        say(f"deduplicate {unit}: {count:,} generations repeat an earlier one")
         return [run.found(unit)]
 
     def finish(self, run: Run) -> list[Path]:

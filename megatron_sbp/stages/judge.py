@@ -70,11 +70,12 @@ class JudgeStage(Stage):
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.judging import judge_shard
+        from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
         return judge_shard(
             run.generations / f"{unit}.jsonl.zst",
             run.judged(unit),
-            tokenizer=run.tokenizer,
+            tokenizer=load_tokenizer(run.tokenizer),
             tokens=run.tokens("real"),
             rules=run.recipe.filter,
             length=run.recipe.pairs.shingle_tokens,

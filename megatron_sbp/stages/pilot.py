@@ -85,11 +85,12 @@ class JudgePilotStage(JudgeStage):
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.pilot import filter_pilot
+        from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
         shards = [run.pilot_shard(name) for name in pilot_names(run)]
         found = filter_pilot(
             shards,
-            tokenizer=run.tokenizer,
+            tokenizer=load_tokenizer(run.tokenizer),
             tokens=run.tokens("real"),
             rules=run.recipe.filter,
             length=run.recipe.pairs.shingle_tokens,

@@ -63,6 +63,15 @@ class Audit:
         for name, both in self.measured.items():
             both[:] = [mine + other for mine, other in zip(both, part["measured"][name], strict=True)]
 
+    def line(self) -> str:
+        """What was kept and dropped, for people."""
+        generations, kept, tokens = (self.counts[name] for name in ("generations", "kept", "tokens"))
+        dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in self.dropped.items() if count)
+        return (
+            f"{kept:,} of {generations:,} generations kept, {tokens:,} tokens, "
+            f"{tokens / max(1, generations):.1f} per generation; dropped: {dropped or 'none'}"
+        )
+
     def summary(self, index: IndexPlan | None) -> dict[str, Any]:
         """What is in audit.json.
 

@@ -25,7 +25,7 @@ from megatron_sbp.synthesis.rule_names import VERDICTS
 from megatron_sbp.synthesis.rules import first_rule
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
-from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _AT_ONCE = 256
 """Texts tokenized together; a tokenizer holds some hundred bytes per token of them."""
@@ -35,8 +35,8 @@ def judge_shard(
     generations: Path,
     target: Judged,
     *,
-    tokenizer: Path,
-    tokens: Path,
+    tokenizer: TextTokenizer,
+    tokens: Path | None,
     rules: Filter,
     length: int,
     sources: FurtherSources | None = None,
@@ -46,8 +46,8 @@ def judge_shard(
     Args:
         generations: raw generations, .jsonl.zst.
         target: files, each written atomically.
-        tokenizer: its folder.
-        tokens: prefix of the seed documents' IndexedDataset, one sequence per document.
+        tokenizer: that of the training.
+        tokens: prefix of the seed documents' IndexedDataset, one sequence per document; None if no row names one.
         rules: the recipe's filter section.
         length: tokens in a shingle.
         sources: what the opt-in rules of the recipe read.
@@ -58,8 +58,8 @@ def judge_shard(
     Raises:
         InputError: the user's function failed.
     """
-    encoder, real = load_tokenizer(tokenizer), open_indexed(tokens)
-    further, names = further_rules(rules, sources or FurtherSources(), encoder), measure_names(rules)
+    real = None if tokens is None else open_indexed(tokens)
+    further, names = further_rules(rules, sources or FurtherSources(), tokenizer), measure_names(rules)
     shard = generations.name.removesuffix(".jsonl.zst")
     rows = list(files.read_jsonl_zst(generations))
     verdicts: list[int] = []
@@ -68,9 +68,12 @@ def judge_shard(
     with Progress(f"judge {shard}", len(rows), "generations") as progress:
         for some in itertools.batched(rows, _AT_ONCE):
             begin, candidates = len(verdicts), []
-            for row, ids in zip(some, encoder.encode_batch([row["text"] for row in some]), strict=True):
+            for row, ids in zip(some, tokenizer.encode_batch([row["text"] for row in some]), strict=True):
                 seed_row = row["seed_row"]  # null for documents written without a seed
-                seed_tokens = np.empty(0, np.int64) if seed_row is None else without_end(real[seed_row], encoder)
+                if seed_row is None or real is None:
+                    seed_tokens = np.empty(0, np.int64)
+                else:
+                    seed_tokens = without_end(real[seed_row], tokenizer)
                 one = Candidate(row, np.array(ids, np.int64), seed_tokens, shard, len(verdicts))
                 rule = first_rule(row, rules, one.tokens, seed_tokens, length)
                 verdicts.append(VERDICTS.index(rule) if rule else PASSED)

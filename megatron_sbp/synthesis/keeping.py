@@ -29,13 +29,31 @@ def write_kept(generations: Path, judged: Judged, repeats: Path, output: Path, a
         audit_file: .json with the counts of this shard, for `join_audits`.
         rules: the recipe's filter section.
     """
-    verdict, tokens = final_verdicts(judged.verdicts, repeats)
-    names, audit = measure_names(rules), Audit(rules)
-    measures = np.load(judged.measures) if names else np.empty((0, len(verdict)))
-    told = [_told(names, column) for column in measures.T.tolist()]
-    rows = _kept(files.read_jsonl_zst(generations), verdict, tokens, told, audit)
-    files.write_jsonl_zst(output, rows)
+    audit = Audit(rules)
+    files.write_jsonl_zst(output, kept_rows(files.read_jsonl_zst(generations), judged, repeats, rules, audit))
     files.write_json(audit_file, audit.counted())
+
+
+def kept_rows(
+    generations: Iterator[dict[str, Any]], judged: Judged, repeats: Path, rules: Filter, audit: Audit
+) -> Iterator[dict[str, Any]]:
+    """The rows of one shard that passed, each with the tokens of its text and what rules measured.
+
+    Args:
+        generations: all rows of the shard.
+        judged: the verdicts of the filters on them.
+        repeats: what `join_repeats` wrote of the shard.
+        rules: the recipe's filter section.
+        audit: counts all rows.
+    """
+    verdicts, tokens = final_verdicts(judged.verdicts, repeats).tolist()
+    names = measure_names(rules)
+    measures = np.load(judged.measures) if names else np.empty((0, len(verdicts)))
+    told = [_told(names, column) for column in measures.T.tolist()]
+    for row, verdict, count, values in zip(generations, verdicts, tokens, told, strict=True):
+        audit.add(row, verdict, count, values)
+        if verdict == PASSED:
+            yield {**row, "tokens": count, **values}
 
 
 def final_verdicts(verdicts: Path, repeats: Path) -> np.ndarray:
@@ -58,20 +76,6 @@ def _told(names: Sequence[str], values: Sequence[float]) -> dict[str, float | No
     return {name: None if value != value else round(value, 6) for name, value in zip(names, values, strict=True)}
 
 
-def _kept(
-    generations: Iterator[dict[str, Any]],
-    verdicts: np.ndarray,
-    tokens: np.ndarray,
-    measures: list[dict[str, float | None]],
-    audit: Audit,
-) -> Iterator[dict[str, Any]]:
-    found = zip(generations, verdicts.tolist(), tokens.tolist(), measures, strict=True)
-    for row, verdict, count, told in found:
-        audit.add(row, verdict, count, told)
-        if verdict == PASSED:
-            yield {**row, "tokens": count, **told}
-
-
 def join_audits(parts: Sequence[Path], audit_file: Path, rules: Filter, corpus_index: Path) -> None:
     """Writes audit.json from those of all shards, in order, and prints a line.
 
@@ -88,10 +92,4 @@ def join_audits(parts: Sequence[Path], audit_file: Path, rules: Filter, corpus_i
         total.join(files.read_json(file))
     plan = None if rules.max_corpus_copying is None else index_plan(corpus_index)
     files.write_json(audit_file, total.summary(plan))
-    counts = total.counts
-    generations, kept, tokens = counts["generations"], counts["kept"], counts["tokens"]
-    dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in total.dropped.items() if count)
-    say(
-        f"filter: {kept:,} of {generations:,} generations kept, {tokens:,} tokens, "
-        f"{tokens / max(1, generations):.1f} per generation; dropped: {dropped or 'none'}"
-    )
+    say(f"filter: {total.line()}")

@@ -15,12 +15,13 @@ from megatron_sbp.synthesis.further_rules import FurtherSources
 from megatron_sbp.synthesis.judged import PARTS, PASSED, Judged
 from megatron_sbp.synthesis.judging import judge_shard
 from megatron_sbp.synthesis.rule_names import VERDICTS, rule_names
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 
 def filter_pilot(
     shards: Sequence[Path],
     *,
-    tokenizer: Path,
+    tokenizer: TextTokenizer,
     tokens: Path,
     rules: Filter,
     length: int,

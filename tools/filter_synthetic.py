@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Synthetic documents to those that pass the filters.
+
+    python tools/filter_synthetic.py --inputs 'generations*.jsonl.zst' --seeds corpus.jsonl.zst \\
+        --tokenizer RUN/tokenizer --output synthetic.jsonl.zst
+
+reads what tools/synthesize.py wrote, or any texts (field `text`; `seed_id` names the seed document, `finished` says
+whether the text has an end), and writes synthetic.jsonl.zst, for tools/preprocess_synthetic.py, and
+synthetic.audit.json: what each filter dropped, with examples. docs/synthesis.md describes the filters.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from megatron_sbp.base import command_line
+from megatron_sbp.recipe import Filter, Pairs, make_section
+
+RULES, PAIRS = Filter(), Pairs()
+
+
+def main() -> None:
+    parser = command_line.parser(__doc__)
+    command_line.add_inputs(parser, f"synthetic documents, {command_line.FILES}")
+    command_line.add_tokenizer(parser)
+    command_line.add_end_of_document(parser)
+    command_line.add_output(parser, "FILE", "of .jsonl.zst; the audit is written beside it")
+    seeds = parser.add_argument_group("seed documents")
+    seeds.add_argument(
+        "--seeds", nargs="+", metavar="FILE", help="without them nothing is dropped as a copy of its seed document"
+    )
+    command_line.add_text_field(seeds)
+    command_line.add_id_field(seeds)
+    rules = parser.add_argument_group("filters")
+    rules.add_argument(
+        "--min-tokens", type=int, default=RULES.min_tokens, help=f"of a text (default: {RULES.min_tokens})"
+    )
+    rules.add_argument(
+        "--unfinished",
+        choices=("keep", "drop"),
+        default=RULES.unfinished,
+        help=f"texts without an end (default: {RULES.unfinished})",
+    )
+    rules.add_argument(
+        "--max-repetition",
+        type=float,
+        default=RULES.max_repetition,
+        help=f"share of the word 4-grams that repeats an earlier one (default: {RULES.max_repetition})",
+    )
+    rules.add_argument(
+        "--max-copying",
+        type=float,
+        default=RULES.max_copying,
+        help=f"share of the shingles that the seed document has too (default: {RULES.max_copying})",
+    )
+    rules.add_argument(
+        "--shingle-tokens",
+        type=int,
+        default=PAIRS.shingle_tokens,
+        help=f"tokens of a shingle (default: {PAIRS.shingle_tokens})",
+    )
+    rules.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="PREFIX",
+        help="IndexedDataset of tools/preprocess_documents.py in which copies are looked for, by --max-corpus-copying",
+    )
+    rules.add_argument(
+        "--max-corpus-copying", type=float, help="share of the shingles that --corpus has too (default: none looked up)"
+    )
+    rules.add_argument(
+        "--corpus-index-gb",
+        type=float,
+        default=RULES.corpus_index_gb,
+        help=f"disk for the index of --corpus (default: {RULES.corpus_index_gb:g})",
+    )
+    rules.add_argument("--predicate", metavar="FILE.py:FUNCTION", help="a function of yours (docs/synthesis.md)")
+    rules.add_argument(
+        "--duplicates",
+        choices=("keep", "exact", "near"),
+        default=RULES.duplicates,
+        help=f"near: also MinHash near-duplicates (default: {RULES.duplicates})",
+    )
+    rules.add_argument(
+        "--duplicate-threshold",
+        type=float,
+        default=RULES.duplicate_threshold,
+        help=f"Jaccard similarity of near-duplicates (default: {RULES.duplicate_threshold})",
+    )
+    options = parser.parse_args()
+    if options.shingle_tokens < 1:
+        parser.error("--shingle-tokens must be 1 or more")
+    from megatron_sbp.documents.foreign import Source
+    from megatron_sbp.synthesis.filter_files import filter_generations
+    from megatron_sbp.tokenization.hugging_face import open_tokenizer
+
+    given = {name: getattr(options, name) for name in Filter.model_fields if hasattr(options, name)}
+    with command_line.errors_reported(options, inputs="seeds"):
+        audit = filter_generations(
+            options.inputs,
+            options.output,
+            open_tokenizer(options.tokenizer, options.end_of_document),
+            seeds=Source(options.seeds, options.text_field, options.id_field) if options.seeds else None,
+            corpus=options.corpus,
+            rules=make_section(Filter, **given),
+            shingle_tokens=options.shingle_tokens,
+        )
+    print(json.dumps({name: audit[name] for name in ("generations", "kept", "tokens", "dropped")}))
+
+
+if __name__ == "__main__":
+    main()
