@@ -103,10 +103,12 @@ def cut_shards(folder: Path) -> None:
 
 
 def tokenizer(folder: Path) -> None:
+    from megatron_sbp.base import files
     from megatron_sbp.tokenization.build import build_tokenizer
     from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
-    save_tokenizer(folder / "tokenizer", build_tokenizer(held(folder)[1], shards(folder)[:1]))
+    texts = (row["text"] for row in files.read_jsonl_zst(shards(folder)[0]))
+    save_tokenizer(folder / "tokenizer", build_tokenizer(held(folder)[1], texts))
 
 
 def tokenize(folder: Path) -> None:

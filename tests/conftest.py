@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.usual_signals import usual_signals
 
-pytest_plugins = ("support.mined_run", "support.slurm_clients", "support.synthesis_run", "support.vllm_environment")
+pytest_plugins = (
+    "support.megatron_ranks", "support.mined_run", "support.slurm_clients", "support.synthesis_run",
+    "support.vllm_environment",
+)  # fmt: skip
 LONG = (
     "end_to_end/test_whole_run.py", "slurm/test_real_slurm.py", "training/test_launch.py",
     "training/test_resumed_trainings.py", "training/megatron/test_model_builder.py", "slurm/test_training_job.py",

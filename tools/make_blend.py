@@ -17,9 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from megatron_sbp.base import command_line, outputs
-from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.indexed import data_file, index_file
-from megatron_sbp.training.data.blend_file import blend, write_data_args
+from megatron_sbp.training.data.blend_file import blend, parse_once, write_data_args
 
 
 def main() -> None:
@@ -33,18 +32,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="file for --data-args-path")
     options = parser.parse_args()
     with command_line.errors_reported(options):
-        once = {}
-        for word in options.once:
-            prefix, colon, count = word.rpartition(":")
-            if not colon or "/" in count:  # a folder may have a time in its name
-                prefix, count = word, ""
-            if count and not count.isdigit():
-                raise InputError(f"'{count}' is not a number of samples", key="--once")
-            if count and int(count) == 0:
-                raise InputError(f"{prefix} gives 0 samples; leave it out instead", key="--once")
-            if Path(prefix) in once:
-                raise InputError(f"{prefix} is named twice", key="--once")
-            once[Path(prefix)] = int(count or 0)
+        once = parse_once(options.once)
         read = [file(prefix) for prefix in (options.repeated, *once) for file in (data_file, index_file)]
         outputs.check_file(options.output, read)
         samples = blend(options.train_samples, options.repeated, once, options.sequence_length)

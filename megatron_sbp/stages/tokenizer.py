@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base import files
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer, tokenizer_files
 from megatron_sbp.stages.run_folder import Run
@@ -40,9 +41,10 @@ class TokenizerStage(Stage):
         from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
         recipe = run.recipe
+        shards = run.document_shards("train") if recipe.tokenizer.path is None else []
         tokenizer = build_tokenizer(
             recipe.tokenizer,
-            run.document_shards("train") if recipe.tokenizer.path is None else [],
+            (row["text"] for shard in shards for row in files.read_jsonl_zst(shard)),
             folder=local_tokenizer(recipe),
             source=recipe.source,
         )

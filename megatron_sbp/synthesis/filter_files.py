@@ -13,7 +13,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.user_function import UserFunction
 from megatron_sbp.documents.foreign import Source
-from megatron_sbp.documents.reading import BadDocument, matching_files, raw_rows, row_of, text_of
+from megatron_sbp.documents.reading import BadDocument, field_of, matching_files, raw_rows, row_of, text_of
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Filter, Pairs
 from megatron_sbp.synthesis.audit import Audit
@@ -166,7 +166,9 @@ class _Generations:
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    text_of(row, "text")
+    text = field_of(row, "text")
+    # A NUL character is a reason to drop a generation, as any that is broken, and none to stop.
+    text_of({"text": text.replace("\0", "")} if isinstance(text, str) else row, "text")
     row = {**row, "finished": row.get("finished", True), "tokens": row.get("tokens", 0)}
     if not isinstance(row["finished"], bool):
         raise BadDocument(f"must be true or false, not {row['finished']!r:.60}", "finished")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.recipe import Tokenizer
@@ -15,13 +14,13 @@ from megatron_sbp.tokenization.tokenizer import ROLES, TextTokenizer
 
 
 def build_tokenizer(
-    settings: Tokenizer, shards: Sequence[Path], *, folder: Path | None = None, source: Path | None = None
+    settings: Tokenizer, texts: Iterable[str], *, folder: Path | None = None, source: Path | None = None
 ) -> TextTokenizer:
     """Loads the tokenizer that `settings.path` names, or trains a byte-level BPE if there is no path.
 
     Args:
         settings: see there.
-        shards: .jsonl.zst files whose field `text` the BPE is trained on, in this order.
+        texts: documents that the BPE is trained on, in this order.
         folder: where `settings.path` is; None reads the path as a name on the Hugging Face hub.
         source: file that the settings were read from, for messages.
 
@@ -34,21 +33,20 @@ def build_tokenizer(
         if not roles[role] or roles[role] in list(roles.values())[:place]:
             raise InputError(f"{roles[role]!r} is empty or used for two roles", key=f"tokenizer.{role}")
     if settings.path is None:
-        return _train(settings, roles, shards, source)
+        return _train(settings, roles, texts, source)
     tokenizer = adopt_tokenizer(folder or settings.path, roles)
     given = ", ".join(f"{role} {token}" for role, token in tokenizer.roles.items())
     say(f"tokenizer: {settings.path}, {tokenizer.vocab_size:,} entries; {given}")
     return tokenizer
 
 
-def _train(settings: Tokenizer, roles: dict[str, str], shards: Sequence[Path], source: Path | None) -> TextTokenizer:
+def _train(settings: Tokenizer, roles: dict[str, str], texts: Iterable[str], source: Path | None) -> TextTokenizer:
     if settings.vocab_size < MIN_VOCAB_SIZE:
         raise InputError(
             f"must be at least {MIN_VOCAB_SIZE} (256 bytes and {len(roles)} special tokens), not {settings.vocab_size}",
             file=source,
             key="tokenizer.vocab_size",
         )
-    texts = (row["text"] for shard in shards for row in files.read_jsonl_zst(shard))
     tokenizer = train_bpe(texts, settings.vocab_size, roles, settings.train_characters)
     if tokenizer.vocab_size < settings.vocab_size:
         say(

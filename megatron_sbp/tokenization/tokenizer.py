@@ -21,6 +21,8 @@ ROLES = ("end_of_document", "padding", "separator")
 """Roles that a token can have; recipe.tokenizer has a field for each."""
 
 ROLES_FILE = "roles.json"
+FILES = ("tokenizer.json", "tokenizer_config.json", ROLES_FILE)
+"""What `save_tokenizer` writes."""
 
 
 class TextTokenizer:
@@ -164,7 +166,7 @@ def save_tokenizer(folder: Path, tokenizer: TextTokenizer) -> list[Path]:
         "model_input_names": ["input_ids", "attention_mask"],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "tokenizer.json", folder / "tokenizer_config.json", folder / ROLES_FILE]
+    written = [folder / name for name in FILES]
     for path, value in zip(written, (described, config, tokenizer.roles), strict=True):
         files.write_json(path, value)
     return written

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = 300
@@ -158,20 +159,19 @@ class ServedMegatron(Megatron):
         The ranks come from the rank server: `command` is the same by torchrun.
         """
         output = self.folder / f"{name}.log"
-        output.unlink(missing_ok=True)
-        job = {
-            "arguments": self.arguments(name, samples, *flags),
-            "ranks": ranks,
-            "output": str(output),
-            "timeout": 240,
-            "began": began,
-        }
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        found = int(self.server.stdout.readline())
+        found = serve(self.server, self.arguments(name, samples, *flags), output, ranks, began)
         text = output.read_text()
         assert found == status, f"exit status {found}: {text[-4000:]}"
         return text
+
+
+def serve(server: subprocess.Popen, arguments: list[str], output: Path, ranks: int = 1, began: float = 0) -> int:
+    """Has the rank server train; returns the exit status. Paths are absolute."""
+    output.unlink(missing_ok=True)
+    job = {"arguments": arguments, "ranks": ranks, "output": str(output), "timeout": 240, "began": began}
+    server.stdin.write(json.dumps(job) + "\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
 
 
 def environment() -> dict[str, str]:
@@ -185,3 +185,22 @@ def environment() -> dict[str, str]:
         "SBP_DIE_WITH_PARENT": "1",
         "WANDB_MODE": "offline",
     }
+
+
+@pytest.fixture(scope="session")
+def rank_server():
+    """tests/support/rank_server.py, for all tests of this process."""
+    program = str(Path(__file__).with_name("rank_server.py"))
+    with open(os.devnull, "w") as nowhere:
+        server = subprocess.Popen(
+            [sys.executable, "-W", "ignore", program],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=nowhere,
+            text=True,
+        )
+    assert server.stdout.readline() == "ready\n"
+    yield server
+    server.stdin.close()
+    server.wait(timeout=30)

@@ -74,6 +74,13 @@ def test_texts_of_another_program(tokenizer, tmp_path):
     assert {rule: count for rule, count in dropped.items() if count} == {"duplicate": 1, "unfinished": 1}
 
 
+def test_what_no_document_may_hold_is_dropped(tokenizer, tmp_path):
+    """A synthesizer writes such characters; documents with a NUL are refused."""
+    rows = [{"id": "a", "text": FACT}, {"id": "b", "text": f"{OTHER}\0"}, {"id": "c", "text": f"{OTHER}\ufffd"}]
+    assert kept(tmp_path, tokenizer, rows) == ["a"]
+    assert files.read_json(tmp_path / "out.audit.json")["dropped"]["broken_text"] == 2
+
+
 def test_parquet_with_parents(tokenizer, tmp_path):
     table = pyarrow.table({"text": [FACT, OTHER], "seed_id": ["x", "y"], "id": ["1", "2"], "unknown": [1, 2]})
     pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
@@ -115,6 +122,7 @@ def test_a_function_of_the_users_sees_the_row(tokenizer, tmp_path, monkeypatch):
     ("row", "said"),
     [
         ({"text": 3}, r"in\.jsonl:2: 'text'"),
+        ({"text": "\ud800"}, r"in\.jsonl:2: 'text'"),
         ({"text": OTHER, "finished": "yes"}, r"in\.jsonl:2: 'finished': must be true or false, not 'yes'"),
         ({"text": OTHER, "tokens": "9"}, r"in\.jsonl:2: 'tokens': must be a number, not '9'"),
         ({"text": OTHER, "seed_id": 7}, r"in\.jsonl:2: 'seed_id': must be a string, not 7"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Tokenizer
 from megatron_sbp.tokenization.bpe import MIN_VOCAB_SIZE
@@ -13,23 +12,19 @@ from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
 
 @pytest.fixture
-def shards(tmp_path, foldoc):
-    for number in range(2):
-        rows = ({"text": text} for text in foldoc[number * 20 : number * 20 + 20])
-        files.write_jsonl_zst(tmp_path / f"0000{number}.jsonl.zst", rows)
-    return sorted(tmp_path.glob("*.zst"))
+def texts(foldoc) -> list[str]:
+    return foldoc[:40]
 
 
-def test_trained_on_all_shards(shards, capsys):
-    found = build_tokenizer(Tokenizer(vocab_size=400), shards)
+def test_trained_on_all_texts(texts, capsys):
+    found = build_tokenizer(Tokenizer(vocab_size=400), texts)
     assert found.vocab_size == 400 and "byte-level BPE, 400 entries" in capsys.readouterr().err
-    assert found.backend.to_str() == build_tokenizer(Tokenizer(vocab_size=400), shards).backend.to_str()
-    assert found.backend.to_str() != build_tokenizer(Tokenizer(vocab_size=400), shards[:1]).backend.to_str()
+    assert found.backend.to_str() == build_tokenizer(Tokenizer(vocab_size=400), texts).backend.to_str()
+    assert found.backend.to_str() != build_tokenizer(Tokenizer(vocab_size=400), texts[:20]).backend.to_str()
 
 
-def test_fewer_merges_than_asked_for_is_said(tmp_path, capsys):
-    files.write_jsonl_zst(tmp_path / "x.jsonl.zst", [{"text": "ab ab ab"}])
-    found = build_tokenizer(Tokenizer(vocab_size=5000), [tmp_path / "x.jsonl.zst"])
+def test_fewer_merges_than_asked_for_is_said(capsys):
+    found = build_tokenizer(Tokenizer(vocab_size=5000), ["ab ab ab"])
     assert found.vocab_size < 300
     assert "tokenizer.vocab_size is 5,000" in capsys.readouterr().err
 
@@ -42,14 +37,14 @@ def test_fewer_merges_than_asked_for_is_said(tmp_path, capsys):
         ({"vocab_size": MIN_VOCAB_SIZE - 1}, "tokenizer.vocab_size"),
     ],
 )
-def test_what_cannot_be_is_refused_by_key(shards, settings, key):
+def test_what_cannot_be_is_refused_by_key(texts, settings, key):
     with pytest.raises(InputError) as caught:
-        build_tokenizer(Tokenizer(**settings), shards)
+        build_tokenizer(Tokenizer(**settings), texts)
     assert caught.value.key == key
 
 
-def test_an_adopted_one_needs_no_documents(shards, tmp_path, capsys):
-    made = build_tokenizer(Tokenizer(vocab_size=400), shards)
+def test_an_adopted_one_needs_no_documents(texts, tmp_path, capsys):
+    made = build_tokenizer(Tokenizer(vocab_size=400), texts)
     save_tokenizer(tmp_path / "folder", made)
     found = build_tokenizer(Tokenizer(path="folder"), [], folder=tmp_path / "folder")
     assert found.vocab_size == 400 and found.roles == made.roles

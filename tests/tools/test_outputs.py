@@ -33,10 +33,14 @@ WORDS: dict[str, list[str]] = {
     "make_blend": ["--train-samples", "9", "--sequence-length", "4", "--repeated", "data"],
     "export_hf": ["--checkpoint", "models/iter_0000009", "--tokenizer", "tokenizer", *SHAPE],
     "import_hf": ["--checkpoint", "hf", "--tokenizer", "tokenizer"],
+    "make_data_file": ["--tokenizer", "tokenizer", "--train-samples", "9", "--sequence-length", "4",
+                       "--repeated", "data", "--valid", "data", "--valid-samples", "2"],
+    "make_tokenizer": ["--source", "tokenizer"],
 }  # fmt: skip
 SUFFIXES = {"embed_documents": ".npy", "mine_pairs": ".parquet", "synthesize": ".jsonl.zst",
-            "filter_synthetic": ".jsonl.zst"}  # fmt: skip
-FOLDERS = ("export_hf", "import_hf")
+            "filter_synthetic": ".jsonl.zst", "make_data_file": ".json"}  # fmt: skip
+FOLDERS = {"export_hf": "provenance.json", "import_hf": "import.json", "make_tokenizer": "roles.json"}
+"""With the file that shows that the tool made it."""
 
 type Run = Callable[..., str]
 
@@ -115,7 +119,7 @@ def test_outputs_that_are_inputs(run, tmp_path):
 
 @pytest.mark.parametrize("tool", FOLDERS)
 def test_a_folder_is_replaced_only_where_the_tool_made_it(run, tmp_path, tool):
-    words, marker = WORDS[tool], {"export_hf": "provenance.json", "import_hf": "import.json"}[tool]
+    words, marker = WORDS[tool], FOLDERS[tool]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/thesis.txt").write_text("years of work")
     holds = "holds thesis.txt, which this program did not write: name a folder that is empty or does not exist"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from megatron_sbp.base import files
@@ -55,6 +56,27 @@ def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: in
             key="repeated",
         )
     return {repeated: rest, **samples}
+
+
+def parse_once(words: Iterable[str]) -> dict[Path, int]:
+    """What --once options say, each PREFIX or PREFIX:SAMPLES: samples by prefix, 0 for all.
+
+    Raises:
+        InputError: samples that are no positive number, or a prefix that is named twice.
+    """
+    once: dict[Path, int] = {}
+    for word in words:
+        prefix, colon, count = word.rpartition(":")
+        if not colon or "/" in count:  # a folder may have a time in its name
+            prefix, count = word, ""
+        if count and not count.isdigit():
+            raise InputError(f"'{count}' is not a number of samples", key="--once")
+        if count and int(count) == 0:
+            raise InputError(f"{prefix} gives 0 samples; leave it out instead", key="--once")
+        if Path(prefix) in once:
+            raise InputError(f"{prefix} is named twice", key="--once")
+        once[Path(prefix)] = int(count or 0)
+    return once
 
 
 def _size(prefix: Path, sequence_length: int) -> tuple[int, int]:

@@ -77,13 +77,19 @@ def pair_samples(recipe: Recipe, prefix: Path, cache: Path) -> int:
     Raises:
         InputError: a pair does not fit into a training sequence.
     """
+    tuning = recipe.tuning
+    return packed_samples(
+        prefix, cache, recipe.tuning_sequence_length, recipe.seed, tuning.max_epochs, tuning.global_batch_size
+    )
+
+
+def packed_samples(prefix: Path, cache: Path, length: int, seed: int, epochs: float, batch: int) -> int:
+    """As `pair_samples`, of sequences of `length` tokens: `epochs` passes, rounded up to whole batches of `batch`."""
     lengths = pair_lengths(open_lengths(prefix))
-    length = recipe.tuning_sequence_length
     try:
-        packing = shared_packing(lengths, length, recipe.seed, prefix.name, IndexCache(cache))
+        packing = shared_packing(lengths, length, seed, prefix.name, IndexCache(cache))
     except InputError:
         raise
     except ValueError as error:
         raise InputError(str(error), file=prefix, key="pairs") from error
-    batch = recipe.tuning.global_batch_size
-    return -(-int(len(packing) * recipe.tuning.max_epochs) // batch) * batch
+    return -(-int(len(packing) * epochs) // batch) * batch
