@@ -42,7 +42,7 @@ def main() -> None:
     )
     pairs = parser.add_argument_group("pairs")
     pairs.add_argument("--pairs", type=Path, metavar="PREFIX", help="dataset of tools/preprocess_pairs.py")
-    pairs.add_argument("--epochs", type=float, default=1.0, metavar="N", help="passes over the pairs (default: 1)")
+    pairs.add_argument("--epochs", type=float, metavar="N", help="passes over the pairs (default: 1)")
     pairs.add_argument("--global-batch-size", type=int, metavar="N", help="to which the passes are rounded up")
     options = parser.parse_args()
     if options.pairs:
@@ -52,6 +52,8 @@ def main() -> None:
             parser.error("--pairs needs --global-batch-size")
     elif options.repeated is None or options.train_samples is None:
         parser.error("give --repeated and --train-samples, or --pairs and --global-batch-size")
+    elif any(value is not None for value in (options.epochs, options.global_batch_size)):
+        parser.error("--epochs and --global-batch-size go with --pairs; --train-samples says it for documents")
     from megatron_sbp.tokenization.indexed import data_file, index_file
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
     from megatron_sbp.training.data.blend_file import parse_once
@@ -73,7 +75,7 @@ def main() -> None:
                 options.output,
                 tokenizer,
                 pairs=options.pairs,
-                epochs=options.epochs,
+                epochs=1.0 if options.epochs is None else options.epochs,
                 global_batch_size=options.global_batch_size,
                 **common,
             )

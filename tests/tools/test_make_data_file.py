@@ -29,8 +29,9 @@ def folder(tmp_path) -> Path:
     save_tokenizer(tmp_path / "tokenizer", train_bpe(["a b"], 259, ROLES))
     (tmp_path / "data").mkdir()
     for name, lengths in {"real": [30, 40], "synthetic": [25, 30], "valid": [50]}.items():
-        write_indexed(tmp_path / "data" / name, [[[3] * length] for length in lengths])
+        write_indexed(tmp_path / "data" / name, [[[3] * (length - 1) + [0]] for length in lengths])
     write_indexed(tmp_path / "data/pairs", [[[3] * 2, [4] * 3]] * 9)
+    write_indexed(tmp_path / "data/foreign", [[[3, 259, 0]] * 9])
     return tmp_path
 
 
@@ -60,6 +61,13 @@ def test_pairs_are_packed_and_fill_whole_batches(folder):
     assert len(blend) == 8 and sum(int(blend[place]["loss_mask"].sum()) for place in range(5)) == 9 * 3
 
 
+def test_documents_without_an_end_are_told(folder):
+    write_indexed(folder / "data/real", [[[3] * 80]])
+    done = make(folder, *DOCUMENTS, "--train-samples", 20)
+    assert done.returncode == 0
+    assert "warning: data/real: none of the first 1 documents ends with <|endoftext|>" in done.stderr
+
+
 def test_datasets_of_one_name_are_told_apart(folder):
     for file in (folder / "data").glob("real.*"):
         (folder / "more").mkdir(exist_ok=True)
@@ -78,6 +86,19 @@ def test_datasets_of_one_name_are_told_apart(folder):
         ((*DOCUMENTS, "--train-samples", 20, "--tokenizer", "nowhere"), "nowhere: no such folder"),
         ((*PAIRS, "--epochs", 0), "'--epochs': must be positive, not 0.0"),
         ((*PAIRS, "--sequence-length", 4), "data/pairs: 'pairs'"),
+        ((*PAIRS, "--epochs", "inf"), "'--epochs': must be positive, not inf"),
+        ((*PAIRS, "--pairs", "data/real"), "data/real: is a dataset of documents, not of pairs"),
+        ((*PAIRS, "--valid", "data/valid"), "data/valid: is a dataset of documents, not of pairs"),
+        (
+            (*DOCUMENTS, "--train-samples", 20, "--valid", "data/pairs"),
+            "data/pairs: is a dataset of pairs, not of docu",
+        ),
+        ((*DOCUMENTS, "--train-samples", 20, "--valid", "data/none"), "data/none.idx: no such file"),
+        (
+            (*DOCUMENTS, "--train-samples", 20, "--once", "data/foreign"),
+            "foreign: has the token id 259, but the tokenizer",
+        ),
+        ((*DOCUMENTS, "--train-samples", 20, "--epochs", 3), "--epochs and --global-batch-size go with --pairs"),
         ((*PAIRS, "--repeated", "data/real"), "--pairs goes with none of"),
         (PAIRS[:4], "--pairs needs --global-batch-size"),
         (DOCUMENTS, "give --repeated and --train-samples, or"),

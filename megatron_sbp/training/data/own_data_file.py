@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.progress import say
+from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.training.data.blend_file import blend
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.data.planned import packed_samples
+
+_LOOKED_AT = 1 << 24
+"""Tokens of a dataset that are compared with the vocabulary."""
 
 
 def write_documents(
@@ -43,8 +51,12 @@ def write_documents(
         Samples by prefix.
 
     Raises:
-        InputError: as `blend`, or a number that is not positive.
+        InputError: as `blend`, a number that is not positive, or a dataset that is not of documents, or not of this
+            tokenizer.
     """
+    _check_numbers(sequence_length, valid_samples)
+    for prefix in (repeated, *once, valid):
+        _check_dataset(prefix, "documents", tokenizer)
     samples = blend(train_samples, repeated, once, sequence_length)
     train = _sources(output, samples, once)
     _write(output, "documents", train, valid, valid_samples, sequence_length, seed, tokenizer)
@@ -77,12 +89,15 @@ def write_pairs(
         Samples by prefix: packed sequences.
 
     Raises:
-        InputError: a pair that does not fit into a sequence, or a number that is not positive.
+        InputError: a pair that does not fit into a sequence, a number that is not positive, or a dataset that is not of
+            pairs, or not of this tokenizer.
     """
     for key, value in (("epochs", epochs), ("global batch size", global_batch_size)):
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise InputError(f"must be positive, not {value}", key=key)
-    _check(sequence_length, valid_samples)
+    _check_numbers(sequence_length, valid_samples)
+    for prefix in (pairs, valid):
+        _check_dataset(prefix, "pairs", tokenizer)
     count = packed_samples(pairs, output.parent / "cache", sequence_length, seed, epochs, global_batch_size)
     train = _sources(output, {pairs: count}, ())
     _write(output, "pairs", train, valid, valid_samples, sequence_length, seed, tokenizer)
@@ -110,7 +125,6 @@ def _write(
     seed: int,
     tokenizer: TextTokenizer,
 ) -> None:
-    _check(sequence_length, valid_samples)
     DataFile(
         kind=kind,
         train=train,
@@ -124,7 +138,27 @@ def _write(
     ).write(output)
 
 
-def _check(sequence_length: int, valid_samples: int) -> None:
+def _check_dataset(prefix: Path, kind: Literal["documents", "pairs"], tokenizer: TextTokenizer) -> None:
+    """Refuses a dataset of the other kind, or of another tokenizer as far as its beginning shows that."""
+    dataset = open_indexed(prefix)
+    held = np.diff(dataset.bounds)
+    if len(held) and (kind == "pairs") != bool(np.all(held == 2)):
+        other = "pairs" if kind == "documents" else "documents"
+        raise InputError(f"is a dataset of {other}, not of {kind}", file=prefix)
+    highest = int(dataset.tokens[:_LOOKED_AT].max(initial=0))
+    if highest >= tokenizer.vocab_size:
+        raise InputError(
+            f"has the token id {highest:,}, but the tokenizer {tokenizer.vocab_size:,} entries: another one made it",
+            file=prefix,
+        )
+    if kind == "documents" and len(dataset):
+        ends = [int(dataset[row][-1]) for row in range(min(len(dataset), 100)) if dataset.lengths[row]]
+        if tokenizer.end_of_document not in ends:
+            token = tokenizer.roles["end_of_document"]
+            say(f"warning: {prefix}: none of the first {len(ends)} documents ends with {token}, so they run together")
+
+
+def _check_numbers(sequence_length: int, valid_samples: int) -> None:
     for key, value in (("sequence length", sequence_length), ("valid samples", valid_samples)):
         if value <= 0:
             raise InputError(f"must be positive, not {value}", key=key)
