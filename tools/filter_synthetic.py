@@ -12,6 +12,7 @@ synthetic.audit.json: what each filter dropped, with examples. docs/synthesis.md
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from megatron_sbp.base import command_line
@@ -33,33 +34,12 @@ def main() -> None:
     command_line.add_text_field(seeds)
     command_line.add_id_field(seeds)
     rules = parser.add_argument_group("filters")
-    rules.add_argument(
-        "--min-tokens", type=int, default=RULES.min_tokens, help=f"of a text (default: {RULES.min_tokens})"
-    )
-    rules.add_argument(
-        "--unfinished",
-        choices=("keep", "drop"),
-        default=RULES.unfinished,
-        help=f"texts without an end (default: {RULES.unfinished})",
-    )
-    rules.add_argument(
-        "--max-repetition",
-        type=float,
-        default=RULES.max_repetition,
-        help=f"share of the word 4-grams that repeats an earlier one (default: {RULES.max_repetition})",
-    )
-    rules.add_argument(
-        "--max-copying",
-        type=float,
-        default=RULES.max_copying,
-        help=f"share of the shingles that the seed document has too (default: {RULES.max_copying})",
-    )
-    rules.add_argument(
-        "--shingle-tokens",
-        type=int,
-        default=PAIRS.shingle_tokens,
-        help=f"tokens of a shingle (default: {PAIRS.shingle_tokens})",
-    )
+    setting = partial(command_line.add_setting, rules)
+    setting("min-tokens", RULES.min_tokens, "of a text")
+    setting("unfinished", RULES.unfinished, "texts without an end", ("keep", "drop"))
+    setting("max-repetition", RULES.max_repetition, "share of the word 4-grams that repeats an earlier one")
+    setting("max-copying", RULES.max_copying, "share of the shingles that the seed document has too")
+    setting("shingle-tokens", PAIRS.shingle_tokens, "tokens of a shingle")
     rules.add_argument(
         "--corpus",
         type=Path,
@@ -69,25 +49,10 @@ def main() -> None:
     rules.add_argument(
         "--max-corpus-copying", type=float, help="share of the shingles that --corpus has too (default: none looked up)"
     )
-    rules.add_argument(
-        "--corpus-index-gb",
-        type=float,
-        default=RULES.corpus_index_gb,
-        help=f"disk for the index of --corpus (default: {RULES.corpus_index_gb:g})",
-    )
+    setting("corpus-index-gb", RULES.corpus_index_gb, "disk for the index of --corpus")
     rules.add_argument("--predicate", metavar="FILE.py:FUNCTION", help="a function of yours (docs/synthesis.md)")
-    rules.add_argument(
-        "--duplicates",
-        choices=("keep", "exact", "near"),
-        default=RULES.duplicates,
-        help=f"near: also MinHash near-duplicates (default: {RULES.duplicates})",
-    )
-    rules.add_argument(
-        "--duplicate-threshold",
-        type=float,
-        default=RULES.duplicate_threshold,
-        help=f"Jaccard similarity of near-duplicates (default: {RULES.duplicate_threshold})",
-    )
+    setting("duplicates", RULES.duplicates, "near: also MinHash near-duplicates", ("keep", "exact", "near"))
+    setting("duplicate-threshold", RULES.duplicate_threshold, "Jaccard similarity of near-duplicates")
     options = parser.parse_args()
     if options.shingle_tokens < 1:
         parser.error("--shingle-tokens must be 1 or more")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 from megatron_sbp.base import command_line
@@ -40,56 +41,30 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command_line.add_embedding(vectors, Embedding(), "without --embeddings")
     search = parser.add_argument_group("neighbors")
-    search.add_argument(
-        "--engine", choices=("scann", "exact"), default=NEIGHBORS.engine, help=f"(default: {NEIGHBORS.engine})"
-    )
-    search.add_argument("--k", type=int, default=NEIGHBORS.k, help=f"per document (default: {NEIGHBORS.k})")
+    setting = partial(command_line.add_setting, search)
+    setting("engine", NEIGHBORS.engine, "", ("scann", "exact"))
+    setting("k", NEIGHBORS.k, "per document")
     search.add_argument("--leaves", type=int, help="of ScaNN's tree (default: about the square root of the documents)")
     search.add_argument("--leaves-to-search", type=int, help="(default: as --recall-target says)")
     search.add_argument("--reorder", type=int, help="candidates that ScaNN rescores exactly (default: likewise)")
-    search.add_argument(
-        "--recall-target",
-        type=float,
-        default=NEIGHBORS.recall_target,
-        help=f"share of the true neighbors that ScaNN must find on a sample (default: {NEIGHBORS.recall_target})",
+    setting("recall-target", NEIGHBORS.recall_target, "share of the true neighbors that ScaNN must find on a sample")
+    setting(
+        "documents-per-index",
+        NEIGHBORS.documents_per_index,
+        "of ScaNN: more are searched part by part, each of whole files of --embeddings, with one index in memory at a "
+        "time",
     )
-    search.add_argument(
-        "--documents-per-index",
-        type=int,
-        default=NEIGHBORS.documents_per_index,
-        help="of ScaNN: more are searched part by part, each of whole files of --embeddings, with one index in "
-        f"memory at a time (default: {NEIGHBORS.documents_per_index:,})",
-    )
-    search.add_argument(
-        "--recall-sample",
-        type=int,
-        default=NEIGHBORS.recall_sample,
-        help=f"documents whose recall is measured (default: {NEIGHBORS.recall_sample})",
-    )
+    setting("recall-sample", NEIGHBORS.recall_sample, "documents whose recall is measured")
     command_line.add_device(search)
     rules = parser.add_argument_group("rules")
-    rules.add_argument("--alpha", type=float, default=PAIRS.alpha, help=f"least similarity (default: {PAIRS.alpha})")
+    setting = partial(command_line.add_setting, rules)
+    setting("alpha", PAIRS.alpha, "least similarity")
     rules.add_argument("--max-similarity", type=float, help="pairs above this are copies (default: no limit)")
-    rules.add_argument(
-        "--shingle-tokens",
-        type=int,
-        default=PAIRS.shingle_tokens,
-        help=f"tokens of a shingle (default: {PAIRS.shingle_tokens})",
-    )
-    rules.add_argument(
-        "--max-shared-shingles",
-        type=float,
-        default=PAIRS.max_shared_shingles,
-        help=f"pairs that share a larger part are near-duplicates (default: {PAIRS.max_shared_shingles})",
-    )
+    setting("shingle-tokens", PAIRS.shingle_tokens, "tokens of a shingle")
+    setting("max-shared-shingles", PAIRS.max_shared_shingles, "pairs that share a larger part are near-duplicates")
     rules.add_argument("--max-targets-per-seed", type=int, help="best targets kept per seed document (default: all)")
     rules.add_argument("--max-seeds-per-target", type=int, help="best seed documents kept per target (default: all)")
-    rules.add_argument(
-        "--min-target-tokens",
-        type=int,
-        default=PAIRS.min_target_tokens,
-        help=f"(default: {PAIRS.min_target_tokens})",
-    )
+    setting("min-target-tokens", PAIRS.min_target_tokens, "")
     rules.add_argument("--max-target-tokens", type=int, help="(default: no limit)")
     rules.add_argument(
         "--same-fields",
@@ -110,21 +85,20 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         help="neighbors that share a larger part of the shingles are copies: only the first has pairs (default: off)",
     )
-    rules.add_argument(
-        "--directions",
-        choices=("mined", "mutual", "one"),
-        default=PAIRS.directions,
-        help="mined: as found; mutual: only pairs found in both directions; one: one direction of each pair "
-        f"(default: {PAIRS.directions})",
+    setting(
+        "directions",
+        PAIRS.directions,
+        "mined: as found; mutual: only pairs found in both directions; one: one direction of each pair",
+        ("mined", "mutual", "one"),
     )
-    rules.add_argument(
-        "--relation",
-        choices=("similar", *CONTROL_RELATIONS, "near_duplicates"),
-        default=PAIRS.relation,
-        help="random, shuffled: controls, in place of the similar pairs; near_duplicates: only pairs that "
-        f"--max-shared-shingles drops otherwise (default: {PAIRS.relation})",
+    setting(
+        "relation",
+        PAIRS.relation,
+        "random, shuffled: controls, in place of the similar pairs; near_duplicates: only pairs that "
+        "--max-shared-shingles drops otherwise",
+        ("similar", *CONTROL_RELATIONS, "near_duplicates"),
     )
-    rules.add_argument("--seed", type=int, default=1, help="of random pairs, ScaNN's partitions, examples (default: 1)")
+    setting("seed", 1, "of random pairs, ScaNN's partitions, examples")
     return parser
 
 

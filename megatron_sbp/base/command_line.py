@@ -6,7 +6,7 @@ import argparse
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,15 @@ FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that prints a module's docstring as it is."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_setting(
+    options: argparse._ActionsContainer, name: str, default: Any, help: str, choices: Sequence[str] | None = None
+) -> None:
+    """Adds an option of the type of its default, which its help names."""
+    shown = f"{default:,}" if isinstance(default, int) else f"{default:g}" if isinstance(default, float) else default
+    told = f"{help} (default: {shown})".lstrip()
+    options.add_argument(f"--{name}", type=type(default), default=default, choices=choices, help=told)
 
 
 def add_inputs(options: argparse._ActionsContainer, help: str = FILES) -> None:
@@ -83,18 +92,8 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str
         model: help of --model.
     """
     options.add_argument("--model", default=defaults.model, help=f"{model} (default: {defaults.model})")
-    options.add_argument(
-        "--max-tokens",
-        type=int,
-        default=defaults.max_tokens,
-        help=f"tokens read from each document (default: {defaults.max_tokens})",
-    )
-    options.add_argument(
-        "--batch-size",
-        type=int,
-        default=defaults.batch_size,
-        help=f"documents in one forward pass (default: {defaults.batch_size})",
-    )
+    add_setting(options, "max-tokens", defaults.max_tokens, "tokens read from each document")
+    add_setting(options, "batch-size", defaults.batch_size, "documents in one forward pass")
     options.add_argument(
         "--batch-tokens", type=int, help="tokens in one forward pass, padding included (default: by --batch-size)"
     )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from megatron_sbp.executor.retry import read_faults, stable
+from megatron_sbp.executor.retry import read_rows, stable
 
 
 def failing_nodes(faults: Path, limit: int, cluster: str | None = None) -> dict[str, int]:
@@ -24,7 +24,7 @@ def failing_nodes(faults: Path, limit: int, cluster: str | None = None) -> dict[
     different = {
         (node, stable(row.get("cause")), str(row.get("progress")))
         for file in sorted(faults.glob("*.jsonl"))
-        for row in read_faults(file)
+        for row in read_rows(file)
         if isinstance(node := row.get("node"), str) and node and (not cluster or row.get("cluster", cluster) == cluster)
     }
     counts = Counter(node for node, *_ in different)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from megatron_sbp.executor.retry import read_faults
+from megatron_sbp.executor.retry import read_rows
 from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
 from megatron_sbp.stages.run_folder import Run
 
@@ -30,7 +30,7 @@ def notes_on(run: Run, job: Job) -> list[str]:
     found = []
     files = [folder / "faults" / f"{job.id}.jsonl", *sorted((folder / "faults").glob(f"{job.id}_*.jsonl"))]
     for file in files:
-        faults = read_faults(file)
+        faults = read_rows(file)
         if faults:
             last, task = faults[-1], file.stem.partition("_")[2]
             where = ", ".join(str(last[name]) for name in ("node", "time", "progress") if last.get(name))

@@ -42,7 +42,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
         return FAULT
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     file = Path(folder) / (f"{array}_{task}.jsonl" if array else f"{job}.jsonl")
-    former = read_faults(file)
+    former = read_rows(file)
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "node": fault.node or environment.get("SLURMD_NODENAME", ""),
@@ -66,8 +66,8 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     return RETRY
 
 
-def read_faults(file: Path) -> list[dict[str, Any]]:
-    """Faults of a job, the last one last; damaged lines are left out."""
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """What is noted about a job, as its faults, the last row last; damaged lines are left out."""
     try:
         lines = file.read_bytes().splitlines()
     except OSError:

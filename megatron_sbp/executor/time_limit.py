@@ -16,6 +16,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration
+from megatron_sbp.executor.retry import read_rows
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -45,7 +46,7 @@ def check_progress(run: Run, stage: Stage, environment: Mapping[str, str]) -> No
     begin, end = (environment.get(f"SLURM_JOB_{name}_TIME", "") for name in ("START", "END"))
     seconds = int(end) - int(begin) if begin.isdigit() and end.isdigit() else None
     start = {"saved": saved(run, stage), "seconds": seconds}
-    if vain(_read(file), start) >= MOST:
+    if vain(read_rows(file), start) >= MOST:
         limit = "" if seconds is None else f" of {duration(seconds)}"
         raise InputError(
             f"job {job} used its time limit{limit} {MOST} times without saving anything: {stage.name} needs more time "
@@ -87,15 +88,3 @@ def saved(run: Run, stage: Stage) -> str:
                 if path.is_file():
                     found.update(f"{path.relative_to(run.root)} {path.stat().st_size}\n".encode())
     return found.hexdigest()
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError:
-        return []
-    rows = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict)]

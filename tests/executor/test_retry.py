@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.errors import Fault
-from megatron_sbp.executor.retry import FAULT, RETRY, read_faults, status_after
+from megatron_sbp.executor.retry import FAULT, RETRY, read_rows, status_after
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_counted_number_of_times(job, capsys):
 
 def test_the_node_is_that_of_the_rank_where_it_is_known(job):
     status_after(Fault("rank 9 was killed", node="n7"), job)
-    assert [row["node"] for row in read_faults(Path(job["SBP_FAULTS"]) / "7.jsonl")] == ["n7"]
+    assert [row["node"] for row in read_rows(Path(job["SBP_FAULTS"]) / "7.jsonl")] == ["n7"]
 
 
 def test_the_same_fault_without_progress_is_a_crash_loop(job, capsys):
