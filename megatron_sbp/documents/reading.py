@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 from megatron_sbp.base.errors import InputError, printable
 from megatron_sbp.base.files import is_utf8
 from megatron_sbp.documents.lines import read_lines
+from megatron_sbp.documents.patterns import names_matching
 from megatron_sbp.recipe import Documents
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -78,8 +77,8 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
         key: their key in that file.
 
     Raises:
-        InputError: a pattern matches no file, a file has an unknown suffix, or something that matches is not a file: a
-            link to nothing, a folder, a device.
+        InputError: a pattern matches no file, a file has an unknown suffix, something that matches is not a file (a
+            link to nothing, a folder, a device), or a folder that `**` matches cannot be read.
     """
     found, passed_over = find_files(patterns, folder, source, key)
     _refuse(passed_over, key)
@@ -125,19 +124,6 @@ def _with_suffix(path: Path) -> Path:
     """
     real = path.resolve()
     return real if real.name.endswith(SUFFIXES) else path.parent.resolve() / path.name
-
-
-def names_matching(pattern: str, folder: Path, *, recursive: bool) -> list[str]:
-    """What a pattern of `documents.inputs` matches in a folder. A name that exists is itself: it may have `[1]` in it.
-
-    Args:
-        pattern: a name or glob pattern, relative to the folder or absolute.
-        folder: that of the recipe.
-        recursive: `**` matches folders below folders.
-    """
-    if os.path.lexists(folder / pattern):
-        return [pattern]
-    return glob.glob(pattern, root_dir=folder, recursive=recursive)  # noqa: PTH207  pathlib takes no absolute pattern
 
 
 def file_problem(path: Path) -> str | None:

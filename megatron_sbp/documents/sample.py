@@ -8,7 +8,8 @@ from typing import TypedDict
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
-from megatron_sbp.documents.reading import BadDocument, file_problem, names_matching
+from megatron_sbp.documents.patterns import names_matching
+from megatron_sbp.documents.reading import BadDocument, file_problem
 from megatron_sbp.recipe import Documents
 
 MOST_DOCUMENTS, MOST_BYTES = 1000, 2_000_000
