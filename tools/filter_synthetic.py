@@ -61,7 +61,7 @@ def main() -> None:
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
     given = {name: getattr(options, name) for name in Filter.model_fields if hasattr(options, name)}
-    with command_line.errors_reported(options, inputs="seeds"):
+    with command_line.errors_reported(options):
         audit = filter_generations(
             options.inputs,
             options.output,
