@@ -96,6 +96,7 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
     assert found["python"]["status"] == "ok"  # and the machine was examined all the same
 
 
+@pytest.mark.exhaustive
 def test_a_rank_0_that_never_comes(tmp_path):
     with held_port() as port:
         words = [TINY, f"run_folder={tmp_path}/run", "--timeout", "3"]

@@ -187,6 +187,7 @@ def test_every_end_of_two_ranks(tokenized, small_disk):
     training.finish()
 
 
+@pytest.mark.exhaustive
 def test_every_end_of_asynchronous_saving(tokenized, small_disk):
     """The writer killed while the rank waits for it. A full disk: see the two ranks."""
     run = copied(tokenized, small_disk)
