@@ -218,11 +218,12 @@ def judged(folder: Path):
 
 def judge(folder: Path) -> None:
     """One shard: a task."""
+    from megatron_sbp.base import files
     from megatron_sbp.synthesis.judging import judge_shard
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     judge_shard(
-        folder / "generations-0.jsonl.zst", judged(folder)[0],
+        list(files.read_jsonl_zst(folder / "generations-0.jsonl.zst")), "generations-0", judged(folder)[0],
         tokenizer=load_tokenizer(folder / "tokenizer"), tokens=folder / "real", rules=held(folder)[3], length=13,
     )  # fmt: skip
 

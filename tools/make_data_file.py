@@ -32,7 +32,7 @@ def main() -> None:
         metavar="N",
         help="sequences of one evaluation: --eval-iters times the global batch size",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the order (default: 1)")
+    command_line.add_setting(parser, "seed", 1, "of the order")
     command_line.add_output(parser, "FILE.json", "for --sbp-data")
     documents = parser.add_argument_group("documents")
     documents.add_argument("--train-samples", type=int, metavar="N", help="training sequences in all")
@@ -57,36 +57,34 @@ def main() -> None:
     from megatron_sbp.tokenization.indexed import data_file, index_file
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
     from megatron_sbp.training.data.blend_file import parse_once
-    from megatron_sbp.training.data.own_data_file import write_documents, write_pairs
+    from megatron_sbp.training.data.own_data_file import Common, write_documents, write_pairs
 
     with command_line.errors_reported(options):
         once = parse_once(options.once)
         given = filter(None, (options.repeated, options.pairs, options.valid, *once))
         outputs.check_file(options.output, [file(it) for it in given for file in (data_file, index_file)], ".json")
-        tokenizer = load_tokenizer(options.tokenizer)
-        common = {
-            "valid": options.valid,
-            "valid_samples": options.valid_samples,
-            "sequence_length": options.sequence_length,
-            "seed": options.seed,
-        }
+        common = Common(
+            load_tokenizer(options.tokenizer),
+            options.valid,
+            options.valid_samples,
+            options.sequence_length,
+            options.seed,
+        )
         if options.pairs:
             samples = write_pairs(
                 options.output,
-                tokenizer,
+                common,
                 pairs=options.pairs,
                 epochs=1.0 if options.epochs is None else options.epochs,
                 global_batch_size=options.global_batch_size,
-                **common,
             )
         else:
             samples = write_documents(
                 options.output,
-                tokenizer,
+                common,
                 train_samples=options.train_samples,
                 repeated=options.repeated,
                 once=once,
-                **common,
             )
     told = {str(prefix): count for prefix, count in samples.items()}
     print(json.dumps({"train_samples": sum(samples.values()), "samples": told}))

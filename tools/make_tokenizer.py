@@ -26,12 +26,7 @@ def main() -> None:
     kind.add_argument("--inputs", nargs="+", metavar="FILE", help=f"documents to train on, {command_line.FILES}")
     command_line.add_output(parser, "FOLDER", "new, empty, or an earlier tokenizer, which is replaced")
     command_line.add_text_field(parser)
-    parser.add_argument(
-        "--vocab-size",
-        type=int,
-        default=DEFAULTS.vocab_size,
-        help=f"entries of a trained one (default: {DEFAULTS.vocab_size:,})",
-    )
+    command_line.add_setting(parser, "vocab-size", DEFAULTS.vocab_size, "entries of a trained one")
     parser.add_argument("--train-characters", type=int, metavar="N", help="read no more than these (default: all)")
     for role in ("end_of_document", "padding", "separator"):
         usual = getattr(DEFAULTS, role)

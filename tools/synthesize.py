@@ -14,6 +14,7 @@ counts as JSON.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from megatron_sbp.base import command_line
@@ -29,15 +30,14 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=1, metavar="N", help="texts per seed document (default: 1)")
     parser.add_argument("--max-seed-tokens", type=int, required=True, metavar="N", help="as in tuning")
     parser.add_argument("--max-new-tokens", type=int, required=True, metavar="N", help="end-of-document included")
-    parser.add_argument("--seed-cut", choices=("head", "tail"), default="tail", help="end that is cut (default: tail)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="(default: 1.0)")
-    parser.add_argument("--top-p", type=float, default=0.9, help="(default: 0.9)")
-    parser.add_argument("--seed", type=int, default=1, help="of the random streams (default: 1)")
-    parser.add_argument(
-        "--engine", choices=("transformers", "vllm"), default="transformers", help="(default: transformers)"
-    )
-    parser.add_argument("--batch-size", type=int, default=64, help="texts written together (default: 64)")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: fp32)")
+    setting = partial(command_line.add_setting, parser)
+    setting("seed-cut", "tail", "end that is cut", ("head", "tail"))
+    setting("temperature", 1.0, "")
+    setting("top-p", 0.9, "")
+    setting("seed", 1, "of the random streams")
+    setting("engine", "transformers", "", ("transformers", "vllm"))
+    setting("batch-size", 64, "texts written together")
+    setting("precision", "fp32", "", ("fp32", "bf16"))
     command_line.add_device(parser)
     options = parser.parse_args()
     for name in ("generations", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):

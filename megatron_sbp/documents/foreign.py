@@ -61,7 +61,7 @@ class Source:
         files = self.files()
         found = False
         for path in files:
-            for line, document in _rows(path, fields, self._document, _raise, optional=self.optional_fields):
+            for line, document in converted_rows(path, fields, self._document, refuse, optional=self.optional_fields):
                 if document.text.strip() or not self.skip_empty:
                     found = True
                     yield path, line, document
@@ -82,7 +82,7 @@ class Source:
                 return
         for name in missing:  # the first row lacks it, like all others, and is refused with what it has
             for path in self.files():
-                list(_rows(path, [self.text_field, name], partial(field_of, name=name), _raise))
+                list(converted_rows(path, [self.text_field, name], partial(field_of, name=name), refuse))
 
     def _document(self, row: dict[str, Any]) -> Document:
         text = text_of(row, self.text_field)
@@ -129,7 +129,7 @@ class TextRows:
         with Progress("reading", sum(path.stat().st_size for path in self.files), "bytes") as progress:
             for path in self.files:
                 fields = [*self._fields, *self._unchecked]
-                for _, row in _rows(path, fields, self._row, self._note_bad, progress.advance, self._optional):
+                for _, row in converted_rows(path, fields, self._row, self._note_bad, progress.advance, self._optional):
                     if all(row[name].strip() for name in self._texts):
                         found = True
                         yield row
@@ -145,11 +145,11 @@ class TextRows:
 
     def _note_bad(self, bad: BadDocument, path: Path, line: int) -> None:
         if self._fatal:
-            _raise(bad, path, line)
+            refuse(bad, path, line)
         self.bad += 1
 
 
-def _rows[Row](
+def converted_rows[Row](
     path: Path,
     fields: list[str],
     convert: Callable[[dict[str, Any]], Row],
@@ -157,7 +157,8 @@ def _rows[Row](
     on_bytes: Callable[[int], None] = lambda _: None,
     optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, Row]]:
-    """Lines and converted rows of one file; what `convert` or the parser finds bad goes to `on_bad`."""
+    """Lines and converted rows of one file; what `convert` or the parser finds bad goes to `on_bad`: `refuse` makes an
+    error of it."""
     for line, raw in raw_rows(path, fields, on_bytes, optional):
         try:
             row = convert(row_of(raw))
@@ -167,5 +168,6 @@ def _rows[Row](
         yield line, row
 
 
-def _raise(bad: BadDocument, path: Path, line: int) -> None:
+def refuse(bad: BadDocument, path: Path, line: int) -> None:
+    """Raises InputError with the place."""
     raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from megatron_sbp.executor.retry import read_rows, stable
+from megatron_sbp.executor.job_rows import read_rows
+from megatron_sbp.executor.retry import stable
 
 
 def failing_nodes(faults: Path, limit: int, cluster: str | None = None) -> dict[str, int]:

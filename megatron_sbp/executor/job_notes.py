@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from megatron_sbp.executor.retry import read_rows
+from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
 from megatron_sbp.stages.run_folder import Run
 

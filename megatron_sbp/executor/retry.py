@@ -7,16 +7,14 @@ then puts the job back into the queue, so that the jobs that depend on it wait.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.progress import say
+from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
 
 FAULT, RETRY = 1, 6
 """Exit statuses: a fault, and one after which the job is retried."""
@@ -36,12 +34,10 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
         RETRY inside a job that may be retried; FAULT outside of Slurm, after the last try, and when the job failed
         with the same fault before and has saved nothing since.
     """
-    folder, job = environment.get("SBP_FAULTS"), environment.get("SLURM_JOB_ID")
+    file, job = file_of_job(environment, ".jsonl"), environment.get("SLURM_JOB_ID")
     most = environment.get("SBP_MAX_RETRIES", "0")
-    if not folder or not job or not most.isdigit():
+    if file is None or not most.isdigit():
         return FAULT
-    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-    file = Path(folder) / (f"{array}_{task}.jsonl" if array else f"{job}.jsonl")
     former = read_rows(file)
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -50,10 +46,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
         "progress": fault.progress,
         "cause": fault.reason.split("\n", 1)[0],
     }
-    with contextlib.suppress(OSError):  # the disk may be full
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "a") as faults:
-            faults.write(json.dumps(now) + "\n")
+    append_row(file, now)
     if int(most) == 0:
         return FAULT
     if former and _same(former[-1], now):
@@ -64,19 +57,6 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
         return FAULT
     say(f"job {job}: will be retried, time {len(former) + 1} of at most {most}")
     return RETRY
-
-
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """What is noted about a job, as its faults, the last row last; damaged lines are left out."""
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError:
-        return []
-    rows = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict)]
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

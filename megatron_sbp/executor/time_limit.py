@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration
-from megatron_sbp.executor.retry import read_rows
+from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -38,25 +36,21 @@ def check_progress(run: Run, stage: Stage, environment: Mapping[str, str]) -> No
     Raises:
         InputError: the job has used MOST time limits as long as this one, and what is saved is the same as before.
     """
-    folder, job = environment.get("SBP_FAULTS"), environment.get("SLURM_JOB_ID")
-    if not folder or not job or environment.get("SLURM_RESTART_COUNT", "0") == "0":
+    file = file_of_job(environment, ".limits")
+    if file is None or environment.get("SLURM_RESTART_COUNT", "0") == "0":
         return
-    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-    file = Path(folder) / (f"{array}_{task}.limits" if array else f"{job}.limits")
     begin, end = (environment.get(f"SLURM_JOB_{name}_TIME", "") for name in ("START", "END"))
     seconds = int(end) - int(begin) if begin.isdigit() and end.isdigit() else None
     start = {"saved": saved(run, stage), "seconds": seconds}
     if vain(read_rows(file), start) >= MOST:
+        job = environment["SLURM_JOB_ID"]
         limit = "" if seconds is None else f" of {duration(seconds)}"
         raise InputError(
             f"job {job} used its time limit{limit} {MOST} times without saving anything: {stage.name} needs more time "
             f"until it saves something; submit it again with a longer limit (slurm.time, or slurm.stages)",
             file=run.recipe.source,
         )
-    with contextlib.suppress(OSError):  # the disk may be full
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "a") as starts:
-            starts.write(json.dumps(start) + "\n")
+    append_row(file, start)
 
 
 def vain(rows: list[dict[str, Any]], start: dict[str, Any]) -> int:
@@ -80,7 +74,7 @@ def vain(rows: list[dict[str, Any]], start: dict[str, Any]) -> int:
 def saved(run: Run, stage: Stage) -> str:
     """A digest of the names and sizes of what the stage has saved, finished units and work in progress."""
     found = hashlib.sha256()
-    for root in (run.root, *sorted(run.work_folder(stage.name, "").parent.glob(f"{stage.name}-*"))):
+    for root in (run.root, *run.work_folders(stage.name)):
         paths = [path for pattern in stage.saves(run) for path in root.glob(pattern)]
         paths += [below for path in paths for below in path.rglob("*")]
         for path in sorted(path for path in paths if files.PARTIAL_SUFFIX not in path.name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from megatron_sbp.base import files
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.user_functions import predicate_place
@@ -73,7 +74,8 @@ class JudgeStage(Stage):
         from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
         return judge_shard(
-            run.generations / f"{unit}.jsonl.zst",
+            list(files.read_jsonl_zst(run.generations / f"{unit}.jsonl.zst")),
+            unit,
             run.judged(unit),
             tokenizer=load_tokenizer(run.tokenizer),
             tokens=run.tokens("real"),

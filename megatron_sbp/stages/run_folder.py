@@ -131,6 +131,10 @@ class Run:
         """Where a stage makes outputs that will replace finished ones."""
         return self.root / ".work" / f"{stage}-{key[:12]}"
 
+    def work_folders(self, stage: str) -> list[Path]:
+        """Those of a stage that are there, under whatever key."""
+        return sorted((self.root / ".work").glob(f"{stage}-*"))
+
     @property
     def plan_file(self) -> Path:
         return self.root / "plan.json"

@@ -12,8 +12,8 @@ from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.user_function import UserFunction
-from megatron_sbp.documents.foreign import Source
-from megatron_sbp.documents.reading import BadDocument, field_of, matching_files, raw_rows, row_of, text_of
+from megatron_sbp.documents.foreign import Source, converted_rows, refuse
+from megatron_sbp.documents.reading import BadDocument, field_of, matching_files, text_of
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Filter, Pairs
 from megatron_sbp.synthesis.audit import Audit
@@ -46,7 +46,7 @@ def filter_generations(
 ) -> dict[str, Any]:
     """Writes the generations that passed every filter, in their order, and beside them OUTPUT.audit.json.
 
-    Work in progress, a copy of the generations and their signatures, is in a hidden folder beside `output`, which is
+    Work in progress, as the signatures of the generations, is in a hidden folder beside `output`, which is
     removed at the end.
 
     Args:
@@ -83,11 +83,10 @@ def filter_generations(
         index = None if corpus is None else _index(corpus, shingle_tokens, rules, work)
         judged = []
         for number, some in enumerate(itertools.batched(generations.rows("reading"), SHARD)):
-            shard = work / f"{number:06d}{SUFFIX}"
-            files.write_jsonl_zst(shard, ({**row, "seed_row": rows.get(row.get("seed_id"))} for row in some))
             judged.append(Judged(*(work / part / f"{number:06d}.npy" for part in PARTS)))
             judge_shard(
-                shard,
+                [{**row, "seed_row": rows.get(row.get("seed_id"))} for row in some],
+                f"{number:06d}",
                 judged[-1],
                 tokenizer=tokenizer,
                 tokens=work / "seeds" if rows else None,
@@ -95,7 +94,6 @@ def filter_generations(
                 length=shingle_tokens,
                 sources=FurtherSources(index, None, predicate),
             )
-            shard.unlink()
         repeats, audit = _repeats(judged, work, rules), Audit(rules)
         every = generations.rows("writing")
         shards = (
@@ -152,11 +150,7 @@ class _Generations:
         found = False
         with Progress(label, sum(path.stat().st_size for path in self.files), "bytes") as progress:
             for path in self.files:
-                for line, raw in raw_rows(path, ["text"], progress.advance, _OPTIONAL):
-                    try:
-                        row = _row(row_of(raw))
-                    except BadDocument as bad:
-                        raise InputError(bad.reason, file=path, line=line, key=bad.key) from bad
+                for line, row in converted_rows(path, ["text"], _row, refuse, progress.advance, _OPTIONAL):
                     if note:
                         note(row, path, line)
                     found = True

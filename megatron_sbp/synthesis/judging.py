@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from megatron_sbp.base import arrays, files
+from megatron_sbp.base import arrays
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.overlap.near_duplicates import band_keys, signatures
 from megatron_sbp.recipe import Filter
@@ -32,7 +34,8 @@ _AT_ONCE = 256
 
 
 def judge_shard(
-    generations: Path,
+    rows: Sequence[dict[str, Any]],
+    shard: str,
     target: Judged,
     *,
     tokenizer: TextTokenizer,
@@ -41,10 +44,11 @@ def judge_shard(
     length: int,
     sources: FurtherSources | None = None,
 ) -> list[Path]:
-    """Writes the verdicts on the raw generations of one file, and what finding duplicates needs, in their order.
+    """Writes the verdicts on the raw generations of one shard, and what finding duplicates needs, in their order.
 
     Args:
-        generations: raw generations, .jsonl.zst.
+        rows: raw generations.
+        shard: its name.
         target: files, each written atomically.
         tokenizer: that of the training.
         tokens: prefix of the seed documents' IndexedDataset, one sequence per document; None if no row names one.
@@ -60,8 +64,6 @@ def judge_shard(
     """
     real = None if tokens is None else open_indexed(tokens)
     further, names = further_rules(rules, sources or FurtherSources(), tokenizer), measure_names(rules)
-    shard = generations.name.removesuffix(".jsonl.zst")
-    rows = list(files.read_jsonl_zst(generations))
     verdicts: list[int] = []
     counts, passed = [], []
     measures = np.full((len(names), len(rows)), np.nan, np.float32)

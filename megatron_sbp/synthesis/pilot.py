@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base import files
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.further_rules import FurtherSources
 from megatron_sbp.synthesis.judged import PARTS, PASSED, Judged
@@ -45,7 +46,10 @@ def filter_pilot(
     with tempfile.TemporaryDirectory() as folder:
         target = Judged(*(Path(folder) / f"{part}.npy" for part in PARTS))
         for shard in shards:
-            judge_shard(shard, target, tokenizer=tokenizer, tokens=tokens, rules=alone, length=length, sources=sources)
+            rows, name = list(files.read_jsonl_zst(shard)), shard.name.removesuffix(".jsonl.zst")
+            judge_shard(
+                rows, name, target, tokenizer=tokenizer, tokens=tokens, rules=alone, length=length, sources=sources
+            )
             judged = np.load(target.verdicts)
             verdicts.append(judged[0])
             lengths.append(judged[1])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.errors import Fault
-from megatron_sbp.executor.retry import FAULT, RETRY, read_rows, status_after
+from megatron_sbp.executor.job_rows import read_rows
+from megatron_sbp.executor.retry import FAULT, RETRY, status_after
 
 
 @pytest.fixture

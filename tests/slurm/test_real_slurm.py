@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import slurm_toy as toy
+from support import stage_toys
 
 from megatron_sbp.executor import slurm as jobs
 from megatron_sbp.executor import slurm_queue
@@ -25,19 +26,14 @@ from megatron_sbp.stages.stage import by_name
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-RECIPE = """
-name: toy
-documents: {inputs: [x.jsonl], train: 10, valid: 2, test: 2}
-tokenizer: {}
-model: {num_layers: 2, hidden_size: 64, ffn_hidden_size: 192, num_attention_heads: 4, num_query_groups: 2,
-        sequence_length: 128}
-training: {train_tokens: 100_000, global_batch_size: 8, micro_batch_size: 1}
-tuning: {global_batch_size: 8}
-synthesis: {tokens: 30_000, max_new_tokens: 60}
+RECIPE = (
+    stage_toys.RECIPE.replace("words.txt", "x.jsonl")
+    + """
 launch: {nodes: 2, ranks_per_node: 2, device: cpu}
 slurm: {partition: gpu, cpu_partition: cpu, time: "00:10:00", cpus_per_task: 1, array_size: 64,
         setup: "export TOY_SETUP='set up'"}
 """
+)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def judged_shard(
     shard = Judged(*(folder / part / f"{name}.npy" for part in PARTS))
     files.write_jsonl_zst(folder / f"{name}.jsonl.zst", rows)
     written = judge_shard(
-        folder / f"{name}.jsonl.zst", shard,
+        rows, name, shard,
         tokenizer=tokenizer, tokens=folder / "real", rules=rules, length=13, sources=sources,
     )  # fmt: skip
     assert all(file.exists() for file in written)

@@ -40,8 +40,8 @@ def test_samples_have_no_seed(make_run, tmp_path):
     # The filters take them: what has no seed copies none.
     judged = Judged(*(tmp_path / f"{part}.npy" for part in PARTS))
     judge_shard(
-        output, judged, tokenizer=load_tokenizer(run.tokenizer), tokens=run.tokens("real"), rules=run.recipe.filter,
-        length=run.recipe.pairs.shingle_tokens,
+        rows, "samples", judged, tokenizer=load_tokenizer(run.tokenizer), tokens=run.tokens("real"),
+        rules=run.recipe.filter, length=run.recipe.pairs.shingle_tokens,
     )  # fmt: skip
     assert len(np.load(judged.verdicts)[0]) == 40
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,34 +19,42 @@ from megatron_sbp.training.data.blend_file import blend
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.data.planned import packed_samples
 
+type Kind = Literal["documents", "pairs"]
+
 _LOOKED_AT = 1 << 24
 """Tokens of a dataset that are compared with the vocabulary."""
 
 
+@dataclass(frozen=True)
+class Common:
+    """What data files of both kinds say.
+
+    Attributes:
+        tokenizer: that of the datasets, with all roles.
+        valid: prefix of the held-out documents, or pairs.
+        valid_samples: sequences of one evaluation: --eval-iters times the global batch size.
+        sequence_length: tokens of a sequence.
+        seed: of the order.
+    """
+
+    tokenizer: TextTokenizer
+    valid: Path
+    valid_samples: int
+    sequence_length: int
+    seed: int = 1
+
+
 def write_documents(
-    output: Path,
-    tokenizer: TextTokenizer,
-    *,
-    train_samples: int,
-    repeated: Path,
-    once: dict[Path, int],
-    valid: Path,
-    valid_samples: int,
-    sequence_length: int,
-    seed: int = 1,
+    output: Path, common: Common, *, train_samples: int, repeated: Path, once: dict[Path, int]
 ) -> dict[Path, int]:
     """Writes the data file of a model that reads documents.
 
     Args:
         output: .json, for --sbp-data.
-        tokenizer: that of the datasets, with all roles.
+        common: see there.
         train_samples: training sequences in all.
         repeated: prefix of the dataset that fills what the others leave, repeated as often as it takes.
         once: samples of datasets that are read once by prefix; 0 requests all that a dataset holds.
-        valid: prefix of the held-out documents.
-        valid_samples: sequences of one evaluation: --eval-iters times the global batch size.
-        sequence_length: tokens of a sequence.
-        seed: of the order.
 
     Returns:
         Samples by prefix.
@@ -54,36 +63,21 @@ def write_documents(
         InputError: as `blend`, a number that is not positive, or a dataset that is not of documents, or not of this
             tokenizer.
     """
-    _check_numbers(sequence_length, valid_samples)
-    for prefix in (repeated, *once, valid):
-        _check_dataset(prefix, "documents", tokenizer)
-    samples = blend(train_samples, repeated, once, sequence_length)
-    train = _sources(output, samples, once)
-    _write(output, "documents", train, valid, valid_samples, sequence_length, seed, tokenizer)
+    _check("documents", (repeated, *once), common)
+    samples = blend(train_samples, repeated, once, common.sequence_length)
+    _write(output, "documents", samples, once, common)
     return samples
 
 
-def write_pairs(
-    output: Path,
-    tokenizer: TextTokenizer,
-    *,
-    pairs: Path,
-    epochs: float,
-    global_batch_size: int,
-    valid: Path,
-    valid_samples: int,
-    sequence_length: int,
-    seed: int = 1,
-) -> dict[Path, int]:
+def write_pairs(output: Path, common: Common, *, pairs: Path, epochs: float, global_batch_size: int) -> dict[Path, int]:
     """Writes the data file of a synthesizer, which reads packed pairs. Their packing is in `cache` beside it.
 
     Args:
         output: .json, for --sbp-data.
-        tokenizer: that of the datasets, with all roles.
+        common: see there.
         pairs: prefix of the dataset.
         epochs: passes over the pairs.
         global_batch_size: sequences, to which the passes are rounded up.
-        others: as for `write_documents`, `valid` of pairs.
 
     Returns:
         Samples by prefix: packed sequences.
@@ -95,50 +89,46 @@ def write_pairs(
     for key, value in (("epochs", epochs), ("global batch size", global_batch_size)):
         if not 0 < value < math.inf:
             raise InputError(f"must be positive, not {value}", key=key)
-    _check_numbers(sequence_length, valid_samples)
-    for prefix in (pairs, valid):
-        _check_dataset(prefix, "pairs", tokenizer)
-    count = packed_samples(pairs, output.parent / "cache", sequence_length, seed, epochs, global_batch_size)
-    train = _sources(output, {pairs: count}, ())
-    _write(output, "pairs", train, valid, valid_samples, sequence_length, seed, tokenizer)
+    _check("pairs", (pairs,), common)
+    cache = output.parent / "cache"
+    count = packed_samples(pairs, cache, common.sequence_length, common.seed, epochs, global_batch_size)
+    _write(output, "pairs", {pairs: count}, (), common)
     return {pairs: count}
 
 
-def _sources(output: Path, samples: dict[Path, int], once: Collection[Path]) -> list[Source]:
-    """Each under the last component of its prefix, or under all of it where two end in the same."""
+def _write(output: Path, kind: Kind, samples: dict[Path, int], once: Collection[Path], common: Common) -> None:
+    """Each source has the last component of its prefix as its name, or all of it where two end in the same."""
     ends = [prefix.name for prefix in samples]
-    return [
-        Source(
-            prefix.name if ends.count(prefix.name) == 1 else str(prefix), _beside(output, prefix), count, prefix in once
-        )
-        for prefix, count in samples.items()
-    ]
 
+    def source(prefix: Path, name: str, count: int) -> Source:
+        return Source(name, os.path.relpath(prefix, output.parent), count, prefix in once)
 
-def _write(
-    output: Path,
-    kind: Literal["documents", "pairs"],
-    train: list[Source],
-    valid: Path,
-    valid_samples: int,
-    sequence_length: int,
-    seed: int,
-    tokenizer: TextTokenizer,
-) -> None:
     DataFile(
         kind=kind,
-        train=train,
-        valid=Source("valid", _beside(output, valid), valid_samples),
-        sequence_length=sequence_length,
-        seed=seed,
+        train=[
+            source(prefix, prefix.name if ends.count(prefix.name) == 1 else str(prefix), count)
+            for prefix, count in samples.items()
+        ],
+        valid=source(common.valid, "valid", common.valid_samples),
+        sequence_length=common.sequence_length,
+        seed=common.seed,
         epochs="strict",
-        end_of_document=tokenizer.end_of_document,
-        padding=tokenizer.padding,
-        separator=tokenizer.separator,
+        end_of_document=common.tokenizer.end_of_document,
+        padding=common.tokenizer.padding,
+        separator=common.tokenizer.separator,
     ).write(output)
 
 
-def _check_dataset(prefix: Path, kind: Literal["documents", "pairs"], tokenizer: TextTokenizer) -> None:
+def _check(kind: Kind, prefixes: Sequence[Path], common: Common) -> None:
+    for key in ("sequence_length", "valid_samples"):
+        value = getattr(common, key)
+        if value <= 0:
+            raise InputError(f"must be positive, not {value}", key=key)
+    for prefix in (*prefixes, common.valid):
+        _check_dataset(prefix, kind, common.tokenizer)
+
+
+def _check_dataset(prefix: Path, kind: Kind, tokenizer: TextTokenizer) -> None:
     """Refuses a dataset of the other kind, or of another tokenizer as far as its beginning shows that."""
     dataset = open_indexed(prefix)
     held = np.diff(dataset.bounds)
@@ -156,13 +146,3 @@ def _check_dataset(prefix: Path, kind: Literal["documents", "pairs"], tokenizer:
         if tokenizer.end_of_document not in ends:
             token = tokenizer.roles["end_of_document"]
             say(f"warning: {prefix}: none of the first {len(ends)} documents ends with {token}, so they run together")
-
-
-def _check_numbers(sequence_length: int, valid_samples: int) -> None:
-    for key, value in (("sequence length", sequence_length), ("valid samples", valid_samples)):
-        if value <= 0:
-            raise InputError(f"must be positive, not {value}", key=key)
-
-
-def _beside(output: Path, prefix: Path) -> str:
-    return os.path.relpath(prefix, output.parent)

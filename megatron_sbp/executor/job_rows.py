@@ -1,0 +1,39 @@
+"""What is noted about a Slurm job, a JSON row per event, in a file beside those of the run's other jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def file_of_job(environment: Mapping[str, str], suffix: str) -> Path | None:
+    """SBP_FAULTS/JOB and the suffix, JOB_TASK in an array; None outside of jobs of `sbp submit`."""
+    folder, job = environment.get("SBP_FAULTS"), environment.get("SLURM_JOB_ID")
+    if not folder or not job:
+        return None
+    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    return Path(folder) / (f"{array}_{task}{suffix}" if array else f"{job}{suffix}")
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a job, the last one last; damaged lines are left out."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def append_row(file: Path, row: Mapping[str, Any]) -> None:
+    """Adds a row, if the disk has room for it."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "a") as rows:
+            rows.write(json.dumps(row) + "\n")
