@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
-"""Near-duplicates among many texts, beside rensa's MinHash and LSH in one thread each.
+"""Near-duplicates among many texts, beside the MinHash and LSH of rensa and of datasketch, in one thread each.
 
-    pip install rensa
+    pip install rensa datasketch
     python benchmarks/near_duplicates.py [--texts 20000] [--rounds 3]
 
 Texts are made up of words by Zipf's law, 100 of them on average; a tenth repeat an earlier text with one word in thirty
-replaced. Both have 128 hash functions in 32 bands, shingles of five words, a threshold of 0.7, and count a text as a
-near-duplicate when it is one of an earlier text. CPU seconds, in turns; prints a Markdown table, and how far the two
-agree with each other and with what was planted.
+replaced. All have 128 hash functions in 32 bands, shingles of five words, a threshold of 0.7, and count a text as a
+near-duplicate when it is one of an earlier text. CPU seconds, in turns; prints a Markdown table, and how far ours
+agrees with each and with what was planted.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 os.environ["NUMBA_NUM_THREADS"] = "1"
 THRESHOLD, PLACES, BANDS, WORDS = 0.7, 128, 32, 5
@@ -67,21 +69,41 @@ def rensa(texts: list[str]) -> set[int]:
     return found
 
 
+def datasketch(texts: list[str]) -> set[int]:
+    from datasketch import MinHash, MinHashLSH
+
+    index = MinHashLSH(num_perm=PLACES, params=(BANDS, PLACES // BANDS))
+    kept: dict[int, MinHash] = {}
+    found: set[int] = set()
+    for number, text in enumerate(texts):
+        words = text.lower().split()
+        shingles = (" ".join(words[begin : begin + WORDS]) for begin in range(max(1, len(words) - WORDS + 1)))
+        one = MinHash(num_perm=PLACES, seed=42)
+        one.update_batch([shingle.encode() for shingle in shingles])
+        if any(kept[other].jaccard(one) >= THRESHOLD for other in index.query(one)):
+            found.add(number)
+        kept[number] = one
+        index.insert(number, one)
+    return found
+
+
+SEARCHES: dict[str, Callable[[list[str]], set[int]]] = {"rensa": rensa, "datasketch": datasketch, "ours": ours}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    try:
-        import rensa as _  # noqa: F401
-    except ImportError:
-        parser.exit(2, "error: rensa is not installed: pip install rensa\n")
+    for peer in ("rensa", "datasketch"):
+        if importlib.util.find_spec(peer) is None:
+            parser.exit(2, f"error: {peer} is not installed: pip install {peer}\n")
     texts, planted = made_up(options.texts, 1)
     ours(texts[:100])  # compiles
     found: dict[str, set[int]] = {}
-    seconds: dict[str, list[float]] = {"rensa": [], "ours": []}
+    seconds: dict[str, list[float]] = {name: [] for name in SEARCHES}
     for number in range(options.rounds):
-        for name, search in (("rensa", rensa), ("ours", ours)):
+        for name, search in SEARCHES.items():
             begin = time.process_time()
             found[name] = search(texts)
             seconds[name].append(time.process_time() - begin)
@@ -96,8 +118,10 @@ def main() -> None:
             f"| {len(found[name]):,} | {len(found[name] & planted) / max(1, len(planted)):.1%} "
             f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
         )
-    both = found["rensa"] & found["ours"]
-    print(f"\nBoth name {len(both):,}; {len(found['ours'] ^ found['rensa']):,} only one of them.")
+    print()
+    for peer in ("rensa", "datasketch"):
+        both, one = found[peer] & found["ours"], found[peer] ^ found["ours"]
+        print(f"Ours and {peer} both name {len(both):,}; {len(one):,} are named by one of them only.")
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def _pairs(run: Run, random: np.random.Generator) -> None:
         "documents_with_pairs": 190,
         "candidates": len(scores),
         "kept": len(kept),
-        "dropped": {"below_alpha": len(scores) - len(above), "shared_shingles": len(above) - len(kept)},
+        "dropped": {"below_alpha": len(scores) - len(above), "near_duplicate": len(above) - len(kept)},
         "score_histogram": {
             "edges": edges.tolist(),
             "candidates": np.histogram(scores, edges)[0].tolist(),
