@@ -1,4 +1,4 @@
-"""tools/make_data_file.py as its user runs it."""
+"""Data files of people who start the trainer themselves, by tools/make_data_file.py."""
 
 from __future__ import annotations
 
