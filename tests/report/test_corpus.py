@@ -67,7 +67,7 @@ def test_pairs_are_counted_and_shown_escaped(data):
     histogram, rules = charts_of(page)
     assert sum(histogram.trace("candidates")["y"]) == train["candidates"]
     assert sum(histogram.trace("kept")["y"]) == train["kept"]
-    assert rules.data[0]["y"] == ["below alpha", "shared shingles"]
+    assert rules.data[0]["y"] == ["below alpha", "near duplicate"]
     assert rules.data[0]["x"] == list(train["dropped"].values())
     assert found["pairs kept"] == [f"{train['kept']:,}"] and found["documents with a pair"] == ["190"]
     assert found["pairs of the valid split, which stop the tuning"] == ["61"]
