@@ -11,7 +11,6 @@ import torch
 from support.made_up_run import docstrings
 from support.qwen3_embedder import save_embedder
 
-from megatron_sbp.base import files
 from megatron_sbp.pairing.embedding import Embedder
 from megatron_sbp.recipe import Embedding
 
@@ -76,45 +75,3 @@ def test_no_batch_has_more_tokens_than_its_budget(model, budget):
     # No batch could take its neighbor's first document: it is as full as the budget lets it be.
     assert all((count + 1) * length > budget for count, length in shapes[:-1])
     np.testing.assert_allclose(vectors, embedder(model, prompt="Query: ").encode(texts), atol=2e-6)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.vllm
-@pytest.mark.timeout(900)
-def test_vllm_embeds_as_sentence_transformers_do(model, vllm_python, tmp_path):
-    """In its own environment, through the stage."""
-    import subprocess
-
-    from support.whole_program import environment, sbp
-
-    rows = [{"id": f"document {number}", "text": text} for number, text in enumerate(docstrings()[:60])]
-    files.write_jsonl_zst(tmp_path / "corpus.jsonl.zst", rows)
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
-        "name: embedded\n"
-        "documents: {inputs: [corpus.jsonl.zst], id_field: id, train: 40, valid: 10, test: 10, oracle: 0}\n"
-        "tokenizer: {vocab_size: 400}\n"
-        "model: {num_layers: 2, hidden_size: 32, ffn_hidden_size: 64, num_attention_heads: 4, num_query_groups: 2, "
-        "sequence_length: 128}\n"
-        "training: {train_tokens: 10_000, global_batch_size: 4, micro_batch_size: 2}\n"
-        f"embedding: {{model: {model}, max_tokens: 48, prompt: 'Query: ', engine: vllm, "
-        f"vllm: {{python: {vllm_python}}}}}\n"
-        "synthesis: {tokens: 1_000}\n"
-        "launch: {device: cpu}\n"
-    )
-    done = subprocess.run(
-        sbp("run", recipe, "--until", "embed", f"run_folder={tmp_path / 'run'}"),
-        env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    usual = embedder(model, max_tokens=48, prompt="Query: ")
-    for split, size in (("train", 40), ("valid", 10), ("test", 10)):
-        documents = [
-            row["text"]
-            for shard in sorted((tmp_path / "run" / "documents" / split).iterdir())
-            for row in files.read_jsonl_zst(shard)
-        ]
-        shards = sorted((tmp_path / "run" / "embeddings" / split).glob("*.npy"))
-        found = np.concatenate([np.load(shard) for shard in shards]).astype(np.float32)
-        assert found.shape == (size, 64)
-        np.testing.assert_allclose(found, usual.encode(documents), atol=1e-3)  # float16 on disk

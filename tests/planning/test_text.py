@@ -7,36 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.planning.numbers import format_bytes, format_count
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import load_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (999, "999"), (1000, "1k"), (1.5e6, "1.5M"), (7.5e10, "75B"), (1e12, "1T")]
-)
-def test_counts(value, text):
-    assert format_count(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1500, "1.5 kB"),
-        (8e10, "80 GB"),
-        (2.34e12, "2.34 TB"),
-        (999.4e6, "999 MB"),
-        (999.7e6, "1 GB"),
-        (1.25e15, "1.25 PB"),
-    ],
-)
-def test_bytes(value, text):
-    assert format_bytes(value) == text
 
 
 @pytest.mark.parametrize("name", ["sbp_3b_200b/recipe.yaml", "people/study.yaml", "people/recipe.yaml"])

@@ -107,10 +107,6 @@ def test_rules_are_those_that_the_recipe_asks_for(tmp_path, tokenizer):
     assert list(further_rules(rules, FurtherSources(predicate=place), tokenizer)) == ["predicate"]
 
 
-def test_verdicts_of_earlier_versions_stay_right():
-    assert VERDICTS[:6] == ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
-
-
 @pytest.mark.parametrize("at_once", [256, 2])
 def test_a_shard_each_rule_sees_what_those_before_it_passed(tmp_path, tokenizer, texts, monkeypatch, at_once):
     """The seed documents are the first five texts, and they are D."""

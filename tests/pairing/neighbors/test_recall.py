@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.recall import in_float64, measure, recall, sample_rows
-from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.pairing.neighbors.scores import best
 
 
@@ -60,19 +58,3 @@ def test_of_a_later_tile_only_what_is_better_is_sorted(save_vectors, helpers, mo
     for mine, theirs in zip(in_float64(rows, vectors, 5), nearest(vectors.take(rows), rows, vectors, 5), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert sum(sorted_columns) < 500  # of 3,000
-
-
-def test_recall_above_a_similarity(save_vectors, helpers):
-    """All neighbors that are less similar than 0.5 are left out: above it the recall is 1."""
-    vectors = save_vectors([helpers.unit_vectors(300, 16, clusters=30)])
-    rows = np.arange(300)
-    ids, scores = nearest(vectors.take(rows), rows, vectors, 20)
-    found = np.where(scores >= 0.5, ids, -1)
-    measured = measure(found, rows, vectors, "cpu")
-    by_similarity = measured.by_similarity()
-    assert 0.05 < measured.at_k == (scores >= 0.5).mean() < 0.95
-    assert recall_above(by_similarity, 0.5) == recall_above(by_similarity, 0.9) == 1.0
-    assert recall_above(by_similarity, -1) == pytest.approx(measured.at_k)
-    below = (scores >= np.float32(0.3)).sum()
-    assert recall_above(by_similarity, 0.3) == pytest.approx((scores >= 0.5).sum() / below, abs=0.01)
-    assert recall_above(by_similarity, 1.01) is None and recall_above(None, 0.5) is None

@@ -1,0 +1,31 @@
+"""The order in which rules drop documents, and what their verdicts on disk mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.rule_names import FURTHER_RULES, RULES, VERDICTS, further_names, rule_names
+
+
+def test_verdicts_of_earlier_versions_stay_right():
+    assert VERDICTS[:6] == ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
+
+
+@pytest.mark.parametrize(
+    ("asked", "further"),
+    [
+        ({}, ()),
+        ({"min_similarity": 0.2}, ("similarity",)),
+        ({"contaminated": "keep", "max_corpus_copying": 0.5}, ("corpus_copying", "contaminated")),
+        (
+            {"min_similarity": 0.0, "predicate": "a.py:f", "contaminated": "drop", "max_corpus_copying": 0.0},
+            FURTHER_RULES,
+        ),
+    ],
+)
+def test_the_rules_of_a_recipe_in_their_order(asked, further):
+    """A limit of zero is asked for too; duplicates are found last, among what all others passed."""
+    assert further_names(Filter(**asked)) == further
+    assert rule_names(Filter(**asked)) == (*RULES[:5], *further, "duplicate")
+    assert len({*VERDICTS}) == len(VERDICTS) and {*rule_names(Filter(**asked))} <= {*VERDICTS}
