@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
+from megatron_sbp.executor.task_numbers import ranges_of
 from megatron_sbp.stages.run_folder import Run
 
 LINES = 3
@@ -15,6 +17,12 @@ WILL_FAIL = (
     "a task has failed: when the others have ended, Slurm cancels the jobs that depend on this one. Run `sbp submit` "
     "then, or `sbp cancel` and `sbp submit` to submit everything that is missing now"
 )
+
+_LONGEST = 100
+"""Characters of the numbers of tasks that failed."""
+
+_MOST_FAULTS = 10
+"""Tasks whose faults are told, those that had the last ones."""
 
 _READ = 16 << 10
 
@@ -28,16 +36,19 @@ def notes_on(run: Run, job: Job) -> list[str]:
     """
     folder = run.root / "logs" / "slurm"
     found = []
-    files = [folder / "faults" / f"{job.id}.jsonl", *sorted((folder / "faults").glob(f"{job.id}_*.jsonl"))]
-    for file in files:
-        faults = read_rows(file)
-        if faults:
-            last, task = faults[-1], file.stem.partition("_")[2]
-            where = ", ".join(str(last[name]) for name in ("node", "time", "progress") if last.get(name))
-            count = f"{len(faults)} faults, the last" if len(faults) > 1 else "a fault"
-            found.append(f"{f'task {task}: ' if task else ''}{count} ({where}): {last.get('cause')}")
+    faults = _faults(folder / "faults", job)
+    for task, rows in faults[-_MOST_FAULTS:]:
+        last = rows[-1]
+        where = ", ".join(str(last[name]) for name in ("node", "time", "progress") if last.get(name))
+        count = f"{len(rows)} faults, the last" if len(rows) > 1 else "a fault"
+        found.append(f"{f'task {task}: ' if task else ''}{count} ({where}): {last.get('cause')}")
+    if len(faults) > _MOST_FAULTS:
+        found.append(f"{len(faults) - _MOST_FAULTS} more tasks had faults ({run.relative(folder / 'faults')})")
     if any(state in job.state for state in FAILED):
-        logs = [*folder.glob(f"*-{job.id}.out"), *folder.glob(f"*-{job.id}_*.out")]
+        if job.failed:
+            found.append(f"failed: task{'s' * (len(job.failed) > 1)} {_shortened(ranges_of(job.failed))}")
+        logs = [log for task in job.failed for log in folder.glob(f"*-{job.id}_{task}.out")]
+        logs = logs or [*folder.glob(f"*-{job.id}.out"), *folder.glob(f"*-{job.id}_*.out")]
         if logs:
             log = max(logs, key=lambda path: path.stat().st_mtime)
             found.append(f"{run.relative(log)} ends with:")
@@ -47,6 +58,17 @@ def notes_on(run: Run, job: Job) -> list[str]:
     if will_fail(job):
         found.append(WILL_FAIL)
     return found
+
+
+def _faults(folder: Path, job: Job) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Tasks that had faults, with these; in the order of the last ones. The task is empty without an array."""
+    files = [folder / f"{job.id}.jsonl", *folder.glob(f"{job.id}_*.jsonl")]
+    found = [(file.stem.partition("_")[2], read_rows(file)) for file in files]
+    return sorted((entry for entry in found if entry[1]), key=lambda entry: (str(entry[1][-1].get("time")), entry[0]))
+
+
+def _shortened(tasks: str) -> str:
+    return tasks if len(tasks) <= _LONGEST else f"{tasks[:_LONGEST].rpartition(',')[0]}, ..."
 
 
 def _last_lines(log: Path) -> list[str]:

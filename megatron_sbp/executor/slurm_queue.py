@@ -68,6 +68,8 @@ class Job:
     """Digest of the recipe that it runs (`submitted`)."""
     state: str = ""
     """As Slurm reports it: `RUNNING`, `PENDING (Dependency)`, or `COMPLETED 3, RUNNING 1` for an array. Not stored."""
+    failed: tuple[int, ...] = ()
+    """Array tasks that failed, ascending. Not stored."""
 
     def __str__(self) -> str:
         tasks = f" (array of {self.tasks})" if self.tasks else ""
@@ -85,7 +87,7 @@ def jobs_of(run: Run) -> list[Job]:
         return []
     jobs = [Job(**{key: entry[key] for key in _STORED}) for entry in _own(run, files.read_json(file))]
     states = _states([job.id for job in jobs])
-    return [dataclasses.replace(job, state=_state(job, states)) for job in jobs]
+    return [dataclasses.replace(job, state=_state(job, states), failed=_failed(job, states)) for job in jobs]
 
 
 def _jobs_file(run: Run) -> Path:
@@ -151,10 +153,14 @@ def cancel(run: Run) -> list[Job]:
     return live
 
 
-def _state(job: Job, states: dict[str, list[str]] | None) -> str:
+type _States = dict[str, list[tuple[str, str]]]
+"""By the number of a job the number and the state of every task; the number of the task is empty without an array."""
+
+
+def _state(job: Job, states: _States | None) -> str:
     if states is None:
         return _UNKNOWN
-    found = states.get(job.id)
+    found = [state for _, state in states.get(job.id, ())]
     if not found:
         return "gone from the queue"
     if job.tasks is None:
@@ -162,9 +168,15 @@ def _state(job: Job, states: dict[str, list[str]] | None) -> str:
     return ", ".join(f"{state} {count}" for state, count in sorted(Counter(found).items()))
 
 
-def _states(ids: list[str]) -> dict[str, list[str]] | None:
-    """States of jobs by number, one per array task; None when squeue is missing or does not answer."""
-    squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", "--format=%F %T %r"])
+def _failed(job: Job, states: _States | None) -> tuple[int, ...]:
+    found = states.get(job.id, ()) if states and job.tasks is not None else ()
+    return tuple(sorted(int(task) for task, state in found if task.isdecimal() and state in FAILED))
+
+
+def _states(ids: list[str]) -> _States | None:
+    """States of jobs and their tasks; None when squeue is missing or does not answer."""
+    form = "--format=%F_%K %T %r"
+    squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", form])
     if squeue is None:
         return None
     states = _by_job(squeue)
@@ -175,14 +187,15 @@ def _states(ids: list[str]) -> dict[str, list[str]] | None:
     return states
 
 
-def _by_job(text: str) -> dict[str, list[str]]:
-    states: dict[str, list[str]] = {}
+def _by_job(text: str) -> _States:
+    states: _States = {}
     for line in text.splitlines():
         number, _, state = line.strip().partition(" ")
         if number and state:
+            job, _, task = number.partition("_")
             name, _, reason = state.partition(" ")
             waits = f" ({reason})" if name == "PENDING" and reason not in ("", "None") else ""
-            states.setdefault(number.split("_")[0], []).append(name + waits)
+            states.setdefault(job, []).append((task, name + waits))
     return states
 
 

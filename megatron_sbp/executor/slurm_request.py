@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.state import StageState, Unread
+from megatron_sbp.executor.task_numbers import ranges_of
 from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -43,11 +43,7 @@ class Array:
 
     def __str__(self) -> str:
         """As --array takes it: 1-4,7."""
-        parts = []
-        for _, group in itertools.groupby(enumerate(self.tasks), lambda entry: entry[1] - entry[0]):
-            numbers = [number for _, number in group]
-            parts.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
-        return ",".join(parts)
+        return ranges_of(self.tasks)
 
 
 def array_before(run: Run, stage: Stage, largest: int) -> Array:

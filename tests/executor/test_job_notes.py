@@ -22,7 +22,7 @@ def run(tmp_path) -> Run:
 
 def write_faults(run: Run, name: str, *causes: str) -> None:
     rows = [
-        {"time": "T", "node": "n3", "progress": f"checkpoint {n}", "cause": cause} for n, cause in enumerate(causes)
+        {"time": f"T{n}", "node": "n3", "progress": f"checkpoint {n}", "cause": cause} for n, cause in enumerate(causes)
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (run.root / "logs" / "slurm" / "faults" / f"{name}.jsonl").write_text(text + '{"cut')
@@ -38,7 +38,7 @@ def test_a_requeued_job_tells_its_faults(run):
     write_faults(run, "5", "rank 1 was killed", "CUDA error")
     write_faults(run, "55", "of another job")
     assert notes_on(run, Job("train", "5", state="PENDING (BeginTime)")) == [
-        "2 faults, the last (n3, T, checkpoint 1): CUDA error"
+        "2 faults, the last (n3, T1, checkpoint 1): CUDA error"
     ]
 
 
@@ -61,8 +61,32 @@ def test_the_tasks_of_an_array(run):
         log.write_text(f"task {task}")
         os.utime(log, (number, number))
     notes = notes_on(run, Job("embed", "7", 2, state="COMPLETED 1, OUT_OF_MEMORY 1"))
-    assert notes[0] == "task 2: a fault (n3, T, checkpoint 0): bad node"
+    assert notes[0] == "task 2: a fault (n3, T0, checkpoint 0): bad node"
     assert notes[1:3] == ["logs/slurm/embed-7_2.out ends with:", "  task 2"]
+
+
+def test_an_array_tells_which_tasks_failed_and_shows_the_log_of_one_of_them(run):
+    """The newest log is that of a task that went well."""
+    folder = run.root / "logs" / "slurm"
+    for number, task in enumerate((2, 11, 3, 4)):
+        log = folder / f"embed-7_{task}.out"
+        log.write_text(f"task {task}")
+        os.utime(log, (number, number))
+    notes = notes_on(run, Job("embed", "7", 12, state="COMPLETED 9, FAILED 3", failed=(1, 2, 3)))
+    assert notes[:3] == ["failed: tasks 1-3", "logs/slurm/embed-7_3.out ends with:", "  task 3"]
+    # A node that went down before the task could write anything: the newest log is all that there is.
+    notes = notes_on(run, Job("embed", "7", 12, state="COMPLETED 11, NODE_FAIL 1", failed=(1,)))
+    assert notes[:2] == ["failed: task 1", "logs/slurm/embed-7_4.out ends with:"]
+
+
+def test_thousands_of_failures_are_told_shortly(run):
+    for task in range(40):
+        write_faults(run, f"7_{task}", *["bad node"] * (1 + task // 20))
+    notes = notes_on(run, Job("embed", "7", 9000, state="FAILED 4500", failed=tuple(range(1, 9000, 2))))
+    faults = [line for line in notes if "bad node" in line]
+    assert len(faults) == 10 and all("2 faults" in line for line in faults)
+    assert notes[10] == "30 more tasks had faults (logs/slurm/faults)"
+    assert notes[11].startswith("failed: tasks 1,3,5,") and notes[11].endswith(", ...") and len(notes[11]) < 130
 
 
 def test_a_failed_job_without_a_log(run):

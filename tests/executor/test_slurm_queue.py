@@ -43,6 +43,15 @@ def test_states_of_tasks_are_counted(clients, run, tmp_path):
     assert "--jobs=11,13,14" in command and "--array" in command
 
 
+def test_which_tasks_failed(clients, run):
+    answer = "11_10 FAILED NonZeroExitCode\n11_2 OUT_OF_MEMORY OutOfMemory\n11_3 RUNNING None\n13_N/A FAILED None\n"
+    clients("squeue", answer, "slurm_load_jobs error: Invalid job id specified\n", 1)
+    clients("sacct", "14_1 COMPLETED\n14_2 TIMEOUT\n14_3 CANCELLED by 0\n14_[4-9] PENDING\n")
+    words, total, lengths = slurm_queue.jobs_of(run)
+    assert (words.failed, total.failed, lengths.failed) == ((2, 10), (), (2,))
+    assert words.state == "FAILED 1, OUT_OF_MEMORY 1, RUNNING 1" and total.state == "FAILED"
+
+
 def test_why_a_job_waits(clients, run):
     clients(
         "squeue", "11 PENDING Resources\n11 PENDING Resources\n11 RUNNING None\n13 PENDING Dependency\n14 PENDING None"

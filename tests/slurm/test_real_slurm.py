@@ -19,6 +19,7 @@ from support import stage_toys
 from megatron_sbp.executor import slurm as jobs
 from megatron_sbp.executor import slurm_queue
 from megatron_sbp.executor.claim import claim
+from megatron_sbp.executor.job_notes import notes_on
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
@@ -135,6 +136,11 @@ def test_failure_cancels_what_depends_on_it(run):
     assert "FAILED 1" in found["squares"] and "COMPLETED 3" in found["squares"]
     assert found["total"] == found["train"] == found["report"] == "CANCELLED"
     assert "was told to fail" in logs(run)
+    squares = next(job for job in slurm_queue.jobs_of(run) if job.stage == "squares")
+    [task] = squares.failed
+    notes = "\n".join(notes_on(run, squares))
+    assert f"failed: task {task}\nlogs/slurm/" in notes and f"-{squares.id}_{task}.out ends with:" in notes
+    assert "was told to fail" in notes
     # The cause removed, the same call does what is missing: one unit, and those after it.
     (run.root / "fail").unlink()
     before = {file: file.stat().st_mtime_ns for file in (run.root / "squares").iterdir()}

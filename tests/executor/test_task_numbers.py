@@ -1,0 +1,15 @@
+"""Numbers of tasks as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from megatron_sbp.executor.task_numbers import ranges_of
+
+
+@pytest.mark.parametrize(
+    ("tasks", "text"),
+    [([], ""), ([7], "7"), ([1, 2, 3, 4, 7], "1-4,7"), ([1, 3, 4, 9], "1,3-4,9"), (range(1, 1001), "1-1000")],
+)
+def test_runs_of_tasks_are_told_by_their_ends(tasks, text):
+    assert ranges_of(tasks) == text
