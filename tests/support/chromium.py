@@ -93,6 +93,12 @@ class Page:
         while not self.events("Page.loadEventFired"):
             browser.listen()
 
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the page; open ones go on drawing."""
         self.browser.send("Target.closeTarget", targetId=self.target)
