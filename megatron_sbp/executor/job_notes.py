@@ -47,10 +47,11 @@ def notes_on(run: Run, job: Job) -> list[str]:
     if any(state in job.state for state in FAILED):
         if job.failed:
             found.append(f"failed: task{'s' * (len(job.failed) > 1)} {_shortened(ranges_of(job.failed))}")
-        logs = [log for task in job.failed for log in folder.glob(f"*-{job.id}_{task}.out")]
-        logs = logs or [*folder.glob(f"*-{job.id}.out"), *folder.glob(f"*-{job.id}_*.out")]
+        logs = [*folder.glob(f"*-{job.id}.out"), *folder.glob(f"*-{job.id}_*.out")]
         if logs:
-            log = max(logs, key=lambda path: path.stat().st_mtime)
+            failed = {f"{job.id}_{task}" for task in job.failed}
+            of_failed = [log for log in logs if log.stem.rpartition("-")[2] in failed]
+            log = max(of_failed or logs, key=lambda path: path.stat().st_mtime)
             found.append(f"{run.relative(log)} ends with:")
             found += [f"  {line}" for line in _last_lines(log)]
         if not will_fail(job):
