@@ -35,6 +35,9 @@ def external_digests(run: Run, paths: list[Path], note: bool = True) -> dict[str
         paths: the files.
         note: whether to record what was read. `sbp status` does not: the folder may not be a run folder yet, and must
             stay one that a run can start in.
+
+    Raises:
+        InputError: a file changed while it was read.
     """
     known = _known(run, paths)
     missing = [path for path in dict.fromkeys(paths) if path not in known]
@@ -121,7 +124,16 @@ def _read_and_note(
 
 
 def _entry(path: Path) -> Entry:
-    return {**_present(path), "sha256": files.sha256(path)}
+    before = _present(path)
+    entry = {**before, "sha256": files.sha256(path)}
+    after = _present(path)
+    if after != before:  # it would be read again and again for as long as it is written
+        sizes = f"{before['size']:,} bytes before, {after['size']:,} after"
+        raise InputError(
+            f"changed while it was read ({sizes}): is it still being written? Start again when it is complete",
+            file=path,
+        )
+    return entry
 
 
 def _rotated(wanted: list[tuple[int, Path]]) -> Iterator[tuple[int, Path]]:

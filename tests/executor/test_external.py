@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -64,6 +65,30 @@ def start(run, corpus: Path, log: Path) -> subprocess.Popen:
     process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+@pytest.mark.parametrize("note", [True, False])
+def test_a_file_that_is_still_being_written_is_an_error_at_once(run, tmp_path, note):
+    """A download that somebody else has not finished: it was read again and again for as long as it lasted."""
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_bytes(b"x" * (64 << 20))
+    ended = threading.Event()
+
+    def write() -> None:
+        with open(corpus, "ab", buffering=0) as file:
+            while not ended.is_set():
+                file.write(b"more")
+                time.sleep(0.001)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(InputError, match=r"corpus\.jsonl: changed while it was read \(.* bytes before, .* after\)"):
+            external_digests(run, [corpus], note)
+    finally:
+        ended.set()
+        writer.join()
+    assert len(external_digests(run, [corpus], note)) == 1  # complete: nothing is in the way
 
 
 def test_external_files_count_by_content_and_are_read_once(run, tmp_path, monkeypatch):
