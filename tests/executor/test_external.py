@@ -72,17 +72,19 @@ def test_a_file_that_is_still_being_written_is_an_error_at_once(run, tmp_path, n
     """A download that somebody else has not finished: it was read again and again for as long as it lasted."""
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_bytes(b"x" * (64 << 20))
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def write() -> None:
         with open(corpus, "ab", buffering=0) as file:
             while not ended.is_set():
                 file.write(b"more")
+                begun.set()
                 time.sleep(0.001)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert begun.wait(60)
         with pytest.raises(InputError, match=r"corpus\.jsonl: changed while it was read \(.* bytes before, .* after\)"):
             external_digests(run, [corpus], note)
     finally:
