@@ -159,10 +159,25 @@ def read_jsonl_zst(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+_PIECE = 1 << 20
+"""Bytes that are read at once."""
+
+
+def sha256(path: Path, at_most: int | None = None) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Args:
+        path: the file.
+        at_most: bytes that are read: the end of a file that somebody writes to may never come.
+    """
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if at_most is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest, left = hashlib.sha256(), at_most
+        while left and (piece := file.read(min(left, _PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+        return digest.hexdigest()
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _read_and_note(
 
 def _entry(path: Path) -> Entry:
     before = _present(path)
-    entry = {**before, "sha256": files.sha256(path)}
+    entry = {**before, "sha256": files.sha256(path, before["size"])}
     after = _present(path)
     if after != before:  # it would be read again and again for as long as it is written
         sizes = f"{before['size']:,} bytes before, {after['size']:,} after"

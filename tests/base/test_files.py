@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -115,3 +116,13 @@ def test_the_home_folder_where_there_is_one(monkeypatch):
 
 def test_names_that_are_not_utf8():
     assert files.is_utf8(Path("\u00e9")) and not files.is_utf8(Path(os.fsdecode(b"caf\xe9")))
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 << 20, (3 << 20) + 7])
+def test_a_digest_of_so_many_bytes_ends_whether_or_not_the_file_does(tmp_path, size):
+    """A file that is written as fast as it is read has no end."""
+    expected = hashlib.sha256(bytes(size)).hexdigest()
+    assert files.sha256(Path("/dev/zero"), size) == expected
+    (tmp_path / "zeros").write_bytes(bytes(size))
+    assert files.sha256(tmp_path / "zeros", size) == files.sha256(tmp_path / "zeros") == expected
+    assert files.sha256(tmp_path / "zeros", size + 10) == expected

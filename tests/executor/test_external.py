@@ -30,11 +30,11 @@ from megatron_sbp.stages.run_folder import Run
 
 sha256, corpus, log = files.sha256, Path(sys.argv[3]), sys.argv[4]
 
-def slow(path):
+def slow(path, size):
     time.sleep(0.02)
     with open(log, "a") as file:
         file.write(path.name + "\\n")
-    return sha256(path)
+    return sha256(path, size)
 
 files.sha256 = slow
 external._NOTED_SECONDS = 0.0
@@ -97,7 +97,7 @@ def test_external_files_count_by_content_and_are_read_once(run, tmp_path, monkey
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("one")
     first = external_digests(run, [corpus])
-    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(files, "sha256", lambda *about: pytest.fail("read again"))
     assert external_digests(run, [corpus]) == first
     monkeypatch.undo()
     moved = tmp_path / "elsewhere"

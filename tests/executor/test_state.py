@@ -143,7 +143,7 @@ def test_what_was_measured_of_outputs_counts_for_these_alone(folder, damage):
 def test_status_reads_no_large_corpus(folder, monkeypatch):
     """What `sbp status` and `sbp submit` ask on a login node; `sbp run` reads it."""
     monkeypatch.setattr(external, "SMALL_BYTES", 3)
-    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} is read"))
+    monkeypatch.setattr(files, "sha256", lambda path, *about: pytest.fail(f"{path} is read"))
     assert state(folder, reads_data=False).why() == "not started (its input files have not been read yet)"
     with pytest.raises(Unread, match=r"words\.txt"):
         state(folder, reads_data=False).missing_units()
@@ -164,7 +164,7 @@ def test_outputs_of_a_copied_run_folder_are_read_once(folder, monkeypatch):
     for path in copied:
         os.utime(path, ns=(1, 1))
     read, sha256 = [], files.sha256
-    monkeypatch.setattr(files, "sha256", lambda path: read.append(path) or sha256(path))
+    monkeypatch.setattr(files, "sha256", lambda path, *about: read.append(path) or sha256(path, *about))
     assert state(folder).finished() and sorted(read) == copied
     execute(folder)
     assert sorted(read) == sorted(copied * 2)
