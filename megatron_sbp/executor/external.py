@@ -124,11 +124,10 @@ def _read_and_note(
 
 
 def _entry(path: Path) -> Entry:
-    before = _present(path)
-    entry = {**before, "sha256": files.sha256(path, before["size"])}
+    entry = files.describe(path)
     after = _present(path)
-    if after != before:  # it would be read again and again for as long as it is written
-        sizes = f"{before['size']:,} bytes before, {after['size']:,} after"
+    if entry != {**after, "sha256": entry["sha256"]}:  # it would be read again and again for as long as it is written
+        sizes = f"{entry['size']:,} bytes before, {after['size']:,} after"
         raise InputError(
             f"changed while it was read ({sizes}): is it still being written? Start again when it is complete",
             file=path,

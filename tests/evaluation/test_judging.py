@@ -23,7 +23,7 @@ PAIRS = [(1, 4), (1, 5), (1, 6), (3, 2), (9, 8)]
 
 
 class Listener(Judge):
-    """Judges a text relevant if it is longer than its seed, and remembers what it was asked."""
+    """Finds texts without a seed document not factual, and remembers what it was asked."""
 
     def __init__(self):
         self.asked: dict[str, list[Case]] = {}
