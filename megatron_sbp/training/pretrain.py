@@ -80,6 +80,8 @@ def _machine_flags(on_cpu: bool) -> list[str]:
         added += ["--no-bias-swiglu-fusion"]
         if _flag_missing("--rerun-mode"):
             added += ["--rerun-mode", "disabled"]
+        if _flag_missing("--num-workers"):  # reading a sample takes microseconds, and a loader process half a second
+            added += ["--num-workers", "0"]
     return added
 
 

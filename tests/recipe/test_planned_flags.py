@@ -63,7 +63,7 @@ def test_the_keys_that_are_named_exist():
 )
 def test_contradictions(tmp_path, flag, words):
     file = tmp_path / "recipe.yaml"
-    text = QUICKSTART.read_text().replace("megatron: {num-workers: 0}", f"megatron:\n    {flag}: 5")
+    text = QUICKSTART.read_text().replace("log_interval: 5\n", f"log_interval: 5\n  megatron:\n    {flag}: 5\n")
     file.write_text(text)
     line = text[: text.index(f"    {flag}: 5")].count("\n") + 1
     with pytest.raises(InputError) as caught:

@@ -127,6 +127,14 @@ def test_rotary_embedding_is_fused_only_where_transformer_engine_is(monkeypatch)
         assert "--no-rope-fusion" in _machine_flags(on_cpu=False)
 
 
+def test_ranks_on_a_cpu_read_the_data_themselves_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pretrain"])
+    flags = _machine_flags(on_cpu=True)
+    assert flags[flags.index("--num-workers") + 1] == "0" and "--num-workers" not in _machine_flags(on_cpu=False)
+    monkeypatch.setattr(sys, "argv", ["pretrain", "--num-workers=3"])
+    assert "--num-workers" not in _machine_flags(on_cpu=True)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("transformer_engine") is not None, reason="Transformer Engine is here")
 def test_megatron_has_no_fused_rotary_embedding_of_its_own():
     from megatron.core.transformer.transformer_config import TransformerConfig
