@@ -155,13 +155,14 @@ def main() -> int:
     from megatron_sbp.checkpoint import tracker
     from megatron_sbp.training.data.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
-    from megatron_sbp.training.megatron import optimizer_resume, state
+    from megatron_sbp.training.megatron import optimizer_resume, state, vocabulary
     from megatron_sbp.training.megatron.banner import StartUp
     from megatron_sbp.training.megatron.forward import Trainer
     from megatron_sbp.training.megatron.hooks import Journal
 
     dataset_utils.compile_helpers = lambda: None  # would run `make` in the wheel's folder, which has no makefile
     optimizer_resume.repair()
+    state.take_tokenizer_from(vocabulary.build_tokenizer)
     if on_cpu:
         cpu.fork_checkpoint_queue()
     else:

@@ -61,6 +61,8 @@ def make_corpus(folder: Path) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|padding|>"
     ).save_pretrained(folder / "tokenizer")
+    roles = {"end_of_document": "<|endoftext|>", "padding": "<|padding|>", "separator": "<|related|>"}
+    (folder / "tokenizer" / "roles.json").write_text(json.dumps(roles))
     return folder
 
 

@@ -32,8 +32,10 @@ MEGATRON_NAMES = (
     ("megatron.training.training", "initialize_megatron"),
     ("megatron.core.datasets.utils", "compile_helpers"),
     ("megatron.core.dist_checkpointing.strategies.filesystem_async", "get_write_results_queue"),
+    ("megatron.training.global_vars", "build_tokenizer"),
+    ("megatron.core.tokenizers.utils.build_tokenizer", "vocab_size_with_padding"),
 )
-"""Names inside Megatron that this backend or the entry point replaces: (module, attribute)."""
+"""Names inside Megatron that this backend or the entry point replaces or uses: (module, attribute)."""
 
 REFUSED_ON_CPU = {
     "context_parallel_size": (1, "context parallelism needs Transformer Engine's attention"),

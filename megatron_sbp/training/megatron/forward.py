@@ -33,9 +33,8 @@ class Trainer:
 
     def datasets(self, num_samples, vp_stage=None):
         """Train, valid and test datasets; every rank builds its own, as megatron.training allows."""
-        from megatron.core.tokenizers.utils.build_tokenizer import build_tokenizer
-
         from megatron_sbp.training.data.datasets import build_train, build_valid
+        from megatron_sbp.training.megatron.vocabulary import build_tokenizer
 
         tokenizer = build_tokenizer(self.args)
         train = build_train(self.args.sbp_data, tokenizer, self.folder / "cache")

@@ -39,6 +39,13 @@ def parse_arguments(add_arguments: Callable[[ArgumentParser], ArgumentParser]) -
     return parse_and_validate_args(extra_args_provider=add_arguments)
 
 
+def take_tokenizer_from(builder: Callable[[Namespace], Any]) -> None:
+    """Has Megatron's start-up get its global tokenizer from `builder`, which is given the arguments."""
+    from megatron.training import global_vars
+
+    global_vars.build_tokenizer = builder
+
+
 def writers() -> Writers:
     """The writers of this rank."""
     from megatron.training.global_vars import get_tensorboard_writer, get_wandb_writer

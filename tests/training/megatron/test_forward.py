@@ -94,7 +94,7 @@ def test_a_start_with_rarer_evaluations_than_before_finds_samples_for_them(corpu
     made.args.sbp_data = corpus / "data.json"
     DataFile("documents", [source], Source("valid", "valid", 4), 96, 1, "strict", 0, 1, 2).write(made.args.sbp_data)
     tokenizer = SimpleNamespace(vocab_size=300, eod=0, pad=1, unique_identifiers={})
-    monkeypatch.setattr("megatron.core.tokenizers.utils.build_tokenizer.build_tokenizer", lambda args: tokenizer)
+    monkeypatch.setattr("megatron_sbp.training.megatron.vocabulary.build_tokenizer", lambda args: tokenizer)
     made.args.global_batch_size, made.args.consumed_valid_samples = 4, 4 * 50_000
     _, valid, _ = made.datasets([4, 8, 0])
     drawn = iter(MegatronPretrainingSampler(len(valid), made.args.consumed_valid_samples, 4, 0, 1))

@@ -1,0 +1,59 @@
+"""What a training run on token ids needs of its tokenizer: the size of the vocabulary, and two ids.
+
+Megatron builds a Hugging Face tokenizer in every rank for that. The import of transformers alone opens thousands of
+files and takes a fifth of a rank's start on a CPU; when a thousand ranks start, a parallel file system serves millions
+of opens. The tokenizer of a run is read without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.tokenization.tokenizer import ROLES_FILE, load_tokenizer
+
+OTHER_WAYS = ("vocab_file", "merge_file", "special_tokens", "metadata_path")
+"""Megatron arguments that make another tokenizer of a folder."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Stands in for Megatron's tokenizer where no text is tokenized."""
+
+    folder: str
+    """The tokenizer's."""
+    vocab_size: int
+    """Number of tokens, added ones included, not padded."""
+    eod: int
+    """Id of the token that closes every document."""
+    pad: int
+    """Id of the token that fills a sequence."""
+
+    @property
+    def unique_identifiers(self) -> dict[str, Any]:
+        """What Megatron tells cached indices apart by."""
+        return {"class": type(self).__name__, "tokenizer_path": [self.folder]}
+
+
+def build_tokenizer(args: Any, **options: Any) -> Any:
+    """As Megatron's `build_tokenizer`: a `Vocabulary` for the tokenizer of a run, and Megatron's own for any other.
+
+    Args:
+        args: Megatron's arguments; `padded_vocab_size` is set as Megatron sets it.
+        options: for Megatron's function.
+
+    Raises:
+        InputError: a damaged tokenizer of a run.
+    """
+    from megatron.core.tokenizers.utils import build_tokenizer as megatrons
+
+    folder = Path(args.tokenizer_model or "")
+    other = any(getattr(args, name, None) for name in OTHER_WAYS)
+    if args.tokenizer_type != "HuggingFaceTokenizer" or other or not (folder / ROLES_FILE).is_file():
+        return megatrons.build_tokenizer(args, **options)
+    tokenizer = load_tokenizer(folder)
+    size = tokenizer.backend.get_vocab_size(with_added_tokens=True)
+    if args.pad_vocab_size and getattr(args, "padded_vocab_size", None) is None:
+        args.padded_vocab_size = megatrons.vocab_size_with_padding(size, args)
+    return Vocabulary(str(folder), size, tokenizer.end_of_document, tokenizer.padding)
