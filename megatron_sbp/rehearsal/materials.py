@@ -82,9 +82,11 @@ def write_materials(materials: Materials, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        # In a process of its own: the memory that transformers takes would stay with this one, which waits for stages.
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            process.submit(_make, materials, half).result()
+        if materials.embedder_tokens is None and materials.start is None:
+            _make(materials, half)
+        else:  # in a process of its own: the memory that torch takes would stay with this one, which waits for stages
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                process.submit(_make, materials, half).result()
         half.chmod(0o755)
         os.rename(half, folder)  # noqa: PTH104 (fails where another process was faster)
     except OSError:

@@ -18,7 +18,7 @@ from megatron_sbp.executor.slurm import SCRIPTS
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 WORDS = ("training.train_tokens=100_000", "training.save_interval=10", "training.log_interval=1")
-WORKERS = "training.megatron={num-workers: 2}"
+WORKERS = "training.megatron={num-workers: 1}"
 
 
 def client(*words: str) -> str:

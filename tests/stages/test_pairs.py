@@ -183,21 +183,32 @@ def test_directions(mined, tmp_path, helpers):
         assert files.read_json(run.audit_pairs)["train"]["dropped"]["direction"] == len(every) - len(pairs)
 
 
-@pytest.mark.parametrize("relation", ["similar", "random"])
-def test_fields_of_the_documents(mined, tmp_path, helpers, relation):
-    """Pairs of entries that begin with the same letter, of different topics: through the stages, from the corpus on."""
+@pytest.fixture(scope="module")
+def lettered(mined, tmp_path_factory, helpers) -> tuple[Run, list[dict]]:
+    """The run's entries with two more fields, from the corpus to their neighbors; and these rows."""
+    folder = tmp_path_factory.mktemp("lettered")
     corpus = [row for shard in mined.document_shards("train") for row in files.read_jsonl_zst(shard)]
     for row in corpus:
         row |= {"letter": row["title"][0].lower(), "half": len(row["text"]) % 2 or None}
-    files.write_jsonl_zst(tmp_path / "corpus.jsonl.zst", corpus)
-    documents = Documents(
-        inputs=[str(tmp_path / "corpus.jsonl.zst")], train=220, valid=79, test=1, oracle=0, id_field="id",
+    files.write_jsonl_zst(folder / "corpus.jsonl.zst", corpus)
+    recipe = helpers.recipe(folder / "run")
+    recipe.documents = Documents(
+        inputs=[str(folder / "corpus.jsonl.zst")], train=220, valid=79, test=1, oracle=0, id_field="id",
         keep_fields=["letter", "half"], documents_per_shard=60,
     )  # fmt: skip
+    helpers.execute(Run.of(recipe), "documents", "tokenizer", "tokenize", "embed", "neighbors")
+    return Run.of(recipe), corpus
+
+
+@pytest.mark.parametrize("relation", ["similar", "random"])
+def test_fields_of_the_documents(lettered, tmp_path, helpers, relation):
+    """Pairs of entries that begin with the same letter, of different topics: through the stages, from the corpus on."""
+    made, corpus = lettered
     rules = Pairs(alpha=0.2, same_fields=["letter"], different_fields=["half"], relation=relation)
     recipe = helpers.recipe(tmp_path / "run", pairs=rules)
-    recipe.documents = documents
+    recipe.documents = made.recipe.documents
     run = Run.of(recipe)
+    shutil.copytree(made.root, run.root)
     helpers.execute(run)
     fields = {row["id"]: (row["letter"], row["half"]) for row in corpus}
     pairs = [(fields[row["seed_id"]], fields[row["target_id"]]) for row in rows_of(run)]

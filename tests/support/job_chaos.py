@@ -36,7 +36,7 @@ from megatron_sbp.executor.slurm import SCRIPTS
 from megatron_sbp.training.metrics import read_metrics
 
 WORDS = ("training.train_tokens=60_000", "training.save_interval=6", "training.log_interval=1",
-         "training.megatron={num-workers: 2}", "launch.threads_per_rank=1")  # fmt: skip
+         "training.megatron={num-workers: 1}", "launch.threads_per_rank=1")  # fmt: skip
 ALIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED"}
 SIGNALS = ("TERM", "INT", "HUP")
 
