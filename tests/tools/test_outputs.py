@@ -150,6 +150,17 @@ def test_two_documents_of_one_id(run, tmp_path):
         assert run(tool, *WORDS[tool], "--id-field", "id", "--output", f"x{SUFFIXES[tool]}") == reason
 
 
+@pytest.mark.parametrize("seed", ["-1", str(1 << 32)])
+@pytest.mark.parametrize("tool", ["synthesize", "mine_pairs", "make_data_file"])
+def test_a_seed_that_no_generator_takes(tool, seed, monkeypatch, capsys):
+    words = [tool, *WORDS[tool], "--seed", seed, "--output", f"out{SUFFIXES[tool]}"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(TOOLS / f"{tool}.py"), run_name="__main__")
+    assert left.value.code == 2
+    assert f"argument --seed: '{seed}' is not a whole number from 0 to 4,294,967,295" in capsys.readouterr().err
+
+
 def test_lengths_beyond_the_checkpoints_context(run):
     words = [*WORDS["synthesize"], "--max-seed-tokens", "22", "--max-new-tokens", "10", "--output", "s.jsonl.zst"]
     assert run("synthesize", *words) == (
