@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,10 +168,20 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(row["finished"], bool):
         raise BadDocument(f"must be true or false, not {row['finished']!r:.60}", "finished")
     if not isinstance(row["tokens"], int):
-        raise BadDocument(f"must be a number, not {row['tokens']!r:.60}", "tokens")
+        raise BadDocument(f"must be a whole number, not {row['tokens']!r:.60}", "tokens")
     if not isinstance(row.get("seed_id"), str | None):
         raise BadDocument(f"must be a string, not {row['seed_id']!r:.60}", "seed_id")
+    for name, value in row.items():
+        if name != "text":
+            _check_kept(name, value)
     return row
+
+
+def _check_kept(name: str, value: Any) -> None:
+    try:
+        json.dumps({name: value}, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:  # a lone surrogate; what is no UTF-8 in a parquet file
+        raise BadDocument("cannot be kept: no JSON in UTF-8 can hold it", name) from error
 
 
 def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: TextTokenizer) -> dict[str | None, int]:

@@ -89,6 +89,13 @@ def test_parquet_with_parents(tokenizer, tmp_path):
     assert [(row["id"], row["seed_id"], row["text"]) for row in rows] == [("1", "x", FACT), ("2", "y", OTHER)]
 
 
+def test_parquet_with_a_field_that_is_no_utf8(tokenizer, tmp_path):
+    names = pyarrow.array([b"\xff"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": [FACT], "id": names}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"in\.parquet:1: 'id': cannot be kept"):
+        filter_generations([str(tmp_path / "in.parquet")], tmp_path / "out.jsonl.zst", tokenizer)
+
+
 def test_copies_of_the_seed_and_of_the_corpus(tokenizer, tmp_path):
     rows = [
         {"id": "copy", "text": FACT, "seed_id": "s1"},
@@ -124,7 +131,8 @@ def test_a_function_of_the_users_sees_the_row(tokenizer, tmp_path, monkeypatch):
         ({"text": 3}, r"in\.jsonl:2: 'text'"),
         ({"text": "\ud800"}, r"in\.jsonl:2: 'text'"),
         ({"text": OTHER, "finished": "yes"}, r"in\.jsonl:2: 'finished': must be true or false, not 'yes'"),
-        ({"text": OTHER, "tokens": "9"}, r"in\.jsonl:2: 'tokens': must be a number, not '9'"),
+        ({"text": OTHER, "tokens": 9.5}, r"in\.jsonl:2: 'tokens': must be a whole number, not 9\.5"),
+        ({"text": OTHER, "title": "\ud800"}, r"in\.jsonl:2: 'title': cannot be kept: no JSON in UTF-8 can hold it"),
         ({"text": OTHER, "seed_id": 7}, r"in\.jsonl:2: 'seed_id': must be a string, not 7"),
         ({"text": OTHER, "seed_id": "nobody"}, r"in\.jsonl:2: 'seed_id': no seed document has the id 'nobody'"),
     ],
