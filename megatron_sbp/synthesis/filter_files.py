@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def filter_generations(
     """Writes the generations that passed every filter, in their order, and beside them OUTPUT.audit.json.
 
     Work in progress, as the signatures of the generations, is in a hidden folder beside `output`, which is
-    removed at the end.
+    removed at the end, or after a kill by the next call with this output.
 
     Args:
         inputs: files or patterns relative to the current folder, with a field `text`. Of the other fields, `finished`
@@ -78,8 +79,7 @@ def filter_generations(
     for file in (output, audit_file):
         outputs.check_file(file, [*generations.files, *(seeds.files() if seeds else [])])
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
-        work = Path(folder)
+    with _work_folder(output) as work:
         rows = _seed_rows(generations, seeds, work, tokenizer) if seeds else {}
         index = None if corpus is None else _index(corpus, shingle_tokens, rules, work)
         judged = []
@@ -106,6 +106,19 @@ def filter_generations(
     files.write_json(audit_file, summary)
     say(f"filter: {audit.line()}")
     return summary
+
+
+@contextlib.contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    parent = output.with_name(f".{output.name}-work")
+    own = files.process_folder(parent)
+    own.mkdir(parents=True)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process works beside this one
+            parent.rmdir()
 
 
 def _repeats(judged: list[Judged], work: Path, rules: Filter) -> list[Path]:

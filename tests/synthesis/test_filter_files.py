@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet
@@ -79,6 +81,19 @@ def test_what_no_document_may_hold_is_dropped(tokenizer, tmp_path):
     rows = [{"id": "a", "text": FACT}, {"id": "b", "text": f"{OTHER}\0"}, {"id": "c", "text": f"{OTHER}\ufffd"}]
     assert kept(tmp_path, tokenizer, rows) == ["a"]
     assert files.read_json(tmp_path / "out.audit.json")["dropped"]["broken_text"] == 2
+
+
+def test_what_a_killed_call_left_is_removed_by_the_next(tokenizer, tmp_path):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    living = files.process_folder(tmp_path / ".out.jsonl.zst-work")
+    for number, owner in enumerate((killed.pid, 1)):
+        folder = living.with_name(f"{living.name.removesuffix(str(os.getpid()))}{owner}")
+        files.write_text(folder / "signatures" / "000000.npy", "8 GB" * (number + 1))
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": FACT}) + "\n")
+    filter_generations([str(tmp_path / "in.jsonl")], tmp_path / "out.jsonl.zst", tokenizer)
+    left = [path.name for path in (tmp_path / ".out.jsonl.zst-work").iterdir()]
+    assert left == [folder.name], "that of a process that runs"
 
 
 def test_parquet_with_parents(tokenizer, tmp_path):
