@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from megatron_sbp.base.device import compute_device
@@ -33,27 +35,17 @@ class TransformersEngine:
     a byte of what a CPU writes. On a GPU the same holds as far as its kernels give the same result twice.
 
     Raises:
-        InputError: the checkpoint does not load or does not fit, or CUDA is requested and there is none.
+        InputError: the checkpoint does not load, lacks weights, or does not fit; CUDA is requested and there is none.
     """
 
     def __init__(self, settings: EngineSettings):
         self.settings = settings
         self.device = torch.device(compute_device(settings.device))
         attention.register()
-        with quiet_libraries():
-            try:
-                self.model = AutoModelForCausalLM.from_pretrained(
-                    settings.checkpoint,
-                    dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
-                    # transformers' choice on GPUs, whose kernels for grouped heads want no mask.
-                    attn_implementation=attention.NAME if self.device.type == "cpu" else "sdpa",
-                    local_files_only=True,
-                )
-            except (OSError, ValueError) as error:
-                message = f"transformers cannot load this checkpoint ({error})"
-                raise InputError(message, file=settings.checkpoint) from error
+        # transformers' choice on GPUs, whose kernels for grouped heads want no mask.
+        model = _loaded(settings, attention.NAME if self.device.type == "cpu" else "sdpa")
         try:
-            self.model = self.model.to(self.device).eval()
+            self.model = model.to(self.device).eval()
         except torch.cuda.OutOfMemoryError as error:
             raise InputError("the synthesizer does not fit into the GPU's memory", file=settings.checkpoint) from error
 
@@ -140,6 +132,32 @@ class TransformersEngine:
             tokens[row, width - len(prompt) :] = torch.from_numpy(np.asarray(prompt, np.int64))
             there[row, width - len(prompt) :] = True
         return tokens.to(self.device), there.to(self.device)
+
+
+def _loaded(settings: EngineSettings, attention: str) -> Any:
+    """The model, with all of its weights: transformers makes up those that are not there."""
+    with quiet_libraries():
+        try:
+            model, found = AutoModelForCausalLM.from_pretrained(
+                settings.checkpoint,
+                dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+                attn_implementation=attention,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # else it refuses them without naming any
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            message = f"transformers cannot load this checkpoint ({error})"
+            raise InputError(message, file=settings.checkpoint) from error
+    absent, resized = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
+    if absent:
+        more = f" and {len(absent) - 1} more tensors" if len(absent) > 1 else ""
+        raise InputError(f"lacks {absent[0]}{more} of the model", file=settings.checkpoint)
+    if resized:
+        name, there, wanted = resized[0]
+        message = f"{name} has the shape {[*there]}, but config.json wants {[*wanted]}"
+        raise InputError(message, file=settings.checkpoint)
+    return model
 
 
 @contextlib.contextmanager
