@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class TransformersEngine:
     a byte of what a CPU writes. On a GPU the same holds as far as its kernels give the same result twice.
 
     Raises:
-        InputError: the checkpoint does not load, lacks weights, or does not fit; CUDA is requested and there is none.
+        InputError: the checkpoint does not load, lacks weights, has attention of another kind, or does not fit; CUDA is
+            requested and there is none.
     """
 
     def __init__(self, settings: EngineSettings):
@@ -44,6 +46,7 @@ class TransformersEngine:
         attention.register()
         # transformers' choice on GPUs, whose kernels for grouped heads want no mask.
         model = _loaded(settings, attention.NAME if self.device.type == "cpu" else "sdpa")
+        self._window = _window(model.config.get_text_config(), settings.checkpoint)
         try:
             self.model = model.to(self.device).eval()
         except torch.cuda.OutOfMemoryError as error:
@@ -53,8 +56,16 @@ class TransformersEngine:
         """Writes one text per generation, all in one batch, or in two where a GPU's memory is short: see `Engine`.
 
         Raises:
-            InputError: the synthesizer gives NaN, or half a batch does not fit into memory either.
+            InputError: the synthesizer gives NaN, half a batch does not fit into memory either, or a text may be longer
+                than the model attends back.
         """
+        longest = max(map(len, prompts)) + self.settings.max_new_tokens
+        if self._window is not None and longest > self._window:
+            raise InputError(
+                f"attends to the last {self._window:,} tokens only, and a prompt with its text has up to {longest:,}: "
+                "this engine would attend to all of them; take the engine vllm",
+                file=self.settings.checkpoint,
+            )
         with torch.inference_mode(), _one_thread(self.device):
             try:
                 return self._write(generations, prompts)
@@ -69,7 +80,6 @@ class TransformersEngine:
                 written = self._write(generations[:half], prompts[:half])
                 return written + self._write(generations[half:], prompts[half:])
             except torch.cuda.OutOfMemoryError as error:
-                longest = max(map(len, prompts)) + self.settings.max_new_tokens
                 raise InputError(
                     f"batches of {half or 1} with texts of up to {longest:,} tokens do not fit into the GPU's memory",
                     key="synthesis.batch_size",
@@ -158,6 +168,22 @@ def _loaded(settings: EngineSettings, attention: str) -> Any:
         message = f"{name} has the shape {[*there]}, but config.json wants {[*wanted]}"
         raise InputError(message, file=settings.checkpoint)
     return model
+
+
+def _window(config: Any, checkpoint: Path) -> int | None:
+    """How many tokens a model attends back; None for all of them.
+
+    The masks here are those of full attention in every layer, and models take them as they are.
+    """
+    kinds = getattr(config, "layer_types", None)  # of models whose layers can differ
+    window = getattr(config, "sliding_window", None)
+    other = sorted({*(kinds or ())} - {"full_attention", "sliding_attention"})
+    if getattr(config, "attn_logit_softcapping", None):
+        other.append("attn_logit_softcapping")
+    if other:
+        message = f"has {other[0]}, which this engine does not compute; take the engine vllm"
+        raise InputError(message, file=checkpoint)
+    return window if kinds is None or "sliding_attention" in kinds else None
 
 
 @contextlib.contextmanager

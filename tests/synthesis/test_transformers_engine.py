@@ -152,6 +152,50 @@ def test_weights_that_are_damaged_or_not_there_are_not_made_up(settings, tmp_pat
 
 
 @pytest.fixture
+def changed(settings, tmp_path, random_model):
+    """Settings for a model of another family, with other values in its config.json."""
+
+    def make(family: str, **changes) -> EngineSettings:
+        folder = tmp_path / family
+        random_model(folder, VOCABULARY, END, 15, family)
+        with_config(folder, **changes)
+        return dataclasses.replace(settings, checkpoint=folder)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("Mistral", {"sliding_window": 29}),
+        ("Qwen2", {"use_sliding_window": True, "sliding_window": 29, "max_window_layers": 1}),
+    ],
+)
+def test_a_text_longer_than_the_model_attends_back_is_refused(changed, family, changes):
+    """The masks of this engine are those of full attention."""
+    from transformers import AutoModelForCausalLM
+
+    engine = TransformersEngine(changed(family, **changes))
+    generations, prompts = prompts_of(4, 8, 8)  # and the separator: 29 tokens with the text
+    model = AutoModelForCausalLM.from_pretrained(engine.settings.checkpoint, attn_implementation="eager").eval()
+    expected = [without_cache(model, engine.settings, *each) for each in zip(generations, prompts, strict=True)]
+    written = engine.write(generations, prompts)
+    assert [(text.tokens.tolist(), text.finished) for text in written] == expected
+    with pytest.raises(InputError, match=r"last 29 tokens only, and a prompt with its text has up to 30.*engine vllm"):
+        engine.write(*prompts_of(4, 9, 9))
+
+
+def test_a_window_that_no_layer_has_is_none(changed):
+    engine = TransformersEngine(changed("Qwen2", sliding_window=9))
+    assert len(engine.write(*prompts_of(4, 9, 9))) == 4
+
+
+def test_attention_of_another_kind_is_refused(changed):
+    with pytest.raises(InputError, match="has attn_logit_softcapping, which this engine does not compute"):
+        TransformersEngine(changed("Gemma2"))
+
+
+@pytest.fixture
 def memory(monkeypatch):
     """A GPU on which so many texts fit at once; the sizes of all batches that were tried."""
     real, state = TransformersEngine._write, {"fits": 100, "tried": []}
