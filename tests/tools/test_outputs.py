@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -167,6 +168,13 @@ def test_lengths_beyond_the_checkpoints_context(run):
         "'--max-new-tokens': a seed of 22, the separator and 10 new tokens do not fit into the context of 32 "
         "(max_position_embeddings of hf)"
     )
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model(run, tmp_path):
+    config = files.read_json(tmp_path / "hf/config.json")
+    files.write_json(tmp_path / "hf/config.json", {**config, "vocab_size": 99})
+    told = run("synthesize", *WORDS["synthesize"], "--output", "s.jsonl.zst")
+    assert re.fullmatch(r"hf/config\.json: 'vocab_size': the tokenizer in this folder has \d+ tokens, .* 99", told)
 
 
 def test_options_are_named_not_recipe_keys(run, monkeypatch):
