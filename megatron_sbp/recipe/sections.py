@@ -236,7 +236,7 @@ class VllmPooling(Section):
     """Interpreter, relative to the recipe's folder, of an environment with vLLM and this package, in which the stage
     runs. null is the interpreter of the command."""
     gpu_memory: Share | None = None
-    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (0.9)."""
+    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (about 0.9)."""
     eager: Switch | None = None
     """Without compiled kernels and CUDA graphs; null does so on CPUs."""
 
@@ -349,8 +349,8 @@ class Vllm(Section):
     max_num_seqs: Count | None = None
     """Maximum number of texts written at the same time; null leaves it to vLLM. Changes batches only."""
     gpu_memory: Share | None = None
-    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (0.9); on a CPU, 1 GiB of keys and values.
-    Changes batches only."""
+    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (about 0.9); on a CPU, 1 GiB of keys and
+    values. Changes batches only."""
     prefix_caching: Switch = True
     """Keys and values of a prompt are not computed again while they are in memory, which in a run they hardly ever are:
     the texts of a seed document are a pass over D apart. Changes batches only."""
