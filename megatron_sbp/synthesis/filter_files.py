@@ -184,17 +184,20 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         raise BadDocument(f"must be a whole number, not {row['tokens']!r:.60}", "tokens")
     if not isinstance(row.get("seed_id"), str | None):
         raise BadDocument(f"must be a string, not {row['seed_id']!r:.60}", "seed_id")
-    for name, value in row.items():
-        if name != "text":
-            _check_kept(name, value)
+    others = {name: value for name, value in row.items() if name != "text"}
+    if not _kept(others):
+        bad = next(name for name, value in others.items() if not _kept({name: value}))
+        raise BadDocument("cannot be kept: no JSON in UTF-8 can hold it", bad)
     return row
 
 
-def _check_kept(name: str, value: Any) -> None:
+def _kept(fields: dict[str, Any]) -> bool:
+    """Whether the output can hold them: not a lone surrogate, nor what is no UTF-8 in a parquet file."""
     try:
-        json.dumps({name: value}, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:  # a lone surrogate; what is no UTF-8 in a parquet file
-        raise BadDocument("cannot be kept: no JSON in UTF-8 can hold it", name) from error
+        json.dumps(fields, ensure_ascii=False).encode()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: TextTokenizer) -> dict[str | None, int]:
