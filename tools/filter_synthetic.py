@@ -38,7 +38,7 @@ def main() -> None:
     setting("min-tokens", RULES.min_tokens, "of a text")
     setting("unfinished", RULES.unfinished, "texts without an end", ("keep", "drop"))
     setting("max-repetition", RULES.max_repetition, "share of the word 4-grams that repeats an earlier one")
-    setting("max-copying", RULES.max_copying, "share of the shingles that the seed document has too")
+    setting("max-copying", RULES.max_copying, "share of the shorter one's shingles that text and seed share")
     setting("shingle-tokens", PAIRS.shingle_tokens, "tokens of a shingle")
     rules.add_argument(
         "--corpus",

@@ -32,7 +32,7 @@ def main() -> None:
         metavar="N",
         help="sequences of one evaluation: --eval-iters times the global batch size",
     )
-    command_line.add_setting(parser, "seed", 1, "of the order")
+    command_line.add_seed(parser, "of the order")
     command_line.add_output(parser, "FILE.json", "for --sbp-data")
     documents = parser.add_argument_group("documents")
     documents.add_argument("--train-samples", type=int, metavar="N", help="training sequences in all")

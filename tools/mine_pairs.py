@@ -98,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--max-shared-shingles drops otherwise",
         ("similar", *CONTROL_RELATIONS, "near_duplicates"),
     )
-    setting("seed", 1, "of random pairs, ScaNN's partitions, examples")
+    command_line.add_seed(rules, "of random pairs, ScaNN's partitions, examples")
     return parser
 
 

@@ -2,7 +2,7 @@
 """Texts and a synthesizer to related texts: a Hugging Face checkpoint and seed documents in, .jsonl.zst out.
 
     python tools/synthesize.py --checkpoint RUN/export/synthesizer --inputs seeds.jsonl --output synthetic.jsonl.zst \\
-        --generations 3 --max-seed-tokens 2048 --max-new-tokens 2046
+        --generations 3 --max-seed-tokens 2048 --max-new-tokens 2047
 
 The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, ids_digest,
 finished, seed_id, seed_row, generation, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is
@@ -34,7 +34,7 @@ def main() -> None:
     setting("seed-cut", "tail", "end that is cut", ("head", "tail"))
     setting("temperature", 1.0, "")
     setting("top-p", 0.9, "")
-    setting("seed", 1, "of the random streams")
+    command_line.add_seed(parser, "of the random streams")
     setting("engine", "transformers", "", ("transformers", "vllm"))
     setting("batch-size", 64, "texts written together")
     setting("precision", "fp32", "", ("fp32", "bf16"))

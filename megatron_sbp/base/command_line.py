@@ -83,6 +83,17 @@ def add_bad_documents(options: argparse._ActionsContainer) -> None:
     )
 
 
+def add_seed(options: argparse._ActionsContainer, help: str) -> None:
+    """Adds --seed, with the range of the recipe's."""
+    options.add_argument("--seed", type=_seed, default=1, metavar="N", help=f"{help} (default: 1)")
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 32):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {(1 << 32) - 1:,}")
+    return int(text)
+
+
 def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str) -> None:
     """Adds the options of an embedding model.
 

@@ -236,7 +236,7 @@ class VllmPooling(Section):
     """Interpreter, relative to the recipe's folder, of an environment with vLLM and this package, in which the stage
     runs. null is the interpreter of the command."""
     gpu_memory: Share | None = None
-    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (0.9)."""
+    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (about 0.9)."""
     eager: Switch | None = None
     """Without compiled kernels and CUDA graphs; null does so on CPUs."""
 
@@ -349,10 +349,11 @@ class Vllm(Section):
     max_num_seqs: Count | None = None
     """Maximum number of texts written at the same time; null leaves it to vLLM. Changes batches only."""
     gpu_memory: Share | None = None
-    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (0.9); on a CPU, 1 GiB of keys and values.
-    Changes batches only."""
+    """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (about 0.9); on a CPU, 1 GiB of keys and
+    values. Changes batches only."""
     prefix_caching: Switch = True
-    """Keys and values of a seed document are computed once for all its texts. Changes batches only."""
+    """Keys and values of a prompt are not computed again while they are in memory, which in a run they hardly ever are:
+    the texts of a seed document are a pass over D apart. Changes batches only."""
     chunked_prefill: Switch | None = None
     """Long prompts are read in chunks while other texts are being written; null does so on GPUs. Not possible on CPUs.
     Changes batches only."""
@@ -414,7 +415,8 @@ class Filter(Section):
     max_repetition: Fraction = 0.3
     """Texts in which a larger share of the word 4-grams repeats an earlier one are dropped."""
     max_copying: Fraction = 0.15
-    """Texts that share a larger part of their shingles (pairs.shingle_tokens) with their seed document are dropped."""
+    """Texts that share more than this part of the shorter one's shingles (pairs.shingle_tokens) with their seed
+    document are dropped: one that has all of a short seed document in it, too."""
     max_corpus_copying: Fraction | None = None
     """Texts are dropped if a larger part of their shingles (pairs.shingle_tokens) occurs in any document of D; null
     looks nothing up. Needs an index of D (corpus_index_gb)."""

@@ -9,6 +9,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.user_functions import predicate_place
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.synthesis.extension import Round, further_generations
 
@@ -47,6 +48,8 @@ def plan_more(run: Run) -> int:
     if planned is None:
         return 0
     told = {"generations": planned, "rounds": [one._asdict() for one in rounds], "filter": _rules(run)}
+    if run.recipe.filter.predicate is not None:
+        told["predicate"] = _predicate(run)
     files.write_json(run.more_generations, told)
     say(
         f"filter: {found.tokens:,} tokens are left of {found.generations:,} generations, {needed:,} are needed: "
@@ -56,17 +59,28 @@ def plan_more(run: Run) -> int:
 
 
 def _read(run: Run) -> tuple[list[Round], int]:
-    """Rounds under the present filters, and the generations that were planned after the last of them."""
+    """Rounds under the present filters, and the generations that were planned after the last of them.
+
+    These stay planned when the user's function has changed, so that an edit discards no text.
+    """
     if not run.more_generations.exists():
         return [], 0
     try:
         value = files.read_json(run.more_generations)
         if value["filter"] != _rules(run):
             return [], 0
-        return [Round(**one) for one in value["rounds"]], int(value["generations"])
+        predicate = _predicate(run)
+        same = value.get("predicate", predicate) == predicate
+        return [Round(**one) for one in value["rounds"] if same], int(value["generations"])
     except (InputError, LookupError, TypeError, ValueError):  # not as the program wrote it: it is only a plan
         return [], 0
 
 
 def _rules(run: Run) -> dict[str, Any]:
     return run.recipe.filter.model_dump(mode="json")
+
+
+def _predicate(run: Run) -> str | None:
+    """Digest of the file of the user's function, of which the rules have the name; None where there is no such file."""
+    place = predicate_place(run.recipe)
+    return None if place is None or not place.file.is_file() else files.sha256(place.file)

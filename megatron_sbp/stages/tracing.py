@@ -60,8 +60,9 @@ def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
     recipe = inner.recipe
     return TraceSources(
         generations=inner.generations,
-        synthetic=inner.synthetic,
         verdicts=inner.judged("").verdicts.parent,
+        digests=inner.judged("").digests.parent,
+        signatures=inner.judged("").signatures.parent,
         repeats=inner.repeats("").parent,
         filtered=inner.audit_synthetic.exists(),
         documents=inner.document_shards("train"),

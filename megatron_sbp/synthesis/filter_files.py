@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import tempfile
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ def filter_generations(
     """Writes the generations that passed every filter, in their order, and beside them OUTPUT.audit.json.
 
     Work in progress, as the signatures of the generations, is in a hidden folder beside `output`, which is
-    removed at the end.
+    removed at the end, or after a kill by the next call with this output.
 
     Args:
         inputs: files or patterns relative to the current folder, with a field `text`. Of the other fields, `finished`
@@ -77,8 +79,7 @@ def filter_generations(
     for file in (output, audit_file):
         outputs.check_file(file, [*generations.files, *(seeds.files() if seeds else [])])
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
-        work = Path(folder)
+    with _work_folder(output) as work:
         rows = _seed_rows(generations, seeds, work, tokenizer) if seeds else {}
         index = None if corpus is None else _index(corpus, shingle_tokens, rules, work)
         judged = []
@@ -105,6 +106,19 @@ def filter_generations(
     files.write_json(audit_file, summary)
     say(f"filter: {audit.line()}")
     return summary
+
+
+@contextlib.contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    parent = output.with_name(f".{output.name}-work")
+    own = files.process_folder(parent)
+    own.mkdir(parents=True)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process works beside this one
+            parent.rmdir()
 
 
 def _repeats(judged: list[Judged], work: Path, rules: Filter) -> list[Path]:
@@ -167,10 +181,23 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(row["finished"], bool):
         raise BadDocument(f"must be true or false, not {row['finished']!r:.60}", "finished")
     if not isinstance(row["tokens"], int):
-        raise BadDocument(f"must be a number, not {row['tokens']!r:.60}", "tokens")
+        raise BadDocument(f"must be a whole number, not {row['tokens']!r:.60}", "tokens")
     if not isinstance(row.get("seed_id"), str | None):
         raise BadDocument(f"must be a string, not {row['seed_id']!r:.60}", "seed_id")
+    others = {name: value for name, value in row.items() if name != "text"}
+    if not _kept(others):
+        bad = next(name for name, value in others.items() if not _kept({name: value}))
+        raise BadDocument("cannot be kept: no JSON in UTF-8 can hold it", bad)
     return row
+
+
+def _kept(fields: dict[str, Any]) -> bool:
+    """Whether the output can hold them: not a lone surrogate, nor what is no UTF-8 in a parquet file."""
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: TextTokenizer) -> dict[str | None, int]:

@@ -86,7 +86,7 @@ def judge_shard(
             progress.advance(len(some))
     made: dict[Path, np.ndarray] = {
         target.verdicts: np.array([verdicts, counts], np.int32).reshape(2, -1),
-        target.digests: np.array([_digest(text) for text in passed], np.uint64),
+        target.digests: np.array([digest_of(text) for text in passed], np.uint64),
     }
     if rules.duplicates == "near":
         signed = signatures(passed)
@@ -118,5 +118,6 @@ def _judge_further(
                 measures[names.index(name), begin + place] = value
 
 
-def _digest(text: str) -> int:
+def digest_of(text: str) -> int:
+    """64 bits of a text, white space aside: those of `Judged.digests`."""
     return int.from_bytes(hashlib.blake2b(" ".join(text.split()).encode(), digest_size=8).digest(), "little")

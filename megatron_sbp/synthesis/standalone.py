@@ -20,7 +20,7 @@ from megatron_sbp.recipe.checks import beyond_context
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.synthesis.unfinished import SUFFIX, Unfinished
-from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 GENERATIONS_AT_ONCE = 4096
 """Generations from which batches are cut; the unit of work, as `synthesis.generations_per_shard` is in a run."""
@@ -59,13 +59,13 @@ def synthesize(
         seed_documents, documents, tokens (end-of-document included), finished.
 
     Raises:
-        InputError: unreadable or bad rows, two documents with one id, a checkpoint or tokenizer that does not load,
-            lengths beyond the checkpoint's context, an output that cannot be written.
+        InputError: unreadable or bad rows, two documents with one id, a checkpoint or tokenizer that does not load, a
+            tokenizer of another model, lengths beyond the checkpoint's context, an output that cannot be written.
     """
     source = Source(inputs, text_field, id_field, skip_empty=True)
     outputs.check_file(output, source.files(), ".jsonl.zst")
     tokenizer = load_tokenizer(checkpoint)
-    _check_context(checkpoint, max_seed_tokens, max_new_tokens)
+    _check_config(checkpoint, tokenizer, max_seed_tokens, max_new_tokens)
     check_unique_ids(source)
     # Only what `Synthesizer` reads: the number of generations follows from the documents here.
     sampling = make_section(
@@ -117,10 +117,15 @@ def _block_of(output: Path, number: str) -> Path:
     return output.with_name(f"{output.name}-{number}")
 
 
-def _check_context(checkpoint: Path, max_seed_tokens: int, max_new_tokens: int) -> None:
-    """Refuses lengths at which a model writes beyond what it was trained for; the recipe refuses those of a run."""
-    config = checkpoint / "config.json"
-    context = files.read_json(config).get("max_position_embeddings") if config.exists() else None
+def _check_config(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: int, max_new_tokens: int) -> None:
+    """Refuses a tokenizer with ids that the model does not have, and lengths at which it writes beyond what it was
+    trained for; the recipe refuses those of a run."""
+    file = checkpoint / "config.json"
+    config = files.read_json(file) if file.exists() else {}
+    context, vocabulary = config.get("max_position_embeddings"), config.get("vocab_size")
+    if isinstance(vocabulary, int) and vocabulary < tokenizer.vocab_size:
+        message = f"the tokenizer in this folder has {tokenizer.vocab_size:,} tokens, the model {vocabulary:,}"
+        raise InputError(message, file=file, key="vocab_size")
     beyond = beyond_context(max_seed_tokens, max_new_tokens, context) if isinstance(context, int) else None
     if beyond:
         raise InputError(f"{beyond} (max_position_embeddings of {checkpoint})", key="max_new_tokens")

@@ -20,6 +20,7 @@ from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.further_rules import Candidate, FurtherSources, further_rules
 from megatron_sbp.synthesis.generations import named, place_of
 from megatron_sbp.synthesis.judged import PASSED
+from megatron_sbp.synthesis.judging import digest_of
 from megatron_sbp.synthesis.keeping import final_verdicts
 from megatron_sbp.synthesis.rule_names import VERDICTS
 from megatron_sbp.synthesis.rules import opinions
@@ -41,10 +42,12 @@ class TraceSources:
 
     generations: Path
     """Folder with NNNNN.jsonl.zst, everything that was written."""
-    synthetic: Path
-    """Folder with NNNNN.jsonl.zst, what the filters kept."""
     verdicts: Path
     """Folder with NNNNN.npy, see `Judged`."""
+    digests: Path
+    """The same."""
+    signatures: Path
+    """The same."""
     repeats: Path
     """Folder of what `join_repeats` wrote."""
     filtered: bool
@@ -191,21 +194,25 @@ def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources)
         if verdict in ("kept", "duplicate"):
             duplicate["drops"] = verdict == "duplicate"
         if duplicate["drops"]:
-            repeats, duplicate["value"] = _repeated(row["text"], sources)
+            repeats, duplicate["value"] = _repeated(row["text"], shard, sources)
     return {"verdict": verdict, "rules": [*said, duplicate], "repeats": repeats}
 
 
-def _repeated(text: str, sources: TraceSources) -> tuple[str | None, float | None]:
-    """The kept document that a text repeats, and how similar the two are."""
-    own, same = signatures([text]), text.split()
+def _repeated(text: str, shard: int, sources: TraceSources) -> tuple[str | None, float | None]:
+    """The kept document, of shard `shard` or one before, that a text repeats, and how similar the two are."""
     exact = sources.rules.duplicates == "exact"
-    for shard in sorted(sources.synthetic.glob("[0-9]*.jsonl.zst")):
-        rows = list(files.read_jsonl_zst(shard))
-        if exact:
-            alike = np.array([float(row["text"].split() == same) for row in rows])
-        else:
-            alike = (signatures(row["text"] for row in rows) == own).mean(axis=1)
+    known = sources.digests if exact else sources.signatures
+    own = np.array([[digest_of(text)]], np.uint64) if exact else signatures([text])
+    for file in sorted(known.glob("[0-9]*.npy")):
+        if int(file.stem) > shard or not (sources.repeats / file.name).exists():
+            continue
+        # Of all that passed the other rules. To hash the texts again would take hours where there are millions.
+        found = np.load(file, mmap_mode="r")
+        alike = (found.reshape(len(found), own.shape[1]) == own).mean(axis=1)
+        alike[np.load(sources.repeats / file.name)] = -1.0
         near = np.flatnonzero(alike >= (1.0 if exact else sources.rules.duplicate_threshold))
         if len(near):
-            return rows[near[0]]["id"], float(alike[near[0]])
+            place = np.flatnonzero(np.load(sources.verdicts / file.name)[0] == PASSED)[near[0]]
+            line = next(itertools.islice(_lines(sources.generations / f"{file.stem}.jsonl.zst"), int(place), None))
+            return json.loads(line)["id"], float(alike[near[0]])
     return None, None

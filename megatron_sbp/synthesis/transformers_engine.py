@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from megatron_sbp.base.device import compute_device
@@ -33,27 +36,19 @@ class TransformersEngine:
     a byte of what a CPU writes. On a GPU the same holds as far as its kernels give the same result twice.
 
     Raises:
-        InputError: the checkpoint does not load or does not fit, or CUDA is requested and there is none.
+        InputError: the checkpoint does not load, lacks weights, has attention of another kind, or does not fit; CUDA is
+            requested and there is none.
     """
 
     def __init__(self, settings: EngineSettings):
         self.settings = settings
         self.device = torch.device(compute_device(settings.device))
         attention.register()
-        with quiet_libraries():
-            try:
-                self.model = AutoModelForCausalLM.from_pretrained(
-                    settings.checkpoint,
-                    dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
-                    # transformers' choice on GPUs, whose kernels for grouped heads want no mask.
-                    attn_implementation=attention.NAME if self.device.type == "cpu" else "sdpa",
-                    local_files_only=True,
-                )
-            except (OSError, ValueError) as error:
-                message = f"transformers cannot load this checkpoint ({error})"
-                raise InputError(message, file=settings.checkpoint) from error
+        # transformers' choice on GPUs, whose kernels for grouped heads want no mask.
+        model = _loaded(settings, attention.NAME if self.device.type == "cpu" else "sdpa")
+        self._window = _window(model.config.get_text_config(), settings.checkpoint)
         try:
-            self.model = self.model.to(self.device).eval()
+            self.model = model.to(self.device).eval()
         except torch.cuda.OutOfMemoryError as error:
             raise InputError("the synthesizer does not fit into the GPU's memory", file=settings.checkpoint) from error
 
@@ -61,8 +56,16 @@ class TransformersEngine:
         """Writes one text per generation, all in one batch, or in two where a GPU's memory is short: see `Engine`.
 
         Raises:
-            InputError: the synthesizer gives NaN, or half a batch does not fit into memory either.
+            InputError: the synthesizer gives NaN, half a batch does not fit into memory either, or a text may be longer
+                than the model attends back.
         """
+        longest = max(map(len, prompts)) + self.settings.max_new_tokens
+        if self._window is not None and longest > self._window:
+            raise InputError(
+                f"attends to the last {self._window:,} tokens only, and a prompt with its text has up to {longest:,}: "
+                "this engine would attend to all of them; take the engine vllm",
+                file=self.settings.checkpoint,
+            )
         with torch.inference_mode(), _one_thread(self.device):
             try:
                 return self._write(generations, prompts)
@@ -77,7 +80,6 @@ class TransformersEngine:
                 written = self._write(generations[:half], prompts[:half])
                 return written + self._write(generations[half:], prompts[half:])
             except torch.cuda.OutOfMemoryError as error:
-                longest = max(map(len, prompts)) + self.settings.max_new_tokens
                 raise InputError(
                     f"batches of {half or 1} with texts of up to {longest:,} tokens do not fit into the GPU's memory",
                     key="synthesis.batch_size",
@@ -140,6 +142,48 @@ class TransformersEngine:
             tokens[row, width - len(prompt) :] = torch.from_numpy(np.asarray(prompt, np.int64))
             there[row, width - len(prompt) :] = True
         return tokens.to(self.device), there.to(self.device)
+
+
+def _loaded(settings: EngineSettings, attention: str) -> Any:
+    """The model, with all of its weights: transformers makes up those that are not there."""
+    with quiet_libraries():
+        try:
+            model, found = AutoModelForCausalLM.from_pretrained(
+                settings.checkpoint,
+                dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+                attn_implementation=attention,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # else it refuses them without naming any
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            message = f"transformers cannot load this checkpoint ({error})"
+            raise InputError(message, file=settings.checkpoint) from error
+    absent, resized = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
+    if absent:
+        more = f" and {len(absent) - 1} more tensors" if len(absent) > 1 else ""
+        raise InputError(f"lacks {absent[0]}{more} of the model", file=settings.checkpoint)
+    if resized:
+        name, there, wanted = resized[0]
+        message = f"{name} has the shape {[*there]}, but config.json wants {[*wanted]}"
+        raise InputError(message, file=settings.checkpoint)
+    return model
+
+
+def _window(config: Any, checkpoint: Path) -> int | None:
+    """How many tokens a model attends back; None for all of them.
+
+    The masks here are those of full attention in every layer, and models take them as they are.
+    """
+    kinds = getattr(config, "layer_types", None)  # of models whose layers can differ
+    window = getattr(config, "sliding_window", None)
+    other = sorted({*(kinds or ())} - {"full_attention", "sliding_attention"})
+    if getattr(config, "attn_logit_softcapping", None):
+        other.append("attn_logit_softcapping")
+    if other:
+        message = f"has {other[0]}, which this engine does not compute; take the engine vllm"
+        raise InputError(message, file=checkpoint)
+    return window if kinds is None or "sliding_attention" in kinds else None
 
 
 @contextlib.contextmanager

@@ -12,6 +12,9 @@ from megatron_sbp.base.vllm_library import IN_ONE_PROCESS, device_arguments
 from megatron_sbp.recipe.sections import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
 
+MOST_TEMPERATURE = 2.0
+"""vLLM refuses requests with a higher one."""
+
 _NGRAM = {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
 
 
@@ -32,7 +35,7 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
         cpu: whether this vLLM is built for CPUs.
 
     Raises:
-        InputError: the recipe requests what this build cannot do.
+        InputError: what vLLM, or this build of it, cannot do.
     """
     options = settings.vllm
     assert options is not None
@@ -41,6 +44,9 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
         raise InputError(
             f"the installed vLLM is built for {built}, and launch.device is {settings.device}", key="synthesis.engine"
         )
+    if settings.temperature > MOST_TEMPERATURE:  # tools/synthesize.py has no recipe that was checked
+        message = f"vLLM takes {MOST_TEMPERATURE:g} at most, not {settings.temperature:g}"
+        raise InputError(message, key="synthesis.temperature")
     if cpu and options.chunked_prefill:
         # It takes back the draw after a chunk, and torch's CPU generator cannot go back.
         raise InputError(

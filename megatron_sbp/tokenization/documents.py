@@ -168,7 +168,7 @@ def preprocess_synthetic(
 def _parents(rows: Sequence[dict[str, Any]], inputs: list[str]) -> pa.Table:
     try:
         return pa.Table.from_pylist([{name: row[name] for name in PARENTS.names} for row in rows], schema=PARENTS)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # Arrow's own are of these; a lone surrogate, a huge number
         raise InputError(
             f"parents of documents of another type than synthetic documents have: {error}", file=inputs[0]
         ) from error

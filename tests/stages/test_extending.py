@@ -138,6 +138,27 @@ def test_other_filters_forget_what_was_measured_and_fewer_tokens_take_fewer_gene
     assert planned_more(few) == first["generations"]
 
 
+def test_what_was_measured_under_another_function_of_the_users_does_not_count(make_run, monkeypatch):
+    """It may keep less of all generations than the former did of the first: as if the latest had given nothing."""
+    run = make_run("run", *short_words(), "filter.predicate=keep.py:keep")
+    function = run.recipe.folder / "keep.py"
+    function.write_text("def keep(batch):\n    return [True] * len(batch)\n")
+    run_here(run, monkeypatch)
+    before, told = inodes(run), files.read_json(run.more_generations)
+    generations = {path: inode for path, inode in before.items() if "generations" in path}
+    function.write_text("def keep(batch):\n    return [len(case['text']) % 3 == 0 for case in batch]\n")
+    assert planned_more(run) == told["generations"]
+    run_here(run, monkeypatch)
+    assert files.read_json(run.audit_tokens("synthetic_audit"))["tokens"] >= needed_synthetic_tokens(run.recipe)
+    assert generations.items() <= inodes(run).items()
+    rounds = files.read_json(run.more_generations)["rounds"]
+    assert len(generations) * 24 == rounds[0]["generations"] and rounds[0]["tokens"] < told["rounds"][0]["tokens"]
+    del told["predicate"]  # as earlier versions wrote it
+    files.write_json(run.more_generations, told)
+    function.unlink()
+    assert planned_more(run) == told["generations"]
+
+
 def test_a_new_synthesizer_begins_with_the_plan(short, monkeypatch):
     run_here(short, monkeypatch)
     weights = next(short.export("synthesizer").glob("*.safetensors"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet
@@ -81,12 +83,32 @@ def test_what_no_document_may_hold_is_dropped(tokenizer, tmp_path):
     assert files.read_json(tmp_path / "out.audit.json")["dropped"]["broken_text"] == 2
 
 
+def test_what_a_killed_call_left_is_removed_by_the_next(tokenizer, tmp_path):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    living = files.process_folder(tmp_path / ".out.jsonl.zst-work")
+    for number, owner in enumerate((killed.pid, 1)):
+        folder = living.with_name(f"{living.name.removesuffix(str(os.getpid()))}{owner}")
+        files.write_text(folder / "signatures" / "000000.npy", "8 GB" * (number + 1))
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": FACT}) + "\n")
+    filter_generations([str(tmp_path / "in.jsonl")], tmp_path / "out.jsonl.zst", tokenizer)
+    left = [path.name for path in (tmp_path / ".out.jsonl.zst-work").iterdir()]
+    assert left == [folder.name], "that of a process that runs"
+
+
 def test_parquet_with_parents(tokenizer, tmp_path):
     table = pyarrow.table({"text": [FACT, OTHER], "seed_id": ["x", "y"], "id": ["1", "2"], "unknown": [1, 2]})
     pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
     filter_generations([str(tmp_path / "in.parquet")], tmp_path / "out.jsonl.zst", tokenizer)
     rows = list(files.read_jsonl_zst(tmp_path / "out.jsonl.zst"))
     assert [(row["id"], row["seed_id"], row["text"]) for row in rows] == [("1", "x", FACT), ("2", "y", OTHER)]
+
+
+def test_parquet_with_a_field_that_is_no_utf8(tokenizer, tmp_path):
+    names = pyarrow.array([b"\xff"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": [FACT], "id": names}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"in\.parquet:1: 'id': cannot be kept"):
+        filter_generations([str(tmp_path / "in.parquet")], tmp_path / "out.jsonl.zst", tokenizer)
 
 
 def test_copies_of_the_seed_and_of_the_corpus(tokenizer, tmp_path):
@@ -124,7 +146,8 @@ def test_a_function_of_the_users_sees_the_row(tokenizer, tmp_path, monkeypatch):
         ({"text": 3}, r"in\.jsonl:2: 'text'"),
         ({"text": "\ud800"}, r"in\.jsonl:2: 'text'"),
         ({"text": OTHER, "finished": "yes"}, r"in\.jsonl:2: 'finished': must be true or false, not 'yes'"),
-        ({"text": OTHER, "tokens": "9"}, r"in\.jsonl:2: 'tokens': must be a number, not '9'"),
+        ({"text": OTHER, "tokens": 9.5}, r"in\.jsonl:2: 'tokens': must be a whole number, not 9\.5"),
+        ({"text": OTHER, "title": "\ud800"}, r"in\.jsonl:2: 'title': cannot be kept: no JSON in UTF-8 can hold it"),
         ({"text": OTHER, "seed_id": 7}, r"in\.jsonl:2: 'seed_id': must be a string, not 7"),
         ({"text": OTHER, "seed_id": "nobody"}, r"in\.jsonl:2: 'seed_id': no seed document has the id 'nobody'"),
     ],

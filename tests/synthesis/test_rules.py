@@ -84,6 +84,13 @@ def test_copying(judge, tokenizer, texts, long_text):
     assert judge(long_text, seed=other, length=2) == "copying"
 
 
+def test_a_short_seed_document_inside_a_long_text_is_a_copy(judge, tokenizer, texts, long_text):
+    """The share is of the shorter one's shingles, as that of the pairs is."""
+    short = tokenizer.decode(tokenizer.encode_batch([texts[0]])[0][:20])
+    text = f"{long_text}\n{short}\n"
+    assert judge(text, seed=short) == "copying" and judge(text, seed=f"{short} {texts[5]} {texts[6]}") == ""
+
+
 def test_the_first_rule_counts(judge):
     assert judge("\ufffd", finished=False) == "broken_text"
     assert judge("short", finished=False) == "too_short"

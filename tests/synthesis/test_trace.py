@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from megatron_sbp.base import arrays, files
+from megatron_sbp.overlap.near_duplicates import signatures
 from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis import trace as trace_module
 from megatron_sbp.synthesis.generations import Generation, generations
 from megatron_sbp.synthesis.judged import PASSED
+from megatron_sbp.synthesis.judging import digest_of
 from megatron_sbp.synthesis.rule_names import RULES
 from megatron_sbp.synthesis.trace import PENDING, TraceSources, trace, unknown
 from megatron_sbp.tokenization.encoding import write_texts
@@ -39,10 +42,11 @@ def sources(tmp_path, texts, tokenizer) -> TraceSources:
         rows = (row_of(generation, texts[20 + PLANNED.index(generation)]) for generation in planned)
         files.write_jsonl_zst(tmp_path / "generations" / f"{number:05d}.jsonl.zst", rows)
     return TraceSources(
-        generations=tmp_path / "generations", synthetic=tmp_path / "synthetic", verdicts=tmp_path / "verdicts",
-        repeats=tmp_path / "repeats", filtered=False, documents=[shard], tokens=tmp_path / "real",
-        tokenizer=tmp_path / "tokenizer", pairs=None, rules=Filter(min_tokens=4, max_copying=1, max_repetition=1),
-        shingle_tokens=13, seed=SEED, generations_per_shard=PER_SHARD,
+        generations=tmp_path / "generations", verdicts=tmp_path / "verdicts", digests=tmp_path / "digests",
+        signatures=tmp_path / "signatures", repeats=tmp_path / "repeats", filtered=False, documents=[shard],
+        tokens=tmp_path / "real", tokenizer=tmp_path / "tokenizer", pairs=None,
+        rules=Filter(min_tokens=4, max_copying=1, max_repetition=1), shingle_tokens=13, seed=SEED,
+        generations_per_shard=PER_SHARD,
     )  # fmt: skip
 
 
@@ -105,13 +109,39 @@ def test_after_the_filter_its_verdict_counts_and_a_duplicate_names_what_it_repea
     names = [generation.name for generation in PLANNED[:4]]
     rewrite(sources, 3, text=f"  {texts[20]}")
     done = filtered(sources, [PASSED, RULES.index("copying"), PASSED, PASSED], [2])
-    kept = [row for row in files.read_jsonl_zst(done.shards()[0]) if row["id"] in (names[0], names[2])]
-    files.write_jsonl_zst(done.synthetic / "00000.jsonl.zst", reversed(kept))
+    passed = [row["text"] for row in files.read_jsonl_zst(done.shards()[0]) if row["id"] != names[1]]
+    arrays.save(done.digests / "00000.npy", np.array([digest_of(text) for text in passed], np.uint64))
+    arrays.save(done.signatures / "00000.npy", signatures(passed))
     said = [trace(name, done)["filters"] for name in names]
     assert [each["verdict"] for each in said] == ["kept", "copying", "kept", "duplicate"]
     assert [each["repeats"] for each in said] == [None, None, None, names[0]]
     assert [each["rules"][-1]["drops"] for each in said] == [False, None, False, True]
-    assert said[3]["rules"][-1]["value"] == pytest.approx(1.0, abs=0.1)
+    assert said[3]["rules"][-1]["value"] == 1.0
+
+
+@pytest.mark.parametrize("duplicates", ["exact", "near"])
+def test_what_a_duplicate_repeats_is_found_by_what_is_on_disk_of_the_texts(sources, texts, duplicates, monkeypatch):
+    """Hashing millions of texts again takes hours. What is dropped, or comes later, is repeated by nothing."""
+    sources = dataclasses.replace(sources, rules=sources.rules.model_copy(update={"duplicates": duplicates}))
+    for number, verdicts, repeats in ((0, [PASSED] * 4, [0]), (1, [1, PASSED, PASSED, PASSED], [1])):
+        arrays.save(sources.verdicts / f"{number:05d}.npy", np.array([verdicts, [9] * 4], np.int32))
+        arrays.save(sources.repeats / f"{number:05d}.npy", np.array(repeats, np.int64))
+        count = verdicts.count(PASSED)
+        digests, signed = np.arange(count, dtype=np.uint64), np.zeros((count, 128), np.uint32)
+        alike = [0, 2] if number == 0 else [0, 1, 2]
+        digests[alike], signed[alike] = digest_of(texts[26]), signatures([texts[26]])
+        arrays.save(sources.digests / f"{number:05d}.npy", digests)
+        arrays.save(sources.signatures / f"{number:05d}.npy", signed)
+    hashed: list[str] = []
+    monkeypatch.setattr(trace_module, "signatures", lambda some: signatures(hashed.extend(some) or hashed[-1:]))
+    found = trace(PLANNED[6].name, dataclasses.replace(sources, filtered=True))["filters"]
+    assert (found["verdict"], found["repeats"]) == ("duplicate", PLANNED[2].name)
+    assert found["rules"][-1]["value"] == 1.0 and len(hashed) == (duplicates == "near")
+    arrays.save(sources.verdicts / "00000.npy", np.array([[1] * 4, [9] * 4], np.int32))  # nothing of the shard passed
+    for folder, like in ((sources.repeats, np.int64), (sources.digests, np.uint64), (sources.signatures, np.uint32)):
+        arrays.save(folder / "00000.npy", np.empty((0, 128) if like is np.uint32 else 0, like))
+    found = trace(PLANNED[6].name, dataclasses.replace(sources, filtered=True))["filters"]
+    assert found["repeats"] == PLANNED[5].name
 
 
 def test_a_text_written_after_the_filter_was_complete_is_not_filtered_yet(sources):

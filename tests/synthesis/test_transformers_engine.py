@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.synthesis.engine import EngineSettings
 from megatron_sbp.synthesis.generations import Generation
@@ -112,6 +117,82 @@ def test_a_broken_synthesizer_is_named(settings):
         engine.write(*prompts_of(4, 5, 9))
     with pytest.raises(InputError, match="cannot load this checkpoint"):
         TransformersEngine(dataclasses.replace(settings, checkpoint=settings.checkpoint / "nothing here"))
+
+
+def with_config(folder: Path, **changes) -> None:
+    config = files.read_json(folder / "config.json")
+    config.pop("layer_types", None)  # one for each layer
+    files.write_json(folder / "config.json", {**config, **changes})
+
+
+def without_a_tensor(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(file).items() if name != "model.layers.1.mlp.up_proj.weight"}
+    save_file(kept, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: os.truncate(folder / "model.safetensors", 5000), "cannot load this checkpoint .*header"),
+        (lambda folder: files.write_text(folder / "model.safetensors", "version https://git-lfs"), "cannot load"),
+        (without_a_tensor, r"lacks model\.layers\.1\.mlp\.up_proj\.weight of the model"),
+        (lambda folder: with_config(folder, num_hidden_layers=3), r"lacks model\.layers\.2.* and \d+ more tensors"),
+        (
+            lambda folder: with_config(folder, intermediate_size=48),
+            r"has the shape \[\d+, \d+\], but config",
+        ),
+    ],
+)
+def test_weights_that_are_damaged_or_not_there_are_not_made_up(settings, tmp_path, damage, said):
+    shutil.copytree(settings.checkpoint, tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(InputError, match=said):
+        TransformersEngine(dataclasses.replace(settings, checkpoint=tmp_path / "model"))
+
+
+@pytest.fixture
+def changed(settings, tmp_path, random_model):
+    """Settings for a model of another family, with other values in its config.json."""
+
+    def make(family: str, **changes) -> EngineSettings:
+        folder = tmp_path / family
+        random_model(folder, VOCABULARY, END, 15, family)
+        with_config(folder, **changes)
+        return dataclasses.replace(settings, checkpoint=folder)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("Mistral", {"sliding_window": 29}),
+        ("Qwen2", {"use_sliding_window": True, "sliding_window": 29, "max_window_layers": 1}),
+    ],
+)
+def test_a_text_longer_than_the_model_attends_back_is_refused(changed, family, changes):
+    """The masks of this engine are those of full attention."""
+    from transformers import AutoModelForCausalLM
+
+    engine = TransformersEngine(changed(family, **changes))
+    generations, prompts = prompts_of(4, 8, 8)  # and the separator: 29 tokens with the text
+    model = AutoModelForCausalLM.from_pretrained(engine.settings.checkpoint, attn_implementation="eager").eval()
+    expected = [without_cache(model, engine.settings, *each) for each in zip(generations, prompts, strict=True)]
+    written = engine.write(generations, prompts)
+    assert [(text.tokens.tolist(), text.finished) for text in written] == expected
+    with pytest.raises(InputError, match=r"last 29 tokens only, and a prompt with its text has up to 30.*engine vllm"):
+        engine.write(*prompts_of(4, 9, 9))
+
+
+def test_a_window_that_no_layer_has_is_none(changed):
+    engine = TransformersEngine(changed("Qwen2", sliding_window=9))
+    assert len(engine.write(*prompts_of(4, 9, 9))) == 4
+
+
+def test_attention_of_another_kind_is_refused(changed):
+    with pytest.raises(InputError, match="has attn_logit_softcapping, which this engine does not compute"):
+        TransformersEngine(changed("Gemma2"))
 
 
 @pytest.fixture

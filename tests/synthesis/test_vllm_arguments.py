@@ -93,6 +93,13 @@ def test_what_the_build_for_cpus_cannot_do_is_refused_by_its_key(options, key):
     engine_arguments(of(**options), cpu=False)
 
 
+def test_a_temperature_that_vllm_takes_of_no_request_is_refused_before_the_weights_are_loaded():
+    with pytest.raises(InputError, match="vLLM takes 2 at most, not 3") as found:
+        engine_arguments(dataclasses.replace(USUAL, temperature=3.0), cpu=False)
+    assert found.value.key == "synthesis.temperature"
+    engine_arguments(dataclasses.replace(USUAL, temperature=2.0), cpu=False)
+
+
 @pytest.mark.parametrize(("device", "cpu", "built"), [("cuda", True, "CPUs"), ("cpu", False, "GPUs")])
 def test_a_build_for_the_other_device_is_refused(device, cpu, built):
     settings = dataclasses.replace(USUAL, device=device)

@@ -72,6 +72,15 @@ def test_synthetic_documents_count_their_parents(tokenizer, tmp_path):
     assert not list(tmp_path.glob("*other*"))
 
 
+@pytest.mark.parametrize("parent", [{"seed_id": "\ud800"}, {"seed_id": 3}, {"generation": 10**30}, {"round": "first"}])
+def test_parents_of_another_type_are_told(tokenizer, tmp_path, parent):
+    row = {"text": "one two", "seed_id": "d", "synthesizer": "ab", **parent}
+    (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(InputError, match=r"s\.jsonl: parents of documents of another type"):
+        preprocess_synthetic([str(tmp_path / "s.jsonl")], tmp_path / "out", tokenizer)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.jsonl"]
+
+
 def test_a_failure_leaves_the_former_dataset(tokenizer, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "one two"}\n{"body": 1}\n')
     arguments = ([str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -150,12 +151,30 @@ def test_two_documents_of_one_id(run, tmp_path):
         assert run(tool, *WORDS[tool], "--id-field", "id", "--output", f"x{SUFFIXES[tool]}") == reason
 
 
+@pytest.mark.parametrize("seed", ["-1", str(1 << 32)])
+@pytest.mark.parametrize("tool", ["synthesize", "mine_pairs", "make_data_file"])
+def test_a_seed_that_no_generator_takes(tool, seed, monkeypatch, capsys):
+    words = [tool, *WORDS[tool], "--seed", seed, "--output", f"out{SUFFIXES[tool]}"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(TOOLS / f"{tool}.py"), run_name="__main__")
+    assert left.value.code == 2
+    assert f"argument --seed: '{seed}' is not a whole number from 0 to 4,294,967,295" in capsys.readouterr().err
+
+
 def test_lengths_beyond_the_checkpoints_context(run):
     words = [*WORDS["synthesize"], "--max-seed-tokens", "22", "--max-new-tokens", "10", "--output", "s.jsonl.zst"]
     assert run("synthesize", *words) == (
         "'--max-new-tokens': a seed of 22, the separator and 10 new tokens do not fit into the context of 32 "
         "(max_position_embeddings of hf)"
     )
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model(run, tmp_path):
+    config = files.read_json(tmp_path / "hf/config.json")
+    files.write_json(tmp_path / "hf/config.json", {**config, "vocab_size": 99})
+    told = run("synthesize", *WORDS["synthesize"], "--output", "s.jsonl.zst")
+    assert re.fullmatch(r"hf/config\.json: 'vocab_size': the tokenizer in this folder has \d+ tokens, .* 99", told)
 
 
 def test_options_are_named_not_recipe_keys(run, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ from support.synthesis_run import FOLDOC
 from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
+from megatron_sbp.recipe.checks import beyond_context
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.training.metrics import read_metrics
 
@@ -55,6 +57,27 @@ def smaller(words: list[str]) -> list[str]:
 
 def value_of(words: list[str], option: str) -> str:
     return words[words.index(option) + 1]
+
+
+def options(words: list[str]) -> dict[str, int]:
+    """The options of a command that have a whole number."""
+    return {word: int(value) for word, value in itertools.pairwise(words) if word[:2] == "--" and value.isdigit()}
+
+
+def test_pairs_and_texts_fit_into_the_sequences_of_the_page():
+    """The run of the page is too small to tell: it has lengths of its own."""
+    found = [(Path(words[1]).name, options(words)) for words in commands()]
+    [length] = {given["--seq-length"] for _, given in found if "--seq-length" in given}
+    assert {given["--sequence-length"] for _, given in found if "--sequence-length" in given} == {length}
+    pairs = [given for tool, given in found if tool == "preprocess_pairs.py"]
+    [written] = [given for tool, given in found if tool == "synthesize.py"]
+    for given in pairs:  # and the separator, and end-of-document
+        assert given["--max-seed-tokens"] + given["--max-target-tokens"] + 2 <= length
+        assert (given["--max-seed-tokens"], given["--max-target-tokens"] + 1) == (
+            written["--max-seed-tokens"],
+            written["--max-new-tokens"],
+        )
+    assert beyond_context(written["--max-seed-tokens"], written["--max-new-tokens"], length) is None
 
 
 @pytest.mark.slow
