@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tracemalloc
 from pathlib import Path
 
 import psutil
@@ -12,13 +13,15 @@ import pytest
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.documents.ids import write_ids
-from megatron_sbp.evaluation.shard_reading import Shard, parts_of, read_shards
+from megatron_sbp.evaluation.shard_reading import Shard, affordable, parts_of, read_shards
 
 SIZES = (40, 1, 70, 25, 64)
 
 
 class Rows:
     """Notes the rows and texts it sees."""
+
+    bytes = 0
 
     def __init__(self):
         self.seen: list[tuple[int, str]] = []
@@ -87,3 +90,37 @@ def test_a_process_that_is_killed_is_told_as_such(shards):
         read_shards(Deadly(), shards, sum(SIZES), "reading", 2)
     left = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
     assert not left
+
+
+FINDING = 8 << 20
+"""Bytes."""
+
+
+class Large(Rows):
+    """Finds much, and keeps of it what it needs."""
+
+    def found(self):
+        return bytes(FINDING), self.seen
+
+    def absorb(self, found):
+        super().absorb(found[1])
+
+
+def test_what_one_process_has_found_is_in_memory_at_a_time(shards):
+    reading = Large()
+    tracemalloc.start()
+    try:
+        read_shards(reading, shards, sum(SIZES), "reading", 5)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [row for row, _ in reading.seen] == list(range(sum(SIZES)))
+    assert most < 3 * FINDING  # the message and what is in it
+
+
+def test_no_more_processes_than_there_is_memory_for():
+    """The recipes at the paper's scale compare 30,000 texts: 7 GB of n-grams in every process."""
+    table, gib = 7 << 30, 1 << 30
+    assert affordable(48, table, 2000 * gib) == 48
+    assert affordable(48, table, 100 * gib) == 11  # and two for the one that starts them
+    assert affordable(48, table, 10 * gib) == affordable(1, 0, 0) == 1
