@@ -150,7 +150,8 @@ def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: 
         left = dict(zip(receivers, processes, strict=True))
         while left:
             ready = multiprocessing.connection.wait(list(left), timeout=1.0)
-            progress.advance(done.value - progress.done)
+            # Without its lock, which a process that is killed may hold.
+            progress.advance(done.get_obj().value - progress.done)
             for receiver in [receiver for receiver in left if receiver in ready]:
                 _received(receiver, left.pop(receiver), progress.label)  # None: it has read its part
         for receiver, process in zip(receivers, processes, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -48,6 +49,19 @@ class Deadly(Rows):
             yield
 
 
+class Locking(Rows):
+    """Is killed while it counts what it has read, with the lock held."""
+
+    def read(self, shard: Shard):
+        for _ in super().read(shard):
+            if self.seen[-1][0] == 150:
+                reader = sys._getframe().f_back
+                assert reader is not None
+                reader.f_locals["done"].get_lock().acquire()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> list[Path]:
     """Of SIZES documents; every second one has a file of ids."""
@@ -85,9 +99,10 @@ def test_every_document_is_read_once_and_in_order(shards, processes):
     assert reading.seen == [(row, f"text {row}") for row in range(sum(SIZES))]
 
 
-def test_a_process_that_is_killed_is_told_as_such(shards):
+@pytest.mark.parametrize("kind", [Deadly, Locking])
+def test_a_process_that_is_killed_is_told_as_such(shards, kind):
     with pytest.raises(Fault, match="reading: a process that reads a part of it was killed, probably out of memory"):
-        read_shards(Deadly(), shards, sum(SIZES), "reading", 2)
+        read_shards(kind(), shards, sum(SIZES), "reading", 2)
     left = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
     assert not left
 
