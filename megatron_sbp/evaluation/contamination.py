@@ -26,6 +26,11 @@ class Contamination:
         self._found: dict[str, np.ndarray] = {}
         self._texts: dict[str, int] = {}
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the items."""
+        return self._index.bytes
+
     def look(self, group: str, text: str) -> None:
         """Looks for all items in a text of a group."""
         found = self._index.found(text)
@@ -72,6 +77,11 @@ class ItemsIn:
 
     items: Contamination
     group: str
+
+    @property
+    def bytes(self) -> int:
+        """See `Reading.bytes`."""
+        return self.items.bytes
 
     def read(self, shard: Shard) -> Iterator[None]:
         """See `Reading.read`."""

@@ -32,6 +32,11 @@ class CorpusPass:
     novelty: NgramNovelty
     items: Contamination | None
 
+    @property
+    def bytes(self) -> int:
+        """See `Reading.bytes`."""
+        return self.overlap.bytes + self.novelty.bytes + (0 if self.items is None else self.items.bytes)
+
     def read(self, shard: Shard) -> Iterator[None]:
         """See `Reading.read`; raises InputError for a shard with fewer documents than ids."""
         assert shard.first_row is not None and shard.count is not None, "rows are needed"

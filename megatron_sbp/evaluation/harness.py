@@ -45,7 +45,8 @@ def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict
     Returns:
         JSON-able: `lm_eval` (its version), `backend`, `precision`, `device`, `limit`, and `tasks`: by name `shots`
         (None where a group's tasks differ in it), `version`, `samples`, `documents` (a digest), and `metrics`, see
-        `with_units`. Names of groups without figures of their own, and of tags, are replaced by their tasks.
+        `with_units`; those without a finite value are left out. Names of groups without figures of their own, and of
+        tags, are replaced by their tasks.
 
     Raises:
         InputError: see `check_harness`; lm-eval cannot load the checkpoint, or a task fails.
@@ -65,7 +66,12 @@ def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict
     for event in worker_events(_job(checkpoint, recipe), recipe, log, checkpoint):
         if event["event"] == "task":
             for name, task in event["measured"].items():
-                task["metrics"] = {metric: with_units(figures) for metric, figures in task["metrics"].items()}
+                measured, task["metrics"] = task["metrics"], {}
+                for metric, figures in measured.items():
+                    if math.isfinite(figures["value"]):
+                        task["metrics"][metric] = with_units(figures)
+                    else:  # a mean over documents none of which has a value, or a broken checkpoint
+                        say(f"{label}: {metric} of {name} is {figures['value']}: left out")
                 found["tasks"][name] = task
             say(f"{label}: {event['name']} ({event['place']} of {event['of']}){_told(event)}")
         else:
@@ -77,7 +83,7 @@ def with_units(figures: dict[str, Any]) -> dict[str, Any]:
     """A metric with what its value is made of.
 
     Args:
-        figures: `value`, `stderr`, `higher_is_better`, and `units`: of every document a number and its weight.
+        figures: `value` (finite), `stderr`, `higher_is_better`, and `units`: of every document a number and its weight.
 
     Returns:
         `value`, `stderr`, `higher_is_better`; `scale`, `sums` and `counts` (None where all are 1). With r = sum of sums
@@ -86,6 +92,8 @@ def with_units(figures: dict[str, Any]) -> dict[str, Any]:
         single documents. `stderr` is lm-eval's, and where it gives none, that of the ratio, by linearization.
     """
     result = {key: figures[key] for key in ("value", "stderr", "higher_is_better")}
+    if result["stderr"] is not None and not math.isfinite(result["stderr"]):
+        result["stderr"] = None
     units = np.array(figures["units"] or [], np.float64).reshape(-1, 2)
     scale = _scale(figures["value"], units) if len(units) else None
     if scale is None:
@@ -169,6 +177,8 @@ def worker_events(
         try:
             assert worker.stdout is not None
             for line in worker.stdout:
+                if not line.endswith(b"\n"):
+                    break  # it died while it wrote
                 event = json.loads(line)
                 if event["event"] == "failed":
                     raise _error(event, folder, log, checkpoint)

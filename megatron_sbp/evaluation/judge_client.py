@@ -75,7 +75,7 @@ class Client:
         await self._client.close()
 
     async def ask(self, messages: list[dict[str, str]], form: Mapping[str, Any]) -> str:
-        """The words of the model.
+        """The words of the model, which may repeat the key: see `redacted`.
 
         Args:
             messages: the chat.
@@ -138,7 +138,7 @@ class Client:
                 )
         except (openai.APIResponseValidationError, ValueError) as error:
             raise NoAnswer(f"no JSON: {type(error).__name__}") from None
-        return self._redacted(_words(reply))
+        return _words(reply)
 
     def _check_refusal(self, error: Exception, status: int | None) -> None:
         """Raises InputError for a status that another try will not change."""
@@ -166,11 +166,12 @@ class Client:
         told = body.get("message") if isinstance(body, dict) else None
         return self._without_key(f"HTTP {status}: {told or error}")
 
-    def _redacted(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
+        """A text without the key, for files and messages."""
         return text.replace(self._key, "***") if self._key else text
 
     def _without_key(self, text: str) -> str:
-        text = self._redacted(text)
+        text = self.redacted(text)
         return text if len(text) <= 300 else text[:300] + " ..."
 
     def _error(self, message: str) -> InputError:

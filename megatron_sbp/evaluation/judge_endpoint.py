@@ -120,6 +120,7 @@ class EndpointJudge(Judge):
                 why, refused = str(error), isinstance(error, Refused)
             else:
                 answer = read_answer(said)
+                said = client.redacted(said)
                 if answer is not None:
                     self._answers.add(key, answer, said)
                     return None

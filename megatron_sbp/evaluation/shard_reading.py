@@ -7,18 +7,23 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from megatron_sbp.base.errors import Fault
+from megatron_sbp.base.memory import free_memory
 from megatron_sbp.base.processes import die_with_parent
-from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import count_documents
 
 FEW = 50_000
 """Documents that one process reads faster than others would start."""
+
+_PROCESS = 512 << 20
+"""Bytes of a process that reads, besides what its `Reading` takes."""
 
 _COUNTED = 100
 """Documents after which a process says how many it has read."""
@@ -41,6 +46,10 @@ class Shard:
 
 class Reading(Protocol):
     """What is done with every document. Processes get copies of it, as it is before anything was read."""
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes in a process."""
 
     def read(self, shard: Shard) -> Iterator[None]:
         """Reads a shard, and yields after every document."""
@@ -68,7 +77,7 @@ def read_shards(
         files_: the shards, in order.
         documents: in all of them.
         label: for the progress line.
-        processes: how many read; None is one per core, where there are many documents.
+        processes: how many read; None is one per core, where there are many documents and memory allows.
         rows: whether `reading` needs to know them. Shards without a file of ids are read once more for that.
 
     Raises:
@@ -76,7 +85,13 @@ def read_shards(
         Exception: what `reading.read` raises.
     """
     if processes is None:
-        processes = 1 if documents <= FEW else len(os.sched_getaffinity(0))
+        processes = 1
+        if documents > FEW:
+            cores = len(os.sched_getaffinity(0))
+            processes = affordable(cores, reading.bytes, free_memory())
+            if processes < cores:
+                told = f"{(reading.bytes + _PROCESS) / 2**30:.1f} GiB of memory"
+                say(f"{label}: on {processes} of {cores} cores, since each of them takes {told}")
     parts = parts_of(files_, processes, rows)
     with Progress(label, documents, "documents") as progress:
         if len(parts) == 1:
@@ -84,8 +99,23 @@ def read_shards(
                 for _ in reading.read(shard):
                     progress.advance()
             return
-        for found in _in_processes(reading, parts, progress):
-            reading.absorb(found)
+        with closing(_in_processes(reading, parts, progress)) as every:
+            for found in every:
+                reading.absorb(found)
+                del found  # before the next one comes
+
+
+def affordable(cores: int, memory: int, free: int) -> int:
+    """Processes that can read at the same time: one per core, or as many as there is memory for.
+
+    This process needs as much as one of them, and once more while it takes over what one has found.
+
+    Args:
+        cores: there are.
+        memory: bytes that a reading takes.
+        free: bytes of memory.
+    """
+    return max(1, min(cores, free // (memory + _PROCESS) - 2))
 
 
 def parts_of(files_: Sequence[Path], most: int, rows: bool = True) -> list[list[Shard]]:
@@ -100,8 +130,11 @@ def parts_of(files_: Sequence[Path], most: int, rows: bool = True) -> list[list[
     return list(parts.values()) or [[]]
 
 
-def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: Progress) -> list[Any]:
-    """What is found in every part, each read by a process of its own. None of them outlives this call."""
+def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: Progress) -> Generator[Any, None, None]:
+    """What is found in every part, each read by a process of its own. None of them outlives the generator.
+
+    They keep it until all have read their part, so that this process holds what one of them has found, not all.
+    """
     context = multiprocessing.get_context("spawn")  # not forked: torch and numba have threads
     done = context.Value("q", 0)
     processes, receivers = [], []
@@ -114,14 +147,15 @@ def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: 
             processes.append(process)
             receivers.append(receiver)
             sender.close()  # or the end of the process would not be seen
-        found: dict[int, Any] = {}
-        while len(found) < len(parts):
-            left = [receivers[place] for place in range(len(parts)) if place not in found]
-            ready = multiprocessing.connection.wait(left, timeout=1.0)
-            progress.advance(done.value - progress.done)
-            for place in (place for place, receiver in enumerate(receivers) if receiver in ready):
-                found[place] = _received(receivers[place], processes[place], progress.label)
-        return [found[place] for place in range(len(parts))]
+        left = dict(zip(receivers, processes, strict=True))
+        while left:
+            ready = multiprocessing.connection.wait(list(left), timeout=1.0)
+            # Without its lock, which a process that is killed may hold.
+            progress.advance(done.get_obj().value - progress.done)
+            for receiver in [receiver for receiver in left if receiver in ready]:
+                _received(receiver, left.pop(receiver), progress.label)  # None: it has read its part
+        for receiver, process in zip(receivers, processes, strict=True):
+            yield _received(receiver, process, progress.label)
     finally:
         for process in processes:
             process.terminate()
@@ -148,6 +182,7 @@ def _read_part(sender: Any, parent: int, done: Any, reading: Reading, part: Sequ
             if count % _COUNTED == 0:
                 with done.get_lock():
                     done.value += _COUNTED
+        sender.send(None)
         sender.send(reading.found())
     except Exception as error:
         sender.send(error)

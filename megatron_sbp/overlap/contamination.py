@@ -63,6 +63,11 @@ class ItemIndex:
         """Items that are looked for."""
         return sum(map(len, self.groups.values()))
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the n-grams."""
+        return self._values.nbytes + self._owners.nbytes + self._table.nbytes
+
     def found(self, text: str) -> np.ndarray:
         """Rows of the items that occur in a text: int64, ascending."""
         present = _present(self._words(text), self._widths, self._table)

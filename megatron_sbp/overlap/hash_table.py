@@ -10,12 +10,18 @@ _EMPTY = np.uint64(0)
 
 
 @numba.njit(cache=True)
-def new_table(count):
-    """An empty table at most half full with `count` entries: uint64 [slots], a power of two of them."""
+def slots_for(count):
+    """Slots of a table with room for `count` entries: a power of two, at least twice as many."""
     size = 4
     while size < 2 * count:
         size *= 2
-    return np.zeros(size, np.uint64)
+    return size
+
+
+@numba.njit(cache=True)
+def new_table(count):
+    """An empty table at most half full with `count` entries: uint64 [`slots_for`]."""
+    return np.zeros(slots_for(count), np.uint64)
 
 
 @numba.njit(cache=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from megatron_sbp.overlap.hash_table import insert, new_table, slot_of
+from megatron_sbp.overlap.hash_table import insert, new_table, slot_of, slots_for
 from megatron_sbp.overlap.near_duplicates import WordHashes
 
 LONGEST = 13
@@ -47,6 +47,11 @@ class NgramNovelty:
         """
         assert self._table is None, "texts are added before the corpus is read"
         self._texts.setdefault(group, []).append((self._hashes.of(text), own))
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the table of all texts that were added."""
+        return 13 * slots_for(self._ngrams())
 
     def look(self, row: int, text: str) -> None:
         """Notes which n-grams a document of the corpus has.
@@ -88,12 +93,16 @@ class NgramNovelty:
     def _ready(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Keys uint64 [slots], the first row that has it int32 [slots] (-1 for none), whether others have it too."""
         if self._table is None:
-            texts = [words for group in self._texts.values() for words, _ in group]
-            keys = new_table(sum(len(words) for words in texts) * self.longest)
-            for words in texts:
-                _insert(words, self.longest, keys)
+            keys = new_table(self._ngrams())
+            for group in self._texts.values():
+                for words, _ in group:
+                    _insert(words, self.longest, keys)
             self._table = keys, np.full(len(keys), -1, np.int32), np.zeros(len(keys), np.bool_)
         return self._table
+
+    def _ngrams(self) -> int:
+        """N-grams of all texts at most."""
+        return self.longest * sum(len(words) for group in self._texts.values() for words, _ in group)
 
 
 @numba.njit(cache=True)

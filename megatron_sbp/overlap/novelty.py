@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from megatron_sbp.overlap.ngrams import ngrams
+from megatron_sbp.overlap.near_duplicates import WordHashes
 from megatron_sbp.overlap.shingles import shingle_hashes
 
 WORDS = 3
 """Words in an n-gram of the novelty figure."""
 
 
-def word_ngrams(text: str) -> set[tuple[str, ...]]:
-    """Distinct runs of three lower-cased words (split at white space)."""
-    return set(ngrams(text.lower().split(), WORDS))
-
-
 class Overlap:
     """Counts which shingles and word n-grams of some groups of texts occur anywhere in a corpus.
 
-    First `add` the texts, then `look` at every document of the corpus, then ask for `counts`.
+    First `add` the texts, then `look` at every document of the corpus, then ask for `counts`. Shingles and n-grams are
+    hashed to 64 bits: two different ones are confused with probability 2^-64 each.
 
     Args:
         shingle_tokens: tokens in a shingle.
@@ -27,57 +23,77 @@ class Overlap:
 
     def __init__(self, shingle_tokens: int):
         self._length = shingle_tokens
-        self._shingles: dict[str, list[np.ndarray]] = {}
-        self._ngrams: dict[str, list[set[tuple[str, ...]]]] = {}
-        self._looked: tuple[np.ndarray, np.ndarray, set[tuple[str, ...]]] | None = None
+        self._words = WordHashes()
+        self._texts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._looked: tuple[_Wanted, _Wanted] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all texts that were added, and of what is looked for in the corpus."""
+        return sum(17 * len(part) for texts in self._texts.values() for both in texts for part in both)
 
     def add(self, group: str, tokens: np.ndarray, text: str) -> None:
         """Adds a document of a group: its tokens (int [n], without end-of-document) and its text."""
         assert self._looked is None, "texts are added before the corpus is read"
-        self._shingles.setdefault(group, []).append(shingle_hashes(tokens, self._length))
-        self._ngrams.setdefault(group, []).append(word_ngrams(text))
+        self._texts.setdefault(group, []).append(self._hashes(tokens, text))
 
     def look(self, tokens: np.ndarray, text: str) -> None:
         """Notes what a document of the corpus has: its tokens, without end-of-document, and its text."""
-        wanted, found, missing = self._ready()
-        present = shingle_hashes(tokens, self._length)
-        if len(wanted) and len(present):
-            places = np.minimum(np.searchsorted(wanted, present), len(wanted) - 1)
-            found[places[wanted[places] == present]] = True
-        missing -= word_ngrams(text)
+        for wanted, present in zip(self._ready(), self._hashes(tokens, text), strict=True):
+            wanted.look(present)
 
-    def found(self) -> tuple[np.ndarray, set[tuple[str, ...]]]:
+    def found(self) -> tuple[np.ndarray, np.ndarray]:
         """Everything that was noted, for `absorb`."""
-        _, found, missing = self._ready()
-        return found, missing
+        shingles, ngrams = self._ready()
+        return shingles.found, ngrams.found
 
-    def absorb(self, other: tuple[np.ndarray, set[tuple[str, ...]]]) -> None:
+    def absorb(self, found: tuple[np.ndarray, np.ndarray]) -> None:
         """Notes what another process, with the same texts, has found in other documents of the corpus."""
-        _, found, missing = self._ready()
-        found |= other[0]
-        missing &= other[1]
+        for wanted, other in zip(self._ready(), found, strict=True):
+            wanted.found |= other
 
     def counts(self) -> dict[str, dict[str, np.ndarray]]:
         """By group `corpus_copying`, shingles that occur in the corpus, and `novel_ngrams`, word 3-grams that do not:
         int64 [documents, 2] each, how many of a document's distinct ones, and how many there are; see `share_of`.
         """
-        wanted, found, missing = self._ready()
+        wanted_shingles, wanted_ngrams = self._ready()
         return {
             group: {
-                "corpus_copying": _counts([(found[np.searchsorted(wanted, part)].sum(), len(part)) for part in parts]),
-                "novel_ngrams": _counts([(len(part & missing), len(part)) for part in self._ngrams[group]]),
+                "corpus_copying": _counts([(wanted_shingles.count(part), len(part)) for part, _ in texts]),
+                "novel_ngrams": _counts([(len(part) - wanted_ngrams.count(part), len(part)) for _, part in texts]),
             }
-            for group, parts in self._shingles.items()
+            for group, texts in self._texts.items()
         }
 
-    def _ready(self) -> tuple[np.ndarray, np.ndarray, set[tuple[str, ...]]]:
-        """Shingles looked for, ascending; which of them were found; the n-grams that were not."""
+    def _hashes(self, tokens: np.ndarray, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct shingles, and runs of three lower-cased words (split at white space): uint64, ascending."""
+        words = self._words.of(text)
+        ngrams = shingle_hashes(words, WORDS) if len(words) >= WORDS else np.empty(0, np.uint64)
+        return shingle_hashes(tokens, self._length), ngrams
+
+    def _ready(self) -> tuple[_Wanted, _Wanted]:
+        """Shingles and n-grams that are looked for."""
         if self._looked is None:
-            hashes = [part for parts in self._shingles.values() for part in parts]
-            wanted = np.unique(np.concatenate(hashes)) if hashes else np.empty(0, np.uint64)
-            missing = set().union(*(part for parts in self._ngrams.values() for part in parts))
-            self._looked = wanted, np.zeros(len(wanted), bool), missing
+            texts = [both for found in self._texts.values() for both in found]
+            self._looked = _Wanted([part for part, _ in texts]), _Wanted([part for _, part in texts])
         return self._looked
+
+
+class _Wanted:
+    """Hashes that are looked for: `values`, uint64 ascending, and which of them were `found`, bool."""
+
+    def __init__(self, parts: list[np.ndarray]):
+        self.values = np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+        self.found = np.zeros(len(self.values), bool)
+
+    def look(self, present: np.ndarray) -> None:
+        if len(self.values) and len(present):
+            places = np.minimum(np.searchsorted(self.values, present), len(self.values) - 1)
+            self.found[places[self.values[places] == present]] = True
+
+    def count(self, part: np.ndarray) -> int:
+        """How many of some of the hashes were found."""
+        return int(self.found[np.searchsorted(self.values, part)].sum())
 
 
 def _counts(pairs: list[tuple[int, int]]) -> np.ndarray:

@@ -217,7 +217,10 @@ def _notes(quality: dict[str, Any], limits: dict[str, Any]) -> list[str]:
         found.append(f"Real text is cut to {limits['max_tokens']} tokens, the longest that a synthetic one can be.")
     judge = quality.get("judge")
     if judge:
-        found.append(f"{_who(judge)} Its real text is the pairs of real documents that the synthesizer was tuned on.")
+        real = "the pairs of real documents that the synthesizer was tuned on"
+        if quality["similarity"]["real_pairs"] is None:
+            real = "documents of D, without a seed document"
+        found.append(f"{_who(judge)} Its real text is {real}.")
     return found
 
 

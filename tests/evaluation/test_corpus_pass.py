@@ -86,6 +86,14 @@ def alone(corpus, tokenizer) -> dict:
     return figures(found)
 
 
+def test_its_memory_is_that_of_all_that_is_looked_for(corpus, tokenizer):
+    prefix, _, own = corpus
+    found = wanted(prefix, own, tokenizer)
+    assert found.bytes == found.overlap.bytes + found.novelty.bytes + found.items.bytes
+    assert min(found.overlap.bytes, found.novelty.bytes, found.items.bytes) > 0
+    assert CorpusPass(prefix, found.overlap, found.novelty, None).bytes == found.bytes - found.items.bytes
+
+
 def test_what_one_process_finds(alone, corpus):
     assert alone["items"]["found"]["real"]["test documents"] == 5 and alone["items"]["texts"]["real"] >= 5
     copied = np.array(alone["counts"]["real"]["corpus_copying"])

@@ -18,6 +18,7 @@ from support.made_up_run import docstrings
 from support.small_recipe import small_recipe
 from support.vllm_environment import HEAD
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.evaluation.harness import run_harness, with_units
 from megatron_sbp.recipe import Documents, Recipe
@@ -127,6 +128,38 @@ def test_a_process_that_dies_is_a_fault(folder, checkpoint, log, tmp_path):
         run_harness(checkpoint, recipe(folder, ["colors"], python=str(python)), log, "test")
 
 
+def test_a_process_that_dies_while_it_tells_is_a_fault(folder, checkpoint, log, tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf \'{"event": "task", "measu\'\necho killed >&2\nkill -9 $$\n')
+    python.chmod(0o755)
+    with pytest.raises(Fault, match="ended with status -9; the end of its log:\nkilled"):
+        run_harness(checkpoint, recipe(folder, ["colors"], python=str(python)), log, "test")
+
+
+def test_a_metric_without_a_value_is_left_out_and_named(checkpoint, log, tmp_path, capsys):
+    """Some of lm-eval's tasks give NaN for documents that a metric is not about; `files.write_json` takes none."""
+    folder = write_tasks(tmp_path / "tasks")
+    (folder / "scores.py").write_text(
+        "def process_results(document, results):\n"
+        "    return {'never': float('nan'), 'seldom': float(document['answer'] or 'nan'), 'always': 1.0}\n"
+    )
+    file = folder / "written.yaml"
+    head, _, tail = file.read_text().partition("metric_list:")
+    metrics = [f"  - {{metric: {name}, aggregation: nanmean, higher_is_better: true}}" for name in SCORES]
+    lines = [head + "process_results: !function scores.process_results", "metric_list:", *metrics]
+    file.write_text("\n".join([*lines, tail[tail.index("metadata") :]]))
+    found = run_harness(checkpoint, recipe(folder, ["written"]), log, "test")
+    files.write_json(tmp_path / "harness.json", found)
+    metrics = found["tasks"]["written"]["metrics"]
+    assert list(metrics) == ["seldom", "always"]
+    assert metrics["seldom"]["value"] == 2.0 and metrics["seldom"]["sums"] is None  # the mean of 1, 2, and 3
+    assert metrics["always"]["sums"] == [1.0] * 12
+    assert "test: never of written is nan: left out" in capsys.readouterr().err
+
+
+SCORES = ("never", "seldom", "always")
+
+
 def units(value: float, pairs: list, stderr: float | None = None) -> dict:
     return with_units({"value": value, "stderr": stderr, "higher_is_better": True, "units": pairs})
 
@@ -150,6 +183,7 @@ def test_standard_errors_that_lm_eval_does_not_give():
     assert found["perplexity"]["stderr"] == pytest.approx(found["mean"]["stderr"] * math.exp(ratio))
     assert found["bits"]["stderr"] == pytest.approx(found["mean"]["stderr"] / math.log(2))
     assert units(-ratio, pairs, stderr=0.25)["stderr"] == 0.25
+    assert units(-ratio, pairs, stderr=math.nan)["stderr"] == found["mean"]["stderr"]
 
 
 @pytest.mark.exhaustive

@@ -130,6 +130,16 @@ def test_a_server_that_repeats_the_key_does_not_get_it_into_files_or_messages(tm
             judge_for(server, answers).figures(CASES[1:2], 1, "test")
 
 
+def test_a_key_that_is_a_word_of_the_answers_changes_none(tmp_path, monkeypatch):
+    """Servers that need no key are given any, such as `x`, or `a`."""
+    answers = tmp_path / "one.answers.jsonl"
+    monkeypatch.setenv("OPENAI_API_KEY", "no")
+    with ChatServer(by_number) as server:
+        found = judge_for(server, answers).figures(CASES, 1, "test")
+        assert found["non_factual"]["value"] == 10 / 36 and len(server.asked) == 40
+        assert judge_for(server, answers).figures(CASES, 1, "test") == found
+
+
 def test_json_is_found_inside_prose():
     prose = (
         'Draft: {"factual": "no", "relevant": "no"}. On second thought:\n```json\n' + verdict().content + "\n```\n{x"

@@ -54,3 +54,12 @@ def test_looking_twice_at_a_document_changes_nothing():
     for _ in range(2):
         novelty.look(5, "one two")
     assert novelty.counts("real")[0].tolist() == [[2, 2], [1, 1]]
+
+
+def test_the_memory_of_the_table_is_known_before_it_is_made():
+    novelty = NgramNovelty()
+    for row in range(30):
+        novelty.add("real", "one two three four " * row)
+    told = novelty.bytes
+    novelty.look(0, "one")
+    assert told == novelty.bytes == sum(part.nbytes for part in novelty._ready())

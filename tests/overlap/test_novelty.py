@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from megatron_sbp.overlap.novelty import Overlap, share_of, word_ngrams
+from megatron_sbp.overlap.novelty import Overlap, share_of
 
 
 def measure(overlap: Overlap, texts: list[str]) -> dict[str, dict[str, float | None]]:
@@ -20,8 +23,12 @@ def tokens(text: str) -> np.ndarray:
 
 
 def test_word_ngrams_ignore_case_and_need_three_words():
-    assert word_ngrams("A b  c D") == {("a", "b", "c"), ("b", "c", "d")}
-    assert word_ngrams("two words") == set()
+    overlap = Overlap(13)
+    overlap.add("three", tokens(""), "A b  c D a B C")
+    overlap.add("two", tokens(""), "two words")
+    overlap.look(tokens(""), "a b\nC")
+    counted = {group: found["novel_ngrams"].tolist() for group, found in overlap.counts().items()}
+    assert counted == {"three": [[3, 4]], "two": [[0, 0]]}  # b c d, c d a, d a b are new; a b c counts once
 
 
 def test_copies_are_found_wherever_they_stand_and_new_text_is_not():
@@ -57,3 +64,20 @@ def test_groups_without_anything_are_none_and_an_empty_corpus_holds_nothing():
     found = measure(overlap, [])
     assert found["short"] == {"corpus_copying": None, "novel_ngrams": None}
     assert found["text"] == {"corpus_copying": 0.0, "novel_ngrams": 1.0}
+
+
+def test_many_texts_take_no_more_memory_than_their_hashes():
+    """The recipes at the paper's scale add 30,000 texts, and every process that reads D gets them."""
+    random = np.random.default_rng(1)
+    texts = [" ".join(f"w{word}" for word in random.integers(0, 5000, 400)) for _ in range(100)]
+    Overlap(13).add("compiled", tokens("long enough for all"), "long enough for all")
+    tracemalloc.start()
+    overlap = Overlap(13)
+    for text in texts:
+        overlap.add("group", tokens(text)[:500], text)
+    overlap.look(tokens(texts[0]), texts[0])
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 2.5 * overlap.bytes
+    assert len(pickle.dumps(overlap)) < 1.5 * overlap.bytes
+    assert overlap.bytes == 17 * 100 * (488 + 398)

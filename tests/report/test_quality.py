@@ -106,3 +106,9 @@ def test_the_judge_is_named_whoever_it_is(data):
     endpoint = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}
     data.results["quality"]["judge"] = endpoint
     assert "The judge is the model big-1 at http://localhost:8000/v1 (prompt 0123456789ab)." in quality_section(data)
+
+
+def test_the_real_text_of_the_judge_is_pairs_where_there_are_pairs(data):
+    assert "Its real text is the pairs of real documents that the synthesizer was tuned on." in quality_section(data)
+    data.results["quality"]["similarity"]["real_pairs"] = None  # samples of the baseline, or replaced tokens
+    assert "Its real text is documents of D, without a seed document." in quality_section(data)
