@@ -28,13 +28,26 @@ def offline() -> bool:
 
 def cached(name: str) -> bool:
     """Whether the local cache has a snapshot of a model. Sends no request."""
-    from huggingface_hub import constants  # the package itself takes most of a second to import
-
-    folder = constants.REPO_ID_SEPARATOR.join(["models", *name.split("/")])
     try:
-        return any((Path(constants.HF_HUB_CACHE) / folder / "snapshots").iterdir())
+        return any((_cache_of(name) / "snapshots").iterdir())
     except OSError:
         return False
+
+
+def cached_snapshot(name: str) -> Path | None:
+    """The folder that the local cache has for the main branch of a model, or None. Sends no request."""
+    try:
+        folder = _cache_of(name)
+        snapshot = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return snapshot if snapshot.is_dir() else None
+
+
+def _cache_of(name: str) -> Path:
+    from huggingface_hub import constants  # the package itself takes most of a second to import
+
+    return Path(constants.HF_HUB_CACHE) / constants.REPO_ID_SEPARATOR.join(["models", *name.split("/")])
 
 
 def check_available(name: str, key: str | None) -> None:

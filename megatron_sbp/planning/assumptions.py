@@ -11,7 +11,7 @@ ASSUMPTIONS: dict[str, tuple[float, str]] = {
     "peak_flops": (989e12, "one H100, dense bf16"),
     "training_mfu": (
         0.40,
-        "share of the peak in training; also for embedding, exact search and reading seed documents",
+        "share of the peak in training, embedding and reading seed documents; exact search: of half the peak (TF32)",
     ),
     "generation_mfu": (0.05, "share of the peak in writing; vLLM reached 3 to 6 % with 1.7B and 4B models on an H100"),
     "passing": (0.8, "share of the written tokens that pass the filters, until a pilot has measured it"),

@@ -5,7 +5,9 @@ h hidden size, q = heads x head size, v = key/value groups x head size, f SwiGLU
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from megatron_sbp.recipe import Launch, Model, Training
 
@@ -107,7 +109,7 @@ def memory(model: Model, training: Training, launch: Launch, vocab: int, distrib
     theoretical_memory_usage.py; fp32: 4, 4 and 8. The distributed optimizer divides the last by the ranks of the
     data-parallel group, context parallel included.
     """
-    tensor, pipeline, context = launch.tensor_parallel, launch.pipeline_parallel, launch.context_parallel
+    tensor, pipeline = launch.tensor_parallel, launch.pipeline_parallel
     data_parallel = launch.nodes * launch.ranks_per_node // (tensor * pipeline)
     embeddings = 1 if pipeline > 1 or model.tied_embeddings else 2
     held = (
@@ -124,11 +126,11 @@ def memory(model: Model, training: Training, launch: Launch, vocab: int, distrib
         weights=held * (2 if bf16 else 4),
         gradients=held * 4,
         optimizer=optimizer,
-        activations=_activations(model, training, tensor, context, vocab),
+        activations=_activations(model, training, launch, vocab),
     )
 
 
-def _activations(model: Model, training: Training, tensor: int, context: int, vocab: int) -> int:
+def _activations(model: Model, training: Training, launch: Launch, vocab: int) -> int:
     """Bytes kept for the backward pass.
 
     Per token and layer, in numbers: 4 h (in and out of both norms), q + 2 v (projections), q + v each for QK-norm and
@@ -137,14 +139,33 @@ def _activations(model: Model, training: Training, tensor: int, context: int, vo
     """
     h, (q, v), f = model.hidden_size, _widths(model), model.ffn_hidden_size
     size = 2 if training.precision == "bf16" else 4
-    tokens = training.micro_batch_size * model.sequence_length // context
+    tokens = training.micro_batch_size * model.sequence_length // launch.context_parallel
     split = (q + 2 * v) + (q + v) * (2 if model.qk_layernorm else 1) + q + 3 * f
-    layer = size * (4 * h + split / tensor)
-    if str(training.megatron.get("recompute-granularity", "")) == "full":
-        layers = model.num_layers * size * h + layer  # a layer's input each, and one layer at work
-    else:
-        layers = model.num_layers * layer
-    return round(tokens * (layers + (size + 8) * vocab / tensor))
+    layer = size * (4 * h + split / launch.tensor_parallel)
+    layers = _layers_kept(training.megatron, model.num_layers, launch.pipeline_parallel, layer, size * h)
+    return round(tokens * (layers + (size + 8) * vocab / launch.tensor_parallel))
+
+
+def _layers_kept(flags: Mapping[str, Any], layers: int, pipeline: int, layer: float, entry: float) -> float:
+    """Bytes per token that the layers keep: all of theirs, or what full recomputation leaves of it.
+
+    `block` recomputes the first `recompute-num-layers` layers of a pipeline stage, each from its input; `uniform` all
+    layers, in groups of that many. The layers at work are there as a whole.
+
+    Args:
+        flags: of Megatron.
+        layers: of the model.
+        pipeline: stages.
+        layer: bytes per token of a layer.
+        entry: of its input.
+    """
+    if flags.get("recompute-granularity") != "full":
+        return layers * layer
+    stage, size = layers // pipeline, int(flags.get("recompute-num-layers") or 1)
+    if flags.get("recompute-method") == "block":
+        again = min(size, stage)
+        return pipeline * (again * entry + (stage - again) * layer) + layer
+    return pipeline * -(-stage // size) * entry + min(size, stage) * layer
 
 
 def checkpoint_bytes(training: Training, launch: Launch, count: int) -> int:

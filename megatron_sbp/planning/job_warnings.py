@@ -8,6 +8,7 @@ from typing import Any
 from megatron_sbp.planning.numbers import format_bytes, format_hours
 from megatron_sbp.planning.units import end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.names import MOST_SHARDS
 from megatron_sbp.recipe.time_limit import minutes_of
 
 USUAL_ARRAY = 1000
@@ -28,14 +29,40 @@ def job_warnings(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
                 "a node: some of its groups span nodes, and every layer waits for the network between them"
             )
         yield from _ranks_on_a_node(recipe)
+    if launch.device == "cuda":
+        yield from _precisions(recipe)
     if recipe.slurm.array_size > USUAL_ARRAY:
         yield (
             f"slurm.array_size {recipe.slurm.array_size:,} is more than the {USUAL_ARRAY:,} tasks that Slurm allows by "
             "default (MaxArraySize); `sbp submit` takes as many as the site allows"
         )
+    yield from _shards(recipe, plan)
     if hardware["gpus"] is not None:
         for stage, unit, hours in _gpu_arrays(recipe, plan):
             yield from _about_array(recipe, stage, unit, plan["arrays"][stage]["units"], hours)
+
+
+def _precisions(recipe: Recipe) -> Iterator[str]:
+    for name, section in (
+        ("training", recipe.training),
+        ("embedding", recipe.embedding),
+        ("synthesis", recipe.synthesis),
+    ):
+        if section.precision == "fp32":
+            yield (
+                f"{name}.precision is fp32: the hours here are those of bf16, of which a GPU does several times as much"
+            )
+
+
+def _shards(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+    for name, entry in synthesizers_of(recipe, plan).items():
+        stage = "synthesize" + end_of(name)
+        if (units := plan["arrays"][stage]["units"]) > MOST_SHARDS:
+            yield (
+                f"{stage}: the run will be refused: {entry['synthesis']['generations']:,} generations are {units:,} "
+                f"shards, and at most {MOST_SHARDS:,} are allowed: synthesis.generations_per_shard must be at least "
+                f"{-(-entry['synthesis']['generations'] // MOST_SHARDS):,}"
+            )
 
 
 def _ranks_on_a_node(recipe: Recipe) -> Iterator[str]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from megatron_sbp.base.hub import cached_snapshot
 from megatron_sbp.planning import cost, ledger
 from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, bytes_per_token
 from megatron_sbp.planning.duration import plan_checkpoint, plan_time, plan_total
@@ -111,9 +112,9 @@ def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
         return measured["vocab_size"], "measured"
     if recipe.tokenizer.path is None:
         return recipe.tokenizer.vocab_size, "recipe"
-    file = folder_named(recipe, recipe.tokenizer.path) / "tokenizer.json"
-    if file.exists():
-        return vocab_size_of(file), "estimated"  # roles that it lacks are added later
+    for folder in (folder_named(recipe, recipe.tokenizer.path), cached_snapshot(recipe.tokenizer.path)):
+        if folder is not None and (file := folder / "tokenizer.json").exists():
+            return vocab_size_of(file), "estimated"  # roles that it lacks are added later
     return recipe.tokenizer.vocab_size, "estimated"
 
 
@@ -228,7 +229,7 @@ def _neighbors(recipe: Recipe, dimensions: int, hardware: Hardware) -> dict[str,
         "engine": recipe.neighbors.engine,
         "k": recipe.neighbors.k,
         "exact_flops": flops,
-        "exact_gpu_hours": hardware.hours(flops),
+        "exact_gpu_hours": hardware.hours(2 * flops),  # TF32 has half the peak of bf16
     }
 
 

@@ -129,13 +129,23 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
 def saved_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> int:
     """Checkpoints on disk at its peak.
 
-    A training keeps all its checkpoints until it ends, then the last; baseline and oracle may run side by side.
+    A training keeps all its checkpoints until it ends, then the last; the oracle may run beside the baseline, and
+    beside all tunings.
     """
     steps = max(arm["steps"] for arm in plan["arms"].values())
     models = len(plan["arms"]) + len(synthesizers_of(recipe, plan))
-    often = save_interval(recipe, "baseline")
-    saves = -(-steps // often) + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
+    first = max(-(-steps // save_interval(recipe, "baseline")), sum(tuning_checkpoints(recipe, plan).values()))
+    saves = first + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
     return saves + plan["replicates"] * sum(len(recall_iterations(recipe, arm)) for arm in recipe.arms)
+
+
+def tuning_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
+    """Checkpoints of every tuning when it ends, at most, by stage: one for every evaluation."""
+    tunings = {name: entry["tuning"] for name, entry in synthesizers_of(recipe, plan).items() if entry["tuning"]}
+    return {
+        "tune" + end_of(name): -(-tuning["max_steps"] // recipe.for_synthesizer(name).tuning.eval_interval)
+        for name, tuning in tunings.items()
+    }
 
 
 def synthesizers_of(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:

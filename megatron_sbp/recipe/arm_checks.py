@@ -49,6 +49,11 @@ def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
                 raise recipe.error(
                     f"arms.{name}.training.{key}", "must be the same for all arms: they are compared at equal tokens"
                 )
+    for name in recipe.used_synthesizers:
+        _check_filter(recipe, name)
+    for split in ("train", "valid") if recipe.tuned_synthesizers else ():
+        if getattr(recipe.documents, split) < 2:
+            raise recipe.error(f"documents.{split}", "1 document has none to be paired with: it must be 2 or more")
     for check_start in (_check_start_arm, _check_rounds):
         for name in recipe.used_synthesizers:
             check_start(recipe, name)
@@ -106,6 +111,18 @@ def _check_index(recipe: Recipe, name: str, about: Synthesizer) -> None:
             f"synthesizers.{name}.pairs.shingle_tokens",
             f"{own.pairs.shingle_tokens} is not that of the index of D, {recipe.pairs.shingle_tokens}, which "
             "filter.max_corpus_copying looks up",
+        )
+
+
+def _check_filter(recipe: Recipe, name: str) -> None:
+    """Texts that a model writes can be as long as the filter requires."""
+    own, key = recipe.for_synthesizer(name), "filter.min_tokens"
+    if recipe.synthesizers[name].method != "replacement" and own.filter.min_tokens > own.max_new_tokens:
+        place = f"synthesizers.{name}.{key}"
+        raise recipe.error(
+            place if "min_tokens" in recipe.synthesizers[name].filter else key,
+            f"{own.filter.min_tokens} is above the {own.max_new_tokens} tokens that a text can have "
+            "(synthesis.max_new_tokens): all would be dropped",
         )
 
 

@@ -22,6 +22,7 @@ def check_recipe(recipe: Recipe) -> None:
     check_judge_endpoint(recipe)
     check_harness_section(recipe)
     _check_shards(recipe)
+    _check_leaves(recipe)
     _check_sections(recipe)
     check_arms(recipe, _check_sections)
 
@@ -32,6 +33,7 @@ def _check_sections(recipe: Recipe) -> None:
     _check_batches(recipe)
     _check_lengths(recipe)
     _check_tokens(recipe)
+    _check_pairs(recipe)
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
@@ -71,16 +73,6 @@ def _check_words(recipe: Recipe) -> None:
     group = recipe.evaluation.question_group_field
     if group is not None and group not in recipe.documents.keep_fields:
         raise recipe.error("evaluation.question_group_field", f"'{group}' is not among documents.keep_fields")
-    for key in ("same_fields", "different_fields"):
-        for name in getattr(recipe.pairs, key):
-            if name not in recipe.documents.keep_fields or name in ("id", "text"):
-                raise recipe.error(f"pairs.{key}", f"'{name}' is not among documents.keep_fields")
-            if key == "different_fields" and name in recipe.pairs.same_fields:
-                raise recipe.error(f"pairs.{key}", f"'{name}' is in same_fields already")
-    if (most := recipe.pairs.max_target_tokens) is not None and most < recipe.pairs.min_target_tokens:
-        raise recipe.error(
-            "pairs.max_target_tokens", f"{most} is below min_target_tokens {recipe.pairs.min_target_tokens}"
-        )
     for key in ("question_group_field", "recall_points"):
         if getattr(recipe.evaluation, key) and recipe.evaluation.questions is None:
             raise recipe.error(f"evaluation.{key}", "is set, but evaluation.questions names no file")
@@ -135,6 +127,12 @@ def _check_batches(recipe: Recipe) -> None:
         raise recipe.error("synthesis.temperature", f"vLLM takes 2 at most, not {recipe.synthesis.temperature}")
     if launch.device == "cpu" and launch.context_parallel > 1:
         raise recipe.error("launch.context_parallel", "needs Transformer Engine on GPUs, and launch.device is cpu")
+    pieces = 2 * launch.context_parallel  # every rank has two, one of the beginning and one of the end
+    if launch.context_parallel > 1 and recipe.model.sequence_length % pieces:
+        raise recipe.error(
+            "launch.context_parallel",
+            f"model.sequence_length {recipe.model.sequence_length} is not a multiple of 2 x {launch.context_parallel}",
+        )
     ranks = launch.nodes * launch.ranks_per_node
     split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
     if ranks % split:
@@ -178,6 +176,21 @@ def _check_shards(recipe: Recipe) -> None:
             raise recipe.error("documents.documents_per_shard", wrong)
 
 
+def _check_leaves(recipe: Recipe) -> None:
+    """`pairing/neighbors/scann_plan.py` refuses them, too, but after all documents have been embedded."""
+    neighbors = recipe.neighbors
+    if neighbors.engine != "scann" or neighbors.leaves is None:
+        return
+    for split in ("train", "valid"):
+        documents = getattr(recipe.documents, split)
+        if neighbors.leaves > documents:
+            raise recipe.error("neighbors.leaves", f"{neighbors.leaves} is more than documents.{split} {documents}")
+    if neighbors.leaves_to_search is not None and neighbors.leaves_to_search > neighbors.leaves:
+        raise recipe.error(
+            "neighbors.leaves_to_search", f"{neighbors.leaves_to_search} is more than the {neighbors.leaves} leaves"
+        )
+
+
 def beyond_context(max_seed_tokens: int, max_new_tokens: int, context: int) -> str | None:
     """Says why a seed document and a text may not fit into a synthesizer's context, in tokens; None where they do."""
     if max_seed_tokens + 1 + max_new_tokens <= context:
@@ -215,10 +228,22 @@ def _check_lengths(recipe: Recipe) -> None:
 
 
 def _check_tokens(recipe: Recipe) -> None:
-    tokens, budget, pairs = recipe.synthesis.tokens, recipe.training.train_tokens, recipe.pairs
+    tokens, budget = recipe.synthesis.tokens, recipe.training.train_tokens
     if tokens >= budget:
         raise recipe.error("synthesis.tokens", f"{tokens} must be below training.train_tokens {budget}")
     if tokens < recipe.model.sequence_length:
         raise recipe.error("synthesis.tokens", f"{tokens} do not fill one sequence of {recipe.model.sequence_length}")
+
+
+def _check_pairs(recipe: Recipe) -> None:
+    pairs, kept = recipe.pairs, recipe.documents.keep_fields
+    for key in ("same_fields", "different_fields"):
+        for name in getattr(pairs, key):
+            if name not in kept or name in ("id", "text"):
+                raise recipe.error(f"pairs.{key}", f"'{name}' is not among documents.keep_fields")
+            if key == "different_fields" and name in pairs.same_fields:
+                raise recipe.error(f"pairs.{key}", f"'{name}' is in same_fields already")
+    if (most := pairs.max_target_tokens) is not None and most < pairs.min_target_tokens:
+        raise recipe.error("pairs.max_target_tokens", f"{most} is below min_target_tokens {pairs.min_target_tokens}")
     if pairs.max_similarity is not None and pairs.max_similarity <= pairs.alpha:
         raise recipe.error("pairs.max_similarity", f"{pairs.max_similarity} is not above alpha {pairs.alpha}")

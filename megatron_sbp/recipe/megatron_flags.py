@@ -54,23 +54,26 @@ print("\\n" + json.dumps(found))
 def check_megatron_flags(recipe: Recipe) -> None:
     """Raises InputError for a flag that Megatron does not know, or a value that its parser would refuse.
 
-    Where Megatron cannot be queried, one line says so and nothing is checked.
+    Flags of all arms are checked, too. Where Megatron cannot be queried, one line says so and nothing is checked.
     """
-    given = recipe.training.megatron
+    given = [(f"{KEY}.{name}", name, value) for name, value in recipe.training.megatron.items()]
+    for arm, chosen in recipe.arms.items():
+        own = recipe.for_arm(arm).training.megatron if "megatron" in chosen.training else {}
+        given += [(f"arms.{arm}.{KEY}.{name}", name, value) for name, value in own.items()]
     if not given:
         return
     known = megatron_flags()
     if known is None:
         return
-    for name, value in given.items():
+    for key, name, value in given:
         if name not in known:
             # Also accepts the Python spelling of the names.
             near = difflib.get_close_matches(name.replace("_", "-")[:100], known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise recipe.error(f"{KEY}.{name}", f"Megatron has no flag --{name}{hint}")
+            raise recipe.error(key, f"Megatron has no flag --{name}{hint}")
         wrong = _wrong(value, known[name])
         if wrong:
-            raise recipe.error(f"{KEY}.{name}", f"Megatron's --{name} {wrong}, not {value!r}")
+            raise recipe.error(key, f"Megatron's --{name} {wrong}, not {value!r}")
 
 
 def megatron_flags() -> Flags | None:

@@ -123,6 +123,14 @@ FIXED: dict[str, str] = {
     "mock-data": _DATA,
     "split": _DATA,
     "full-validation": _DATA,
+    "multiple-validation-sets": _DATA,
+    "phase-transition-iterations": _DATA,
+    "reset-position-ids": _DATA,
+    "reset-attention-mask": _DATA,
+    "dataloader-inter-document-masking": _DATA,
+    "eod-mask-loss": _DATA,
+    "fim-data": _DATA,
+    "sft": _DATA,
     "dataloader-type": _DATA,
     "iterations-to-skip": _SKIPPED,
     "result-rejected-tracker-filename": _SKIPPED,
@@ -173,3 +181,17 @@ def check_planned_flags(recipe: Recipe) -> None:
             raise recipe.error(key, f"contradicts the plan: give {RECIPE_KEYS[dashed]} instead")
         if dashed in FIXED:
             raise recipe.error(key, f"cannot be given: {FIXED[dashed]}")
+    _check_recomputation(recipe)
+
+
+def _check_recomputation(recipe: Recipe) -> None:
+    """Megatron refuses full recomputation that does not say of which layers, but only when it builds the model."""
+    flags = recipe.training.megatron
+    if flags.get("recompute-granularity") != "full":
+        return
+    for flag, value in (("recompute-method", "uniform"), ("recompute-num-layers", 1)):
+        if flags.get(flag) is None:
+            raise recipe.error(f"{KEY}.recompute-granularity", f"full requires {flag}, too ({flag}: {value})")
+    layers = str(flags["recompute-num-layers"])
+    if not layers.isdecimal() or int(layers) < 1:
+        raise recipe.error(f"{KEY}.recompute-num-layers", f"must be a whole number above 0, not {layers}")

@@ -35,6 +35,7 @@ from megatron_sbp.recipe.values import (
     Temperature,
     Text,
     TimeLimit,
+    Warmup,
     Whole,
 )
 
@@ -145,7 +146,7 @@ class Training(Section):
     """Peak of the cosine schedule."""
     min_learning_rate: NotNegative = 3e-5
     """End of the cosine schedule."""
-    warmup_fraction: Fraction = 0.05
+    warmup_fraction: Warmup = 0.05
     """Share of the samples over which the learning rate rises linearly."""
     weight_decay: NotNegative = 0.1
     """AdamW's decoupled weight decay."""
@@ -179,7 +180,7 @@ class Training(Section):
     """Megatron's GPTModel, or its HybridModel with the same layers. Both compute the same and share their checkpoints:
     a training can switch between them when it is restarted."""
     megatron: Flags = {}
-    """Additional Megatron flags for all trainings, by name without the leading dashes: `recompute-granularity: full`;
+    """Additional Megatron flags for all trainings, by name without the leading dashes: `overlap-grad-reduce: true`;
     true for a flag without a value, false or null to leave it out."""
 
 
@@ -200,7 +201,7 @@ class Tuning(Section):
     """Peak, after the warm-up."""
     min_learning_rate: NotNegative | None = None
     """End of a cosine schedule over `max_epochs`; null keeps the rate constant, as the paper does."""
-    warmup_fraction: Fraction = 0.0
+    warmup_fraction: Warmup = 0.0
     """Share of the planned samples over which the learning rate rises linearly."""
     weight_decay: NotNegative = 0.1
     """AdamW's decoupled weight decay."""
@@ -220,7 +221,8 @@ class Tuning(Section):
     seed_cut: Literal["head", "tail"] = "tail"
     """Which end of a long seed document is truncated."""
     eval_interval: Count = 50
-    """Optimizer steps between validations on pairs of the valid split. Each saves a checkpoint."""
+    """Optimizer steps between validations on pairs of the valid split. Each saves a checkpoint, kept until the tuning
+    ends."""
     eval_sequences: Count = 64
     """Packed validation sequences, rounded up to whole global batches; at most one pass over the valid pairs."""
     patience: Count = 2

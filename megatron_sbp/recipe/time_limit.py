@@ -17,7 +17,7 @@ def is_time_limit(text: str) -> bool:
 
 
 def minutes_of(limit: str) -> float:
-    """Minutes of a Slurm time limit (`90`, `4:00:00`, `2-12`); infinite for anything else."""
+    """Minutes of a Slurm time limit (`90`, `4:00:00`, `2-12`); infinite for 0, which is none, and anything else."""
     days, dash, clock = limit.rpartition("-")
     parts = clock.split(":")
     if not all(part.isdigit() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:
@@ -25,7 +25,7 @@ def minutes_of(limit: str) -> float:
     numbers = [int(part) for part in parts]
     if dash:
         hours, minutes, seconds = [*numbers, 0, 0][:3]
-        return 1440 * int(days) + 60 * hours + minutes + seconds / 60
+        return (1440 * int(days) + 60 * hours + minutes + seconds / 60) or math.inf
     if len(numbers) == 3:
-        return 60 * numbers[0] + numbers[1] + numbers[2] / 60
-    return numbers[0] + (numbers[1] / 60 if len(numbers) == 2 else 0)
+        return (60 * numbers[0] + numbers[1] + numbers[2] / 60) or math.inf
+    return (numbers[0] + (numbers[1] / 60 if len(numbers) == 2 else 0)) or math.inf

@@ -1,12 +1,13 @@
 """YAML to a tree of plain values that know their lines; what no recipe needs is refused at once.
 
 Refused: aliases and anchors (a few of them can expand to gigabytes), tags such as !!python/object, merge keys, keys
-that are not strings, keys given twice, values nested deeper than MAX_DEPTH, and files above MAX_BYTES.
+that are not strings, keys given twice, octal numbers, values nested deeper than MAX_DEPTH, and files above MAX_BYTES.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ MAX_BYTES = 128 << 10
 """Size of a recipe file; the longest of examples/ has 7 kB. PyYAML reads 60 to 500 kB a second."""
 MAX_DEPTH = 16
 """Nesting of a recipe; sections, lists and mappings together need four levels."""
+
+
+_OCTAL = re.compile(r"[-+]?0[0-7_]*[0-7][0-7_]*")
+"""What YAML 1.1 reads in base 8: nearly always a decimal number whose writer did not know that."""
 
 
 class Node:
@@ -154,6 +159,9 @@ def _tree(node: yaml.Node, prefix: str = "") -> Node:
 def _scalar(node: yaml.ScalarNode) -> Any:
     if ":" in node.value and node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
         return node.value  # YAML 1.1 reads 24:00:00 as a number in base 60
+    if node.tag == "tag:yaml.org,2002:int" and _OCTAL.fullmatch(node.value):
+        number = f"{node.value[:40]!r} is an octal number in YAML"
+        raise _Refused(f"{number}: leave out the zeros in front, or write a string in quotes", node.start_mark)
     loader = _Loader("")
     try:
         value = loader.construct_object(node)

@@ -102,6 +102,8 @@ Fraction = Annotated[float, Field(ge=0, le=1), _FLOAT]
 Share = Annotated[float, Field(gt=0, lt=1), _FLOAT]
 Temperature = Annotated[float, Field(ge=0, le=2), _FLOAT]
 Decay = Annotated[float, Field(ge=0, lt=1), _FLOAT]
+Warmup = Annotated[float, Field(ge=0, lt=1), _FLOAT]
+"""Megatron takes no warm-up that lasts for the whole training."""
 Cosine = Annotated[float, Field(ge=-1, le=1), _FLOAT]
 
 Switch = Annotated[bool, Strict()]

@@ -132,3 +132,20 @@ def test_a_cached_name_passes(tmp_path, monkeypatch):
     hub.check_available("someone/model", "embedding.model")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     hub.check_available("someone/other", "embedding.model")
+
+
+def test_the_snapshot_of_the_main_branch(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert hub.cached_snapshot("someone/model") is None
+    folder = tmp_path / "models--someone--model"
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "snapshots" / "older").mkdir()
+    assert hub.cached_snapshot("someone/model") is None  # which of them is not known
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    assert hub.cached_snapshot("someone/model") == folder / "snapshots" / "abc"
+    (folder / "refs" / "main").write_text("gone")
+    assert hub.cached_snapshot("someone/model") is None
+    assert hub.cached_snapshot("a\0b") is None

@@ -166,7 +166,8 @@ def test_damaged_output_is_made_again(whole_run, tmp_path):
 HOW = (
     "training.micro_batch_size=2", "training.eval_interval=10", "training.eval_sequences=8", "training.precision=bf16",
     "training.save_interval=5", "training.log_interval=1", "tuning.micro_batch_size=2",
-    "training.megatron={num-workers: 0, recompute-granularity: full, recompute-method: uniform}",
+    "training.megatron={num-workers: 0, recompute-granularity: full, recompute-method: uniform, "
+    "recompute-num-layers: 1}",
 )  # fmt: skip
 """Settings that change how a training is done, not what it computes."""
 

@@ -7,6 +7,8 @@ import pytest
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Launch, Model, Training
 
+FULL = {"recompute-granularity": "full"}
+
 
 def model(**changes) -> Model:
     values = {
@@ -73,9 +75,30 @@ def test_recomputation_needs_less_memory():
     deep = model(num_layers=24)
     whole, again = (
         cost.memory(deep, training(megatron=flags), Launch(), 100, False).activations
-        for flags in ({}, {"recompute-granularity": "full"})
+        for flags in ({}, {**FULL, "recompute-method": "uniform", "recompute-num-layers": 1})
     )
     assert again < whole / 3
+
+
+@pytest.mark.parametrize(
+    ("method", "number", "kept"),
+    [
+        ("block", 1, 2 * (1 * 16 + 11 * 352) + 352),
+        ("block", 5, 2 * (5 * 16 + 7 * 352) + 352),
+        ("block", 100, 2 * 12 * 16 + 352),
+        ("uniform", 1, 2 * 12 * 16 + 352),
+        ("uniform", 5, 2 * 3 * 16 + 5 * 352),
+        ("uniform", 100, 2 * 1 * 16 + 12 * 352),
+    ],
+)
+def test_how_many_layers_are_recomputed_counts(method, number, kept):
+    """24 layers on 2 stages. Per token a layer keeps 2 x (4 x 8 + 32 + 2 x 24 + 16 + 3 x 16) = 352 bytes, of which 16
+    are its input; the logits take 10 bytes each. A micro-batch has 64 tokens."""
+    flags = {**FULL, "recompute-method": method, "recompute-num-layers": number}
+    deep, launch = model(num_layers=24), Launch(ranks_per_node=2, pipeline_parallel=2)
+    assert cost.memory(deep, training(), launch, 100, False).activations == 64 * (24 * 352 + 1000)
+    found = cost.memory(deep, training(megatron=flags), launch, 100, False)
+    assert found.activations == 64 * (kept + 1000)
 
 
 @pytest.mark.parametrize(

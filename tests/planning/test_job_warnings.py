@@ -31,6 +31,10 @@ TENSOR = ["launch.tensor_parallel=16", "model.num_attention_heads=32", "model.nu
         ),
         (["slurm.array_size=2000"], "slurm.array_size 2,000 is more than the 1,000 tasks"),
         (["documents.documents_per_shard=1_000_000"], "embed: 15 units for up to 128 array tasks"),
+        (["synthesis.generations_per_shard=1000"], "at least 1,189"),
+        (["training.precision=fp32"], "training.precision is fp32: the hours here are those of bf16"),
+        (["embedding.precision=fp32"], "embedding.precision is fp32"),
+        (["synthesis.precision=fp32"], "synthesis.precision is fp32"),
         (["slurm.time=00:30:00"], "synthesize: a unit takes about 1 hours of a GPU and must end within"),
         (
             ["slurm.stages={synthesize: {time: '20'}}"],
@@ -65,3 +69,7 @@ def test_the_nearest_time_limit_counts():
     words = "slurm.stages={gpu: {time: '1:00:00'}, synthesize: {time: '2:00:00'}, synthesize.random: {time: '3:00:00'}}"
     recipe = load_recipe(EXAMPLES / "sbp_100m_2b" / "recipe.yaml", [words])
     assert [time_limit(recipe, stage)[0] for stage in ("embed", "synthesize", "synthesize.random")] == ["1", "2", "3"]
+
+
+def test_no_time_limit_is_none_that_a_unit_could_miss():
+    assert not [line for line in make_plan(load_recipe(PAPER, ["slurm.time=0"]))["warnings"] if "time limit" in line]

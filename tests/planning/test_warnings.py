@@ -26,6 +26,11 @@ def test_the_papers_recipe_has_none():
     [
         (["training.learning_rate=5e-3"], "training.learning_rate 0.005 is too high for AdamW"),
         (["synthesis.tokens=150e9"], "sbp: 75.0 % of its tokens are synthetic, more than half"),
+        (
+            ["tuning.eval_interval=250"],
+            "tune: a checkpoint is saved at every evaluation and kept until the tuning ends",
+        ),
+        (["launch.context_parallel=2"], "launch.context_parallel: the tuning will be refused"),
         (["model.num_layers=80", "launch.distributed_optimizer=false"], "a rank needs about"),
     ],
 )
@@ -69,3 +74,8 @@ def test_a_corpus_that_is_known_to_be_too_small():
     sample = {"file": "a.jsonl", "documents": 60, "bytes": 81.0, "corpus": 60}
     told = make_plan(recipe, sample=sample)["warnings"]
     assert "documents: the run will be refused: its splits take 61, and the corpus has 60" in told
+
+
+def test_where_nothing_is_tuned_no_tuning_is_refused():
+    arms = "arms={baseline: {}, oracle: {documents: oracle}}"
+    assert not [line for line in warnings("launch.context_parallel=2", arms) if "tuning" in line]

@@ -194,3 +194,34 @@ def test_refused(tmp_path, old, new, key, reason):
         load(tmp_path, ARMS.replace(old, new))
     assert caught.value.line and caught.value.line > TINY.read_text().count("\n")
     assert key is None or caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    "words, key, reason",
+    [
+        ("pairs: {same_fields: [site]}", "pairs", "pairs.same_fields: 'site' is not among documents.keep_fields"),
+        ("pairs: {max_target_tokens: 0.5e1, min_target_tokens: 6}", "pairs", "5 is below min_target_tokens 6"),
+        ("filter: {min_tokens: 5000}", "filter.min_tokens", "5000 is above the .* tokens that a text can have"),
+    ],
+)
+def test_rules_of_a_synthesizer_that_leave_nothing(tmp_path, words, key, reason):
+    with pytest.raises(InputError, match=reason) as caught:
+        load(tmp_path, ARMS.replace("related: {}", f"related: {{{words}}}"))
+    assert caught.value.key == f"synthesizers.related.{key}"
+    assert caught.value.line is not None
+
+
+def test_a_filter_that_no_text_can_pass(tmp_path):
+    with pytest.raises(InputError, match="all would be dropped") as caught:
+        load(tmp_path, ARMS, "filter.min_tokens=5000")
+    assert caught.value.key == "filter.min_tokens"
+    replaced = {"method": "replacement"}  # whose texts are as long as documents are
+    load(tmp_path, "\n", "filter.min_tokens=5000", f"synthesizers={{related: {replaced}}}")
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_single_document_has_no_pairs(tmp_path, split):
+    with pytest.raises(InputError, match="it must be 2 or more") as caught:
+        load(tmp_path, ARMS, f"documents.{split}=1")
+    assert caught.value.key == f"documents.{split}"
+    load(tmp_path, "\n", f"documents.{split}=1", "arms={baseline: {}}")

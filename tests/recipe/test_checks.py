@@ -138,3 +138,31 @@ def test_a_split_has_at_most_as_many_shards_as_five_digits_name(split):
     with pytest.raises(InputError, match=f"shards of {enough - 1:,}.* must be at least {enough:,}") as caught:
         load_recipe(EXAMPLE, chosen)
     assert caught.value.key == "documents.documents_per_shard"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "words"),
+    [
+        (["neighbors.leaves=400", "documents.valid=300"], "neighbors.leaves", "400 is more than documents.valid 300"),
+        (["neighbors.leaves=1e6"], "neighbors.leaves", "1000000 is more than documents.train"),
+        (
+            ["neighbors.leaves=20", "neighbors.leaves_to_search=30"],
+            "neighbors.leaves_to_search",
+            "30 is more than the 20",
+        ),
+    ],
+)
+def test_leaves_that_no_index_can_have(overrides, key, words):
+    """They were found by the search, after all documents had been embedded."""
+    with pytest.raises(InputError, match=words) as caught:
+        load_recipe(EXAMPLE, [*overrides, "neighbors.engine=scann"])
+    assert caught.value.key == key
+    load_recipe(EXAMPLE, [*overrides, "neighbors.engine=exact"])
+
+
+def test_context_parallel_ranks_share_a_sequence_evenly():
+    layout = ["launch.device=cuda", "launch.context_parallel=3", "launch.ranks_per_node=3"]
+    with pytest.raises(InputError, match="is not a multiple of 2 x 3") as caught:
+        load_recipe(EXAMPLE, layout)
+    assert caught.value.key == "launch.context_parallel"
+    load_recipe(EXAMPLE, ["launch.device=cuda", "launch.context_parallel=2", "launch.ranks_per_node=2"])

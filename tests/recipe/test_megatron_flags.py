@@ -68,9 +68,18 @@ def test_file_and_line_are_named(cached, tmp_path):
 
 
 @pytest.mark.slow
+def test_those_of_an_arm_are_checked(cached):
+    arms = "arms={baseline: {}, other: {training: {megatron: {num-workers: many}}}}"
+    with pytest.raises(InputError, match="must be a whole number, not 'many'") as caught:
+        make_plan(load_recipe(EXAMPLE, [arms]))
+    assert caught.value.key == "arms.other.training.megatron.num-workers"
+
+
+@pytest.mark.slow
 def test_what_megatron_takes_passes(cached):
-    given = "{recompute-granularity: full, async-save: true, lr-decay-style: WSD, no-rope-fusion: null, "
-    given += "recompute-modules: [mlp, core_attn], exit-duration-in-mins: 5, attention-dropout: 0.1}"
+    given = "{recompute-granularity: full, recompute-method: block, recompute-num-layers: 1, no-rope-fusion: null, "
+    given += "async-save: true, lr-decay-style: WSD, recompute-modules: [mlp, core_attn], exit-duration-in-mins: 5, "
+    given += "attention-dropout: 0.1}"
     make_plan(load_recipe(EXAMPLE, [f"training.megatron={given}"]))
 
 

@@ -53,6 +53,8 @@ def test_the_keys_that_are_named_exist():
         ("train_samples", "give training.train_tokens instead"),
         ("rampup-batch-size", "give training.global_batch_size instead"),
         ("data-path", "the datasets are the run's own"),
+        ("eod-mask-loss", "the datasets are the run's own"),
+        ("reset-attention-mask", "the datasets are the run's own"),
         ("tensorboard-dir", "give training.tensorboard instead"),
         ("wandb-exp-name", "a directory and a name of its own"),
         ("iterations-to-skip", "every arm consumes all that is planned"),
@@ -76,3 +78,25 @@ def test_harmless_flags_override():
     recipe = load_recipe(QUICKSTART, ["training.megatron={log-interval: 3, optimizer: sgd, num-workers: 0}"])
     words = arguments_of(Run.of(recipe), "baseline")
     assert words[words.index("--log-interval") + 1] == "3" and words[words.index("--optimizer") + 1] == "sgd"
+
+
+@pytest.mark.parametrize(
+    "given, missing",
+    [
+        ("", "recompute-method"),
+        ("recompute-method: block", "recompute-num-layers"),
+        ("recompute-num-layers: 1", "recompute-method"),
+    ],
+)
+def test_full_recomputation_says_of_which_layers(given, missing):
+    with pytest.raises(InputError, match=f"full requires {missing}") as caught:
+        load_recipe(QUICKSTART, [f"training.megatron={{recompute-granularity: full, {given}}}"])
+    assert caught.value.key == "training.megatron.recompute-granularity"
+    for layers in (1, "'12'"):
+        flags = f"{{recompute-granularity: full, recompute-method: uniform, recompute-num-layers: {layers}}}"
+        load_recipe(QUICKSTART, [f"training.megatron={flags}"])
+    for layers in ("0", "many", "1.5", "true", "-1"):
+        flags = f"{{recompute-granularity: full, recompute-method: uniform, recompute-num-layers: {layers}}}"
+        with pytest.raises(InputError, match="must be a whole number above 0"):
+            load_recipe(QUICKSTART, [f"training.megatron={flags}"])
+    load_recipe(QUICKSTART, ["training.megatron={recompute-granularity: selective}"])

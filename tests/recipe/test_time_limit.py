@@ -9,7 +9,8 @@ from megatron_sbp.recipe.time_limit import is_time_limit, minutes_of
 
 @pytest.mark.parametrize(
     "limit, minutes",
-    [("90", 90), ("90:30", 90.5), ("24:00:00", 1440), ("2-12", 3600), ("1-0:30", 1470), ("UNLIMITED", float("inf"))],
+    [("90", 90), ("90:30", 90.5), ("24:00:00", 1440), ("2-12", 3600), ("1-0:30", 1470), ("UNLIMITED", float("inf"))]
+    + [(none, float("inf")) for none in ("0", "00:00", "0-00:00:00")],  # sbatch: no limit is imposed
 )
 def test_time_limits(limit, minutes):
     assert minutes_of(limit) == minutes

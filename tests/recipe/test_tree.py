@@ -35,6 +35,8 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}]\n" for p,
         ("name: x\n[a]: b\n", 2, "a key must be a string"),
         ("name: x\n---\nname: y\n", 2, "not valid YAML"),
         ("name: x\nseed: 0x_\n", 2, "not a usable number"),
+        ("name: x\nseed: 0100\n", 2, "'0100' is an octal number in YAML"),
+        ("name: x\ndocuments:\n  train: 012_077_000\n", 3, "'012_077_000' is an octal number"),
         ("name: x\nseed: " + "9" * 5000, 2, "not a usable number"),
         ("name: x\nseed: 0x" + "f" * 5000, 2, "not a usable number"),
         ("name: x\nnote: a\x00b\n", 2, "not valid YAML"),
@@ -120,3 +122,11 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
         timeout=300,
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "recipe.yaml:1: aliases" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text, value", [("0", 0), ("0x10", 16), ("1_000", 1000), ("'010'", "010"), ("04:00:00", "04:00:00"), ("08", "08")]
+)
+def test_what_is_not_octal(text, value):
+    found = parse_tree(text, "recipe.yaml")
+    assert found is not None and found.value == value

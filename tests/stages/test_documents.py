@@ -54,7 +54,7 @@ def test_a_corpus_that_is_too_small_names_the_key_and_the_line(run_of, tmp_path)
 
 def test_a_split_that_is_too_large_on_the_command_line_is_told_as_such(run_of, tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "document {number}"}}\n' for number in range(10)))
-    run = run_of("documents.inputs=[a.jsonl]", "documents.train=1", "documents.valid=1", "documents.test=1",
+    run = run_of("documents.inputs=[a.jsonl]", "documents.train=2", "documents.valid=2", "documents.test=1",
                  "documents.oracle=500", "documents.id_field=null", "documents.keep_fields=[]")  # fmt: skip
     STAGE.run_unit(run, "00000")
     with pytest.raises(InputError, match=r"command line: 'documents.oracle': the corpus is too small: .*oracle 500"):

@@ -42,6 +42,8 @@ def plan(documents: int, dimensions: int, settings: Neighbors, seed: int) -> Sca
     if leaves > documents:
         raise InputError(f"{leaves:,} leaves for {documents:,} documents", key="neighbors.leaves")
     to_search = settings.leaves_to_search or max(1, leaves // 4)
+    if settings.leaves is None:  # a small split, such as valid, has few: then all of them
+        to_search = min(to_search, leaves)
     if to_search > leaves:
         raise InputError(f"{to_search:,} is more than the {leaves:,} leaves", key="neighbors.leaves_to_search")
     reorder = max(settings.reorder or max(4 * settings.k, 100), candidates)

@@ -38,3 +38,11 @@ def test_what_cannot_be_is_refused_by_key(settings, key):
     with pytest.raises(InputError) as caught:
         plan(100, 8, Neighbors(k=10, **settings), 1)
     assert caught.value.key == key
+
+
+def test_a_small_split_has_fewer_leaves_than_are_searched_in_d():
+    """As many as the recipe says in D, all of them in the valid split."""
+    settings = Neighbors(leaves_to_search=300)
+    large, small = (plan(documents, 8, settings, 1) for documents in (2_000_000, 20_000))
+    assert (large.leaves, large.leaves_to_search) == (1414, 300)
+    assert (small.leaves, small.leaves_to_search) == (141, 141)
