@@ -120,20 +120,24 @@ def test_a_task_that_fails_is_named(checkpoint, log, tmp_path):
         run_harness(checkpoint, recipe(folder, ["colors"]), log, "test")
 
 
-def test_a_process_that_dies_is_a_fault(folder, checkpoint, log, tmp_path):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho out of memory >&2\nexit 9\n")
+def interpreter(folder, script: str) -> str:
+    """A program in place of the worker's Python."""
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
+    return str(python)
+
+
+def test_a_process_that_dies_is_a_fault(folder, checkpoint, log, tmp_path):
+    python = interpreter(tmp_path, "echo out of memory >&2\nexit 9")
     with pytest.raises(Fault, match="ended with status 9; the end of its log:\nout of memory"):
-        run_harness(checkpoint, recipe(folder, ["colors"], python=str(python)), log, "test")
+        run_harness(checkpoint, recipe(folder, ["colors"], python=python), log, "test")
 
 
 def test_a_process_that_dies_while_it_tells_is_a_fault(folder, checkpoint, log, tmp_path):
-    python = tmp_path / "python"
-    python.write_text('#!/bin/sh\nprintf \'{"event": "task", "measu\'\necho killed >&2\nkill -9 $$\n')
-    python.chmod(0o755)
+    python = interpreter(tmp_path, """printf '{"event": "task", "measu'\necho killed >&2\nkill -9 $$""")
     with pytest.raises(Fault, match="ended with status -9; the end of its log:\nkilled"):
-        run_harness(checkpoint, recipe(folder, ["colors"], python=str(python)), log, "test")
+        run_harness(checkpoint, recipe(folder, ["colors"], python=python), log, "test")
 
 
 def test_a_metric_without_a_value_is_left_out_and_named(checkpoint, log, tmp_path, capsys):
