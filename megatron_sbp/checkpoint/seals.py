@@ -8,6 +8,7 @@ two) is trusted. A training that goes back writes later checkpoints again, with 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -69,16 +70,34 @@ def broken(folder: Path, iteration: int) -> tuple[Path, str] | None:
     return None
 
 
+def remove_checkpoint(folder: Path, iteration: int) -> None:
+    """Removes a checkpoint and its seal. Cut off in the middle, it leaves one that counts as incomplete.
+
+    Args:
+        folder: the training's folder.
+        iteration: of the checkpoint.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    checkpoint = checkpoint_folder(folder, iteration)
+    (checkpoint / "metadata.json").unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
+    _seal_file(folder, iteration).unlink(missing_ok=True)
+
+
 class Sealer:
     """Seals checkpoints in a thread as they become complete. Use as a context manager around a training.
 
     Args:
         folder: models/NAME of the run.
         last_seconds: how long the end waits for the last checkpoint's seal. It is left out then.
+        then: called whenever all complete checkpoints have their seals, about once a second. What it cannot do for lack
+            of a file or of permission (OSError, InputError) is left until the next time.
     """
 
-    def __init__(self, folder: Path, last_seconds: float = LAST_SECONDS):
-        self.folder, self.last_seconds = folder, last_seconds
+    def __init__(self, folder: Path, last_seconds: float = LAST_SECONDS, then: Callable[[], None] = lambda: None):
+        self.folder, self.last_seconds, self.then = folder, last_seconds, then
         self._stop, self._give_up = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="seal checkpoints", daemon=True)
 
@@ -102,6 +121,8 @@ class Sealer:
                 for iteration in tracker.complete(self.folder):
                     if iteration <= done:
                         seal(self.folder, iteration, self._give_up.is_set)
+                if not self._give_up.is_set():
+                    self.then()
             if last:
                 return
 

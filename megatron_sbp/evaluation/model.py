@@ -20,20 +20,13 @@ def load_model(folder: Path, device: torch.device) -> Any:
     """A causal language model in float32, in evaluation mode.
 
     Raises:
-        InputError: the folder holds no checkpoint that transformers can load.
+        InputError: the folder holds no checkpoint that transformers can load, or one without some of its weights.
     """
-    from transformers import AutoModelForCausalLM
+    from megatron_sbp.checkpoint.causal_model import load_causal_model
 
     if not (folder / "config.json").exists():
         raise InputError("holds no exported checkpoint (config.json is missing)", file=folder)
-    with quiet_libraries():
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-            )
-        except (OSError, ValueError) as error:
-            raise InputError(f"transformers cannot load this checkpoint ({error})", file=folder) from error
-    return model.to(device).eval()
+    return load_causal_model(folder, torch.float32, "sdpa").to(device).eval()
 
 
 def model_of(config: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Any:

@@ -14,6 +14,8 @@ from megatron_sbp.recipe.sections import Synthesis
 _OF_A_CHECKPOINT = 4
 """Files of a torch_dist checkpoint besides one or two per rank: metadata twice, what all ranks share, the seal."""
 
+_OF_A_TUNING = 4
+"""Checkpoints of a running tuning at most: those that training/retention.py keeps, and the one that is written."""
 
 _OF_A_SEARCH, _OF_A_STAGE, _STAGES = 68, 5, 9
 """Files in stages/ for the search for duplicates of a synthesizer; for any stage; stages of a synthesizer."""
@@ -129,23 +131,23 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
 def saved_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> int:
     """Checkpoints on disk at its peak.
 
-    A training keeps all its checkpoints until it ends, then the last; the oracle may run beside the baseline, and
-    beside all tunings.
+    The training of an arm keeps all its checkpoints until it ends, then the last; the oracle may run beside the
+    baseline, and beside all tunings.
     """
     steps = max(arm["steps"] for arm in plan["arms"].values())
     models = len(plan["arms"]) + len(synthesizers_of(recipe, plan))
-    first = max(-(-steps // save_interval(recipe, "baseline")), sum(tuning_checkpoints(recipe, plan).values()))
+    first = max(-(-steps // save_interval(recipe, "baseline")), _of_tunings(recipe, plan))
     saves = first + -(-steps // recipe.training.save_interval) + models * plan["replicates"] - 2
     return saves + plan["replicates"] * sum(len(recall_iterations(recipe, arm)) for arm in recipe.arms)
 
 
-def tuning_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
-    """Checkpoints of every tuning when it ends, at most, by stage: one for every evaluation."""
-    tunings = {name: entry["tuning"] for name, entry in synthesizers_of(recipe, plan).items() if entry["tuning"]}
-    return {
-        "tune" + end_of(name): -(-tuning["max_steps"] // recipe.for_synthesizer(name).tuning.eval_interval)
-        for name, tuning in tunings.items()
-    }
+def _of_tunings(recipe: Recipe, plan: dict[str, Any]) -> int:
+    """Checkpoints of all tunings while they run, at most; one is saved at every evaluation."""
+    return sum(
+        min(-(-entry["tuning"]["max_steps"] // recipe.for_synthesizer(name).tuning.eval_interval), _OF_A_TUNING)
+        for name, entry in synthesizers_of(recipe, plan).items()
+        if entry["tuning"]
+    )
 
 
 def synthesizers_of(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from megatron_sbp.planning.job_warnings import job_warnings
-from megatron_sbp.planning.numbers import format_bytes, format_count
-from megatron_sbp.planning.units import tuning_checkpoints
+from megatron_sbp.planning.numbers import format_count
 from megatron_sbp.recipe import Recipe
-
-LARGE = 1e12
-"""Bytes of checkpoints below which it does not matter how many there are."""
 
 
 def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> list[str]:
@@ -35,23 +31,10 @@ def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> li
             f"training.learning_rate {recipe.training.learning_rate:g} is too high for AdamW: the paper's 1e-2 belongs "
             "to an optimizer with scaled updates"
         )
-    found += _checkpoints_of_tunings(recipe, plan)
     if recipe.launch.context_parallel > 1 and recipe.tuned_synthesizers:
         found.append("launch.context_parallel: the tuning will be refused, since it would cut packed pairs apart")
     found += job_warnings(recipe, plan)
     return found
-
-
-def _checkpoints_of_tunings(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
-    each, counts = plan["disk"]["one_checkpoint"], tuning_checkpoints(recipe, plan)
-    size = each * sum(counts.values())
-    if size <= max(LARGE, plan["disk"]["total"] - size):
-        return []
-    return [
-        f"{', '.join(counts)}: a checkpoint is saved at every evaluation and kept until the tuning ends: up to "
-        f"{sum(counts.values()):,} of {format_bytes(each)}, {format_bytes(size)} in all; a larger tuning.eval_interval "
-        "makes fewer"
-    ]
 
 
 def _splits(recipe: Recipe, plan: dict[str, Any]) -> list[str]:

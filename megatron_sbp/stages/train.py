@@ -198,6 +198,7 @@ class TrainStage(Stage):
                 srun=self.srun,
                 stop=run.stop_file,
                 save=run.save_file,
+                keep_all=not self.tunes,
             )
         outputs = finalize(
             folder,

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
-from megatron_sbp.base.quiet import quiet_libraries
+from megatron_sbp.checkpoint.causal_model import load_causal_model
 from megatron_sbp.synthesis import cached_attention as attention
 from megatron_sbp.synthesis.cache import RoomyCache
 from megatron_sbp.synthesis.engine import EngineSettings, Written
@@ -44,8 +42,12 @@ class TransformersEngine:
         self.settings = settings
         self.device = torch.device(compute_device(settings.device))
         attention.register()
-        # transformers' choice on GPUs, whose kernels for grouped heads want no mask.
-        model = _loaded(settings, attention.NAME if self.device.type == "cpu" else "sdpa")
+        model = load_causal_model(
+            settings.checkpoint,
+            torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+            # sdpa: transformers' choice on GPUs, whose kernels for grouped heads want no mask.
+            attention.NAME if self.device.type == "cpu" else "sdpa",
+        )
         self._window = _window(model.config.get_text_config(), settings.checkpoint)
         try:
             self.model = model.to(self.device).eval()
@@ -142,32 +144,6 @@ class TransformersEngine:
             tokens[row, width - len(prompt) :] = torch.from_numpy(np.asarray(prompt, np.int64))
             there[row, width - len(prompt) :] = True
         return tokens.to(self.device), there.to(self.device)
-
-
-def _loaded(settings: EngineSettings, attention: str) -> Any:
-    """The model, with all of its weights: transformers makes up those that are not there."""
-    with quiet_libraries():
-        try:
-            model, found = AutoModelForCausalLM.from_pretrained(
-                settings.checkpoint,
-                dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
-                attn_implementation=attention,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # else it refuses them without naming any
-            )
-        except (OSError, ValueError, SafetensorError) as error:
-            message = f"transformers cannot load this checkpoint ({error})"
-            raise InputError(message, file=settings.checkpoint) from error
-    absent, resized = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
-    if absent:
-        more = f" and {len(absent) - 1} more tensors" if len(absent) > 1 else ""
-        raise InputError(f"lacks {absent[0]}{more} of the model", file=settings.checkpoint)
-    if resized:
-        name, there, wanted = resized[0]
-        message = f"{name} has the shape {[*there]}, but config.json wants {[*wanted]}"
-        raise InputError(message, file=settings.checkpoint)
-    return model
 
 
 def _window(config: Any, checkpoint: Path) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.seals import remove_checkpoint
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.tokenization.indexed import open_lengths
 from megatron_sbp.training import consumption
@@ -82,9 +83,9 @@ def finalize(
             kept.add(chosen["iteration"])
     files.write_json(folder / "consumed.json", result)
     checkpoints = [checkpoint_folder(folder, number) for number in sorted(kept)]
-    for number, old in tracker.written(folder).items():
+    for number in tracker.written(folder):
         if number not in kept:
-            shutil.rmtree(old)
+            remove_checkpoint(folder, number)
     shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, no longer needed
     contents = sorted(path for checkpoint in checkpoints for path in checkpoint.rglob("*") if path.is_file())
     return [*(folder / name for name in DESCRIPTIONS), *contents]

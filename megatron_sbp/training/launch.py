@@ -23,6 +23,7 @@ from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.metrics import last_train_row, read_metrics
 from megatron_sbp.training.ranks import Rank, Ranks
+from megatron_sbp.training.retention import remove_unneeded
 from megatron_sbp.training.running import only_training
 from megatron_sbp.training.save_request import SaveRequest
 
@@ -113,6 +114,7 @@ def train(
     srun: Sequence[str] | None = None,
     stop: Path | None = None,
     save: Path | None = None,
+    keep_all: bool = True,
 ) -> None:
     """Runs a training to its end.
 
@@ -126,6 +128,7 @@ def train(
         srun: as for `processes`.
         stop: a file whose appearance requests a checkpoint and the end.
         save: a file that requests a checkpoint whenever it is touched; the ranks look for it themselves.
+        keep_all: whether all checkpoints stay until the end; otherwise `retention.remove_unneeded` removes some.
 
     Raises:
         Unfinished: it was stopped by a signal, the file, or its time limit, after saving a checkpoint.
@@ -141,7 +144,7 @@ def train(
         say(f"{stage}: starting {count} rank(s), log in {log}")
         _note_command(log, ranks[0].command)
         with (
-            Sealer(folder),
+            Sealer(folder, then=lambda: None if keep_all else remove_unneeded(folder)),
             Ranks(ranks, log, DONE, announced=RANK_ENDED) as group,
             ForwardedSignals(group, stage, under_slurm=srun is not None) as signals,
         ):

@@ -94,6 +94,20 @@ def test_the_end_does_not_wait_for_a_large_checkpoint(folder):
     assert sealed(folder) in ([], ["16.json"])
 
 
+def test_what_is_to_be_done_then_comes_after_the_seals(folder):
+    found = []
+    with seals.Sealer(folder, then=lambda: found.append(sealed(folder))):
+        pass
+    assert found and found[-1] == ["16.json", "8.json"]
+
+
+def test_a_checkpoint_is_removed_with_its_seal(folder):
+    seals.seal(folder, 8)
+    seals.remove_checkpoint(folder, 8)
+    seals.remove_checkpoint(folder, 16)  # which has none
+    assert not tracker.written(folder) and sealed(folder) == []
+
+
 def test_a_copy_beside_a_checkpoint_is_no_checkpoint(folder):
     shutil.copytree(tracker.checkpoint_folder(folder, 16), folder / "iter_0000016.bak")
     with seals.Sealer(folder):

@@ -31,6 +31,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import by_name
 from megatron_sbp.stages.train import arguments_of
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.training import finalize
 
 MODEL = shape(True, True, 4, 2, layers=2)
 RECIPE = """
@@ -39,7 +40,7 @@ documents: {inputs: [none.jsonl], train: 10, valid: 2, test: 2}
 tokenizer: {}
 model: %s
 training: {train_tokens: 10_000, global_batch_size: 8, micro_batch_size: 1, precision: fp32, log_interval: 1}
-tuning: {start: theirs, learning_rate: 1.0e-3, weight_decay: 0, max_epochs: 1, global_batch_size: 4, eval_interval: 2,
+tuning: {start: theirs, learning_rate: 1.0e-3, weight_decay: 0, max_epochs: 1, global_batch_size: 4, eval_interval: 1,
          eval_sequences: 4}
 synthesis: {tokens: 1_000}
 evaluation: {choice_context: 20, choice_continuation: 20}
@@ -79,14 +80,23 @@ def runner(run: Run) -> StageRunner:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_tuning_begins_with_these_weights(run, tmp_path):
-    """Two tensor-parallel ranks, five steps of Adam: no weight is farther from the start than these can take it."""
+def test_the_tuning_begins_with_these_weights(run, tmp_path, monkeypatch):
+    """Two tensor-parallel ranks, five steps of Adam: no weight is farther from the start than these can take it.
+
+    There are five evaluations, each with a checkpoint; when the ranks have ended, three are left at most.
+    """
     from safetensors.torch import load_file
 
     from megatron_sbp.checkpoint.hugging_face import export
 
     write_pairs(run)
+    left = []
+    as_usual = finalize.finalize
+    monkeypatch.setattr(
+        finalize, "finalize", lambda folder, *a, **k: left.extend(tracker.written(folder)) or as_usual(folder, *a, **k)
+    )
     assert runner(run).execute()
+    assert len(left) <= 3 and left[-2:] == [4, 5]
     consumed = files.read_json(run.model("synthesizer") / "consumed.json")
     assert consumed["iterations"] == 5 and consumed["valid_loss_before"] > 0
     checkpoint = run.model("synthesizer") / f"iter_{consumed['export_iteration']:07d}"

@@ -22,6 +22,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.training.metrics import read_metrics
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -69,6 +70,17 @@ def test_synthetic_documents_know_their_parents(whole_run):
     assert rows and {row["seed_id"] for row in rows} <= seeds
     assert {row["synthesizer"] for row in rows} == {digest}
     assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_the_tuning_kept_few_of_its_checkpoints(whole_run):
+    """It had one at every evaluation; what was removed while it ran and at its end has no seal either."""
+    folder = whole_run[0] / "models" / "synthesizer"
+    evaluations = [row for row in read_metrics(folder / "metrics.jsonl", "valid") if row["iteration"]]
+    assert len(evaluations) > 3
+    left = {int(path.name.removeprefix("iter_")) for path in folder.glob("iter_*")}
+    assert {int(path.stem) for path in (folder / "seals").iterdir()} == left
+    assert left == {evaluations[-1]["iteration"], min(evaluations, key=lambda row: row["loss"])["iteration"]}
+    assert len(list((whole_run[0] / "models" / "baseline" / "seals").iterdir())) == 1
 
 
 def test_a_synthetic_document_is_traced_and_the_run_is_published(whole_run, tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.planning.plan import make_plan
-from megatron_sbp.planning.units import tuning_checkpoints
 from megatron_sbp.recipe import load_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -84,12 +83,16 @@ def test_an_oracle_of_unknown_size():
     assert plan("documents.oracle=null")["arrays"]["tokenize"]["units"] == 123
 
 
-def test_the_checkpoints_of_a_tuning_are_on_disk_until_it_ends():
-    """48,308,000 pairs of 1,657 tokens are 76,339 steps of 256 x 4,096: 39 evaluations, each with a checkpoint. The
-    oracle, of 24 checkpoints, may be training beside it; baseline and SBP, or both synthesizers, have one then."""
-    found, paper = plan("tuning.eval_interval=2000"), load_recipe(EXAMPLES / "sbp_3b_200b" / "recipe.yaml")
-    assert found["tuning"]["max_steps"] == 76_339 and tuning_checkpoints(paper, found) == {"tune": 39}
-    assert found["checkpoint"]["on_disk"] == 39 + 24 + 2
-    assert found["disk"]["checkpoints"] == (39 + 24 + 2) * found["disk"]["one_checkpoint"]
-    assert plan("tuning.eval_interval=250")["checkpoint"]["on_disk"] == 306 + 24 + 2
-    assert plan("tuning.eval_interval=20_000")["checkpoint"]["on_disk"] == 24 + 24 + 2
+def test_a_tuning_has_few_of_its_checkpoints_on_disk():
+    """48,308,000 pairs of 1,657 tokens are 76,339 steps of 256 x 4,096: 39 evaluations, each with a checkpoint. Three
+    stay while another is written. The oracle, of 24 checkpoints, may be training beside it; baseline and SBP, or both
+    synthesizers, have one then. With an interval of 20,000 steps the tuning has four evaluations, with 40,000 two."""
+    found = plan("tuning.eval_interval=2000")
+    assert found["tuning"]["max_steps"] == 76_339
+    baseline = found["checkpoint"]["on_disk"] - 24 - 2
+    assert baseline == 24  # more than those of the tuning: the baseline may be training beside the oracle
+    few = "training.save_interval=200_000"
+    assert [
+        plan(few, f"tuning.eval_interval={steps}")["checkpoint"]["on_disk"] for steps in (250, 2000, 20_000, 40_000)
+    ] == [4 + 1 + 2, 4 + 1 + 2, 4 + 1 + 2, 2 + 1 + 2]
+    assert found["disk"]["checkpoints"] == (24 + 24 + 2) * found["disk"]["one_checkpoint"]

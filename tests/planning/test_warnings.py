@@ -26,10 +26,6 @@ def test_the_papers_recipe_has_none():
     [
         (["training.learning_rate=5e-3"], "training.learning_rate 0.005 is too high for AdamW"),
         (["synthesis.tokens=150e9"], "sbp: 75.0 % of its tokens are synthetic, more than half"),
-        (
-            ["tuning.eval_interval=250"],
-            "tune: a checkpoint is saved at every evaluation and kept until the tuning ends",
-        ),
         (["launch.context_parallel=2"], "launch.context_parallel: the tuning will be refused"),
         (["model.num_layers=80", "launch.distributed_optimizer=false"], "a rank needs about"),
     ],

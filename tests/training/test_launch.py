@@ -22,7 +22,7 @@ from megatron_sbp.training.metrics import Metrics, read_metrics
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 FAULTY = "training.megatron={spec: [support.faulty_spec, layer_spec], num-workers: 1%s}"
-STEPS = "training.train_tokens=150_000"
+STEPS = "training.train_tokens=100_000"
 OFTEN = (STEPS, "training.save_interval=5", "training.log_interval=1")
 
 

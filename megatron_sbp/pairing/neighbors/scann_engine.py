@@ -13,6 +13,7 @@ import numpy as np
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
+from megatron_sbp.base.memory import free_memory
 from megatron_sbp.pairing.neighbors.scann_files import build, is_built, quiet_file_descriptors
 from megatron_sbp.pairing.neighbors.scann_plan import ScannPlan
 from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
@@ -128,10 +129,8 @@ class ScannIndex:
 
 def _check_memory(plan: ScannPlan) -> None:
     """ScaNN holds the vectors in float32, and half a byte per dimension and document for the hashes."""
-    import psutil
-
     needed = plan.documents * plan.dimensions * 4.5
-    available = psutil.virtual_memory().available
+    available = free_memory()
     if needed > available:
         raise InputError(
             f"ScaNN needs about {needed / 2**30:.1f} GiB for {plan.documents:,} vectors of {plan.dimensions} "

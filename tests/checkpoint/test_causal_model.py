@@ -1,0 +1,62 @@
+"""Weights that a checkpoint does not have are named, not made up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.made_up_model import hugging_face_model, shape
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
+from megatron_sbp.checkpoint.causal_model import load_causal_model
+from megatron_sbp.evaluation.model import load_model
+
+
+def with_config(folder: Path, **changes) -> None:
+    config = files.read_json(folder / "config.json")
+    config.pop("layer_types", None)  # one for each layer
+    files.write_json(folder / "config.json", {**config, **changes})
+
+
+def without_a_tensor(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(file).items() if name != "model.layers.1.mlp.up_proj.weight"}
+    save_file(kept, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_all_weights(tmp_path, tied):
+    hugging_face_model(tmp_path, shape(tied, True, layers=2), 60)
+    model = load_causal_model(tmp_path, torch.bfloat16, "sdpa")
+    there = load_file(tmp_path / "model.safetensors")
+    found = {name: tensor for name, tensor in model.state_dict().items() if name in there}
+    assert len(found) == len(there) and model.dtype == torch.bfloat16
+    assert all(torch.equal(tensor, there[name].to(torch.bfloat16)) for name, tensor in found.items())
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: os.truncate(folder / "model.safetensors", 5000), "cannot load this checkpoint .*header"),
+        (lambda folder: files.write_text(folder / "model.safetensors", "version https://git-lfs"), "cannot load"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
+        (without_a_tensor, r"lacks model\.layers\.1\.mlp\.up_proj\.weight of the model"),
+        (lambda folder: with_config(folder, num_hidden_layers=3), r"lacks model\.layers\.2.* and \d+ more tensors"),
+        (
+            lambda folder: with_config(folder, intermediate_size=48),
+            r"has the shape \[\d+, \d+\], but config",
+        ),
+    ],
+)
+def test_weights_that_are_damaged_or_not_there(tmp_path, damage, said):
+    hugging_face_model(tmp_path, shape(True, True, layers=2), 60)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=said) as caught:
+        load_causal_model(tmp_path, torch.float32, "sdpa")
+    assert caught.value.file == tmp_path
+    with pytest.raises(InputError, match=said):
+        load_model(tmp_path, torch.device("cpu"))
