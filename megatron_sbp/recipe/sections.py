@@ -221,8 +221,7 @@ class Tuning(Section):
     seed_cut: Literal["head", "tail"] = "tail"
     """Which end of a long seed document is truncated."""
     eval_interval: Count = 50
-    """Optimizer steps between validations on pairs of the valid split. Each saves a checkpoint, kept until the tuning
-    ends."""
+    """Optimizer steps between validations on pairs of the valid split. Each saves a checkpoint; three stay at most."""
     eval_sequences: Count = 64
     """Packed validation sequences, rounded up to whole global batches; at most one pass over the valid pairs."""
     patience: Count = 2
