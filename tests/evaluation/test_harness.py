@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -32,7 +34,22 @@ TASKS = ["both", "colors", "prose", "written"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks")
+    """The small tasks, and `scored`, of whose metrics some have no value for a document, or for any."""
+    made = write_tasks(tmp_path_factory.mktemp("tasks") / "tasks")
+    (made / "scores.py").write_text(
+        "def process_results(document, results):\n"
+        "    return {'never': float('nan'), 'seldom': float(document['answer'] or 'nan'), 'always': 1.0}\n"
+    )
+    head, _, tail = (
+        (made / "written.yaml").read_text().replace("task: written", "task: scored").partition("metric_list:")
+    )
+    metrics = [
+        f"  - {{metric: {name}, aggregation: nanmean, higher_is_better: true}}"
+        for name in ("never", "seldom", "always")
+    ]
+    lines = [head + "process_results: !function scores.process_results", "metric_list:", *metrics]
+    (made / "scored.yaml").write_text("\n".join([*lines, tail[tail.index("metadata") :]]))
+    return made
 
 
 def recipe(folder: Path, tasks: list[str], **more) -> Recipe:
@@ -56,15 +73,25 @@ def log(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(folder, checkpoint, log) -> dict:
-    return run_harness(checkpoint, recipe(folder, TASKS, shots={"colors": 2}), log, "test")
+def measured_and_told(folder, checkpoint, log) -> tuple[dict, str]:
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        found = run_harness(checkpoint, recipe(folder, [*TASKS, "scored"], shots={"colors": 2}), log, "test")
+    return found, told.getvalue()
+
+
+@pytest.fixture(scope="module")
+def measured(measured_and_told) -> dict:
+    return measured_and_told[0]
 
 
 def test_every_task_is_measured(measured):
-    assert list(measured["tasks"]) == TASKS
+    assert list(measured["tasks"]) == [*TASKS, "scored"]
     assert measured["backend"] == "hf" and measured["device"] == "cpu" and measured["lm_eval"]
     about = {name: [task[key] for key in ("shots", "samples", "version")] for name, task in measured["tasks"].items()}
-    assert about == {"both": [0, 18, "1.0"], "colors": [2, 12, 1.5], "prose": [0, 6, 1.0], "written": [0, 12, 1.0]}
+    assert about == {
+        "both": [0, 18, "1.0"], "colors": [2, 12, 1.5], "prose": [0, 6, 1.0], "written": [0, 12, 1.0],
+        "scored": [0, 12, 1.0],
+    }  # fmt: skip
     assert list(measured["tasks"]["colors"]["metrics"]) == ["acc", "acc_norm"]
     scales = {key: figures["scale"] for task in measured["tasks"].values() for key, figures in task["metrics"].items()}
     assert (scales["acc"], scales["exact_match"]) == ("mean", "mean")
@@ -140,28 +167,15 @@ def test_a_process_that_dies_while_it_tells_is_a_fault(folder, checkpoint, log, 
         run_harness(checkpoint, recipe(folder, ["colors"], python=python), log, "test")
 
 
-def test_a_metric_without_a_value_is_left_out_and_named(checkpoint, log, tmp_path, capsys):
+def test_a_metric_without_a_value_is_left_out_and_named(measured_and_told, tmp_path):
     """Some of lm-eval's tasks give NaN for documents that a metric is not about; `files.write_json` takes none."""
-    folder = write_tasks(tmp_path / "tasks")
-    (folder / "scores.py").write_text(
-        "def process_results(document, results):\n"
-        "    return {'never': float('nan'), 'seldom': float(document['answer'] or 'nan'), 'always': 1.0}\n"
-    )
-    file = folder / "written.yaml"
-    head, _, tail = file.read_text().partition("metric_list:")
-    metrics = [f"  - {{metric: {name}, aggregation: nanmean, higher_is_better: true}}" for name in SCORES]
-    lines = [head + "process_results: !function scores.process_results", "metric_list:", *metrics]
-    file.write_text("\n".join([*lines, tail[tail.index("metadata") :]]))
-    found = run_harness(checkpoint, recipe(folder, ["written"]), log, "test")
+    found, told = measured_and_told
     files.write_json(tmp_path / "harness.json", found)
-    metrics = found["tasks"]["written"]["metrics"]
+    metrics = found["tasks"]["scored"]["metrics"]
     assert list(metrics) == ["seldom", "always"]
     assert metrics["seldom"]["value"] == 2.0 and metrics["seldom"]["sums"] is None  # the mean of 1, 2, and 3
     assert metrics["always"]["sums"] == [1.0] * 12
-    assert "test: never of written is nan: left out" in capsys.readouterr().err
-
-
-SCORES = ("never", "seldom", "always")
+    assert "test: never of scored is nan: left out" in told
 
 
 def units(value: float, pairs: list, stderr: float | None = None) -> dict:
