@@ -41,6 +41,9 @@ def check_torch(subject: Subject) -> Iterator[Finding]:
 
 def check_devices(subject: Subject) -> Iterator[Finding]:
     """The CUDA devices: enough of them, usable, and not in use by others."""
+    if not subject.wants_gpu:  # whatever is wrong with those that are here stops no run
+        yield ok("devices", f"launch.device is cpu: {os.cpu_count()} CPU cores")
+        return
     try:
         devices = cuda_devices()
     except (ImportError, OSError):
@@ -55,7 +58,7 @@ def check_devices(subject: Subject) -> Iterator[Finding]:
         return
     kinds = Counter((device.name, device.total) for device in devices)
     text = ", ".join(f"{count} x {name}, {format_bytes(total)} each" for (name, total), count in kinds.items())
-    ranks = subject.recipe.launch.ranks_per_node if subject.recipe and subject.wants_gpu else 1
+    ranks = subject.recipe.launch.ranks_per_node if subject.recipe else 1
     # Slurm may give every task of a node its own device and hide the others.
     tasks = ranks_on_this_node(os.environ) if len(devices) == 1 else 1
     if len(devices) * tasks < ranks:
