@@ -38,6 +38,8 @@ ORDER = ("order", "id_high", "id_low")
 """The columns that put documents in their order, most significant first."""
 
 _FRAME_BYTES = 64 << 10
+_OF_A_DOCUMENT = 500
+"""Bytes that a held document takes besides its JSON: its figures and the objects around them."""
 _SUFFIXES = (".zst", ".rows", ".frames", ".json")
 _FIVE = struct.Struct(">5Q")
 
@@ -61,7 +63,7 @@ class PartWriter:
     Args:
         part: FOLDER/NAME, without a suffix.
         seed: of the keyed order.
-        held_bytes: JSON held in memory at most, before a segment is sorted and written.
+        held_bytes: memory for documents at most, before a segment is sorted and written.
     """
 
     def __init__(self, part: Path, seed: int, held_bytes: int = 256 << 20):
@@ -93,7 +95,7 @@ class PartWriter:
         sizes = (len(row), len(document.text), len(document.text.encode()))
         self._rows.append((*hashes(document, self._seed), line, 0, *sizes))
         self._lines.append(row)
-        self._held += len(row)
+        self._held += len(row) + _OF_A_DOCUMENT
         if self._held > self._limit:
             self._spill()
 

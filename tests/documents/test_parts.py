@@ -43,6 +43,18 @@ def test_every_document_comes_back_with_its_figures(tmp_path, documents, held_by
     assert part.notes["counts"] == {"read": 500}
 
 
+def test_short_documents_are_held_in_as_little_memory_as_long_ones(tmp_path):
+    documents = (Document(f"{number:032x}", "hi", {}) for number in range(40_000))
+    tracemalloc.start()
+    with PartWriter(tmp_path / "00000", 7, held_bytes=2 << 20) as writer:
+        for line, document in enumerate(documents, start=1):
+            writer.add(document, line)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20  # all of them have 20 MB
+    assert len(Part(tmp_path / "00000")) == 40_000
+
+
 @pytest.mark.parametrize("held_bytes", [50_000, 1 << 30])
 def test_a_range_of_keys(tmp_path, documents, held_bytes):
     part = write(tmp_path / "00000", documents, held_bytes)
