@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.open_files import allow_many
 from megatron_sbp.documents.reading import Document
 
 ROW = np.dtype(
@@ -40,6 +41,8 @@ ORDER = ("order", "id_high", "id_low")
 _FRAME_BYTES = 64 << 10
 _OF_A_DOCUMENT = 500
 """Bytes that a held document takes besides its JSON: its figures and the objects around them."""
+MOST_MAPPED, _OTHER_FILES = 60_000, 300
+"""Parts that may stay mapped at once; files that a process has open anyway, or opens while it reads parts."""
 _SUFFIXES = (".zst", ".rows", ".frames", ".json")
 _FIVE = struct.Struct(">5Q")
 
@@ -55,6 +58,25 @@ def hashes(document: Document, seed: int) -> tuple[int, ...]:
 def part_files(part: Path) -> list[Path]:
     """The files of a part."""
     return [part.with_name(part.name + suffix) for suffix in _SUFFIXES]
+
+
+class Tables(Sequence[np.ndarray]):
+    """The figures of some parts, ROW [documents] each: of those that do not stay mapped, one at a time."""
+
+    def __init__(self, parts: Sequence[Part]):
+        self._parts = parts
+
+    def __getitem__(self, number: int) -> np.ndarray:  # type: ignore[override]  # nobody takes a slice
+        return self._parts[number].rows
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def open_parts(parts: Sequence[Path]) -> list[Part]:
+    """Opens parts: as many as a process may map stay mapped, so that there may be any number of them."""
+    stay = len(parts) <= min(MOST_MAPPED, allow_many() - _OTHER_FILES)
+    return [Part(part, stays_mapped=stay) for part in parts]
 
 
 class PartWriter:
@@ -131,28 +153,37 @@ class PartWriter:
 
 
 class Part:
-    """Reads a part; its figures are mapped from disk, and where its frames are (24 bytes per 64 KB) is in memory:
-    a process has 65,530 maps at most on Linux, and a corpus may have as many files.
+    """Reads a part; its figures are mapped from disk, and where its frames are (24 bytes per 64 KB) is in memory.
+
+    Args:
+        part: FOLDER/NAME, without a suffix.
+        stays_mapped: keep the figures mapped, which takes an open file and one of the 65,530 maps that Linux allows a
+            process; otherwise they are mapped whenever they are needed.
 
     Raises:
         InputError: the files do not fit together.
     """
 
-    def __init__(self, part: Path):
-        self._data, rows, frames, notes = part_files(part)
+    def __init__(self, part: Path, stays_mapped: bool = True):
+        self._data, self._figures, frames, notes = part_files(part)
         self.notes: dict[str, Any] = files.read_json(notes)
         """`segments` and what the writer noted."""
-        self.rows: np.ndarray = _mapped(rows, ROW)
-        """ROW [documents]."""
+        rows = _mapped(self._figures, ROW)
+        self._rows = rows if stays_mapped else None
         self._frames = np.array(_mapped(frames, FRAME))
         ends = np.cumsum([0, *self.notes["segments"]])
-        if ends[-1] != len(self.rows):
-            raise InputError(f"{len(self.rows)} documents, and {ends[-1]} in {notes.name}", file=rows)
+        if ends[-1] != len(rows):
+            raise InputError(f"{len(rows)} documents, and {ends[-1]} in {notes.name}", file=self._figures)
         self.segments = [slice(int(begin), int(end)) for begin, end in itertools.pairwise(ends)]
         """Slices of `rows` that are each in the keyed order."""
 
+    @property
+    def rows(self) -> np.ndarray:
+        """ROW [documents]."""
+        return _mapped(self._figures, ROW) if self._rows is None else self._rows
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.segments[-1].stop if self.segments else 0
 
     def between(self, first: np.void, last: np.void) -> np.ndarray:
         """Rows from one key to another, both included: int64 [n], ascending by place in the part.
