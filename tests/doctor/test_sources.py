@@ -49,6 +49,34 @@ def test_a_model_that_is_not_there(word, check, text, remedy):
     assert finding.status == "fail" and text in finding.text and remedy in finding.remedy
 
 
+@pytest.mark.parametrize(
+    "key, check, part, whole",
+    [
+        ("embedding.model", "embedding model", "config.json", "model.safetensors"),
+        ("embedding.model", "embedding model", "config.json", "pytorch_model.bin"),
+        ("tokenizer.path", "tokenizer", "tokenizer_config.json", "tokenizer.json"),
+        ("tokenizer.path", "tokenizer", "config.json", "spiece.model"),
+    ],
+)
+def test_a_download_that_was_interrupted(tmp_path, monkeypatch, key, check, part, whole):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--some--name"
+    snapshot = folder / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / part).touch()
+    word = f"{key}=some/name"
+    finding = found(check_models, word)[check]  # of another revision than main
+    assert finding.status == "fail" and "all of its main branch" in finding.text and "hf download" in finding.remedy
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    assert found(check_models, word)[check].status == "fail"
+    (snapshot / whole).symlink_to("../../blobs/none")
+    assert found(check_models, word)[check].status == "fail"
+    (snapshot / whole).unlink()
+    (snapshot / whole).touch()
+    assert found(check_models, word)[check].status == "ok"
+
+
 def test_an_empty_folder_is_no_model(tmp_path):
     finding = found(check_models, f"embedding.model={tmp_path}")["embedding model"]
     assert finding.status == "fail" and "is empty" in finding.text
