@@ -79,6 +79,9 @@ def _none(subject: Subject) -> Finding:
 
         text = f"torch finds no CUDA device, though there is an NVIDIA driver {driver}"
         remedy = "install a torch that is built for CUDA" if not torch.version.cuda else _VISIBLE
+        recipe = subject.recipe
+        if recipe is not None and recipe.launch.device == "auto" and recipe.slurm.gpus_per_node is None:
+            return warn("devices", f"{text}: a run will use the CPU", remedy)
         return fail("devices", text, remedy)
     if subject.recipe is None or subject.recipe.launch.device != "cuda":
         return ok("devices", f"no GPU: {os.cpu_count()} CPU cores")

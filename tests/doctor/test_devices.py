@@ -46,8 +46,11 @@ def test_a_recipe_for_cpus_needs_no_torch_with_cuda(monkeypatch):
     monkeypatch.setattr(devices, "cuda_devices", list)
     (finding,) = check_devices(subject("launch.device=cpu"))
     assert finding.status == "ok" and "launch.device is cpu" in finding.text
-    (finding,) = check_devices(subject("launch.device=cuda"))
-    assert finding.status == "fail" and "NVIDIA driver 570.1" in finding.text
+    (finding,) = check_devices(subject("launch.device=auto", "slurm.gpus_per_node=null"))
+    assert finding.status == "warn" and "a run will use the CPU" in finding.text
+    for words in (["launch.device=cuda"], ["launch.device=auto", "slurm.gpus_per_node=8"]):
+        (finding,) = check_devices(subject(*words))
+        assert finding.status == "fail" and "NVIDIA driver 570.1" in finding.text
 
 
 @pytest.mark.gpu
