@@ -124,10 +124,12 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
         text = f"{len(found):,} file{'' if len(found) == 1 else 's'}, {format_bytes(size)}"
         if unreadable:
             yield fail("inputs", f"{text}; no permission to read {unreadable[0]}", "`chmod` or another copy")
-        elif passed_over:
-            yield warn("inputs", f"{text}; passed over: {passed_over[0].path}", passed_over[0].reason)
         else:
-            yield _looked_into(found, recipe, text)
+            if passed_over:
+                yield warn("inputs", f"{text}; passed over: {passed_over[0].path}", passed_over[0].reason)
+            looked = _looked_into(found, recipe, text)
+            if looked.status != "ok" or not passed_over:
+                yield looked
     named = {
         "questions": recipe.evaluation.questions,
         "judge": recipe.evaluation.judge,

@@ -111,6 +111,17 @@ def test_inputs_that_cannot_be_used(tmp_path, name, content, text):
     assert finding.status == "fail" and f"{tmp_path}/" in finding.text and text in finding.text
 
 
+@pytest.mark.parametrize("field, told", [("text", ["warn"]), ("body", ["warn", "fail"])])
+def test_what_is_passed_over_hides_nothing_else(tmp_path, field, told):
+    (tmp_path / "a.jsonl").write_text('{"text": "abc"}\n')
+    (tmp_path / "b.jsonl").symlink_to("gone")
+    words = [f"documents.inputs=[{tmp_path}/*]", "documents.id_field=null", "documents.keep_fields=[]",
+             "documents.bad_documents=skip", f"documents.text_field={field}"]  # fmt: skip
+    inputs = [one for one in check_inputs(Subject(Run.of(load_recipe(TINY, words)))) if one.check == "inputs"]
+    assert [one.status for one in inputs] == told and "passed over" in inputs[0].text
+    assert field == "text" or "none of its first 1 documents is usable" in inputs[1].text
+
+
 def test_fields_that_are_not_there(tmp_path):
     words = ["documents.text_field=body", "documents.id_field=url", "documents.keep_fields=[site]"]
     for word in words:
