@@ -193,14 +193,16 @@ class Part:
             last: the same.
         """
         found, table = [], np.asarray(self.rows)
+        order, low, high = table["order"], first["order"], last["order"]
         for segment in self.segments:
             # Not by np.searchsorted: rows of 68 bytes are not aligned, and it would copy the column at every call.
-            order = table["order"][segment]
-            begin = bisect.bisect_left(order, first["order"])
-            end = bisect.bisect_right(order, last["order"])
-            rows = table[segment][begin:end]
+            begin = bisect.bisect_left(order, low, segment.start, segment.stop)
+            end = bisect.bisect_right(order, high, begin, segment.stop)
+            if begin == end:  # as nearly always, where there are more files than a shard has documents
+                continue
+            rows = table[begin:end]
             inside = (_compared(rows, first) >= 0) & (_compared(rows, last) <= 0)
-            found.append(segment.start + begin + np.flatnonzero(inside))
+            found.append(begin + np.flatnonzero(inside))
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def read(self, places: np.ndarray) -> Iterator[bytes]:
