@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ class UserFunction:
             body = ast.parse(self.file.read_bytes(), str(self.file)).body
         except (SyntaxError, ValueError) as error:
             raise self.error(f"is not Python ({error})") from error
-        if self.name not in _defined(body):
+        if not {self.name, "*"} & _defined(body):  # `from rules import *` may define anything
             raise self.error(f"defines no '{self.name}'")
 
     def load(self) -> Callable[[list[dict[str, Any]]], Any]:
@@ -109,14 +109,19 @@ def documents_of(batch: list[dict[str, Any]]) -> str:
     return f"document {names[0]}" if len(names) == 1 else f"documents {names[0]} to {names[-1]}"
 
 
-def _defined(body: list[ast.stmt]) -> set[str]:
-    """Names that the statements of a file define."""
-    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+def _defined(body: Iterable[ast.AST]) -> set[str]:
+    """Names that the statements of a file may define, those in branches (`try`, `if`) too."""
+    names: set[str] = set()
     for node in body:
-        if isinstance(node, ast.Assign | ast.Import | ast.ImportFrom):
-            targets = node.targets if isinstance(node, ast.Assign) else node.names
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)  # what is inside is not the file's
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {part.id for part in targets if isinstance(part, ast.Name)}
-            names |= {part.asname or part.name for part in targets if isinstance(part, ast.alias)}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {part.asname or part.name for part in node.names}
+        else:
+            names |= _defined(ast.iter_child_nodes(node))
     return names
 
 

@@ -41,6 +41,9 @@ def check_torch(subject: Subject) -> Iterator[Finding]:
 
 def check_devices(subject: Subject) -> Iterator[Finding]:
     """The CUDA devices: enough of them, usable, and not in use by others."""
+    if not subject.wants_gpu:  # whatever is wrong with those that are here stops no run
+        yield ok("devices", f"launch.device is cpu: {os.cpu_count()} CPU cores")
+        return
     try:
         devices = cuda_devices()
     except (ImportError, OSError):
@@ -55,7 +58,7 @@ def check_devices(subject: Subject) -> Iterator[Finding]:
         return
     kinds = Counter((device.name, device.total) for device in devices)
     text = ", ".join(f"{count} x {name}, {format_bytes(total)} each" for (name, total), count in kinds.items())
-    ranks = subject.recipe.launch.ranks_per_node if subject.recipe and subject.wants_gpu else 1
+    ranks = subject.recipe.launch.ranks_per_node if subject.recipe else 1
     # Slurm may give every task of a node its own device and hide the others.
     tasks = ranks_on_this_node(os.environ) if len(devices) == 1 else 1
     if len(devices) * tasks < ranks:
@@ -76,6 +79,9 @@ def _none(subject: Subject) -> Finding:
 
         text = f"torch finds no CUDA device, though there is an NVIDIA driver {driver}"
         remedy = "install a torch that is built for CUDA" if not torch.version.cuda else _VISIBLE
+        recipe = subject.recipe
+        if recipe is not None and recipe.launch.device == "auto" and recipe.slurm.gpus_per_node is None:
+            return warn("devices", f"{text}: a run will use the CPU", remedy)
         return fail("devices", text, remedy)
     if subject.recipe is None or subject.recipe.launch.device != "cuda":
         return ok("devices", f"no GPU: {os.cpu_count()} CPU cores")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from megatron_sbp.base.errors import InputError
+
+SECONDS = 20
+"""How long `scontrol` may take."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ def _first_address(variables: Mapping[str, str]) -> str:
     """Address of the first node of a Slurm step: what Slurm knows of it, otherwise its name."""
     nodes = variables.get("SLURM_STEP_NODELIST") or variables.get("SLURM_JOB_NODELIST", "")
     name = first_node(nodes)
-    if shutil.which("scontrol"):
-        about = subprocess.run(["scontrol", "show", "node", name], capture_output=True, text=True, timeout=20).stdout
-        if found := re.search(r"NodeAddr=(\S+)", about):
-            return found[1]
-    return name
+    try:
+        words = ["scontrol", "show", "node", name]
+        about = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS).stdout
+    except (OSError, subprocess.TimeoutExpired):  # none here, or one whose controller does not answer
+        return name
+    found = re.search(r"NodeAddr=(\S+)", about)
+    return found[1] if found else name
 
 
 def first_node(nodes: str) -> str:

@@ -40,7 +40,7 @@ def compare_folders(meeting: Meeting, attendance: Attendance, folder: Path, seco
 
 def _look(file: Path) -> str:
     try:
-        with open(file, "rb") as seen:
+        with open(file, "rb+") as seen:  # NFS locks only what is open for writing
             return "gets a lock that another node holds" if lockable(seen) else "locked"
     except FileNotFoundError:
         return "does not see a file there"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.hub import cached, offline
+from megatron_sbp.base.hub import cached, cached_snapshot, offline
 from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.planning.numbers import format_bytes
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
+from megatron_sbp.recipe.tokenizer_folder import local_tokenizer, tokenizer_files
 
 _LOOKED_INTO = 3
 """Files of the corpus that are opened; each takes a tenth of a second."""
@@ -29,7 +29,7 @@ def check_models(subject: Subject) -> Iterator[Finding]:
         folder = model_folder(recipe.embedding.model, recipe.folder)
         if folder is not None:
             model_files(folder)
-        yield _model("embedding model", "embedding.model", recipe.embedding.model, folder is not None)
+        yield _model("embedding model", "embedding.model", recipe.embedding.model, folder is not None, _has_weights)
     except InputError as error:
         yield fail("embedding model", error.reason, "correct embedding.model")
     try:
@@ -37,19 +37,33 @@ def check_models(subject: Subject) -> Iterator[Finding]:
         if path is None:
             yield ok("tokenizer", "is trained by the run")
         else:
-            yield _model("tokenizer", "tokenizer.path", path, local_tokenizer(recipe) is not None)
+            yield _model("tokenizer", "tokenizer.path", path, local_tokenizer(recipe) is not None, _has_tokenizer)
     except InputError as error:
         yield fail("tokenizer", error.reason, "correct tokenizer.path")
     yield from _starts(recipe)
 
 
-def _model(check: str, key: str, name: str, here: bool) -> Finding:
-    if here or cached(name):
+def _model(check: str, key: str, name: str, here: bool, whole: Callable[[Path], bool]) -> Finding:
+    """Whether a model is a folder, or the cache has its main branch with what is needed of it."""
+    snapshot = None if here else cached_snapshot(name)
+    if here or (snapshot is not None and whole(snapshot)):
         return ok(check, f"{name}, {'a local folder' if here else 'in the local hub cache'}")
     fetch = f"`hf download {name}` where there is a network, with the same HF_HOME as here"
+    if offline() and cached(name):  # a download that was interrupted, or of another revision
+        return fail(check, f"{name}: the local hub cache does not have all of its main branch", fetch)
     if offline():
         return fail(check, f"{name} is neither a folder nor in the local hub cache", f"{fetch}; or a folder as {key}")
     return warn(check, f"{name} would be fetched from the network (HF_HUB_OFFLINE=0)", fetch)
+
+
+def _has_weights(snapshot: Path) -> bool:
+    return any(path.suffix in (".safetensors", ".bin") and path.is_file() for path in snapshot.rglob("*"))
+
+
+def _has_tokenizer(snapshot: Path) -> bool:
+    """Vocabularies come as tokenizer.json, vocab.json, vocab.txt, and NAME.model."""
+    found = [path for path in tokenizer_files(snapshot) if path.is_file()]
+    return any(path.name.startswith(("tokenizer.", "vocab")) or path.suffix == ".model" for path in found)
 
 
 def _starts(recipe: Recipe) -> Iterator[Finding]:
@@ -110,10 +124,12 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
         text = f"{len(found):,} file{'' if len(found) == 1 else 's'}, {format_bytes(size)}"
         if unreadable:
             yield fail("inputs", f"{text}; no permission to read {unreadable[0]}", "`chmod` or another copy")
-        elif passed_over:
-            yield warn("inputs", f"{text}; passed over: {passed_over[0].path}", passed_over[0].reason)
         else:
-            yield _looked_into(found, recipe, text)
+            if passed_over:
+                yield warn("inputs", f"{text}; passed over: {passed_over[0].path}", passed_over[0].reason)
+            looked = _looked_into(found, recipe, text)
+            if looked.status != "ok" or not passed_over:
+                yield looked
     named = {
         "questions": recipe.evaluation.questions,
         "judge": recipe.evaluation.judge,

@@ -82,7 +82,8 @@ def _speed(file: IO[bytes]) -> Finding:
 def _locks(path: Path) -> Finding:
     """Two open files of one path exclude each other."""
     try:
-        with open(path, "rb") as first, open(path, "rb") as second:
+        # For writing, as the program itself locks: NFS gives an exclusive lock to nobody else.
+        with open(path, "rb+") as first, open(path, "rb+") as second:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             excluded = not lockable(second)
     except OSError as error:

@@ -17,7 +17,7 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents import SPLITS
 from megatron_sbp.documents.ids import ids_file
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
-from megatron_sbp.documents.parts import Part, PartWriter, part_files
+from megatron_sbp.documents.parts import Part, PartWriter, Tables, open_parts, part_files
 from megatron_sbp.documents.reading import (
     BadDocument,
     PassedOver,
@@ -127,11 +127,11 @@ def join_parts(
         CorpusTooSmall: fewer usable documents than the splits need.
     """
     inputs, passed_over = corpus_files(documents, folder, source)
-    found = [Part(part) for part in parts]
+    found = open_parts(parts)
     audit = _Audit(passed_over)
     for name, part in zip(_names(inputs), found, strict=True):
         audit.add(name, part.notes["counts"])
-    chosen = choose([part.rows for part in found])
+    chosen = choose(Tables(found))
     _note_clashes(documents, inputs, found, chosen, audit)
     _say_dropped(chosen, audit)
     sizes = _sizes(documents, chosen, audit, rejection_audit)
@@ -270,7 +270,7 @@ def _write_shards(
             shards.append((split, output / split / f"{number:05d}.jsonl.zst"))
             places += [first, min(first + documents.documents_per_shard, begin + sizes[split]) - 1]
         begin += sizes[split]
-    keys = keys_at([part.rows for part in parts], chosen.keep, places)
+    keys = keys_at(Tables(parts), chosen.keep, places)
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
     # Threads are enough: nearly all of the time goes into compression, which works without Python's lock.
     with (

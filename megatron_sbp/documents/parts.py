@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.open_files import allow_many
 from megatron_sbp.documents.reading import Document
 
 ROW = np.dtype(
@@ -38,6 +39,10 @@ ORDER = ("order", "id_high", "id_low")
 """The columns that put documents in their order, most significant first."""
 
 _FRAME_BYTES = 64 << 10
+_OF_A_DOCUMENT = 500
+"""Bytes that a held document takes besides its JSON: its figures and the objects around them."""
+MOST_MAPPED, _OTHER_FILES = 60_000, 300
+"""Parts that may stay mapped at once; files that a process has open anyway, or opens while it reads parts."""
 _SUFFIXES = (".zst", ".rows", ".frames", ".json")
 _FIVE = struct.Struct(">5Q")
 
@@ -55,13 +60,32 @@ def part_files(part: Path) -> list[Path]:
     return [part.with_name(part.name + suffix) for suffix in _SUFFIXES]
 
 
+class Tables(Sequence[np.ndarray]):
+    """The figures of some parts, ROW [documents] each: of those that do not stay mapped, one at a time."""
+
+    def __init__(self, parts: Sequence[Part]):
+        self._parts = parts
+
+    def __getitem__(self, number: int) -> np.ndarray:  # type: ignore[override]  # nobody takes a slice
+        return self._parts[number].rows
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def open_parts(parts: Sequence[Path]) -> list[Part]:
+    """Opens parts: as many as a process may map stay mapped, so that there may be any number of them."""
+    stay = len(parts) <= min(MOST_MAPPED, allow_many() - _OTHER_FILES)
+    return [Part(part, stays_mapped=stay) for part in parts]
+
+
 class PartWriter:
     """Writes a part from documents in the order of reading. A context manager: the files appear at its end.
 
     Args:
         part: FOLDER/NAME, without a suffix.
         seed: of the keyed order.
-        held_bytes: JSON held in memory at most, before a segment is sorted and written.
+        held_bytes: memory for documents at most, before a segment is sorted and written.
     """
 
     def __init__(self, part: Path, seed: int, held_bytes: int = 256 << 20):
@@ -93,7 +117,7 @@ class PartWriter:
         sizes = (len(row), len(document.text), len(document.text.encode()))
         self._rows.append((*hashes(document, self._seed), line, 0, *sizes))
         self._lines.append(row)
-        self._held += len(row)
+        self._held += len(row) + _OF_A_DOCUMENT
         if self._held > self._limit:
             self._spill()
 
@@ -129,28 +153,37 @@ class PartWriter:
 
 
 class Part:
-    """Reads a part; its figures are mapped from disk, and where its frames are (24 bytes per 64 KB) is in memory:
-    a process has 65,530 maps at most on Linux, and a corpus may have as many files.
+    """Reads a part; its figures are mapped from disk, and where its frames are (24 bytes per 64 KB) is in memory.
+
+    Args:
+        part: FOLDER/NAME, without a suffix.
+        stays_mapped: keep the figures mapped, which takes an open file and one of the 65,530 maps that Linux allows a
+            process; otherwise they are mapped whenever they are needed.
 
     Raises:
         InputError: the files do not fit together.
     """
 
-    def __init__(self, part: Path):
-        self._data, rows, frames, notes = part_files(part)
+    def __init__(self, part: Path, stays_mapped: bool = True):
+        self._data, self._figures, frames, notes = part_files(part)
         self.notes: dict[str, Any] = files.read_json(notes)
         """`segments` and what the writer noted."""
-        self.rows: np.ndarray = _mapped(rows, ROW)
-        """ROW [documents]."""
+        rows = _mapped(self._figures, ROW)
+        self._rows = rows if stays_mapped else None
         self._frames = np.array(_mapped(frames, FRAME))
         ends = np.cumsum([0, *self.notes["segments"]])
-        if ends[-1] != len(self.rows):
-            raise InputError(f"{len(self.rows)} documents, and {ends[-1]} in {notes.name}", file=rows)
+        if ends[-1] != len(rows):
+            raise InputError(f"{len(rows)} documents, and {ends[-1]} in {notes.name}", file=self._figures)
         self.segments = [slice(int(begin), int(end)) for begin, end in itertools.pairwise(ends)]
         """Slices of `rows` that are each in the keyed order."""
 
+    @property
+    def rows(self) -> np.ndarray:
+        """ROW [documents]."""
+        return _mapped(self._figures, ROW) if self._rows is None else self._rows
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.segments[-1].stop if self.segments else 0
 
     def between(self, first: np.void, last: np.void) -> np.ndarray:
         """Rows from one key to another, both included: int64 [n], ascending by place in the part.
@@ -160,14 +193,16 @@ class Part:
             last: the same.
         """
         found, table = [], np.asarray(self.rows)
+        order, low, high = table["order"], first["order"], last["order"]
         for segment in self.segments:
             # Not by np.searchsorted: rows of 68 bytes are not aligned, and it would copy the column at every call.
-            order = table["order"][segment]
-            begin = bisect.bisect_left(order, first["order"])
-            end = bisect.bisect_right(order, last["order"])
-            rows = table[segment][begin:end]
+            begin = bisect.bisect_left(order, low, segment.start, segment.stop)
+            end = bisect.bisect_right(order, high, begin, segment.stop)
+            if begin == end:  # as nearly always, where there are more files than a shard has documents
+                continue
+            rows = table[begin:end]
             inside = (_compared(rows, first) >= 0) & (_compared(rows, last) <= 0)
-            found.append(segment.start + begin + np.flatnonzero(inside))
+            found.append(begin + np.flatnonzero(inside))
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def read(self, places: np.ndarray) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
 _ROWS_PER_BATCH = 1024
 _INVALID = object()
-"""Marks a Parquet value that Python cannot hold: text that is not valid UTF-8, a date far away."""
+"""Marks a Parquet value that Python cannot hold: text that is not valid UTF-8, a date far away, a strange time zone."""
 
 
 class BadDocument(Exception):
@@ -334,12 +334,12 @@ def _parquet_rows(
 def _values(column: Any) -> list[Any]:
     try:
         return column.to_pylist()
-    except (ValueError, OverflowError):  # invalid UTF-8, and a date that Python has not
+    except (ValueError, OverflowError, LookupError):  # invalid UTF-8, a date or a time zone that Python has not
         return [_value(scalar) for scalar in column]
 
 
 def _value(scalar: Any) -> Any:
     try:
         return scalar.as_py()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, LookupError):
         return _INVALID

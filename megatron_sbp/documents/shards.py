@@ -40,6 +40,8 @@ def write_shard(
     for part, kept in zip(parts, keep, strict=True):
         places = part.between(first, last)
         places = places[kept[places]]
+        if not len(places):
+            continue
         tables.append(part.rows[places])
         lines += part.read(places)
     rows = np.concatenate(tables)

@@ -14,12 +14,13 @@ from typing import Any
 import zstandard
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.patterns import names_matching
 from megatron_sbp.documents.reading import (
     SUFFIXES,
     BadDocument,
     corpus_files,
     fields_of,
-    matching_files,
+    find_files,
     parse,
     raw_rows,
 )
@@ -28,6 +29,8 @@ from megatron_sbp.rehearsal.made_up_documents import MadeUp, made_up_documents
 
 _FILES = 2
 """Files for each pattern of the recipe."""
+_FURTHER = 256
+"""Further files in all, where those have too few documents: a document for every split fits into as many."""
 _SPARE = 12
 """Documents beyond those of the splits: some are dropped as duplicates."""
 
@@ -53,11 +56,13 @@ class Corpus:
         patterns: `documents.inputs`, relative to the corpus's folder.
         files: that they match.
         made_up: whether the documents are.
+        further: files that are written too where `files` have too few documents.
     """
 
     patterns: list[str]
     files: list[CorpusFile]
     made_up: bool
+    further: list[CorpusFile] = field(default_factory=list)
 
 
 @dataclass
@@ -80,24 +85,31 @@ def plan_corpus(recipe: Recipe) -> Corpus:
         InputError: some of the patterns match files and others do not, or a match cannot be read.
     """
     patterns = recipe.documents.inputs
-    made_up = not any(_matches(pattern, recipe.folder) for pattern in patterns)
+    made_up = not any(names_matching(pattern, recipe.folder, recursive=True) for pattern in patterns)
     if not made_up:
         corpus_files(recipe.documents, recipe.folder, recipe.source)  # refuses what the real run would refuse
-    planned, files, taken = [], [], set[Path]()
+    planned, files, further, taken = [], [], list[CorpusFile](), set[Path]()
     for place, pattern in enumerate(patterns):
         sources: Sequence[Path | None] = [None] * (_FILES if glob.has_magic(pattern) else 1)
+        found: list[Path] = []
         if not made_up:
-            found = [path for path in matching_files([pattern], recipe.folder, recipe.source) if path not in taken]
+            matching, _ = find_files([pattern], recipe.folder, recipe.source, "documents.inputs")
+            found = [path for path in matching if path not in taken]
             sources = [found[0], found[-1]][: min(len(found), _FILES)] if found else []
             taken.update(path for path in sources if path is not None)
         if not sources:
             continue
         suffixes = [_suffix(path.name if path else pattern) for path in sources]
         names = [f"{place}/{number:05d}{suffix}" for number, suffix in enumerate(suffixes)]
-        any_of = f"{place}/*" + (suffixes[0] if len(set(suffixes)) == 1 else "")
-        planned.append(any_of if glob.has_magic(pattern) else names[0])
+        ending = suffixes[0] if len(set(suffixes)) == 1 else ""
+        planned.append(f"{place}/*{ending}" if glob.has_magic(pattern) else names[0])
         files += [CorpusFile(name, source) for name, source in zip(names, sources, strict=True)]
-    return Corpus(planned, files, made_up)
+        others = [path for path in found[1:-1] if path.name.endswith(ending)]
+        further += [
+            CorpusFile(f"{place}/{number:05d}{_suffix(path.name)}", path)
+            for number, path in enumerate(others[:_FURTHER], start=len(names))
+        ]
+    return Corpus(planned, files, made_up, [file for file in further if file.source not in taken][:_FURTHER])
 
 
 def write_corpus(
@@ -135,15 +147,17 @@ def write_corpus(
         assert file.source is not None
         share = -(-(wanted - len(texts.texts)) // (len(files) - place))
         _copy_beginning(file.source, folder / file.name, documents, share, texts, group_field)
+    # Without a single usable document, something else is wrong.
+    for file in corpus.further if 0 < len(texts.texts) < count else ():
+        if len(texts.texts) >= wanted:
+            break
+        assert file.source is not None
+        _copy_beginning(file.source, folder / file.name, documents, wanted - len(texts.texts), texts, group_field)
     if len(texts.texts) < count:
         raise InputError(
             f"has {len(texts.texts):,} usable documents, but the rehearsal needs {count:,}", key="documents.inputs"
         )
     return texts
-
-
-def _matches(pattern: str, folder: Path) -> bool:
-    return bool(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207 (patterns may be absolute)
 
 
 def _suffix(name: str) -> str:

@@ -134,7 +134,8 @@ def _questions(draft: Draft, recipe: Recipe, corpus: Corpus) -> Path | None:
         draft.set(("documents", "oracle"), None, "size", "all that are left")
     if file.is_file() and not (corpus.made_up and field is not None):
         read_questions(recipe)
-        draft.set(key, f"{_INPUTS}/{QUESTIONS}", "size", "some of them")
+        why = "some of them" if field is None else "those about these documents; made-up ones if none is"
+        draft.set(key, f"{_INPUTS}/{QUESTIONS}", "size", why)
         return file
     why = "they are about the corpus, which is not here" if file.is_file() else "the file is not here"
     draft.set(key, f"{_INPUTS}/{QUESTIONS}", "replaced", f"{why}: made-up questions")

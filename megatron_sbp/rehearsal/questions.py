@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from megatron_sbp.base.progress import say
 from megatron_sbp.documents.lines import read_lines
 
 AT_MOST = 24
@@ -20,12 +21,15 @@ def write_questions(file: Path, source: Path | None, groups: list[str], grouped:
         grouped: whether a question must be about a group that has documents.
     """
     lines = [] if source is None else _of_documents(source, set(groups), grouped)
+    if source is not None and not lines:
+        say(f"rehearse: no question of {source.name} is about these documents: made-up ones are asked")
     lines = lines or _made_up(sorted(set(groups)) or ["this", "that"])
     file.write_text("".join(f"{line}\n" for line in lines[:AT_MOST]), encoding="utf-8")
 
 
 def _of_documents(source: Path, groups: set[str], grouped: bool) -> list[str]:
-    lines = [line.decode().strip() for line in read_lines(source) if line.strip()]
+    # Editors on Windows put a byte order mark at the beginning.
+    lines = [line.decode("utf-8-sig").strip() for line in read_lines(source) if line.strip()]
     return [line for line in lines if not grouped or str(json.loads(line).get("group")) in groups]
 
 

@@ -21,7 +21,8 @@ _SCANN_ONLY = ("leaves", "leaves_to_search", "reorder", "recall_sample", "recall
 
 class NeighborsStage(Stage):
     """Finds every document's neighbors among all documents of its split; a unit is one file of embeddings, or several
-    (the exact engine, and ScaNN with several indexes), and is named after the first.
+    (the exact engine, and ScaNN with several indexes), and is named after the first and the last: how many it has
+    depends on the device, which may change while the stage is in progress.
 
     neighbors/SPLIT/NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split), best first, equal
     scores by ascending id, never the document itself; scores float32 [documents, k]. Where there are fewer than k: -1
@@ -53,14 +54,14 @@ class NeighborsStage(Stage):
         return {name: value for name, value in self.settings(run).items() if name != "recall_sample"}
 
     def units(self, run: Run) -> list[str]:
-        return [f"{split}-{shards[0].stem}" for split in MINED_SPLITS for shards in _blocks(run, split)]
+        return [f"{split}-{_name(shards)}" for split in MINED_SPLITS for shards in _blocks(run, split)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("neighbors",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        split, _, number = unit.partition("-")
-        (block,) = (shards for shards in _blocks(run, split) if shards[0].stem == number)
+        split, _, name = unit.partition("-")
+        (block,) = (shards for shards in _blocks(run, split) if _name(shards) == name)
         outputs = {int(shard.stem): run.neighbors(split) / f"{shard.stem}.npz" for shard in block}
         self._open(run, split).write_files(outputs, f"neighbors {unit}")
         return list(outputs.values())
@@ -105,6 +106,11 @@ def _blocks(run: Run, split: str) -> list[list[Path]]:
     shards = run.embedding_shards(split)
     blocks = query_blocks(len(shards), block_count_of(run.recipe, len(shards)))
     return [[shards[number] for number in block] for block in blocks]
+
+
+def _name(block: list[Path]) -> str:
+    """`00003`, or `00003-00005` of several files."""
+    return block[0].stem if len(block) == 1 else f"{block[0].stem}-{block[-1].stem}"
 
 
 def _tunes(run: Run) -> bool:

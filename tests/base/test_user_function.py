@@ -32,13 +32,24 @@ def test_a_place(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", ["def keep(batch): ...", "class keep: ...", "keep = len", "from math import sin as keep"]
+    "source",
+    [
+        "def keep(batch): ...",
+        "class keep: ...",
+        "keep = len",
+        "keep: object = len",
+        "from math import sin as keep",
+        "from rules_of_others import *",
+        "try:\n    import fast\nexcept ImportError:\n    def keep(batch): ...",
+        "if 1 > 0:\n    pass\nelse:\n    keep = len",
+    ],
 )
 def test_a_file_is_checked_without_running_it(tmp_path, source):
     place(tmp_path, f"raise SystemError\n{source}").check()
 
 
-@pytest.mark.parametrize(("source", "said"), [("def (", "is not Python"), ("def other(): ...", "defines no 'keep'")])
+@pytest.mark.parametrize(("source", "said"), [("def (", "is not Python"), ("def other(): ...", "defines no 'keep'"),
+                                              ("def other():\n    keep = len", "defines no 'keep'")])  # fmt: skip
 def test_what_the_check_finds(tmp_path, source, said):
     with pytest.raises(InputError, match=rf"rules.py: 'filter.predicate': {said}"):
         place(tmp_path, source).check()

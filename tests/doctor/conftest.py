@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,3 +27,17 @@ def mounted(tmp_path) -> Iterator:
     yield mount
     if folder.is_mount():
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def locks_of_nfs(monkeypatch) -> None:
+    """NFS, as Linux mounts it, refuses an exclusive flock on a file that is not open for writing: see flock(2)."""
+    local = fcntl.flock
+
+    def flock(file, operation: int) -> None:
+        mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
+        if operation & fcntl.LOCK_EX and mode == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        local(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)

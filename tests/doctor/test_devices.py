@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from megatron_sbp.doctor import devices
 from megatron_sbp.doctor.devices import check_devices, check_torch, cuda_devices
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.recipe import load_recipe
@@ -37,6 +38,19 @@ def test_a_recipe_for_gpus_on_a_machine_without(monkeypatch):
     assert inside.status == "fail" and "launch.device is cuda" in inside.text and "--gpus-per-node" in inside.remedy
     (cpu,) = check_devices(subject("launch.device=auto"))
     assert cpu.status == "ok"
+
+
+def test_a_recipe_for_cpus_needs_no_torch_with_cuda(monkeypatch):
+    """On a workstation with an NVIDIA driver, whose torch is built for CPUs or whose GPU is hidden or broken."""
+    monkeypatch.setattr(devices, "driver_version", lambda: "570.1")
+    monkeypatch.setattr(devices, "cuda_devices", list)
+    (finding,) = check_devices(subject("launch.device=cpu"))
+    assert finding.status == "ok" and "launch.device is cpu" in finding.text
+    (finding,) = check_devices(subject("launch.device=auto", "slurm.gpus_per_node=null"))
+    assert finding.status == "warn" and "a run will use the CPU" in finding.text
+    for words in (["launch.device=cuda"], ["launch.device=auto", "slurm.gpus_per_node=8"]):
+        (finding,) = check_devices(subject(*words))
+        assert finding.status == "fail" and "NVIDIA driver 570.1" in finding.text
 
 
 @pytest.mark.gpu

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.doctor import place
 from megatron_sbp.doctor.place import first_node, place_among_ranks, ranks_on_this_node
 
 STEP = {
@@ -32,6 +35,18 @@ def test_srun(tmp_path, monkeypatch):
     assert (place.rank, place.size, place.node, place.address, place.port) == (5, 16, "gpu07", "gpu07", 20043)
     assert not place.first_here and not place.serves
     assert place_among_ranks({**STEP, "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}).serves
+
+
+@pytest.mark.parametrize("script, address", [("echo '   NodeAddr=10.0.0.7 NodeHostName=gpu07'", "10.0.0.7"),
+                                             ("exec sleep 60", "gpu07"), ("exit 1", "gpu07")])  # fmt: skip
+def test_srun_asks_for_the_address_of_the_first_node(tmp_path, monkeypatch, script, address):
+    """Slurm's own cannot be made slow: this one does not answer, as while the controller is down."""
+    tool = tmp_path / "scontrol"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(place, "SECONDS", 0.5)
+    assert place_among_ranks(STEP).address == address
 
 
 def test_torchrun_has_opened_the_port_already():

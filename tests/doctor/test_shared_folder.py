@@ -33,6 +33,12 @@ def test_nodes_that_see_one_folder_exclude_each_other(meetings, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_nodes_exclude_each_other_on_nfs(meetings, tmp_path, locks_of_nfs):
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda rank: compare_folders(meetings[rank], NODES, tmp_path, 60), LEADERS))
+    assert found[0].status == "ok", found[0]
+
+
 def test_a_node_that_sees_another_folder_and_one_that_is_silent_are_named(meetings, tmp_path):
     meetings[2].tell("saw/2", "does not see a file there")
     finding = compare_folders(meetings[0], NODES, tmp_path, 0.5)

@@ -49,6 +49,34 @@ def test_a_model_that_is_not_there(word, check, text, remedy):
     assert finding.status == "fail" and text in finding.text and remedy in finding.remedy
 
 
+@pytest.mark.parametrize(
+    "key, check, part, whole",
+    [
+        ("embedding.model", "embedding model", "config.json", "model.safetensors"),
+        ("embedding.model", "embedding model", "config.json", "pytorch_model.bin"),
+        ("tokenizer.path", "tokenizer", "tokenizer_config.json", "tokenizer.json"),
+        ("tokenizer.path", "tokenizer", "config.json", "spiece.model"),
+    ],
+)
+def test_a_download_that_was_interrupted(tmp_path, monkeypatch, key, check, part, whole):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--some--name"
+    snapshot = folder / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / part).touch()
+    word = f"{key}=some/name"
+    finding = found(check_models, word)[check]  # of another revision than main
+    assert finding.status == "fail" and "all of its main branch" in finding.text and "hf download" in finding.remedy
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    assert found(check_models, word)[check].status == "fail"
+    (snapshot / whole).symlink_to("../../blobs/none")
+    assert found(check_models, word)[check].status == "fail"
+    (snapshot / whole).unlink()
+    (snapshot / whole).touch()
+    assert found(check_models, word)[check].status == "ok"
+
+
 def test_an_empty_folder_is_no_model(tmp_path):
     finding = found(check_models, f"embedding.model={tmp_path}")["embedding model"]
     assert finding.status == "fail" and "is empty" in finding.text
@@ -81,6 +109,17 @@ def test_inputs_that_cannot_be_used(tmp_path, name, content, text):
     words = [f"documents.inputs=[{tmp_path}/a.*]", "documents.id_field=null", "documents.keep_fields=[]"]
     finding = found(check_inputs, *words)["inputs"]
     assert finding.status == "fail" and f"{tmp_path}/" in finding.text and text in finding.text
+
+
+@pytest.mark.parametrize("field, told", [("text", ["warn"]), ("body", ["warn", "fail"])])
+def test_what_is_passed_over_hides_nothing_else(tmp_path, field, told):
+    (tmp_path / "a.jsonl").write_text('{"text": "abc"}\n')
+    (tmp_path / "b.jsonl").symlink_to("gone")
+    words = [f"documents.inputs=[{tmp_path}/*]", "documents.id_field=null", "documents.keep_fields=[]",
+             "documents.bad_documents=skip", f"documents.text_field={field}"]  # fmt: skip
+    inputs = [one for one in check_inputs(Subject(Run.of(load_recipe(TINY, words)))) if one.check == "inputs"]
+    assert [one.status for one in inputs] == told and "passed over" in inputs[0].text
+    assert field == "text" or "none of its first 1 documents is usable" in inputs[1].text
 
 
 def test_fields_that_are_not_there(tmp_path):

@@ -21,6 +21,10 @@ def test_a_good_folder_is_left_as_it_was(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"] and (tmp_path / "mine").read_text() == "kept"
 
 
+def test_locks_of_nfs_are_good(tmp_path, locks_of_nfs):
+    assert [entry.status for entry in examine_folder(tmp_path) if entry.check == "flock"] == ["ok"]
+
+
 @root
 def test_a_read_only_folder(mounted):
     folder = mounted("ro,size=1m")

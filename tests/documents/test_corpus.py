@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,9 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import corpus
+from megatron_sbp.documents import corpus, parts
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.recipe import Documents
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import SPLITS, Run
 
@@ -298,3 +300,27 @@ def test_an_oracle_split_of_all_the_rest_has_no_more_shards_than_names(tmp_path,
         run_documents(documents_per_shard=8, oracle=None)
     assert caught.value.key == "documents.documents_per_shard"
     run_documents(documents_per_shard=11, oracle=None)
+
+
+def test_a_corpus_may_have_more_files_than_a_process_may_have_open(tmp_path, run_documents, monkeypatch):
+    """And more than the 65,530 maps that Linux allows: the map of a file keeps it open."""
+    for number in range(60):
+        write(tmp_path / f"{number:02d}.jsonl", range(5 * number, 5 * number + 5))
+    settings = {"inputs": ["*.jsonl"], "train": 200, "valid": 20, "test": 20, "oracle": 50, "id_field": "id"}
+    run = run_documents(**settings, documents_per_shard=30)
+    expected = contents(run)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(parts, "allow_many", lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # no more than that
+    taken = {int(number.name) for number in Path("/proc/self/fd").iterdir()}
+    limit = sorted(set(range(soft)) - taken)[40]  # 40 files more
+    settings["inputs"] = [str(tmp_path / "*.jsonl")]
+    documents, output = Documents(**settings, documents_per_shard=30), tmp_path / "again"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        corpus.split_corpus(
+            documents, run.recipe.seed, output, folder=tmp_path, rejection_audit=tmp_path / "rejected.json"
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    found = {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert found == expected

@@ -196,7 +196,12 @@ def test_parquet_with_a_column_twice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "column", [pyarrow.array([2**62], pyarrow.timestamp("us")), pyarrow.array([2**30], pyarrow.date32())]
+    "column",
+    [
+        pyarrow.array([2**62], pyarrow.timestamp("us")),
+        pyarrow.array([2**30], pyarrow.date32()),
+        pyarrow.array([1], pyarrow.timestamp("us", "Atlantis/Center")),
+    ],
 )
 def test_parquet_with_a_date_that_python_has_not(tmp_path, column):
     path = tmp_path / "a.parquet"

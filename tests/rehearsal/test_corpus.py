@@ -70,6 +70,54 @@ def test_patterns_without_a_match_are_made_up_all_or_none(tmp_path):
         plan_corpus(recipe(tmp_path, "there.jsonl", "gone/*.jsonl"))
 
 
+def test_a_file_whose_name_looks_like_a_pattern_is_there(tmp_path):
+    one = fill(tmp_path / "data[1].jsonl", 0, 1)
+    found = plan_corpus(recipe(tmp_path, "data[1].jsonl"))
+    assert found.files == [CorpusFile("0/00000.jsonl", one)] and not found.made_up
+
+
+def test_folders_that_are_in_themselves_are_no_labyrinth(tmp_path):
+    """Python's own `**` follows these links 40 levels deep, and with two of them does not come back."""
+    one = fill(tmp_path / "data" / "deep" / "a.jsonl", 0, 1)
+    for name in ("back", "again"):
+        (tmp_path / "data" / "deep" / name).symlink_to(tmp_path / "data")
+    assert plan_corpus(recipe(tmp_path, "data/**/*.parquet")).made_up
+    assert plan_corpus(recipe(tmp_path, "data/**/*.jsonl")).files == [CorpusFile("0/00000.jsonl", one)]
+
+
+def test_what_the_run_passes_over_is_passed_over(tmp_path):
+    one = fill(tmp_path / "data" / "a.jsonl", 0, 1)
+    (tmp_path / "data" / "notes").mkdir()
+    (tmp_path / "data" / "lost.jsonl").symlink_to(tmp_path / "gone")
+    found = plan_corpus(recipe(tmp_path, "data/*", bad_documents="skip"))
+    assert found.files == [CorpusFile("0/00000.jsonl", one)]
+    with pytest.raises(InputError, match="does not exist"):
+        plan_corpus(recipe(tmp_path, "data/*"))
+
+
+def test_a_corpus_of_many_small_files(tmp_path):
+    for number in range(40):
+        fill(tmp_path / "data" / f"{number:02d}.jsonl", 3 * number, 3)
+    fill(tmp_path / "data" / "05.jsonl.gz", 1000, 3)
+    settings = recipe(tmp_path, "data/*")
+    planned = plan_corpus(settings)
+    assert [file.source.name for file in planned.files] == ["00.jsonl", "39.jsonl"]
+    found = write_corpus(planned, tmp_path / "out", settings.documents, count=20, seed=1, group_field=None)
+    assert len(found.texts) == 32, "with twelve to spare"
+    files = sorted((tmp_path / "out").glob(planned.patterns[0]))
+    read = [number for file in files for number in numbers(file)]
+    assert sorted(read) == [*range(29), 117, 118, 119] and len(files) == 11
+
+
+def test_nothing_more_is_read_of_a_corpus_without_a_usable_document(tmp_path):
+    for number in range(5):
+        fill(tmp_path / "data" / f"{number}.jsonl", number, 1)
+    settings = recipe(tmp_path, "data/*", text_field="body")
+    with pytest.raises(InputError, match="has 0 usable documents"):
+        write_corpus(plan_corpus(settings), tmp_path / "out", settings.documents, count=3, seed=1, group_field=None)
+    assert len(list((tmp_path / "out" / "0").iterdir())) == 2
+
+
 def test_small_files_are_read_whole_and_the_large_make_up_for_them(tmp_path):
     """Twelve documents more than needed are taken: some may be duplicates."""
     large = fill(tmp_path / "a.jsonl", 0, 200)

@@ -35,6 +35,20 @@ def test_where_figures_go_by_group_only_questions_about_documents_that_are_there
     assert written(tmp_path / "q.jsonl")[1]["prompt"] == "Zo\u0308 was made in"
 
 
+def test_a_byte_order_mark(tmp_path, source):
+    source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
+    for grouped in (True, False):
+        write_questions(tmp_path / "q.jsonl", source, ["Ada"], grouped)
+        assert written(tmp_path / "q.jsonl")[0]["group"] == "Ada"
+
+
+def test_that_questions_are_made_up_is_told(tmp_path, source, capsys):
+    write_questions(tmp_path / "q.jsonl", source, ["Ada"], grouped=True)
+    assert not capsys.readouterr().err
+    write_questions(tmp_path / "q.jsonl", source, ["Dee"], grouped=True)
+    assert "no question of source.jsonl is about these documents" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("groups", [[], ["Dee"], ["Dee", "Eli", "Dee"], [f"group {number}" for number in range(100)]])
 @pytest.mark.parametrize("missing", [True, False])
 def test_made_up_ones_can_be_answered(tmp_path, source, groups, missing):

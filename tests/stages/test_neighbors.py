@@ -14,6 +14,7 @@ from megatron_sbp.pairing.neighbors.exact import nearest
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.planning import query_blocks
 from megatron_sbp.recipe import Neighbors
+from megatron_sbp.recipe.sections import Launch, Slurm
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.run_folder import Run
 
@@ -116,14 +117,31 @@ def test_a_unit_of_the_exact_engine_may_have_several_files(mined, tmp_path, help
     helpers.execute(one, "neighbors")
     two = copy_of(mined, tmp_path / "two", helpers, neighbors=settings)
     monkeypatch.setattr(query_blocks, "_AT_LEAST", 2)
-    assert NeighborsStage().units(two) == ["train-00000", "train-00001", "valid-00000"]
+    assert NeighborsStage().units(two) == ["train-00000", "train-00001-00002", "valid-00000"]
     assert NeighborsStage().units(copy_of(mined, tmp_path / "scann", helpers))[2] == "train-00002"
     runner = StageRunner(two, NeighborsStage(), helpers.stages())
-    assert not runner.execute((2, 3))  # train-00001, with two files
+    assert not runner.execute((2, 3))  # with two files
     (two.neighbors("train") / "00002.npz").unlink()
     for shard in (1, 2, 3):
         finished = runner.execute((shard, 3))
     assert finished and outputs(one) == outputs(two)
+
+
+def test_other_devices_cut_other_units_and_lose_no_file(mined, tmp_path, helpers, monkeypatch):
+    """A CPU gets three tasks here and a GPU two: the first of the CPU's is not the first of the GPU's."""
+    settings = Neighbors(engine="exact", k=20)
+    one = copy_of(mined, tmp_path / "one", helpers, neighbors=settings)
+    helpers.execute(one, "neighbors")
+    monkeypatch.setattr(query_blocks, "_AT_LEAST", 2)
+    monkeypatch.setattr(query_blocks, "_COMPARISONS", {"gpu": 10**14, "cpu": 360**2 // 3})
+    two = copy_of(mined, tmp_path / "two", helpers, neighbors=settings, launch=Launch(device="cpu"))
+    for shard in (1, 2, 3):  # of four: all files of train
+        assert not StageRunner(two, NeighborsStage(), helpers.stages()).execute((shard, 4))
+    gpus = {"launch": Launch(device="auto"), "slurm": Slurm(gpus_per_node=1)}
+    two = Run.of(helpers.recipe(two.root, neighbors=settings, **gpus))
+    assert len(NeighborsStage().units(two)) == 3
+    assert StageRunner(two, NeighborsStage(), helpers.stages()).execute()
+    assert outputs(one) == outputs(two)
 
 
 @pytest.mark.parametrize("leaves", [None, 10])
@@ -134,7 +152,7 @@ def test_scann_with_several_indexes(mined, tmp_path, helpers, leaves, monkeypatc
     one, two = (copy_of(mined, tmp_path / name, helpers, neighbors=settings) for name in ("one", "two"))
     helpers.execute(one, "neighbors")
     stage = NeighborsStage()
-    assert stage.units(two) == ["train-00000", "train-00001", "valid-00000"]
+    assert stage.units(two) == ["train-00000", "train-00001-00002", "valid-00000"]
     for number in (3, 2):
         assert not StageRunner(two, NeighborsStage(), helpers.stages()).execute((number, 3))
     assert StageRunner(two, NeighborsStage(), helpers.stages()).execute((1, 3))
