@@ -73,6 +73,8 @@ def broken(folder: Path, iteration: int) -> tuple[Path, str] | None:
 def remove_checkpoint(folder: Path, iteration: int) -> None:
     """Removes a checkpoint and its seal. Cut off in the middle, it leaves one that counts as incomplete.
 
+    Another thread may be removing the same one: the end of a training does not wait for its `Sealer` without bound.
+
     Args:
         folder: the training's folder.
         iteration: of the checkpoint.
@@ -82,7 +84,7 @@ def remove_checkpoint(folder: Path, iteration: int) -> None:
     """
     checkpoint = checkpoint_folder(folder, iteration)
     (checkpoint / "metadata.json").unlink(missing_ok=True)
-    shutil.rmtree(checkpoint)
+    shutil.rmtree(checkpoint, onexc=_unless_gone)
     _seal_file(folder, iteration).unlink(missing_ok=True)
 
 
@@ -129,6 +131,11 @@ class Sealer:
 
 def _contents(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _unless_gone(function: Callable[..., object], path: str, error: BaseException) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _seal_file(folder: Path, iteration: int) -> Path:
