@@ -159,7 +159,7 @@ class TrainStage(Stage):
         folder = run.model(self.training)
         check_one_file_system(run.root, [folder, run.aside])
         intact, aside = self._last_intact(run, found), run.new_aside(f"{self.name}-damaged")
-        go_back(folder, intact, aside)
+        go_back(folder, intact, aside, [run.at(item.path) for item in found])
         if intact is not None:
             say(f"{self.name}: going back to iteration {intact}; what comes after it is kept as {run.relative(aside)}")
 
