@@ -155,6 +155,11 @@ class TrainStage(Stage):
             advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and continues from there"
         raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
+    def _refuse_damage(self, run: Run) -> None:
+        found = self.unfinished_damage(run)
+        if found:
+            self.check_damage(run, found, repair=False, discard=False)
+
     def repair(self, run: Run, found: list[Damage]) -> None:
         folder = run.model(self.training)
         check_one_file_system(run.root, [folder, run.aside])
@@ -207,6 +212,7 @@ class TrainStage(Stage):
             global_batch_size=batch,
             keep_best=keeps_best(recipe, self.training),
             keep=() if self.tunes else recall_iterations(recipe, self.training),
+            refuse_damage=lambda: self._refuse_damage(run),
         )
         if self.tunes and needs_preparation(recipe):
             remove_start(prepared)

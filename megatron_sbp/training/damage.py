@@ -15,18 +15,25 @@ HISTORY = ("metrics.jsonl", "data.json")
 
 
 def damaged_checkpoint(folder: Path) -> tuple[Path, str] | None:
-    """A file of the checkpoint that an unfinished training would resume from that is not as it was written.
+    """A file that is not as it was written, of the checkpoint that a training would resume from; where the training has
+    ended, of those that are its results.
 
     Args:
         folder: the training's folder.
 
     Returns:
-        The file and what is wrong with it; None when nothing is, or when the training has ended.
+        The file, or the folder of a checkpoint that is not there, and what is wrong with it; None when nothing is.
     """
-    if (folder / "stopped.txt").exists():
-        return None
-    iteration = tracker.read(folder)
-    return None if iteration is None else seals.broken(folder, iteration)
+    if not (folder / "stopped.txt").exists():
+        iteration = tracker.read(folder)
+        return None if iteration is None else seals.broken(folder, iteration)
+    for iteration in _results(folder):
+        if iteration not in tracker.complete(folder):
+            return tracker.checkpoint_folder(folder, iteration), "is missing or not complete"
+        found = seals.broken(folder, iteration)
+        if found is not None:
+            return found
+    return None
 
 
 def last_intact(folder: Path, damaged: Collection[Path]) -> int | None:
@@ -85,6 +92,8 @@ def go_back(folder: Path, iteration: int | None, aside: Path, damaged: Collectio
         return
     if (folder / "stopped.txt").exists():  # first: it says that the tracker names the end
         (folder / "stopped.txt").replace(aside / "stopped.txt")
+    if (folder / "consumed.json").exists():
+        (folder / "consumed.json").replace(aside / "consumed.json")
     files.write_text(folder / tracker.NAME, str(iteration))  # before the checkpoint that it names is gone
     names = {path.relative_to(folder).parts[0] for path in damaged}
     for number, checkpoint in tracker.written(folder).items():

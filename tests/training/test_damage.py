@@ -82,6 +82,28 @@ def test_a_damaged_result_is_trained_again(folder, tmp_path, consumed, expected)
     aside.mkdir()
     go_back(folder, expected, aside, damaged)
     assert 16 not in tracker.written(folder) and tracker.read(folder) == expected
+    assert (aside / "consumed.json").exists() and not (folder / "consumed.json").exists()  # it will end otherwise
+
+
+@pytest.mark.parametrize("harm", ["changed", "incomplete", "gone"])
+def test_a_training_that_has_ended_is_damaged_where_its_results_are(folder, harm):
+    """They were saved long ago, and from the end on their files count as they are."""
+    (folder / "stopped.txt").touch()
+    files.write_json(folder / "consumed.json", {"export_iteration": 16})
+    flip(folder, 24)
+    assert damaged_checkpoint(folder) is None
+    checkpoint = tracker.checkpoint_folder(folder, 16)
+    if harm == "changed":
+        expected = flip(folder, 16), "digest"
+    elif harm == "incomplete":
+        (checkpoint / "metadata.json").unlink()
+        expected = checkpoint, "not complete"
+    else:
+        shutil.rmtree(checkpoint)
+        expected = checkpoint, "missing"
+    place, wrong = damaged_checkpoint(folder)
+    assert place == expected[0] and expected[1] in wrong
+    assert last_intact(folder, [place]) == 8
 
 
 def test_a_checkpoint_beyond_the_tracker_is_not_gone_to(folder):

@@ -118,6 +118,8 @@ class Journal:
         args = self.args
         if args.sbp_save_file is None or iteration % args.log_interval:
             return False
+        if iteration == args.train_iters:  # saved anyway; twice, its seal could be that of the first time
+            return False
         asked = torch.zeros(1, dtype=torch.int, device="cuda")
         if self.last_rank():
             asked[0] = self.save_request.is_new()

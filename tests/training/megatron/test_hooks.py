@@ -97,3 +97,15 @@ def test_what_was_recorded_is_on_disk_before_a_checkpoint_is_saved(tmp_path, mon
     monkeypatch.setattr(os, "fsync", fsync)
     saved_after = training.save_checkpoint_and_time(4)
     assert saved_after == [str(tmp_path / "consumed/00003.i64"), str(tmp_path / "metrics.jsonl")]
+
+
+def test_a_checkpoint_that_is_saved_anyway_is_not_saved_on_request(tmp_path):
+    """Saved twice, the last one was taken for damaged: its seal could be that of the first time."""
+    from types import SimpleNamespace
+
+    from megatron_sbp.training.megatron.hooks import Journal
+
+    args = SimpleNamespace(sbp_save_file=tmp_path / "save", log_interval=1, train_iters=40)
+    journal = Journal(SimpleNamespace(args=args, folder=tmp_path), None, None)
+    (tmp_path / "save").touch()
+    assert not journal._save_is_asked(40)  # no rank asks the others
