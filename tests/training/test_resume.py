@@ -15,7 +15,7 @@ def fill(folder: Path, iterations: list[int], valid: dict[int, float]) -> None:
     """A training folder with complete (and otherwise empty) checkpoints and validation rows."""
     for iteration in iterations:
         (folder / f"iter_{iteration:07d}").mkdir(parents=True)
-        (folder / f"iter_{iteration:07d}" / "metadata.json").touch()
+        (folder / f"iter_{iteration:07d}" / "metadata.json").write_text("{}")
     (folder / "latest_checkpointed_iteration.txt").write_text(str(iterations[-1]))
     rows = [{"kind": "valid", "iteration": iteration, "loss": loss} for iteration, loss in valid.items()]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
