@@ -102,6 +102,22 @@ def test_what_is_to_be_done_then_comes_after_the_seals(folder):
     assert found and found[-1] == ["16.json", "8.json"]
 
 
+def test_what_is_removed_after_a_seal_is_not_sealed(folder):
+    """Where sealing takes longer than saving, all that was saved meanwhile was sealed before any of it was removed."""
+    found = []
+    shutil.copytree(tracker.checkpoint_folder(folder, 16), tracker.checkpoint_folder(folder, 24))
+    (folder / tracker.NAME).write_text("24")
+
+    def then() -> None:
+        found.append(sealed(folder))
+        if 16 in tracker.written(folder):
+            seals.remove_checkpoint(folder, 16)
+
+    with seals.Sealer(folder, then=then):
+        pass
+    assert found[0] == ["8.json"] and found[-1] == sealed(folder) == ["24.json", "8.json"]
+
+
 def test_a_checkpoint_is_removed_with_its_seal(folder):
     seals.seal(folder, 8)
     seals.remove_checkpoint(folder, 8)
