@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from megatron_sbp.base.errors import InputError
@@ -31,11 +30,17 @@ def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
                 dtype=dtype,
                 attn_implementation=attention,
                 local_files_only=True,
+                trust_remote_code=False,  # else it asks on the terminal, and waits
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # else it refuses them without naming any
             )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(f"transformers cannot load this checkpoint ({error})", file=folder) from error
+        except MemoryError:
+            raise
+        except Exception as error:  # damaged files, quantization without its package, code of its own: anything
+            said = " ".join(str(error).split())
+            if isinstance(error, LookupError):  # which has no words of its own
+                said = f"{type(error).__name__}: {said}"
+            raise InputError(f"transformers cannot load this checkpoint ({said})", file=folder) from error
     absent, resized = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
     if absent:
         more = f" and {len(absent) - 1} more tensors" if len(absent) > 1 else ""

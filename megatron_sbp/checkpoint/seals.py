@@ -25,8 +25,8 @@ LAST_SECONDS = 20.0
 checkpoint may be hundreds of gigabytes."""
 
 
-def seal(folder: Path, iteration: int, given_up: Callable[[], bool] = lambda: False) -> None:
-    """Reads a complete checkpoint and writes its seal, unless it has one.
+def seal(folder: Path, iteration: int, given_up: Callable[[], bool] = lambda: False) -> bool:
+    """Reads a complete checkpoint and writes its seal, unless it has one or is gone; returns whether it wrote one.
 
     Args:
         folder: the training's folder.
@@ -34,14 +34,15 @@ def seal(folder: Path, iteration: int, given_up: Callable[[], bool] = lambda: Fa
         given_up: asked before every file; when it says so, nothing is written.
     """
     target = _seal_file(folder, iteration)
-    if target.exists():
-        return
     base, found = checkpoint_folder(folder, iteration), {}
+    if target.exists() or not base.exists():
+        return False
     for path in _contents(base):
         if given_up():
-            return
+            return False
         found[path.relative_to(base).as_posix()] = files.describe(path)
     files.write_json(target, found)
+    return True
 
 
 def forget_later(folder: Path) -> None:
@@ -73,6 +74,8 @@ def broken(folder: Path, iteration: int) -> tuple[Path, str] | None:
 def remove_checkpoint(folder: Path, iteration: int) -> None:
     """Removes a checkpoint and its seal. Cut off in the middle, it leaves one that counts as incomplete.
 
+    Another thread may be removing the same one: the end of a training does not wait for its `Sealer` without bound.
+
     Args:
         folder: the training's folder.
         iteration: of the checkpoint.
@@ -82,7 +85,7 @@ def remove_checkpoint(folder: Path, iteration: int) -> None:
     """
     checkpoint = checkpoint_folder(folder, iteration)
     (checkpoint / "metadata.json").unlink(missing_ok=True)
-    shutil.rmtree(checkpoint)
+    shutil.rmtree(checkpoint, onexc=_unless_gone)
     _seal_file(folder, iteration).unlink(missing_ok=True)
 
 
@@ -92,8 +95,8 @@ class Sealer:
     Args:
         folder: models/NAME of the run.
         last_seconds: how long the end waits for the last checkpoint's seal. It is left out then.
-        then: called whenever all complete checkpoints have their seals, about once a second. What it cannot do for lack
-            of a file or of permission (OSError, InputError) is left until the next time.
+        then: called after every seal, and about once a second when all complete checkpoints have theirs. What it cannot
+            do for lack of a file or of permission (OSError, InputError) is left until the next time.
     """
 
     def __init__(self, folder: Path, last_seconds: float = LAST_SECONDS, then: Callable[[], None] = lambda: None):
@@ -119,8 +122,9 @@ class Sealer:
                 # A checkpoint beyond the tracker is from an earlier start that was cut off, or not named yet.
                 done = tracker.peek(self.folder) or 0
                 for iteration in tracker.complete(self.folder):
-                    if iteration <= done:
-                        seal(self.folder, iteration, self._give_up.is_set)
+                    # After each: meanwhile others may have been saved, and would be more at every turn.
+                    if iteration <= done and seal(self.folder, iteration, self._give_up.is_set):
+                        self.then()
                 if not self._give_up.is_set():
                     self.then()
             if last:
@@ -129,6 +133,11 @@ class Sealer:
 
 def _contents(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _unless_gone(function: Callable[..., object], path: str, error: BaseException) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _seal_file(folder: Path, iteration: int) -> Path:

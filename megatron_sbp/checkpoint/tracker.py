@@ -73,4 +73,12 @@ def written(folder: Path) -> dict[int, Path]:
 
 def complete(folder: Path) -> list[int]:
     """Iterations of the checkpoints that were closed, ascending."""
-    return [number for number, path in written(folder).items() if (path / "metadata.json").exists()]
+    return [number for number, path in written(folder).items() if _closed(path)]
+
+
+def _closed(checkpoint: Path) -> bool:
+    """Whether metadata.json is there and not empty: Megatron does not flush it, and the machine may crash."""
+    try:
+        return (checkpoint / "metadata.json").stat().st_size > 0
+    except FileNotFoundError:
+        return False

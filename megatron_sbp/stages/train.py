@@ -155,11 +155,16 @@ class TrainStage(Stage):
             advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and continues from there"
         raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
+    def _refuse_damage(self, run: Run) -> None:
+        found = self.unfinished_damage(run)
+        if found:
+            self.check_damage(run, found, repair=False, discard=False)
+
     def repair(self, run: Run, found: list[Damage]) -> None:
         folder = run.model(self.training)
         check_one_file_system(run.root, [folder, run.aside])
         intact, aside = self._last_intact(run, found), run.new_aside(f"{self.name}-damaged")
-        go_back(folder, intact, aside)
+        go_back(folder, intact, aside, [run.at(item.path) for item in found])
         if intact is not None:
             say(f"{self.name}: going back to iteration {intact}; what comes after it is kept as {run.relative(aside)}")
 
@@ -207,6 +212,7 @@ class TrainStage(Stage):
             global_batch_size=batch,
             keep_best=keeps_best(recipe, self.training),
             keep=() if self.tunes else recall_iterations(recipe, self.training),
+            refuse_damage=lambda: self._refuse_damage(run),
         )
         if self.tunes and needs_preparation(recipe):
             remove_start(prepared)

@@ -37,11 +37,16 @@ class Recorder:
     def __init__(self, folder: Path, rank: int):
         folder.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(_file(folder, rank), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        files.sync_folder(folder)
 
     def record(self, iteration: int, sources: np.ndarray, samples: np.ndarray) -> None:
         """Adds a micro-batch of the iteration (counted from 0): the sources and samples, int64 [micro-batch] each."""
         rows = np.stack([np.full(len(samples), iteration), sources, samples], axis=1).astype("<i8")
         files.write_whole(self._descriptor, rows.tobytes())
+
+    def sync(self) -> None:
+        """Flushes the rows to disk: a crash of the machine must not lose those of a checkpoint that it leaves."""
+        os.fsync(self._descriptor)
 
 
 def rewind(folder: Path, iteration: int) -> None:

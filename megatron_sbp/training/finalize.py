@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def finalize(
     global_batch_size: int,
     keep_best: bool,
     keep: Collection[int] = (),
+    refuse_damage: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Checks a training against its plan, writes FOLDER/consumed.json, and removes what is no longer read.
 
@@ -38,12 +39,14 @@ def finalize(
         global_batch_size: samples of one step.
         keep_best: whether an arm keeps its best checkpoint besides its last one. The synthesizer always does.
         keep: iterations of further checkpoints that stay.
+        refuse_damage: called before anything is removed, when consumed.json names the results; it may raise. After it
+            their files count as they are.
 
     Returns:
         The files that stay.
 
     Raises:
-        InputError: what was consumed is not what was planned.
+        InputError: what was consumed is not what was planned; or what `refuse_damage` raises.
     """
     data = DataFile.read(folder / "data.json")
     rows = read_metrics(folder / "metrics.jsonl")
@@ -82,6 +85,7 @@ def finalize(
         if keep_best:
             kept.add(chosen["iteration"])
     files.write_json(folder / "consumed.json", result)
+    refuse_damage()
     checkpoints = [checkpoint_folder(folder, number) for number in sorted(kept)]
     for number in tracker.written(folder):
         if number not in kept:

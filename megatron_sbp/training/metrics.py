@@ -43,6 +43,15 @@ class Metrics:
         finally:
             os.close(descriptor)
 
+    def sync(self) -> None:
+        """Flushes the rows to disk: a crash of the machine must not lose those of a checkpoint that it leaves."""
+        if self.path.exists():
+            descriptor = os.open(self.path, os.O_WRONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
 
 def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """The rows of a metrics file, oldest first; a half-written last row is left out, a missing file has none.

@@ -151,6 +151,7 @@ def main() -> int:
     from megatron.training import pretrain
     from megatron.training.argument_utils import pretrain_cfg_container_from_args
 
+    from megatron_sbp.base import files
     from megatron_sbp.base.errors import InputError
     from megatron_sbp.checkpoint import tracker
     from megatron_sbp.training.data.data_file import DataFile, lock
@@ -218,7 +219,7 @@ def main() -> int:
     if status == 0 and journal.evaluation_cut_off:
         status = UNFINISHED
     if status == 0 and journal.last_rank():
-        (trainer.folder / "stopped.txt").write_text(journal.stopped or END_OF_PLAN)
+        files.write_text(trainer.folder / "stopped.txt", journal.stopped or END_OF_PLAN)
     if status == UNFINISHED and "TORCHELASTIC_RUN_ID" in os.environ:
         status = 0  # torchrun would treat anything else as a crash; the launcher sees that stopped.txt is missing
     if torch.distributed.is_initialized():

@@ -14,7 +14,7 @@ from megatron_sbp.training.metrics import read_metrics
 
 
 def check_precision(folder: Path, precision: str) -> None:
-    """Records the precision at the first start, and insists on it later: checkpoints of another hold other tensors.
+    """Records the precision until there is a checkpoint, and insists on it later: those of another hold other tensors.
 
     Args:
         folder: the training's folder.
@@ -24,11 +24,12 @@ def check_precision(folder: Path, precision: str) -> None:
         InputError: an unfinished training began in another precision.
     """
     file = folder / "precision.txt"
-    if not file.exists():
+    ended = (folder / "stopped.txt").exists()
+    if not file.exists() or (not ended and tracker.read(folder) is None):  # without a checkpoint it starts over
         files.write_text(file, precision)
         return
     began = file.read_text().strip()
-    if began != precision and not (folder / "stopped.txt").exists():
+    if began != precision and not ended:
         raise InputError(
             f"this training started in {began}, but the recipe says {precision}; continue with training.precision="
             f"{began}, or move {folder} away to train again",
@@ -75,7 +76,8 @@ def already_ended(folder: Path, *, samples: int, global_batch_size: int, patienc
         global_batch_size: samples of one step.
         patience: evaluations without improvement after which it stops early; 0 for never.
     """
-    if (folder / "stopped.txt").exists():
+    stopped = folder / "stopped.txt"
+    if stopped.exists() and stopped.read_text():  # empty: cut off while it was written
         return True
     iteration = tracker.read(folder)
     if iteration is None:

@@ -10,7 +10,7 @@ from megatron_sbp.training.early_stopping import best
 from megatron_sbp.training.metrics import read_metrics
 
 
-def kept(folder: Path) -> set[int]:
+def kept(folder: Path, last: int) -> set[int]:
     """Iterations of the checkpoints that are needed: the last two, and for each of them the best one up to it.
 
     A training that resumes from its last checkpoint may end with a best one before it. So may a training that goes
@@ -18,11 +18,11 @@ def kept(folder: Path) -> set[int]:
 
     Args:
         folder: the training's folder.
+        last: what the tracker names.
 
     Raises:
-        InputError: metrics.jsonl or the tracker is damaged.
+        InputError: metrics.jsonl is damaged.
     """
-    last = tracker.peek(folder) or 0
     latest = [number for number in tracker.complete(folder) if number <= last][-2:]
     found, rows = set(latest), read_metrics(folder / "metrics.jsonl", "valid")
     for iteration in latest:
@@ -39,10 +39,13 @@ def remove_unneeded(folder: Path) -> None:
         folder: the training's folder.
 
     Raises:
-        InputError: metrics.jsonl or the tracker is damaged; nothing is removed.
+        InputError: metrics.jsonl is damaged; nothing is removed.
         OSError: a file cannot be removed.
     """
-    last, needed = tracker.peek(folder) or 0, kept(folder)
+    last = tracker.peek(folder)  # once: at a second look Megatron may be writing it, and no checkpoint would be needed
+    if last is None:
+        return
+    needed = kept(folder, last)
     for number in tracker.written(folder):
         if number < last and number not in needed:  # incomplete ones, too: a removal that was cut off
             remove_checkpoint(folder, number)

@@ -44,6 +44,15 @@ def test_all_weights(tmp_path, tied):
         (lambda folder: os.truncate(folder / "model.safetensors", 5000), "cannot load this checkpoint .*header"),
         (lambda folder: files.write_text(folder / "model.safetensors", "version https://git-lfs"), "cannot load"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
+        (
+            lambda folder: with_config(folder, quantization_config={"quant_method": "gptq", "bits": 4}),
+            r"cannot load this checkpoint \(Loading a GPTQ quantized model requires",
+        ),
+        (
+            lambda folder: with_config(folder, hidden_act="nothing"),
+            r"cannot load this checkpoint \(KeyError: 'nothing'",
+        ),
+        (lambda folder: with_config(folder, hidden_size="64"), "cannot load .*hidden_size"),
         (without_a_tensor, r"lacks model\.layers\.1\.mlp\.up_proj\.weight of the model"),
         (lambda folder: with_config(folder, num_hidden_layers=3), r"lacks model\.layers\.2.* and \d+ more tensors"),
         (
@@ -60,3 +69,12 @@ def test_weights_that_are_damaged_or_not_there(tmp_path, damage, said):
     assert caught.value.file == tmp_path
     with pytest.raises(InputError, match=said):
         load_model(tmp_path, torch.device("cpu"))
+
+
+def test_code_of_a_checkpoint_is_not_run_and_nobody_is_asked(tmp_path, monkeypatch):
+    hugging_face_model(tmp_path, shape(True, True, layers=2), 60)
+    names = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    with_config(tmp_path, model_type="of its own", auto_map=names)
+    monkeypatch.setattr("builtins.input", lambda question: pytest.fail(question))
+    with pytest.raises(InputError, match=r"cannot load this checkpoint .*custom code"):
+        load_causal_model(tmp_path, torch.float32, "sdpa")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 
@@ -101,11 +102,55 @@ def test_what_is_to_be_done_then_comes_after_the_seals(folder):
     assert found and found[-1] == ["16.json", "8.json"]
 
 
+def test_what_is_removed_after_a_seal_is_not_sealed(folder):
+    """Where sealing takes longer than saving, all that was saved meanwhile was sealed before any of it was removed."""
+    found = []
+    shutil.copytree(tracker.checkpoint_folder(folder, 16), tracker.checkpoint_folder(folder, 24))
+    (folder / tracker.NAME).write_text("24")
+
+    def then() -> None:
+        found.append(sealed(folder))
+        if 16 in tracker.written(folder):
+            seals.remove_checkpoint(folder, 16)
+
+    with seals.Sealer(folder, then=then):
+        pass
+    assert found[0] == ["8.json"] and found[-1] == sealed(folder) == ["24.json", "8.json"]
+
+
 def test_a_checkpoint_is_removed_with_its_seal(folder):
     seals.seal(folder, 8)
     seals.remove_checkpoint(folder, 8)
     seals.remove_checkpoint(folder, 16)  # which has none
     assert not tracker.written(folder) and sealed(folder) == []
+
+
+def test_two_may_remove_the_same_checkpoint(folder, monkeypatch):
+    """The thread of a training that has just ended, and `finalize`."""
+    unlink, file = os.unlink, tracker.checkpoint_folder(folder, 8) / "__0_0.distcp"
+
+    def after_the_other(path, *, dir_fd=None):
+        if file.exists():
+            unlink(file)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", after_the_other)
+    seals.remove_checkpoint(folder, 8)
+    assert list(tracker.written(folder)) == [16]
+
+
+def test_what_cannot_be_removed_is_an_error(folder, monkeypatch):
+    unlink = os.unlink
+
+    def refuse(path, *, dir_fd=None):
+        if path == "__0_0.distcp":
+            raise PermissionError(13, "Permission denied", path)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        seals.remove_checkpoint(folder, 8)
+    assert tracker.complete(folder) == [16]
 
 
 def test_a_copy_beside_a_checkpoint_is_no_checkpoint(folder):

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.checkpoint import seals, tracker
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
@@ -87,6 +89,30 @@ def test_damage_says_what_can_be_done(tmp_path):
     with pytest.raises(InputError, match=r"and 1 more; no intact checkpoint is left .*--discard train-sbp"):
         SBP.check_damage(run, found, repair=True, discard=False)
     SBP.check_damage(run, found, repair=False, discard=True)
+
+
+def test_a_tuning_whose_best_checkpoint_is_damaged_does_not_end(tmp_path):
+    """What helps is said, and helps: the runner finds the same at the next start."""
+    run = run_of(tmp_path)
+    folder = run.model("synthesizer")
+    for iteration in (2, 4, 6):
+        checkpoint = tracker.checkpoint_folder(folder, iteration)
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "metadata.json").write_text("{}")
+        seals.seal(folder, iteration)
+    (folder / tracker.NAME).write_text("6")
+    (folder / "stopped.txt").touch()
+    files.write_json(folder / "consumed.json", {"export_iteration": 4})
+    TUNE._refuse_damage(run)
+    (tracker.checkpoint_folder(folder, 4) / "metadata.json").write_text("{ }")
+    with pytest.raises(
+        InputError, match=r"iter_0000004/metadata.json has 3 bytes.*--repair tune .*iteration 2 "
+    ) as told:
+        TUNE._refuse_damage(run)
+    assert told.value.file == tracker.checkpoint_folder(folder, 4) / "metadata.json"
+    run.root.joinpath("aside").mkdir()
+    TUNE.repair(run, TUNE.unfinished_damage(run))
+    assert tracker.read(folder) == 2 and TUNE.unfinished_damage(run) == []
 
 
 def test_under_slurm_it_is_the_same_stage():

@@ -83,7 +83,7 @@ def test_it_says_from_where_the_same_command_goes_on(tmp_path):
     found = why(failed(-9), tmp_path)
     assert found.progress == "no checkpoint yet" and "starts over: nothing was saved yet" in str(found)
     (tmp_path / "iter_0000020").mkdir()
-    (tmp_path / "iter_0000020" / "metadata.json").touch()
+    (tmp_path / "iter_0000020" / "metadata.json").write_text("{}")
     (tmp_path / "latest_checkpointed_iteration.txt").write_text("20")
     found = why(failed(-9), tmp_path)
     assert found.progress == "checkpoint 20" and "continues from the last checkpoint" in str(found)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
+from megatron_sbp.training.damage import damaged_checkpoint
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.finalize import finalize
 
@@ -72,6 +74,17 @@ def test_the_synthesizer_exports_its_best_checkpoint(folder):
     found = files.read_json(folder / "consumed.json")
     assert (found["export_iteration"], found["best_valid_loss"], found["valid_loss_before"]) == (2, 3.0, 5.0)
     assert "best" not in found
+
+
+def test_damage_is_refused_before_anything_is_removed(folder):
+    def refuse() -> None:
+        assert damaged_checkpoint(folder) is not None  # consumed.json says what the results are
+        raise InputError("damaged")
+
+    (tracker.checkpoint_folder(folder, 2) / "metadata.json").unlink()
+    with pytest.raises(InputError, match="damaged"):
+        finalize(folder, "synthesizer", samples=32, global_batch_size=8, keep_best=False, refuse_damage=refuse)
+    assert list(tracker.written(folder)) == [2, 4]
 
 
 def test_steps_that_no_line_was_logged_after_do_not_count_as_done_in_no_time(folder):

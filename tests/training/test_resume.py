@@ -15,7 +15,7 @@ def fill(folder: Path, iterations: list[int], valid: dict[int, float]) -> None:
     """A training folder with complete (and otherwise empty) checkpoints and validation rows."""
     for iteration in iterations:
         (folder / f"iter_{iteration:07d}").mkdir(parents=True)
-        (folder / f"iter_{iteration:07d}" / "metadata.json").touch()
+        (folder / f"iter_{iteration:07d}" / "metadata.json").write_text("{}")
     (folder / "latest_checkpointed_iteration.txt").write_text(str(iterations[-1]))
     rows = [{"kind": "valid", "iteration": iteration, "loss": loss} for iteration, loss in valid.items()]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -38,6 +38,13 @@ def test_the_last_checkpoint_with_its_evaluation_is_the_end(tmp_path):
     assert ended(tmp_path, samples=1000)  # what was recorded counts
 
 
+def test_why_it_stopped_is_known_even_if_it_was_killed_while_it_said_so(tmp_path):
+    fill(tmp_path, [32, 40], {40: 5.0})
+    (tmp_path / "stopped.txt").touch()
+    assert ended(tmp_path)
+    assert (tmp_path / "stopped.txt").read_text() == "end of the plan"
+
+
 @pytest.mark.parametrize("iterations", [[32, 40], [40]])
 def test_without_its_evaluation_it_has_not_ended_and_nothing_is_thrown_away(tmp_path, iterations):
     fill(tmp_path, iterations, {20: 5.0})
@@ -58,7 +65,9 @@ def test_rows_after_the_checkpoint_do_not_count(tmp_path):
 
 
 def test_the_precision_of_an_unfinished_training_is_kept(tmp_path):
-    check_precision(tmp_path, "fp32")
+    check_precision(tmp_path, "bf16")
+    check_precision(tmp_path, "fp32")  # nothing is saved yet
+    fill(tmp_path, [5], {})
     check_precision(tmp_path, "fp32")
     with pytest.raises(
         InputError, match=r"'training\.precision': this training started in fp32, but the recipe says bf16"

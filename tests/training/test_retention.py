@@ -75,6 +75,18 @@ def test_an_evaluation_whose_checkpoint_was_not_saved_yet_removes_nothing(tmp_pa
     assert left(tmp_path) == [10, 20, 30, 40]
 
 
+def test_a_tracker_that_is_being_written_removes_nothing(tmp_path, monkeypatch):
+    """Megatron writes it in place: there at one look, and empty at the next."""
+    train(tmp_path, 5.0, 1.0, 2.0, 3.0, 4.0)
+    save(tmp_path, 50)
+    looks = iter([None, 50, None, None])
+    monkeypatch.setattr(tracker, "peek", lambda folder: next(looks))
+    remove_unneeded(tmp_path)
+    assert left(tmp_path) == [10, 30, 40, 50]
+    remove_unneeded(tmp_path)
+    assert left(tmp_path) == [10, 40, 50]
+
+
 def test_a_checkpoint_saved_on_request_without_an_evaluation(tmp_path):
     train(tmp_path, 5.0, 2.0, 3.0)
     for iteration in (25, 27):
@@ -109,5 +121,5 @@ def test_nothing_is_removed_without_a_checkpoint_or_with_damaged_metrics(tmp_pat
     with pytest.raises(InputError, match="was changed"):
         remove_unneeded(tmp_path)
     with pytest.raises(InputError):
-        kept(tmp_path)
+        kept(tmp_path, 30)
     assert left(tmp_path) == [10, 20, 30]

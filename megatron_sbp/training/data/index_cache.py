@@ -121,7 +121,8 @@ class IndexCache:
         with open(lock, "a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for left in self.folder.glob(f".{glob.escape(path.stem)}.*.partial"):  # of processes that were killed
+                # Of processes of this machine that were killed: locks may be its alone (Lustre's localflock).
+                for left in self.folder.glob(f".{glob.escape(f'{path.stem}.{socket.gethostname()}')}.*.partial"):
                     left.unlink(missing_ok=True)
             except BlockingIOError:
                 yield False

@@ -20,7 +20,14 @@ from megatron_sbp.training.metrics import Metrics, read_metrics
 from megatron_sbp.training.save_request import SaveRequest
 from megatron_sbp.training.throughput import rates
 
-WRAPPED = ("train", "train_step", "evaluate", "training_log", "checkpoint_and_decide_exit")
+WRAPPED = (
+    "train",
+    "train_step",
+    "evaluate",
+    "training_log",
+    "checkpoint_and_decide_exit",
+    "save_checkpoint_and_time",
+)
 
 
 class Journal:
@@ -49,6 +56,7 @@ class Journal:
         """Wraps the functions of megatron.training.training."""
         train, evaluate, log = training.train, training.evaluate, training.training_log
         train_step, checkpoint = training.train_step, training.checkpoint_and_decide_exit
+        save = training.save_checkpoint_and_time
 
         def train_and_write(*args, **kwargs):
             forward_step, model, valid, config = args[0], args[1], args[5], args[7]
@@ -92,14 +100,25 @@ class Journal:
             finally:
                 self.args.save_interval = usual
 
+        def sync_and_save(*args, **kwargs):
+            # Before this rank does its part of the checkpoint: none is complete without the records of its steps.
+            if self.trainer.recorder:
+                self.trainer.recorder.sync()
+            if self.last_rank():
+                self.metrics.sync()
+            return save(*args, **kwargs)
+
         training.train, training.train_step = train_and_write, step_and_measure
         training.checkpoint_and_decide_exit = checkpoint_if_asked
+        training.save_checkpoint_and_time = sync_and_save
         training.evaluate, training.training_log = evaluate_and_write, log_and_write
 
     def _save_is_asked(self, iteration: int) -> bool:
         """Whether the user requests a checkpoint. All ranks agree on it, once per log interval."""
         args = self.args
         if args.sbp_save_file is None or iteration % args.log_interval:
+            return False
+        if iteration == args.train_iters:  # saved anyway; twice, its seal could be that of the first time
             return False
         asked = torch.zeros(1, dtype=torch.int, device="cuda")
         if self.last_rank():

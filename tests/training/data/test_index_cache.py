@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -138,6 +139,17 @@ def test_a_kill_while_writing_loses_nothing(tmp_path):
     build = Builder()
     assert same(IndexCache(tmp_path).get("real", IDENTITY, build)) and build.calls == 1
     assert not [*tmp_path.glob("*.partial")], "what the killed process left is removed"
+
+
+def test_what_another_machine_writes_stays(tmp_path):
+    """Where locks are a machine's own, two machines write the same index; each needs its file until it is complete."""
+    cache = IndexCache(tmp_path)
+    stem = cache.path("real", IDENTITY).stem
+    theirs, left = (tmp_path / f".{stem}.{host}.123.456.partial" for host in ("elsewhere", socket.gethostname()))
+    theirs.touch()
+    left.touch()
+    assert same(cache.get("real", IDENTITY, Builder()))
+    assert [*tmp_path.glob(".*.partial")] == [theirs]
 
 
 def test_prepared_ahead_it_is_not_made_again(tmp_path):

@@ -67,3 +67,45 @@ def test_an_evaluation_does_not_parse_the_rows_of_all_steps(tmp_path):
     with open(journal.metrics.path, "a") as file:
         file.write('{"kind": "train", which is not parsed}\n')
     assert journal._row_of_evaluation(4) and not journal._row_of_evaluation(5)
+
+
+def test_what_was_recorded_is_on_disk_before_a_checkpoint_is_saved(tmp_path, monkeypatch):
+    """A checkpoint is; without these rows a machine that crashed after it made the training fail at its very end."""
+    import os
+    from pathlib import Path
+    from types import SimpleNamespace
+
+    from megatron_sbp.training.consumption import Recorder
+    from megatron_sbp.training.megatron.hooks import WRAPPED, Journal
+
+    flushed: list[str] = []
+    sync = os.fsync
+
+    def fsync(descriptor):
+        flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    training = SimpleNamespace(**{name: lambda *args, **kwargs: list(flushed) for name in WRAPPED})
+    trainer = SimpleNamespace(args=SimpleNamespace(sbp_save_file=None), folder=tmp_path, recorder=None)
+    journal = Journal(trainer, None, None)
+    journal.attach(training)
+    for last in (False, True):
+        monkeypatch.setattr(Journal, "last_rank", staticmethod(lambda last=last: last))
+        training.save_checkpoint_and_time(0)  # nothing is recorded yet
+    trainer.recorder = Recorder(tmp_path / "consumed", 3)
+    journal.metrics.append({"kind": "valid", "iteration": 4, "loss": 2.0})
+    monkeypatch.setattr(os, "fsync", fsync)
+    saved_after = training.save_checkpoint_and_time(4)
+    assert saved_after == [str(tmp_path / "consumed/00003.i64"), str(tmp_path / "metrics.jsonl")]
+
+
+def test_a_checkpoint_that_is_saved_anyway_is_not_saved_on_request(tmp_path):
+    """Saved twice, the last one was taken for damaged: its seal could be that of the first time."""
+    from types import SimpleNamespace
+
+    from megatron_sbp.training.megatron.hooks import Journal
+
+    args = SimpleNamespace(sbp_save_file=tmp_path / "save", log_interval=1, train_iters=40)
+    journal = Journal(SimpleNamespace(args=args, folder=tmp_path), None, None)
+    (tmp_path / "save").touch()
+    assert not journal._save_is_asked(40)  # no rank asks the others
