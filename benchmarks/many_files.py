@@ -74,7 +74,7 @@ STEPS = {"read": read, "cut": cut}
 
 def measured(folder: Path, count: int, step: str) -> str:
     """Runs one step in a process of its own and describes what it took."""
-    words = ["--folder", folder, "--documents", str(count), "--step", step]
+    words: list[str | Path] = ["--folder", folder, "--documents", str(count), "--step", step]
     with (folder / f"{step}.log").open("w") as log:
         began = time.monotonic()
         process = subprocess.Popen(

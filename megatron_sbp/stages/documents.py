@@ -14,8 +14,8 @@ class DocumentsStage(Stage):
     """Reads the files of the corpus, each once, and cuts the splits.
 
     A unit is one file (memory of 256 MB, whatever its size), or several where there are more than 512 (1 GB), and is
-    named after the first and the last. Then one process drops duplicates by digests (100 bytes for each of at most 40
-    million documents at a time), and shards are written on all cores. Disk: a temporary copy of what is usable,
+    named after the first and the last. Then one process drops duplicates by digests (30 to 130 bytes for each of at
+    most 40 million documents at a time), and shards are written on all cores. Disk: a temporary copy of what is usable,
     compressed.
     """
 
