@@ -48,7 +48,7 @@ def choose(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Cho
     the first that was read.
 
     Args:
-        parts: `parts.ROW` [documents] of each input file, in the order of the files.
+        parts: `parts.ROW` [documents] of each part, in the order of the files.
         rows_at_once: rows looked at at once; bounds the memory.
     """
     chosen = Chosen([np.ones(len(rows), bool) for rows in parts], 0, 0, [])

@@ -43,30 +43,41 @@ def in_processes(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
 
 
+@pytest.fixture
+def started():
+    """The processes that were started since, as `psutil` has them: other tests of a worker may have left some."""
+    before = {child.pid for child in psutil.Process().children()}
+
+    def found() -> list[psutil.Process]:
+        children = [child for child in psutil.Process().children() if child.pid not in before]
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    return found
+
+
 def contents(files):
     return [path.read_bytes() for file in files for path in sorted(file.parent.parent.rglob(f"{file.name[:5]}*"))]
 
 
-def test_threads_and_processes_write_the_same(cut, monkeypatch, tmp_path):
+def test_threads_and_processes_write_the_same(cut, started, monkeypatch):
     written, files = cut("threads/train")
     told = list(written)
-    assert [entry["documents"] for entry in told] == [PER_SHARD] * 40 and len(psutil.Process().children()) == 0
+    assert [entry["documents"] for entry in told] == [PER_SHARD] * 40 and not started()
     expected = contents(files)
     monkeypatch.setattr(cutting, "IN_THREADS", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     written, files = cut("processes/train")
     first = next(written)
-    assert len([child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]) == 2
+    assert len(started()) == 2
     assert [first, *written] == told and len(expected) == 80
     assert contents(files) == expected
 
 
-def test_a_killed_process_is_a_fault(cut, in_processes):
+def test_a_killed_process_is_a_fault(cut, started, in_processes):
     written, _ = cut("train")
     next(written)
-    for child in psutil.Process().children():
-        if "spawn_main" in " ".join(child.cmdline()):
-            child.kill()
+    for child in started():
+        child.kill()
     with pytest.raises(Fault, match="a process that writes shards was killed, probably out of memory"):
         list(written)
 
@@ -80,13 +91,12 @@ def test_damage_found_in_a_process_names_the_file(cut, in_processes, tmp_path):
     assert caught.value.file == data
 
 
-def test_no_process_outlives_a_generator_that_is_closed(cut, in_processes):
-    before = {child.pid for child in psutil.Process().children()}
+def test_no_process_outlives_a_generator_that_is_closed(cut, started, in_processes):
     written, _ = cut("train")
     next(written)
+    assert len(started()) == 2
     written.close()
-    left = [child for child in psutil.Process().children() if child.pid not in before]
-    assert not [child for child in left if "spawn_main" in " ".join(child.cmdline())]
+    assert not started()
 
 
 def test_as_many_at_once_as_there_is_memory_for(tmp_path, monkeypatch):
