@@ -90,7 +90,7 @@ def documents(folder: Path) -> None:
 
     inputs = sorted(folder.glob("corpus-*.jsonl.zst"))
     for path, part in zip(inputs, parts_of_corpus(folder), strict=True):
-        read_part(held(folder)[0], 1, path, part)
+        read_part(held(folder)[0], 1, [path], part)
 
 
 def cut_shards(folder: Path) -> None:
@@ -317,12 +317,14 @@ def measure(folder: Path, step: str) -> dict[str, float]:
 
 
 def anonymous(process: int) -> int:
-    """Bytes of resident memory that no file stands behind; 0 once the process has ended."""
+    """Bytes of resident memory that no file stands behind, of a process and those that it started; 0 after its end."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     except OSError:
         return 0
-    return 1024 * int(status.partition("RssAnon:")[2].split()[0]) if "RssAnon:" in status else 0
+    own = 1024 * int(status.partition("RssAnon:")[2].split()[0]) if "RssAnon:" in status else 0
+    return own + sum(anonymous(int(child)) for child in children)
 
 
 def main() -> None:

@@ -12,6 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.usual_signals import usual_signals
 
+from megatron_sbp.base.collector import collect_as_usual, collect_rarely
+
+collect_rarely()  # while test modules load
+
 pytest_plugins = (
     "support.megatron_ranks", "support.mined_run", "support.slurm_clients", "support.synthesis_run",
     "support.vllm_environment",
@@ -36,6 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {f"tests/{name}": rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    collect_as_usual()
 
 
 usual_signals()

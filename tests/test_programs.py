@@ -17,6 +17,7 @@ WITH_HELP = [file for file in PROGRAMS if "argparse" in file.read_text() or "com
 SMALL = {  # at smoke size: seconds to two minutes
     "cpu_training.py": "--rounds 1 --steps 6 --warm-up 2",
     "embedding.py": "--documents 20 --rounds 1 --bf16",
+    "many_files.py": "--documents 500 --files 3 600 --words 30 --folder {folder}",
     "near_duplicates.py": "--texts 500 --rounds 1",
     "neighbors.py": "--documents 3000 --dim 32 --k 10",
     "scaling.py": "--documents 3000 --words 60 --folder {folder}",

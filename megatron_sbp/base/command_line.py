@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base.collector import collect_rarely
 from megatron_sbp.base.errors import Fault, InputError, told_of
 from megatron_sbp.base.open_files import allow_many
 
@@ -151,6 +152,7 @@ def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -
         renamed: options by the last component of keys whose options have other names.
     """
     allow_many()
+    collect_rarely()
     usual = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -1,30 +1,33 @@
-"""From the files of a corpus to documents/: each file is read once, by a task of its own; then shards are cut."""
+"""From the files of a corpus to documents/: each file is read once, by one of many tasks; then shards are cut."""
 
 from __future__ import annotations
 
+import bisect
 import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents import SPLITS
+from megatron_sbp.documents.cutting import cut_shards
 from megatron_sbp.documents.ids import ids_file
+from megatron_sbp.documents.input_groups import input_groups
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
-from megatron_sbp.documents.parts import Part, PartWriter, Tables, open_parts, part_files
+from megatron_sbp.documents.parts import Part, PartWriter, part_files
 from megatron_sbp.documents.reading import (
     BadDocument,
     PassedOver,
     check_fields,
     corpus_files,
 )
-from megatron_sbp.documents.shards import write_shard
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.recipe import Documents
 from megatron_sbp.recipe.checks import too_many_shards
@@ -34,6 +37,10 @@ SPLITS_AS_CUT = ("test", "valid", "train", "oracle")
 
 LISTED = 1000
 """Bad documents that audit.json lists; all are counted."""
+
+_HELD_OF_ONE, _HELD_OF_SEVERAL = 256 << 20, 1 << 30
+"""Bytes of documents that reading a file, or several files, holds. Shards are cut from pieces of this size: of a corpus
+of very many files they should be few."""
 
 
 class CorpusTooSmall(InputError):
@@ -51,21 +58,24 @@ def split_corpus(
         The files written.
     """
     inputs, _ = corpus_files(documents, folder, source)
-    parts = [output / "parts" / f"{number:05d}" for number in range(len(inputs))]
-    for path, part in zip(inputs, parts, strict=True):
-        read_part(documents, seed, path, part, source=source)
+    groups = input_groups(inputs)
+    parts = [output / "parts" / f"{number:05d}" for number in range(len(groups))]
+    for group, part in zip(groups, parts, strict=True):
+        read_part(documents, seed, [inputs[place] for place in group], part, source=source)
     written = join_parts(documents, seed, parts, output, folder=folder, rejection_audit=rejection_audit, source=source)
     shutil.rmtree(output / "parts")
     return written
 
 
-def read_part(documents: Documents, seed: int, path: Path, part: Path, *, source: Path | None = None) -> list[Path]:
-    """Reads one file of a corpus: its usable documents in the keyed order, and what was dropped.
+def read_part(
+    documents: Documents, seed: int, paths: Sequence[Path], part: Path, *, source: Path | None = None
+) -> list[Path]:
+    """Reads some files of a corpus: their usable documents in the keyed order, and what was dropped.
 
     Args:
         documents: the corpus.
         seed: of the order.
-        path: of the file, one of `reading.corpus_files`.
+        paths: of the files, consecutive ones of `reading.corpus_files`.
         part: FOLDER/NAME of what is written, see `parts`.
         source: file that the settings were read from, for messages.
 
@@ -76,22 +86,28 @@ def read_part(documents: Documents, seed: int, path: Path, part: Path, *, source
         InputError: a bad document where `bad_documents` is fatal, or an unreadable file.
     """
     check_fields(documents, source)
-    counts = _Counts()
+    several = len(paths) > 1
+    label = f"documents: {paths[0].name}" + (f" and {len(paths) - 1:,} more files" if several else "")
+    before, found = 0, []
     with (
-        PartWriter(part, seed) as writer,
-        Progress(f"documents: {path.name}", path.stat().st_size, "bytes") as progress,
+        PartWriter(part, seed, _HELD_OF_SEVERAL if several else _HELD_OF_ONE) as writer,
+        Progress(label, sum(path.stat().st_size for path in paths), "bytes") as progress,
     ):
-        for line, document in rows_of_file(path, documents, progress.advance):
-            counts.read += 1
-            if isinstance(document, BadDocument):
-                counts.note_bad(line, f"'{document.key}': {document.reason}" if document.key else document.reason)
-            elif is_usable(document, documents):
-                writer.add(document, line)
-            elif document.text.strip():
-                counts.short += 1
-            else:
-                counts.empty += 1
-        writer.notes["counts"] = asdict(counts)
+        for path in paths:
+            counts, line = _Counts(lines_before=before), 0
+            for line, document in rows_of_file(path, documents, progress.advance):
+                counts.read += 1
+                if isinstance(document, BadDocument):
+                    counts.note_bad(line, f"'{document.key}': {document.reason}" if document.key else document.reason)
+                elif is_usable(document, documents):
+                    writer.add(document, before + line)
+                elif document.text.strip():
+                    counts.short += 1
+                else:
+                    counts.empty += 1
+            found.append(asdict(counts))
+            before += line
+        writer.notes["counts"] = found
     return part_files(part)
 
 
@@ -113,7 +129,7 @@ def join_parts(
     Args:
         documents: the corpus and its splits.
         seed: of the order.
-        parts: what `read_part` wrote, in the order of the files.
+        parts: what `read_part` wrote of all files, in their order.
         output: folder of the splits.
         folder: `documents.inputs` are relative to it.
         rejection_audit: where the audit is written when the corpus is too small; `output` has finished splits only.
@@ -127,15 +143,15 @@ def join_parts(
         CorpusTooSmall: fewer usable documents than the splits need.
     """
     inputs, passed_over = corpus_files(documents, folder, source)
-    found = open_parts(parts)
+    found = [Part(part) for part in parts]
     audit = _Audit(passed_over)
-    for name, part in zip(_names(inputs), found, strict=True):
-        audit.add(name, part.notes["counts"])
-    chosen = choose(Tables(found))
+    for name, counts in zip(_names(inputs), (counts for part in found for counts in _counts(part)), strict=True):
+        audit.add(name, counts)
+    chosen = choose([part.rows for part in found])
     _note_clashes(documents, inputs, found, chosen, audit)
     _say_dropped(chosen, audit)
     sizes = _sizes(documents, chosen, audit, rejection_audit)
-    totals, written = _write_shards(documents, found, chosen, sizes, output)
+    totals, written = _write_shards(documents, parts, found, chosen, sizes, output)
     files.write_json(
         output / "audit.json",
         {
@@ -153,6 +169,8 @@ def join_parts(
 class _Counts:
     """What was dropped of one file."""
 
+    lines_before: int = 0
+    """Of the part's files before this one."""
     read: int = 0
     empty: int = 0
     short: int = 0
@@ -164,6 +182,12 @@ class _Counts:
         self.bad += 1
         if len(self.listed) < LISTED:
             self.listed.append((line, reason))
+
+
+def _counts(part: Part) -> list[dict[str, Any]]:
+    """`_Counts` of the files of a part."""
+    counts = part.notes["counts"]
+    return counts if isinstance(counts, list) else [counts]  # an earlier version read one file per part
 
 
 @dataclass
@@ -217,13 +241,22 @@ def _note_clashes(documents: Documents, inputs: list[Path], parts: list[Part], c
     """Documents that share their id with a different text are bad ones."""
     names, key = _names(inputs), documents.id_field
     audit.bad += chosen.clashes
-    for (goes, row), (stays, other) in chosen.first_clashes:
-        line, other_line = int(parts[goes].rows["line"][row]), int(parts[stays].rows["line"][other])
+    first_files = np.cumsum([0, *(len(_counts(part)) for part in parts)])
+
+    def place(part: int, row: int) -> tuple[int, int]:
+        """Of a document: its file, and the line in it."""
+        line = int(parts[part].rows["line"][row])
+        before = [counts.get("lines_before", 0) for counts in _counts(parts[part])]
+        file = bisect.bisect_left(before, line) - 1
+        return int(first_files[part]) + file, line - before[file]
+
+    for goes, stays in chosen.first_clashes:
+        (file, line), (other, other_line) = place(*goes), place(*stays)
         if documents.bad_documents == "fatal":
             raise InputError(
-                f"this id has a different text at {inputs[stays]}:{other_line}", file=inputs[goes], line=line, key=key
+                f"this id has a different text at {inputs[other]}:{other_line}", file=inputs[file], line=line, key=key
             )
-        audit.list_bad(names[goes], line, f"'{key}': this id has a different text at {names[stays]}:{other_line}")
+        audit.list_bad(names[file], line, f"'{key}': this id has a different text at {names[other]}:{other_line}")
 
 
 def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Path) -> dict[str, int]:
@@ -261,35 +294,25 @@ def _too_many(needed: dict[str, int], usable: int) -> str:
 
 
 def _write_shards(
-    documents: Documents, parts: list[Part], chosen: Chosen, sizes: dict[str, int], output: Path
+    documents: Documents, paths: Sequence[Path], parts: list[Part], chosen: Chosen, sizes: dict[str, int], output: Path
 ) -> tuple[dict[str, dict[str, int]], list[Path]]:
-    """Writes the shards, several at once. Returns the characters and bytes of every split, and the files."""
+    """Writes the shards. Returns the characters and bytes of every split, and the files."""
     begin, shards, places = 0, [], []
     for split in SPLITS_AS_CUT:
         for number, first in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
             shards.append((split, output / split / f"{number:05d}.jsonl.zst"))
             places += [first, min(first + documents.documents_per_shard, begin + sizes[split]) - 1]
         begin += sizes[split]
-    keys = keys_at(Tables(parts), chosen.keep, places)
+    keys = keys_at([part.rows for part in parts], chosen.keep, places)
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
-    # Threads are enough: nearly all of the time goes into compression, which works without Python's lock.
-    with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-        Progress("documents: writing", len(shards), "shards") as progress,
-    ):
-        fields = sorted({*documents.keep_fields} - {"id", "text"})
-        write = partial(write_shard, parts=parts, keep=chosen.keep, fields=fields)
-        jobs = [
-            pool.submit(write, path, first=first, last=last)
-            for (_, path), first, last in zip(shards, keys[::2], keys[1::2], strict=True)
-        ]
-        try:
-            for (split, _), job in zip(shards, jobs, strict=True):
-                for name in totals[split]:
-                    totals[split][name] += job.result()[name]
-                progress.advance()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    wanted = zip((path for _, path in shards), keys[::2], keys[1::2], strict=True)
+    fields = sorted({*documents.keep_fields} - {"id", "text"})
+    cut = cut_shards(wanted, paths, parts, chosen.keep, most=documents.documents_per_shard, fields=fields)
+    with closing(cut) as written, Progress("documents: writing", len(shards), "shards") as progress:
+        for (split, _), told in zip(shards, written, strict=True):
+            for name in totals[split]:
+                totals[split][name] += told[name]
+            progress.advance()
     return totals, [file for _, path in shards for file in (path, ids_file(path))]
 
 

@@ -1,6 +1,6 @@
-"""Parts of a corpus: what reading one input file leaves, in the keyed order, so that shards are cut from all of them.
+"""Parts of a corpus: what reading some input files leaves, in the keyed order, so that shards are cut from all of them.
 
-PART.zst      the documents as JSON lines, in frames of about 64 KB; sorted within each segment of the file
+PART.zst      the documents as JSON lines, in frames of about 64 KB; sorted within each segment of the part
 PART.rows     a row of figures per document, in the same order (`ROW`)
 PART.frames   where the frames begin (`FRAME`)
 PART.json     documents of each segment, and what was dropped
@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import itertools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,15 +22,14 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.open_files import allow_many
 from megatron_sbp.documents.reading import Document
 
 ROW = np.dtype(
     [(name, "<u8") for name in ("order", "id_high", "id_low", "text_high", "text_low", "line", "begin")]
     + [(name, "<u4") for name in ("length", "characters", "bytes")]
 )
-"""The keyed order; two halves of a digest of the id and of the stripped text; line in the input; place and length of
-the JSON line in the uncompressed part; characters and UTF-8 bytes of the text."""
+"""The keyed order; two halves of a digest of the id and of the stripped text; line in the input files, counted over all
+of the part; place and length of the JSON line in the uncompressed part; characters and UTF-8 bytes of the text."""
 
 FRAME = np.dtype([("begin", "<u8"), ("offset", "<u8"), ("length", "<u4"), ("whole", "<u4")])
 """First byte of a frame in the uncompressed part; where the compressed one is, its length, its uncompressed length."""
@@ -41,8 +40,6 @@ ORDER = ("order", "id_high", "id_low")
 _FRAME_BYTES = 64 << 10
 _OF_A_DOCUMENT = 500
 """Bytes that a held document takes besides its JSON: its figures and the objects around them."""
-MOST_MAPPED, _OTHER_FILES = 60_000, 300
-"""Parts that may stay mapped at once; files that a process has open anyway, or opens while it reads parts."""
 _SUFFIXES = (".zst", ".rows", ".frames", ".json")
 _FIVE = struct.Struct(">5Q")
 
@@ -58,25 +55,6 @@ def hashes(document: Document, seed: int) -> tuple[int, ...]:
 def part_files(part: Path) -> list[Path]:
     """The files of a part."""
     return [part.with_name(part.name + suffix) for suffix in _SUFFIXES]
-
-
-class Tables(Sequence[np.ndarray]):
-    """The figures of some parts, ROW [documents] each: of those that do not stay mapped, one at a time."""
-
-    def __init__(self, parts: Sequence[Part]):
-        self._parts = parts
-
-    def __getitem__(self, number: int) -> np.ndarray:  # type: ignore[override]  # nobody takes a slice
-        return self._parts[number].rows
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-
-def open_parts(parts: Sequence[Path]) -> list[Part]:
-    """Opens parts: as many as a process may map stay mapped, so that there may be any number of them."""
-    stay = len(parts) <= min(MOST_MAPPED, allow_many() - _OTHER_FILES)
-    return [Part(part, stays_mapped=stay) for part in parts]
 
 
 class PartWriter:
@@ -153,37 +131,34 @@ class PartWriter:
 
 
 class Part:
-    """Reads a part; its figures are mapped from disk, and where its frames are (24 bytes per 64 KB) is in memory.
+    """Reads a part; its figures stay mapped from disk, which keeps a file open.
 
     Args:
         part: FOLDER/NAME, without a suffix.
-        stays_mapped: keep the figures mapped, which takes an open file and one of the 65,530 maps that Linux allows a
-            process; otherwise they are mapped whenever they are needed.
 
     Raises:
         InputError: the files do not fit together.
     """
 
-    def __init__(self, part: Path, stays_mapped: bool = True):
-        self._data, self._figures, frames, notes = part_files(part)
+    def __init__(self, part: Path):
+        self._data, figures, self._frames, notes = part_files(part)
         self.notes: dict[str, Any] = files.read_json(notes)
         """`segments` and what the writer noted."""
-        rows = _mapped(self._figures, ROW)
-        self._rows = rows if stays_mapped else None
-        self._frames = np.array(_mapped(frames, FRAME))
+        self.rows = _mapped(figures, ROW)
+        """ROW [documents]."""
         ends = np.cumsum([0, *self.notes["segments"]])
-        if ends[-1] != len(rows):
-            raise InputError(f"{len(rows)} documents, and {ends[-1]} in {notes.name}", file=self._figures)
+        if ends[-1] != len(self.rows):
+            raise InputError(f"{len(self.rows)} documents, and {ends[-1]} in {notes.name}", file=figures)
         self.segments = [slice(int(begin), int(end)) for begin, end in itertools.pairwise(ends)]
         """Slices of `rows` that are each in the keyed order."""
 
-    @property
-    def rows(self) -> np.ndarray:
-        """ROW [documents]."""
-        return _mapped(self._figures, ROW) if self._rows is None else self._rows
-
     def __len__(self) -> int:
-        return self.segments[-1].stop if self.segments else 0
+        return len(self.rows)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the JSON lines."""
+        return int(self.rows[-1]["begin"]) + int(self.rows[-1]["length"]) if len(self.rows) else 0
 
     def between(self, first: np.void, last: np.void) -> np.ndarray:
         """Rows from one key to another, both included: int64 [n], ascending by place in the part.
@@ -198,7 +173,7 @@ class Part:
             # Not by np.searchsorted: rows of 68 bytes are not aligned, and it would copy the column at every call.
             begin = bisect.bisect_left(order, low, segment.start, segment.stop)
             end = bisect.bisect_right(order, high, begin, segment.stop)
-            if begin == end:  # as nearly always, where there are more files than a shard has documents
+            if begin == end:  # as often, where parts are small
                 continue
             rows = table[begin:end]
             inside = (_compared(rows, first) >= 0) & (_compared(rows, last) <= 0)
@@ -214,14 +189,15 @@ class Part:
         if not len(places):
             return
         rows = self.rows[places]
-        numbers = np.searchsorted(self._frames["begin"], rows["begin"], "right") - 1
+        frames = _mapped(self._frames, FRAME)  # only now: 24 bytes per 64 KB of all parts would be much to hold
+        numbers = np.searchsorted(frames["begin"], rows["begin"], "right") - 1
         current, data, begin = -1, b"", 0
         with open(self._data, "rb") as file:
             for number, start, length in zip(
                 numbers.tolist(), rows["begin"].tolist(), rows["length"].tolist(), strict=True
             ):
                 if number != current:
-                    frame, current = self._frames[number], number
+                    frame, current = frames[number], number
                     file.seek(int(frame["offset"]))
                     begin = int(frame["begin"])
                     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,12 @@ from megatron_sbp.documents.ids import write_ids
 from megatron_sbp.documents.parts import ORDER, Part
 
 
-def write_shard(
-    path: Path,
-    parts: Sequence[Part],
-    keep: Sequence[np.ndarray],
-    first: np.void,
-    last: np.void,
-    fields: Sequence[str] = (),
-) -> dict[str, int]:
+def write_shard(path: Path, pieces: Iterable[tuple[Part, np.ndarray]], fields: Sequence[str] = ()) -> dict[str, int]:
     """Writes one shard, atomically, and its ids. Holds its documents in memory.
 
     Args:
         path: documents/SPLIT/NNNNN.jsonl.zst.
-        parts: of the corpus.
-        keep: bool [documents] per part: which documents stay.
-        first: key of the shard's first document, see `splitting.keys_at`.
-        last: key of its last one.
+        pieces: parts of the corpus, and the rows of the shard in each: int64 [n], ascending.
         fields: kept fields, whose digests are written beside the ids.
 
     Returns:
@@ -37,11 +27,7 @@ def write_shard(
     """
     tables: list[np.ndarray] = []
     lines: list[bytes] = []
-    for part, kept in zip(parts, keep, strict=True):
-        places = part.between(first, last)
-        places = places[kept[places]]
-        if not len(places):
-            continue
+    for part, places in pieces:
         tables.append(part.rows[places])
         lines += part.read(places)
     rows = np.concatenate(tables)

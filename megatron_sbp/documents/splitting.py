@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from megatron_sbp.documents.parts import ORDER
+from megatron_sbp.documents.parts import ORDER, ROW
 
 ROWS_AT_ONCE = 40_000_000
-"""Rows that are sorted at once, at about 100 bytes each; more are sorted in passes, each over a range of digests."""
+"""Rows that are looked at at once, at 30 bytes each, and 100 more for each whose digest is there twice; more rows take
+several passes, each over a range of digests."""
 
 LISTED = 1000
 """Clashes that are listed by place; all are counted. A corpus whose ids restart in every file has millions."""
@@ -47,18 +48,18 @@ def choose(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Cho
     the first that was read.
 
     Args:
-        parts: `parts.ROW` [documents] of each input file, in the order of the files.
-        rows_at_once: rows sorted at once; bounds the memory.
+        parts: `parts.ROW` [documents] of each part, in the order of the files.
+        rows_at_once: rows looked at at once; bounds the memory.
     """
     chosen = Chosen([np.ones(len(rows), bool) for rows in parts], 0, 0, [])
     listed: list[tuple[int, ...]] = []
     passes = max(1, -(-sum(map(len, parts)) // rows_at_once))
-    for rows, places in _gathered(parts, chosen.keep, "text_high", passes, by_line=True):
+    for rows, places in _repeated(parts, chosen.keep, "text_high", passes):
         order = np.lexsort([rows[name] for name in ("id_low", "id_high", "text_low", "text_high")])  # stable
         goes = places[order[~_first_of_group(rows[order], "text_high", "text_low")]]
         chosen.duplicates += len(goes)
         _drop(chosen.keep, goes)
-    for rows, places in _gathered(parts, chosen.keep, "id_high", passes):
+    for rows, places in _repeated(parts, chosen.keep, "id_high", passes):
         order = np.lexsort([rows[name] for name in ("text_low", "text_high", "id_low", "id_high")])
         first = _first_of_group(rows[order], "id_high", "id_low")
         stays = order[first][np.cumsum(first) - 1] if len(order) else order
@@ -81,7 +82,7 @@ def keys_at(
         parts: as for `choose`.
         keep: bool [documents] per part.
         places: ascending.
-        rows_at_once: rows sorted at once.
+        rows_at_once: rows looked at at once.
 
     Returns:
         A record with the fields `order`, `id_high`, `id_low` per place.
@@ -89,12 +90,18 @@ def keys_at(
     passes = max(1, -(-sum(map(len, parts)) // rows_at_once))
     found: list[np.void] = []
     begin = 0
-    for rows, _ in _gathered(parts, keep, "order", passes):
-        here = [place - begin for place in places[len(found) :] if place < begin + len(rows)]
-        if here:
-            order = np.lexsort([rows[name] for name in reversed(ORDER)])
-            found += list(rows[list(ORDER)][order[here]])
-        begin += len(rows)
+    for column, heres in _columns(parts, keep, "order", passes):
+        in_order = np.sort(column)
+        here = np.array([place - begin for place in places[len(found) :] if place < begin + len(column)], np.int64)
+        begin += len(column)
+        if not len(here):
+            continue
+        values = in_order[here]
+        rows, _ = _rows_of(parts, heres, column, np.unique(values))
+        rows = rows[np.lexsort([rows[name] for name in reversed(ORDER)])]
+        # The same place among the rows of its value as among all.
+        there = np.searchsorted(rows["order"], values) + here - np.searchsorted(in_order, values)
+        found += list(rows[list(ORDER)][there])
     assert len(found) == len(places), (len(found), len(places), begin)
     return found
 
@@ -107,27 +114,55 @@ def _drop(keep: Sequence[np.ndarray], places: np.ndarray) -> None:
         keep[part][rows] = False
 
 
-def _gathered(
-    parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], by: str, passes: int, by_line: bool = False
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows that are kept, in ranges of a column from low to high, and their (part, row): int64 [n, 2]."""
+def _columns(
+    parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], by: str, passes: int
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """A column of the rows that are kept, in ranges of its values from low to high: uint64 [n], and the rows that these
+    are in every part."""
     bounds = [(number << 64) // passes for number in range(passes)]
     for number, low in enumerate(bounds):
-        rows, places = [], []
-        for part, table in enumerate(parts):
-            inside = keep[part].copy()
+        values, heres = [np.empty(0, np.uint64)], []
+        for table, kept in zip(parts, keep, strict=True):
+            column, inside = np.ascontiguousarray(table[by]), kept
             if passes > 1:
-                column = table[by]
-                inside &= column >= np.uint64(low)
+                inside = kept & (column >= np.uint64(low))
                 if number + 1 < passes:
                     inside &= column < np.uint64(bounds[number + 1])
-            here = np.flatnonzero(inside)
-            if by_line:
-                here = here[np.argsort(table["line"][here], kind="stable")]
+            heres.append(np.flatnonzero(inside))
+            values.append(column[heres[-1]])
+        yield np.concatenate(values), heres
+
+
+def _repeated(
+    parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], by: str, passes: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows that are kept and share their value of a column with another one, as `_rows_of` has them."""
+    for column, heres in _columns(parts, keep, by, passes):
+        in_order = np.sort(column)
+        yield _rows_of(parts, heres, column, np.unique(in_order[1:][in_order[1:] == in_order[:-1]]))
+
+
+def _rows_of(
+    parts: Sequence[np.ndarray], heres: list[np.ndarray], column: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose column has one of some values, in the order of reading, and their (part, row): int64 [n, 2].
+
+    Args:
+        parts: `parts.ROW` [documents] each.
+        heres: int64 [n] per part: the rows that the column is of.
+        column: uint64 [all of these].
+        values: uint64 [m], ascending.
+    """
+    rows, places, begin = [np.empty(0, ROW)], [np.empty((0, 2), np.int64)], 0
+    for part, (table, here) in enumerate(zip(parts, heres, strict=True)):
+        own = column[begin : begin + len(here)]
+        begin += len(here)
+        if len(values):
+            here = here[values[np.minimum(np.searchsorted(values, own), len(values) - 1)] == own]
+            here = here[np.argsort(table["line"][here], kind="stable")]
             rows.append(table[here])
             places.append(np.stack([np.full(len(here), part), here], axis=1))
-        if rows:
-            yield np.concatenate(rows), np.concatenate(places)
+    return np.concatenate(rows), np.concatenate(places)
 
 
 def _first_of_group(rows: np.ndarray, *columns: str) -> np.ndarray:

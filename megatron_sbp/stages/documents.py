@@ -13,9 +13,10 @@ from megatron_sbp.stages.stage import Stage
 class DocumentsStage(Stage):
     """Reads the files of the corpus, each once, and cuts the splits.
 
-    A unit is one file: memory of 256 MB, whatever its size. Then one process drops duplicates by digests (100 bytes for
-    each of at most 40 million documents at a time) and writes the shards on all cores. Disk: a temporary copy of what
-    is usable, compressed.
+    A unit is one file (memory of 256 MB, whatever its size), or several where there are more than 512 (1 GB), and is
+    named after the first and the last. Then one process drops duplicates by digests (30 to 130 bytes for each of at
+    most 40 million documents at a time), and shards are written on all cores. Disk: a temporary copy of what is usable,
+    compressed.
     """
 
     name = "documents"
@@ -23,7 +24,7 @@ class DocumentsStage(Stage):
     sharded = True
 
     def __init__(self):
-        self._found: tuple[Any, list[Path]] | None = None
+        self._found: tuple[Any, dict[str, list[Path]]] | None = None
 
     def external(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.reading import corpus_files
@@ -35,8 +36,15 @@ class DocumentsStage(Stage):
 
     def units(self, run: Run) -> list[str]:
         # Kept for `run_unit`: to find all of 30,000 files again for each of them takes longer than to read them.
-        self._found = _place(run), self.external(run)
-        return [f"{number:05d}" for number in range(len(self._found[1]))]
+        self._found = _place(run), self._groups(run)
+        return list(self._found[1])
+
+    def _groups(self, run: Run) -> dict[str, list[Path]]:
+        """The files of every unit."""
+        from megatron_sbp.documents.input_groups import input_groups
+
+        found = self.external(run)
+        return {_name(group): [found[place] for place in group] for group in input_groups(found)}
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("documents",)
@@ -46,11 +54,11 @@ class DocumentsStage(Stage):
 
         recipe = run.recipe
         found = self._found
-        paths = found[1] if found is not None and found[0] == _place(run) else self.external(run)
+        groups = found[1] if found is not None and found[0] == _place(run) else self._groups(run)
         return read_part(
             recipe.documents,
             recipe.seed,
-            paths[int(unit)],
+            groups[unit],
             run.document_parts / unit,
             source=recipe.source,
         )
@@ -74,6 +82,11 @@ class DocumentsStage(Stage):
 
     def intermediate(self, run: Run, path: Path) -> bool:
         return path.is_relative_to(run.document_parts)
+
+
+def _name(group: range) -> str:
+    """`00003`, or `00003-00005` of several files."""
+    return f"{group[0]:05d}" if len(group) == 1 else f"{group[0]:05d}-{group[-1]:05d}"
 
 
 def _place(run: Run) -> tuple[list[str], Path]:

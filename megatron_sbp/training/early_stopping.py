@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 END_OF_PLAN = "end of the plan"
@@ -19,7 +20,7 @@ def best(rows: list[dict[str, Any]]) -> dict[str, Any]:
     Args:
         rows: rows of metrics.jsonl.
     """
-    return min((row for row in rows if row["kind"] == "valid" and row["iteration"] > 0), key=lambda row: row["loss"])
+    return min((row for row in rows if row["kind"] == "valid" and row["iteration"] > 0), key=_loss)
 
 
 def exhausted(rows: list[dict[str, Any]], patience: int) -> bool:
@@ -27,7 +28,12 @@ def exhausted(rows: list[dict[str, Any]], patience: int) -> bool:
 
     The evaluation before the first step counts as one to beat.
     """
-    losses = [row["loss"] for row in rows if row["kind"] == "valid"]
+    losses = [_loss(row) for row in rows if row["kind"] == "valid"]
     if len(losses) <= patience:
         return False
     return min(losses[-patience:]) >= min(losses[:-patience])
+
+
+def _loss(row: dict[str, Any]) -> float:
+    """One that is not a number is worse than any."""
+    return math.inf if math.isnan(row["loss"]) else float(row["loss"])

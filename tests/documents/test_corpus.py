@@ -16,7 +16,7 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import corpus, parts
+from megatron_sbp.documents import corpus, cutting, input_groups
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents
 from megatron_sbp.stages.documents import DocumentsStage
@@ -247,7 +247,7 @@ def test_a_changed_input_is_noticed(tmp_path, run_documents):
 def test_killed_while_writing_it_ends_with_the_same_bytes(tmp_path, run_documents, monkeypatch):
     write(tmp_path / "a.jsonl", range(60))
     whole = contents(run_documents("whole", train=40, documents_per_shard=10))
-    write_shard, left = corpus.write_shard, [3]
+    write_shard, left = cutting.write_shard, [3]
 
     def stop(*args, **kwargs):
         left[0] -= 1
@@ -256,7 +256,7 @@ def test_killed_while_writing_it_ends_with_the_same_bytes(tmp_path, run_document
         return write_shard(*args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(corpus, "write_shard", stop)
+        patched.setattr(cutting, "write_shard", stop)
         with pytest.raises(KeyboardInterrupt):
             run_documents("stopped", train=40, documents_per_shard=10)
     assert (tmp_path / "stopped" / "documents" / "parts" / "00000.rows").exists()
@@ -303,14 +303,14 @@ def test_an_oracle_split_of_all_the_rest_has_no_more_shards_than_names(tmp_path,
 
 
 def test_a_corpus_may_have_more_files_than_a_process_may_have_open(tmp_path, run_documents, monkeypatch):
-    """And more than the 65,530 maps that Linux allows: the map of a file keeps it open."""
+    """Of every part a file is mapped, which keeps it open."""
     for number in range(60):
         write(tmp_path / f"{number:02d}.jsonl", range(5 * number, 5 * number + 5))
     settings = {"inputs": ["*.jsonl"], "train": 200, "valid": 20, "test": 20, "oracle": 50, "id_field": "id"}
     run = run_documents(**settings, documents_per_shard=30)
     expected = contents(run)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(parts, "allow_many", lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # no more than that
+    at_most(16, monkeypatch)
     taken = {int(number.name) for number in Path("/proc/self/fd").iterdir()}
     limit = sorted(set(range(soft)) - taken)[40]  # 40 files more
     settings["inputs"] = [str(tmp_path / "*.jsonl")]
@@ -324,3 +324,66 @@ def test_a_corpus_may_have_more_files_than_a_process_may_have_open(tmp_path, run
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     found = {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
     assert found == expected
+
+
+def at_most(groups: int, monkeypatch) -> None:
+    monkeypatch.setattr(input_groups, "ALONE", groups)
+    monkeypatch.setattr(input_groups, "MOST", groups)
+
+
+def various(folder: Path) -> None:
+    """Fifteen files of several formats: one is empty, ids and texts occur twice, and some rows are bad or short."""
+    for number in range(12):
+        write(folder / f"{number:02d}.jsonl{('', '.gz', '.zst')[number % 3]}", range(9 * number, 9 * number + 12))
+    (folder / "04b.jsonl").touch()
+    again = "".join(f'{{"id": "d{n}", "text": "again {n}"}}\n\n' for n in (3, 70, 2))
+    (folder / "07b.jsonl").write_text(f'\n{{"id": "e", "text": " "}}\nbroken\n{again}{{"id": "f", "text": "f"}}\n\n')
+    table = pyarrow.table({"id": [f"p{n}" for n in range(9)] + ["d1"], "text": [f"row {n}" for n in range(10)]})
+    pyarrow.parquet.write_table(table, folder / "08b.parquet")
+
+
+@pytest.mark.parametrize("most", [1, 4, 14])
+def test_a_task_that_reads_several_files_changes_nothing(tmp_path, run_documents, monkeypatch, most):
+    various(tmp_path)
+    settings = {"inputs": ["*.jsonl*", "*.parquet"], "id_field": "id", "bad_documents": "skip", "min_characters": 2}
+    expected = run_documents("alone", **settings)
+    assert len(DocumentsStage().units(expected)) == 15
+    audit = files.read_json(expected.audit_documents)
+    assert audit["dropped"] == {"empty": 1, "short": 1, "duplicate": 33, "bad": 5}
+    at_most(most, monkeypatch)
+    run = run_documents("together", **settings)
+    units = DocumentsStage().units(run)
+    assert len(units) <= most and any("-" in unit for unit in units)
+    assert contents(run) == contents(expected)
+
+
+def test_two_texts_with_one_id_are_told_by_their_own_files(tmp_path, run_documents, monkeypatch):
+    various(tmp_path)
+    (tmp_path / "07b.jsonl").write_text('\n{"id": "d200", "text": "new"}\n\n{"id": "d70", "text": "again"}\n')
+    messages = []
+    for most in (512, 3):
+        at_most(most, monkeypatch)
+        with pytest.raises(InputError, match=r"'id': this id has a different text at ") as caught:
+            run_documents(f"run{most}", inputs=["*.jsonl*"], id_field="id")
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and "07b.jsonl:4" in messages[0]
+
+
+def test_parts_of_an_earlier_version(tmp_path, run_documents):
+    """They are of one file each, and say so without a list."""
+    write(tmp_path / "a.jsonl", range(30))
+    write(tmp_path / "b.jsonl", range(25, 55))
+    expected = run_documents("whole", id_field="id")
+    run = run_documents("run", id_field="id", shard=(2, 2))
+    notes = run.document_parts / "00001.json"
+    about = files.read_json(notes)
+    del about["counts"][0]["lines_before"]
+    settings = {"inputs": ["*.jsonl"], "train": 4, "valid": 2, "test": 2, "id_field": "id"}
+    corpus.read_part(Documents(**settings), 1, [tmp_path / "a.jsonl"], run.document_parts / "00000")
+    files.write_json(notes, {**about, "counts": about["counts"][0]})
+    parts = [run.document_parts / name for name in ("00000", "00001")]
+    rejected = tmp_path / "rejected.json"
+    output = tmp_path / "output"
+    corpus.join_parts(Documents(**settings), 1, parts, output, folder=tmp_path, rejection_audit=rejected)
+    found = {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert found == contents(expected)

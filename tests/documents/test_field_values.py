@@ -52,8 +52,7 @@ def test_a_shard_with_and_without_its_columns(tmp_path):
     shards = []
     for number, (first, last) in enumerate(((0, 29), (30, 80))):
         shards.append(tmp_path / "train" / f"{number:05d}.jsonl.zst")
-        kept = np.ones(len(part), bool)
-        write_shard(shards[-1], [part], [kept], first=keys[first], last=keys[last], fields=["language", "site"])
+        write_shard(shards[-1], [(part, part.between(keys[first], keys[last]))], ["language", "site"])
     found = read_values(shards, ["site", "language"])
     assert found.shape == (2, 81) and found.dtype == np.uint64
     by_id = {document.id: document.kept for document in documents}

@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import parts
-from megatron_sbp.documents.parts import ORDER, ROW, Part, PartWriter, Tables, open_parts, part_files
+from megatron_sbp.documents.parts import ORDER, ROW, Part, PartWriter, part_files
 from megatron_sbp.documents.reading import Document
-from megatron_sbp.documents.shards import write_shard
-from megatron_sbp.documents.splitting import choose, keys_at
 
 
 def write(path, documents: list[Document], held_bytes: int = 1 << 20) -> Part:
@@ -72,7 +69,7 @@ def test_a_tie_in_the_order_is_broken_by_the_id(tmp_path, documents):
     part = write(tmp_path / "00000", documents[:4])
     rows = np.array(part.rows)
     rows["order"], rows["id_high"], rows["id_low"] = 5, [1, 1, 2, 2], [1, 2, 1, 2]
-    part._rows = rows
+    part.rows = rows
     assert part.between(rows[1][list(ORDER)], rows[2][list(ORDER)]).tolist() == [1, 2]
 
 
@@ -96,24 +93,6 @@ def test_one_file_of_a_part_stays_mapped(tmp_path, documents):
     part = write(tmp_path / "00000", documents)
     names = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line}
     assert names == {str(part_files(tmp_path / "00000")[1])} and len(part) == 500
-
-
-def test_there_may_be_more_parts_than_a_process_may_have_files_open(tmp_path, documents, monkeypatch):
-    """The map of a file keeps it open."""
-    paths = [tmp_path / f"{number:05d}" for number in range(60)]
-    for number, path in enumerate(paths):
-        write(path, documents[8 * number : 8 * number + 8])
-    taken = len(list(Path("/proc/self/fd").iterdir()))
-    assert all(part._rows is not None for part in open_parts(paths))
-    monkeypatch.setattr(parts, "allow_many", lambda: parts._OTHER_FILES + 59)
-    found = open_parts(paths)
-    tables = Tables(found)
-    chosen = choose(tables)
-    assert chosen.usable == 480 == sum(map(len, tables)) == sum(map(len, found))
-    first, last = keys_at(tables, chosen.keep, [100, 299])
-    told = write_shard(tmp_path / "train" / "00000.jsonl.zst", found, chosen.keep, first, last)
-    assert told["documents"] == 200
-    assert len(list(Path("/proc/self/fd").iterdir())) <= taken + 2
 
 
 def test_an_empty_part(tmp_path):

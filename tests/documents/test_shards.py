@@ -24,7 +24,9 @@ def test_a_shard_is_a_range_of_keys_over_all_parts(tmp_path):
     for begin in (0, 40, 80):
         path = tmp_path / "train" / f"{begin}.jsonl.zst"
         last = keys[min(begin + 40, len(keys)) - 1]
-        sizes.append(write_shard(path, parts, keep, first=keys[begin], last=last))
+        places = [part.between(keys[begin], last) for part in parts]
+        kept = [found[stay[found]] for found, stay in zip(places, keep, strict=True)]
+        sizes.append(write_shard(path, zip(parts, kept, strict=True)))
         rows = list(read_jsonl_zst(path))
         assert read_ids([path]).to_pylist() == [row["id"] for row in rows] and ids_file(path).exists()
         assert sizes[-1]["characters"] == sum(len(row["text"]) for row in rows)

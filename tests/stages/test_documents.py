@@ -70,6 +70,18 @@ def test_a_unit_is_a_file(run_of):
     assert STAGE.units(run_of("documents.inputs=['*.jsonl']")) == ["00000", "00001"]
 
 
+def test_very_many_files_share_units_with_names_of_their_own(run_of, tmp_path, monkeypatch):
+    """`00001` may be a finished unit of an earlier version: it is another file."""
+    for name in ("ALONE", "MOST"):
+        monkeypatch.setattr(f"megatron_sbp.documents.input_groups.{name}", 2)
+    (tmp_path / "c.jsonl").write_text('{"id": "z", "text": "a third text"}\n')
+    run, stage = run_of("documents.inputs=['*.jsonl']", "documents.keep_fields=[]"), DocumentsStage()
+    assert stage.units(run) == ["00000-00001", "00002"]
+    for each in (stage, DocumentsStage()):
+        each.run_unit(run, "00000-00001")
+        assert len(Part(run.document_parts / "00000-00001")) == 2
+
+
 def test_the_files_are_not_looked_for_again_for_every_unit(run_of, tmp_path, monkeypatch):
     stage, looks = DocumentsStage(), []
     one, other = (

@@ -28,3 +28,11 @@ def test_patience_counts_evaluations_without_a_better_loss():
 
 def test_the_loss_before_the_first_step_counts_as_one_to_beat():
     assert exhausted(rows(3.0, 3.5, 3.4), 2)
+
+
+def test_a_loss_that_is_not_a_number_is_worse_than_any():
+    nan = float("nan")
+    assert best(rows(9.0, nan, 3.0, nan))["iteration"] == 20
+    assert best(rows(nan, nan, nan))["iteration"] == 10
+    assert exhausted(rows(nan, 3.0, nan, nan), 2)
+    assert not exhausted(rows(nan, nan, 3.0), 2)
