@@ -58,8 +58,8 @@ def test_fewer_documents_than_neighbors(tiles, save_vectors, helpers, documents)
 
 def test_ties_go_to_the_lower_row(tiles, save_vectors, helpers):
     """More equal vectors than any margin holds, spread over tiles and files."""
-    rows = helpers.unit_vectors(5, 16)[np.random.default_rng(1).integers(0, 5, 400)]
-    check(save_vectors(np.split(rows, [90, 91, 300])), rows, 12)
+    rows = helpers.unit_vectors(3, 16)[np.random.default_rng(1).integers(0, 3, 240)]
+    check(save_vectors(np.split(rows, [50, 51, 170])), rows, 12)
 
 
 def test_all_equal(save_vectors, helpers):
