@@ -94,6 +94,6 @@ def _first_address(variables: Mapping[str, str]) -> str:
 
 
 def first_node(nodes: str) -> str:
-    """The first name of a list as Slurm writes it: `gpu003` of `gpu[003-010,012],cpu1`."""
-    head = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\])?([^,\[]*)", nodes)
-    return "" if head is None else f"{head[1]}{head[2] or ''}{head[3]}"
+    """The first name of a list as Slurm writes it: `gpu003` of `gpu[003-010,012],cpu1`, `r1n05` of `r[1-2]n[05-08]`."""
+    first = re.match(r"(?:[^\[,]|\[[^\]]*\])*", nodes)
+    return re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0]) if first else ""

@@ -64,8 +64,10 @@ def test_variables_that_say_half(variables):
 
 
 @pytest.mark.parametrize(
-    "nodes, first", [("a", "a"), ("a,b", "a"), ("gpu[003-010,012],cpu1", "gpu003"), ("r[1-2]n", "r1n"), ("", "")]
-)
+    "nodes, first",
+    [("a", "a"), ("a,b", "a"), ("gpu[003-010,012],cpu1", "gpu003"), ("r[1-2]n", "r1n"), ("", ""),
+     ("r[2,4]n[05-08],x[1-2]", "r2n05"), ("r[1-2]n[7]-ib,a", "r1n7-ib")],
+)  # fmt: skip
 def test_the_first_of_a_list(nodes, first):
     assert first_node(nodes) == first
 
