@@ -151,7 +151,7 @@ def join_parts(
     _note_clashes(documents, inputs, found, chosen, audit)
     _say_dropped(chosen, audit)
     sizes = _sizes(documents, chosen, audit, rejection_audit)
-    totals, written = _write_shards(documents, parts, found, chosen, sizes, output)
+    totals, written = _write_shards(documents, found, chosen, sizes, output)
     files.write_json(
         output / "audit.json",
         {
@@ -294,7 +294,7 @@ def _too_many(needed: dict[str, int], usable: int) -> str:
 
 
 def _write_shards(
-    documents: Documents, paths: Sequence[Path], parts: list[Part], chosen: Chosen, sizes: dict[str, int], output: Path
+    documents: Documents, parts: list[Part], chosen: Chosen, sizes: dict[str, int], output: Path
 ) -> tuple[dict[str, dict[str, int]], list[Path]]:
     """Writes the shards. Returns the characters and bytes of every split, and the files."""
     begin, shards, places = 0, [], []
@@ -307,7 +307,7 @@ def _write_shards(
     totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
     wanted = zip((path for _, path in shards), keys[::2], keys[1::2], strict=True)
     fields = sorted({*documents.keep_fields} - {"id", "text"})
-    cut = cut_shards(wanted, paths, parts, chosen.keep, most=documents.documents_per_shard, fields=fields)
+    cut = cut_shards(wanted, parts, chosen.keep, most=documents.documents_per_shard, fields=fields)
     with closing(cut) as written, Progress("documents: writing", len(shards), "shards") as progress:
         for (split, _), told in zip(shards, written, strict=True):
             for name in totals[split]:

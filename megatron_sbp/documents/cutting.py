@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -56,7 +55,6 @@ class Cutter:
 
 def cut_shards(
     shards: Iterable[tuple[Path, np.void, np.void]],
-    paths: Sequence[Path],
     parts: Sequence[Part],
     keep: Sequence[np.ndarray],
     *,
@@ -68,8 +66,7 @@ def cut_shards(
 
     Args:
         shards: file, and the keys of the first and the last document (`splitting.keys_at`) of each.
-        paths: FOLDER/NAME of the parts, without a suffix.
-        parts: the same, open.
+        parts: of the corpus.
         keep: bool [documents] per part: which documents stay.
         most: documents that a shard may have.
         fields: kept fields, whose digests are written beside the ids.
@@ -80,24 +77,25 @@ def cut_shards(
     """
     workers = _workers(parts, most)
     running: deque[Future[dict[str, int]]] = deque()
-    with contextlib.ExitStack() as stack:
-        pool: Executor
-        if workers == 1 or sum(map(len, parts)) <= IN_THREADS:
-            pool, cut = ThreadPoolExecutor(workers), Cutter(paths, fields, parts).cut
-        else:
-            context = multiprocessing.get_context("spawn")  # not forked: pyarrow has threads
-            pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), Cutter(paths, fields)))
-            cut = _cut
-        stack.callback(pool.shutdown, cancel_futures=True)
-        try:
-            for path, first, last in shards:
-                if len(running) > workers:  # each waits with 8 bytes per document
-                    yield running.popleft().result()
-                running.append(pool.submit(cut, path, _pieces(parts, keep, first, last)))
-            while running:
+    paths = [part.path for part in parts]
+    pool: Executor
+    if workers == 1 or sum(map(len, parts)) <= IN_THREADS:
+        pool, cut = ThreadPoolExecutor(workers), Cutter(paths, fields, parts).cut
+    else:
+        context = multiprocessing.get_context("spawn")  # not forked: pyarrow has threads
+        pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), Cutter(paths, fields)))
+        cut = _cut
+    try:
+        for path, first, last in shards:
+            if len(running) > workers:  # each waits with 8 bytes per document
                 yield running.popleft().result()
-        except BrokenProcessPool as error:
-            raise Fault("documents: a process that writes shards was killed, probably out of memory") from error
+            running.append(pool.submit(cut, path, _pieces(parts, keep, first, last)))
+        while running:
+            yield running.popleft().result()
+    except BrokenProcessPool as error:
+        raise Fault("documents: a process that writes shards was killed, probably out of memory") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _workers(parts: Sequence[Part], most: int) -> int:

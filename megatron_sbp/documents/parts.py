@@ -141,6 +141,7 @@ class Part:
     """
 
     def __init__(self, part: Path):
+        self.path = part
         self._data, figures, self._frames, notes = part_files(part)
         self.notes: dict[str, Any] = files.read_json(notes)
         """`segments` and what the writer noted."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import Stage, span
 
 
 class DocumentsStage(Stage):
@@ -44,7 +44,8 @@ class DocumentsStage(Stage):
         from megatron_sbp.documents.input_groups import input_groups
 
         found = self.external(run)
-        return {_name(group): [found[place] for place in group] for group in input_groups(found)}
+        groups = input_groups(found)
+        return {span(f"{group[0]:05d}", f"{group[-1]:05d}"): [found[place] for place in group] for group in groups}
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return ("documents",)
@@ -82,11 +83,6 @@ class DocumentsStage(Stage):
 
     def intermediate(self, run: Run, path: Path) -> bool:
         return path.is_relative_to(run.document_parts)
-
-
-def _name(group: range) -> str:
-    """`00003`, or `00003-00005` of several files."""
-    return f"{group[0]:05d}" if len(group) == 1 else f"{group[0]:05d}-{group[-1]:05d}"
 
 
 def _place(run: Run) -> tuple[list[str], Path]:

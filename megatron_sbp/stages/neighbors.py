@@ -11,7 +11,7 @@ from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
 from megatron_sbp.planning.query_blocks import block_count_of, part_count_of, query_blocks
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import Stage, span
 
 MINED_SPLITS = ("train", "valid")
 """Splits that are searched: pairs to tune with, and pairs that stop the tuning."""
@@ -109,8 +109,7 @@ def _blocks(run: Run, split: str) -> list[list[Path]]:
 
 
 def _name(block: list[Path]) -> str:
-    """`00003`, or `00003-00005` of several files."""
-    return block[0].stem if len(block) == 1 else f"{block[0].stem}-{block[-1].stem}"
+    return span(block[0].stem, block[-1].stem)
 
 
 def _tunes(run: Run) -> bool:

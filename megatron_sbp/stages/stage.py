@@ -27,6 +27,11 @@ class Damage:
         return f"{self.path} {self.reason}"
 
 
+def span(first: str, last: str) -> str:
+    """Name of a unit of several files: `00003-00005`; of one file, `00003`."""
+    return first if first == last else f"{first}-{last}"
+
+
 class Stage:
     """What a stage must declare. Subclasses live beside the work they do."""
 

@@ -32,7 +32,7 @@ def cut(tmp_path):
         keys = keys_at([part.rows for part in parts], keep, places)
         files = [tmp_path / name / f"{number:05d}.jsonl.zst" for number in range(40)]
         wanted = zip(files, keys[::2], keys[1::2], strict=True)
-        return cut_shards(wanted, paths, parts, keep, most=PER_SHARD, fields=["n"]), files
+        return cut_shards(wanted, parts, keep, most=PER_SHARD, fields=["n"]), files
 
     return made
 
@@ -59,13 +59,12 @@ def contents(files):
     return [path.read_bytes() for file in files for path in sorted(file.parent.parent.rglob(f"{file.name[:5]}*"))]
 
 
-def test_threads_and_processes_write_the_same(cut, started, monkeypatch):
+def test_threads_and_processes_write_the_same(cut, started, request):
     written, files = cut("threads/train")
     told = list(written)
     assert [entry["documents"] for entry in told] == [PER_SHARD] * 40 and not started()
     expected = contents(files)
-    monkeypatch.setattr(cutting, "IN_THREADS", 0)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    request.getfixturevalue("in_processes")
     written, files = cut("processes/train")
     first = next(written)
     assert len(started()) == 2
