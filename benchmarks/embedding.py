@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Embedding speed of the stage `embed`, beside SentenceTransformer.encode, on the same documents in one process.
 
-    python benchmarks/embedding.py [--documents 600] [--rounds 3] [--batch-tokens 4096] [--threads 1] [--bf16]
+    python benchmarks/embedding.py [--documents 600] [--rounds 3] [--batch-tokens 4096] [--threads 1] [--bf16] [--qwen3]
 
-Documents are entries of the Free On-line Dictionary of Computing, in the order of the corpus; the model is MiniLM. The
-peer gets all texts at once, at its own batch size of 32 and with the same limit of tokens; it sorts them by length
-itself. Ours runs with batches of documents and with batches of tokens. They take turns; the vectors are compared first.
-A last line is the bound: the products of the model's linear layers alone, for the documents' tokens without padding.
-Prints a Markdown table: medians, and the median of the rounds' ratios. On a CPU it counts CPU seconds. --bf16 adds both
-in that precision (`embedding.precision`), which pays on GPUs and on CPUs with AMX.
+Documents are entries of the Free On-line Dictionary of Computing, in the order of the corpus; the model is MiniLM, or
+with --qwen3 one of the shape of Qwen3-Embedding-0.6B, which the paper's recipes name, with random weights. The peer
+gets all texts at once, at its own batch size of 32 and with the same limit of tokens; it sorts them by length itself.
+Ours runs with batches of documents and with batches of tokens. They take turns; the vectors are compared first. A last
+line is the bound: the products of the model's linear layers alone, for the documents' tokens without padding. Prints a
+Markdown table: medians, and the median of the rounds' ratios. On a CPU it counts CPU seconds. --bf16 adds both in that
+precision (`embedding.precision`), which pays on GPUs and on CPUs with AMX.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import itertools
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -57,7 +59,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--bf16", action="store_true", help="both in bf16, too")
+    parser.add_argument("--qwen3", action="store_true", help="a model of the shape that the paper's recipes name")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(options, Path(folder))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> None:
+    """Runs and prints everything; `folder` is empty."""
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import numpy as np
     import torch
@@ -69,10 +78,15 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = files.read_jsonl_zst(ROOT / "examples" / "quickstart" / "foldoc.jsonl.zst")
     texts = [row["text"] for row in itertools.islice(rows, options.documents)]
-    peer, ours = "SentenceTransformer.encode", "ours"
+    peer, ours, model = "SentenceTransformer.encode", "ours", MODEL
+    if options.qwen3:
+        sys.path.append(str(ROOT / "tests"))
+        from support.qwen3_embedder import OF_THE_PAPER, save_embedder
+
+        model = str(save_embedder(folder / "qwen3", texts, options.max_tokens, vocabulary=8000, shape=OF_THE_PAPER))
 
     def embedder(precision: Literal["fp32", "bf16"], batch_tokens: int | None) -> Embedder:
-        settings = Embedding(model=MODEL, max_tokens=options.max_tokens, precision=precision, batch_tokens=batch_tokens)
+        settings = Embedding(model=model, max_tokens=options.max_tokens, precision=precision, batch_tokens=batch_tokens)
         return Embedder(settings, ROOT, options.device)
 
     def plain(model: Any) -> np.ndarray:

@@ -122,7 +122,19 @@ def main(words: Sequence[str] | None = None) -> int:
             kept = "; finished work is kept" if error.errno in NO_ROOM else ""
             print(f"sbp: error: {told}{kept}", file=sys.stderr)
             return 2
-        raise
+        return _unexpected(error)
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """Prints the traceback of an error that nobody expected; the status says whether a job is to be retried."""
+    import traceback
+
+    from megatron_sbp.executor.retry import status_after, unexpected
+
+    traceback.print_exception(error)
+    return status_after(unexpected(error), os.environ)
 
 
 def _main(words: list[str]) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from megatron_sbp import cli
 from megatron_sbp.__main__ import main
 from megatron_sbp.executor import local
+from megatron_sbp.executor.retry import RETRY
 from megatron_sbp.stages.graph import all_stages
 
 
@@ -157,3 +160,18 @@ def test_a_recipe_without_tasks_has_no_harness(capsys):
     tiny = Path(__file__).parent / "end_to_end" / "recipe.yaml"
     assert cli.main(["harness", str(tiny)]) == 2
     assert "'evaluation.harness.tasks': names no task" in capsys.readouterr().err
+
+
+def test_an_error_that_nobody_expected_is_retried_in_a_job_and_shows_where_it_was(tmp_path, monkeypatch, capsys):
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "shard")
+
+    monkeypatch.setattr(cli, "_main", broken)
+    assert cli.main(["status", "x"]) == 1
+    monkeypatch.setenv("SBP_FAULTS", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SBP_MAX_RETRIES", "1")
+    assert cli.main(["status", "x"]) == RETRY
+    said = capsys.readouterr().err
+    assert "Traceback" in said and "in broken" in said and "job 7: will be retried" in said
+    assert "Input/output error" in (tmp_path / "7.jsonl").read_text()

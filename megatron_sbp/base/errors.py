@@ -21,7 +21,6 @@ _GIVEN = {
     errno.EISDIR,
     errno.ENAMETOOLONG,
     errno.ELOOP,
-    errno.ESTALE,
 }
 """Errors due to a folder that the user named or removed."""
 

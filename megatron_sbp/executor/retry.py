@@ -1,8 +1,9 @@
 """A job that failed with a fault is retried, a limited number of times, but not in a crash loop.
 
-`sbp submit` sets SBP_FAULTS and SBP_MAX_RETRIES. A task of a job that ends with a fault writes it to
-SBP_FAULTS/JOB.jsonl (JOB_TASK.jsonl in an array) and exits with RETRY if another try is worthwhile; scripts/job.sh
-then puts the job back into the queue, so that the jobs that depend on it wait.
+`sbp submit` sets SBP_FAULTS and SBP_MAX_RETRIES. A task of a job that ends with a fault, or with an error that nobody
+expected (a CUDA error, a file system that fails), writes it to SBP_FAULTS/JOB.jsonl (JOB_TASK.jsonl in an array) and
+exits with RETRY if another try is worthwhile; scripts/job.sh then puts the job back into the queue, so that the jobs
+that depend on it wait. It does the same for a process that was killed, which cannot write anything itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ FAULT, RETRY = 1, 6
 
 _CHANGING = re.compile(r"0x[0-9a-f]+|\d+")
 """What differs in two messages of the same fault: process ids, addresses, ports, seconds."""
+
+
+def at_unit(error: Exception, place: str) -> None:
+    """Notes how far the work had come when an error ended it, unless the error says that itself."""
+    if not getattr(error, "progress", ""):
+        error.progress = place  # type: ignore[attr-defined]
+
+
+def unexpected(error: Exception) -> Fault:
+    """The fault behind an error that no part of the program expected."""
+    told = str(error).strip().split("\n", 1)[0]
+    return Fault(f"{type(error).__name__}{f': {told}' if told else ''}", progress=getattr(error, "progress", ""))
 
 
 def status_after(fault: Fault, environment: Mapping[str, str]) -> int:

@@ -36,6 +36,7 @@ from megatron_sbp.executor.manifests import (
     read_unit,
 )
 from megatron_sbp.executor.replacement import remove_named
+from megatron_sbp.executor.retry import at_unit
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
@@ -162,7 +163,11 @@ class StageRunner(StageState):
             self._keep_changed(view, damage(view, former["outputs"]))
             file.unlink()  # what is written from here on would pass for changed after another interruption
         started = time.time()
-        outputs = self.stage.run_unit(view, unit)
+        try:
+            outputs = self.stage.run_unit(view, unit)
+        except Exception as error:
+            at_unit(error, f"unit {unit} {self.stage.unit_progress(view, unit)}".strip())
+            raise
         manifest = {
             "stage": self.stage.name,
             "unit": unit,

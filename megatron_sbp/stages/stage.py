@@ -33,7 +33,7 @@ def span(first: str, last: str) -> str:
 
 
 class Stage:
-    """What a stage must declare. Subclasses live beside the work they do."""
+    """What a stage must declare. Its subclasses, one file per verb, call the library."""
 
     name: str
     """The verb on the command line and the name in stages/."""
@@ -136,6 +136,11 @@ class Stage:
 
     def progress(self, run: Run) -> str:
         """Progress of the work, for `sbp status`; empty where only its units show it."""
+        return ""
+
+    def unit_progress(self, run: Run, unit: str) -> str:
+        """How far an unfinished unit has come, so that a retry that got further is told from a crash loop; empty where
+        a unit begins anew."""
         return ""
 
     def unfinished_damage(self, run: Run) -> list[Damage]:

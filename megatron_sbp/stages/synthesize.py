@@ -99,6 +99,12 @@ class SynthesizeStage(Stage):
         self.write(run, unit, output, run.pilot_shard(unit))
         return [output]
 
+    def unit_progress(self, run: Run, unit: str) -> str:
+        from megatron_sbp.synthesis.unfinished import SUFFIX
+
+        kept = run.generations / f".{unit}.jsonl.zst{SUFFIX}"
+        return f"({kept.stat().st_size} bytes of texts)" if kept.exists() else ""
+
     def write(self, run: Run, unit: str, output: Path, pilot: Path | None = None) -> str:
         """Writes one shard of generations, or copies the pilot's; returns what `write_shard` does."""
         from megatron_sbp.synthesis.writing import FinishedShard, write_shard

@@ -9,7 +9,7 @@ import pytest
 
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.executor.job_rows import read_rows
-from megatron_sbp.executor.retry import FAULT, RETRY, status_after
+from megatron_sbp.executor.retry import FAULT, RETRY, at_unit, status_after, unexpected
 
 
 @pytest.fixture
@@ -76,3 +76,22 @@ def test_the_task_of_an_array_has_a_file_of_its_own(job):
     of_task = {**job, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "9"}
     assert status_after(fault("x", 1), of_task) == RETRY
     assert [file.name for file in Path(job["SBP_FAULTS"]).iterdir()] == ["7_3.jsonl"]
+
+
+def test_the_same_fault_in_another_unit_is_no_crash_loop(job):
+    def crash(place: str) -> int:
+        error = RuntimeError("CUDA error: an illegal memory access\nCompile with ...")
+        at_unit(error, place)
+        return status_after(unexpected(error), job)
+
+    job["SBP_MAX_RETRIES"] = "9"
+    assert [crash("unit 00001"), crash("unit 00002"), crash("unit 00002")] == [RETRY, RETRY, FAULT]
+    rows = read_rows(Path(job["SBP_FAULTS"]) / "7.jsonl")
+    assert [row["progress"] for row in rows] == ["unit 00001", "unit 00002", "unit 00002"]
+    assert rows[0]["cause"] == "RuntimeError: CUDA error: an illegal memory access"
+
+
+def test_a_fault_that_says_how_far_it_was_keeps_that():
+    found = Fault("x", progress="checkpoint 5")
+    at_unit(found, "unit all")
+    assert found.progress == "checkpoint 5"

@@ -19,6 +19,7 @@ from support import stage_toys as toys
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
+from megatron_sbp.executor.retry import unexpected
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage, by_name
@@ -86,8 +87,9 @@ def test_unfinished_input_is_named(folder):
 def test_failed_unit_leaves_the_others_and_is_done_next_time(folder):
     (folder / "words.txt").write_text("\n".join([*WORDS[:3], "bad", *WORDS[4:]]))
     run = toys.make_run(folder)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as found:
         runner(run, "words").execute()
+    assert unexpected(found.value).progress == "unit 00003"  # a crash loop is one that fails there again
     assert calls(run) == [f"words {n:05d}" for n in range(4)]
     assert runner(run, "words").why() == "3 of 7 units; missing: 4,5,6,7"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm import SCRIPTS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -153,3 +154,75 @@ def test_a_runtime_that_nobody_knows_is_refused(tmp_path):
     variables = {"SBP_HOME": str(REPOSITORY), "SBP_CONTAINER_IMAGE": "i", "SBP_CONTAINER_RUNTIME": "podman"}
     done = subprocess.run(words, env={**os.environ, "SLURM_JOB_ID": "1", **variables}, capture_output=True, text=True)
     assert done.returncode == 2 and "'podman' is not pyxis, apptainer, or edf" in done.stderr
+
+
+def as_a_job(tmp_path: Path, name: str, command: str, tools: dict[str, str], **variables: str):
+    """A batch script whose PATH has only what a node surely has, and `tools` (bash); its result and what they were
+    called with."""
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    for tool in ("bash", "grep", "mkdir", "timeout", "sed", "head", "cat", "sleep"):
+        if not (folder / tool).exists():
+            (folder / tool).symlink_to(shutil.which(tool))
+    for tool, text in tools.items():
+        (folder / tool).write_text(f'#!/bin/bash\necho "{tool} $@" >>{tmp_path / "calls"}\n{text}\n')
+        (folder / tool).chmod(0o755)
+    environment = {"PATH": str(folder), "SLURM_JOB_ID": "7", "SBP_HOME": str(REPOSITORY), "SBP_COMMAND": command}
+    environment |= {"SLURMD_NODENAME": "n1", "SBP_FAULTS": str(tmp_path / "faults"), **variables}
+    done = subprocess.run(
+        ["bash", str(SCRIPTS / name), "pairs", "r.yaml"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    calls = tmp_path / "calls"
+    return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_a_killed_process_is_retried_a_counted_number_of_times(tmp_path):
+    """Whatever kills it: what it would have recorded is written by the script."""
+    command, tools = "bash -c 'kill -KILL $$'", {"scontrol": ""}
+    ends = [as_a_job(tmp_path, "single.sbatch", command, tools, SBP_MAX_RETRIES="2") for _ in range(3)]
+    assert [done.returncode for done, _ in ends] == [6, 6, 137]
+    assert ends[-1][1] == ["scontrol requeue 7"] * 2
+    said = ends[0][0].stderr
+    assert "killed (signal 9), probably out of memory" in said and "will be retried, time 1 of at most 2" in said
+    assert "failed 3 times; not retried" in ends[2][0].stderr
+    rows = read_rows(tmp_path / "faults" / "7.jsonl")
+    assert [row["node"] for row in rows] == ["n1"] * 3
+    assert rows[0]["cause"] == "killed (signal 9), probably out of memory"
+    done, _ = as_a_job(tmp_path, "single.sbatch", command, tools)  # by hand: no retries
+    assert done.returncode == 137 and len(read_rows(tmp_path / "faults" / "7.jsonl")) == 3
+    done, _ = as_a_job(tmp_path, "single.sbatch", "bash -c 'kill -TERM $$'", tools, SBP_MAX_RETRIES="9")
+    assert done.returncode == 143  # somebody ended it
+
+
+def test_without_scontrol_the_submit_host_requeues(tmp_path):
+    command = "bash -c 'exit 3'"
+    done, calls = as_a_job(tmp_path, "single.sbatch", command, {"ssh": ""}, SLURM_SUBMIT_HOST="login1")
+    assert calls == ["ssh -o BatchMode=yes login1 scontrol requeue 7"] and done.returncode == 3
+    done, _ = as_a_job(tmp_path, "single.sbatch", command, {"ssh": "exit 255"}, SLURM_SUBMIT_HOST="login1")
+    assert "no scontrol here, and none by ssh to login1; run sbp submit again" in done.stderr
+
+
+def test_the_first_node_of_a_training(tmp_path):
+    """Given by the user, asked of Slurm, or, without scontrol, the name of the node that the script runs on."""
+    command = """bash -c 'echo "at $MASTER_ADDR:$MASTER_PORT"'"""
+    own = {"SLURM_JOB_NODELIST": "n[1-2]", "SBP_OUTSIDE_COMMAND": command}
+    done, _ = as_a_job(tmp_path, "training.sbatch", command, {}, **own)
+    assert done.stdout == "at n1:20007\n"
+    done, _ = as_a_job(tmp_path, "training.sbatch", command, {}, SBP_SETUP="export MASTER_ADDR=10.0.0.9", **own)
+    assert done.stdout == "at 10.0.0.9:20007\n"
+    done, calls = as_a_job(tmp_path, "training.sbatch", command, {"scontrol": "echo ' NodeAddr=10.0.0.1 x'"}, **own)
+    assert done.stdout == "at 10.0.0.1:20007\n" and calls == ["scontrol show node n1"]
+
+
+def test_a_rank_without_scontrol_meets_the_others_where_srun_was_called(tmp_path):
+    (tmp_path / "bin").mkdir()
+    for tool in ("bash", "sleep"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    environment = {"PATH": str(tmp_path / "bin"), "SLURM_JOB_ID": "7", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
+    environment |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "1", "SLURM_TASKS_PER_NODE": "1(x2)"}
+    command = ["bash", str(SCRIPTS / "rank.sh"), "bash", "-c", 'echo "$RANK of $WORLD_SIZE at $MASTER_ADDR"']
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "no scontrol here: set MASTER_ADDR" in done.stderr
+    environment["SLURM_LAUNCH_NODE_IPADDR"] = "10.0.0.1"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1 of 2 at 10.0.0.1\n"

@@ -13,6 +13,7 @@
 #   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   of every step (default: no container)
 #   SBP_CONTAINER_RUNTIME pyxis (default), apptainer, or edf: the image is then the name or file of an environment
 
+unset MASTER_ADDR MASTER_PORT # of the shell that submitted the job; `slurm.setup` may set them
 set +u # activation scripts and profiles name variables that are not set, and that would end the job
 eval "${SBP_SETUP:-}"
 set -u
@@ -56,6 +57,36 @@ note_limit() {
   echo '{"near_limit": true}' 2>/dev/null >>"$SBP_FAULTS/${job:-$SLURM_JOB_ID}.limits" || true
 }
 
+# Puts the job back into the queue. Where a compute node has no scontrol, the node that submitted the job has one.
+requeue() {
+  if command -v scontrol >/dev/null; then
+    timeout 120 scontrol requeue "$SLURM_JOB_ID"
+  elif ! timeout 120 ssh -o BatchMode=yes "${SLURM_SUBMIT_HOST:-}" scontrol requeue "$SLURM_JOB_ID"; then
+    echo "job $SLURM_JOB_ID: no scontrol here, and none by ssh to ${SLURM_SUBMIT_HOST:-the submit host}; run sbp submit again" >&2
+  fi
+}
+
+# A process that was killed cannot record its fault as executor/retry.py does. Sets `status` of the caller to 6 as long as
+# the job is to be retried.
+note_kill() {
+  local signal=$((status - 128)) job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} why= file tries
+  if [ "$signal" -eq 9 ]; then why=", probably out of memory"; fi
+  echo "job $SLURM_JOB_ID: the process was killed (signal $signal)$why" >&2
+  if [ -z "${SBP_FAULTS:-}" ] || [ "${SBP_MAX_RETRIES:-0}" -eq 0 ]; then return; fi
+  file=$SBP_FAULTS/${job:-$SLURM_JOB_ID}.jsonl
+  tries=$(grep -c . "$file" 2>/dev/null || true)
+  mkdir -p "$SBP_FAULTS" 2>/dev/null || true
+  printf '{"time": "%(%Y-%m-%dT%H:%M:%S%z)T", "node": "%s", "progress": "", "cause": "killed (signal %d)%s"%s}\n' \
+    -1 "${SLURMD_NODENAME:-}" "$signal" "$why" "${SLURM_CLUSTER_NAME:+, \"cluster\": \"$SLURM_CLUSTER_NAME\"}" \
+    2>/dev/null >>"$file" || true
+  if [ "${tries:-0}" -ge "$SBP_MAX_RETRIES" ]; then
+    echo "job $SLURM_JOB_ID: failed $((tries + 1)) times; not retried (slurm.max_retries)" >&2
+  else
+    echo "job $SLURM_JOB_ID: will be retried, time $((${tries:-0} + 1)) of at most $SBP_MAX_RETRIES" >&2
+    status=6
+  fi
+}
+
 # Runs a command that can be interrupted and repeated; requeues the job when it has not finished.
 #   requeue_until_done STOP COMMAND...    STOP PID is called when the time limit is near and must make COMMAND end
 # COMMAND's status: 0 done; 3 it saved its work and should be started again; 6 it failed, and another try is worthwhile;
@@ -70,10 +101,13 @@ requeue_until_done() {
   while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal makes `wait` come back early
   wait "$child" && status=0 || status=$?
   trap - USR1
+  case "$status" in
+    134 | 135 | 137 | 139) if [ -z "$near_limit" ]; then note_kill; fi ;; # SIGABRT, SIGBUS, SIGKILL, SIGSEGV
+  esac
   if [ "$status" -eq 3 ] || [ "$status" -eq 6 ] || { [ "$status" -ne 0 ] && [ -n "$near_limit" ]; }; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "${SBP_MAX_REQUEUES:-100}" ]; then
       echo "job $SLURM_JOB_ID: back into the queue (requeue $((${SLURM_RESTART_COUNT:-0} + 1)))" >&2
-      timeout 120 scontrol requeue "$SLURM_JOB_ID"
+      requeue
     else
       echo "job $SLURM_JOB_ID: was in the queue ${SBP_MAX_REQUEUES:-100} times already; giving up" >&2
     fi

@@ -10,12 +10,13 @@ export LOCAL_RANK=$SLURM_LOCALID
 export NODE_RANK=$SLURM_NODEID
 tasks_per_node=${SLURM_STEP_TASKS_PER_NODE:-$SLURM_TASKS_PER_NODE} # "8(x16)", or "2,1"
 export LOCAL_WORLD_SIZE=${tasks_per_node%%[(,]*}
-# training.sbatch sets these two once for all ranks.
-if [ -z "${MASTER_ADDR:-}" ]; then
+# training.sbatch sets these two once for all ranks. srun tells its tasks the address of the node where it was called.
+if [ -z "${MASTER_ADDR:-}" ] && command -v scontrol >/dev/null; then
   first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
   MASTER_ADDR=$(scontrol show node "$first_node" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p' | head -n 1)
-  export MASTER_ADDR=${MASTER_ADDR:-$first_node}
+  MASTER_ADDR=${MASTER_ADDR:-$first_node}
 fi
+export MASTER_ADDR=${MASTER_ADDR:-${SLURM_LAUNCH_NODE_IPADDR:?no scontrol here: set MASTER_ADDR to the first node}}
 export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 12000))}
 
 # Signals for the task go to its whole process group; this shell only has to outlive them.
