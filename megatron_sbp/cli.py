@@ -425,7 +425,9 @@ def _stage(run: Run, stage, graph, options) -> int:
 
     if getattr(options, "launcher", None) == "srun":
         from megatron_sbp.executor.slurm import srun_words
+        from megatron_sbp.executor.slurm_request import recipe_of_job
 
+        run = Run.of(recipe_of_job(run, stage))
         stage = stage.under(srun_words(run.recipe))
     claim(run)
     stop = StopFile(run.stop_file)

@@ -29,7 +29,15 @@ from megatron_sbp.executor.slurm_queue import (
     remember,
     will_fail,
 )
-from megatron_sbp.executor.slurm_request import array_before, array_of, asked_of, check_gpus, options_of, script_of
+from megatron_sbp.executor.slurm_request import (
+    array_before,
+    array_of,
+    asked_of,
+    check_gpus,
+    options_of,
+    planned_units,
+    script_of,
+)
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
 from megatron_sbp.recipe import Recipe
@@ -126,7 +134,7 @@ def _submit(
             f"{log_folder / 'faults'})",
             dry_run,
         )
-    names = _shell_names(graph)
+    names, planned = _shell_names(graph), planned_units(run)
     submitted = []
     for stage in graph:
         depends = [queued[name] for name in stage.reads(run) if name in queued]
@@ -146,7 +154,7 @@ def _submit(
         size = min(run.recipe.slurm.array_size, largest)
         array = None
         if stage.sharded:
-            array = array_before(run, stage, size) if depends else array_of(states[stage.name], size)
+            array = array_before(run, stage, size, planned) if depends else array_of(states[stage.name], size, planned)
         tasks = len(array.tasks) if array else None
         options = options_of(run, stage, array, log_folder)
         further = excluding(asked_of(run, stage)[1], list(failing))
@@ -192,8 +200,11 @@ def _complete(states: Mapping[str, StageState], live: Collection[str], dry_run: 
             found.add(name)
             continue
         going.add(name)
-        if not waits and name not in live and _has_inputs(state):
-            state.check()
+        if not waits and name not in live:
+            if not dry_run:
+                state.stage.external(state.run)  # raises for what is not there; not every stage finds out what waits
+            if _has_inputs(state):
+                state.check()
     return found
 
 

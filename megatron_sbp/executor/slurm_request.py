@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.sample import sample_of
+from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.executor.state import StageState, Unread
 from megatron_sbp.executor.task_numbers import ranges_of
+from megatron_sbp.planning.job_needs import job_request
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.recipe import Recipe
+from megatron_sbp.recipe.checks import check_layout
 from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -46,17 +51,46 @@ class Array:
         return ranges_of(self.tasks)
 
 
-def array_before(run: Run, stage: Stage, largest: int) -> Array:
-    """The array of a sharded stage that waits for others: what they write may change its units, so that every task is
-    submitted, or one for each unit where the recipe says how many there are."""
-    return Array.whole(min(largest, max(1, len(stage.units(run)))) if stage.units_of_recipe else largest)
+def array_before(run: Run, stage: Stage, largest: int, planned: Mapping[str, int]) -> Array:
+    """The array of a sharded stage that waits for others: a task for each unit where the recipe says how many there
+    are, or the plan estimates it.
+
+    Args:
+        run: the run.
+        stage: the stage.
+        largest: most tasks of an array.
+        planned: units by stage (`planned_units`). A task takes several units where there are more than estimated.
+    """
+    if stage.units_of_recipe:
+        count = len(stage.units(run))
+    else:
+        count = next((planned[name] for name in names_in_plan(stage) if name in planned), largest)
+    return Array.whole(min(largest, max(1, count)))
 
 
-def array_of(state: StageState, largest: int) -> Array:
+def names_in_plan(stage: Stage) -> tuple[str, str]:
+    """Names that a stage may have in a plan, which is that of one replicate: `synthesize.random.2` is
+    `synthesize.random` there."""
+    base, _, last = stage.name.rpartition(".")
+    return stage.name, base if last.isdigit() else stage.name
+
+
+def planned_units(run: Run) -> dict[str, int]:
+    """Units of sharded stages as the plan estimates them; those of written text, of which more may turn out to be
+    needed, with a fifth more."""
+    sample, _ = sample_of(run.recipe.documents, run.recipe.folder)
+    arrays = make_plan(run.recipe, read_measured(run), None, sample)["arrays"]
+    exact = ("tokenize", "embed", "neighbors", "pairs", "index-corpus", "pilot")
+    return {
+        name: found["units"] if name.partition(".")[0] in exact else -(-found["units"] * 6 // 5)
+        for name, found in arrays.items()
+    }
+
+
+def array_of(state: StageState, largest: int, planned: Mapping[str, int]) -> Array:
     """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
 
-    They are once the stages that it reads from are finished; before that every task is submitted, and one without units
-    ends at once.
+    They are once the stages that it reads from are finished; see `array_before` for others.
     """
     try:
         units = state.stage.units(state.run)
@@ -65,26 +99,38 @@ def array_of(state: StageState, largest: int) -> Array:
         except Unread:
             missing = set(units)
     except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
-        return array_before(state.run, state.stage, largest)
+        return array_before(state.run, state.stage, largest, planned)
     size = max(1, min(largest, len(units)))
     wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
     return Array(sorted(wanted) or [1], size)  # one is needed to complete the stage
 
 
-def asked_of(run: Run, stage: Stage) -> tuple[dict[str, Any], list[str]]:
-    """What a job requests according to the recipe, and its additional options: of all jobs, its kind, a verb like it,
-    its verb, its stage."""
-    slurm, kind = run.recipe.slurm, stage.device_for(run)
-    cpu_partition = slurm.cpu_partition or slurm.partition
-    found: dict[str, Any] = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name != "sbatch"}
-    found["partition"] = cpu_partition if kind == "cpu" else slurm.partition
-    found["gpus_per_node"] = slurm.gpus_per_node if kind == "training" else stage.gpus(run)
-    further = list(slurm.sbatch)
-    for name in dict.fromkeys((kind, stage.asks_like, stage.name.partition(".")[0], stage.name)):
-        differing = slurm.stages.get(name, SlurmJobs())
-        found.update(differing.model_dump(exclude={"sbatch"}, exclude_none=True))
-        further += differing.sbatch
-    return found, further
+def job_names_of(run: Run, stage: Stage) -> list[str]:
+    """Names of a stage's job in `slurm.stages`, the most specific last."""
+    names = (stage.device_for(run), stage.asks_like, stage.name.partition(".")[0], stage.name)
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def asked_of(run: Run, stage: Stage) -> tuple[SlurmJobs, list[str]]:
+    """What a job requests, and its additional options."""
+    slurm, kind, names = run.recipe.slurm, stage.device_for(run), job_names_of(run, stage)
+    gpus = slurm.gpus_per_node if kind == "training" else stage.gpus(run)
+    further = [*slurm.sbatch, *(word for name in names for word in slurm.stages.get(name, SlurmJobs()).sbatch)]
+    return job_request(run.recipe, kind, names, gpus), further
+
+
+def recipe_of_job(run: Run, stage: Stage) -> Recipe:
+    """The recipe with the number of nodes of a training's own job.
+
+    Raises:
+        InputError: the ranks of so many nodes cannot share a batch.
+    """
+    nodes = asked_of(run, stage)[0].nodes
+    if nodes is None or stage.device_for(run) != "training":
+        return run.recipe
+    recipe = run.recipe.overridden("launch", {"nodes": nodes})
+    check_layout(recipe)
+    return recipe
 
 
 def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
@@ -93,7 +139,7 @@ def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
     for stage in graph:
         # Ranks of `auto` may compute on the CPU.
         if stage.device_for(run) == "training" and run.recipe.launch.device == "cuda":
-            gpus = asked_of(run, stage)[0]["gpus_per_node"]
+            gpus = asked_of(run, stage)[0].gpus_per_node
             if gpus is not None and ranks > gpus:
                 raise run.recipe.error(
                     "launch.ranks_per_node",
@@ -104,26 +150,26 @@ def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
 
 def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) -> list[str]:
     """The sbatch options that we know of; the user's own are not among them."""
-    recipe, launch, device = run.recipe, run.recipe.launch, stage.device_for(run)
-    asked, _ = asked_of(run, stage)
+    recipe, device = run.recipe, stage.device_for(run)
+    launch, (asked, _) = recipe_of_job(run, stage).launch, asked_of(run, stage)
     pattern = "%x-%A_%a.out" if array else "%x-%j.out"
     options = [
         f"--export=ALL,SBP_SHARDS={array.size}" if array else "--export=ALL",
         f"--job-name={recipe.name}-{stage.name}",
         f"--output={str(log_folder).replace('%', '%%')}/{pattern}",
         f"--chdir={Path.cwd()}",  # run_folder is relative to the current folder
-        f"--time={asked['time']}",
-        f"--cpus-per-task={asked['cpus_per_task']}",
+        f"--time={asked.time}",
+        f"--cpus-per-task={asked.cpus_per_task}",
     ]
     for name in ("partition", "account", "qos", "constraint"):
-        if asked[name] is not None:
-            options.append(f"--{name}={asked[name]}")
-    if asked["memory"] is not None:
-        options.append(f"--mem={asked['memory']}")
+        if (value := getattr(asked, name)) is not None:
+            options.append(f"--{name}={value}")
+    if asked.memory is not None:
+        options.append(f"--mem={asked.memory}")
     if array:
         options.append(f"--array={array}")
     if device == "training":
         options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={launch.ranks_per_node}"]
     if _on_gpu(run, stage):
-        options.append(f"--gpus-per-node={asked['gpus_per_node']}")
+        options.append(f"--gpus-per-node={asked.gpus_per_node}")
     return options

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from megatron_sbp.planning.job_needs import job_request
 from megatron_sbp.planning.numbers import format_bytes, format_hours
 from megatron_sbp.planning.units import end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
@@ -118,8 +119,5 @@ def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float)
 
 def time_limit(recipe: Recipe, stage: str) -> str:
     """--time of a stage that runs as an array on GPUs."""
-    limit = recipe.slurm.time
-    for name in dict.fromkeys(("gpu", stage.partition(".")[0], stage)):
-        differing = recipe.slurm.stages.get(name)
-        limit = (differing and differing.time) or limit
-    return limit
+    names = list(dict.fromkeys(("gpu", stage.partition(".")[0], stage)))
+    return str(job_request(recipe, "gpu", names, 1).time)

@@ -121,18 +121,9 @@ def _check_model(recipe: Recipe) -> None:
         )
 
 
-def _check_batches(recipe: Recipe) -> None:
+def check_layout(recipe: Recipe) -> None:
+    """Raises InputError for ranks that cannot share the layers or a batch."""
     launch = recipe.launch
-    if recipe.synthesis.engine == "vllm" and recipe.synthesis.temperature > 2:
-        raise recipe.error("synthesis.temperature", f"vLLM takes 2 at most, not {recipe.synthesis.temperature}")
-    if launch.device == "cpu" and launch.context_parallel > 1:
-        raise recipe.error("launch.context_parallel", "needs Transformer Engine on GPUs, and launch.device is cpu")
-    pieces = 2 * launch.context_parallel  # every rank has two, one of the beginning and one of the end
-    if launch.context_parallel > 1 and recipe.model.sequence_length % pieces:
-        raise recipe.error(
-            "launch.context_parallel",
-            f"model.sequence_length {recipe.model.sequence_length} is not a multiple of 2 x {launch.context_parallel}",
-        )
     ranks = launch.nodes * launch.ranks_per_node
     split = launch.tensor_parallel * launch.pipeline_parallel * launch.context_parallel
     if ranks % split:
@@ -147,6 +138,21 @@ def _check_batches(recipe: Recipe) -> None:
                 f"{name}.global_batch_size",
                 f"{section.global_batch_size} is not a multiple of micro_batch_size x data-parallel ranks = {step}",
             )
+
+
+def _check_batches(recipe: Recipe) -> None:
+    launch = recipe.launch
+    if recipe.synthesis.engine == "vllm" and recipe.synthesis.temperature > 2:
+        raise recipe.error("synthesis.temperature", f"vLLM takes 2 at most, not {recipe.synthesis.temperature}")
+    if launch.device == "cpu" and launch.context_parallel > 1:
+        raise recipe.error("launch.context_parallel", "needs Transformer Engine on GPUs, and launch.device is cpu")
+    pieces = 2 * launch.context_parallel  # every rank has two, one of the beginning and one of the end
+    if launch.context_parallel > 1 and recipe.model.sequence_length % pieces:
+        raise recipe.error(
+            "launch.context_parallel",
+            f"model.sequence_length {recipe.model.sequence_length} is not a multiple of 2 x {launch.context_parallel}",
+        )
+    check_layout(recipe)
     if recipe.training.min_learning_rate > recipe.training.learning_rate:
         raise recipe.error(
             "training.min_learning_rate",

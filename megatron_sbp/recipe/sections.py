@@ -554,7 +554,7 @@ class Launch(Section):
 
 
 class SlurmJobs(Section):
-    """Overrides for the jobs of some stages. null keeps the value of `slurm`."""
+    """Overrides for the jobs of some stages. null keeps what they request otherwise."""
 
     partition: Text | None = None
     """--partition."""
@@ -572,6 +572,8 @@ class SlurmJobs(Section):
     """--cpus-per-task."""
     gpus_per_node: Count | None = None
     """--gpus-per-node of stages that use a GPU."""
+    nodes: Count | None = None
+    """--nodes of trainings, in place of `launch.nodes`: `{tune: {nodes: 2}}`."""
     sbatch: list[Text] = []
     """Additional sbatch options, after those of `slurm.sbatch`."""
 
@@ -588,13 +590,15 @@ class Slurm(Section):
     qos: Text | None = None
     """--qos."""
     time: TimeLimit = "04:00:00"
-    """--time of every job (HH:MM:SS, D-HH, minutes); training requeues itself until it is done."""
+    """--time of trainings, which requeue themselves until they are done, and the most that any other job requests
+    (HH:MM:SS, D-HH, minutes): those request what their stage needs (slurm/README.md)."""
     gpus_per_node: Count | None = None
     """--gpus-per-node of GPU jobs; null requests none (CPU ranks)."""
     cpus_per_task: Count = 8
-    """--cpus-per-task."""
+    """--cpus-per-task; of stages that use few cores, fewer."""
     memory: MemoryLimit | None = None
-    """--mem: `64G`, `64000` (megabytes), or `0` for all of a node; null takes the site's default."""
+    """--mem of every job: `64G`, `64000` (megabytes), `0` for all of a node, or `site` for the site's default; null
+    requests what each stage needs (slurm/README.md)."""
     constraint: Text | None = None
     """--constraint."""
     stages: dict[Text, SlurmJobs] = {}

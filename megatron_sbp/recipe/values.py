@@ -45,6 +45,9 @@ def _text(value: Any, kept: str = "") -> Any:
     return value
 
 
+SITE = "site"
+"""A memory limit that is the site's default: no --mem."""
+
 _MEMORY = re.compile(r"\d+([KMGT]B?)?", re.ASCII | re.IGNORECASE)
 
 
@@ -57,8 +60,9 @@ def _time_limit(value: Any) -> Any:
 
 def _memory(value: Any) -> Any:
     text = _bare(value)
-    if not (isinstance(text, str) and _MEMORY.fullmatch(text)):
-        raise ValueError(f"must be a number of megabytes, or one with K, M, G, or T behind it, not {shown(value)}")
+    if not (isinstance(text, str) and (text == SITE or _MEMORY.fullmatch(text))):
+        how = f"a number of megabytes, or one with K, M, G, or T behind it, or {SITE}"
+        raise ValueError(f"must be {how}, not {shown(value)}")
     return text
 
 
@@ -118,7 +122,7 @@ _OF_SLURM = WithJsonSchema({"type": ["string", "integer"]})
 TimeLimit = Annotated[str, BeforeValidator(_time_limit), _OF_SLURM]
 """What sbatch takes for --time."""
 MemoryLimit = Annotated[str, BeforeValidator(_memory), _OF_SLURM]
-"""What sbatch takes for --mem."""
+"""What sbatch takes for --mem, or `site`."""
 
 FlagValue = Annotated[
     Any,

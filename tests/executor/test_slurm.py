@@ -62,6 +62,19 @@ def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
     assert "--dependency=afterok:${words%%;*}" in found["lengths"]
 
 
+def test_a_corpus_that_is_not_there_is_named_before_anything_is_submitted(clients, tmp_path, capsys):
+    """All jobs were queued, and the first ones found it out."""
+    recipe = tmp_path / "recipe.yaml"
+    text = (REPOSITORY / "examples" / "people" / "recipe.yaml").read_text()
+    recipe.write_text(text)
+    words = [f"run_folder={tmp_path / 'run'}", "documents.inputs=[nowhere/*.jsonl]"]
+    run = Run.of(load_recipe(recipe, words))
+    with pytest.raises(InputError, match=r"documents\.inputs.*nowhere"):
+        slurm.submit(run, recipe, words, all_stages(run.recipe))
+    slurm.submit(run, recipe, words, all_stages(run.recipe), dry_run=True)  # on any machine
+    assert "documents=$(sbatch" in capsys.readouterr().out
+
+
 def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients, tmp_path):
     """All of it was submitted a second time, and the jobs that ran were forgotten, so that nobody could cancel them."""
     (tmp_path / "words.txt").write_text("a\nbb")

@@ -52,11 +52,14 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
     }
     assert all(Path(script).exists() for script in scripts.values())
     for name, command in found.items():
-        assert {"--account=research", "--qos=long", "--exclusive", "--mem=0", "--time=24:00:00"} <= set(command)
+        assert {"--account=research", "--qos=long", "--exclusive", "--mem=0"} <= set(command)
         assert command[-len(words) - 2 :] == [name.replace("_", "-"), str(file), *words]
         on_gpu = name not in ("documents", "tokenize")
         assert (f"--partition={'gpu' if on_gpu else 'cpu'}") in command
-    assert "--array=1-128" in found["tokenize"] and "--array=1-128" in found["embed"]
+    # What a stage needs; slurm.time is the most, and that of trainings.
+    assert {"--time=04:00:00", "--mem=16G", "--cpus-per-task=12"} <= set(found["tokenize"])
+    assert {"--time=12:00:00", "--mem=32G"} <= set(found["embed"]) and "--time=24:00:00" in found["train_baseline"]
+    assert "--array=1-128" in found["tokenize"] and "--array=1-123" in found["embed"]  # of 123 shards
     assert {"--nodes=16", "--ntasks-per-node=8", "--gpus-per-node=8"} <= set(found["train_baseline"])
     assert "--gpus-per-node=1" in found["embed"] and "--gpus-per-node=1" in found["evaluate"]
     assert not any(word.startswith("--gpus") for word in found["documents"] + found["tokenize"])
@@ -77,6 +80,10 @@ def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):
     jobs += "tokenize: {memory: 8G, cpus_per_task: 48, sbatch: [--nice=5]}, train-baseline: {qos: big}, "
     jobs += "train: {}, 'tune.random': {partition: small}, tune: {partition: wide, time: '9:00:00'}}"
     words = [f"run_folder={tmp_path / 'run'}", f"slurm.stages={jobs.replace('train: {}, ', '')}", "slurm.memory='0'"]
+    words += [
+        "synthesizers={related: {}, random: {pairs: {relation: random}}}",
+        "arms={baseline: {}, sbp: {synthetic: related}, control: {synthetic: random}}",
+    ]
     file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
     run = Run.of(load_recipe(file, words))
     graph = [
@@ -178,6 +185,7 @@ def test_arrays_that_wait_have_no_more_tasks_than_the_recipe_has_units(no_slurm,
         assert tasks["pilot" + end] == ["--array=1"] and "SBP_SHARDS=1" in str(found["pilot" + end])
         assert tasks["deduplicate" + end] == ["--array=1-33"]
         assert tasks["synthesize" + end] == ["--array=1-64"]  # depends on what the pilot says
+    assert tasks["neighbors"] == ["--array=1-33"]  # blocks of shards: each reads all vectors
     # Five arms, quality and reading of two synthesizers.
     assert tasks["evaluate"] == tasks["evaluate_2"] == ["--array=1-9"]
 
@@ -201,6 +209,24 @@ def test_every_stage_that_uses_a_gpu_asks_for_one(no_slurm, tmp_path, capsys, fi
     assert {name for name in partition if partition[name] == "--partition=cpu"} == set(partition) - using
     for name in asking - {"evaluate"} - {stage.name.replace("-", "_") for stage in graph if stage.device == "training"}:
         assert any(word.endswith("gpu_array.sbatch") for word in found[name])
+
+
+def test_a_training_may_have_nodes_of_its_own(no_slurm, tmp_path, capsys):
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    graph = [Kind("train-baseline", "training", False), Kind("tune", "training", False)]
+
+    def run_with(nodes: int) -> Run:
+        return Run.of(load_recipe(file, [f"run_folder={tmp_path / 'run'}", f"slurm.stages.tune.nodes={nodes}"]))
+
+    slurm.submit(run_with(4), file, [], graph, dry_run=True)
+    found = commands(capsys.readouterr().out)
+    assert "--nodes=16" in found["train_baseline"] and "--nodes=4" in found["tune"]
+    # The job itself starts as many ranks.
+    recipe = slurm_request.recipe_of_job(run_with(4), graph[1])
+    assert slurm.srun_words(recipe)[1:3] == ["--nodes", "4"] and recipe.launch.ranks_per_node == 8
+    assert slurm_request.recipe_of_job(run_with(4), graph[0]).launch.nodes == 16
+    with pytest.raises(InputError, match=r"global_batch_size.* is not a multiple of micro_batch_size x data-parallel"):
+        slurm.submit(run_with(7), file, [], graph, dry_run=True)
 
 
 def test_no_gpu_is_asked_for_without_gpus_per_node(no_slurm, tmp_path, capsys):

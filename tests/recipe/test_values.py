@@ -88,7 +88,9 @@ def test_memory_of_slurm(key):
         assert value_of(load_recipe(EXAMPLE, [f"{key}={good}"]), key) == good
     assert value_of(load_recipe(EXAMPLE, [f"{key}=null"]), key) is None
     for bad in ("foo", "64 G", "64P", "1.5G", "-1", "[1]", "''"):
-        with pytest.raises(InputError, match="must be a number of megabytes, or one with K, M, G, or T behind it, not"):
+        with pytest.raises(
+            InputError, match="must be a number of megabytes, or one with K, M, G, or T behind it, or site, not"
+        ):
             load_recipe(EXAMPLE, [f"{key}={bad}"])
 
 

@@ -49,9 +49,9 @@ MaxArraySize=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=5
 AccountingStorageType=accounting_storage/none
 GresTypes=gpu
-NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=96 RealMemory=1000 Gres=gpu:8 State=UNKNOWN
-NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=96 RealMemory=1000 Gres=gpu:8 State=UNKNOWN
-NodeName=node3 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=96 RealMemory=1000 State=UNKNOWN
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=96 RealMemory=999000 Gres=gpu:8 State=UNKNOWN
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=96 RealMemory=999000 Gres=gpu:8 State=UNKNOWN
+NodeName=node3 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=96 RealMemory=999000 State=UNKNOWN
 PartitionName=gpu Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 PartitionName=cpu Nodes=node3 MaxTime=INFINITE State=UP OverSubscribe=NO
 """
