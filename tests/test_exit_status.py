@@ -24,7 +24,7 @@ def row(words: str) -> str:
 
 
 def test_statuses_are_those_of_the_code():
-    assert len(ROWS) == 10 and len(MESSAGES) == 7
+    assert len(ROWS) == 11 and len(MESSAGES) == 7
     assert row("saved a checkpoint and stopped") == str(pretrain.UNFINISHED)
     assert row("`RUN/stop` exists") == str(stop_file.STATUS)
     assert row("in a Slurm job that will be retried") == str(retry.RETRY)
