@@ -47,7 +47,7 @@ Each stage is also a command; a recipe with more arms or synthesizers, or with b
 EPILOG = """An arm is a model to compare; all arms are trained on the same number of tokens. A synthesizer writes
 synthetic documents, which arms can read. See docs/experiments.md.
 
-RECIPE is a recipe file, or a run folder, which stands for the recipe it was last run with.
+RECIPE is a recipe file, or a run folder, meaning the recipe it was last run with.
 Any recipe key can be overridden after it: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are complete or absent: any command can be killed at any time and run again."""
 

@@ -9,6 +9,10 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && .venv/bin/python -c '
     exit 0
 fi
 
+# .venv is replaced below: if it is activated, its own interpreter must not be chosen.
+PATH=$(printf %s "$PATH" | tr ':' '\n' | grep -vxF "$PWD/.venv/bin" | paste -sd:)
+unset VIRTUAL_ENV
+
 works() { "$@" -c 'import sys; raise SystemExit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; }
 
 find_python() {
@@ -22,8 +26,8 @@ find_python() {
         done
     fi
     if uv --version >/dev/null 2>&1; then  # a shim may be there that does not work under .python-version
-        uv python find 3.12 2>/dev/null && return
-        uv python install -q 3.12 && uv python find 3.12 && return
+        uv python find --system 3.12 2>/dev/null && return
+        uv python install -q 3.12 && uv python find --system 3.12 && return
     fi
     return 1
 }
@@ -33,9 +37,13 @@ python=$(find_python) || {
     exit 1
 }
 echo "setup: $("$python" --version) at $python" >&2
+# Debian's own Python comes without ensurepip unless python3-venv is installed.
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null && ! uv --version >/dev/null 2>&1; then
+    echo "setup: $python has no venv module, and there is no uv. Install one of them, for example: apt install python3.12-venv" >&2
+    exit 1
+fi
 rm -rf .venv
 if ! "$python" -m venv .venv 2>/dev/null; then
-    # Debian's own Python comes without ensurepip unless python3-venv is installed.
     rm -rf .venv
     uv venv -q --seed --python "$python" .venv
 fi

@@ -104,7 +104,7 @@ def check_place(path: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"cannot be written: {folder} takes no file ({error.strerror})", file=path) from error
+        raise InputError(f"cannot be written: cannot create files in {folder} ({error.strerror})", file=path) from error
 
 
 def _matches(name: PurePath, pattern: str) -> bool:

@@ -417,7 +417,7 @@ class Filter(Section):
     """Texts in which a larger share of the word 4-grams repeats an earlier one are dropped."""
     max_copying: Fraction = 0.15
     """Texts that share more than this part of the shorter one's shingles (pairs.shingle_tokens) with their seed
-    document are dropped: one that has all of a short seed document in it, too."""
+    document are dropped. This also drops a text that contains all of a short seed document."""
     max_corpus_copying: Fraction | None = None
     """Texts are dropped if a larger part of their shingles (pairs.shingle_tokens) occurs in any document of D; null
     looks nothing up. Needs an index of D (corpus_index_gb)."""
@@ -606,7 +606,8 @@ class Slurm(Section):
     replicate), or stage (`tune.random`); the most specific wins: `{cpu: {memory: 16G}, filter: {memory: 200G}}`. Those
     of `synthesize` and `judge` also apply to `pilot` and `judge-pilot`, unless these have their own."""
     array_size: Count = 64
-    """Most array tasks of a sharded stage; never more than the site's MaxArraySize or the number of units."""
+    """Maximum number of array tasks of a sharded stage, further limited by the site's MaxArraySize and the number of
+    units."""
     max_requeues: Whole = 100
     """Times a job requeues itself before it gives up."""
     max_retries: Whole = 2

@@ -22,7 +22,7 @@ def write_questions(file: Path, source: Path | None, groups: list[str], grouped:
     """
     lines = [] if source is None else _of_documents(source, set(groups), grouped)
     if source is not None and not lines:
-        say(f"rehearse: no question of {source.name} is about these documents: made-up ones are asked")
+        say(f"rehearse: no question in {source.name} is about these documents; asking made-up ones instead")
     lines = lines or _made_up(sorted(set(groups)) or ["this", "that"])
     file.write_text("".join(f"{line}\n" for line in lines[:AT_MOST]), encoding="utf-8")
 

@@ -44,7 +44,7 @@ def harness_figures(measured: Measured, recipe: Recipe) -> dict[str, Any] | None
             one, other = (entry["tasks"].get(name, {}).get("documents") for entry in (first, found))
             if one != other:
                 raise InputError(
-                    f"{first_arm} and {arm} were asked other documents of {name}", key="evaluation.harness"
+                    f"{first_arm} and {arm} were evaluated on different documents of {name}", key="evaluation.harness"
                 )
     for name in recipe.evaluation.harness.metrics:
         if name not in first["tasks"]:

@@ -18,7 +18,7 @@ class IndexCorpusStage(Stage):
     """
 
     name = "index-corpus"
-    title = "index the shingles of D, so that copies of any of its documents are found"
+    title = "index the shingles of all training documents, to detect copies of any of them"
     sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

@@ -50,13 +50,13 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
     if cpu and options.chunked_prefill:
         # It takes back the draw after a chunk, and torch's CPU generator cannot go back.
         raise InputError(
-            "vLLM for CPUs cannot cut prompts into chunks when every text has a seed of its own; leave it out",
+            "vLLM on CPUs cannot use chunked prefill when every text has its own seed; remove this key",
             key="synthesis.vllm.chunked_prefill",
         )
     if cpu and options.speculative_tokens:
         # Seen with 0.32: they pass through a kernel for integers, so that 0.9 becomes 0.
         raise InputError(
-            "vLLM for CPUs guesses ahead with temperature and top_p rounded down to whole numbers; leave it out",
+            "vLLM's speculative decoding on CPUs rounds temperature and top_p down to whole numbers; remove this key",
             key="synthesis.vllm.speculative_tokens",
         )
     arguments: dict[str, Any] = {

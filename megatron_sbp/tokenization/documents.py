@@ -170,5 +170,5 @@ def _parents(rows: Sequence[dict[str, Any]], inputs: list[str]) -> pa.Table:
         return pa.Table.from_pylist([{name: row[name] for name in PARENTS.names} for row in rows], schema=PARENTS)
     except (TypeError, ValueError, OverflowError) as error:  # Arrow's own are of these; a lone surrogate, a huge number
         raise InputError(
-            f"parents of documents of another type than synthetic documents have: {error}", file=inputs[0]
+            f"parent fields do not have the types expected of synthetic documents: {error}", file=inputs[0]
         ) from error

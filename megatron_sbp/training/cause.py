@@ -17,6 +17,9 @@ from megatron_sbp.training.ranks import Rank
 RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")
 """The line that rank.sh prints about a rank that failed."""
 
+SHARED_MEMORY = re.compile(r"/torch_\d|/dev/shm")
+"""Where loader workers hand over their tensors."""
+
 SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 """How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
 
@@ -57,8 +60,14 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     text = f"{stage}: {name} of {count}{where} {ending(status)}"
     if status >= 0 and own:
         text = f"{stage}{where}: {own[0]}".rstrip(". ")
+    shared = any(os.strerror(errno.ENOSPC) in line and SHARED_MEMORY.search(line) for line in lines)
     full = next((number for number in NO_ROOM if any(os.strerror(number) in line for line in lines)), None)
-    if full is None and status != -signal.SIGKILL and _is_full(folder):
+    if shared:
+        full = None
+        text += (
+            "; shared memory is full: make /dev/shm larger (docker --shm-size, a bind mount), or use fewer num-workers"
+        )
+    if full is None and not shared and status != -signal.SIGKILL and _is_full(folder):
         full = errno.ENOSPC
     if full is not None:
         say(text)

@@ -39,8 +39,8 @@ def damaged_checkpoint(folder: Path) -> tuple[Path, str] | None:
 def last_intact(folder: Path, damaged: Collection[Path]) -> int | None:
     """Iteration of the last intact checkpoint from which the training ends with all that is read of it.
 
-    That of a finished training lies before a damaged one that is its result: to continue after it would not make that
-    again. One beyond the tracker does not count, since the records of its steps may be cut off.
+    In a finished training run it must precede any damaged checkpoint that is a result, because continuing past it would
+    not recreate it. One beyond the tracker does not count, since the records of its steps may be cut off.
 
     Args:
         folder: the training's folder.

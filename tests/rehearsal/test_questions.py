@@ -46,7 +46,7 @@ def test_that_questions_are_made_up_is_told(tmp_path, source, capsys):
     write_questions(tmp_path / "q.jsonl", source, ["Ada"], grouped=True)
     assert not capsys.readouterr().err
     write_questions(tmp_path / "q.jsonl", source, ["Dee"], grouped=True)
-    assert "no question of source.jsonl is about these documents" in capsys.readouterr().err
+    assert "no question in source.jsonl is about these documents" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("groups", [[], ["Dee"], ["Dee", "Eli", "Dee"], [f"group {number}" for number in range(100)]])

@@ -105,7 +105,7 @@ def test_an_arm_that_is_missing(arms):
 
 def test_other_documents_are_no_comparison(arms):
     arms["sbp"]["tasks"]["small"]["documents"] = "e"
-    with pytest.raises(InputError, match="baseline and sbp were asked other documents of small"):
+    with pytest.raises(InputError, match="baseline and sbp were evaluated on different documents of small"):
         harness_figures([arms], recipe())
 
 

@@ -76,7 +76,7 @@ def test_synthetic_documents_count_their_parents(tokenizer, tmp_path):
 def test_parents_of_another_type_are_told(tokenizer, tmp_path, parent):
     row = {"text": "one two", "seed_id": "d", "synthesizer": "ab", **parent}
     (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(InputError, match=r"s\.jsonl: parents of documents of another type"):
+    with pytest.raises(InputError, match=r"s\.jsonl: parent fields do not have the types"):
         preprocess_synthetic([str(tmp_path / "s.jsonl")], tmp_path / "out", tokenizer)
     assert [path.name for path in tmp_path.iterdir()] == ["s.jsonl"]
 

@@ -85,7 +85,7 @@ def test_a_place_that_takes_no_file(run, tool):
     suffix = SUFFIXES.get(tool, "")
     for output, reason in (
         (f"a.jsonl/x{suffix}", "a.jsonl is not a folder"),
-        (f"/proc/x{suffix}", "/proc takes no file"),
+        (f"/proc/x{suffix}", "cannot create files in /proc"),
     ):
         said = run(tool, *WORDS[tool], "--output", output)
         assert said.startswith(output) and reason in said

@@ -48,6 +48,13 @@ def test_a_kill_is_told_as_such_whatever_others_say():
     assert "rank 2 of 4 was killed (SIGKILL)" in str(found)
 
 
+def test_full_shared_memory_is_not_a_full_run_folder(tmp_path):
+    """Two tensors of a loader worker need more of /dev/shm than a container has by default."""
+    line = "RuntimeError: unable to write to file </torch_8_1717_0>: No space left on device (28)"
+    found = why(failed(1, line), tmp_path)
+    assert isinstance(found, Fault) and "make /dev/shm larger" in str(found)
+
+
 def test_under_srun_the_first_to_end_is_the_cause():
     lines = [
         "sbp: rank 5 on node2 ended with status 1 at 200.5",

@@ -211,7 +211,7 @@ class Journal:
                 if by_source:
                     row["train_loss_by_source"] = by_source
                 self.metrics.append(row)
-                parts = "".join(f" | trained on {name} {found['loss']:.4f}" for name, found in by_source.items())
+                parts = "".join(f" | train loss ({name}) {found['loss']:.4f}" for name, found in by_source.items())
                 print(f"sbp: step {iteration} | held-out loss {row['loss']:.4f}{parts}", flush=True)
                 self._to_boards({f"lm loss of {name}": found["loss"] for name, found in by_source.items()}, iteration)
             rows = read_metrics(self.metrics.path, "valid")  # all ranks wait

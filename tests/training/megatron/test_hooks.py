@@ -44,7 +44,7 @@ def test_a_training_tells_its_user(megatron):
     # The sources' losses, weighted by their tokens, are the mean training loss.
     weighted = sum(row[name]["loss"] * row[name]["tokens"] for row in evaluated for name in tokens)
     assert weighted / (80 * 96) == pytest.approx(sum(row["loss"] for row in trained) / len(trained), abs=1e-5)
-    assert "trained on real" in text and "trained on synthetic" in text
+    assert "train loss (real)" in text and "train loss (synthetic)" in text
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
