@@ -37,6 +37,7 @@ from megatron_sbp.executor.slurm_request import (
     options_of,
     planned_units,
     script_of,
+    tasks_per_node,
 )
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
@@ -283,11 +284,13 @@ def container_words(recipe: Recipe, on_gpu: bool) -> list[str]:
 
 
 def srun_words(recipe: Recipe) -> list[str]:
-    """The words that make Slurm start one task per rank, inside a job, up to the rank's interpreter."""
-    launch, script = recipe.launch, SCRIPTS / "rank.sh"
-    tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(launch.ranks_per_node), "--kill-on-bad-exit=1"]
+    """The words that make Slurm start the ranks, inside a job, up to the ranks' interpreter."""
+    launch, launcher = recipe.launch, recipe.slurm.launcher
+    tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(tasks_per_node(recipe)), "--kill-on-bad-exit=1"]
+    script = ["rank.sh"] if launcher == "srun" else ["node.sh", str(launch.ranks_per_node)]
     on_gpu = launch.device != "cpu" and recipe.slurm.gpus_per_node is not None
-    return ["srun", *tasks, *container_words(recipe, on_gpu), "bash", str(script), _python(recipe)]
+    words = ["bash", str(SCRIPTS / script[0]), *script[1:], _python(recipe)]
+    return ["srun", *tasks, *container_words(recipe, on_gpu), *words]
 
 
 def _python(recipe: Recipe) -> str:

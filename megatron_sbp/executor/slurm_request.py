@@ -148,10 +148,17 @@ def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
                 )
 
 
+def tasks_per_node(recipe: Recipe) -> int:
+    """Slurm tasks of a training on every node: its ranks, or what starts them."""
+    return recipe.launch.ranks_per_node if recipe.slurm.launcher == "srun" else 1
+
+
 def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) -> list[str]:
     """The sbatch options that we know of; the user's own are not among them."""
     recipe, device = run.recipe, stage.device_for(run)
     launch, (asked, _) = recipe_of_job(run, stage).launch, asked_of(run, stage)
+    tasks = tasks_per_node(recipe) if device == "training" else 1
+    ranks = launch.ranks_per_node // tasks if device == "training" else 1
     pattern = "%x-%A_%a.out" if array else "%x-%j.out"
     options = [
         f"--export=ALL,SBP_SHARDS={array.size}" if array else "--export=ALL",
@@ -159,7 +166,7 @@ def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) ->
         f"--output={str(log_folder).replace('%', '%%')}/{pattern}",
         f"--chdir={Path.cwd()}",  # run_folder is relative to the current folder
         f"--time={asked.time}",
-        f"--cpus-per-task={asked.cpus_per_task}",
+        f"--cpus-per-task={(asked.cpus_per_task or 1) * ranks}",
     ]
     for name in ("partition", "account", "qos", "constraint"):
         if (value := getattr(asked, name)) is not None:
@@ -169,7 +176,7 @@ def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) ->
     if array:
         options.append(f"--array={array}")
     if device == "training":
-        options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={launch.ranks_per_node}"]
+        options += [f"--nodes={launch.nodes}", f"--ntasks-per-node={tasks}"]
     if _on_gpu(run, stage):
         options.append(f"--gpus-per-node={asked.gpus_per_node}")
     return options

@@ -616,6 +616,9 @@ class Slurm(Section):
     exclude_after: Whole = 2
     """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it; 0 excludes
     none."""
+    launcher: Literal["srun", "torchrun"] = "srun"
+    """What starts the ranks of a training. srun: a task per rank. torchrun: a task per node, in which torchrun starts
+    the ranks, for sites that want that."""
     setup: Prose = ""
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []

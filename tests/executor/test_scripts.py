@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.slurm_clients import Kind, commands
 
+from megatron_sbp.executor import slurm
 from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm import SCRIPTS
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.run_folder import Run
 
 REPOSITORY = Path(__file__).parents[2]
 SAY_WORDS = "import os, sys; print(sys.argv[1:], os.environ.get('PYTHONPATH', ''))"
@@ -212,6 +216,19 @@ def test_the_first_node_of_a_training(tmp_path):
     assert done.stdout == "at 10.0.0.9:20007\n"
     done, calls = as_a_job(tmp_path, "training.sbatch", command, {"scontrol": "echo ' NodeAddr=10.0.0.1 x'"}, **own)
     assert done.stdout == "at 10.0.0.1:20007\n" and calls == ["scontrol show node n1"]
+
+
+def test_one_task_per_node(no_slurm, tmp_path, capsys):
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    run = Run.of(load_recipe(file, [f"run_folder={tmp_path / 'run'}", "slurm.launcher=torchrun"]))
+    slurm.submit(run, file, [], [Kind("train-baseline", "training", False), Kind("judge", "cpu", False)], dry_run=True)
+    found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
+    # Twelve cores for each of the eight ranks, which are one task now.
+    assert {"--nodes=16", "--ntasks-per-node=1", "--cpus-per-task=96"} <= found["train_baseline"]
+    assert "--cpus-per-task=12" in found["judge"]
+    words = slurm.srun_words(run.recipe)
+    assert words[1:5] == ["--nodes", "16", "--ntasks-per-node", "1"]
+    assert words[-3:] == [str(SCRIPTS / "node.sh"), "8", sys.executable]
 
 
 def test_a_rank_without_scontrol_meets_the_others_where_srun_was_called(tmp_path):

@@ -69,19 +69,20 @@ def ended(training: TrainedRun, job: str, log: Path, fault: float, bound: float 
     return state(job)
 
 
-def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path):
+@pytest.mark.parametrize("launcher", ["srun", pytest.param("torchrun", marks=pytest.mark.exhaustive)])
+def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path, launcher):
     prepared, log = tmp_path / "prepared", tmp_path / "job.out"
     run_sbp("run", RECIPE, f"run_folder={prepared}", *WORDS, "--until", "tokenize")
     subprocess.run(["cp", "-r", "--preserve=timestamps", prepared, tmp_path / "run"], check=True)
     run_sbp("train-baseline", RECIPE, f"run_folder={prepared}", *WORDS, WORKERS, "launch.ranks_per_node=2")
-    training = TrainedRun(tmp_path / "run", *WORDS, WORKERS, "launch.nodes=2")
+    training = TrainedRun(tmp_path / "run", *WORDS, WORKERS, "launch.nodes=2", f"slurm.launcher={launcher}")
 
     job = submit(training, log)
     in_the_middle(training, job, log, 12)
     [second] = processes(
         training.run,
         lambda process: (
-            process.environ().get("SLURM_PROCID") == "1" and "python" in process.name() and bool(process.children())
+            process.environ().get("RANK") == "1" and "python" in process.name() and bool(process.children())
         ),
     )
     second.kill()

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# One node of a training under srun, for sites that want one task per node: torchrun starts its ranks.
+#
+#   srun --nodes=2 --ntasks-per-node=1 bash megatron_sbp/executor/scripts/node.sh 8 python -m megatron_sbp.training.pretrain [Megatron flags]
+set -euo pipefail
+
+ranks=$1 python=$2
+shift 2
+here=${BASH_SOURCE[0]%/*}
+source "$here/master.sh"
+
+# A torchrun that gets SIGTERM kills its ranks after 30 seconds, and a checkpoint may take longer: it must not handle the signal,
+# which the ranks get from here. Not every version has an option for that.
+launch="
+import runpy, signal, sys
+register, kept = signal.signal, (signal.SIGTERM, signal.SIGHUP)
+signal.signal = lambda number, handler: None if number in kept else register(number, handler)
+runpy.run_module('torch.distributed.run', run_name='__main__', alter_sys=True)
+"
+SBP_RANK_PIDS=$(mktemp -d) # each rank leaves its process id in it
+export SBP_RANK_PIDS
+trap 'rm -rf "$SBP_RANK_PIDS"' EXIT
+trap '' TERM HUP USR1 USR2
+"$python" -c "$launch" --nnodes="${SLURM_STEP_NUM_NODES:-$SLURM_NNODES}" --node-rank="$SLURM_NODEID" --nproc-per-node="$ranks" \
+  --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" --max-restarts=0 --no-python bash "$here/rank.sh" "$python" "$@" &
+child=$!
+trap 'kill -TERM $(cat "$SBP_RANK_PIDS"/* 2>/dev/null) 2>/dev/null || true' TERM
+while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal makes `wait` come back early
+wait "$child" && status=0 || status=$?
+exit "$status"
