@@ -22,6 +22,7 @@ from megatron_sbp.evaluation.real_text import RealText
 from megatron_sbp.evaluation.sampling import choose
 from megatron_sbp.evaluation.shard_reading import read_shards
 from megatron_sbp.evaluation.sheet import Sampled
+from megatron_sbp.overlap.contamination import Item
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.overlap.novelty import Overlap, share_of
 from megatron_sbp.pairing.document_rows import rows_of
@@ -60,8 +61,8 @@ class QualityFiles:
     """Hugging Face checkpoints of the arms under which perplexity is measured."""
     answers: Path | None = None
     """File in which a judge behind an endpoint keeps its answers; None keeps none."""
-    items: Mapping[str, Sequence[str]] | None = None
-    """Texts of the evaluation's items by group, to be looked for in all text; None looks for none."""
+    items: Mapping[str, Sequence[Item]] | None = None
+    """The evaluation's items by group, to be looked for in all text; None looks for none."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
