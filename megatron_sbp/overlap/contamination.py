@@ -1,8 +1,8 @@
 """Which evaluation items occur in a text: word n-grams of the items, looked up in one pass over any number of texts.
 
 Words are runs of letters, digits and underscores, in lower case. An item occurs in a text that has any of its 13-grams,
-or for an item of 8 to 12 words all of them in a row; shorter items are counted, and not looked for. An item with several
-forms (a question with its answer, and without) occurs where any of them does.
+or for an item of 8 to 12 words all of them in a row; shorter items are counted, and not looked for. An item with
+several forms (a question with its answer, and without) occurs where any of them does.
 """
 
 from __future__ import annotations
