@@ -237,4 +237,9 @@ def perplexities(
 
 def method() -> dict[str, Any]:
     """How the intervals were made, for `limits`."""
-    return {"level": LEVEL, "shares": "Clopper-Pearson", "ratios": f"bootstrap over documents, {RESAMPLES} resamples"}
+    return {
+        "level": LEVEL,
+        "shares": "Clopper-Pearson",
+        "shares of pairs": "Clopper-Pearson for the effective number of independent pairs",
+        "ratios": f"bootstrap over documents, {RESAMPLES} resamples",
+    }

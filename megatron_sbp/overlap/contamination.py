@@ -42,7 +42,8 @@ class ItemIndex:
         self._hashes = WordHashes()
         self.groups: dict[str, range] = {}
         self.too_short = dict.fromkeys(groups, 0)
-        values, owners, widths, row = [], [], set(), 0
+        values, owners, row = [], [], 0
+        widths: set[int] = set()
         for name, items in groups.items():
             first = row
             for item in items:
