@@ -35,6 +35,9 @@ def main() -> None:
     command_line.add_id_field(seeds)
     rules = parser.add_argument_group("filters")
     setting = partial(command_line.add_setting, rules)
+    setting(
+        "broken-text", RULES.broken_text, "texts with bytes that are not UTF-8, or control characters", ("keep", "drop")
+    )
     setting("min-tokens", RULES.min_tokens, "of a text")
     setting("unfinished", RULES.unfinished, "texts without an end", ("keep", "drop"))
     setting("max-repetition", RULES.max_repetition, "share of the word 4-grams that repeats an earlier one")

@@ -3,12 +3,13 @@
 | figure | interval |
 |---|---|
 | a share of documents (repetition, copying, re-tokenization) | exact: Clopper and Pearson (1934) |
+| a share of pairs of documents (near-duplicates) | exact, for as many independent pairs as tell as much |
 | a ratio of sums over documents (novel n-grams, loss, cosine) | percentile bootstrap over documents, 1,000 resamples |
 | a part that is 0 or 1 in every document | exact, for the share of documents that have some of it |
 | a mean over blocks or documents of their own figures (distinct-n, self-BLEU) | Student's |
 
-The bootstrap is seeded: the same documents always give the same interval. Near-duplicates count as if documents were
-independent of each other, which they are not quite.
+The bootstrap is seeded: the same documents always give the same interval. The share of documents that repeat an earlier
+one counts as if documents were independent of each other, which they are not quite.
 """
 
 from __future__ import annotations
@@ -116,6 +117,43 @@ def share(found: Sequence[bool] | np.ndarray) -> dict[str, float | None]:
     """Share of documents with its exact interval: bool [documents]."""
     documents, hits = len(found), int(np.sum(found))
     return estimate(hits / documents if documents else None, share_interval(hits, documents))
+
+
+def pair_share(found: np.ndarray, first: np.ndarray, second: np.ndarray, documents: int) -> dict[str, float | None]:
+    """Share of pairs of documents, with an interval for pairs that depend on each other by their common documents.
+
+    The share is a U-statistic (if pairs are drawn, an incomplete one). Its variance is estimated by the sum over pairs
+    that have a document in common, the pair itself among them, of the products of their deviations (Fafchamps and
+    Gubert 2007). Divided into the variance of independent pairs, it tells how many of these would tell as much, and the
+    interval is the exact one for that number (Korn and Graubard 1998). Where few pairs are found, that variance is
+    hardly known. So the upper end is at least that of the worst case, one group of documents that are all alike:
+    (u / documents)^2, with u the upper end for a Poisson count of as many documents as the groups that were found have
+    on average (one where none was found).
+
+    Args:
+        found: which pairs have the property: bool [pairs].
+        first, second: numbers of the documents of each pair, below `documents`: int [pairs].
+        documents: of which the pairs are.
+    """
+    pairs, hits = len(found), int(np.sum(found))
+    if not pairs:
+        return estimate(None, None)
+    deviations = found - hits / pairs
+    of_document = np.bincount(first, deviations, documents) + np.bincount(second, deviations, documents)
+    alone = float(deviations @ deviations)
+    together = float(of_document @ of_document) - alone
+    effective = pairs * alone / together if together > alone > 0 else float(pairs)
+    share_found, tail = hits / pairs, (1 - LEVEL) / 2
+    there = share_found * effective
+    low = float(stats.beta.ppf(tail, there, effective - there + 1)) if hits else 0.0
+    high = float(stats.beta.ppf(1 - tail, there + 1, effective - there)) if hits < pairs else 1.0
+    group = 1.0
+    if hits:
+        degrees = np.bincount(np.concatenate([first[found], second[found]]), minlength=documents)
+        looked_at = min(1.0, pairs / (documents * (documents - 1) / 2))
+        group = min(2 + float((degrees * (degrees - 1)).sum() / degrees.sum()) / looked_at, documents)
+    worst = (float(stats.gamma.ppf(1 - tail, group + 1)) / documents) ** 2
+    return estimate(share_found, (low, min(1.0, max(high, worst))))
 
 
 def quantile_interval(ordered: np.ndarray, level: float) -> tuple[float, float] | None:

@@ -11,17 +11,17 @@ import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.shard_reading import Shard
-from megatron_sbp.overlap.contamination import LONGEST, SHORTEST, ItemIndex
+from megatron_sbp.overlap.contamination import LONGEST, SHORTEST, Item, ItemIndex
 
 
 class Contamination:
     """Which items occur in which group of texts.
 
     Args:
-        items: texts of the items by kind.
+        items: the items by kind, each a text or a tuple of its forms.
     """
 
-    def __init__(self, items: Mapping[str, Sequence[str]]):
+    def __init__(self, items: Mapping[str, Sequence[Item]]):
         self._index = ItemIndex(items)
         self._found: dict[str, np.ndarray] = {}
         self._texts: dict[str, int] = {}

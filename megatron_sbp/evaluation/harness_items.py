@@ -1,9 +1,14 @@
-"""The items of lm-eval's tasks as texts, to be looked for in text that a model trains on."""
+"""The items of lm-eval's tasks as texts, to be looked for in text that a model trains on.
+
+An item is a document of a task. It can stand in other text in several forms: the question with the right answer, as
+the task puts it; the question alone; and the task's own decontamination query, if it names one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
@@ -13,11 +18,12 @@ from megatron_sbp.recipe import Recipe
 
 
 def write_items(recipe: Recipe, output: Path, log: Path) -> None:
-    """Writes every document of the recipe's tasks on which arms are evaluated: what is asked, and the right answer.
+    """Writes every document of the recipe's tasks on which arms are evaluated, in the forms that are looked for.
 
     Args:
         recipe: `evaluation.harness` with tasks.
-        output: .jsonl.zst, written atomically: rows of `task` and `text`; a group's tasks each by itself.
+        output: .jsonl.zst, written atomically: rows of `task`, `text` (what is asked with the right answer), and
+            `others` (its other forms); a group's tasks each by itself.
         log: gets what lm-eval prints.
 
     Raises:
@@ -31,16 +37,16 @@ def write_items(recipe: Recipe, output: Path, log: Path) -> None:
     say(f"task-items: {sum(counts.values()):,} items of {len(counts)} tasks: {told}")
 
 
-def read_items(file: Path) -> dict[str, list[str]]:
-    """What `write_items` wrote: texts by task."""
-    found: dict[str, list[str]] = {}
+def read_items(file: Path) -> dict[str, list[tuple[str, ...]]]:
+    """What `write_items` wrote: the forms of every item, by task. Files of earlier versions have one of each."""
+    found: dict[str, list[tuple[str, ...]]] = {}
     for row in files.read_jsonl_zst(file):
-        found.setdefault(row["task"], []).append(row["text"])
+        found.setdefault(row["task"], []).append((row["text"], *row.get("others", ())))
     return found
 
 
-def _rows(recipe: Recipe, log: Path, counts: dict[str, int]) -> Iterator[dict[str, str]]:
+def _rows(recipe: Recipe, log: Path, counts: dict[str, int]) -> Iterator[dict[str, Any]]:
     for event in worker_events({"items": True}, recipe, log):
         if event["event"] == "items":
-            counts[event["task"]] = counts.get(event["task"], 0) + len(event["texts"])
-            yield from ({"task": event["task"], "text": text} for text in event["texts"])
+            counts[event["task"]] = counts.get(event["task"], 0) + len(event["forms"])
+            yield from ({"task": event["task"], "text": one[0], "others": one[1:]} for one in event["forms"])

@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def _tell_items(names: list[str], manager: Any, tell: Any) -> None:
-    """The documents of tasks as texts, a thousand in a line: what is asked, and the right answer."""
+    """The documents of tasks as texts, a thousand in a line: the forms of each, see `_forms`."""
     from lm_eval.tasks import get_task_dict
 
     told = set()
@@ -91,7 +91,7 @@ def _tell_items(names: list[str], manager: Any, tell: Any) -> None:
                 told.add(leaf)
                 documents = list(task.eval_docs)
                 for begin in range(0, max(1, len(documents)), 1000):
-                    tell("items", task=leaf, texts=[_item(task, one) for one in documents[begin : begin + 1000]])
+                    tell("items", task=leaf, forms=[_forms(task, one) for one in documents[begin : begin + 1000]])
         except Exception as error:
             traceback.print_exc()
             tell("failed", what="task", task=name, message=_message(error))
@@ -107,7 +107,13 @@ def _loaded(tasks: Any) -> Iterator[tuple[str, Any]]:
             yield str(name), task[1] if isinstance(task, tuple) else task
 
 
-def _item(task: Any, document: Any) -> str:
+def _forms(task: Any, document: Any) -> list[str]:
+    """The texts that give a document of a task away, each once.
+
+    First what is asked with the right answer. Then, since a question can stand somewhere without them, the words that
+    the task itself is to be looked for by (lm-eval's decontamination query), the document's field `question`, and what
+    is asked; of templates without the words at their ends, "Question:" and "Answer:".
+    """
     choices = task.doc_to_choice(document) if getattr(task.config, "doc_to_choice", None) is not None else []
     asked, answer = task.doc_to_text(document), task.doc_to_target(document)
 
@@ -118,7 +124,39 @@ def _item(task: Any, document: Any) -> str:
             part = choices[part]
         return str(part)
 
-    return f"{told(asked)} {told(answer)}".strip()
+    question = document.get("question") if isinstance(document, dict) else None
+    filled = _filled(task, getattr(task.config, "doc_to_text", None), document) if isinstance(asked, str) else None
+    alone = [_query(task, document), question, asked if filled is None else filled]
+    forms = [f"{told(asked)} {told(answer)}", *(form for form in alone if isinstance(form, str))]
+    stripped = [form.strip() for form in forms]
+    return [stripped[0], *(form for form in dict.fromkeys(stripped[1:]) if form not in ("", stripped[0]))]
+
+
+def _query(task: Any, document: Any) -> Any:
+    """What lm-eval would look for to find a document in other text; None for a task that names nothing."""
+    if not task.should_decontaminate():
+        return None
+    # Its own method reads what a template gives as a Python literal, and so fails on text.
+    filled = _filled(task, getattr(task.config, "doc_to_decontamination_query", None), document)
+    return task.doc_to_decontamination_query(document) if filled is None else filled
+
+
+def _filled(task: Any, template: Any, document: Any) -> str | None:
+    """A template with a document's values, without the words before the first and after the last of them.
+
+    None for what is no template: a field, a function, a number.
+    """
+    if not isinstance(template, str) or template in (getattr(task, "features", None) or ()):
+        return None
+    import jinja2
+    from lm_eval.utils import apply_template
+
+    parts = list(jinja2.Environment().lex(template))
+    while parts and parts[0][1] == "data":
+        del parts[0]
+    while parts and parts[-1][1] == "data":
+        del parts[-1]
+    return str(apply_template("".join(value for _, _, value in parts), document))
 
 
 def _die_with(parent: int) -> None:

@@ -18,10 +18,11 @@ from megatron_sbp.evaluation.contamination import Contamination, ItemsIn
 from megatron_sbp.evaluation.corpus_pass import CorpusPass
 from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judging import judge_groups
-from megatron_sbp.evaluation.real_text import RealText
+from megatron_sbp.evaluation.real_text import RealText, WrittenTexts, real_sample, with_seed_rows, with_seeds
 from megatron_sbp.evaluation.sampling import choose
 from megatron_sbp.evaluation.shard_reading import read_shards
 from megatron_sbp.evaluation.sheet import Sampled
+from megatron_sbp.overlap.contamination import Item
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.overlap.novelty import Overlap, share_of
 from megatron_sbp.pairing.document_rows import rows_of
@@ -60,24 +61,24 @@ class QualityFiles:
     """Hugging Face checkpoints of the arms under which perplexity is measured."""
     answers: Path | None = None
     """File in which a judge behind an endpoint keeps its answers; None keeps none."""
-    items: Mapping[str, Sequence[str]] | None = None
-    """Texts of the evaluation's items by group, to be looked for in all text; None looks for none."""
+    items: Mapping[str, Sequence[Item]] | None = None
+    """The evaluation's items by group, to be looked for in all text; None looks for none."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     """Measures what evaluation/quality.json holds.
 
-    Real documents are cut to the length that a synthetic one can have, since long texts repeat more; what is left is
-    compared at equal numbers of documents.
+    Real documents are cut to the lengths of the synthetic ones, since long texts repeat more, and near-duplicates are
+    counted among equal numbers of documents.
 
     Args:
         found: the files.
         recipe: its seed, `evaluation`, `filter`, `embedding`, shingle length and generation length are used.
 
     Returns:
-        `groups`: figures of `synthetic` (kept by the filters), `generations` (before the filters) and `real` (documents
-        of D; its `corpus_copying` and `novel_ngrams` are those of valid documents, which are not in D). Besides plain
-        figures, whose 95 % intervals are in `intervals`, each has those of `sheet.measure_groups`, `lengths`,
+        `groups`: figures of `synthetic` (kept by the filters), `generations` (before the filters) and `real` (the seed
+        documents; its `corpus_copying` and `novel_ngrams` are those of valid documents, which are not in D). Besides
+        plain figures, whose 95 % intervals are in `intervals`, each has those of `sheet.measure_groups`, `lengths`,
         `retokenized`, `perplexity` by arm, and, where the recipe names a judge, `non_factual` and `pair_irrelevance`.
         `similarity`: mean cosines of synthetic documents with their seed document (`to_seed`) and with another one's
         (`random_pairs`), of the pairs tuned on and of random pairs of real documents, with intervals; None where there
@@ -96,20 +97,22 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
     groups: dict[str, dict[str, Any]] = {}
     samples: dict[str, list[Sampled]] = {}
+    written = WrittenTexts()
     for group, count in population.items():
         say(f"quality: {group}, {count:,} documents")
         rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _GROUPS[group][0])
         several = choose(count, compared, recipe.seed, _GROUPS[group][1])
         if group == "real":
-            samples[group] = list(real.read(rows))
-            texts: Iterable[str] = (one.text for one in real.read(several))
+            samples[group] = real_sample(real, samples["synthetic"], rows)
+            alike = real.alike(with_seed_rows(several, written.seed_rows, recipe.seed), written.tokens)
+            texts: Iterable[str] = (one.text for one in alike)
         else:
             samples[group] = _written([row for _, row in rows_of(shards[group], rows)], tokenizer)
-            texts = (row["text"] for _, row in rows_of(shards[group], several))
+            found_rows = (row for _, row in rows_of(shards[group], several))
+            texts = (row["text"] for row in (written.noting(found_rows) if group == "synthetic" else found_rows))
         groups[group] = {"population": count, **_group(recipe, real.tokens, samples[group], texts, group)}
-    held_out = list(
-        valid.read(choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID))
-    )
+    held_out_rows = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID)
+    held_out = list(valid.alike(held_out_rows, [len(one.tokens) for one in samples["synthetic"]]))
     items = None if found.items is None else Contamination(found.items)
     _add_sheet(groups, samples, held_out, real, found, recipe, tokenizer, items)
     groups["real"]["corpus_documents"] = len(held_out)
@@ -147,18 +150,8 @@ def _add_sheet(
     items: Contamination | None,
 ) -> None:
     """Adds the figures of the quality sheet to those of the groups; reads D once."""
-    kept = sheet.one_per_seed(samples["synthetic"])
-    seeds = samples["real"]
-    if _with_seeds(kept):
-        read = {one.own: one for one in real.read(one.row["seed_row"] for one in kept)}
-        seeds = [read[one.row["seed_row"]] for one in kept]
-    alike = {
-        "synthetic": samples["synthetic"],
-        "generations": samples["generations"],
-        "real": sheet.cut_alike(seeds, kept, tokenizer),
-    }
     overlap, novelty = Overlap(recipe.pairs.shingle_tokens), NgramNovelty()
-    for group, texts in alike.items():
+    for group, texts in samples.items():
         for one in texts:
             novelty.add(group, one.text, one.own)
         for one in held_out if group == "real" else texts:
@@ -166,10 +159,9 @@ def _add_sheet(
     reading = CorpusPass(found.tokens["train"], overlap, novelty, items)
     read_shards(reading, found.documents["train"], len(real.tokens), "quality: reading D")
     counted = overlap.counts()
-    compared = sheet.measure_groups(alike, novelty, recipe.seed)
-    unread = {**alike, "real": sheet.cut_alike(held_out, samples["synthetic"], tokenizer)}
+    compared = sheet.measure_groups(samples, novelty, recipe.seed)
     perplexity = sheet.perplexities(
-        unread,
+        {**samples, "real": held_out},
         found.checkpoints,
         tokenizer,
         context=recipe.model.sequence_length,
@@ -180,18 +172,16 @@ def _add_sheet(
     for group, figures in groups.items():
         counts = counted.get(group, {})
         figures |= {name: share_of(count) for name, count in counts.items()}
-        whole = seeds if group == "real" else samples[group]
-        figures["intervals"] = {**sheet.share_intervals(figures), **sheet.count_intervals(counts, recipe.seed)}
-        figures["lengths"] = sheet.lengths([len(one.tokens) for one in whole], recipe.max_new_tokens - 1, recipe.seed)
+        figures["intervals"] |= {**sheet.share_intervals(figures), **sheet.count_intervals(counts, recipe.seed)}
+        tokens = [len(one.tokens) for one in samples[group]]
+        if group == "real":  # as long as they are: this figure is not compared at equal lengths, it compares them
+            tokens = real.lengths(one.own for one in samples[group]).tolist()
+        figures["lengths"] = sheet.lengths(tokens, recipe.max_new_tokens - 1, recipe.seed)
         figures["retokenized"] = (
             sheet.retokenized_real(samples[group], tokenizer) if group == "real" else sheet.retokenized(samples[group])
         )
         figures |= compared[group]
         figures["perplexity"] = perplexity[group]
-
-
-def _with_seeds(sample: Sequence[Sampled]) -> bool:
-    return bool(sample) and all(one.row["seed_row"] is not None for one in sample)
 
 
 def _written(rows: list[dict[str, Any]], tokenizer: TextTokenizer) -> list[Sampled]:
@@ -210,10 +200,14 @@ def _group(
         seeds = [real[one.row["seed_row"]][:-1] for one in sample]
         encoded = [one.tokens for one in sample]
         copying = quality.copying(encoded, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
+    loops = quality.repetition(words, recipe.filter.max_repetition, recipe.seed)
+    pairs, threshold = recipe.evaluation.duplicate_pairs, recipe.filter.duplicate_threshold
+    repeats = quality.duplicates(texts, pairs, threshold, recipe.seed)
     return {
         "documents": len(sample),
-        **quality.repetition(words, recipe.filter.max_repetition),
-        **quality.duplicates(texts, recipe.evaluation.duplicate_pairs, recipe.filter.duplicate_threshold, recipe.seed),
+        **loops,
+        **repeats,
+        "intervals": {**loops["intervals"], **repeats["intervals"]},
         "copying": copying,
         "corpus_copying": None,
         "novel_ngrams": None,
@@ -243,7 +237,7 @@ def _similarity(found: QualityFiles, recipe: Recipe, sample: list[Sampled]) -> d
     }
     if total > 1:
         measured["real_random_pairs"] = quality.cosines(_vectors(shards, first), _vectors(shards, second))
-    if _with_seeds(sample):  # else nothing was written, or without seed documents
+    if with_seeds(sample):  # else nothing was written, or without seed documents
         from megatron_sbp.pairing.embedding import Embedder
 
         with Progress("quality: embedding synthetic documents", len(sample), "documents") as progress:

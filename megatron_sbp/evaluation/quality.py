@@ -11,26 +11,31 @@ from typing import Any
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.evaluation.confidence import pair, pair_share, part
 from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
 from megatron_sbp.overlap.repetition import repeated_share
 from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 
 
-def repetition(texts: Sequence[str], limit: float) -> dict[str, float | None]:
+def repetition(texts: Sequence[str], limit: float, seed: int) -> dict[str, Any]:
     """How much the texts loop.
 
     Args:
         texts: the texts.
         limit: filter.max_repetition.
+        seed: the run's seed.
 
     Returns:
         `repetition`: share of the texts in which a larger part than `limit` of the word 4-grams repeats an earlier
-        one. `repetition_mean`: that part, averaged. None without texts.
+        one. `repetition_mean`: that part, averaged, with its ends in `intervals`. None without texts.
     """
     shares = np.array([repeated_share(text) for text in texts])
-    if not len(shares):
-        return {"repetition": None, "repetition_mean": None}
-    return {"repetition": float((shares > limit).mean()), "repetition_mean": float(shares.mean())}
+    mean = part(shares, np.ones(len(shares)), seed)
+    return {
+        "repetition": float((shares > limit).mean()) if len(shares) else None,
+        "repetition_mean": mean["value"],
+        "intervals": {"repetition_mean": pair(mean)},
+    }
 
 
 def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) -> dict[str, Any]:
@@ -46,8 +51,8 @@ def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) ->
 
     Returns:
         `duplicate`: share of the texts that are a near-duplicate of an earlier one. `duplicate_documents`: texts.
-        `duplicate_pairs_share`: share of near-duplicates among random pairs, and `duplicate_pairs`: how many of these
-        were looked at. None with fewer than two texts.
+        `duplicate_pairs_share`: share of near-duplicates among random pairs, with its ends in `intervals`, and
+        `duplicate_pairs`: how many of these were looked at. None with fewer than two texts.
     """
     hashed = signatures(texts)
     count = len(hashed)
@@ -56,16 +61,19 @@ def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) ->
         "duplicate_documents": count,
         "duplicate_pairs_share": None,
         "duplicate_pairs": 0,
+        "intervals": {"duplicate_pairs_share": None},
     }
     if count < 2:
         return result
     first, second = _random_pairs(count, pairs, seed)
-    near = 0
+    near = np.zeros(len(first), bool)
     for at in range(0, len(first), 4096):
         left, right = hashed[first[at : at + 4096]], hashed[second[at : at + 4096]]
-        near += int(((left == right).mean(axis=1) >= threshold).sum())
+        near[at : at + 4096] = (left == right).mean(axis=1) >= threshold
+    found = pair_share(near, first, second, count)
     result["duplicate"] = float(near_duplicates(hashed, threshold).mean())
-    result["duplicate_pairs_share"], result["duplicate_pairs"] = near / len(first), len(first)
+    result["duplicate_pairs_share"], result["duplicate_pairs"] = found["value"], len(first)
+    result["intervals"] = {"duplicate_pairs_share": pair(found)}
     return result
 
 

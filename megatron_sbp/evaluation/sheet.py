@@ -1,8 +1,8 @@
 """The quality sheet: what is measured on a group of texts beside real text of the same seeds and lengths.
 
-Real text here is the seed documents themselves, each once, cut to the length of the text that was written for it; what
-D has of it is counted without the document itself. Only perplexity is that of documents of the valid split, cut to the
-same lengths: the models have read the seed documents.
+Real text here is the seed documents themselves, each once, cut so that their lengths are those of the texts that were
+written for them; what D has of it is counted without the document itself. Perplexity, and what of a text occurs in D,
+is that of documents of the valid split, cut alike: the models have read the seed documents.
 """
 
 from __future__ import annotations
@@ -68,13 +68,6 @@ def one_per_seed(sample: Sequence[Sampled]) -> list[Sampled]:
         row = one.row.get("seed_row")
         found.setdefault(-1 - place if row is None else row, one)
     return list(found.values())
-
-
-def cut_alike(real: Sequence[Sampled], written: Sequence[Sampled], tokenizer: TextTokenizer) -> list[Sampled]:
-    """Real documents, the i-th cut to the length of the i-th written text (over and over where there are fewer)."""
-    if not written:
-        return list(real)
-    return [one.cut(len(written[place % len(written)].tokens), tokenizer) for place, one in enumerate(real)]
 
 
 def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelty, seed: int) -> dict[str, Any]:
@@ -244,4 +237,9 @@ def perplexities(
 
 def method() -> dict[str, Any]:
     """How the intervals were made, for `limits`."""
-    return {"level": LEVEL, "shares": "Clopper-Pearson", "ratios": f"bootstrap over documents, {RESAMPLES} resamples"}
+    return {
+        "level": LEVEL,
+        "shares": "Clopper-Pearson",
+        "shares of pairs": "Clopper-Pearson for the effective number of independent pairs",
+        "ratios": f"bootstrap over documents, {RESAMPLES} resamples",
+    }

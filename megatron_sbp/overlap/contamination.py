@@ -1,7 +1,8 @@
 """Which evaluation items occur in a text: word n-grams of the items, looked up in one pass over any number of texts.
 
 Words are runs of letters, digits and underscores, in lower case. An item occurs in a text that has any of its 13-grams,
-or for an item of 8 to 12 words all of them in a row; shorter items are counted, and not looked for.
+or for an item of 8 to 12 words all of them in a row; shorter items are counted, and not looked for. An item with
+several forms (a question with its answer, and without) occurs where any of them does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from megatron_sbp.overlap.shingles import hash_at
 
 LONGEST, SHORTEST = 13, 8
 
+type Item = str | tuple[str, ...]
+"""A text, or the forms of one item."""
+
 _WORDS = re.compile(r"\w+")
 
 
@@ -27,27 +31,30 @@ class ItemIndex:
     N-grams are hashed to 64 bits: two different ones are confused with probability 2^-64 each.
 
     Args:
-        groups: texts of the items by group.
+        groups: the items by group, each a text, or a tuple of its forms.
 
     Attributes:
         groups: rows of the items of each group that are looked for.
-        too_short: how many items of each group are not.
+        too_short: how many items of each group are not: no form of them has 8 words.
     """
 
-    def __init__(self, groups: Mapping[str, Sequence[str]]):
+    def __init__(self, groups: Mapping[str, Sequence[Item]]):
         self._hashes = WordHashes()
         self.groups: dict[str, range] = {}
         self.too_short = dict.fromkeys(groups, 0)
-        values, owners, widths, row = [], [], set(), 0
-        for name, texts in groups.items():
+        values, owners, row = [], [], 0
+        widths: set[int] = set()
+        for name, items in groups.items():
             first = row
-            for text in texts:
-                words = self._words(text)
-                if len(words) < SHORTEST:
+            for item in items:
+                forms = [self._words(text) for text in ((item,) if isinstance(item, str) else item)]
+                long = [words for words in forms if len(words) >= SHORTEST]
+                if not long:
                     self.too_short[name] += 1
                     continue
-                widths.add(min(len(words), LONGEST))
-                grams = _ngrams(words, min(len(words), LONGEST))
+                widths.update(min(len(words), LONGEST) for words in long)
+                parts = [_ngrams(words, min(len(words), LONGEST)) for words in long]
+                grams = np.unique(np.concatenate(parts)) if len(parts) > 1 else parts[0]
                 values.append(grams)
                 owners.append(np.full(len(grams), row, np.int64))
                 row += 1

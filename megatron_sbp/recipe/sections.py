@@ -409,8 +409,11 @@ class Synthesis(Section):
 class Filter(Section):
     """What is dropped from the synthetic documents, and counted."""
 
+    broken_text: Literal["keep", "drop"] = "drop"
+    """What to do with texts that hold bytes that are not UTF-8 (U+FFFD) or control characters other than white
+    space."""
     min_tokens: Whole = 16
-    """Shorter texts are dropped."""
+    """Shorter texts are dropped, and at any value those of white space alone."""
     unfinished: Literal["keep", "drop"] = "drop"
     """What to do with texts that reached max_new_tokens without an end-of-document."""
     max_repetition: Fraction = 0.3
@@ -425,10 +428,10 @@ class Filter(Section):
     """GiB of the index of D's shingles, on disk and in the page cache of every machine that filters. If they do not
     all fit, a sample of them is kept, and shares are estimates (docs/synthesis.md)."""
     contaminated: Literal["keep", "drop"] | None = None
-    """What to do with texts that contain an item of the evaluation (a question of evaluation.questions or of a task of
-    evaluation.harness with its answer, or a test document): a 13-gram of its words, or all of its words if it has 8 to
-    12. Both count such texts, and quality.json then says how many items occur in D and in the synthetic text; null
-    looks for none."""
+    """What to do with texts that contain an item of the evaluation (a question of evaluation.questions with its answer,
+    one of a task of evaluation.harness with its answer or alone, or a test document): a 13-gram of its words, or all of
+    its words if it has 8 to 12. Both count such texts, and quality.json then says how many items occur in D and in the
+    synthetic text; null looks for none."""
     predicate: Text | None = None
     """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that gets batches of texts with
     their seed documents and returns for each whether to keep it (docs/synthesis.md). It runs as part of the program;

@@ -206,7 +206,7 @@ def _notes(quality: dict[str, Any], limits: dict[str, Any]) -> list[str]:
     compared = quality["groups"]["real"].get("compared")
     if compared:
         found.append(
-            "Other real text: the seed documents, each once, cut to the length of the text written for it; the "
+            "Other real text: the seed documents, each once, cut so that they are as long as the kept texts; the "
             f"document itself does not count as part of D. It is cut to at most {limits['max_tokens']} tokens. "
             f"distinct-n and the vocabulary overlap are means over {compared['blocks']} blocks of "
             f"{count(compared['block_words'])} words, the same for every group, with one text per seed document. "

@@ -52,7 +52,7 @@ class EvaluateStage(Stage):
     sharded = True
     units_of_recipe = True
     device = "gpu"
-    version = 2
+    version = 3
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         asked = run.recipe.evaluation.question_group_field is not None

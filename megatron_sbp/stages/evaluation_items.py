@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.questions import read_questions
 from megatron_sbp.planning.units import has_task_items
 from megatron_sbp.stages.run_folder import Run
 
+if TYPE_CHECKING:
+    from megatron_sbp.overlap.contamination import Item
 
-def evaluation_items(run: Run) -> dict[str, list[str]]:
-    """Every question with its true answer, every document of the test split, and every item of lm-eval's tasks with its
-    answer, by `questions`, `test documents`, and the name of the task.
+
+def evaluation_items(run: Run) -> dict[str, Sequence[Item]]:
+    """Every question with its true answer, every document of the test split, and every item of lm-eval's tasks in the
+    forms of `read_items`, by `questions`, `test documents`, and the name of the task.
 
     Raises:
         InputError: see `read_questions`.

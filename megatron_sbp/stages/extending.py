@@ -77,7 +77,10 @@ def _read(run: Run) -> tuple[list[Round], int]:
 
 
 def _rules(run: Run) -> dict[str, Any]:
-    return run.recipe.filter.model_dump(mode="json")
+    rules = run.recipe.filter.model_dump(mode="json")
+    if rules["broken_text"] == "drop":  # as before there was this key: plans of earlier versions stay valid
+        del rules["broken_text"]
+    return rules
 
 
 def _predicate(run: Run) -> str | None:

@@ -46,8 +46,18 @@ class FilterStage(Stage):
         return ("synthetic/audit.json", "synthetic/[0-9]*.jsonl.zst", "synthetic/audits")
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
+        from megatron_sbp.synthesis.dropped_examples import TextMeasures
         from megatron_sbp.synthesis.keeping import write_kept
+        from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
+        # For the examples in the audit. They are not among what the stage reads: `judge`, which decided by them, reads
+        # them, and runs of earlier versions stay filtered.
+        measure = TextMeasures(
+            lambda: load_tokenizer(run.tokenizer),
+            run.tokens("real"),
+            run.recipe.filter,
+            run.recipe.pairs.shingle_tokens,
+        )
         output, audit = run.synthetic_shard(unit), run.shard_audit(unit)
         write_kept(
             run.generations / f"{unit}.jsonl.zst",
@@ -56,6 +66,7 @@ class FilterStage(Stage):
             output,
             audit,
             run.recipe.filter,
+            measure,
         )
         return [output, audit]
 

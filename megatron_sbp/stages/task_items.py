@@ -16,6 +16,7 @@ class TaskItemsStage(Stage):
 
     name = "task-items"
     title = "collect the items of lm-eval's tasks, to look for them in the text"
+    version = 2
 
     def external(self, run: Run) -> list[Path]:
         folder = task_folder(run.recipe)

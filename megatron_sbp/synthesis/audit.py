@@ -7,11 +7,10 @@ from typing import Any
 
 from megatron_sbp.planning.index_layout import IndexPlan
 from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.dropped_examples import DroppedExamples, Measure
 from megatron_sbp.synthesis.further_rules import LOOKED_UP, measure_names
 from megatron_sbp.synthesis.judged import PASSED
 from megatron_sbp.synthesis.rule_names import VERDICTS, rule_names
-
-_SHOWN, _SHOWN_CHARACTERS = 3, 600
 
 
 class Audit:
@@ -19,14 +18,15 @@ class Audit:
 
     Args:
         rules: the recipe's filter section.
+        measure: of the examples that are kept aside, see `DroppedExamples`.
     """
 
-    def __init__(self, rules: Filter):
+    def __init__(self, rules: Filter, measure: Measure | None = None):
         names = rule_names(rules)
         self._limit = rules.max_corpus_copying
         self.counts = dict.fromkeys(("generations", "generated_tokens", "finished", "kept", "tokens"), 0)
         self.dropped = dict.fromkeys(names, 0)
-        self.examples: dict[str, list[str]] = {rule: [] for rule in names}
+        self.examples = DroppedExamples(rules, measure)
         self.measured = {name: [0, 0.0] for name in measure_names(rules)}
         """Texts that a measure was taken of, and its sum."""
 
@@ -45,12 +45,11 @@ class Audit:
             return
         rule = VERDICTS[verdict]
         self.dropped[rule] += 1
-        if len(self.examples[rule]) < _SHOWN:
-            self.examples[rule].append(row["text"][:_SHOWN_CHARACTERS])
+        self.examples.add(rule, row, tokens - 1, measures)
 
     def counted(self) -> dict[str, Any]:
         """What `join` takes."""
-        found = {"counts": self.counts, "dropped": self.dropped, "examples": self.examples}
+        found = {"counts": self.counts, "dropped": self.dropped, "examples": self.examples.told()}
         return {**found, "measured": self.measured} if self.measured else found
 
     def join(self, part: dict[str, Any]) -> None:
@@ -59,7 +58,7 @@ class Audit:
             self.counts[name] += count
         for rule in self.dropped:
             self.dropped[rule] += part["dropped"][rule]
-            self.examples[rule] = [*self.examples[rule], *part["examples"][rule]][:_SHOWN]
+        self.examples.join(part["examples"])
         for name, both in self.measured.items():
             both[:] = [mine + other for mine, other in zip(both, part["measured"][name], strict=True)]
 
@@ -89,7 +88,7 @@ class Audit:
             "mean_tokens": tokens / kept if kept else 0.0,
             "tokens_per_generation": tokens / generations if generations else 0.0,
             "dropped": self.dropped,
-            "examples": self.examples,
+            "examples": self.examples.told(),
             **({"measured": self._measured(index)} if self.measured else {}),
         }
 

@@ -20,6 +20,7 @@ from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Filter, Pairs
 from megatron_sbp.synthesis.audit import Audit
 from megatron_sbp.synthesis.corpus_index import close_index, index_plan, plan_corpus_index, write_index_part
+from megatron_sbp.synthesis.dropped_examples import TextMeasures
 from megatron_sbp.synthesis.further_rules import FurtherSources
 from megatron_sbp.synthesis.judged import PARTS, Judged
 from megatron_sbp.synthesis.judging import judge_shard
@@ -95,7 +96,9 @@ def filter_generations(
                 length=shingle_tokens,
                 sources=FurtherSources(index, None, predicate),
             )
-        repeats, audit = _repeats(judged, work, rules), Audit(rules)
+        measure = TextMeasures(lambda: tokenizer, work / "seeds" if rows else None, rules, shingle_tokens)
+        audit = Audit(rules, lambda row: measure({**row, "seed_row": rows.get(row.get("seed_id"))}))
+        repeats = _repeats(judged, work, rules)
         every = generations.rows("writing")
         shards = (
             kept_rows(itertools.islice(every, SHARD), target, again, rules, audit)

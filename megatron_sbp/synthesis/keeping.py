@@ -13,12 +13,21 @@ from megatron_sbp.base.progress import say
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.audit import Audit
 from megatron_sbp.synthesis.corpus_index import index_plan
+from megatron_sbp.synthesis.dropped_examples import Measure
 from megatron_sbp.synthesis.further_rules import measure_names
 from megatron_sbp.synthesis.judged import PASSED, Judged
 from megatron_sbp.synthesis.rule_names import VERDICTS
 
 
-def write_kept(generations: Path, judged: Judged, repeats: Path, output: Path, audit_file: Path, rules: Filter) -> None:
+def write_kept(
+    generations: Path,
+    judged: Judged,
+    repeats: Path,
+    output: Path,
+    audit_file: Path,
+    rules: Filter,
+    measure: Measure | None = None,
+) -> None:
     """Writes the generations of one shard that passed, each with the tokens of its text and what rules measured.
 
     Args:
@@ -28,8 +37,9 @@ def write_kept(generations: Path, judged: Judged, repeats: Path, output: Path, a
         output: .jsonl.zst, written atomically.
         audit_file: .json with the counts of this shard, for `join_audits`.
         rules: the recipe's filter section.
+        measure: of the examples that are kept aside.
     """
-    audit = Audit(rules)
+    audit = Audit(rules, measure)
     files.write_jsonl_zst(output, kept_rows(files.read_jsonl_zst(generations), judged, repeats, rules, audit))
     files.write_json(audit_file, audit.counted())
 

@@ -50,7 +50,7 @@ def opinions(
     `first_rule`. A rule measures when its turn comes, so that the first that drops ends the work."""
     text = row["text"]
     damaged = broken(text)
-    yield Opinion("broken_text", damaged, None, damaged)
+    yield Opinion("broken_text", damaged, rules.broken_text, damaged and rules.broken_text == "drop")
     yield Opinion("too_short", len(tokens), rules.min_tokens, len(tokens) < rules.min_tokens or not text.strip())
     unfinished = not row["finished"]
     yield Opinion("unfinished", unfinished, rules.unfinished, unfinished and rules.unfinished == "drop")

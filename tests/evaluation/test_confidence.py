@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.evaluation.confidence import mean_interval, part, quantile_interval, ratio, ratio_intervals, share
+from megatron_sbp.evaluation.confidence import (
+    mean_interval,
+    pair_share,
+    part,
+    quantile_interval,
+    ratio,
+    ratio_intervals,
+    share,
+)
 
 
 def test_a_share_has_the_exact_interval():
@@ -59,3 +67,43 @@ def test_a_part_that_no_document_has_is_not_known_exactly():
     )
     some = np.arange(41.0) % 3
     assert part(some, counts, 1) == ratio(some, counts, 1)
+
+
+@pytest.mark.parametrize(
+    ("groups", "each"),
+    [(1, 0.05), (1, 0.2), (1000, 0.001), (20, 0.03), (0, 0.0)],
+    ids=["a rare group", "a large group", "many rare ones", "several", "no duplicates"],
+)
+@pytest.mark.parametrize(("documents", "pairs"), [(60, None), (400, 2000)], ids=["all pairs", "some pairs"])
+def test_the_interval_of_a_share_of_pairs_holds_the_truth_as_often_as_it_says(groups, each, documents, pairs):
+    """Documents of a group are alike, and all others are unlike: two are alike with probability groups x each^2."""
+    random, held, times = np.random.default_rng(6), 0, 150
+    for _ in range(times):
+        kinds = random.choice(groups + 1, documents, p=[*[each] * groups, 1 - groups * each])
+        kinds = np.where(kinds < groups, kinds, groups + np.arange(documents))
+        first, second = np.triu_indices(documents, 1)
+        if pairs is not None:
+            first = random.integers(0, documents, pairs)
+            second = (first + random.integers(1, documents, pairs)) % documents
+        found = pair_share(kinds[first] == kinds[second], first, second, documents)
+        assert found["low"] <= found["value"] <= found["high"]
+        held += found["low"] <= groups * each**2 <= found["high"]
+    assert held >= 0.9 * times, held  # 95 % of 150 less three standard errors
+
+
+def test_pairs_that_have_documents_in_common_tell_less():
+    """45 pairs of 10 documents that are all alike, and 45 pairs of 90 documents, each like one other."""
+    first, second = np.triu_indices(400, 1)
+    together = pair_share(second < 10, first, second, 400)
+    apart = pair_share((first % 2 == 0) & (second == first + 1) & (first < 90), first, second, 400)
+    assert together["value"] == apart["value"] == pytest.approx(45 / len(first))
+    # Those apart are a Poisson count of 45.
+    assert (apart["low"] * len(first), apart["high"] * len(first)) == (
+        pytest.approx(32.8, abs=0.2),
+        pytest.approx(60.2, abs=0.2),
+    )
+    assert together["low"] < 0.5 * apart["low"] and together["high"] > 1.5 * apart["high"]
+    nothing = pair_share(np.zeros(0, bool), first[:0], second[:0], 1)
+    assert nothing == {"value": None, "low": None, "high": None}
+    every = pair_share(np.ones(len(first), bool), first, second, 400)
+    assert every["value"] == every["high"] == 1.0

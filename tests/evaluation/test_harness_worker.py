@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from megatron_sbp.evaluation import harness_worker
-from megatron_sbp.evaluation.harness_worker import _entries, _item, _task, _units
+from megatron_sbp.evaluation.harness_worker import _entries, _forms, _task, _units
 
 
 def job_file(folder: Path, parent: int) -> Path:
@@ -54,25 +54,41 @@ def test_it_does_not_outlive_the_one_that_started_it(tmp_path):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("asked", "answer", "choices", "item"),
-    [
-        ("The sky is", 1, ["red", "blue"], "The sky is blue"),
-        ("The sky is", "blue", None, "The sky is blue"),
-        ("Two and two are", 4, ["three", "four"], "Two and two are 4"),  # no place among the choices
-        ("The sky is", ["blue", "azure"], None, "The sky is blue"),
-        ("The sky is", [], None, "The sky is"),
-        (0, 1, ["It was her", "It was him"], "It was her It was him"),  # as winogrande asks
-    ],
-)
-def test_an_item_is_what_is_asked_and_the_right_answer(asked, answer, choices, item):
-    task = SimpleNamespace(
-        config=SimpleNamespace(doc_to_choice=choices),
+def task_like(asked, answer, choices=None, query=None, features=(), **config) -> SimpleNamespace:
+    """What a task of lm-eval gives for a document, and what its file says; `test_harness_items.py` has real ones."""
+    return SimpleNamespace(
+        config=SimpleNamespace(doc_to_choice=choices, **config),
+        features=features,
         doc_to_choice=lambda document: choices,
         doc_to_text=lambda document: asked,
         doc_to_target=lambda document: answer,
+        should_decontaminate=lambda: query is not None,
+        doc_to_decontamination_query=lambda document: query,
     )
-    assert _item(task, {}) == item
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "choices", "forms"),
+    [
+        ("The sky is", 1, ["red", "blue"], ["The sky is blue", "The sky is"]),
+        ("The sky is", "blue", None, ["The sky is blue", "The sky is"]),
+        ("Two and two are", 4, ["three", "four"], ["Two and two are 4", "Two and two are"]),  # no place among choices
+        ("The sky is", ["blue", "azure"], None, ["The sky is blue", "The sky is"]),
+        ("The sky is", [], None, ["The sky is"]),
+        (0, 1, ["It was her", "It was him"], ["It was her It was him"]),  # as winogrande asks
+        ("", " All of it.", None, ["All of it."]),  # as text for perplexity
+    ],
+)
+def test_an_item_is_what_is_asked_and_the_right_answer(asked, answer, choices, forms):
+    assert _forms(task_like(asked, answer, choices), {}) == forms
+
+
+def test_an_item_has_its_question_alone_and_the_task_s_own_query_too():
+    asked = "Question: Who wrote it?\nAnswer:"
+    of_its_own = task_like(asked, "Ada", query="who wrote it", features=["q"], doc_to_decontamination_query="q")
+    assert _forms(of_its_own, {"q": "who wrote it"}) == [f"{asked} Ada", "who wrote it", asked]
+    assert _forms(task_like(asked, "Ada"), {"question": "Who wrote it"})[1:] == ["Who wrote it", asked]
+    assert _forms(task_like(asked, "Ada"), {"question": {"stem": "Who"}})[1:] == [asked]  # a field that is no text
 
 
 def results(**samples) -> dict:

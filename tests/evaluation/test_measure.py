@@ -13,6 +13,7 @@ from support.made_up_run import synthetic_rows, text_run
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.measure import QualityFiles, measure_quality
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 LOOP = "round and round it goes " * 30
 
@@ -94,6 +95,26 @@ def test_without_seed_documents_nothing_is_said_of_them(quality):
     assert similarity["to_seed"] is similarity["random_pairs"] is similarity["reads_seed"] is None
     assert quality["judge"] is None
     assert all(group["perplexity"] == {} for group in quality["groups"].values())
+
+
+def test_real_text_is_cut_to_the_lengths_of_the_kept_text(run, found, quality, tmp_path):
+    """Everywhere: in the sample, among near-duplicates, and of the valid split."""
+    rows = [row for shard in found.synthetic for row in files.read_jsonl_zst(shard)]
+    encode = load_tokenizer(run.tokenizer).encode_batch
+    for place, row in enumerate(rows):
+        row["text"] = row["text"][: 6 + place % 4]
+    lengths = [len(ids) for ids in encode([row["text"] for row in rows])]
+    rows = [{**row, "tokens": length + 1} for row, length in zip(rows, lengths, strict=True)]
+    files.write_jsonl_zst(tmp_path / "short.jsonl.zst", rows)
+    short = measure_quality(dataclasses.replace(found, synthetic=[tmp_path / "short.jsonl.zst"]), run.recipe)
+    one, other = short["groups"]["synthetic"], short["groups"]["real"]
+    for name in ("mean", "median", "p5", "p95"):
+        assert other["tokens"][name] == pytest.approx(one["tokens"][name], abs=2), name  # whole characters
+    assert quality["groups"]["real"]["tokens"]["median"] > 2 * one["tokens"]["median"]
+    assert other["lengths"]["mean"] == quality["groups"]["real"]["lengths"]["mean"]  # as long as they are
+    # Beginnings of documents of a few tokens have no shingle of 13, and more of them are the same.
+    assert quality["groups"]["real"]["corpus_copying"] > 0 == other["corpus_copying"]
+    assert other["duplicate"] > quality["groups"]["real"]["duplicate"]
 
 
 def test_cosines_are_those_of_the_rows_whatever_shard_they_are_in(quality, vectors):

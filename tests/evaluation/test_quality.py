@@ -21,11 +21,18 @@ def unlike(count: int, seed: int = 0) -> list[str]:
 
 
 def test_a_looping_text_is_counted_as_repetition():
-    found = repetition([LOOP, PLAIN, PLAIN, PLAIN], 0.3)
+    found = repetition([LOOP, PLAIN, PLAIN, PLAIN] * 20, 0.3, 1)
     assert found["repetition"] == 0.25
     assert 0.2 < found["repetition_mean"] < 0.25
-    assert repetition([PLAIN], 0.3) == {"repetition": 0.0, "repetition_mean": 0.0}
-    assert repetition([], 0.3) == {"repetition": None, "repetition_mean": None}
+    low, high = found["intervals"]["repetition_mean"]
+    # Of 80 documents, a quarter at 0.96: a standard error of 0.047.
+    assert low == pytest.approx(found["repetition_mean"] - 0.092, abs=0.02)
+    assert high == pytest.approx(found["repetition_mean"] + 0.092, abs=0.02)
+    none = repetition([PLAIN] * 50, 0.3, 1)
+    assert none["repetition_mean"] == 0 < none["intervals"]["repetition_mean"][1] < 0.1
+    assert repetition([], 0.3, 1) == {
+        "repetition": None, "repetition_mean": None, "intervals": {"repetition_mean": None},
+    }  # fmt: skip
 
 
 def test_near_duplicates_are_found_by_both_figures():
@@ -36,6 +43,8 @@ def test_near_duplicates_are_found_by_both_figures():
     assert found["duplicate_documents"] == 50
     assert found["duplicate_pairs"] == 50 * 49 // 2  # all there are
     assert found["duplicate_pairs_share"] == pytest.approx(10 / (50 * 49 / 2))
+    low, high = found["intervals"]["duplicate_pairs_share"]
+    assert 3 / 1225 < low < 10 / 1225 < high < 30 / 1225
 
 
 def test_unlike_texts_are_no_duplicates_and_random_pairs_are_pairs_of_two():
@@ -43,7 +52,8 @@ def test_unlike_texts_are_no_duplicates_and_random_pairs_are_pairs_of_two():
     assert found["duplicate"] == 0.0 and found["duplicate_pairs_share"] == 0.0 and found["duplicate_pairs"] == 300
     first, second = quality._random_pairs(100, 300, 1)
     assert (first != second).all() and first.max() < 100 and second.max() < 100
-    assert duplicates([PLAIN], pairs=10, threshold=0.7, seed=1)["duplicate"] is None
+    alone = duplicates([PLAIN], pairs=10, threshold=0.7, seed=1)
+    assert alone["duplicate"] is None and alone["intervals"] == {"duplicate_pairs_share": None}
 
 
 def test_copies_of_the_seed_are_counted():

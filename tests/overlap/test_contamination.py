@@ -47,5 +47,20 @@ def test_case_white_space_and_punctuation_do_not_hide_an_item():
     assert index.counts(np.array([True, False])) == {"questions": 1, "test documents": 0}
 
 
+def test_an_item_of_several_forms_is_one_item_that_any_of_them_finds():
+    """A question of 10 words that stands alone: with its answer, it is one of 13 words, which only its like would."""
+    asked = "which river runs through the old capital of the north"
+    framed = f"Question: {asked} Answer: Elbe"
+    index = ItemIndex({"one form": [framed], "two": [(framed, asked), ("short", "also short")]})
+    assert index.groups == {"one form": range(0, 1), "two": range(1, 2)}
+    assert index.too_short == {"one form": 0, "two": 1}
+    assert index.found(f"So, {asked}? Nobody knew.").tolist() == [1]
+    assert index.found(f"{framed}. {asked}").tolist() == [0, 1]
+    assert not len(index.found("which river runs through the old capital of the south"))
+    # What forms have in common is held once.
+    long = " ".join(f"word{number}" for number in range(40))
+    assert ItemIndex({"a": [(long, long)]}).bytes == ItemIndex({"a": [long]}).bytes
+
+
 def test_nothing_to_look_for_is_found_nowhere():
     assert ItemIndex({}).found(QUESTION).tolist() == [] == ItemIndex({"a": [QUESTION]}).found("").tolist()

@@ -42,6 +42,18 @@ def test_what_was_dropped_has_its_verdict_and_a_bounded_length(data):
     assert "Then 1 generations" not in page and "1 generation that was dropped" in page
 
 
+def test_what_was_dropped_names_its_seed_and_what_was_measured(data):
+    example = {
+        "id": "syn-<7>", "seed_id": "doc-3", "limit": 0.15, "text": "a" * 3000, "characters": 4000,
+        "measured": {"copying": 0.4123, "too_short": 1234, "unfinished": False, "corpus_copying": None},
+    }  # fmt: skip
+    data.synthetic["examples"] = {"copying": [example, {**example, "id": None, "seed_id": None}, {"text": "old"}]}
+    page = examples_section(data)
+    assert "<code>syn-&lt;7&gt;</code> from <code>doc-3</code>: <code>dropped, copying</code>" in page
+    assert "copying: 0.412 (limit: 0.15); too short: 1,234; unfinished: no</p>" in page
+    assert "1,000 more characters]" in page and page.count("a generation: <code>dropped, copying</code>") == 2
+
+
 def test_nothing_written_yet(data):
     data.examples, data.synthetic = [], None
     assert "Missing: synthetic documents" in examples_section(data)

@@ -191,20 +191,40 @@ def test_faults_show_before_the_filters_and_not_after_them(quality):
     assert generations["finished"] < 1
 
 
+def without_interval(figures: dict | list, path: str) -> list[str]:
+    """Figures among nested ones that have no interval which holds them: plain numbers have it in `intervals`.
+
+    Whole numbers are counts of what was compared, and not estimates.
+    """
+    if isinstance(figures, dict) and "value" in figures:
+        value, low, high = (figures[name] for name in ("value", "low", "high"))
+        return [] if value is None or (low is not None and low <= value <= high) else [path]
+    found = []
+    for name, value in enumerate(figures) if isinstance(figures, list) else figures.items():
+        if isinstance(value, dict | list) and name not in ("intervals", "histogram"):
+            found += without_interval(value, f"{path}.{name}")
+        elif isinstance(value, float):
+            ends = figures["intervals"].get(name)
+            found += [] if ends and ends[0] <= value <= ends[1] else [f"{path}.{name}"]
+    return found
+
+
 def test_every_figure_has_an_interval_that_holds_it(quality):
     groups = quality["groups"]
     for name, group in groups.items():
-        for figure, ends in group["intervals"].items():
-            assert (ends is None) == (group[figure] is None), (name, figure)
-            assert ends is None or 0 <= ends[0] <= group[figure] <= ends[1] <= 1, (name, figure)
-        estimates = [group["self_bleu"], group["vocabulary_overlap"], *group["distinct"].values()]
-        estimates += [*group["novel_ngrams_by_n"], *group["perplexity"].values(), group["lengths"]["mean"]]
-        for found in estimates:
-            assert found["low"] <= found["value"] <= found["high"], name
+        # `tokens` is what `lengths` says, without intervals, for readers of earlier versions.
+        told = {key: value for key, value in group.items() if key != "tokens"}
+        assert without_interval(told, name) == []
+        assert told["repetition_mean"] is not None and told["duplicate_pairs_share"] is not None
+        for key in ("repetition_mean", "duplicate_pairs_share"):  # the test sees a figure that has none
+            intervals = {figure: ends for figure, ends in told["intervals"].items() if figure != key}
+            assert without_interval({**told, "intervals": intervals}, name) == [f"{name}.{key}"]
+        assert all(0 <= end <= 1 for ends in told["intervals"].values() if ends for end in ends)
         assert group["compared"] == groups["real"]["compared"]
         assert group["perplexity"].keys() == {"baseline", "oracle"}
         assert group["perplexity"]["oracle"]["value"] == pytest.approx(768, rel=0.1)  # random weights know nothing
     similarity = quality["similarity"]
+    assert without_interval(similarity, "similarity") == []
     assert similarity["reads_seed"] and similarity["intervals"]["seed_gain"][0] > 0
 
 
@@ -235,12 +255,23 @@ def test_the_judge_sees_generations_kept_ones_and_real_pairs(run, quality):
     assert stage.settings(run)["judge"] == "say"
 
 
-def test_lengths_of_real_text_are_cut_to_what_the_synthesizer_can_write(run, quality):
+def test_real_text_is_as_long_as_the_text_that_was_kept(run, quality):
+    """Its figures are those of documents of the same lengths, as far as there are such; `lengths` says how long they
+    were, up to what the synthesizer can write."""
     limit = run.recipe.max_new_tokens - 1
-    assert quality["limits"]["max_tokens"] == limit
-    assert quality["groups"]["real"]["tokens"]["p95"] <= limit
-    whole = [len(ids) for ids in load_tokenizer(run.tokenizer).encode_batch(["word " * 1000])]
-    assert whole[0] > limit
+    real = quality["groups"]["real"]
+    documents = [row["text"] for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
+    rows = [row for shard in run.synthetic_shards() for row in files.read_jsonl_zst(shard)]
+    seeds = sorted({row["seed_row"] for row in rows})
+    assert quality["limits"]["max_tokens"] == limit and real["documents"] == len(seeds) < len(rows)
+    encode = load_tokenizer(run.tokenizer).encode_batch
+    own = sorted(min(limit, len(ids)) for ids in encode([documents[row] for row in seeds]))
+    written = np.sort([len(ids) for ids in encode([row["text"] for row in rows])])
+    written = written[(2 * np.arange(len(own)) + 1) * len(written) // (2 * len(own))]
+    expected = np.minimum(own, written)
+    for name, percentile in (("median", 50), ("p95", 95), ("p5", 5)):
+        assert real["tokens"][name] == pytest.approx(np.percentile(expected, percentile), abs=2)  # whole characters
+    assert real["lengths"]["mean"]["value"] == pytest.approx(np.mean(own))
 
 
 def test_similarities_come_out_in_the_right_order(quality):

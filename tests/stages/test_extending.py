@@ -131,6 +131,7 @@ def test_one_stage_at_a_time_says_what_to_do(short):
 def test_other_filters_forget_what_was_measured_and_fewer_tokens_take_fewer_generations(short, make_run, monkeypatch):
     run_here(short, monkeypatch)
     told = files.read_json(short.more_generations)
+    assert "broken_text" not in told["filter"]  # as in plans that were written before there was this key
     assert planned_more(short) == told["generations"] > told["rounds"][0]["generations"]
     assert planned_more(make_run("short", *short_words(), "filter.duplicates=exact")) == 0
     first = told["rounds"][0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from support.synthesis_run import execute_synthesis
 
 from megatron_sbp.base import files
+from megatron_sbp.stages.tracing import trace_document
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 
@@ -28,8 +30,24 @@ def test_the_audit_adds_up(undisturbed):
     by_id = {row["id"]: row for row in generations}
     assert all({**by_id[row["id"]], "tokens": row["tokens"]} == row for row in kept)
     assert [row["id"] for row in kept] == [row["id"] for row in generations if row["id"] in {row["id"] for row in kept}]
-    assert all(len(audit["examples"][rule]) == min(3, count) for rule, count in audit["dropped"].items())
+    assert all(len(audit["examples"][rule]) == min(10, count) for rule, count in audit["dropped"].items())
     assert not list(run.found("").parent.glob("*"))
+
+
+def test_examples_of_what_was_dropped_can_be_traced_and_have_what_decided(undisturbed):
+    run = undisturbed
+    audit = files.read_json(run.audit_synthetic)
+    dropped = [(rule, one) for rule, examples in audit["examples"].items() for one in examples[:2]]
+    assert dropped
+    for rule, example in dropped:
+        traced = trace_document(run, example["id"])
+        assert traced["filters"]["verdict"] == rule and traced["seed"]["id"] == example["seed_id"]
+        assert traced["text"].startswith(example["text"]) and len(traced["text"]) == example["characters"]
+        said = {one["rule"]: one for one in traced["filters"]["rules"]}
+        for name, value in example["measured"].items():
+            assert said[name]["value"] == pytest.approx(value, abs=1e-6)
+        limit = said[rule]["limit"]
+        assert example["limit"] == (None if isinstance(limit, str) else limit)
 
 
 def test_duplicates_over_shards(undisturbed, make_run, texts):

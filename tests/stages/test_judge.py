@@ -29,6 +29,8 @@ def test_settings_without_further_rules_are_those_of_earlier_versions(prepared):
         "min_tokens": 4, "unfinished": "drop", "max_repetition": 0.3, "max_copying": 0.15,
         "shingle_tokens": 13, "signatures": True,
     }  # fmt: skip
+    kept = JudgeStage().settings(run_of(prepared, "filter.broken_text=keep"))
+    assert kept == {**JudgeStage().settings(run), "broken_text": "keep"}
     assert FilterStage().settings(run) == {} and JudgeStage().external(run) == []
     assert set(JudgeStage().reads(run)) == {"tokenizer", "tokenize", "synthesize"}
     assert FilterStage().reads(run)["judge"] == ("synthetic/judged/verdicts/{unit}.npy",)

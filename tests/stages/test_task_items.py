@@ -40,7 +40,7 @@ def test_a_text_with_an_item_of_a_task_is_dropped(undisturbed, make_run):
     stage = TaskItemsStage()
     assert StageRunner(run, stage, [stage]).execute()
     assert set(evaluation_items(run)) == {"questions", "test documents", "prose"}
-    item = evaluation_items(run)["prose"][3]
+    item = evaluation_items(run)["prose"][3][0]
     rows = rewrite_generations(run, {0: f"As they say: {item}", 1: "Nobody ever asked for a text like this one."})
     execute_synthesis(run, "judge", "deduplicate", "filter")
     kept = {row["id"] for shard in run.synthetic_shards() for row in files.read_jsonl_zst(shard)}
@@ -56,4 +56,4 @@ def test_another_file_of_the_tasks_makes_it_again(undisturbed, make_run):
     assert StageRunner(run, stage, [stage]).execute()
     (folder / "data" / "prose.jsonl").write_text('{"text": "Another item, of which only this one is left now."}')
     assert not StageRunner(run, stage, [stage]).finished() and StageRunner(run, stage, [stage]).execute()
-    assert evaluation_items(run)["prose"] == ["Another item, of which only this one is left now."]
+    assert evaluation_items(run)["prose"] == [("Another item, of which only this one is left now.",)]

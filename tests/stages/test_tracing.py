@@ -159,8 +159,8 @@ def test_the_command(run, rows, capsys):
 @pytest.mark.parametrize(
     "name, value, limit, drops, told",
     [
-        ("broken_text", False, None, False, "broken text: no"),
-        ("broken_text", True, None, True, "broken text: yes, dropped"),
+        ("broken_text", False, "drop", False, "broken text: no (rule: drop)"),
+        ("broken_text", True, "drop", True, "broken text: yes (rule: drop), dropped"),
         ("too_short", 24, 16, False, "too short: 24 (limit: 16)"),
         ("unfinished", True, "drop", True, "unfinished: yes (rule: drop), dropped"),
         ("repetition", 0.25, 0.3, False, "repetition: 0.250 (limit: 0.3)"),

@@ -74,6 +74,9 @@ def test_texts_of_another_program(tokenizer, tmp_path):
     assert row["score"] == 3 and row["tokens"] == len(tokenizer.encode_batch([FACT])[0]) + 1
     dropped = files.read_json(tmp_path / "out.audit.json")["dropped"]
     assert {rule: count for rule, count in dropped.items() if count} == {"duplicate": 1, "unfinished": 1}
+    [example] = files.read_json(tmp_path / "out.audit.json")["examples"]["unfinished"]
+    assert (example["id"], example["seed_id"], example["text"]) == ("c", None, OTHER)
+    assert example["measured"]["unfinished"] is True and "copying" not in example["measured"]
 
 
 def test_what_no_document_may_hold_is_dropped(tokenizer, tmp_path):

@@ -37,7 +37,10 @@ def test_duplicates_are_found_over_shards_and_the_audit_adds_up(tmp_path, tokeni
     rows, audit = kept(tmp_path, shards)
     assert [[each["text"] for each in some] for some in rows] == [[texts[7]], [texts[8]], []]
     assert (audit["generations"], audit["kept"], audit["dropped"]["duplicate"]) == (5, 2, 2)
-    assert sum(audit["dropped"].values()) + audit["kept"] == 5 and audit["examples"]["too_short"] == ["ab"]
+    assert sum(audit["dropped"].values()) + audit["kept"] == 5
+    [example] = audit["examples"]["too_short"]
+    assert (example["id"], example["text"], example["limit"]) == ("ab", "ab", FILTER.min_tokens)
+    assert example["measured"] == {"too_short": len(tokenizer.encode_batch(["ab"])[0])}
     assert audit["tokens"] == sum(each["tokens"] for some in rows for each in some)
     assert audit["generated_tokens"] == 100 and audit["finished_share"] == 1
 

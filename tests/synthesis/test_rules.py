@@ -34,7 +34,8 @@ def test_a_good_text_passes(judge, long_text):
 @pytest.mark.parametrize("mark", ["\ufffd", "\x00", "\x1b", "\x7f", "\x85"])
 def test_broken_text(judge, long_text, mark):
     assert broken(mark)
-    assert judge(long_text[:100] + mark + long_text[100:]) == "broken_text"
+    text = long_text[:100] + mark + long_text[100:]
+    assert judge(text) == "broken_text" and judge(text, rules=Filter(broken_text="keep")) == ""
 
 
 def test_other_scripts_and_white_space_are_whole():
@@ -55,6 +56,12 @@ def test_too_short(judge, tokenizer, long_text):
     assert judge(counted[16]) == ""
     assert judge("") == "too_short"
     assert judge(" \n" * 60) == "too_short"
+
+
+def test_a_text_of_white_space_alone_is_dropped_by_every_recipe(judge):
+    every = Filter(broken_text="keep", min_tokens=0, unfinished="keep", max_repetition=1, max_copying=1)
+    assert judge("", rules=every) == judge(" \n\u00a0" * 60, rules=every) == "too_short"
+    assert judge("x", finished=False, rules=every) == judge("\x00", rules=every) == ""
 
 
 def test_unfinished(judge, long_text):

@@ -1,0 +1,127 @@
+"""Examples of what every filter dropped: which texts are kept aside, and what was measured of them."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_sbp.recipe import Filter
+from megatron_sbp.synthesis.rule_names import rule_names
+from megatron_sbp.synthesis.rules import opinions
+from megatron_sbp.synthesis.synthesizer import without_end
+from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+SHOWN, SHOWN_CHARACTERS = 10, 3000
+"""Examples of each rule, and how much is kept of the text of each."""
+
+type Measure = Callable[[Mapping[str, Any]], Mapping[str, float | bool | None]]
+"""What rules measure of a generation, by rule."""
+
+
+class DroppedExamples:
+    """Of each rule the texts whose ids have the least digests: a random choice, the same in whatever order, and by
+    however many processes, the generations are counted.
+
+    Args:
+        rules: the recipe's filter section.
+        measure: what to keep of an example besides what `add` is told; None keeps nothing else.
+    """
+
+    def __init__(self, rules: Filter, measure: Measure | None = None):
+        self._limits = _limits(rules)
+        self._measure = measure
+        self._chosen: dict[str, list[tuple[int, dict[str, Any]]]] = {rule: [] for rule in rule_names(rules)}
+
+    def add(self, rule: str, row: Mapping[str, Any], tokens: int, measures: Mapping[str, float | None]) -> None:
+        """Considers a generation that a rule dropped.
+
+        Args:
+            rule: its name.
+            row: the generation.
+            tokens: of its text, without end-of-document.
+            measures: what is on disk of what the opt-in rules measured.
+        """
+        self._offer(rule, _place(row), {"row": row, "tokens": tokens, "measures": measures})
+
+    def join(self, part: Mapping[str, Sequence[Any]]) -> None:
+        """Considers those of another shard, as `told` gave them; of earlier versions, plain texts."""
+        for rule in self._chosen:
+            for told in part[rule]:
+                example = told if isinstance(told, dict) else {"text": told}
+                self._offer(rule, _place(example), example)
+
+    def told(self) -> dict[str, list[dict[str, Any]]]:
+        """By rule: `id`, `seed_id`, `measured` by rule, the `limit` of the rule that dropped the text (None for one
+        without a number), `text` (its beginning), and `characters` of the whole text."""
+        return {
+            rule: [self._told(rule, example) if "row" in example else example for _, example in chosen]
+            for rule, chosen in self._chosen.items()
+        }
+
+    def _offer(self, rule: str, place: int, example: dict[str, Any]) -> None:
+        chosen = self._chosen[rule]
+        if len(chosen) < SHOWN or place < chosen[-1][0]:
+            bisect.insort(chosen, (place, example), key=lambda entry: entry[0])
+            del chosen[SHOWN:]
+
+    def _told(self, rule: str, example: dict[str, Any]) -> dict[str, Any]:
+        row, measures = example["row"], example["measures"]
+        found = {**({} if self._measure is None else self._measure(row)), "too_short": example["tokens"]}
+        found |= {name: value for name, value in measures.items() if value is not None}
+        return {
+            "id": row.get("id"),
+            "seed_id": row.get("seed_id"),
+            "measured": {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()},
+            "limit": self._limits.get(rule),
+            "text": row["text"][:SHOWN_CHARACTERS],
+            "characters": len(row["text"]),
+        }
+
+
+class TextMeasures:
+    """What the rules of every recipe measure of a generation. Tokenizer and seed documents are opened when first used.
+
+    Args:
+        tokenizer: opens that of the training.
+        tokens: prefix of the seed documents' IndexedDataset; None if no row names one.
+        rules: the recipe's filter section.
+        length: tokens in a shingle.
+    """
+
+    def __init__(self, tokenizer: Callable[[], TextTokenizer], tokens: Path | None, rules: Filter, length: int):
+        self._open, self._tokens, self._rules, self._length = tokenizer, tokens, rules, length
+        self._opened: tuple[TextTokenizer, IndexedTokens | None] | None = None
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, float | bool | None]:
+        """By rule, of a generation with `seed_row`, of all rules, whichever dropped it."""
+        if self._opened is None:
+            self._opened = self._open(), None if self._tokens is None else open_indexed(self._tokens)
+        tokenizer, real = self._opened
+        tokens = np.array(tokenizer.encode_batch([row["text"]])[0], np.int64)
+        seed_tokens = np.empty(0, np.int64)
+        if row["seed_row"] is not None and real is not None:
+            seed_tokens = without_end(real[row["seed_row"]], tokenizer)
+        said = opinions(dict(row), self._rules, tokens, seed_tokens, self._length)
+        return {one.rule: one.value for one in said if not (one.rule == "copying" and not len(seed_tokens))}
+
+
+def _place(row: Mapping[str, Any]) -> int:
+    """By which examples are chosen: a digest of the id, or of the text where there is none."""
+    name = row["text"] if row.get("id") is None else str(row["id"])
+    return int.from_bytes(hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest())
+
+
+def _limits(rules: Filter) -> dict[str, float | None]:
+    return {
+        "too_short": rules.min_tokens,
+        "repetition": rules.max_repetition,
+        "copying": rules.max_copying,
+        "corpus_copying": rules.max_corpus_copying,
+        "similarity": rules.min_similarity,
+    }
