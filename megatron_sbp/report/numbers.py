@@ -37,7 +37,7 @@ def percent(share: float | None, digits: int = 1) -> str:
         return NOTHING
     rounded = round(100 * share, digits)
     if rounded:
-        return f"{rounded:.{digits}f}\u00a0%"
+        return f"{rounded:.{digits}f}\u00a0%".replace("-", "−")
     return "0\u00a0%" if share <= 0 else f"<\u00a0{10**-digits:.{digits}f}\u00a0%"
 
 

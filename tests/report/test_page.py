@@ -261,7 +261,7 @@ def test_any_number_of_arms_and_replicates(tmp_path):
     assert losses.trace("random_pairs")["line"]["color"] == "var(--other1)"
     assert "means over 3 replicates" in page and "SBP against random_pairs" in page
     told = " ".join(verdict(results))
-    assert "SBP has a lower test loss than the arm random_pairs" in told and "over 3 replicates" in told
+    assert "Against the arm random_pairs, SBP has a lower test loss:" in told and "over 3 replicates" in told
     assert "One training seed" not in told
     assert headline(results).startswith("SBP is ahead of the repetition baseline and the arm random_pairs in test loss")
 
