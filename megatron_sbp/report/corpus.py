@@ -7,9 +7,9 @@ from typing import Any
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.bars import Part, bar_chart
-from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.data import ReportData, SynthesizerData
 from megatron_sbp.report.histogram import similarity_histogram
-from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.html import esc, figure, folded, missing, panels, paragraph, section, side_by_side, table
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, percent
 
@@ -73,11 +73,18 @@ def _tokens_by_source(arms: dict[str, Any]) -> str:
 def pairs_section(data: ReportData) -> str:
     """Similarities of candidate pairs, the band that was kept, and what each rule dropped."""
     title = "Pairs"
-    if not data.pairs:
+    known = {name: found for name, found in data.synthesizers.items() if found.pairs}
+    if not known:
         return section("pairs", title, missing("pairs/audit.json (stage pairs)."))
+    return section("pairs", title, panels("synthesizer", {name: _pairs(found) for name, found in known.items()}))
+
+
+def _pairs(data: SynthesizerData) -> str:
+    """Markup about the pairs of one synthesizer."""
+    assert data.pairs is not None
     audit, held_out = data.pairs["train"], data.pairs["valid"]
     recipe = data.recipe.pairs
-    results = data.results["pairs"] or {}
+    results = data.figures["pairs"] or {}
     parts = []
     histogram = audit.get("score_histogram")
     if histogram:
@@ -114,7 +121,7 @@ def pairs_section(data: ReportData) -> str:
         ["pairs of the valid split, which stop the tuning", count(held_out.get("kept"))],
     ]
     parts.append(table(["pairs", "this run"], rows) + _rules("Dropped by each rule", audit, "pairs"))
-    return section("pairs", title, side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or []))
+    return "".join([side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or [])])
 
 
 def _recall_above(alpha: float | None, recall: float | None) -> list[list[str]]:
@@ -159,17 +166,19 @@ def filters_section(data: ReportData) -> str:
         if data.documents
         else missing("documents/audit.json.")
     )
+    audits = {name: found.synthetic for name, found in data.synthesizers.items() if found.synthetic}
     synthetic = (
-        _counted(data.synthetic, "Synthetic documents", "documents")
-        if data.synthetic
+        panels(
+            "synthesizer",
+            {
+                name: _counted(audit, "Synthetic documents", "documents") + _measured(audit)
+                for name, audit in audits.items()
+            },
+        )
+        if audits
         else missing("synthetic/audit.json (stage filter).")
     )
-    return section(
-        "filters",
-        "Filters: what each rule dropped",
-        side_by_side(synthetic, documents),
-        _measured(data.synthetic or {}),
-    )
+    return section("filters", "Filters: what each rule dropped", side_by_side(synthetic, documents))
 
 
 def _counted(audit: dict[str, Any], title: str, unit: str) -> str:

@@ -161,7 +161,7 @@ def test_text_without_pairs_is_neither_related_nor_a_control_on_random_pairs():
         assert "relatedness of the pairs" not in text and ("This run is the control" in text) == bool(told)
 
 
-@pytest.mark.parametrize(("high", "told"), [(0.1, "SBP reaches -1"), (-0.005, "it is behind the baseline")])
+@pytest.mark.parametrize(("high", "told"), [(0.1, "SBP reaches −1"), (-0.005, "it is behind the baseline")])
 def test_sbp_is_behind_the_baseline_only_where_the_whole_interval_is(high, told):
     found = results({"baseline": 4.0, "sbp": 4.001, "oracle": 3.9})
     found |= {"gap_closed": -0.01, "gap_closed_low": -0.12, "gap_closed_high": high}
