@@ -11,6 +11,9 @@ from megatron_sbp.report.chart import chart, color, plot_text
 ROW = 32
 """Height of a row in pixels."""
 
+_FEW = 3
+"""Up to this value, ticks are whole numbers."""
+
 _NOTHING = {"range": [0, 1], "tickvals": [0]}
 
 
@@ -79,7 +82,11 @@ def bar_chart(
     left = {"type": "category", "range": [len(rows) - 0.5, -0.5], "fixedrange": True}
     layout = {
         "barmode": "stack",
-        "xaxis": {**below, **({} if any(ends) else _NOTHING)},
+        "xaxis": {
+            **below,
+            **({} if any(ends) else _NOTHING),
+            **({"dtick": 1} if 0 < max(ends, default=0) <= _FEW else {}),
+        },
         "yaxis": {**left, "showgrid": False, "ticks": "", "ticklabelstandoff": 6},
         "margin": {"r": 14 + 8 * max(map(len, notes), default=0)},
         "hovermode": "closest",

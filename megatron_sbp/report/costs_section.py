@@ -59,7 +59,7 @@ def _verb(stage: str) -> str:
 
 def _table(rows: Sequence[Sequence[str]], on_gpus: bool, caption: str) -> str:
     head = ["stage", "wall time", "compute time", *(["GPU-hours"] if on_gpus else []), "FLOPs", "planned"]
-    return table(head, rows, caption=caption, kind="costs", row_kinds=["lead"] if caption else [])
+    return table(head, rows, caption=caption, kind="fits", row_kinds=["lead"] if caption else [])
 
 
 def _row(label: str, entries: Sequence[Mapping[str, Any]], on_gpus: bool) -> list[str]:
@@ -68,8 +68,8 @@ def _row(label: str, entries: Sequence[Mapping[str, Any]], on_gpus: bool) -> lis
     )
     # Of a GPU run, none of the stages without GPUs has hours.
     gpu = [format_hours(hours) if hours else NOTHING] if on_gpus else []
-    times = [NOTHING if value is None else duration(value) for value in (seconds, compute)]
-    return [label, *times, *gpu, *(NOTHING if value is None else f"{value:.2e}" for value in (flops, planned))]
+    times = [NOTHING if value is None else duration(value).replace(" ", "\u00a0") for value in (seconds, compute)]
+    return [label, *times, *gpu, *(NOTHING if value is None else f"{value:.1e}" for value in (flops, planned))]
 
 
 def _sum(entries: Sequence[Mapping[str, Any]], key: str) -> float | None:

@@ -68,7 +68,7 @@ def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
     if not curves:
         return []
     if data.results["replicates"] > 1:
-        caption += f" Of every arm {data.results['replicates']} replicates."
+        caption += f" {data.results['replicates']} replicates of every arm."
     chart = line_chart(
         curves,
         title=f"{name} over training tokens",

@@ -50,7 +50,8 @@ def render(data: ReportData) -> str:
         "Synthetic bootstrapped pretraining: a synthesizer learns from pairs of related documents to write a new "
         "document for a given one; a model trained on real and synthetic text (SBP) is compared with one that repeats "
         "the real text (baseline) and one that has more real text (oracle), all at the same number of training tokens. "
-        "Every number on this page was measured in this run, except those in dashed boxes, which are the paper's."
+        "Every number on this page was measured in this run, or computed from what was where it says so, except those "
+        "in dashed boxes, which are the paper's."
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -28,7 +28,9 @@ def test_intervals_are_ascending_and_signed_for_the_loss(results):
     found = results["comparisons"]["sbp-baseline"]["test_loss"]
     low, high = sorted(-found[end] for end in ("low", "high"))
     assert (
-        f"SBP against repetition baseline: test loss {-found['difference']:+.4f} (95 %: {low:+.4f} to {high:+.4f})"
+        f"SBP against repetition baseline: test loss {-found['difference']:+.4f} (95 %: {low:+.4f} to {high:+.4f})".replace(
+            "-", "−"
+        )
         in text
     )
 

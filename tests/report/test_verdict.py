@@ -101,7 +101,7 @@ def test_few_arms_get_a_sentence_each():
 @pytest.mark.parametrize("evaluated", [True, False])
 def test_no_two_sentences_begin_alike(controls, sbp, evaluated):
     losses = {"baseline": 4.0, "sbp": sbp, "oracle": 2.0, **dict.fromkeys(controls, 4.0)}
-    found = results(losses, {arm: sbp / 10 for arm in losses}, gap_closed=-0.5, gap_closed_recall=-0.5)
+    found = results(losses, dict.fromkeys(losses, sbp / 10), gap_closed=-0.5, gap_closed_recall=-0.5)
     for arm in losses:
         found["arms"][arm] |= {"choice_accuracy": 0.1, "choice_stderr": 0.01, "choice_chance": 0.25}
     for pair in found["comparisons"].values():
