@@ -80,13 +80,10 @@ def bar_chart(
         traces.append({"type": "scatter", **behind, "textposition": "middle right", **quiet})
     below = {"title": {"text": plot_text(x_label)}, "rangemode": "tozero", "nticks": 4}
     left = {"type": "category", "range": [len(rows) - 0.5, -0.5], "fixedrange": True}
+    ticks: dict[str, Any] = {"dtick": 1} if max(ends, default=0) <= _FEW else {}
     layout = {
         "barmode": "stack",
-        "xaxis": {
-            **below,
-            **({} if any(ends) else _NOTHING),
-            **({"dtick": 1} if 0 < max(ends, default=0) <= _FEW else {}),
-        },
+        "xaxis": {**below, **(ticks if any(ends) else _NOTHING)},
         "yaxis": {**left, "showgrid": False, "ticks": "", "ticklabelstandoff": 6},
         "margin": {"r": 14 + 8 * max(map(len, notes), default=0)},
         "hovermode": "closest",

@@ -26,9 +26,8 @@ def test_trainings_use_those_of_all_ranks_and_other_stages_those_of_a_process(tm
         "launch.nodes=3",
         "launch.ranks_per_node=2",
         "training.global_batch_size=24",
-        "training.micro_batch_size=4",
+        "tuning.global_batch_size=24",
     )
-    shape += ("tuning.global_batch_size=24",)
     assert used(tmp_path, "train-sbp", TWO, *shape) == used(tmp_path, "tune", TWO, *shape) == 6
     assert used(tmp_path, "synthesize", TWO, *shape) == used(tmp_path, "embed", TWO) == 1
     vllm = ("synthesis.engine=vllm", "synthesis.vllm.tensor_parallel=2")

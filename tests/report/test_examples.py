@@ -17,16 +17,9 @@ FILTERS = Filters(Filter(max_repetition=0.3), shingle_tokens=13)
 @pytest.fixture
 def shards(tmp_path) -> tuple[list[Path], list[Path]]:
     """Eighty synthetic documents and twenty seed documents, in two shards each."""
+    row = {"finished": True, "tokens": 3}
     rows = [
-        {
-            "id": f"syn-{n}",
-            "text": f"text {n}",
-            "seed_id": f"d{n % 20}",
-            "seed_row": n % 20,
-            "finished": True,
-            "tokens": 3,
-        }
-        for n in range(80)
+        {"id": f"syn-{n}", "text": f"text {n}", "seed_id": f"d{n % 20}", "seed_row": n % 20, **row} for n in range(80)
     ]
     seeds = [{"id": f"d{n}", "text": f"seed {n}"} for n in range(20)]
     made = []

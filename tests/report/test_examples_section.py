@@ -28,10 +28,8 @@ def test_examples_stand_beside_their_seed_document(data):
     one = found[0]
     assert f"<code>{one.id}</code> from <code>{one.seed_id}</code>: <code>kept</code>" in page
     assert page.index(html.escape(one.seed_text)[:200]) < page.index(html.escape(one.text)[:200])
-    assert (
-        page.count("ended by itself; repetition 0.") == 60
-        and f'<p class="soft measured">filters: {one.told[0]}; ' in page
-    )
+    assert page.count("ended by itself; repetition 0.") == 60
+    assert f'<p class="soft measured">filters: {one.told[0]}; ' in page
     assert f"the run's seed ({data.recipe.seed})" in html.unescape(page)
 
 

@@ -40,4 +40,4 @@ def test_without_a_tokenizer_only_what_the_row_says_is_told(run, tmp_path):
 
 def test_values_of_any_kind_are_told():
     told = Filters(Filter(), 13).told({"broken_text": True, "predicate": False, "duplicate": 0.91, "other": "<x>"})
-    assert told == ["broken text", "predicate: no", "duplicate 0.910 (below 0.8)", "other <x>"]
+    assert told == ["broken text", "predicate: no", "duplicate 0.910 (below 0.7)", "other <x>"]

@@ -122,8 +122,8 @@ def test_both_shares_of_the_gain_of_the_oracle_stand_in_one_sentence():
     losses = {"baseline": 4.0, "sbp": 3.5, "oracle": 3.0}
     told = verdict(results(losses, gap_closed=0.5, gap_closed_recall=-0.25))
     assert (
-        "SBP reaches 50\u00a0% of the oracle's gain over the baseline in test loss, and none of it in closed-book recall, "
-        "where it is behind the baseline (share −25\u00a0%)."
+        "SBP reaches 50\u00a0% of the oracle's gain over the baseline in test loss, and none of it in closed-book "
+        "recall, where it is behind the baseline (share −25\u00a0%)."
     ) in told
 
 
