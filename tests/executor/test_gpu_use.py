@@ -22,12 +22,8 @@ def used(tmp_path, stage: str, environment: dict[str, str], *changes: str) -> in
 
 
 def test_trainings_use_those_of_all_ranks_and_other_stages_those_of_a_process(tmp_path):
-    shape = (
-        "launch.nodes=3",
-        "launch.ranks_per_node=2",
-        "training.global_batch_size=24",
-        "tuning.global_batch_size=24",
-    )
+    batches = [f"{section}.global_batch_size=24" for section in ("training", "tuning")]
+    shape = ("launch.nodes=3", "launch.ranks_per_node=2", *batches)
     assert used(tmp_path, "train-sbp", TWO, *shape) == used(tmp_path, "tune", TWO, *shape) == 6
     assert used(tmp_path, "synthesize", TWO, *shape) == used(tmp_path, "embed", TWO) == 1
     vllm = ("synthesis.engine=vllm", "synthesis.vllm.tensor_parallel=2")
