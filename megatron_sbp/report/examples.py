@@ -29,6 +29,7 @@ class Example:
         seed_text: its text; None where that is not known.
         verdict: KEPT, or the rule that dropped it.
         told: what the filters measured, in words.
+        characters: of the whole text, where only its beginning is here.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Example:
     seed_text: str | None = None
     verdict: str = KEPT
     told: tuple[str, ...] = ()
+    characters: int = 0
 
 
 def draw_examples(
@@ -73,8 +75,8 @@ def dropped_examples(
     """The texts that an audit keeps of what each rule dropped, with their seed documents where it names them.
 
     Args:
-        audited: by rule, mappings with `text`, `id`, `seed`, and `measured` (values by rule); earlier versions kept
-            the text alone.
+        audited: by rule, mappings with `text`, `characters`, `id`, `seed_id`, and `measured` (values by rule); earlier
+            versions kept the text alone.
         documents: shards of D in order.
         filters: of the synthesizer.
     """
@@ -83,7 +85,8 @@ def dropped_examples(
         for rule, texts in audited.items()
         for entry in texts
     ]
-    seeds = read_rows(documents, filter(None.__ne__, (_seed_row(entry) for _, entry in entries)))
+    rows = (_seed_row(entry) for _, entry in entries)
+    seeds = read_rows(documents, (row for row in rows if row is not None))
     return list(_dropped(entries, seeds, filters))
 
 
@@ -91,18 +94,21 @@ def _dropped(
     entries: Sequence[tuple[str, Mapping[str, Any]]], seeds: Mapping[int, Mapping[str, Any]], filters: Filters
 ) -> Iterator[Example]:
     for rule, entry in entries:
-        given = entry.get("seed")
-        seed = given if isinstance(given, Mapping) else seeds.get(_seed_row(entry), {})  # type: ignore[arg-type]
-        seed_id = seed.get("id", given if isinstance(given, str) else None)
-        told = filters.told(entry.get("measured") or {})
-        yield Example(entry["text"], entry.get("id"), seed_id, seed.get("text"), rule, tuple(told))
+        row, told = _seed_row(entry), filters.told(entry.get("measured") or {})
+        seed = {} if row is None else seeds.get(row, {})
+        yield Example(
+            text=entry["text"],
+            id=entry.get("id"),
+            seed_id=entry.get("seed_id") or seed.get("id"),
+            seed_text=seed.get("text"),
+            verdict=rule,
+            told=tuple(told),
+            characters=entry.get("characters") or 0,
+        )
 
 
 def _seed_row(entry: Mapping[str, Any]) -> int | None:
-    """Row in D of the seed document: as the entry says, or by the id, which names it."""
-    if isinstance(entry.get("seed_row"), int):
-        return int(entry["seed_row"])
-    if "id" not in entry or entry["id"].startswith("sample-"):  # written without a seed document
-        return None
-    generation = named(entry["id"])
+    """Row in D of the seed document, which the id names; None where there was none, or it is not known."""
+    name = str(entry.get("id"))
+    generation = None if name.startswith("sample-") else named(name)  # samples are written without a seed document
     return None if generation is None else generation.row

@@ -29,7 +29,7 @@ def examples_section(data: ReportData) -> str:
     )
     if dropped:
         were = "generation that was" if dropped == 1 else "generations that were"
-        intro += f" Then {dropped} {were} dropped: the first ones of each rule."
+        intro += f" Then {dropped} {were} dropped, a few of each rule."
     options = "".join(f"<option>{esc(name)}</option>" for name in data.synthesizers)
     choose = f' <label>Synthesizer <select><option value="">all</option>{options}</select></label>' if several else ""
     search = (
@@ -45,13 +45,14 @@ def _card(example: Example, synthesizer: str) -> str:
     name = "a generation" if example.id is None else _code(example.id)
     seed = "" if example.seed_id is None else f" from {_code(example.seed_id)}"
     by = f" by {_code(synthesizer)}" if synthesizer else ""
+    written = _text(example.text, example.characters)
     if example.seed_text is not None:
         columns = side_by_side(
             f"<h3>seed document</h3>{_text(example.seed_text)}",
-            f"<h3>synthetic document</h3>{_text(example.text)}",
+            f"<h3>synthetic document</h3>{written}",
         )
     else:
-        columns = _text(example.text)
+        columns = written
         if example.verdict == KEPT and example.seed_id is None:
             columns = f"<h3>synthetic document, written without a seed document</h3>{columns}"
     measured = paragraph(f"filters: {'; '.join(example.told)}", "soft measured") if example.told else ""
@@ -65,6 +66,8 @@ def _code(text: str) -> str:
     return f"<code>{esc(text)}</code>"
 
 
-def _text(text: str) -> str:
-    more = f" […  {len(text) - _CHARACTERS:,} more characters]" if len(text) > _CHARACTERS else ""
+def _text(text: str, whole: int = 0) -> str:
+    """A text, of which `whole` characters were written, if not all are here."""
+    left = max(whole, len(text)) - min(len(text), _CHARACTERS)
+    more = f" […  {left:,} more characters]" if left else ""
     return f'<pre tabindex="0">{esc(text[:_CHARACTERS] + more)}</pre>'

@@ -34,7 +34,7 @@ class Filters:
 
         Args:
             row: of the synthetic document; it holds what the further rules measured.
-            seed_text: the whole seed document.
+            seed_text: the whole seed document; empty where there is none.
 
         Returns:
             Values by name of the rule; None for what could not be measured.
@@ -45,7 +45,7 @@ class Filters:
                 np.array(ids, np.int64) for ids in self.tokenizer.encode_batch([row["text"], seed_text])
             )
             said = opinions(dict(row), self.rules, tokens, seed_tokens, self.shingle_tokens)
-            found = {one.rule: one.value for one in said}
+            found = {one.rule: one.value for one in said if seed_text or one.rule != "copying"}
         return {**found, **{name: row[name] for name in measure_names(self.rules) if name in row}}
 
     def told(self, measured: Mapping[str, Any]) -> list[str]:

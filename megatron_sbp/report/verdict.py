@@ -154,7 +154,7 @@ def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) 
     Returns:
         One text, or none where nothing was measured.
     """
-    sentences = []
+    sentences: list[str] = []
     asked = any(_compared(results, *pair, "recall") for pair in pairs)
     second_figure = ("recall", "closed-book recall") if asked else ("choice_accuracy", "picking the true continuation")
     for figure, what, scale, digits in (("test_loss", "test loss", -1, 4), (*second_figure, 100, 1)):
@@ -226,7 +226,8 @@ def _below_chance(arms: dict[str, Any]) -> list[str]:
 def _gap(results: dict[str, Any]) -> list[str]:
     if not {"baseline", "sbp", "oracle"} <= results["arms"].keys():
         return []
-    found, parts = [], []
+    found: list[str] = []
+    parts: list[str] = []
     for key, what in (("gap_closed", "test loss"), ("gap_closed_recall", "closed-book recall")):
         share, low, high = (results[key + part] for part in ("", "_low", "_high"))
         if share is None:

@@ -185,7 +185,8 @@ def test_every_chart_is_drawn_and_nothing_overflows(browser, file, width, dark):
         drawn = page.value(DRAWN)
         assert len(drawn) == CHARTS + HIDDEN and sum(number > 0 for number in drawn) == CHARTS
         assert page.value(CUT) == []
-        assert_wide_tables_scroll(page)
+        if width < 500:
+            assert_wide_tables_scroll(page)
         assert page.value("document.documentElement.scrollWidth") <= width
         assert page.value(OUTSIDE) == [] and page.value(OVERLAPPING) == []
         assert page.errors() == []

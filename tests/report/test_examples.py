@@ -58,18 +58,20 @@ def test_text_that_was_written_without_a_seed_document_is_told_as_such(tmp_path,
 
 
 def test_what_was_dropped_is_shown_with_its_seed_document_where_the_audit_names_it(shards):
+    copied = {"measured": {"copying": 0.4123, "too_short": 1234, "unfinished": False, "corpus_copying": None}}
     audited = {
-        "repetition": [
-            {"text": "one", "id": "syn-7-0", "seed": "d7", "measured": {"repetition": 0.75}},
-            {"text": "two", "id": "sample-3-0", "seed": None},
-            {"text": "three", "id": "x", "seed": {"id": "d9", "text": "given"}},
-            {"text": "four", "id": "x", "seed": "d11", "seed_row": 11},
+        "copying": [
+            {"text": "one", "id": "syn-7-0", "seed_id": "d7", "characters": 4000, **copied},
+            {"text": "two", "id": "sample-3-0", "seed_id": None},
+            {"text": "three", "id": None, "seed_id": "d9"},
+            {"text": "four", "id": "syn-99-0"},
         ],
-        "copying": ["of an earlier version"],
+        "repetition": ["of an earlier version"],
     }
     one, two, three, four, former = dropped_examples(audited, shards[1], FILTERS)
-    assert one == Example("one", "syn-7-0", "d7", "seed 7", "repetition", ("repetition 0.750 (at most 0.3)",))
-    assert two == Example("two", "sample-3-0", verdict="repetition")  # written without one
-    assert (three.seed_id, three.seed_text) == ("d9", "given")
-    assert (four.seed_id, four.seed_text) == ("d11", "seed 11")
-    assert former == Example("of an earlier version", verdict="copying")
+    told = ("copying 0.412 (at most 0.15)", "1,234 tokens (at least 16)", "ended by itself")
+    assert one == Example("one", "syn-7-0", "d7", "seed 7", "copying", told, 4000)
+    assert two == Example("two", "sample-3-0", verdict="copying")  # written without one
+    assert (three.id, three.seed_id, three.seed_text) == (None, "d9", None)
+    assert (four.seed_id, four.seed_text) == (None, None)  # of another D
+    assert former == Example("of an earlier version", verdict="repetition")

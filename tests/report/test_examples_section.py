@@ -44,6 +44,8 @@ def test_what_was_dropped_has_its_verdict_and_a_bounded_length(data):
     page = examples_section(data)
     assert "<code>dropped, max repetition</code>" in page
     assert "&lt;i&gt;aaa" in page and "2,003 more characters]" in page and "a" * 3000 not in page
+    data.synthesizers["related"].dropped = [Example("a" * 600, verdict="copying", characters=1600)]
+    assert "1,000 more characters]" in examples_section(data)
     assert "Then 1 generations" not in page and "1 generation that was dropped" in page
 
 
