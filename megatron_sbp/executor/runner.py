@@ -26,6 +26,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.executor.gpu_use import gpu_seconds, gpus_used
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
@@ -174,6 +175,7 @@ class StageRunner(StageState):
             "key": key,
             "outputs": entries(view, outputs),
             "seconds": round(time.time() - started, 3),
+            "gpus": gpus_used(view, self.stage),
             "started": started,
         }
         files.write_json(file, manifest)
@@ -205,6 +207,7 @@ class StageRunner(StageState):
             # Time during which at least one process worked on a unit, so that waiting between two calls does not count.
             "seconds": round(worked(units) + time.time() - started, 3),
             "unit_seconds": round(sum(unit["seconds"] for unit in units), 3),
+            **gpu_seconds(units),
             "started": begun,
         }
         files.write_json(self.tidying_file, {"key": keys.stage, "spent": spent})

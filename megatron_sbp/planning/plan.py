@@ -193,10 +193,10 @@ def _arm(
 
 
 def _embedding(recipe: Recipe, real: dict[str, Any], hardware: Hardware) -> dict[str, Any]:
-    known, dimensions, weights = _embedder(recipe)
+    known, dimensions, _ = _embedder(recipe)
     documents = recipe.documents.train + recipe.documents.valid + recipe.documents.test
     tokens = round(documents * min(recipe.embedding.max_tokens, real["tokens"] / max(1, real["documents"])))
-    flops = 2 * weights * tokens
+    flops = embedding_flops(recipe, tokens)
     return {
         "documents": documents,
         "dimensions": dimensions,
@@ -206,6 +206,11 @@ def _embedding(recipe: Recipe, real: dict[str, Any], hardware: Hardware) -> dict
         "from": "estimated",
         "embedder": known or f"unknown here; counted like {UNKNOWN_EMBEDDER}",
     }
+
+
+def embedding_flops(recipe: Recipe, tokens: int) -> int:
+    """FLOPs of embedding so many tokens: 2 per weight and token; attention does not count."""
+    return 2 * _embedder(recipe)[2] * tokens
 
 
 def _embedder(recipe: Recipe) -> tuple[str | None, int, int]:
@@ -218,7 +223,7 @@ def _embedder(recipe: Recipe) -> tuple[str | None, int, int]:
 def _comparing(recipe: Recipe, generations: int, tokens: float, hardware: Hardware) -> dict[str, float]:
     """What embedding all generations takes; 0 where they are not compared with their seed documents."""
     compared = 0 if recipe.filter.min_similarity is None else generations
-    flops = 2 * _embedder(recipe)[2] * round(compared * min(recipe.embedding.max_tokens, tokens))
+    flops = embedding_flops(recipe, round(compared * min(recipe.embedding.max_tokens, tokens)))
     return {"compare_flops": flops, "compare_gpu_hours": hardware.hours(flops)}
 
 
@@ -293,6 +298,7 @@ def _synthesis(
         "tokens": recipe.synthesis.tokens,
         "planned_tokens": planned,
         "tokens_per_generation": new,
+        "prompt_tokens": prompt,
         "generations": generations,
         "generations_per_document": generations / max(1, real["documents"]),
         "kept_per_document": recipe.synthesis.tokens / new / max(1, real["documents"]),

@@ -78,7 +78,7 @@ def replicated_figures(
         if None not in values:
             estimate = mean_over_replicates(values)
             means[figure] = {"mean": estimate.value, **estimate.uncertainty()}
-    shown = (*FIGURES, "train_tokens", "seconds", "best_valid")
+    shown = (*FIGURES, "train_tokens", "seconds", "best_valid", "recall_curve")
     return {**found[0], "replicates": [{name: entry[name] for name in shown} for entry in found], "mean": means}
 
 

@@ -11,6 +11,9 @@ from megatron_sbp.report.chart import chart, color, plot_text
 ROW = 32
 """Height of a row in pixels."""
 
+_FEW = 3
+"""Up to this value, ticks are whole numbers."""
+
 _NOTHING = {"range": [0, 1], "tickvals": [0]}
 
 
@@ -77,9 +80,10 @@ def bar_chart(
         traces.append({"type": "scatter", **behind, "textposition": "middle right", **quiet})
     below = {"title": {"text": plot_text(x_label)}, "rangemode": "tozero", "nticks": 4}
     left = {"type": "category", "range": [len(rows) - 0.5, -0.5], "fixedrange": True}
+    ticks: dict[str, Any] = {"dtick": 1} if max(ends, default=0) <= _FEW else {}
     layout = {
         "barmode": "stack",
-        "xaxis": {**below, **({} if any(ends) else _NOTHING)},
+        "xaxis": {**below, **(ticks if any(ends) else _NOTHING)},
         "yaxis": {**left, "showgrid": False, "ticks": "", "ticklabelstandoff": 6},
         "margin": {"r": 14 + 8 * max(map(len, notes), default=0)},
         "hovermode": "closest",

@@ -37,8 +37,10 @@
     for (const button of box.querySelectorAll(".modebar-btn")) button.tabIndex = -1; // charts take no keyboard focus
   }
 
-  const drawAll = () => document.querySelectorAll("[data-chart]").forEach(draw);
+  // Hidden ones have no width; they are drawn when they are shown.
+  const drawAll = () => [...document.querySelectorAll("[data-chart]")].filter((box) => box.clientWidth).forEach(draw);
   drawAll();
+  addEventListener("chosen", drawAll);
   for (const query of [dark, printed, finger]) query.addEventListener("change", drawAll);
   let width = innerWidth;
   addEventListener("resize", () => {

@@ -10,6 +10,7 @@ import numpy as np
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.report.intervals import Estimate, crossed_ratio, stratified_ratio
+from megatron_sbp.report.numbers import signed
 
 Evaluations = Sequence[Mapping[str, dict[str, Any] | None]]
 """evaluation/ARM.json of every replicate, by arm."""
@@ -137,7 +138,7 @@ def share_of_lead(gain: Strata, lead: Strata, what: str) -> tuple[Estimate | Non
     """
     oracle = stratified_ratio(lead)
     if oracle.value <= 0:
-        return None, f"the oracle is not ahead of the baseline in {what}: {oracle.value:+.4f}"
+        return None, f"the oracle is not ahead of the baseline in {what}: {signed(oracle.value, None, 4)}"
     if oracle.low is None:
         return None, f"of the oracle's gain in {what}, {oracle.value:.4f}, the noise is not known"
     # By the interval, as the sentences on the arms: two standard errors are too few where few replicates gave them.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.planning.numbers import format_count
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.bars import Part, bar_chart
-from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.data import ReportData, SynthesizerData
 from megatron_sbp.report.histogram import similarity_histogram
-from megatron_sbp.report.html import esc, figure, folded, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.html import esc, figure, folded, missing, panels, paragraph, section, side_by_side, table
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import NOTHING, count, percent
+from megatron_sbp.report.numbers import NOTHING, count, fixed, percent
 
 
 def ledger_section(data: ReportData) -> str:
@@ -24,15 +25,17 @@ def ledger_section(data: ReportData) -> str:
         for name, planned in figures["planned_samples"].items():
             consumed = (figures["consumed_samples"] or {}).get(name)
             agrees = NOTHING if consumed is None and planned else "yes" if (consumed or 0) == planned else "NO"
-            rows.append([f"{label_of(arm)}: {name}", count(planned), count(consumed), count(planned * length), agrees])
+            tokens = format_count(planned * length)
+            rows.append([f"{label_of(arm)}: {name}", count(planned), count(consumed), agrees, tokens])
     parts = []
     absent = [label_of(arm) for arm in arms if arms[arm]["train_tokens"] is None]
     if absent:
         parts.append(missing(f"{', '.join(absent)} not trained (models/*/consumed.json)."))
     compared = table(
-        ["samples (sequences)", "planned", "consumed", "planned tokens", "agree"],
+        ["samples", "planned", "consumed", "agree", "tokens"],
         rows,
-        caption=f"One sample is {length:,} tokens. A difference stops the run.",
+        caption=f"One sample is a sequence of {length:,} tokens. A difference stops the run.",
+        kind="fits",
     )
     return section("ledger", "Token ledger", *parts, side_by_side(_tokens_by_source(arms), compared))
 
@@ -73,11 +76,18 @@ def _tokens_by_source(arms: dict[str, Any]) -> str:
 def pairs_section(data: ReportData) -> str:
     """Similarities of candidate pairs, the band that was kept, and what each rule dropped."""
     title = "Pairs"
-    if not data.pairs:
+    known = {name: found for name, found in data.synthesizers.items() if found.pairs}
+    if not known:
         return section("pairs", title, missing("pairs/audit.json (stage pairs)."))
+    return section("pairs", title, panels("synthesizer", {name: _pairs(found) for name, found in known.items()}))
+
+
+def _pairs(data: SynthesizerData) -> str:
+    """Markup about the pairs of one synthesizer."""
+    assert data.pairs is not None
     audit, held_out = data.pairs["train"], data.pairs["valid"]
     recipe = data.recipe.pairs
-    results = data.results["pairs"] or {}
+    results = data.figures["pairs"] or {}
     parts = []
     histogram = audit.get("score_histogram")
     if histogram:
@@ -114,7 +124,7 @@ def pairs_section(data: ReportData) -> str:
         ["pairs of the valid split, which stop the tuning", count(held_out.get("kept"))],
     ]
     parts.append(table(["pairs", "this run"], rows) + _rules("Dropped by each rule", audit, "pairs"))
-    return section("pairs", title, side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or []))
+    return "".join([side_by_side(*parts), *_pair_examples(data.pairs.get("examples") or [])])
 
 
 def _recall_above(alpha: float | None, recall: float | None) -> list[list[str]]:
@@ -145,7 +155,7 @@ def _pair_examples(examples: list[dict[str, Any]]) -> list[str]:
                 for side in ("seed", "target")
             )
         )
-        + paragraph("no similarity" if pair["score"] is None else f"similarity {pair['score']:.3f}", "soft")
+        + paragraph("no similarity" if pair["score"] is None else f"similarity {fixed(pair['score'], 3)}", "soft")
         + "</div>"
         for pair in examples
     ]
@@ -159,17 +169,19 @@ def filters_section(data: ReportData) -> str:
         if data.documents
         else missing("documents/audit.json.")
     )
+    audits = {name: found.synthetic for name, found in data.synthesizers.items() if found.synthetic}
     synthetic = (
-        _counted(data.synthetic, "Synthetic documents", "documents")
-        if data.synthetic
+        panels(
+            "synthesizer",
+            {
+                name: _counted(audit, "Synthetic documents", "documents") + _measured(audit)
+                for name, audit in audits.items()
+            },
+        )
+        if audits
         else missing("synthetic/audit.json (stage filter).")
     )
-    return section(
-        "filters",
-        "Filters: what each rule dropped",
-        side_by_side(synthetic, documents),
-        _measured(data.synthetic or {}),
-    )
+    return section("filters", "Filters: what each rule dropped", side_by_side(synthetic, documents))
 
 
 def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
@@ -199,6 +211,8 @@ def _rules(title: str, audit: dict[str, Any], unit: str) -> str:
     rules = dropped_by_rule(audit)
     if not rules:
         return paragraph(f"{title}: the audit lists no rules.", "soft")
+    if not any(rules.values()):
+        return f"<h3>{esc(title)}</h3>" + paragraph(f"None: not by {', '.join(rules)}.")
     notes = list(map(count, rules.values()))
     bars = bar_chart(list(rules), [Part("", unit, list(rules.values()))], title=title, x_label=unit, notes=notes)
     return f"<h3>{esc(title)}</h3>{bars}"

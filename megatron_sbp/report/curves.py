@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from megatron_sbp.report.data import ReportData
-from megatron_sbp.report.html import figure, missing, section, side_by_side
+from megatron_sbp.report.data import ReportData, Rows, SynthesizerData
+from megatron_sbp.report.html import figure, missing, panels, section, side_by_side
 from megatron_sbp.report.line_chart import Curve, line_chart
 from megatron_sbp.report.names import color_of, dash_of, label_of, name_of
 
@@ -16,18 +17,20 @@ def opening_section(data: ReportData) -> str:
     """The outcome in pictures: recall, where it was measured, and held-out loss of all arms against tokens."""
     arms = list(data.results["arms"])
     figures = []
-    known = [arm for arm in arms if data.results["arms"][arm].get("recall_curve")]
-    if known:
-        curves = [
-            Curve(
-                label_of(arm),
-                color_of(arm, arms),
-                [(point["tokens"], 100 * point["recall"]) for point in data.results["arms"][arm]["recall_curve"]],
-                marks=True,
-                dash=dash_of(arm, arms),
-            )
-            for arm in known
-        ]
+    curves = [
+        curve
+        for arm in arms
+        for curve in _curves(
+            arm,
+            arms,
+            [
+                [(point["tokens"], 100 * point["recall"]) for point in one.get("recall_curve") or []]
+                for one in data.results["arms"][arm].get("replicates", [data.results["arms"][arm]])
+            ],
+            marks=True,
+        )
+    ]
+    if curves:
         chart = line_chart(
             curves,
             title="closed-book recall over training tokens",
@@ -45,7 +48,7 @@ def opening_section(data: ReportData) -> str:
 def training_section(data: ReportData) -> str:
     """Train loss of all arms over training tokens."""
     arms = list(data.results["arms"])
-    absent = [label_of(arm) for arm in arms if not data.metrics.get(arm)]
+    absent = [label_of(arm) for arm in arms if not any(data.metrics.get(arm, []))]
     parts = [missing(f"training curve of {', '.join(absent)} (models/*/metrics.jsonl).")] if absent else []
     caption = "On the batches trained on: repeated data is memorized, so a low loss here proves nothing."
     figures = _losses(data, "train", "training loss", caption)
@@ -58,12 +61,14 @@ def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
     """A figure of one kind of loss over training tokens; none where no arm has it."""
     arms = list(data.results["arms"])
     curves = [
-        Curve(label_of(arm), color_of(arm, arms), _thin(points), kind == "valid", dash_of(arm, arms))
+        curve
         for arm in arms
-        if (points := _points(data, arm, kind))
+        for curve in _curves(arm, arms, [_points(one, kind) for one in data.metrics.get(arm, [])], kind == "valid")
     ]
     if not curves:
         return []
+    if data.results["replicates"] > 1:
+        caption += f" {data.results['replicates']} replicates of every arm."
     chart = line_chart(
         curves,
         title=f"{name} over training tokens",
@@ -75,16 +80,21 @@ def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
 
 
 def tuning_section(data: ReportData) -> str:
-    """Loss of the synthesizer on pairs of the valid split, the chosen checkpoint marked."""
+    """Losses of the synthesizers while they were tuned."""
     title = "Tuning the synthesizer"
-    rows = [row for row in data.metrics.get("synthesizer", []) if row["kind"] == "valid"]
-    if not rows:
+    known = {name: found for name, found in data.synthesizers.items() if _points_of_steps(found.metrics[:1], "valid")}
+    if not known:
         return section("tuning", title, missing("validation losses of the tuning (models/synthesizer/metrics.jsonl)."))
-    tuning = data.results["tuning"] or {}
+    return section("tuning", title, panels("synthesizer", {name: _tuning(found) for name, found in known.items()}))
+
+
+def _tuning(data: SynthesizerData) -> str:
+    """Markup on the tuning of one synthesizer: loss on pairs of the valid split, the chosen checkpoint marked."""
+    tuning = data.figures["tuning"] or {}
+    rows = [row for row in data.metrics[0] if row["kind"] == "valid"]
     chosen = next((row for row in rows if row["iteration"] == tuning.get("export_iteration")), None)
-    points = [(row["iteration"], row["loss"]) for row in rows]
     chart = line_chart(
-        [Curve("synthesizer, pairs of the valid split", "synthesizer", points, marks=True)],
+        _tuning_curves("synthesizer, pairs of the valid split", _points_of_steps(data.metrics, "valid"), marks=True),
         title="loss of the synthesizer on pairs of the valid split",
         x_label="optimizer steps",
         y_label="loss on target tokens (nats)",
@@ -102,12 +112,13 @@ def tuning_section(data: ReportData) -> str:
             f" With a wrong seed before the same targets, the loss is {reading['loss_wrong_seed']:.4f}; with the true "
             f"one, {reading['loss_true_seed']:.4f} ({reading['pairs']:,} pairs): the difference is what it reads."
         )
-    trained = [row for row in data.metrics["synthesizer"] if row["kind"] == "train"]
+    if len(data.metrics) > 1:
+        caption += f" {len(data.metrics)} replicates; the figures here are those of the first."
+    trained = _points_of_steps(data.metrics, "train")
     figures = [figure(chart, caption)]
     if trained:
-        points = _thin([(row["iteration"], row["loss"]) for row in trained])
         chart = line_chart(
-            [Curve("synthesizer, training pairs", "synthesizer", points)],
+            _tuning_curves("synthesizer, training pairs", trained),
             title="loss of the synthesizer on training pairs",
             x_label="optimizer steps",
             y_label="loss on target tokens (nats)",
@@ -124,7 +135,7 @@ def tuning_section(data: ReportData) -> str:
                 f"{'starts low and ' if before else ''}says little.",
             )
         )
-    return section("tuning", title, side_by_side(*figures))
+    return side_by_side(*figures)
 
 
 def _start(start: dict[str, Any] | None) -> str:
@@ -137,15 +148,54 @@ def _start(start: dict[str, Any] | None) -> str:
     return f" It started from {start['parameters']:,} parameters of {start['folder']} ({start['architecture']})."
 
 
-def _points(data: ReportData, model: str, kind: str) -> list[tuple[float, float]]:
-    return [(row["tokens"], row["loss"]) for row in data.metrics.get(model, []) if row["kind"] == kind]
+Points = list[tuple[float, float]]
 
 
-def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most 400 points: means of neighboring ones, so that long runs stay legible and the page small."""
-    if len(points) <= _POINTS:
+def _curves(arm: str, arms: list[str], replicates: Sequence[Points], marks: bool) -> list[Curve]:
+    """The curves of an arm, one of each replicate that has points."""
+    several = len(replicates) > 1
+    return [
+        Curve(
+            label_of(arm),
+            color_of(arm, arms),
+            _thin(points, len(replicates)),
+            marks,
+            dash_of(arm, arms),
+            replicate=number if several else None,
+        )
+        for number, points in enumerate(replicates, start=1)
+        if points
+    ]
+
+
+def _tuning_curves(label: str, replicates: Mapping[int, Points], marks: bool = False) -> list[Curve]:
+    """The same of a synthesizer, by number of the replicate."""
+    return [
+        Curve(label, "synthesizer", _thin(points, len(replicates)), marks, replicate=number if number else None)
+        for number, points in replicates.items()
+    ]
+
+
+def _points(rows: Rows, kind: str) -> Points:
+    return [(row["tokens"], row["loss"]) for row in rows if row["kind"] == kind]
+
+
+def _points_of_steps(replicates: Sequence[Rows], kind: str) -> dict[int, Points]:
+    """Losses by optimizer step, by number of the replicate; 0 for the only one. Those without any are left out."""
+    found = {
+        number if len(replicates) > 1 else 0: [(row["iteration"], row["loss"]) for row in rows if row["kind"] == kind]
+        for number, rows in enumerate(replicates, start=1)
+    }
+    return {number: points for number, points in found.items() if points}
+
+
+def _thin(points: Points, replicates: int = 1) -> Points:
+    """At most 400 points, fewer of each of several replicates: means of neighboring ones, so that long runs stay
+    legible and the page small."""
+    most = max(_POINTS // replicates, _POINTS // 4)
+    if len(points) <= most:
         return points
-    size = -(-len(points) // _POINTS)
+    size = -(-len(points) // most)
     groups = [points[at : at + size] for at in range(0, len(points), size)]
     return [
         (round(sum(x for x, _ in group) / len(group)), round(sum(y for _, y in group) / len(group), 6))

@@ -7,9 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.recipe import Recipe, dump_recipe
-from megatron_sbp.report.examples import Example, draw_examples
-from megatron_sbp.report.sources import ReportSources, read_if_present
+from megatron_sbp.report.examples import EXAMPLES, Example, draw_examples, dropped_examples
+from megatron_sbp.report.filter_opinions import filters_of
+from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 from megatron_sbp.training.metrics import read_metrics
+
+Rows = list[dict[str, Any]]
+"""Rows of metrics.jsonl: kind, iteration, tokens, loss."""
+
+_FURTHER_EXAMPLES = 20
+"""Of each synthesizer but the first: the page stays small."""
+
+
+@dataclass
+class SynthesizerData:
+    """What the page shows of one synthesizer."""
+
+    recipe: Recipe
+    """With what the synthesizer overrides."""
+    figures: dict[str, Any]
+    """`pairs`, `tuning`, `synthetic`, and `quality` of results.json."""
+    metrics: list[Rows] = field(default_factory=list)
+    """Of the tuning, by replicate."""
+    pairs: dict[str, Any] | None = None
+    """pairs/audit.json."""
+    synthetic: dict[str, Any] | None = None
+    """synthetic/audit.json."""
+    examples: list[Example] = field(default_factory=list)
+    """Of what was kept."""
+    dropped: list[Example] = field(default_factory=list)
+    """The first ones of each rule."""
 
 
 @dataclass
@@ -18,17 +45,14 @@ class ReportData:
 
     recipe: Recipe
     results: dict[str, Any]
-    metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Rows of metrics.jsonl by model: kind, iteration, tokens, loss."""
+    metrics: dict[str, list[Rows]] = field(default_factory=dict)
+    """Of the trainings of each arm, by replicate."""
     documents: dict[str, Any] | None = None
     """documents/audit.json."""
     tokens: dict[str, Any] | None = None
     """tokens/audit.json."""
-    pairs: dict[str, Any] | None = None
-    """pairs/audit.json."""
-    synthetic: dict[str, Any] | None = None
-    """synthetic/audit.json."""
-    examples: list[Example] = field(default_factory=list)
+    synthesizers: dict[str, SynthesizerData] = field(default_factory=dict)
+    """By name; empty where no arm has synthetic text."""
 
     @property
     def recipe_text(self) -> str:
@@ -44,23 +68,36 @@ def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, 
         recipe: the recipe.
         results: what `collect_results` returned.
     """
-    kept = (results["synthetic"] or {}).get("documents")
-    first = sources.synthesizer
-    metrics = {arm: _drawn(trained.metrics) for arm, trained in sources.arms.items()}
-    if first is not None:
-        metrics["synthesizer"] = _drawn(first.model / "metrics.jsonl")
     return ReportData(
         recipe=recipe,
         results=results,
-        metrics=metrics,
+        metrics={arm: [_drawn(one[arm].metrics) for one in sources.replicates] for arm in sources.arms},
         documents=read_if_present(sources.documents_audit),
         tokens=read_if_present(sources.tokens_audit),
-        pairs=read_if_present(first.pairs_audit) if first else None,
-        synthetic=read_if_present(first.synthetic_audit) if first else None,
-        examples=draw_examples(first.synthetic, sources.documents, kept, recipe.seed) if kept and first else [],
+        synthesizers={name: _synthesizer(sources, recipe, results, name) for name in sources.synthesizers},
     )
 
 
-def _drawn(file: Path) -> list[dict[str, Any]]:
+def _synthesizer(sources: ReportSources, recipe: Recipe, results: dict[str, Any], name: str) -> SynthesizerData:
+    found: SynthesizerSources = sources.synthesizers[name]
+    first = name == next(iter(sources.synthesizers))
+    figures = results if first else results["synthesizers"][name]
+    own = recipe.for_synthesizer(name)
+    kept, audit = (figures["synthetic"] or {}).get("documents"), read_if_present(found.synthetic_audit)
+    filters = filters_of(own, sources.tokenizer)
+    wanted = EXAMPLES if first else _FURTHER_EXAMPLES
+    shards = found.synthetic
+    return SynthesizerData(
+        recipe=own,
+        figures={key: figures[key] for key in ("pairs", "tuning", "synthetic", "quality")},
+        metrics=[_drawn(one[name].model / "metrics.jsonl") for one in sources.writers],
+        pairs=read_if_present(found.pairs_audit),
+        synthetic=audit,
+        examples=draw_examples(shards, sources.documents, kept, recipe.seed, filters, wanted) if kept else [],
+        dropped=dropped_examples((audit or {}).get("examples") or {}, sources.documents, filters),
+    )
+
+
+def _drawn(file: Path) -> Rows:
     """What the charts show of the rows of a training; all of millions, of every arm, would take the memory."""
     return [{name: row[name] for name in ("kind", "iteration", "tokens", "loss")} for row in read_metrics(file)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from megatron_sbp.report.data import ReportData
+from megatron_sbp.report.examples import KEPT, Example
 from megatron_sbp.report.html import esc, missing, paragraph, section, side_by_side
-from megatron_sbp.report.numbers import count
 
 _CHARACTERS = 3000
 
@@ -14,66 +12,54 @@ _CHARACTERS = 3000
 def examples_section(data: ReportData) -> str:
     """Cards of documents that were kept and of texts that were dropped; search.js filters them."""
     title = "Examples: seed document and what was written for it"
-    kept = [
-        _card(
-            f"{_code(example.synthetic_id)} from {_code(example.seed_id)}: {_code('kept')}",
-            side_by_side(
-                f"<h3>seed document</h3>{_text(example.seed_text)}",
-                f"<h3>synthetic document</h3>{_text(example.synthetic_text)}",
-            ),
-        )
-        for example in data.examples
+    several = len(data.synthesizers) > 1
+    cards = [
+        _card(example, name if several else "")
+        for name, found in data.synthesizers.items()
+        for example in (*found.examples, *found.dropped)
     ]
-    dropped = [
-        _dropped(rule, example)
-        for rule, examples in ((data.synthetic or {}).get("examples") or {}).items()
-        for example in examples
-    ]
-    if not kept and not dropped:
+    if not cards:
         return section("examples", title, missing("synthetic documents (stages synthesize and filter)."))
+    kept, dropped = (
+        sum(len(getattr(found, kind)) for found in data.synthesizers.values()) for kind in ("examples", "dropped")
+    )
     intro = (
-        f"{len(kept)} documents that passed the filters, drawn at random with the run's seed "
-        f"({data.recipe.seed}); none was picked by hand. The synthesizer writes what looks plausible to it: none of "
-        "this is fact."
+        f"{kept} documents that passed the filters, drawn at random with the run's seed ({data.recipe.seed}); none was "
+        "picked by hand. The synthesizer writes what looks plausible to it: none of this is fact."
     )
     if dropped:
-        were = "generation that was" if len(dropped) == 1 else "generations that were"
-        intro += f" Then {len(dropped)} {were} dropped, up to ten of each rule."
+        were = "generation that was" if dropped == 1 else "generations that were"
+        intro += f" Then {dropped} {were} dropped, up to ten of each rule."
+    options = "".join(f"<option>{esc(name)}</option>" for name in data.synthesizers)
+    choose = f' <label>Synthesizer <select><option value="">all</option>{options}</select></label>' if several else ""
     search = (
         '<p id="search" hidden><label>Search by text, id, or verdict of the filters '
-        '<input type="search" autocomplete="off" spellcheck="false"></label> <output></output></p>'
+        f'<input type="search" autocomplete="off" spellcheck="false"></label>{choose} <output></output></p>'
     )
-    return section("examples", title, paragraph(intro), search, *kept, *dropped)
+    return section("examples", title, paragraph(intro), search, *cards)
 
 
-def _dropped(rule: str, example: str | dict[str, Any]) -> str:
-    """A generation that a rule dropped; of runs of earlier versions there is its text alone."""
-    verdict = _code("dropped, " + rule.replace("_", " "))
-    if isinstance(example, str) or "measured" not in example:
-        return _card(f"a generation: {verdict}", _text(example if isinstance(example, str) else example["text"]))
-    seed = f" from {_code(example['seed_id'])}" if example["seed_id"] else ""
-    name = _code(str(example["id"])) if example["id"] is not None else "a generation"
-    measured = [
-        _measured(other, value, example["limit"] if other == rule else None)
-        for other, value in example["measured"].items()
-        if value is not None
-    ]
-    text = _text(example["text"], example["characters"])
-    return _card(f"{name}{seed}: {verdict}", paragraph("; ".join(measured), "soft") + text)
-
-
-def _measured(rule: str, value: float | bool, limit: float | None) -> str:
-    """`copying: 0.412 (limit: 0.15)`, as `sbp trace` writes it."""
-    if isinstance(value, bool):
-        shown = "yes" if value else "no"
-    else:
-        shown = count(value) if value == int(value) else f"{value:.3f}"
-    return f"{rule.replace('_', ' ')}: {shown}" + ("" if limit is None else f" (limit: {limit:g})")
-
-
-def _card(told: str, markup: str) -> str:
+def _card(example: Example, synthesizer: str) -> str:
     """An example; without JavaScript all are open."""
-    return f'<details class="example" open><summary>{told}</summary>{markup}</details>'
+    verdict = KEPT if example.verdict == KEPT else f"dropped, {example.verdict.replace('_', ' ')}"
+    name = "a generation" if example.id is None else _code(example.id)
+    seed = "" if example.seed_id is None else f" from {_code(example.seed_id)}"
+    by = f" by {_code(synthesizer)}" if synthesizer else ""
+    written = _text(example.text, example.characters)
+    if example.seed_text is not None:
+        columns = side_by_side(
+            f"<h3>seed document</h3>{_text(example.seed_text)}",
+            f"<h3>synthetic document</h3>{written}",
+        )
+    else:
+        columns = written
+        if example.verdict == KEPT and example.seed_id is None:
+            columns = f"<h3>synthetic document, written without a seed document</h3>{columns}"
+    measured = paragraph(f"filters: {'; '.join(example.told)}", "soft measured") if example.told else ""
+    return (
+        f'<details class="example" data-synthesizer="{esc(synthesizer)}" open>'
+        f"<summary>{name}{seed}{by}: {_code(verdict)}</summary>{measured}{columns}</details>"
+    )
 
 
 def _code(text: str) -> str:
@@ -82,6 +68,6 @@ def _code(text: str) -> str:
 
 def _text(text: str, whole: int = 0) -> str:
     """A text, of which `whole` characters were written, if not all are here."""
-    left = max(whole, len(text)) - _CHARACTERS
-    more = f" […  {left:,} more characters]" if left > 0 else ""
+    left = max(whole, len(text)) - min(len(text), _CHARACTERS)
+    more = f" […  {left:,} more characters]" if left else ""
     return f'<pre tabindex="0">{esc(text[:_CHARACTERS] + more)}</pre>'

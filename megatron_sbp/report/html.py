@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # Control characters, lone surrogates, and those that turn the direction of the text around them.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -76,6 +76,25 @@ def figure(chart: str, caption: str) -> str:
 def side_by_side(*markup: str) -> str:
     """Columns of equal width where the page is wide enough; each argument is one of them."""
     return f'<div class="columns">{"".join(f"<div>{part}</div>" for part in markup)}</div>'
+
+
+def panels(what: str, named: Mapping[str, str]) -> str:
+    """Markup of which a reader sees one at a time, such as that of each synthesizer; alone, it is shown as it is.
+
+    Args:
+        what: plain text in front of the choice.
+        named: markup by name; the first is shown first.
+    """
+    if len(named) == 1:
+        return next(iter(named.values()))
+    options = "".join(f"<option>{esc(name)}</option>" for name in named)
+    shown = "".join(
+        f'<div class="panel"><h3 class="of">{esc(what)} {esc(name)}</h3>{markup}</div>'
+        for name, markup in named.items()
+    )
+    return (
+        f'<div class="choice"><p class="choose"><label>{esc(what)} <select>{options}</select></label></p>{shown}</div>'
+    )
 
 
 def folded(title: str, markup: str) -> str:

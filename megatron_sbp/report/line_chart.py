@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from megatron_sbp.report.chart import chart, color, plot_text
@@ -15,11 +15,12 @@ class Curve:
     """One curve.
 
     Attributes:
-        label: its name in the legend, and where a reader points at it.
+        label: its name in the legend, and where a reader points at it. Those of the same name are one entry.
         color: name of a color in style.css.
         points: (x, y) in order of x; those that are not finite are left out.
         marks: whether each point gets a dot.
         dash: how the line is dashed, as plotly writes it.
+        replicate: of several that have the same label, and are drawn thinner; named where a reader points at it.
     """
 
     label: str
@@ -27,6 +28,7 @@ class Curve:
     points: Sequence[tuple[float, float]]
     marks: bool = False
     dash: str = "solid"
+    replicate: int | None = None
 
 
 def line_chart(
@@ -51,9 +53,7 @@ def line_chart(
             curves leave the picture there, until a reader zooms out.
         emphasis: a point to be ringed, and its label.
     """
-    curves = [
-        Curve(c.label, c.color, [p for p in c.points if all(map(math.isfinite, p))], c.marks, c.dash) for c in curves
-    ]
+    curves = [replace(c, points=[p for p in c.points if all(map(math.isfinite, p))]) for c in curves]
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -61,11 +61,12 @@ def line_chart(
             "name": plot_text(curve.label),
             "x": [x for x, _ in curve.points],
             "y": [y for _, y in curve.points],
-            "line": {"color": color(curve.color), "dash": curve.dash, "width": 2},
-            "marker": {"color": color(curve.color), "size": 5},
+            "line": {"color": color(curve.color), "dash": curve.dash, "width": 2 if curve.replicate is None else 1.2},
+            "marker": {"color": color(curve.color), "size": 5 if curve.replicate is None else 3},
             "hovertemplate": f"%{{y:.{digits}f}} at %{{x:,}}",
+            **_of_replicate(curve, curve.label not in {other.label for other in curves[:place]}, digits),
         }
-        for curve in curves
+        for place, curve in enumerate(curves)
     ]
     if emphasis:
         x, y, label = emphasis
@@ -80,6 +81,15 @@ def line_chart(
         "showlegend": True,
     }
     return chart(traces, layout, title=title)
+
+
+def _of_replicate(curve: Curve, first: bool, digits: int) -> dict[str, Any]:
+    """What is different in the trace of one of several replicates: a click on their entry hides all of them."""
+    if curve.replicate is None:
+        return {}
+    name = plot_text(f"{curve.label}, replicate {curve.replicate}")
+    told = f"%{{y:.{digits}f}} at %{{x:,}}<extra>{name}</extra>"
+    return {"legendgroup": plot_text(curve.label), "showlegend": first, "hovertemplate": told}
 
 
 def _range_after(skip: float, curves: Sequence[Curve]) -> dict[str, Any]:

@@ -11,15 +11,18 @@ def count(value: float | None) -> str:
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """A number with this many digits after the point."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    """A number with this many digits after the point, and a real minus sign where anything is left of it."""
+    if value is None:
+        return NOTHING
+    # Python writes -0.0000 of what is next to nothing.
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def with_error(value: float | None, error: float | None, digits: int) -> str:
     """4.3210 ± 0.0012; a line may break before the ±, not after it."""
     if value is None:
         return NOTHING
-    return f"{value:.{digits}f}" + ("" if error is None else f" ±\u00a0{error:.{digits}f}")
+    return fixed(value, digits) + ("" if error is None else f" ±\u00a0{error:.{digits}f}")
 
 
 def signed(value: float | None, error: float | None, digits: int) -> str:
@@ -37,7 +40,7 @@ def percent(share: float | None, digits: int = 1) -> str:
         return NOTHING
     rounded = round(100 * share, digits)
     if rounded:
-        return f"{rounded:.{digits}f}\u00a0%"
+        return f"{rounded:.{digits}f}\u00a0%".replace("-", "−")
     return "0\u00a0%" if share <= 0 else f"<\u00a0{10**-digits:.{digits}f}\u00a0%"
 
 

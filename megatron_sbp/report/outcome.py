@@ -146,7 +146,7 @@ def _differences(results: dict[str, Any]) -> str:
     if not shown:
         return ""
     told = [
-        f"on the {what} " + (results[f"{key}_reason"] or _share(results, key))
+        f"in {what} " + (f"none ({reason})" if (reason := results[f"{key}_reason"]) else _share(results, key))
         for key, what in (
             ("gap_closed", "test loss"),
             ("gap_closed_accuracy", "accuracy"),
@@ -159,6 +159,8 @@ def _differences(results: dict[str, Any]) -> str:
         + ". A lower loss is better, a higher accuracy or recall is better."
     )
     head = ["differences", "test loss (nats per token)", "accuracy (percentage points)", "recall (percentage points)"]
+    measured = [place for place in range(len(head)) if any(row[place] != NOTHING for row in (*shown, *others))]
+    (head,), shown, others = ([[row[place] for place in measured] for row in rows] for rows in ([head], shown, others))
     folded_others = folded(f"{len(others)} differences between the other arms", table(head, others)) if others else ""
     share = paragraph(f"Share of the oracle's gain that SBP reaches: {'; '.join(told)}.")
     return table(head, shown, caption=caption) + folded_others + share

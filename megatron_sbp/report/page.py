@@ -9,11 +9,12 @@ from pathlib import Path
 
 from megatron_sbp import __version__
 from megatron_sbp.report.corpus import filters_section, ledger_section, pairs_section
+from megatron_sbp.report.costs_section import costs_section
 from megatron_sbp.report.curves import opening_section, training_section, tuning_section
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.examples_section import examples_section
 from megatron_sbp.report.html import esc, paragraph
-from megatron_sbp.report.machine import environment_section, times_section
+from megatron_sbp.report.machine import environment_section
 from megatron_sbp.report.outcome import headline_box, results_section, words_section
 from megatron_sbp.report.quality import quality_section
 
@@ -28,7 +29,7 @@ SECTIONS = (
     ("quality", "Quality", quality_section),
     ("examples", "Examples", examples_section),
     ("filters", "Filters", filters_section),
-    ("times", "Times", times_section),
+    ("times", "Cost", costs_section),
     ("environment", "Environment and recipe", environment_section),
 )
 """Anchor, name in the navigation, and function of every section, in order."""
@@ -39,7 +40,8 @@ NO_SCRIPT = "The charts need JavaScript, which is part of this page and loads no
 def render(data: ReportData) -> str:
     """The whole page. It loads nothing: style, charts, and scripts are in it, and a policy forbids the rest."""
     style, *own = (
-        Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("style.css", "charts.js", "search.js")
+        Path(__file__).with_name(name).read_text(encoding="utf-8")
+        for name in ("style.css", "choose.js", "charts.js", "search.js")
     )
     scripts = [_plotly(), *own]
     links = "".join(f'<a href="#{anchor}">{esc(name)}</a>' for anchor, name, _ in SECTIONS)
@@ -48,7 +50,8 @@ def render(data: ReportData) -> str:
         "Synthetic bootstrapped pretraining: a synthesizer learns from pairs of related documents to write a new "
         "document for a given one; a model trained on real and synthetic text (SBP) is compared with one that repeats "
         "the real text (baseline) and one that has more real text (oracle), all at the same number of training tokens. "
-        "Every number on this page was measured in this run, except those in dashed boxes, which are the paper's."
+        "Every number on this page was measured in this run, or computed from what was where it says so, except those "
+        "in dashed boxes, which are the paper's."
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -8,7 +8,7 @@ from typing import Any
 
 from megatron_sbp.report import paper
 from megatron_sbp.report.data import ReportData
-from megatron_sbp.report.html import figure, missing, paragraph, section, side_by_side, table
+from megatron_sbp.report.html import figure, missing, panels, paragraph, section, side_by_side, table
 from megatron_sbp.report.line_chart import Curve, line_chart
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent
@@ -30,9 +30,16 @@ Show = Callable[[float], str]
 
 def quality_section(data: ReportData) -> str:
     """Quality of the synthetic text beside real text, and the paper's table."""
-    title, quality = "Quality of the synthetic text", data.results["quality"]
-    if not quality:
+    title = "Quality of the synthetic text"
+    known = {name: found.figures["quality"] for name, found in data.synthesizers.items() if found.figures["quality"]}
+    if not known:
         return section("quality", title, missing("evaluation/quality.json."))
+    sheets = {name: _sheet_of(quality) for name, quality in known.items()}
+    return section("quality", title, panels("synthesizer", sheets), _paper())
+
+
+def _sheet_of(quality: dict[str, Any]) -> str:
+    """Markup of the quality sheet of one synthesizer."""
     limits, told = quality["limits"], seed_sentence(quality["similarity"])
     ours = table(
         ["this run", *(name for _, name, _ in GROUPS)],
@@ -42,13 +49,8 @@ def quality_section(data: ReportData) -> str:
         "construction; raw generations are not.",
         kind="ours",
     ) + "".join(paragraph(note, "soft") for note in _notes(quality, limits))
-    return section(
-        "quality",
-        title,
-        *([paragraph(told)] if told else []),
-        ours,
-        side_by_side(_novelty_plot(quality["groups"]) + _cosines(quality["similarity"]), _paper()),
-    )
+    compared = side_by_side(*filter(None, (_novelty_plot(quality["groups"]), _cosines(quality["similarity"]))))
+    return (paragraph(told) if told else "") + ours + compared
 
 
 def sheet_rows(quality: dict[str, Any]) -> list[list[str]]:

@@ -5,11 +5,8 @@ Reading and arithmetic only. A stage that has not run leaves null; a figure that
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
-from megatron_sbp.base import files
 from megatron_sbp.base.environment import environment
 from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.recipe import Recipe
@@ -17,6 +14,7 @@ from megatron_sbp.report.arms import check_equal_tokens, replicated_figures
 from megatron_sbp.report.comparisons import all_comparisons, gap_figures
 from megatron_sbp.report.harness import harness_figures
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
+from megatron_sbp.report.stage_costs import stage_costs
 
 
 def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
@@ -36,7 +34,7 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
         `gap_closed_recall` likewise;
         `harness`: what lm-eval measured (`harness_figures`), null without tasks;
         `pairs`, `tuning`, `synthetic`, `quality` of the first synthesizer, and of the others in `synthesizers.NAME`;
-        `stages.<name>.seconds`, `engines`, `environment`, `recipe`.
+        `stages.NAME` (`stage_costs`), `engines`, `environment`, `recipe`.
 
     Raises:
         InputError: an arm consumed something else than planned, or the arms differ in training tokens; names both
@@ -70,7 +68,7 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
         ),
         **first,
         "synthesizers": synthesizers,
-        "stages": stage_seconds(sources.manifests, sources.stages),
+        "stages": stage_costs(sources, recipe),
         "engines": _engines(sources, recipe, evaluations[0]),
         "environment": environment(),
         "recipe": recipe.to_dict(),
@@ -140,19 +138,6 @@ def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> d
             **{name: generations.get(name) for name in figures},
         },
         "audit": audit,
-    }
-
-
-def stage_seconds(manifests: Path, stages: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Seconds of every finished stage, or of those named, in the order in which they began."""
-    found = []
-    for file in manifests.glob("*.json"):
-        manifest = files.read_json(file)
-        if "seconds" in manifest and "stage" in manifest and (stages is None or manifest["stage"] in stages):
-            found.append((manifest.get("started", 0.0), manifest["stage"], manifest))
-    return {
-        name: {"seconds": manifest["seconds"], "units": manifest.get("units")}
-        for _, name, manifest in sorted(found, key=lambda entry: entry[:2])
     }
 
 

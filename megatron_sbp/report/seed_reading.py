@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from megatron_sbp.report.numbers import signed
+from megatron_sbp.report.numbers import fixed, signed
 
 LITTLE = 0.05
 """A gain in cosine with its whole interval below this means that a text has next to nothing of its seed."""
@@ -25,7 +25,7 @@ def seed_sentence(similarity: dict[str, Any]) -> str | None:
     gain = (
         f"{signed(similarity['seed_gain'], None, 3)}, 95 % interval {signed(low, None, 3)} to {signed(high, None, 3)}"
     )
-    values = f"its mean cosine to it is {to_seed:.3f}, to another seed document {other:.3f} ({gain})"
+    values = f"its mean cosine to it is {fixed(to_seed, 3)}, to another seed document {fixed(other, 3)} ({gain})"
     if reads:
         return f"The synthetic text is nearer to its own seed document than to another: {values}."
     if ignores_seed(similarity):

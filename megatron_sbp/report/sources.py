@@ -34,7 +34,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class SynthesizerSources:
-    """What the stages of one synthesizer wrote, in the first replicate."""
+    """What the stages of one synthesizer wrote, in one replicate. Qualities are those of the first replicate."""
 
     pairs_audit: Path
     pair_tokens_audit: Path
@@ -57,14 +57,16 @@ class ReportSources:
     neighbors_audit: Path
     replicates: Sequence[Mapping[str, Trained]]
     """The arms of every replicate, by name."""
-    synthesizers: Mapping[str, SynthesizerSources]
-    """By name; `related` is the first if it is there."""
+    writers: Sequence[Mapping[str, SynthesizerSources]]
+    """The synthesizers of every replicate, by name; `related` is the first if it is there."""
     manifests: Path
     """Folder of the stages' manifests."""
     documents: Sequence[Path]
     """Shards of D in order."""
     stages: Collection[str] | None = None
     """Stages of the recipe, this report's own left out; a manifest of another is a former recipe's. None for any."""
+    tokenizer: Path | None = None
+    """The run's, for what the filters measured of examples; None leaves it out."""
 
     @property
     def arms(self) -> Mapping[str, Trained]:
@@ -72,9 +74,9 @@ class ReportSources:
         return self.replicates[0]
 
     @property
-    def synthesizer(self) -> SynthesizerSources | None:
-        """The first synthesizer, whose figures the report shows in full; None where no arm has synthetic text."""
-        return next(iter(self.synthesizers.values()), None)
+    def synthesizers(self) -> Mapping[str, SynthesizerSources]:
+        """The synthesizers of the first replicate; none where no arm has synthetic text."""
+        return self.writers[0]
 
 
 def read_if_present(file: Path) -> Any:

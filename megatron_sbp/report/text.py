@@ -8,7 +8,7 @@ from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.harness_table import harness_lines
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import count, fixed, percent, percent_with_error, with_error
+from megatron_sbp.report.numbers import count, fixed, percent, percent_with_error, signed, with_error
 from megatron_sbp.report.outcome import accuracy, recall
 from megatron_sbp.report.seed_reading import ignores_seed
 from megatron_sbp.report.verdict import headline
@@ -92,9 +92,10 @@ def _differences(results: dict[str, Any]) -> list[str]:
 def _told(what: str, found: dict[str, Any] | None, scale: float, digits: int, unit: str) -> str:
     if found is None:
         return ""
-    ends = "" if found["low"] is None else sorted(scale * found[end] for end in ("low", "high"))
-    interval = f" (95 %: {ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})" if ends else ""
-    return f"{what} {scale * found['difference']:+.{digits}f}{unit}{interval}"
+    ends = [] if found["low"] is None else sorted(scale * found[end] for end in ("low", "high"))
+    low_to_high = " to ".join(signed(end, None, digits) for end in ends)
+    interval = f" (95 %: {low_to_high})" if ends else ""
+    return f"{what} {signed(scale * found['difference'], None, digits)}{unit}{interval}"
 
 
 def _gap(results: dict[str, Any]) -> str:

@@ -34,10 +34,8 @@ def verdict(results: dict[str, Any]) -> list[str]:
     if len(arms) > MOST_COLUMNS:
         sentences = [line for rival, compared in pairs.items() for line in _summary(results, rival, compared)]
     else:
-        sentences = [
-            line for first, second in pairs["the repetition baseline"] for line in _against(results, first, second)
-        ]
-        sentences += [line for control, sbp in pairs["SBP"] for line in _against(results, sbp, control)]
+        sentences = [_against(results, first, second) for first, second in pairs["the repetition baseline"]]
+        sentences += [_against(results, sbp, control, rival_first=True) for control, sbp in pairs["SBP"]]
     return [
         *sentences,
         *_gap(results),
@@ -92,48 +90,57 @@ def _outcome(found: dict[str, Any]) -> str:
     return "better" if gain > 0 else "worse"
 
 
-def _against(results: dict[str, Any], first: str, second: str) -> list[str]:
-    """Two arms: loss, then recall or, where no questions were asked, accuracy."""
+def _against(results: dict[str, Any], first: str, second: str, rival_first: bool = False) -> str:
+    """Two arms in one sentence: loss, then recall or, where no questions were asked, accuracy.
+
+    Args:
+        results: what results.json holds.
+        first: the arm that the sentence is about.
+        second: the arm that it is compared with.
+        rival_first: begins with the second arm, so that no two sentences on the first one begin alike.
+    """
     one, other = (results["arms"][arm] for arm in (first, second))
-    name, rival, both = name_of(first, start=True), name_of(second), f"{name_of(first)} and {name_of(second)}"
+    name, rival = name_of(first, start=not rival_first), name_of(second)
     found = _compared(results, first, second, "test_loss")
     if found is None:
-        return [f"{name} cannot be compared with {rival}: one of them has not been evaluated."]
-    values = f"{fixed(one['test_loss'], 4)} against {fixed(other['test_loss'], 4)} nats per token"
+        told = f"With {rival}, {name} cannot be compared" if rival_first else f"{name} cannot be compared with {rival}"
+        return f"{told}: one of them has not been evaluated."
+    against, than = (f"Against {rival}, ", "") if rival_first else ("", f" than {rival}")
+    noise = f"{name} differs" if rival_first else f"{name} and {rival} differ"
     # The sign is flipped: readers expect the change of the loss, below zero when it fell.
     change = signed(-found["difference"], found["stderr"], 4)
-    sentences = [
-        {
-            "better": f"{name} has a lower test loss than {rival}: {values} ({change}).",
-            "worse": f"{name} has a higher test loss than {rival}: {values} ({change}).",
-            "noise": f"{name} and {rival} differ in test loss by no more than the noise: {values} ({change}).",
-        }[_outcome(found)]
-    ]
+    loss = {
+        "better": f"{against}{name} has a lower test loss{than}",
+        "worse": f"{against}{name} has a higher test loss{than}",
+        "noise": f"{against}{noise} in test loss by no more than the noise",
+    }[_outcome(found)]
+    values = f"{fixed(one['test_loss'], 4)} against {fixed(other['test_loss'], 4)} nats per token ({change})"
+    return f"{loss}: {values}; {_second_figure(results, first, second)}."
+
+
+def _second_figure(results: dict[str, Any], first: str, second: str) -> str:
+    """The second half of the sentence on two arms."""
+    one, other = (results["arms"][arm] for arm in (first, second))
     found = _compared(results, first, second, "recall")
     if found is not None:
+        told = {
+            "better": "it recalls more without reading",
+            "worse": "it recalls less without reading",
+            "noise": "in closed-book recall the difference is no more than the noise",
+        }[_outcome(found)]
         values = f"{percent(one['recall'])} against {percent(other['recall'])} ({_points(found)}, "
-        values += f"chance {percent(one['recall_chance'])})"
-        return [
-            *sentences,
-            {
-                "better": f"{name} recalls more without reading than {rival}: {values}.",
-                "worse": f"{name} recalls less without reading than {rival}: {values}.",
-                "noise": f"In closed-book recall {both} differ by no more than the noise: {values}.",
-            }[_outcome(found)],
-        ]
+        return f"{told}: {values}chance {percent(one['recall_chance'])})"
     found = _compared(results, first, second, "choice_accuracy")
     if found is None:
         reason = one["choice_reason"] or other["choice_reason"] or "not measured"
-        return [*sentences, f"There is no choice accuracy to compare with {rival}: {reason}."]
-    values = f"{percent(one['choice_accuracy'])} against {percent(other['choice_accuracy'])} ({_points(found)})"
-    return [
-        *sentences,
-        {
-            "better": f"{name} picks the true continuation more often than {rival}: {values}.",
-            "worse": f"{name} picks the true continuation less often than {rival}: {values}.",
-            "noise": f"In picking the true continuation {both} differ by no more than the noise: {values}.",
-        }[_outcome(found)],
-    ]
+        return f"there is no choice accuracy to compare: {reason}"
+    told = {
+        "better": "it picks the true continuation more often",
+        "worse": "it picks the true continuation less often",
+        "noise": "in picking the true continuation the difference is no more than the noise",
+    }[_outcome(found)]
+    values = f"{percent(one['choice_accuracy'])} against {percent(other['choice_accuracy'])}"
+    return f"{told}: {values} ({_points(found)})"
 
 
 def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) -> list[str]:
@@ -143,8 +150,11 @@ def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) 
         results: what results.json holds.
         rival: the one arm, as a sentence names it.
         pairs: each arm with the one.
+
+    Returns:
+        One text, or none where nothing was measured.
     """
-    sentences = []
+    sentences: list[str] = []
     asked = any(_compared(results, *pair, "recall") for pair in pairs)
     second_figure = ("recall", "closed-book recall") if asked else ("choice_accuracy", "picking the true continuation")
     for figure, what, scale, digits in (("test_loss", "test loss", -1, 4), (*second_figure, 100, 1)):
@@ -160,8 +170,9 @@ def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) 
             if told[kind]
         ]
         if parts:
-            sentences.append(f"Compared with {rival} in {what}, {'; '.join(parts)}.")
-    return sentences
+            start = "In" if sentences else f"Compared with {rival} in"
+            sentences.append(f"{start} {what}, {'; '.join(parts)}.")
+    return [" ".join(sentences)] if sentences else []
 
 
 def _points(found: dict[str, Any]) -> str:
@@ -215,7 +226,8 @@ def _below_chance(arms: dict[str, Any]) -> list[str]:
 def _gap(results: dict[str, Any]) -> list[str]:
     if not {"baseline", "sbp", "oracle"} <= results["arms"].keys():
         return []
-    found = []
+    found: list[str] = []
+    parts: list[str] = []
     for key, what in (("gap_closed", "test loss"), ("gap_closed_recall", "closed-book recall")):
         share, low, high = (results[key + part] for part in ("", "_low", "_high"))
         if share is None:
@@ -223,11 +235,12 @@ def _gap(results: dict[str, Any]) -> list[str]:
                 found.append(f"No share of the oracle's gain can be given: {results['gap_closed_reason']}.")
             continue
         told = percent(share, 0) + ("" if low is None else f" (95 % interval {percent(low, 0)} to {percent(high, 0)})")
+        of = "of it" if parts else "of the oracle's gain over the baseline"
         if share < 0 and (high is None or high < 0):  # else it is noise, as the sentence on the difference says
-            found.append(f"SBP reaches none of the oracle's gain in {what}; it is behind the baseline (share {told}).")
+            parts.append(f"none {of} in {what}, where it is behind the baseline (share {told})")
         else:
-            found.append(f"SBP reaches {told} of the oracle's gain over the baseline in {what}.")
-    return found
+            parts.append(f"{told} {of} in {what}")
+    return [*found, *([f"SBP reaches {', and '.join(parts)}."] if parts else [])]
 
 
 def _overfitting(arms: dict[str, Any]) -> list[str]:

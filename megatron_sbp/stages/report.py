@@ -22,7 +22,7 @@ class ReportStage(Stage):
 
     name = "report"
     title = "write results.json and report/index.html, checked against the plan"
-    version = 4
+    version = 5
 
     def __init__(self, stages: Collection[str] | None = None):
         self._stages = stages
@@ -30,6 +30,7 @@ class ReportStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {
             "documents": ("documents/audit.json", "documents/train/*"),
+            "tokenizer": ("tokenizer/*",),
             "tokenize": ("tokens/audit.json",),
             "neighbors": ("neighbors/audit.json",),
         }
@@ -49,6 +50,11 @@ class ReportStage(Stage):
             tuned = name in run.recipe.tuned_synthesizers
             for stage, written in {**(_OF_TUNED if tuned else {}), **_OF_SYNTHESIZER}.items():
                 found[stage + end] = tuple(map(inner.named, written))
+            for replicate in range(2, run.recipe.replicates + 1):  # curves and cost
+                inner, end = synthesizer_run(replicate_run(run, replicate), name), suffix(name, replicate)
+                if tuned:
+                    found["tune" + end] = tuple(map(inner.named, _OF_TUNED["tune"]))
+                found["filter" + end] = (inner.named("synthetic/audit.json"),)
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -94,10 +100,11 @@ def report_sources(run: Run, stages: Collection[str] | None = None) -> ReportSou
         tokens_audit=run.audit_tokens("audit"),
         neighbors_audit=run.audit_neighbors,
         replicates=[{arm: _trained(one, arm) for arm in run.recipe.arms} for one in runs],
-        synthesizers={name: _synthesizer_sources(run, name) for name in run.recipe.used_synthesizers},
+        writers=[{name: _synthesizer_sources(run, one, name) for name in run.recipe.used_synthesizers} for one in runs],
         manifests=run.manifests,
         documents=run.document_shards("train"),
         stages=stages,
+        tokenizer=run.tokenizer,
     )
 
 
@@ -107,8 +114,8 @@ def _trained(run: Run, arm: str) -> Trained:
     return Trained(run.model(arm), run.evaluation(arm), harness)
 
 
-def _synthesizer_sources(run: Run, name: str) -> SynthesizerSources:
-    inner = synthesizer_run(run, name)
+def _synthesizer_sources(run: Run, replicate: Run, name: str) -> SynthesizerSources:
+    inner = synthesizer_run(replicate, name)
     return SynthesizerSources(
         pairs_audit=inner.audit_pairs,
         pair_tokens_audit=inner.audit_tokens("pairs_audit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.charts import chart_of
 
 from megatron_sbp.report.bars import Part, bar_chart
@@ -48,6 +49,12 @@ def test_notes_stand_behind_the_bar_or_the_plan_that_is_longer():
 def test_labels_that_look_like_numbers_are_labels():
     found = chart_of(bar_chart(["1", "2026-01-01"], [FIRST], title="t", x_label="x"))
     assert found.layout["yaxis"]["type"] == "category"
+
+
+@pytest.mark.parametrize(("most", "step"), [(1, 1), (3, 1), (4, None)])
+def test_few_things_are_not_counted_in_halves(most, step):
+    found = chart_of(bar_chart(["a"], [Part("", "x", [most])], title="t", x_label="x"))
+    assert found.layout["xaxis"].get("dtick") == step
 
 
 def test_no_bars_and_empty_bars_can_be_drawn():

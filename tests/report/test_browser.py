@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.chromium import PROGRAM, Chromium, Page
-from support.made_up_run import made_up_run
+from support.made_up_run import made_up_run, with_a_control
 
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.page import render
@@ -22,13 +22,16 @@ if PROGRAM is None:
 pytestmark = pytest.mark.slow
 
 ARMS = ("noise", "decay_04", "decay_08", "first", "share_10", "<b>bold</b>", "w")
-CHARTS = 11
+CHARTS, HIDDEN = 10, 6
+"""Of the first synthesizer and of what has none; of the other synthesizer."""
+EXAMPLES, OF_CONTROL = 86, 23
 FIRST = "document.querySelector('[data-chart]')"
 AXES = f"(({{xaxis, yaxis}}) => [xaxis.range, yaxis.range])({FIRST}._fullLayout)"
 
 OUTSIDE = """[...document.querySelectorAll(".main-svg text")].filter((text) => {
   const chart = text.closest("[data-chart]").getBoundingClientRect(), box = text.getBoundingClientRect();
-  return box.width && (box.left < chart.left - 1 || box.right > chart.right + 1 || box.bottom > chart.bottom + 1);
+  return box.width && (box.left < chart.left - 1 || box.right > chart.right + 1 || box.top < chart.top - 1 ||
+    box.bottom > chart.bottom + 1);
 }).map((text) => text.textContent)"""
 """Texts that leave their chart."""
 
@@ -43,9 +46,18 @@ OVERLAPPING = """[...document.querySelectorAll("[data-chart]")].flatMap((chart) 
 """Pairs of texts of a chart, one over the other."""
 
 
+CUT = """[...document.querySelectorAll("#ledger td, #times td")].filter((cell) =>
+  cell.getClientRects().length && cell.getBoundingClientRect().right > document.documentElement.clientWidth
+).map((cell) => cell.textContent)"""
+"""Cells of the tables that fit a phone, beyond the edge of the page."""
+
+WIDE = """[...document.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth + 1)"""
+"""Tables that are wider than the page."""
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> ReportData:
-    run = made_up_run(tmp_path_factory.mktemp("browser"))
+    run = with_a_control(made_up_run(tmp_path_factory.mktemp("browser")))
     sources = report_sources(run)
     return load_report_data(sources, run.recipe, collect_results(sources, run.recipe))
 
@@ -63,8 +75,9 @@ def file(small, data, tmp_path_factory) -> Path:
     """The same with ten arms: seconds of drawing."""
     results = data.results
     for place, arm in enumerate(ARMS):
-        results["arms"][arm] = results["arms"]["sbp"]
-        data.metrics[arm] = [row | {"loss": row["loss"] + 0.05 * place} for row in data.metrics["sbp"]]
+        large = {"real": 48_828_125, "synthetic": 12_207_031}  # 200B tokens of 4,096
+        results["arms"][arm] = {**results["arms"]["sbp"], "planned_samples": large, "consumed_samples": large}
+        data.metrics[arm] = [[row | {"loss": row["loss"] + 0.05 * place} for row in data.metrics["sbp"][0]]]
         for other in results["arms"]:
             for pair in (f"{arm}-{other}", f"{other}-{arm}"):
                 results["comparisons"].setdefault(pair, results["comparisons"]["sbp-baseline"])
@@ -143,6 +156,21 @@ def soon(page: Page, expression: str, seconds: float = 20) -> bool:
     return bool(found)
 
 
+DRAWN = """[...document.querySelectorAll("[data-chart]")].map((box) =>
+  box.querySelectorAll(".main-svg .trace").length)"""
+"""Curves and groups of bars of every chart, 0 where it is not drawn."""
+
+
+def assert_wide_tables_scroll(page: Page) -> None:
+    """By keyboard, with a shadow at the edge that says so."""
+    first = f"{WIDE}.find((box) => box.closest('#results'))"
+    assert page.value(f"!!{first}")
+    assert page.value(f"{WIDE}.every((box) => getComputedStyle(box).backgroundAttachment.endsWith('scroll, scroll'))")
+    page.value(f"{first}.focus()")
+    page.key("ArrowRight")
+    assert soon(page, f"{first}.scrollLeft > 0")
+
+
 @pytest.mark.parametrize(
     ("width", "dark"),
     [
@@ -153,11 +181,12 @@ def soon(page: Page, expression: str, seconds: float = 20) -> bool:
     ],
 )
 def test_every_chart_is_drawn_and_nothing_overflows(browser, file, width, dark):
-    drawn = (
-        "[...document.querySelectorAll('[data-chart]')].map((box) => box.querySelectorAll('.main-svg .trace').length)"
-    )
     with browser.page(file, width, dark=dark) as page:
-        assert len(page.value(drawn)) == CHARTS and min(page.value(drawn)) > 0
+        drawn = page.value(DRAWN)
+        assert len(drawn) == CHARTS + HIDDEN and sum(number > 0 for number in drawn) == CHARTS
+        assert page.value(CUT) == []
+        if width < 500:
+            assert_wide_tables_scroll(page)
         assert page.value("document.documentElement.scrollWidth") <= width
         assert page.value(OUTSIDE) == [] and page.value(OVERLAPPING) == []
         assert page.errors() == []
@@ -212,7 +241,8 @@ def test_hover_says_the_value_and_the_arm(shared):
             break
     told = shared.value(f"[...{FIRST}.querySelectorAll('.hovertext text')].map((text) => text.textContent)")
     names = shared.value(f"{FIRST}.data.map((trace) => trace.name)")
-    assert any(" at " in text for text in told) and set(map(html.escape, told)) & set(names)
+    of = {f"{name}, replicate {number}" for name in names for number in (1, 2)}
+    assert any(" at " in text for text in told) and set(map(html.escape, told)) & of
 
 
 def test_a_drag_zooms_a_double_click_resets_and_the_wheel_scrolls_the_page(page):
@@ -265,13 +295,34 @@ def test_the_search_filters_by_text_id_and_verdict(shared):
     shown = "[...document.querySelectorAll('details.example')].filter((card) => !card.hidden)"
     count = "document.querySelector('#search output').value"
     field = "document.querySelector('#search input')"
-    assert shared.value(count) == "63 of 63 shown" and shared.value(f"{shown}.filter((card) => card.open).length") == 10
+    assert shared.value(count) == f"{EXAMPLES} of {EXAMPLES} shown"
+    assert shared.value(f"{shown}.filter((card) => card.open).length") == 10
     one = shared.value("document.querySelector('details.example code').textContent")
-    for words, number in ((one, 1), ("DROPPED unfinished", 3), ("no such word anywhere", 0), ("", 63)):
+    for words, number in ((one, 1), ("DROPPED unfinished", 6), ("no such word anywhere", 0), ("", EXAMPLES)):
         shared.value(f"({field}.focus(), {field}.select())")
         shared.type(words) if words else shared.key("Delete")
-        assert shared.value(count) == f"{number} of 63 shown" and shared.value(f"{shown}.length") == number, words
+        assert shared.value(count) == f"{number} of {EXAMPLES} shown", words
+        assert shared.value(f"{shown}.length") == number, words
+    shared.value("document.querySelector('#search select').focus()")
+    of_first = EXAMPLES - OF_CONTROL
+    for key, number in (("ArrowDown", of_first), ("ArrowDown", OF_CONTROL), ("ArrowUp", of_first)):
+        shared.key(key)
+        assert soon(shared, f"{count} === '{number} of {number} shown'"), shared.value(count)
+    shared.key("ArrowUp")
     assert shared.errors() == []
+
+
+def test_the_synthesizer_is_chosen_by_keyboard_and_its_charts_are_drawn(shared):
+    assert shared.value("document.querySelectorAll('.panel:not([hidden])').length") == 4
+    shared.value("document.querySelector('#tuning select').focus()")
+    shared.key("ArrowDown")
+    shown = "document.querySelector('#tuning .panel:not([hidden])')"
+    assert soon(shared, f"{shown}.querySelectorAll('.main-svg .trace').length >= 5")
+    assert shared.value(f"{shown}.querySelector('h3').textContent") == "synthesizer random"
+    assert shared.value(f"getComputedStyle({shown}.querySelector('h3')).display") == "none"
+    assert shared.value(f"{DRAWN}.filter((number) => number).length") == CHARTS + 2
+    shared.key("ArrowUp")
+    assert soon(shared, f"{shown}.querySelector('h3').textContent.endsWith('related')") and shared.errors() == []
 
 
 def test_without_javascript_texts_and_tables_are_there_and_the_page_says_what_is_not(browser, file):
@@ -287,5 +338,5 @@ def test_without_javascript_texts_and_tables_are_there_and_the_page_says_what_is
         return found
 
     page.send("CSS.enable")
-    assert visible("noscript p") == [True] and visible("#search") == [False]
-    assert visible("details.example[open]") == [True] * 63 and all(visible("table"))
+    assert visible("noscript p") == [True] and visible("#search") == [False] and visible(".choose") == [False] * 4
+    assert visible("details.example[open]") == [True] * EXAMPLES and all(visible(".panel")) and all(visible("table"))

@@ -108,7 +108,7 @@ def test_the_share_of_a_gain_has_a_reason_or_a_value():
     assert found["gap_closed_accuracy_reason"] == "no choice accuracy of baseline, sbp, oracle"
     assert found["gap_closed_recall_low"] is None
     behind = evaluations([{**arms, "oracle": [5.0] * 4}])
-    assert "the oracle is not ahead of the baseline in test loss: -0.9500" in gap_closed(behind, "test_loss")[1]
+    assert "the oracle is not ahead of the baseline in test loss: −0.9500" in gap_closed(behind, "test_loss")[1]
     assert np.isfinite(found["gap_closed_stderr"])
 
 

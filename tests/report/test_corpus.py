@@ -8,8 +8,9 @@ import pytest
 from support.charts import chart_of, charts_of
 from support.made_up_run import made_up_run
 
+from megatron_sbp.planning.numbers import format_count
 from megatron_sbp.report.corpus import filters_section, ledger_section, pairs_section
-from megatron_sbp.report.data import ReportData, load_report_data
+from megatron_sbp.report.data import ReportData, SynthesizerData, load_report_data
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
 
@@ -18,6 +19,10 @@ from megatron_sbp.stages.report import report_sources
 def data(tmp_path) -> ReportData:
     run = made_up_run(tmp_path)
     return load_report_data(report_sources(run), run.recipe, collect_results(report_sources(run), run.recipe))
+
+
+def first(data: ReportData) -> SynthesizerData:
+    return data.synthesizers["related"]
 
 
 def rows(markup: str) -> dict[str, list[str]]:
@@ -31,11 +36,11 @@ def test_the_ledger_sets_planned_beside_consumed(data):
     planned = sbp["planned_samples"]["synthetic"]
     label = next(label for label in rows(ledger_section(data)) if label.endswith(": synthetic"))
     length = data.recipe.model.sequence_length
-    assert rows(ledger_section(data))[label] == [f"{planned:,}", f"{planned:,}", f"{planned * length:,}", "yes"]
+    assert rows(ledger_section(data))[label] == [f"{planned:,}", f"{planned:,}", "yes", format_count(planned * length)]
     sbp["consumed_samples"]["synthetic"] -= 1
-    assert rows(ledger_section(data))[label][1::2] == [f"{planned - 1:,}", "NO"]
+    assert rows(ledger_section(data))[label][1:3] == [f"{planned - 1:,}", "NO"]
     sbp["consumed_samples"] = None
-    assert rows(ledger_section(data))[label][1::2] == ["–", "–"]
+    assert rows(ledger_section(data))[label][1:3] == ["–", "–"]
 
 
 def test_bars_of_the_ledger_divide_real_tokens_into_first_and_further_readings(data):
@@ -63,7 +68,7 @@ def test_bars_of_the_ledger_divide_real_tokens_into_first_and_further_readings(d
 
 def test_pairs_are_counted_and_shown_escaped(data):
     page = pairs_section(data)
-    found, train = rows(page), data.pairs["train"]
+    found, train = rows(page), first(data).pairs["train"]
     histogram, rules = charts_of(page)
     assert sum(histogram.trace("candidates")["y"]) == train["candidates"]
     assert sum(histogram.trace("kept")["y"]) == train["kept"]
@@ -79,26 +84,29 @@ def test_pairs_are_counted_and_shown_escaped(data):
     page = pairs_section(data)
     assert rows(page)["seeds of a target: mean, most"] == ["2.5, 1,200 (&lt;i&gt;)"]
     assert rows(page)["share of the pairs whose target is among the 1 % with the most"] == ["25.0\u00a0%"]
-    data.pairs["examples"][0]["score"] = None
+    first(data).pairs["examples"][0]["score"] = None
     assert "no similarity" in pairs_section(data)
     assert "control run" not in page
-    data.recipe.pairs.relation = "random"
+    first(data).recipe.pairs.relation = "random"
     assert "In this control run the targets" in pairs_section(data)
     del train["score_histogram"]
     assert "Missing: the histogram" in pairs_section(data)
-    data.pairs = None
+    first(data).pairs = None
     assert "Missing: pairs/audit.json" in pairs_section(data)
 
 
 def test_filters_name_every_rule(data):
     data.documents["dropped"] = {"exact_duplicate": 7, "too_short": 1234}
-    data.synthetic["dropped"] = {"repetition": 11}
+    first(data).synthetic["dropped"] = {"repetition": 11}
     synthetic, documents = charts_of(filters_section(data))
     assert documents.title == "Documents of the corpus: dropped"
     assert (documents.data[0]["y"], documents.data[0]["x"]) == (["exact duplicate", "too short"], [7, 1234])
     assert [text.strip() for text in documents.data[1]["text"]] == ["7", "1,234"]
     assert (synthetic.data[0]["y"], synthetic.data[0]["x"]) == (["repetition"], [11])
-    data.documents, data.synthetic = None, None
+    first(data).synthetic["dropped"] = {"repetition": 0, "copying": 0}
+    page = filters_section(data)
+    assert len(charts_of(page)) == 1 and "None: not by repetition, copying." in page
+    data.documents, first(data).synthetic = None, None
     page = filters_section(data)
     assert "Missing: documents/audit.json" in page and "Missing: synthetic/audit.json" in page
 
@@ -106,7 +114,7 @@ def test_filters_name_every_rule(data):
 def test_what_filters_measured_is_told_with_its_error(data):
     assert "measured by filters" not in filters_section(data)
     error = {"sampled": 0.25, "standard_error_at_limit": 0.0361}
-    data.synthetic["measured"] = {
+    first(data).synthetic["measured"] = {
         "corpus_copying": {"documents": 1200, "mean": 0.0123, **error},
         "predicate": {"documents": 0, "mean": None},
     }

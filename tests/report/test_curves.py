@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.charts import charts_of
-from support.made_up_run import made_up_run
+from support.made_up_run import made_up_run, with_a_control
 
 from megatron_sbp.base import files
 from megatron_sbp.report.curves import opening_section, training_section, tuning_section
@@ -30,7 +30,7 @@ def test_held_out_loss_opens_the_page_and_train_loss_comes_later(run):
     assert held_out.title == "held-out loss over training tokens" and held_out.data[0]["mode"] == "lines+markers"
     assert trained.title == "training loss over training tokens" and trained.data[0]["mode"] == "lines"
     assert held_out.names == trained.names == ["repetition baseline", "SBP", "oracle"]
-    rows = [row for row in data_of(run).metrics["sbp"] if row["kind"] == "valid"]
+    rows = [row for row in data_of(run).metrics["sbp"][0] if row["kind"] == "valid"]
     sbp = held_out.trace("SBP")
     assert (sbp["x"], sbp["y"]) == ([row["tokens"] for row in rows], [row["loss"] for row in rows])
     assert held_out.layout["yaxis"]["range"][1] < max(sbp["y"])  # the steep start is cut off
@@ -73,7 +73,7 @@ def test_the_chosen_checkpoint_of_the_tuning_is_ringed(run):
 
 def test_a_long_run_is_thinned_to_means(run):
     data = data_of(run)
-    data.metrics["sbp"] = [{"kind": "train", "tokens": 2 * n, "loss": float(n % 2)} for n in range(1000)]
+    data.metrics["sbp"] = [[{"kind": "train", "tokens": 2 * n, "loss": float(n % 2)} for n in range(1000)]]
     (found,) = charts_of(training_section(data))
     sbp = found.trace("SBP")
     assert len(sbp["x"]) == 334 and sbp["x"][0] == 2 and sbp["y"][:2] == [0.333333, 0.666667]
@@ -94,3 +94,35 @@ def test_nothing_trained_yet(run):
     data = data_of(run)
     data.metrics = {}
     assert "Missing: held-out losses of the arms" in opening_section(data) and not charts_of(training_section(data))
+
+
+def test_every_replicate_is_drawn_thinly_under_one_entry_of_the_legend(run):
+    data = data_of(with_a_control(run))
+    losses = next(chart for chart in charts_of(opening_section(data)) if chart.title.startswith("held-out loss"))
+    assert losses.names == [label for label in ("repetition baseline", "SBP", "oracle", "control") for _ in range(2)]
+    one, other = (trace for trace in losses.data if trace["name"] == "SBP")
+    assert one["line"] == other["line"] and one["line"]["width"] < 2
+    assert one["legendgroup"] == other["legendgroup"] == "SBP" and one["showlegend"] and not other["showlegend"]
+    assert "SBP, replicate 1" in one["hovertemplate"] and "SBP, replicate 2" in other["hovertemplate"]
+    assert "2 replicates of every arm" in opening_section(data)
+    (trained,) = charts_of(training_section(data))
+    one, other = (trace for trace in trained.data if trace["name"] == "SBP")
+    assert len(trained.data) == 8 and one["y"] != other["y"]
+    tunings = charts_of(tuning_section(data))
+    assert [len(chart.data) for chart in tunings] == [3, 2, 3, 2]  # of two synthesizers, the chosen one ringed
+
+
+def test_long_runs_of_several_replicates_stay_small(run):
+    data = data_of(run)
+    rows = [{"kind": "train", "tokens": n, "loss": float(n)} for n in range(10_000)]
+    data.metrics = {"sbp": [rows] * 8}
+    (found,) = charts_of(training_section(data))
+    assert len(found.data) == 8 and all(len(trace["x"]) == 100 for trace in found.data)
+
+
+def test_recall_of_every_replicate_is_drawn(run):
+    data = data_of(run)
+    curve = [{"tokens": 10, "recall": 0.1}, {"tokens": 20, "recall": 0.2}]
+    data.results["arms"]["sbp"]["replicates"] = [{"recall_curve": curve}, {"recall_curve": curve[:1]}]
+    recall = charts_of(opening_section(data))[0]
+    assert [trace["y"] for trace in recall.data] == [[10.0, 20.0], [10.0]] and recall.names == ["SBP", "SBP"]

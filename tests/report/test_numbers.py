@@ -27,7 +27,7 @@ def test_signed(value, error, text):
 
 def test_percent_has_no_negative_zero():
     assert percent(0.1234) == "12.3\u00a0%"
-    assert percent(-0.0001, 1) == "0\u00a0%" and percent(-0.25, 0) == "-25\u00a0%"
+    assert percent(-0.0001, 1) == "0\u00a0%" and percent(-0.25, 0) == "\u221225\u00a0%"
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_differences_from_sbp_are_shown_and_the_others_folded_away(nine):
 
 def test_what_was_not_measured_is_said(three):
     data = copy.deepcopy(three)
-    data.results["quality"] = None
+    data.synthesizers["related"].figures["quality"] = None
     assert "Missing: evaluation/quality.json" in quality_section(data)
     data.results["arms"]["sbp"]["test_loss"] = None
     assert "Missing: SBP not evaluated" in results_section(data)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 from support.charts import chart_of, charts_of
 from support.made_up_run import made_up_run
@@ -112,3 +115,14 @@ def test_the_real_text_of_the_judge_is_pairs_where_there_are_pairs(data):
     assert "Its real text is the pairs of real documents that the synthesizer was tuned on." in quality_section(data)
     data.results["quality"]["similarity"]["real_pairs"] = None  # samples of the baseline, or replaced tokens
     assert "Its real text is documents of D, without a seed document." in quality_section(data)
+
+
+def test_the_sheet_of_every_synthesizer_is_there(data):
+    related = data.synthesizers["related"]
+    quality = copy.deepcopy(related.figures["quality"])
+    quality["similarity"]["to_seed"] = 0.123
+    data.synthesizers["random"] = replace(related, figures={**related.figures, "quality": quality})
+    page = quality_section(data)
+    assert page.count("kept by the filters</th>") == 2 and "0.610 [" in page and "0.123 [" in page
+    assert "<select><option>related</option><option>random</option></select>" in page
+    assert page.index("synthesizer related</h3>") < page.index("synthesizer random</h3>") < page.index("The paper")

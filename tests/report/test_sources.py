@@ -14,7 +14,7 @@ from megatron_sbp.report.sources import ReportSources, SynthesizerSources, Train
 def sources(synthesizers: dict[str, SynthesizerSources]) -> ReportSources:
     trained = {"sbp": Trained(Path("models/sbp"), Path("evaluation/sbp.json"))}
     other = {"sbp": Trained(Path("replicates/2/models/sbp"), Path("x"))}
-    return ReportSources(*[Path("x")] * 3, [trained, other], synthesizers, Path("stages"), [])
+    return ReportSources(*[Path("x")] * 3, [trained, other], [synthesizers, {}], Path("stages"), [])
 
 
 def synthesizer(model: str) -> SynthesizerSources:
@@ -23,8 +23,8 @@ def synthesizer(model: str) -> SynthesizerSources:
 
 def test_the_first_replicate_and_the_first_synthesizer_are_shown_in_full():
     found = sources({"related": synthesizer("one"), "random": synthesizer("two")})
-    assert found.arms["sbp"].model == Path("models/sbp") and found.synthesizer.model == Path("one")
-    assert sources({}).synthesizer is None
+    assert found.arms["sbp"].model == Path("models/sbp")
+    assert [one.model for one in found.synthesizers.values()] == [Path("one"), Path("two")]
 
 
 def test_files_of_a_training():

@@ -27,10 +27,8 @@ def test_intervals_are_ascending_and_signed_for_the_loss(results):
     text = format_results(results)
     found = results["comparisons"]["sbp-baseline"]["test_loss"]
     low, high = sorted(-found[end] for end in ("low", "high"))
-    assert (
-        f"SBP against repetition baseline: test loss {-found['difference']:+.4f} (95 %: {low:+.4f} to {high:+.4f})"
-        in text
-    )
+    told = f"test loss {-found['difference']:+.4f} (95 %: {low:+.4f} to {high:+.4f})".replace("-", "−")
+    assert f"SBP against repetition baseline: {told}" in text
 
 
 def test_recall_has_a_column_only_where_it_was_asked(results):

@@ -79,22 +79,52 @@ def test_many_arms_are_summed_up_in_one_sentence_per_figure(recalls, figure):
     losses = {"baseline": 4.0, "a": 3.0, "b": 4.005, "c": 5.0, "sbp": 3.5, "oracle": 2.0}
     found = verdict(results(losses, dict.fromkeys(losses, 0.5) if recalls else None))
     compared = [sentence for sentence in found if sentence.startswith("Compared with")]
-    assert compared[0] == (
+    assert compared[0].startswith(
         "Compared with the repetition baseline in test loss, better: a (−1.0000), SBP (−0.5000), and oracle (−2.0000); "
         "worse: c (+1.0000); no more than noise: b (+0.0050)."
     )
     against_sbp = [sentence for sentence in compared if sentence.startswith("Compared with SBP")]
     assert against_sbp[0].startswith("Compared with SBP in test loss, better: a (−0.5000); worse: b")
-    assert len(compared) == (4 if recalls else 2) and any(figure in line for line in compared) == recalls
+    assert len(compared) == 2 and (f" In {figure}, no more than noise: " in compared[0]) == recalls
 
 
 def test_few_arms_get_a_sentence_each():
     found = verdict(results({"baseline": 4.0, "sbp": 3.5}))
     assert found[0] == (
         "SBP has a lower test loss than the repetition baseline: 3.5000 against 4.0000 nats per token "
-        "(−0.5000 ±\u00a00.0100)."
+        "(−0.5000 ±\u00a00.0100); there is no choice accuracy to compare: too few documents."
     )
-    assert found[1] == "There is no choice accuracy to compare with the repetition baseline: too few documents."
+
+
+@pytest.mark.parametrize("controls", [("noise",), ("noise", "self"), ("noise", "self", "a", "b")])
+@pytest.mark.parametrize("sbp", [3.0, 4.0, 5.0])
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_no_two_sentences_begin_alike(controls, sbp, evaluated):
+    losses = {"baseline": 4.0, "sbp": sbp, "oracle": 2.0, **dict.fromkeys(controls, 4.0)}
+    found = results(losses, dict.fromkeys(losses, sbp / 10), gap_closed=-0.5, gap_closed_recall=-0.5)
+    for arm in losses:
+        found["arms"][arm] |= {"choice_accuracy": 0.1, "choice_stderr": 0.01, "choice_chance": 0.25}
+    for pair in found["comparisons"].values():
+        pair["test_loss"] = pair["test_loss"] if evaluated else None
+    told = verdict(found)
+    begin = [tuple(sentence.split()[:4]) for sentence in told]
+    assert len(set(begin)) == len(begin) > 7, told
+
+
+def test_a_control_is_named_first_where_sbp_is_compared_with_it():
+    told = verdict(results({"baseline": 4.0, "sbp": 3.5, "noise": 3.9}, {"baseline": 0.2, "sbp": 0.6, "noise": 0.2}))
+    assert told[2].startswith("Against the arm noise, SBP has a lower test loss: 3.5000 against 3.9000 nats per token")
+    assert told[2].endswith("; it recalls more without reading: 60.0\u00a0% against 20.0\u00a0% (+40.0 ±\u00a01.0 "
+                            "points, chance 5.0\u00a0%).")  # fmt: skip
+
+
+def test_both_shares_of_the_gain_of_the_oracle_stand_in_one_sentence():
+    losses = {"baseline": 4.0, "sbp": 3.5, "oracle": 3.0}
+    told = verdict(results(losses, gap_closed=0.5, gap_closed_recall=-0.25))
+    assert (
+        "SBP reaches 50\u00a0% of the oracle's gain over the baseline in test loss, and none of it in closed-book "
+        "recall, where it is behind the baseline (share −25\u00a0%)."
+    ) in told
 
 
 def test_values_and_their_difference_are_of_all_replicates():
@@ -106,7 +136,7 @@ def test_values_and_their_difference_are_of_all_replicates():
         }
     told = verdict(found)
     assert "SBP has a lower test loss than the repetition baseline: 3.5000 against 4.5000 nats" in told[0]
-    assert "65.0\u00a0% against 25.0\u00a0%" in told[1]
+    assert "65.0\u00a0% against 25.0\u00a0%" in told[0]
     assert any("means over 3 replicates" in sentence for sentence in told)
 
 
@@ -131,7 +161,7 @@ def test_text_without_pairs_is_neither_related_nor_a_control_on_random_pairs():
         assert "relatedness of the pairs" not in text and ("This run is the control" in text) == bool(told)
 
 
-@pytest.mark.parametrize(("high", "told"), [(0.1, "SBP reaches -1"), (-0.005, "it is behind the baseline")])
+@pytest.mark.parametrize(("high", "told"), [(0.1, "SBP reaches −1"), (-0.005, "it is behind the baseline")])
 def test_sbp_is_behind_the_baseline_only_where_the_whole_interval_is(high, told):
     found = results({"baseline": 4.0, "sbp": 4.001, "oracle": 3.9})
     found |= {"gap_closed": -0.01, "gap_closed_low": -0.12, "gap_closed_high": high}

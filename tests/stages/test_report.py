@@ -25,7 +25,8 @@ def test_every_stage_that_it_reads_exists(study):
     names = {stage.name for stage in all_stages(study.recipe)}
     found = ReportStage().reads(study)
     assert found.keys() <= names
-    assert {"train-sbp", "train-sbp.3", "evaluate.2", "filter.noise", "tune.random"} <= found.keys()
+    assert {"train-sbp", "train-sbp.3", "evaluate.2", "filter.noise", "tune.random", "tune.random.2"} <= found.keys()
+    assert found["filter.random.2"] == ("replicates/2/synthesizers/random/synthetic/audit.json",)
     assert "models/synthesizer/start.json" in found["tune.random"][-1]
     assert "tune.noise" not in found and "pairs.self" not in found  # controls have neither pairs nor tuning
     assert not any("iter_" in pattern or ".bin" in pattern for patterns in found.values() for pattern in patterns)
@@ -38,6 +39,10 @@ def test_sources_of_replicates_and_synthesizers(study):
     random = found.synthesizers["random"]
     assert random.model == study.root / "synthesizers/random/models/synthesizer"
     assert random.quality == study.root / "evaluation" / "quality.random.json"
+    assert [one["random"].model.relative_to(study.root).parts[:2] for one in found.writers[1:]] == [
+        ("replicates", "2"),
+        ("replicates", "3"),
+    ]
 
 
 def test_it_writes_the_results_and_the_page(tmp_path):

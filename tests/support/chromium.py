@@ -18,6 +18,9 @@ PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 SECONDS = 120
 
 
+_CODES = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46}
+
+
 class Chromium:
     """A browser of somebody with a mouse or with a touch screen; `page` opens pages in it."""
 
@@ -159,14 +162,14 @@ class Page:
         self.send("Input.insertText", text=text)
 
     def key(self, name: str) -> None:
-        """A key without a character: Tab or Delete."""
+        """A key without a character: Tab, Delete, or an arrow."""
         for kind in ("rawKeyDown", "keyUp"):
             self.send(
                 "Input.dispatchKeyEvent",
                 type=kind,
                 key=name,
                 code=name,
-                windowsVirtualKeyCode={"Tab": 9, "Delete": 46}[name],
+                windowsVirtualKeyCode=_CODES[name],
             )
 
     def screenshot(self, file: Path, clip: dict[str, float] | None = None) -> None:

@@ -25,6 +25,7 @@ from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.scopes import replicate_run, synthesizer_run
 from megatron_sbp.stages.tokenize import TokenizeStage
 from megatron_sbp.stages.tokenizer import TokenizerStage
 
@@ -119,6 +120,32 @@ def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
     return run
 
 
+def with_a_control(run: Run) -> Run:
+    """A made-up run with a second replicate and an arm `control` on text of a synthesizer of random pairs."""
+    sections = ["replicates=2", "synthesizers.random.pairs.relation=random", "synthesizers.related={}"]
+    sections += ["arms.baseline={}", "arms.sbp={synthetic: related}", "arms.oracle={documents: oracle}"]
+    file = run.root.parent / "recipe.yaml"
+    changed = load_recipe(file, [f"run_folder={run.root}", *sections, "arms.control={synthetic: random}"])
+    both = Run.of(changed)
+    random = np.random.default_rng(6)
+    for number in (1, 2):
+        inner = replicate_run(both, number)
+        _trainings(inner, {"baseline": 0.0, "sbp": -0.1, "oracle": -0.3, "control": 0.1}, random)
+        for place, arm in enumerate(changed.arms):
+            files.write_json(inner.evaluation(arm), _evaluation(arm, 0.01 * (place + number)))
+        if number == 2:
+            _synthetic(inner, random)
+        control = synthesizer_run(inner, "random")
+        _tuning(control)
+        _synthetic(control, random)
+        if number == 1:
+            _pairs(control, random)
+            quality = _quality()
+            quality["similarity"]["to_seed"] = 0.3
+            files.write_json(run.evaluation("quality.random"), quality)
+    return both
+
+
 def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) -> None:
     length = run.recipe.model.sequence_length
     audit = files.read_json(run.tokens("audit").with_suffix(".json"))
@@ -158,6 +185,10 @@ def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) 
                 noisy = base - 0.8 * share * (arm == "baseline") + float(random.normal(0, 0.05))
                 rows.append({"kind": "train", **place, "loss": noisy, "learning_rate": 1e-3})
         files.write_text(run.model(arm) / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    _tuning(run)
+
+
+def _tuning(run: Run) -> None:
     losses = [3.9, 3.6, 3.45, 3.41, 3.44, 3.52]
     rows = [
         {"kind": "valid", "iteration": 20 * k, "samples": 160 * k, "tokens": 20480 * k, "loss": loss}

@@ -1,0 +1,87 @@
+"""FLOPs of every stage of a run that has a formula: as planned, and of what the run has really processed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from megatron_sbp.planning import cost
+from megatron_sbp.planning.plan import embedding_flops
+from megatron_sbp.planning.units import compares, end_of, synthesizers_of
+from megatron_sbp.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What one replicate of a run has processed.
+
+    Attributes:
+        trained: sequences trained on, by arm.
+        tuned: sequences tuned on, by synthesizer.
+        written: generations and their tokens in all, by synthesizer.
+    """
+
+    trained: dict[str, int]
+    tuned: dict[str, int]
+    written: dict[str, tuple[int, int]]
+
+
+def planned_flops(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
+    """FLOPs by name of the stage, of all replicates, as `sbp plan` estimates them; those of a tuning are the most.
+
+    Args:
+        recipe: the recipe.
+        plan: what `make_plan` made of it.
+    """
+    found = shared_flops(recipe, plan)
+    once = {f"train-{arm}": entry["flops"] for arm, entry in plan["arms"].items()}
+    for name, entry in synthesizers_of(recipe, plan).items():
+        if entry["tuning"]:
+            once["tune" + end_of(name)] = entry["tuning"]["max_flops"]
+        if entry["synthesis"]["flops"]:
+            once["synthesize" + end_of(name)] = entry["synthesis"]["flops"]
+        if compares(recipe, name):
+            once["compare" + end_of(name)] = entry["synthesis"]["compare_flops"]
+    for number in range(1, recipe.replicates + 1):
+        found |= {_of_replicate(stage, number): flops for stage, flops in once.items()}
+    return found
+
+
+def shared_flops(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
+    """FLOPs of the stages that all replicates share: `embed`, and `neighbors` where the search is exact."""
+    found = {"embed": plan["embedding"]["flops"]}
+    if recipe.neighbors.engine == "exact":
+        found["neighbors"] = plan["neighbors"]["exact_flops"]
+    return found
+
+
+def processed_flops(recipe: Recipe, plan: dict[str, Any], number: int, processed: Processed) -> dict[str, int]:
+    """FLOPs by name of the stage, from what one replicate has processed, by the same formulas as the plan.
+
+    Args:
+        recipe: the recipe.
+        plan: what `make_plan` made of it: the vocabulary, and the mean length of prompts.
+        number: of the replicate, from 1.
+        processed: what it processed; what is not in it is left out.
+    """
+    vocab, found = plan["model"]["padded_vocab_size"], {}
+    for arm, samples in processed.trained.items():
+        found[f"train-{arm}"] = cost.training_flops(recipe.model, vocab, samples)
+    for name, samples in processed.tuned.items():
+        length = recipe.for_synthesizer(name).tuning_sequence_length
+        found["tune" + end_of(name)] = cost.training_flops(recipe.model, vocab, samples, length)
+    planned = synthesizers_of(recipe, plan)
+    for name, (generations, tokens) in processed.written.items():
+        mean, own = tokens / max(1, generations), recipe.for_synthesizer(name)
+        if recipe.synthesizers[name].method != "replacement":
+            prompt = planned[name]["synthesis"]["prompt_tokens"]
+            flops = cost.generation_flops(own.model, vocab, generations, prompt, mean)
+            found["synthesize" + end_of(name)] = sum(flops)
+        if compares(recipe, name):
+            compared = round(generations * min(own.embedding.max_tokens, mean))
+            found["compare" + end_of(name)] = embedding_flops(own, compared)
+    return {_of_replicate(stage, number): flops for stage, flops in found.items()}
+
+
+def _of_replicate(stage: str, number: int) -> str:
+    return stage if number == 1 else f"{stage}.{number}"
