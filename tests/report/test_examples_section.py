@@ -9,8 +9,9 @@ import pytest
 from support.made_up_run import made_up_run
 
 from megatron_sbp.report.data import ReportData, load_report_data
-from megatron_sbp.report.examples import Example
+from megatron_sbp.report.examples import Example, dropped_examples
 from megatron_sbp.report.examples_section import examples_section
+from megatron_sbp.report.filter_opinions import Filters
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
 
@@ -54,10 +55,14 @@ def test_what_was_dropped_names_its_seed_and_what_was_measured(data):
         "id": "syn-<7>", "seed_id": "doc-3", "limit": 0.15, "text": "a" * 3000, "characters": 4000,
         "measured": {"copying": 0.4123, "too_short": 1234, "unfinished": False, "corpus_copying": None},
     }  # fmt: skip
-    data.synthetic["examples"] = {"copying": [example, {**example, "id": None, "seed_id": None}, {"text": "old"}]}
+    filters = Filters(data.recipe.filter, 13)
+    data.synthesizers["related"].dropped = dropped_examples(
+        {"copying": [example, {"text": "old"}, "older"]}, [], filters
+    )
     page = examples_section(data)
     assert "<code>syn-&lt;7&gt;</code> from <code>doc-3</code>: <code>dropped, copying</code>" in page
-    assert "copying: 0.412 (limit: 0.15); too short: 1,234; unfinished: no</p>" in page
+    limit = f"at most {data.recipe.filter.max_copying:g}"
+    assert f"filters: copying 0.412 ({limit}); 1,234 tokens (at least 16); ended by itself</p>" in page
     assert "1,000 more characters]" in page and page.count("a generation: <code>dropped, copying</code>") == 2
 
 
