@@ -3,9 +3,9 @@
 
     python tools/embed_documents.py --inputs 'corpus/*.jsonl.zst' --model Qwen/Qwen3-Embedding-0.6B --output corpus.npy
 
-writes float16 [documents, dimensions], unit norm, rows in the order of the files and of their rows, and corpus.npy.json,
-the model and a digest of the documents, by which mine_pairs.py notices another order. A second call after a kill embeds
-what is missing.
+writes float16 [documents, dimensions], unit norm, rows in the order of the files and of their rows; and
+corpus.npy.json, the model and a digest of the documents, by which mine_pairs.py notices another order. A second call
+after a kill embeds what is missing.
 """
 
 from __future__ import annotations
