@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ def check_present(run: Run, inputs: Iterable[str]) -> None:
             by_folder.setdefault(folder, set()).add(file)
     for folder, names in sorted(by_folder.items()):
         place = run.root / folder
-        gone = sorted(names - set(os.listdir(place) if place.is_dir() else ()))
+        gone = sorted(names - ({path.name for path in place.iterdir()} if place.is_dir() else set()))
         if gone:
             others = f", and {len(gone) - 1} other files of its folder" if len(gone) > 1 else ""
             raise InputError(f"is gone{others}; `sbp run` makes it again", file=place / gone[0])
