@@ -200,8 +200,8 @@ class PairsAudit:
     def _relations(self, *pairs: np.ndarray) -> list[_Example]:
         """Pairs for a band, whose key is the same for both directions: of these, that of the lower row."""
         seeds, targets, scores, shared = pairs
-        ends = np.sort([seeds, targets], axis=0)
-        keys = pair_keys(*ends, self._run_seed)
+        low, high = np.minimum(seeds, targets), np.maximum(seeds, targets)
+        keys = pair_keys(low, high, self._run_seed)
         first = np.lexsort((seeds, keys))[: 2 * EXAMPLES_PER_BAND]
         rows = zip(*(column[first].tolist() for column in (keys, seeds, targets, scores, shared)), strict=True)
         return list(rows)
