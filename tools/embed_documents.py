@@ -3,8 +3,9 @@
 
     python tools/embed_documents.py --inputs 'corpus/*.jsonl.zst' --model Qwen/Qwen3-Embedding-0.6B --output corpus.npy
 
-writes float16 [documents, dimensions], unit norm, rows in the order of the files and of their rows. A second call after
-a kill embeds what is missing.
+writes float16 [documents, dimensions], unit norm, rows in the order of the files and of their rows; and
+corpus.npy.json, the model and a digest of the documents, by which mine_pairs.py notices another order. A second call
+after a kill embeds what is missing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def main() -> None:
     command_line.add_inputs(parser)
     command_line.add_output(parser, "FILE.npy")
     command_line.add_text_field(parser)
+    parser.add_argument("--id-field", metavar="FIELD", help="field of an id (default: a digest of the text)")
     command_line.add_embedding(parser, Embedding(), "Hugging Face name, folder, or package:NAME for one in a package")
     command_line.add_device(parser)
     options = parser.parse_args()
@@ -27,7 +29,8 @@ def main() -> None:
 
     with command_line.errors_reported(options):
         settings = make_section(Embedding, **command_line.embedding_values(options))
-        counts = embed_documents(Source(options.inputs, options.text_field), options.output, settings, options.device)
+        source = Source(options.inputs, options.text_field, options.id_field)
+        counts = embed_documents(source, options.output, settings, options.device)
     print(json.dumps(counts))
 
 

@@ -5,8 +5,9 @@
         --alpha 0.75 --output pairs.parquet
 
 writes pairs.parquet (seed, target, seed_id, target_id, score) and pairs.audit.json (what each rule dropped, histogram,
-examples). seed and target are rows of the documents; tools/preprocess_pairs.py --documents makes a dataset of them.
-Without --embeddings the documents are embedded first, and the vectors written to pairs.embeddings.npy.
+pairs to read from every band of similarity). seed and target are rows of the documents; tools/preprocess_pairs.py
+--documents makes a dataset of them. Without --embeddings the documents are embedded first, and the vectors written to
+pairs.embeddings.npy.
 """
 
 from __future__ import annotations
@@ -36,10 +37,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--embeddings",
         nargs="+",
         type=Path,
-        metavar="FILE.npy",
-        help="of unit norm; their rows, one file after another, are the documents",
+        metavar="FILE",
+        help="of unit norm, .npy or .parquet, from any model. .npy: their rows, one file after another, are the "
+        "documents; FILE.npy.json beside one, if it is there, has a digest of the documents, which is compared. "
+        ".parquet: columns id (see --id-field) and embedding, in any order",
     )
-    command_line.add_embedding(vectors, Embedding(), "without --embeddings")
+    command_line.add_embedding(
+        vectors, Embedding(), "without --embeddings; with them, what FILE.json beside them must say, if it is given"
+    )
+    vectors.set_defaults(model=None)
     search = parser.add_argument_group("neighbors")
     setting = partial(command_line.add_setting, search)
     setting("engine", NEIGHBORS.engine, "", ("scann", "exact"))
@@ -111,6 +117,9 @@ def main() -> None:
     kept = ("title", *options.same_fields, *options.different_fields)
     source = Source(options.inputs, options.text_field, options.id_field, optional_fields=kept)
 
+    given = options.model
+    options.model = given or Embedding().model
+
     def section[S: Section](kind: type[S]) -> S:
         return make_section(kind, **{name: getattr(options, name) for name in kind.model_fields})
 
@@ -118,7 +127,7 @@ def main() -> None:
         neighbors, rules = section(Neighbors), section(Pairs)
         tokenizer = open_tokenizer(options.tokenizer)
         vectors = options.embeddings or make_section(Embedding, **command_line.embedding_values(options))
-        audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device)
+        audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device, given)
     printed = ("documents", "candidates", "kept", "dropped", "recall_at_k", "recall_above_alpha")
     print(json.dumps({name: audit[name] for name in printed}))
 

@@ -4,11 +4,18 @@
     python tools/synthesize.py --checkpoint RUN/export/synthesizer --inputs seeds.jsonl --output synthetic.jsonl.zst \\
         --generations 3 --max-seed-tokens 2048 --max-new-tokens 2047
 
-The folder of the checkpoint holds the tokenizer, with its separator. A row of the output: id, text, tokens, ids_digest,
-finished, seed_id, seed_row, generation, synthesizer (sha256 of its weights), temperature, top_p, run_seed. Nothing is
-filtered.
+A row of the output: id, text, tokens, ids_digest, finished, seed_id, seed_row, generation, synthesizer (sha256 of its
+weights), temperature, top_p, run_seed. Nothing is filtered.
 The same inputs and options give the same bytes, and a second call after a kill writes what is missing. Prints the
 counts as JSON.
+
+A prompt is a seed document and a separator, after which the model writes. The folder of an exported checkpoint has the
+tokenizer, and says in roles.json which tokens separate and end texts. Any other causal model needs --separator:
+
+    python tools/synthesize.py --checkpoint Qwen3-1.7B-Base --separator $'\\n\\nOn the same subject:\\n\\n' \\
+        --inputs seeds.jsonl --output synthetic.jsonl.zst --max-seed-tokens 2048 --max-new-tokens 2048
+
+Its prompts begin as its tokenizer begins a text (with bos, if it has that).
 """
 
 from __future__ import annotations
@@ -22,7 +29,21 @@ from megatron_sbp.base import command_line
 
 def main() -> None:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="of tools/export_hf.py")
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FOLDER", help="Hugging Face causal model")
+    parser.add_argument(
+        "--tokenizer", metavar="FOLDER|NAME", help="Hugging Face tokenizer (default: --checkpoint's own)"
+    )
+    parser.add_argument(
+        "--separator",
+        metavar="TOKEN|TEXT",
+        help="between a seed document and a text: a special token of the tokenizer, or any text, which may be several "
+        "tokens (default: the token that roles.json beside the tokenizer names)",
+    )
+    parser.add_argument(
+        "--end-of-document",
+        metavar="TOKEN",
+        help="token that ends a text (default: that of roles.json, or the eos token)",
+    )
     command_line.add_inputs(parser, f"seed documents, {command_line.FILES}")
     command_line.add_output(parser, "FILE", ".jsonl.zst")
     command_line.add_text_field(parser)
@@ -63,6 +84,9 @@ def main() -> None:
             batch_size=options.batch_size,
             precision=options.precision,
             device=options.device,
+            tokenizer_source=options.tokenizer,
+            separator=options.separator,
+            end_of_document=options.end_of_document,
         )
     print(json.dumps(counts))
 

@@ -114,6 +114,26 @@ def read_unit(file: Path) -> dict[str, Any] | None:
         return None
 
 
+def check_present(run: Run, inputs: Iterable[str]) -> None:
+    """Refuses to read files of finished stages some of which are gone: a stage would take the rest for all of them.
+
+    Args:
+        run: the run.
+        inputs: their paths in the run folder; names of files outside are passed over.
+    """
+    by_folder: dict[str, set[str]] = {}
+    for name in inputs:
+        if not name.startswith("external:"):
+            folder, _, file = name.rpartition("/")
+            by_folder.setdefault(folder, set()).add(file)
+    for folder, names in sorted(by_folder.items()):
+        place = run.root / folder
+        gone = sorted(names - ({path.name for path in place.iterdir()} if place.is_dir() else set()))
+        if gone:
+            others = f", and {len(gone) - 1} other files of its folder" if len(gone) > 1 else ""
+            raise InputError(f"is gone{others}; `sbp run` makes it again", file=place / gone[0])
+
+
 def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
     """What changed between two descriptions (`settings`, `inputs`) of a stage, one line each, at most ten."""
     lines = list(changed_values(former.get("settings", {}), present["settings"]))

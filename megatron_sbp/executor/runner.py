@@ -31,6 +31,7 @@ from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
     Outputs,
+    check_present,
     damage,
     differences,
     entries,
@@ -69,6 +70,8 @@ class StageRunner(StageState):
             if self.finished():  # another process completed it while this one waited
                 return True
             self._check(keys)
+            if self.stage.lists_inputs:
+                check_present(self.run, self.inputs())
             self._prepare(keys)
             view, folder = self._place(keys)
         index, count = shard

@@ -75,10 +75,20 @@ class Embedder:
             float32 [texts, dimensions], each of length 1.
 
         Raises:
-            InputError: an embedding is not finite or is zero; the device has too little memory for a batch.
+            InputError: an embedding is not finite, is zero, or has another number of dimensions than `dimensions`; the
+                device has too little memory for a batch.
         """
-        vectors = self._vectors([self.beginning(text) for text in texts], progress)
-        return self._normalized(vectors, name or (lambda place: f"text {place}"), file)
+        name = name or (lambda place: f"text {place}")
+        try:
+            vectors = self._vectors([self.beginning(text) for text in texts], progress)
+        except _OtherDimensions as other:
+            raise InputError(
+                f"the embedding of {name(other.place)} has {other.found} dimensions, and those of the model "
+                f"{self.settings.model} have {self.dimensions}",
+                file=file,
+                key="embedding.model",
+            ) from None
+        return self._normalized(vectors, name, file)
 
     def _vectors(self, texts: list[str], progress: Progress | None) -> np.ndarray:
         """Vectors as the model gives them, float32 [texts, dimensions].
@@ -106,7 +116,7 @@ class Embedder:
                     "lower it",
                     key="embedding.batch_size" if self.settings.batch_tokens is None else "embedding.batch_tokens",
                 ) from error
-            result[places] = batch.float().cpu().numpy()
+            place_vectors(result, places, batch.float().cpu().numpy())
             if progress:
                 progress.advance(len(places))
         return result
@@ -148,6 +158,28 @@ class Embedder:
                 key="embedding.precision" if self.settings.precision != "fp32" else "embedding.model",
             )
         return vectors / norms[:, None]
+
+
+class _OtherDimensions(Exception):
+    """A vector does not fit among the others.
+
+    Args:
+        place: of its text.
+        found: its dimensions.
+    """
+
+    def __init__(self, place: int, found: int):
+        super().__init__(place, found)
+        self.place, self.found = place, found
+
+
+def place_vectors(result: np.ndarray, places: Sequence[int], vectors: Sequence[Sequence[float]] | np.ndarray) -> None:
+    """Puts vectors into the rows of a float32 matrix [texts, dimensions]; `Embedder.encode` names one that is longer or
+    shorter."""
+    for place, vector in zip(places, vectors, strict=True):
+        if len(vector) != result.shape[1]:
+            raise _OtherDimensions(place, len(vector))
+    result[places] = vectors
 
 
 def write_embeddings(

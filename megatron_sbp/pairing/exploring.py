@@ -14,13 +14,11 @@ from megatron_sbp.pairing.alpha_advice import advise, chance_level
 from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.rules import plausible, rank_within
+from megatron_sbp.pairing.similarity_bands import BAND, bands_of, limits
 from megatron_sbp.recipe import Pairs
 
 SHARED_SHINGLES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 """Values of pairs.max_shared_shingles that are tried beside the recipe's."""
-
-BAND = 0.05
-"""Width of a band of similarity, from which examples are taken."""
 
 EXAMPLE_TOKENS = 60
 
@@ -147,8 +145,7 @@ def _bands(
 ) -> list[dict[str, Any]]:
     """Pairs at random from every band of similarity, the highest first; near-duplicates are marked by their share."""
     random = np.random.default_rng([run_seed, Stream.EXPLORED_PAIRS])
-    # Equal documents have a cosine of 1, or a little more by rounding.
-    bands = np.minimum(np.floor(scores / np.float32(BAND) + 1e-4), round(1 / BAND) - 1).astype(np.int64)
+    bands = bands_of(scores)
     found = []
 
     def text(row: int) -> str:
@@ -161,8 +158,7 @@ def _bands(
         chosen = _one_direction(random.permutation(members), seeds, targets, examples)
         found.append(
             {
-                "from": round(float(band) * BAND, 2),
-                "to": round(float(band + 1) * BAND, 2),
+                **limits(int(band)),
                 "pairs": len(members),
                 "examples": [
                     {

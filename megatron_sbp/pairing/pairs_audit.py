@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +12,19 @@ import numpy as np
 from megatron_sbp.base.pair_keys import pair_keys
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.rules import RULES, Candidates, rules_of
+from megatron_sbp.pairing.similarity_bands import bands_of, limits
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 
 EXAMPLES, NEAR_DUPLICATE_EXAMPLES = 10, 5
+EXAMPLES_PER_BAND = 10
 EXAMPLE_CHARACTERS = 300
 _EDGES = np.round(np.linspace(-1, 1, 101), 2)
 REMEMBERED_BELOW_ALPHA = 1000
 """Best candidates below alpha that are remembered, to name a better alpha when no pair is left."""
+
+_Example = tuple[int, int, int, float, float]
+"""Key by which it was drawn, seed, target, score, and shared shingles."""
 
 _COUNTS = ("documents", "documents_with_pairs", "candidates", "kept", "not_drawn", "full_lists")
 
@@ -42,8 +48,11 @@ class PairsAudit:
         self._candidate_scores = np.zeros(len(_EDGES) - 1, np.int64)
         self._kept_scores = np.zeros(len(_EDGES) - 1, np.int64)
         self._targets_per_seed: Counter[int] = Counter()
-        self._examples: list[tuple[int, int, int, float, float]] = []
-        self._copies: list[tuple[int, int, int, float, float]] = []
+        self._examples: list[_Example] = []
+        self._copies: list[_Example] = []
+        self._bands: dict[int, tuple[int, list[_Example]]] | None = {}
+        """Pairs that were kept in each band of similarity, and some of them. None where shards were mined by a version
+        that did not note it."""
         self._below: list[tuple[float, int, int]] = []
 
     def add(self, ids: np.ndarray, candidates: Candidates) -> None:
@@ -78,6 +87,11 @@ class PairsAudit:
         self.documents_with_pairs += len(counts)
         self._targets_per_seed.update(counts.tolist())
         self._examples = self._sampled(self._examples, (seeds, targets, scores, shared), EXAMPLES)
+        bands = bands_of(scores)
+        for band in np.unique(bands).tolist():
+            members = np.flatnonzero(bands == band)
+            some = self._relations(*(column[members] for column in (seeds, targets, scores, shared)))
+            self._add_to_band(band, len(members), some)
 
     def state(self) -> dict[str, Any]:
         """Everything that was noted, as JSON, for `absorb`."""
@@ -90,6 +104,7 @@ class PairsAudit:
             "targets_per_seed": {str(size): seeds for size, seeds in self._targets_per_seed.items()},
             "examples": self._examples,
             "copies": self._copies,
+            "bands": None if self._bands is None else {str(band): found for band, found in self._bands.items()},
             "below": self._below,
         }
 
@@ -105,6 +120,12 @@ class PairsAudit:
         self._targets_per_seed.update({int(size): seeds for size, seeds in state["targets_per_seed"].items()})
         self._examples = sorted([*self._examples, *map(tuple, state["examples"])])[:EXAMPLES]
         self._copies = sorted([*self._copies, *map(tuple, state["copies"])])[:NEAR_DUPLICATE_EXAMPLES]
+        theirs = state.get("bands")
+        if theirs is None:
+            self._bands = None
+        else:
+            for band, (pairs, examples) in theirs.items():
+                self._add_to_band(int(band), pairs, list(map(tuple, examples)))
         below = [*self._below, *map(tuple, state["below"])]
         self._below = sorted(below, reverse=True)[:REMEMBERED_BELOW_ALPHA]
 
@@ -146,11 +167,17 @@ class PairsAudit:
 
         Args:
             read: gives the documents (with id, text and perhaps title) of some rows.
+
+        Returns:
+            examples; examples_dropped_near_duplicate; and bands, the highest first, each with from, to, pairs and
+            examples: ten of its pairs that were kept, one of the two directions of each, by score.
         """
-        rows = {row for entry in self._examples + self._copies for row in entry[1:3]}
+        bands = sorted((self._bands or {}).items(), reverse=True)
+        drawn = [self._examples, self._copies, *(some for _, (_, some) in bands)]
+        rows = {row for entry in itertools.chain.from_iterable(drawn) for row in entry[1:3]}
         texts = read(rows)
 
-        def described(entry: tuple[int, int, int, float, float]) -> dict[str, Any]:
+        def described(entry: _Example) -> dict[str, Any]:
             _, seed, target, score, shared = entry
             return {
                 "score": round(score, 4),
@@ -159,10 +186,34 @@ class PairsAudit:
                 "target": _excerpt(texts[target]),
             }
 
+        def in_band(band: int, found: tuple[int, list[_Example]]) -> dict[str, Any]:
+            pairs, some = found
+            by_score = sorted(some, key=lambda entry: (-entry[3], entry))
+            return {**limits(band), "pairs": pairs, "examples": [described(entry) for entry in by_score]}
+
         return {
             "examples": [described(entry) for entry in self._examples],
             "examples_dropped_near_duplicate": [described(entry) for entry in self._copies],
+            **({} if self._bands is None else {"bands": [in_band(*found) for found in bands]}),
         }
+
+    def _relations(self, *pairs: np.ndarray) -> list[_Example]:
+        """Pairs for a band, whose key is the same for both directions: of these, that of the lower row."""
+        seeds, targets, scores, shared = pairs
+        low, high = np.minimum(seeds, targets), np.maximum(seeds, targets)
+        keys = pair_keys(low, high, self._run_seed)
+        first = np.lexsort((seeds, keys))[: 2 * EXAMPLES_PER_BAND]
+        rows = zip(*(column[first].tolist() for column in (keys, seeds, targets, scores, shared)), strict=True)
+        return list(rows)
+
+    def _add_to_band(self, band: int, pairs: int, examples: list[_Example]) -> None:
+        if self._bands is None:
+            return
+        before, former = self._bands.get(band, (0, []))
+        by_key: dict[int, _Example] = {}
+        for entry in sorted([*former, *examples]):
+            by_key.setdefault(entry[0], entry)
+        self._bands[band] = before + pairs, list(by_key.values())[:EXAMPLES_PER_BAND]
 
     def _sampled(self, former: list, pairs: tuple[np.ndarray, ...], size: int) -> list:
         """The `size` pairs with the smallest pseudo-random key: a uniform sample, however the shards are cut."""

@@ -12,7 +12,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import check_available, go_offline
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.vllm_library import IN_ONE_PROCESS, device_arguments, explained, import_vllm
-from megatron_sbp.pairing.embedding import Embedder
+from megatron_sbp.pairing.embedding import Embedder, place_vectors
 from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.recipe import Embedding
 
@@ -82,7 +82,7 @@ class VllmEmbedder(Embedder):
         result = np.empty((len(texts), self.dimensions), np.float32)
         begin = 0
         for some in itertools.batched(texts, _AT_ONCE):
-            result[begin : begin + len(some)] = self._embedded(list(some))
+            place_vectors(result, range(begin, begin + len(some)), self._embedded(list(some)))
             begin += len(some)
             if progress:
                 progress.advance(len(some))

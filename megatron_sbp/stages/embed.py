@@ -26,6 +26,7 @@ class EmbedStage(Stage):
     name = "embed"
     title = "embed the documents"
     sharded = True
+    lists_inputs = True
     device = "gpu"
 
     def __init__(self):

@@ -16,7 +16,7 @@ from megatron_sbp.stages.run_folder import Run
 DOCUMENTS = 10_000
 """Seed documents whose neighbors are looked at, unless the user says otherwise."""
 EXAMPLES = 2
-"""Pairs shown from each band of similarity, unless the user says otherwise."""
+"""Pairs shown from each band of similarity, unless the user says otherwise: ten of each would fill a dozen screens."""
 
 _SHARDS = 4
 """Files of neighbors that are read: D is shuffled, so that any part of it is a sample."""

@@ -32,6 +32,7 @@ class NeighborsStage(Stage):
     name = "neighbors"
     title = "find the nearest neighbors of every document"
     sharded = True
+    lists_inputs = True
 
     def device_for(self, run: Run) -> str:
         return "gpu" if run.recipe.neighbors.engine == "exact" else "cpu"  # ScaNN has no GPU engine

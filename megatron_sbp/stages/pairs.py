@@ -39,6 +39,7 @@ class PairsStage(Stage):
     name = "pairs"
     title = "select pairs among the neighbors: threshold, near-duplicate rule, cap"
     sharded = True
+    lists_inputs = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {

@@ -86,6 +86,7 @@ class ScopedStage(Stage):
         self.version, self.sharded, self.device = stage.version, stage.sharded, stage.device
         self.units_of_recipe = stage.units_of_recipe
         self.asks_like, self.grows, self.checks_own_work = stage.asks_like, stage.grows, stage.checks_own_work
+        self.lists_inputs = stage.lists_inputs
         stage.name = name  # messages, logs and scratch folders
 
     def under(self, srun: Sequence[str]) -> ScopedStage:

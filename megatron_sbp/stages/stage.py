@@ -54,6 +54,10 @@ class Stage:
     units_of_recipe: bool = False
     """Whether the units follow from the recipe alone, and so are known before the stages that it reads from end."""
 
+    lists_inputs: bool = False
+    """Whether it finds what it reads by listing folders, so that a file that is gone would pass for one that was never
+    there."""
+
     checks_own_work: bool = False
     """Whether `run_unit` itself finds out what the files in its place belong to, so that it continues from them, or
     refuses, without a manifest."""

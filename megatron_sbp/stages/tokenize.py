@@ -17,6 +17,7 @@ class TokenizeStage(Stage):
     name = "tokenize"
     title = "tokenize the documents into Megatron IndexedDatasets"
     sharded = True
+    lists_inputs = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"documents": ("documents/*/*.jsonl.zst",), "tokenizer": ("tokenizer/*",)}

@@ -20,7 +20,8 @@ from megatron_sbp.recipe.checks import beyond_context
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.synthesis.unfinished import SUFFIX, Unfinished
-from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
+from megatron_sbp.tokenization.hugging_face import open_synthesizer_tokenizer
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 GENERATIONS_AT_ONCE = 4096
 """Generations from which batches are cut; the unit of work, as `synthesis.generations_per_shard` is in a run."""
@@ -44,15 +45,21 @@ def synthesize(
     batch_size: int = 64,
     precision: Literal["fp32", "bf16"] = "fp32",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    tokenizer_source: str | None = None,
+    separator: str | None = None,
+    end_of_document: str | None = None,
 ) -> dict[str, int]:
     """Writes `generations_per_document` texts for every seed document, in the order of the documents.
 
     Args:
-        checkpoint: Hugging Face checkpoint with the tokenizer of a run in its folder.
+        checkpoint: Hugging Face checkpoint of a causal model.
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
         output: .jsonl.zst, written atomically. A second call after a kill continues from the texts that were written.
         text_field: of the seed document.
         id_field: of its id; None takes a digest of the text.
+        tokenizer_source: see `open_synthesizer_tokenizer`, as for the next two.
+        separator: between a seed document and a text, where no roles.json says it.
+        end_of_document: token that ends a text.
         others: as the recipe's keys of these names.
 
     Returns:
@@ -64,7 +71,8 @@ def synthesize(
     """
     source = Source(inputs, text_field, id_field, skip_empty=True)
     outputs.check_file(output, source.files(), ".jsonl.zst")
-    tokenizer = load_tokenizer(checkpoint)
+    tokenizer = open_synthesizer_tokenizer(checkpoint, tokenizer_source, separator, end_of_document)
+    _check_prompt(checkpoint, tokenizer, max_seed_tokens, max_new_tokens)
     _check_config(checkpoint, tokenizer, max_seed_tokens, max_new_tokens)
     check_unique_ids(source)
     # Only what `Synthesizer` reads: the number of generations follows from the documents here.
@@ -115,6 +123,19 @@ def synthesize(
 def _block_of(output: Path, number: str) -> Path:
     """What the texts of a block are kept for, in a hidden file, until all are there."""
     return output.with_name(f"{output.name}-{number}")
+
+
+def _check_prompt(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: int, max_new_tokens: int) -> None:
+    """Refuses lengths that only a separator of one token would leave room for: a text in its place may have more."""
+    file = checkpoint / "config.json"
+    context = files.read_json(file).get("max_position_embeddings") if file.exists() else None
+    around = len(tokenizer.before_text) + len(tokenizer.between)
+    if isinstance(context, int) and around > 1 and max_seed_tokens + around + max_new_tokens > context:
+        raise InputError(
+            f"a seed of {max_seed_tokens}, {around} tokens before and after it (bos, separator) and {max_new_tokens} "
+            f"new tokens do not fit into the context of {context} (max_position_embeddings of {checkpoint})",
+            key="max_new_tokens",
+        )
 
 
 def _check_config(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: int, max_new_tokens: int) -> None:

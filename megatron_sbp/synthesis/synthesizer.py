@@ -139,7 +139,7 @@ class Synthesizer(Writer):
             checkpoint=checkpoint,
             weights=weights_digest(checkpoint),
             end_of_document=tokenizer.end_of_document,
-            forbidden=(tokenizer.padding, tokenizer.separator),
+            forbidden=tokenizer.never_in_text,
             temperature=settings.temperature,
             top_p=settings.top_p,
             max_new_tokens=max_new_tokens,
@@ -185,10 +185,11 @@ def prompt_of(tokens: np.ndarray, tokenizer: TextTokenizer, limit: int, cut: Lit
         cut: truncation side.
 
     Returns:
-        int64 [at most limit + 1].
+        int64 [at most limit + 1]; longer where the separator is a text, or where the model wants a token before texts.
     """
     tokens = without_end(tokens, tokenizer).astype(np.int64)
-    return np.append(cut_tokens(tokens, limit, tokenizer.starts_character, cut), tokenizer.separator)
+    seed = cut_tokens(tokens, limit, tokenizer.starts_character, cut)
+    return np.concatenate([np.array(tokenizer.before_text, np.int64), seed, np.array(tokenizer.between, np.int64)])
 
 
 def without_end(tokens: np.ndarray, tokenizer: TextTokenizer) -> np.ndarray:

@@ -33,12 +33,22 @@ class TextTokenizer:
             text are switched off.
         roles: Role to token text, e.g. {"end_of_document": "<|endoftext|>"}.
         source: Named in error messages.
+        separator_text: What is between a seed document and its target where no token has that role.
+        before_text: Ids that a model was trained to see before every text, such as a bos token.
 
     Raises:
         InputError: a role names a token that the vocabulary lacks, or two roles share one.
     """
 
-    def __init__(self, backend: Tokenizer, roles: dict[str, str], source: Path | str = "tokenizer"):
+    def __init__(
+        self,
+        backend: Tokenizer,
+        roles: dict[str, str],
+        source: Path | str = "tokenizer",
+        *,
+        separator_text: str | None = None,
+        before_text: Sequence[int] = (),
+    ):
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = True  # "<|endoftext|>" in a document is text like any other
@@ -51,6 +61,9 @@ class TextTokenizer:
             if number in self._ids.values():
                 raise InputError(f"token {token!r} has two roles", file=source, key=role)
             self._ids[role] = number
+        self.before_text = tuple(before_text)
+        """Ids before every prompt; none for the tokenizer of a run."""
+        self._separator_text = separator_text
 
     @property
     def end_of_document(self) -> int:
@@ -66,6 +79,18 @@ class TextTokenizer:
     def separator(self) -> int:
         """Id of the token between a seed document and its target."""
         return self._ids["separator"]
+
+    @cached_property
+    def between(self) -> list[int]:
+        """Ids between a seed document and its target: the separator, or the tokens of a text in its place."""
+        if self._separator_text is None:
+            return [self.separator]
+        return self.encode_batch([self._separator_text])[0]
+
+    @property
+    def never_in_text(self) -> tuple[int, ...]:
+        """Ids that no document has inside: padding and separator, where tokens have these roles."""
+        return tuple(self._ids[role] for role in ("padding", "separator") if role in self._ids)
 
     @cached_property
     def vocab_size(self) -> int:

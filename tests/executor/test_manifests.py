@@ -10,10 +10,12 @@ import pytest
 from support.stage_toys import make_run
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.manifests import (
     STAGE_FIELDS,
     UNIT_FIELDS,
     DamagedManifest,
+    check_present,
     damage,
     differences,
     entries,
@@ -117,3 +119,15 @@ def test_differences_name_settings_with_values_and_inputs_without():
     ]  # fmt: skip
     many = {"settings": {str(number): 0 for number in range(30)}, "inputs": {}}
     assert len(found := differences({}, many)) == 11 and found[-1] == "and 20 more"
+
+
+def test_inputs_that_are_gone_are_named(run):
+    inputs = ["words/a.txt", "external:corpus.jsonl:0", "words/b.txt"]
+    check_present(run, inputs)
+    (run.root / "words" / "a.txt").unlink()
+    with pytest.raises(InputError, match=r"words/a\.txt: is gone; `sbp run` makes it again"):
+        check_present(run, inputs)
+    (run.root / "words" / "b.txt").unlink()
+    (run.root / "words").rmdir()
+    with pytest.raises(InputError, match=r"words/a\.txt: is gone, and 1 other files of its folder;"):
+        check_present(run, inputs)

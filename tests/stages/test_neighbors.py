@@ -83,6 +83,23 @@ def test_workers_change_no_byte(mined, tmp_path, helpers):
     assert outputs(one) == outputs(two)
 
 
+def test_a_deleted_shard_is_made_again_alone(mined, tmp_path, helpers):
+    """Of the neighbors; a deleted shard of the embeddings is named, since `embed` has to make it first."""
+    run = copy_of(mined, tmp_path / "run", helpers, neighbors=Neighbors(engine="exact", k=10, recall_sample=30))
+    helpers.execute(run, "neighbors")
+    before, shards = outputs(run), run.neighbor_shards("train")
+    times = [shard.stat().st_mtime_ns for shard in shards]
+    shards[1].unlink()
+    helpers.execute(run, "neighbors")
+    assert outputs(run) == before
+    assert [shard.stat().st_mtime_ns == time for shard, time in zip(shards, times, strict=True)] == [True, False, True]
+    (run.embeddings("train") / "00001.npy").unlink()
+    shards[1].unlink()
+    with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: is gone; `sbp run` makes it again"):
+        helpers.execute(run, "neighbors")
+    assert not shards[1].exists()
+
+
 def test_a_search_that_reaches_its_target(mined, tmp_path, helpers, capfd):
     """The audit measures on other documents than those that it was tuned on; a worker that comes later looks as far."""
     found = {}

