@@ -11,7 +11,7 @@ from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 
 REPOSITORY = Path(__file__).parents[2]
-PLACEHOLDERS = {"ARM": "sbp", "NAME": "random", "SHARDED": "embed", "STAGE": "tune"}
+PLACEHOLDERS = {"ARM": "sbp", "NAME": "random", "SHARDED": "embed", "STAGE": "tune", "COUNTED": "tokenize"}
 
 
 def documented() -> list[list[str]]:
