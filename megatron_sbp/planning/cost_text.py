@@ -71,11 +71,11 @@ def cpu_time(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         hours[verb] = hours.get(verb, 0.0) + entry["core_hours"]
     longest = max(found, key=lambda stage: found[stage]["task_hours"] or 0)
     parts = " + ".join(f"{verb} {format_hours(value)}" for verb, value in hours.items() if value >= 0.1)
-    return _wrapped(
+    text = (
         f"on CPUs     {format_hours(sum(hours.values()))} core-hours: {parts or 'minutes'}; the longest task is one of "
-        f"{longest}, {span(found[longest]['task_hours'] or 0)}",
-        "",
+        f"{longest}, {span(found[longest]['task_hours'] or 0)}"
     )
+    return textwrap.wrap(text, 104, subsequent_indent=" " * 12, break_on_hyphens=False)
 
 
 def arrays(found: Mapping[str, Mapping[str, int]]) -> list[str]:
