@@ -20,9 +20,9 @@ NAME = "sbp_3b_1t"
 
 PAGE = f"""# The printed plan of {NAME}
 
-What `sbp plan examples/{NAME}/recipe.yaml` prints before there is a corpus: the paper's 3B model at 1T tokens. Warnings about
-the machine on which it runs (a model that is not in its cache, a disk that is too small) are left out. Written by
-`python scripts/printed_plan.py`; a test checks it. What the lines mean: [plan.md](plan.md).
+What `sbp plan examples/{NAME}/recipe.yaml` prints before there is a corpus: the paper's 3B model at 1T tokens.
+Warnings about the machine on which it runs (a model that is not in its cache, a disk that is too small) are left out.
+Written by `python scripts/printed_plan.py`; a test checks it. What the lines mean: [plan.md](plan.md).
 
 ```
 {{plan}}
