@@ -242,7 +242,7 @@ class Simulation:
             raise SystemExit(f"failed: {' '.join(command)}\n{log.read_text()[-3000:]}")
         figures = {"wall": seconds, "cpu": used.ru_utime + used.ru_stime, "bytes": memory}
         self.table.append((what, where, figures))
-        print(f"{what}, {where}: {seconds:.1f} s", file=sys.stderr, flush=True)
+        print(row(what, where, figures), file=sys.stderr, flush=True)
         (self.folder / f"{what}, {where}.log".replace("/", "-")).write_text(log.read_text())
 
     def files(self) -> int:
@@ -339,8 +339,13 @@ def main() -> None:
 def report(found: Simulation) -> None:
     print(f"{found.files():,} files in the run folder at the end\n")
     print("| what | when | wall s | CPU s | memory |\n|---|---|---|---|---|")
-    for what, where, figures in found.table:
-        print(f"| {what} | {where} | {figures['wall']:.1f} | {figures['cpu']:.1f} | {figures['bytes'] / 1e6:.0f} MB |")
+    for line in found.table:
+        print(row(*line))
+
+
+def row(what: str, where: str, figures: dict[str, float]) -> str:
+    """A line of the table."""
+    return f"| {what} | {where} | {figures['wall']:.1f} | {figures['cpu']:.1f} | {figures['bytes'] / 1e6:.0f} MB |"
 
 
 if __name__ == "__main__":
