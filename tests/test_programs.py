@@ -20,6 +20,8 @@ SMALL = {  # at smoke size: seconds to two minutes
     "many_files.py": "--documents 500 --files 3 600 --words 30 --folder {folder}",
     "near_duplicates.py": "--texts 500 --rounds 1",
     "neighbors.py": "--documents 3000 --dim 32 --k 10",
+    "plan_start.py": "--starts 1",
+    "simulated_graph.py": "--documents 600000 --units 20 --inputs 10",
     "scaling.py": "--documents 3000 --words 60 --folder {folder}",
     "synthesis.py": "--batch-size 4 --repeats 1 --prompt-tokens 10 20 --max-new-tokens 8",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -99,12 +100,18 @@ def find_files(
     """Like `matching_files`, but also returns what is not a file instead of refusing it."""
     found: dict[Path, Path] = {}
     passed_over: dict[Path, str] = {}
+    real = _WithoutLinks()
     for pattern in patterns:
         matches, seen = dict[Path, Path](), len(passed_over)
-        for path in (folder / name for name in sorted(names_matching(pattern, folder, recursive=True))):
+        for name in sorted(names_matching(pattern, folder, recursive=True)):
+            place = os.path.join(folder, name)  # noqa: PTH118  of tens of thousands, pathlib takes most of the time
+            if real.is_file(place):
+                matches.setdefault(*real.places(place))
+                continue
+            path = Path(place)
             reason = _no_file(path)
             if reason is None:
-                matches.setdefault(path.resolve(), _with_suffix(path))
+                matches.setdefault(*real.places_of_link(path))
             elif not (path.is_dir() and pattern.endswith("**")):  # `**` also matches the folders along the way
                 passed_over[path] = reason
         if not matches and len(passed_over) == seen:
@@ -117,13 +124,35 @@ def find_files(
     return paths, [PassedOver(path, passed_over[path]) for path in sorted(passed_over)]
 
 
-def _with_suffix(path: Path) -> Path:
-    """A file without links in its path, but under the name of a link where only that says what is in it.
+class _WithoutLinks:
+    """Where files really are. A folder is followed once for all its files: a corpus has tens of thousands, and a shared
+    file system would be asked about every folder above each of them."""
 
-    The cache of the Hugging Face hub has `train.jsonl -> ../blobs/abc123`.
-    """
-    real = path.resolve()
-    return real if real.name.endswith(SUFFIXES) else path.parent.resolve() / path.name
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def is_file(self, place: str) -> bool:
+        """Whether it is a regular file, and not a link to one."""
+        try:
+            return stat.S_ISREG(os.lstat(place).st_mode)
+        except OSError:
+            return False
+
+    def places(self, place: str) -> tuple[Path, Path]:
+        """A file without links in its path, twice, as `places_of_link` has it."""
+        folder, name = os.path.split(place)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        found = Path(self._folders[folder], name)
+        return found, found
+
+    def places_of_link(self, path: Path) -> tuple[Path, Path]:
+        """What a link leads to, and the same under the name of the link where only that says what is in it.
+
+        The cache of the Hugging Face hub has `train.jsonl -> ../blobs/abc123`.
+        """
+        real = path.resolve()
+        return real, real if real.name.endswith(SUFFIXES) else path.parent.resolve() / path.name
 
 
 def file_problem(path: Path) -> str | None:

@@ -90,6 +90,7 @@ def _read_together(run: Run, paths: list[Path]) -> None:
     with open(lock, "a+b") as claims, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         with Progress("reading the inputs for their digests", total, "bytes") as progress:
             known: dict[Path, Entry] = {}
+            several = 2 * len(os.sched_getaffinity(0))
             while True:
                 # Only what was not known yet is looked at again: every process comes here hundreds of times.
                 known.update(_known(run, [path for path in paths if path not in known]))
@@ -97,12 +98,15 @@ def _read_together(run: Run, paths: list[Path]) -> None:
                 if len(known) == len(set(paths)):
                     return
                 wanted = [(place, path) for place, path in enumerate(paths) if path not in known]
-                taken = [(place, path) for place, path in _rotated(wanted) if _take(claims, place)]
+                taken = [(place, path) for place, path in _rotated(wanted, several) if _take(claims, place)]
                 # Another process may have noted one of them since `_known` looked.
                 known.update(_known(run, [path for path in paths if path not in known]))
+                began = time.monotonic()
                 _read_and_note(run, pool, [path for _, path in taken if path not in known], claims, taken)
                 if not taken:
                     time.sleep(0.2)
+                elif time.monotonic() - began < _NOTED_SECONDS / 2:
+                    several *= 2  # every round reads and writes all that is noted: small files are read many at a time
 
 
 def _read_and_note(
@@ -135,11 +139,10 @@ def _entry(path: Path) -> Entry:
     return entry
 
 
-def _rotated(wanted: list[tuple[int, Path]]) -> Iterator[tuple[int, Path]]:
-    """A few files at a time, and not the same ones in every process: others should find some left."""
+def _rotated(wanted: list[tuple[int, Path]], several: int) -> Iterator[tuple[int, Path]]:
+    """So many files, and not the same ones in every process: others should find some left."""
     begin = os.getpid() * 7919 % len(wanted)
-    several = max(1, min(2 * len(os.sched_getaffinity(0)), len(wanted)))
-    yield from (wanted + wanted)[begin : begin + several]
+    yield from (wanted + wanted)[begin : begin + min(several, len(wanted))]
 
 
 def _take(claims: IO[bytes], place: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -44,17 +45,30 @@ def read_manifest(file: Path, fields: dict[str, Any] = STAGE_FIELDS) -> dict[str
     for path, entry in value["outputs"].items():
         if not isinstance(entry, dict) or not {"sha256", "size", "mtime_ns"} <= entry.keys():
             raise DamagedManifest(f"this manifest is damaged: its entry for '{path}' is incomplete", file=file)
-        if Path(path).is_absolute() or ".." in Path(path).parts:
+        if path.startswith("/") or ".." in path.split("/"):
             raise DamagedManifest(f"this manifest is damaged: '{path}' is outside the run folder", file=file)
     return value
 
 
 def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
-    """A stage's manifest, or None; raises DamagedManifest that says how to make the stage again."""
+    """A stage's manifest, or None; raises DamagedManifest that says how to make the stage again.
+
+    Every stage asks for those of all that it reads from, several times, and each may name tens of thousands of files:
+    one that was not replaced meanwhile is read once.
+    """
     try:
-        return read_manifest(file)
+        status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return _manifest_as_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     except DamagedManifest as error:
         raise DamagedManifest(f"{error.reason}; --discard {stage} runs it again", file=file) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _manifest_as_of(file: Path, _: tuple[int, ...]) -> dict[str, Any] | None:
+    return read_manifest(file)
 
 
 def entries(run: Run, paths: Iterable[Path]) -> Outputs:

@@ -19,11 +19,11 @@ def totals(plan: dict[str, Any]) -> list[str]:
         return lines
     nodes, each = hardware["nodes"], hardware["gpus"] // hardware["nodes"]
     where = f"{nodes} node{'s' if nodes > 1 else ''} x {each} GPU{'s' if each > 1 else ''} (from the recipe)"
-    spans = ", ".join(f"{stage} {_span(hours)}" for stage, hours in _distinct(time["stages"]))
+    spans = ", ".join(f"{stage} {span(hours)}" for stage, hours in _distinct(time["stages"]))
     return [
         *lines,
-        f"wall time   {where}: {_span(time['one_after_another'])} one stage after another,",
-        f"            {_span(time['side_by_side'])} with nodes for all that can run side by side *",
+        f"wall time   {where}: {span(time['one_after_another'])} one stage after another,",
+        f"            {span(time['side_by_side'])} with nodes for all that can run side by side *",
         *_wrapped(f"{spans}; stages on CPUs and queues not counted", "            "),
     ]
 
@@ -34,7 +34,7 @@ def _distinct(stages: Mapping[str, float]) -> list[tuple[str, float]]:
     return [(stage, hours) for stage, hours in found.items() if hours >= 1 / 60]
 
 
-def _span(hours: float) -> str:
+def span(hours: float) -> str:
     """Minutes, hours, or days."""
     if hours < 1:
         return f"{60 * hours:.2g} min"
@@ -50,6 +50,32 @@ def memory_of(trainings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         by_size.setdefault(format_bytes(entry["total"]), []).append(stage)
     lines = [_wrapped(f"{size} on a rank: {', '.join(stages)}", "  ") for size, stages in by_size.items()]
     return [line for group in lines for line in group]
+
+
+def host_memory(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lines about what jobs need of a machine's memory, the largest first, and those that need the same together."""
+    by_size: dict[str, list[str]] = {}
+    for stage, entry in sorted(found.items(), key=lambda item: -item[1]["job"]):
+        last = " (its last step)" if entry["last_step"] > entry["task"] else ""
+        name = "a training" if stage.startswith(("train-", "tune")) else stage.partition(".")[0] + last
+        by_size.setdefault(format_bytes(entry["job"]), []).append(name)
+    groups = [f"{size} {', '.join(dict.fromkeys(stages))}" for size, stages in by_size.items()]
+    return _wrapped("memory of a job on its machine, at least: " + "; ".join(groups), "")
+
+
+def cpu_time(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lines about the core-hours of stages on CPUs, and the longest of their tasks."""
+    hours: dict[str, float] = {}
+    for stage, entry in found.items():
+        verb = stage.partition(".")[0]
+        hours[verb] = hours.get(verb, 0.0) + entry["core_hours"]
+    longest = max(found, key=lambda stage: found[stage]["task_hours"] or 0)
+    parts = " + ".join(f"{verb} {format_hours(value)}" for verb, value in hours.items() if value >= 0.1)
+    text = (
+        f"on CPUs     {format_hours(sum(hours.values()))} core-hours: {parts or 'minutes'}; the longest task is one of "
+        f"{longest}, {span(found[longest]['task_hours'] or 0)}"
+    )
+    return textwrap.wrap(text, 104, subsequent_indent=" " * 12, break_on_hyphens=False)
 
 
 def arrays(found: Mapping[str, Mapping[str, int]]) -> list[str]:

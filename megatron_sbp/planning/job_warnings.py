@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from megatron_sbp.planning.job_needs import job_request
+from megatron_sbp.planning.cost_text import span
+from megatron_sbp.planning.job_limits import cpus_of, kind_of, memory_limit, time_limit
 from megatron_sbp.planning.numbers import format_bytes, format_hours
 from megatron_sbp.planning.units import end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
@@ -38,6 +39,8 @@ def job_warnings(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
             "default (MaxArraySize); `sbp submit` takes as many as the site allows"
         )
     yield from _shards(recipe, plan)
+    yield from _host_memory(recipe, plan)
+    yield from _cpu_times(recipe, plan)
     if hardware["gpus"] is not None:
         for stage, unit, hours in _gpu_arrays(recipe, plan):
             yield from _about_array(recipe, stage, unit, plan["arrays"][stage]["units"], hours)
@@ -117,7 +120,40 @@ def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float)
         )
 
 
-def time_limit(recipe: Recipe, stage: str) -> str:
-    """--time of a stage that runs as an array on GPUs."""
-    names = list(dict.fromkeys(("gpu", stage.partition(".")[0], stage)))
-    return str(job_request(recipe, "gpu", names, 1).time)
+def _cpu_times(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+    """Of stages on CPUs: a unit, or the last step, that does not end within the time limit."""
+    for stage, entry in plan["cpu"].items():
+        limit = time_limit(recipe, stage, "cpu")
+        cores = f"on {cpus_of(recipe, stage)} cores"
+        if (entry["unit_hours"] or 0) > minutes_of(limit) / 60:
+            key = _SIZED_BY.get(stage.partition(".")[0], "synthesis.generations_per_shard")
+            yield (
+                f"{stage}: a unit takes about {span(entry['unit_hours'])} {cores} and must end within "
+                f"the time limit of {limit}: choose {f'a smaller {key} or ' if key else ''}more time (slurm.stages)"
+            )
+        if entry["last_step_hours"] > minutes_of(limit) / 60:
+            yield (
+                f"{stage}: its last step takes about {span(entry['last_step_hours'])} {cores} and must "
+                f"end within the time limit of {limit}: choose more time (slurm.stages)"
+            )
+
+
+_SIZED_BY = {
+    "tokenize": "documents.documents_per_shard",
+    "pairs": "documents.documents_per_shard",
+    "tokenize-pairs": "",
+    "deduplicate": "",
+}
+"""Keys that size a unit; none where its size is fixed."""
+
+
+def _host_memory(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+    """Stages that need more than their jobs ask for."""
+    for stage, entry in plan["host_memory"].items():
+        limit = memory_limit(recipe, stage, kind_of(recipe, stage))
+        if entry["job"] > limit:
+            step = " in its last step" if entry["last_step"] > entry["task"] else ""
+            yield (
+                f"{stage}: a job needs at least {format_bytes(entry['job'])} of memory{step}, and slurm.memory gives "
+                f"it {format_bytes(limit)}: ask for more (slurm.stages)"
+            )

@@ -14,8 +14,10 @@ from typing import Any
 from megatron_sbp.base.hub import cached_snapshot
 from megatron_sbp.planning import cost, ledger
 from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, bytes_per_token
+from megatron_sbp.planning.cpu_time import plan_cpu_time
 from megatron_sbp.planning.duration import plan_checkpoint, plan_time, plan_total
 from megatron_sbp.planning.hardware import Hardware
+from megatron_sbp.planning.host_memory import plan_host_memory
 from megatron_sbp.planning.resources import plan_disk, plan_memory
 from megatron_sbp.planning.units import has_pilot, plan_arrays, plan_files
 from megatron_sbp.planning.vocabulary import vocab_size_of
@@ -88,6 +90,8 @@ def make_plan(
     plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"], hardware)
     plan["arrays"] = plan_arrays(recipe, plan)
     plan["files"] = plan_files(recipe, plan)
+    plan["cpu"] = plan_cpu_time(recipe, plan)
+    plan["host_memory"] = plan_host_memory(recipe, plan)
     plan["disk"] = plan_disk(recipe, plan, vocab, count.total)
     plan["checkpoint"] = plan_checkpoint(recipe, plan)
     plan["total"] = plan_total(recipe, plan)

@@ -31,7 +31,7 @@ def plan_memory(recipe: Recipe, vocab: int) -> dict[str, Any]:
         "trainings": {
             stage: {"micro_batch_size": own.training.micro_batch_size, "sequence_length": own.model.sequence_length}
             | _parts(cost.memory(own.model, own.training, launch, vocab, launch.distributed_optimizer))
-            for stage, own in _trainings(recipe).items()
+            for stage, own in trainings_of(recipe).items()
         },
         **result,
     }
@@ -47,7 +47,7 @@ def _parts(entry: cost.Memory) -> dict[str, int]:
     }
 
 
-def _trainings(recipe: Recipe) -> dict[str, Recipe]:
+def trainings_of(recipe: Recipe) -> dict[str, Recipe]:
     """The trainings of a replicate by the name of their stage; the sections `model` and `training` are their own."""
     found = {f"train-{arm}": recipe.for_arm(arm) for arm in recipe.arms}
     for name in recipe.tuned_synthesizers:

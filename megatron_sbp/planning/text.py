@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from megatron_sbp.planning.assumptions import assumed
-from megatron_sbp.planning.cost_text import arrays, memory_of, rates, totals
+from megatron_sbp.planning.cost_text import arrays, cpu_time, host_memory, memory_of, rates, totals
 from megatron_sbp.planning.numbers import format_bytes, format_count, format_hours
 
 _COLUMNS = 4
@@ -42,7 +42,7 @@ def format_plan(plan: dict[str, Any]) -> str:
         lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})", gpu)
     if plan["replicates"] > 1:
         lines.append(f"  replicates  {plan['replicates']}: trainings and synthesis run this many times, the rest once")
-    lines += ["", *totals(plan)]
+    lines += ["", *totals(plan), *cpu_time(plan["cpu"])]
     ranks = f"{memory['ranks']} rank{'s' if memory['ranks'] != 1 else ''}"
     lines += [
         "",
@@ -57,7 +57,7 @@ def format_plan(plan: dict[str, Any]) -> str:
             f"gradients {format_bytes(entry['gradients'])}, "
             f"optimizer {format_bytes(entry['optimizer'])}, activations ~{format_bytes(entry['activations'])}"
         )
-    lines += memory_of(memory["trainings"])
+    lines += [*memory_of(memory["trainings"]), *host_memory(plan["host_memory"])]
     disk, checkpoint = plan["disk"], plan["checkpoint"]
     lines += [
         "",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from megatron_sbp.planning.cost_text import arrays, memory_of, rates, totals
+from megatron_sbp.planning.cost_text import arrays, cpu_time, host_memory, memory_of, rates, totals
 
 HARDWARE = {
     "gpu": "H100", "gpu_from": "assumed", "peak_flops": 989e12, "device_bytes": 80e9, "mfu": 0.4, "mfu_from": "assumed",
@@ -79,3 +79,29 @@ def test_rates_say_what_was_given_and_what_was_assumed():
     told = rates(plan())
     assert "on H100 (assumed: 989 TFLOP/s, 80 GB) at 40 % of it (assumed)" in told
     assert "writing 5 % (given), checkpoints at 1 GB/s a node (assumed)" in told
+
+
+def test_memory_of_jobs_by_size_and_which_step_needs_it():
+    found = {
+        "tokenize": {"task": 3e8, "last_step": 1e8, "job": 3e8},
+        "pairs": {"task": 1e8, "last_step": 4e9, "job": 4e9},
+        "judge": {"task": 3e8, "last_step": 0, "job": 3e8},
+        "judge.random": {"task": 3e8, "last_step": 0, "job": 3e8},
+        "train-sbp": {"task": 2e11, "last_step": 0, "job": 2e11},
+    }
+    assert host_memory(found) == [
+        "memory of a job on its machine, at least: 200 GB a training; 4 GB pairs (its last step); 300 MB",
+        "  tokenize, judge",
+    ]
+
+
+def test_core_hours_of_all_synthesizers_and_the_longest_task():
+    found = {
+        "documents": {"core_hours": 2.0, "task_hours": None},
+        "judge": {"core_hours": 30.0, "task_hours": 0.5},
+        "judge.random": {"core_hours": 20.0, "task_hours": 1.5},
+        "filter": {"core_hours": 0.01, "task_hours": 0.001},
+    }
+    assert cpu_time(found) == [
+        "on CPUs     52 core-hours: documents 2 + judge 50; the longest task is one of judge.random, 1.5 h"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 
 REPOSITORY = Path(__file__).parents[2]
-PLACEHOLDERS = {"ARM": "sbp", "NAME": "random", "SHARDED": "embed", "STAGE": "tune"}
+PLACEHOLDERS = {"ARM": "sbp", "NAME": "random", "SHARDED": "embed", "STAGE": "tune", "COUNTED": "tokenize"}
 
 
 def documented() -> list[list[str]]:
@@ -41,3 +42,11 @@ def test_every_documented_key_is_there():
 def test_every_key_is_documented():
     made = make_plan(load_recipe(REPOSITORY / "examples" / "sbp_100m_2b" / "recipe.yaml"))
     assert set(made) == {path[0] for path in documented()}
+
+
+def test_the_printed_plan_is_what_is_printed():
+    file = REPOSITORY / "scripts" / "printed_plan.py"
+    spec = importlib.util.spec_from_file_location("printed_plan", file)
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    assert program.TARGET.read_text() == program.page(), "it is old: python scripts/printed_plan.py"

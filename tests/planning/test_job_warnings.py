@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.planning.job_warnings import time_limit
+from megatron_sbp.planning.job_limits import time_limit
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 
@@ -40,6 +40,19 @@ TENSOR = ["launch.tensor_parallel=16", "model.num_attention_heads=32", "model.nu
             ["slurm.stages={synthesize: {time: '20'}}"],
             "must end within the time limit of 20: choose a smaller synthesis.",
         ),
+        (
+            ["slurm.stages={tokenize: {time: '00:00:05'}}"],
+            "tokenize: a unit takes about 0.13 min on 12 cores and must",
+        ),
+        (["slurm.stages={judge: {time: '00:00:30'}}"], "00:00:30: choose a smaller synthesis.generations_per_shard"),
+        (["slurm.stages={tokenize-pairs: {time: '00:00:10'}}"], "tokenize-pairs: a unit takes about 0.34 min"),
+        (["slurm.stages={documents: {time: '20'}}"], "documents: its last step takes about"),
+        (["slurm.stages={pairs: {memory: 512M}}"], "of memory in its last step, and slurm.memory gives it 537 MB"),
+        (
+            ["slurm.stages={training: {memory: 128G}, tune: {memory: 512G}}"],
+            "train-oracle: a job needs at least 263 GB",
+        ),
+        (["slurm.stages={evaluate: {memory: 512M}}"], "evaluate: a job needs at least"),
     ],
 )
 def test_each_by_its_override(overrides, words):

@@ -1,0 +1,104 @@
+"""Core-hours of the stages that run on CPUs, and how long one unit and the last step of each take.
+
+The seconds per document are those of the table in docs/scaling.md: one core of an Intel Xeon (November 27, 2026),
+documents of 3,100 tokens, 50 neighbors each. An AMD EPYC with other work on it took twice as long. What is tokenized or
+judged counts by its tokens, pairs by their neighbors. Stages that were not measured are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from megatron_sbp.planning.job_limits import cpus_of
+from megatron_sbp.planning.units import end_of, synthesizers_of
+from megatron_sbp.recipe import Recipe
+
+_TOKENS, _NEIGHBORS = 3_100, 50
+"""Of a document in the measurement."""
+
+READING, CUTTING, TOKENIZING, JOINING = 0.08e-3, 0.10e-3, 3.46e-3, 0.01e-3
+PAIRING, JOINING_PAIRS, JUDGING, DEDUPLICATING, FILTERING = 0.70e-3, 0.01e-3, 5.07e-3, 0.01e-3, 0.13e-3
+"""Seconds of a core per document."""
+
+PAIR = 20.6e-6
+"""Seconds of a core to look up a pair's tokens and cut them."""
+
+PAIRS_PER_UNIT = 1_000_000
+"""As stages/tokenize_pairs.py has it."""
+
+_SEARCHES = 33
+"""Units of `deduplicate` with near-duplicates: equal texts, and 32 bands of signatures."""
+
+
+@dataclass(frozen=True)
+class CpuTime:
+    """Seconds of a core.
+
+    Attributes:
+        units: how many there are; 0 where the plan cannot know.
+        each: of a unit.
+        last: of the last step.
+        cores: of the task that a unit uses; the last step uses one, but that of `documents`.
+    """
+
+    units: int
+    each: float
+    last: float
+    cores: int = 1
+
+
+def plan_cpu_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By stage: `core_hours` in all, `unit_hours` and `last_step_hours` of wall time, `task_hours` of the task that has
+    the most units and the last step."""
+    found: dict[str, dict[str, Any]] = {}
+    for stage, time in _stages(recipe, plan):
+        tasks = min(max(1, time.units), recipe.slurm.array_size)
+        cores = cpus_of(recipe, stage)
+        unit = time.each / (cores if time.cores > 1 else 1) / 3600
+        last = time.last / (cores if stage == "documents" else 1) / 3600
+        found[stage] = {
+            "core_hours": (time.units * time.each + time.last) / 3600,
+            "unit_hours": unit if time.units else None,
+            "last_step_hours": last,
+            "task_hours": -(-time.units // tasks) * unit + last if time.units else None,
+            "from": "estimated",
+        }
+    # Its units are files of the corpus, which the plan does not look at.
+    found["documents"]["core_hours"] += READING * _read(recipe, plan) / 3600
+    return found
+
+
+def _read(recipe: Recipe, plan: dict[str, Any]) -> int:
+    chosen = recipe.documents
+    corpus = plan["sample"] and plan["sample"]["corpus"]
+    return corpus or (plan["unique_tokens"]["oracle"]["documents"] or chosen.train) + chosen.valid + chosen.test
+
+
+def _stages(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, CpuTime]]:
+    chosen, arrays, real = recipe.documents, plan["arrays"], plan["unique_tokens"]["real"]
+    read, many = _read(recipe, plan), 2
+    tokens = real["tokens"] / max(1, real["documents"])
+    shard = min(chosen.documents_per_shard, read)
+    yield "documents", CpuTime(0, 0, CUTTING * read, many)
+    tokenizing = TOKENIZING * tokens / _TOKENS
+    yield "tokenize", CpuTime(arrays["tokenize"]["units"], tokenizing * shard, JOINING * read, many)
+    pairing = PAIRING * recipe.neighbors.k / _NEIGHBORS
+    for name, entry in synthesizers_of(recipe, plan).items():
+        end, synthesis, own = end_of(name), entry["synthesis"], recipe.for_synthesizer(name)
+        if entry["tuning"]:
+            shard = min(chosen.documents_per_shard, chosen.train)
+            last = JOINING_PAIRS * chosen.train
+            yield "pairs" + end, CpuTime(arrays["pairs" + end]["units"], pairing * shard, last)
+            pairs = entry["tuning"]["pairs"]
+            units = -(-int(pairs) // PAIRS_PER_UNIT)
+            yield "tokenize-pairs" + end, CpuTime(units, PAIR * min(pairs, PAIRS_PER_UNIT), JOINING * chosen.train)
+        generations, units = synthesis["generations"], arrays["judge" + end]["units"]
+        held, length = generations / units, synthesis["tokens_per_generation"] / _TOKENS
+        yield "judge" + end, CpuTime(units, JUDGING * length * held, 0)
+        if own.filter.duplicates == "near":
+            yield "deduplicate" + end, CpuTime(_SEARCHES, DEDUPLICATING * generations / _SEARCHES, 0)
+        yield "filter" + end, CpuTime(units, FILTERING * held, 0)
+        tokenizing = TOKENIZING * length
+        yield "tokenize-synthetic" + end, CpuTime(units, tokenizing * held, JOINING * generations, many)

@@ -1,0 +1,57 @@
+"""Core-hours against the table of docs/scaling.md, and what makes a task longer or shorter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.planning import cpu_time
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.tokenize_pairs import PAIRS_PER_UNIT
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGE = (EXAMPLES.parent / "docs" / "scaling.md").read_text()
+
+
+def times(*words: str, name: str = "sbp_3b_1t") -> dict:
+    return make_plan(load_recipe(EXAMPLES / name / "recipe.yaml", words))["cpu"]
+
+
+def test_seconds_per_document_are_those_of_the_page():
+    table = {
+        cells[1].partition("(")[0].strip(): cells
+        for cells in ([cell.strip() for cell in line.split("|")] for line in PAGE.splitlines() if "MB |" in line)
+    }
+    for step, seconds in (
+        ("documents, reading", cpu_time.READING), ("documents, writing shards", cpu_time.CUTTING),
+        ("tokenize", cpu_time.TOKENIZING), ("tokenize, joining", cpu_time.JOINING), ("pairs", cpu_time.PAIRING),
+        ("pairs, joining", cpu_time.JOINING_PAIRS), ("judge", cpu_time.JUDGING),
+        ("deduplicate", cpu_time.DEDUPLICATING), ("filter", cpu_time.FILTERING),
+    ):  # fmt: skip
+        assert float(table[step][3]) == pytest.approx(1000 * seconds), step
+    assert float(table["tokenize-pairs"][2]) == pytest.approx(1e6 * cpu_time.PAIR)
+    assert cpu_time.PAIRS_PER_UNIT == PAIRS_PER_UNIT
+
+
+def test_core_hours_of_60_million_documents_are_those_of_the_page():
+    """With documents as long as measured, and 50 neighbors: 58 for tokenize, 12 for pairs."""
+    words = ["documents.oracle=0", "documents.train=60_000_000", "neighbors.k=50"]
+    recipe = load_recipe(EXAMPLES / "sbp_3b_1t" / "recipe.yaml", words)
+    measured = {"real": {"documents": 60_000_000, "tokens": 60_000_000 * 3_100}}
+    found = make_plan(recipe, measured)["cpu"]
+    assert found["tokenize"]["core_hours"] == pytest.approx(58, rel=0.01)
+    assert found["pairs"]["core_hours"] == pytest.approx(12, rel=0.02)
+    assert found["documents"]["core_hours"] == pytest.approx(1.3 + 1.7, rel=0.02)
+
+
+def test_cores_tasks_and_units():
+    one, more = times("slurm.cpus_per_task=1"), times("slurm.cpus_per_task=8")
+    assert one["tokenize"]["unit_hours"] == pytest.approx(8 * more["tokenize"]["unit_hours"])
+    assert one["judge"]["unit_hours"] == more["judge"]["unit_hours"]  # one core of a task
+    assert one["tokenize"]["core_hours"] == more["tokenize"]["core_hours"]
+    few = times("slurm.array_size=1")
+    assert few["judge"]["task_hours"] == pytest.approx(few["judge"]["core_hours"])
+    assert few["judge"]["unit_hours"] == one["judge"]["unit_hours"]
+    assert one["documents"]["unit_hours"] is None  # files of the corpus

@@ -1,0 +1,58 @@
+"""Memory of machines: the figures of docs/scaling.md at its sizes, and how they grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatron_sbp.planning.plan import make_plan
+from megatron_sbp.recipe import load_recipe
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def memory(name: str, *words: str) -> dict:
+    return make_plan(load_recipe(EXAMPLES / name / "recipe.yaml", words))["host_memory"]
+
+
+def test_the_figures_of_the_page_for_60_million_documents():
+    found = memory("sbp_3b_1t")
+    assert found["pairs"]["last_step"] == pytest.approx(4e9, rel=0.1)  # "4 GB at 60 million documents"
+    assert 130 * 40e6 < found["documents"]["last_step"] < 130 * 40e6 + 1.5e9
+    assert found["neighbors"]["task"] == pytest.approx(9e3 * 1.2e6, rel=0.1)  # "9 kB per query"
+    assert found["deduplicate"]["task"] == pytest.approx(4e9, rel=0.05)
+    assert found["evaluate"]["task"] == pytest.approx(8.5e9)
+    assert found["train-sbp"]["job"] == 8 * 12 * 2_737_739_264
+    assert all(entry["job"] == max(entry["task"], entry["last_step"]) > 0 for entry in found.values())
+    assert {entry["from"] for entry in found.values()} == {"measured", "rule"}
+    # No stage of data needs more than 16 GB, whatever the corpus.
+    assert max(entry["job"] for stage, entry in found.items() if not stage.startswith(("train", "tune"))) < 16e9
+
+
+def test_tasks_do_not_grow_with_the_corpus():
+    one = memory("sbp_3b_1t")
+    other = memory("sbp_3b_1t", "documents.train=600_000_000", "documents.oracle=0")
+    assert other["neighbors"]["task"] < 12.2e9
+    for stage in ("tokenize", "pairs", "tokenize-pairs", "judge", "filter"):
+        assert other[stage]["task"] == pytest.approx(one[stage]["task"], rel=0.1), stage
+    assert other["pairs"]["last_step"] > 9 * one["pairs"]["last_step"]
+    assert other["documents"]["last_step"] == one["documents"]["last_step"]  # passes, from 40 million on
+
+
+def test_scann_holds_one_index():
+    words = ["neighbors.engine=scann", "neighbors.documents_per_index=2_000_000"]
+    found = memory("sbp_3b_1t", *words)["neighbors"]["task"]
+    assert 9e9 < found < 16e9
+    assert memory("sbp_3b_1t", words[0], "neighbors.documents_per_index=1_000_000")["neighbors"]["task"] < found - 4e9
+
+
+def test_checkpoints_that_few_ranks_gather_are_not_counted():
+    flag = "training.megatron={distrib-optim-fully-reshardable-mem-efficient: true}"
+    assert "train-sbp" not in memory("sbp_3b_1t", flag)
+    assert "train-sbp" not in memory("sbp_3b_1t", "launch.distributed_optimizer=false")
+
+
+def test_stages_of_every_synthesizer():
+    found = memory("sbp_100m_2b")
+    assert {"judge", "judge.random", "pairs.random"} <= found.keys()
