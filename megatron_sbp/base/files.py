@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import glob
 import gzip
 import hashlib
 import io
@@ -14,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -38,9 +38,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(path.suffixes)
     stem = path.name.removesuffix(suffixes)
-    for left in path.parent.glob(f".{glob.escape(stem)}.{_machine()}-*{PARTIAL_SUFFIX}{glob.escape(suffixes)}"):
-        if not _alive(left.name.removeprefix(f".{stem}.{_machine()}-").split(".")[0]):
-            left.unlink(missing_ok=True)
+    own = f".{stem}.{_machine()}-"
+    for name in _partial_names(path.parent):
+        of_path = name.startswith(own) and name.endswith(f"{PARTIAL_SUFFIX}{suffixes}")
+        if of_path and not _alive(name.removeprefix(own).split(".")[0]):
+            path.with_name(name).unlink(missing_ok=True)
     partial = path.with_name(f".{stem}.{_machine()}-{os.getpid()}-{next(_numbers)}{PARTIAL_SUFFIX}{suffixes}")
     try:
         yield partial
@@ -51,6 +53,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+_MANY, _SECONDS = 1_000, 10.0
+_looked_at: dict[str, tuple[float, list[str]]] = {}
+
+
+def _partial_names(folder: Path) -> list[str]:
+    """Temporary files of this machine in a folder. One of more than `_MANY` files is looked through every `_SECONDS` at
+    most: with ten thousand units, each would look at the files of all others."""
+    when, names = _looked_at.get(str(folder), (-_SECONDS, []))
+    if time.monotonic() - when < _SECONDS:
+        return names
+    machine, count, names = f".{_machine()}-", 0, []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            count += 1
+            if entry.name.startswith(".") and machine in entry.name and PARTIAL_SUFFIX in entry.name:
+                names.append(entry.name)
+    if count > _MANY:
+        _looked_at[str(folder)] = time.monotonic(), names
+    return names
 
 
 def sync_folder(folder: Path) -> None:

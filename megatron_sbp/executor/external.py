@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -162,8 +163,16 @@ def _note(run: Run, fresh: dict[str, Entry]) -> None:
 
 
 def _noted(run: Run) -> dict[str, Any]:
+    file = run.manifests / "external.json"
     try:
-        value = files.read_json(run.manifests / "external.json")
+        status = file.stat()
+        value = _read_as_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     except (InputError, FileNotFoundError):  # only a cache: a damaged one is rebuilt
         return {}
     return value if isinstance(value, dict) else {}
+
+
+@functools.lru_cache(maxsize=1)
+def _read_as_of(file: Path, _: tuple[int, ...]) -> Any:
+    """7 MB for the files of DCLM, which a command asks for several times."""
+    return files.read_json(file)

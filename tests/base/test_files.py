@@ -126,3 +126,15 @@ def test_a_digest_of_so_many_bytes_ends_whether_or_not_the_file_does(tmp_path, s
     (tmp_path / "zeros").write_bytes(bytes(size))
     assert files.sha256(tmp_path / "zeros", size) == files.sha256(tmp_path / "zeros") == expected
     assert files.sha256(tmp_path / "zeros", size + 10) == expected
+
+
+def test_a_folder_of_many_files_is_not_looked_through_at_every_write(tmp_path, monkeypatch):
+    looks, scan = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: [looks.append(folder), scan(folder)][1])
+    for number in range(1001):
+        (tmp_path / f"{number}.json").touch()
+    left = tmp_path / f".5.{files._machine()}-{2**22 + 1}-0.partial.json"  # more than Linux numbers processes
+    left.touch()
+    for number in range(50):
+        files.write_json(tmp_path / f"{number}.json", number)
+    assert len(looks) == 1 and not left.exists()
