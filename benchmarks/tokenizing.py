@@ -76,7 +76,9 @@ def megatron(folder: Path, count: int, workers: int, program: Path) -> tuple[flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megatron", type=Path, help="folder of Megatron-LM's sources")
+    parser.add_argument(
+        "--megatron", type=Path, default=os.environ.get("MEGATRON_LM"), help="Megatron-LM's sources (or $MEGATRON_LM)"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--copies", type=int, nargs=2, default=[2, 10], help="of the quick start's corpus")
     parser.add_argument("--rounds", type=int, default=3)
@@ -102,8 +104,8 @@ def main() -> None:
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
         size = (folder / f"ours-{many}.bin").stat().st_size
     print(
-        f"{options.workers} workers, {few * documents:,} and {many * documents:,} documents, .bin ({size / 1e6:.0f} MB) "
-        f"and .idx equal byte for byte; medians of {options.rounds} turns; load {os.getloadavg()[0]:.2f}\n"
+        f"{options.workers} workers, {few * documents:,} and {many * documents:,} documents; .bin ({size / 1e6:.0f} "
+        f"MB) and .idx equal byte for byte; medians of {options.rounds} turns; load {os.getloadavg()[0]:.2f}\n"
     )
     print("| | Megatron, documents/s | ours, documents/s | ratio | per CPU second | | ratio |\n|" + "---|" * 7)
     for label, first, last in (

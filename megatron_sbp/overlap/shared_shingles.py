@@ -77,11 +77,17 @@ def shared(tokens, start, length, shingle, table, distinct):
         return 0.0
     width = min(length, shingle)
     count = length - width + 1
+    hashes = np.empty(count, np.uint64)
+    any_shared = False
+    for place in range(count):
+        hashes[place] = hash_at(tokens, start + place, width)
+        any_shared |= slot_of(table, hashes[place]) >= 0
+    if not any_shared:  # most pairs: nothing to count
+        return 0.0
     own = new_table(count)
     own_distinct = 0
     both = 0
-    for place in range(start, start + count):
-        value = hash_at(tokens, place, width)
+    for value in hashes:
         if insert(own, value):
             own_distinct += 1
             if slot_of(table, value) >= 0:
