@@ -18,7 +18,7 @@ SMALL = [  # at smoke size: seconds to two minutes
     ("attention.py", "--sequences 64 --precisions fp32 --turns 1"),
     ("cpu_training.py", "--rounds 1 --steps 6 --warm-up 2"),
     ("embedding.py", "--documents 20 --rounds 1 --bf16"),
-    ("export_memory.py", "--layers 2 --hidden-size 64 --ffn-hidden-size 128 --vocabulary 512 --folder {folder}"),
+    ("export_memory.py", "--layers 2 --hidden-size 128 --ffn-hidden-size 256 --vocabulary 512 --folder {folder}"),
     ("gpu_ladder.py", "--device cpu --rungs 1B --steps 3 --warm-up 1 --ceiling-seconds 0.1 --tokens 40000 --threads 1"),
     ("loader.py", "read --documents 400 --samples 40 --rounds 1 --lengths 128 --folder {folder}"),
     ("loader.py", "start --documents 2000 --pairs 500 --epochs 2 --lengths 128 --rounds 1 --folder {folder}"),
