@@ -147,8 +147,8 @@ def main() -> None:
     versions = f"transformers {transformers.__version__}, torch {torch.__version__}"
     print(
         f"{options.texts} texts, prompts of {quartiles([len(prompt) for prompt in prompts])} tokens (quartiles), "
-        f"batches of {options.batch_size}; documents as long as {quartiles(wanted)}, {np.mean(wanted):.0f} on average; medians "
-        f"of {options.repeats} turns, one thread, {versions}; load {os.getloadavg()[0]:.2f}\n"
+        f"batches of {options.batch_size}; documents as long as {quartiles(wanted)}, {np.mean(wanted):.0f} on average; "
+        f"medians of {options.repeats} turns, one thread, {versions}; load {os.getloadavg()[0]:.2f}\n"
     )
     print("| | tokens per text | quartiles | tokens/s | tokens per CPU second |\n|---|---|---|---|---|")
     for name, label in (("generate", "transformers generate()"), ("engine", "megatron_sbp engine")):
