@@ -239,6 +239,7 @@ def together(ranks: int, work: Work) -> tuple[dict[str, float], dict[str, float]
     for _ in range(ranks):
         mine, theirs = multiprocessing.get_context("fork").Pipe()
         multiprocessing.get_context("fork").Process(target=measured, args=(work, theirs)).start()
+        theirs.close()  # a process that dies must not be waited for
         pipes.append(mine)
     results = [pipe.recv() for pipe in pipes]
     figures = {name: max(seconds[name] for seconds, _, _ in results) for name in results[0][0]}

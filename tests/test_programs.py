@@ -21,7 +21,7 @@ SMALL = [  # at smoke size: seconds to two minutes
     ("export_memory.py", "--layers 2 --hidden-size 128 --ffn-hidden-size 256 --vocabulary 512 --folder {folder}"),
     ("gpu_ladder.py", "--device cpu --rungs 1B --steps 3 --warm-up 1 --ceiling-seconds 0.1 --tokens 40000 --threads 1"),
     ("loader.py", "read --documents 400 --samples 40 --rounds 1 --lengths 512 --folder {folder}"),
-    ("loader.py", "start --documents 2000 --pairs 500 --epochs 2 --lengths 512 --rounds 1 --folder {folder}"),
+    ("loader.py", "start --documents 2000 --pairs 500 --epochs 6 --lengths 512 --rounds 1 --folder {folder}"),
     ("loader.py", "pack --documents 400 --pairs 500 --lengths 512 --rounds 1 --folder {folder}"),
     ("many_files.py", "--documents 500 --files 3 600 --words 30 --folder {folder}"),
     ("near_duplicates.py", "--texts 500 --rounds 1"),
