@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def embed(folder: Path) -> None:
     embed_shard(folder / "some.jsonl.zst", folder / "some.npy", embedder(), "embed")
 
 
-def search(folder: Path, engine: str) -> None:
+def search(folder: Path, engine: Literal["exact", "scann"]) -> None:
     """A shard of queries against all vectors."""
     from megatron_sbp.pairing.neighbors.search import Search
     from megatron_sbp.pairing.neighbors.vectors import Vectors
