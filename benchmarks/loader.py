@@ -182,6 +182,7 @@ def write_hollow(prefix: Path, lengths: np.ndarray) -> None:
     index_file(prefix).parent.mkdir(parents=True, exist_ok=True)
     with write_indexed(prefix, np.uint16) as writer:
         writer._lengths.append(lengths)
+        writer._count += len(lengths)
         writer._sequences.append(np.ones(len(lengths), np.int64))
     with open(data_file(prefix), "rb+") as file:
         file.truncate(2 * int(lengths.sum(dtype=np.int64)))
