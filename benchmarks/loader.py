@@ -182,6 +182,7 @@ def write_hollow(prefix: Path, lengths: np.ndarray) -> None:
     index_file(prefix).parent.mkdir(parents=True, exist_ok=True)
     with write_indexed(prefix, np.uint16) as writer:
         writer._lengths.append(lengths)
+        writer._count += len(lengths)
         writer._sequences.append(np.ones(len(lengths), np.int64))
     with open(data_file(prefix), "rb+") as file:
         file.truncate(2 * int(lengths.sum(dtype=np.int64)))
@@ -239,6 +240,7 @@ def together(ranks: int, work: Work) -> tuple[dict[str, float], dict[str, float]
     for _ in range(ranks):
         mine, theirs = multiprocessing.get_context("fork").Pipe()
         multiprocessing.get_context("fork").Process(target=measured, args=(work, theirs)).start()
+        theirs.close()  # a process that dies must not be waited for
         pipes.append(mine)
     results = [pipe.recv() for pipe in pipes]
     figures = {name: max(seconds[name] for seconds, _, _ in results) for name in results[0][0]}

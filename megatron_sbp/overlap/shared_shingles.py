@@ -12,7 +12,8 @@ import numba
 import numpy as np
 
 from megatron_sbp.overlap.hash_table import insert, new_table, slot_of
-from megatron_sbp.overlap.shingles import hash_at
+
+_FACTOR, _SHIFT, _ONE = np.uint64(0x9E3779B97F4A7C15), np.uint64(29), np.uint64(1)
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,16 @@ def shared(tokens, start, length, shingle, table, distinct):
     if length == 0 or distinct == 0:
         return 0.0
     width = min(length, shingle)
-    count = length - width + 1
-    own = new_table(count)
+    hashes = _rolling(tokens, start, length, width)
+    any_shared = False
+    for value in hashes:
+        any_shared |= slot_of(table, value) >= 0
+    if not any_shared:  # most pairs: nothing to count
+        return 0.0
+    own = new_table(len(hashes))
     own_distinct = 0
     both = 0
-    for place in range(start, start + count):
-        value = hash_at(tokens, place, width)
+    for value in hashes:
         if insert(own, value):
             own_distinct += 1
             if slot_of(table, value) >= 0:
@@ -93,10 +98,38 @@ def shared(tokens, start, length, shingle, table, distinct):
 def hash_set(tokens, start, length, shingle):
     """The distinct shingles of a document in an open hash table, and their number."""
     width = min(length, shingle)
-    count = length - width + 1 if length > 0 else 0
-    table = new_table(count)
+    hashes = _rolling(tokens, start, length, width)
+    table = new_table(len(hashes))
     distinct = 0
-    for place in range(start, start + count):
-        if insert(table, hash_at(tokens, place, width)):
+    for value in hashes:
+        if insert(table, value):
             distinct += 1
     return table, distinct
+
+
+@numba.njit(cache=True)
+def _rolling(tokens, start, length, width):
+    """Hashes of all shingles of a document, each from the one before it; never 0, and never on disk.
+
+    The sum of mixed(token) * _FACTOR ** (tokens after it) modulo 2^64: a few operations per shingle of any width.
+    """
+    hashes = np.empty(length - width + 1 if length > 0 else 0, np.uint64)
+    mixed = np.empty(length, np.uint64)
+    for place in range(length):
+        value = (np.uint64(tokens[start + place]) + _ONE) * _FACTOR
+        value = (value ^ (value >> _SHIFT)) * _FACTOR
+        mixed[place] = value ^ (value >> _SHIFT)
+    highest = _ONE  # _FACTOR ** width
+    for _ in range(width):
+        highest *= _FACTOR
+    # The width goes in too, so that a short document never equals the beginning of a long one by its hash.
+    total, widths = np.uint64(0), np.uint64(width) * _FACTOR
+    for place in range(length):
+        total = total * _FACTOR + mixed[place]
+        if place >= width:
+            total -= mixed[place - width] * highest
+        if place >= width - 1:
+            value = total ^ widths
+            value ^= value >> _SHIFT
+            hashes[place - width + 1] = value if value != np.uint64(0) else _ONE
+    return hashes

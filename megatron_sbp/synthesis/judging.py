@@ -70,13 +70,14 @@ def judge_shard(
     with Progress(f"judge {shard}", len(rows), "generations") as progress:
         for some in itertools.batched(rows, _AT_ONCE):
             begin, candidates = len(verdicts), []
-            for row, ids in zip(some, tokenizer.encode_batch([row["text"] for row in some]), strict=True):
+            flat, lengths = tokenizer.encode_flat([row["text"] for row in some], None, np.int64)
+            for row, ids in zip(some, np.split(flat, lengths.cumsum()[:-1]), strict=True):
                 seed_row = row["seed_row"]  # null for documents written without a seed
                 if seed_row is None or real is None:
                     seed_tokens = np.empty(0, np.int64)
                 else:
                     seed_tokens = without_end(real[seed_row], tokenizer)
-                one = Candidate(row, np.array(ids, np.int64), seed_tokens, shard, len(verdicts))
+                one = Candidate(row, ids, seed_tokens, shard, len(verdicts))
                 rule = first_rule(row, rules, one.tokens, seed_tokens, length)
                 verdicts.append(VERDICTS.index(rule) if rule else PASSED)
                 counts.append(len(ids) + 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from megatron_sbp.tokenization.indexed import IndexedWriter, flatten, write_indexed
+from megatron_sbp.tokenization.indexed import IndexedWriter, write_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 2048, 4_000_000
@@ -62,7 +62,7 @@ def add_texts(
     counts = TextCounts()
     closing = tokenizer.end_of_document if end_of_document else None
     for batch in batches(texts):
-        tokens, lengths = flatten(tokenizer.encode_batch(batch), closing, tokenizer.dtype)
+        tokens, lengths = tokenizer.encode_flat(batch, closing, tokenizer.dtype)
         writer.add(tokens, lengths)
         counts += TextCounts(len(batch), tokens.size, sum(len(text.encode()) for text in batch), sum(map(len, batch)))
         if advance:

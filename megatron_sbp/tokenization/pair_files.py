@@ -23,7 +23,6 @@ from megatron_sbp.tokenization.indexed import (
     check_output,
     counts_file,
     data_file,
-    flatten,
     index_file,
     merge_indexed,
     open_indexed,
@@ -290,7 +289,7 @@ def preprocess_pairs(
     with pair_writer(output, dtype, limits, tokenizer.starts_character, closing) as writer:
         for batch in itertools.batched(rows, _PAIRS_PER_BATCH):
             texts = [row[seed_field] for row in batch] + [row[target_field] for row in batch]
-            tokens, lengths = flatten(tokenizer.encode_batch(texts), closing, dtype)
+            tokens, lengths = tokenizer.encode_flat(texts, closing, dtype)
             offsets = (lengths.cumsum(dtype=np.int64) - lengths) * tokens.itemsize
             both = IndexedTokens(tokens, lengths, offsets, np.arange(len(lengths) + 1))
             seeds = np.arange(len(batch))
