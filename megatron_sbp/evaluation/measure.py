@@ -62,6 +62,8 @@ class QualityFiles:
     """File in which a judge behind an endpoint keeps its answers; None keeps none."""
     items: Mapping[str, Sequence[str]] | None = None
     """Texts of the evaluation's items by group, to be looked for in all text; None looks for none."""
+    retokenized: Mapping[str, int] | None = None
+    """What the filters counted: see `RetokenizedCounts`. None takes the sampled texts."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
@@ -167,6 +169,7 @@ def _add_sheet(
     read_shards(reading, found.documents["train"], len(real.tokens), "quality: reading D")
     counted = overlap.counts()
     compared = sheet.measure_groups(alike, novelty, recipe.seed)
+    retokenized = sheet.retokenized_counts(found.retokenized)
     unread = {**alike, "real": sheet.cut_alike(held_out, samples["synthetic"], tokenizer)}
     perplexity = sheet.perplexities(
         unread,
@@ -183,9 +186,10 @@ def _add_sheet(
         whole = seeds if group == "real" else samples[group]
         figures["intervals"] = {**sheet.share_intervals(figures), **sheet.count_intervals(counts, recipe.seed)}
         figures["lengths"] = sheet.lengths([len(one.tokens) for one in whole], recipe.max_new_tokens - 1, recipe.seed)
-        figures["retokenized"] = (
-            sheet.retokenized_real(samples[group], tokenizer) if group == "real" else sheet.retokenized(samples[group])
-        )
+        if group == "real":
+            figures["retokenized"] = sheet.retokenized_real(samples[group], tokenizer)
+        else:
+            figures["retokenized"] = retokenized.get(group) or sheet.retokenized(samples[group])
         figures |= compared[group]
         figures["perplexity"] = perplexity[group]
 
@@ -195,6 +199,7 @@ def _with_seeds(sample: Sequence[Sampled]) -> bool:
 
 
 def _written(rows: list[dict[str, Any]], tokenizer: TextTokenizer) -> list[Sampled]:
+    """Texts with the tokens that the tokenizer gives for them, which those of real documents can be compared with."""
     encoded = tokenizer.encode_batch([row["text"] for row in rows])
     return [Sampled(row["text"], np.array(ids, np.int64), row) for row, ids in zip(rows, encoded, strict=True)]
 

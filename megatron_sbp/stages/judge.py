@@ -57,6 +57,8 @@ class JudgeStage(Stage):
         for key in ("max_corpus_copying", "contaminated", "min_similarity"):
             if chosen[key] is None:
                 del chosen[key]
+        if not chosen["retokenize"]:
+            del chosen["retokenize"]
         place = predicate_place(run.recipe)
         if place is not None:
             chosen["predicate"] = place.name
