@@ -60,5 +60,8 @@ class RetokenizedCounts:
 
     def summary(self) -> dict[str, float]:
         """The counts with `share`, of all, and `kept_share`."""
-        shares = {"share": self.differing / max(1, self.documents), "kept_share": self.kept_differing / max(1, self.kept)}
+        shares = {
+            "share": self.differing / max(1, self.documents),
+            "kept_share": self.kept_differing / max(1, self.kept),
+        }
         return {**self.__dict__, **shares}
