@@ -5,8 +5,9 @@
         --tokenizer RUN/tokenizer --output synthetic.jsonl.zst
 
 reads what tools/synthesize.py wrote, or any texts (field `text`; `seed_id` names the seed document, `finished` says
-whether the text has an end; `token_ids` are its tokens, and pass through), and writes synthetic.jsonl.zst, for tools/preprocess_synthetic.py, and
-synthetic.audit.json: what each filter dropped, with examples. docs/synthesis.md describes the filters.
+whether the text has an end; `token_ids`, its tokens, pass through), and writes synthetic.jsonl.zst, for
+tools/preprocess_synthetic.py, and synthetic.audit.json: what each filter dropped, with examples. docs/synthesis.md
+describes the filters.
 """
 
 from __future__ import annotations

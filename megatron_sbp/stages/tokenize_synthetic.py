@@ -18,7 +18,8 @@ from megatron_sbp.stages.tokenize import dataset_files, shard_stem, tokenize_sha
 class TokenizeSyntheticStage(Stage):
     """Tokenizes the synthetic documents, and checks that the SBP arm has as many tokens as the plan says.
 
-    Documents whose rows have the ids that the synthesizer wrote keep these; others are tokenized from their text. Shards that a shorter run has tokenized are taken from its dataset.
+    Documents whose rows have the ids that the synthesizer wrote keep these; others are tokenized from their text.
+    Shards that a shorter run has tokenized are taken from its dataset.
     """
 
     name = "tokenize-synthetic"

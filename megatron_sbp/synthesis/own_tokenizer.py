@@ -35,9 +35,9 @@ def check_own_tokenizer(checkpoint: Path, tokenizer: TextTokenizer) -> None:
         known = {"digest": own.vocabulary_digest, "vocab_size": own.vocab_size}
     if known is not None and known["digest"] != tokenizer.vocabulary_digest:
         raise InputError(
-            f"the model was trained with a tokenizer of {known['vocab_size']:,} tokens (digest {known['digest'][:12]}), "
-            f"but {_named(tokenizer)} has {tokenizer.vocab_size:,} (digest {tokenizer.vocabulary_digest[:12]}): ids mean "
-            "other text to it",
+            f"the model was trained with a tokenizer of {known['vocab_size']:,} tokens (digest "
+            f"{known['digest'][:12]}), but {_named(tokenizer)} has {tokenizer.vocab_size:,} (digest "
+            f"{tokenizer.vocabulary_digest[:12]}): the same ids are other text in it",
             file=provenance,
             key="tokenizer",
         )

@@ -104,8 +104,11 @@ class TextTokenizer:
 
     @cached_property
     def vocabulary_digest(self) -> str:
-        """Digest of all tokens with their ids, by which one can tell whether a model was trained with this tokenizer; 32
-        hexadecimal digits. It stays the same when the files are saved again by another version of a library."""
+        """Digest of all tokens with their ids, by which one can tell whether a model was trained with this tokenizer.
+
+        Returns:
+            32 hexadecimal digits; the same after the files were saved again by another version of a library.
+        """
         return files.digest(self.backend.get_vocab(with_added_tokens=True))
 
     @cached_property
