@@ -21,8 +21,8 @@ SMALL = {  # at smoke size: seconds to two minutes
     "near_duplicates.py": "--texts 500 --rounds 1",
     "neighbors.py": "--documents 3000 --dim 32 --k 10",
     "scaling.py": "--documents 3000 --words 60 --folder {folder}",
-    "token_ids.py": "--documents 200 --rounds 1 --vocab-sizes 600",
     "synthesis.py": "--batch-size 4 --repeats 1 --prompt-tokens 10 20 --max-new-tokens 8",
+    "token_ids.py": "--documents 200 --rounds 1 --vocab-sizes 600",
 }
 
 

@@ -61,7 +61,7 @@ class EngineSettings:
         return {**fields, "checkpoint": None, **({} if self.vllm is None else {"vllm": self.vllm.of_text()})}
 
     def provenance(self) -> dict[str, Any]:
-        """The digest of the weights, and the sampling settings: equal in all rows, so that compression leaves a few bytes."""
+        """The digest of the weights, and the sampling settings: equal in all rows, so a few bytes of each."""
         return {
             "synthesizer": self.weights,
             "temperature": self.temperature,
