@@ -85,8 +85,8 @@ def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
         pairs, engine, temperature, top_p, run_seed, ...: what the row says); `shard`; `seed` (the document as it is in
         D, with its `row`; None for text without one); `pairs` (`tuned_on`: up to 8 targets with score and text,
         `as_seed` and `as_target`: how many there are); `filters` (`verdict`: kept, the rule that dropped it, or
-        PENDING; `rules`: what every rule measured; `repeats`: the id of the document that a duplicate repeats). None for an
-        unknown id.
+        PENDING; `rules`: what every rule measured; `repeats`: the id of the document that a duplicate
+        repeats). None for an unknown id.
     """
     found = _find(name, sources)
     if found is None:
