@@ -71,7 +71,7 @@ def test_texts_know_where_they_come_from(experiment):
         rows(run / part) for part in (".", "synthesizers/second", "synthesizers/self", "synthesizers/noise")
     )
     assert {row["round"] for row in related} == {1} and all(row["seed_id"] for row in related)
-    assert {row["pairs"] for row in related}.isdisjoint(row["pairs"] for row in second)
+    assert all(row["pairs"] for row in [*related, *second])
     assert {row["pairs"] for row in samples} == {None}
     assert {row["round"] for row in second} == {2} and all(row["seed_id"] for row in second)
     assert {(row["seed_id"], row["seed_row"]) for row in samples} == {(None, None)}
