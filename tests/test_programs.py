@@ -31,6 +31,7 @@ SMALL = [  # at smoke size: seconds to two minutes
     ("shingles.py", "--pairs 200 --rounds 1"),
     ("simulated_graph.py", "--documents 600000 --units 20 --inputs 10"),
     ("synthesis.py", "--texts 8 --batch-size 4 --repeats 1 --max-new-tokens 8"),
+    ("token_ids.py", "--documents 200 --rounds 1 --vocab-sizes 600"),
     ("tokenizing.py", "--copies 1 2 --rounds 1"),
     ("training_step.py", "--starts 1 --steps 4 --warm-up 1 --tokens 40000"),
 ]

@@ -5,8 +5,9 @@
         --tokenizer RUN/tokenizer --output synthetic.jsonl.zst
 
 reads what tools/synthesize.py wrote, or any texts (field `text`; `seed_id` names the seed document, `finished` says
-whether the text has an end), and writes synthetic.jsonl.zst, for tools/preprocess_synthetic.py, and
-synthetic.audit.json: what each filter dropped, with examples. docs/synthesis.md describes the filters.
+whether the text has an end; `token_ids`, its tokens, pass through), and writes synthetic.jsonl.zst, for
+tools/preprocess_synthetic.py, and synthetic.audit.json: what each filter dropped, with examples. docs/synthesis.md
+describes the filters.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ def main() -> None:
     rules.add_argument("--predicate", metavar="FILE.py:FUNCTION", help="a function of yours (docs/synthesis.md)")
     setting("duplicates", RULES.duplicates, "near: also MinHash near-duplicates", ("keep", "exact", "near"))
     setting("duplicate-threshold", RULES.duplicate_threshold, "Jaccard similarity of near-duplicates")
+    parser.add_argument(
+        "--retokenize",
+        action="store_true",
+        help="leave out the ids that were written (token_ids), so that the text is tokenized again",
+    )
     options = parser.parse_args()
     if options.shingle_tokens < 1:
         parser.error("--shingle-tokens must be 1 or more")

@@ -5,8 +5,10 @@
         --output tokens/synthetic --need-tokens 75000000000
 
 writes tokens/synthetic.bin and .idx, and tokens/synthetic.parents.parquet: row i of it says where document i comes from
-(seed document, synthesizer, sampler). Prints, as JSON, the counts, how many seed documents the text comes from, and
-which synthesizers wrote it.
+(seed document, pairs, synthesizer, sampler). Documents keep the tokens that the synthesizer wrote where a row has them
+(`token_ids`) and they are those of its text in this tokenizer; the others are tokenized. Prints, as JSON, the counts
+(`written_ids`: documents that kept their tokens), how many seed documents the text comes from, and which synthesizers
+wrote it.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
     python tools/synthesize.py --checkpoint RUN/export/synthesizer --inputs seeds.jsonl --output synthetic.jsonl.zst \\
         --generations 3 --max-seed-tokens 2048 --max-new-tokens 2047
 
-A row of the output: id, text, tokens, ids_digest, finished, seed_id, seed_row, generation, synthesizer (sha256 of its
-weights), temperature, top_p, run_seed. Nothing is filtered.
+A row of the output: id, text, tokens, token_ids (docs/synthesis.md), ids_digest, finished, seed_id, seed_row,
+generation, synthesizer (sha256 of its weights), temperature, top_p, max_new_tokens, engine, precision, run_seed, round
+(1), pairs (null). Nothing is filtered.
 The same inputs and options give the same bytes, and a second call after a kill writes what is missing. Prints the
 counts as JSON.
 

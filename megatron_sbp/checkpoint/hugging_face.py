@@ -46,8 +46,9 @@ def export(
         precision: of the weights written; None keeps the checkpoint's.
 
     Returns:
-        What provenance.json holds: architecture, model, iteration, dtype, parameters, and weights_sha256, a digest of
-        all names and values in the model's order that does not depend on how they are spread over files.
+        What provenance.json holds: architecture, model, iteration, dtype, parameters, weights_sha256, a digest of all
+        names and values in the model's order that does not depend on how they are spread over files, and tokenizer
+        (vocab_size, and digest: see `TextTokenizer.vocabulary_digest`).
 
     Raises:
         InputError: the folder is no such checkpoint, a tensor is missing, has another shape, or has no counterpart;
@@ -88,6 +89,7 @@ def export(
             "dtype": config["dtype"],
             "parameters": sum(math.prod(shape) for shape in shapes.values()),
             "weights_sha256": whole.hexdigest(),
+            "tokenizer": {"vocab_size": roles.vocab_size, "digest": roles.vocabulary_digest},
         }
         files.write_json(partial / MARKER, provenance)
     return provenance

@@ -63,6 +63,8 @@ class QualityFiles:
     """File in which a judge behind an endpoint keeps its answers; None keeps none."""
     items: Mapping[str, Sequence[Item]] | None = None
     """The evaluation's items by group, to be looked for in all text; None looks for none."""
+    retokenized: Mapping[str, int] | None = None
+    """What the filters counted: see `RetokenizedCounts`. None takes the sampled texts."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
@@ -160,6 +162,7 @@ def _add_sheet(
     read_shards(reading, found.documents["train"], len(real.tokens), "quality: reading D")
     counted = overlap.counts()
     compared = sheet.measure_groups(samples, novelty, recipe.seed)
+    retokenized = sheet.retokenized_counts(found.retokenized)
     perplexity = sheet.perplexities(
         {**samples, "real": held_out},
         found.checkpoints,
@@ -177,14 +180,16 @@ def _add_sheet(
         if group == "real":  # as long as they are: this figure is not compared at equal lengths, it compares them
             tokens = real.lengths(one.own for one in samples[group]).tolist()
         figures["lengths"] = sheet.lengths(tokens, recipe.max_new_tokens - 1, recipe.seed)
-        figures["retokenized"] = (
-            sheet.retokenized_real(samples[group], tokenizer) if group == "real" else sheet.retokenized(samples[group])
-        )
+        if group == "real":
+            figures["retokenized"] = sheet.retokenized_real(samples[group], tokenizer)
+        else:
+            figures["retokenized"] = retokenized.get(group) or sheet.retokenized(samples[group])
         figures |= compared[group]
         figures["perplexity"] = perplexity[group]
 
 
 def _written(rows: list[dict[str, Any]], tokenizer: TextTokenizer) -> list[Sampled]:
+    """Texts with the tokens that the tokenizer gives for them, which those of real documents can be compared with."""
     encoded = tokenizer.encode_batch([row["text"] for row in rows])
     return [Sampled(row["text"], np.array(ids, np.int64), row) for row, ids in zip(rows, encoded, strict=True)]
 

@@ -156,10 +156,24 @@ def lengths(tokens: Sequence[int], limit: int, seed: int) -> dict[str, Any] | No
     }
 
 
-def retokenized(sample: Iterable[Sampled]) -> dict[str, float | None]:
-    """Share of written texts whose tokens, as the tokenizer gives them for the text, are not those that were written.
+def retokenized_counts(audit: Mapping[str, int] | None) -> dict[str, dict[str, float | None]]:
+    """By group, the share of all texts whose tokens, as the tokenizer gives them for the text, are not those that were
+    written.
 
-    None where rows do not say what was written (those of earlier versions).
+    Args:
+        audit: `retokenized` of the filters' audit; None where there is none, which gives no group.
+    """
+    if audit is None:
+        return {}
+    groups = {"generations": ("differing", "documents"), "synthetic": ("kept_differing", "kept")}
+    counts = {group: (audit[found], audit[documents]) for group, (found, documents) in groups.items()}
+    return {group: estimate(found / n if n else None, share_interval(found, n)) for group, (found, n) in counts.items()}
+
+
+def retokenized(sample: Iterable[Sampled]) -> dict[str, float | None]:
+    """`retokenized_counts` of a sample, for runs whose audit does not count such texts: by the digests in their rows.
+
+    None where rows do not say what was written.
     """
     known = [one for one in sample if one.row.get("ids_digest")]
     return share([ids_digest(one.tokens) != one.row["ids_digest"] for one in known])

@@ -79,13 +79,15 @@ def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> d
         + dataset(held_out, held_out * per_document)
     )
     embedding = plan["embedding"]
-    synthesizers = list(synthesizers_of(recipe, plan).values())
+    synthesizers = synthesizers_of(recipe, plan)
     pairs = synthetic = 0.0
-    for entry in synthesizers:
+    for name, entry in synthesizers.items():
         tuning, synthesis = entry["tuning"], entry["synthesis"]
         if tuning:  # two row numbers, a score, and two ids of about 32 characters; and the tokenized pairs
             pairs += tuning["pairs"] * 84 + dataset(tuning["pairs"], tuning["tokens"], 2)
-        synthetic += (synthesis["planned_tokens"] + synthesis["tokens"]) * text
+        ids = assumed("bytes_per_token_id")
+        kept_ids = 0.0 if recipe.for_synthesizer(name).filter.retokenize else ids
+        synthetic += synthesis["planned_tokens"] * (text + ids) + synthesis["tokens"] * (text + kept_ids)
         synthetic += dataset(synthesis["generations"], synthesis["tokens"])
     models = len(plan["arms"]) + len(synthesizers)
     neighbors = (recipe.documents.train + recipe.documents.valid) * recipe.neighbors.k * 12

@@ -443,6 +443,9 @@ class Filter(Section):
     """exact: repeats of the same text are dropped. near: MinHash near-duplicates as well."""
     duplicate_threshold: Fraction = 0.7
     """Jaccard similarity of word 5-grams at which two texts are near-duplicates."""
+    retokenize: bool = False
+    """Whether training reads the tokens that the tokenizer gives for a text, as it does of real documents, instead of
+    those that the synthesizer wrote."""
 
     @property
     def further(self) -> tuple[Any, ...]:

@@ -174,7 +174,7 @@ def filters_section(data: ReportData) -> str:
         panels(
             "synthesizer",
             {
-                name: _counted(audit, "Synthetic documents", "documents") + _measured(audit)
+                name: _counted(audit, "Synthetic documents", "documents") + _measured(audit) + _retokenized(audit)
                 for name, audit in audits.items()
             },
         )
@@ -205,6 +205,21 @@ def _measured(audit: dict[str, Any]) -> str:
     caption = "Texts that no earlier rule dropped. A share that is looked up in a sample is an estimate."
     head = ["measured by filters", "texts", "mean", "standard error of one text at the limit"]
     return table(head, rows, caption=caption) if rows else ""
+
+
+def _retokenized(audit: dict[str, Any]) -> str:
+    """Texts whose tokens, tokenized again, are not those that were written."""
+    found = audit.get("retokenized")
+    if not found:
+        return ""
+    rows = [
+        [label, count(found[texts]), count(found[differing]), percent(found[share], 2)]
+        for label, texts, differing, share in (
+            ("raw generations", "documents", "differing", "share"),
+            ("kept", "kept", "kept_differing", "kept_share"),
+        )
+    ]
+    return table(["tokenized again", "texts", "other tokens than were written", "share"], rows)
 
 
 def _rules(title: str, audit: dict[str, Any], unit: str) -> str:

@@ -76,7 +76,7 @@ class EvaluateStage(Stage):
             **{
                 name + suffix(synthesizer): tuple(synthesizer_run(run, synthesizer).named(path) for path in patterns)
                 for synthesizer in run.recipe.used_synthesizers
-                for name, patterns in _read_of(run.recipe, synthesizer).items()
+                for name, patterns in _read_of(run, synthesizer).items()
             },
         }
 
@@ -132,8 +132,16 @@ class EvaluateStage(Stage):
         return [run.evaluation(unit)]
 
 
-def _read_of(recipe: Recipe, synthesizer: str) -> dict[str, tuple[str, ...]]:
-    return {**(_OF_PAIRS if synthesizer in recipe.tuned_synthesizers else {}), **_OF_SYNTHESIZER}
+def _read_of(run: Run, synthesizer: str) -> dict[str, tuple[str, ...]]:
+    found = {**(_OF_PAIRS if synthesizer in run.recipe.tuned_synthesizers else {}), **_OF_SYNTHESIZER}
+    if _retokenized(synthesizer_run(run, synthesizer)) is not None:
+        found["filter"] += ("synthetic/audit.json",)
+    return found
+
+
+def _retokenized(run: Run) -> dict[str, int] | None:
+    """What the filters counted of texts that are tokenized differently again; an earlier version did not."""
+    return files.read_json(run.audit_synthetic).get("retokenized") if run.audit_synthetic.exists() else None
 
 
 def _judging(recipe: Recipe) -> list[str]:
@@ -227,6 +235,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
         checkpoints={arm: run.export(arm) for arm in _judging(run.recipe)},
         answers=answers,
         items=None if run.recipe.filter.contaminated is None else evaluation_items(run),
+        retokenized=_retokenized(run),
     )
     return measure_quality(found, run.recipe)
 

@@ -37,7 +37,8 @@ class FilterStage(Stage):
         rules = run.recipe.filter
         further = further_names(rules)
         limit = {} if rules.max_corpus_copying is None else {"max_corpus_copying": rules.max_corpus_copying}
-        return {"further_rules": list(further), **limit} if further else {}
+        again = {"retokenize": True} if rules.retokenize else {}
+        return {**({"further_rules": list(further), **limit} if further else {}), **again}
 
     def units(self, run: Run) -> list[str]:
         return generation_names(run)

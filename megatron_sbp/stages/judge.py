@@ -59,6 +59,8 @@ class JudgeStage(Stage):
                 del chosen[key]
         if chosen["broken_text"] == "drop":
             del chosen["broken_text"]
+        if not chosen["retokenize"]:
+            del chosen["retokenize"]
         place = predicate_place(run.recipe)
         if place is not None:
             chosen["predicate"] = place.name

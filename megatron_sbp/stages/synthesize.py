@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class SynthesizeStage(Stage):
 
     Args:
         about: what the recipe says about the synthesizer; its method and share of replaced tokens are used.
-        round: of synthesis, see `Recipe.round_of`; rows of a further round carry it.
+        round: of synthesis, see `Recipe.round_of`; rows carry it.
     """
 
     name = "synthesize"
@@ -212,4 +213,17 @@ def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> Any:
         seed=recipe.seed,
         device=recipe.launch.device,
         round=round,
+        pairs=_pairs_digest(run) if method == "tuned" else None,
     )
+
+
+def _pairs_digest(run: Run) -> str | None:
+    """SHA-256 of the file of pairs that the synthesizer was tuned on, for the rows; None if it is gone by now."""
+    file = run.pairs("train")
+    return _sha256(file, file.stat().st_mtime_ns) if file.exists() else None
+
+
+@lru_cache(maxsize=8)
+def _sha256(file: Path, changed: int) -> str:
+    """Digest of a file, some GB, once for all shards that a process writes."""
+    return files.sha256(file)

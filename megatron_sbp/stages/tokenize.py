@@ -68,9 +68,18 @@ def dataset_files(*names: str) -> list[str]:
     return [f"tokens/{name}.{suffix}" for name in names for suffix in ("idx", "bin")]
 
 
-def tokenize_shard(run: Run, stage: str, unit: str, shard: Path) -> list[Path]:
-    """Tokenizes one shard to a part of a dataset; `merge_parts` joins the parts."""
-    from megatron_sbp.tokenization.documents import tokenize_shard as tokenize
+def tokenize_shard(run: Run, stage: str, unit: str, shard: Path, *, written: bool = False) -> list[Path]:
+    """Tokenizes one shard to a part of a dataset; `merge_parts` joins the parts.
+
+    Args:
+        run: the run.
+        stage: name of the stage.
+        unit: of the stage.
+        shard: .jsonl.zst.
+        written: whether a synthesizer wrote the texts: ids in their rows are taken as they are.
+    """
+    from megatron_sbp.tokenization import documents
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
+    tokenize = documents.tokenize_written if written else documents.tokenize_shard
     return tokenize(shard, run.token_parts(stage) / unit, load_tokenizer(run.tokenizer), label=f"{stage} {unit}")

@@ -18,6 +18,7 @@ from megatron_sbp.stages.tokenize import dataset_files, shard_stem, tokenize_sha
 class TokenizeSyntheticStage(Stage):
     """Tokenizes the synthetic documents, and checks that the SBP arm has as many tokens as the plan says.
 
+    Documents whose rows have the ids that the synthesizer wrote keep these; others are tokenized from their text.
     Shards that a shorter run has tokenized are taken from its dataset.
     """
 
@@ -48,7 +49,7 @@ class TokenizeSyntheticStage(Stage):
         shard, prefix = run.synthetic_shard(unit), run.token_parts(self.name) / unit
         source = source_of(shard, run.tokenizer)
         written = cut_part(run.tokens("synthetic"), run.audit_tokens("synthetic_parts"), prefix, source)
-        written = written or tokenize_shard(run, self.name, unit, shard)
+        written = written or tokenize_shard(run, self.name, unit, shard, written=True)
         return [*written, note_source(prefix, source)]
 
     def finish(self, run: Run) -> list[Path]:

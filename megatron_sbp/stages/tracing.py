@@ -43,6 +43,8 @@ def trace_document(run: Run, name: str, synthesizer: str | None = None, replicat
     for writer, place in sources.items():
         found = trace(name, place) if place.shards() else None
         if found is not None:
+            if found["pairs"] is not None and place.pairs is not None:
+                found["pairs"] = {"file": run.relative(place.pairs), **found["pairs"]}
             return {"synthesizer": writer, "replicate": replicate, **found}
     written = [place for place in sources.values() if place.shards()]
     if not written:
@@ -91,7 +93,8 @@ def format_trace(found: dict[str, Any]) -> str:
         lines += [f"seed document {seed['id']}, row {seed['row']:,} of D", "", *_indented(seed["text"]), ""]
     if pairs is not None:
         lines.append(
-            f"pairs tuned on: {pairs['as_seed']:,} with this seed document, {pairs['as_target']:,} with it as target"
+            f"pairs tuned on, {pairs['file']}: {pairs['as_seed']:,} with this seed document, "
+            f"{pairs['as_target']:,} with it as target"
         )
         for pair in pairs["tuned_on"]:
             lines += [f"  target {pair['target_id']}, similarity {pair['score']:.3f}", *_indented(pair["text"], 300)]

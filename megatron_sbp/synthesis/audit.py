@@ -10,6 +10,7 @@ from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.dropped_examples import DroppedExamples, Measure
 from megatron_sbp.synthesis.further_rules import LOOKED_UP, measure_names
 from megatron_sbp.synthesis.judged import PASSED
+from megatron_sbp.synthesis.retokenized import UNKNOWN, RetokenizedCounts
 from megatron_sbp.synthesis.rule_names import VERDICTS, rule_names
 
 
@@ -29,9 +30,19 @@ class Audit:
         self.examples = DroppedExamples(rules, measure)
         self.measured = {name: [0, 0.0] for name in measure_names(rules)}
         """Texts that a measure was taken of, and its sum."""
+        self.retokenized = RetokenizedCounts()
 
-    def add(self, row: dict[str, Any], verdict: int, tokens: int, measures: Mapping[str, float | None]) -> None:
-        """Counts a generation: its row, the verdict on it, its tokens, and its measures by name."""
+    def add(
+        self,
+        row: dict[str, Any],
+        verdict: int,
+        tokens: int,
+        measures: Mapping[str, float | None],
+        state: int = UNKNOWN,
+    ) -> None:
+        """Counts a generation: its row, the verdict on it, its tokens, its measures by name, and how its text compares,
+        tokenized again."""
+        self.retokenized.add(state, verdict == PASSED)
         self.counts["generations"] += 1
         self.counts["generated_tokens"] += row["tokens"]
         self.counts["finished"] += row["finished"]
@@ -50,7 +61,11 @@ class Audit:
     def counted(self) -> dict[str, Any]:
         """What `join` takes."""
         found = {"counts": self.counts, "dropped": self.dropped, "examples": self.examples.told()}
-        return {**found, "measured": self.measured} if self.measured else found
+        return {
+            **found,
+            **({"measured": self.measured} if self.measured else {}),
+            **({"retokenized": self.retokenized.__dict__} if self.retokenized.documents else {}),
+        }
 
     def join(self, part: dict[str, Any]) -> None:
         """Adds the counts of the next shard."""
@@ -61,6 +76,7 @@ class Audit:
         self.examples.join(part["examples"])
         for name, both in self.measured.items():
             both[:] = [mine + other for mine, other in zip(both, part["measured"][name], strict=True)]
+        self.retokenized.join(part.get("retokenized", {}))  # not there if no row had ids
 
     def line(self) -> str:
         """What was kept and dropped, for people."""
@@ -90,6 +106,7 @@ class Audit:
             "dropped": self.dropped,
             "examples": self.examples.told(),
             **({"measured": self._measured(index)} if self.measured else {}),
+            **({"retokenized": self.retokenized.summary()} if self.retokenized.documents else {}),
         }
 
     def _measured(self, index: IndexPlan | None) -> dict[str, Any]:

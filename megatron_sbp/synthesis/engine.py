@@ -61,8 +61,15 @@ class EngineSettings:
         return {**fields, "checkpoint": None, **({} if self.vllm is None else {"vllm": self.vllm.of_text()})}
 
     def provenance(self) -> dict[str, Any]:
-        """The digest of the weights, and the sampling settings."""
-        return {"synthesizer": self.weights, "temperature": self.temperature, "top_p": self.top_p}
+        """The digest of the weights, and the sampling settings: equal in all rows, so a few bytes of each."""
+        return {
+            "synthesizer": self.weights,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_new_tokens": self.max_new_tokens,
+            "engine": "transformers" if self.vllm is None else "vllm",
+            "precision": self.precision,
+        }
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,13 @@ from megatron_sbp.synthesis.keeping import kept_rows
 from megatron_sbp.synthesis.repeats import find_repeats, join_repeats, searches
 from megatron_sbp.tokenization.documents import PARENTS, preprocess_documents
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
+from megatron_sbp.tokenization.written_ids import FIELD
 
 SHARD = 16_384
 """Generations that are in memory at a time."""
 
 SUFFIX = ".jsonl.zst"
-_OPTIONAL = ("finished", "tokens", "ids_digest", *PARENTS.names)
+_OPTIONAL = ("finished", "tokens", FIELD, "ids_digest", *PARENTS.names)
 """Columns that are read from parquet files that have them; rows of JSON keep all of their fields."""
 
 
@@ -54,8 +55,10 @@ def filter_generations(
 
     Args:
         inputs: files or patterns relative to the current folder, with a field `text`. Of the other fields, `finished`
-            (bool, default true) and `seed_id` (string, default none) are used, and all are kept.
-        output: .jsonl.zst, written atomically; `tokens` of a row are those of its text, end-of-document included.
+            (bool, default true), `seed_id` (string, default none) and `token_ids` (of tools/synthesize.py) are used.
+            All are kept, but for ids that are not this tokenizer's for the text.
+        output: .jsonl.zst, written atomically; `tokens` of a row are those that training reads, end-of-document
+            included.
         tokenizer: that of the training; shingles are of its tokens.
         seeds: the documents that `seed_id` names; None does not look for copies of them.
         corpus: prefix of an IndexedDataset of documents closed by end-of-document, as tools/preprocess_documents.py

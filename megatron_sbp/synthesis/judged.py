@@ -14,7 +14,8 @@ class Judged:
     """The files of one judged shard, NAME.npy in five folders.
 
     Attributes:
-        verdicts: int32 [2, generations]: verdict, and tokens of the text, end-of-document included.
+        verdicts: int32 [2 or 3, generations]: verdict; tokens that training reads of the text, end-of-document
+            included; and UNKNOWN, SAME or DIFFERENT of retokenized.py, where a row has the ids that were written.
         digests: uint64 [passed], of the texts, white space aside.
         signatures: uint32 [passed, 128], MinHash; only with `duplicates: near`.
         bands: uint32 [32, passed], keys of the signatures' bands; only with `duplicates: near`.

@@ -23,6 +23,7 @@ from megatron_sbp.synthesis.further_rules import (
     measures_of,
 )
 from megatron_sbp.synthesis.judged import PASSED, Judged
+from megatron_sbp.synthesis.retokenized import UNKNOWN, compare_ids
 from megatron_sbp.synthesis.rule_names import VERDICTS
 from megatron_sbp.synthesis.rules import first_rule
 from megatron_sbp.synthesis.synthesizer import without_end
@@ -65,7 +66,7 @@ def judge_shard(
     real = None if tokens is None else open_indexed(tokens)
     further, names = further_rules(rules, sources or FurtherSources(), tokenizer), measure_names(rules)
     verdicts: list[int] = []
-    counts, passed = [], []
+    counts, states, passed = [], [], []
     measures = np.full((len(names), len(rows)), np.nan, np.float32)
     with Progress(f"judge {shard}", len(rows), "generations") as progress:
         for some in itertools.batched(rows, _AT_ONCE):
@@ -80,13 +81,16 @@ def judge_shard(
                 one = Candidate(row, ids, seed_tokens, shard, len(verdicts))
                 rule = first_rule(row, rules, one.tokens, seed_tokens, length)
                 verdicts.append(VERDICTS.index(rule) if rule else PASSED)
-                counts.append(len(ids) + 1)
+                state, length_read = compare_ids(row, ids, tokenizer)
+                counts.append((len(ids) if rules.retokenize else length_read) + 1)
+                states.append(state)
                 candidates.append(one)
             _judge_further(further, candidates, verdicts, measures, names, begin)
             passed += [row["text"] for row, verdict in zip(some, verdicts[begin:], strict=True) if verdict == PASSED]
             progress.advance(len(some))
+    told = [verdicts, counts, *([states] if any(state != UNKNOWN for state in states) else [])]
     made: dict[Path, np.ndarray] = {
-        target.verdicts: np.array([verdicts, counts], np.int32).reshape(2, -1),
+        target.verdicts: np.array(told, np.int32).reshape(len(told), -1),
         target.digests: np.array([digest_of(text) for text in passed], np.uint64),
     }
     if rules.duplicates == "near":

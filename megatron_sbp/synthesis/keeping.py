@@ -16,7 +16,9 @@ from megatron_sbp.synthesis.corpus_index import index_plan
 from megatron_sbp.synthesis.dropped_examples import Measure
 from megatron_sbp.synthesis.further_rules import measure_names
 from megatron_sbp.synthesis.judged import PASSED, Judged
+from megatron_sbp.synthesis.retokenized import UNKNOWN
 from megatron_sbp.synthesis.rule_names import VERDICTS
+from megatron_sbp.tokenization.written_ids import FIELD
 
 
 def write_kept(
@@ -49,6 +51,8 @@ def kept_rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of one shard that passed, each with the tokens of its text and what rules measured.
 
+    Their ids stay in them if training is to read these.
+
     Args:
         generations: all rows of the shard.
         judged: the verdicts of the filters on them.
@@ -56,13 +60,16 @@ def kept_rows(
         rules: the recipe's filter section.
         audit: counts all rows.
     """
-    verdicts, tokens = final_verdicts(judged.verdicts, repeats).tolist()
+    verdicts, tokens, *known = final_verdicts(judged.verdicts, repeats).tolist()
+    states = known[0] if known else [UNKNOWN] * len(verdicts)
     names = measure_names(rules)
     measures = np.load(judged.measures) if names else np.empty((0, len(verdicts)))
     told = [_told(names, column) for column in measures.T.tolist()]
-    for row, verdict, count, values in zip(generations, verdicts, tokens, told, strict=True):
-        audit.add(row, verdict, count, values)
+    for row, verdict, count, state, values in zip(generations, verdicts, tokens, states, told, strict=True):
+        audit.add(row, verdict, count, values, state)
         if verdict == PASSED:
+            if rules.retokenize or state == UNKNOWN:
+                row.pop(FIELD, None)
             yield {**row, "tokens": count, **values}
 
 
@@ -74,7 +81,7 @@ def final_verdicts(verdicts: Path, repeats: Path) -> np.ndarray:
         repeats: what `join_repeats` wrote of the shard.
 
     Returns:
-        int32 [2, generations], as `Judged.verdicts`.
+        int32 [2 or 3, generations], as `Judged.verdicts`.
     """
     found = np.load(verdicts)
     found[0, np.flatnonzero(found[0] == PASSED)[np.load(repeats)]] = VERDICTS.index("duplicate")
@@ -89,7 +96,7 @@ def _told(names: Sequence[str], values: Sequence[float]) -> dict[str, float | No
 def join_audits(parts: Sequence[Path], audit_file: Path, rules: Filter, corpus_index: Path) -> None:
     """Writes audit.json from those of all shards, in order, and prints a line.
 
-    `tokens` are those of the kept texts as tokenized again, end-of-document included.
+    `tokens` are those of the kept texts as training reads them, end-of-document included.
 
     Args:
         parts: audits of the shards.

@@ -18,6 +18,7 @@ from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Synthesis, make_section
 from megatron_sbp.recipe.checks import beyond_context
 from megatron_sbp.synthesis.generations import Generation
+from megatron_sbp.synthesis.own_tokenizer import check_own_tokenizer
 from megatron_sbp.synthesis.synthesizer import Synthesizer
 from megatron_sbp.synthesis.unfinished import SUFFIX, Unfinished
 from megatron_sbp.tokenization.hugging_face import open_synthesizer_tokenizer
@@ -139,14 +140,12 @@ def _check_prompt(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: i
 
 
 def _check_config(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: int, max_new_tokens: int) -> None:
-    """Refuses a tokenizer with ids that the model does not have, and lengths at which it writes beyond what it was
-    trained for; the recipe refuses those of a run."""
+    """Refuses a tokenizer of another model, and lengths at which it writes beyond what it was trained for; the recipe
+    refuses those of a run."""
+    check_own_tokenizer(checkpoint, tokenizer)
     file = checkpoint / "config.json"
     config = files.read_json(file) if file.exists() else {}
-    context, vocabulary = config.get("max_position_embeddings"), config.get("vocab_size")
-    if isinstance(vocabulary, int) and vocabulary < tokenizer.vocab_size:
-        message = f"the tokenizer in this folder has {tokenizer.vocab_size:,} tokens, the model {vocabulary:,}"
-        raise InputError(message, file=file, key="vocab_size")
+    context = config.get("max_position_embeddings")
     beyond = beyond_context(max_seed_tokens, max_new_tokens, context) if isinstance(context, int) else None
     if beyond:
         raise InputError(f"{beyond} (max_position_embeddings of {checkpoint})", key="max_new_tokens")

@@ -15,10 +15,12 @@ from megatron_sbp.recipe import Synthesis
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, StreamingEngine, Written
 from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.generations import Generation, batches
+from megatron_sbp.synthesis.own_tokenizer import check_own_tokenizer
 from megatron_sbp.synthesis.streaming import stream_all
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
+from megatron_sbp.tokenization.written_ids import FIELD, ids_with_text, pack_ids
 
 WHOLE = 4096
 """Default generations per batch, and per save to disk."""
@@ -58,9 +60,9 @@ class Writer:
             unfinished: keeps every batch at once, and has those of an interrupted start.
 
         Returns:
-            id, text, tokens (written, end-of-document included), ids_digest (see there), finished, seed_id, seed_row,
-            generation, what the engine's settings give as provenance (`synthesizer`: sha256 of its weights,
-            temperature, top_p), and run_seed of each.
+            id, text, tokens (written, end-of-document included), token_ids (see `ids_with_text`, `pack_ids`) and their
+            digest, finished, seed_id, seed_row, generation, what the engine's settings give as provenance
+            (`synthesizer`: sha256 of its weights, and how it is sampled), and run_seed of each.
         """
         prompts = [self._prompt(tokens[generation.row]) for generation in planned]
         texts = write_all(self.engine, planned, prompts, self._batch_size, advance, unfinished)
@@ -90,11 +92,13 @@ class Writer:
         raise NotImplementedError
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+        ids = ids_with_text(written.tokens, written.finished, self.tokenizer)
         return {
             "id": f"{self.id_prefix}-{generation.row}-{generation.number}",
             "text": text_of(written, self.tokenizer),
             "tokens": len(written.tokens) + int(written.finished),
-            "ids_digest": ids_digest(written.tokens),
+            FIELD: pack_ids(ids),
+            "ids_digest": ids_digest(ids),
             "finished": written.finished,
             "seed_id": seed_id,
             "seed_row": generation.row,
@@ -116,10 +120,11 @@ class Synthesizer(Writer):
         seed_cut: truncation side of seed documents: `tail` drops the end, `head` the beginning.
         seed: the run's seed.
         device: auto, cpu or cuda.
-        round: of synthesis; rows of a further round than the first carry it.
+        round: of synthesis.
+        pairs: SHA-256 of the file of the pairs that the checkpoint was tuned on; None where it is not known.
 
     Raises:
-        InputError: there are no weights; see `load_engine`.
+        InputError: there are no weights, or another tokenizer's; see `load_engine`.
     """
 
     def __init__(
@@ -134,7 +139,9 @@ class Synthesizer(Writer):
         seed: int,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         round: int = 1,
+        pairs: str | None = None,
     ):
+        check_own_tokenizer(checkpoint, tokenizer)
         sampling = EngineSettings(
             checkpoint=checkpoint,
             weights=weights_digest(checkpoint),
@@ -150,14 +157,13 @@ class Synthesizer(Writer):
         )
         super().__init__(load_engine(settings.engine, sampling), tokenizer, batch_size=settings.batch_size)
         self._max_seed_tokens, self._seed_cut = max_seed_tokens, seed_cut
-        self._round = round
+        self._round, self._pairs = round, pairs
 
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
         return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
-        further = {"round": self._round} if self._round > 1 else {}
-        return {**super()._row(generation, written, seed_id), **further}
+        return {**super()._row(generation, written, seed_id), "round": self._round, "pairs": self._pairs}
 
 
 def weights_digest(checkpoint: Path) -> str:

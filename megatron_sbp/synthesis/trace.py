@@ -27,6 +27,7 @@ from megatron_sbp.synthesis.rules import opinions
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.tokenization.written_ids import FIELD
 
 _PAIRS_SHOWN = 8
 _IDS_COMPARED = 20_000
@@ -80,11 +81,12 @@ def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
         sources: where to look.
 
     Returns:
-        JSON-able: `id`, `text`, `tokens` (written), `finished`; `sampling` (synthesizer digest, round, temperature,
-        top_p, run_seed, and what else the row says); `shard`; `seed` (the document as it is in D, with its `row`; None
-        for text without one); `pairs` (`tuned_on`: up to 8 targets with score and text, `as_seed` and `as_target`:
-        how many there are); `filters` (`verdict`: kept, the rule that dropped it, or PENDING; `rules`: what every rule
-        measured; `repeats`: the id of the document that a duplicate repeats). None for an unknown id.
+        JSON-able: `id`, `text`, `tokens` (written), `finished`; `sampling` (synthesizer digest, round, digest of the
+        pairs, engine, temperature, top_p, run_seed, ...: what the row says); `shard`; `seed` (the document as it is in
+        D, with its `row`; None for text without one); `pairs` (`tuned_on`: up to 8 targets with score and text,
+        `as_seed` and `as_target`: how many there are); `filters` (`verdict`: kept, the rule that dropped it, or
+        PENDING; `rules`: what every rule measured; `repeats`: the id of the document that a duplicate
+        repeats). None for an unknown id.
     """
     found = _find(name, sources)
     if found is None:
@@ -92,7 +94,7 @@ def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
     shard, place, row = found
     seed_row = row["seed_row"]
     seed = None if seed_row is None else read_rows(sources.documents, [seed_row])[seed_row]
-    told = {"id", "text", "tokens", "finished", "seed_id", "seed_row", "ids_digest"}
+    told = {"id", "text", "tokens", FIELD, "finished", "seed_id", "seed_row", "ids_digest"}
     return {
         "id": row["id"],
         "text": row["text"],

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,7 +17,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.replacing import replace_files
 from megatron_sbp.documents.foreign import OnBad, TextRows
-from megatron_sbp.tokenization.encoding import TextCounts, add_texts, write_texts
+from megatron_sbp.tokenization.encoding import TextCounts, add_written, write_texts
 from megatron_sbp.tokenization.indexed import (
     check_output,
     counts_file,
@@ -24,8 +25,10 @@ from megatron_sbp.tokenization.indexed import (
     index_file,
     merge_indexed,
     write_both,
+    write_indexed,
 )
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
+from megatron_sbp.tokenization.written_ids import FIELD, ids_of_text, unpack_ids
 
 
 def tokenize_shard(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label: str = "tokenize") -> list[Path]:
@@ -37,6 +40,16 @@ def tokenize_shard(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label
     texts = (row["text"] for row in files.read_jsonl_zst(shard))
     with Progress(label, None, "documents") as progress:
         counts = write_texts(texts, prefix, tokenizer, advance=progress.advance)
+    files.write_json(counts_file(prefix), counts.__dict__)
+    return [data_file(prefix), index_file(prefix), counts_file(prefix)]
+
+
+def tokenize_written(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label: str = "tokenize") -> list[Path]:
+    """`tokenize_shard` for synthetic documents: the ids in their rows, closed by end-of-document, and the tokens of the
+    text where a row has none. The ids are trusted: the filters let no others pass."""
+    rows = ((row["text"], unpack_ids(row.get(FIELD))) for row in files.read_jsonl_zst(shard))
+    with Progress(label, None, "documents") as progress, write_indexed(prefix, tokenizer.dtype) as writer:
+        counts = add_written(rows, writer, tokenizer, progress.advance)
     files.write_json(counts_file(prefix), counts.__dict__)
     return [data_file(prefix), index_file(prefix), counts_file(prefix)]
 
@@ -101,8 +114,12 @@ PARENTS = pa.schema(
         pa.field("generation", pa.int64()),
         pa.field("synthesizer", pa.string()),
         pa.field("round", pa.int32()),
+        pa.field("pairs", pa.string()),
         pa.field("temperature", pa.float64()),
         pa.field("top_p", pa.float64()),
+        pa.field("max_new_tokens", pa.int32()),
+        pa.field("engine", pa.string()),
+        pa.field("precision", pa.string()),
         pa.field("replaced", pa.float64()),
         pa.field("run_seed", pa.int64()),
     ]
@@ -125,44 +142,49 @@ def preprocess_synthetic(
 
     Args:
         inputs: as for `preprocess_documents`; rows have `text`, `seed_id` and `synthesizer` (null for text written
-            without them).
+            without them). Where `token_ids` are those of the text, they are taken; other texts are tokenized.
         output: prefix of the dataset.
         tokenizer: `open_tokenizer`.
         need_tokens: tokens below which the result is an error, or None.
 
     Returns:
-        As `preprocess_documents`, and: seed_documents (distinct), synthesizers (documents per digest).
+        As `preprocess_documents`, and: written_ids (documents whose own ids were taken), seed_documents (distinct),
+        synthesizers (documents per digest).
 
     Raises:
         InputError: bad rows, fewer tokens than needed, an output that cannot be written. Former files then stay as
             they were.
     """
     others = [name for name in PARENTS.names if name not in ("seed_id", "synthesizer")]
-    rows = TextRows(inputs, ["text"], unchecked=["seed_id", "synthesizer"], optional=others)
+    rows = TextRows(inputs, ["text"], unchecked=["seed_id", "synthesizer"], optional=[*others, FIELD])
     check_output(output, rows.files)
     outputs.check_file(parents_file(output), rows.files)
     seeds: set[str] = set()
     synthesizers: Counter[str] = Counter()
+    written_ids = 0
 
-    def texts(parents: pq.ParquetWriter) -> Iterator[str]:
+    def texts(parents: pq.ParquetWriter) -> Iterator[tuple[str, np.ndarray | None]]:
+        nonlocal written_ids
         for batch in itertools.batched(rows, _PARENTS_AT_ONCE):
             parents.write_table(_parents(batch, inputs))
             for row in batch:
                 if row["seed_id"] is not None:
                     seeds.add(row["seed_id"])
                 synthesizers[str(row["synthesizer"])] += 1
-                yield row["text"]
+                ids = ids_of_text(row[FIELD], row["text"], tokenizer)
+                written_ids += ids is not None
+                yield row["text"], ids
 
     with replace_files(parents_file(output), data_file(output), index_file(output)) as (rows_of, data, index):
         with (
             pq.ParquetWriter(rows_of, PARENTS, compression="zstd") as table,
             write_both(data, index, tokenizer.dtype) as writer,
         ):
-            counts = add_texts(texts(table), writer, tokenizer)
+            counts = add_written(texts(table), writer, tokenizer)
         if need_tokens is not None and counts.tokens < need_tokens:
             raise InputError(f"{need_tokens:,} tokens are needed, but there are {counts.tokens:,}", file=output)
     parents = {"seed_documents": len(seeds), "synthesizers": dict(sorted(synthesizers.items()))}
-    return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad, **parents}
+    return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad, "written_ids": written_ids, **parents}
 
 
 def _parents(rows: Sequence[dict[str, Any]], inputs: list[str]) -> pa.Table:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from megatron_sbp.tokenization.indexed import IndexedWriter, write_indexed
+import numpy as np
+
+from megatron_sbp.tokenization.indexed import IndexedWriter, flatten, write_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 2048, 4_000_000
@@ -68,6 +70,52 @@ def add_texts(
         if advance:
             advance(len(batch))
     return counts
+
+
+def add_written(
+    written: Iterable[tuple[str, np.ndarray | None]],
+    writer: IndexedWriter,
+    tokenizer: TextTokenizer,
+    advance: Callable[[int], None] | None = None,
+) -> TextCounts:
+    """Appends texts whose ids are known, each closed by end-of-document; see `write_texts`.
+
+    Args:
+        written: text and ids of each (integers [n], without end-of-document); a text without ids is tokenized.
+        writer: of the dataset.
+        tokenizer: the ids are its.
+        advance: called with the number of documents done since the last call.
+    """
+    counts = TextCounts()
+    ids: list[np.ndarray | None] = []
+
+    def texts() -> Iterator[str]:
+        for text, known in written:
+            ids.append(known)
+            yield text
+
+    for batch in batches(texts()):
+        known = ids[: len(batch)]  # one more may have been read
+        del ids[: len(batch)]
+        missing = [text for text, found in zip(batch, known, strict=True) if found is None]
+        encoded = iter(tokenizer.encode_batch(missing))
+        tokens = [next(encoded) if found is None else found for found in known]
+        counts += _add(batch, tokens, tokenizer.end_of_document, writer, tokenizer)
+        if advance:
+            advance(len(batch))
+    return counts
+
+
+def _add(
+    batch: Sequence[str],
+    ids: Sequence[Sequence[int] | np.ndarray],
+    closing: int | None,
+    writer: IndexedWriter,
+    tokenizer: TextTokenizer,
+) -> TextCounts:
+    tokens, lengths = flatten(ids, closing, tokenizer.dtype)
+    writer.add(tokens, lengths)
+    return TextCounts(len(batch), tokens.size, sum(len(text.encode()) for text in batch), sum(map(len, batch)))
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:

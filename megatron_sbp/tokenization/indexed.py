@@ -252,7 +252,9 @@ def merge_indexed(prefix: Path, parts: Iterable[Path], dtype: type[np.number]) -
     return [data_file(prefix), index_file(prefix)]
 
 
-def flatten(documents: Sequence[Sequence[int]], closing: int | None, dtype: type[np.number]) -> tuple:
+def flatten(
+    documents: Sequence[Sequence[int] | np.ndarray], closing: int | None, dtype: type[np.number]
+) -> tuple[np.ndarray, np.ndarray]:
     """Token lists as `IndexedWriter.add` takes them.
 
     Args:

@@ -146,6 +146,25 @@ class TextTokenizer:
         return self.backend.decode(np.asarray(ids).tolist(), skip_special_tokens=True)
 
     @cached_property
+    def has_text(self) -> np.ndarray:
+        """bool [vocab_size]: whether an id stands for text: not special tokens, and not unused ids."""
+        found = np.zeros(self.vocab_size, bool)
+        found[list(self.backend.get_vocab(with_added_tokens=True).values())] = True
+        for number, token in self.backend.get_added_tokens_decoder().items():
+            found[number] &= not token.special
+        found.setflags(write=False)
+        return found
+
+    @cached_property
+    def vocabulary_digest(self) -> str:
+        """Digest of all tokens with their ids, by which one can tell whether a model was trained with this tokenizer.
+
+        Returns:
+            32 hexadecimal digits; the same after the files were saved again by another version of a library.
+        """
+        return files.digest(self.backend.get_vocab(with_added_tokens=True))
+
+    @cached_property
     def starts_character(self) -> np.ndarray:
         """bool [vocab_size]: whether the token's bytes begin at the first byte of a UTF-8 character.
 

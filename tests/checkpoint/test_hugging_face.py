@@ -149,6 +149,8 @@ def test_same_bytes_again_and_other_weights_another_digest(cases, tokenizer_fold
     assert one == two
     three = export(other.checkpoint, other.model, tokenizer_folder, tmp_path / "two")
     assert three["weights_sha256"] != one["weights_sha256"]
+    own = load_tokenizer(tokenizer_folder)
+    assert one["tokenizer"] == {"vocab_size": own.vocab_size, "digest": own.vocabulary_digest} == three["tokenizer"]
     assert files.read_json(tmp_path / "two/provenance.json") == three
     assert not (tmp_path / ".two.partial").exists()
     (tmp_path / "two/thesis.txt").write_text("years of work")

@@ -70,7 +70,9 @@ def test_texts_know_where_they_come_from(experiment):
     related, second, samples, noise = (
         rows(run / part) for part in (".", "synthesizers/second", "synthesizers/self", "synthesizers/noise")
     )
-    assert all("round" not in row and row["seed_id"] for row in related)
+    assert {row["round"] for row in related} == {1} and all(row["seed_id"] for row in related)
+    assert all(row["pairs"] for row in [*related, *second])
+    assert {row["pairs"] for row in samples} == {None}
     assert {row["round"] for row in second} == {2} and all(row["seed_id"] for row in second)
     assert {(row["seed_id"], row["seed_row"]) for row in samples} == {(None, None)}
     assert {row["replaced"] for row in noise} == {0.3} and all(row["seed_id"] for row in noise)

@@ -61,7 +61,7 @@ def test_report_is_one_offline_page(whole_run):
 
 
 def test_synthetic_documents_know_their_parents(whole_run):
-    from megatron_sbp.base.files import read_jsonl_zst
+    from megatron_sbp.base.files import read_jsonl_zst, sha256
 
     folder = whole_run[0]
     seeds = {row["id"] for file in (folder / "documents" / "train").iterdir() for row in read_jsonl_zst(file)}
@@ -69,6 +69,7 @@ def test_synthetic_documents_know_their_parents(whole_run):
     digest = json.loads((folder / "export" / "synthesizer" / "provenance.json").read_text())["weights_sha256"]
     assert rows and {row["seed_id"] for row in rows} <= seeds
     assert {row["synthesizer"] for row in rows} == {digest}
+    assert {row["pairs"] for row in rows} == {sha256(folder / "pairs" / "pairs.parquet")}
     assert len({row["id"] for row in rows}) == len(rows)
 
 

@@ -61,3 +61,9 @@ def test_texts_that_are_tokenized_otherwise_than_written_are_counted():
     rows.append(Sampled("x", np.array([1, 2]), {"ids_digest": ids_digest([7])}))
     assert sheet.retokenized(rows)["value"] == 0.25
     assert sheet.retokenized([Sampled("x", np.array([1]), {})])["value"] is None
+
+
+def test_all_texts_that_the_filters_compared():
+    found = sheet.retokenized_counts({"documents": 400, "differing": 40, "kept": 0, "kept_differing": 0})
+    assert found["generations"]["value"] == 0.1 and 0.07 < found["generations"]["low"] < 0.1
+    assert found["synthetic"]["value"] is None and sheet.retokenized_counts(None) == {}

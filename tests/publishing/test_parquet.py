@@ -17,7 +17,8 @@ from megatron_sbp.tokenization.documents import PARENTS
 def row(number: int, **more) -> dict:
     """As the synthesizer writes it; what a file of the hub has no column for is left out."""
     written = {"seed_id": f"d{number}", "seed_row": number, "generation": 0, "synthesizer": "ab" * 32}
-    sampling = {"temperature": 1.0, "top_p": 0.9, "run_seed": 1, "ids_digest": "left out"}
+    sampling = {"temperature": 1.0, "top_p": 0.9, "run_seed": 1, "ids_digest": "left out", "token_ids": "left out"}
+    sampling |= {"max_new_tokens": 50, "engine": "vllm", "precision": "bf16", "pairs": "cd" * 32}
     return {
         "id": f"syn-{number}-0",
         "text": f"text {number} ü",
@@ -49,6 +50,7 @@ def test_every_document_with_its_parents(shards, tmp_path):
     for number, each in enumerate(rows):
         expected = row(number)
         assert set(each) == set(SCHEMA.names) and each["round"] == 1 and each["replaced"] is None
+        assert {"pairs", "engine", "precision", "max_new_tokens"} < set(each)
         assert all(each[key] == value for key, value in expected.items() if key in each and key != "top_p")
         assert each["top_p"] == pytest.approx(0.9)
     assert pq.read_metadata(paths[0]).row_group(0).column(1).compression == "ZSTD"

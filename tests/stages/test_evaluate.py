@@ -241,6 +241,22 @@ def test_the_sheet_tells_copies_loops_and_shuffled_words_from_real_text(quality)
     assert kept["retokenized"]["value"] is None and real["retokenized"]["value"] is not None
 
 
+def test_the_count_of_the_filters_is_read_where_there_is_one(run):
+    """A run whose filters did not count is not evaluated again."""
+    assert not run.audit_synthetic.exists()
+    before = EvaluateStage().reads(run)
+    files.write_json(run.audit_synthetic, {"kept": 3})
+    assert EvaluateStage().reads(run) == before and before["filter"] == ("synthetic/[0-9]*",)
+    files.write_json(
+        run.audit_synthetic, {"retokenized": {"documents": 8, "differing": 2, "kept": 4, "kept_differing": 1}}
+    )
+    assert EvaluateStage().reads(run) == {**before, "filter": ("synthetic/[0-9]*", "synthetic/audit.json")}
+    EvaluateStage().run_unit(run, "quality")
+    groups = files.read_json(run.evaluation("quality"))["groups"]
+    run.audit_synthetic.unlink()
+    assert (groups["generations"]["retokenized"]["value"], groups["synthetic"]["retokenized"]["value"]) == (0.25, 0.25)
+
+
 def test_the_judge_sees_generations_kept_ones_and_real_pairs(run, quality):
     generations, kept, real = (quality["groups"][name] for name in ("generations", "synthetic", "real"))
     assert quality["judge"]["function"] == "say" and len(quality["judge"]["sha256"]) == 64

@@ -8,6 +8,7 @@ from support.synthesis_run import execute_synthesis
 from megatron_sbp.base import files
 from megatron_sbp.stages.tracing import trace_document
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.tokenization.written_ids import unpack_ids
 
 
 def test_the_audit_adds_up(undisturbed):
@@ -22,8 +23,15 @@ def test_the_audit_adds_up(undisturbed):
     assert sum(audit["dropped"].values()) == audit["generations"] - audit["kept"]
     assert audit["dropped"]["broken_text"] > 0 and audit["dropped"]["unfinished"] > 0
     tokenizer = load_tokenizer(run.tokenizer)
-    counted = [len(ids) + 1 for ids in tokenizer.encode_batch([row["text"] for row in kept])]
-    assert [row["tokens"] for row in kept] == counted and audit["tokens"] == sum(counted)
+    ids = [unpack_ids(row["token_ids"]).tolist() for row in kept]
+    assert [row["tokens"] for row in kept] == [len(each) + 1 for each in ids] and audit["tokens"] == sum(
+        row["tokens"] for row in kept
+    )
+    again = tokenizer.encode_batch([row["text"] for row in kept])
+    differing = sum(one != other for one, other in zip(again, ids, strict=True))
+    assert audit["retokenized"]["documents"] == 120 and audit["retokenized"]["kept"] == len(kept)
+    assert 0 < differing == audit["retokenized"]["kept_differing"] < audit["retokenized"]["differing"]
+    assert audit["retokenized"]["share"] == audit["retokenized"]["differing"] / 120
     assert audit["tokens_per_generation"] == audit["tokens"] / 120
     assert audit["generated_tokens"] == sum(row["tokens"] for row in generations)
     assert audit["finished_share"] == sum(row["finished"] for row in generations) / 120

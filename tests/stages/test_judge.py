@@ -15,6 +15,7 @@ from megatron_sbp.stages.filter import FilterStage
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.synthesize import SynthesizeStage
 from megatron_sbp.stages.tracing import trace_document
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 GRAPH = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
 
@@ -35,6 +36,23 @@ def test_settings_without_further_rules_are_those_of_earlier_versions(prepared):
     assert set(JudgeStage().reads(run)) == {"tokenizer", "tokenize", "synthesize"}
     assert FilterStage().reads(run)["judge"] == ("synthetic/judged/verdicts/{unit}.npy",)
     assert JudgeStage().settings(run_of(prepared, "filter.corpus_index_gb=1")) == JudgeStage().settings(run)
+
+
+def test_to_tokenize_again_leaves_the_ids_out(undisturbed, make_run):
+    before = {shard.name: list(files.read_jsonl_zst(shard)) for shard in undisturbed.synthetic_shards()}
+    run = make_run("undisturbed", "filter.retokenize=true")
+    assert finished(run)[:2] == [True, False]
+    for stage in GRAPH:
+        assert StageRunner(run, stage, GRAPH).execute()
+    tokenizer, lengths = load_tokenizer(run.tokenizer), []
+    for shard in run.synthetic_shards():
+        rows, others = list(files.read_jsonl_zst(shard)), before[shard.name]
+        assert [row["text"] for row in rows] == [row["text"] for row in others]
+        assert all("token_ids" in row for row in others) and not any("token_ids" in row for row in rows)
+        again = tokenizer.encode_batch([row["text"] for row in rows])
+        assert [row["tokens"] for row in rows] == [len(ids) + 1 for ids in again]
+        lengths += [row["tokens"] - other["tokens"] for row, other in zip(rows, others, strict=True)]
+    assert any(lengths) and files.read_json(run.audit_synthetic)["retokenized"]["differing"] > 0
 
 
 def test_a_predicate_makes_stale_what_it_judges_and_so_does_another_one(undisturbed, make_run):

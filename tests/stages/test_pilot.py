@@ -49,7 +49,7 @@ def test_its_shards_are_taken_over(make_run, monkeypatch):
     run, labels, generate = make_run("piloted", PILOT), [], Synthesizer.generate
 
     def counted(self, planned, *args):
-        labels.append(planned[0].row)
+        labels.append(planned[0].name)
         return generate(self, planned, *args)
 
     monkeypatch.setattr(Synthesizer, "generate", counted)

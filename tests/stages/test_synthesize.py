@@ -20,6 +20,10 @@ from megatron_sbp.stages.deduplicate import DeduplicateStage
 from megatron_sbp.stages.filter import FilterStage
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.synthesize import SynthesizeStage
+from megatron_sbp.synthesis.synthesizer import ids_digest
+from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.tokenization.written_ids import unpack_ids
 
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +66,64 @@ def test_two_workers_and_a_kill_change_no_byte(undisturbed, make_run):
     assert digests(run) == digests(undisturbed)
     finished = {run.generations / f"{file.stem}.jsonl.zst" for file in done}
     assert all(file.stat().st_mtime_ns == before[file] for file in finished)  # done work was not done again
+
+
+def test_rows_have_the_tokens_that_the_engine_wrote_and_where_they_come_from(make_run, monkeypatch):
+    run, written, write = make_run("ids"), {}, TransformersEngine.write
+    run.pairs("train").parent.mkdir(parents=True)
+    run.pairs("train").write_bytes(b"the pairs tuned on")
+
+    def noted(self, generations, prompts):
+        texts = write(self, generations, prompts)
+        written.update({generation.name: text for generation, text in zip(generations, texts, strict=True)})
+        return texts
+
+    monkeypatch.setattr(TransformersEngine, "write", noted)
+    execute_synthesis(run, "synthesize")
+    rows = [row for shard in run.generation_shards() for row in files.read_jsonl_zst(shard)]
+    tokenizer, whole = load_tokenizer(run.tokenizer), 0
+    for row in rows:
+        ids, own = unpack_ids(row["token_ids"]).tolist(), written[row["id"]].tokens.tolist()
+        assert ids == own[: len(ids)] and (ids == own or not row["finished"])
+        assert row["ids_digest"] == ids_digest(ids) and tokenizer.decode(ids) == row["text"]
+        whole += ids == own
+    assert len(rows) - 5 < whole <= len(rows) == 120
+    same = [{name: row[name] for name in LINEAGE} for row in rows]
+    assert all(each == LINEAGE for each in same)
+    assert {row["pairs"] for row in rows} == {files.sha256(run.pairs("train"))}
+
+
+LINEAGE = {
+    "synthesizer": "ab" * 32, "temperature": 1.0, "top_p": 0.9, "max_new_tokens": 50, "engine": "transformers",
+    "precision": "fp32", "run_seed": 1, "round": 1,
+}  # fmt: skip
+
+
+def test_shards_without_ids_go_on_with_those_that_have_them(undisturbed, make_run):
+    """A run that an earlier version began: nothing is written again, and its texts are tokenized."""
+    run, first = undisturbed, undisturbed.generation_shards()[0]
+    before = {shard: files.sha256(shard) for shard in run.generation_shards()}
+    new = ("token_ids", "max_new_tokens", "engine", "precision", "round", "pairs")
+    rows = [{name: value for name, value in row.items() if name not in new} for row in files.read_jsonl_zst(first)]
+    files.write_jsonl_zst(first, rows)
+    for note in (run.manifests / "synthesize.json", run.manifests / "synthesize" / "00000.json"):
+        manifest = files.read_json(note)
+        manifest["outputs"][run.relative(first)] = files.describe(first)
+        files.write_json(note, manifest)
+    more = make_run("undisturbed", "synthesis.margin=1.7", "synthesis.tokens=1900")
+    execute_synthesis(more)
+    assert list(files.read_jsonl_zst(first)) == rows and len(more.generation_shards()) > len(before)
+    assert all(files.sha256(shard) == digest for shard, digest in before.items() if shard != first)
+    tokenizer, audit = load_tokenizer(run.tokenizer), files.read_json(more.audit_synthetic)
+    assert audit["retokenized"]["documents"] == audit["generations"] - len(rows)
+    for number, shard in enumerate(more.synthetic_shards()):
+        kept = list(files.read_jsonl_zst(shard))
+        assert kept and all(("token_ids" in row) == (number > 0) for row in kept)
+        ids = [unpack_ids(row.get("token_ids")) for row in kept]
+        again = tokenizer.encode_batch([row["text"] for row in kept])
+        assert [row["tokens"] for row in kept] == [
+            len(other if own is None else own) + 1 for own, other in zip(ids, again, strict=True)
+        ]
 
 
 def test_other_batches_other_bytes_only_in_settings(undisturbed, make_run):

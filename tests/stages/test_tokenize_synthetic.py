@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 from support.tokenized_run import WrittenBefore, execute, recipe_in, texts, tokenized_run
 
@@ -15,6 +16,7 @@ from megatron_sbp.stages.tokenize import tokenize_shard
 from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage, too_few_tokens
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+from megatron_sbp.tokenization.written_ids import pack_ids
 
 
 @pytest.fixture
@@ -43,6 +45,33 @@ def test_synthetic_documents_in_the_order_of_the_files(run):
     assert audit["needed_tokens"] == 1300 // 128 * 128 + 1
 
 
+def test_training_reads_the_tokens_that_were_written(run):
+    """And those of the text where a row has none: of another version, or dropped by the filters."""
+    some, tokenizer = texts(run, "test")[:12], load_tokenizer(run.tokenizer)
+    ids = [ids if n % 3 else None for n, ids in enumerate(map(spelled, some, [tokenizer] * 12))]
+    rows = [
+        {"id": f"syn-{n}", "text": text, **({} if each is None else {"token_ids": pack_ids(each)})}
+        for n, (text, each) in enumerate(zip(some, ids, strict=True))
+    ]
+    before = write_synthetic(run, [some[:7], some[7:]])
+    for path, part in zip(run.synthetic_shards(), (rows[:7], rows[7:]), strict=True):
+        files.write_jsonl_zst(path, part)
+    execute(run, before, TokenizeSyntheticStage())
+    tokens, again = open_indexed(run.tokens("synthetic")), tokenizer.encode_batch(some)
+    expected = [[*(mine if each is None else each), 0] for mine, each in zip(again, ids, strict=True)]
+    assert tokenizer.end_of_document == 0 and [tokens[row].tolist() for row in range(len(tokens))] == expected
+    audit = files.read_json(run.root / "tokens" / "synthetic_audit.json")
+    assert (audit["tokens"], audit["documents"]) == (sum(map(len, expected)), 12)
+    assert audit["bytes"] == sum(len(text.encode()) for text in some)
+
+
+def spelled(text: str, tokenizer) -> np.ndarray:
+    """Its tokens, the first word character by character."""
+    word = text.split()[0]
+    parts = [*word, text[len(word) :]]
+    return np.concatenate(tokenizer.encode_batch(parts)).astype(np.int64)
+
+
 def dataset(run: Run) -> list[bytes]:
     return [run.at(f"tokens/synthetic{end}").read_bytes() for end in (".bin", ".idx", "_parts.json")]
 
@@ -52,9 +81,9 @@ def tokenized(monkeypatch) -> list[str]:
     """Shards that are tokenized from now on."""
     names: list[str] = []
 
-    def tokenize(run, stage, unit, shard):
+    def tokenize(run, stage, unit, shard, **options):
         names.append(unit)
-        return tokenize_shard(run, stage, unit, shard)
+        return tokenize_shard(run, stage, unit, shard, **options)
 
     monkeypatch.setattr("megatron_sbp.stages.tokenize_synthetic.tokenize_shard", tokenize)
     return names

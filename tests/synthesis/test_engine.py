@@ -43,4 +43,6 @@ def test_of_vllm_count_the_options_that_change_a_text():
 
 
 def test_rows_name_weights_and_sampling():
-    assert USUAL.provenance() == {"synthesizer": "ab" * 32, "temperature": 1.0, "top_p": 0.9}
+    sampling = {"temperature": 1.0, "top_p": 0.9, "max_new_tokens": USUAL.max_new_tokens, "precision": "fp32"}
+    assert USUAL.provenance() == {"synthesizer": "ab" * 32, **sampling, "engine": "transformers"}
+    assert dataclasses.replace(USUAL, vllm=Vllm()).provenance()["engine"] == "vllm"

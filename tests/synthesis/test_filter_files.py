@@ -49,7 +49,12 @@ def test_the_tool_keeps_what_the_stages_keep(undisturbed: Run, tmp_path):
     done = run_tool(
         "preprocess_synthetic.py", tmp_path, "--inputs", "out.jsonl.zst", "--tokenizer", run.tokenizer, "--output", "d"
     )
-    assert json.loads(done.stdout)["tokens"] == audit["tokens"], done.stderr
+    counts = json.loads(done.stdout)
+    assert (counts["tokens"], counts["written_ids"]) == (audit["tokens"], audit["kept"]), done.stderr
+    done = run_tool("filter_synthetic.py", tmp_path, *words, "--output", "again.jsonl.zst", "--retokenize")
+    assert done.returncode == 0, done.stderr
+    again = list(files.read_jsonl_zst(tmp_path / "again.jsonl.zst"))
+    assert len(again) == len(expected) and not any("token_ids" in row for row in again)
 
 
 def test_any_number_of_shards_gives_the_same(undisturbed: Run, tokenizer, tmp_path, monkeypatch):

@@ -12,7 +12,9 @@ from megatron_sbp.overlap.near_duplicates import BANDS
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis import judging
 from megatron_sbp.synthesis.judged import PASSED, Judged
+from megatron_sbp.synthesis.retokenized import DIFFERENT, SAME, UNKNOWN
 from megatron_sbp.synthesis.rule_names import RULES
+from megatron_sbp.tokenization.written_ids import pack_ids
 
 
 def rules_of(shard: Judged) -> list[str]:
@@ -46,3 +48,25 @@ def test_an_empty_shard(tmp_path: Path, tokenizer, texts):
     shard = judged_shard(tmp_path, tokenizer, texts, [])
     assert np.load(shard.verdicts).shape == (2, 0) and np.load(shard.signatures).shape == (0, 128)
     assert np.load(shard.bands).shape == (BANDS, 0)
+
+
+@pytest.mark.parametrize("retokenize", [False, True])
+def test_tokens_are_those_that_training_reads(tmp_path, tokenizer, texts, retokenize):
+    """Of a text that was spelled with other tokens too; rules see those of the text, in which a copy is a copy."""
+    again = tokenizer.encode_batch(texts[:9])
+    spelled = [np.concatenate(tokenizer.encode_batch(list(text))).astype(int) for text in texts[:9]]
+    rows = [
+        {**row(texts[7]), "token_ids": pack_ids(np.array(again[7]))},
+        {**row(texts[8]), "token_ids": pack_ids(spelled[8])},
+        {**row(texts[0]), "token_ids": pack_ids(spelled[0])},
+        {**row(texts[6]), "token_ids": pack_ids(spelled[5])},  # of another text
+        row(texts[5]),
+    ]
+    rules = Filter(min_tokens=4, retokenize=retokenize)
+    shard = judged_shard(tmp_path, tokenizer, texts, rows, rules)
+    verdicts, tokens, states = np.load(shard.verdicts)
+    assert states.tolist() == [SAME, DIFFERENT, DIFFERENT, UNKNOWN, UNKNOWN]
+    canonical = [len(again[place]) + 1 for place in (7, 8, 0, 6, 5)]
+    written = [canonical[0], len(spelled[8]) + 1, len(spelled[0]) + 1, *canonical[3:]]
+    assert tokens.tolist() == (canonical if retokenize else written) and written != canonical
+    assert rules_of(shard)[:3] == ["passed", "passed", "copying"] and verdicts.dtype == np.int32

@@ -6,6 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,7 @@ from megatron_sbp.tokenization.documents import (
 )
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import save_tokenizer
+from megatron_sbp.tokenization.written_ids import pack_ids
 
 
 def test_parts_are_the_whole(tokenizer, foldoc, tmp_path):
@@ -70,6 +72,26 @@ def test_synthetic_documents_count_their_parents(tokenizer, tmp_path):
     with pytest.raises(InputError, match="tokens are needed"):
         preprocess_synthetic(arguments[0], tmp_path / "other", tokenizer, need_tokens=10**9)
     assert not list(tmp_path.glob("*other*"))
+
+
+@pytest.mark.parametrize("end", [".jsonl", ".parquet"])
+def test_ids_of_the_text_are_taken_and_others_are_not(tokenizer, tmp_path, end):
+    texts = ["one two", "three four", "five six", "seven"]
+    ids = [np.concatenate(tokenizer.encode_batch(list(text))).astype(int) for text in texts]
+    packed = [pack_ids(ids[0]), pack_ids(ids[0]), None, pack_ids(ids[3])]
+    rows = [
+        {"text": text, "seed_id": "d", "synthesizer": "ab", "token_ids": each}
+        for text, each in zip(texts, packed, strict=True)
+    ]
+    if end == ".jsonl":
+        (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "s.parquet")
+    found = preprocess_synthetic([str(tmp_path / f"s{end}")], tmp_path / "out", tokenizer)
+    tokens, again = open_indexed(tmp_path / "out"), tokenizer.encode_batch(texts)
+    expected = [[*ids[0]], again[1], again[2], [*ids[3]]]
+    assert [tokens[row].tolist() for row in range(4)] == [[*each, tokenizer.end_of_document] for each in expected]
+    assert (found["written_ids"], found["documents"], found["tokens"]) == (2, 4, len(tokens.tokens))
 
 
 @pytest.mark.parametrize("parent", [{"seed_id": "\ud800"}, {"seed_id": 3}, {"generation": 10**30}, {"round": "first"}])

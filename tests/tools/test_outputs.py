@@ -174,7 +174,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model(run, tmp_path):
     config = files.read_json(tmp_path / "hf/config.json")
     files.write_json(tmp_path / "hf/config.json", {**config, "vocab_size": 99})
     told = run("synthesize", *WORDS["synthesize"], "--output", "s.jsonl.zst")
-    assert re.fullmatch(r"hf/config\.json: 'vocab_size': the tokenizer in this folder has \d+ tokens, .* 99", told)
+    assert re.fullmatch(r"hf/config\.json: 'vocab_size': the tokenizer hf/tokenizer\.json has \d+ tokens, .* 99", told)
 
 
 def test_options_are_named_not_recipe_keys(run, monkeypatch):
