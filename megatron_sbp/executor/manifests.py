@@ -114,6 +114,11 @@ def read_unit(file: Path) -> dict[str, Any] | None:
         return None
 
 
+def work_of(unit: dict[str, Any]) -> float:
+    """Seconds of work in a unit, from its manifest: of the process that finished it, and of those before."""
+    return unit["seconds"] + unit.get("earlier_seconds", 0.0)
+
+
 def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
     """What changed between two descriptions (`settings`, `inputs`) of a stage, one line each, at most ten."""
     lines = list(changed_values(former.get("settings", {}), present["settings"]))

@@ -130,12 +130,25 @@ class Stage:
         """Whether a unit's output is needed by `finish` only; it is removed when the stage is complete."""
         return False
 
+    def half_done(self, run: Run) -> dict[Path, float]:
+        """Files of units that are not finished, of whatever plan, and the seconds of work in each; infinite where
+        nobody knows."""
+        return {}
+
     def spent(self, run: Run) -> float:
         """Seconds of unfinished work that no unit manifest accounts for."""
+        return sum(self.half_done(run).values())
+
+    def spent_on(self, run: Run, unit: str) -> float:
+        """Seconds of work from which a unit continues that interrupted processes began."""
         return 0.0
 
     def progress(self, run: Run) -> str:
         """Progress of the work, for `sbp status`; empty where only its units show it."""
+        return ""
+
+    def pace(self, run: Run) -> str:
+        """Progress of all units together, for `sbp status`, where there is more to say than how many are done."""
         return ""
 
     def unfinished_damage(self, run: Run) -> list[Damage]:

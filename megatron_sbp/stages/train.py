@@ -118,6 +118,9 @@ class TrainStage(Stage):
         rows = read_metrics(run.model(self.training) / "metrics.jsonl")
         return sum(row["seconds"] for row in rows if row["kind"] == "train")
 
+    def spent_on(self, run: Run, unit: str) -> float:
+        return self.spent(run)
+
     def progress(self, run: Run) -> str:
         from megatron_sbp.training.metrics import last_train_row
 

@@ -15,6 +15,7 @@ import torch
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.memory import is_out_of_memory
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.causal_model import load_causal_model
 from megatron_sbp.synthesis import cached_attention as attention
@@ -51,11 +52,13 @@ class TransformersEngine:
         self._window = _window(model.config.get_text_config(), settings.checkpoint)
         try:
             self.model = model.to(self.device).eval()
-        except torch.cuda.OutOfMemoryError as error:
-            raise InputError("the synthesizer does not fit into the GPU's memory", file=settings.checkpoint) from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(f"the synthesizer does not fit into {self._memory}", file=settings.checkpoint) from error
 
     def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per generation, all in one batch, or in two where a GPU's memory is short: see `Engine`.
+        """Writes one text per generation, all in one batch, or in two where memory is short: see `Engine`.
 
         Raises:
             InputError: the synthesizer gives NaN, half a batch does not fit into memory either, or a text may be longer
@@ -69,23 +72,36 @@ class TransformersEngine:
                 file=self.settings.checkpoint,
             )
         with torch.inference_mode(), _one_thread(self.device):
-            try:
-                return self._write(generations, prompts)
-            except torch.cuda.OutOfMemoryError:
-                pass  # the frames of the exception hold tensors: what follows comes after it
+            written = self._write_if_it_fits(generations, prompts)
             half = len(generations) // 2
+            if written is None and half:
+                say(f"{len(generations)} texts at once do not fit into {self._memory}, trying {half}")
+                first = self._write_if_it_fits(generations[:half], prompts[:half])
+                rest = None if first is None else self._write_if_it_fits(generations[half:], prompts[half:])
+                written = None if first is None or rest is None else first + rest
+        if written is None:
+            raise InputError(
+                f"batches of {half or 1} with texts of up to {longest:,} tokens do not fit into {self._memory}",
+                key="synthesis.batch_size",
+            )
+        return written
+
+    @property
+    def _memory(self) -> str:
+        return "the GPU's memory" if self.device.type == "cuda" else "memory"
+
+    def _write_if_it_fits(
+        self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]
+    ) -> list[Written] | None:
+        try:
+            return self._write(generations, prompts)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # The frames of the exception held tensors; only now are they free.
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
-            try:
-                if not half:
-                    raise torch.cuda.OutOfMemoryError
-                say(f"{len(generations)} texts at once do not fit into the GPU's memory, trying {half}")
-                written = self._write(generations[:half], prompts[:half])
-                return written + self._write(generations[half:], prompts[half:])
-            except torch.cuda.OutOfMemoryError as error:
-                raise InputError(
-                    f"batches of {half or 1} with texts of up to {longest:,} tokens do not fit into the GPU's memory",
-                    key="synthesis.batch_size",
-                ) from error
+        return None
 
     def _write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
         settings = self.settings

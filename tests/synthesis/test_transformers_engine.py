@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -166,15 +169,20 @@ def test_attention_of_another_kind_is_refused(changed):
         TransformersEngine(changed("Gemma2"))
 
 
-@pytest.fixture
-def memory(monkeypatch):
-    """A GPU on which so many texts fit at once; the sizes of all batches that were tried."""
+ON_CPU = (
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+)
+
+
+@pytest.fixture(params=[torch.cuda.OutOfMemoryError("CUDA out of memory."), RuntimeError(ON_CPU), MemoryError()])
+def memory(monkeypatch, request):
+    """A machine on which so many texts fit at once; the sizes of all batches that were tried."""
     real, state = TransformersEngine._write, {"fits": 100, "tried": []}
 
     def limited(self, generations, prompts):
         state["tried"].append(len(generations))
         if len(generations) > state["fits"]:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            raise request.param
         return real(self, generations, prompts)
 
     monkeypatch.setattr(TransformersEngine, "_write", limited)
@@ -188,9 +196,9 @@ def test_short_memory_halves_the_batch_once(settings, memory, capsys):
     written = engine.write(*batch)
     assert [text.tokens.tolist() for text in written] == [text.tokens.tolist() for text in expected]
     assert memory["tried"] == [7, 3, 4]
-    assert "7 texts at once do not fit into the GPU's memory, trying 3" in capsys.readouterr().err
+    assert "7 texts at once do not fit into memory, trying 3" in capsys.readouterr().err
     memory.update(fits=2, tried=[])
-    message = r"'synthesis.batch_size': batches of 3 with texts of up to \d+ tokens do not fit into the GPU's memory"
+    message = r"'synthesis.batch_size': batches of 3 with texts of up to \d+ tokens do not fit into memory"
     with pytest.raises(InputError, match=message):
         engine.write(*batch)
     assert memory["tried"] == [7, 3]
@@ -198,3 +206,35 @@ def test_short_memory_halves_the_batch_once(settings, memory, capsys):
     with pytest.raises(InputError, match="batches of 1 "):
         engine.write(batch[0][:1], batch[1][:1])
     assert memory["tried"] == [1]
+
+
+@contextlib.contextmanager
+def no_more_memory():
+    """Inside, this process can map hardly more memory than it has."""
+    ctypes.CDLL(None).malloc_trim(0)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (8 << 20), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_batch_that_really_does_not_fit_is_one_clear_error(settings, capsys):
+    """Half of this batch needs a mask of 164 MB in the first layer."""
+    engine = TransformersEngine(settings)
+    message = "'synthesis.batch_size': batches of 64 with texts of up to 821 tokens do not fit into memory"
+    with no_more_memory(), pytest.raises(InputError, match=message):
+        engine.write(*prompts_of(128, 800, 800))
+    assert "128 texts at once do not fit into memory, trying 64" in capsys.readouterr().err
+    assert len(engine.write(*prompts_of(4, 5, 9))) == 4
+
+
+def test_other_errors_of_torch_are_not_taken_for_short_memory(settings, monkeypatch):
+    def broken(self, generations, prompts):
+        raise RuntimeError("expected scalar type Float but found Half")
+
+    monkeypatch.setattr(TransformersEngine, "_write", broken)
+    with pytest.raises(RuntimeError, match="expected scalar type"):
+        TransformersEngine(settings).write(*prompts_of(4, 5, 9))
