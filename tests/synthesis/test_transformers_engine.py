@@ -14,10 +14,11 @@ import torch
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.synthesis import transformers_engine
 from megatron_sbp.synthesis.engine import EngineSettings
-from megatron_sbp.synthesis.generations import Generation
+from megatron_sbp.synthesis.generations import Generation, batches, generations
 from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
-from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+from megatron_sbp.synthesis.transformers_engine import TransformersEngine, prefill_groups
 
 END, PADDING, SEPARATOR, VOCABULARY = 0, 1, 2, 90
 
@@ -66,6 +67,43 @@ def test_the_texts_are_those_without_cache_and_batch(settings):
     assert {text.finished for text in written} == {True, False}
     assert all(text.finished == (len(text.tokens) < settings.max_new_tokens) for text in written)
     assert not any(np.isin(text.tokens, [END, PADDING, SEPARATOR]).any() for text in written)
+
+
+def padding(lengths: np.ndarray, groups: list[list[int]]) -> tuple[int, int]:
+    """Places of padding, and all places, in the batches of these prompts."""
+    places = sum(max(lengths[group]) * len(group) for group in groups)
+    return places - sum(lengths[group].sum() for group in groups), places
+
+
+@pytest.mark.parametrize(("limit", "size"), [(200, 64), (1024, 64), (200, 256)])
+def test_hardly_anything_that_is_read_is_padding(texts, tokenizer, limit, size):
+    """FOLDOC, in the quick start's shards of 512 generations."""
+    sizes = np.minimum([len(tokens) for tokens in tokenizer.encode_batch(texts)], limit) + 1
+    planned = generations(0, 512, len(texts), seed=1)
+    lengths = sizes[[generation.row for generation in planned]]
+    whole, read = [], []
+    for batch in batches(planned, lengths, size):
+        groups = prefill_groups(lengths[batch].tolist())
+        assert sorted(row for group in groups for row in group) == list(range(len(batch)))
+        whole.append(padding(lengths[batch], [list(range(len(batch)))]))
+        read.append(padding(lengths[batch], groups))
+    (wasted, _), (padded, places) = np.sum(whole, axis=0), np.sum(read, axis=0)
+    assert padded / places < 0.05 and padded <= wasted
+
+
+def test_prompts_of_similar_length_are_read_together():
+    assert prefill_groups([100, 98, 99, 97, 96]) == [[0, 1, 2, 3, 4]]
+    assert prefill_groups([10, 100, 10, 100, 10, 100, 10, 100]) == [[1, 3, 5, 7], [0, 2, 4, 6]]
+    assert prefill_groups([9, 1]) == [[0, 1]]
+    assert prefill_groups([7]) == [[0]]
+
+
+def test_the_groups_of_prompts_change_no_text(settings, monkeypatch):
+    batch = prompts_of(40, 1, 90)
+    apart = TransformersEngine(settings).write(*batch)
+    monkeypatch.setattr(transformers_engine, "PADDED", 1.0)
+    together = TransformersEngine(settings).write(*batch)
+    assert [text.tokens.tolist() for text in apart] == [text.tokens.tolist() for text in together]
 
 
 def test_the_cache_grows_and_shrinks(settings, monkeypatch):
