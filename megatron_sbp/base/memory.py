@@ -20,6 +20,16 @@ def free_memory(groups: Path = _GROUPS, of_self: Path = _OF_SELF) -> int:
     return max(0, min([psutil.virtual_memory().available, *_of_groups(groups, of_self)]))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory is short: a GPU's, or, where an allocation fails and nothing kills the
+    process (a limit, no overcommitment), the machine's."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and (  # torch is not imported here: it takes seconds
+        type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )
+
+
 def _of_groups(groups: Path, of_self: Path) -> Iterator[int]:
     """What is left of the limits of this process's groups and of those above them."""
     lines = of_self.read_text().splitlines() if of_self.exists() else []

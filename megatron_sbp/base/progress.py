@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
@@ -46,11 +47,19 @@ class Progress:
         total: Amount of work, or None when it is not known.
         unit: Plural noun of the work: documents, tokens.
         every: Seconds between log lines.
+        further: What a line says after that; asked whenever one is written.
     """
 
-    def __init__(self, label: str, total: int | None, unit: str, every: float = 15.0):
-        self.label, self.total, self.unit, self.every = label, total, unit, every
-        self.done = 0
+    def __init__(
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        every: float = 15.0,
+        further: Callable[[], str] | None = None,
+    ):
+        self.label, self.total, self.unit, self.every, self._further = label, total, unit, every, further
+        self.done = self._found = 0
         self._started = self._said = time.monotonic()
         self._bar = tqdm(total=total, desc=label, unit=f" {unit}", dynamic_ncols=True) if sys.stderr.isatty() else None
 
@@ -63,31 +72,49 @@ class Progress:
         elif kind is None and self._said > self._started:
             self._line()
 
+    def found(self, amount: int) -> None:
+        """Adds work that was done before, by an interrupted run: it says nothing about how fast this one is."""
+        self.done += amount
+        self._found += amount
+        if self._bar is not None:
+            with _read_or_not():
+                self._bar.initial += amount
+                self._bar.n += amount
+                self._bar.last_print_n += amount
+                self._bar.refresh()
+
     def advance(self, amount: int = 1) -> None:
         """Adds finished work."""
         self.done += amount
+        due = time.monotonic() - self._said >= self.every
         if self._bar is not None:
             with _read_or_not():
+                if due and self._further is not None:
+                    self._said = time.monotonic()
+                    self._bar.set_postfix_str(self._further(), refresh=False)
                 self._bar.update(amount)
-        elif time.monotonic() - self._said >= self.every:
+        elif due:
             self._line()
 
     def _line(self) -> None:
         self._said = time.monotonic()
         seconds = self._said - self._started
-        rate = self.done / max(seconds, 1e-9)
+        rate = (self.done - self._found) / max(seconds, 1e-9)
         text = f"{self.label}: {self.done:,}"
         if self.total:
             text += f" of {self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %), {rate:,.1f}/s"
-            if 0 < self.done < self.total:
+            if rate > 0 and self.done < self.total:
                 text += f", {duration((self.total - self.done) / rate)} left"
         else:
             text += f" {self.unit}, {rate:,.1f}/s"
-        say(text)
+        further = self._further() if self._further is not None else ""
+        say(f"{text}; {further}" if further else text)
 
 
 def duration(seconds: float) -> str:
-    """`1h 02m`, `3m 05s`, `4.2s`."""
+    """`1h 02m`, `3m 05s`, `4.2s`; infinity is what nobody knows."""
+    if math.isinf(seconds):
+        return "an unknown time"
     if seconds < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(int(seconds), 60)

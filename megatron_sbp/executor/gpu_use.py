@@ -35,4 +35,4 @@ def gpu_seconds(units: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """`gpu_seconds`, seconds x GPUs of all units, for the manifest of a stage; nothing where a unit does not say it."""
     if any("gpus" not in unit for unit in units):  # of a version that did not note it
         return {}
-    return {"gpu_seconds": round(sum(unit["seconds"] * unit["gpus"] for unit in units), 3)}
+    return {"gpu_seconds": round(sum(work_of(unit) * unit["gpus"] for unit in units), 3)}

@@ -8,6 +8,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.keys import Keys
+from megatron_sbp.executor.manifests import work_of
 
 
 def started_note(folder: Path) -> dict[str, Any] | None:
@@ -28,9 +29,14 @@ def belongs(note: dict[str, Any] | None, keys: Keys) -> bool:
 
 
 def worked(units: list[dict[str, Any]]) -> float:
-    """Seconds during which at least one process worked on a unit, from the units' manifests."""
+    """Seconds during which at least one process worked on a unit, from the units' manifests.
+
+    What was done before an interruption counts as if it had been done just before the rest.
+    """
     covered, until = 0.0, float("-inf")
-    for begin, end in sorted((unit["started"], unit["started"] + unit["seconds"]) for unit in units):
+    for begin, end in sorted(
+        (unit["started"] + unit["seconds"] - work_of(unit), unit["started"] + unit["seconds"]) for unit in units
+    ):
         covered += max(0.0, end - max(begin, until))
         until = max(until, end)
     return covered

@@ -148,6 +148,11 @@ def check_present(run: Run, inputs: Iterable[str]) -> None:
             raise InputError(f"is gone{others}; `sbp run` makes it again", file=place / gone[0])
 
 
+def work_of(unit: dict[str, Any]) -> float:
+    """Seconds of work in a unit, from its manifest: of the process that finished it, and of those before."""
+    return unit["seconds"] + unit.get("earlier_seconds", 0.0)
+
+
 def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
     """What changed between two descriptions (`settings`, `inputs`) of a stage, one line each, at most ten."""
     lines = list(changed_values(former.get("settings", {}), present["settings"]))

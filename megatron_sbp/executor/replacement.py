@@ -22,7 +22,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import say
-from megatron_sbp.executor.manifests import Outputs, read_manifest, read_unit
+from megatron_sbp.executor.manifests import Outputs, read_manifest, read_unit, work_of
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -154,7 +154,7 @@ class Replacement:
     def _costs_more(self, work: Path, seconds: float, spent: Callable[[Run], float]) -> bool:
         units = [read for file in work.glob("units/[!.]*.json") if (read := read_unit(file))]
         try:
-            return sum(unit["seconds"] for unit in units) + spent(self.run.view(work, self.owned)) > seconds
+            return sum(map(work_of, units)) + spent(self.run.view(work, self.owned)) > seconds
         except InputError:  # a damaged record does not say what it cost
             return True
 

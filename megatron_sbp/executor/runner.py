@@ -36,6 +36,7 @@ from megatron_sbp.executor.manifests import (
     differences,
     entries,
     read_unit,
+    work_of,
 )
 from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.retry import at_unit
@@ -166,6 +167,7 @@ class StageRunner(StageState):
         if former:
             self._keep_changed(view, damage(view, former["outputs"]))
             file.unlink()  # what is written from here on would pass for changed after another interruption
+        earlier = self.stage.spent_on(view, unit)
         started = time.time()
         try:
             outputs = self.stage.run_unit(view, unit)
@@ -179,6 +181,7 @@ class StageRunner(StageState):
             "outputs": entries(view, outputs),
             "seconds": round(time.time() - started, 3),
             "gpus": gpus_used(view, self.stage),
+            **({"earlier_seconds": round(earlier, 3)} if 0 < earlier < float("inf") else {}),
             "started": started,
         }
         files.write_json(file, manifest)
@@ -209,7 +212,7 @@ class StageRunner(StageState):
             "units": len(units),
             # Time during which at least one process worked on a unit, so that waiting between two calls does not count.
             "seconds": round(worked(units) + time.time() - started, 3),
-            "unit_seconds": round(sum(unit["seconds"] for unit in units), 3),
+            "unit_seconds": round(sum(map(work_of, units)), 3),
             **gpu_seconds(units),
             "started": begun,
         }
@@ -242,10 +245,19 @@ class StageRunner(StageState):
         """
         wanted = {*self.stage.units(self.run), "started"}
         surplus = {file: read_unit(file) for file in self.unit_folder.glob("[!.]*.json") if file.stem not in wanted}
-        seconds = sum(unit["seconds"] for unit in surplus.values() if unit)
+        half = self.stage.half_done(self.run)  # `finish` removed those of the present plan
+        seconds = sum(work_of(unit) for unit in surplus.values() if unit) + sum(half.values())
         if seconds > self.keep_seconds:
-            self._check_movable(self.run, [path for unit in surplus.values() if unit for path in unit["outputs"]])
-        aside = self.run.new_aside(f"{self.stage.name}-surplus") if surplus and seconds > self.keep_seconds else None
+            named = [path for unit in surplus.values() if unit for path in unit["outputs"]]
+            self._check_movable(self.run, [*named, *map(self.run.relative, half)])
+        aside = self.run.new_aside(f"{self.stage.name}-surplus") if seconds > self.keep_seconds else None
+        for path in half:
+            if aside:
+                target = aside / self.run.relative(path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+            else:
+                path.unlink(missing_ok=True)
         for file, unit in surplus.items():
             mine = {path: entry for path, entry in (unit["outputs"] if unit else {}).items() if path not in outputs}
             for path in mine if aside else ():
@@ -256,8 +268,8 @@ class StageRunner(StageState):
             file.unlink()
         if aside:
             say(
-                f"{self.stage.name}: {len(surplus)} units beyond the present plan, {duration(seconds)} of work, "
-                f"are in {self.run.relative(aside)}"
+                f"{self.stage.name}: {len(surplus) + len(half)} units beyond the present plan, {duration(seconds)} of "
+                f"work, are in {self.run.relative(aside)}"
             )
 
     def _lock(self, name: str):

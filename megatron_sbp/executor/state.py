@@ -23,6 +23,7 @@ from megatron_sbp.executor.manifests import (
     read_unit,
     select,
     stage_manifest,
+    work_of,
 )
 from megatron_sbp.executor.replacement import Replacement
 from megatron_sbp.stages.run_folder import Run
@@ -234,7 +235,7 @@ class StageState:
 
     def _unfinished_seconds(self) -> float:
         done = [read_unit(file) for file in self.unit_folder.glob("[!.]*.json")]
-        return sum(unit["seconds"] for unit in done if unit) + self.stage.spent(self.run)
+        return sum(work_of(unit) for unit in done if unit) + self.stage.spent(self.run)
 
     def why(self) -> str:
         """One line on the state of the stage: finished, in progress, stale, waiting, damaged.
@@ -283,8 +284,11 @@ class StageState:
         progress = self.stage.progress(view)
         if progress:
             return f"in progress: {progress}"
-        done = f"{len(units) - len(missing)} of {len(units)} units{self._rate(folder, len(missing))}"
-        return f"{done}; missing: {numbers or 'only the joint outputs'}"
+        done = f"{len(units) - len(missing)} of {len(units)} units"
+        pace = self.stage.pace(view) if missing else ""
+        if pace:
+            return f"{done}; {pace}; missing: {numbers}"
+        return f"{done}{self._rate(folder, len(missing))}; missing: {numbers or 'only the joint outputs'}"
 
     def _rate(self, folder: Path, missing: int) -> str:
         """How fast all workers together finished units, and how long the others take at that rate."""

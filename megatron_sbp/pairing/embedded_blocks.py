@@ -45,7 +45,7 @@ def embed_in_blocks(
         part = output.with_name(f".{output.name}-{number:06d}-{texts.hexdigest()}.npy")
         if part.exists():
             taken += len(block)
-            progress.advance(len(block))
+            progress.found(len(block))
         else:
             write_embeddings(block, part, embedder, progress, first=count)
         made.append(part)

@@ -49,8 +49,11 @@ class PilotStage(SynthesizeStage):
         return [output, identity]
 
     def finish(self, run: Run) -> list[Path]:
-        drop_unfinished(run.pilot_shard("").parent)
+        drop_unfinished(self.folder(run), self.units(run))
         return []
+
+    def folder(self, run: Run) -> Path:
+        return run.pilot_shard("").parent
 
 
 class JudgePilotStage(JudgeStage):

@@ -167,11 +167,23 @@ class ScopedStage(Stage):
     def intermediate(self, run: Run, path: Path) -> bool:
         return self.stage.intermediate(self.scoped(run), path)
 
+    def half_done(self, run: Run) -> dict[Path, float]:
+        return self.stage.half_done(self.scoped(run))
+
     def spent(self, run: Run) -> float:
         return self.stage.spent(self.scoped(run))
 
+    def spent_on(self, run: Run, unit: str) -> float:
+        return self.stage.spent_on(self.scoped(run), unit)
+
     def progress(self, run: Run) -> str:
         return self.stage.progress(self.scoped(run))
+
+    def unit_progress(self, run: Run, unit: str) -> str:
+        return self.stage.unit_progress(self.scoped(run), unit)
+
+    def pace(self, run: Run) -> str:
+        return self.stage.pace(self.scoped(run))
 
     def unfinished_damage(self, run: Run) -> list[Damage]:
         return self.stage.unfinished_damage(self.scoped(run))

@@ -134,8 +134,17 @@ class Stage:
         """Whether a unit's output is needed by `finish` only; it is removed when the stage is complete."""
         return False
 
+    def half_done(self, run: Run) -> dict[Path, float]:
+        """Files of units that are not finished, of whatever plan, and the seconds of work in each; infinite where
+        nobody knows."""
+        return {}
+
     def spent(self, run: Run) -> float:
         """Seconds of unfinished work that no unit manifest accounts for."""
+        return sum(self.half_done(run).values())
+
+    def spent_on(self, run: Run, unit: str) -> float:
+        """Seconds of work from which a unit continues that interrupted processes began."""
         return 0.0
 
     def progress(self, run: Run) -> str:
@@ -145,6 +154,10 @@ class Stage:
     def unit_progress(self, run: Run, unit: str) -> str:
         """How far an unfinished unit has come, so that a retry that got further is told from a crash loop; empty where
         a unit begins anew."""
+        return ""
+
+    def pace(self, run: Run) -> str:
+        """Progress of all units together, for `sbp status`, where there is more to say than how many are done."""
         return ""
 
     def unfinished_damage(self, run: Run) -> list[Damage]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -103,11 +105,48 @@ class SynthesizeStage(Stage):
     def unit_progress(self, run: Run, unit: str) -> str:
         from megatron_sbp.synthesis.unfinished import SUFFIX
 
-        kept = run.generations / f".{unit}.jsonl.zst{SUFFIX}"
+        kept = self.folder(run) / f".{unit}.jsonl.zst{SUFFIX}"
         return f"({kept.stat().st_size} bytes of texts)" if kept.exists() else ""
+
+    def half_done(self, run: Run) -> dict[Path, float]:
+        from megatron_sbp.synthesis.unfinished import half_written, work_in
+
+        return {file: work_in(file) for file in half_written(self.folder(run)).values()}
+
+    def spent_on(self, run: Run, unit: str) -> float:
+        from megatron_sbp.synthesis.shard_record import RECORD_SUFFIX, read_record
+        from megatron_sbp.synthesis.unfinished import SUFFIX, work_in
+
+        hidden = self.folder(run) / f".{unit}.jsonl.zst"
+        record = read_record(hidden.with_name(hidden.name + RECORD_SUFFIX))
+        return record.tally.seconds if record else work_in(hidden.with_name(hidden.name + SUFFIX))
+
+    def pace(self, run: Run) -> str:
+        from megatron_sbp.base.progress import duration
+
+        live = self._look(run, self.units(run))
+        if not live.updated:
+            return ""
+        return f"{live}; written {duration(max(0.0, time.time() - live.updated))} ago"
+
+    def folder(self, run: Run) -> Path:
+        """Where its shards are."""
+        return run.generations
+
+    def _look(self, run: Run, units: Sequence[str]) -> Any:
+        from megatron_sbp.synthesis.live import look
+
+        return look(
+            self.folder(run),
+            units,
+            run.recipe.synthesis.generations_per_shard,
+            min_tokens=run.recipe.filter.min_tokens,
+            drops_unfinished=run.recipe.filter.unfinished == "drop",
+        )
 
     def write(self, run: Run, unit: str, output: Path, pilot: Path | None = None) -> str:
         """Writes one shard of generations, or copies the pilot's; returns what `write_shard` does."""
+        from megatron_sbp.synthesis.live import Glances
         from megatron_sbp.synthesis.writing import FinishedShard, write_shard
 
         finished = None
@@ -116,7 +155,7 @@ class SynthesizeStage(Stage):
 
         # Shards are always whole: a larger plan then adds shards and changes none.
         size = run.recipe.synthesis.generations_per_shard
-        begin = int(unit) * size
+        begin, units = int(unit) * size, self.units(run)
         return write_shard(
             output,
             begin,
@@ -126,13 +165,15 @@ class SynthesizeStage(Stage):
             tokens=run.tokens("real"),
             label=f"{self.name} {unit}",
             finished=finished,
+            min_tokens=run.recipe.filter.min_tokens,
+            further=Glances(lambda: self._look(run, units)),
         )
 
     def noted_by_others(self, run: Run) -> list[Path]:
         return [run.more_generations]  # filter plans more, repeatedly
 
     def finish(self, run: Run) -> list[Path]:
-        drop_unfinished(run.generations)
+        drop_unfinished(run.generations, self.units(run))
         return [run.more_generations] if run.more_generations.exists() else []
 
     def _piloted(self, run: Run) -> bool:
@@ -166,12 +207,17 @@ class SynthesizeStage(Stage):
         return planned_generations(chosen.tokens, chosen.margin, expected)
 
 
-def drop_unfinished(folder: Path) -> None:
-    """Removes leftovers of a process that was killed between its last two steps."""
-    from megatron_sbp.synthesis.unfinished import SUFFIX
+def drop_unfinished(folder: Path, units: Sequence[str]) -> None:
+    """Removes the records of shards, and texts that are in finished ones: leftovers of a process that was killed
+    between its last steps. Texts of a shard that is not among `units`, nor finished, stay."""
+    from megatron_sbp.synthesis.shard_record import RECORD_SUFFIX
+    from megatron_sbp.synthesis.unfinished import half_written
 
-    for file in folder.glob(f".*{SUFFIX}"):
-        file.unlink()
+    for name, file in half_written(folder).items():
+        if name.removesuffix(".jsonl.zst") in units or (folder / name).exists():
+            file.unlink(missing_ok=True)
+    for file in folder.glob(f".*{RECORD_SUFFIX}"):
+        file.unlink(missing_ok=True)
 
 
 def identity_file(pilot: Path) -> Path:

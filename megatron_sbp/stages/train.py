@@ -118,6 +118,12 @@ class TrainStage(Stage):
         rows = read_metrics(run.model(self.training) / "metrics.jsonl")
         return sum(row["seconds"] for row in rows if row["kind"] == "train")
 
+    def spent_on(self, run: Run, unit: str) -> float:
+        try:
+            return self.spent(run)
+        except InputError:  # a damaged record, which the training itself deals with
+            return 0.0
+
     def progress(self, run: Run) -> str:
         from megatron_sbp.training.metrics import last_train_row
 

@@ -6,6 +6,8 @@ Shape suffixes: B batch, G key/value heads, S tokens so far, D channels of a hea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -34,6 +36,21 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = self._all[0][:, :, :end], self._all[1][:, :, :end]
         return self.keys, self.values
 
+    def join(self, parts: Sequence[RoomyLayer], rows: Sequence[torch.Tensor]) -> None:
+        """Takes the place of the parts: see `RoomyCache.joined`."""
+        count, used = sum(map(len, rows)), max(part.keys.shape[2] for part in parts)
+        self.lazy_initialization(parts[0].keys, parts[0].values)
+        first = parts[0].keys
+        shape = (count, first.shape[1], used + _ROOM, first.shape[3])
+        self._all = (first.new_zeros(shape), parts[0].values.new_zeros(shape))
+        for part, places in zip(parts, rows, strict=True):
+            begin = used - part.keys.shape[2]
+            self._all[0][places, :, begin:used] = part.keys
+            self._all[1][places, :, begin:used] = part.values
+            part.reset()
+            part._all = ()
+        self.keys, self.values = self._all[0][:, :, :used], self._all[1][:, :, :used]
+
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keeps these rows of the batch."""
         used = self.keys.shape[2]
@@ -50,6 +67,19 @@ class RoomyCache(Cache):
 
     def __init__(self, layers: int):
         super().__init__(layers=[RoomyLayer() for _ in range(layers)])
+
+    @classmethod
+    def joined(cls, parts: Sequence[RoomyCache], rows: Sequence[torch.Tensor]) -> RoomyCache:
+        """One cache of several batches, which end at the same place; zeros are in front of the shorter ones.
+
+        Args:
+            parts: the caches; each gives up its memory.
+            rows: of each, which rows of the joint batch its own are, integers.
+        """
+        cache = cls(len(parts[0].layers))
+        for number, layer in enumerate(cache.layers):
+            layer.join([part.layers[number] for part in parts], rows)
+        return cache
 
 
 def _grown(old: torch.Tensor, used: int, room: int) -> torch.Tensor:

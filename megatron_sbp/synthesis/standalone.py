@@ -109,6 +109,7 @@ def synthesize(
                 planned = [Generation(row, number) for row in names for number in range(generations_per_document)]
                 counts["seed_documents"] += len(some)
                 unfinished = Unfinished(_block_of(output, f"{block:06d}"), synthesizer.identity(planned, tokens))
+                progress.found(len(unfinished.done))
                 for row in synthesizer.generate(planned, tokens, names, progress.advance, unfinished):
                     counts["documents"] += 1
                     counts["tokens"] += row["tokens"]

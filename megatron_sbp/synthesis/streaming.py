@@ -37,8 +37,6 @@ def stream_all(
         All texts by place in `planned`.
     """
     written = dict(done)
-    if advance and written:
-        advance(len(written))
     order = batches(planned, np.array([len(prompt) for prompt in prompts]), max(1, len(planned)))
     missing = [place for batch in order for place in batch if place not in written]
     fresh: list[int] = []

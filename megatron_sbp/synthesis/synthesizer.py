@@ -227,13 +227,14 @@ def write_all(
         return [written[place] for place in range(len(planned))]
     lengths = np.array([len(prompt) for prompt in prompts])
     for batch in batches(planned, lengths, batch_size):
-        if any(place not in written for place in batch):
+        missing = sum(place not in written for place in batch)
+        if missing:
             texts = engine.write([planned[place] for place in batch], [prompts[place] for place in batch])
             written.update(zip(batch, texts, strict=True))
             if unfinished is not None:
                 unfinished.add(batch, texts)
-        if advance:
-            advance(len(batch))
+        if advance and missing:
+            advance(missing)
     return [written[place] for place in range(len(planned))]
 
 

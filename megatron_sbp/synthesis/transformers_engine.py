@@ -15,6 +15,7 @@ import torch
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.memory import is_out_of_memory
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.causal_model import load_causal_model
 from megatron_sbp.synthesis import cached_attention as attention
@@ -25,6 +26,11 @@ from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
 
 COMPACT_BELOW = 0.85
 """A batch is cut down to its unfinished texts when these are a smaller share of it than this."""
+
+
+PADDED = 0.05
+"""Prompts that are read together have at most this share of padding, where there are enough of similar length."""
+_LEAST_TOGETHER = 4
 
 
 class TransformersEngine:
@@ -51,11 +57,13 @@ class TransformersEngine:
         self._window = _window(model.config.get_text_config(), settings.checkpoint)
         try:
             self.model = model.to(self.device).eval()
-        except torch.cuda.OutOfMemoryError as error:
-            raise InputError("the synthesizer does not fit into the GPU's memory", file=settings.checkpoint) from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(f"the synthesizer does not fit into {self._memory}", file=settings.checkpoint) from error
 
     def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per generation, all in one batch, or in two where a GPU's memory is short: see `Engine`.
+        """Writes one text per generation, all in one batch, or in two where memory is short: see `Engine`.
 
         Raises:
             InputError: the synthesizer gives NaN, half a batch does not fit into memory either, or a text may be longer
@@ -69,34 +77,42 @@ class TransformersEngine:
                 file=self.settings.checkpoint,
             )
         with torch.inference_mode(), _one_thread(self.device):
-            try:
-                return self._write(generations, prompts)
-            except torch.cuda.OutOfMemoryError:
-                pass  # the frames of the exception hold tensors: what follows comes after it
+            written = self._write_if_it_fits(generations, prompts)
             half = len(generations) // 2
+            if written is None and half:
+                say(f"{len(generations)} texts at once do not fit into {self._memory}, trying {half}")
+                first = self._write_if_it_fits(generations[:half], prompts[:half])
+                rest = None if first is None else self._write_if_it_fits(generations[half:], prompts[half:])
+                written = None if first is None or rest is None else first + rest
+        if written is None:
+            raise InputError(
+                f"batches of {half or 1} with texts of up to {longest:,} tokens do not fit into {self._memory}",
+                key="synthesis.batch_size",
+            )
+        return written
+
+    @property
+    def _memory(self) -> str:
+        return "the GPU's memory" if self.device.type == "cuda" else "memory"
+
+    def _write_if_it_fits(
+        self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]
+    ) -> list[Written] | None:
+        try:
+            return self._write(generations, prompts)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # The frames of the exception held tensors; only now are they free.
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
-            try:
-                if not half:
-                    raise torch.cuda.OutOfMemoryError
-                say(f"{len(generations)} texts at once do not fit into the GPU's memory, trying {half}")
-                written = self._write(generations[:half], prompts[:half])
-                return written + self._write(generations[half:], prompts[half:])
-            except torch.cuda.OutOfMemoryError as error:
-                raise InputError(
-                    f"batches of {half or 1} with texts of up to {longest:,} tokens do not fit into the GPU's memory",
-                    key="synthesis.batch_size",
-                ) from error
+        return None
 
     def _write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
         settings = self.settings
-        tokens, there_BS = self._flush_right(prompts)
-        positions = (there_BS.cumsum(1) - 1).clamp(min=0)
-        width = tokens.size(1)
-        causal_SS = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
-        itself_SS = torch.eye(width, dtype=torch.bool, device=self.device)
-        # Padding attends to itself: a row that attends to nothing would be NaN.
-        mask = ((there_BS[:, None] & causal_SS) | itself_SS)[:, None]
-        cache = RoomyCache(self.model.config.num_hidden_layers)
+        there_BS = self._flush_right(prompts)[1]
+        positions = there_BS.sum(1, keepdim=True) - 1
+        logits_BV, cache = self._prefill(prompts)
         keys = stream_keys(generations, settings.seed)
         written = np.empty((len(generations), settings.max_new_tokens), np.int64)
         lengths = np.zeros(len(generations), np.int64)
@@ -104,14 +120,6 @@ class TransformersEngine:
         rows = np.arange(len(generations))  # of the generations that are still in the batch
         active = np.ones(len(generations), bool)  # of these
         for position in range(settings.max_new_tokens):
-            logits_BV = self.model(
-                input_ids=tokens,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
             if logits_BV.isnan().any():
                 raise InputError("the synthesizer produces NaN: its training went wrong", file=settings.checkpoint)
             logits_BV[:, list(settings.forbidden)] = float("-inf")
@@ -126,14 +134,52 @@ class TransformersEngine:
             if not active.any() or position + 1 == settings.max_new_tokens:
                 break
             there_BS = torch.cat([there_BS, there_BS.new_ones(len(rows), 1)], dim=1)
-            tokens, positions = drawn[:, None], positions[:, -1:] + 1
+            tokens, positions = drawn[:, None], positions + 1
             if active.mean() < COMPACT_BELOW:
                 kept = torch.from_numpy(np.flatnonzero(active)).to(self.device)
                 cache.batch_select_indices(kept)
                 tokens, positions, there_BS = tokens[kept], positions[kept], there_BS[kept]
                 rows, active = rows[active], active[active]
-            mask = there_BS[:, None, None]
+            logits_BV = self._logits(tokens, there_BS[:, None, None], positions, cache)
         return [Written(written[row, : lengths[row]].copy(), bool(done)) for row, done in enumerate(finished)]
+
+    def _prefill(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, RoomyCache]:
+        """Reads the prompts, those of similar length together: the logits of the last place [B, V], and the cache."""
+        groups = prefill_groups([len(prompt) for prompt in prompts])
+        if len(groups) == 1:
+            return self._read(prompts)
+        read = [self._read([prompts[row] for row in group]) for group in groups]
+        rows = [torch.tensor(group, device=self.device) for group in groups]
+        logits_BV = read[0][0].new_empty(len(prompts), read[0][0].size(1))
+        for group, (logits, _) in zip(rows, read, strict=True):
+            logits_BV[group] = logits
+        return logits_BV, RoomyCache.joined([cache for _, cache in read], rows)
+
+    def _read(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, RoomyCache]:
+        """Reads prompts in one forward pass."""
+        tokens, there_BS = self._flush_right(prompts)
+        positions = (there_BS.cumsum(1) - 1).clamp(min=0)
+        width = tokens.size(1)
+        causal_SS = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        itself_SS = torch.eye(width, dtype=torch.bool, device=self.device)
+        # Padding attends to itself: a row that attends to nothing would be NaN.
+        mask = ((there_BS[:, None] & causal_SS) | itself_SS)[:, None]
+        cache = RoomyCache(self.model.config.num_hidden_layers)
+        return self._logits(tokens, mask, positions, cache), cache
+
+    def _logits(
+        self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: RoomyCache
+    ) -> torch.Tensor:
+        """Logits [B, V] after the last of these tokens, which the cache takes up."""
+        output = self.model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1]
 
     def _flush_right(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts side by side, ending at the same place: ids int64 [B, S], and where there are any, bool [B, S]."""
@@ -144,6 +190,31 @@ class TransformersEngine:
             tokens[row, width - len(prompt) :] = torch.from_numpy(np.asarray(prompt, np.int64))
             there[row, width - len(prompt) :] = True
         return tokens.to(self.device), there.to(self.device)
+
+
+def prefill_groups(lengths: Sequence[int]) -> list[list[int]]:
+    """Which prompts of a batch are read together: all, unless more than a twentieth of that would be padding.
+
+    Args:
+        lengths: tokens of each prompt.
+
+    Returns:
+        Rows of each group, the longest first; groups have at least four, but for the last.
+    """
+    groups: list[list[int]] = [[]]
+    tokens = 0
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        group = groups[-1]
+        with_it = tokens + lengths[row]
+        if len(group) >= _LEAST_TOGETHER and with_it < (1 - PADDED) * lengths[group[0]] * (len(group) + 1):
+            groups.append([])
+            with_it = lengths[row]
+        groups[-1].append(row)
+        tokens = with_it
+    width = max(lengths)
+    if sum(lengths) >= (1 - PADDED) * width * len(lengths):
+        return [list(range(len(lengths)))]
+    return groups
 
 
 def _window(config: Any, checkpoint: Path) -> int | None:

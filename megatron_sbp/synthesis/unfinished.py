@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.synthesis.engine import Written
+from megatron_sbp.synthesis.tally import Tally, last_tally, tally_of
 
 SUFFIX = ".unfinished"
 
@@ -19,24 +23,27 @@ SUFFIX = ".unfinished"
 class Unfinished:
     """The batches of one shard that were written so far.
 
-    A header line, then one JSON line per batch; a truncated last line is ignored. Only one process
-    works on a shard (the unit's lock).
+    A header line, then for every batch two JSON lines: the batch, and a `Tally` of all so far; a truncated last line is
+    ignored. Only one process works on a shard (the unit's lock).
 
     Args:
         output: the shard; the file is beside it, hidden.
         identity: digest of all that the texts follow from. Batches of something else are dropped.
+        min_tokens: texts with fewer count as short.
     """
 
-    def __init__(self, output: Path, identity: str):
+    def __init__(self, output: Path, identity: str, min_tokens: int = 0):
         self.file = output.with_name(f".{output.name}{SUFFIX}")
         self.done: dict[int, Written] = {}
         whole = 0  # bytes before what a kill truncated or something else damaged
+        seconds = 0.0
         for line in self.file.read_bytes().split(b"\n")[:-1] if self.file.exists() else []:
             value = _json(line)
             if value is None or ("identity" in value) != (whole == 0):
                 break
             if whole == 0 and value != {"identity": identity}:
                 break
+            seconds = value.get("seconds", seconds)
             for place, tokens, finished in zip(*(value.get(key, ()) for key in _KEYS), strict=True):
                 self.done[place] = Written(np.array(tokens, np.int64), finished)
             whole += len(line) + 1
@@ -44,6 +51,11 @@ class Unfinished:
             os.truncate(self.file, whole)  # in place: hours of work are in it, and the disk may be full
         else:
             files.write_text(self.file, json.dumps({"identity": identity}) + "\n")
+        now = time.time()
+        self.tally = Tally(seconds=seconds, begun=now, updated=now, min_tokens=min_tokens).with_texts(
+            self.done.values()
+        )
+        self._earlier, self._begun = seconds, time.monotonic()
 
     def add(self, places: Sequence[int], texts: Sequence[Written]) -> None:
         """Keeps a batch.
@@ -53,8 +65,16 @@ class Unfinished:
             texts: what was written for each.
         """
         values = ([*places], [text.tokens.tolist() for text in texts], [bool(text.finished) for text in texts])
+        worked = time.monotonic() - self._begun
+        self.tally = self.tally.with_texts(
+            texts,
+            fresh=self.tally.fresh + len(texts),
+            seconds=round(self._earlier + worked, 3),
+            updated=round(self.tally.begun + worked, 3),
+        )
         with open(self.file, "ab") as stream:
-            stream.write(json.dumps(dict(zip(_KEYS, values, strict=True))).encode() + b"\n")
+            batch = json.dumps(dict(zip(_KEYS, values, strict=True))).encode()
+            stream.write(batch + b"\n" + self.tally.as_line())
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -63,15 +83,36 @@ class Unfinished:
         self.file.unlink(missing_ok=True)
 
 
+def half_written(folder: Path) -> dict[str, Path]:
+    """The files with texts of unfinished shards in a folder, by the name of the shard's file."""
+    return {file.name[1 : -len(SUFFIX)]: file for file in sorted(folder.glob(f".*{SUFFIX}"))}
+
+
+def work_in(file: Path) -> float:
+    """Seconds of work in the texts of an unfinished shard; infinite where it does not say, as in files of 0.1.0."""
+    found = last_tally(file)
+    if found is not None:
+        return found.seconds
+    try:
+        with open(file, "rb") as stream:
+            stream.readline()
+            return math.inf if stream.read(1) else 0.0
+    except FileNotFoundError:  # finished meanwhile
+        return 0.0
+
+
 _KEYS = ("places", "tokens", "finished")
+_TALLY = {field.name for field in dataclasses.fields(Tally)}
 
 
 def _json(line: bytes) -> dict[str, Any] | None:
-    """The line's value, if it is one that this file has: of what the batches are, or a batch."""
+    """The line's value, if it is one that this file has: of what the batches are, a batch, or a tally."""
     try:
         value = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(value, dict) or value.keys() not in ({"identity"}, set(_KEYS)):
+    if not isinstance(value, dict) or value.keys() not in ({"identity"}, set(_KEYS), _TALLY):
         return None
+    if value.keys() == _TALLY:
+        return value if tally_of(value) else None
     return value if len({len(value[key]) for key in _KEYS if key in value}) <= 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.synthesis.generations import generations
+from megatron_sbp.synthesis.shard_record import is_written, write_record
 from megatron_sbp.synthesis.synthesizer import Writer
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.indexed import open_indexed
@@ -37,10 +38,13 @@ def write_shard(
     tokens: Path,
     label: str,
     finished: FinishedShard | None = None,
+    min_tokens: int = 0,
+    further: Callable[[], str] | None = None,
 ) -> str:
     """Writes the generations from number `begin` to before `end` to a .jsonl.zst: see `Writer.generate`.
 
-    Every batch is saved beside it at once, so a restart after a kill resumes after the last one.
+    Every batch is saved beside it at once, so a restart after a kill resumes after the last one. When all are there,
+    these give way to a record of the shard (`shard_record.py`).
 
     Args:
         output: written atomically.
@@ -51,6 +55,8 @@ def write_shard(
         tokens: prefix of their IndexedDataset, one sequence per document.
         label: for the progress line.
         finished: a shard that is copied if its texts are these.
+        min_tokens: texts with fewer tokens are counted as short.
+        further: what the progress line says of all workers.
 
     Returns:
         Digest of all that the texts follow from.
@@ -61,17 +67,21 @@ def write_shard(
     tokens_of = {generation.row: real[generation.row] for generation in planned}
     names_of = {generation.row: names[generation.row].as_py() for generation in planned}
     identity = synthesizer.identity(planned, tokens_of)
+    if is_written(output, identity):  # by a process that was killed before it could say so
+        return identity
     if finished is not None and finished.identity == identity:
         with files.atomic_path(output) as partial:
             shutil.copyfile(finished.path, partial)
         return identity
-    with Progress(label, len(planned), "documents") as progress:
-        unfinished = Unfinished(output, identity)
+    with Progress(label, len(planned), "documents", further=further) as progress:
+        unfinished = Unfinished(output, identity, min_tokens)
         if unfinished.done:
+            progress.found(len(unfinished.done))
             done = f"{len(unfinished.done):,} of {len(planned):,} documents"
             say(f"{label}: {done} were already written by an interrupted run")
         rows = synthesizer.generate(planned, tokens_of, names_of, progress.advance, unfinished)
     files.write_jsonl_zst(output, rows)
+    write_record(output, identity, unfinished.tally)
     unfinished.remove()
     return identity
 

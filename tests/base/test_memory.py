@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import psutil
+import pytest
 
-from megatron_sbp.base.memory import free_memory
+from megatron_sbp.base.memory import free_memory, is_out_of_memory
 
 MB = 1 << 20
 
@@ -48,3 +49,13 @@ def test_without_limits_it_is_that_of_the_machine(tmp_path):
         assert abs(found - psutil.virtual_memory().available) < 1 << 30
     assert 0 < free_memory() <= psutil.virtual_memory().total
     assert free_memory(tmp_path / "groups", tmp_path / "missing") > 0
+
+
+def test_torch_says_in_three_ways_that_memory_is_short():
+    import torch
+
+    with pytest.raises(RuntimeError) as of_cpu:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(of_cpu.value)
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory.")) and is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("CUDA error")) and not is_out_of_memory(OSError(12, "no memory"))

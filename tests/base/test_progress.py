@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
+import termios
 from types import SimpleNamespace
 
 import pytest
@@ -64,6 +66,69 @@ def test_more_than_announced_and_no_work_at_all_are_no_errors(capsys):
     with Progress("none", 0, "documents", every=0.0) as progress:
         progress.advance(0)
     assert "left" not in capsys.readouterr().err
+
+
+def test_what_was_there_before_says_nothing_about_the_rate(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with Progress("synthesize 00003", 400, "documents", every=0.0) as progress:
+        progress.found(300)
+        assert capsys.readouterr().err == ""
+        now[0] += 10
+        progress.advance(20)
+        progress.found(10)
+        progress.advance(0)
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first == "synthesize 00003: 320 of 400 documents (80 %), 2.0/s, 40.0s left"
+    assert second == "synthesize 00003: 330 of 400 documents (82 %), 2.0/s, 35.0s left" and last == second
+
+
+def test_without_work_of_its_own_it_does_not_know_what_is_left(capsys):
+    with Progress("synthesize 00003", 400, "documents", every=0.0) as progress:
+        progress.found(300)
+        progress.advance(0)
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said == "synthesize 00003: 300 of 400 documents (75 %), 0.0/s"
+
+
+def test_a_line_says_what_else_there_is_to_say(capsys):
+    told = iter(["all workers: 5", "", "all workers: 7"])
+    with Progress("synthesize", 4, "documents", every=0.0, further=lambda: next(told)) as progress:
+        progress.advance(3)
+        progress.advance(1)
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first.endswith(" left; all workers: 5") and ";" not in second and last.endswith("/s; all workers: 7")
+
+
+ON_A_TERMINAL = """
+import time
+from megatron_sbp.base.progress import Progress
+
+with Progress("work", 1000, "steps", every=0.0, further=lambda: "all workers: 7") as progress:
+    progress.found(900)
+    for step in range(5):
+        time.sleep(0.1)
+        progress.advance()
+"""
+
+
+def test_a_bar_says_the_same():
+    reader, writer = os.openpty()
+    termios.tcsetwinsize(writer, (24, 160))
+    with subprocess.Popen([sys.executable, "-c", ON_A_TERMINAL], stderr=writer) as process:
+        os.close(writer)
+        said = b""
+        while process.poll() is None or select.select([reader], [], [], 0)[0]:
+            try:
+                said += os.read(reader, 65536)
+            except OSError:  # the other end is closed
+                break
+    os.close(reader)
+    last = said.decode().replace("\n", "\r").strip("\r").rpartition("\r")[2]
+    assert "905/1000" in last, said
+    assert "all workers: 7" in last
+    rate = float(last.partition("steps/s")[0].rpartition(" ")[0].rpartition(", ")[2])
+    assert 2 < rate < 11, last
 
 
 LONG_WORK = """

@@ -193,3 +193,25 @@ def rewrite_generations(run: Run, texts: dict[int, str]) -> list[dict]:
     manifest["outputs"][run.relative(shard)] = files.describe(shard)
     files.write_json(run.manifests / "synthesize.json", manifest)
     return rows
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing behind it runs."""
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Texts that the engine wrote, and a number of batches after which it dies."""
+    from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+
+    state, real = {"texts": 0, "batches": 10**9}, TransformersEngine.write
+
+    def counting(self, generations, prompts):
+        if not state["batches"]:
+            raise Killed
+        state["batches"] -= 1
+        state["texts"] += len(generations)
+        return real(self, generations, prompts)
+
+    monkeypatch.setattr(TransformersEngine, "write", counting)
+    return state

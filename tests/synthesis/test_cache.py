@@ -23,6 +23,22 @@ def test_the_same_as_transformers_own_cache():
     assert ours.get_seq_length() == theirs.get_seq_length() == 5 + 2 * _ROOM
 
 
+def test_joined_batches_end_at_the_same_place_and_go_on():
+    parts = [RoomyCache(2), RoomyCache(2)]
+    given = [torch.randn(2, 3, 5, 4), torch.randn(1, 3, 2, 4)]
+    for part, keys in zip(parts, given, strict=True):
+        for layer in range(2):
+            part.update(keys, -keys, layer)
+    cache = RoomyCache.joined(parts, [torch.tensor([2, 0]), torch.tensor([1])])
+    expected = torch.zeros(3, 3, 5, 4)
+    expected[[2, 0]], expected[1, :, 3:] = given[0], given[1][0]
+    new = torch.randn(3, 3, 1, 4)
+    for layer in range(2):
+        assert cache.get_seq_length(layer) == 5
+        keys, values = cache.update(new, -new, layer)
+        assert torch.equal(keys, torch.cat([expected, new], 2)) and torch.equal(values, -keys)
+
+
 def test_what_was_given_is_not_written_over():
     cache = RoomyCache(1)
     first = torch.ones(1, 1, 2, 4)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,11 @@ import torch
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.synthesis import transformers_engine
 from megatron_sbp.synthesis.engine import EngineSettings
-from megatron_sbp.synthesis.generations import Generation
+from megatron_sbp.synthesis.generations import Generation, batches, generations
 from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
-from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+from megatron_sbp.synthesis.transformers_engine import TransformersEngine, prefill_groups
 
 END, PADDING, SEPARATOR, VOCABULARY = 0, 1, 2, 90
 
@@ -63,6 +67,43 @@ def test_the_texts_are_those_without_cache_and_batch(settings):
     assert {text.finished for text in written} == {True, False}
     assert all(text.finished == (len(text.tokens) < settings.max_new_tokens) for text in written)
     assert not any(np.isin(text.tokens, [END, PADDING, SEPARATOR]).any() for text in written)
+
+
+def padding(lengths: np.ndarray, groups: list[list[int]]) -> tuple[int, int]:
+    """Places of padding, and all places, in the batches of these prompts."""
+    places = sum(max(lengths[group]) * len(group) for group in groups)
+    return places - sum(lengths[group].sum() for group in groups), places
+
+
+@pytest.mark.parametrize(("limit", "size"), [(200, 64), (1024, 64), (200, 256)])
+def test_hardly_anything_that_is_read_is_padding(texts, tokenizer, limit, size):
+    """FOLDOC, in the quick start's shards of 512 generations."""
+    sizes = np.minimum([len(tokens) for tokens in tokenizer.encode_batch(texts)], limit) + 1
+    planned = generations(0, 512, len(texts), seed=1)
+    lengths = sizes[[generation.row for generation in planned]]
+    whole, read = [], []
+    for batch in batches(planned, lengths, size):
+        groups = prefill_groups(lengths[batch].tolist())
+        assert sorted(row for group in groups for row in group) == list(range(len(batch)))
+        whole.append(padding(lengths[batch], [list(range(len(batch)))]))
+        read.append(padding(lengths[batch], groups))
+    (wasted, _), (padded, places) = np.sum(whole, axis=0), np.sum(read, axis=0)
+    assert padded / places < 0.05 and padded <= wasted
+
+
+def test_prompts_of_similar_length_are_read_together():
+    assert prefill_groups([100, 98, 99, 97, 96]) == [[0, 1, 2, 3, 4]]
+    assert prefill_groups([10, 100, 10, 100, 10, 100, 10, 100]) == [[1, 3, 5, 7], [0, 2, 4, 6]]
+    assert prefill_groups([9, 1]) == [[0, 1]]
+    assert prefill_groups([7]) == [[0]]
+
+
+def test_the_groups_of_prompts_change_no_text(settings, monkeypatch):
+    batch = prompts_of(40, 1, 90)
+    apart = TransformersEngine(settings).write(*batch)
+    monkeypatch.setattr(transformers_engine, "PADDED", 1.0)
+    together = TransformersEngine(settings).write(*batch)
+    assert [text.tokens.tolist() for text in apart] == [text.tokens.tolist() for text in together]
 
 
 def test_the_cache_grows_and_shrinks(settings, monkeypatch):
@@ -166,15 +207,20 @@ def test_attention_of_another_kind_is_refused(changed):
         TransformersEngine(changed("Gemma2"))
 
 
-@pytest.fixture
-def memory(monkeypatch):
-    """A GPU on which so many texts fit at once; the sizes of all batches that were tried."""
+ON_CPU = (
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+)
+
+
+@pytest.fixture(params=[torch.cuda.OutOfMemoryError("CUDA out of memory."), RuntimeError(ON_CPU), MemoryError()])
+def memory(monkeypatch, request):
+    """A machine on which so many texts fit at once; the sizes of all batches that were tried."""
     real, state = TransformersEngine._write, {"fits": 100, "tried": []}
 
     def limited(self, generations, prompts):
         state["tried"].append(len(generations))
         if len(generations) > state["fits"]:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            raise request.param
         return real(self, generations, prompts)
 
     monkeypatch.setattr(TransformersEngine, "_write", limited)
@@ -188,9 +234,9 @@ def test_short_memory_halves_the_batch_once(settings, memory, capsys):
     written = engine.write(*batch)
     assert [text.tokens.tolist() for text in written] == [text.tokens.tolist() for text in expected]
     assert memory["tried"] == [7, 3, 4]
-    assert "7 texts at once do not fit into the GPU's memory, trying 3" in capsys.readouterr().err
+    assert "7 texts at once do not fit into memory, trying 3" in capsys.readouterr().err
     memory.update(fits=2, tried=[])
-    message = r"'synthesis.batch_size': batches of 3 with texts of up to \d+ tokens do not fit into the GPU's memory"
+    message = r"'synthesis.batch_size': batches of 3 with texts of up to \d+ tokens do not fit into memory"
     with pytest.raises(InputError, match=message):
         engine.write(*batch)
     assert memory["tried"] == [7, 3]
@@ -198,3 +244,35 @@ def test_short_memory_halves_the_batch_once(settings, memory, capsys):
     with pytest.raises(InputError, match="batches of 1 "):
         engine.write(batch[0][:1], batch[1][:1])
     assert memory["tried"] == [1]
+
+
+@contextlib.contextmanager
+def no_more_memory():
+    """Inside, this process can map hardly more memory than it has."""
+    ctypes.CDLL(None).malloc_trim(0)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (8 << 20), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_batch_that_really_does_not_fit_is_one_clear_error(settings, capsys):
+    """Half of this batch needs a mask of 164 MB in the first layer."""
+    engine = TransformersEngine(settings)
+    message = "'synthesis.batch_size': batches of 64 with texts of up to 821 tokens do not fit into memory"
+    with no_more_memory(), pytest.raises(InputError, match=message):
+        engine.write(*prompts_of(128, 800, 800))
+    assert "128 texts at once do not fit into memory, trying 64" in capsys.readouterr().err
+    assert len(engine.write(*prompts_of(4, 5, 9))) == 4
+
+
+def test_other_errors_of_torch_are_not_taken_for_short_memory(settings, monkeypatch):
+    def broken(self, generations, prompts):
+        raise RuntimeError("expected scalar type Float but found Half")
+
+    monkeypatch.setattr(TransformersEngine, "_write", broken)
+    with pytest.raises(RuntimeError, match="expected scalar type"):
+        TransformersEngine(settings).write(*prompts_of(4, 5, 9))

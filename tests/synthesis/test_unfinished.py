@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
+from support.synthesis_run import Killed
 
 from megatron_sbp.base import files
 from megatron_sbp.stages.synthesize import synthesizer_of
 from megatron_sbp.synthesis.engine import Written
-from megatron_sbp.synthesis.unfinished import Unfinished
+from megatron_sbp.synthesis.tally import Tally, last_tally
+from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+from megatron_sbp.synthesis.unfinished import Unfinished, work_in
 from megatron_sbp.synthesis.writing import write_shard
-
-
-class Killed(Exception):
-    """Stands for SIGKILL: nothing behind it runs."""
 
 
 def write(run, output, label="synthesize"):
@@ -23,24 +23,6 @@ def write(run, output, label="synthesize"):
         output, 0, 70, synthesizer=synthesizer_of(run), documents=run.document_shards("train"),
         tokens=run.tokens("real"), label=label,
     )  # fmt: skip
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """Texts that the engine wrote, and a number of batches after which it dies."""
-    from megatron_sbp.synthesis.transformers_engine import TransformersEngine
-
-    state, real = {"texts": 0, "batches": 10**9}, TransformersEngine.write
-
-    def counting(self, generations, prompts):
-        if not state["batches"]:
-            raise Killed
-        state["batches"] -= 1
-        state["texts"] += len(generations)
-        return real(self, generations, prompts)
-
-    monkeypatch.setattr(TransformersEngine, "write", counting)
-    return state
 
 
 def test_a_second_start_writes_what_is_missing(make_run, tmp_path, counted, capsys):
@@ -57,7 +39,11 @@ def test_a_second_start_writes_what_is_missing(make_run, tmp_path, counted, caps
     write(run, output)
     assert counted["texts"] == 22 and "48 of 70 documents were already written" in capsys.readouterr().err
     assert output.read_bytes() == undisturbed.read_bytes()
-    assert [path.name for path in tmp_path.glob(".*")] == []
+    assert {path.name for path in tmp_path.glob(".*")} == {".undisturbed.jsonl.zst.written", ".out.jsonl.zst.written"}
+    counted.update(texts=0)
+    record = (tmp_path / ".out.jsonl.zst.written").read_bytes()
+    write(run, output)  # as after a kill before its manifest was written
+    assert counted["texts"] == 0 and (tmp_path / ".out.jsonl.zst.written").read_bytes() == record
 
 
 @pytest.mark.parametrize(
@@ -102,15 +88,67 @@ def test_a_damaged_file_keeps_what_is_in_front_of_the_damage(tmp_path, damage):
     for places, lengths in (((0, 1), (3, 1)), ((2,), (5,)), ((3, 4), (2, 2))):
         first.add(places, texts(*lengths))
     raw = first.file.read_bytes()
-    lines = raw.splitlines(keepends=True)
-    changed = b"{]\n" if damage == "changed" else lines[2].replace(b'"places": [2]', b'"places": [2, 3]')
-    first.file.write_bytes(raw[:-4] if damage == "cut" else b"".join([*lines[:2], changed, *lines[3:]]))
+    lines = raw.splitlines(keepends=True)  # the header, then batches and tallies
+    changed = b"{]\n" if damage == "changed" else lines[3].replace(b'"places": [2]', b'"places": [2, 3]')
+    cut = raw[: -len(lines[-1]) - 4]
+    first.file.write_bytes(cut if damage == "cut" else b"".join([*lines[:3], changed, *lines[4:]]))
     again = Unfinished(output, "x")
     assert sorted(again.done) == ([0, 1, 2] if damage == "cut" else [0, 1])
     assert again.done[0].tokens.tolist() == [0, 1, 2] and [again.done[n].finished for n in (0, 1)] == [True, False]
     again.add((3, 4), texts(2, 2))
     assert sorted(Unfinished(output, "x").done) == sorted([*again.done, 3, 4])
     assert Unfinished(output, "y").done == {} and Unfinished(output, "x").done == {}, "another one begins anew"
+
+
+def test_work_adds_up_over_interruptions_and_what_is_fresh_does_not(tmp_path, monkeypatch):
+    now = [50.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.time", lambda: 1000.0 + now[0])
+    output = tmp_path / "shard.zst"
+    first = Unfinished(output, "x", min_tokens=2)
+    assert work_in(first.file) == 0
+    now[0] += 10
+    first.add((0, 1), texts(3, 1))
+    now[0] += 500  # killed in the next batch, and started again the next day
+    again = Unfinished(output, "x", min_tokens=4)
+    assert work_in(again.file) == 10
+    now[0] += 5
+    again.add((2,), texts(9))
+    assert last_tally(again.file) == again.tally
+    assert again.tally == Tally(3, fresh=1, seconds=15, begun=1560, updated=1565, min_tokens=4, short=2, unfinished=0)
+
+
+def test_texts_of_0_1_0_have_no_counts_and_go_on(tmp_path):
+    output = tmp_path / "shard.zst"
+    first = Unfinished(output, "x")
+    first.add((0, 1), texts(3, 1))
+    first.file.write_bytes(b"".join(first.file.read_bytes().splitlines(keepends=True)[:2]))
+    assert work_in(first.file) == math.inf
+    again = Unfinished(output, "x")
+    assert sorted(again.done) == [0, 1] and again.tally.texts == 2
+    again.add((2,), texts(5))
+    assert again.tally.texts == 3 and work_in(again.file) == again.tally.seconds < 60
+
+
+def test_the_line_of_a_second_start_says_its_own_rate(make_run, tmp_path, counted, capsys, monkeypatch):
+    run, output = make_run("run", "synthesis.batch_size=16"), tmp_path / "out.jsonl.zst"
+    counted["batches"] = 3
+    with pytest.raises(Killed):
+        write(run, output)
+    counted["batches"] = 10**9
+    lines, clock = [], iter(range(10**6))
+    real = TransformersEngine.write
+
+    def slow(self, generations, prompts):
+        for _ in range(1000):
+            next(clock)
+        return real(self, generations, prompts)
+
+    monkeypatch.setattr(TransformersEngine, "write", slow)
+    monkeypatch.setattr("megatron_sbp.base.progress.time.monotonic", lambda: float(next(clock)))
+    write(run, output)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("synthesize: 64 of 70")]
+    assert "(91 %), 0.0/s, " in lines[0] and "6m" in lines[0], lines  # 16 texts in 1,000 s; six are left
 
 
 def test_the_stage_leaves_nothing_behind(make_run):

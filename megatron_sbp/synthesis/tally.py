@@ -1,0 +1,95 @@
+"""How far a shard of generations is: counts beside its texts, so that nobody has to read these to know."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_sbp.synthesis.engine import Written
+
+_BLOCK = 1 << 16
+_FARTHEST = 1 << 24
+"""Bytes from the end within which counts are looked for: a batch is a few megabytes at most."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The texts of one shard so far, and the work in them."""
+
+    texts: int = 0
+    fresh: int = 0
+    """Of the texts, those by the process that wrote last."""
+    seconds: float = 0.0
+    """Work in the texts, of all processes that wrote some."""
+    begun: float = 0.0
+    """When the process that wrote last began, in seconds since the epoch."""
+    updated: float = 0.0
+    """When it wrote last."""
+    min_tokens: int = 0
+    """What counts as short: fewer tokens than this."""
+    short: int = 0
+    unfinished: int = 0
+    """Texts without an end that are not short."""
+
+    def with_texts(self, texts: Iterable[Written], **changes: float) -> Tally:
+        """The tally with further texts, by whomever, and other changes."""
+        count = short = unfinished = 0
+        for text in texts:
+            count += 1
+            if len(text.tokens) < self.min_tokens:
+                short += 1
+            elif not text.finished:
+                unfinished += 1
+        more = {"texts": self.texts + count, "short": self.short + short, "unfinished": self.unfinished + unfinished}
+        return dataclasses.replace(self, **more, **changes)  # type: ignore[arg-type]
+
+    def as_line(self) -> bytes:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
+
+
+def tally_of(value: Any) -> Tally | None:
+    """The tally that a JSON value says, or None if it says something else."""
+    if not isinstance(value, dict) or value.keys() != _FIELDS:
+        return None
+    numbers = all(isinstance(number, (int, float)) and math.isfinite(number) for number in value.values())
+    return Tally(**value) if numbers else None
+
+
+def last_tally(file: Path) -> Tally | None:
+    """The last tally in a file with lines of JSON; reads only its end. None if there is none, or no file."""
+    try:
+        with open(file, "rb") as stream:
+            begin = stream.seek(0, 2)
+            farthest, tail = max(0, begin - _FARTHEST), b""
+            while begin > farthest:
+                size = min(_BLOCK, begin - farthest)
+                begin -= size
+                stream.seek(begin)
+                lines = (stream.read(size) + tail).split(b"\n")
+                for line in reversed(lines[1:-1]):  # the last has no end: it is being written, or was cut off
+                    found = _parsed(line)
+                    if found is not None:
+                        return found
+                # The rest is one line at most that began further in front.
+                tail = lines[0] + b"\n" if len(lines) > 1 else lines[0]
+            return _parsed(tail.partition(b"\n")[0]) if b"\n" in tail else None
+    except FileNotFoundError:
+        return None
+
+
+def _parsed(line: bytes) -> Tally | None:
+    if not line.startswith(b'{"texts"'):  # batches are long
+        return None
+    try:
+        return tally_of(json.loads(line))
+    except ValueError:
+        return None
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Tally)}
