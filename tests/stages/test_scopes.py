@@ -35,7 +35,8 @@ def test_the_classic_graph():
         names
         == (
             "documents tokenizer tokenize embed neighbors pairs tokenize-pairs train-baseline tune export-synthesizer "
-            "synthesize judge deduplicate filter tokenize-synthetic train-sbp train-oracle export-arms evaluate report"
+            "synthesize judge deduplicate filter tokenize-synthetic scan-corpus train-sbp train-oracle export-arms "
+            "evaluate report"
         ).split()
     )
     assert names == [stage.name for stage in all_stages(load_recipe(TINY))]
