@@ -19,8 +19,8 @@ class ScanCorpusStage(Stage):
     sheet compares; with `filter.contaminated`, also which items of the evaluation a part of the synthetic text has.
 
     A unit is a part: about 500,000 documents, more where that would be over 512 parts. The texts are chosen once, by
-    the first process. Memory of a unit: what is looked for (8 GB for 10,000 texts of 600 words in every group), and more
-    processes than one as far as 16 GB allow.
+    the first process. Memory of a unit: what is looked for, 8 GB for 10,000 texts of 600 words in every group; where
+    it is less, several processes read, as far as 16 GB allow.
 
     Args:
         sheet: unit of `evaluate` that takes it.

@@ -40,7 +40,7 @@ def made(tmp_path_factory, texts, tokenizer):
         documents={"train": shards},
         tokens={"train": folder / "tokens"},
         synthetic=[],
-        generations=[shards[2]],  # text that has items
+        generations=[shards[0]],  # text that has items
         pairs=None,
         embeddings=folder,
         items=items,

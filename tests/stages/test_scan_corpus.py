@@ -48,7 +48,12 @@ def prepared(tmp_path_factory) -> Path:
 def run_in(prepared: Path, folder: Path) -> Run:
     """A copy of the prepared run, in which items are looked for."""
     shutil.copytree(prepared, folder, dirs_exist_ok=True)
-    words = [f"run_folder={folder / 'run'}", "launch.device=cpu", "filter.contaminated=drop"]
+    words = [
+        f"run_folder={folder / 'run'}",
+        "launch.device=cpu",
+        "filter.contaminated=drop",
+        "evaluation.quality_documents=15",
+    ]
     return Run.of(load_recipe(folder / "recipe.yaml", words))
 
 
