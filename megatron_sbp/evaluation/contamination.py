@@ -26,6 +26,10 @@ class Contamination:
         self._found: dict[str, np.ndarray] = {}
         self._texts: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        """Items that are looked for."""
+        return len(self._index)
+
     @property
     def bytes(self) -> int:
         """Memory of the items."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +10,23 @@ import numpy as np
 
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.documents.ids import count_documents
 from megatron_sbp.evaluation import quality, sheet
+from megatron_sbp.evaluation.compared import GROUPS, Compared, LookedFor, QualityFiles, compared_texts
 from megatron_sbp.evaluation.confidence import pair, ratio
 from megatron_sbp.evaluation.contamination import Contamination, ItemsIn
 from megatron_sbp.evaluation.corpus_pass import CorpusPass
+from megatron_sbp.evaluation.corpus_scan import join_findings
 from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judging import judge_groups
-from megatron_sbp.evaluation.real_text import RealText, WrittenTexts, real_sample, with_seed_rows, with_seeds
+from megatron_sbp.evaluation.real_text import WrittenTexts, with_seed_rows, with_seeds
 from megatron_sbp.evaluation.sampling import choose
 from megatron_sbp.evaluation.shard_reading import read_shards
 from megatron_sbp.evaluation.sheet import Sampled
-from megatron_sbp.overlap.contamination import Item
-from megatron_sbp.overlap.ngram_novelty import NgramNovelty
-from megatron_sbp.overlap.novelty import Overlap, share_of
+from megatron_sbp.overlap.novelty import share_of
 from megatron_sbp.pairing.document_rows import rows_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.tokenization.indexed import IndexedTokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
-
-# Streams of the seeded choices.
-_GROUPS = {
-    "synthetic": (Stream.QUALITY_SYNTHETIC, Stream.DUPLICATES_SYNTHETIC),
-    "generations": (Stream.QUALITY_GENERATIONS, Stream.DUPLICATES_GENERATIONS),
-    "real": (Stream.QUALITY_REAL, Stream.DUPLICATES_REAL),
-}
-"""Streams by which documents of a group are chosen, for everything and for near-duplicates."""
-
-
-@dataclass(frozen=True)
-class QualityFiles:
-    """What is read; shards are in order."""
-
-    tokenizer: Path
-    """Folder."""
-    documents: Mapping[str, Sequence[Path]]
-    """NNNNN.jsonl.zst of `train` and `valid`."""
-    tokens: Mapping[str, Path]
-    """Prefixes of the IndexedDatasets of `train` and `valid`."""
-    synthetic: Sequence[Path]
-    """Synthetic documents that passed the filters."""
-    generations: Sequence[Path]
-    """All synthetic documents, before the filters."""
-    pairs: Path | None
-    """Parquet of the pairs tuned on; None for text that no tuned synthesizer wrote."""
-    embeddings: Path
-    """Folder with NNNNN.npy of `train`."""
-    checkpoints: Mapping[str, Path] = field(default_factory=dict)
-    """Hugging Face checkpoints of the arms under which perplexity is measured."""
-    answers: Path | None = None
-    """File in which a judge behind an endpoint keeps its answers; None keeps none."""
-    items: Mapping[str, Sequence[Item]] | None = None
-    """The evaluation's items by group, to be looked for in all text; None looks for none."""
-    retokenized: Mapping[str, int] | None = None
-    """What the filters counted: see `RetokenizedCounts`. None takes the sampled texts."""
 
 
 def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
@@ -90,34 +52,24 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     judge = load_judge(recipe, found.answers)  # one that fails to load is reported before the work
     tokenizer = load_tokenizer(found.tokenizer)
     shards = {"synthetic": found.synthetic, "generations": found.generations}
-    limit = recipe.max_new_tokens - 1  # without end-of-document
-    real = RealText(found.tokens["train"], found.documents["train"], tokenizer, limit)
-    valid = RealText(found.tokens["valid"], found.documents["valid"], tokenizer, limit)
-    population = {group: sum(map(count_documents, files_)) for group, files_ in shards.items()} | {
-        "real": len(real.tokens)
-    }
+    texts = compared_texts(found, recipe, tokenizer)
+    real, population, samples = texts.real, texts.population, texts.samples
     compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
     groups: dict[str, dict[str, Any]] = {}
-    samples: dict[str, list[Sampled]] = {}
     written = WrittenTexts()
     for group, count in population.items():
         say(f"quality: {group}, {count:,} documents")
-        rows = choose(count, recipe.evaluation.quality_documents, recipe.seed, _GROUPS[group][0])
-        several = choose(count, compared, recipe.seed, _GROUPS[group][1])
+        several = choose(count, compared, recipe.seed, GROUPS[group][1])
         if group == "real":
-            samples[group] = real_sample(real, samples["synthetic"], rows)
             alike = real.alike(with_seed_rows(several, written.seed_rows, recipe.seed), written.tokens)
-            texts: Iterable[str] = (one.text for one in alike)
+            words: Iterable[str] = (one.text for one in alike)
         else:
-            samples[group] = _written([row for _, row in rows_of(shards[group], rows)], tokenizer)
             found_rows = (row for _, row in rows_of(shards[group], several))
-            texts = (row["text"] for row in (written.noting(found_rows) if group == "synthetic" else found_rows))
-        groups[group] = {"population": count, **_group(recipe, real.tokens, samples[group], texts, group)}
-    held_out_rows = choose(len(valid.tokens), recipe.evaluation.quality_documents, recipe.seed, Stream.QUALITY_VALID)
-    held_out = list(valid.alike(held_out_rows, [len(one.tokens) for one in samples["synthetic"]]))
+            words = (row["text"] for row in (written.noting(found_rows) if group == "synthetic" else found_rows))
+        groups[group] = {"population": count, **_group(recipe, real.tokens, samples[group], words, group)}
     items = None if found.items is None else Contamination(found.items)
-    _add_sheet(groups, samples, held_out, real, found, recipe, tokenizer, items)
-    groups["real"]["corpus_documents"] = len(held_out)
+    _add_sheet(groups, texts, found, recipe, tokenizer, items)
+    groups["real"]["corpus_documents"] = len(texts.held_out)
     result = {
         "groups": groups,
         "similarity": _similarity(found, recipe, samples["synthetic"]),
@@ -126,12 +78,12 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
             "max_copying": recipe.filter.max_copying,
             "duplicate_threshold": recipe.filter.duplicate_threshold,
             "shingle_tokens": recipe.pairs.shingle_tokens,
-            "max_tokens": limit,
+            "max_tokens": recipe.max_new_tokens - 1,
             "intervals": sheet.method(),
         },
     }
     if items is not None:
-        for group, files_ in shards.items():
+        for group, files_ in shards.items() if found.findings is None else ():
             looking = ItemsIn(items.without_findings(), group)
             read_shards(looking, files_, population[group], f"quality: evaluation items in {group}", rows=False)
             items.absorb(looking.found())
@@ -143,23 +95,21 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
 
 def _add_sheet(
     groups: dict[str, dict[str, Any]],
-    samples: Mapping[str, list[Sampled]],
-    held_out: list[Sampled],
-    real: RealText,
+    texts: Compared,
     found: QualityFiles,
     recipe: Recipe,
     tokenizer: TextTokenizer,
     items: Contamination | None,
 ) -> None:
-    """Adds the figures of the quality sheet to those of the groups; reads D once."""
-    overlap, novelty = Overlap(recipe.pairs.shingle_tokens), NgramNovelty()
-    for group, texts in samples.items():
-        for one in texts:
-            novelty.add(group, one.text, one.own)
-        for one in held_out if group == "real" else texts:
-            overlap.add(group, one.tokens, one.text)
+    """Adds the figures of the quality sheet to those of the groups; takes what was found in D, or reads D once."""
+    samples, held_out, real = texts.samples, texts.held_out, texts.real
+    wanted = LookedFor.of(texts.wanted(), recipe.pairs.shingle_tokens)
+    overlap, novelty = wanted.overlap, wanted.novelty
     reading = CorpusPass(found.tokens["train"], overlap, novelty, items)
-    read_shards(reading, found.documents["train"], len(real.tokens), "quality: reading D")
+    if found.findings is None:
+        read_shards(reading, found.documents["train"], len(real.tokens), "quality: reading D")
+    else:
+        join_findings(found.findings, reading, wanted.digest)
     counted = overlap.counts()
     compared = sheet.measure_groups(samples, novelty, recipe.seed)
     retokenized = sheet.retokenized_counts(found.retokenized)
@@ -186,12 +136,6 @@ def _add_sheet(
             figures["retokenized"] = retokenized.get(group) or sheet.retokenized(samples[group])
         figures |= compared[group]
         figures["perplexity"] = perplexity[group]
-
-
-def _written(rows: list[dict[str, Any]], tokenizer: TextTokenizer) -> list[Sampled]:
-    """Texts with the tokens that the tokenizer gives for them, which those of real documents can be compared with."""
-    encoded = tokenizer.encode_batch([row["text"] for row in rows])
-    return [Sampled(row["text"], np.array(ids, np.int64), row) for row, ids in zip(rows, encoded, strict=True)]
 
 
 def _group(

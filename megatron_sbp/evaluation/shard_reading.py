@@ -22,6 +22,9 @@ from megatron_sbp.documents.ids import count_documents
 FEW = 50_000
 """Documents that one process reads faster than others would start."""
 
+MEMORY = 16 << 30
+"""Bytes that all of them take at most, even where more are free: what one task of a data stage may take."""
+
 _PROCESS = 512 << 20
 """Bytes of a process that reads, besides what its `Reading` takes."""
 
@@ -69,6 +72,7 @@ def read_shards(
     processes: int | None = None,
     *,
     rows: bool = True,
+    first_row: int = 0,
 ) -> None:
     """Reads all shards, each once.
 
@@ -77,8 +81,10 @@ def read_shards(
         files_: the shards, in order.
         documents: in all of them.
         label: for the progress line.
-        processes: how many read; None is one per core, where there are many documents and memory allows.
+        processes: how many read; None is one per core, where there are many documents and 16 GiB, or less that is free,
+            allow it.
         rows: whether `reading` needs to know them. Shards without a file of ids are read once more for that.
+        first_row: of the first shard's first document.
 
     Raises:
         Fault: a process was killed.
@@ -88,11 +94,11 @@ def read_shards(
         processes = 1
         if documents > FEW:
             cores = len(os.sched_getaffinity(0))
-            processes = affordable(cores, reading.bytes, free_memory())
+            processes = affordable(cores, reading.bytes, min(free_memory(), MEMORY))
             if processes < cores:
                 told = f"{(reading.bytes + _PROCESS) / 2**30:.1f} GiB of memory"
                 say(f"{label}: on {processes} of {cores} cores, since each of them takes {told}")
-    parts = parts_of(files_, processes, rows)
+    parts = parts_of(files_, processes, rows, first_row)
     with Progress(label, documents, "documents") as progress:
         if len(parts) == 1:
             for shard in parts[0]:
@@ -118,14 +124,14 @@ def affordable(cores: int, memory: int, free: int) -> int:
     return max(1, min(cores, free // (memory + _PROCESS) - 2))
 
 
-def parts_of(files_: Sequence[Path], most: int, rows: bool = True) -> list[list[Shard]]:
+def parts_of(files_: Sequence[Path], most: int, rows: bool = True, first_row: int = 0) -> list[list[Shard]]:
     """At most this many runs of consecutive shards, of about as many documents (or shards) each; one without shards."""
     counts = [count_documents(file) if rows else 1 for file in files_]
     ends = list(itertools.accumulate(counts))
     parts: dict[int, list[Shard]] = {}
     for file, count, end in zip(files_, counts, ends, strict=True):
         part = max(0, end - 1) * most // max(1, ends[-1])
-        shard = Shard(file, end - count, count) if rows else Shard(file, None, None)
+        shard = Shard(file, first_row + end - count, count) if rows else Shard(file, None, None)
         parts.setdefault(part, []).append(shard)
     return list(parts.values()) or [[]]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megatron_sbp.base.device import gpus
+from megatron_sbp.executor.manifests import work_of
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 

@@ -62,17 +62,20 @@ class NgramNovelty:
         """
         _mark(self._hashes.of(text), row, self.longest, *self._ready())
 
-    def found(self) -> tuple[np.ndarray, np.ndarray]:
-        """Everything that was noted, for `absorb`."""
+    def found(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Everything that was noted, for `absorb`: ascending places of the n-grams that the corpus has, the first row
+        that has each, and whether others have it too."""
         _, first, others = self._ready()
-        return first, others
+        places = np.flatnonzero(first >= 0)
+        return places, first[places], others[places]
 
-    def absorb(self, found: tuple[np.ndarray, np.ndarray]) -> None:
-        """Notes what another process, with the same texts, has found in documents with higher rows."""
+    def absorb(self, found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        """Notes what another process, with the same texts added in the same order, has found in other documents."""
         _, first, others = self._ready()
-        other_first, other_others = found
-        others |= other_others | ((first >= 0) & (other_first >= 0) & (first != other_first))
-        np.copyto(first, other_first, where=first < 0)
+        places, other_first, other_others = found
+        mine = first[places]
+        others[places] |= other_others | ((mine >= 0) & (mine != other_first))
+        first[places] = np.where(mine < 0, other_first, mine)
 
     def counts(self, group: str) -> np.ndarray:
         """int64 [texts, longest, 2]: novel n-grams and all n-grams of each text, n = 1 first; each distinct one once.

@@ -24,8 +24,6 @@ _OF_KINDS = {"cpu": Need(4, 16), "gpu": Need(12, 32)}
 _OF_VERBS = {
     "documents": Need(6, 32),  # the step that writes the shards, as many at once as cores and memory allow
     "tokenizer": Need(1, 32),
-    "evaluate": Need(12, 64),  # the quality sheet looks texts up in D with several processes
-    "harness": Need(12, 64),
     "report": Need(1, 8, 2),
     "export-arms": Need(4, 32, 4),
     "export-synthesizer": Need(4, 32, 4),

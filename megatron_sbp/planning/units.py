@@ -17,7 +17,7 @@ _OF_A_CHECKPOINT = 4
 _OF_A_TUNING = 4
 """Checkpoints of a running tuning at most: those that training/retention.py keeps, and the one that is written."""
 
-_OF_A_SEARCH, _OF_A_STAGE, _STAGES = 68, 5, 9
+_OF_A_SEARCH, _OF_A_STAGE, _STAGES = 68, 5, 10
 """Files in stages/ for the search for duplicates of a synthesizer; for any stage; stages of a synthesizer."""
 
 
@@ -51,7 +51,32 @@ def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int
         compare = ("compare",) if compares(recipe, name) else ()
         for stage in ("synthesize", *compare, "judge", "filter", "tokenize-synthetic"):
             units[stage + end_of(name)] = written
+        units["scan-corpus" + end_of(name)] = scan_parts(recipe.for_synthesizer(name), shards(chosen.train), written)
     return {stage: {"units": count, "tasks": min(count, recipe.slurm.array_size)} for stage, count in units.items()}
+
+
+_SCANNED, _PARTS = 500_000, 512
+"""Documents in a part that `scan-corpus` reads, about a quarter of an hour of one core; parts of a kind at most."""
+
+
+def scanned_shards(recipe: Recipe, kind: str, shards: int) -> int:
+    """Shards in a part that `scan-corpus` reads.
+
+    Args:
+        recipe: says how many documents a shard has.
+        kind: `real` for shards of D; else they are of synthetic text.
+        shards: of this kind.
+    """
+    size = recipe.documents.documents_per_shard if kind == "real" else recipe.synthesis.generations_per_shard
+    return max(1, _SCANNED // size, -(-shards // _PARTS))
+
+
+def scan_parts(recipe: Recipe, real: int, generations: int) -> int:
+    """Units of `scan-corpus` for so many shards; `recipe` is that of the synthesizer."""
+    kinds = {"real": real}
+    if recipe.filter.contaminated is not None:
+        kinds |= {"synthetic": generations, "generations": generations}
+    return sum(-(-shards // scanned_shards(recipe, kind, shards)) for kind, shards in kinds.items())
 
 
 def plan_index(recipe: Recipe, plan: dict[str, Any]) -> IndexPlan | None:
@@ -106,7 +131,10 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     """Files of the run folder at its peak, by kind; logs and the few small ones are not counted."""
     arrays, replicates = plan["arrays"], plan["replicates"]
     written = sum(arrays["synthesize" + end_of(name)]["units"] for name in recipe.used_synthesizers)
-    compared = sum(entry["units"] for stage, entry in arrays.items() if stage.partition(".")[0] == "compare")
+    compared, scanned = (
+        sum(entry["units"] for stage, entry in arrays.items() if stage.partition(".")[0] == each)
+        for each in ("compare", "scan-corpus")
+    )
     written_by = 1 + len(recipe.used_synthesizers)
     trainings = (len(recipe.arms) + len(recipe.tuned_synthesizers)) * replicates
     checkpoints = saved_checkpoints(recipe, plan)
@@ -115,7 +143,8 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
         "embeddings": arrays["embed"]["units"],
         "neighbors": arrays["embed"]["units"] - -(-recipe.documents.test // recipe.documents.documents_per_shard),
         # The generations, what is judged of them (four or five files a shard), repeats, an audit, and those kept.
-        "synthetic": written * replicates * (9 if wants_measures(recipe) else 8) + compared * replicates,
+        # What D has of the texts compared.
+        "synthetic": written * replicates * (9 if wants_measures(recipe) else 8) + (compared + scanned) * replicates,
         **({"corpus_index": 1 + 2 * arrays["index-corpus"]["units"]} if "index-corpus" in arrays else {}),
         "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),
         "exports": 7 * (len(recipe.arms) + len(recipe.used_synthesizers)) * replicates,

@@ -33,6 +33,7 @@ _OF_PAIRS = {
 _OF_SYNTHESIZER = {
     "synthesize": ("synthetic/generations/*",),
     "filter": ("synthetic/[0-9]*",),
+    "scan-corpus": (f"synthetic/corpus_findings/{UNIT}/*",),
 }
 """What is read from every synthesizer."""
 
@@ -219,10 +220,12 @@ def _questions(run: Run) -> RecallQuestions | None:
 
 
 def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
-    from megatron_sbp.evaluation.measure import QualityFiles, measure_quality
+    from megatron_sbp.evaluation.compared import QualityFiles
+    from megatron_sbp.evaluation.measure import measure_quality
 
     tuned = synthesizer in run.recipe.tuned_synthesizers
-    answers = run.answers("quality" + suffix(synthesizer))
+    sheet = "quality" + suffix(synthesizer)
+    answers = run.answers(sheet)
     run = synthesizer_run(run, synthesizer)
     found = QualityFiles(
         tokenizer=run.tokenizer,
@@ -236,6 +239,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
         answers=answers,
         items=None if run.recipe.filter.contaminated is None else evaluation_items(run),
         retokenized=_retokenized(run),
+        findings=sorted(run.corpus_findings(sheet).glob("*.npz")),
     )
     return measure_quality(found, run.recipe)
 

@@ -24,6 +24,7 @@ from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
 from megatron_sbp.stages.pilot import JudgePilotStage, PilotStage
 from megatron_sbp.stages.report import ReportStage
+from megatron_sbp.stages.scan_corpus import ScanCorpusStage
 from megatron_sbp.stages.scopes import ScopedStage, suffix
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.synthesize import SynthesizeStage
@@ -92,7 +93,7 @@ def _writers(recipe: Recipe | None) -> dict[str, _Writer]:
     }
 
 
-def _of_synthesizer(writer: _Writer) -> list[Stage]:
+def _of_synthesizer(name: str, writer: _Writer) -> list[Stage]:
     """The stages that a replicate of a synthesizer takes."""
     made: dict[str, list[Stage]] = {
         "tuned": [
@@ -107,6 +108,7 @@ def _of_synthesizer(writer: _Writer) -> list[Stage]:
     if writer.compares:
         written.append(CompareStage())
     written += [JudgeStage(), DeduplicateStage(), FilterStage(), TokenizeSyntheticStage()]
+    written.append(ScanCorpusStage(f"quality{suffix(name)}"))
     return [*made[writer.about.method], *written]
 
 
@@ -129,7 +131,7 @@ def _replicate(arms: Mapping[str, Arm], synthesizers: Mapping[str, _Writer], num
             writer = synthesizers[name]
             if writer.start_arm is not None:
                 train(writer.start_arm)
-            for stage in _of_synthesizer(writer):
+            for stage in _of_synthesizer(name, writer):
                 stages.append(ScopedStage(stage, stage.name + suffix(name, number), number, synthesizer=name))
 
     if "baseline" in arms:

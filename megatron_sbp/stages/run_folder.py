@@ -295,6 +295,10 @@ class Run:
         """Which generations of one shard repeat an earlier one, of it or of the shards before."""
         return self.at(f"synthetic/repeats/{name}.npy")
 
+    def corpus_findings(self, sheet: str) -> Path:
+        """Folder of what D has of the texts that a quality sheet compares: KIND-NNNNN-NNNNN.npz, one file per part."""
+        return self.at(f"synthetic/corpus_findings/{sheet}")
+
     @property
     def task_items(self) -> Path:
         """The items of lm-eval's tasks, as texts."""

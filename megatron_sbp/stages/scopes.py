@@ -19,7 +19,7 @@ OF_PAIRS = ("pairs", "tokenize-pairs")
 """Stages that exist once per synthesizer, whatever the number of replicates."""
 OF_SYNTHESIZER = (
     "tune", "export-synthesizer", "pilot", "judge-pilot", "synthesize", "compare", "judge", "deduplicate", "filter",
-    "tokenize-synthetic",
+    "tokenize-synthetic", "scan-corpus",
 )  # fmt: skip
 """Stages that exist once per synthesizer and replicate."""
 

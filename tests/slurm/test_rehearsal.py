@@ -25,7 +25,7 @@ PAPER = [file for file in EXAMPLES if file.parent.name.startswith("sbp_")]
 
 ON_GPUS = {"embed", "pilot", "synthesize", "compare", "evaluate", "harness"}  # written down, not asked of the stages
 FEW_CORES = {"report": 2, "export-synthesizer": 4, "export-arms": 4}
-MEMORY = {"documents": "32G", "tokenizer": "32G", "evaluate": "64G", "harness": "64G", "report": "8G"}
+MEMORY = {"documents": "32G", "tokenizer": "32G", "report": "8G"}
 MEMORY |= {"export-synthesizer": "32G", "export-arms": "32G"}
 
 

@@ -20,6 +20,7 @@ from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.embed import EmbedStage
 from megatron_sbp.stages.evaluate import EvaluateStage
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.scan_corpus import ScanCorpusStage
 from megatron_sbp.stages.stage import UNIT
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -87,8 +88,17 @@ def run(tmp_path_factory) -> Run:
     return run
 
 
+def scan(run: Run) -> None:
+    """What the sheet takes of D."""
+    stage = ScanCorpusStage()
+    for unit in stage.units(run):
+        stage.run_unit(run, unit)
+    stage.finish(run)
+
+
 @pytest.fixture(scope="module")
 def quality(run) -> dict:
+    scan(run)
     EvaluateStage().run_unit(run, "quality")
     return files.read_json(run.evaluation("quality"))
 
@@ -310,6 +320,7 @@ def test_no_synthetic_document_is_null_not_an_error(run, tmp_path):
     empty = Run(run.recipe, tmp_path / "run")
     for folder in (empty.generations, empty.synthetic):
         files.write_jsonl_zst(folder / "00000.jsonl.zst", [])
+    scan(empty)
     EvaluateStage().run_unit(empty, "quality")
     found = files.read_json(empty.evaluation("quality"))
     assert found["groups"]["synthetic"]["repetition"] is None

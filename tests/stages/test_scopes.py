@@ -35,7 +35,8 @@ def test_the_classic_graph():
         names
         == (
             "documents tokenizer tokenize embed neighbors pairs tokenize-pairs train-baseline tune export-synthesizer "
-            "synthesize judge deduplicate filter tokenize-synthetic train-sbp train-oracle export-arms evaluate report"
+            "synthesize judge deduplicate filter tokenize-synthetic scan-corpus train-sbp train-oracle export-arms "
+            "evaluate report"
         ).split()
     )
     assert names == [stage.name for stage in all_stages(load_recipe(TINY))]
@@ -49,7 +50,7 @@ def test_every_stage_comes_after_what_it_reads_and_owns_its_files_alone(run):
         names.append(stage.name)
         for pattern in stage.owns(run):
             assert owners.setdefault(pattern, stage.name) == stage.name
-    assert len(set(names)) == len(names) == 50
+    assert len(set(names)) == len(names) == 54
     for stage in graph:  # what is read is what the named stage makes
         for name, patterns in stage.reads(run).items():
             made = [each.split("*")[0] for each in by_name(graph, name).owns(run)]
