@@ -148,10 +148,9 @@ def _filled(task: Any, template: Any, document: Any) -> str | None:
     """
     if not isinstance(template, str) or template in (getattr(task, "features", None) or ()):
         return None
-    import jinja2
-    from lm_eval.utils import apply_template
+    from lm_eval.utils import apply_template, env
 
-    parts = list(jinja2.Environment().lex(template))
+    parts = list(env.lex(template))
     while parts and parts[0][1] == "data":
         del parts[0]
     while parts and parts[-1][1] == "data":

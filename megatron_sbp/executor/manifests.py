@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +148,9 @@ def check_present(run: Run, inputs: Iterable[str]) -> None:
             raise InputError(f"is gone{others}; `sbp run` makes it again", file=place / gone[0])
 
 
-def work_of(unit: dict[str, Any]) -> float:
+def work_of(unit: Mapping[str, Any]) -> float:
     """Seconds of work in a unit, from its manifest: of the process that finished it, and of those before."""
-    return unit["seconds"] + unit.get("earlier_seconds", 0.0)
+    return float(unit["seconds"] + unit.get("earlier_seconds", 0.0))
 
 
 def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:

@@ -250,7 +250,8 @@ class StageRunner(StageState):
         if seconds > self.keep_seconds:
             named = [path for unit in surplus.values() if unit for path in unit["outputs"]]
             self._check_movable(self.run, [*named, *map(self.run.relative, half)])
-        aside = self.run.new_aside(f"{self.stage.name}-surplus") if seconds > self.keep_seconds else None
+        keep = bool(surplus or half) and seconds > self.keep_seconds
+        aside = self.run.new_aside(f"{self.stage.name}-surplus") if keep else None
         for path in half:
             if aside:
                 target = aside / self.run.relative(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.evaluation.judge_file import judge_place
@@ -142,7 +143,10 @@ def _read_of(run: Run, synthesizer: str) -> dict[str, tuple[str, ...]]:
 
 def _retokenized(run: Run) -> dict[str, int] | None:
     """What the filters counted of texts that are tokenized differently again; an earlier version did not."""
-    return files.read_json(run.audit_synthetic).get("retokenized") if run.audit_synthetic.exists() else None
+    try:
+        return files.read_json(run.audit_synthetic).get("retokenized") if run.audit_synthetic.exists() else None
+    except InputError:  # damaged: whoever reads the outputs of `filter` says so
+        return None
 
 
 def _judging(recipe: Recipe) -> list[str]:

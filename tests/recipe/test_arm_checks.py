@@ -79,6 +79,7 @@ def test_controls_without_pairs(tmp_path):
     names = [stage.name for stage in all_stages(recipe)]
     assert {name for name in names if name.endswith(".self")} == {
         "export-synthesizer.self",
+        "scan-corpus.self",
         "synthesize.self",
         "judge.self",
         "deduplicate.self",

@@ -114,7 +114,7 @@ def test_filters_name_every_rule(data):
 def test_texts_that_are_tokenized_differently_again_are_told(data):
     assert "tokenized again" not in filters_section(data)
     counts = {"documents": 1200, "differing": 60, "kept": 1000, "kept_differing": 21}
-    data.synthetic["retokenized"] = {**counts, "share": 0.05, "kept_share": 0.021}
+    first(data).synthetic["retokenized"] = {**counts, "share": 0.05, "kept_share": 0.021}
     page = filters_section(data)
     assert "tokenized again" in page and "5.00\u00a0%" in page and "2.10\u00a0%" in page and "1,200" in page
 
