@@ -87,6 +87,7 @@ def test_controls_without_pairs(tmp_path):
         "tokenize-synthetic.self",
     }
     assert {name for name in names if name.endswith(".noise")} == {
+        "scan-corpus.noise",
         "synthesize.noise",
         "judge.noise",
         "deduplicate.noise",
