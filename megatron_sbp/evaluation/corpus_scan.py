@@ -93,7 +93,7 @@ def scan_part(part: Part, found: QualityFiles, wanted: Path, shingle_tokens: int
         for group, occurring in items.found()[0].items():
             held["items"], held["texts"] = np.packbits(occurring), np.array(items.found()[1].get(group, 0))
     with files.atomic_path(output) as partial, open(partial, "wb") as file:
-        np.savez_compressed(file, **held)
+        np.savez_compressed(file, allow_pickle=False, **held)
 
 
 def join_findings(findings: Sequence[Path], reading: CorpusPass, digest: str) -> None:
