@@ -30,7 +30,7 @@ def test_it_is_there_only_where_items_of_tasks_are_looked_for(make_run):
     assert names(both).index("task-items") < names(both).index("synthesize")
     assert JudgeStage().reads(both)["task-items"] == ("evaluation_items/*",)
     for stage in all_stages(both.recipe):
-        assert ("task-items" in stage.reads(both)) == (stage.name in ("judge", "evaluate"))
+        assert ("task-items" in stage.reads(both)) == (stage.name in ("judge", "scan-corpus", "evaluate"))
 
 
 def test_a_text_with_an_item_of_a_task_is_dropped(undisturbed, make_run):
