@@ -12,7 +12,7 @@ texts go. They take turns. Tokens count up to end-of-document.
 Without --checkpoint a Qwen3 model with random weights is made, by default of the quick start's shape: 4 layers, width
 128, 2,048 tokens. Its next token is about as uncertain as a small language model's (perplexity near 60). Its texts end
 with the same probability after every token, so that their mean length is that of the quick start's documents cut at 312
-tokens; lengths so spread like those of the documents (the table has the quartiles of both). Prints a Markdown table;
+tokens; the table has the quartiles of both. Prints a Markdown table;
 tokens per second of CPU time are steadier on a busy machine than tokens per second.
 """
 

@@ -54,8 +54,9 @@ class Case:
 def cases(run: Run) -> dict[str, Case]:
     """All that take turns, by name."""
     documents, pairs = words_of(run, "sbp"), words_of(run, "synthesizer")
-    place = documents.index("--sbp-data")
-    peer = Case(["mock"], ["--mock-data", *documents[:place], *documents[place + 2 :]])
+    ours = [place for place, word in enumerate(documents) if word.startswith("--sbp-")]  # each with one value
+    theirs = [word for place, word in enumerate(documents) if place not in ours and place - 1 not in ours]
+    peer = Case(["mock"], ["--mock-data", *theirs])
     return {
         PEER: peer,
         "documents, a blend of two": Case(["sbp"], documents),
