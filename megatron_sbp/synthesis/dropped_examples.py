@@ -72,7 +72,7 @@ class DroppedExamples:
 
     def _told(self, rule: str, example: dict[str, Any]) -> dict[str, Any]:
         row, measures = example["row"], example["measures"]
-        found = {**({} if self._measure is None else self._measure(row)), "too_short": example["tokens"]}
+        found = {"too_short": example["tokens"], **({} if self._measure is None else self._measure(row))}
         found |= {name: value for name, value in measures.items() if value is not None}
         return {
             "id": row.get("id"),

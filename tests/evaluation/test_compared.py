@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from megatron_sbp.evaluation.compared import Compared, LookedFor, with_seeds
+from megatron_sbp.evaluation.compared import Compared, LookedFor
+from megatron_sbp.evaluation.real_text import with_seeds
 from megatron_sbp.evaluation.sheet import Sampled
 
 
@@ -16,7 +17,7 @@ def sampled(text: str, own: int = -1, seed: int | None = 0) -> Sampled:
 
 def compared() -> Compared:
     alike = {"synthetic": [sampled("a b c d")], "real": [sampled("e f g h", 7)]}
-    return Compared(None, {}, {}, [sampled("i j k l", 3)], [], alike)  # type: ignore[arg-type]
+    return Compared(None, {}, alike, [sampled("i j k l", 3)])  # type: ignore[arg-type]
 
 
 def test_real_text_is_looked_for_without_itself_and_held_out_text_by_shingles():

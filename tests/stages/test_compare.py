@@ -63,7 +63,13 @@ def test_text_about_something_else_is_dropped_with_its_similarity(compared):
         both = embedder.encode([rows[place]["text"], documents[rows[place]["seed_row"]]])
         assert values[place] == pytest.approx(float(both[0] @ both[1]), abs=1e-3)
     audit = files.read_json(run.audit_synthetic)
-    assert audit["dropped"]["similarity"] > 0 and rows[1]["text"] in audit["examples"]["similarity"]
+    examples = audit["examples"]["similarity"]
+    assert audit["dropped"]["similarity"] > 0 and len(examples) == min(10, audit["dropped"]["similarity"])
+    by_id = {row["id"]: value for row, value in zip(rows, values, strict=True)}
+    for one in examples:
+        value = one["measured"]["similarity"]
+        assert value < one["limit"] and value == pytest.approx(by_id.get(one["id"], value), abs=1e-6)
+    assert by_id.keys() & {one["id"] for one in examples}
     assert sum(audit["dropped"].values()) == audit["generations"] - audit["kept"]
     kept = {row["id"]: row for shard in run.synthetic_shards() for row in files.read_jsonl_zst(shard)}
     assert rows[1]["id"] not in kept and kept[rows[0]["id"]]["similarity"] == pytest.approx(1, abs=1e-3)

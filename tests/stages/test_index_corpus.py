@@ -40,7 +40,8 @@ def test_a_copy_of_another_document_than_its_seed_is_dropped_with_its_reason(und
     rows, _ = with_copies(run)
     execute_synthesis(run, "index-corpus", "judge", "deduplicate", "filter")
     audit = files.read_json(run.audit_synthetic)
-    assert audit["dropped"]["corpus_copying"] >= 1 and rows[0]["text"][:600] in audit["examples"]["corpus_copying"]
+    assert audit["dropped"]["corpus_copying"] >= 1
+    assert rows[0]["text"][:3000] in [one["text"] for one in audit["examples"]["corpus_copying"]]
     assert list(audit["dropped"])[-2:] == ["corpus_copying", "duplicate"]
     assert sum(audit["dropped"].values()) == audit["generations"] - audit["kept"]
     measured = audit["measured"]["corpus_copying"]

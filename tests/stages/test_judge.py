@@ -99,7 +99,8 @@ def test_a_text_with_a_test_document_or_a_question_is_dropped_where_the_recipe_s
     rows = rewrite_generations(run, {0: f"Once more: {document}", 1: asked})
     execute_synthesis(run, "judge", "deduplicate", "filter")
     audit = files.read_json(run.audit_synthetic)
-    assert audit["dropped"]["contaminated"] == 1 and audit["examples"]["contaminated"] == [rows[0]["text"][:600]]
+    assert audit["dropped"]["contaminated"] == 1
+    assert [one["text"] for one in audit["examples"]["contaminated"]] == [rows[0]["text"][:3000]]
     assert trace_document(run, rows[0]["id"])["filters"]["verdict"] == "contaminated"
     run = make_run(
         "undisturbed", "filter.contaminated=keep", "filter.max_copying=1", "filter.max_repetition=1",

@@ -91,7 +91,7 @@ def shard(folder: str) -> dict:
         "died": died,
         "done": done,
         "first": asked[:before],
-        "kept": sum(len(line["places"]) for line in lines),
+        "kept": sum(len(line.get("places", ())) for line in lines),
         "again": asked[before:],
         "rows": rows,
         "left": [file.name for file in run.generations.glob(".*")],

@@ -31,15 +31,17 @@ SIGNIFICANCE = 1e-3
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, random_model) -> Path:
-    """Texts end after about 15 tokens; padding is nearly certain everywhere, were it not forbidden."""
+    """Texts end after about 15 tokens; padding would be certain everywhere, even with a bias of -100 against it."""
     folder = tmp_path_factory.mktemp("model")
     made = random_model(folder, VOCABULARY, END, 15, head_dim=HEAD)
     with torch.no_grad():
         constant = made.model(torch.tensor([[5, 6, SEPARATOR]])).last_hidden_state[0, :, 0].mean()
         made.lm_head.weight[PADDING] = 0
-        made.lm_head.weight[PADDING, 0] = 50 / constant
+        made.lm_head.weight[PADDING, 0] = 200 / constant
         likely = made(torch.tensor([[5, 6, SEPARATOR]])).logits[0, -1].softmax(0)[PADDING]
-    assert likely > 0.999999
+        against = made(torch.tensor([[5, 6, SEPARATOR]])).logits[0, -1]
+        against[PADDING] -= 100
+    assert likely > 0.999999 and against.softmax(0)[PADDING] > 0.999999
     made.save_pretrained(folder)
     return folder
 
@@ -163,7 +165,7 @@ def test_a_shard_that_is_killed_and_started_again_has_every_generation_once(told
 
 def test_what_cannot_work_is_one_message(told):
     assert told["memory"].startswith("'synthesis.vllm.gpu_memory': vLLM does not have enough memory (")
-    assert "cannot cut prompts into chunks" in told["chunked"]
+    assert "cannot use chunked prefill" in told["chunked"]
     assert "rounded down to whole numbers" in told["guessing"]
     assert "built for CPUs, and launch.device is cuda" in told["device"]
 
