@@ -42,7 +42,13 @@ def submit(training: TrainedRun, log: Path) -> str:
 
 
 def state(job: str) -> str:
-    return client("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()
+    """As Slurm has it; a controller that is busy may not answer at once."""
+    deadline = time.monotonic() + 30
+    while not (found := client("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return found
 
 
 def losses(training: TrainedRun) -> dict[int, float]:

@@ -166,7 +166,7 @@ def test_a_shard_that_is_killed_and_started_again_has_every_generation_once(told
 def test_what_cannot_work_is_one_message(told):
     assert told["memory"].startswith("'synthesis.vllm.gpu_memory': vLLM does not have enough memory (")
     assert "cannot use chunked prefill" in told["chunked"]
-    assert "rounded down to whole numbers" in told["guessing"]
+    assert "temperature and top_p down to whole numbers" in told["guessing"]
     assert "built for CPUs, and launch.device is cuda" in told["device"]
 
 
