@@ -103,9 +103,9 @@ class SynthesizeStage(Stage):
         return [output]
 
     def unit_progress(self, run: Run, unit: str) -> str:
-        from megatron_sbp.synthesis.unfinished import SUFFIX
+        from megatron_sbp.synthesis.unfinished import unfinished_of
 
-        kept = self.folder(run) / f".{unit}.jsonl.zst{SUFFIX}"
+        kept = unfinished_of(self._shard(run, unit))
         return f"({kept.stat().st_size} bytes of texts)" if kept.exists() else ""
 
     def half_done(self, run: Run) -> dict[Path, float]:
@@ -114,12 +114,12 @@ class SynthesizeStage(Stage):
         return {file: work_in(file) for file in half_written(self.folder(run)).values()}
 
     def spent_on(self, run: Run, unit: str) -> float:
-        from megatron_sbp.synthesis.shard_record import RECORD_SUFFIX, read_record
-        from megatron_sbp.synthesis.unfinished import SUFFIX, work_in
+        from megatron_sbp.synthesis.shard_record import read_record, record_of
+        from megatron_sbp.synthesis.unfinished import unfinished_of, work_in
 
-        hidden = self.folder(run) / f".{unit}.jsonl.zst"
-        record = read_record(hidden.with_name(hidden.name + RECORD_SUFFIX))
-        return record.tally.seconds if record else work_in(hidden.with_name(hidden.name + SUFFIX))
+        shard = self._shard(run, unit)
+        record = read_record(record_of(shard))
+        return record.tally.seconds if record else work_in(unfinished_of(shard))
 
     def pace(self, run: Run) -> str:
         from megatron_sbp.base.progress import duration
@@ -132,6 +132,9 @@ class SynthesizeStage(Stage):
     def folder(self, run: Run) -> Path:
         """Where its shards are."""
         return run.generations
+
+    def _shard(self, run: Run, unit: str) -> Path:
+        return self.folder(run) / f"{unit}.jsonl.zst"
 
     def _look(self, run: Run, units: Sequence[str]) -> Any:
         from megatron_sbp.synthesis.live import look

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_sbp.base.progress import duration
-from megatron_sbp.synthesis.shard_record import RECORD_SUFFIX, read_record
+from megatron_sbp.synthesis.shard_record import read_record, record_of
 from megatron_sbp.synthesis.tally import Tally, last_tally
 from megatron_sbp.synthesis.unfinished import half_written
 
@@ -68,7 +68,7 @@ def look(folder: Path, units: Sequence[str], documents: int, *, min_tokens: int,
     whole = sorted(planned & {file.name for file in folder.glob(f"[!.]*{SHARD_SUFFIX}")})
     missing = planned.difference(whole)
     parts = [last_tally(file) for name, file in half_written(folder).items() if name in missing]
-    records = (read_record(folder / f".{name}{RECORD_SUFFIX}") for name in whole[-LOOKED_AT:])
+    records = (read_record(record_of(folder / name)) for name in whole[-LOOKED_AT:])
     halves = [tally for tally in parts if tally is not None]
     known = halves + [record.tally for record in records if record is not None]
     same = [tally for tally in known if tally.min_tokens == min_tokens]

@@ -33,7 +33,7 @@ class Unfinished:
     """
 
     def __init__(self, output: Path, identity: str, min_tokens: int = 0):
-        self.file = output.with_name(f".{output.name}{SUFFIX}")
+        self.file = unfinished_of(output)
         self.done: dict[int, Written] = {}
         whole = 0  # bytes before what a kill truncated or something else damaged
         seconds = 0.0
@@ -81,6 +81,11 @@ class Unfinished:
     def remove(self) -> None:
         """Removes the file, once the shard is finished."""
         self.file.unlink(missing_ok=True)
+
+
+def unfinished_of(output: Path) -> Path:
+    """Where the texts of a shard are until it is finished."""
+    return output.with_name(f".{output.name}{SUFFIX}")
 
 
 def half_written(folder: Path) -> dict[str, Path]:
