@@ -24,7 +24,7 @@ check: setup  ## style, types, and quick unit tests
 test: setup  ## style, types, and tests of everything
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format --check -q .
 	@types=$$(mktemp); .venv/bin/mypy >"$$types" 2>&1 & checker=$$!; \
-	.venv/bin/python -m pytest -q -n 3 --dist loadfile -m "not exhaustive"; tests=$$?; \
+	.venv/bin/python -m pytest -q -n 4 --dist loadfile -m "not exhaustive"; tests=$$?; \
 	wait $$checker; typed=$$?; cat "$$types"; rm -f "$$types"; [ $$typed = 0 ] && exit $$tests
 
 test-all: setup  ## all tests, with every case of the long ones

@@ -21,12 +21,17 @@ pytest_plugins = (
     "support.vllm_environment",
 )  # fmt: skip
 LONG = (
-    "end_to_end/test_whole_run.py", "slurm/test_real_slurm.py", "training/test_launch.py",
-    "training/test_resumed_trainings.py", "training/megatron/test_model_builder.py", "slurm/test_training_job.py",
-    "end_to_end/test_chaos.py", "doctor/test_together.py", "training/test_parallel.py", "slurm/test_rehearsal.py",
-    "training/test_pretrain.py", "checkpoint/test_start.py", "rehearsal/test_rehearse.py", "executor/test_runner.py",
+    "end_to_end/test_whole_run.py", "slurm/test_real_slurm.py", "synthesis/test_vllm_engine.py",
+    "training/test_launch.py", "stages/test_synthesize.py", "slurm/test_training_job.py", "test_programs.py",
+    "doctor/test_together.py", "training/test_resumed_trainings.py", "slurm/test_rehearsal.py",
+    "report/test_browser.py", "training/test_pretrain.py", "stages/test_harness.py", "slurm/test_doctor.py",
+    "evaluation/test_harness.py", "training/test_ranks.py", "stages/test_evaluate.py", "end_to_end/test_chaos.py",
+    "training/test_parallel.py", "rehearsal/test_materials.py", "training/megatron/test_model_builder.py",
+    "tokenization/test_indexed.py", "base/test_hub.py", "stages/test_extending.py", "tools/test_own_pipeline.py",
+    "training/megatron/test_cpu.py", "training/megatron/test_rank_end.py", "stages/test_pilot.py",
+    "checkpoint/test_start.py", "rehearsal/test_rehearse.py", "executor/test_runner.py",
 )  # fmt: skip
-"""Files that take minutes. They come first, so that at the end no worker of xdist waits for another.
+"""Files that take 15 seconds to 3 minutes. They come first, so that at the end no worker of xdist waits for another.
 
 Those that mostly wait (for Slurm, for the end of a process, for a time-out) alternate with those whose trainings fill
 both cores. test_chaos.py needs the run that test_whole_run.py makes first."""
