@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from megatron_sbp.base.locks import locked
 from megatron_sbp.base.processes import held_port
 
 CONFIG = """
@@ -72,7 +73,10 @@ def unavailable() -> str | None:
         return "slurmctld is not installed, and there is no apt-get"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = "apt-get update -q && apt-get install -y -q --no-install-recommends slurm-wlm munge"
-    result = subprocess.run(["sh", "-c", install], env=environment, capture_output=True, text=True)
+    with locked(Path(tempfile.gettempdir()) / "sbp-slurm-install.lock", "the installation of Slurm"):  # of one process
+        if shutil.which("slurmctld") and shutil.which("munged"):
+            return None
+        result = subprocess.run(["sh", "-c", install], env=environment, capture_output=True, text=True)
     return None if result.returncode == 0 else f"apt-get could not install slurm-wlm: {result.stderr[-300:]}"
 
 
