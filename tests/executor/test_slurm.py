@@ -75,6 +75,29 @@ def test_a_corpus_that_is_not_there_is_named_before_anything_is_submitted(client
     assert "documents=$(sbatch" in capsys.readouterr().out
 
 
+def test_a_submission_asks_for_each_thing_once(clients, tmp_path, monkeypatch):
+    """The files of the corpus were found up to five times, the plan was always made, and scontrol asked twice."""
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    clients("sbatch", "7\n")
+    clients("scontrol", "ClusterName = here\nMaxArraySize = 11\n")
+    looks, plans = [], []
+    monkeypatch.setattr(toys.Words, "external", lambda self, run: looks.append(1) or [tmp_path / "words.txt"])
+    monkeypatch.setattr(slurm, "planned_units", lambda *_: plans.append(1) or {"lengths": 5})
+    StageRunner(run, graph[0], graph).execute((1, 2))
+    looks.clear()
+    slurm.submit(run, run.recipe.source, [], graph)
+    # The check that the files are there, and one look; lengths waits for words, so the plan says how large it is.
+    assert len(looks) == 2 and len(plans) == sum(stage.sharded for stage in graph[1:])
+    assert [words[0] for words in asked(tmp_path)].count("scontrol") == 1
+    clients("squeue")
+    StageRunner(run, graph[0], graph).execute()
+    StageRunner(run, graph[1], graph).execute()
+    plans.clear()
+    slurm.submit(run, run.recipe.source, [], graph)
+    assert not plans
+
+
 def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients, tmp_path):
     """All of it was submitted a second time, and the jobs that ran were forgotten, so that nobody could cancel them."""
     (tmp_path / "words.txt").write_text("a\nbb")
