@@ -16,7 +16,7 @@ from megatron_sbp.evaluation.questions import documents_by_group, question_file,
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.names import RELATED, SPLITS
-from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
+from megatron_sbp.stages.evaluation_items import item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import UNIT, Stage
@@ -224,24 +224,18 @@ def _questions(run: Run) -> RecallQuestions | None:
 
 
 def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
-    from megatron_sbp.evaluation.compared import QualityFiles
     from megatron_sbp.evaluation.measure import measure_quality
+    from megatron_sbp.stages.quality_files import quality_files
 
     tuned = synthesizer in run.recipe.tuned_synthesizers
     sheet = "quality" + suffix(synthesizer)
     answers = run.answers(sheet)
     run = synthesizer_run(run, synthesizer)
-    found = QualityFiles(
-        tokenizer=run.tokenizer,
-        documents={split: run.document_shards(split) for split in ("train", "valid")},
-        tokens={"train": run.tokens("real"), "valid": run.tokens("valid")},
-        synthetic=run.synthetic_shards(),
-        generations=sorted(run.generations.glob("[0-9]*.jsonl.zst")),
+    found = quality_files(
+        run,
         pairs=run.pairs("train") if tuned else None,
-        embeddings=run.embeddings("train"),
         checkpoints={arm: run.export(arm) for arm in _judging(run.recipe)},
         answers=answers,
-        items=None if run.recipe.filter.contaminated is None else evaluation_items(run),
         retokenized=_retokenized(run),
         findings=sorted(run.corpus_findings(sheet).glob("*.npz")),
     )

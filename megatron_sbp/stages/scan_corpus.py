@@ -9,7 +9,7 @@ from typing import Any
 from megatron_sbp.base.locks import locked
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.planning.units import scanned_shards
-from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
+from megatron_sbp.stages.evaluation_items import item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, span
 
@@ -65,21 +65,12 @@ class ScanCorpusStage(Stage):
         return (f"synthetic/corpus_findings/{self.sheet}",)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.evaluation.compared import QualityFiles
         from megatron_sbp.evaluation.corpus_scan import Part, scan_part, write_wanted
+        from megatron_sbp.stages.quality_files import quality_files
 
         kind, place = self._parts(run)[unit]
         shards = self._shards(run)[kind]
-        found = QualityFiles(
-            tokenizer=run.tokenizer,
-            documents={split: run.document_shards(split) for split in ("train", "valid")},
-            tokens={"train": run.tokens("real"), "valid": run.tokens("valid")},
-            synthetic=run.synthetic_shards(),
-            generations=run.generation_shards(),
-            pairs=None,
-            embeddings=run.embeddings("train"),
-            items=evaluation_items(run) if _with_items(run) else None,
-        )
+        found = quality_files(run)
         wanted = self._chosen(run) / "texts.jsonl.zst"
         with locked(self._chosen(run) / ".lock", f"{self.name} {unit}"):
             if not wanted.exists():

@@ -53,7 +53,7 @@ class Killed(Exception):
     """Stands for SIGKILL: nothing behind it runs."""
 
 
-def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monkeypatch):
+def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monkeypatch, capsys):
     from megatron_sbp.synthesis import standalone
     from megatron_sbp.synthesis.transformers_engine import TransformersEngine
 
@@ -74,8 +74,14 @@ def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monke
         synthesize(export, shards, output, id_field="id", **lengths)
     assert not output.exists() and len(list(tmp_path.glob(".out*.unfinished"))) == 2
     most = 100
+    with monkeypatch.context() as stopped, pytest.raises(Killed):  # others do not replace them
+        stopped.setattr(TransformersEngine, "write", lambda *_: (_ for _ in ()).throw(Killed))
+        synthesize(export, shards, output, id_field="id", **lengths, temperature=0.5)
+    others = {file.name for file in tmp_path.glob(".out*.unfinished") if b"places" not in file.read_bytes()}
     counts = synthesize(export, shards, output, id_field="id", **lengths)
-    assert counts["documents"] == 120 == sum(written) and not list(tmp_path.glob(".out*"))
+    assert counts["documents"] == 120 == sum(written)
+    assert {file.name for file in tmp_path.glob(".out*")} == others and len(others) == 1
+    assert "unfinished texts of calls with other settings or inputs are kept in " in capsys.readouterr().err
     synthesize(export, shards, tmp_path / "undisturbed.jsonl.zst", id_field="id", **lengths)
     assert output.read_bytes() == (tmp_path / "undisturbed.jsonl.zst").read_bytes()
 
