@@ -17,3 +17,25 @@ def test_every_module_has_its_test_file():
     assert len(places) > 300
     missing = sorted(str(place) for place in places if not (ROOT / place).exists())
     assert not missing, f"not there: {', '.join(missing)}"
+
+
+NAMED_AFTER_WHAT_THEY_SERVE = {"stages", "doctor"}
+"""A verb is a file of stages/, a subject one of doctor/: `stages/judge.py` calls `evaluation/judge.py`."""
+
+COMPLETED_BY_THEIR_PACKAGE = {
+    "audit", "contamination", "corpus", "corpus_index", "cutting", "harness", "hugging_face", "judging", "names",
+    "numbers", "quality", "questions", "reading", "recall", "state", "text", "time_limit", "vocabulary",
+}  # fmt: skip
+"""`planning/numbers.py` and `report/numbers.py`: the same done to, or said of, what the package is about."""
+
+
+def test_a_module_name_says_enough():
+    """There were two sampling.py, two rules.py, and two standalone.py, none of which said of what."""
+    found: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "megatron_sbp").rglob("*.py")):
+        if not file.stem.startswith("__") and file.parent.name not in NAMED_AFTER_WHAT_THEY_SERVE:
+            found.setdefault(file.stem, []).append(str(file.relative_to(ROOT)))
+    twice = {name: places for name, places in found.items() if len(places) > 1}
+    unclear = {name: places for name, places in twice.items() if name not in COMPLETED_BY_THEIR_PACKAGE}
+    assert not unclear, f"say which one: {unclear}"
+    assert twice.keys() >= COMPLETED_BY_THEIR_PACKAGE, "an exception that is none any more"

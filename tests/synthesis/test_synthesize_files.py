@@ -11,7 +11,7 @@ from support.tool_runs import run_tool
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.stages.synthesize import synthesizer_of
-from megatron_sbp.synthesis.standalone import synthesize
+from megatron_sbp.synthesis.synthesize_files import synthesize
 from megatron_sbp.synthesis.writing import write_shard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ class Killed(Exception):
 
 
 def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monkeypatch, capsys):
-    from megatron_sbp.synthesis import standalone
+    from megatron_sbp.synthesis import synthesize_files
     from megatron_sbp.synthesis.transformers_engine import TransformersEngine
 
     real, written, most = TransformersEngine.write, [], 5
@@ -66,7 +66,7 @@ def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monke
         return real(self, generations, prompts)
 
     monkeypatch.setattr(TransformersEngine, "write", write)
-    monkeypatch.setattr(standalone, "GENERATIONS_AT_ONCE", 30)
+    monkeypatch.setattr(synthesize_files, "GENERATIONS_AT_ONCE", 30)
     shards = [str(file) for file in make_run("standalone").document_shards("train")]
     lengths = {"max_seed_tokens": 40, "max_new_tokens": 20, "batch_size": 10, "generations_per_document": 2}
     output = tmp_path / "out.jsonl.zst"
