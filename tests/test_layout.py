@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -39,3 +40,15 @@ def test_a_module_name_says_enough():
     unclear = {name: places for name, places in twice.items() if name not in COMPLETED_BY_THEIR_PACKAGE}
     assert not unclear, f"say which one: {unclear}"
     assert twice.keys() >= COMPLETED_BY_THEIR_PACKAGE, "an exception that is none any more"
+
+
+def test_settings_go_by_keyword_where_stages_are_run():
+    """`sbp run` passed eight arguments by their places."""
+    found = []
+    for file in [ROOT / "megatron_sbp" / "cli.py", *(ROOT / "megatron_sbp" / "executor").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                own = [given.arg for given in (*node.args.posonlyargs, *node.args.args) if given.arg != "self"]
+                if len(own) > 5:
+                    found.append(f"{file.name}:{node.lineno}: {node.name}({', '.join(own)})")
+    assert not found, found

@@ -56,6 +56,7 @@ def submit(
     recipe_path: Path | str,
     overrides: list[str],
     graph: list[Stage],
+    *,
     dry_run: bool = False,
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
@@ -84,16 +85,19 @@ def submit(
     """
     allowed = Permissions(discard, repair)
     if dry_run:
-        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None, allowed, begins)
+        return _submit(
+            run, [str(Path(recipe_path).resolve()), *overrides], graph, kept=None, allowed=allowed, begins=begins
+        )
     with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
         kept = keep(run)
-        return _submit(run, [str(kept)], graph, kept, allowed, begins)
+        return _submit(run, [str(kept)], graph, kept=kept, allowed=allowed, begins=begins)
 
 
 def _submit(
     run: Run,
     words: list[str],
     graph: list[Stage],
+    *,
     kept: Path | None,
     allowed: Permissions,
     begins: Callable[[], None],
@@ -112,7 +116,12 @@ def _submit(
     live = {} if dry_run else {job.stage: job for job in live_jobs(run)}
     states = {
         stage.name: StageState(
-            run, stage, graph, allowed.discards(stage.name), allowed.repairs(stage.name), reads_data=False
+            run,
+            stage,
+            graph,
+            discard=allowed.discards(stage.name),
+            repair=allowed.repairs(stage.name),
+            reads_data=False,
         )
         for stage in graph
     }

@@ -58,6 +58,7 @@ class StageState:
         run: Run,
         stage: Stage,
         graph: list[Stage],
+        *,
         discard: bool = False,
         repair: bool = False,
         reads_data: bool = True,

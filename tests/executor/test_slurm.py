@@ -143,14 +143,15 @@ def costly(clients, tmp_path, monkeypatch):
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_what_a_job_would_refuse_is_refused_at_once(costly, tmp_path, capsys, dry_run):
     changed, begun = toys.make_run(tmp_path, "note=upper"), []
-    words = (changed.recipe.source, ["note=upper"], toys.graph(), dry_run)
+    words = (changed.recipe.source, ["note=upper"], toys.graph())
     with pytest.raises(InputError, match=r"words was made under other settings .*add --discard words to move it"):
-        slurm.submit(changed, *words, begins=lambda: begun.append("refused"))
+        slurm.submit(changed, *words, dry_run=dry_run, begins=lambda: begun.append("refused"))
     (costly.manifests / "words.json").write_text("{")
     with pytest.raises(InputError, match=r"this manifest is damaged.*--discard words"):
-        slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run)
+        slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run=dry_run)
     assert not (tmp_path / "asked").exists() and capsys.readouterr().out == ""
-    slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run, ["words"], begins=lambda: begun.append("now"))
+    allowed = {"discard": ["words"], "begins": lambda: begun.append("now")}
+    slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run=dry_run, **allowed)
     assert begun == ([] if dry_run else ["now"])
 
 
