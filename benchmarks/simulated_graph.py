@@ -160,7 +160,9 @@ class Written:
             pairs = {"train": 4 * chosen.train, "valid": 4 * chosen.valid}
             return [*(rows(run.pairs(split), count) for split, count in pairs.items()), as_json(run.audit_pairs, {})]
         if verb == "tokenize-pairs":
-            audit = as_json(run.audit_tokens("pairs_audit"), {"pairs": {"mean_target_tokens": TOKENS}})
+            count = 4 * chosen.train
+            counted = {"pairs": count, "seed_tokens": count * TOKENS, "target_tokens": count * TOKENS}
+            audit = as_json(run.audit_tokens("pairs_audit"), {"pairs": {**counted, "mean_target_tokens": TOKENS}})
             prefixes = [run.tokens(name) for name in ("pairs", "valid_pairs")]
             return [audit, *(small(prefix.with_suffix(f".{kind}")) for prefix in prefixes for kind in ("bin", "idx"))]
         if verb == "deduplicate":

@@ -37,8 +37,8 @@ def main() -> None:
     from megatron_sbp.recipe import Vllm
     from megatron_sbp.synthesis.engine import EngineSettings, Written
     from megatron_sbp.synthesis.generations import Generation
-    from megatron_sbp.synthesis.sampling import stream_keys
     from megatron_sbp.synthesis.synthesizer import write_all
+    from megatron_sbp.synthesis.token_sampling import stream_keys
     from megatron_sbp.synthesis.unfinished import Unfinished
     from megatron_sbp.synthesis.vllm_engine import VllmEngine
 

@@ -176,7 +176,8 @@ def _main(words: list[str]) -> int:
         StopFile(run.stop_file).refuse()
         claim(run)
         note = functools.partial(_note_recipe, run)
-        run_all(run, graph, recipe_words, options.until, options.discard, options.repair, options.jobs, note)
+        allowed = {"discard": options.discard, "repair": options.repair}
+        run_all(run, graph, recipe_words, until=options.until, jobs=options.jobs, begins=note, **allowed)
         if run.results_file.exists() and options.until in (None, graph[-1].name):
             _print_results(run)
         return 0
@@ -198,7 +199,8 @@ def _main(words: list[str]) -> int:
         if not options.dry_run:
             claim(run)
         note = functools.partial(_note_recipe, run)
-        submit(run, options.recipe, options.overrides, graph, options.dry_run, options.discard, options.repair, note)
+        allowed = {"discard": options.discard, "repair": options.repair}
+        submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run, begins=note, **allowed)
         return 0
     stage = by_name(graph, options.verb)
     if _mines(stage) and (options.explore or options.documents or options.examples or options.json):
@@ -433,7 +435,7 @@ def _stage(run: Run, stage, graph, options) -> int:
     stop = StopFile(run.stop_file)
     stop.refuse()
     check_progress(run, stage, os.environ)
-    runner = StageRunner(run, stage, graph, bool(options.discard), bool(options.repair))
+    runner = StageRunner(run, stage, graph, discard=bool(options.discard), repair=bool(options.repair))
     # The ranks of a training save a checkpoint first.
     trains = stage.device_for(run) == "training"
     try:
@@ -486,7 +488,7 @@ def _rehearse(real: Run, options) -> int:
         submit(run, rehearsal.file, [], graph, discard=discard)
         print(f"\nA rehearsal, in {run.root}: `sbp status {run.root}`")
         return 0
-    run_all(run, graph, [str(rehearsal.file)], options.until, discard)
+    run_all(run, graph, [str(rehearsal.file)], until=options.until, discard=discard)
     if run.results_file.exists() and options.until in (None, graph[-1].name):
         _print_results(run)
         print(f"\nThat was a rehearsal: its figures mean nothing. What was not rehearsed: {run.root / 'rehearsal.txt'}")

@@ -98,7 +98,7 @@ def test_to_ask_before_the_first_run_leaves_no_trace(tmp_path, capsys, words):
 def test_the_value_of_an_option_is_no_recipe(tmp_path, monkeypatch, words):
     """With a folder of that name here, `sbp run --until report RECIPE` ran the three classic arms of any recipe."""
     recipe, graphs = Path(__file__).parent / "end_to_end" / "recipe.yaml", []
-    monkeypatch.setattr(local, "run_all", lambda run, graph, *_: graphs.append([stage.name for stage in graph]))
+    monkeypatch.setattr(local, "run_all", lambda run, graph, *_, **__: graphs.append([stage.name for stage in graph]))
     monkeypatch.chdir(tmp_path)
     for name in ("report", "2"):
         (tmp_path / name).mkdir()

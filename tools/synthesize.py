@@ -65,7 +65,7 @@ def main() -> None:
     for name in ("generations", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):
         if getattr(options, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")
-    from megatron_sbp.synthesis.standalone import synthesize
+    from megatron_sbp.synthesis.synthesize_files import synthesize
 
     with command_line.errors_reported(options):
         counts = synthesize(

@@ -2,7 +2,7 @@
 
 A choice is drawn from `numpy.random.default_rng([seed, stream])`, where seed is the recipe's. A number never changes:
 the choices, and with them the bytes of a run, would change too. Not listed are streams whose key is more than a
-number: those of generations (synthesis/sampling.py), of epochs (training/data/epochs.py), of random pairs
+number: those of generations (synthesis/token_sampling.py), of epochs (training/data/epochs.py), of random pairs
 (pairing/random_control.py), and of ScaNN's training sample (pairing/neighbors/scann_files.py); and the hash functions
 of near_duplicates.py, which are the same in all runs. NumPy takes [seed, n, 0], the order of epoch n, for [seed, n]:
 epoch 11 is shuffled by the numbers that choose the choice questions. Nothing depends on both.

@@ -11,9 +11,13 @@ from transformers import AutoModelForCausalLM
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.quiet import quiet_libraries
 
+_COMPUTED = "rotary_emb.inv_freq"
+"""Old Llama checkpoints hold what every model computes from its config.json."""
+
 
 def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
-    """The model of a folder, on the CPU. transformers makes up weights that are not there; here they are an error.
+    """The model of a folder, on the CPU. transformers makes up weights that are not there, and
+    leaves out those that it does not know; here both are errors.
 
     Args:
         folder: config.json and safetensors files.
@@ -21,7 +25,8 @@ def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
         attention: name of an attention implementation of transformers.
 
     Raises:
-        InputError: transformers cannot load it, or a tensor is missing or has another shape than config.json says.
+        InputError: transformers cannot load it, or a tensor is missing, belongs to no part of the model that
+            config.json describes, or has another shape than that says.
     """
     with quiet_libraries():
         try:
@@ -42,10 +47,17 @@ def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
                 said = f"{type(error).__name__}: {said}"
             raise InputError(f"transformers cannot load this checkpoint ({said})", file=folder) from error
     absent, resized = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
+    unknown = sorted(name for name in found["unexpected_keys"] if not name.endswith(_COMPUTED))
     if absent:
-        more = f" and {len(absent) - 1} more tensors" if len(absent) > 1 else ""
-        raise InputError(f"lacks {absent[0]}{more} of the model", file=folder)
+        raise InputError(f"lacks {_named(absent)} of the model", file=folder)
+    if unknown:
+        raise InputError(f"has {_named(unknown)} that the model of config.json does not have", file=folder)
     if resized:
         name, there, wanted = resized[0]
         raise InputError(f"{name} has the shape {[*there]}, but config.json wants {[*wanted]}", file=folder)
     return model
+
+
+def _named(tensors: list[str]) -> str:
+    """The first of them, and how many there are."""
+    return tensors[0] + (f" and {len(tensors) - 1} more tensors" if len(tensors) > 1 else "")

@@ -14,7 +14,7 @@ import numpy as np
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.documents.ids import count_documents
 from megatron_sbp.evaluation.real_text import RealText, real_sample
-from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.evaluation.sheet import Sampled
 from megatron_sbp.overlap.contamination import Item
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty

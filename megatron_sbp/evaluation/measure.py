@@ -19,7 +19,7 @@ from megatron_sbp.evaluation.corpus_scan import join_findings
 from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judging import judge_groups
 from megatron_sbp.evaluation.real_text import WrittenTexts, with_seed_rows, with_seeds
-from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.evaluation.shard_reading import read_shards
 from megatron_sbp.evaluation.sheet import Sampled
 from megatron_sbp.overlap.novelty import share_of

@@ -9,7 +9,7 @@ import numpy as np
 
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed

@@ -22,6 +22,7 @@ def run_all(
     run: Run,
     graph: list[Stage],
     recipe_words: list[str],
+    *,
     until: str | None = None,
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
@@ -51,7 +52,7 @@ def run_all(
         OSError: a full disk, or a file that is gone, met between two stages.
     """
     began = time.monotonic()
-    _LocalRun(run, graph, recipe_words, until, discard, repair, jobs, begins).execute()
+    _LocalRun(run, graph, recipe_words, until=until, discard=discard, repair=repair, jobs=jobs, begins=begins).execute()
     if until is None:
         say(f"all {len(graph)} stages finished, {duration(time.monotonic() - began)} for this call")
 
@@ -64,6 +65,7 @@ class _LocalRun:
         run: Run,
         graph: list[Stage],
         recipe_words: list[str],
+        *,
         until: str | None,
         discard: Sequence[str],
         repair: Sequence[str],
@@ -182,7 +184,8 @@ class _LocalRun:
 
     def _runner(self, stage: Stage) -> StageRunner:
         allowed = self._permissions
-        return StageRunner(self._run, stage, self._graph, allowed.discards(stage.name), allowed.repairs(stage.name))
+        discard, repair = allowed.discards(stage.name), allowed.repairs(stage.name)
+        return StageRunner(self._run, stage, self._graph, discard=discard, repair=repair)
 
     def _label(self, stage: Stage) -> str:
         return f"[{self._places[stage.name] + 1}/{len(self._graph)}] {stage.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,9 @@ def intact(run: Run, outputs: Outputs, times: dict[Path, int] | None = None) -> 
 
 def select(outputs: Outputs, patterns: Iterable[str]) -> dict[str, str]:
     """Digests of the outputs that match one of the glob patterns."""
-    patterns = tuple(patterns)
-    return {
-        path: entry["sha256"]
-        for path, entry in outputs.items()
-        if any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
-    }
+    wanted = [fnmatch.translate(pattern) for pattern in patterns]
+    matches = re.compile("|".join(wanted)).match if wanted else lambda _: None
+    return {path: entry["sha256"] for path, entry in outputs.items() if matches(path)}
 
 
 def read_unit(file: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 
 
-def read_measured(run: Run) -> dict[str, Any] | None:
+def read_measured(run: Run, finished: Collection[str] = ()) -> dict[str, Any] | None:
     """What the run folder knows about this very recipe.
 
     A measurement counts only under its own fingerprint: its stage and all stages before it must be finished under the
     keys that the present recipe and inputs give.
+
+    Args:
+        run: the run.
+        finished: stages that the caller has just found to be, with all before them; they are not looked at again.
 
     Returns:
         `vocab_size`; the audits of tokens/ by dataset name (`real`, `oracle`, ...); in `synthesizers.NAME` those of
@@ -27,7 +32,7 @@ def read_measured(run: Run) -> dict[str, Any] | None:
     """
     measured: dict[str, Any] = {}
     others: list[str] = []
-    current = _CurrentStages(run)
+    current = _CurrentStages(run, finished)
 
     def usable(stage: str, file: Path) -> bool:
         if not file.exists():
@@ -59,13 +64,13 @@ class _CurrentStages:
     Reads no data: only manifests, and digests of inputs that are remembered.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, finished: Collection[str]):
         # Here, because stages import much, and the plan of a run that has not begun needs none of them.
         from megatron_sbp.stages.graph import all_stages
 
         self.run = run
         self._graph = {stage.name: stage for stage in all_stages(run.recipe)}
-        self._known: dict[str, bool] = {}
+        self._known = dict.fromkeys(finished, True)
 
     def made(self, name: str, file: Path) -> bool:
         """Whether a file is the output of a current stage."""

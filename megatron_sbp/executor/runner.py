@@ -62,7 +62,7 @@ class StageRunner(StageState):
                 discarded.
         """
         keys = self.keys()
-        if self.finished():
+        if self.finished(keys):
             self.note_times()
             return True
         with self._lock("prepare"):

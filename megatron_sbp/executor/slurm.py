@@ -6,6 +6,7 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
 from megatron_sbp.executor.job_notes import WILL_FAIL
+from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.permissions import Permissions
 from megatron_sbp.executor.slurm_queue import (
     OUTSIDE_OF_A_JOB,
@@ -54,6 +56,7 @@ def submit(
     recipe_path: Path | str,
     overrides: list[str],
     graph: list[Stage],
+    *,
     dry_run: bool = False,
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
@@ -82,16 +85,19 @@ def submit(
     """
     allowed = Permissions(discard, repair)
     if dry_run:
-        return _submit(run, [str(Path(recipe_path).resolve()), *overrides], graph, None, allowed, begins)
+        return _submit(
+            run, [str(Path(recipe_path).resolve()), *overrides], graph, kept=None, allowed=allowed, begins=begins
+        )
     with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
         kept = keep(run)
-        return _submit(run, [str(kept)], graph, kept, allowed, begins)
+        return _submit(run, [str(kept)], graph, kept=kept, allowed=allowed, begins=begins)
 
 
 def _submit(
     run: Run,
     words: list[str],
     graph: list[Stage],
+    *,
     kept: Path | None,
     allowed: Permissions,
     begins: Callable[[], None],
@@ -110,11 +116,16 @@ def _submit(
     live = {} if dry_run else {job.stage: job for job in live_jobs(run)}
     states = {
         stage.name: StageState(
-            run, stage, graph, allowed.discards(stage.name), allowed.repairs(stage.name), reads_data=False
+            run,
+            stage,
+            graph,
+            discard=allowed.discards(stage.name),
+            repair=allowed.repairs(stage.name),
+            reads_data=False,
         )
         for stage in graph
     }
-    complete = _complete(states, live, dry_run)
+    complete, keys = _complete(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.root / "logs" / "slurm"
     variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
@@ -135,7 +146,7 @@ def _submit(
             f"{log_folder / 'faults'})",
             dry_run,
         )
-    names, planned = _shell_names(graph), planned_units(run)
+    names, planned = _shell_names(graph), functools.cache(lambda: planned_units(run, complete))
     submitted = []
     for stage in graph:
         depends = [queued[name] for name in stage.reads(run) if name in queued]
@@ -155,7 +166,10 @@ def _submit(
         size = min(run.recipe.slurm.array_size, largest)
         array = None
         if stage.sharded:
-            array = array_before(run, stage, size, planned) if depends else array_of(states[stage.name], size, planned)
+            if depends:
+                array = array_before(run, stage, size, planned)
+            else:
+                array = array_of(states[stage.name], size, planned, keys.get(stage.name))
         tasks = len(array.tasks) if array else None
         options = options_of(run, stage, array, log_folder)
         further = excluding(asked_of(run, stage)[1], list(failing))
@@ -179,8 +193,10 @@ def _submit(
     return submitted
 
 
-def _complete(states: Mapping[str, StageState], live: Collection[str], dry_run: bool) -> set[str]:
-    """Names of the stages that need no job.
+def _complete(
+    states: Mapping[str, StageState], live: Collection[str], dry_run: bool
+) -> tuple[set[str], dict[str, Keys]]:
+    """Names of the stages that need no job, and the keys of the others as far as they are known.
 
     Args:
         states: of all stages by name, in order.
@@ -191,6 +207,7 @@ def _complete(states: Mapping[str, StageState], live: Collection[str], dry_run: 
         InputError: what the job of a stage would refuse, where all that the stage reads is there already.
     """
     found: set[str] = set()
+    known: dict[str, Keys] = {}
     going: set[str] = set()
     for name, state in states.items():
         # A stage after one that runs again may have to run again too; if not, its job ends at once.
@@ -204,9 +221,11 @@ def _complete(states: Mapping[str, StageState], live: Collection[str], dry_run: 
         if not waits and name not in live:
             if not dry_run:
                 state.stage.external(state.run)  # raises for what is not there; not every stage finds out what waits
-            if _has_inputs(state):
-                state.check()
-    return found
+            inputs = _inputs(state)
+            if inputs is not None:
+                known[name] = state.keys(inputs)
+                state.check(known[name])
+    return found, known
 
 
 def _finished(state: StageState) -> bool:
@@ -216,13 +235,12 @@ def _finished(state: StageState) -> bool:
         return False
 
 
-def _has_inputs(state: StageState) -> bool:
-    """Whether all that the stage reads is here, and was read before where it is large."""
+def _inputs(state: StageState) -> dict[str, str] | None:
+    """All that the stage reads; None where some of it is not here, or is large and was never read."""
     try:
-        state.inputs()
+        return state.inputs()
     except (InputError, OSError):
-        return False
-    return True
+        return None
 
 
 def _shell_names(graph: list[Stage]) -> dict[str, str]:

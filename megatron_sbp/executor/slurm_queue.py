@@ -205,18 +205,21 @@ def largest_array() -> int:
     return 1000 if size is None else max(1, int(size) - 1)
 
 
-@functools.cache
 def cluster() -> str | None:
     """Name of the cluster; None where Slurm does not tell."""
     return _configured("ClusterName")
 
 
 def _configured(key: str) -> str | None:
-    for line in (_try(["scontrol", "show", "config"]) or "").splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == key:
-            return value.strip()
-    return None
+    return configuration().get(key)
+
+
+@functools.cache
+def configuration() -> dict[str, str]:
+    """Slurm's configuration as scontrol shows it; empty where it does not answer. A command asks once."""
+    lines = (_try(["scontrol", "show", "config"]) or "").splitlines()
+    pairs = (line.partition("=") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in reversed(list(pairs))}
 
 
 def outside_of_a_job(environment: Mapping[str, str]) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.sample import sample_of
+from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.executor.state import StageState, Unread
 from megatron_sbp.executor.task_numbers import ranges_of
@@ -51,7 +52,7 @@ class Array:
         return ranges_of(self.tasks)
 
 
-def array_before(run: Run, stage: Stage, largest: int, planned: Mapping[str, int]) -> Array:
+def array_before(run: Run, stage: Stage, largest: int, planned: Callable[[], Mapping[str, int]]) -> Array:
     """The array of a sharded stage that waits for others: a task for each unit where the recipe says how many there
     are, or the plan estimates it.
 
@@ -59,12 +60,14 @@ def array_before(run: Run, stage: Stage, largest: int, planned: Mapping[str, int
         run: the run.
         stage: the stage.
         largest: most tasks of an array.
-        planned: units by stage (`planned_units`). A task takes several units where there are more than estimated.
+        planned: gives the units by stage (`planned_units`), and is called only where they count. A task takes several
+            units where there are more than estimated.
     """
     if stage.units_of_recipe:
         count = len(stage.units(run))
     else:
-        count = next((planned[name] for name in names_in_plan(stage) if name in planned), largest)
+        units = planned()
+        count = next((units[name] for name in names_in_plan(stage) if name in units), largest)
     return Array.whole(min(largest, max(1, count)))
 
 
@@ -75,11 +78,11 @@ def names_in_plan(stage: Stage) -> tuple[str, str]:
     return stage.name, base if last.isdigit() else stage.name
 
 
-def planned_units(run: Run) -> dict[str, int]:
+def planned_units(run: Run, finished: Collection[str] = ()) -> dict[str, int]:
     """Units of sharded stages as the plan estimates them; those of written text, of which more may turn out to be
-    needed, with a fifth more."""
+    needed, with a fifth more. `finished` as in `read_measured`."""
     sample, _ = sample_of(run.recipe.documents, run.recipe.folder)
-    arrays = make_plan(run.recipe, read_measured(run), None, sample)["arrays"]
+    arrays = make_plan(run.recipe, read_measured(run, finished), None, sample)["arrays"]
     exact = ("tokenize", "embed", "neighbors", "pairs", "index-corpus", "pilot")
     return {
         name: found["units"] if name.partition(".")[0] in exact else -(-found["units"] * 6 // 5)
@@ -87,15 +90,18 @@ def planned_units(run: Run) -> dict[str, int]:
     }
 
 
-def array_of(state: StageState, largest: int, planned: Mapping[str, int]) -> Array:
+def array_of(
+    state: StageState, largest: int, planned: Callable[[], Mapping[str, int]], keys: Keys | None = None
+) -> Array:
     """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
 
-    They are once the stages that it reads from are finished; see `array_before` for others.
+    They are once the stages that it reads from are finished; see `array_before` for others, and for `planned`.
+    `keys` are those of the state a moment ago.
     """
     try:
         units = state.stage.units(state.run)
         try:
-            missing = set(state.missing_units())
+            missing = set(state.missing_units(keys))
         except Unread:
             missing = set(units)
     except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone

@@ -58,6 +58,7 @@ class StageState:
         run: Run,
         stage: Stage,
         graph: list[Stage],
+        *,
         discard: bool = False,
         repair: bool = False,
         reads_data: bool = True,
@@ -92,13 +93,16 @@ class StageState:
             found.update(external_digests(self.run, external, note=self.reads_data))
         return found
 
-    def keys(self) -> Keys:
+    def keys(self, inputs: dict[str, str] | None = None) -> Keys:
         """What the stage would be made from now. May raise as `inputs` does.
+
+        Args:
+            inputs: `inputs()` of a moment ago.
 
         What a stage measured of its own outputs, and reads in its settings, counts for these outputs alone.
         """
         patterns = [pattern for several in self.stage.reads(self.run).values() for pattern in several]
-        inputs = self.inputs()
+        inputs = self.inputs() if inputs is None else inputs
         keys = keys_of(self.stage, self.run, inputs, patterns)
         return keys if self._stays(keys) else keys_of(self.stage, self._beside(keys), inputs, patterns)
 
@@ -114,12 +118,16 @@ class StageState:
             return belongs(note, keys)
         return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob("[!.]*.json")))
 
-    def finished(self) -> bool:
-        """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does."""
+    def finished(self, keys: Keys | None = None) -> bool:
+        """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does.
+
+        Args:
+            keys: `keys()` of a moment ago. Working them out compares every file of a corpus with what was noted of it.
+        """
         if self.replacement.interrupted() or self.tidying_file.exists():
             return False
         manifest = self._manifest()
-        if manifest is None or manifest["key"] != self.keys().stage:
+        if manifest is None or manifest["key"] != (keys or self.keys()).stage:
             return False
         return intact(self.run, manifest["outputs"], self._times)
 
@@ -149,9 +157,9 @@ class StageState:
         manifest = self._manifest()
         return manifest is not None and manifest["key"] == key
 
-    def missing_units(self) -> list[str]:
-        """Units without an intact result under the present key."""
-        keys = self.keys()
+    def missing_units(self, keys: Keys | None = None) -> list[str]:
+        """Units without an intact result under the present key. `keys` as in `finished`."""
+        keys = keys or self.keys()
         view, folder = self._place(keys)
         return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, keys) is None]
 
@@ -193,12 +201,12 @@ class StageState:
         good = manifest is not None and manifest["key"] == keys.unit(unit) and intact(view, manifest["outputs"])
         return manifest if good else None
 
-    def check(self) -> None:
+    def check(self, keys: Keys | None = None) -> None:
         """Raises InputError when `execute` would discard costly work, or is not asked to repair what is damaged.
 
-        Changes nothing.
+        Changes nothing. `keys` as in `finished`.
         """
-        keys = self.keys()
+        keys = keys or self.keys()
         if not self.replacement.interrupted():
             self._check(keys)
 
@@ -262,7 +270,7 @@ class StageState:
     def _standing(self) -> str:
         keys = self.keys()
         manifest = self._manifest()
-        if manifest is not None and self.finished():
+        if manifest is not None and self.finished(keys):
             return f"finished in {duration(manifest['seconds'])}"
         view, folder = self._place(keys)
         former = started_note(folder)

@@ -13,7 +13,7 @@ from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.alpha_advice import advise, chance_level
 from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
-from megatron_sbp.pairing.rules import plausible, rank_within
+from megatron_sbp.pairing.pair_rules import plausible, rank_within
 from megatron_sbp.pairing.similarity_bands import BAND, bands_of, limits
 from megatron_sbp.recipe import Pairs
 

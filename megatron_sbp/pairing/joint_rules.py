@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from megatron_sbp.pairing.directions import Directions
-from megatron_sbp.pairing.rules import joint_rules, rank_within
+from megatron_sbp.pairing.pair_rules import joint_rules, rank_within
 from megatron_sbp.pairing.target_cap import TargetCap, ranked_columns
 from megatron_sbp.recipe import Pairs
 

@@ -18,9 +18,9 @@ from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.pairing.joint_rules import JointRules
 from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.pairing.pair_rules import apply_rules, joint_rules, plausible, rank_within
 from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
 from megatron_sbp.pairing.random_control import draw_targets
-from megatron_sbp.pairing.rules import apply_rules, joint_rules, plausible, rank_within
 from megatron_sbp.pairing.shuffled_control import deal_targets
 from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs

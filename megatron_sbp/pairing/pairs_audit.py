@@ -11,7 +11,7 @@ import numpy as np
 
 from megatron_sbp.base.pair_keys import pair_keys
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
-from megatron_sbp.pairing.rules import RULES, Candidates, rules_of
+from megatron_sbp.pairing.pair_rules import RULES, Candidates, rules_of
 from megatron_sbp.pairing.similarity_bands import bands_of, limits
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS

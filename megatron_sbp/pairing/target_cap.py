@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from megatron_sbp.pairing.rules import rank_within
+from megatron_sbp.pairing.pair_rules import rank_within
 from megatron_sbp.pairing.target_counts import TargetCounts
 
 _AT_ONCE = 50_000_000

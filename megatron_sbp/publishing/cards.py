@@ -304,11 +304,17 @@ def _figures(results: Mapping[str, Any] | None, arm: str, replicate: int) -> str
 
 
 def _around(value: float, stderr: float | None, shape: str, scale: float) -> str:
-    shown = shape.format(scale * value)
+    shown = _shown(shape, scale * value)
     if stderr is None:
         return shown
-    ends = (shape.format(scale * (value + sign * 1.96 * stderr)) for sign in (-1, 1))
+    ends = (_shown(shape, scale * (value + sign * 1.96 * stderr)) for sign in (-1, 1))
     return f"{shown} [{', '.join(ends)}]"
+
+
+def _shown(shape: str, value: float) -> str:
+    """The value in that format, without a minus sign where nothing is left of the number."""
+    text = shape.format(value)
+    return text if float(text) else shape.format(0.0)
 
 
 def _comparisons(results: Mapping[str, Any], arm: str) -> str:
@@ -317,8 +323,8 @@ def _comparisons(results: Mapping[str, Any], arm: str) -> str:
         first, _, second = key.partition("-")
         loss = figures.get("test_loss")
         if first == arm and loss and loss.get("low") is not None:
-            ends = f"[{loss['low']:+.4f}, {loss['high']:+.4f}]"
-            rows.append([label_of(second), f"{loss['difference']:+.4f} {ends}"])
+            gain, low, high = (_shown("{:+.4f}", loss[name]) for name in ("difference", "low", "high"))
+            rows.append([label_of(second), f"{gain} [{low}, {high}]"])
     if not rows:
         return ""
     return "Gain in test loss over the other arms (nats per token; above zero is better):\n\n" + _table(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.pairing.document_rows import read_rows, rows_of
 from megatron_sbp.report.filter_opinions import Filters
 from megatron_sbp.synthesis.generations import named

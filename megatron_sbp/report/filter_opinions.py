@@ -11,7 +11,7 @@ import numpy as np
 
 from megatron_sbp.recipe import Filter, Recipe
 from megatron_sbp.synthesis.further_rules import measure_names
-from megatron_sbp.synthesis.rules import opinions
+from megatron_sbp.synthesis.text_rules import opinions
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 

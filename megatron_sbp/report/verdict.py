@@ -118,29 +118,32 @@ def _against(results: dict[str, Any], first: str, second: str, rival_first: bool
     return f"{loss}: {values}; {_second_figure(results, first, second)}."
 
 
-def _second_figure(results: dict[str, Any], first: str, second: str) -> str:
-    """The second half of the sentence on two arms."""
-    one, other = (results["arms"][arm] for arm in (first, second))
-    found = _compared(results, first, second, "recall")
-    if found is not None:
-        told = {
-            "better": "it recalls more without reading",
-            "worse": "it recalls less without reading",
-            "noise": "in closed-book recall the difference is no more than the noise",
-        }[_outcome(found)]
-        values = f"{percent(one['recall'])} against {percent(other['recall'])} ({_points(found)}, "
-        return f"{told}: {values}chance {percent(one['recall_chance'])})"
-    found = _compared(results, first, second, "choice_accuracy")
-    if found is None:
-        reason = one["choice_reason"] or other["choice_reason"] or "not measured"
-        return f"there is no choice accuracy to compare: {reason}"
-    told = {
+_SECOND_FIGURES = {
+    "recall": {
+        "better": "it recalls more without reading",
+        "worse": "it recalls less without reading",
+        "noise": "in closed-book recall the difference is no more than the noise",
+    },
+    "choice_accuracy": {
         "better": "it picks the true continuation more often",
         "worse": "it picks the true continuation less often",
         "noise": "in picking the true continuation the difference is no more than the noise",
-    }[_outcome(found)]
-    values = f"{percent(one['choice_accuracy'])} against {percent(other['choice_accuracy'])}"
-    return f"{told}: {values} ({_points(found)})"
+    },
+}
+"""What is said of two arms besides their loss, by outcome; the first figure that was measured."""
+
+
+def _second_figure(results: dict[str, Any], first: str, second: str) -> str:
+    """The second half of the sentence on two arms."""
+    one, other = (results["arms"][arm] for arm in (first, second))
+    for figure, told in _SECOND_FIGURES.items():
+        found = _compared(results, first, second, figure)
+        if found is not None:
+            chance = f", chance {percent(one['recall_chance'])}" if figure == "recall" else ""
+            values = f"{percent(one[figure])} against {percent(other[figure])} ({_points(found)}{chance})"
+            return f"{told[_outcome(found)]}: {values}"
+    reason = one["choice_reason"] or other["choice_reason"] or "not measured"
+    return f"there is no choice accuracy to compare: {reason}"
 
 
 def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.embed import USUAL_ENGINE, EmbedStage
 from megatron_sbp.stages.judge import GENERATIONS, generation_names
 from megatron_sbp.stages.run_folder import Run
@@ -23,19 +24,19 @@ class CompareStage(EmbedStage):
         return USUAL_ENGINE
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"embed": ("embeddings/train/*.npy",), "synthesize": (GENERATIONS,)}
+        return {"embed": (usual.embedding_shards("train"),), "synthesize": (GENERATIONS,)}
 
     def units(self, run: Run) -> list[str]:
         return generation_names(run)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/similarity",)
+        return (usual.SIMILARITIES,)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.seed_similarity import write_similarities
 
-        output = run.similarities / f"{unit}.npy"
-        generations = run.generations / f"{unit}.jsonl.zst"
+        output = run.similarity(unit)
+        generations = run.generation_shard(unit)
         write_similarities(
             generations, output, self.embedder(run), run.embedding_shards("train"), f"{self.name} {unit}"
         )

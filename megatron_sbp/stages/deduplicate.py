@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.progress import say
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.judge import generation_names
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -28,7 +29,7 @@ class DeduplicateStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         parts = ("digests", "signatures", "bands") if run.recipe.filter.duplicates == "near" else ("digests",)
-        return {"judge": tuple(f"synthetic/judged/{part}/*" for part in parts)}
+        return {"judge": tuple(usual.judged(part, "*") for part in parts)}
 
     def settings(self, run: Run) -> dict[str, Any]:
         rules = run.recipe.filter
@@ -41,7 +42,7 @@ class DeduplicateStage(Stage):
         return searches(run.recipe.filter)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/repeats", "synthetic/repeats.npz")  # the latter of version 1
+        return (usual.REPEATS, usual.REPEATS_OF_VERSION_1)  # the latter of version 1
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.repeats import find_repeats

@@ -75,7 +75,7 @@ class DocumentsStage(Stage):
                 [run.document_parts / unit for unit in self.units(run)],
                 run.audit_documents.parent,
                 folder=recipe.folder,
-                rejection_audit=run.log(self.name, "audit").with_suffix(".json"),
+                rejection_audit=run.rejection_audit(self.name),
                 source=recipe.source,
             )
         except CorpusTooSmall as error:

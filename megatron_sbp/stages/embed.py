@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -41,7 +42,7 @@ class EmbedStage(Stage):
         return None if self.engine(run) == USUAL_ENGINE or chosen is None else run.recipe.folder / chosen
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"documents": tuple(f"documents/{split}/*.jsonl.zst" for split in EMBEDDED_SPLITS)}
+        return {"documents": tuple(usual.document_shards(split) for split in EMBEDDED_SPLITS)}
 
     def external(self, run: Run) -> list[Path]:
         folder = model_folder(run.recipe.embedding.model, run.recipe.folder)
@@ -56,7 +57,7 @@ class EmbedStage(Stage):
 
     def units(self, run: Run) -> list[str]:
         return [
-            f"{split}-{shard.name.removesuffix('.jsonl.zst')}"
+            f"{split}-{shard.name.removesuffix(usual.SHARD)}"
             for split in EMBEDDED_SPLITS
             for shard in run.document_shards(split)
         ]
@@ -68,8 +69,8 @@ class EmbedStage(Stage):
         from megatron_sbp.pairing.embedding import embed_shard
 
         split, _, number = unit.partition("-")
-        output = run.embeddings(split) / f"{number}.npy"
-        embed_shard(run.documents(split) / f"{number}.jsonl.zst", output, self.embedder(run), f"embed {unit}")
+        output = run.embedding_shard(split, number)
+        embed_shard(run.document_shard(split, number), output, self.embedder(run), f"embed {unit}")
         return [output]
 
     def embedder(self, run: Run) -> Any:

@@ -16,7 +16,8 @@ from megatron_sbp.evaluation.questions import documents_by_group, question_file,
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.names import RELATED, SPLITS
-from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
+from megatron_sbp.stages import usual_names as usual
+from megatron_sbp.stages.evaluation_items import item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 from megatron_sbp.stages.stage import UNIT, Stage
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
     from megatron_sbp.evaluation.recall import RecallQuestions
 
 _OF_PAIRS = {
-    "pairs": ("pairs/pairs.parquet", "pairs/valid_pairs.parquet"),
-    "tokenize-pairs": ("tokens/valid_pairs.*",),
-    "export-synthesizer": ("export/synthesizer/*",),
+    "pairs": (usual.pairs("train"), usual.pairs("valid")),
+    "tokenize-pairs": (usual.tokens("valid_pairs"),),
+    "export-synthesizer": (usual.inside(usual.export("synthesizer")),),
 }
 """What is read from every synthesizer that is tuned on pairs."""
 
 _OF_SYNTHESIZER = {
-    "synthesize": ("synthetic/generations/*",),
-    "filter": ("synthetic/[0-9]*",),
-    "scan-corpus": (f"synthetic/corpus_findings/{UNIT}/*",),
+    "synthesize": (usual.inside(usual.GENERATIONS),),
+    "filter": (usual.SYNTHETIC_FILES,),
+    "scan-corpus": (usual.inside(usual.corpus_findings(UNIT)),),
 }
 """What is read from every synthesizer."""
 
@@ -58,15 +59,15 @@ class EvaluateStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         asked = run.recipe.evaluation.question_group_field is not None
-        held_out = ("documents/test/*",) if _looks_for_items(run.recipe) else ()
+        splits = ("train", "valid", *(("test",) if _looks_for_items(run.recipe) else ()))
         return {
-            "documents": ("documents/*/*",) if asked else ("documents/train/*", "documents/valid/*", *held_out),
-            "tokenizer": ("tokenizer/*",),
-            "tokenize": ("tokens/real.*", "tokens/valid.*", "tokens/test.*", "tokens/audit.json"),
-            "embed": ("embeddings/train/*", "embeddings/test/*"),
-            "export-arms": (f"export/{UNIT}/*", *(f"export/{arm}/*" for arm in _judging(run.recipe))),
+            "documents": (usual.documents("*"),) if asked else tuple(map(usual.documents, splits)),
+            "tokenizer": (usual.inside(usual.TOKENIZER),),
+            "tokenize": (*map(usual.tokens, ("real", "valid", "test")), usual.audit_tokens("audit")),
+            "embed": (usual.inside(usual.embeddings("train")), usual.inside(usual.embeddings("test"))),
+            "export-arms": tuple(usual.inside(usual.export(arm)) for arm in (UNIT, *_judging(run.recipe))),
             **{
-                f"train-{arm}": (f"models/{UNIT}/iter_*",)
+                f"train-{arm}": (usual.checkpoints(UNIT),)
                 for arm in run.recipe.arms
                 if recall_iterations(run.recipe, arm)
             },
@@ -137,7 +138,7 @@ class EvaluateStage(Stage):
 def _read_of(run: Run, synthesizer: str) -> dict[str, tuple[str, ...]]:
     found = {**(_OF_PAIRS if synthesizer in run.recipe.tuned_synthesizers else {}), **_OF_SYNTHESIZER}
     if _retokenized(synthesizer_run(run, synthesizer)) is not None:
-        found["filter"] += ("synthetic/audit.json",)
+        found["filter"] += (usual.AUDIT_SYNTHETIC,)
     return found
 
 
@@ -224,26 +225,20 @@ def _questions(run: Run) -> RecallQuestions | None:
 
 
 def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
-    from megatron_sbp.evaluation.compared import QualityFiles
     from megatron_sbp.evaluation.measure import measure_quality
+    from megatron_sbp.stages.quality_files import quality_files
 
     tuned = synthesizer in run.recipe.tuned_synthesizers
     sheet = "quality" + suffix(synthesizer)
     answers = run.answers(sheet)
     run = synthesizer_run(run, synthesizer)
-    found = QualityFiles(
-        tokenizer=run.tokenizer,
-        documents={split: run.document_shards(split) for split in ("train", "valid")},
-        tokens={"train": run.tokens("real"), "valid": run.tokens("valid")},
-        synthetic=run.synthetic_shards(),
-        generations=sorted(run.generations.glob("[0-9]*.jsonl.zst")),
+    found = quality_files(
+        run,
         pairs=run.pairs("train") if tuned else None,
-        embeddings=run.embeddings("train"),
         checkpoints={arm: run.export(arm) for arm in _judging(run.recipe)},
         answers=answers,
-        items=None if run.recipe.filter.contaminated is None else evaluation_items(run),
         retokenized=_retokenized(run),
-        findings=sorted(run.corpus_findings(sheet).glob("*.npz")),
+        findings=run.findings(sheet),
     )
     return measure_quality(found, run.recipe)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.questions import read_questions
 from megatron_sbp.planning.units import has_task_items
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 
 if TYPE_CHECKING:
@@ -31,4 +32,4 @@ def evaluation_items(run: Run) -> dict[str, Sequence[Item]]:
 
 def item_reads(run: Run) -> dict[str, tuple[str, ...]]:
     """What a stage reads that looks for lm-eval's items: see `Stage.reads`. Nothing where the recipe names no tasks."""
-    return {"task-items": ("evaluation_items/*",)} if has_task_items(run.recipe) else {}
+    return {"task-items": (usual.inside(usual.TASK_ITEMS),)} if has_task_items(run.recipe) else {}

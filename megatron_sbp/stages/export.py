@@ -9,6 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.recipe import settings
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
 
@@ -36,8 +37,11 @@ class ExportStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         # An arm is a unit, so that a further one is exported alone; a synthesizer's files have places of their own.
         model = self._training("synthesizer") if self.models == ("synthesizer",) else UNIT
-        patterns = (f"models/{model}/iter_*", f"models/{model}/consumed.json")
-        return {"tokenizer": ("tokenizer/*",), **{trained_by(self._training(unit)): patterns for unit in self.models}}
+        patterns = (usual.checkpoints(model), usual.consumed(model))
+        return {
+            "tokenizer": (usual.inside(usual.TOKENIZER),),
+            **{trained_by(self._training(unit)): patterns for unit in self.models},
+        }
 
     def settings(self, run: Run) -> dict[str, Any]:
         return settings(run.recipe.model)
@@ -46,13 +50,13 @@ class ExportStage(Stage):
         return list(self.models)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return tuple(f"export/{model}" for model in self.models)
+        return tuple(usual.export(model) for model in self.models)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.checkpoint.hugging_face import export
 
         model = run.model(self._training(unit))
-        iteration = files.read_json(model / "consumed.json")["export_iteration"]
+        iteration = files.read_json(model / usual.CONSUMED)["export_iteration"]
         folder = checkpoint_folder(model, iteration)
         written = export(folder, run.recipe.model, run.tokenizer, run.export(unit))
         say(f"{self.name}: {unit}, {written['parameters']:,} parameters as {written['architecture']}")

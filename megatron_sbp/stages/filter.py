@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import plan_more
 from megatron_sbp.stages.judge import GENERATIONS, generation_names
 from megatron_sbp.stages.run_folder import Run
@@ -28,9 +29,9 @@ class FilterStage(Stage):
         looked_up = rules.max_corpus_copying is not None
         return {
             "synthesize": (GENERATIONS,),
-            "judge": tuple(f"synthetic/judged/{part}/{UNIT}.npy" for part in parts),
-            "deduplicate": (f"synthetic/repeats/{UNIT}.npy",),
-            **({"index-corpus": ("corpus_index/index.json",)} if looked_up else {}),
+            "judge": tuple(usual.judged(part, UNIT) for part in parts),
+            "deduplicate": (usual.repeats(UNIT),),
+            **({"index-corpus": (usual.CORPUS_INDEX_FILE,)} if looked_up else {}),
         }
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class FilterStage(Stage):
         return generation_names(run)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/audit.json", "synthetic/[0-9]*.jsonl.zst", "synthetic/audits")
+        return (usual.AUDIT_SYNTHETIC, usual.synthetic_shard(usual.NUMBERED), usual.SHARD_AUDITS)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.dropped_examples import TextMeasures
@@ -61,7 +62,7 @@ class FilterStage(Stage):
         )
         output, audit = run.synthetic_shard(unit), run.shard_audit(unit)
         write_kept(
-            run.generations / f"{unit}.jsonl.zst",
+            run.generation_shard(unit),
             run.judged(unit),
             run.repeats(unit),
             output,

@@ -8,6 +8,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.harness_tasks import task_files, task_folder
 from megatron_sbp.recipe import settings
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
 
@@ -26,7 +27,7 @@ class HarnessStage(Stage):
         return run.recipe.synthesis.vllm.tensor_parallel if vllm else 1
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"export-arms": (f"export/{UNIT}/*",)}
+        return {"export-arms": (usual.inside(usual.export(UNIT)),)}
 
     def external(self, run: Run) -> list[Path]:
         folder = task_folder(run.recipe)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base.progress import say
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.stage import Stage
 
@@ -22,7 +23,7 @@ class IndexCorpusStage(Stage):
     sharded = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"tokenize": ("tokens/real.*",)}
+        return {"tokenize": (usual.tokens("real"),)}
 
     def settings(self, run: Run) -> dict[str, Any]:
         return {
@@ -47,7 +48,7 @@ class IndexCorpusStage(Stage):
 
         found = close_index(run.recipe.pairs.shingle_tokens, self._plan(run), run.corpus_index)
         say(f"index-corpus: {found['entries']:,} shingles, {found['sampled']:.3%} of all hashes")
-        return [run.corpus_index / "index.json"]
+        return [run.corpus_index_file]
 
     def _plan(self, run: Run):
         from megatron_sbp.synthesis.corpus_index import plan_corpus_index

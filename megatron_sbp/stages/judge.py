@@ -9,6 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.user_functions import predicate_place
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from megatron_sbp.synthesis.further_rules import FurtherSources
 
 
-GENERATIONS = f"synthetic/generations/{UNIT}.jsonl.zst"
+GENERATIONS = usual.generation_shard(UNIT)
 """What a stage reads that works on raw generations shard by shard: more of them leave the work on the others done."""
 
 
@@ -36,13 +37,17 @@ class JudgeStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {
-            "tokenizer": ("tokenizer/*",),
-            "tokenize": ("tokens/real.*",),
+            "tokenizer": (usual.inside(usual.TOKENIZER),),
+            "tokenize": (usual.tokens("real"),),
             "synthesize": (GENERATIONS,),
-            **({} if run.recipe.filter.contaminated is None else {"documents": ("documents/test/*",)}),
+            **({} if run.recipe.filter.contaminated is None else {"documents": (usual.documents("test"),)}),
             **item_reads(run),
-            **({} if run.recipe.filter.max_corpus_copying is None else {"index-corpus": ("corpus_index/*",)}),
-            **({} if run.recipe.filter.min_similarity is None else {"compare": (f"synthetic/similarity/{UNIT}.npy",)}),
+            **(
+                {}
+                if run.recipe.filter.max_corpus_copying is None
+                else {"index-corpus": (usual.inside(usual.CORPUS_INDEX),)}
+            ),
+            **({} if run.recipe.filter.min_similarity is None else {"compare": (usual.similarity(UNIT),)}),
         }
 
     def external(self, run: Run) -> list[Path]:
@@ -71,14 +76,14 @@ class JudgeStage(Stage):
         return generation_names(run)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/judged",)
+        return (usual.JUDGED,)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.judging import judge_shard
         from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
         return judge_shard(
-            list(files.read_jsonl_zst(run.generations / f"{unit}.jsonl.zst")),
+            list(files.read_jsonl_zst(run.generation_shard(unit))),
             unit,
             run.judged(unit),
             tokenizer=load_tokenizer(run.tokenizer),
@@ -98,7 +103,7 @@ class JudgeStage(Stage):
 
 def generation_names(run: Run) -> list[str]:
     """Names of the shards of raw generations, in order."""
-    return [file.name.removesuffix(".jsonl.zst") for file in run.generation_shards()]
+    return [file.name.removesuffix(usual.SHARD) for file in run.generation_shards()]
 
 
 def further_sources(run: Run) -> FurtherSources:
@@ -107,5 +112,5 @@ def further_sources(run: Run) -> FurtherSources:
     from megatron_sbp.synthesis.further_rules import FurtherSources
 
     items = None if run.recipe.filter.contaminated is None else ItemIndex(evaluation_items(run))
-    indexed = (run.corpus_index / "index.json").exists()
+    indexed = run.corpus_index_file.exists()
     return FurtherSources(run.corpus_index if indexed else None, items, predicate_place(run.recipe), run.similarities)

@@ -10,6 +10,7 @@ from megatron_sbp.base import files
 from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
 from megatron_sbp.planning.query_blocks import block_count_of, part_count_of, query_blocks
 from megatron_sbp.recipe import settings
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, span
 
@@ -41,7 +42,7 @@ class NeighborsStage(Stage):
         self._opened: tuple[Any, Any] | None = None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"embed": tuple(f"embeddings/{split}/*.npy" for split in MINED_SPLITS)}
+        return {"embed": tuple(usual.embedding_shards(split) for split in MINED_SPLITS)}
 
     def settings(self, run: Run) -> dict[str, Any]:
         chosen = run.recipe.neighbors
@@ -63,7 +64,7 @@ class NeighborsStage(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         split, _, name = unit.partition("-")
         (block,) = (shards for shards in _blocks(run, split) if _name(shards) == name)
-        outputs = {int(shard.stem): run.neighbors(split) / f"{shard.stem}.npz" for shard in block}
+        outputs = {int(shard.stem): run.neighbor_shard(split, shard.stem) for shard in block}
         self._open(run, split).write_files(outputs, f"neighbors {unit}")
         return list(outputs.values())
 
@@ -78,7 +79,7 @@ class NeighborsStage(Stage):
         from megatron_sbp.pairing.neighbors.audit import audit_neighbors
 
         search, recipe = self._open(run, split), run.recipe
-        found = [run.neighbors(split) / f"{file.stem}.npz" for file in search.vectors.files]
+        found = [run.neighbor_shard(split, file.stem) for file in search.vectors.files]
         return audit_neighbors(search, found, seed=recipe.seed, device=recipe.launch.device, split=split)
 
     def _open(self, run: Run, split: str) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from megatron_sbp.base import files
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.neighbors import MINED_SPLITS
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -43,12 +44,12 @@ class PairsStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {
-            "documents": tuple(f"documents/{split}/*.jsonl.zst" for split in MINED_SPLITS),
-            "neighbors": tuple(f"neighbors/{split}/*.npz" for split in MINED_SPLITS),
-            "tokenize": tuple(f"tokens/{name}.*" for name in _DATASETS.values()),
+            "documents": tuple(usual.document_shards(split) for split in MINED_SPLITS),
+            "neighbors": tuple(usual.neighbor_shards(split) for split in MINED_SPLITS),
+            "tokenize": tuple(usual.tokens(name) for name in _DATASETS.values()),
         }
         if run.recipe.pairs.relation in CONTROL_RELATIONS:
-            found["embed"] = tuple(f"embeddings/{split}/*.npy" for split in MINED_SPLITS)
+            found["embed"] = tuple(usual.embedding_shards(split) for split in MINED_SPLITS)
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class PairsStage(Stage):
         before = embeddings[: int(name)]
         shard = _shard(run, unit)
         mine_shard(
-            run.neighbors(split) / f"{name}.npz",
+            run.neighbor_shard(split, name),
             len(Vectors(before)) if before else 0,
             shard,
             documents=run.document_shards(split),
@@ -119,5 +120,4 @@ def _names(run: Run, split: str) -> list[str]:
 def _shard(run: Run, unit: str) -> MinedShard:
     from megatron_sbp.pairing.mined_shards import MinedShard
 
-    folder = run.pair_shards
-    return MinedShard(folder / f"{unit}.parquet", folder / f"{unit}.json")
+    return MinedShard(run.pair_shard(unit), run.pair_shard_audit(unit))

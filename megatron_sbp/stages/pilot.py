@@ -8,9 +8,10 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.judge import JudgeStage, further_sources
-from megatron_sbp.stages.run_folder import Run, shard_name
-from megatron_sbp.stages.synthesize import SynthesizeStage, drop_unfinished, identity_file
+from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
+from megatron_sbp.stages.synthesize import SynthesizeStage, drop_unfinished
 from megatron_sbp.synthesis.extension import LEAST_PASSING
 
 
@@ -40,7 +41,7 @@ class PilotStage(SynthesizeStage):
         return pilot_names(run)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/pilot",)
+        return (usual.PILOT,)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         output = run.pilot_shard(unit)
@@ -72,7 +73,7 @@ class JudgePilotStage(JudgeStage):
         found = super().reads(run)
         for other in ("synthesize", "compare"):
             found.pop(other, None)
-        return {**found, "pilot": ("synthetic/pilot/*.jsonl.zst",)}
+        return {**found, "pilot": (usual.pilot_shard("*"),)}
 
     def settings(self, run: Run) -> dict[str, Any]:
         rules = super().settings(run)
@@ -84,7 +85,7 @@ class JudgePilotStage(JudgeStage):
         return ["all"]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/pilot.json",)
+        return (usual.AUDIT_PILOT,)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.pilot import filter_pilot

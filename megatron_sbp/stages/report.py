@@ -8,6 +8,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, Trained
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import replicate_run, suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
@@ -29,22 +30,21 @@ class ReportStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = {
-            "documents": ("documents/audit.json", "documents/train/*"),
-            "tokenizer": ("tokenizer/*",),
-            "tokenize": ("tokens/audit.json",),
-            "neighbors": ("neighbors/audit.json",),
+            "documents": (usual.AUDIT_DOCUMENTS, usual.documents("train")),
+            "tokenizer": (usual.inside(usual.TOKENIZER),),
+            "tokenize": (usual.audit_tokens("audit"),),
+            "neighbors": (usual.AUDIT_NEIGHBORS,),
         }
         for replicate in range(1, run.recipe.replicates + 1):
             inner, end = replicate_run(run, replicate), suffix(replicate=replicate)
             for arm in run.recipe.arms:
-                folder = f"models/{arm}"
                 found[f"train-{arm}{end}"] = (
-                    inner.named(f"{folder}/consumed.json"),
-                    inner.named(f"{folder}/metrics.jsonl"),
+                    inner.named(usual.consumed(arm)),
+                    inner.named(usual.metrics(arm)),
                 )
-            found[f"evaluate{end}"] = (inner.named("evaluation/*"),)
+            found[f"evaluate{end}"] = (inner.named(usual.inside(usual.EVALUATIONS)),)
             if run.recipe.evaluation.harness.tasks:
-                found[f"harness{end}"] = (inner.named("harness/*"),)
+                found[f"harness{end}"] = (inner.named(usual.inside(usual.HARNESS)),)
         for name in run.recipe.used_synthesizers:
             inner, end = synthesizer_run(run, name), suffix(name)
             tuned = name in run.recipe.tuned_synthesizers
@@ -54,7 +54,7 @@ class ReportStage(Stage):
                 inner, end = synthesizer_run(replicate_run(run, replicate), name), suffix(name, replicate)
                 if tuned:
                     found["tune" + end] = tuple(map(inner.named, _OF_TUNED["tune"]))
-                found["filter" + end] = (inner.named("synthetic/audit.json"),)
+                found["filter" + end] = (inner.named(usual.AUDIT_SYNTHETIC),)
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class ReportStage(Stage):
         return {"recipe": shown}
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("results.json", "report")
+        return (usual.RESULTS, usual.REPORT)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.report.data import load_report_data
@@ -79,15 +79,15 @@ class ReportStage(Stage):
 
 
 _OF_TUNED = {
-    "pairs": ("pairs/audit.json",),
-    "tokenize-pairs": ("tokens/pairs_audit.json",),
-    "tune": tuple(f"models/synthesizer/{name}" for name in ("consumed.json", "metrics.jsonl", "start.json")),
+    "pairs": (usual.AUDIT_PAIRS,),
+    "tokenize-pairs": (usual.audit_tokens("pairs_audit"),),
+    "tune": usual.below(usual.model("synthesizer"), usual.CONSUMED, usual.METRICS, usual.STARTED_FROM),
 }
 """What is read from every synthesizer that is tuned on pairs."""
 
 _OF_SYNTHESIZER = {
-    "filter": ("synthetic/[0-9]*", "synthetic/audit.json"),
-    "tokenize-synthetic": ("tokens/synthetic_audit.json",),
+    "filter": (usual.SYNTHETIC_FILES, usual.AUDIT_SYNTHETIC),
+    "tokenize-synthetic": (usual.audit_tokens("synthetic_audit"),),
 }
 """What is read from every synthesizer."""
 

@@ -1,4 +1,4 @@
-"""Where everything of one run is on disk."""
+"""Where everything of one run is on disk; `usual_names.py` has the names."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from megatron_sbp.base.files import is_utf8
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import MOST_SHARDS
 from megatron_sbp.recipe.names import SPLITS as SPLITS
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.synthesis.judged import PARTS, Judged
 
 
@@ -141,7 +142,7 @@ class Run:
 
     @property
     def results_file(self) -> Path:
-        return self.at("results.json")
+        return self.at(usual.RESULTS)
 
     @property
     def report_file(self) -> Path:
@@ -150,12 +151,12 @@ class Run:
     @property
     def tokenizer(self) -> Path:
         """Folder that `AutoTokenizer.from_pretrained` and Megatron's HuggingFaceTokenizer load."""
-        return self.at("tokenizer")
+        return self.at(usual.TOKENIZER)
 
     @property
     def audit_documents(self) -> Path:
         """Counts of documents read, dropped (with reasons) and split."""
-        return self.at("documents/audit.json")
+        return self.at(usual.AUDIT_DOCUMENTS)
 
     def documents(self, split: str) -> Path:
         """Folder with NNNNN.jsonl.zst of one split."""
@@ -163,20 +164,28 @@ class Run:
 
     def document_shards(self, split: str) -> list[Path]:
         """The files of one split, in order."""
-        return sorted(self.documents(split).glob("[0-9]*.jsonl.zst"))
+        return sorted(self.documents(split).glob(usual.NUMBERED + usual.SHARD))
+
+    def document_shard(self, split: str, name: str) -> Path:
+        """One of them, by its number as in `shard_name`."""
+        return self.documents(split) / f"{name}{usual.SHARD}"
 
     def tokens(self, name: str) -> Path:
         """Prefix of a Megatron IndexedDataset (NAME.bin, NAME.idx): real, oracle, valid, test, pairs, valid_pairs,
         synthetic. `oracle` holds all of the oracle arm's documents, D included."""
-        return self.at(f"tokens/{name}.bin").with_suffix("")
+        return self.at(usual.tokens(name, "bin")).with_suffix("")
 
     def embeddings(self, split: str) -> Path:
         """Folder with NNNNN.npy, float16 [documents, dim], rows in the order of documents/SPLIT/NNNNN.jsonl.zst."""
-        return self.at(f"embeddings/{split}")
+        return self.at(usual.embeddings(split))
 
     def embedding_shards(self, split: str) -> list[Path]:
         """The embeddings of one split, in order."""
         return sorted(self.embeddings(split).glob("[0-9]*.npy"))
+
+    def embedding_shard(self, split: str, name: str) -> Path:
+        """One of them."""
+        return self.embeddings(split) / f"{name}.npy"
 
     def neighbors(self, split: str) -> Path:
         """Folder with NNNNN.npz: ids int64 [documents, k] (row numbers over all shards of the split, -1 for none),
@@ -187,46 +196,62 @@ class Run:
         """The neighbors of one split, in order."""
         return sorted(self.neighbors(split).glob("[0-9]*.npz"))
 
+    def neighbor_shard(self, split: str, name: str) -> Path:
+        """One of them."""
+        return self.neighbors(split) / f"{name}.npz"
+
     def pairs(self, split: str) -> Path:
         """Parquet of the kept pairs: seed, target (row numbers over all shards of the split), seed_id, target_id,
         score. `train` for tuning, `valid` for early stopping."""
-        return self.at(f"pairs/{'pairs' if split == 'train' else f'{split}_pairs'}.parquet")
+        return self.at(usual.pairs(split))
 
     @property
     def pair_shards(self) -> Path:
         """Folder of the pairs of single shards; removed when all are joined."""
         return self.at("pairs/shards")
 
+    def pair_shard(self, name: str) -> Path:
+        """The pairs of one."""
+        return self.pair_shards / f"{name}.parquet"
+
+    def pair_shard_audit(self, name: str) -> Path:
+        """What was dropped of one."""
+        return self.pair_shards / f"{name}.json"
+
     @property
     def audit_pairs(self) -> Path:
-        return self.at("pairs/audit.json")
+        return self.at(usual.AUDIT_PAIRS)
 
     def model(self, name: str) -> Path:
         """Folder of Megatron checkpoints, logs and blend.lock.json of one training. `start` is there while the tuning
         runs from `tuning.start`: that checkpoint as Megatron reads it."""
-        return self.at(f"models/{name}")
+        return self.at(usual.model(name))
 
     def export(self, name: str) -> Path:
         """Hugging Face checkpoint of one training."""
-        return self.at(f"export/{name}")
+        return self.at(usual.export(name))
 
     @property
     def generations(self) -> Path:
         """Folder with NNNNN.jsonl.zst: everything that the synthesizer wrote, before the filters."""
-        return self.at("synthetic/generations")
+        return self.at(usual.GENERATIONS)
 
     def generation_shards(self) -> list[Path]:
         """The files of the raw generations, in order."""
-        return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
+        return sorted(self.generations.glob(usual.NUMBERED + usual.SHARD))
+
+    def generation_shard(self, name: str) -> Path:
+        """One of them."""
+        return self.at(usual.generation_shard(name))
 
     def pilot_shard(self, name: str) -> Path:
         """Generations that were written first, to see how many pass the filters."""
-        return self.at(f"synthetic/pilot/{name}.jsonl.zst")
+        return self.at(usual.pilot_shard(name))
 
     @property
     def pilot_audit(self) -> Path:
         """How many of them do."""
-        return self.at("synthetic/pilot.json")
+        return self.at(usual.AUDIT_PILOT)
 
     @property
     def stop_file(self) -> Path:
@@ -250,42 +275,51 @@ class Run:
 
     @property
     def audit_neighbors(self) -> Path:
-        return self.at("neighbors/audit.json")
+        return self.at(usual.AUDIT_NEIGHBORS)
 
     def audit_tokens(self, name: str) -> Path:
         """Counts of datasets: `audit` (documents), `pairs_audit`, `synthetic_audit`; `synthetic_parts`, by shard."""
-        return self.at(f"tokens/{name}.json")
+        return self.at(usual.audit_tokens(name))
 
     @property
     def corpus_index(self) -> Path:
         """Folder of the index of D's shingles: index.json, starts/NNNNN.npy and remainders/NNNNN.npy."""
-        return self.at("corpus_index")
+        return self.at(usual.CORPUS_INDEX)
+
+    @property
+    def corpus_index_file(self) -> Path:
+        """Says how the index is laid out; written last."""
+        return self.at(usual.CORPUS_INDEX_FILE)
 
     def token_parts(self, stage: str) -> Path:
         """Folder of what single units of a stage tokenized; it is removed when the stage is complete."""
-        return self.at(f"tokens/parts/{stage}")
+        return self.at(usual.token_parts(stage))
 
     @property
     def synthetic(self) -> Path:
         """Folder of the synthetic documents that passed the filters, and of generations/, where they come from."""
-        return self.at("synthetic")
+        return self.at(usual.SYNTHETIC)
 
     def synthetic_shard(self, name: str) -> Path:
         """Synthetic documents that passed the filters, with their parents: NNNNN.jsonl.zst."""
-        return self.at(f"synthetic/{name}.jsonl.zst")
+        return self.at(usual.synthetic_shard(name))
 
     def synthetic_shards(self) -> list[Path]:
         """The files of the synthetic documents, in order."""
-        return sorted(self.synthetic.glob("[0-9]*.jsonl.zst"))
+        return sorted(self.synthetic.glob(usual.NUMBERED + usual.SHARD))
 
     def judged(self, name: str) -> Judged:
         """What the filters said of one shard of raw generations, and what finding duplicates needs."""
-        return Judged(*(self.at(f"synthetic/judged/{part}/{name}.npy") for part in PARTS))
+        return Judged(*(self.at(usual.judged(part, name)) for part in PARTS))
 
     @property
     def similarities(self) -> Path:
         """Folder with NNNNN.npy: how similar every raw generation is to its seed document."""
-        return self.at("synthetic/similarity")
+        return self.at(usual.SIMILARITIES)
+
+    def similarity(self, name: str) -> Path:
+        """That of one shard."""
+        return self.at(usual.similarity(name))
 
     def found(self, search: str) -> Path:
         """What one search for duplicates found; removed when all are joined."""
@@ -293,11 +327,23 @@ class Run:
 
     def repeats(self, name: str) -> Path:
         """Which generations of one shard repeat an earlier one, of it or of the shards before."""
-        return self.at(f"synthetic/repeats/{name}.npy")
+        return self.at(usual.repeats(name))
 
     def corpus_findings(self, sheet: str) -> Path:
         """Folder of what D has of the texts that a quality sheet compares: KIND-NNNNN-NNNNN.npz, one file per part."""
-        return self.at(f"synthetic/corpus_findings/{sheet}")
+        return self.at(usual.corpus_findings(sheet))
+
+    def finding(self, sheet: str, name: str) -> Path:
+        """That of one part."""
+        return self.corpus_findings(sheet) / f"{name}.npz"
+
+    def findings(self, sheet: str) -> list[Path]:
+        """Those of all parts."""
+        return sorted(self.corpus_findings(sheet).glob("*.npz"))
+
+    def chosen_texts(self, sheet: str) -> Path:
+        """Which texts a sheet compares, in a folder of their own while `scan-corpus` runs."""
+        return self.corpus_findings(sheet) / "chosen" / "texts.jsonl.zst"
 
     @property
     def task_items(self) -> Path:
@@ -307,7 +353,7 @@ class Run:
     @property
     def more_generations(self) -> Path:
         """How many generations are planned because fewer left too few tokens, and what those left."""
-        return self.at("synthetic/more.json")
+        return self.at(usual.MORE_GENERATIONS)
 
     def shard_audit(self, name: str) -> Path:
         """What happened to the generations of one shard."""
@@ -315,7 +361,7 @@ class Run:
 
     @property
     def audit_synthetic(self) -> Path:
-        return self.at("synthetic/audit.json")
+        return self.at(usual.AUDIT_SYNTHETIC)
 
     def evaluation(self, name: str) -> Path:
         """JSON of one arm, or `quality`."""
@@ -334,9 +380,18 @@ class Run:
     def manifests(self) -> Path:
         return self.root / "stages"
 
+    def rejection_audit(self, stage: str) -> Path:
+        """What was wrong with a corpus that was refused; no stage owns it."""
+        return self.log(stage, "audit").with_suffix(".json")
+
     def log(self, stage: str, name: str) -> Path:
         """Log file of a process that works on a stage."""
         return self.root / "logs" / stage / f"{name}.log"
+
+
+def identity_file(pilot: Path) -> Path:
+    """Beside a shard of the pilot: what its texts follow from."""
+    return pilot.with_name(pilot.name.removesuffix(usual.SHARD) + ".json")
 
 
 def owns(patterns: tuple[str, ...], relative: str) -> bool:

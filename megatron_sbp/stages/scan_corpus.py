@@ -9,7 +9,8 @@ from typing import Any
 from megatron_sbp.base.locks import locked
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.planning.units import scanned_shards
-from megatron_sbp.stages.evaluation_items import evaluation_items, item_reads
+from megatron_sbp.stages import usual_names as usual
+from megatron_sbp.stages.evaluation_items import item_reads
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, span
 
@@ -34,14 +35,14 @@ class ScanCorpusStage(Stage):
         self.sheet = sheet
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        held_out = ("documents/test/*",) if _with_items(run) else ()
+        held_out = (usual.documents("test"),) if _with_items(run) else ()
         return {
-            "documents": ("documents/train/*", "documents/valid/*", *held_out),
-            "tokenizer": ("tokenizer/*",),
-            "tokenize": ("tokens/real.*", "tokens/valid.*"),
+            "documents": (usual.documents("train"), usual.documents("valid"), *held_out),
+            "tokenizer": (usual.inside(usual.TOKENIZER),),
+            "tokenize": (usual.tokens("real"), usual.tokens("valid")),
             **item_reads(run),
-            "synthesize": ("synthetic/generations/*",),
-            "filter": ("synthetic/[0-9]*",),
+            "synthesize": (usual.inside(usual.GENERATIONS),),
+            "filter": (usual.SYNTHETIC_FILES,),
         }
 
     def external(self, run: Run) -> list[Path]:
@@ -62,40 +63,27 @@ class ScanCorpusStage(Stage):
         return list(self._parts(run))
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return (f"synthetic/corpus_findings/{self.sheet}",)
+        return (usual.corpus_findings(self.sheet),)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.evaluation.compared import QualityFiles
         from megatron_sbp.evaluation.corpus_scan import Part, scan_part, write_wanted
+        from megatron_sbp.stages.quality_files import quality_files
 
         kind, place = self._parts(run)[unit]
         shards = self._shards(run)[kind]
-        found = QualityFiles(
-            tokenizer=run.tokenizer,
-            documents={split: run.document_shards(split) for split in ("train", "valid")},
-            tokens={"train": run.tokens("real"), "valid": run.tokens("valid")},
-            synthetic=run.synthetic_shards(),
-            generations=run.generation_shards(),
-            pairs=None,
-            embeddings=run.embeddings("train"),
-            items=evaluation_items(run) if _with_items(run) else None,
-        )
-        wanted = self._chosen(run) / "texts.jsonl.zst"
-        with locked(self._chosen(run) / ".lock", f"{self.name} {unit}"):
+        found = quality_files(run)
+        wanted = run.chosen_texts(self.sheet)
+        with locked(wanted.with_name(usual.LOCK), f"{self.name} {unit}"):
             if not wanted.exists():
                 write_wanted(found, run.recipe, wanted)
-        output = run.corpus_findings(self.sheet) / f"{unit}.npz"
+        output = run.finding(self.sheet, unit)
         part = Part(kind, shards[place.start : place.stop], shards[: place.start])
         scan_part(part, found, wanted, run.recipe.pairs.shingle_tokens, output)
         return [output]
 
     def finish(self, run: Run) -> list[Path]:
-        shutil.rmtree(self._chosen(run), ignore_errors=True)
+        shutil.rmtree(run.chosen_texts(self.sheet).parent, ignore_errors=True)
         return []
-
-    def _chosen(self, run: Run) -> Path:
-        """Folder of the texts, while the stage runs."""
-        return run.corpus_findings(self.sheet) / "chosen"
 
     def _parts(self, run: Run) -> dict[str, tuple[str, range]]:
         """Kind of every part, and which of its shards; by unit."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.recipe.names import RELATED
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run, Scope
 from megatron_sbp.stages.stage import Damage, Stage
 
@@ -23,26 +24,35 @@ OF_SYNTHESIZER = (
 )  # fmt: skip
 """Stages that exist once per synthesizer and replicate."""
 
-_SYNTHETIC = ("tokens/synthetic.*", "tokens/synthetic_audit.json", "tokens/synthetic_parts.json")
-_PAIRS = ("pairs", "tokens/pairs.*", "tokens/valid_pairs.*", "tokens/pairs_audit.json")
-_WRITTEN = ("export/synthesizer", "models/synthesizer", "models/start", "synthetic", "tokens/parts/tokenize-synthetic*")
+_SYNTHETIC = (usual.tokens("synthetic"), usual.audit_tokens("synthetic_audit"), usual.audit_tokens("synthetic_parts"))
+_PAIRS = (usual.PAIRS, usual.tokens("pairs"), usual.tokens("valid_pairs"), usual.audit_tokens("pairs_audit"))
+_WRITTEN = (
+    usual.export("synthesizer"),
+    usual.model("synthesizer"),
+    usual.model("start"),
+    usual.SYNTHETIC,
+    usual.token_parts("tokenize-synthetic*"),
+)
 
 
 def synthesizer_scope(name: str) -> tuple[Scope, ...]:
     """Where all files of a synthesizer are; those of `related` have the usual names."""
-    return () if name == RELATED else (Scope(f"synthesizers/{name}", (*_PAIRS, *_WRITTEN, *_SYNTHETIC)),)
+    return () if name == RELATED else (Scope(usual.of_synthesizer(name), (*_PAIRS, *_WRITTEN, *_SYNTHETIC)),)
 
 
 def synthetic_scope(name: str | None) -> tuple[Scope, ...]:
     """Where the synthetic tokens of an arm are."""
-    return () if name in (None, RELATED) else (Scope(f"synthesizers/{name}", _SYNTHETIC),)
+    return () if name in (None, RELATED) else (Scope(usual.of_synthesizer(name), _SYNTHETIC),)
 
 
 def replicate_scope(number: int) -> tuple[Scope, ...]:
     """Where everything is that each replicate makes again: models, generations, exports, evaluations. The first has the
     usual names."""
-    made = ("models", "export", "evaluation", "harness", "synthetic", "tokens/parts/tokenize-synthetic*", *_SYNTHETIC)
-    return () if number == 1 else (Scope(f"replicates/{number}", (*made, *(f"synthesizers/*/{p}" for p in made))),)
+    if number == 1:
+        return ()
+    whole = (usual.MODELS, usual.EXPORTS, usual.EVALUATIONS, usual.HARNESS, usual.SYNTHETIC)
+    made = (*whole, usual.token_parts("tokenize-synthetic*"), *_SYNTHETIC)
+    return (Scope(usual.of_replicate(number), (*made, *usual.below(usual.of_synthesizer("*"), *made))),)
 
 
 def replicate_run(run: Run, number: int) -> Run:

@@ -12,8 +12,9 @@ from megatron_sbp.base import files
 from megatron_sbp.planning.units import has_pilot
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import Synthesis, Synthesizer
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import planned_more
-from megatron_sbp.stages.run_folder import Run, shard_name
+from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
 from megatron_sbp.stages.stage import Stage
 
 
@@ -50,18 +51,18 @@ class SynthesizeStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {
-            "documents": ("documents/train/*",),
-            "tokenizer": ("tokenizer/*",),
-            "tokenize": ("tokens/real.*",),
+            "documents": (usual.documents("train"),),
+            "tokenizer": (usual.inside(usual.TOKENIZER),),
+            "tokenize": (usual.tokens("real"),),
             # The verdicts of the filters change the number of units, but none of them: see `settings`.
             **({"judge-pilot": ()} if self._piloted(run) else {}),
         }
         if self.method == "tuned":
-            found["tokenize-pairs"] = ("tokens/pairs_audit.json",)
+            found["tokenize-pairs"] = (usual.audit_tokens("pairs_audit"),)
         else:
-            found["tokenize"] += ("tokens/audit.json",)
+            found["tokenize"] += (usual.audit_tokens("audit"),)
         if self.method != "replacement":
-            found["export-synthesizer"] = ("export/synthesizer/*.safetensors", "export/synthesizer/config.json")
+            found["export-synthesizer"] = usual.weights("synthesizer")
         return found
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -95,10 +96,10 @@ class SynthesizeStage(Stage):
         return [shard_name(index) for index in range(shards)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return ("synthetic/generations", "synthetic/more.json")
+        return (usual.GENERATIONS, usual.MORE_GENERATIONS)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        output = run.generations / f"{unit}.jsonl.zst"
+        output = run.generation_shard(unit)
         self.write(run, unit, output, run.pilot_shard(unit))
         return [output]
 
@@ -134,7 +135,7 @@ class SynthesizeStage(Stage):
         return run.generations
 
     def _shard(self, run: Run, unit: str) -> Path:
-        return self.folder(run) / f"{unit}.jsonl.zst"
+        return self.folder(run) / f"{unit}{usual.SHARD}"
 
     def _look(self, run: Run, units: Sequence[str]) -> Any:
         from megatron_sbp.synthesis.live import look
@@ -217,15 +218,10 @@ def drop_unfinished(folder: Path, units: Sequence[str]) -> None:
     from megatron_sbp.synthesis.unfinished import half_written
 
     for name, file in half_written(folder).items():
-        if name.removesuffix(".jsonl.zst") in units or (folder / name).exists():
+        if name.removesuffix(usual.SHARD) in units or (folder / name).exists():
             file.unlink(missing_ok=True)
     for file in folder.glob(f".*{RECORD_SUFFIX}"):
         file.unlink(missing_ok=True)
-
-
-def identity_file(pilot: Path) -> Path:
-    """Beside a shard of the pilot: what its texts follow from."""
-    return pilot.with_name(pilot.name.removesuffix(".jsonl.zst") + ".json")
 
 
 _OF_THE_PLAN = ("tokens", "margin", "tokens_per_generation", "pilot")

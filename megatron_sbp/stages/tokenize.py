@@ -7,6 +7,7 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
 from megatron_sbp.documents import SPLITS
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -20,17 +21,21 @@ class TokenizeStage(Stage):
     lists_inputs = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"documents": ("documents/*/*.jsonl.zst",), "tokenizer": ("tokenizer/*",)}
+        return {"documents": (usual.document_shards("*"),), "tokenizer": (usual.inside(usual.TOKENIZER),)}
 
     def units(self, run: Run) -> list[str]:
         return [f"{split}-{shard_stem(shard)}" for split in SPLITS for shard in run.document_shards(split)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return (f"tokens/parts/{self.name}", *dataset_files("real", "oracle", "valid", "test"), "tokens/audit.json")
+        return (
+            usual.token_parts(self.name),
+            *dataset_files("real", "oracle", "valid", "test"),
+            usual.audit_tokens("audit"),
+        )
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         split, _, number = unit.partition("-")
-        return tokenize_shard(run, self.name, unit, run.documents(split) / f"{number}.jsonl.zst")
+        return tokenize_shard(run, self.name, unit, run.document_shard(split, number))
 
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.tokenization.documents import merge_parts
@@ -59,13 +64,13 @@ class TokenizeStage(Stage):
 
 def shard_stem(shard: Path) -> str:
     """`00003` of 00003.jsonl.zst."""
-    return shard.name.removesuffix(".jsonl.zst")
+    return shard.name.removesuffix(usual.SHARD)
 
 
 def dataset_files(*names: str) -> list[str]:
     """Files of datasets below the run folder, in the order in which they are removed."""
     # The index goes first: without it no program mistakes the tokens for a dataset.
-    return [f"tokens/{name}.{suffix}" for name in names for suffix in ("idx", "bin")]
+    return [usual.tokens(name, suffix) for name in names for suffix in ("idx", "bin")]
 
 
 def tokenize_shard(run: Run, stage: str, unit: str, shard: Path, *, written: bool = False) -> list[Path]:

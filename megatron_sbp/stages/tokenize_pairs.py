@@ -7,6 +7,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.tokenize import dataset_files
@@ -30,9 +31,9 @@ class TokenizePairsStage(Stage):
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {
-            "pairs": ("pairs/pairs.parquet", "pairs/valid_pairs.parquet"),
-            "tokenize": ("tokens/real.*", "tokens/valid.*"),
-            "tokenizer": ("tokenizer/*",),
+            "pairs": (usual.pairs("train"), usual.pairs("valid")),
+            "tokenize": (usual.tokens("real"), usual.tokens("valid")),
+            "tokenizer": (usual.inside(usual.TOKENIZER),),
         }
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -54,7 +55,7 @@ class TokenizePairsStage(Stage):
         return found
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return (f"tokens/parts/{self.name}", *dataset_files("pairs", "valid_pairs"), "tokens/pairs_audit.json")
+        return (usual.token_parts(self.name), *dataset_files("pairs", "valid_pairs"), usual.audit_tokens("pairs_audit"))
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.tokenization.pair_files import NoPairs, tokenize_pairs

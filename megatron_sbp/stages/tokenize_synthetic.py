@@ -9,6 +9,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import needed_synthetic_tokens, plan_more
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
@@ -28,7 +29,7 @@ class TokenizeSyntheticStage(Stage):
     grows = True
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {"filter": (f"synthetic/{UNIT}.jsonl.zst",), "tokenizer": ("tokenizer/*",)}
+        return {"filter": (usual.synthetic_shard(UNIT),), "tokenizer": (usual.inside(usual.TOKENIZER),)}
 
     def settings(self, run: Run) -> dict[str, Any]:
         return {"needed_tokens": needed_synthetic_tokens(run.recipe)}
@@ -40,8 +41,8 @@ class TokenizeSyntheticStage(Stage):
         return [shard_stem(shard) for shard in run.synthetic_shards()]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        audits = ("tokens/synthetic_audit.json", "tokens/synthetic_parts.json")
-        return (f"tokens/parts/{self.name}", *dataset_files("synthetic"), *audits)
+        audits = (usual.audit_tokens("synthetic_audit"), usual.audit_tokens("synthetic_parts"))
+        return (usual.token_parts(self.name), *dataset_files("synthetic"), *audits)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.tokenization.former_parts import cut_part, note_source, source_of

@@ -8,6 +8,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer, tokenizer_files
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -19,7 +20,7 @@ class TokenizerStage(Stage):
     title = "train a tokenizer on the train split, or copy a Hugging Face one"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        return {} if run.recipe.tokenizer.path else {"documents": ("documents/train/*.jsonl.zst",)}
+        return {} if run.recipe.tokenizer.path else {"documents": (usual.document_shards("train"),)}
 
     def external(self, run: Run) -> list[Path]:
         folder = local_tokenizer(run.recipe)

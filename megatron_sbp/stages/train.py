@@ -24,6 +24,7 @@ from megatron_sbp.planning import ledger
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.tuning_start import keeps_best, start_word
+from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage, Stage
 from megatron_sbp.training.damage import damaged_checkpoint, go_back, last_intact
@@ -72,19 +73,19 @@ class TrainStage(Stage):
         return self.training == "synthesizer"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
-        tokenizer = {"tokenizer": ("tokenizer/*",)}
+        tokenizer = {"tokenizer": (usual.inside(usual.TOKENIZER),)}
         if self.tunes:
             start: dict[str, tuple[str, ...]] = {}
             arm = run.recipe.tuning.start_arm
             if start_word(run.recipe) in ("last", "best"):
-                start = {f"train-{arm}": (f"models/{arm}/iter_*",)}
+                start = {f"train-{arm}": (usual.checkpoints(arm),)}
             if start_word(run.recipe) == "best":  # it says which checkpoint is the best
-                start[f"train-{arm}"] += (f"models/{arm}/consumed.json",)
-            return {**tokenizer, **start, "tokenize-pairs": ("tokens/pairs.*", "tokens/valid_pairs.*")}
+                start[f"train-{arm}"] += (usual.consumed(arm),)
+            return {**tokenizer, **start, "tokenize-pairs": (usual.tokens("pairs"), usual.tokens("valid_pairs"))}
         names = ledger.arm_samples(run.recipe, self.training).keys()
-        real = (f"tokens/{name}.*" for name in names - {"synthetic"})
-        synthetic = {"tokenize-synthetic": ("tokens/synthetic.*",)} if "synthetic" in names else {}
-        return {**tokenizer, "tokenize": (*real, "tokens/valid.*"), **synthetic}
+        real = (usual.tokens(name) for name in names - {"synthetic"})
+        synthetic = {"tokenize-synthetic": (usual.tokens("synthetic"),)} if "synthetic" in names else {}
+        return {**tokenizer, "tokenize": (*real, usual.tokens("valid")), **synthetic}
 
     def external(self, run: Run) -> list[Path]:
         return start_files(run.recipe) if self.tunes else []
@@ -107,15 +108,15 @@ class TrainStage(Stage):
         return wanted
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return (f"models/{self.training}", *(("models/start",) if self.tunes else ()))
+        return (usual.model(self.training), *((usual.model("start"),) if self.tunes else ()))
 
     def saves(self, run: Run) -> tuple[str, ...]:
-        return (f"models/{self.training}/iter_*/metadata.json",)  # not what is logged until a step is saved
+        return (usual.metadata(self.training),)  # not what is logged until a step is saved
 
     def spent(self, run: Run) -> float:
         from megatron_sbp.training.metrics import read_metrics
 
-        rows = read_metrics(run.model(self.training) / "metrics.jsonl")
+        rows = read_metrics(run.model(self.training) / usual.METRICS)
         return sum(row["seconds"] for row in rows if row["kind"] == "train")
 
     def spent_on(self, run: Run, unit: str) -> float:
@@ -127,7 +128,7 @@ class TrainStage(Stage):
     def progress(self, run: Run) -> str:
         from megatron_sbp.training.metrics import last_train_row
 
-        file = run.model(self.training) / "metrics.jsonl"
+        file = run.model(self.training) / usual.METRICS
         row = last_train_row(file)
         if row is None:
             return ""
@@ -195,7 +196,7 @@ class TrainStage(Stage):
         patience = recipe.tuning.patience if self.tunes else 0
         arm, prepared = run.model(recipe.tuning.start_arm), run.model("start")
         if already_ended(folder, samples=samples, global_batch_size=batch, patience=patience):
-            lock(folder / "data.json", resumed=True)
+            lock(folder / usual.DATA, resumed=True)
         else:
             if self.tunes:
                 prepare_start(recipe, arm=arm, tokenizer=run.tokenizer, tuning=folder, prepared=prepared)

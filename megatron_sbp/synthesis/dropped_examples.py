@@ -12,8 +12,8 @@ import numpy as np
 
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.rule_names import rule_names
-from megatron_sbp.synthesis.rules import opinions
 from megatron_sbp.synthesis.synthesizer import without_end
+from megatron_sbp.synthesis.text_rules import opinions
 from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 

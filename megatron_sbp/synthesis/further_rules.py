@@ -16,7 +16,7 @@ from megatron_sbp.overlap.corpus_index import CorpusIndex
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.corpus_index import open_corpus_index
 from megatron_sbp.synthesis.rule_names import further_names
-from megatron_sbp.synthesis.rules import Opinion
+from megatron_sbp.synthesis.text_rules import Opinion
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 LOOKED_UP = "corpus_shingles"

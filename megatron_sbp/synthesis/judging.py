@@ -25,8 +25,8 @@ from megatron_sbp.synthesis.further_rules import (
 from megatron_sbp.synthesis.judged import PASSED, Judged
 from megatron_sbp.synthesis.retokenized import UNKNOWN, compare_ids
 from megatron_sbp.synthesis.rule_names import VERDICTS
-from megatron_sbp.synthesis.rules import first_rule
 from megatron_sbp.synthesis.synthesizer import without_end
+from megatron_sbp.synthesis.text_rules import first_rule
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 

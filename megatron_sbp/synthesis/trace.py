@@ -23,8 +23,8 @@ from megatron_sbp.synthesis.judged import PASSED
 from megatron_sbp.synthesis.judging import digest_of
 from megatron_sbp.synthesis.keeping import final_verdicts
 from megatron_sbp.synthesis.rule_names import VERDICTS
-from megatron_sbp.synthesis.rules import opinions
 from megatron_sbp.synthesis.synthesizer import without_end
+from megatron_sbp.synthesis.text_rules import opinions
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 from megatron_sbp.tokenization.written_ids import FIELD

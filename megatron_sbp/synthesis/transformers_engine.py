@@ -22,7 +22,7 @@ from megatron_sbp.synthesis import cached_attention as attention
 from megatron_sbp.synthesis.cache import RoomyCache
 from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.generations import Generation
-from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
+from megatron_sbp.synthesis.token_sampling import sample, stream_keys, uniforms
 
 COMPACT_BELOW = 0.85
 """A batch is cut down to its unfinished texts when these are a smaller share of it than this."""

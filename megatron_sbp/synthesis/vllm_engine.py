@@ -14,7 +14,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.vllm_library import explained, import_vllm
 from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.generations import Generation
-from megatron_sbp.synthesis.sampling import stream_keys
+from megatron_sbp.synthesis.token_sampling import stream_keys
 from megatron_sbp.synthesis.vllm_arguments import engine_arguments, environment, request_arguments, request_seed
 
 _explained = functools.partial(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def without_a_tensor(folder: Path) -> None:
     file = folder / "model.safetensors"
     kept = {name: tensor for name, tensor in load_file(file).items() if name != "model.layers.1.mlp.up_proj.weight"}
     save_file(kept, file, metadata={"format": "pt"})
+
+
+def with_a_tensor(name: str, folder: Path) -> None:
+    file = folder / "model.safetensors"
+    save_file({**load_file(file), name: torch.ones(4)}, file, metadata={"format": "pt"})
+
+
+def test_what_a_model_computes_itself_may_be_there(tmp_path):
+    hugging_face_model(tmp_path, shape(True, True, layers=2), 60)
+    with_a_tensor("model.layers.0.self_attn.rotary_emb.inv_freq", tmp_path)
+    load_causal_model(tmp_path, torch.float32, "sdpa")
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -55,6 +67,8 @@ def test_all_weights(tmp_path, tied):
         (lambda folder: with_config(folder, hidden_size="64"), "cannot load .*hidden_size"),
         (without_a_tensor, r"lacks model\.layers\.1\.mlp\.up_proj\.weight of the model"),
         (lambda folder: with_config(folder, num_hidden_layers=3), r"lacks model\.layers\.2.* and \d+ more tensors"),
+        (lambda folder: with_config(folder, num_hidden_layers=1), r"has model\.layers\.1.* and \d+ more tensors that"),
+        (functools.partial(with_a_tensor, "score.bias"), r"has score\.bias that the model of config\.json does not"),
         (
             lambda folder: with_config(folder, intermediate_size=48),
             r"has the shape \[\d+, \d+\], but config",

@@ -8,7 +8,7 @@ import pytest
 from megatron_sbp.base.files import write_jsonl_zst
 from megatron_sbp.evaluation import quality
 from megatron_sbp.evaluation.quality import copying, cosines, duplicates, other_seeds, repetition
-from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.pairing.document_rows import rows_of
 
 LOOP = "the same words again and " * 20

@@ -75,6 +75,29 @@ def test_a_corpus_that_is_not_there_is_named_before_anything_is_submitted(client
     assert "documents=$(sbatch" in capsys.readouterr().out
 
 
+def test_a_submission_asks_for_each_thing_once(clients, tmp_path, monkeypatch):
+    """The files of the corpus were found up to five times, the plan was always made, and scontrol asked twice."""
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run, graph = toys.make_run(tmp_path), toys.graph()
+    clients("sbatch", "7\n")
+    clients("scontrol", "ClusterName = here\nMaxArraySize = 11\n")
+    looks, plans = [], []
+    monkeypatch.setattr(toys.Words, "external", lambda self, run: looks.append(1) or [tmp_path / "words.txt"])
+    monkeypatch.setattr(slurm, "planned_units", lambda *_: plans.append(1) or {"lengths": 5})
+    StageRunner(run, graph[0], graph).execute((1, 2))
+    looks.clear()
+    slurm.submit(run, run.recipe.source, [], graph)
+    # The check that the files are there, and one look; lengths waits for words, so the plan says how large it is.
+    assert len(looks) == 2 and len(plans) == sum(stage.sharded for stage in graph[1:])
+    assert [words[0] for words in asked(tmp_path)].count("scontrol") == 1
+    clients("squeue")
+    StageRunner(run, graph[0], graph).execute()
+    StageRunner(run, graph[1], graph).execute()
+    plans.clear()
+    slurm.submit(run, run.recipe.source, [], graph)
+    assert not plans
+
+
 def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients, tmp_path):
     """All of it was submitted a second time, and the jobs that ran were forgotten, so that nobody could cancel them."""
     (tmp_path / "words.txt").write_text("a\nbb")
@@ -120,14 +143,15 @@ def costly(clients, tmp_path, monkeypatch):
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_what_a_job_would_refuse_is_refused_at_once(costly, tmp_path, capsys, dry_run):
     changed, begun = toys.make_run(tmp_path, "note=upper"), []
-    words = (changed.recipe.source, ["note=upper"], toys.graph(), dry_run)
+    words = (changed.recipe.source, ["note=upper"], toys.graph())
     with pytest.raises(InputError, match=r"words was made under other settings .*add --discard words to move it"):
-        slurm.submit(changed, *words, begins=lambda: begun.append("refused"))
+        slurm.submit(changed, *words, dry_run=dry_run, begins=lambda: begun.append("refused"))
     (costly.manifests / "words.json").write_text("{")
     with pytest.raises(InputError, match=r"this manifest is damaged.*--discard words"):
-        slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run)
+        slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run=dry_run)
     assert not (tmp_path / "asked").exists() and capsys.readouterr().out == ""
-    slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run, ["words"], begins=lambda: begun.append("now"))
+    allowed = {"discard": ["words"], "begins": lambda: begun.append("now")}
+    slurm.submit(costly, costly.recipe.source, [], toys.graph(), dry_run=dry_run, **allowed)
     assert begun == ([] if dry_run else ["now"])
 
 

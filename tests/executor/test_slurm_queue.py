@@ -167,7 +167,6 @@ def test_jobs_of_another_cluster(clients, tmp_path):
     clients("squeue", "11 RUNNING\n12 RUNNING\n")
     for name, number in (("one", "11"), ("two", "12"), (None, "13")):
         clients("scontrol", f"SlurmUser = x\nClusterName             = {name}\n" if name else "", status=not name)
-        slurm_queue.cluster.cache_clear()
         assert len(slurm_queue.jobs_of(run)) == (number == "13")
         slurm_queue.remember(run, Job("words", number))
         assert [job.id for job in slurm_queue.jobs_of(run)] == [number]

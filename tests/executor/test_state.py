@@ -157,6 +157,18 @@ def test_status_reads_no_large_corpus(folder, monkeypatch):
     assert state(folder).why().startswith("finished in")
 
 
+@pytest.mark.parametrize("note", ["plain", "upper"])
+@pytest.mark.parametrize("shard", [None, (2, 3), (1, 1)])
+def test_one_look_finds_what_is_read_once(folder, monkeypatch, shard, note):
+    """A corpus of 27,838 files was found and compared two or three times for one line of `sbp status`."""
+    if shard is not None:
+        execute(folder, shard=shard)
+    looks = []
+    monkeypatch.setattr(Words, "external", lambda self, run: looks.append(1) or [folder / "words.txt"])
+    state(folder, f"note={note}").why()
+    assert len(looks) == 1
+
+
 def test_outputs_of_a_copied_run_folder_are_read_once(folder, monkeypatch):
     """Every command read all of them again, each time."""
     execute(folder)

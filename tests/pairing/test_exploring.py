@@ -8,7 +8,7 @@ import pytest
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.exploring import SampledNeighbors, explore_pairs
 from megatron_sbp.pairing.field_rules import FieldRules, no_field_rules
-from megatron_sbp.pairing.rules import apply_rules
+from megatron_sbp.pairing.pair_rules import apply_rules
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.stages.exploring import format_exploration
 

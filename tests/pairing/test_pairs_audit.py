@@ -8,8 +8,8 @@ import pytest
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.field_rules import no_field_rules
+from megatron_sbp.pairing.pair_rules import apply_rules
 from megatron_sbp.pairing.pairs_audit import PairsAudit
-from megatron_sbp.pairing.rules import apply_rules
 from megatron_sbp.recipe import Pairs
 
 

@@ -154,6 +154,17 @@ def test_a_model_has_its_figures_with_their_intervals():
     assert "synthesizer `related`, each once, and the source corpus D for the rest" in text
 
 
+def test_nothing_has_no_minus_sign():
+    """A card said -0.0000."""
+    gain = {"test_loss": {"difference": -0.00001, "low": -0.00002, "high": 0.0}}
+    _, text = parts(model_card(recipe(), "sbp", PROVENANCE, {**RESULTS, "comparisons": {"sbp-baseline": gain}}, 1))
+    assert "| repetition baseline | +0.0000 [+0.0000, +0.0000] |" in text
+    reading = {"gain": -0.00001, "gain_stderr": 0.00001, "loss_true_seed": 3.4, "loss_wrong_seed": 3.4}
+    results = {**RESULTS, "tuning": {"reading": reading}}
+    _, text = parts(model_card(recipe(), "synthesizer-related", PROVENANCE, results, 1))
+    assert "| gain from the seed | 0.0000 [0.0000, 0.0000] |" in text
+
+
 def test_a_replicate_has_its_own_figures():
     real = recipe(replicates=2)
     _, text = parts(model_card(real, "sbp", PROVENANCE, RESULTS, 2))

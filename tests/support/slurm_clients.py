@@ -21,7 +21,7 @@ def clients(tmp_path, monkeypatch) -> Callable[..., None]:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    slurm_queue.cluster.cache_clear()
+    slurm_queue.configuration.cache_clear()
 
     def put(name: str, output: str = "", error: str = "", status: int = 0, body: str = "") -> None:
         (folder / name).write_text(
@@ -31,6 +31,7 @@ def clients(tmp_path, monkeypatch) -> Callable[..., None]:
             f"{body}\nsys.stdout.write({output!r})\nsys.stderr.write({error!r})\nsys.exit({status})\n"
         )
         (folder / name).chmod(0o755)
+        slurm_queue.configuration.cache_clear()
 
     return put
 
@@ -47,7 +48,7 @@ def no_slurm(monkeypatch, tmp_path):
     for program in ("bash", "mkdir", "cat"):
         (tmp_path / "bin" / program).symlink_to(f"/usr/bin/{program}")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    slurm_queue.cluster.cache_clear()
+    slurm_queue.configuration.cache_clear()
 
 
 class Kind(Stage):

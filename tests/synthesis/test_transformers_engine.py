@@ -17,7 +17,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.synthesis import transformers_engine
 from megatron_sbp.synthesis.engine import EngineSettings
 from megatron_sbp.synthesis.generations import Generation, batches, generations
-from megatron_sbp.synthesis.sampling import sample, stream_keys, uniforms
+from megatron_sbp.synthesis.token_sampling import sample, stream_keys, uniforms
 from megatron_sbp.synthesis.transformers_engine import TransformersEngine, prefill_groups
 
 END, PADDING, SEPARATOR, VOCABULARY = 0, 1, 2, 90

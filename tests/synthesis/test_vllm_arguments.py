@@ -14,7 +14,7 @@ from megatron_sbp.base.vllm_library import CPU_CACHE_BYTES
 from megatron_sbp.recipe import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
 from megatron_sbp.synthesis.generations import Generation
-from megatron_sbp.synthesis.sampling import stream_keys
+from megatron_sbp.synthesis.token_sampling import stream_keys
 from megatron_sbp.synthesis.vllm_arguments import (
     engine_arguments,
     environment,

@@ -5,7 +5,7 @@ import pytest
 
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.field_rules import FieldRules, no_field_rules
-from megatron_sbp.pairing.rules import RULES, apply_rules, rules_of
+from megatron_sbp.pairing.pair_rules import RULES, apply_rules, rules_of
 from megatron_sbp.recipe import Pairs
 
 TEXT = list(range(100, 140))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.evaluation.sampling import choose
+from megatron_sbp.evaluation.row_choice import choose
 
 
 def test_a_choice_is_ascending_without_repeats_and_follows_from_seed_and_stream():

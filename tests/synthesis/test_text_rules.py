@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from megatron_sbp.recipe import Filter
-from megatron_sbp.synthesis.rules import broken, first_rule
+from megatron_sbp.synthesis.text_rules import broken, first_rule
 
 RULES = Filter(min_tokens=16, unfinished="drop", max_repetition=0.3, max_copying=0.15)
 

@@ -8,7 +8,7 @@ import torch
 
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.nucleus import invert
-from megatron_sbp.synthesis.sampling import invert_sorted, sample, stream_keys, uniforms
+from megatron_sbp.synthesis.token_sampling import invert_sorted, sample, stream_keys, uniforms
 
 
 def nucleus(probabilities: np.ndarray, top_p: float) -> list[int]:

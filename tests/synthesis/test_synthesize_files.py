@@ -11,7 +11,7 @@ from support.tool_runs import run_tool
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.stages.synthesize import synthesizer_of
-from megatron_sbp.synthesis.standalone import synthesize
+from megatron_sbp.synthesis.synthesize_files import synthesize
 from megatron_sbp.synthesis.writing import write_shard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,8 +53,8 @@ class Killed(Exception):
     """Stands for SIGKILL: nothing behind it runs."""
 
 
-def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monkeypatch):
-    from megatron_sbp.synthesis import standalone
+def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monkeypatch, capsys):
+    from megatron_sbp.synthesis import synthesize_files
     from megatron_sbp.synthesis.transformers_engine import TransformersEngine
 
     real, written, most = TransformersEngine.write, [], 5
@@ -66,7 +66,7 @@ def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monke
         return real(self, generations, prompts)
 
     monkeypatch.setattr(TransformersEngine, "write", write)
-    monkeypatch.setattr(standalone, "GENERATIONS_AT_ONCE", 30)
+    monkeypatch.setattr(synthesize_files, "GENERATIONS_AT_ONCE", 30)
     shards = [str(file) for file in make_run("standalone").document_shards("train")]
     lengths = {"max_seed_tokens": 40, "max_new_tokens": 20, "batch_size": 10, "generations_per_document": 2}
     output = tmp_path / "out.jsonl.zst"
@@ -74,8 +74,14 @@ def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monke
         synthesize(export, shards, output, id_field="id", **lengths)
     assert not output.exists() and len(list(tmp_path.glob(".out*.unfinished"))) == 2
     most = 100
+    with monkeypatch.context() as stopped, pytest.raises(Killed):  # others do not replace them
+        stopped.setattr(TransformersEngine, "write", lambda *_: (_ for _ in ()).throw(Killed))
+        synthesize(export, shards, output, id_field="id", **lengths, temperature=0.5)
+    others = {file.name for file in tmp_path.glob(".out*.unfinished") if b"places" not in file.read_bytes()}
     counts = synthesize(export, shards, output, id_field="id", **lengths)
-    assert counts["documents"] == 120 == sum(written) and not list(tmp_path.glob(".out*"))
+    assert counts["documents"] == 120 == sum(written)
+    assert {file.name for file in tmp_path.glob(".out*")} == others and len(others) == 1
+    assert "unfinished texts of calls with other settings or inputs are kept in " in capsys.readouterr().err
     synthesize(export, shards, tmp_path / "undisturbed.jsonl.zst", id_field="id", **lengths)
     assert output.read_bytes() == (tmp_path / "undisturbed.jsonl.zst").read_bytes()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Synthesis, make_section
@@ -55,7 +55,8 @@ def synthesize(
     Args:
         checkpoint: Hugging Face checkpoint of a causal model.
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
-        output: .jsonl.zst, written atomically. A second call after a kill continues from the texts that were written.
+        output: .jsonl.zst, written atomically. A second call after a kill continues from the texts that were written;
+            those that a call with other settings left unfinished stay where they are.
         text_field: of the seed document.
         id_field: of its id; None takes a digest of the text.
         tokenizer_source: see `open_synthesizer_tokenizer`, as for the next two.
@@ -97,6 +98,7 @@ def synthesize(
         device=device,
     )
     documents = enumerate(source.documents())
+    kept: list[Path] = []
     counts = {"seed_documents": 0, "documents": 0, "tokens": 0, "finished": 0}
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -108,7 +110,9 @@ def synthesize(
                 tokens = {row: np.array(ids, np.int64) for row, ids in zip(names, encoded, strict=True)}
                 planned = [Generation(row, number) for row in names for number in range(generations_per_document)]
                 counts["seed_documents"] += len(some)
-                unfinished = Unfinished(_block_of(output, f"{block:06d}"), synthesizer.identity(planned, tokens))
+                identity = synthesizer.identity(planned, tokens)
+                unfinished = Unfinished(_block_of(output, f"{block:06d}-{identity[:12]}"), identity)
+                kept.append(unfinished.file)
                 progress.found(len(unfinished.done))
                 for row in synthesizer.generate(planned, tokens, names, progress.advance, unfinished):
                     counts["documents"] += 1
@@ -117,8 +121,12 @@ def synthesize(
                     yield row
 
     files.write_jsonl_zst(output, rows())
-    for left in output.parent.glob(f".{glob.escape(_block_of(output, '').name)}*{SUFFIX}"):
-        left.unlink()
+    for file in kept:
+        file.unlink(missing_ok=True)
+    left = sorted(output.parent.glob(f".{glob.escape(_block_of(output, '').name)}*{SUFFIX}"))
+    if left:
+        more = f" and {len(left) - 1} more files" if len(left) > 1 else ""
+        say(f"unfinished texts of calls with other settings or inputs are kept in {left[0]}{more}")
     return counts
 
 

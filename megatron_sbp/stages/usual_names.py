@@ -1,0 +1,171 @@
+"""What files and folders are usually called below a run folder, for what stages read and own; `run_folder.py` says
+where they are."""
+
+from __future__ import annotations
+
+SHARD = ".jsonl.zst"
+"""Suffix of documents and generations, as in 00003.jsonl.zst."""
+NUMBERED = "[0-9]*"
+"""Names of shards, as a glob pattern."""
+
+TOKENIZER = "tokenizer"
+CORPUS_INDEX = "corpus_index"
+CORPUS_INDEX_FILE = f"{CORPUS_INDEX}/index.json"
+AUDIT_DOCUMENTS = "documents/audit.json"
+AUDIT_NEIGHBORS = "neighbors/audit.json"
+PAIRS = "pairs"
+AUDIT_PAIRS = f"{PAIRS}/audit.json"
+SYNTHETIC = "synthetic"
+SYNTHETIC_FILES = f"{SYNTHETIC}/{NUMBERED}"
+GENERATIONS = f"{SYNTHETIC}/generations"
+MORE_GENERATIONS = f"{SYNTHETIC}/more.json"
+PILOT = f"{SYNTHETIC}/pilot"
+AUDIT_PILOT = f"{SYNTHETIC}/pilot.json"
+SIMILARITIES = f"{SYNTHETIC}/similarity"
+JUDGED = f"{SYNTHETIC}/judged"
+REPEATS = f"{SYNTHETIC}/repeats"
+REPEATS_OF_VERSION_1 = f"{SYNTHETIC}/repeats.npz"
+SHARD_AUDITS = f"{SYNTHETIC}/audits"
+AUDIT_SYNTHETIC = f"{SYNTHETIC}/audit.json"
+TASK_ITEMS = "evaluation_items"
+MODELS, EXPORTS, EVALUATIONS, HARNESS = "models", "export", "evaluation", "harness"
+LOCK = ".lock"
+"""In a folder that several processes write to."""
+RESULTS, REPORT = "results.json", "report"
+CONSUMED, METRICS, STARTED_FROM, DATA = "consumed.json", "metrics.jsonl", "start.json", "data.json"
+"""In the folder of a model: samples that were consumed, figures of every step, the start of a tuning, its datasets."""
+
+
+def below(folder: str, *names: str) -> tuple[str, ...]:
+    """Names in a folder."""
+    return tuple(f"{folder}/{name}" for name in names)
+
+
+def inside(folder: str) -> str:
+    """Pattern of everything in a folder."""
+    return f"{folder}/*"
+
+
+def documents(split: str) -> str:
+    """Pattern of all files of a split."""
+    return f"documents/{split}/*"
+
+
+def document_shards(split: str) -> str:
+    """Pattern of the shards of a split."""
+    return f"documents/{split}/*{SHARD}"
+
+
+def tokens(name: str, suffix: str = "*") -> str:
+    """File of a dataset; by default the pattern of both."""
+    return f"tokens/{name}.{suffix}"
+
+
+def audit_tokens(name: str) -> str:
+    """Counts of datasets."""
+    return f"tokens/{name}.json"
+
+
+def token_parts(stage: str) -> str:
+    """Folder of what single units of a stage tokenized."""
+    return f"tokens/parts/{stage}"
+
+
+def embeddings(split: str) -> str:
+    """Folder of the embeddings of a split."""
+    return f"embeddings/{split}"
+
+
+def embedding_shards(split: str) -> str:
+    """Pattern of the embeddings of a split."""
+    return f"embeddings/{split}/*.npy"
+
+
+def neighbor_shards(split: str) -> str:
+    """Pattern of the neighbors of a split."""
+    return f"neighbors/{split}/*.npz"
+
+
+def pairs(split: str) -> str:
+    """The pairs of a split."""
+    return f"{PAIRS}/{'pairs' if split == 'train' else f'{split}_pairs'}.parquet"
+
+
+def model(name: str) -> str:
+    """Folder of a training."""
+    return f"{MODELS}/{name}"
+
+
+def checkpoints(name: str) -> str:
+    """Pattern of the checkpoints of a training."""
+    return f"{MODELS}/{name}/iter_*"
+
+
+def consumed(name: str) -> str:
+    """What a training has consumed, in the folder of its model."""
+    return f"{model(name)}/{CONSUMED}"
+
+
+def metrics(name: str) -> str:
+    """Figures of every step of a training."""
+    return f"{model(name)}/{METRICS}"
+
+
+def metadata(name: str) -> str:
+    """Pattern of the file that completes a checkpoint."""
+    return f"{checkpoints(name)}/metadata.json"
+
+
+def export(name: str) -> str:
+    """Folder of an exported model."""
+    return f"{EXPORTS}/{name}"
+
+
+def weights(name: str) -> tuple[str, ...]:
+    """Pattern of the weights of an exported model, and its configuration."""
+    return below(export(name), "*.safetensors", "config.json")
+
+
+def synthetic_shard(name: str) -> str:
+    """Synthetic documents that passed the filters."""
+    return f"{SYNTHETIC}/{name}{SHARD}"
+
+
+def generation_shard(name: str) -> str:
+    """Raw generations."""
+    return f"{GENERATIONS}/{name}{SHARD}"
+
+
+def pilot_shard(name: str) -> str:
+    """Generations of the pilot."""
+    return f"{PILOT}/{name}{SHARD}"
+
+
+def similarity(name: str) -> str:
+    """How similar the generations of a shard are to their seed documents."""
+    return f"{SIMILARITIES}/{name}.npy"
+
+
+def judged(part: str, name: str) -> str:
+    """One of the files that the filters leave for a shard of generations."""
+    return f"{JUDGED}/{part}/{name}.npy"
+
+
+def repeats(name: str) -> str:
+    """Which generations of a shard repeat earlier ones."""
+    return f"{REPEATS}/{name}.npy"
+
+
+def corpus_findings(sheet: str) -> str:
+    """Folder of what D has of the texts of a quality sheet."""
+    return f"{SYNTHETIC}/corpus_findings/{sheet}"
+
+
+def of_synthesizer(name: str) -> str:
+    """Folder of a further synthesizer's own files."""
+    return f"synthesizers/{name}"
+
+
+def of_replicate(number: int) -> str:
+    """Folder of a further replicate's own files."""
+    return f"replicates/{number}"
