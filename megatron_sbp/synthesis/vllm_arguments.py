@@ -17,8 +17,8 @@ MOST_TEMPERATURE = 2.0
 """vLLM refuses requests with a higher one."""
 
 _ASKED = re.compile(r"is less than desired GPU memory utilization \(([\d.]+),")
-"""vLLM's error if the share of a GPU's memory that it takes is not free. On a CPU that share is of the whole machine, and
-is not lowered."""
+"""vLLM's error if the share of a GPU's memory that it takes is not free. On a CPU it is a share of the machine's and
+stays."""
 
 _MOST_AT_ONCE = 256
 """vLLM's own choice of `max_num_seqs` on small devices, from which it is lowered if vLLM did not get to say its own."""
