@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from megatron_sbp.base.errors import Fault, InputError
+from megatron_sbp.base.memory import is_out_of_memory
 
 CPU_CACHE_BYTES = 1 << 30
 """Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
@@ -16,6 +17,11 @@ CPU_CACHE_BYTES = 1 << 30
 IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 """The scheduler runs in the process that calls it: batches follow from the requests and not from the timing of two
 processes, errors arrive with their reason, and nothing outlives a killed worker."""
+
+
+class OutOfMemory(InputError):
+    """vLLM does not have enough memory."""
+
 
 _OUT_OF_MEMORY = ("out of memory", "available memory", "free memory", "memory for the cache", "kv cache", "bad_alloc")
 """What the errors of vLLM and torch say when memory is short, in lower case."""
@@ -74,7 +80,7 @@ def explained(what: str, memory_advice: str, memory_key: str) -> Iterator[None]:
         memory_key: of the recipe, for that error.
 
     Raises:
-        InputError: memory is short.
+        OutOfMemory: memory is short.
         Fault: anything else.
     """
     try:
@@ -83,9 +89,9 @@ def explained(what: str, memory_advice: str, memory_key: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, MemoryError) or any(words in reason.lower() for words in _OUT_OF_MEMORY):
+        if is_out_of_memory(error) or any(words in reason.lower() for words in _OUT_OF_MEMORY):
             message = f"vLLM does not have enough memory ({reason[:400]}); {memory_advice}"
-            raise InputError(message, key=memory_key) from error
+            raise OutOfMemory(message, key=memory_key) from error
         raise Fault(f"vLLM {what}: {reason[:1000]}") from error
 
 

@@ -149,10 +149,10 @@ def dataset_card(
         ),
         "Columns: `id`, `text`, `tokens` (end-of-document included), `finished`, and the parents: "
         "`seed_id` and `seed_row` (the document of the source corpus it was written for), `generation` (how many texts "
-        "were written for it before), `synthesizer` (SHA-256 of the weights), `round`, `pairs` (SHA-256 of the file of "
-        "the pairs that the synthesizer was tuned on), `temperature`, `top_p`, `max_new_tokens`, `engine`, "
-        "`precision`, `replaced` (share of tokens replaced at random, for that control), `run_seed`. The seed "
-        "documents themselves are not included.",
+        "were written for it before), `synthesizer` (SHA-256 of the weights), `round`, `pairs_file` (the pairs that "
+        "the synthesizer was tuned on, below the run folder) and `pairs` (its SHA-256), `temperature`, `top_p`, "
+        "`max_new_tokens`, `engine`, `precision`, `replaced` (share of tokens replaced at random, for that control), "
+        "`run_seed`. The seed documents themselves are not included.",
         "## Filters",
         _dropped(audits),
         "## Quality",

@@ -258,14 +258,15 @@ def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> Any:
         seed=recipe.seed,
         device=recipe.launch.device,
         round=round,
-        pairs=_pairs_digest(run) if method == "tuned" else None,
+        pairs=_pairs_file(run) if method == "tuned" else None,
     )
 
 
-def _pairs_digest(run: Run) -> str | None:
-    """SHA-256 of the file of pairs that the synthesizer was tuned on, for the rows; None if it is gone by now."""
+def _pairs_file(run: Run) -> tuple[str, str] | None:
+    """The file of pairs that the synthesizer was tuned on, below the run folder, and its SHA-256, for the rows; None if
+    it is gone by now."""
     file = run.pairs("train")
-    return _sha256(file, file.stat().st_mtime_ns) if file.exists() else None
+    return (run.relative(file), _sha256(file, file.stat().st_mtime_ns)) if file.exists() else None
 
 
 @lru_cache(maxsize=8)

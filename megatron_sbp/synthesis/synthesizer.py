@@ -121,7 +121,7 @@ class Synthesizer(Writer):
         seed: the run's seed.
         device: auto, cpu or cuda.
         round: of synthesis.
-        pairs: SHA-256 of the file of the pairs that the checkpoint was tuned on; None where it is not known.
+        pairs: name and SHA-256 of the file of the pairs that the checkpoint was tuned on; None where it is not known.
 
     Raises:
         InputError: there are no weights, or another tokenizer's; see `load_engine`.
@@ -139,7 +139,7 @@ class Synthesizer(Writer):
         seed: int,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         round: int = 1,
-        pairs: str | None = None,
+        pairs: tuple[str, str] | None = None,
     ):
         check_own_tokenizer(checkpoint, tokenizer)
         sampling = EngineSettings(
@@ -163,7 +163,9 @@ class Synthesizer(Writer):
         return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
-        return {**super()._row(generation, written, seed_id), "round": self._round, "pairs": self._pairs}
+        row = super()._row(generation, written, seed_id)
+        file, digest = self._pairs or (None, None)
+        return {**row, "round": self._round, "pairs_file": file, "pairs": digest}
 
 
 def weights_digest(checkpoint: Path) -> str:

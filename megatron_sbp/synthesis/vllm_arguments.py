@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,13 @@ from megatron_sbp.synthesis.engine import EngineSettings
 
 MOST_TEMPERATURE = 2.0
 """vLLM refuses requests with a higher one."""
+
+_ASKED = re.compile(r"is less than desired GPU memory utilization \(([\d.]+),")
+"""vLLM's error if the share of a GPU's memory that it takes is not free. On a CPU it is a share of the machine's and
+stays."""
+
+_MOST_AT_ONCE = 256
+"""vLLM's own choice of `max_num_seqs` on small devices, from which it is lowered if vLLM did not get to say its own."""
 
 _NGRAM = {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
 
@@ -76,6 +84,26 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
     if options.speculative_tokens:
         arguments["speculative_config"] = {**_NGRAM, "num_speculative_tokens": options.speculative_tokens}
     return arguments
+
+
+def lowered_arguments(arguments: Mapping[str, Any], at_once: int | None, reason: str) -> dict[str, Any] | None:
+    """Arguments of `vllm.LLM` for another start after one that lacked memory, or None if nothing can be lowered.
+
+    Args:
+        arguments: of the start that lacked memory.
+        at_once: its `max_num_seqs`; None where vLLM chose and did not say.
+        reason: vLLM's error.
+
+    Returns:
+        Half of `max_num_seqs`. If vLLM asked for a larger share of a GPU's memory than is free, also three quarters of
+        that share.
+    """
+    half = (at_once or _MOST_AT_ONCE) // 2
+    lowered = {**arguments, **({"max_num_seqs": half} if half else {})}
+    asked = _ASKED.search(reason)
+    if asked:
+        lowered["gpu_memory_utilization"] = round(0.75 * float(asked[1]), 4)
+    return lowered if half or asked else None
 
 
 def request_arguments(settings: EngineSettings) -> Mapping[str, Any]:

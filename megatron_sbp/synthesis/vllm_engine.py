@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.vllm_library import explained, import_vllm
+from megatron_sbp.base.progress import say
+from megatron_sbp.base.vllm_library import OutOfMemory, explained, import_vllm
 from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.token_sampling import stream_keys
-from megatron_sbp.synthesis.vllm_arguments import engine_arguments, environment, request_arguments, request_seed
+from megatron_sbp.synthesis.vllm_arguments import (
+    engine_arguments,
+    environment,
+    lowered_arguments,
+    request_arguments,
+    request_seed,
+)
 
 _explained = functools.partial(
     explained,
@@ -32,11 +40,13 @@ class VllmEngine:
     kernels may round differently in other batches: a text can differ between two runs where two tokens are nearly as
     probable, unless `synthesis.vllm.batch_invariant` is set.
 
+    Where memory is short, at the start or later, it starts once more with half as many texts at the same time.
+
     Args:
         settings: with `vllm`.
 
     Raises:
-        InputError: vLLM is not installed, is built for another device, or lacks memory.
+        InputError: vLLM is not installed, is built for another device, or lacks memory with half as many texts, too.
         Fault: vLLM did not start, for another reason.
     """
 
@@ -49,25 +59,61 @@ class VllmEngine:
             "synthesis.engine",
         )
         self.settings = settings
-        arguments = engine_arguments(settings, cpu=cpu)
+        self._llm, self._arguments, self._lowered = llm, engine_arguments(settings, cpu=cpu), False
+        self._at_once: int | None = self._arguments.get("max_num_seqs")
+        try:
+            self._start()
+            return
+        except OutOfMemory as error:
+            self._lower(error)
+        self._start()  # not above: the frames of the exception hold memory
+
+    def _start(self) -> None:
         with _explained("did not start"):
-            self.model = llm(**arguments)
+            self.model = self._llm(**self._arguments)
         config = self.model.llm_engine.vllm_config
+        self._at_once = config.scheduler_config.max_num_seqs
         self._context: int = config.model_config.max_model_len
         # Enough that vLLM never waits for the next request, and no more: a shard's prompts need not be there twice.
         self._requests = 2 * config.scheduler_config.max_num_seqs
+
+    def _lower(self, error: OutOfMemory) -> None:
+        """Halves what is in memory at the same time; raises the error if that was done before, or is not possible."""
+        lowered = None if self._lowered else lowered_arguments(self._arguments, self._at_once, str(error))
+        if lowered is None:
+            raise error
+        changed = ", ".join(f"{name}={value}" for name, value in lowered.items() if value != self._arguments.get(name))
+        self._lowered, self._arguments = True, lowered
+        say(f"{error}; trying once more with {changed}")
 
     def stream(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> Iterator[tuple[int, Written]]:
         """Writes one text per generation; see `StreamingEngine`.
 
         Raises:
-            InputError: a prompt leaves no room for `max_new_tokens`, or memory is short.
+            InputError: a prompt leaves no room for `max_new_tokens`, or memory is short with half as many texts, too.
             Fault: vLLM stopped for another reason.
         """
         self._check_room(prompts)
+        missing = dict.fromkeys(range(len(prompts)))
+        try:
+            for place, text in self._stream(missing, generations, prompts):
+                del missing[place]
+                yield place, text
+            return
+        except OutOfMemory as error:
+            self._lower(error)
+        del self.model  # its keys and values are in the way of those of the next
+        gc.collect()
+        self._start()
+        yield from self._stream(missing, generations, prompts)
+
+    def _stream(
+        self, places: Iterable[int], generations: Sequence[Generation], prompts: Sequence[np.ndarray]
+    ) -> Iterator[tuple[int, Written]]:
+        """The texts at these places, until memory is short."""
         engine = self.model.llm_engine
         keys = stream_keys(generations, self.settings.seed)
-        waiting = iter(range(len(prompts)))
+        waiting = iter(list(places))
         running: set[str] = set()
         try:
             while True:

@@ -114,6 +114,7 @@ PARENTS = pa.schema(
         pa.field("generation", pa.int64()),
         pa.field("synthesizer", pa.string()),
         pa.field("round", pa.int32()),
+        pa.field("pairs_file", pa.string()),
         pa.field("pairs", pa.string()),
         pa.field("temperature", pa.float64()),
         pa.field("top_p", pa.float64()),

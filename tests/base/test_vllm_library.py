@@ -30,7 +30,13 @@ def test_vllms_own_variable_for_its_cache_counts(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "raised", [MemoryError(), RuntimeError("CUDA out of\n memory"), ValueError("No available memory")]
+    "raised",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of\n memory"),
+        ValueError("No available memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
 )
 def test_short_memory_names_the_key(raised):
     with pytest.raises(InputError, match=r"'a.key': vLLM does not have enough memory .*; lower it") as found:

@@ -268,7 +268,8 @@ def test_rows_have_the_tokens_that_the_engine_wrote_and_where_they_come_from(mak
     assert len(rows) - 5 < whole <= len(rows) == 120
     same = [{name: row[name] for name in LINEAGE} for row in rows]
     assert all(each == LINEAGE for each in same)
-    assert {row["pairs"] for row in rows} == {files.sha256(run.pairs("train"))}
+    pairs = {(row["pairs_file"], row["pairs"]) for row in rows}
+    assert pairs == {("pairs/pairs.parquet", files.sha256(run.pairs("train")))}
 
 
 LINEAGE = {
@@ -281,7 +282,7 @@ def test_shards_without_ids_go_on_with_those_that_have_them(undisturbed, make_ru
     """A run that an earlier version began: nothing is written again, and its texts are tokenized."""
     run, first = undisturbed, undisturbed.generation_shards()[0]
     before = {shard: files.sha256(shard) for shard in run.generation_shards()}
-    new = ("token_ids", "max_new_tokens", "engine", "precision", "round", "pairs")
+    new = ("token_ids", "max_new_tokens", "engine", "precision", "round", "pairs_file", "pairs")
     rows = [{name: value for name, value in row.items() if name not in new} for row in files.read_jsonl_zst(first)]
     files.write_jsonl_zst(first, rows)
     for note in (run.manifests / "synthesize.json", run.manifests / "synthesize" / "00000.json"):

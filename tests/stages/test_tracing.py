@@ -71,6 +71,7 @@ def test_a_raw_generation_of_an_unfinished_run(run, rows):
     assert found["sampling"] == {
         "round": 1, "generation": row["generation"], "synthesizer": "ab" * 32, "temperature": 1.0, "top_p": 0.9,
         "max_new_tokens": 50, "engine": "transformers", "precision": "fp32", "pairs": None, "run_seed": 1,
+        "pairs_file": None,
     }  # fmt: skip
     assert (found["seed"]["id"], found["seed"]["row"]) == (row["seed_id"], row["seed_row"])
     assert [pair["target_id"] for pair in found["pairs"]["tuned_on"]] == ["entry-5", "entry-4"]

@@ -8,23 +8,28 @@ One process for everything, since most of the time is vLLM's start.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Vllm, load_recipe
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.synthesis import streaming
+from megatron_sbp.synthesis import streaming, vllm_engine
 from megatron_sbp.synthesis.engine import EngineSettings, StreamingEngine
 from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import write_all
 from megatron_sbp.synthesis.unfinished import Unfinished
+
+SAID: list[str] = []
+vllm_engine.say = SAID.append
 
 
 class Killed(Exception):
@@ -49,6 +54,32 @@ def message(call) -> str:
     except InputError as error:
         return str(error)
     return "no error"
+
+
+def out_of_memory(settings, generations, prompts) -> dict:
+    """Allocations that fail while texts are being written, once and then again; the failures are torch's own."""
+    engine = load_engine("vllm", settings)
+    before = engine.model.llm_engine.vllm_config.scheduler_config.max_num_seqs
+    asked: list[int] = []
+
+    def fail_at(call: int) -> None:
+        step, calls = engine.model.llm_engine.step, itertools.count(1)
+
+        def failing():
+            if next(calls) == call:
+                asked.append(engine.model.llm_engine.get_num_unfinished_requests())
+                torch.empty(1 << 50)
+            return step()
+
+        engine.model.llm_engine.step = failing
+
+    SAID.clear()
+    fail_at(8)
+    found = {"texts": texts(engine, generations, prompts), "said": SAID.copy(), "before": before}
+    found["after"] = engine.model.llm_engine.vllm_config.scheduler_config.max_num_seqs
+    fail_at(8)
+    found["again"] = message(partial(list, engine.stream(generations, prompts)))
+    return {**found, "unfinished": asked, "said_again": SAID[len(found["said"]) :]}
 
 
 def shard(folder: str) -> dict:
@@ -125,15 +156,29 @@ def main() -> None:
     result["left_running"] = engine.model.llm_engine.get_num_unfinished_requests()
     result["after_abort"] = texts(engine, generations, prompts)
     del engine, unfinished  # the next one comes when this one is gone
+    result["out_of_memory"] = out_of_memory(
+        dataclasses.replace(settings, vllm=Vllm(max_num_seqs=16)), generations, prompts
+    )
     result["shard"] = shard(plan["run"])
+    shipped = plan["shipped"]
+    greedy = dataclasses.replace(
+        settings, checkpoint=Path(shipped["checkpoint"]), end_of_document=shipped["end"],
+        forbidden=tuple(shipped["forbidden"]), top_p=1e-6, max_new_tokens=shipped["new"],
+    )  # fmt: skip
+    seeds = [np.array(prompt) for prompt in shipped["prompts"]]
+    written = write_all(load_engine("vllm", greedy), [Generation(row, 0) for row in range(len(seeds))], seeds, 64)
+    result["shipped"] = [[text.tokens.tolist(), text.finished] for text in written]
     refused = {
-        "memory": {"vllm": Vllm(gpu_memory=0.999)},
+        "memory": {"vllm": Vllm(gpu_memory=0.999, max_num_seqs=6)},
+        "cache": {"vllm": Vllm(gpu_memory=1e-6)},
         "chunked": {"vllm": Vllm(chunked_prefill=True)},
         "guessing": {"vllm": Vllm(speculative_tokens=2)},
         "device": {"device": "cuda"},
     }
     for name, other in refused.items():
+        SAID.clear()
         result[name] = message(partial(load_engine, "vllm", dataclasses.replace(settings, **other)))
+        result[f"said_{name}"] = SAID.copy()
     result["megatron"] = any(name.split(".")[0] == "megatron" for name in sys.modules)
     Path(sys.argv[2]).write_text(json.dumps(result))
 

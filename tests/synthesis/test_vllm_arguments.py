@@ -18,6 +18,7 @@ from megatron_sbp.synthesis.token_sampling import stream_keys
 from megatron_sbp.synthesis.vllm_arguments import (
     engine_arguments,
     environment,
+    lowered_arguments,
     request_arguments,
     request_seed,
 )
@@ -133,3 +134,22 @@ def test_seeds_of_requests_fit_into_64_bits_with_a_sign_and_are_never_none():
     assert len(set(seeds)) == 2000 and all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
     assert max(seeds) > 2**62, "the upper bits are used"
     assert request_seed(np.uint64(2**64 - 1)) == 2**63 - 1 and request_seed(np.uint64(6)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "at_once", "reason", "expected"),
+    [
+        ({"max_num_seqs": 64}, 64, "CUDA out of memory", {"max_num_seqs": 32}),
+        ({"dtype": "x"}, 1024, "CUDA out of memory", {"dtype": "x", "max_num_seqs": 512}),
+        ({}, None, "CUDA out of memory", {"max_num_seqs": 128}),
+        ({"max_num_seqs": 1}, 1, "CUDA out of memory", None),
+        (
+            {"max_num_seqs": 1}, 1,
+            "Free memory on device cuda:0 (50.0/139.8 GiB) on startup is less than desired GPU memory utilization "
+            "(0.92, 128.6 GiB). Decrease GPU memory utilization",
+            {"max_num_seqs": 1, "gpu_memory_utilization": 0.69},
+        ),
+    ],
+)  # fmt: skip
+def test_another_start_with_less_in_memory(arguments, at_once, reason, expected):
+    assert lowered_arguments(arguments, at_once, reason) == expected

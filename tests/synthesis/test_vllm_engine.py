@@ -17,14 +17,27 @@ from support.finished_stage import mark_finished
 from support.vllm_environment import HEAD
 
 from megatron_sbp.base import files
+from megatron_sbp.executor.claim import claim
+from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.documents import DocumentsStage
+from megatron_sbp.stages.export import ExportStage
+from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.tokenize import TokenizeStage
+from megatron_sbp.stages.tokenizer import TokenizerStage
+from megatron_sbp.stages.train import TrainStage
 from megatron_sbp.synthesis.engine import EngineSettings
-from megatron_sbp.synthesis.generations import Generation
+from megatron_sbp.synthesis.generations import Generation, generations
+from megatron_sbp.synthesis.synthesizer import prompt_of
 from megatron_sbp.synthesis.transformers_engine import TransformersEngine
+from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).resolve().parents[2]
 END, PADDING, SEPARATOR, VOCABULARY, CONTEXT, DRAWS = 0, 1, 2, 90, 128, 1500
+TIE, MOST_TIES = 1e-4, 2
+"""Logits this close are a tie, which rounding decides; texts of the quick start's export that may differ by one."""
 SIGNIFICANCE = 1e-3
 """Of the tests on frequencies. Their seeds are fixed: they pass or fail for good until the code or vLLM changes."""
 
@@ -68,11 +81,40 @@ def run_folder(prepared, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(vllm_python, model, prompts, run_folder, tmp_path_factory) -> dict:
+def shipped(tmp_path_factory) -> dict:
+    """The quick start's export after eight steps of its baseline, and prompts from 48 of its documents.
+
+    Its tokenizer and shape, Megatron's training, and the stage are those of the recipe. Weights begin larger: after so
+    few steps of usual ones, all texts would be one token, again and again."""
+    few = ["training.train_tokens=16_384", "synthesis.tokens=8_000", "documents.oracle=0", "training.eval_sequences=4"]
+    few += ["training.save_interval=100", "training.eval_interval=100", "launch.ranks_per_node=1"]
+    folder = tmp_path_factory.mktemp("shipped")
+    recipe = load_recipe(
+        ROOT / "examples" / "quickstart" / "recipe.yaml",
+        [f"run_folder={folder / 'run'}", "model.init_method_std=0.3", *few],
+    )
+    run = Run.of(recipe)
+    claim(run)
+    training = TrainStage("train-baseline", "baseline", "train")
+    export = ExportStage("export-synthesizer", ("synthesizer",), trained="baseline")
+    graph = [DocumentsStage(), TokenizerStage(), TokenizeStage(), training, export]
+    for stage in graph:
+        assert StageRunner(run, stage, graph).execute()
+    tokenizer, real = load_tokenizer(run.tokenizer), open_indexed(run.tokens("real"))
+    planned = generations(0, 48, len(real), recipe.seed)
+    seeds = [real[generation.row] for generation in planned]
+    found = [prompt_of(seed, tokenizer, recipe.max_seed_tokens, recipe.tuning.seed_cut).tolist() for seed in seeds]
+    assert len(set(map(len, found))) > 20
+    return {"checkpoint": str(run.export("synthesizer")), "end": tokenizer.end_of_document, "new": 100,
+            "forbidden": list(tokenizer.never_in_text), "prompts": found}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def told(vllm_python, model, prompts, run_folder, shipped, tmp_path_factory) -> dict:
     """What vllm_texts.py wrote."""
     folder = tmp_path_factory.mktemp("told")
     plan = {"checkpoint": str(model), "end": END, "forbidden": [PADDING, SEPARATOR], "prompts": prompts,
-            "context": CONTEXT, "draws": DRAWS, "run": str(run_folder)}  # fmt: skip
+            "context": CONTEXT, "draws": DRAWS, "run": str(run_folder), "shipped": shipped}  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
     words = [
         vllm_python,
@@ -86,10 +128,10 @@ def told(vllm_python, model, prompts, run_folder, tmp_path_factory) -> dict:
     return json.loads((folder / "told.json").read_text())
 
 
-def ours(model: Path, prompts, generations=None, **other) -> list:
+def ours(model: Path, prompts, planned=None, **other) -> list:
     settings = {"temperature": 0.9, "top_p": 0.95, "max_new_tokens": 20, "seed": 7, **other}
     engine = TransformersEngine(EngineSettings(model, "", END, (PADDING, SEPARATOR), device="cpu", **settings))
-    planned = generations or [Generation(row, row % 3) for row in range(len(prompts))]
+    planned = planned or [Generation(row, row % 3) for row in range(len(prompts))]
     return [[text.tokens.tolist(), text.finished] for text in engine.write(planned, [np.array(p) for p in prompts])]
 
 
@@ -97,6 +139,32 @@ def test_the_most_probable_texts_are_those_of_transformers_in_the_order_of_the_p
     expected = ours(model, prompts, top_p=1e-6)
     assert told["greedy"] == expected
     assert len({tuple(tokens) for tokens, _ in expected}) > 10 and {done for _, done in expected} == {True, False}
+
+
+def test_the_most_probable_texts_of_the_quick_starts_export_are_those_of_transformers(told, shipped):
+    """From where two tokens are equally probable, as far as float32 can tell, a text may differ."""
+    from transformers import AutoModelForCausalLM
+
+    checkpoint, prompts = Path(shipped["checkpoint"]), shipped["prompts"]
+    settings = EngineSettings(
+        checkpoint, "", shipped["end"], tuple(shipped["forbidden"]), 0.9, 1e-6, shipped["new"], 7, device="cpu"
+    )
+    texts = TransformersEngine(settings).write([Generation(row, 0) for row in range(48)], list(map(np.array, prompts)))
+    expected = [[text.tokens.tolist(), text.finished] for text in texts]
+    assert len({tuple(tokens) for tokens, _ in expected}) > 40 and sum(len(tokens) for tokens, _ in expected) > 3000
+    reference, ties = AutoModelForCausalLM.from_pretrained(checkpoint).eval(), 0
+    for prompt, (tokens, _), (theirs, _) in zip(prompts, expected, told["shipped"], strict=True):
+        ends = [*tokens, shipped["end"]], [*theirs, shipped["end"]]
+        place = next((place for place, pair in enumerate(zip(*ends, strict=False)) if pair[0] != pair[1]), None)
+        if place is not None:
+            with torch.no_grad():
+                logits = reference(torch.tensor([[*prompt, *tokens[:place]]])).logits[0, -1]
+            logits[shipped["forbidden"]] = float("-inf")
+            assert logits.max() - logits[[ends[0][place], ends[1][place]]].min() < TIE, place
+            ties += 1
+    assert ties <= MOST_TIES
+    if not ties:
+        assert told["shipped"] == expected
 
 
 def test_sampled_tokens_have_the_probabilities_of_the_nucleus(told, model, prompts):
@@ -119,8 +187,8 @@ def test_sampled_tokens_have_the_probabilities_of_the_nucleus(told, model, promp
 
 
 def test_later_tokens_are_as_frequent_as_those_of_transformers(told, model, prompts):
-    generations = [Generation(5, number) for number in range(DRAWS)]
-    theirs = ours(model, prompts[:1] * DRAWS, generations, max_new_tokens=3)
+    planned = [Generation(5, number) for number in range(DRAWS)]
+    theirs = ours(model, prompts[:1] * DRAWS, planned, max_new_tokens=3)
     counts = [
         Counter(tokens[2] if len(tokens) > 2 else END for tokens, _ in texts) for texts in (told["drawn"], theirs)
     ]
@@ -163,8 +231,20 @@ def test_a_shard_that_is_killed_and_started_again_has_every_generation_once(told
     assert len(list(files.read_jsonl_zst(run_folder / "run" / "synthetic" / "generations" / "00000.jsonl.zst"))) == 24
 
 
+def test_less_memory_than_asked_for_lowers_the_texts_at_the_same_time_once_and_the_text_stays_the_same(told):
+    short = told["out_of_memory"]
+    assert 0 < short["unfinished"][0] <= 40  # some had been written, others were being written
+    assert short["texts"] == told["sampled"] and (short["before"], short["after"]) == (16, 8)
+    assert len(short["said"]) == 1 and "can't allocate memory" in short["said"][0]
+    assert short["said"][0].endswith("; trying once more with max_num_seqs=8")
+    assert "vLLM does not have enough memory" in short["again"] and short["said_again"] == []
+
+
 def test_what_cannot_work_is_one_message(told):
     assert told["memory"].startswith("'synthesis.vllm.gpu_memory': vLLM does not have enough memory (")
+    assert "lower synthesis.vllm.max_num_seqs" in told["memory"] and len(told["said_memory"]) == 1
+    assert told["said_memory"][0].endswith("; trying once more with max_num_seqs=3")
+    assert "vLLM does not have enough memory" in told["cache"] and len(told["said_cache"]) == 1
     assert "cannot use chunked prefill" in told["chunked"]
     assert "temperature and top_p down to whole numbers" in told["guessing"]
     assert "built for CPUs, and launch.device is cuda" in told["device"]
