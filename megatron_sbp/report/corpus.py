@@ -11,7 +11,7 @@ from megatron_sbp.report.bars import Part, bar_chart
 from megatron_sbp.report.data import ReportData, SynthesizerData
 from megatron_sbp.report.histogram import similarity_histogram
 from megatron_sbp.report.html import esc, figure, folded, missing, panels, paragraph, section, side_by_side, table
-from megatron_sbp.report.names import label_of
+from megatron_sbp.report.names import enumeration, label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent
 
 
@@ -227,7 +227,7 @@ def _rules(title: str, audit: dict[str, Any], unit: str) -> str:
     if not rules:
         return paragraph(f"{title}: the audit lists no rules.", "soft")
     if not any(rules.values()):
-        return f"<h3>{esc(title)}</h3>" + paragraph(f"None: not by {', '.join(rules)}.")
+        return f"<h3>{esc(title)}</h3>" + paragraph(f"Nothing, by none of the rules {enumeration(list(rules))}.")
     notes = list(map(count, rules.values()))
     bars = bar_chart(list(rules), [Part("", unit, list(rules.values()))], title=title, x_label=unit, notes=notes)
     return f"<h3>{esc(title)}</h3>{bars}"

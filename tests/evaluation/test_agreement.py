@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -130,3 +131,41 @@ def test_the_tool_asks_an_endpoint_once(tmp_path):
     assert found["judge"]["asked"] == again["judge"]["cached"] == 60
     assert found["factual"]["accuracy"]["value"] == 0.5 and found["factual"]["kappa"]["value"] == 0.0
     assert found["relevant"]["kappa"]["value"] == 1.0 and found["relevant"] == again["relevant"]
+
+
+def test_an_endpoint_that_is_right_nine_times_in_ten_is_measured_as_that():
+    known = read_known(CASES)
+    wrong = mistaken(known, 0.1)
+    flipped = {True: "no", False: "yes", None: "unclear"}
+    straight = {True: "yes", False: "no", None: "unclear"}
+
+    def behave(asked: Asked) -> Reply:
+        """Flips what it is to get wrong, and gives every third answer in prose."""
+        truth = next(one.truth for one in known if one.case.text == asked.text)
+        said = {name: (flipped if (asked.text, name) in wrong else straight)[value] for name, value in truth.items()}
+        whole = json.dumps({"reason": "so it is", **said})
+        return Reply(whole if len(asked.text) % 3 else f"I compared both texts.\n```json\n{whole}\n```")
+
+    with ChatServer(behave) as server:
+        endpoint = {"base_url": server.base_url, "model": "m", "api_key_variable": "null", "requests_at_once": 8}
+        words = [f"evaluation.judge_endpoint.{key}={value}" for key, value in endpoint.items()]
+        found = tool("--recipe", PEOPLE / "recipe.yaml", "evaluation.judge=null", *words)
+        assert len(server.asked) == 60 and any("json_schema" in str(asked.body) for asked in server.asked)
+    assert found["judge"]["malformed"] == found["judge"]["no_answer"] == 0
+    for name, cases, low, high in (("factual", 40, 0.763, 0.972), ("relevant", 60, 0.795, 0.962)):
+        figures = found[name]
+        assert (figures["known"], figures["no_opinion"]) == (cases, 0)
+        assert figures["accuracy"]["value"] == pytest.approx(0.9)
+        assert figures["accuracy"]["low"] == pytest.approx(low, abs=1e-3)  # Clopper and Pearson
+        assert figures["accuracy"]["high"] == pytest.approx(high, abs=1e-3)
+    assert found["factual"]["kappa"]["value"] == pytest.approx(0.8)  # as many true as false: 2 * 0.9 - 1
+
+
+def mistaken(known: list[Known], share: float) -> set[tuple[str, str]]:
+    """Texts and the opinions to be wrong about: this share of the cases with either truth."""
+    found = set()
+    for name in ("factual", "relevant"):
+        for truth in (True, False):
+            mine = [one.case.text for one in known if one.truth[name] is truth]
+            found |= {(text, name) for text in random.Random(name).sample(mine, round(share * len(mine)))}
+    return found

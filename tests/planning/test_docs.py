@@ -1,12 +1,18 @@
-"""docs/plan.md lists keys that are there, and every key that is."""
+"""docs/plan.md lists keys that are there, and every key that is; pages that programs write are not old."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
@@ -44,9 +50,39 @@ def test_every_key_is_documented():
     assert set(made) == {path[0] for path in documented()}
 
 
-def test_the_printed_plan_is_what_is_printed():
-    file = REPOSITORY / "scripts" / "printed_plan.py"
-    spec = importlib.util.spec_from_file_location("printed_plan", file)
+@pytest.mark.parametrize("name", ["printed_plan", "synthesis_cost"])
+def test_a_written_page_is_what_its_program_writes(name):
+    program = loaded(name)
+    assert program.TARGET.read_text() == program.page(), f"it is old: python scripts/{name}.py"
+
+
+def test_the_costs_of_synthesis_are_those_of_the_plan_command():
+    program = loaded("synthesis_cost")
+    command = ["plan", "examples/sbp_3b_1t/recipe.yaml", "synthesis.tokens=250_000_000_000", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "megatron_sbp", *command], cwd=REPOSITORY, capture_output=True, check=True
+    )
+    told = json.loads(done.stdout)
+    row = next(line for line in program.page().splitlines() if line.startswith("| 250B") and "more tokens" in line)
+    hours, wall = told["synthesis"]["gpu_hours"], told["time"]["stages"]["synthesize"]
+    assert f"| {hours:,.0f} (" in row and f"| {wall:.1f} h |" in row
+    assert f"| {told['synthesis']['generations'] / 1e6:.1f}M |" in row
+
+
+def test_a_page_of_another_recipe_is_found_old(tmp_path, monkeypatch):
+    program = loaded("synthesis_cost")
+    monkeypatch.setattr(sys, "argv", ["synthesis_cost.py", "--check"])
+    assert program.main() == 0
+    monkeypatch.setattr(program, "ROWS", program.ROWS[:2])
+    assert program.main() == 1
+    monkeypatch.setattr(program, "TARGET", tmp_path / "none.md")
+    assert program.main() == 1
+
+
+def loaded(name: str) -> ModuleType:
+    """A program of scripts/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
+    assert spec and spec.loader
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
-    assert program.TARGET.read_text() == program.page(), "it is old: python scripts/printed_plan.py"
+    return program

@@ -59,7 +59,11 @@ WIDE = """[...document.querySelectorAll(".scroll")].filter((box) => box.scrollWi
 def data(tmp_path_factory) -> ReportData:
     run = with_a_control(made_up_run(tmp_path_factory.mktemp("browser")))
     sources = report_sources(run)
-    return load_report_data(sources, run.recipe, collect_results(sources, run.recipe))
+    found = load_report_data(sources, run.recipe, collect_results(sources, run.recipe))
+    # As every run has them; the longest heading of a row.
+    hubs = {"mean": 2.8, "largest": 8, "share_of_top_percent": 0.03, "hubs": [{"id": "bio-12345"}]}
+    found.synthesizers["related"].pairs["train"]["seeds_per_target"] = hubs
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +216,13 @@ def test_dark_mode_changes_the_colors_and_keeps_the_zoom(page):
     zoomed = page.value(AXES)
     page.color_scheme(True)
     assert soon(page, f"{color} === 'rgb(86, 180, 233)'") and page.value(AXES) == zoomed
+
+
+def test_no_value_is_cut_where_two_columns_have_room(shared):
+    assert shared.value("innerWidth") == 1280
+    cells = "[...document.querySelectorAll('.columns .panel:not([hidden]) td, .panel:not([hidden]) .columns td')]"
+    assert shared.value(f"{cells}.some((cell) => cell.textContent === '2.8, 8 (bio-12345)')")
+    assert shared.value(f"{WIDE}.filter((box) => box.closest('.columns')).map((box) => box.textContent)") == []
 
 
 def test_charts_follow_the_width_of_the_page(large):

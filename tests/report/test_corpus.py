@@ -105,7 +105,7 @@ def test_filters_name_every_rule(data):
     assert (synthetic.data[0]["y"], synthetic.data[0]["x"]) == (["repetition"], [11])
     first(data).synthetic["dropped"] = {"repetition": 0, "copying": 0}
     page = filters_section(data)
-    assert len(charts_of(page)) == 1 and "None: not by repetition, copying." in page
+    assert len(charts_of(page)) == 1 and "Nothing, by none of the rules repetition and copying." in page
     data.documents, first(data).synthetic = None, None
     page = filters_section(data)
     assert "Missing: documents/audit.json" in page and "Missing: synthetic/audit.json" in page
