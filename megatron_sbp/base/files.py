@@ -21,6 +21,7 @@ from typing import IO, Any
 import zstandard
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.piece_digests import sha256_of_pieces
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -202,11 +203,33 @@ def sha256(path: Path, at_most: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def describe(path: Path) -> dict[str, Any]:
+LARGE = 64 << 30
+"""Bytes above which an output's digest is one of pieces, read on all cores."""
+
+PIECE = 1 << 30
+
+
+def describe(path: Path, in_pieces: bool = False) -> dict[str, Any]:
     """Reads a file: its entry (`sha256` in hexadecimal, `size` in bytes, `mtime_ns`), by which `matches` knows it. The
-    digest is of no more bytes than that, whoever writes to the file meanwhile."""
+    digest is of no more bytes than that, whoever writes to the file meanwhile.
+
+    Args:
+        path: the file.
+        in_pieces: whether `sha256` of a large file may be that of its pieces (`sha256_of_pieces`); the entry then says
+            `piece`, their bytes.
+    """
     stat = path.stat()
-    return {"sha256": sha256(path, stat.st_size), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    entry = {"sha256": "", "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    if in_pieces and stat.st_size > LARGE:
+        entry["piece"] = PIECE
+    return {**entry, "sha256": _digest_as(entry, path)}
+
+
+def _digest_as(entry: dict[str, Any], path: Path) -> str:
+    """The digest of a file's first bytes, as many as its entry says, of the kind that the entry has."""
+    if "piece" in entry:
+        return sha256_of_pieces(path, entry["size"], entry["piece"])
+    return sha256(path, entry["size"])
 
 
 def matches(path: Path, entry: dict[str, Any]) -> bool:
@@ -232,7 +255,7 @@ def mismatch(
         if stat.st_size != entry["size"]:
             return f"has {stat.st_size:,} bytes, but had {entry['size']:,} when it was written", False
         if read_all or stat.st_mtime_ns != entry["mtime_ns"]:
-            found = sha256(path)
+            found = _digest_as(entry, path)
             if found != entry["sha256"]:
                 return f"has the digest {found[:12]}, but had {entry['sha256'][:12]} when it was written", False
             if times is not None:

@@ -16,7 +16,8 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 
 Outputs = dict[str, dict[str, Any]]
-"""Path below the run folder to `sha256` (hexadecimal), `size` (bytes) and `mtime_ns`."""
+"""Path below the run folder to `sha256` (hexadecimal), `size` (bytes) and `mtime_ns`, and `piece` (bytes) where the
+digest is one of pieces: `files.describe`."""
 
 UNIT_FIELDS = {"key": str, "outputs": dict, "seconds": (int, float), "started": (int, float)}
 STAGE_FIELDS = {**UNIT_FIELDS, "settings": dict, "inputs": dict, "unit_seconds": (int, float)}
@@ -74,7 +75,7 @@ def _manifest_as_of(file: Path, _: tuple[int, ...]) -> dict[str, Any] | None:
 
 def entries(run: Run, paths: Iterable[Path]) -> Outputs:
     """Reads files and describes them for a manifest."""
-    return {run.relative(path): files.describe(path) for path in sorted(paths)}
+    return {run.relative(path): files.describe(path, in_pieces=True) for path in sorted(paths)}
 
 
 def damage(

@@ -65,7 +65,7 @@ def merge_parts(prefix: Path, parts: Sequence[Path], tokenizer: Path) -> tuple[l
     Returns:
         The files written, and `total_counts`.
     """
-    return merge_indexed(prefix, list(parts), load_tokenizer(tokenizer).dtype), total_counts(parts)
+    return merge_indexed(prefix, parts, load_tokenizer(tokenizer).dtype), total_counts(parts)
 
 
 def total_counts(parts: Sequence[Path]) -> dict[str, int]:

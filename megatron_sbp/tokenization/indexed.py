@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import mmap
-import shutil
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 
 from megatron_sbp.base import outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.joining import join_files
 from megatron_sbp.base.replacing import replace_files
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -175,18 +175,21 @@ class IndexedWriter:
         self._count += len(lengths)
         self._sequences.append(_repeated(sequences_per_document, len(lengths) // sequences_per_document))
 
-    def append(self, prefix: Path) -> None:
-        """Appends another dataset of the same type."""
+    def note(self, prefix: Path) -> int:
+        """Appends another dataset of the same type to the index; its tokens are for the caller to copy.
+
+        Returns:
+            Their bytes.
+        """
         part = open_indexed(prefix)
         assert part.tokens.dtype == self.dtype, (part.tokens.dtype, self.dtype)
-        with open(data_file(prefix), "rb") as source:
-            shutil.copyfileobj(source, self._file, 1 << 22)
         self._lengths.append(prefix)  # and not what is mapped: of 100,000 parts Linux lets no process map that much
         self._count += len(part)
         counts = np.diff(part.bounds)
         if counts.size and (counts == counts[0]).all():
             counts = _repeated(int(counts[0]), len(counts))
         self._sequences.append(counts)
+        return part.tokens.nbytes
 
     def write_index(self, file: BinaryIO) -> None:
         """Writes what NAME.idx holds, part by part: of a part that was appended nothing stays in memory."""
@@ -240,15 +243,21 @@ def write_both(data: Path, index: Path, dtype: type[np.number]) -> Iterator[Inde
         writer.write_index(file)
 
 
-def merge_indexed(prefix: Path, parts: Iterable[Path], dtype: type[np.number]) -> list[Path]:
-    """Writes one dataset that holds the documents of all parts, in order.
+def merge_indexed(prefix: Path, parts: Sequence[Path], dtype: type[np.number]) -> list[Path]:
+    """Writes one dataset that holds the documents of all parts, in order. Tokens are copied on all cores.
 
     Returns:
         NAME.bin and NAME.idx.
+
+    Raises:
+        InputError: a part is missing or damaged.
     """
-    with write_indexed(prefix, dtype) as writer:
-        for part in parts:
-            writer.append(part)
+    with (
+        replace_files(data_file(prefix), index_file(prefix)) as (data, index),
+        write_both(data, index, dtype) as writer,
+    ):
+        sizes = [writer.note(part) for part in parts]
+        join_files(data, [data_file(part) for part in parts], sizes)
     return [data_file(prefix), index_file(prefix)]
 
 

@@ -104,7 +104,7 @@ def merge_pairs(output: Path, parts: Sequence[Path], tokenizer: TextTokenizer) -
     total = PairCounts()
     for part in parts:
         total += PairCounts(**files.read_json(counts_file(part)))
-    return merge_indexed(output, list(parts), tokenizer.dtype), total
+    return merge_indexed(output, parts, tokenizer.dtype), total
 
 
 def _rows_between(pairs: Path, first: int, count: int | None) -> tuple[np.ndarray, np.ndarray]:
