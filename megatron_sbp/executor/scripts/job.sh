@@ -32,6 +32,7 @@ elif [ -x "$SBP_HOME/.venv/bin/python" ]; then
   sbp[0]=$SBP_HOME/.venv/bin/python
 fi
 
+# shellcheck disable=SC2034 # used by training.sbatch
 outside=("${sbp[@]}")
 if [ -n "${SBP_OUTSIDE_COMMAND:-}" ]; then eval "outside=($SBP_OUTSIDE_COMMAND)"; fi
 
@@ -69,7 +70,7 @@ requeue() {
 # A process that was killed cannot record its fault as executor/retry.py does. Sets `status` of the caller to 6 as long as
 # the job is to be retried.
 note_kill() {
-  local signal=$((status - 128)) job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} why= file tries
+  local signal=$((status - 128)) job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} why='' file tries
   if [ "$signal" -eq 9 ]; then why=", probably out of memory"; fi
   echo "job $SLURM_JOB_ID: the process was killed (signal $signal)$why" >&2
   if [ -z "${SBP_FAULTS:-}" ] || [ "${SBP_MAX_RETRIES:-0}" -eq 0 ]; then return; fi
@@ -92,7 +93,7 @@ note_kill() {
 # COMMAND's status: 0 done; 3 it saved its work and should be started again; 6 it failed, and another try is worthwhile;
 # anything else is a failure, and the jobs that depend on this one are canceled.
 requeue_until_done() {
-  local stop=$1 status near_limit= child
+  local stop=$1 status near_limit='' child
   shift
   "$@" &
   child=$!
