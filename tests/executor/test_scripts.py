@@ -206,6 +206,25 @@ def test_without_scontrol_the_submit_host_requeues(tmp_path):
     assert "no scontrol here, and none by ssh to login1; run sbp submit again" in done.stderr
 
 
+def test_a_task_of_an_array_requeues_itself_alone(tmp_path):
+    """The last task of an array has the number of the array; with it, scontrol would requeue all tasks."""
+    task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "4", "SLURM_ARRAY_TASK_MAX": "4"}
+    done, calls = as_a_job(tmp_path, "cpu_array.sbatch", "bash -c 'exit 3'", {"scontrol": ""}, **task)
+    assert done.returncode == 3 and calls == ["scontrol requeue 7_4"]
+
+
+def test_a_retried_job_avoids_nodes_that_failed_too_often(tmp_path):
+    """Only a job that waits can be given other nodes: after it went back into the queue."""
+    (tmp_path / "python").write_text('#!/bin/bash\n[ "$1" != -m ] && exit 6\necho "$2 $3 $4" >&2\necho n1,n2\n')
+    (tmp_path / "python").chmod(0o755)
+    words = f"{tmp_path / 'python'} stage"
+    done, calls = as_a_job(tmp_path, "single.sbatch", words, {"scontrol": ""}, SBP_EXCLUDE_AFTER="2")
+    assert done.returncode == 6 and "(requeue 1), without n1,n2" in done.stderr
+    assert calls == ["scontrol requeue 7", "scontrol update JobId=7 ExcNodeList=n1,n2"]
+    _, calls = as_a_job(tmp_path, "single.sbatch", words, {"scontrol": ""}, SBP_EXCLUDE_AFTER="0")
+    assert calls[2:] == ["scontrol requeue 7"]
+
+
 def test_the_first_node_of_a_training(tmp_path):
     """Given by the user, asked of Slurm, or, without scontrol, the name of the node that the script runs on."""
     command = """bash -c 'echo "at $MASTER_ADDR:$MASTER_PORT"'"""

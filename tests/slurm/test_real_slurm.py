@@ -202,7 +202,7 @@ def test_a_job_whose_time_limits_save_nothing_ends(run):
 
 
 def test_ranks_asked_for_a_checkpoint_go_on_later(run):
-    """SIGTERM to the ranks alone, as in a preemption: their status 3 must come through, though one is slower."""
+    """SIGTERM to the ranks alone: their status 3 must come through, though one is slower."""
     submit(run)
     until(run, (run.root / "ranks" / "3.started").exists, "the first start")
     job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
@@ -248,6 +248,34 @@ def test_a_crash_loop_ends(run):
     after_requeue(run, job)
     assert states(run)["train"] == "FAILED" and states(run)["report"] == "CANCELLED", logs(run)
     assert "the same fault as last time" in logs(run) and (run.root / "crash").exists()
+
+
+def test_a_node_with_two_faults_does_not_get_the_job_again(run):
+    run.recipe.slurm.cpu_partition = "gpu"  # has two nodes
+    (run.root / "crash-total").write_text("CUDA error\nthe file system fails")
+    submit(run)
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "total")
+    back_in_the_queue(run, job)
+    until(run, lambda: "Restarts=1" in client("scontrol", "show", "job", job), "the second try")
+    back_in_the_queue(run, job)
+    until(run, lambda: ended(run), "the end after two retries")
+    assert states(run)["total"] == states(run)["report"] == "COMPLETED", logs(run)
+    faults = (run.root / "logs" / "slurm" / "faults" / f"{job}.jsonl").read_text().splitlines()
+    assert [json.loads(fault)["node"] for fault in faults] == ["node1", "node1"]
+    about = client("scontrol", "show", "job", job)
+    assert "Restarts=2" in about and "ExcNodeList=node1\n" in about and "BatchHost=node2" in about
+    assert ", without node1" in logs(run)
+
+
+def test_a_job_that_needs_both_nodes_gets_the_failing_one_again(run):
+    """Else it would wait forever."""
+    run.recipe.slurm.exclude_after = 1
+    (run.root / "crash").write_text("rank 1 was killed")
+    submit(run)
+    job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
+    after_requeue(run, job)
+    assert states(run)["train"] == states(run)["report"] == "COMPLETED", logs(run)
+    assert "ExcNodeList=\n" in client("scontrol", "show", "job", job).replace("(null)", "")
 
 
 def test_dry_run_prints_a_script_that_works(run, capsys):

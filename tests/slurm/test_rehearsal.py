@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.slurm_cluster import closed
 
 from megatron_sbp.base import files
 from megatron_sbp.cli import main
@@ -38,14 +39,10 @@ def client(*words: str) -> str:
 
 
 @pytest.fixture
-def closed(slurm):
-    """Partitions that take jobs and start none."""
-    for name in ("gpu", "cpu"):
-        client("scontrol", "update", f"PartitionName={name}", "State=DOWN")
-    yield
-    client("scancel", "--user=root")
-    for name in ("gpu", "cpu"):
-        client("scontrol", "update", f"PartitionName={name}", "State=UP")
+def no_start(slurm):
+    """Jobs stay in the queue."""
+    with closed("gpu", "cpu"):
+        yield
 
 
 def submit(file: Path, folder: Path, *words: str) -> tuple[Run, Run]:
@@ -101,7 +98,7 @@ def check(real: Run, stage: Stage, fields: dict[str, str]) -> None:
     ],
     ids=map(name_of, EXAMPLES),
 )
-def test_every_job_asks_for_what_its_stage_uses(file, closed, tmp_path, monkeypatch):
+def test_every_job_asks_for_what_its_stage_uses(file, no_start, tmp_path, monkeypatch):
     """Slurm takes the real request of every job: GPUs, CPUs, tasks, partitions."""
     monkeypatch.chdir(tmp_path)
     real, run = submit(file, tmp_path)

@@ -1,7 +1,7 @@
 """A real Slurm on this machine: munge, one controller, three slurmd that play nodes. No systemd, no cgroups.
 
 Two nodes have eight GPUs each, as far as Slurm knows: a gres of type gpu whose files are no devices. The third has
-none.
+none. Jobs in the partition `urgent` preempt those of the others, which go back into the queue.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ KillWait=5
 MinJobAge=3600
 MaxArraySize=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=5
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=96 RealMemory=999000 Gres=gpu:8 State=UNKNOWN
@@ -55,6 +57,7 @@ NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=96 Re
 NodeName=node3 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=96 RealMemory=999000 State=UNKNOWN
 PartitionName=gpu Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 PartitionName=cpu Nodes=node3 MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=urgent Nodes=node[1-3] MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=10 PreemptMode=OFF
 """
 
 GRES = "NodeName=node[1-2] Name=gpu File={root}/gpu[0-7]\n"
@@ -111,7 +114,7 @@ def _cluster_at(ports: list[int]) -> Iterator[Path]:
         for node in ("node1", "node2", "node3"):
             _start(["slurmd", "-N", node, "-f", str(configuration)])
         deadline = time.monotonic() + 45
-        while client("sinfo", "-h", "-N", "-o", "%T").split() != ["idle"] * 3:
+        while client("sinfo", "-h", "-N", "-o", "%T").split() != ["idle"] * 6:  # every node in two partitions
             if time.monotonic() > deadline:
                 raise RuntimeError(f"Slurm did not come up: {(root / 'slurmctld.log').read_text()[-2000:]}")
             time.sleep(0.2)
@@ -133,6 +136,19 @@ def client(*words: str) -> str:
         return subprocess.run(words, capture_output=True, text=True, timeout=20).stdout
     except subprocess.TimeoutExpired:
         return ""
+
+
+@contextlib.contextmanager
+def closed(*partitions: str) -> Iterator[None]:
+    """Inside the block, partitions take jobs and start none; what is left of them is canceled."""
+    for name in partitions:
+        client("scontrol", "update", f"PartitionName={name}", "State=DOWN")
+    try:
+        yield
+    finally:
+        client("scancel", "--user=root")
+        for name in partitions:
+            client("scontrol", "update", f"PartitionName={name}", "State=UP")
 
 
 def _start(words: list[str]) -> None:

@@ -31,6 +31,17 @@ class Unfinished(Exception):
     pass
 
 
+def crash(file: Path) -> None:
+    """Raises the faults of a file, one cause per line; each try takes one."""
+    if file.exists():
+        cause, *others = file.read_text().splitlines()
+        if others:
+            file.write_text("\n".join(others))
+        else:
+            file.unlink()
+        raise Fault(cause, progress="none")
+
+
 class Squares(Stage):
     name, title, sharded = "squares", "squares", True
 
@@ -62,6 +73,7 @@ class Total(Stage):
         if (run.root / "slow").exists():
             (run.root / "slow").write_text("began")
             time.sleep(600)
+        crash(run.root / "crash-total")
         files.write_text(path, str(sum(int(file.read_text()) for file in (run.at("squares")).iterdir())))
         return [path]
 
@@ -79,14 +91,7 @@ class Train(Stage):
         folder = run.at("ranks")
         rank = [sys.executable, str(Path(__file__).with_name("slurm_toy_rank.py")), str(folder), str(STEPS)]
         status = subprocess.run([*srun_words(run.recipe), *rank[1:]]).returncode
-        crash = run.root / "crash"
-        if crash.exists():  # one cause per line; each try takes one
-            cause, *others = crash.read_text().splitlines()
-            if others:
-                crash.write_text("\n".join(others))
-            else:
-                crash.unlink()
-            raise Fault(cause, progress="none")
+        crash(run.root / "crash")
         if status == 3:
             raise Unfinished
         if status:

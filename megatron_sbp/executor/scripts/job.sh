@@ -10,6 +10,7 @@
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
 #   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed with a fault is retried (default: never), and the
 #                         folder where its faults are recorded
+#   SBP_EXCLUDE_AFTER     different faults on a node after which a job that is retried avoids it (default 0: never)
 #   SBP_CONTAINER_IMAGE, SBP_CONTAINER_MOUNTS   of every step (default: no container)
 #   SBP_CONTAINER_RUNTIME pyxis (default), apptainer, or edf: the image is then the name or file of an environment
 
@@ -32,7 +33,6 @@ elif [ -x "$SBP_HOME/.venv/bin/python" ]; then
   sbp[0]=$SBP_HOME/.venv/bin/python
 fi
 
-# shellcheck disable=SC2034 # used by training.sbatch
 outside=("${sbp[@]}")
 if [ -n "${SBP_OUTSIDE_COMMAND:-}" ]; then eval "outside=($SBP_OUTSIDE_COMMAND)"; fi
 
@@ -58,13 +58,24 @@ note_limit() {
   echo '{"near_limit": true}' 2>/dev/null >>"$SBP_FAULTS/${job:-$SLURM_JOB_ID}.limits" || true
 }
 
-# Puts the job back into the queue. Where a compute node has no scontrol, the node that submitted the job has one.
+# Puts the job, or this task of an array, back into the queue. One task has the number of the whole array, which would requeue
+# all of them. Where a compute node has no scontrol, the node that submitted the job has one.
+#   requeue [NODES]    NODES must not get it again
 requeue() {
-  if command -v scontrol >/dev/null; then
-    timeout 120 scontrol requeue "$SLURM_JOB_ID"
-  elif ! timeout 120 ssh -o BatchMode=yes "${SLURM_SUBMIT_HOST:-}" scontrol requeue "$SLURM_JOB_ID"; then
+  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} ask=()
+  job=${job:-$SLURM_JOB_ID}
+  if ! command -v scontrol >/dev/null; then ask=(ssh -o BatchMode=yes "${SLURM_SUBMIT_HOST:-}"); fi
+  trap '' TERM # Slurm ends what belongs to the job; only a job that waits can be given other nodes
+  if ! timeout 120 "${ask[@]}" scontrol requeue "$job" && [ ${#ask[@]} -gt 0 ]; then
     echo "job $SLURM_JOB_ID: no scontrol here, and none by ssh to ${SLURM_SUBMIT_HOST:-the submit host}; run sbp submit again" >&2
   fi
+  if [ -n "${1:-}" ]; then "${ask[@]}" scontrol update "JobId=$job" "ExcNodeList=$1" || true; fi
+}
+
+# Nodes on which too many faults of this run were: executor/avoided_nodes.py.
+avoided_nodes() {
+  if [ -z "${SBP_FAULTS:-}" ] || [ "${SBP_EXCLUDE_AFTER:-0}" -eq 0 ]; then return; fi
+  "${outside[0]}" -m megatron_sbp.executor.avoided_nodes "$SBP_FAULTS" "$SBP_EXCLUDE_AFTER" 2>/dev/null || true
 }
 
 # A process that was killed cannot record its fault as executor/retry.py does. Sets `status` of the caller to 6 as long as
@@ -93,7 +104,7 @@ note_kill() {
 # COMMAND's status: 0 done; 3 it saved its work and should be started again; 6 it failed, and another try is worthwhile;
 # anything else is a failure, and the jobs that depend on this one are canceled.
 requeue_until_done() {
-  local stop=$1 status near_limit='' child
+  local stop=$1 status near_limit='' avoid='' child
   shift
   "$@" &
   child=$!
@@ -107,8 +118,9 @@ requeue_until_done() {
   esac
   if [ "$status" -eq 3 ] || [ "$status" -eq 6 ] || { [ "$status" -ne 0 ] && [ -n "$near_limit" ]; }; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "${SBP_MAX_REQUEUES:-100}" ]; then
-      echo "job $SLURM_JOB_ID: back into the queue (requeue $((${SLURM_RESTART_COUNT:-0} + 1)))" >&2
-      requeue
+      if [ "$status" -eq 6 ]; then avoid=$(avoided_nodes); fi
+      echo "job $SLURM_JOB_ID: back into the queue (requeue $((${SLURM_RESTART_COUNT:-0} + 1)))${avoid:+, without $avoid}" >&2
+      requeue "$avoid"
     else
       echo "job $SLURM_JOB_ID: was in the queue ${SBP_MAX_REQUEUES:-100} times already; giving up" >&2
     fi
