@@ -83,7 +83,7 @@ def test_a_threshold_that_nothing_follows_from_makes_no_stage_anew():
 
 def test_it_reads_signatures_only_where_near_duplicates_are_looked_for():
     stage = DeduplicateStage()
-    assert stage.reads(run_of(Path("/nowhere"), duplicates="exact")) == {"judge": ("synthetic/judged/digests/*",)}
+    assert stage.reads(run_of(Path("/nowhere"), duplicates="exact")) == {"judge": ("synthetic/judged/digests/*.npy",)}
     near = stage.reads(run_of(Path("/nowhere"), duplicates="near"))
     assert set(near["judge"]) == {f"synthetic/judged/{part}/*" for part in ("digests", "signatures", "bands")}
 
