@@ -620,8 +620,8 @@ class Slurm(Section):
     """Times a job that ends with a fault (a rank crashed or was killed) is retried; not when it fails the same way
     again and has saved nothing since."""
     exclude_after: Whole = 2
-    """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it, and a job that
-    is retried avoids it; 0 excludes none."""
+    """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it, and a job
+    that is retried avoids it; 0 excludes none."""
     launcher: Literal["srun", "torchrun"] = "srun"
     """What starts the ranks of a training. srun: a task per rank. torchrun: a task per node, in which torchrun starts
     the ranks, for sites that want that."""

@@ -85,7 +85,7 @@ def test_it_reads_signatures_only_where_near_duplicates_are_looked_for():
     stage = DeduplicateStage()
     assert stage.reads(run_of(Path("/nowhere"), duplicates="exact")) == {"judge": ("synthetic/judged/digests/*.npy",)}
     near = stage.reads(run_of(Path("/nowhere"), duplicates="near"))
-    assert set(near["judge"]) == {f"synthetic/judged/{part}/*" for part in ("digests", "signatures", "bands")}
+    assert set(near["judge"]) == {f"synthetic/judged/{part}/*.npy" for part in ("digests", "signatures", "bands")}
 
 
 def test_only_what_a_search_found_is_intermediate():

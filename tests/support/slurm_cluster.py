@@ -46,6 +46,7 @@ MpiDefault=none
 ReturnToService=2
 KillWait=5
 MinJobAge=3600
+FirstJobId={first}
 MaxArraySize=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=5
 PreemptType=preempt/partition_prio
@@ -97,7 +98,9 @@ def _cluster_at(ports: list[int]) -> Iterator[Path]:
     root.chmod(0o755)
     host = socket.gethostname().split(".")[0]
     configuration = root / "slurm.conf"
-    configuration.write_text(CONFIG.format(root=root, host=host, ports=ports))
+    # A training's port follows from its job's number, and clusters of other test processes are on the same host.
+    first = 1 + 600 * (os.getpid() % 20)
+    configuration.write_text(CONFIG.format(root=root, host=host, ports=ports, first=first))
     (root / "gres.conf").write_text(GRES.format(root=root))
     for number in range(8):
         (root / f"gpu{number}").touch()
