@@ -1,4 +1,4 @@
-.PHONY: setup demo demo-text check test test-all lint format lock lock-vllm clean-demo
+.PHONY: setup demo demo-text check test rehearse test-all lint format lock lock-vllm clean-demo
 
 # Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,6 +26,9 @@ test: setup  ## style, types, and tests of everything
 	@types=$$(mktemp); .venv/bin/mypy >"$$types" 2>&1 & checker=$$!; \
 	.venv/bin/python -m pytest -q -n 4 --dist loadfile -m "not exhaustive"; tests=$$?; \
 	wait $$checker; typed=$$?; cat "$$types"; rm -f "$$types"; [ $$typed = 0 ] && exit $$tests
+
+rehearse: setup  ## the paper's recipes through a real Slurm, from submit to report (Debian, root): 5 minutes
+	@.venv/bin/python -m pytest -q -n 1 --dist loadfile tests/slurm/test_rehearsal.py -m exhaustive -k from_submit_to
 
 test-all: setup  ## all tests, with every case of the long ones
 	@.venv/bin/python -m pytest -q -n 2 --dist loadfile

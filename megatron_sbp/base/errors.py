@@ -93,10 +93,10 @@ class Fault(Exception):
         message: What broke and, where it is known, why; ends with the last lines of the log where there is one.
         file: The log or file that tells more.
         progress: How far the saved work had come; the same fault without progress is a crash loop.
-        node: Where it broke, if that may not be this process's node.
+        node: Where it broke, if that may not be this process's node; None where nobody knows.
     """
 
-    def __init__(self, message: str, *, file: Path | str | None = None, progress: str = "", node: str = ""):
+    def __init__(self, message: str, *, file: Path | str | None = None, progress: str = "", node: str | None = ""):
         self.file, self.reason, self.progress, self.node = file, message, progress, node
         text = printable(message)
         super().__init__(text if file is None else f"{printable(file, lines=False)}: {text}")
@@ -105,5 +105,5 @@ class Fault(Exception):
         return _rebuild_fault, (self.reason, self.file, self.progress, self.node)
 
 
-def _rebuild_fault(message: str, file: Path | str | None, progress: str, node: str) -> Fault:
+def _rebuild_fault(message: str, file: Path | str | None, progress: str, node: str | None) -> Fault:
     return Fault(message, file=file, progress=progress, node=node)

@@ -54,7 +54,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     former = read_rows(file)
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "node": fault.node or environment.get("SLURMD_NODENAME", ""),
+        "node": "" if fault.node is None else fault.node or environment.get("SLURMD_NODENAME", ""),
         **({"cluster": name} if (name := environment.get("SLURM_CLUSTER_NAME")) else {}),
         "progress": fault.progress,
         "cause": fault.reason.split("\n", 1)[0],

@@ -24,6 +24,10 @@ SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 """How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
 
 
+TIMED_OUT = re.compile(r"Timed out waiting \d+ *ms|[Cc]ollective operation timeout")
+"""How gloo and the watchdog of NCCL say that a collective operation took longer than its time-out."""
+
+
 def first_end(failed: Rank) -> tuple[str, int, str]:
     """Name, exit status as in Popen.returncode, and node of the rank that failed first.
 
@@ -72,13 +76,16 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     if full is not None:
         say(text)
         return OSError(full, os.strerror(full), str(folder))
+    hung = status != -signal.SIGKILL and any(TIMED_OUT.search(line) for line in lines)
+    if hung:  # the ranks that notice it are those that are well
+        text += "; another rank hangs, or is slower than the time-out (training.megatron: distributed-timeout-minutes)"
     words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
     saved = tracker.read(folder)
     again = "starts over: nothing was saved yet" if saved is None else "continues from the last checkpoint"
     message = f"{text}.\nThe same command {again}. The end of its output:{end}"
     progress = "no checkpoint yet" if saved is None else f"checkpoint {saved}"
-    return Fault(message, file=log, progress=progress, node=node)
+    return Fault(message, file=log, progress=progress, node=None if hung else node)
 
 
 def _is_full(folder: Path) -> bool:

@@ -49,6 +49,11 @@ def test_the_node_is_that_of_the_rank_where_it_is_known(job):
     assert [row["node"] for row in read_rows(Path(job["SBP_FAULTS"]) / "7.jsonl")] == ["n7"]
 
 
+def test_a_node_that_nobody_knows_is_not_the_one_that_noticed(job):
+    status_after(Fault("rank 0 timed out: another rank hangs", node=None), job)
+    assert [row["node"] for row in read_rows(Path(job["SBP_FAULTS"]) / "7.jsonl")] == [""]
+
+
 def test_the_same_fault_without_progress_is_a_crash_loop(job, capsys):
     job["SBP_MAX_RETRIES"] = "9"
     assert status_after(fault("its DataLoader worker (pid 4711) was killed", 5), job) == RETRY

@@ -21,7 +21,7 @@ from megatron_sbp.stages.stage import Stage
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/*.yaml"))
-PAPER = [file for file in EXAMPLES if file.parent.name.startswith("sbp_")]
+PAPER = [file for file in EXAMPLES if file.parent.name in ("sbp_3b_200b", "sbp_3b_1t", "sbp_6b_1t")]
 
 
 ON_GPUS = {"embed", "pilot", "synthesize", "compare", "evaluate", "harness"}  # written down, not asked of the stages
@@ -109,18 +109,32 @@ def test_every_job_asks_for_what_its_stage_uses(file, no_start, tmp_path, monkey
         check(real, stage, jobs[stage.name])
 
 
-@pytest.mark.exhaustive
+@pytest.fixture(scope="module")
+def rehearsed(slurm, tmp_path_factory) -> dict[Path, tuple[Run, Run]]:
+    """The paper's recipes, submitted one after the other: their jobs run side by side."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = {}
+        for file in PAPER:
+            folder = tmp_path_factory.mktemp(file.parent.name)
+            patch.chdir(folder)
+            # The GPUs of the nodes are no devices: `auto` then computes on the CPU.
+            words = ("launch.device=auto", "launch.ranks_per_node=1", "slurm.array_size=2")
+            found[file] = submit(file, folder, *words)
+        return found
+
+
+@pytest.mark.exhaustive  # `make rehearse` runs it, in CI too
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("file", PAPER, ids=name_of)
-def test_from_submit_to_the_report(file, slurm, tmp_path, monkeypatch):
-    """All stages on nodes whose GPUs are no devices: `auto` then computes on the CPU, with two ranks a node."""
-    monkeypatch.chdir(tmp_path)
-    real, run = submit(file, tmp_path, "launch.device=auto", "launch.ranks_per_node=2")
+def test_from_submit_to_the_report(file, rehearsed):
+    """All stages, on two nodes and in arrays of two tasks."""
+    real, run = rehearsed[file]
     graph = all_stages(real.recipe)
     jobs = asked(run)
     for stage in graph:
         check(real, stage, jobs[stage.name])
     while any(slurm_queue.is_live(job) for job in slurm_queue.jobs_of(run)):
-        time.sleep(2)
+        time.sleep(1)
     logs = "\n".join(path.read_text()[-1500:] for path in sorted((run.root / "logs" / "slurm").glob("*.out")))
     states = {job.stage: job.state for job in slurm_queue.jobs_of(run)}
     assert all(re.fullmatch(r"COMPLETED( \d+)?", state) for state in states.values()), f"{states}\n{logs}"

@@ -48,6 +48,21 @@ def test_a_kill_is_told_as_such_whatever_others_say():
     assert "rank 2 of 4 was killed (SIGKILL)" in str(found)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "RuntimeError: [unbound_buffer.cc:81] Timed out waiting 8000ms for recv operation to complete",
+        "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9, OpType=ALLREDUCE, Timeout(ms)=600000)",
+    ],
+)
+def test_a_rank_that_hangs_is_another_one_on_a_node_that_nobody_knows(said):
+    end = "sbp: rank 0 on node1 ended with status 1 at 200.5"
+    found = why(failed(1, f"{CAUSE}rank 0: {said}", end, name="srun"))
+    assert isinstance(found, Fault) and "another rank hangs, or is slower" in str(found) and found.node is None
+    killed = why(failed(137, "sbp: rank 3 on node2 ended with status 137 at 199.5", said, end, name="srun"))
+    assert isinstance(killed, Fault) and killed.node == "node2" and "hangs" not in str(killed)
+
+
 def test_full_shared_memory_is_not_a_full_run_folder(tmp_path):
     """Two tensors of a loader worker need more of /dev/shm than a container has by default."""
     line = "RuntimeError: unable to write to file </torch_8_1717_0>: No space left on device (28)"
