@@ -28,7 +28,7 @@ test: setup  ## style, types, and tests of everything
 	wait $$checker; typed=$$?; cat "$$types"; rm -f "$$types"; [ $$typed = 0 ] && exit $$tests
 
 rehearse: setup  ## the paper's recipes through a real Slurm, from submit to report (Debian, root): 5 minutes
-	@.venv/bin/python -m pytest -q -n 1 --dist loadfile tests/slurm/test_rehearsal.py -m exhaustive -k from_submit_to
+	@.venv/bin/python -m pytest -q -n 3 --dist load tests/slurm/test_rehearsal.py -m exhaustive -k from_submit_to
 
 test-all: setup  ## all tests, with every case of the long ones
 	@.venv/bin/python -m pytest -q -n 2 --dist loadfile

@@ -24,7 +24,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_setting(
-    options: argparse._ActionsContainer, name: str, default: Any, help: str, choices: Sequence[str] | None = None
+    options: argparse._ActionsContainer, name: str, default: object, help: str, choices: Sequence[str] | None = None
 ) -> None:
     """Adds an option of the type of its default, which its help names."""
     shown = f"{default:,}" if isinstance(default, int) else f"{default:g}" if isinstance(default, float) else default

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 
-def differences(old: Any, new: Any, key: str = "", only_common: bool = False) -> Iterator[str]:
+def differences(old: object, new: object, key: str = "", only_common: bool = False) -> Iterator[str]:
     """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item, and
     every value of a tree that one side lacks is named.
 

@@ -139,7 +139,7 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes indented JSON atomically; NaN and infinities are refused (ValueError), since JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -267,7 +267,7 @@ def mismatch(
     return None
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """A digest of a JSON-able value, independent of the order of its keys; 32 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -102,7 +102,7 @@ class Meeting:
         said = f"rank{'' if one else 's'} {ranks} of {self.place.size}"
         return f"{said} did not arrive in {self.seconds:g} s; present are {here}"
 
-    def tell(self, key: str, value: Any) -> None:
+    def tell(self, key: str, value: object) -> None:
         """Publishes a value; nobody hears it when rank 0 has given up."""
         with contextlib.suppress(RuntimeError):
             self.store.set(key, json.dumps(value))

@@ -22,7 +22,7 @@ MISSING = 0
 """Marks a field that is null or missing."""
 
 
-def digest_of(value: Any) -> int:
+def digest_of(value: object) -> int:
     """64 bits of a value that JSON can hold; equal values have equal ones, 1 and 1.0 do not. Null has MISSING."""
     if value is None:
         return MISSING

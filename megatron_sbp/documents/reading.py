@@ -226,7 +226,7 @@ def raw_rows(
             yield number, line
 
 
-def parse(raw: Any, documents: Documents) -> Document:
+def parse(raw: object, documents: Documents) -> Document:
     """A row as a document.
 
     Args:
@@ -307,7 +307,7 @@ def field_of(row: dict[str, Any], name: str) -> Any:
     return row[name]
 
 
-def _check(value: Any, name: str) -> str:
+def _check(value: object, name: str) -> str:
     if value is _INVALID:
         raise BadDocument("invalid UTF-8", name)
     if not isinstance(value, str):
@@ -322,7 +322,7 @@ def _check(value: Any, name: str) -> str:
     return value
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
     return "null" if value is None else names.get(type(value), type(value).__name__)
 

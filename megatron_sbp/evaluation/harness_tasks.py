@@ -116,7 +116,7 @@ def _check_data(name: str, known: dict[str, Path], folder: Path, seen: set[str])
             raise InputError(message, file=file, key="dataset_kwargs.data_files")
 
 
-def _paths(named: Any) -> Iterator[str]:
+def _paths(named: object) -> Iterator[str]:
     if isinstance(named, str):
         yield named
     elif isinstance(named, dict | list):

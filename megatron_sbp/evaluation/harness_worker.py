@@ -117,7 +117,7 @@ def _forms(task: Any, document: Any) -> list[str]:
     choices = task.doc_to_choice(document) if getattr(task.config, "doc_to_choice", None) is not None else []
     asked, answer = task.doc_to_text(document), task.doc_to_target(document)
 
-    def told(part: Any) -> str:
+    def told(part: object) -> str:
         if isinstance(part, list | tuple):  # several answers are right
             part = part[0] if part else ""
         if isinstance(part, int) and part in range(len(choices)):  # the number of a choice
@@ -141,7 +141,7 @@ def _query(task: Any, document: Any) -> Any:
     return task.doc_to_decontamination_query(document) if filled is None else filled
 
 
-def _filled(task: Any, template: Any, document: Any) -> str | None:
+def _filled(task: object, template: object, document: object) -> str | None:
     """A template with a document's values, without the words before the first and after the last of them.
 
     None for what is no template: a field, a function, a number.

@@ -57,7 +57,7 @@ class FunctionJudge(Judge):
     def _ask(self, batch: Sequence[Case]) -> Sequence[Any]:
         return call_batch(self._function, [_told(case) for case in batch], self._error)
 
-    def _read(self, case: Case, said: Any) -> dict[str, Opinion]:
+    def _read(self, case: Case, said: object) -> dict[str, Opinion]:
         if not isinstance(said, dict) or not said.keys() <= OPINIONS.keys():
             raise self._error(f"must return 'factual' and 'relevant', not {said!r:.100}", [_told(case)])
         found = {}

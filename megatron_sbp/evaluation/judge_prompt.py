@@ -56,7 +56,7 @@ def read_answer(said: str) -> Answer | None:
     return found
 
 
-def _form(value: Any) -> Answer | None:
+def _form(value: object) -> Answer | None:
     if not isinstance(value, dict):
         return None
     words = {name: str(value.get(name)).strip().lower() for name in ("factual", "relevant")}

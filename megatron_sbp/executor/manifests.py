@@ -162,7 +162,7 @@ def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
     return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def _flat(tree: object, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix[:-1]: tree}
     return {name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()}

@@ -76,6 +76,6 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.get("progress") == other["progress"] and stable(one.get("cause")) == stable(other["cause"])
 
 
-def stable(cause: Any) -> str:
+def stable(cause: object) -> str:
     """A cause without what differs in two messages of the same fault."""
     return _CHANGING.sub("N", str(cause))

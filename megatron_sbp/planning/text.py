@@ -170,7 +170,7 @@ def _sources(sources: dict[str, str]) -> list[str]:
     ]
 
 
-def _marked(value: Any, source: str, form: Callable[[Any], str]) -> str:
+def _marked(value: object, source: str, form: Callable[[Any], str]) -> str:
     if value is None:
         return "unknown"
     return ("~" if source == "estimated" else "") + form(value)

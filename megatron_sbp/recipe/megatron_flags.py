@@ -130,7 +130,7 @@ def _read(file: Path) -> Flags | None:
     return flags if flags and usable else None
 
 
-def _wrong(value: Any, flag: dict[str, Any]) -> str | None:
+def _wrong(value: object, flag: dict[str, Any]) -> str | None:
     """What the flag needs instead of a value, or None. false and null leave a flag out."""
     if value is None or value is False:
         return None
@@ -148,7 +148,7 @@ def _wrong(value: Any, flag: dict[str, Any]) -> str | None:
     return None
 
 
-def _is(value: Any, kind: type) -> bool:
+def _is(value: object, kind: type) -> bool:
     try:
         kind(str(value))
     except ValueError:

@@ -54,7 +54,7 @@ def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
     return key, f"must be {wanted}, not {_given(value, wanted)}"
 
 
-def _given(value: Any, wanted: str) -> str:
+def _given(value: object, wanted: str) -> str:
     """A value of the wrong type. A bare 12, or yes, is not a string in YAML."""
     if wanted != _KINDS["string"] or not isinstance(value, bool | int | float):
         return shown(value)

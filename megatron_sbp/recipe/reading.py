@@ -84,7 +84,7 @@ def dump_recipe(recipe: Recipe) -> str:
 class _Dumper(yaml.SafeDumper):
     """Writes no aliases: they are refused in a recipe."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 

@@ -14,7 +14,7 @@ from megatron_sbp.recipe.time_limit import FORMATS, is_time_limit
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def _usable(value: Any) -> bool:
+def _usable(value: object) -> bool:
     """Whether it is a finite number below 2^53 in size, which both int and float hold exactly. true is not a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -(2**53) < value < 2**53
 
@@ -32,7 +32,7 @@ def _number(kind: type[int] | type[float], value: Any) -> int | float:
     return kind(number)
 
 
-def _text(value: Any, kept: str = "") -> Any:
+def _text(value: object, kept: str = "") -> Any:
     """Refuses texts that neither a file in UTF-8 nor a terminal can take: control characters and lone surrogates.
 
     Args:
@@ -51,14 +51,14 @@ SITE = "site"
 _MEMORY = re.compile(r"\d+([KMGT]B?)?", re.ASCII | re.IGNORECASE)
 
 
-def _time_limit(value: Any) -> Any:
+def _time_limit(value: object) -> Any:
     text = _bare(value)
     if not (isinstance(text, str) and is_time_limit(text)):
         raise ValueError(f"must be a time limit of Slurm ({FORMATS}), not {shown(value)}")
     return text
 
 
-def _memory(value: Any) -> Any:
+def _memory(value: object) -> Any:
     text = _bare(value)
     if not (isinstance(text, str) and (text == SITE or _MEMORY.fullmatch(text))):
         how = f"a number of megabytes, or one with K, M, G, or T behind it, or {SITE}"
@@ -66,25 +66,25 @@ def _memory(value: Any) -> Any:
     return text
 
 
-def _bare(value: Any) -> Any:
+def _bare(value: object) -> Any:
     """A string as it is, or a whole number as Slurm has it: 90 minutes, 64000 megabytes."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _keys(value: Any) -> Any:
+def _keys(value: object) -> Any:
     for key in value if isinstance(value, dict) else ():
         _text(key)
     return value
 
 
-def _flag_value(value: Any) -> Any:
+def _flag_value(value: object) -> Any:
     for item in value if isinstance(value, list) else [value]:
         if not (_text(item) is None or isinstance(item, bool | str) or _usable(item)):
             raise ValueError(f"must be a number, a string, true, false, null or a list, not {shown(value)}")
     return value
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value in a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
@@ -132,7 +132,7 @@ FlagValue = Annotated[
 """Value of a Megatron flag: null, true, false, a number, a text, or a list of these."""
 
 
-def _overrides(value: Any) -> Any:
+def _overrides(value: object) -> Any:
     for item in value.values() if isinstance(value, dict) else ():
         _flag_value(list(item.values()) if isinstance(item, dict) else item)
     return _keys(value)

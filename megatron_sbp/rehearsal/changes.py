@@ -57,7 +57,7 @@ class Draft:
             value = value[part]
         return value
 
-    def set(self, path: Key, value: Any, kind: Kind, reason: str = "") -> None:
+    def set(self, path: Key, value: object, kind: Kind, reason: str = "") -> None:
         """Changes a value; one that stays the same is ignored, and a second change of a key keeps its real value."""
         section, present = self.get(*path[:-1]), self.get(*path)
         if present == value and type(present) is type(value):
@@ -79,7 +79,7 @@ class Draft:
                 self._changes[path] = replace(change, here=value)
 
 
-def _renamed(value: Any, old: str, new: str) -> Any:
+def _renamed(value: object, old: str, new: str) -> Any:
     if isinstance(value, list):
         return [_renamed(item, old, new) for item in value]
     return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
 from megatron_sbp.base.errors import printable
 from megatron_sbp.rehearsal.changes import Change
@@ -46,7 +45,7 @@ def _line(change: Change, widths: list[int]) -> str:
     return f"{line}  {change.reason}".rstrip()
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

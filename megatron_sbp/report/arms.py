@@ -184,5 +184,5 @@ def check_equal_tokens(sources: Sequence[Mapping[str, Trained]]) -> None:
             )
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -52,7 +52,7 @@ class Filters:
         """Measurements in words: `repetition 0.012 (at most 0.3)`."""
         return [text for name, value in measured.items() if (text := self._told(name, value)) is not None]
 
-    def _told(self, name: str, value: Any) -> str | None:
+    def _told(self, name: str, value: object) -> str | None:
         rules, label = self.rules, name.replace("_", " ")
         if value is None:
             return None

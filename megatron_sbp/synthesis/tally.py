@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.synthesis.engine import Written
 
@@ -53,7 +52,7 @@ class Tally:
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
 
 
-def tally_of(value: Any) -> Tally | None:
+def tally_of(value: object) -> Tally | None:
     """The tally that a JSON value says, or None if it says something else."""
     if not isinstance(value, dict) or value.keys() != _FIELDS:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def pack_ids(ids: np.ndarray) -> str:
     return base64.b64encode(four[:, 4 - _BYTES :].tobytes()).decode()
 
 
-def unpack_ids(value: Any) -> np.ndarray | None:
+def unpack_ids(value: object) -> np.ndarray | None:
     """The ids of a row's value: int64 [n]; None for a value that `pack_ids` did not make, such as a missing one."""
     try:
         data = np.frombuffer(base64.b64decode(value, validate=True), np.uint8) if isinstance(value, str) else None
@@ -58,7 +57,7 @@ def ids_with_text(tokens: np.ndarray, finished: bool, tokenizer: TextTokenizer) 
     return ids
 
 
-def ids_of_text(value: Any, text: str, tokenizer: TextTokenizer) -> np.ndarray | None:
+def ids_of_text(value: object, text: str, tokenizer: TextTokenizer) -> np.ndarray | None:
     """The ids in a row, where they are those of its text: int64 [n].
 
     None for a row without ids, or with ids that are not this tokenizer's for this text: the text was edited since, or

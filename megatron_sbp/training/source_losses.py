@@ -6,8 +6,6 @@ documents falls below the held-out loss as soon as they are memorized: the dista
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 
@@ -37,7 +35,7 @@ class SourceLosses:
             totals = (losses.detach().float() * mask).sum(dim=1).double()
             self._sums.index_add_(0, sources, torch.stack([totals, counts], dim=1))
 
-    def take(self, group: Any, device: torch.device | str) -> dict[str, dict[str, float]]:
+    def take(self, group: object, device: torch.device | str) -> dict[str, dict[str, float]]:
         """Means over all ranks of `group` since the last call, for sources that were used; resets the sums.
 
         Every rank of the group must call it. Returns {source: {"loss": mean per token, "tokens": how many}}.

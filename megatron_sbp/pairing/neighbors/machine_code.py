@@ -21,7 +21,7 @@ _BIT, _INT, _BYTES = ir.IntType(1), ir.IntType(32), ir.IntType(8).as_pointer()
 
 
 @intrinsic
-def half_to_float(typing_context: Any, bits: Any) -> Any:
+def half_to_float(typing_context: object, bits: object) -> Any:
     """The bits of a float16, uint16, as float32."""
 
     def generate(context, builder, signature, arguments):
@@ -46,7 +46,7 @@ def _converts_halves() -> bool:
 
 
 @intrinsic
-def above(typing_context: Any, scores: Any, begin: Any, threshold: Any) -> Any:
+def above(typing_context: object, scores: object, begin: object, threshold: object) -> Any:
     """Which of scores[begin : begin + LANES], float32, are above the threshold: uint64, the first in the lowest bit."""
 
     def generate(context, builder, signature, arguments):
@@ -62,7 +62,7 @@ def above(typing_context: Any, scores: Any, begin: Any, threshold: Any) -> Any:
 
 
 @intrinsic
-def lowest_bit(typing_context: Any, bits: Any) -> Any:
+def lowest_bit(typing_context: object, bits: object) -> Any:
     """Number of the lowest bit that is set in a uint64, which must not be 0."""
 
     def generate(context, builder, signature, arguments):
@@ -72,7 +72,7 @@ def lowest_bit(typing_context: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+def prefetch(typing_context: object, array: object, index: object) -> Any:
     """Asks for the cache line of array[index], of one dimension, which will be read soon."""
 
     def generate(context, builder, signature, arguments):

@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.pair_dataset import PairDataset
 
 
-def build_train(path: Path, tokenizer: Any, cache: Path | None = None) -> BlendedDataset:
+def build_train(path: Path, tokenizer: object, cache: Path | None = None) -> BlendedDataset:
     """The blend of a data file, through Megatron's BlendedDataset: every source gives exactly its number of samples.
 
     With several ranks all of them call it: with `epochs: joint` they wait for each other.
@@ -59,7 +58,7 @@ def build_train(path: Path, tokenizer: Any, cache: Path | None = None) -> Blende
     return Blend(datasets, counts, config, IndexCache(folder), in_turn=data.order == "listed")
 
 
-def build_valid(path: Path, tokenizer: Any, num_samples: int) -> HeldOut:
+def build_valid(path: Path, tokenizer: object, num_samples: int) -> HeldOut:
     """The validation set of a data file: `valid.samples` sequences, the same at every evaluation.
 
     Raises:
@@ -73,7 +72,7 @@ def build_valid(path: Path, tokenizer: Any, num_samples: int) -> HeldOut:
     return HeldOut(dataset, data.valid.samples, num_samples)
 
 
-def _config(data: DataFile, tokenizer: Any) -> GPTDatasetConfig:
+def _config(data: DataFile, tokenizer: object) -> GPTDatasetConfig:
     return GPTDatasetConfig(
         random_seed=data.seed,
         sequence_length=data.sequence_length,

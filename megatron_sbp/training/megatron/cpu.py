@@ -122,7 +122,7 @@ def _on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _names_cuda(device: Any) -> bool:
+def _names_cuda(device: object) -> bool:
     if isinstance(device, bool):
         return False
     if isinstance(device, int):
@@ -150,7 +150,7 @@ class _Nothing:
     def query(self) -> bool:
         return True
 
-    def elapsed_time(self, other: Any) -> float:
+    def elapsed_time(self, other: object) -> float:
         return 0.0
 
 

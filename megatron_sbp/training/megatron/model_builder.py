@@ -129,7 +129,7 @@ def layer_pattern(transformer: Any) -> str:
     )
 
 
-def _resolved(layer: Any, gpt: Any) -> Any:
+def _resolved(layer: object, gpt: object) -> Any:
     """A layer specification, where it is given as a function."""
     from megatron.core.transformer.spec_utils import ModuleSpec
 
