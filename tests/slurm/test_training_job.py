@@ -1,4 +1,4 @@
-"""A real training as a Slurm job on two nodes: a rank is killed, `sbp` is signalled, the last job completes it."""
+"""A real training as a Slurm job on two nodes: a rank is killed, `sbp` is signalled, a rank hangs; it completes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from support.trained_run import BOUND, MARK, TrainedRun, processes
 from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm import SCRIPTS
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 WORDS = ("training.train_tokens=70_000", "training.save_interval=10", "training.log_interval=1")
 WORKERS = "training.megatron={num-workers: 1}"
+IMPATIENT = "training.megatron={num-workers: 1, distributed-timeout-seconds-after-init: 8}"
 
 
 def client(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
 
 
-def submit(training: TrainedRun, log: Path) -> str:
-    """Submits train-baseline by hand, as slurm/README.md shows it; returns the job's number."""
+def submit(training: TrainedRun, log: Path, **more: str) -> str:
+    """Submits train-baseline by hand, as slurm/README.md shows it, with further variables; returns the job's number."""
     words = ["sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={log}"]
     words += [str(SCRIPTS / "training.sbatch"), "train-baseline", str(RECIPE), *training.words]
     variables = {
@@ -35,6 +38,7 @@ def submit(training: TrainedRun, log: Path) -> str:
         "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp"]),
         "SBP_MAX_REQUEUES": "0",
         MARK: str(training.run),
+        **more,
     }
     done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=30)
     assert done.returncode == 0, done.stderr
@@ -66,6 +70,14 @@ def in_the_middle(training: TrainedRun, job: str, log: Path, step: int) -> None:
         time.sleep(0.05)
 
 
+def second_rank(training: TrainedRun) -> psutil.Process:
+    def is_second(process: psutil.Process) -> bool:
+        return process.environ().get("RANK") == "1" and "python" in process.name() and bool(process.children())
+
+    [found] = processes(training.run, is_second)
+    return found
+
+
 def ended(training: TrainedRun, job: str, log: Path, fault: float, bound: float = BOUND) -> str:
     """The job's state, once it has ended and no process of it is left."""
     while (left := processes(training.run)) or state(job) in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
@@ -85,13 +97,7 @@ def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path, launcher):
 
     job = submit(training, log)
     in_the_middle(training, job, log, 12)
-    [second] = processes(
-        training.run,
-        lambda process: (
-            process.environ().get("RANK") == "1" and "python" in process.name() and bool(process.children())
-        ),
-    )
-    second.kill()
+    second_rank(training).kill()
     assert ended(training, job, log, time.monotonic()) == "FAILED"
     said = log.read_text()
     assert "train-baseline: rank 1 of 2 on node2 was killed (SIGKILL), probably out of memory" in said, said
@@ -109,7 +115,24 @@ def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path, launcher):
     saved = tracker.read(training.folder)
     assert saved >= reached + 5 and saved == training.iteration()
 
-    job = submit(training, log)
+    # The other rank waits for the one that hangs until its time-out; the job is retried from the last checkpoint.
+    training.words[training.words.index(WORKERS)] = IMPATIENT
+    faults = tmp_path / "faults"
+    job = submit(training, log, SBP_FAULTS=str(faults), SBP_MAX_RETRIES="1", SBP_MAX_REQUEUES="1")
+    in_the_middle(training, job, log, saved + 3)
+    hanging = second_rank(training)
+    hanging.suspend()
+    fault = time.monotonic()
+    while processes(training.run) or state(job) != "PENDING":
+        assert time.monotonic() - fault < BOUND, f"{state(job)}\n{log.read_text()}"
+        time.sleep(0.2)
+    [row] = read_rows(faults / f"{job}.jsonl")
+    assert "hangs" in row["cause"] and row["node"] == "", row
+    print(f"back in the queue after {time.monotonic() - fault:.1f} s: {row['cause']}")
+    time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
+    client("scontrol", "update", f"JobId={job}", "StartTime=now")
+
     assert ended(training, job, log, time.monotonic(), bound=300) == "COMPLETED", log.read_text()
+    assert "Restarts=1" in client("scontrol", "show", "job", job)
     assert f"step {saved} of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
     assert losses(training) == losses(TrainedRun(prepared)) and len(losses(training)) == 69
