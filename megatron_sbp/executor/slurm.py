@@ -47,6 +47,9 @@ from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
+_IMPOSSIBLE = "node configuration is not available"
+"""What sbatch says of a job that can never run."""
+
 SCRIPTS = Path(__file__).resolve().with_name("scripts")
 """Batch scripts and what they share; package data."""
 
@@ -172,17 +175,25 @@ def _submit(
                 array = array_of(states[stage.name], size, planned, keys.get(stage.name))
         tasks = len(array.tasks) if array else None
         options = options_of(run, stage, array, log_folder)
-        further = excluding(asked_of(run, stage)[1], list(failing))
-        script = SCRIPTS / script_of(run, stage)
-        start, end = ["sbatch", "--parsable", *options], [*further, str(script), stage.name, *words, *permissions]
+        start = ["sbatch", "--parsable", *options]
+        script = [str(SCRIPTS / script_of(run, stage)), stage.name, *words, *permissions]
+        own = asked_of(run, stage)[1]
+        end = [*excluding(own, list(failing)), *script]
         if dry_run:
             name = names[stage.name]
             queued[stage.name] = f'"${{{name}%%;*}}"'  # --parsable prints ID, or ID;CLUSTER
             print(f"{name}=$({' '.join([shlex.join(start), *_dependency(depends), shlex.join(end)])})")
             continue
-        command = [*start, *_dependency(depends), *end]
         assert kept is not None
-        job = Job(stage.name, client(command, variables).strip().split(";")[0], tasks, kept.stem)
+        start += _dependency(depends)
+        try:
+            answer = client([*start, *end], variables)
+        except InputError as error:
+            if not failing or _IMPOSSIBLE not in error.reason:
+                raise
+            answer = client([*start, *own, *script], variables)
+            say(f"{stage.name}: may run on {', '.join(failing)} all the same: there are too few other nodes")
+        job = Job(stage.name, answer.strip().split(";")[0], tasks, kept.stem)
         queued[stage.name] = job.id
         submitted.append(job)
         remember(run, job)

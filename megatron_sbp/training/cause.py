@@ -28,6 +28,10 @@ TIMED_OUT = re.compile(r"Timed out waiting \d+ *ms|[Cc]ollective operation timeo
 """How gloo and the watchdog of NCCL say that a collective operation took longer than its time-out."""
 
 
+NOTABLE = re.compile("|".join([RANK_ENDED.pattern, re.escape(CAUSE), TIMED_OUT.pattern]))
+"""Lines that tell why a training failed. Other ranks may write much more before srun has ended them."""
+
+
 def first_end(failed: Rank) -> tuple[str, int, str]:
     """Name, exit status as in Popen.returncode, and node of the rank that failed first.
 
@@ -35,7 +39,9 @@ def first_end(failed: Rank) -> tuple[str, int, str]:
         failed: that rank, or srun, whose output has the lines that rank.sh printed.
     """
     ends = sorted(
-        (float(found[4]), found[1], int(found[3]), found[2]) for found in map(RANK_ENDED.search, failed.tail) if found
+        (float(found[4]), found[1], int(found[3]), found[2])
+        for found in map(RANK_ENDED.search, [*failed.notices, *failed.tail])
+        if found
     )
     if not ends:
         return failed.name, failed.status or 0, ""
@@ -53,7 +59,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         log: the log file.
         count: number of ranks.
     """
-    (name, status, node), lines = first_end(failed), list(failed.tail)
+    (name, status, node), lines = first_end(failed), [*failed.notices, *failed.tail]
     if status == 2:
         said = [found[2] for found in map(SAID_WRONG, lines) if found and found[1] != "srun"]
         if said:
@@ -79,7 +85,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     hung = status != -signal.SIGKILL and any(TIMED_OUT.search(line) for line in lines)
     if hung:  # the ranks that notice it are those that are well
         text += "; another rank hangs, or is slower than the time-out (training.megatron: distributed-timeout-minutes)"
-    words = [line for line in lines if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
+    words = [line for line in failed.tail if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
     saved = tracker.read(folder)
     again = "starts over: nothing was saved yet" if saved is None else "continues from the last checkpoint"

@@ -18,7 +18,7 @@ from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.stop_file import StopFile
 from megatron_sbp.checkpoint.seals import Sealer
 from megatron_sbp.recipe import Launch
-from megatron_sbp.training.cause import RANK_ENDED, first_end, verdict
+from megatron_sbp.training.cause import NOTABLE, RANK_ENDED, first_end, verdict
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.metrics import last_train_row, read_metrics
@@ -145,7 +145,7 @@ def train(
         _note_command(log, ranks[0].command)
         with (
             Sealer(folder, then=lambda: None if keep_all else remove_unneeded(folder)),
-            Ranks(ranks, log, DONE, announced=RANK_ENDED) as group,
+            Ranks(ranks, log, DONE, announced=RANK_ENDED, notable=NOTABLE) as group,
             ForwardedSignals(group, stage, under_slurm=srun is not None) as signals,
         ):
             progress = Progress(folder / "metrics.jsonl", stage, samples)

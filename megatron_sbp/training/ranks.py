@@ -45,6 +45,8 @@ class Rank:
         self.name, self.command, self.environment = name, command, environment
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         """The last lines of its output; all are there once the block of `Ranks` was left."""
+        self.notices: list[str] = []
+        """Lines that were kept, however much came after them."""
         self.process: subprocess.Popen[bytes] | None = None
         self.status: int | None = None
         """Exit status as in Popen.returncode, once it has ended."""
@@ -98,6 +100,7 @@ class Ranks:
         done: exit statuses that are not failures.
         patience: seconds between the first failure and the SIGKILL to the others.
         announced: matches a line by which a process that has started others (srun) says that one of them failed.
+        notable: matches lines that `Rank.notices` gets.
         ending: seconds that it may take to end them after that line.
     """
 
@@ -108,10 +111,11 @@ class Ranks:
         done: tuple[int, ...],
         patience: float = OWN_WORDS_SECONDS,
         announced: re.Pattern[str] | None = None,
+        notable: re.Pattern[str] | None = None,
         ending: float = ANNOUNCED_SECONDS,
     ):
         self.ranks, self.log, self.done, self.patience = ranks, log, done, patience
-        self.announced, self.ending = announced, ending
+        self.announced, self.notable, self.ending = announced, notable, ending
         self._announced_at: float | None = None
         self.first_failed: Rank | None = None
         """The process that failed first."""
@@ -188,6 +192,8 @@ class Ranks:
                         log.write(whole + b"\n")
                         lines = whole.decode(errors="replace").splitlines()
                         rank.tail.extend(lines)
+                        if self.notable:
+                            rank.notices += filter(self.notable.search, lines)
                         if self.announced and self._announced_at is None and any(map(self.announced.search, lines)):
                             self._announced_at = time.monotonic()
 

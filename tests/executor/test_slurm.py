@@ -236,6 +236,26 @@ def test_a_node_that_failed_twice_is_excluded_and_that_is_said(no_slurm, tmp_pat
     assert "--exclude=bad" in commands(capsys.readouterr().out)["documents"]
 
 
+def test_a_job_that_needs_a_failing_node_is_not_refused(clients, tmp_path, capsys):
+    refused = "Batch job submission failed: Requested node configuration is not available"
+    body = f"if '--exclude=n1' in sys.argv:\n    sys.stderr.write({refused!r})\n    sys.exit(1)"
+    clients("sbatch", "7\n", body=body)
+    clients("scontrol", "ClusterName = here\n")
+    (tmp_path / "words.txt").write_text("a\nbb")
+    run = toys.make_run(tmp_path)
+    faults = run.root / "logs" / "slurm" / "faults"
+    faults.mkdir(parents=True)
+    (faults / "3.jsonl").write_text('{"node": "n1"}\n{"node": "n1", "cause": "other"}\n')
+    [job, *_] = slurm.submit(run, run.recipe.source, [], toys.graph())
+    assert job.id == "7" and f"{job.stage}: may run on n1 all the same: there are too few other nodes" in (
+        capsys.readouterr().err
+    )
+    clients("sbatch", error=refused, status=1)
+    (run.root / "logs" / "slurm" / "jobs.json").unlink()
+    with pytest.raises(InputError, match="configuration is not available"):
+        slurm.submit(run, run.recipe.source, [], toys.graph())
+
+
 HOSTILE = [
     "a ${IFS}$(touch x)",
     "`touch x`",

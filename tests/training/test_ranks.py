@@ -15,7 +15,7 @@ import pytest
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.training import ranks as ranks_module
-from megatron_sbp.training.cause import RANK_ENDED, verdict
+from megatron_sbp.training.cause import NOTABLE, RANK_ENDED, verdict
 from megatron_sbp.training.launch import MODULE, processes
 from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.ranks import Rank, Ranks
@@ -82,6 +82,16 @@ def test_under_srun_the_rank_that_ended_first_is_named(tmp_path):
         "echo 'sbp: rank 1 on node1 ended with status 137 at 1700000001.25'; exit 137",
     )
     assert "rank 1 of 1 on node1 was killed (SIGKILL), probably out of memory" in str(words(group, tmp_path))
+
+
+def test_the_rank_that_ended_first_is_named_however_much_others_say_after_it(tmp_path):
+    """Megatron's first rank lists 800 arguments."""
+    line = "echo 'sbp: rank 1 on node2 ended with status 137 at 1700000001.25'; seq 1000; exit 137"
+    with Ranks(shell(line), tmp_path / "log", DONE, notable=NOTABLE) as group:
+        group.wait(lambda: None)
+    found = words(group, tmp_path)
+    assert "rank 1 of 1 on node2 was killed (SIGKILL), probably out of memory" in str(found) and found.node == "node2"
+    assert str(found).endswith("\n  999\n  1000")
 
 
 def test_srun_that_does_not_end_after_a_failure_is_ended(tmp_path):
