@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 from pathlib import Path
+
+from generated_page import write_or_check
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TARGET = REPOSITORY / "docs" / "files.md"
@@ -24,13 +25,7 @@ ORDER = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit status 1 if the file is out of date")
-    text = file_map()
-    if parser.parse_args().check:
-        return int(not TARGET.exists() or TARGET.read_text() != text)
-    TARGET.write_text(text)
-    return 0
+    return write_or_check(__doc__, TARGET, file_map())
 
 
 def file_map() -> str:

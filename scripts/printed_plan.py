@@ -7,8 +7,9 @@ python scripts/printed_plan.py --check    # exit status 1 if it is out of date; 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+
+from generated_page import write_or_check
 
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.text import format_plan
@@ -31,13 +32,7 @@ Written by `python scripts/printed_plan.py`; a test checks it. What the lines me
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit status 1 if the page is out of date")
-    text = page()
-    if parser.parse_args().check:
-        return int(not TARGET.exists() or TARGET.read_text() != text)
-    TARGET.write_text(text)
-    return 0
+    return write_or_check(__doc__, TARGET, page())
 
 
 def page() -> str:

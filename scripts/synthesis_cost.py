@@ -7,10 +7,11 @@ python scripts/synthesis_cost.py --check    # exit status 1 if it is out of date
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from generated_page import write_or_check
 
 from megatron_sbp.planning.cost_text import span
 from megatron_sbp.planning.hardware import Hardware, given_hardware
@@ -79,13 +80,7 @@ the disk and files of the run.
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit status 1 if the page is out of date")
-    text = page()
-    if parser.parse_args().check:
-        return int(not TARGET.exists() or TARGET.read_text() != text)
-    TARGET.write_text(text)
-    return 0
+    return write_or_check(__doc__, TARGET, page())
 
 
 def page() -> str:

@@ -21,7 +21,7 @@ from typing import IO, Any
 import zstandard
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.piece_digests import sha256_of_pieces
+from megatron_sbp.base.piece_digests import sha256_between, sha256_of_pieces
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -184,10 +184,6 @@ def read_jsonl_zst(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-_PIECE = 1 << 20
-"""Bytes that are read at once."""
-
-
 def sha256(path: Path, at_most: int | None = None) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal.
 
@@ -195,12 +191,7 @@ def sha256(path: Path, at_most: int | None = None) -> str:
         path: the file.
         at_most: bytes that are read: the end of a file that somebody writes to may never come.
     """
-    digest, left = hashlib.sha256(), sys.maxsize if at_most is None else at_most
-    with open(path, "rb") as file:
-        while left and (piece := file.read(min(left, _PIECE))):
-            digest.update(piece)
-            left -= len(piece)
-    return digest.hexdigest()
+    return sha256_between(path, 0, sys.maxsize if at_most is None else at_most).hexdigest()
 
 
 LARGE = 64 << 30

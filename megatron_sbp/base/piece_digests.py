@@ -18,17 +18,20 @@ def sha256_of_pieces(path: Path, size: int, piece: int) -> str:
         size: bytes that are read: the end of a file that somebody writes to may never come.
         piece: bytes of a piece; the last may have fewer.
     """
-
-    def digest(begin: int) -> bytes:
-        found, left = hashlib.sha256(), min(piece, size - begin)
-        with open(path, "rb", buffering=0) as file:
-            file.seek(begin)
-            while left and (read := file.read(min(left, _BUFFER))):
-                found.update(read)
-                left -= len(read)
-        return found.digest()
-
     whole = hashlib.sha256()
-    for found in side_by_side(digest, range(0, size, piece)):
-        whole.update(found)
+    for found in side_by_side(
+        lambda begin: sha256_between(path, begin, min(piece, size - begin)), range(0, size, piece)
+    ):
+        whole.update(found.digest())
     return whole.hexdigest()
+
+
+def sha256_between(path: Path, begin: int, count: int) -> hashlib._Hash:
+    """The SHA-256 of at most `count` bytes of a file, from byte `begin` on."""
+    found, left = hashlib.sha256(), count
+    with open(path, "rb", buffering=0) as file:
+        file.seek(begin)
+        while left and (read := file.read(min(left, _BUFFER))):
+            found.update(read)
+            left -= len(read)
+    return found

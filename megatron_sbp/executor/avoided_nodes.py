@@ -10,16 +10,15 @@ waited for nodes that do not exist would wait forever.
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from os import environ
 from pathlib import Path
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.failing_nodes import failing_nodes
-
-_SECONDS = 30
-"""For a client of Slurm."""
+from megatron_sbp.executor.job_rows import job_of
+from megatron_sbp.executor.slurm_queue import client
 
 _OPTIONS = {"Partition": "partition", "Account": "account", "QOS": "qos", "Features": "constraint"}
 """What `scontrol show job` calls the sbatch options that decide where a job may run."""
@@ -36,20 +35,13 @@ def avoided(faults: Path, limit: int, environment: Mapping[str, str]) -> str:
     failing = failing_nodes(faults, limit, environment.get("SLURM_CLUSTER_NAME"))
     if not failing:
         return ""
-    about = dict(re.findall(r"(\S+?)=(\S*)", _client("scontrol", "show", "job", "--oneliner", job_of(environment))))
+    about = dict(re.findall(r"(\S+?)=(\S*)", _answer("scontrol", "show", "job", "--oneliner", job_of(environment))))
     former = [own] if (own := about.get("ExcNodeList", "")) not in ("", "(null)") else []
-    known = set(_client("scontrol", "show", "hostnames", *former).split()) if former else set()
+    known = set(_answer("scontrol", "show", "hostnames", *former).split()) if former else set()
     nodes = ",".join([*former, *(node for node in failing if node not in known)])
     if known.issuperset(failing) or not _could_run(about, environment, nodes):
         return ""
     return nodes
-
-
-def job_of(environment: Mapping[str, str]) -> str:
-    """The job, or the task of an array, as Slurm's clients take it. One task of an array has the number of the array:
-    with that alone, they would act on all of its tasks."""
-    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID", "")
 
 
 def _could_run(about: Mapping[str, str], environment: Mapping[str, str], nodes: str) -> bool:
@@ -64,20 +56,18 @@ def _could_run(about: Mapping[str, str], environment: Mapping[str, str], nodes: 
         options.append(f"--gpus-per-node={per_node[1]}")
     count = environment.get("SLURM_JOB_NUM_NODES", "1")
     words = ["sbatch", "--test-only", *options, f"--nodes={count}", f"--exclude={nodes}", "--wrap=true"]
-    outside = {
-        name: value for name, value in environment.items() if not name.startswith(("SLURM_J", "SLURM_A", "SBATCH"))
-    }
     try:
-        return subprocess.run(words, env=outside, capture_output=True, timeout=_SECONDS).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
+        client(words, {})
+    except InputError:
         return False
+    return True
 
 
-def _client(*words: str) -> str:
+def _answer(*words: str) -> str:
     """Output of a client; empty where it is missing or fails."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS).stdout
-    except (OSError, subprocess.TimeoutExpired):
+        return client(list(words), {})
+    except InputError:
         return ""
 
 

@@ -11,11 +11,17 @@ from typing import Any
 
 def file_of_job(environment: Mapping[str, str], suffix: str) -> Path | None:
     """SBP_FAULTS/JOB and the suffix, JOB_TASK in an array; None outside of jobs of `sbp submit`."""
-    folder, job = environment.get("SBP_FAULTS"), environment.get("SLURM_JOB_ID")
-    if not folder or not job:
+    folder = environment.get("SBP_FAULTS")
+    if not folder or not environment.get("SLURM_JOB_ID"):
         return None
+    return Path(folder) / f"{job_of(environment)}{suffix}"
+
+
+def job_of(environment: Mapping[str, str]) -> str:
+    """The job, or the task of an array, as Slurm's clients take it. One task of an array has the number of the array:
+    with that alone, they would act on all of its tasks."""
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-    return Path(folder) / (f"{array}_{task}{suffix}" if array else f"{job}{suffix}")
+    return f"{array}_{task}" if array else environment.get("SLURM_JOB_ID", "")
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:

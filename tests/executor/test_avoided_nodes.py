@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support.slurm_clients import asked
 
-from megatron_sbp.executor.avoided_nodes import avoided, job_of
+from megatron_sbp.executor.avoided_nodes import avoided
+from megatron_sbp.executor.job_rows import job_of
 
 JOB = "JobId=7 Partition=gpu Account=(null) QOS=normal Features=h100 TresPerNode=gres/gpu:8 ExcNodeList={own}"
 

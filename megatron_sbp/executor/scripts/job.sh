@@ -26,6 +26,9 @@ export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
 # A task has its cores to itself, so the tokenizer may use all of them.
 export TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-true} RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
+# This job, or this task of an array: one task has the number of the whole array.
+this_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}}
+this_job=${this_job:-${SLURM_JOB_ID:-}}
 sbp=(python -m megatron_sbp)
 if [ -n "${SBP_COMMAND:-}" ]; then
   eval "sbp=($SBP_COMMAND)" # its quotes keep a path with a space in one word
@@ -54,22 +57,20 @@ exec_in_container() {
 # For executor/time_limit.py: another time limit was used.
 note_limit() {
   if [ -z "${SBP_FAULTS:-}" ]; then return; fi
-  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}}
-  echo '{"near_limit": true}' 2>/dev/null >>"$SBP_FAULTS/${job:-$SLURM_JOB_ID}.limits" || true
+  echo '{"near_limit": true}' 2>/dev/null >>"$SBP_FAULTS/$this_job.limits" || true
 }
 
-# Puts the job, or this task of an array, back into the queue. One task has the number of the whole array, which would requeue
-# all of them. Where a compute node has no scontrol, the node that submitted the job has one.
+# Puts the job, or this task of an array, back into the queue. Where a compute node has no scontrol, the node that submitted the
+# job has one.
 #   requeue [NODES]    NODES must not get it again
 requeue() {
-  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} ask=()
-  job=${job:-$SLURM_JOB_ID}
+  local ask=()
   if ! command -v scontrol >/dev/null; then ask=(ssh -o BatchMode=yes "${SLURM_SUBMIT_HOST:-}"); fi
   trap '' TERM # Slurm ends what belongs to the job; only a job that waits can be given other nodes
-  if ! timeout 120 "${ask[@]}" scontrol requeue "$job" && [ ${#ask[@]} -gt 0 ]; then
+  if ! timeout 120 "${ask[@]}" scontrol requeue "$this_job" && [ ${#ask[@]} -gt 0 ]; then
     echo "job $SLURM_JOB_ID: no scontrol here, and none by ssh to ${SLURM_SUBMIT_HOST:-the submit host}; run sbp submit again" >&2
   fi
-  if [ -n "${1:-}" ]; then "${ask[@]}" scontrol update "JobId=$job" "ExcNodeList=$1" || true; fi
+  if [ -n "${1:-}" ]; then "${ask[@]}" scontrol update "JobId=$this_job" "ExcNodeList=$1" || true; fi
 }
 
 # Nodes on which too many faults of this run were: executor/avoided_nodes.py.
@@ -81,11 +82,11 @@ avoided_nodes() {
 # A process that was killed cannot record its fault as executor/retry.py does. Sets `status` of the caller to 6 as long as
 # the job is to be retried.
 note_kill() {
-  local signal=$((status - 128)) job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} why='' file tries
+  local signal=$((status - 128)) why='' file tries
   if [ "$signal" -eq 9 ]; then why=", probably out of memory"; fi
   echo "job $SLURM_JOB_ID: the process was killed (signal $signal)$why" >&2
   if [ -z "${SBP_FAULTS:-}" ] || [ "${SBP_MAX_RETRIES:-0}" -eq 0 ]; then return; fi
-  file=$SBP_FAULTS/${job:-$SLURM_JOB_ID}.jsonl
+  file=$SBP_FAULTS/$this_job.jsonl
   tries=$(grep -c . "$file" 2>/dev/null || true)
   mkdir -p "$SBP_FAULTS" 2>/dev/null || true
   printf '{"time": "%(%Y-%m-%dT%H:%M:%S%z)T", "node": "%s", "progress": "", "cause": "killed (signal %d)%s"%s}\n' \
