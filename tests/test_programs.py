@@ -37,8 +37,8 @@ SMALL = [  # at smoke size: seconds to two minutes
 ]
 QUICK = {"shingles.py"}
 """Runs in every CI, the others with `make test-all`."""
-HELPERS = {"plain_training.py", "training_step_rank.py"}
-"""Started by other programs."""
+HELPERS = {"generated_page.py", "plain_training.py", "training_step_rank.py"}
+"""Started or imported by other programs."""
 
 
 def name_of(file: Path) -> str:
