@@ -176,9 +176,10 @@ class Training(Section):
     wandb_project: Text | None = None
     """Weights & Biases project, with one run per training. Nothing is sent unless WANDB_MODE=online; `wandb sync`
     uploads the files in models/NAME/wandb."""
-    model_builder: Literal["gpt", "hybrid"] = "gpt"
-    """Megatron's GPTModel, or its HybridModel with the same layers. Both compute the same and share their checkpoints:
-    a training can switch between them when it is restarted."""
+    model_builder: Literal["auto", "gpt", "hybrid"] = "auto"
+    """Megatron's HybridModel, or its GPTModel (deprecated by megatron-core) with the same layers. Both compute the same
+    and share their checkpoints: a training can switch between them when it is restarted. auto: hybrid on CPUs, gpt on
+    GPUs, where the two have not been compared yet, and for flags that were not compared (fp8, for example)."""
     megatron: Flags = {}
     """Additional Megatron flags for all trainings, by name without the leading dashes: `overlap-grad-reduce: true`;
     true for a flag without a value, false or null to leave it out."""

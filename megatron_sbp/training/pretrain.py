@@ -27,7 +27,7 @@ from typing import Any
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
 from megatron_sbp.base.processes import die_with_parent, short_socket_paths
 from megatron_sbp.training.megatron import rank_end
-from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, check_builder, model_config
+from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 
 UNFINISHED = 3
@@ -106,7 +106,8 @@ def _add_arguments(parser):
         "--sbp-model-builder",
         choices=BUILDERS,
         default=DEFAULT,
-        help="which of Megatron's models is built; both compute the same and share their checkpoints",
+        help="which of Megatron's models is built; both compute the same and share their checkpoints (default: "
+        "hybrid on CPUs, gpt on GPUs, where they were not compared yet)",
     )
     group.add_argument(
         "--sbp-peak-tflops",
@@ -118,7 +119,6 @@ def _add_arguments(parser):
 
 def _check(args: Any, data: Any) -> None:
     """Raises ValueError for combinations that cannot work."""
-    check_builder(args)
     if data.kind == "pairs" and args.context_parallel_size > 1:
         raise ValueError(
             f"--context-parallel-size {args.context_parallel_size} cannot train on packed pairs: it would cut them "
@@ -177,6 +177,7 @@ def main() -> int:
         if on_cpu:
             cpu.refuse_gpu_flags(args)
         data = DataFile.read(args.sbp_data)
+        choose_builder(args, on_cpu)
         _check(args, data)
         trainer = Trainer(args, data)
         own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()

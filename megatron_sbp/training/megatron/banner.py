@@ -54,8 +54,9 @@ class StartUp:
     def _model(self) -> str:
         args = self.args
         precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+        name = "HybridModel" if args.sbp_model_builder == "hybrid" else "GPTModel"
         return (
-            f"{args.num_layers} layers, hidden size {args.hidden_size:,}, {args.num_attention_heads} heads in "
+            f"{name}, {args.num_layers} layers, hidden size {args.hidden_size:,}, {args.num_attention_heads} heads in "
             f"{args.num_query_groups} groups, {precision}, {self.flops_per_sample:.3g} FLOPs a sequence"
         )
 

@@ -1,7 +1,8 @@
-"""Which of Megatron's models a training builds: GPTModel, or HybridModel with the same layers.
+"""Which of Megatron's models a training builds: HybridModel, or GPTModel with the same layers.
 
 megatron-core 0.19.2 calls GPTModel deprecated in favor of HybridModel. Both compute the same and share their
-checkpoints (see hybrid_stack.py): a training can switch between them whenever it is started.
+checkpoints (see hybrid_stack.py): a training can switch between them whenever it is started. The default is the
+HybridModel wherever the two were compared, which is on CPUs, and the GPTModel elsewhere.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import copy
 import inspect
 from typing import Any
 
-BUILDERS = ("gpt", "hybrid")
-DEFAULT = "gpt"
+BUILDERS = ("auto", "gpt", "hybrid")
+DEFAULT = "auto"
 """For a training started without a recipe; a test checks that it is also the recipe's default."""
 
 REFUSED_BY_HYBRID: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -40,29 +41,45 @@ REFUSED_BY_HYBRID: dict[str, tuple[tuple[Any, ...], str]] = {
 """Megatron arguments that the hybrid model was not compared with: the values allowed, and what others mean."""
 
 
-def check_builder(args: Any) -> None:
-    """Raises ValueError for Megatron arguments under which the builder named in `args` was not shown to work."""
+def choose_builder(args: Any, on_cpu: bool) -> None:
+    """Replaces `auto` in `args.sbp_model_builder` by `hybrid` where the models were compared, by `gpt` elsewhere.
+
+    Args:
+        args: Megatron's arguments with ours.
+        on_cpu: whether the ranks run on CPUs. On GPUs, and with Transformer Engine, the models were not compared.
+
+    Raises:
+        ValueError: for Megatron arguments under which the builder that `args` names was not shown to work.
+    """
     if getattr(args, "hybrid_layer_pattern", None) is not None:
         raise ValueError("--hybrid-layer-pattern is derived from --num-layers. Leave it out")
-    if args.sbp_model_builder == "gpt":
-        return
+    refusal = _refusal(args)
+    if args.sbp_model_builder == "auto":
+        args.sbp_model_builder = "hybrid" if on_cpu and refusal is None else "gpt"
+    elif args.sbp_model_builder == "hybrid" and refusal is not None:
+        raise ValueError(refusal)
+
+
+def _refusal(args: Any) -> str | None:
+    """Why these arguments need a GPTModel; None where either model serves."""
     for name, (allowed, what) in REFUSED_BY_HYBRID.items():
         value = getattr(args, name, allowed[0])
         if getattr(value, "name", value) not in allowed:
             flag = "--" + name.replace("_", "-")
-            raise ValueError(
+            return (
                 f"{flag} {getattr(value, 'name', value)}: {what} was not compared between Megatron's two models. "
                 "Set training.model_builder to gpt"
             )
     if len(getattr(args, "cp_comm_type", None) or [None]) > 1:
-        raise ValueError("--cp-comm-type by layer needs training.model_builder gpt")
+        return "--cp-comm-type by layer needs training.model_builder gpt"
+    return None
 
 
 def model_config(args: Any) -> Any:
     """What `pretrain()` is given as the model: a GPTModelConfig or a HybridModelConfig.
 
     Args:
-        args: Megatron's arguments with ours (`sbp_model_builder`).
+        args: Megatron's arguments with ours, after `choose_builder`.
     """
     from megatron.training.argument_utils import gpt_config_from_args
 

@@ -32,7 +32,7 @@ def test_a_training_on_documents(megatron: ServedMegatron):
     )
     assert found["training"] == "first, step 0 of 2"
     assert found["model"].startswith(
-        f"{PARAMETERS:,} parameters, 2 layers, hidden size 32, 4 heads in 2 groups, fp32, "
+        f"{PARAMETERS:,} parameters, HybridModel, 2 layers, hidden size 32, 4 heads in 2 groups, fp32, "
     )
     assert found["layout"] == "1 ranks = data 1 x tensor 1 x pipeline 1 x context 1"
     assert found["batch"] == "8 sequences of 96 tokens = 1 ranks x 4 micro-batches of 2"

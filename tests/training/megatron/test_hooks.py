@@ -28,7 +28,7 @@ def test_a_training_tells_its_user(megatron):
         qk_layernorm=True, tied_embeddings=True, sequence_length=96,
     )  # fmt: skip
     # Counted on two tensor-parallel ranks, against arithmetic.
-    assert f" {cost.parameters(model, 384).total:,} parameters, 2 layers" in text
+    assert f" {cost.parameters(model, 384).total:,} parameters, HybridModel, 2 layers" in text
     assert "2 ranks = data 1 x tensor 2 x pipeline 1 x context 1" in text
     assert "MFU against 0.5 TFLOP/s (given)" in text and "scaled_dot_product_attention" in text
 

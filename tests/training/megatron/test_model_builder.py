@@ -21,7 +21,7 @@ from megatron_sbp.training.megatron.model_builder import (
     BUILDERS,
     DEFAULT,
     REFUSED_BY_HYBRID,
-    check_builder,
+    choose_builder,
     layer_pattern,
 )
 
@@ -172,17 +172,40 @@ def arguments(**given) -> SimpleNamespace:
     return SimpleNamespace(**{"sbp_model_builder": "hybrid", **given})
 
 
+def chosen(on_cpu: bool, **given) -> str:
+    args = arguments(**given)
+    choose_builder(args, on_cpu)
+    return args.sbp_model_builder
+
+
 def test_refusals():
-    check_builder(arguments())
-    check_builder(arguments(num_experts=None, attention_backend=SimpleNamespace(name="auto"), cp_comm_type=["p2p"]))
+    accepted = {"num_experts": None, "attention_backend": SimpleNamespace(name="auto"), "cp_comm_type": ["p2p"]}
+    for on_cpu in (True, False):
+        assert chosen(on_cpu) == chosen(on_cpu, **accepted) == "hybrid"
     for name in REFUSED_BY_HYBRID:
         with pytest.raises(ValueError, match=r"Set training\.model_builder to gpt"):
-            check_builder(arguments(**{name: "something"}))
-        check_builder(arguments(**{name: "something"}, sbp_model_builder="gpt"))
+            chosen(True, **{name: "something"})
+        assert chosen(True, **{name: "something"}, sbp_model_builder="gpt") == "gpt"
     with pytest.raises(ValueError, match="--cp-comm-type"):
-        check_builder(arguments(cp_comm_type=["p2p", "a2a"]))
-    with pytest.raises(ValueError, match="--hybrid-layer-pattern"):
-        check_builder(arguments(hybrid_layer_pattern="*-", sbp_model_builder="gpt"))
+        chosen(True, cp_comm_type=["p2p", "a2a"])
+    for builder in BUILDERS:
+        with pytest.raises(ValueError, match="--hybrid-layer-pattern"):
+            chosen(True, hybrid_layer_pattern="*-", sbp_model_builder=builder)
+
+
+def test_the_hybrid_model_is_the_default_where_the_models_were_compared():
+    assert chosen(True, sbp_model_builder="auto") == "hybrid"
+    assert chosen(False, sbp_model_builder="auto") == "gpt"
+    for name in REFUSED_BY_HYBRID:
+        assert chosen(True, **{name: "something"}, sbp_model_builder="auto") == "gpt"
+
+
+def test_the_default_trains_a_hybrid_model_here_and_the_startup_banner_says_so(megatron: ServedMegatron):
+    megatron.data("plain", KINDS["documents"][0])
+    assert " parameters, HybridModel, 4 layers" in megatron.train("plain", STEPS * BATCH, *COMMON)
+    megatron.data("refused-by-hybrid", KINDS["documents"][0])
+    text = megatron.train("refused-by-hybrid", STEPS * BATCH, *COMMON, "--use-rope-scaling")
+    assert " parameters, GPTModel, 4 layers" in text
 
 
 @pytest.mark.parametrize(
@@ -218,6 +241,6 @@ def test_the_default_of_the_recipe():
 def test_the_choice_makes_no_training_stale():
     file = Path(__file__).resolve().parents[2] / "end_to_end" / "recipe.yaml"
     recipes = [load_recipe(file, [f"training.model_builder={builder}"]) for builder in BUILDERS]
-    assert arm_settings(recipes[0]) == arm_settings(recipes[1])
-    assert tuning_settings(recipes[0]) == tuning_settings(recipes[1])
+    assert all(arm_settings(recipe) == arm_settings(recipes[0]) for recipe in recipes)
+    assert all(tuning_settings(recipe) == tuning_settings(recipes[0]) for recipe in recipes)
     assert "model_builder" not in arm_settings(recipes[0]) | tuning_settings(recipes[0])
