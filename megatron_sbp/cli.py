@@ -426,7 +426,7 @@ def _stage(run: Run, stage, graph, options) -> int:
     from megatron_sbp.training.launch import Unfinished
 
     if getattr(options, "launcher", None) == "srun":
-        from megatron_sbp.executor.slurm import srun_words
+        from megatron_sbp.executor.slurm_launch import srun_words
         from megatron_sbp.executor.slurm_request import recipe_of_job
 
         run = Run.of(recipe_of_job(run, stage))
