@@ -54,7 +54,7 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
     from megatron_sbp.training.launch import Unfinished
 
     if getattr(options, "launcher", None) == "srun":
-        from megatron_sbp.executor.slurm import srun_words
+        from megatron_sbp.executor.slurm_launch import srun_words
         from megatron_sbp.executor.slurm_request import recipe_of_job
 
         run = Run.of(recipe_of_job(run, stage))

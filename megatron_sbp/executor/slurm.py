@@ -7,11 +7,9 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shlex
-import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
@@ -19,8 +17,9 @@ from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
 from megatron_sbp.executor.job_notes import WILL_FAIL
-from megatron_sbp.executor.keys import Keys
+from megatron_sbp.executor.needed_jobs import complete_stages
 from megatron_sbp.executor.permissions import Permissions
+from megatron_sbp.executor.slurm_launch import SCRIPTS, variables_of
 from megatron_sbp.executor.slurm_queue import (
     OUTSIDE_OF_A_JOB,
     Job,
@@ -39,19 +38,14 @@ from megatron_sbp.executor.slurm_request import (
     options_of,
     planned_units,
     script_of,
-    tasks_per_node,
 )
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
-from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 _IMPOSSIBLE = "node configuration is not available"
 """What sbatch says of a job that can never run."""
-
-SCRIPTS = Path(__file__).resolve().with_name("scripts")
-"""Batch scripts and what they share; package data."""
 
 
 def submit(
@@ -128,10 +122,10 @@ def _submit(
         )
         for stage in graph
     }
-    complete, keys = _complete(states, live, dry_run)
+    complete, keys = complete_stages(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.root / "logs" / "slurm"
-    variables = {**_variables(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
+    variables = {**variables_of(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
@@ -204,56 +198,6 @@ def _submit(
     return submitted
 
 
-def _complete(
-    states: Mapping[str, StageState], live: Collection[str], dry_run: bool
-) -> tuple[set[str], dict[str, Keys]]:
-    """Names of the stages that need no job, and the keys of the others as far as they are known.
-
-    Args:
-        states: of all stages by name, in order.
-        live: names of those that have a job.
-        dry_run: write nothing.
-
-    Raises:
-        InputError: what the job of a stage would refuse, where all that the stage reads is there already.
-    """
-    found: set[str] = set()
-    known: dict[str, Keys] = {}
-    going: set[str] = set()
-    for name, state in states.items():
-        # A stage after one that runs again may have to run again too; if not, its job ends at once.
-        waits = not going.isdisjoint(state.stage.reads(state.run))
-        if not waits and _finished(state):
-            if not dry_run:
-                state.note_times()
-            found.add(name)
-            continue
-        going.add(name)
-        if not waits and name not in live:
-            if not dry_run:
-                state.stage.external(state.run)  # raises for what is not there; not every stage finds out what waits
-            inputs = _inputs(state)
-            if inputs is not None:
-                known[name] = state.keys(inputs)
-                state.check(known[name])
-    return found, known
-
-
-def _finished(state: StageState) -> bool:
-    try:
-        return state.finished()
-    except InputError:  # a stage that it reads from is not finished, or its inputs were never read
-        return False
-
-
-def _inputs(state: StageState) -> dict[str, str] | None:
-    """All that the stage reads; None where some of it is not here, or is large and was never read."""
-    try:
-        return state.inputs()
-    except (InputError, OSError):
-        return None
-
-
 def _shell_names(graph: list[Stage]) -> dict[str, str]:
     """A shell variable for every stage: `tune_random_2` for `tune.random.2`, unlike those of all others."""
     found: dict[str, str] = {}
@@ -274,58 +218,6 @@ def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:
             f"{job.stage}: that job keeps the recipe as it was submitted ({'; '.join(changed[:3])}{more}); "
             "to submit the current one, `sbp cancel` first"
         )
-
-
-def _variables(recipe: Recipe) -> dict[str, str]:
-    """What scripts/job.sh reads."""
-    slurm = recipe.slurm
-    given = os.environ.get("SBP_COMMAND")
-
-    def command(python: str) -> str:
-        return given or shlex.join([python, "-m", "megatron_sbp"])
-
-    return {
-        "SBP_HOME": str(SCRIPTS.parents[2]),
-        "SBP_SETUP": slurm.setup,
-        "SBP_COMMAND": command(_python(recipe)),
-        "SBP_OUTSIDE_COMMAND": command(sys.executable),
-        "SBP_MAX_REQUEUES": str(slurm.max_requeues),
-        "SBP_MAX_RETRIES": str(slurm.max_retries),
-        "SBP_EXCLUDE_AFTER": str(slurm.exclude_after),
-        "SBP_CONTAINER_RUNTIME": slurm.container_runtime,
-        "SBP_CONTAINER_IMAGE": slurm.container_image or "",
-        "SBP_CONTAINER_MOUNTS": slurm.container_mounts or "",
-    }
-
-
-def container_words(recipe: Recipe, on_gpu: bool) -> list[str]:
-    """Words behind `srun OPTIONS` that put its tasks into the recipe's container; none without one. scripts/job.sh has
-    the same for stages of one process."""
-    slurm = recipe.slurm
-    image, mounts = slurm.container_image, slurm.container_mounts
-    if not image:
-        return []
-    if slurm.container_runtime == "edf":
-        return [f"--environment={image}"]
-    if slurm.container_runtime == "apptainer":
-        bind = ["--bind", mounts] if mounts else []
-        return ["apptainer", "exec", *(["--nv"] if on_gpu else []), *bind, image]
-    return [f"--container-image={image}", *([f"--container-mounts={mounts}"] if mounts else [])]
-
-
-def srun_words(recipe: Recipe) -> list[str]:
-    """The words that make Slurm start the ranks, inside a job, up to the ranks' interpreter."""
-    launch, launcher = recipe.launch, recipe.slurm.launcher
-    tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(tasks_per_node(recipe)), "--kill-on-bad-exit=1"]
-    script = ["rank.sh"] if launcher == "srun" else ["node.sh", str(launch.ranks_per_node)]
-    on_gpu = launch.device != "cpu" and recipe.slurm.gpus_per_node is not None
-    words = ["bash", str(SCRIPTS / script[0]), *script[1:], _python(recipe)]
-    return ["srun", *tasks, *container_words(recipe, on_gpu), *words]
-
-
-def _python(recipe: Recipe) -> str:
-    """The interpreter of stages and ranks: a container has its own."""
-    return "python" if recipe.slurm.container_image else sys.executable
 
 
 def _dependency(jobs: list[str]) -> list[str]:

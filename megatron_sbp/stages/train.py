@@ -54,7 +54,8 @@ class TrainStage(Stage):
         name: the stage's name.
         training: an arm, or "synthesizer".
         title: one line for --help.
-        srun: the words that make Slurm start the ranks (`executor.slurm.srun_words`); None starts them on this machine.
+        srun: the words that make Slurm start the ranks (`executor.slurm_launch.srun_words`); None starts them on this
+            machine.
     """
 
     device = "training"

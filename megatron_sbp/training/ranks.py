@@ -19,11 +19,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from megatron_sbp.base.kept_lines import FirstAndLast
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.base.progress import say
 
 TAIL_LINES = 400
 """Lines of output kept in memory for every process: the log may be on a full disk."""
+
+NOTICES = 200
+"""First lines, and as many last ones, that are kept of those that tell why a training failed: srun passes on those of
+all ranks, and a loop may write them for days."""
+
+LINE_BYTES = 1 << 20
+"""What is longer without the end of a line, such as a progress bar, is cut there."""
 
 ANNOUNCED_SECONDS = 40.0
 """After a task of srun has said that it failed: how long srun may take to end the others (KillWait is 30 s)."""
@@ -45,8 +53,8 @@ class Rank:
         self.name, self.command, self.environment = name, command, environment
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         """The last lines of its output; all are there once the block of `Ranks` was left."""
-        self.notices: list[str] = []
-        """Lines that were kept, however much came after them."""
+        self.notices = FirstAndLast(NOTICES)
+        """Lines that were kept, however much other output came after them."""
         self.process: subprocess.Popen[bytes] | None = None
         self.status: int | None = None
         """Exit status as in Popen.returncode, once it has ended."""
@@ -188,12 +196,14 @@ class Ranks:
                     if not data:  # all who could write have gone
                         whole, rank.rest = rank.rest, b""
                         selector.unregister(key.fileobj)
+                    if len(rank.rest) > LINE_BYTES:
+                        whole, rank.rest = b"\n".join(filter(None, [whole, rank.rest])), b""
                     if whole:
                         log.write(whole + b"\n")
                         lines = whole.decode(errors="replace").splitlines()
                         rank.tail.extend(lines)
                         if self.notable:
-                            rank.notices += filter(self.notable.search, lines)
+                            rank.notices.extend(filter(self.notable.search, lines))
                         if self.announced and self._announced_at is None and any(map(self.announced.search, lines)):
                             self._announced_at = time.monotonic()
 

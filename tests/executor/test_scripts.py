@@ -14,7 +14,7 @@ from support.slurm_clients import Kind, commands
 
 from megatron_sbp.executor import slurm
 from megatron_sbp.executor.job_rows import read_rows
-from megatron_sbp.executor.slurm import SCRIPTS
+from megatron_sbp.executor.slurm_launch import SCRIPTS, srun_words
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 
@@ -245,7 +245,7 @@ def test_one_task_per_node(no_slurm, tmp_path, capsys):
     # Twelve cores for each of the eight ranks, which are one task now.
     assert {"--nodes=16", "--ntasks-per-node=1", "--cpus-per-task=96"} <= found["train_baseline"]
     assert "--cpus-per-task=12" in found["judge"]
-    words = slurm.srun_words(run.recipe)
+    words = srun_words(run.recipe)
     assert words[1:5] == ["--nodes", "16", "--ntasks-per-node", "1"]
     assert words[-3:] == [str(SCRIPTS / "node.sh"), "8", sys.executable]
 

@@ -24,27 +24,6 @@ from megatron_sbp.stages.run_folder import Run
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    ("runtime", "further", "words"),
-    [
-        ("pyxis", [], ["--container-image=i.sqsh"]),
-        ("edf", [], ["--environment=i.sqsh"]),
-        ("apptainer", [], ["apptainer", "exec", "--nv", "i.sqsh"]),
-        ("apptainer", ["slurm.container_mounts=/a:/b"], ["apptainer", "exec", "--nv", "--bind", "/a:/b", "i.sqsh"]),
-        ("apptainer", ["launch.device=cpu"], ["apptainer", "exec", "i.sqsh"]),
-    ],
-)
-def test_ranks_run_the_containers_python(runtime, further, words):
-    """The interpreter of this environment is not in it."""
-    given = [f"slurm.container_runtime={runtime}", "slurm.container_image=i.sqsh", *further]
-    recipe = load_recipe(REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml", given)
-    found = slurm.srun_words(recipe)
-    assert found[6 : 6 + len(words)] == words and found[-1] == "python"
-    assert sys.executable not in found
-    outside = load_recipe(REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml")
-    assert slurm.srun_words(outside)[-1] == sys.executable
-
-
 def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
     (tmp_path / "words.txt").write_text("a\nbb")
     run, graph = toys.make_run(tmp_path), toys.graph()
@@ -60,19 +39,6 @@ def test_finished_stages_are_not_submitted(no_slurm, tmp_path, capsys):
     found = commands(capsys.readouterr().out)
     assert list(found) == ["words", "lengths", "total"]
     assert "--dependency=afterok:${words%%;*}" in found["lengths"]
-
-
-def test_a_corpus_that_is_not_there_is_named_before_anything_is_submitted(clients, tmp_path, capsys):
-    """All jobs were queued, and the first ones found it out."""
-    recipe = tmp_path / "recipe.yaml"
-    text = (REPOSITORY / "examples" / "people" / "recipe.yaml").read_text()
-    recipe.write_text(text)
-    words = [f"run_folder={tmp_path / 'run'}", "documents.inputs=[nowhere/*.jsonl]"]
-    run = Run.of(load_recipe(recipe, words))
-    with pytest.raises(InputError, match=r"documents\.inputs.*nowhere"):
-        slurm.submit(run, recipe, words, all_stages(run.recipe))
-    slurm.submit(run, recipe, words, all_stages(run.recipe), dry_run=True)  # on any machine
-    assert "documents=$(sbatch" in capsys.readouterr().out
 
 
 def test_a_submission_asks_for_each_thing_once(clients, tmp_path, monkeypatch):

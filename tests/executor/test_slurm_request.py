@@ -9,7 +9,7 @@ from support import stage_toys as toys
 from support.slurm_clients import Kind, commands
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor import slurm, slurm_request
+from megatron_sbp.executor import slurm, slurm_launch, slurm_request
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
@@ -70,8 +70,8 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
     assert all("--kill-on-invalid-dep=yes" in found[name] for name in found if name != "documents")
     tasks = ["--nodes", "16", "--ntasks-per-node", "8", "--kill-on-bad-exit=1"]
     container = ["--container-image=image.sqsh", "--container-mounts=/data:/data"]
-    ranks = ["bash", str(slurm.SCRIPTS / "rank.sh"), "python"]
-    assert slurm.srun_words(run.recipe) == ["srun", *tasks, *container, *ranks]
+    ranks = ["bash", str(slurm_launch.SCRIPTS / "rank.sh"), "python"]
+    assert slurm_launch.srun_words(run.recipe) == ["srun", *tasks, *container, *ranks]
 
 
 def test_jobs_of_some_stages_ask_for_something_else(no_slurm, tmp_path, capsys):
@@ -223,7 +223,7 @@ def test_a_training_may_have_nodes_of_its_own(no_slurm, tmp_path, capsys):
     assert "--nodes=16" in found["train_baseline"] and "--nodes=4" in found["tune"]
     # The job itself starts as many ranks.
     recipe = slurm_request.recipe_of_job(run_with(4), graph[1])
-    assert slurm.srun_words(recipe)[1:3] == ["--nodes", "4"] and recipe.launch.ranks_per_node == 8
+    assert slurm_launch.srun_words(recipe)[1:3] == ["--nodes", "4"] and recipe.launch.ranks_per_node == 8
     assert slurm_request.recipe_of_job(run_with(4), graph[0]).launch.nodes == 16
     with pytest.raises(InputError, match=r"global_batch_size.* is not a multiple of micro_batch_size x data-parallel"):
         slurm.submit(run_with(7), file, [], graph, dry_run=True)

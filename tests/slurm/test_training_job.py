@@ -15,7 +15,7 @@ from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.executor.job_rows import read_rows
-from megatron_sbp.executor.slurm import SCRIPTS
+from megatron_sbp.executor.slurm_launch import SCRIPTS
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 

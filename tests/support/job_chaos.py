@@ -32,7 +32,7 @@ from support.trained_run import MARK, TrainedRun, processes
 from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.executor.slurm import SCRIPTS
+from megatron_sbp.executor.slurm_launch import SCRIPTS
 from megatron_sbp.training.metrics import read_metrics
 
 WORDS = ("training.train_tokens=60_000", "training.save_interval=6", "training.log_interval=1",

@@ -18,7 +18,7 @@ from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.executor.claim import recipe_of
 from megatron_sbp.executor.retry import status_after
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.executor.slurm import srun_words
+from megatron_sbp.executor.slurm_launch import srun_words
 from megatron_sbp.executor.time_limit import check_progress
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, by_name

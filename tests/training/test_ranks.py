@@ -18,7 +18,7 @@ from megatron_sbp.training import ranks as ranks_module
 from megatron_sbp.training.cause import NOTABLE, RANK_ENDED, verdict
 from megatron_sbp.training.launch import MODULE, processes
 from megatron_sbp.training.megatron.rank_end import DONE
-from megatron_sbp.training.ranks import Rank, Ranks
+from megatron_sbp.training.ranks import LINE_BYTES, NOTICES, Rank, Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +94,29 @@ def test_the_rank_that_ended_first_is_named_however_much_others_say_after_it(tmp
     assert str(found).endswith("\n  999\n  1000")
 
 
+def test_lines_about_failures_are_kept_from_both_ends_only(tmp_path):
+    """A loop that reports the same fault for days must not fill the memory of the process that watches."""
+    fault = "sbp: fault: rank 0: attempt"
+    end = "sbp: rank 1 on node2 ended with status 137 at 1700000001.25"
+    line = f"echo '{end}'; for i in $(seq 5000); do echo '{fault}' $i; done; exit 137"
+    with Ranks(shell(line), tmp_path / "log", DONE, notable=NOTABLE) as group:
+        group.wait(lambda: None)
+    kept = list(group.ranks[0].notices)
+    last = [f"{fault} {number}" for number in range(5001 - NOTICES, 5001)]
+    assert len(kept) == 2 * NOTICES and kept[0] == end and kept[NOTICES:] == last
+    found = words(group, tmp_path)
+    assert "rank 1 of 1 on node2 was killed (SIGKILL), probably out of memory" in str(found) and found.node == "node2"
+
+
+def test_a_line_that_never_ends_is_cut(tmp_path):
+    """As progress bars write it."""
+    count = 5 * LINE_BYTES
+    group = run(tmp_path / "log", f"head -c {count} /dev/zero | tr '\\0' x; echo; echo end; exit 1")
+    lines = list(group.ranks[0].tail)
+    assert lines[-1] == "end" and max(map(len, lines)) <= LINE_BYTES + (1 << 16) and sum(map(len, lines)) == count + 3
+    assert (tmp_path / "log").read_text().replace("\n", "") == "x" * count + "end"
+
+
 def test_srun_that_does_not_end_after_a_failure_is_ended(tmp_path):
     line = "trap '' TERM; echo 'sbp: rank 1 on node1 ended with status 1 at 1700000001.25'; sleep 100"
     with Ranks(shell(line), tmp_path / "log", DONE, patience=0.5, announced=RANK_ENDED, ending=0.5) as group:
@@ -137,7 +160,7 @@ DRIVER = """
 import os, signal, sys
 from pathlib import Path
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
-from megatron_sbp.training.ranks import Rank, Ranks
+from megatron_sbp.training.ranks import LINE_BYTES, NOTICES, Rank, Ranks
 folder = Path(sys.argv[1])
 line = f"trap 'echo asked >> {folder}/asked' TERM; touch {folder}/ready; for i in $(seq 600); do sleep 0.1; [ -e {folder}/end ] && exit 3; done"
 try:
