@@ -22,6 +22,9 @@ READING, CUTTING, TOKENIZING, JOINING = 0.08e-3, 0.10e-3, 3.46e-3, 0.01e-3
 PAIRING, JOINING_PAIRS, JUDGING, DEDUPLICATING, FILTERING = 0.70e-3, 0.01e-3, 5.07e-3, 0.01e-3, 0.13e-3
 """Seconds of a core per document."""
 
+WRITING_PAIRS = 0.5
+"""Of the time that joining pairs takes: the one thread that writes them. Reading and ids are for the other cores."""
+
 PAIR = 20.6e-6
 """Seconds of a core to look up a pair's tokens and cut them."""
 
@@ -42,6 +45,7 @@ class CpuTime:
         last: of the last step.
         spread: whether a unit uses all cores of its task.
         last_spread: whether the last step does.
+        last_alone: of the last step, what one thread does while the others do the rest.
     """
 
     units: int
@@ -49,6 +53,7 @@ class CpuTime:
     last: float
     spread: bool = False
     last_spread: bool = False
+    last_alone: float = 0
 
 
 def plan_cpu_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -59,7 +64,7 @@ def plan_cpu_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, A
         tasks = min(max(1, time.units), recipe.slurm.array_size)
         cores = cpus_of(recipe, stage)
         unit = time.each / (cores if time.spread else 1) / 3600
-        last = time.last / (cores if time.last_spread else 1) / 3600
+        last = max(time.last / (cores if time.last_spread else 1), time.last_alone) / 3600
         found[stage] = {
             "core_hours": (time.units * time.each + time.last) / 3600,
             "unit_hours": unit if time.units else None,
@@ -92,7 +97,11 @@ def _stages(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, CpuTime
         if entry["tuning"]:
             shard = min(chosen.documents_per_shard, chosen.train)
             last = JOINING_PAIRS * chosen.train
-            yield "pairs" + end, CpuTime(arrays["pairs" + end]["units"], pairing * shard, last)
+            units = arrays["pairs" + end]["units"]
+            yield (
+                "pairs" + end,
+                CpuTime(units, pairing * shard, last, last_spread=True, last_alone=WRITING_PAIRS * last),
+            )
             pairs = entry["tuning"]["pairs"]
             units = -(-int(pairs) // PAIRS_PER_UNIT)
             each, last = PAIR * min(pairs, PAIRS_PER_UNIT), JOINING * chosen.train
