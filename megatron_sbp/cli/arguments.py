@@ -34,7 +34,7 @@ Each stage is also a command; a recipe with more arms or synthesizers, or with b
 """
 
 EPILOG = """An arm is a model to compare; all arms are trained on the same number of tokens. A synthesizer writes
-synthetic documents, which arms can read. See docs/experiments.md.
+synthetic documents, which arms can read (docs/experiments.md). D is the set of real training documents.
 
 RECIPE is a recipe file, or a run folder, meaning the recipe it was last run with.
 Any recipe key can be overridden after it: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
@@ -105,12 +105,12 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
         told = "recipe values that override the file's"
         sub.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=told)
 
-    plan = verb("plan", "Tokens, samples, epochs, FLOPs, memory, and disk of every arm, and the Megatron commands.")
+    plan = verb("plan", "Shows tokens, samples, epochs, FLOPs, memory, and disk of every arm.")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
-    plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training")
+    plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training run")
     plan.add_argument("--gpu", metavar="NAME", help="type of the GPUs: H100 (default), A100, H200, ...")
-    plan.add_argument("--mfu", type=float, metavar="SHARE", help="share of their peak in training (default: 0.4)")
-    plan.add_argument("--writing-mfu", type=float, metavar="SHARE", help="the same for writing text (default: 0.05)")
+    plan.add_argument("--mfu", type=float, metavar="FRACTION", help="fraction of their peak in training (default: 0.4)")
+    plan.add_argument("--writing-mfu", type=float, metavar="FRACTION", help="the same in generation (default: 0.05)")
     run = verb("run", "Runs everything that is missing on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
     run.add_argument(
@@ -118,8 +118,8 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
         type=_count,
         default=1,
         metavar="N",
-        help="run up to N independent stages at a time, such as the trainings of a study; each gets its share of the "
-        "cores (you set launch.threads_per_rank) and of the GPUs (default: 1)",
+        help="run up to N independent stages at a time, such as the training runs of a study; each gets its share of "
+        "the cores (you set launch.threads_per_rank) and of the GPUs (default: 1)",
     )
     _add_permissions(run, [stage.name for stage in graph])
     submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
@@ -138,8 +138,8 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
     rehearse = verb("rehearse", REHEARSE)
     rehearse.add_argument("--dry-run", action="store_true", help="print what differs and the small recipe, run nothing")
     rehearse.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage")
-    verb("cancel", "Cancels the run's Slurm jobs that are queued or run_verbs. Finished work stays.")
-    status = verb("status", "The state of every stage, and of the Slurm jobs.")
+    verb("cancel", "Cancels the run's Slurm jobs that are queued or running. Finished work stays.")
+    status = verb("status", "Shows the state of every stage, and of the Slurm jobs.")
     status.add_argument("--check", action="store_true", help="for scripts: exit status 4 while a stage is not finished")
     status.add_argument("--watch", action="store_true", help="print it every 10 seconds until every stage is finished")
     verb(
@@ -220,7 +220,7 @@ def _add_permissions(parser: argparse.ArgumentParser, stages: list[str]) -> None
         action="append",
         default=[],
         choices=[*stages, ALL],
-        help="go back to the last intact checkpoint of a training whose files were damaged",
+        help="go back to the last intact checkpoint of a training run whose files were damaged",
     )
 
 

@@ -83,3 +83,12 @@ def test_the_help_of_a_verb_says_how_to_call_it(capsys, verb):
     said = capsys.readouterr().out
     assert left.value.code == 0 and said.startswith(f"usage: sbp {verb} [-h]")
     assert arguments.EPILOG in said
+
+
+def test_no_help_names_a_module_or_d_before_saying_what_it_is():
+    parser = arguments.make_parser(all_stages())
+    verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+    for text in (parser.format_help(), *(verb.format_help() for verb in verbs.values())):
+        assert "_verbs" not in text
+    for stage in all_stages():
+        assert "D" not in stage.title.split(), stage.name
