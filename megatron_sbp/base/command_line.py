@@ -14,6 +14,7 @@ from typing import Any
 from megatron_sbp.base.collector import collect_rarely
 from megatron_sbp.base.errors import Fault, InputError, told_of
 from megatron_sbp.base.open_files import allow_many
+from megatron_sbp.base.untyped import JsonObject
 
 FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path"
 
@@ -124,7 +125,7 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str
     )
 
 
-def embedding_values(options: argparse.Namespace) -> dict[str, Any]:
+def embedding_values(options: argparse.Namespace) -> JsonObject:
     """What `add_embedding` was given, by the keys of the recipe's `Embedding`."""
     keys = ("model", "max_tokens", "batch_size", "batch_tokens", "prompt", "precision")
     return {**{key: getattr(options, key) for key in keys}, "engine": options.embedding_engine}

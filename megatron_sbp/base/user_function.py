@@ -13,6 +13,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class UserFunction:
         if not {self.name, "*"} & _defined(body):  # `from rules import *` may define anything
             raise self.error(f"defines no '{self.name}'")
 
-    def load(self) -> Callable[[list[dict[str, Any]]], Any]:
+    def load(self) -> Callable[[list[JsonObject]], Any]:
         """Runs the file and takes its function. Modules beside the file can be imported by it.
 
         Raises:
@@ -76,9 +77,9 @@ class UserFunction:
 
 
 def call_batch(
-    function: Callable[[list[dict[str, Any]]], Any],
-    batch: list[dict[str, Any]],
-    fail: Callable[[str, list[dict[str, Any]]], InputError],
+    function: Callable[[list[JsonObject]], Any],
+    batch: list[JsonObject],
+    fail: Callable[[str, list[JsonObject]], InputError],
 ) -> list[Any] | tuple[Any, ...]:
     """What a function returns for a batch: one entry for each.
 
@@ -103,7 +104,7 @@ def call_batch(
     return said
 
 
-def documents_of(batch: list[dict[str, Any]]) -> str:
+def documents_of(batch: list[JsonObject]) -> str:
     """The documents of a batch in words, by the ids of their rows."""
     names = [str(case["row"].get("id")) for case in batch]
     return f"document {names[0]}" if len(names) == 1 else f"documents {names[0]} to {names[-1]}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.memory import is_out_of_memory
+from megatron_sbp.base.untyped import JsonObject
 
 CPU_CACHE_BYTES = 1 << 30
 """Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
@@ -54,7 +55,7 @@ def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, k
     return LLM, bool(current_platform.is_cpu())
 
 
-def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) -> dict[str, Any]:
+def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) -> JsonObject:
     """Arguments of `vllm.LLM` for memory and kernels.
 
     Args:
@@ -62,7 +63,7 @@ def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) ->
         gpu_memory: part of the memory that it takes; None for vLLM's choice on GPUs, and `CPU_CACHE_BYTES` on CPUs.
         eager: without compiled kernels and CUDA graphs; None does so on CPUs.
     """
-    arguments: dict[str, Any] = {"enforce_eager": cpu if eager is None else eager}
+    arguments: JsonObject = {"enforce_eager": cpu if eager is None else eager}
     if gpu_memory is not None:
         arguments["gpu_memory_utilization"] = gpu_memory
     elif cpu and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):

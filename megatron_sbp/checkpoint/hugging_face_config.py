@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Model, make_section
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _ONLY: dict[str, tuple[Any, str]] = {
 """Keys of config.json that may be missing or have this value, and why."""
 
 
-def write_config(model: Model, tokenizer: TextTokenizer, dtype: str) -> dict[str, Any]:
+def write_config(model: Model, tokenizer: TextTokenizer, dtype: str) -> JsonObject:
     """config.json of an export.
 
     Args:
@@ -103,7 +104,7 @@ def read_config(file: Path) -> tuple[Model, int]:
         raise InputError(f"has a value of a kind that transformers does not write ({error})", file=file) from error
 
 
-def _described(config: dict[str, Any], file: Path) -> tuple[Model, int]:
+def _described(config: JsonObject, file: Path) -> tuple[Model, int]:
     """See `read_config`."""
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
@@ -154,7 +155,7 @@ def _described(config: dict[str, Any], file: Path) -> tuple[Model, int]:
     return model, rows
 
 
-def _rotary_base(config: dict[str, Any], file: Path) -> float:
+def _rotary_base(config: JsonObject, file: Path) -> float:
     base = config.get("rope_theta") or 10_000.0
     for key in ("rope_scaling", "rope_parameters"):
         rope = config.get(key) or {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.doctor.place import Place
 
 SLACK = 10.0
@@ -85,7 +86,7 @@ class Meeting:
             raise Absent(self._absence(missing, found))
         return Attendance([entry["node"] for entry in found], [entry["cuda"] for entry in found])
 
-    def _count(self) -> list[dict[str, Any] | None]:
+    def _count(self) -> list[JsonObject | None]:
         """What every rank said, None for those that did not arrive."""
         end, waiting = time.monotonic() + self.seconds, list(range(self.place.size))
         while waiting and time.monotonic() < end:
@@ -94,7 +95,7 @@ class Meeting:
         here = set(range(self.place.size)) - set(waiting)
         return [self.hear(f"here/{rank}", self.seconds) if rank in here else None for rank in range(self.place.size)]
 
-    def _absence(self, missing: list[int], found: list[dict[str, Any] | None]) -> str:
+    def _absence(self, missing: list[int], found: list[JsonObject | None]) -> str:
         nodes = Counter(entry["node"] for entry in found if entry)
         here = ", ".join(f"{count} on {node}" for node, count in sorted(nodes.items())[:16])
         ranks = ", ".join(map(str, missing[:16])) + (", ..." if len(missing) > 16 else "")

@@ -22,6 +22,7 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.reading import Document
 
 ROW = np.dtype(
@@ -67,7 +68,7 @@ class PartWriter:
     """
 
     def __init__(self, part: Path, seed: int, held_bytes: int = 256 << 20):
-        self.notes: dict[str, Any] = {}
+        self.notes: JsonObject = {}
         """What else PART.json says."""
         self._part, self._seed, self._limit = part, seed, held_bytes
         self._rows: list[tuple[int, ...]] = []
@@ -143,7 +144,7 @@ class Part:
     def __init__(self, part: Path):
         self.path = part
         self._data, figures, self._frames, notes = part_files(part)
-        self.notes: dict[str, Any] = files.read_json(notes)
+        self.notes: JsonObject = files.read_json(notes)
         """`segments` and what the writer noted."""
         self.rows = _mapped(figures, ROW)
         """ROW [documents]."""

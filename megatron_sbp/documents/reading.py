@@ -13,6 +13,7 @@ from typing import Any
 
 from megatron_sbp.base.errors import InputError, printable
 from megatron_sbp.base.files import is_utf8
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.lines import read_lines
 from megatron_sbp.documents.patterns import names_matching
 from megatron_sbp.recipe import Documents
@@ -38,9 +39,9 @@ class Document:
 
     id: str
     text: str
-    kept: dict[str, Any]
+    kept: JsonObject
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """id, text and the kept fields."""
         return {"id": self.id, "text": self.text, **self.kept}
 
@@ -250,17 +251,17 @@ def parse(raw: object, documents: Documents) -> Document:
     return Document(id, text, kept)
 
 
-def row_of(raw: Any) -> dict[str, Any]:
+def row_of(raw: Any) -> JsonObject:
     """What `raw_rows` gave, as a dict; raises BadDocument on malformed JSON and on invalid UTF-8."""
     return raw if isinstance(raw, dict) else _from_json(raw)
 
 
-def text_of(row: dict[str, Any], name: str) -> str:
+def text_of(row: JsonObject, name: str) -> str:
     """A field that must be a text; raises BadDocument as `parse` does."""
     return _check(field_of(row, name), name)
 
 
-def id_of(row: dict[str, Any], name: str | None, text: str) -> str:
+def id_of(row: JsonObject, name: str | None, text: str) -> str:
     """The id of a document: its field `name`, integers as text; without a field, a digest of the text.
 
     Raises:
@@ -283,7 +284,7 @@ def fields_of(documents: Documents) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _from_json(line: bytes) -> dict[str, Any]:
+def _from_json(line: bytes) -> JsonObject:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -299,7 +300,7 @@ def _from_json(line: bytes) -> dict[str, Any]:
     return row
 
 
-def field_of(row: dict[str, Any], name: str) -> Any:
+def field_of(row: JsonObject, name: str) -> Any:
     """A field of any type; raises BadDocument when the row lacks it."""
     if name not in row:
         there = ", ".join(printable(key, lines=False)[:60] for key in list(row)[:10])

@@ -11,6 +11,7 @@ import torch
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.choice import answer, build_questions, choice_summary
 from megatron_sbp.evaluation.model import device_name, load_model
 from megatron_sbp.evaluation.perplexity import held_out_loss
@@ -33,7 +34,7 @@ def evaluate_arm(
     seed: int,
     device: str,
     questions: RecallQuestions | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Measures one arm.
 
     Args:
@@ -61,7 +62,7 @@ def evaluate_arm(
     place = torch.device(compute_device(device))
     model = load_model(checkpoint, place)
     _check_vocabulary(model, text, checkpoint)
-    result: dict[str, Any] = {"arm": arm, "engine": "transformers", "precision": "fp32", "device": device_name(place)}
+    result: JsonObject = {"arm": arm, "engine": "transformers", "precision": "fp32", "device": device_name(place)}
     for split in ("valid", "test"):
         result[split] = held_out_loss(
             model,

@@ -9,6 +9,7 @@ import numpy as np
 
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import grouped_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens
@@ -157,9 +158,9 @@ def credit(scores: np.ndarray) -> float:
     return float(best[0] / best.sum())
 
 
-def choice_summary(credits: list[float], counts: dict[str, int]) -> dict[str, Any]:
+def choice_summary(credits: list[float], counts: dict[str, int]) -> JsonObject:
     """Accuracy with its standard error over groups of four questions; null with a reason when there is no question."""
-    result: dict[str, Any] = {**counts, "chance": CHANCE, "accuracy": None, "stderr": None, "reason": None}
+    result: JsonObject = {**counts, "chance": CHANCE, "accuracy": None, "stderr": None, "reason": None}
     result["group_size"] = OPTIONS
     if not credits:
         result["reason"] = (

@@ -19,6 +19,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
+
 
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
@@ -188,7 +190,7 @@ def _leaves(name: str, results: Any) -> Iterator[str]:
         yield name
 
 
-def _task(name: str, results: Any) -> dict[str, Any]:
+def _task(name: str, results: Any) -> JsonObject:
     leaves = list(dict.fromkeys(_leaves(name, results)))
     figures, metrics = results["results"][name], {}
     for key, value in figures.items():

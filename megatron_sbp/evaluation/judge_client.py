@@ -14,6 +14,7 @@ import openai
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import JudgeEndpoint
 
 KEY = "evaluation.judge_endpoint"
@@ -74,7 +75,7 @@ class Client:
     async def __aexit__(self, *raised: object) -> None:
         await self._client.close()
 
-    async def ask(self, messages: list[dict[str, str]], form: Mapping[str, Any]) -> str:
+    async def ask(self, messages: list[dict[str, str]], form: Mapping[str, JsonValue]) -> str:
         """The words of the model, which may repeat the key: see `redacted`.
 
         Args:
@@ -104,7 +105,7 @@ class Client:
                 self.retried += 1
                 await asyncio.sleep(self._pauses.after(faults, asked))
 
-    async def _once(self, messages: list[dict[str, str]], form: Mapping[str, Any]) -> str:
+    async def _once(self, messages: list[dict[str, str]], form: Mapping[str, JsonValue]) -> str:
         structured = self.structured is not False
         try:
             said = await self._send(messages, form if structured else None)
@@ -124,9 +125,9 @@ class Client:
             self.structured = structured
         return said
 
-    async def _send(self, messages: list[dict[str, str]], form: Mapping[str, Any] | None) -> str:
+    async def _send(self, messages: list[dict[str, str]], form: Mapping[str, JsonValue] | None) -> str:
         temperature = self._endpoint.temperature
-        options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+        options: JsonObject = {} if temperature is None else {"temperature": temperature}
         if form is not None:
             options["response_format"] = form
         try:

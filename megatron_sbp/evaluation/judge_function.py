@@ -23,6 +23,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.user_function import UserFunction, call_batch, documents_of
 from megatron_sbp.evaluation.judge_file import check_judge, judge_place
 from megatron_sbp.evaluation.opinions import OPINIONS, Case, Judge, Opinion
@@ -35,7 +36,7 @@ BATCH = 64
 class FunctionJudge(Judge):
     """A user's function, loaded; see `load_function`."""
 
-    def __init__(self, place: UserFunction, function: Callable[[list[dict[str, Any]]], Any]):
+    def __init__(self, place: UserFunction, function: Callable[[list[JsonObject]], Any]):
         self.place, self._function = place, function
 
     def about(self) -> dict[str, str]:
@@ -74,11 +75,11 @@ class FunctionJudge(Judge):
                 found[opinion] = (whole - right, whole)
         return found
 
-    def _error(self, message: str, batch: list[dict[str, Any]]) -> InputError:
+    def _error(self, message: str, batch: list[JsonObject]) -> InputError:
         return self.place.error(f"the judge {self.place.name}() {message} ({documents_of(batch)})")
 
 
-def _told(case: Case) -> dict[str, Any]:
+def _told(case: Case) -> JsonObject:
     return {"seed": case.seed, "text": case.text, "row": dict(case.row)}
 
 

@@ -9,6 +9,7 @@ import torch
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.quiet import quiet_libraries
+from megatron_sbp.base.untyped import JsonObject
 
 
 def device_name(device: torch.device) -> str:
@@ -29,7 +30,7 @@ def load_model(folder: Path, device: torch.device) -> Any:
     return load_causal_model(folder, torch.float32, "sdpa").to(device).eval()
 
 
-def model_of(config: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Any:
+def model_of(config: JsonObject, tensors: dict[str, torch.Tensor], device: torch.device) -> Any:
     """The model that `load_model` would give, from what `checkpoint.hugging_face.read_weights` reads."""
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens
@@ -42,7 +43,7 @@ def held_out_loss(
     text_bytes: int,
     batch_size: int,
     label: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The loss of a model on a held-out split.
 
     Args:
@@ -81,7 +82,7 @@ def held_out_loss(
     return summary(sums, counts, text_bytes, label)
 
 
-def summary(sums: np.ndarray, counts: np.ndarray, text_bytes: int, label: str) -> dict[str, Any]:
+def summary(sums: np.ndarray, counts: np.ndarray, text_bytes: int, label: str) -> JsonObject:
     """The figures of `held_out_loss` from losses summed per sequence.
 
     Args:

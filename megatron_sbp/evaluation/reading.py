@@ -9,6 +9,7 @@ import numpy as np
 
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
@@ -28,7 +29,7 @@ def measure_reading(
     batch_size: int,
     seed: int,
     device: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """What the synthesizer reads from its seed documents, on pairs it has not seen: see `reading`.
 
     Args:
@@ -96,7 +97,7 @@ def reading(
     at_most: int,
     seed: int,
     batch_size: int,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Measures the loss on targets, given their own seed documents and given wrong ones.
 
     Args:
@@ -119,7 +120,7 @@ def reading(
     others = wrong_seeds(seeds, targets, seed)
     usable = np.flatnonzero(others >= 0)
     chosen = usable[choose(len(usable), at_most, seed, Stream.READING)]
-    result: dict[str, Any] = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
+    result: JsonObject = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
     result |= {"gain": None, "gain_stderr": None}
     if not len(chosen):
         return result

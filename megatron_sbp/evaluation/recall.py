@@ -13,6 +13,7 @@ import torch
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.choice import credit
 from megatron_sbp.evaluation.questions import ClozeQuestion
 from megatron_sbp.evaluation.statistics import ratio_stderr
@@ -64,7 +65,7 @@ class RecallQuestions:
         self._questions, self._documents = questions, documents
         self._encoded = encode_questions(questions, tokenizer, file, sequence_length)
 
-    def ask(self, model: Any, batch_size: int, label: str) -> dict[str, Any]:
+    def ask(self, model: Any, batch_size: int, label: str) -> JsonObject:
         """The figures of `recall_summary` for a model; arguments as for `choice_scores`."""
         scores = choice_scores(model, self._encoded, batch_size, label)
         return recall_summary(self._questions, scores, self._documents)
@@ -171,7 +172,7 @@ def choice_scores(model: Any, encoded: list[Encoded], batch_size: int, label: st
 
 def recall_summary(
     questions: Sequence[ClozeQuestion], scores: list[np.ndarray], documents: Mapping[str, int] | None
-) -> dict[str, Any]:
+) -> JsonObject:
     """The figures of one arm.
 
     Args:
@@ -190,7 +191,7 @@ def recall_summary(
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     owner = np.array([numbers[group] for group in groups])
 
-    def figures(chosen: Iterable[int]) -> dict[str, Any]:
+    def figures(chosen: Iterable[int]) -> JsonObject:
         places = np.array(list(chosen), np.int64)
         sums = np.bincount(owner[places], credits[places], len(numbers))
         counts = np.bincount(owner[places], minlength=len(numbers))
@@ -203,7 +204,7 @@ def recall_summary(
             "chance": float(np.mean([questions[place].chance for place in places])),
         }
 
-    def divided(key) -> dict[str, Any]:
+    def divided(key) -> JsonObject:
         parts: dict[str, list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             name = key(question)

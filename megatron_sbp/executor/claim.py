@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import NO_ROOM, InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor import submitted
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe, override
 from megatron_sbp.stages.run_folder import Run
@@ -57,7 +57,7 @@ def write_resolved(run: Run) -> None:
     files.write_text(run.resolved_file, _HEADER.format(recipe=_recipe_path(run.recipe)) + dump_recipe(run.recipe))
 
 
-def read_marker(root: Path) -> dict[str, Any] | None:
+def read_marker(root: Path) -> JsonObject | None:
     """What sbp-run.json says; None for a folder that is not a run folder.
 
     Raises:
@@ -180,7 +180,7 @@ def _holds_a_run(root: Path) -> bool:
     return written and any((root / "stages").glob("*/started.json"))
 
 
-def _check_same_recipe(run: Run, marker: dict[str, Any]) -> None:
+def _check_same_recipe(run: Run, marker: JsonObject) -> None:
     recorded, present = marker["recipe"], _recipe_path(run.recipe)
     if recorded == present:
         return

@@ -15,6 +15,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import explained
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages.run_folder import Run
 
 _NOTED_SECONDS = 5.0
@@ -24,7 +25,7 @@ SMALL_BYTES = 256 << 20
 """Files of this size together are read by any command, `sbp status` and `sbp submit` on a login node included: half a
 second. The embedding model that comes with the package (87 MB) is among them, so it does not matter where that is."""
 
-Entry = dict[str, Any]
+Entry = JsonObject
 """`size` (bytes), `mtime_ns` and `sha256` (hexadecimal) of a file."""
 
 
@@ -162,7 +163,7 @@ def _note(run: Run, fresh: dict[str, Entry]) -> None:
         files.write_json(file, {**_noted(run), **fresh})
 
 
-def _noted(run: Run) -> dict[str, Any]:
+def _noted(run: Run) -> JsonObject:
     file = run.manifests / "external.json"
     try:
         status = file.stat()

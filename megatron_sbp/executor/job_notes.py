@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
 from megatron_sbp.executor.task_numbers import ranges_of
@@ -61,7 +61,7 @@ def notes_on(run: Run, job: Job) -> list[str]:
     return found
 
 
-def _faults(folder: Path, job: Job) -> list[tuple[str, list[dict[str, Any]]]]:
+def _faults(folder: Path, job: Job) -> list[tuple[str, list[JsonObject]]]:
     """Tasks that had faults, with these; in the order of the last ones. The task is empty without an array."""
     files = [folder / f"{job.id}.jsonl", *folder.glob(f"{job.id}_*.jsonl")]
     found = [(file.stem.partition("_")[2], read_rows(file)) for file in files]

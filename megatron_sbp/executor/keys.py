@@ -7,9 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
 
@@ -22,7 +22,7 @@ class Keys:
     """Digest of all settings and inputs."""
     units: str
     """Digest of the settings of units, and of the inputs that all of them read."""
-    described: dict[str, Any]
+    described: JsonObject
     """`settings`, and `inputs`: path below the run folder to digest."""
     own: Mapping[str, Mapping[str, str]]
     """Inputs that one unit reads alone: unit to path to digest. Empty where every unit reads everything."""

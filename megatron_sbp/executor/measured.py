@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.external import remembered
 from megatron_sbp.planning.units import pilots
 from megatron_sbp.planning.vocabulary import vocab_size_of
@@ -15,7 +15,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 
 
-def read_measured(run: Run, finished: Collection[str] = ()) -> dict[str, Any] | None:
+def read_measured(run: Run, finished: Collection[str] = ()) -> JsonObject | None:
     """What the run folder knows about this very recipe.
 
     A measurement counts only under its own fingerprint: its stage and all stages before it must be finished under the
@@ -30,7 +30,7 @@ def read_measured(run: Run, finished: Collection[str] = ()) -> dict[str, Any] | 
         each synthesizer (`pairs`, `pilot`, `synthetic`, ...); in `others` the files that were made from something else.
         None when there is nothing.
     """
-    measured: dict[str, Any] = {}
+    measured: JsonObject = {}
     others: list[str] = []
     current = _CurrentStages(run, finished)
 

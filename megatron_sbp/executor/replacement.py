@@ -16,12 +16,12 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.manifests import Outputs, read_manifest, read_unit, work_of
 from megatron_sbp.stages.run_folder import Run
 
@@ -52,7 +52,7 @@ class Replacement:
         """Whether a replacement has begun and not ended."""
         return self._journal.exists()
 
-    def install(self, view: Run, units: Path, manifest: dict[str, Any], keep: bool) -> None:
+    def install(self, view: Run, units: Path, manifest: JsonObject, keep: bool) -> None:
         """Puts the outputs of a view in the place of the former ones, and writes the manifest.
 
         Args:
@@ -85,7 +85,7 @@ class Replacement:
             say(f"{self.stage}: completing a replacement that was interrupted")
             self._replace(files.read_json(self._journal))
 
-    def _replace(self, journal: dict[str, Any]) -> None:
+    def _replace(self, journal: JsonObject) -> None:
         root = self.run.root
         work, aside, units = root / journal["work"], root / journal["aside"], root / journal["units"]
         if not journal["retired"]:

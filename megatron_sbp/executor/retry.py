@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
 
 FAULT, RETRY = 1, 6
@@ -72,7 +72,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     return RETRY
 
 
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same(one: JsonObject, other: JsonObject) -> bool:
     return one.get("progress") == other["progress"] and stable(one.get("cause")) == stable(other["cause"])
 
 

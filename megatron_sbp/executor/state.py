@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.external import external_digests, to_be_read
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys, keys_of, of_all_units
@@ -144,7 +144,7 @@ class StageState:
                 files.write_json(self.manifest_file, manifest)
             self._times.clear()
 
-    def _manifest(self) -> dict[str, Any] | None:
+    def _manifest(self) -> JsonObject | None:
         """The stage's manifest; None without one, and for a damaged one that may be discarded."""
         try:
             return stage_manifest(self.manifest_file, self.stage.name)
@@ -176,22 +176,22 @@ class StageState:
         """The run as seen by work that is done beside finished outputs."""
         return self.run.view(self.run.work_folder(self.stage.name, keys.work), self.stage.owns(self.run))
 
-    def _unit_key(self, manifest: dict[str, Any]) -> str:
+    def _unit_key(self, manifest: JsonObject) -> str:
         if "unit_key" in manifest:
             return manifest["unit_key"]
         return str((started_note(self.unit_folder) or {}).get("key"))  # manifests of 0.1.0 and before
 
-    def _continues(self, manifest: dict[str, Any], keys: Keys) -> bool:
+    def _continues(self, manifest: JsonObject, keys: Keys) -> bool:
         """Whether the units of a finished stage stay as they are."""
         return keys.continued_from(self._unit_key(manifest), manifest["inputs"])
 
-    def _grown(self, manifest: dict[str, Any], keys: Keys) -> bool:
+    def _grown(self, manifest: JsonObject, keys: Keys) -> bool:
         """Whether all that the finished outputs were made from is still there, and the new outputs contain them."""
         inputs = keys.described["inputs"]
         same = all(inputs.get(path) == digest for path, digest in manifest["inputs"].items())
         return same and self.stage.grown_from(self.run, manifest["settings"])
 
-    def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> dict[str, Any] | None:
+    def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> JsonObject | None:
         """The manifest of a unit that is done under this key and intact."""
         try:
             manifest = read_manifest(folder / f"{unit}.json", UNIT_FIELDS)
@@ -230,7 +230,7 @@ class StageState:
             if found:
                 self.stage.check_damage(view, found, self.may_repair, self.discard)
 
-    def _check_cost(self, seconds: float, former: dict[str, Any], described: dict[str, Any], what: str) -> None:
+    def _check_cost(self, seconds: float, former: JsonObject, described: JsonObject, what: str) -> None:
         if seconds <= self.keep_seconds or self.discard:
             return
         differ = "; ".join(differences(former, described)) or "the program's own version of the stage"

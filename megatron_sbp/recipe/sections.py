@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.values import (
     AtLeastOne,
@@ -265,7 +266,7 @@ class Embedding(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the embedder. Stored vectors are float16."""
 
-    def of_vectors(self) -> dict[str, Any]:
+    def of_vectors(self) -> JsonObject:
         """What vectors depend on by more than rounding, the engine left out."""
         return self.model_dump(include={"model", "max_tokens", "prompt", "precision"})
 
@@ -368,7 +369,7 @@ class Vllm(Section):
     """Tokens that are drafted from n-grams of the text so far and verified together; 0 drafts none. Not possible on
     CPUs. Changes texts: other random numbers are drawn."""
 
-    def of_text(self) -> dict[str, Any]:
+    def of_text(self) -> JsonObject:
         """The keys that choose kernels, split sums, or draw other random numbers: another value changes the texts.
 
         Keys that only change which requests share a batch are not among them: a resumed shard has other batches than an
@@ -788,7 +789,7 @@ class Recipe(Section):
         copy._first_seed = self.evaluation_seed
         return copy
 
-    def overridden(self, section: str, values: Mapping[str, Any]) -> Recipe:
+    def overridden(self, section: str, values: Mapping[str, JsonValue]) -> Recipe:
         """This recipe with other values for some keys of a section.
 
         Raises:
@@ -811,7 +812,7 @@ class Recipe(Section):
     def _changed(self, **values: Any) -> Recipe:
         return self.model_copy(update=values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Every value, defaults included, as JSON-able types."""
         return self.model_dump()
 
@@ -854,7 +855,7 @@ class Recipe(Section):
         return self.synthesis.max_new_tokens or self.max_target_tokens + 1
 
 
-def settings(section: Section, *leave_out: str) -> dict[str, Any]:
+def settings(section: Section, *leave_out: str) -> JsonObject:
     """A recipe section as a dict, for a stage's settings, without the fields that change no output."""
     return section.model_dump(exclude=set(leave_out))
 

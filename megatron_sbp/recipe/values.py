@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from megatron_sbp.base.files import home_expanded
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.time_limit import FORMATS, is_time_limit
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -139,7 +140,7 @@ def _overrides(value: object) -> Any:
 
 
 Overrides = Annotated[
-    dict[str, Any],
+    JsonObject,
     BeforeValidator(_overrides),
     WithJsonSchema({"type": "object"}),
 ]

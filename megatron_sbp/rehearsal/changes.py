@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Recipe
 
 Kind = Literal["replaced", "size", "own"]
@@ -40,7 +41,7 @@ class Draft:
     """
 
     def __init__(self, recipe: Recipe):
-        self.values: dict[str, Any] = copy.deepcopy(recipe.to_dict())
+        self.values: JsonObject = copy.deepcopy(recipe.to_dict())
         self._changes: dict[Key, Change] = {}
 
     @property
@@ -85,7 +86,7 @@ def _renamed(value: object, old: str, new: str) -> Any:
     return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
 
 
-def flat(values: Mapping[str, Any], prefix: Key = ()) -> dict[Key, Any]:
+def flat(values: Mapping[str, JsonValue], prefix: Key = ()) -> dict[Key, Any]:
     """Every value of nested mappings by its path; an empty mapping counts as a value."""
     found: dict[Key, Any] = {}
     for name, value in values.items():

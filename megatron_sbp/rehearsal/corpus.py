@@ -14,6 +14,7 @@ from typing import Any
 import zstandard
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.patterns import names_matching
 from megatron_sbp.documents.reading import (
     SUFFIXES,
@@ -238,7 +239,7 @@ def _write_lines(path: Path, lines: list[bytes]) -> None:
     path.write_bytes(data)
 
 
-def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_parquet(path: Path, rows: list[JsonObject]) -> None:
     import pyarrow
     import pyarrow.parquet
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Documents, Model, Tokenizer
 from megatron_sbp.rehearsal.corpus import Corpus, write_corpus
 from megatron_sbp.rehearsal.questions import write_questions
@@ -62,7 +63,7 @@ class Materials:
         sources = [file.source for file in self.corpus.files]
         return f"inputs-{files.digest([VERSION, self._told(), *map(_stamp, [*sources, self.questions])])[:8]}"
 
-    def _told(self) -> dict[str, Any]:
+    def _told(self) -> JsonObject:
         told = {name: getattr(self, name) for name in (field.name for field in dataclasses.fields(self))}
         told["corpus"] = [self.corpus.patterns, [file.name for file in self.corpus.files], self.corpus.made_up]
         told["documents"] = self.documents.model_dump(exclude={"inputs"})

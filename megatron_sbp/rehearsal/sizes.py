@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.planning.ledger import train_samples
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.sections import Launch
@@ -149,7 +150,7 @@ def _let_short_texts_pass(draft: Draft, scale: Scale) -> None:
             draft.set((*path, "min_tokens"), longest, "size")
 
 
-def _cut_section(draft: Draft, path: tuple[str, ...], name: str, values: Mapping[str, Any], scale: Scale) -> None:
+def _cut_section(draft: Draft, path: tuple[str, ...], name: str, values: Mapping[str, JsonValue], scale: Scale) -> None:
     for key, value in values.items():
         smaller = _smaller(f"{name}.{key}", value, scale)
         if smaller is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.report.html import table
 from megatron_sbp.report.names import label_of
 
@@ -25,7 +26,9 @@ class Figure:
     """Whether it stands out; where arms are rows, such figures come first."""
 
 
-def arm_table(corner: str, arms: Mapping[str, Any], figures: Sequence[Figure], *, caption: str, kind: str = "") -> str:
+def arm_table(
+    corner: str, arms: Mapping[str, JsonValue], figures: Sequence[Figure], *, caption: str, kind: str = ""
+) -> str:
     """Markup of a table of all arms.
 
     Args:

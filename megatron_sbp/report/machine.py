@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, folded, paragraph, section, table
 from megatron_sbp.report.numbers import NOTHING, fixed
@@ -12,7 +13,7 @@ from megatron_sbp.report.paper import MARKS
 
 def environment_section(data: ReportData) -> str:
     """Versions, hardware and engines; the recipe."""
-    found: dict[str, Any] = data.results["environment"]
+    found: JsonObject = data.results["environment"]
     rows = [[name, _told(name, value)] for name, value in found.items()]
     engines = [
         [name.replace("_", " "), NOTHING if value is None else str(value)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, span
@@ -31,7 +32,7 @@ class DocumentsStage(Stage):
 
         return corpus_files(run.recipe.documents, run.recipe.folder, run.recipe.place_of("documents.inputs"))[0]
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
@@ -48,7 +49,7 @@ class EmbedStage(Stage):
         folder = model_folder(run.recipe.embedding.model, run.recipe.folder)
         return [] if folder is None else model_files(folder)
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         chosen = run.recipe.embedding
         local = model_folder(chosen.model, run.recipe.folder) is not None
         engine = {} if self.engine(run) == USUAL_ENGINE else {"engine": self.engine(run)}

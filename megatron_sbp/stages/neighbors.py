@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
 from megatron_sbp.planning.query_blocks import block_count_of, part_count_of, query_blocks
 from megatron_sbp.recipe import settings
@@ -44,7 +45,7 @@ class NeighborsStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"embed": tuple(usual.embedding_shards(split) for split in MINED_SPLITS)}
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         chosen = run.recipe.neighbors
         if chosen.engine == "exact":
             return settings(chosen, *_SCANN_ONLY)
@@ -52,7 +53,7 @@ class NeighborsStage(Stage):
         without += [] if _has_parts(run) else ["documents_per_index"]
         return {**settings(chosen, *without), "seed": run.recipe.seed}
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
+    def unit_settings(self, run: Run) -> JsonObject:
         return {name: value for name, value in self.settings(run).items() if name != "recall_sample"}
 
     def units(self, run: Run) -> list[str]:
@@ -75,7 +76,7 @@ class NeighborsStage(Stage):
         shutil.rmtree(run.neighbors_index, ignore_errors=True)
         return [run.audit_neighbors]
 
-    def _audit(self, run: Run, split: str) -> dict[str, Any]:
+    def _audit(self, run: Run, split: str) -> JsonObject:
         from megatron_sbp.pairing.neighbors.audit import audit_neighbors
 
         search, recipe = self._open(run, split), run.recipe

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.units import has_pilot
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import Synthesis, Synthesizer
@@ -65,7 +66,7 @@ class SynthesizeStage(Stage):
             found["export-synthesizer"] = usual.weights("synthesizer")
         return found
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         measured = {}
         if self._piloted(run) and run.pilot_audit.exists():
             measured = {"tokens_that_pass": files.read_json(run.pilot_audit)["tokens_per_generation"]}
@@ -75,7 +76,7 @@ class SynthesizeStage(Stage):
         chosen = run.recipe.synthesis
         return {**self.unit_settings(run), **settings(chosen, "pilot", *_unread(chosen)), **measured}
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
+    def unit_settings(self, run: Run) -> JsonObject:
         recipe = run.recipe
         if self.method == "replacement":
             return {"seed": recipe.seed, "replaced": self._about.replaced}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from megatron.core.datasets.utils import Split
+
+from megatron_sbp.base.untyped import JsonObject
 
 
 class HeldOut(torch.utils.data.Dataset):
@@ -28,7 +28,7 @@ class HeldOut(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> JsonObject:
         place = index % self.sequences
         if place < len(self.dataset):  # type: ignore[arg-type]
             return {"dataset_id": 0, **self.dataset[place]}

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.training.data.data_file import DataFile
 from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.attention import cumulative_lengths
@@ -80,7 +81,7 @@ class Trainer:
             self.source_losses.add(losses, mask, sources)
         return total, count.detach().to(torch.int), {"lm loss": torch.stack([total.detach(), count.detach()])}
 
-    def _of_this_rank(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def _of_this_rank(self, batch: JsonObject) -> JsonObject:
         """The part of every sequence that this context-parallel rank computes; all of it without one."""
         if self.args.context_parallel_size == 1:
             return batch

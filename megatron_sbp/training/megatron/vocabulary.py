@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.tokenization.tokenizer import ROLES_FILE, load_tokenizer
 
 OTHER_WAYS = ("vocab_file", "merge_file", "special_tokens", "metadata_path")
@@ -31,7 +32,7 @@ class Vocabulary:
     """Id of the token that fills a sequence."""
 
     @property
-    def unique_identifiers(self) -> dict[str, Any]:
+    def unique_identifiers(self) -> JsonObject:
         """What Megatron tells cached indices apart by."""
         return {"class": type(self).__name__, "tokenizer_path": [self.folder]}
 
