@@ -16,13 +16,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import zstandard
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.piece_digests import sha256_between, sha256_of_pieces
-from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -145,7 +145,7 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> JsonValue:
     """Reads a JSON file; raises InputError that names the file when it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -50,7 +49,7 @@ class UserFunction:
         if not {self.name, "*"} & _defined(body):  # `from rules import *` may define anything
             raise self.error(f"defines no '{self.name}'")
 
-    def load(self) -> Callable[[list[JsonObject]], Any]:
+    def load(self) -> Callable[[list[JsonObject]], object]:
         """Runs the file and takes its function. Modules beside the file can be imported by it.
 
         Raises:
@@ -77,10 +76,10 @@ class UserFunction:
 
 
 def call_batch(
-    function: Callable[[list[JsonObject]], Any],
+    function: Callable[[list[JsonObject]], object],
     batch: list[JsonObject],
     fail: Callable[[str, list[JsonObject]], InputError],
-) -> list[Any] | tuple[Any, ...]:
+) -> list[object] | tuple[object, ...]:
     """What a function returns for a batch: one entry for each.
 
     Args:

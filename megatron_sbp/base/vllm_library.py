@@ -6,11 +6,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.memory import is_out_of_memory
 from megatron_sbp.base.untyped import JsonObject
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 CPU_CACHE_BYTES = 1 << 30
 """Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
@@ -28,7 +31,7 @@ _OUT_OF_MEMORY = ("out of memory", "available memory", "free memory", "memory fo
 """What the errors of vLLM and torch say when memory is short, in lower case."""
 
 
-def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, key: str) -> tuple[Any, bool]:
+def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, key: str) -> tuple[type[LLM], bool]:
     """The class `vllm.LLM`, and whether this vLLM is built for CPUs.
 
     Args:

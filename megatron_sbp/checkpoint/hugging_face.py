@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
@@ -125,7 +125,7 @@ def _convert(
     model: Model,
     dtype: torch.dtype,
     writer: SafetensorsWriter,
-    whole: Any,
+    whole: hashlib._Hash,
 ) -> None:
     """Reads one piece and writes its tensors; a function, so that nothing of it stays in memory."""
     from megatron_sbp.checkpoint.safetensors_files import raw_bytes

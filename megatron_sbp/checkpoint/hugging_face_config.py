@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Model, make_section
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _KEYS = {
 }
 """Fields of the recipe's model that a checkpoint decides, and their keys in config.json."""
 
-_ONLY: dict[str, tuple[Any, str]] = {
+_ONLY: dict[str, tuple[object, str]] = {
     "attention_bias": (False, "Megatron is started without biases"),
     "mlp_bias": (False, "Megatron is started without biases"),
     "use_sliding_window": (False, "attention sees the whole sequence"),
@@ -124,7 +124,7 @@ def _described(config: JsonObject, file: Path) -> tuple[Model, int]:
             f"has {', '.join(sorted(others))}, only full_attention is supported", file=file, key="layer_types"
         )
 
-    def value(key: str) -> Any:
+    def value(key: str) -> JsonValue:
         if config.get(key) is None:
             raise InputError("is missing", file=file, key=key)
         return config[key]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.untyped import JsonObject
 
 FILE_BYTES = 5_000_000_000
 """A .distcp file is closed when it has reached this size."""
@@ -121,7 +120,7 @@ class Chunk:
         return torch.Size(self.size).numel() * self.dtype.itemsize
 
 
-def write_torch_dist(folder: Path, chunks: list[Chunk], objects: JsonObject) -> None:
+def write_torch_dist(folder: Path, chunks: list[Chunk], objects: Mapping[str, object]) -> None:
     """Writes a checkpoint folder; one chunk is made at a time (two of the same tensor are in memory together).
 
     Args:
@@ -166,7 +165,7 @@ def _item(chunk: Chunk) -> WriteItem:
 class _From(DefaultSavePlanner):
     """Makes the values on demand."""
 
-    def __init__(self, makers: dict[MetadataIndex, Callable[[], torch.Tensor]], objects: JsonObject):
+    def __init__(self, makers: dict[MetadataIndex, Callable[[], torch.Tensor]], objects: Mapping[str, object]):
         super().__init__()
         self._makers, self._objects = makers, objects
 

@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.doctor.place import Place
 
 SLACK = 10.0
@@ -54,7 +53,7 @@ class Meeting:
 
         self.place, self.seconds = place, seconds
         try:
-            self.store: Any = dist.PrefixStore(
+            self.store = dist.PrefixStore(
                 "sbp-doctor",
                 dist.TCPStore(
                     place.address,
@@ -108,7 +107,7 @@ class Meeting:
         with contextlib.suppress(RuntimeError):
             self.store.set(key, json.dumps(value))
 
-    def hear(self, key: str, seconds: float) -> Any:
+    def hear(self, key: str, seconds: float) -> JsonValue:
         """A value that some rank publishes; None when it does not in time."""
         try:
             self.store.wait([key], timedelta(seconds=seconds))
@@ -116,7 +115,7 @@ class Meeting:
         except RuntimeError:  # a timeout, or the rank that held the store is gone
             return None
 
-    def hear_all(self, prefix: str, ranks: Iterable[int], seconds: float) -> dict[int, Any]:
+    def hear_all(self, prefix: str, ranks: Iterable[int], seconds: float) -> dict[int, JsonValue]:
         """Values that ranks publish under PREFIX/RANK; None of those that do not, all within one time."""
         end = time.monotonic() + seconds
         return {rank: self.hear(f"{prefix}/{rank}", max(0.01, end - time.monotonic())) for rank in ranks}

@@ -15,7 +15,8 @@ import itertools
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO
 
 import numpy as np
 import zstandard
@@ -83,11 +84,13 @@ class PartWriter:
             self._out.append(self._stack.enter_context(open(self._stack.enter_context(files.atomic_path(file)), "wb")))
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        if exception[0] is None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
             self._spill()
-        self._stack.__exit__(*exception)
-        if exception[0] is None:
+        self._stack.__exit__(kind, error, traceback)
+        if kind is None:
             files.write_json(part_files(self._part)[3], {"segments": self._segments, **self.notes})
 
     def add(self, document: Document, line: int) -> None:

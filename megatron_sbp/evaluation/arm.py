@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from megatron_sbp.evaluation.recall import RecallQuestions
 from megatron_sbp.recipe import Evaluation
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def evaluate_arm(
@@ -94,7 +97,7 @@ def evaluate_arm(
     return result
 
 
-def _check_vocabulary(model: Any, tokenizer: TextTokenizer, checkpoint: Path) -> None:
+def _check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer, checkpoint: Path) -> None:
     entries = model.get_input_embeddings().num_embeddings
     if entries < tokenizer.vocab_size:
         raise InputError(

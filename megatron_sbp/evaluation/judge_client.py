@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import openai
 
@@ -16,6 +16,9 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import JudgeEndpoint
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletion
 
 KEY = "evaluation.judge_endpoint"
 
@@ -97,7 +100,7 @@ class Client:
                 faults += 1
                 if faults > self._endpoint.max_retries:
                     raise self._error(f"{self._what(error)} (tried {_times(faults)})") from None
-                asked = _retry_after(getattr(error, "response", None))
+                asked = _retry_after(error)
                 if asked is not None and asked > _LONGEST_ASKED:
                     raise self._error(f"{self._what(error)}; it asks to wait {asked:,.0f} seconds") from None
                 if not self.retried:
@@ -179,7 +182,7 @@ class Client:
         return InputError(f"the judge at {self._endpoint.base_url}: {message}", key=KEY)
 
 
-def _words(reply: Any) -> str:
+def _words(reply: ChatCompletion) -> str:
     """The text of a reply, which may be anything that a server sent."""
     try:
         content = reply.choices[0].message.content
@@ -190,10 +193,11 @@ def _words(reply: Any) -> str:
     return content
 
 
-def _retry_after(response: Any) -> float | None:
+def _retry_after(error: Exception) -> float | None:
     """Seconds that a server asks to wait; None where it does not say."""
-    if response is None:
+    if not isinstance(error, openai.APIStatusError):
         return None
+    response = error.response
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         told = response.headers.get(name)
         if told is None:

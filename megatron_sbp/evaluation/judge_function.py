@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -36,7 +35,7 @@ BATCH = 64
 class FunctionJudge(Judge):
     """A user's function, loaded; see `load_function`."""
 
-    def __init__(self, place: UserFunction, function: Callable[[list[JsonObject]], Any]):
+    def __init__(self, place: UserFunction, function: Callable[[list[JsonObject]], object]):
         self.place, self._function = place, function
 
     def about(self) -> dict[str, str]:
@@ -55,7 +54,7 @@ class FunctionJudge(Judge):
             progress.advance(len(batch))
         return found
 
-    def _ask(self, batch: Sequence[Case]) -> Sequence[Any]:
+    def _ask(self, batch: Sequence[Case]) -> Sequence[object]:
         return call_batch(self._function, [_told(case) for case in batch], self._error)
 
     def _read(self, case: Case, said: object) -> dict[str, Opinion]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def windows(stream: np.ndarray, end_of_document: int, sequence_length: int) -> list[np.ndarray]:
@@ -35,7 +38,7 @@ def windows(stream: np.ndarray, end_of_document: int, sequence_length: int) -> l
 
 
 def held_out_loss(
-    model: Any,
+    model: PreTrainedModel,
     documents: IndexedTokens,
     *,
     end_of_document: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 """Separates these random choices from the evaluation's others."""
 
@@ -88,7 +91,7 @@ def wrong_seeds(seeds: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray
 
 
 def reading(
-    model: Any,
+    model: PreTrainedModel,
     pairs: IndexedTokens,
     rows: tuple[np.ndarray, np.ndarray],
     *,
@@ -144,7 +147,7 @@ def reading(
 
 
 def _target_losses(
-    model: Any,
+    model: PreTrainedModel,
     spans: list[tuple[np.ndarray, np.ndarray]],
     separator: int,
     padding: int,

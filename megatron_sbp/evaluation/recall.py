@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from megatron_sbp.evaluation.choice import credit
 from megatron_sbp.evaluation.questions import ClozeQuestion
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _LOGITS = 1 << 25
 """Logits computed at once: 128 MB of float32."""
@@ -65,7 +68,7 @@ class RecallQuestions:
         self._questions, self._documents = questions, documents
         self._encoded = encode_questions(questions, tokenizer, file, sequence_length)
 
-    def ask(self, model: Any, batch_size: int, label: str) -> JsonObject:
+    def ask(self, model: PreTrainedModel, batch_size: int, label: str) -> JsonObject:
         """The figures of `recall_summary` for a model; arguments as for `choice_scores`."""
         scores = choice_scores(model, self._encoded, batch_size, label)
         return recall_summary(self._questions, scores, self._documents)
@@ -129,7 +132,7 @@ def _common(first: list[int], second: list[int]) -> int:
 
 
 @torch.inference_mode()
-def choice_scores(model: Any, encoded: list[Encoded], batch_size: int, label: str) -> list[np.ndarray]:
+def choice_scores(model: PreTrainedModel, encoded: list[Encoded], batch_size: int, label: str) -> list[np.ndarray]:
     """Log-probability of every choice given its context: the sum over its tokens, so that it is that of the text.
 
     No length normalization: a choice of more tokens has a smaller probability only as far as the model says so. Where

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import explained
 from megatron_sbp.base.progress import Progress
-from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.stages.run_folder import Run
 
 _NOTED_SECONDS = 5.0
@@ -174,6 +174,6 @@ def _noted(run: Run) -> JsonObject:
 
 
 @functools.lru_cache(maxsize=1)
-def _read_as_of(file: Path, _: tuple[int, ...]) -> Any:
+def _read_as_of(file: Path, _: tuple[int, ...]) -> JsonValue:
     """7 MB for the files of DCLM, which a command asks for several times."""
     return files.read_json(file)

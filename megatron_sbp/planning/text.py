@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.assumptions import assumed
@@ -171,7 +170,7 @@ def _sources(sources: dict[str, str]) -> list[str]:
     ]
 
 
-def _marked(value: object, source: str, form: Callable[[Any], str]) -> str:
+def _marked[Value](value: Value | None, source: str, form: Callable[[Value], str]) -> str:
     if value is None:
         return "unknown"
     return ("~" if source == "estimated" else "") + form(value)

@@ -40,7 +40,7 @@ from megatron_sbp.recipe.values import (
     Whole,
 )
 
-DEFAULTS: Any = Field(default_factory=dict, validate_default=True)
+DEFAULTS: Any = Field(default_factory=dict, validate_default=True)  # Any: what Field() returns, for any section
 """A section that can be left out."""
 
 
@@ -450,7 +450,7 @@ class Filter(Section):
     those that the synthesizer wrote."""
 
     @property
-    def further(self) -> tuple[Any, ...]:
+    def further(self) -> tuple[object, ...]:
         """Values of the opt-in rules, in the order in which they are applied; None for a rule that is off."""
         return (self.max_corpus_copying, self.contaminated, self.predicate, self.min_similarity)
 
@@ -809,7 +809,7 @@ class Recipe(Section):
                 recipe = recipe.overridden(section, values)
         return recipe
 
-    def _changed(self, **values: Any) -> Recipe:
+    def _changed(self, **values: object) -> Recipe:
         return self.model_copy(update=values)
 
     def to_dict(self) -> JsonObject:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import zstandard
 
@@ -27,6 +27,9 @@ from megatron_sbp.documents.reading import (
 )
 from megatron_sbp.recipe import Documents, Recipe
 from megatron_sbp.rehearsal.made_up_documents import MadeUp, made_up_documents
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _FILES = 2
 """Files for each pattern of the recipe."""
@@ -258,7 +261,7 @@ def _copy_parquet(source: Path, target: Path, rows: int) -> None:
     pyarrow.parquet.write_table(table, target)
 
 
-def _first(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+def _first(batches: Iterator[pyarrow.RecordBatch], rows: int) -> Iterator[pyarrow.RecordBatch]:
     for batch in batches:
         if rows <= 0:
             return

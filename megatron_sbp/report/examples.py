@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.random_streams import Stream
 from megatron_sbp.base.untyped import JsonValue
@@ -71,7 +70,7 @@ def draw_examples(
 
 
 def dropped_examples(
-    audited: Mapping[str, Sequence[Any]], documents: Sequence[Path], filters: Filters
+    audited: Mapping[str, Sequence[JsonValue]], documents: Sequence[Path], filters: Filters
 ) -> list[Example]:
     """The texts that an audit keeps of what each rule dropped, with their seed documents where it names them.
 

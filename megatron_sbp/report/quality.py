@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report import paper
@@ -167,7 +166,7 @@ def _sheet(groups: JsonObject) -> list[list[str]]:
         if any(one and one["value"] is not None for one in found):
             rows.append([label, *(_estimate(one, show) for one in found)])
 
-    def add_all(labels: dict[Any, str], find: Callable[[Any, JsonObject], JsonObject | None], show: Show) -> None:
+    def add_all[Key](labels: dict[Key, str], find: Callable[[Key, JsonObject], JsonObject | None], show: Show) -> None:
         for key, label in labels.items():
             add(label, functools.partial(find, key), show)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import settings
@@ -25,7 +24,7 @@ class DocumentsStage(Stage):
     sharded = True
 
     def __init__(self):
-        self._found: tuple[Any, dict[str, list[Path]]] | None = None
+        self._found: tuple[tuple[list[str], Path], dict[str, list[Path]]] | None = None
 
     def external(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.reading import corpus_files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonObject
@@ -34,7 +34,7 @@ class JudgeStage(Stage):
     sharded = True
 
     def __init__(self):
-        self._opened: tuple[Any, FurtherSources] | None = None
+        self._opened: tuple[object, FurtherSources] | None = None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {

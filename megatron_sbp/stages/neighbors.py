@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonObject
@@ -14,6 +14,9 @@ from megatron_sbp.recipe import settings
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, span
+
+if TYPE_CHECKING:
+    from megatron_sbp.pairing.neighbors.search import Search
 
 MINED_SPLITS = ("train", "valid")
 """Splits that are searched: pairs to tune with, and pairs that stop the tuning."""
@@ -40,7 +43,7 @@ class NeighborsStage(Stage):
         return "gpu" if run.recipe.neighbors.engine == "exact" else "cpu"  # ScaNN has no GPU engine
 
     def __init__(self):
-        self._opened: tuple[Any, Any] | None = None
+        self._opened: tuple[object, Search] | None = None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"embed": tuple(usual.embedding_shards(split) for split in MINED_SPLITS)}
@@ -83,7 +86,7 @@ class NeighborsStage(Stage):
         found = [run.neighbor_shard(split, file.stem) for file in search.vectors.files]
         return audit_neighbors(search, found, seed=recipe.seed, device=recipe.launch.device, split=split)
 
-    def _open(self, run: Run, split: str) -> Any:
+    def _open(self, run: Run, split: str) -> Search:
         """The search of a split, kept for the next unit."""
         from megatron_sbp.pairing.neighbors.search import Search
         from megatron_sbp.pairing.neighbors.vectors import Vectors

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonObject
@@ -17,6 +17,11 @@ from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import planned_more
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
 from megatron_sbp.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from megatron_sbp.synthesis.live import Live
+    from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer
+    from megatron_sbp.synthesis.synthesizer import Writer
 
 
 class SynthesizeStage(Stage):
@@ -138,7 +143,7 @@ class SynthesizeStage(Stage):
     def _shard(self, run: Run, unit: str) -> Path:
         return self.folder(run) / f"{unit}{usual.SHARD}"
 
-    def _look(self, run: Run, units: Sequence[str]) -> Any:
+    def _look(self, run: Run, units: Sequence[str]) -> Live:
         from megatron_sbp.synthesis.live import look
 
         return look(
@@ -184,7 +189,7 @@ class SynthesizeStage(Stage):
     def _piloted(self, run: Run) -> bool:
         return has_pilot(run.recipe.synthesis, self.method)
 
-    def _writer(self, run: Run) -> Any:
+    def _writer(self, run: Run) -> Writer:
         if self.method == "replacement":
             from megatron_sbp.synthesis.controls import TokenReplacement
             from megatron_sbp.tokenization.indexed import open_indexed
@@ -241,7 +246,7 @@ _TITLES = {
 }
 
 
-def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> Any:
+def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> ModelSynthesizer:
     """The synthesizer of a run, loaded."""
     from megatron_sbp.synthesis.controls import UnconditionalSampler
     from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer

@@ -6,7 +6,6 @@ import bisect
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -50,7 +49,7 @@ class DroppedExamples:
         """
         self._offer(rule, _place(row), {"row": row, "tokens": tokens, "measures": measures})
 
-    def join(self, part: Mapping[str, Sequence[Any]]) -> None:
+    def join(self, part: Mapping[str, Sequence[JsonValue]]) -> None:
         """Considers those of another shard, as `told` gave them; of earlier versions, plain texts."""
         for rule in self._chosen:
             for told in part[rule]:

@@ -76,18 +76,18 @@ class DocumentDataset(MegatronDataset):
         self._positions = torch.arange(config.sequence_length)
         self._mask = torch.ones(config.sequence_length)
 
-    def __getstate__(self) -> JsonObject:
+    def __getstate__(self) -> dict[str, object]:
         """Without what is mapped or can be made again: loaders whose workers are not forked pickle datasets."""
         return {**self.__dict__, "epochs": None, "_built": {}}
 
-    def __setstate__(self, state: JsonObject) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.epochs = StrictEpochs(self.reader.lengths, self.config.sequence_length, self.config.random_seed)
 
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> JsonObject:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         tokens = torch.from_numpy(self.tokens_of(int(index)))
         return {
             "tokens": tokens[:-1],
@@ -162,7 +162,7 @@ class JointDataset(GPTDataset):
         super().__init__(dataset, path, indices, num_samples, split, config)
         self.once = once
 
-    def __getitem__(self, index: int) -> JsonObject:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         return {**super().__getitem__(index), "sample": int(index)}
 
     def describe(self) -> str:

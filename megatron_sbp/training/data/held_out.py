@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from megatron.core.datasets.utils import Split
 
-from megatron_sbp.base.untyped import JsonObject
-
 
 class HeldOut(torch.utils.data.Dataset):
     """Repeats the first `sequences` items of a dataset for as long as Megatron requests validation samples.
@@ -28,7 +26,7 @@ class HeldOut(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> JsonObject:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         place = index % self.sequences
         if place < len(self.dataset):  # type: ignore[arg-type]
             return {"dataset_id": 0, **self.dataset[place]}

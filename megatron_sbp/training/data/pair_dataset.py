@@ -13,7 +13,6 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.megatron_dataset import MegatronDataset
 from megatron.core.datasets.utils import Split
 
-from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.training.data.epochs import permutation
 from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.packing import Packing, pack, shared_packing
@@ -76,7 +75,7 @@ class PairDataset(MegatronDataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> JsonObject:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         epoch, place = divmod(int(index), len(self.packing))
         return {**self.sequence(int(self._shuffle(epoch)[place])), "sample": int(index)}
 
