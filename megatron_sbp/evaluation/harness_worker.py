@@ -19,11 +19,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from megatron_sbp.base.untyped import JsonObject, JsonValue
-
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
     from lm_eval.tasks import TaskManager
+
+    from megatron_sbp.base.untyped import JsonObject, JsonValue
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import explained
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject, JsonValue
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 _NOTED_SECONDS = 5.0
@@ -86,7 +87,7 @@ def _read_together(run: Run, paths: list[Path]) -> None:
 
     A file is taken by a lock on one byte of the lock file, which Linux takes back from a process that dies.
     """
-    lock = run.manifests / ".external-files.lock"
+    lock = run.manifests / records.EXTERNAL_FILES_LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     total = sum(path.stat().st_size for path in paths)
     with open(lock, "a+b") as claims, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -157,14 +158,14 @@ def _take(claims: IO[bytes], place: int) -> bool:
 
 
 def _note(run: Run, fresh: dict[str, Entry]) -> None:
-    file = run.manifests / "external.json"
-    with open(file.with_name(".external.lock"), "a+") as lock:
+    file = run.manifests / records.EXTERNAL
+    with open(file.with_name(records.EXTERNAL_LOCK), "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together would lose each other's entries
         files.write_json(file, {**_noted(run), **fresh})
 
 
 def _noted(run: Run) -> JsonObject:
-    file = run.manifests / "external.json"
+    file = run.manifests / records.EXTERNAL
     try:
         status = file.stat()
         value = _read_as_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))

@@ -9,11 +9,12 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import work_of
+from megatron_sbp.stages import record_names as records
 
 
 def started_note(folder: Path) -> JsonObject | None:
     """What work in progress belongs to; None when there is none. A damaged note belongs to nothing."""
-    file = folder / "started.json"
+    file = folder / records.STARTED
     if not file.exists():
         return None
     try:

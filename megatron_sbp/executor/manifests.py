@@ -12,6 +12,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences as changed_values
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject, JsonValue
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 
@@ -47,7 +48,7 @@ def read_manifest(file: Path, fields: JsonObject = STAGE_FIELDS) -> JsonObject |
     for path, entry in value["outputs"].items():
         if not isinstance(entry, dict) or not {"sha256", "size", "mtime_ns"} <= entry.keys():
             raise DamagedManifest(f"this manifest is damaged: its entry for '{path}' is incomplete", file=file)
-        if path.startswith("/") or ".." in path.split("/"):
+        if records.is_outside(path):
             raise DamagedManifest(f"this manifest is damaged: '{path}' is outside the run folder", file=file)
     return value
 
@@ -119,7 +120,7 @@ def select(outputs: Outputs, patterns: Iterable[str]) -> dict[str, str]:
 
 def read_unit(file: Path) -> JsonObject | None:
     """A unit manifest, or None if the file is missing, damaged, or something else."""
-    if file.name == "started.json":
+    if file.name == records.STARTED:
         return None
     try:
         return read_manifest(file, UNIT_FIELDS)
@@ -137,7 +138,7 @@ def check_present(run: Run, inputs: Iterable[str]) -> None:
     by_folder: dict[str, set[str]] = {}
     for name in inputs:
         if not name.startswith("external:"):
-            folder, _, file = name.rpartition("/")
+            folder, file = records.below_folder(name)
             by_folder.setdefault(folder, set()).add(file)
     for folder, names in sorted(by_folder.items()):
         place = run.root / folder

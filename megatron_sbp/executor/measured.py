@@ -51,7 +51,7 @@ def read_measured(run: Run, finished: Collection[str] = ()) -> JsonObject | None
                 measured.setdefault("synthesizers", {}).setdefault(name, {}).update(files.read_json(file))
         if pilots(run.recipe, name) and usable("judge-pilot" + end, file := own.pilot_audit):
             measured.setdefault("synthesizers", {}).setdefault(name, {})["pilot"] = files.read_json(file)
-    if usable("tokenizer", file := run.tokenizer / "tokenizer.json"):
+    if usable("tokenizer", file := run.tokenizer_file):
         measured["vocab_size"] = vocab_size_of(file)
     if others:
         measured["others"] = others
@@ -76,7 +76,7 @@ class _CurrentStages:
         """Whether a file is the output of a current stage."""
         if not self._is_current(name):
             return False
-        outputs = files.read_json(self.run.manifests / f"{name}.json")["outputs"]
+        outputs = files.read_json(self.run.stage_manifest(name))["outputs"]
         entry = outputs.get(self.run.relative(file))
         return entry is not None and entry["sha256"] == files.sha256(file)
 
@@ -92,7 +92,7 @@ class _CurrentStages:
         from megatron_sbp.executor.runner import StageRunner
 
         stage, run = self._graph[name], self.run
-        manifest = run.manifests / f"{name}.json"
+        manifest = run.stage_manifest(name)
         if not manifest.exists() or not all(self._is_current(before) for before in stage.reads(run)):
             return False
         if not remembered(run, stage.external(run)):

@@ -41,6 +41,7 @@ from megatron_sbp.executor.manifests import (
 from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.retry import at_unit
 from megatron_sbp.executor.state import StageState
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 
@@ -129,7 +130,7 @@ class StageRunner(StageState):
             self._set_aside(f"{name}-unknown")
         note = {"key": keys.units, **keys.described}
         if former != note:
-            files.write_json(folder / "started.json", note)
+            files.write_json(folder / records.STARTED, note)
 
     def _set_aside(self, label: str) -> None:
         """Moves all that the stage owns out of the way, then deletes what unit manifests name unless it was costly."""
@@ -137,7 +138,7 @@ class StageRunner(StageState):
         costly = self._unfinished_seconds() > self.keep_seconds
         target = self.run.new_aside(label)
         self.replacement.retire(target)
-        for file in sorted(self.unit_folder.glob("[!.]*.json")):
+        for file in sorted(self.unit_folder.glob(records.UNIT_MANIFESTS)):
             unit = read_unit(file)
             if unit and not costly:
                 remove_named(target, unit["outputs"])
@@ -162,7 +163,7 @@ class StageRunner(StageState):
         check_one_file_system(self.run.root, [*dict.fromkeys(view.at(path).parent for path in paths), self.run.aside])
 
     def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
-        file = folder / f"{unit}.json"
+        file = folder / records.manifest(unit)
         former = read_unit(file)
         if former:
             self._keep_changed(view, damage(view, former["outputs"]))
@@ -188,7 +189,7 @@ class StageRunner(StageState):
 
     def _finish(self, view: Run, folder: Path, keys: Keys) -> None:
         started = time.time()
-        units = [files.read_json(folder / f"{unit}.json") for unit in self.stage.units(view)]
+        units = [files.read_json(folder / records.manifest(unit)) for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
         former = self._manifest() if folder == self.unit_folder else None
         if former:
@@ -244,7 +245,9 @@ class StageRunner(StageState):
             outputs: of the stage, as planned now.
         """
         wanted = {*self.stage.units(self.run), "started"}
-        surplus = {file: read_unit(file) for file in self.unit_folder.glob("[!.]*.json") if file.stem not in wanted}
+        surplus = {
+            file: read_unit(file) for file in self.unit_folder.glob(records.UNIT_MANIFESTS) if file.stem not in wanted
+        }
         half = self.stage.half_done(self.run)  # `finish` removed those of the present plan
         seconds = sum(work_of(unit) for unit in surplus.values() if unit) + sum(half.values())
         if seconds > self.keep_seconds:
@@ -274,4 +277,4 @@ class StageRunner(StageState):
             )
 
     def _lock(self, name: str):
-        return locked(self.unit_folder / f".{name}.lock", f"{self.stage.name} {name}")
+        return locked(self.unit_folder / records.unit_lock(name), f"{self.stage.name} {name}")

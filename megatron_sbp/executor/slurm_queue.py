@@ -19,6 +19,7 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 TIMEOUT = 60
@@ -91,7 +92,7 @@ def jobs_of(run: Run) -> list[Job]:
 
 
 def _jobs_file(run: Run) -> Path:
-    return run.root / "logs" / "slurm" / "jobs.json"
+    return run.job_logs / records.JOBS
 
 
 def _own(run: Run, entries: list[JsonObject]) -> list[JsonObject]:

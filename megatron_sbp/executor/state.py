@@ -26,6 +26,7 @@ from megatron_sbp.executor.manifests import (
     work_of,
 )
 from megatron_sbp.executor.replacement import Replacement
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -65,7 +66,7 @@ class StageState:
     ):
         self.run, self.stage, self.graph = run, stage, graph
         self.discard, self.may_repair, self.reads_data = discard, repair, reads_data
-        self.manifest_file = run.manifests / f"{stage.name}.json"
+        self.manifest_file = run.stage_manifest(stage.name)
         self.unit_folder = run.manifests / stage.name
         self.tidying_file = self.unit_folder / ".tidying"
         self._times: dict[Path, int] = {}
@@ -80,7 +81,7 @@ class StageState:
         """
         found: dict[str, str] = {}
         for name, patterns in self.stage.reads(self.run).items():
-            file = self.run.manifests / f"{name}.json"
+            file = self.run.stage_manifest(name)
             manifest = stage_manifest(file, name)
             if manifest is None:
                 raise NotFinished(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
@@ -116,7 +117,7 @@ class StageState:
             return False  # it is damaged
         if note:
             return belongs(note, keys)
-        return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob("[!.]*.json")))
+        return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob(records.UNIT_MANIFESTS)))
 
     def finished(self, keys: Keys | None = None) -> bool:
         """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does.
@@ -136,7 +137,10 @@ class StageState:
         folder: the next command need not."""
         if not self._times:
             return
-        with contextlib.suppress(OSError), locked(self.unit_folder / ".prepare.lock", f"{self.stage.name} prepare"):
+        with (
+            contextlib.suppress(OSError),
+            locked(self.unit_folder / records.PREPARE_LOCK, f"{self.stage.name} prepare"),
+        ):
             manifest = self._manifest()
             if manifest is not None:
                 for path, entry in manifest["outputs"].items():
@@ -170,7 +174,7 @@ class StageState:
             return self.run, self.unit_folder
         view = self._beside(keys)
         assert view.work is not None
-        return view, view.work / "units"
+        return view, view.work / records.UNITS
 
     def _beside(self, keys: Keys) -> Run:
         """The run as seen by work that is done beside finished outputs."""
@@ -194,7 +198,7 @@ class StageState:
     def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> JsonObject | None:
         """The manifest of a unit that is done under this key and intact."""
         try:
-            manifest = read_manifest(folder / f"{unit}.json", UNIT_FIELDS)
+            manifest = read_manifest(folder / records.manifest(unit), UNIT_FIELDS)
         except DamagedManifest as error:
             say(f"{self.stage.name} {unit}: {error}; redoing the unit")
             return None
@@ -242,7 +246,7 @@ class StageState:
         )
 
     def _unfinished_seconds(self) -> float:
-        done = [read_unit(file) for file in self.unit_folder.glob("[!.]*.json")]
+        done = [read_unit(file) for file in self.unit_folder.glob(records.UNIT_MANIFESTS)]
         return sum(work_of(unit) for unit in done if unit) + self.stage.spent(self.run)
 
     def why(self) -> str:
@@ -300,7 +304,7 @@ class StageState:
 
     def _rate(self, folder: Path, missing: int) -> str:
         """How fast all workers together finished units, and how long the others take at that rate."""
-        done = [unit for unit in map(read_unit, folder.glob("[!.]*.json")) if unit]
+        done = [unit for unit in map(read_unit, folder.glob(records.UNIT_MANIFESTS)) if unit]
         if not done or not missing:
             return ""
         seconds = worked(done)

@@ -13,7 +13,8 @@ from pathlib import Path
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.stages import usual_names as usual
-from megatron_sbp.stages.run_folder import Run, Scope
+from megatron_sbp.stages.placed import Scope
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage, Stage
 
 OF_PAIRS = ("pairs", "tokenize-pairs")
