@@ -115,6 +115,7 @@ class TextRows:
         inputs: Sequence[str],
         texts: Sequence[str],
         others: Sequence[str] = (),
+        *,
         bad_documents: OnBad = "fatal",
         unchecked: Sequence[str] = (),
         optional: Sequence[str] = (),
@@ -129,7 +130,9 @@ class TextRows:
         with Progress("reading", sum(path.stat().st_size for path in self.files), "bytes") as progress:
             for path in self.files:
                 fields = [*self._fields, *self._unchecked]
-                for _, row in converted_rows(path, fields, self._row, self._note_bad, progress.advance, self._optional):
+                for _, row in converted_rows(
+                    path, fields, self._row, self._note_bad, on_bytes=progress.advance, optional=self._optional
+                ):
                     if all(row[name].strip() for name in self._texts):
                         found = True
                         yield row
@@ -154,6 +157,7 @@ def converted_rows[Row](
     fields: list[str],
     convert: Callable[[dict[str, Any]], Row],
     on_bad: Callable[[BadDocument, Path, int], None],
+    *,
     on_bytes: Callable[[int], None] = lambda _: None,
     optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, Row]]:

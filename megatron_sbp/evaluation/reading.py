@@ -130,7 +130,14 @@ def reading(
             (pairs[2 * given], pairs[2 * place + 1])
             for given, place in zip(places.tolist(), chosen.tolist(), strict=True)
         ]
-        sums[name] = _target_losses(model, spans, separator, padding, batch_size, f"synthesizer: {name} seeds")
+        sums[name] = _target_losses(
+            model,
+            spans,
+            separator=separator,
+            padding=padding,
+            batch_size=batch_size,
+            label=f"synthesizer: {name} seeds",
+        )
     gained = sums["wrong"] - sums["true"]
     documents, owner = np.unique(seeds[chosen], return_inverse=True)
     by_document = np.bincount(owner, gained, len(documents)), np.bincount(owner, counts, len(documents))
@@ -145,6 +152,7 @@ def reading(
 def _target_losses(
     model: Any,
     spans: list[tuple[np.ndarray, np.ndarray]],
+    *,
     separator: int,
     padding: int,
     batch_size: int,

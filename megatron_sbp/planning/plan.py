@@ -64,7 +64,14 @@ def make_plan(
             "tuning": _tuning(own, known, unique["real"], padded, hardware)
             if name in recipe.tuned_synthesizers
             else None,
-            "synthesis": _synthesis(own, known, unique["real"], padded, recipe.synthesizers[name].method, hardware),
+            "synthesis": _synthesis(
+                own,
+                measured=known,
+                real=unique["real"],
+                vocab=padded,
+                method=recipe.synthesizers[name].method,
+                hardware=hardware,
+            ),
         }
     plan: dict[str, Any] = {
         "name": recipe.name,
@@ -79,7 +86,10 @@ def make_plan(
         "unique_tokens": unique,
         "sample": None if sample is None else {**sample, "tokens_per_document": mean},
         "replicates": recipe.replicates,
-        "arms": {arm: _arm(recipe.for_arm(arm), arm, unique, padded, count.total, hardware) for arm in recipe.arms},
+        "arms": {
+            arm: _arm(recipe.for_arm(arm), arm, unique=unique, vocab=padded, count=count.total, hardware=hardware)
+            for arm in recipe.arms
+        },
         "embedding": _embedding(recipe, unique["real"], hardware),
         "tuning": None,
         "synthesis": None,
@@ -157,7 +167,7 @@ def _unique_tokens(
 
 
 def _arm(
-    recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: int, hardware: Hardware
+    recipe: Recipe, arm: str, *, unique: dict[str, Any], vocab: int, count: int, hardware: Hardware
 ) -> dict[str, Any]:
     length = recipe.model.sequence_length
     parts = ledger.arm_samples(recipe, arm)
@@ -274,6 +284,7 @@ def _tuning(
 
 def _synthesis(
     recipe: Recipe,
+    *,
     measured: dict[str, Any],
     real: dict[str, Any],
     vocab: int,
