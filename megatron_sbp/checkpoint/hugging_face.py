@@ -75,7 +75,7 @@ def export(
     with replace_folder(target) as partial:
         with SafetensorsWriter(partial, shapes, dtype) as writer:
             for piece in pieces:
-                _convert(reader, stored[piece.megatron], piece, model, dtype, writer, whole)
+                _convert(reader, stored[piece.megatron], piece, model=model, dtype=dtype, writer=writer, whole=whole)
         config = write_config(model, roles, str(dtype).removeprefix("torch."))
         files.write_json(partial / "config.json", config)
         ids = {key: config[key] for key in ("eos_token_id", "pad_token_id")}
@@ -122,6 +122,7 @@ def _convert(
     reader: TorchDistReader,
     stored: str,
     piece: mapping.Piece,
+    *,
     model: Model,
     dtype: torch.dtype,
     writer: SafetensorsWriter,

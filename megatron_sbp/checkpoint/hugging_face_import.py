@@ -52,6 +52,7 @@ _STATES_OUTSIDE = ("decoder.final_layernorm",)
 def import_checkpoint(
     source: Path,
     model: Model | None,
+    *,
     vocabulary: int,
     padded: int,
     target: Path,

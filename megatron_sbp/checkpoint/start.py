@@ -127,7 +127,7 @@ def _import_folder(recipe: Recipe, tokenizer_folder: Path, prepared: Path) -> Js
     check_tokenizer(folder, tokenizer)
     padded = cost.padded_vocab_size(recipe.model, tokenizer.vocab_size, recipe.launch.tensor_parallel)
     say(f"tune: importing {folder}")
-    written = import_checkpoint(folder, recipe.model, tokenizer.vocab_size, padded, prepared)
+    written = import_checkpoint(folder, recipe.model, vocabulary=tokenizer.vocab_size, padded=padded, target=prepared)
     say(f"tune: {written['parameters']:,} parameters of {written['architecture']} imported as the start")
     return {"folder": recipe.tuning.start, **written}
 

@@ -116,6 +116,7 @@ class TextRows:
         inputs: Sequence[str],
         texts: Sequence[str],
         others: Sequence[str] = (),
+        *,
         bad_documents: OnBad = "fatal",
         unchecked: Sequence[str] = (),
         optional: Sequence[str] = (),
@@ -143,7 +144,9 @@ class TextRows:
             advance: called with the number of bytes read since the last call.
         """
         fields = [*self._fields, *self._unchecked]
-        for _, row in converted_rows(path, fields, self._row, self._note_bad, advance, self._optional):
+        for _, row in converted_rows(
+            path, fields, self._row, self._note_bad, on_bytes=advance, optional=self._optional
+        ):
             if all(row[name].strip() for name in self._texts):
                 yield row
             else:
@@ -169,6 +172,7 @@ def converted_rows[Row](
     fields: list[str],
     convert: Callable[[JsonObject], Row],
     on_bad: Callable[[BadDocument, Path, int], None],
+    *,
     on_bytes: Callable[[int], None] = lambda _: None,
     optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, Row]]:

@@ -18,6 +18,7 @@ def judge_groups(
     judge: Judge,
     groups: Mapping[str, JsonObject],
     samples: Mapping[str, list[Sampled]],
+    *,
     pairs_file: Path | None,
     real: RealText,
     seed: int,

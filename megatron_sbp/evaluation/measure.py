@@ -68,7 +68,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> JsonObject:
             words = (row["text"] for row in (written.noting(found_rows) if group == "synthetic" else found_rows))
         groups[group] = {"population": count, **_group(recipe, real.tokens, samples[group], words, group)}
     items = None if found.items is None else Contamination(found.items)
-    _add_sheet(groups, texts, found, recipe, tokenizer, items)
+    _add_sheet(groups, texts, found, recipe=recipe, tokenizer=tokenizer, items=items)
     groups["real"]["corpus_documents"] = len(texts.held_out)
     result = {
         "groups": groups,
@@ -89,7 +89,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> JsonObject:
             items.absorb(looking.found())
         result["contamination"] = items.figures()
     if judge is not None:
-        judge_groups(judge, groups, samples, found.pairs, real, recipe.seed)
+        judge_groups(judge, groups, samples, pairs_file=found.pairs, real=real, seed=recipe.seed)
     return {**result, "judge": None if judge is None else judge.about()}
 
 
@@ -97,6 +97,7 @@ def _add_sheet(
     groups: dict[str, JsonObject],
     texts: Compared,
     found: QualityFiles,
+    *,
     recipe: Recipe,
     tokenizer: TextTokenizer,
     items: Contamination | None,

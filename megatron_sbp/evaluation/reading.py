@@ -134,7 +134,14 @@ def reading(
             (pairs[2 * given], pairs[2 * place + 1])
             for given, place in zip(places.tolist(), chosen.tolist(), strict=True)
         ]
-        sums[name] = _target_losses(model, spans, separator, padding, batch_size, f"synthesizer: {name} seeds")
+        sums[name] = _target_losses(
+            model,
+            spans,
+            separator=separator,
+            padding=padding,
+            batch_size=batch_size,
+            label=f"synthesizer: {name} seeds",
+        )
     gained = sums["wrong"] - sums["true"]
     documents, owner = np.unique(seeds[chosen], return_inverse=True)
     by_document = np.bincount(owner, gained, len(documents)), np.bincount(owner, counts, len(documents))
@@ -149,6 +156,7 @@ def reading(
 def _target_losses(
     model: PreTrainedModel,
     spans: list[tuple[np.ndarray, np.ndarray]],
+    *,
     separator: int,
     padding: int,
     batch_size: int,

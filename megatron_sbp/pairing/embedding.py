@@ -188,6 +188,7 @@ def write_embeddings(
     output: Path,
     embedder: Embedder,
     progress: Progress | None = None,
+    *,
     file: Path | None = None,
     first: int = 0,
 ) -> None:
@@ -219,7 +220,7 @@ def embed_shard(shard: Path, output: Path, embedder: Embedder, label: str) -> No
     """Writes the embeddings of one file of documents/ (.jsonl.zst with id and text): see `write_embeddings`."""
     rows = [{"id": row["id"], "text": embedder.beginning(row["text"])} for row in files.read_jsonl_zst(shard)]
     with Progress(label, len(rows), "documents") as progress:
-        write_embeddings(rows, output, embedder, progress, shard)
+        write_embeddings(rows, output, embedder, progress, file=shard)
 
 
 def _load(settings: Embedding, folder: Path, device: str) -> SentenceTransformer:

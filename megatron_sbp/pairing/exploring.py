@@ -78,7 +78,9 @@ def explore_pairs(
     # Not np.floor: 0.57 * 100 is a little less than 57, and pairs up to `lowest` are not counted.
     hundredths = np.round(np.arange(np.ceil(lowest * 100 - 1e-6), 100) / 100, 2)
     alphas = np.unique(np.append(hundredths, rules.alpha))
-    good = (scores > np.float32(lowest)) & plausible(seeds, targets, scores, documents, fields, rules)
+    good = (scores > np.float32(lowest)) & plausible(
+        seeds, targets, scores, documents=documents, fields=fields, rules=rules
+    )
     places, seeds, targets, scores = places[good], seeds[good], targets[good], scores[good]
     shared = shared_fractions(documents, seeds, targets, rules.shingle_tokens)
     limits = sorted({*SHARED_SHINGLES, rules.max_shared_shingles})
@@ -109,7 +111,9 @@ def explore_pairs(
         "max_shared_shingles": rules.max_shared_shingles,
         "chance": {"mean": float(chance.mean()), "deviation": float(chance.std()), "level": level},
         "alphas": by_alpha,
-        "bands": _bands(seeds, targets, scores, shared, documents, run_seed, examples, text_of),
+        "bands": _bands(
+            seeds, targets, scores, shared, documents=documents, run_seed=run_seed, examples=examples, text_of=text_of
+        ),
         "advice": advise(alphas, scores[passing], ours[1] / max(1, len(sample.rows)), level),
     }
 
@@ -138,6 +142,7 @@ def _bands(
     targets: np.ndarray,
     scores: np.ndarray,
     shared: np.ndarray,
+    *,
     documents: TokenSpans,
     run_seed: int,
     examples: int,

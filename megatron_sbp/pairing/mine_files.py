@@ -76,6 +76,7 @@ def mine(
     source: Source,
     embeddings: Sequence[Path] | Embedding,
     output: Path,
+    *,
     tokenizer: TextTokenizer,
     neighbors: Neighbors,
     rules: Pairs,
@@ -119,7 +120,18 @@ def mine(
         embeddings = [made]
     temporary = files.process_folder(output.with_name(f".{output.name}.vectors"))
     try:
-        result = _mine(source, embeddings, temporary, output, tokenizer, neighbors, rules, seed, device, model)
+        result = _mine(
+            source,
+            embeddings,
+            temporary,
+            output,
+            tokenizer=tokenizer,
+            neighbors=neighbors,
+            rules=rules,
+            seed=seed,
+            device=device,
+            model=model,
+        )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):  # not there, or another process has its own in it
@@ -133,6 +145,7 @@ def _mine(
     embeddings: Sequence[Path],
     temporary: Path,
     output: Path,
+    *,
     tokenizer: TextTokenizer,
     neighbors: Neighbors,
     rules: Pairs,

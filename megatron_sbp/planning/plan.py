@@ -64,7 +64,14 @@ def make_plan(
             "tuning": _tuning(own, known, unique["real"], padded, hardware)
             if name in recipe.tuned_synthesizers
             else None,
-            "synthesis": _synthesis(own, known, unique["real"], padded, recipe.synthesizers[name].method, hardware),
+            "synthesis": _synthesis(
+                own,
+                measured=known,
+                real=unique["real"],
+                vocab=padded,
+                method=recipe.synthesizers[name].method,
+                hardware=hardware,
+            ),
         }
     plan: JsonObject = {
         "name": recipe.name,
@@ -79,7 +86,10 @@ def make_plan(
         "unique_tokens": unique,
         "sample": None if sample is None else {**sample, "tokens_per_document": mean},
         "replicates": recipe.replicates,
-        "arms": {arm: _arm(recipe.for_arm(arm), arm, unique, padded, count.total, hardware) for arm in recipe.arms},
+        "arms": {
+            arm: _arm(recipe.for_arm(arm), arm, unique=unique, vocab=padded, count=count.total, hardware=hardware)
+            for arm in recipe.arms
+        },
         "embedding": _embedding(recipe, unique["real"], hardware),
         "tuning": None,
         "synthesis": None,
@@ -154,7 +164,7 @@ def _unique_tokens(recipe: Recipe, measured: JsonObject, name: str, mean: float,
     return {"documents": documents, "tokens": tokens, "from": "unknown" if tokens is None else "estimated"}
 
 
-def _arm(recipe: Recipe, arm: str, unique: JsonObject, vocab: int, count: int, hardware: Hardware) -> JsonObject:
+def _arm(recipe: Recipe, arm: str, *, unique: JsonObject, vocab: int, count: int, hardware: Hardware) -> JsonObject:
     length = recipe.model.sequence_length
     parts = ledger.arm_samples(recipe, arm)
     samples = sum(parts.values())
@@ -268,6 +278,7 @@ def _tuning(recipe: Recipe, measured: JsonObject, real: JsonObject, vocab: int, 
 
 def _synthesis(
     recipe: Recipe,
+    *,
     measured: JsonObject,
     real: JsonObject,
     vocab: int,

@@ -120,7 +120,9 @@ def _make(materials: Materials, folder: Path) -> None:
 
         say("rehearse: making a tiny checkpoint for the tuning")
         settings, tokenizer = materials.tokenizer
-        make_start(folder / START, materials.start, settings, made.texts, tokenizer, materials.seed)
+        make_start(
+            folder / START, materials.start, settings, texts=made.texts, tokenizer=tokenizer, seed=materials.seed
+        )
 
 
 def _stamp(file: Path | None) -> JsonValue:

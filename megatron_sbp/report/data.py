@@ -93,7 +93,9 @@ def _synthesizer(sources: ReportSources, recipe: Recipe, results: JsonObject, na
         metrics=[_drawn(one[name].model / "metrics.jsonl") for one in sources.writers],
         pairs=read_if_present(found.pairs_audit),
         synthetic=audit,
-        examples=draw_examples(shards, sources.documents, kept, recipe.seed, filters, wanted) if kept else [],
+        examples=draw_examples(shards, sources.documents, kept=kept, seed=recipe.seed, filters=filters, wanted=wanted)
+        if kept
+        else [],
         dropped=dropped_examples((audit or {}).get("examples") or {}, sources.documents, filters),
     )
 

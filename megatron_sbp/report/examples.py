@@ -44,6 +44,7 @@ class Example:
 def draw_examples(
     synthetic: Sequence[Path],
     documents: Sequence[Path],
+    *,
     kept: int,
     seed: int,
     filters: Filters,

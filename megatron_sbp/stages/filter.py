@@ -64,11 +64,11 @@ class FilterStage(Stage):
         write_kept(
             run.generation_shard(unit),
             run.judged(unit),
-            run.repeats(unit),
-            output,
-            audit,
-            run.recipe.filter,
-            measure,
+            repeats=run.repeats(unit),
+            output=output,
+            audit_file=audit,
+            rules=run.recipe.filter,
+            measure=measure,
         )
         return [output, audit]
 

@@ -31,7 +31,7 @@ def write_index_part(tokens: Path, shingle: int, plan: IndexPlan, part: int, fol
     indexed = open_indexed(tokens)
     documents = TokenSpans(indexed.tokens, indexed.starts, np.subtract(indexed.lengths, 1, dtype=np.int64))
     starts, remainders = list(part_files(folder / "starts", folder / "remainders", plan))[part]
-    write_part(documents, shingle, plan, part, starts, remainders)
+    write_part(documents, shingle, plan, part, starts=starts, remainders=remainders)
     return [starts, remainders]
 
 

@@ -168,7 +168,9 @@ class _Generations:
         found = False
         with Progress(label, sum(path.stat().st_size for path in self.files), "bytes") as progress:
             for path in self.files:
-                for line, row in converted_rows(path, ["text"], _row, refuse, progress.advance, _OPTIONAL):
+                for line, row in converted_rows(
+                    path, ["text"], _row, refuse, on_bytes=progress.advance, optional=_OPTIONAL
+                ):
                     if note:
                         note(row, path, line)
                     found = True

@@ -85,7 +85,7 @@ def judge_shard(
                 counts.append((len(ids) if rules.retokenize else length_read) + 1)
                 states.append(state)
                 candidates.append(one)
-            _judge_further(further, candidates, verdicts, measures, names, begin)
+            _judge_further(further, candidates, verdicts=verdicts, measures=measures, names=names, begin=begin)
             passed += [row["text"] for row, verdict in zip(some, verdicts[begin:], strict=True) if verdict == PASSED]
             progress.advance(len(some))
     told = [verdicts, counts, *([states] if any(state != UNKNOWN for state in states) else [])]
@@ -106,6 +106,7 @@ def judge_shard(
 def _judge_further(
     further: dict[str, FurtherRule],
     candidates: list[Candidate],
+    *,
     verdicts: list[int],
     measures: np.ndarray,
     names: tuple[str, ...],

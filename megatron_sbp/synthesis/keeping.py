@@ -24,6 +24,7 @@ from megatron_sbp.tokenization.written_ids import FIELD
 def write_kept(
     generations: Path,
     judged: Judged,
+    *,
     repeats: Path,
     output: Path,
     audit_file: Path,

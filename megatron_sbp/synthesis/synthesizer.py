@@ -66,7 +66,9 @@ class Writer:
             (`synthesizer`: sha256 of its weights, and how it is sampled), and run_seed of each.
         """
         prompts = [self._prompt(tokens[generation.row]) for generation in planned]
-        texts = write_all(self.engine, planned, prompts, self._batch_size, advance, unfinished)
+        texts = write_all(
+            self.engine, planned, prompts, batch_size=self._batch_size, advance=advance, unfinished=unfinished
+        )
         return [
             self._row(generation, text, names[generation.row]) for generation, text in zip(planned, texts, strict=True)
         ]
@@ -210,6 +212,7 @@ def write_all(
     engine: Engine | StreamingEngine,
     planned: Sequence[Generation],
     prompts: Sequence[np.ndarray],
+    *,
     batch_size: int,
     advance: Callable[[int], None] | None = None,
     unfinished: Unfinished | None = None,
@@ -226,7 +229,7 @@ def write_all(
     """
     written: dict[int, Written] = {} if unfinished is None else dict(unfinished.done)
     if isinstance(engine, StreamingEngine):
-        written = stream_all(engine, planned, prompts, written, advance, unfinished)
+        written = stream_all(engine, planned, prompts, done=written, advance=advance, unfinished=unfinished)
         return [written[place] for place in range(len(planned))]
     lengths = np.array([len(prompt) for prompt in prompts])
     for batch in batches(planned, lengths, batch_size):

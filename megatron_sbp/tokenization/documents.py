@@ -81,6 +81,7 @@ def preprocess_documents(
     inputs: list[str],
     output: Path,
     tokenizer: TextTokenizer,
+    *,
     text_field: str = "text",
     bad_documents: OnBad = "fatal",
     end_of_document: bool = True,
@@ -103,11 +104,11 @@ def preprocess_documents(
     Raises:
         InputError: unreadable files, bad rows, no document at all, an output that cannot be written.
     """
-    rows = TextRows(inputs, [text_field], (), bad_documents)
+    rows = TextRows(inputs, [text_field], (), bad_documents=bad_documents)
     check_output(output, rows.files)
     workers = workers_for(rows.files)
     if workers > 1:
-        counts = tokenize_files(rows, text_field, output, tokenizer, end_of_document, workers)
+        counts = tokenize_files(rows, text_field, output, tokenizer, end_of_document=end_of_document, workers=workers)
     else:
         counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad}

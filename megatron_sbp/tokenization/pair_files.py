@@ -81,10 +81,10 @@ def tokenize_pairs(
             open_indexed(documents),
             seeds,
             targets,
-            limits,
-            tokenizer.starts_character,
-            tokenizer.end_of_document,
-            progress.advance,
+            limits=limits,
+            starts_character=tokenizer.starts_character,
+            end_of_document=tokenizer.end_of_document,
+            advance=progress.advance,
         )
     files.write_json(counts_file(output), counts.__dict__)
     return [data_file(output), index_file(output), counts_file(output)]
@@ -145,6 +145,7 @@ def preprocess_row_pairs(
     documents: Source,
     output: Path,
     tokenizer: TextTokenizer,
+    *,
     limits: PairLimits,
     seed_field: str = "seed",
     target_field: str = "target",
@@ -232,13 +233,13 @@ def _row_batches(file: Path, fields: tuple[str, str], ids: list[str]) -> Iterato
                 message = f"is row {rows[place]:,}, and there are {len(ids):,} documents"
                 raise InputError(message, file=file, line=line + place + 1, key=field)
             if name in names:
-                _check_ids(rows, batch.column(name).to_pylist(), ids, file, line, name)
+                _check_ids(rows, batch.column(name).to_pylist(), ids, file=file, line=line, name=name)
             both.append(rows)
         yield both[0], both[1]
         line += batch.num_rows
 
 
-def _check_ids(rows: np.ndarray, said: list[str], ids: list[str], file: Path, line: int, name: str) -> None:
+def _check_ids(rows: np.ndarray, said: list[str], ids: list[str], *, file: Path, line: int, name: str) -> None:
     for place, (row, told) in enumerate(zip(rows.tolist(), said, strict=True)):
         if ids[row] != told:
             raise InputError(
@@ -261,6 +262,7 @@ def preprocess_pairs(
     inputs: list[str],
     output: Path,
     tokenizer: TextTokenizer,
+    *,
     limits: PairLimits,
     seed_field: str = "seed",
     target_field: str = "target",
@@ -283,7 +285,7 @@ def preprocess_pairs(
     Raises:
         InputError: unreadable files, bad rows, no pair at all, an output that cannot be written.
     """
-    rows = TextRows(inputs, [seed_field, target_field], (), bad_documents)
+    rows = TextRows(inputs, [seed_field, target_field], (), bad_documents=bad_documents)
     check_output(output, rows.files)
     closing, dtype = tokenizer.end_of_document, tokenizer.dtype
     with pair_writer(output, dtype, limits, tokenizer.starts_character, closing) as writer:

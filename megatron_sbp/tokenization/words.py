@@ -81,12 +81,13 @@ class Words:
         new_ends = np.cumsum([len(one) for one in ids], dtype=np.int64)
         new_ids = np.array([one for word in ids for one in word], np.int32)
         rows = first[: len(numbers)]
-        word_table.learn(characters, begins[rows], stops[rows], new_ids, new_ends, self._known)
+        new = new_ids, new_ends
+        word_table.learn(characters, begins[rows], stops[rows], new, self._known)
         entries[places] = -1 - wanted
         lengths = word_table.lengths(entries, counts, new_ends, self._known)
         lengths += closing is not None
         tokens = np.empty(int(lengths.sum(dtype=np.int64)), dtype)
-        word_table.write(entries, counts, new_ids, new_ends, self._known, -1 if closing is None else closing, tokens)
+        word_table.write((entries, counts), new, self._known, -1 if closing is None else closing, tokens)
         return tokens, lengths
 
 

@@ -91,7 +91,7 @@ def measure(
     if device is None:
         true, scores = in_float64(rows, vectors, k, advance)
     else:
-        true, scores = exact.nearest(vectors.take(rows), rows, vectors, k, device, advance)
+        true, scores = exact.nearest(vectors.take(rows), rows, vectors, k, device=device, advance=advance)
     wanted, hits = true != NO_NEIGHBOR, _hits(found, true)
     return Recall(_histogram(scores[wanted]), _histogram(scores[wanted & hits]))
 

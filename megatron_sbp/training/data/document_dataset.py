@@ -51,6 +51,7 @@ class DocumentDataset(MegatronDataset):
         num_samples: int,
         split: Split,
         config: GPTDatasetConfig,
+        *,
         once: bool = False,
         cache: IndexCache | None = None,
     ):
@@ -155,7 +156,9 @@ class JointDataset(GPTDataset):
         ValueError: `once` with more samples than one epoch holds.
     """
 
-    def __init__(self, dataset, path, indices, num_samples, split, config, once: bool = False):
+    def __init__(  # noqa: PLR0917 - Megatron's signature
+        self, dataset, path, indices, num_samples, split, config, *, once: bool = False
+    ):
         if once:
             available = (int(dataset.sequence_lengths.sum(dtype=np.int64)) - 1) // config.sequence_length
             _check_once(num_samples, available, config.sequence_length)

@@ -54,6 +54,7 @@ class PairDataset(MegatronDataset):
         num_samples: int | None,
         split: Split,
         config: GPTDatasetConfig,
+        *,
         separator: int,
         padding: int,
         cache: IndexCache | None = None,
@@ -105,7 +106,7 @@ class PairDataset(MegatronDataset):
         numbers[1::2] += 1
         integers = np.empty((4, self.config.sequence_length), np.int64)
         mask = np.empty(self.config.sequence_length, np.float32)
-        _assemble(*self.reader.sequences(numbers), self.separator, self.padding, integers, mask)
+        _assemble(self.reader.sequences(numbers), self.separator, self.padding, integers, mask)
         tokens, labels, positions, segments = torch.from_numpy(integers).unbind()
         return {
             "tokens": tokens,
@@ -117,7 +118,8 @@ class PairDataset(MegatronDataset):
 
 
 @numba.njit(nogil=True, cache=True)
-def _assemble(stored, pointers, lengths, numbers, separator, padding, integers, mask):
+def _assemble(sequences, separator, padding, integers, mask):
+    stored, pointers, lengths, numbers = sequences
     tokens, labels, positions, segments = integers[0], integers[1], integers[2], integers[3]
     at = 0
     for segment in range(len(numbers) // 2):

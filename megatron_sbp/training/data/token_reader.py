@@ -61,7 +61,8 @@ class TokenReader:
             How much of `out` is filled: less than n where `order` ends first.
         """
         if self._tokens is not None:
-            return _read(self._tokens, self._pointers, self.lengths, order, place, offset, out, filled)
+            stored = self._tokens, self._pointers, self.lengths
+            return filled + _read(stored, order, place, offset, out[filled:])
         while filled < len(out) and place < len(order):
             document = int(order[place])
             take = min(int(self.lengths[document]) - offset, len(out) - filled)
@@ -90,7 +91,9 @@ class TokenReader:
 
 
 @numba.njit(nogil=True, cache=True)
-def _read(tokens, pointers, lengths, order, place, offset, out, filled):
+def _read(stored, order, place, offset, out):
+    tokens, pointers, lengths = stored
+    filled = 0
     while filled < len(out) and place < len(order):
         document = order[place]
         take = min(lengths[document] - offset, len(out) - filled)

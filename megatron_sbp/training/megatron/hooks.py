@@ -173,10 +173,10 @@ class Journal:
         found = rates(
             samples,
             self._busy,
-            self.args.seq_length,
-            start_up.flops_per_sample,
-            torch.distributed.get_world_size(),
-            start_up.peak,
+            length=self.args.seq_length,
+            flops_per_sample=start_up.flops_per_sample,
+            ranks=torch.distributed.get_world_size(),
+            peak=start_up.peak,
         )
         row = {
             "kind": "train",
