@@ -34,6 +34,8 @@ Flags = dict[str, dict[str, Any]]
 _PROGRAM = """
 import argparse, enum, json, warnings
 warnings.filterwarnings("ignore")
+from megatron_sbp.base.collector import collect_rarely
+collect_rarely()
 from megatron.training.arguments import add_megatron_arguments
 from megatron_sbp.training.pretrain import _add_arguments
 
