@@ -34,6 +34,9 @@ Flags = dict[str, JsonObject]
 _PROGRAM = """
 import argparse, enum, json, warnings
 warnings.filterwarnings("ignore")
+from megatron_sbp.base import process_end
+from megatron_sbp.base.collector import collect_rarely
+collect_rarely()
 from megatron.training.arguments import add_megatron_arguments
 from megatron_sbp.training.pretrain import _add_arguments
 
@@ -48,6 +51,7 @@ for action in _add_arguments(add_megatron_arguments(parser) or parser)._actions:
         if word.startswith("--") and word != "--help":
             found[word[2:]] = {"values": values, "type": kind, "choices": choices}
 print("\\n" + json.dumps(found))
+process_end.end(0)
 """
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,17 +24,12 @@ def tokenizer_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_megatron():
+def run_megatron(run_beside_megatron):
     """Runs jobs of megatron_logits.py, on one rank or several."""
+    program = (ROOT / "tests" / "support" / "megatron_logits.py").read_text()
 
     def run(jobs: list[dict], folder: Path, ranks: int = 1) -> None:
         (folder / "jobs.json").write_text(json.dumps(jobs))
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "SBP_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
-        program = ROOT / "tests" / "support" / "megatron_logits.py"
-        done = subprocess.run(
-            [sys.executable, program, folder / "jobs.json", str(ranks)],
-            env=environment, capture_output=True, text=True, timeout=280,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+        run_beside_megatron(program, folder / "jobs.json", ranks)
 
     return run

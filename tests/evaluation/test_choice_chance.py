@@ -35,7 +35,7 @@ def word_vectors(texts: list[str]) -> np.ndarray:
 def real(tmp_path_factory):
     """Tokens of 3,000 entries of the quick start's dictionary, 600 questions on them, and the tokenizer's entries."""
     texts = [row["text"] for row, _ in zip(files.read_jsonl_zst(CORPUS), range(DOCUMENTS), strict=False)]
-    tokenizer = train_bpe(texts[:1000], 2048, {role: f"<|{role}|>" for role in ROLES})
+    tokenizer = train_bpe(texts[:1000], 1024, {role: f"<|{role}|>" for role in ROLES})
     prefix = tmp_path_factory.mktemp("real") / "test"
     with write_indexed(prefix, np.uint16) as writer:
         for ids in tokenizer.encode_batch(texts):

@@ -58,10 +58,17 @@ def test_an_instruction_is_part_of_the_text(model):
     assert vector @ by_hand(model, TEXTS[1]) < 0.999
 
 
-@pytest.mark.parametrize("budget", [1, 50, 200, 10**6])
-def test_no_batch_has_more_tokens_than_its_budget(model, budget):
-    """Padding included; only a document that is longer than the budget goes alone beyond it."""
+@pytest.fixture(scope="module")
+def counted(model) -> tuple[list[str], np.ndarray]:
+    """Texts of 1 to 17 words, and their vectors in batches of usual size."""
     texts = ["word " * (number % 17 + 1) for number in range(60)]
+    return texts, embedder(model, prompt="Query: ").encode(texts)
+
+
+@pytest.mark.parametrize("budget", [1, 50, 200, 10**6])
+def test_no_batch_has_more_tokens_than_its_budget(model, counted, budget):
+    """Padding included; only a document that is longer than the budget goes alone beyond it."""
+    texts, expected = counted
     one = embedder(model, batch_tokens=budget, prompt="Query: ")
     shapes = []
     inner = one._model[0]
@@ -74,4 +81,4 @@ def test_no_batch_has_more_tokens_than_its_budget(model, budget):
     assert all(count * length <= budget or count == 1 for count, length in shapes)
     # No batch could take its neighbor's first document: it is as full as the budget lets it be.
     assert all((count + 1) * length > budget for count, length in shapes[:-1])
-    np.testing.assert_allclose(vectors, embedder(model, prompt="Query: ").encode(texts), atol=2e-6)
+    np.testing.assert_allclose(vectors, expected, atol=2e-6)

@@ -167,10 +167,19 @@ class ServedMegatron(Megatron):
         return text
 
 
-def serve(server: subprocess.Popen, arguments: list[str], output: Path, ranks: int = 1, began: float = 0) -> int:
-    """Has the rank server train; returns the exit status. Paths are absolute."""
+def serve(
+    server: subprocess.Popen,
+    arguments: list[str],
+    output: Path,
+    ranks: int = 1,
+    began: float = 0,
+    program: str | None = None,
+) -> int:
+    """Has the rank server train, or run another program; returns the exit status. Paths are absolute."""
     output.unlink(missing_ok=True)
     job = {"arguments": arguments, "ranks": ranks, "output": str(output), "timeout": 240, "began": began}
+    if program is not None:
+        job["program"] = program
     server.stdin.write(json.dumps(job) + "\n")
     server.stdin.flush()
     return int(server.stdout.readline())
@@ -206,3 +215,17 @@ def rank_server():
     yield server
     server.stdin.close()
     server.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def run_beside_megatron(rank_server, tmp_path_factory):
+    """Runs a program in a process of its own that has the CPU backend and has imported Megatron; gives its output."""
+    output = tmp_path_factory.mktemp("programs") / "output"
+
+    def run(program: str, *arguments: object) -> str:
+        status = serve(rank_server, [str(word) for word in arguments], output, program=program)
+        text = output.read_text()
+        assert status == 0, f"exit status {status}: {text[-6000:]}"
+        return text
+
+    return run

@@ -4,7 +4,8 @@
 
 A job is JSON: {"arguments": [...], "ranks": N, "output": file, "timeout": seconds, "began": seconds ago}. Every rank
 is a fork that runs the real `megatron_sbp.training.pretrain.main`, with the environment that torchrun would give it. A
-rank that fails takes the others with it. "began" sets back the clock of --exit-duration-in-mins.
+rank that fails takes the others with it. "began" sets back the clock of --exit-duration-in-mins. With "program", the
+text of one, every rank runs that instead.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def rank(number: int, job: dict, port: int) -> None:
             MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
         )  # fmt: skip
         sys.argv = ["pretrain.py", *job["arguments"]]
+        if "program" in job:
+            exec(compile(job["program"], "<program>", "exec"), {"__name__": "__main__"})
+            sys.exit(0)
         training = importlib.import_module("megatron.training.training")
         training._TRAIN_START_TIME = time.time() - job.get("began", 0)
         status = importlib.import_module("megatron_sbp.training.pretrain").main()

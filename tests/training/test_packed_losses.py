@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.megatron_ranks import environment
 
 
 @pytest.fixture(scope="module")
-def losses(corpus, tmp_path_factory):
+def losses(corpus, tmp_path_factory, run_beside_megatron):
     out = tmp_path_factory.mktemp("packed") / "losses.npz"
-    program = Path(__file__).parents[1] / "support" / "packed_losses.py"
-    done = subprocess.run(
-        [sys.executable, program, corpus, out], env=environment(), capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_beside_megatron((Path(__file__).parents[1] / "support" / "packed_losses.py").read_text(), corpus, out)
     return np.load(out)
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
+def test_agrees_with_megatrons_attention_forward_and_backward(run_beside_megatron):
     """Causal, and with a block-diagonal mask; grouped queries; fp32. Runs in a process of its own: the CPU backend
     replaces names of torch for good."""
     script = textwrap.dedent(
@@ -54,15 +48,4 @@ def test_agrees_with_megatrons_attention_forward_and_backward(tmp_path):
         print("agrees")
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment()
-    )
-    assert "agrees" in done.stdout, done.stderr[-3000:]
-
-
-def environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "SBP_DEVICE": "cpu",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }
+    assert "agrees" in run_beside_megatron(script)

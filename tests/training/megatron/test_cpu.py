@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from support.forked import forked
 from support.megatron_ranks import environment
 
 from megatron_sbp.training.megatron import cpu
 
 UNTOUCHED = """
+import importlib
 import torch
+from megatron_sbp.training.megatron import cpu
 torch.cuda.is_available = lambda: True  # as on a machine with a GPU
 places = (torch.cuda, torch.distributed, torch.nn.Module, torch.Tensor)
 before = {(place, name): getattr(place, name) for place in places for name in dir(place)}
 compiled = torch.compile
-from megatron_sbp.training.megatron import cpu
+importlib.reload(cpu)
 assert not cpu.install()
 changed = [name for (place, name), value in before.items() if getattr(place, name) is not value
            and not name.startswith("__")]
@@ -51,26 +55,26 @@ print("all on the CPU")
 """
 
 
-def run(code: str, **variables: str) -> subprocess.CompletedProcess:
-    wanted = {**environment(), **variables}
-    return subprocess.run([sys.executable, "-c", code], env=wanted, capture_output=True, text=True, timeout=300)
+def test_nothing_is_touched_where_a_gpu_is(monkeypatch):
+    monkeypatch.setenv("SBP_DEVICE", "")
+    assert forked(lambda: exec(UNTOUCHED, {})) == (0, "untouched\n")
 
 
-def test_nothing_is_touched_where_a_gpu_is():
-    done = run(UNTOUCHED, SBP_DEVICE="")
-    assert done.stdout.strip() == "untouched", done.stderr[-2000:]
-
-
-def test_every_way_to_name_a_device_leads_to_the_cpu():
+def test_every_way_to_name_a_device_leads_to_the_cpu(run_beside_megatron):
     """And no operation goes through Python that does not name one."""
-    done = run(DEVICES, SBP_DEVICE="cpu")
-    assert done.stdout.strip() == "all on the CPU", done.stderr[-2000:]
+    assert run_beside_megatron(DEVICES).splitlines()[-1] == "all on the CPU"
 
 
-def test_it_refuses_to_come_late():
+def test_it_refuses_to_come_late(monkeypatch):
     """Megatron binds names at import, and a model would begin with other weights."""
-    done = run("import megatron.training.training; from megatron_sbp.training.megatron import cpu; cpu.install()")
-    assert done.returncode and "install the CPU backend before megatron.training" in done.stderr
+
+    def late() -> None:
+        importlib.import_module("megatron.training.training")
+        cpu.install()
+
+    monkeypatch.setenv("SBP_DEVICE", "cpu")
+    status, printed = forked(late)
+    assert status == 1 and "install the CPU backend before megatron.training" in printed
 
 
 @pytest.mark.parametrize("name", cpu.REFUSED_ON_CPU)

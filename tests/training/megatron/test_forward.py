@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from support.megatron_ranks import environment
+from support.forked import forked
 
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.megatron.forward import FIELDS, Trainer
@@ -77,12 +75,11 @@ if rank == 3:
 
 def test_context_parallel_ranks_share_a_sequence_with_their_group_only():
     """Of four ranks, two and two read the same samples. Nothing is sent: torch's own stand-in makes the groups."""
-    done = subprocess.run(
-        [sys.executable, "-c", CONTEXT_PARALLEL], env=environment(), capture_output=True, text=True, timeout=300
-    )
+    status, printed = forked(lambda: exec(CONTEXT_PARALLEL, {}))
+    assert status == 0, printed[-2000:]
     for rank, places in enumerate([[0, 1, 6, 7], [2, 3, 4, 5]] * 2):
         rows = [[place + 8 * row for place in places] for row in range(2)]
-        assert f"rank {rank} True {rows}" in done.stdout.splitlines(), done.stderr[-2000:]
+        assert f"rank {rank} True {rows}" in printed.splitlines(), printed[-2000:]
 
 
 def test_a_start_with_rarer_evaluations_than_before_finds_samples_for_them(corpus, monkeypatch):
