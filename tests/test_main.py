@@ -40,11 +40,11 @@ def test_the_command_and_the_module_are_one():
 
 CLOSED = """
 import sys
-from megatron_sbp.__main__ import main
+from megatron_sbp.__main__ import run
 
 said = sys.argv.pop()
 sys.argv[1:] = ["schema"]
-status = main()
+status = run()
 with open(said, "w") as file:
     file.write(f"{status} {file.fileno() > 2}")
 """

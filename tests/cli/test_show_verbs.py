@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from megatron_sbp import cli
-from megatron_sbp.__main__ import main
+from megatron_sbp.__main__ import run
 from megatron_sbp.cli import show_verbs
 
 ROOT = Path(__file__).parents[2]
@@ -29,5 +29,5 @@ def test_status_is_printed_until_all_is_finished(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(show_verbs.time, "sleep", sleep)
     monkeypatch.setattr(sys, "argv", ["sbp", "status", str(recipe), f"run_folder={tmp_path}/run", "--watch"])
-    assert main() == 130
+    assert run() == 130
     assert slept == [show_verbs.WATCH_SECONDS] * 3 and capsys.readouterr().out.count(f"{tmp_path}/run, 20") == 3
