@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 """Separates these random choices from the evaluation's others."""
 
@@ -28,7 +32,7 @@ def measure_reading(
     batch_size: int,
     seed: int,
     device: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """What the synthesizer reads from its seed documents, on pairs it has not seen: see `reading`.
 
     Args:
@@ -87,7 +91,7 @@ def wrong_seeds(seeds: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray
 
 
 def reading(
-    model: Any,
+    model: PreTrainedModel,
     pairs: IndexedTokens,
     rows: tuple[np.ndarray, np.ndarray],
     *,
@@ -96,7 +100,7 @@ def reading(
     at_most: int,
     seed: int,
     batch_size: int,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Measures the loss on targets, given their own seed documents and given wrong ones.
 
     Args:
@@ -119,7 +123,7 @@ def reading(
     others = wrong_seeds(seeds, targets, seed)
     usable = np.flatnonzero(others >= 0)
     chosen = usable[choose(len(usable), at_most, seed, Stream.READING)]
-    result: dict[str, Any] = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
+    result: JsonObject = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
     result |= {"gain": None, "gain_stderr": None}
     if not len(chosen):
         return result
@@ -143,7 +147,7 @@ def reading(
 
 
 def _target_losses(
-    model: Any,
+    model: PreTrainedModel,
     spans: list[tuple[np.ndarray, np.ndarray]],
     separator: int,
     padding: int,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.alpha_advice import advise, chance_level
 from megatron_sbp.pairing.field_rules import FieldRules
@@ -48,7 +48,7 @@ def explore_pairs(
     run_seed: int,
     examples: int,
     text_of: Callable[[np.ndarray], str],
-) -> dict[str, Any]:
+) -> JsonObject:
     """Counts what every alpha, and every limit on shared shingles, would keep of the neighbors of some documents.
 
     The other rules hold as the recipe has them, except `joint_rules`, which need the pairs of all of D.
@@ -142,7 +142,7 @@ def _bands(
     run_seed: int,
     examples: int,
     text_of: Callable[[np.ndarray], str],
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Pairs at random from every band of similarity, the highest first; near-duplicates are marked by their share."""
     random = np.random.default_rng([run_seed, Stream.EXPLORED_PAIRS])
     bands = bands_of(scores)

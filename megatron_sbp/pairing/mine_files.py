@@ -8,7 +8,6 @@ import shutil
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from megatron_sbp.base import files, outputs
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.field_values import digest_of
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.documents.unique_ids import check_unique_ids
@@ -40,7 +40,7 @@ _DOCUMENTS = 16_384
 """Documents that are embedded at a time."""
 
 
-def embed_documents(source: Source, output: Path, settings: Embedding, device: str = "auto") -> dict[str, Any]:
+def embed_documents(source: Source, output: Path, settings: Embedding, device: str = "auto") -> JsonObject:
     """Writes the embeddings of all documents to one .npy: float16 [documents, dimensions], unit norm.
 
     A digest of the documents, with the model, is written beside it: see `document_order`.
@@ -82,7 +82,7 @@ def mine(
     seed: int = 1,
     device: str = "auto",
     model: str | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes pairs to a parquet file (see `mine_pairs`) and their audit beside it, as OUTPUT with .audit.json.
 
     Args:
@@ -139,7 +139,7 @@ def _mine(
     seed: int,
     device: str,
     model: str | None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Pairs of documents whose embeddings are there; the audit. See `mine`."""
     order = DocumentOrder(embeddings, model)
     tables = [file for file in embeddings if file.suffix == ".parquet"]
@@ -225,7 +225,7 @@ def _tokens(
     return spans, names, field_rules(rules, np.array(values, np.uint64).reshape(len(ids), len(compared)).T)
 
 
-def _some(source: Source, wanted: set[int]) -> dict[int, dict[str, Any]]:
+def _some(source: Source, wanted: set[int]) -> dict[int, JsonObject]:
     """Some documents by row: id, text and, if there is one, title."""
     documents = itertools.islice(enumerate(source.documents()), max(wanted, default=-1) + 1)
     return {row: document.as_dict() for row, document in documents if row in wanted}

@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import zstandard
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.patterns import names_matching
 from megatron_sbp.documents.reading import (
     SUFFIXES,
@@ -26,6 +27,9 @@ from megatron_sbp.documents.reading import (
 )
 from megatron_sbp.recipe import Documents, Recipe
 from megatron_sbp.rehearsal.made_up_documents import MadeUp, made_up_documents
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _FILES = 2
 """Files for each pattern of the recipe."""
@@ -238,7 +242,7 @@ def _write_lines(path: Path, lines: list[bytes]) -> None:
     path.write_bytes(data)
 
 
-def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_parquet(path: Path, rows: list[JsonObject]) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -257,7 +261,7 @@ def _copy_parquet(source: Path, target: Path, rows: int) -> None:
     pyarrow.parquet.write_table(table, target)
 
 
-def _first(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+def _first(batches: Iterator[pyarrow.RecordBatch], rows: int) -> Iterator[pyarrow.RecordBatch]:
     for batch in batches:
         if rows <= 0:
             return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.corpus_index import CorpusIndex, part_files, plan_index, write_part
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.planning.index_layout import PART_HASHES, IndexPlan
@@ -35,7 +35,7 @@ def write_index_part(tokens: Path, shingle: int, plan: IndexPlan, part: int, fol
     return [starts, remainders]
 
 
-def close_index(shingle: int, plan: IndexPlan, folder: Path) -> dict[str, Any]:
+def close_index(shingle: int, plan: IndexPlan, folder: Path) -> JsonObject:
     """Writes FOLDER/index.json when all parts are there.
 
     Returns:

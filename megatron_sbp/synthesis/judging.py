@@ -6,12 +6,12 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import arrays
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.near_duplicates import band_keys, signatures
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.further_rules import (
@@ -35,7 +35,7 @@ _AT_ONCE = 256
 
 
 def judge_shard(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[JsonObject],
     shard: str,
     target: Judged,
     *,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Synthesis
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, StreamingEngine, Written
 from megatron_sbp.synthesis.engines import load_engine
@@ -49,7 +50,7 @@ class Writer:
         names: Mapping[int, str],
         advance: Callable[[int], None] | None = None,
         unfinished: Unfinished | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
         """Rows of the planned generations, in their order: text and parents, before any filter.
 
         Args:
@@ -91,7 +92,7 @@ class Writer:
         """What the engine reads for a seed document, from its tokens: integers [n]."""
         raise NotImplementedError
 
-    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
         ids = ids_with_text(written.tokens, written.finished, self.tokenizer)
         return {
             "id": f"{self.id_prefix}-{generation.row}-{generation.number}",
@@ -162,7 +163,7 @@ class Synthesizer(Writer):
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
         return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
 
-    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
         row = super()._row(generation, written, seed_id)
         file, digest = self._pairs or (None, None)
         return {**row, "round": self._round, "pairs_file": file, "pairs": digest}

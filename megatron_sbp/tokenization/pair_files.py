@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.parquet
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.foreign import OnBad, Source, TextRows
 from megatron_sbp.documents.reading import matching_files
 from megatron_sbp.documents.unique_ids import check_unique_ids
@@ -148,7 +148,7 @@ def preprocess_row_pairs(
     limits: PairLimits,
     seed_field: str = "seed",
     target_field: str = "target",
-) -> dict[str, Any]:
+) -> JsonObject:
     """As `preprocess_pairs`, from pairs of row numbers and the documents that these are rows of.
 
     The documents are tokenized once, into a dataset beside the output that is removed at the end; memory is that of
@@ -265,7 +265,7 @@ def preprocess_pairs(
     seed_field: str = "seed",
     target_field: str = "target",
     bad_documents: OnBad = "fatal",
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes OUTPUT.bin and OUTPUT.idx: per row one document of two sequences, seed and target (see `pair_writer`).
 
     Args:

@@ -10,11 +10,11 @@ import functools
 import json
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.tokenization import word_table
 from megatron_sbp.tokenization.word_table import LETTER, NUMBER, OTHER, SPACE, UNSURE
 
@@ -93,7 +93,7 @@ class Words:
 def suits(backend: Tokenizer) -> bool:
     """Whether a tokenizer cuts words as `word_table.cut` does: byte-level BPE by GPT-2's rule, with or without cutting
     before every digit, nothing normalized or added, no token matched before the words are cut."""
-    described: dict[str, Any] = json.loads(backend.to_str())
+    described: JsonObject = json.loads(backend.to_str())
     model, cutting = described["model"], described["pre_tokenizer"] or {}
     steps = cutting.get("pretokenizers", []) if cutting.get("type") == "Sequence" else [cutting]
     kinds = [step.get("type") for step in steps]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class Recall:
         """Share of all k neighbors that was found."""
         return float(self.found.sum() / max(1, self.neighbors.sum()))
 
-    def by_similarity(self) -> dict[str, list[Any]]:
+    def by_similarity(self) -> dict[str, list[float]]:
         """Edges of the hundredths, and per hundredth the neighbors and those found; from the least similar on."""
         there = np.flatnonzero(self.neighbors)
         first = int(there[0]) if there.size else len(self.neighbors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
@@ -76,7 +75,7 @@ class PairDataset(MegatronDataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         epoch, place = divmod(int(index), len(self.packing))
         return {**self.sequence(int(self._shuffle(epoch)[place])), "sample": int(index)}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from megatron.core.datasets.indexed_dataset import IndexedDataset, _MMapBinReader
@@ -41,11 +39,11 @@ class TokenReader:
                 raise ValueError(f"its .bin has {there:,} bytes, but its .idx describes {described:,}")
             self._tokens = reader.read(index.dtype, described // index.dtype_size, 0)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Without the arrays: a process that is not forked maps the files itself."""
         return {"dataset": self.dataset}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.dataset = state["dataset"]
         self._open()
 
