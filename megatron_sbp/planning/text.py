@@ -41,7 +41,7 @@ def format_plan(plan: JsonObject) -> str:
     for name, entry in plan["synthesizers"].items():
         lines += _synthesizer(entry["tuning"], entry["synthesis"], f" ({name})", gpu)
     if plan["replicates"] > 1:
-        lines.append(f"  replicates  {plan['replicates']}: trainings and synthesis run this many times, the rest once")
+        lines.append(f"  replicates  {plan['replicates']}: training and synthesis run this many times, the rest once")
     lines += ["", *totals(plan), *cpu_time(plan["cpu"])]
     ranks = f"{memory['ranks']} rank{'s' if memory['ranks'] != 1 else ''}"
     lines += [

@@ -253,7 +253,7 @@ class Embedding(Section):
     """Tokens of a document that the embedder reads, counted by its own tokenizer; no more than the embedder takes."""
     engine: Literal["sentence_transformers", "vllm"] = "sentence_transformers"
     """What embeds the documents. vllm: its pooling mode, for models that it supports, on GPUs; on CPUs it needs vLLM's
-    CPU build. Generations and the texts of quality figures are few, and always embedded by sentence-transformers."""
+    CPU build. Generations and the texts of quality figures are always embedded by sentence-transformers."""
     batch_size: Count = 32
     """Documents in one forward pass, unless batch_tokens is given; vLLM forms its own batches."""
     batch_tokens: Count | None = None

@@ -30,7 +30,8 @@ class ExportStage(Stage):
 
     def __init__(self, name: str, models: tuple[str, ...], trained: str | None = None):
         self.name, self.models, self._trained = name, models, trained
-        self.title = f"export {', '.join(models)} as Hugging Face checkpoint{'s' if len(models) > 1 else ''}"
+        one = len(models) == 1
+        self.title = f"export {', '.join(models)} as {'a ' if one else ''}Hugging Face checkpoint{'' if one else 's'}"
         if trained:
             self.title = f"export the arm {trained} as the {models[0]}"
 
