@@ -45,6 +45,7 @@ def write_shard(path: Path, pieces: Iterable[tuple[Part, np.ndarray]], fields: S
                 ids += map(id_of, lines)
                 if fields:
                     values.append(values_of(lines, fields))
+                del lines  # before the next ones are read
     columns = np.concatenate(values, axis=1) if fields else ()
     write_ids(path, ids, dict(zip(map(column_of, fields), columns, strict=True)))
     return {

@@ -20,6 +20,9 @@ _MB, _GB = 1e6, 1e9
 _PROCESS = 0.14 * _GB
 """A process of the data stages with small buffers: 123 to 137 MB in the table."""
 
+HELD = 64 << 20
+"""As documents/shards.py has it."""
+
 _LOOKED_AT = 40_000_000
 """Documents whose digests are compared at a time; more take several passes."""
 
@@ -57,9 +60,9 @@ def _of_corpus(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, HostMemo
     read = (plan["unique_tokens"]["oracle"]["documents"] or chosen.train) + chosen.valid + chosen.test
     text = real["tokens"] / max(1, real["documents"]) * bytes_per_token(plan["model"]["vocab_size"]["tokens"])
     shard = min(chosen.documents_per_shard, read) * text
-    # 30 to 130 bytes per document; a process that writes shards holds one, twice while it compresses.
+    # 30 to 130 bytes per document; a process that writes shards holds up to 64 MB of documents, for a moment twice.
     dropping = 130 * min(read, _LOOKED_AT)
-    yield "documents", HostMemory(1 * _GB, dropping + 0.2 * _GB + 2 * shard, "rule")
+    yield "documents", HostMemory(1 * _GB, dropping + 0.2 * _GB + 2 * min(shard, HELD), "rule")
     yield "tokenize", HostMemory(0.27 * _GB, 0.06 * _GB, "measured")
     neighbors, shards = recipe.neighbors, -(-chosen.train // chosen.documents_per_shard)
     queries = chosen.documents_per_shard * -(-shards // block_count_of(recipe, shards))
@@ -78,7 +81,9 @@ def _of_synthesizers(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, Ho
     for name, entry in synthesizers_of(recipe, plan).items():
         end, synthesis = end_of(name), entry["synthesis"]
         if entry["tuning"]:
-            yield "pairs" + end, HostMemory(_PROCESS, 0.13 * _GB + 69 * documents, "measured")
+            # With the ids of all documents, and 550 bytes per pair of a shard: five shards are in memory.
+            shard = entry["tuning"]["pairs"] * min(1, recipe.documents.documents_per_shard / recipe.documents.train)
+            yield "pairs" + end, HostMemory(_PROCESS, 0.13 * _GB + 69 * documents + 550 * shard, "measured")
             yield "tokenize-pairs" + end, HostMemory(0.28 * _GB, 0.06 * _GB, "measured")
         # A shard of generations is read at once: its texts, and 800 bytes of signatures for each of them.
         text = synthesis["tokens_per_generation"] * bytes_per_token(vocab)

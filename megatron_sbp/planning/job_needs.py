@@ -22,7 +22,7 @@ class Need:
 
 _OF_KINDS = {"cpu": Need(4, 16), "gpu": Need(12, 32)}
 _OF_VERBS = {
-    "documents": Need(6, 32),  # the step that writes the shards, as many at once as cores and memory allow
+    "documents": Need(6, 16),  # the step that writes the shards, as many at once as cores and memory allow
     "tokenizer": Need(1, 32),
     "report": Need(1, 8, 2),
     "export-arms": Need(4, 32, 4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from megatron_sbp.base.untyped import JsonObject
@@ -15,6 +16,9 @@ from megatron_sbp.recipe.time_limit import minutes_of
 
 USUAL_ARRAY = 1000
 """Array tasks that Slurm allows where the site changed nothing: MaxArraySize 1001, counted from 0."""
+
+LONG_LAST_STEP = 0.5
+"""Hours that the last step of `documents`, which is one task, should take at most."""
 
 LONG = 1.0
 """GPU-hours of a stage below which it does not matter how many tasks share it."""
@@ -131,10 +135,16 @@ def _cpu_times(recipe: Recipe, plan: JsonObject) -> Iterator[str]:
                 f"{stage}: a unit takes about {span(entry['unit_hours'])} {cores} and must end within "
                 f"the time limit of {limit}: choose {f'a smaller {key} or ' if key else ''}more time (slurm.stages)"
             )
+        if stage == "documents" and entry["last_step_hours"] > LONG_LAST_STEP:
+            enough = 8 * math.ceil(entry["last_step_hours"] * cpus_of(recipe, stage) / LONG_LAST_STEP / 8)
+            yield (
+                f"documents: its last step takes about {span(entry['last_step_hours'])} {cores}; with {enough} cores "
+                f"less than {span(LONG_LAST_STEP)} (slurm.stages: {{documents: {{cpus_per_task: {enough}}}}})"
+            )
         if entry["last_step_hours"] > minutes_of(limit) / 60:
             yield (
                 f"{stage}: its last step takes about {span(entry['last_step_hours'])} {cores} and must "
-                f"end within the time limit of {limit}: choose more time (slurm.stages)"
+                f"end within the time limit of {limit}: choose more cores or more time (slurm.stages)"
             )
 
 

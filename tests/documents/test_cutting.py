@@ -72,6 +72,16 @@ def test_threads_and_processes_write_the_same(cut, started, request):
     assert contents(files) == expected
 
 
+def test_the_process_that_starts_the_others_looks_nothing_up(cut, in_processes, monkeypatch):
+    """It would be the only one to work for an hour, of 5,820 shards in 512 parts."""
+
+    def refuse(*_):
+        raise AssertionError("the documents of a shard are for its process to find")
+
+    monkeypatch.setattr(Part, "between", refuse)
+    assert sum(entry["documents"] for entry in cut("train")[0]) == 400
+
+
 def test_a_killed_process_is_a_fault(cut, started, in_processes):
     written, _ = cut("train")
     next(written)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 
 import numpy as np
@@ -105,6 +106,16 @@ def test_memory_does_not_change_the_result():
     assert whole.clashes == piecewise.clashes == len(whole.first_clashes) > 10
     assert whole.first_clashes == piecewise.first_clashes
     assert kept(*parts) == kept(*parts, rows_at_once=23)
+
+
+def test_any_number_of_cores_chooses_the_same(monkeypatch):
+    draw = random.Random(7)
+    documents = [(f"id{draw.randrange(300)}", f"text {draw.randrange(200)}") for _ in range(600)]
+    found = []
+    for cores in (1, 2, 16):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        found.append(kept(*itertools.batched(documents, 40), rows_at_once=50))
+    assert found[0] == found[1] == found[2] and 100 < len(found[0]) < 250
 
 
 def test_no_documents():

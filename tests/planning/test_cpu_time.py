@@ -47,7 +47,7 @@ def test_core_hours_of_60_million_documents_are_those_of_the_page():
 
 
 def test_cores_tasks_and_units():
-    one, more = times("slurm.cpus_per_task=1"), times("slurm.cpus_per_task=8")
+    one, more = times("slurm.cpus_per_task=1", "slurm.stages={}"), times("slurm.cpus_per_task=8", "slurm.stages={}")
     assert one["tokenize"]["unit_hours"] == pytest.approx(8 * more["tokenize"]["unit_hours"])
     # One thread writes the pairs.
     assert one["pairs"]["last_step_hours"] == pytest.approx(2 * more["pairs"]["last_step_hours"]) != 0

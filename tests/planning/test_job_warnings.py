@@ -46,7 +46,11 @@ TENSOR = ["launch.tensor_parallel=16", "model.num_attention_heads=32", "model.nu
         ),
         (["slurm.stages={judge: {time: '00:00:30'}}"], "00:00:30: choose a smaller synthesis.generations_per_shard"),
         (["slurm.stages={tokenize-pairs: {time: '00:00:10'}}"], "tokenize-pairs: a unit takes about 0.34 min"),
-        (["slurm.stages={documents: {time: '20'}}"], "documents: its last step takes about"),
+        (["slurm.stages={documents: {time: '20', cpus_per_task: 8}}"], "the time limit of 20: choose more cores or"),
+        (
+            ["slurm.stages={}"],
+            "last step takes about 34 min on 12 cores; with 16 cores less than 30 min (slurm.stages: ",
+        ),
         (["slurm.stages={pairs: {memory: 512M}}"], "of memory in its last step, and slurm.memory gives it 537 MB"),
         (
             ["slurm.stages={training: {memory: 128G}, tune: {memory: 512G}}"],

@@ -26,7 +26,7 @@ PAPER = [file for file in EXAMPLES if file.parent.name in ("sbp_3b_200b", "sbp_3
 
 ON_GPUS = {"embed", "pilot", "synthesize", "compare", "evaluate", "harness"}  # written down, not asked of the stages
 FEW_CORES = {"report": 2, "export-synthesizer": 4, "export-arms": 4}
-MEMORY = {"documents": "32G", "tokenizer": "32G", "report": "8G"}
+MEMORY = {"tokenizer": "32G", "report": "8G"}
 MEMORY |= {"export-synthesizer": "32G", "export-arms": "32G"}
 
 
@@ -77,7 +77,9 @@ def check(real: Run, stage: Stage, fields: dict[str, str]) -> None:
     if recipe.launch.device == "cpu":
         return
     assert fields["Partition"] == ("gpu" if on_gpu else "cpu"), stage.name
-    assert fields["CPUs/Task"] == str(FEW_CORES.get(verb, recipe.slurm.cpus_per_task)), stage.name
+    own = recipe.slurm.stages.get(verb)
+    cores = own.cpus_per_task if own and own.cpus_per_task else FEW_CORES.get(verb, recipe.slurm.cpus_per_task)
+    assert fields["CPUs/Task"] == str(cores), stage.name
     if not trains:
         assert fields["MinMemoryNode"] == MEMORY.get(verb, "32G" if on_gpu else "16G"), (stage.name, fields)
     assert fields["TimeLimit"] == "00:30:00"
