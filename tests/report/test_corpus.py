@@ -72,7 +72,7 @@ def test_pairs_are_counted_and_shown_escaped(data):
     histogram, rules = charts_of(page)
     assert sum(histogram.trace("candidates")["y"]) == train["candidates"]
     assert sum(histogram.trace("kept")["y"]) == train["kept"]
-    assert rules.data[0]["y"] == ["below alpha", "near duplicate"]
+    assert rules.data[0]["y"] == [name.replace("_", " ") for name in train["dropped"]]
     assert rules.data[0]["x"] == list(train["dropped"].values())
     assert found["pairs kept"] == [f"{train['kept']:,}"] and found["documents with a pair"] == ["190"]
     assert found["pairs of the valid split, which stop the tuning"] == ["61"]
@@ -112,6 +112,7 @@ def test_filters_name_every_rule(data):
 
 
 def test_texts_that_are_tokenized_differently_again_are_told(data):
+    del first(data).synthetic["retokenized"]  # of an earlier version
     assert "tokenized again" not in filters_section(data)
     counts = {"documents": 1200, "differing": 60, "kept": 1000, "kept_differing": 21}
     first(data).synthetic["retokenized"] = {**counts, "share": 0.05, "kept_share": 0.021}

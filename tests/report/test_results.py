@@ -17,6 +17,7 @@ from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import headline, verdict
 from megatron_sbp.stages.report import report_sources
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.training.metrics import Metrics
 
 ARM_KEYS = (
     "train_tokens unique_real_tokens synthetic_tokens real_epochs valid_loss test_loss choice_accuracy choice_stderr "
@@ -179,8 +180,8 @@ def test_what_has_not_run_is_null(tmp_path):
 
 
 def test_nan_in_a_training_log_stays_out(run):
-    with open(run.model("baseline") / "metrics.jsonl", "a") as file:
-        file.write('{"kind": "valid", "iteration": 999, "samples": 1, "tokens": 1, "loss": NaN}\n')
+    row = {"kind": "valid", "iteration": 999, "samples": 1, "tokens": 1, "loss": float("nan")}
+    Metrics(run.model("baseline") / "metrics.jsonl").append(row)
     results = collect_results(run)
     assert np.isfinite(results["arms"]["baseline"]["best_valid"]["loss"])
     json.dumps(results, allow_nan=False)

@@ -28,6 +28,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import replicate_run, synthesizer_run
 from megatron_sbp.stages.tokenize import TokenizeStage
 from megatron_sbp.stages.tokenizer import TokenizerStage
+from megatron_sbp.training.metrics import Metrics
 
 _MODULES = (
     "argparse array ast asyncio base64 bisect calendar cmath codecs collections concurrent.futures configparser "
@@ -115,8 +116,10 @@ def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
     seconds |= {"tune": 60.0, "export-synthesizer": 7.0, "synthesize": 130.0, "filter": 2.0, "tokenize-synthetic": 1.0}
     seconds |= {"train-sbp": 141.0, "train-oracle": 139.0, "export-arms": 12.0, "evaluate": 64.0}
     for place, (name, value) in enumerate(seconds.items()):
-        manifest = {"stage": name, "key": "x", "seconds": value, "units": 1, "started": 4e9 + place, "outputs": {}}
-        files.write_json(run.manifests / f"{name}.json", manifest)
+        spent = {"seconds": value, "unit_seconds": value, "gpu_seconds": 0.0, "started": 4e9 + place}
+        made_by = {"version": "0.1.0", "settings": {}, "inputs": {}}
+        manifest = {"stage": name, "key": "x", "unit_key": "x", **made_by, **spent, "units": 1}
+        files.write_json(run.manifests / f"{name}.json", {**manifest, "outputs": {}})
     return run
 
 
@@ -158,6 +161,7 @@ def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) 
             datasets[name] = {
                 "samples": count,
                 "tokens": count * length,
+                "dataset_tokens": unique,
                 "unique_tokens": min(unique, count * length),
                 "epochs": count * length / unique,
             }
@@ -171,6 +175,8 @@ def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) 
             "tokens_per_second": total * length / 131.5,
             "datasets": datasets,
             "export_iteration": total // 8,
+            "precision": "fp32",
+            "best": {"iteration": total // 8, "valid_loss": 3.3 + shifts[arm], "kept": False},
         }
         files.write_json(run.model(arm) / "consumed.json", consumed)
         rows: list[dict[str, Any]] = []
@@ -180,25 +186,43 @@ def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) 
             place = {"iteration": step, "samples": step * 8, "tokens": step * 8 * length}
             if step % 20 == 0:
                 overfit = 0.5 * max(0.0, share - 0.6) if arm == "baseline" else 0.0
-                rows.append({"kind": "valid", **place, "loss": base + 0.3 + overfit})
+                by_source = {name: {"loss": base, "tokens": 20 * 8 * length} for name in samples}
+                row = {"kind": "valid", **place, "loss": base + 0.3 + overfit, "train_loss_by_source": by_source}
+                rows.append(row)
             if step:
                 noisy = base - 0.8 * share * (arm == "baseline") + float(random.normal(0, 0.05))
                 rows.append({"kind": "train", **place, "loss": noisy, "learning_rate": 1e-3})
-        files.write_text(run.model(arm) / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        _write_metrics(run.model(arm) / "metrics.jsonl", rows)
     _tuning(run)
 
 
+def _write_metrics(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows as trainings write them, with checksums, those of training with the figures of every step."""
+    step = {"grad_norm": 0.4, "tokens_per_second": 1550.5, "tflops_per_rank": 0.002, "mfu": None, "seconds": 0.66}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    for row in rows:
+        Metrics(file).append({**row, **(step if row["kind"] == "train" else {})})
+
+
 def _tuning(run: Run) -> None:
+    def place(step: int) -> dict[str, int]:
+        return {"iteration": step, "samples": 8 * step, "tokens": 1024 * step}
+
     losses = [3.9, 3.6, 3.45, 3.41, 3.44, 3.52]
-    rows = [
-        {"kind": "valid", "iteration": 20 * k, "samples": 160 * k, "tokens": 20480 * k, "loss": loss}
-        for k, loss in enumerate(losses)
-    ]
+    rows = [{"kind": "valid", **place(20 * k), "loss": loss} for k, loss in enumerate(losses)]
     rows += [
-        {"kind": "train", "iteration": k, "samples": 8 * k, "tokens": 1024 * k, "loss": 3.2 - 0.004 * k}
+        {
+            "kind": "train",
+            "iteration": k,
+            "samples": 8 * k,
+            "tokens": 1024 * k,
+            "loss": 3.2 - 0.004 * k,
+            "learning_rate": 1e-3,
+        }
         for k in range(1, 101)
     ]
-    files.write_text(run.model("synthesizer") / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    _write_metrics(run.model("synthesizer") / "metrics.jsonl", rows)
     consumed = {
         "training": "synthesizer",
         "stopped": "the loss on held-out pairs did not improve for 2 validations",
@@ -207,8 +231,17 @@ def _tuning(run: Run) -> None:
         "train_tokens": 102400,
         "seconds": 58.0,
         "tokens_per_second": 1765.5,
-        "datasets": {"pairs": {"samples": 800, "tokens": 102400, "unique_tokens": 70000, "epochs": 1.46}},
+        "datasets": {
+            "pairs": {
+                "samples": 800,
+                "tokens": 102400,
+                "dataset_tokens": 70000,
+                "unique_tokens": 70000,
+                "epochs": 1.46,
+            }
+        },
         "export_iteration": 60,
+        "precision": "fp32",
         "best_valid_loss": 3.41,
         "valid_loss_before": 3.9,
     }
@@ -221,13 +254,29 @@ def _pairs(run: Run, random: np.random.Generator) -> None:
     above = scores[scores > run.recipe.pairs.alpha]
     kept = above[random.random(len(above)) < 0.8]
     texts = docstrings()
+    about = {
+        "alpha": run.recipe.pairs.alpha,
+        "relation": "similar",
+        "largest_score": float(scores.max()),
+        "targets_per_seed": {"mean": 1.9, "median": 2.0, "largest": 4, "histogram": {"1": 60, "2": 90, "4": 40}},
+        "seeds_per_target": {
+            "targets": 150,
+            "mean": 2.4,
+            "median": 2.0,
+            "largest": 11,
+            "share_of_top_percent": 0.05,
+            "hubs": [{"id": "b", "row": 7, "seeds": 11}],
+        },
+    }
+    none_dropped = {"above_max_similarity": 0, "short_target": 0, "cap": 0}
     train = {
         "documents": 250,
-        "alpha": run.recipe.pairs.alpha,
+        **about,
         "documents_with_pairs": 190,
+        "documents_with_full_lists": 12,
         "candidates": len(scores),
         "kept": len(kept),
-        "dropped": {"below_alpha": len(scores) - len(above), "near_duplicate": len(above) - len(kept)},
+        "dropped": {"below_alpha": len(scores) - len(above), "near_duplicate": len(above) - len(kept), **none_dropped},
         "score_histogram": {
             "edges": edges.tolist(),
             "candidates": np.histogram(scores, edges)[0].tolist(),
@@ -238,25 +287,46 @@ def _pairs(run: Run, random: np.random.Generator) -> None:
         "seed": {"id": "a", "title": "<b>", "text": texts[0][:300]},
         "target": {"id": "b", "title": "", "text": texts[1][:300]},
         "score": 0.612,
+        "shared_shingles": 0.0,
     }
-    audit = {"train": train, "valid": {"documents": 40, "candidates": 400, "kept": 61, "dropped": {}}}
-    files.write_json(run.audit_pairs, {**audit, "examples": [example] * 3, "examples_dropped_near_duplicate": []})
-    files.write_json(
-        run.root / "neighbors" / "audit.json",
-        {
-            "engine": "scann",
-            "recall_at_k": 0.9871,
-            "recall_sample": 250,
-            "recall_by_similarity": {
-                "edges": [0.2, 0.21, 0.9, 0.91],
-                "neighbors": [450, 30, 20],
-                "found": [444, 30, 19],
-            },
+    valid = {
+        "documents": 40,
+        **about,
+        "documents_with_pairs": 25,
+        "documents_with_full_lists": 3,
+        "candidates": 400,
+        "kept": 61,
+        "dropped": {"below_alpha": 339, "near_duplicate": 0, **none_dropped},
+        "score_histogram": {"edges": [0.4, 0.5, 0.6], "candidates": [339, 61], "kept": [0, 61]},
+    }
+    shown = {"examples": [example] * 3, "examples_dropped_near_duplicate": []}
+    bands = [{"from": 0.6, "to": 0.65, "pairs": 40, "examples": [example]}]
+    files.write_json(run.audit_pairs, {"train": train, "valid": valid, **shown, "bands": bands})
+    searched = {
+        "engine": "scann",
+        "dim": 384,
+        "k": run.recipe.neighbors.k,
+        "method": "tree",
+        "leaves": 10,
+        "leaves_to_search": 3,
+        "reorder": 100,
+        "recall_at_k": 0.9871,
+        "recall_sample": 250,
+        "recall_by_similarity": {
+            "edges": [0.2, 0.21, 0.9, 0.91],
+            "neighbors": [450, 30, 20],
+            "found": [444, 30, 19],
         },
-    )
+    }
+    valid_searched = {**searched, "documents": 40, "recall_sample": 40}
+    files.write_json(run.audit_neighbors, {**searched, "documents": 250, "valid": valid_searched})
+    tokens = {"seeds_cut": 5, "targets_cut": 9, "mean_target_tokens": 61.2}
     files.write_json(
         run.tokens("pairs_audit").with_suffix(".json"),
-        {"pairs": {"pairs": len(kept), "seed_tokens": 20000, "target_tokens": 30000, "mean_target_tokens": 61.2}},
+        {
+            "pairs": {"pairs": len(kept), "seed_tokens": 20000, "target_tokens": 30000, **tokens},
+            "valid_pairs": {"pairs": 61, "seed_tokens": 3000, "target_tokens": 3700, **tokens},
+        },
     )
 
 
@@ -281,7 +351,13 @@ def synthetic_rows(run: Run, random: np.random.Generator, generations: int = 220
                 "synthesizer": "0" * 64,
                 "temperature": 1.0,
                 "top_p": 0.9,
+                "max_new_tokens": 62,
+                "engine": "transformers",
+                "precision": "fp32",
                 "run_seed": 1,
+                "round": 1,
+                "pairs_file": "pairs/pairs.parquet",
+                "pairs": "0" * 64,
             }
         )
     return rows
@@ -294,6 +370,7 @@ def _synthetic(run: Run, random: np.random.Generator) -> None:
     for folder, part in ((run.generations, rows), (run.synthetic, kept)):
         files.write_jsonl_zst(folder / "00000.jsonl.zst", part[:120])
         files.write_jsonl_zst(folder / "00001.jsonl.zst", part[120:])
+    rules = ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
     audit = {
         "generations": len(rows),
         "generated_tokens": 66000,
@@ -302,14 +379,31 @@ def _synthetic(run: Run, random: np.random.Generator) -> None:
         "tokens": 60001,
         "mean_tokens": 60001 / len(kept),
         "tokens_per_generation": 60001 / len(rows),
-        "dropped": {"too_short": 0, "unfinished": len(rows) - len(kept), "repetition": 0, "copying": 0},
-        "examples": {"too_short": [], "unfinished": [row["text"] for row in rows if not row["finished"]][:3]},
+        "dropped": {**dict.fromkeys(rules, 0), "unfinished": len(rows) - len(kept)},
+        "examples": {
+            **{rule: [] for rule in rules},
+            "unfinished": [_dropped_example(row) for row in rows if not row["finished"]][:3],
+        },
+        "retokenized": {
+            "documents": len(rows),
+            "differing": 8,
+            "kept": len(kept),
+            "kept_differing": 8,
+            "share": 8 / len(rows),
+            "kept_share": 8 / len(kept),
+        },
     }
     files.write_json(run.audit_synthetic, audit)
     files.write_json(
         run.tokens("synthetic_audit").with_suffix(".json"),
         {"documents": len(kept), "tokens": 60001, "bytes": 90000, "characters": 90000, "needed_tokens": 59905},
     )
+
+
+def _dropped_example(row: dict[str, Any]) -> dict[str, Any]:
+    measured = {"too_short": row["tokens"], "broken_text": False, "unfinished": True, "repetition": 0.0, "copying": 0.0}
+    said = {"measured": measured, "limit": None}
+    return {"id": row["id"], "seed_id": row["seed_id"], **said, "text": row["text"], "characters": len(row["text"])}
 
 
 def _evaluation(arm: str, shift: float) -> dict[str, Any]:
@@ -395,7 +489,10 @@ def _sheet(novel: float) -> dict[str, Any]:
         "self_bleu": about(0.21),
         "vocabulary_overlap": about(0.93),
         "compared": {"bleu_documents": 50, "blocks": 20, "block_words": 130},
-        "perplexity": {"baseline": about(31.5), "oracle": about(29.25)},
+        "perplexity": {
+            "baseline": {**about(31.5), "loss": math.log(31.5), "tokens": 3050},
+            "oracle": {**about(29.25), "loss": math.log(29.25), "tokens": 3050},
+        },
         "retokenized": about(0.04),
         "non_factual": about(0.125),
         "pair_irrelevance": about(0.0625),
