@@ -66,8 +66,9 @@ class Array:
         self.start_again(3, 4)
         expected = {1: "COMPLETED", 2: "CANCELLED", 3: "COMPLETED", 4: "COMPLETED"}
         self.until(lambda: self.states() == expected, "the end of the others")
-        faults = self.run.root / "logs" / "slurm" / "faults"
-        assert "killed (signal 9), probably out of memory" in (faults / f"{self.id}_4.jsonl").read_text()
+        [fault] = (self.run.root / "logs" / "slurm" / "faults").glob("*.jsonl")  # nothing else was one
+        assert fault.stem == f"{self.id}_4"
+        assert "killed (signal 9), probably out of memory" in fault.read_text()
 
     def preempt(self, task: int) -> None:
         """Sends it back into the queue by a job in a partition of a higher tier that wants the whole node."""
@@ -75,3 +76,5 @@ class Array:
         subprocess.run(["sbatch", *words, "--wrap=sleep 1"], check=True, capture_output=True, timeout=60)
         self.until_state(task, "PENDING")
         self.until(lambda: not processes(self.run.root), "the end of the preempted task")
+        faults = self.run.root / "logs" / "slurm" / "faults"
+        assert not (faults / f"{self.id}_{task}.jsonl").exists(), "a preemption is no fault"
