@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
+from megatron_sbp.base import process_end
 from megatron_sbp.base.collector import collect_rarely
 
 
-def main() -> int:
+def main() -> NoReturn:
+    """The program `sbp`."""
+    process_end.end(run())
+
+
+def run() -> int:
     """Runs the command line; returns the exit status."""
     _open_streams()
     collect_rarely()
     try:
-        from megatron_sbp.cli import main as run
+        from megatron_sbp.cli import main as command
 
-        return run()
+        return command()
     except KeyboardInterrupt:
         print("sbp: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
@@ -31,4 +38,4 @@ def _open_streams() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

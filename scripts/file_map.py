@@ -19,7 +19,7 @@ order: [architecture.md](architecture.md).
 
 ORDER = (
     "", "recipe", "base", "planning", "documents", "overlap", "tokenization", "pairing", "training", "checkpoint",
-    "synthesis", "evaluation", "report", "publishing", "stages", "executor", "rehearsal", "doctor",
+    "synthesis", "evaluation", "report", "publishing", "stages", "executor", "rehearsal", "doctor", "cli",
 )  # fmt: skip
 """Packages in the order of the data, then those that run stages."""
 

@@ -45,7 +45,7 @@ def test_a_module_name_says_enough():
 def test_settings_go_by_keyword_where_stages_are_run():
     """`sbp run` passed eight arguments by their places."""
     found = []
-    for file in [ROOT / "megatron_sbp" / "cli.py", *(ROOT / "megatron_sbp" / "executor").glob("*.py")]:
+    for file in (file for layer in ("cli", "executor") for file in (ROOT / "megatron_sbp" / layer).glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.FunctionDef):
                 own = [given.arg for given in (*node.args.posonlyargs, *node.args.args) if given.arg != "self"]

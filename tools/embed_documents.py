@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Documents to embeddings, by any sentence-transformers model.
+"""Embeds documents with any sentence-transformers model.
 
     python tools/embed_documents.py --inputs 'corpus/*.jsonl.zst' --model Qwen/Qwen3-Embedding-0.6B --output corpus.npy
 

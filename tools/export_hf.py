@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Megatron checkpoint (torch_dist) of a Llama-style decoder to a Hugging Face one. No GPU, no Megatron needed.
+"""Converts a Megatron checkpoint (torch_dist) of a Llama-style decoder to Hugging Face format, without GPU or Megatron.
 
     python tools/export_hf.py --checkpoint models/sbp/iter_0002000 --tokenizer RUN/tokenizer --output export/sbp \\
         --recipe recipe.yaml

@@ -4,7 +4,7 @@
     python tools/fetch_tasks.py --to tasks                          # the paper's six QA tasks and LAMBADA
     python tools/fetch_tasks.py --to tasks mmlu                     # others, by lm-eval's names
 
-needs lm-eval (pip install 'megatron-sbp[lm-eval]') and a network. Every task becomes a folder with its YAML, the
+needs lm-eval (pip install lm-eval) and a network. Every task becomes a folder with its YAML, the
 functions that it names, and a .jsonl file for every split that it uses; sources.json says where the data is from. Each
 data set has its own license. The recipe then says `evaluation: {harness: {task_folder: tasks, tasks: [...]}}`.
 
@@ -177,7 +177,7 @@ def main(words: list[str] | None = None) -> None:
     given = parser.parse_args(words)
     package = importlib.util.find_spec("lm_eval")
     if package is None or package.origin is None:
-        parser.error("needs lm-eval: pip install 'megatron-sbp[lm-eval]'")
+        parser.error("needs lm-eval: pip install lm-eval")
     with command_line.errors_reported(given):
         note = given.to / "sources.json"
         outputs.check_file(note)

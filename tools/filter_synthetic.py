@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Synthetic documents to those that pass the filters.
+"""Filters synthetic documents.
 
     python tools/filter_synthetic.py --inputs 'generations*.jsonl.zst' --seeds corpus.jsonl.zst \\
         --tokenizer RUN/tokenizer --output synthetic.jsonl.zst

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Hugging Face checkpoint of Llama or Qwen3 to a Megatron one (torch_dist). No GPU, no Megatron needed.
+"""Converts a Hugging Face checkpoint (Llama, Qwen3) to a Megatron one (torch_dist), without GPU or Megatron.
 
     python tools/import_hf.py --checkpoint Qwen3-0.6B --output models/start --recipe recipe.yaml
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How far the judge of a recipe agrees with a known truth: accuracy and Cohen's kappa, with 95 % intervals.
+"""Measures how far the judge of a recipe agrees with a known truth: accuracy and Cohen's kappa, with 95 % intervals.
 
     python tools/judge_agreement.py --recipe RECIPE.yaml [evaluation.judge_endpoint.model=NAME ...] \\
         [--cases examples/people/judge_cases.jsonl] [--answers FILE.jsonl]

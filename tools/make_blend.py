@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Sampling weights for real and synthetic datasets, exact to the sample, as Megatron's --data-args-path reads them.
+"""Writes sampling weights of real and synthetic datasets, exact to the sample, for Megatron's --data-args-path.
 
     python tools/make_blend.py --train-samples 23842 --sequence-length 4096 --repeated tokens/real \\
         --once tokens/synthetic --output blend.txt

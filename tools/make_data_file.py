@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The data file of a training run that you start yourself, exact to the sample.
+"""Writes the data file of a training run that you start yourself, exact to the sample.
 
     python tools/make_data_file.py --tokenizer tokenizer --sequence-length 4096 --repeated real --once synthetic \\
         --train-samples 23842 --valid valid --valid-samples 512 --output models/sbp/data.json

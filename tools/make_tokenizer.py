@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A tokenizer for documents and pairs: one that is there, or a byte-level BPE trained on documents.
+"""Makes a tokenizer for documents and pairs: adapts an existing one, or trains a byte-level BPE.
 
     python tools/make_tokenizer.py --source HuggingFaceTB/SmolLM2-135M --output tokenizer
     python tools/make_tokenizer.py --inputs 'corpus/*.jsonl.zst' --vocab-size 49152 --output tokenizer
 
-Three tokens get a role: the one that closes a document, the one that fills a sequence, and the one between a seed
-document and its target. Where the vocabulary lacks one, it is added. Megatron reads the folder with
+Three tokens have a role: the one that ends a document, the one that pads a sequence, and the one between a seed
+document and its target. One that the vocabulary lacks is added. Megatron reads the folder with
 --tokenizer-type HuggingFaceTokenizer --tokenizer-model FOLDER.
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Documents (and their embeddings, if available) to pairs of related documents.
+"""Finds pairs of related documents, with embeddings of yours or its own.
 
     python tools/mine_pairs.py --inputs 'corpus/*.jsonl.zst' --embeddings corpus.npy --tokenizer RUN/tokenizer \\
         --alpha 0.75 --output pairs.parquet
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     command_line.add_device(search)
     rules = parser.add_argument_group("rules")
     setting = partial(command_line.add_setting, rules)
-    setting("alpha", PAIRS.alpha, "least similarity")
+    setting("alpha", PAIRS.alpha, "pairs up to this similarity are dropped")
     rules.add_argument("--max-similarity", type=float, help="pairs above this are copies (default: no limit)")
     setting("shingle-tokens", PAIRS.shingle_tokens, "tokens of a shingle")
     setting("max-shared-shingles", PAIRS.max_shared_shingles, "pairs that share a larger part are near-duplicates")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Raw documents and a tokenizer to a Megatron IndexedDataset.
+"""Tokenizes raw documents into a Megatron IndexedDataset.
 
     python tools/preprocess_documents.py --inputs 'corpus/*.jsonl.zst' --tokenizer RUN/tokenizer --output tokens/corpus
 
@@ -20,7 +20,7 @@ def main() -> None:
     command_line.add_dataset_output(parser)
     command_line.add_text_field(parser)
     command_line.add_end_of_document(parser)
-    parser.add_argument("--no-end-of-document", action="store_true", help="close documents with nothing")
+    parser.add_argument("--no-end-of-document", action="store_true", help="write no end-of-document")
     command_line.add_bad_documents(parser)
     options = parser.parse_args()
     from megatron_sbp.tokenization.documents import preprocess_documents

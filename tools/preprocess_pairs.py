@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pairs and a tokenizer to a Megatron IndexedDataset with two sequences per document: seed, then target.
+"""Tokenizes pairs into a Megatron IndexedDataset with two sequences per document: seed, then target.
 
     python tools/preprocess_pairs.py --inputs pairs.parquet --documents 'corpus/*.jsonl.zst' \\
         --tokenizer RUN/tokenizer --output tokens/pairs --max-seed-tokens 2048 --max-target-tokens 2046

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Synthetic documents and a tokenizer to a Megatron IndexedDataset.
+"""Tokenizes synthetic documents into a Megatron IndexedDataset.
 
     python tools/preprocess_synthetic.py --inputs 'RUN/synthetic/*.jsonl.zst' --tokenizer RUN/tokenizer \\
         --output tokens/synthetic --need-tokens 75000000000

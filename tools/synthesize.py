@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Texts and a synthesizer to related texts: a Hugging Face checkpoint and seed documents in, .jsonl.zst out.
+"""Generates related texts: a Hugging Face checkpoint and seed documents in, .jsonl.zst out.
 
     python tools/synthesize.py --checkpoint RUN/export/synthesizer --inputs seeds.jsonl --output synthetic.jsonl.zst \\
         --generations 3 --max-seed-tokens 2048 --max-new-tokens 2047

@@ -55,7 +55,7 @@ def add_tokenizer(options: argparse._ActionsContainer) -> None:
 def add_end_of_document(options: argparse._ActionsContainer, closes: str = "document") -> None:
     """Adds --end-of-document: the token that closes every document."""
     options.add_argument(
-        "--end-of-document", metavar="TOKEN", help=f"token that closes a {closes} (default: the eos token)"
+        "--end-of-document", metavar="TOKEN", help=f"token that ends a {closes} (default: the eos token)"
     )
 
 

@@ -46,6 +46,24 @@ def locked(file: Path, label: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def locked_if_free(file: Path) -> Iterator[bool]:
+    """Holds an exclusive lock on `file` inside the block unless another process holds it; gives whether it is held.
+
+    Raises:
+        InputError: the file system has no locks.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a+") as handle:
+        try:
+            with explained(file):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield _is(handle.fileno(), file)
+
+
+@contextlib.contextmanager
 def explained(file: Path) -> Iterator[None]:
     """Raises InputError where locking a file fails because its file system has no locks."""
     try:

@@ -17,17 +17,14 @@ from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.memory import free_memory
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.documents.parts import Part
-from megatron_sbp.documents.shards import write_shard
+from megatron_sbp.documents.shards import HELD, write_shard
 
 IN_THREADS = 200_000
 """Documents up to which threads do: a process takes half a second to start. Compression, three quarters of the work,
 needs no lock of Python's, but the rest would not let threads use more than four cores."""
 
 _PROCESS = 200 << 20
-"""Bytes that a process takes besides the documents of its shard."""
-
-type _Pieces = list[tuple[int, np.ndarray]]
-"""Numbers of parts, and the rows of a shard in each."""
+"""Bytes that a process takes besides the documents that it holds."""
 
 
 class Cutter:
@@ -35,22 +32,30 @@ class Cutter:
 
     Args:
         paths: FOLDER/NAME of the parts, without a suffix.
+        keep: bool [documents] per part: which documents stay. A bit of each is held.
         fields: kept fields, for `shards.write_shard`.
-        parts: those that are open already, by their number.
+        parts: where they are open already; else the first shard opens them.
     """
 
-    def __init__(self, paths: Sequence[Path], fields: Sequence[str], parts: Iterable[Part] = ()):
+    def __init__(
+        self, paths: Sequence[Path], keep: Sequence[np.ndarray], fields: Sequence[str], parts: Sequence[Part] = ()
+    ):
         self._paths, self._fields = paths, fields
-        self._parts = dict(enumerate(parts))
+        self._keep = [np.packbits(stay) for stay in keep]
+        self._parts = parts
 
-    def cut(self, path: Path, pieces: _Pieces) -> dict[str, int]:
-        """Writes one shard and returns what `shards.write_shard` does."""
-        return write_shard(path, ((self._part(number), rows) for number, rows in pieces), self._fields)
+    def cut(self, path: Path, first: np.void, last: np.void) -> dict[str, int]:
+        """Writes the shard of the documents from one key to another, and returns what `shards.write_shard` does."""
+        if not self._parts:
+            self._parts = [Part(path) for path in self._paths]
+        found = ((part, part.between(first, last), keep) for part, keep in zip(self._parts, self._keep, strict=True))
+        kept = ((part, places[_bits(keep, places)]) for part, places, keep in found)
+        return write_shard(path, [(part, places) for part, places in kept if len(places)], self._fields)
 
-    def _part(self, number: int) -> Part:
-        if number not in self._parts:
-            self._parts[number] = Part(self._paths[number])
-        return self._parts[number]
+
+def _bits(packed: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Some of the bits that `np.packbits` made, without unpacking the others: bool [places]."""
+    return (packed[places >> 3] >> (7 - (places & 7)).astype(np.uint8) & 1).astype(bool)
 
 
 def cut_shards(
@@ -80,16 +85,16 @@ def cut_shards(
     paths = [part.path for part in parts]
     pool: Executor
     if workers == 1 or sum(map(len, parts)) <= IN_THREADS:
-        pool, cut = ThreadPoolExecutor(workers), Cutter(paths, fields, parts).cut
+        pool, cut = ThreadPoolExecutor(workers), Cutter(paths, keep, fields, parts).cut
     else:
         context = multiprocessing.get_context("spawn")  # not forked: pyarrow has threads
-        pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), Cutter(paths, fields)))
+        pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), Cutter(paths, keep, fields)))
         cut = _cut
     try:
         for path, first, last in shards:
-            if len(running) > workers:  # each waits with 8 bytes per document
+            if len(running) > workers:
                 yield running.popleft().result()
-            running.append(pool.submit(cut, path, _pieces(parts, keep, first, last)))
+            running.append(pool.submit(cut, path, first, last))
         while running:
             yield running.popleft().result()
     except BrokenProcessPool as error:
@@ -102,7 +107,8 @@ def _workers(parts: Sequence[Part], most: int) -> int:
     """Shards that can be written at the same time: one per core, or as many as there is memory for."""
     documents = sum(map(len, parts))
     size = sum(part.size for part in parts) // max(1, documents) * min(most, documents)
-    return max(1, min(len(os.sched_getaffinity(0)), free_memory() // (2 * size + _PROCESS)))
+    held = min(size, HELD)
+    return max(1, min(len(os.sched_getaffinity(0)), free_memory() // (2 * held + _PROCESS + documents // 8)))
 
 
 _cutter: Cutter
@@ -116,12 +122,5 @@ def _begin(parent: int, cutter: Cutter) -> None:
     _cutter = cutter
 
 
-def _cut(path: Path, pieces: _Pieces) -> dict[str, int]:
-    return _cutter.cut(path, pieces)
-
-
-def _pieces(parts: Sequence[Part], keep: Sequence[np.ndarray], first: np.void, last: np.void) -> _Pieces:
-    """Where the documents of a shard are."""
-    found = ((number, part.between(first, last)) for number, part in enumerate(parts))
-    kept = ((number, places[keep[number][places]]) for number, places in found)
-    return [(number, places) for number, places in kept if len(places)]
+def _cut(path: Path, first: np.void, last: np.void) -> dict[str, int]:
+    return _cutter.cut(path, first, last)

@@ -128,15 +128,29 @@ class TextRows:
         found = False
         with Progress("reading", sum(path.stat().st_size for path in self.files), "bytes") as progress:
             for path in self.files:
-                fields = [*self._fields, *self._unchecked]
-                for _, row in converted_rows(path, fields, self._row, self._note_bad, progress.advance, self._optional):
-                    if all(row[name].strip() for name in self._texts):
-                        found = True
-                        yield row
-                    else:
-                        self.empty += 1
+                for row in self.of_file(path, progress.advance):
+                    found = True
+                    yield row
         if not found:
-            raise InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self.files[0])
+            raise self.none_found()
+
+    def of_file(self, path: Path, advance: Callable[[int], None] = lambda _: None) -> Iterator[dict[str, Any]]:
+        """Rows of one of the files, of which none need be usable.
+
+        Args:
+            path: the file.
+            advance: called with the number of bytes read since the last call.
+        """
+        fields = [*self._fields, *self._unchecked]
+        for _, row in converted_rows(path, fields, self._row, self._note_bad, advance, self._optional):
+            if all(row[name].strip() for name in self._texts):
+                yield row
+            else:
+                self.empty += 1
+
+    def none_found(self) -> InputError:
+        """Says that no file has a usable row."""
+        return InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self.files[0])
 
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         checked = {name: text_of(row, name) for name in self._fields}

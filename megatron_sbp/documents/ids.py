@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
+from megatron_sbp.base.side_by_side import side_by_side
 
 _PREFIX = b'{"id":"'
 
@@ -26,12 +27,12 @@ def ids_file(shard: Path) -> Path:
     return shard.parents[1] / "ids" / shard.parent.name / f"{shard.name.removesuffix('.jsonl.zst')}.parquet"
 
 
-def write_ids(shard: Path, lines: Iterable[bytes], further: Mapping[str, np.ndarray] | None = None) -> Path:
+def write_ids(shard: Path, ids: Iterable[str], further: Mapping[str, np.ndarray] | None = None) -> Path:
     """Writes the ids of a shard, atomically.
 
     Args:
         shard: its file.
-        lines: its rows.
+        ids: of its rows.
         further: columns to write beside them.
 
     Returns:
@@ -39,7 +40,7 @@ def write_ids(shard: Path, lines: Iterable[bytes], further: Mapping[str, np.ndar
     """
     file = ids_file(shard)
     with files.atomic_path(file) as partial:
-        columns = {"id": pa.array(map(id_of, lines), pa.large_string()), **(further or {})}
+        columns = {"id": pa.array(ids, pa.large_string()), **(further or {})}
         pq.write_table(pa.table(columns), partial, compression="zstd")
     return file
 
@@ -49,15 +50,16 @@ def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
 
     A shard without a file of ids is read itself.
     """
-    chunks = []
-    for shard in shards:
-        file = ids_file(shard)
-        if file.exists():
-            chunks += pq.read_table(file, columns=["id"])["id"].chunks
-        else:
-            with files.open_lines(shard) as lines:
-                chunks.append(pa.array(map(id_of, lines), pa.large_string()))
-    return pa.chunked_array(chunks, pa.large_string())
+    chunks = itertools.chain.from_iterable(side_by_side(_ids_of_shard, shards))
+    return pa.chunked_array(list(chunks), pa.large_string())
+
+
+def _ids_of_shard(shard: Path) -> list[pa.Array]:
+    file = ids_file(shard)
+    if file.exists():
+        return pq.read_table(file, columns=["id"])["id"].chunks
+    with files.open_lines(shard) as lines:
+        return [pa.array(map(id_of, lines), pa.large_string())]
 
 
 def take_ids(ids: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:

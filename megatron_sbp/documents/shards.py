@@ -10,12 +10,18 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.documents.field_values import column_of, values_of
-from megatron_sbp.documents.ids import write_ids
+from megatron_sbp.documents.ids import id_of, write_ids
 from megatron_sbp.documents.parts import ORDER, Part
+
+HELD = 64 << 20
+"""Bytes of documents in memory at a time. Of a larger shard some are read, sorted, and written after another."""
+
+_BLOCK = 256
+"""Documents that the compressor gets at once: it works without Python's lock, which other threads need."""
 
 
 def write_shard(path: Path, pieces: Iterable[tuple[Part, np.ndarray]], fields: Sequence[str] = ()) -> dict[str, int]:
-    """Writes one shard, atomically, and its ids. Holds its documents in memory.
+    """Writes one shard, atomically, and its ids. Holds its figures and ids, and `HELD` of its documents, in memory.
 
     Args:
         path: documents/SPLIT/NNNNN.jsonl.zst.
@@ -25,19 +31,22 @@ def write_shard(path: Path, pieces: Iterable[tuple[Part, np.ndarray]], fields: S
     Returns:
         `documents`, and `characters` and `bytes` of their texts.
     """
-    tables: list[np.ndarray] = []
-    lines: list[bytes] = []
-    for part, places in pieces:
-        tables.append(part.rows[places])
-        lines += part.read(places)
-    rows = np.concatenate(tables)
-    order = np.lexsort([rows[name] for name in reversed(ORDER)]).tolist()
+    found = list(pieces)
+    rows = np.concatenate([part.rows[places] for part, places in found])
+    order = np.lexsort([rows[name] for name in reversed(ORDER)])
+    ids: list[str] = []
+    values: list[np.ndarray] = []
     with files.atomic_path(path) as partial, open(partial, "wb") as raw:
         with zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False) as compressed:
-            for block in _blocks(lines, order):
-                compressed.write(block)
-    values = values_of(lines, fields)[:, order] if fields else ()
-    write_ids(path, (lines[number] for number in order), dict(zip(map(column_of, fields), values, strict=True)))
+            for some in _portions(order, rows["length"]):
+                lines = _lines(found, some)
+                for begin in range(0, len(lines), _BLOCK):
+                    compressed.write(b"".join(line + b"\n" for line in lines[begin : begin + _BLOCK]))
+                ids += map(id_of, lines)
+                if fields:
+                    values.append(values_of(lines, fields))
+    columns = np.concatenate(values, axis=1) if fields else ()
+    write_ids(path, ids, dict(zip(map(column_of, fields), columns, strict=True)))
     return {
         "documents": len(rows),
         "characters": int(rows["characters"].sum(dtype=np.int64)),
@@ -45,7 +54,32 @@ def write_shard(path: Path, pieces: Iterable[tuple[Part, np.ndarray]], fields: S
     }
 
 
-def _blocks(lines: list[bytes], order: list[int], count: int = 256) -> Iterator[bytes]:
-    """Lines in an order, some at a time: the compressor works without Python's lock, which other threads need."""
-    for begin in range(0, len(order), count):
-        yield b"".join(lines[number] + b"\n" for number in order[begin : begin + count])
+def _portions(order: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive rows of a shard, whole blocks of them (however they are cut, the compressor gets the same), that have
+    `HELD` bytes at most, or are one block."""
+    ends = np.cumsum(lengths[order], dtype=np.int64)
+    begin = 0
+    while begin < len(order):
+        done = int(ends[begin - 1]) if begin else 0
+        fitting = int(np.searchsorted(ends, done + HELD, side="right")) - begin
+        end = begin + max(1, fitting // _BLOCK) * _BLOCK
+        if begin + fitting == len(order):
+            end = len(order)
+        yield order[begin:end]
+        begin = end
+
+
+def _lines(pieces: Sequence[tuple[Part, np.ndarray]], wanted: np.ndarray) -> list[bytes]:
+    """JSON lines of some rows of a shard.
+
+    Args:
+        pieces: see `write_shard`.
+        wanted: places among the rows of all pieces, int64 [n].
+    """
+    ascending = np.sort(wanted)
+    ends = np.cumsum([len(places) for _, places in pieces])
+    cuts = np.searchsorted(ascending, ends)
+    lines: list[bytes] = []
+    for (part, places), before, low, high in zip(pieces, [0, *ends], [0, *cuts], cuts, strict=False):
+        lines += part.read(places[ascending[low:high] - before])
+    return [lines[place] for place in np.searchsorted(ascending, wanted).tolist()]

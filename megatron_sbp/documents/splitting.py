@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from megatron_sbp.base.side_by_side import side_by_side
 from megatron_sbp.documents.parts import ORDER, ROW
 
 ROWS_AT_ONCE = 40_000_000
@@ -121,16 +123,22 @@ def _columns(
     are in every part."""
     bounds = [(number << 64) // passes for number in range(passes)]
     for number, low in enumerate(bounds):
-        values, heres = [np.empty(0, np.uint64)], []
-        for table, kept in zip(parts, keep, strict=True):
-            column, inside = np.ascontiguousarray(table[by]), kept
-            if passes > 1:
-                inside = kept & (column >= np.uint64(low))
-                if number + 1 < passes:
-                    inside &= column < np.uint64(bounds[number + 1])
-            heres.append(np.flatnonzero(inside))
-            values.append(column[heres[-1]])
-        yield np.concatenate(values), heres
+        high = bounds[number + 1] if number + 1 < passes else None
+        read = functools.partial(_between, by=by, low=low, high=high)
+        found = list(side_by_side(read, zip(parts, keep, strict=True)))  # of many parts: the disk, not one thread
+        yield np.concatenate([np.empty(0, np.uint64), *(values for values, _ in found)]), [here for _, here in found]
+
+
+def _between(part: tuple[np.ndarray, np.ndarray], by: str, low: int, high: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """A column of the rows of a part that are kept, as far as its values are in a range, and these rows."""
+    table, inside = part
+    column = np.ascontiguousarray(table[by])
+    if low:
+        inside = inside & (column >= np.uint64(low))
+    if high is not None:
+        inside = inside & (column < np.uint64(high))
+    here = np.flatnonzero(inside)
+    return column[here], here
 
 
 def _repeated(

@@ -195,7 +195,7 @@ def worker_events(
 def _error(event: dict[str, Any], folder: Path, log: Path, checkpoint: Path | None) -> InputError:
     message, more = event["message"], f"; its log is {log}"
     if event["what"] == "import":
-        return InputError(f"lm-eval cannot be imported ({message}): pip install 'megatron-sbp[lm-eval]'", key=KEY)
+        return InputError(f"lm-eval cannot be imported ({message}): pip install lm-eval", key=KEY)
     if event["what"] == "model":
         return InputError(f"lm-eval cannot load this checkpoint ({message}){more}", file=checkpoint)
     return InputError(f"lm-eval fails on the task '{event['task']}' ({message}){more}", file=folder, key=f"{KEY}.tasks")

@@ -77,9 +77,9 @@ def check_harness(recipe: Recipe) -> None:
     if folder is None:
         return
     if harness.python is None:
-        for package, extra in (("lm_eval", "lm-eval"), ("vllm", "vllm")):
+        for package, name in (("lm_eval", "lm-eval"), ("vllm", "vllm")):
             if (package == "lm_eval" or harness.backend == "vllm") and importlib.util.find_spec(package) is None:
-                message = f"needs the package {extra}: pip install 'megatron-sbp[{extra}]', or name an interpreter as "
+                message = f"needs the package {name}: pip install {name}, or name an interpreter as "
                 raise recipe.error(KEY, f"{message}{KEY}.python")
     else:
         python = harness_python(recipe)

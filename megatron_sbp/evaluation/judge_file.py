@@ -30,7 +30,7 @@ def check_judge(recipe: Recipe) -> None:
     """Raises InputError when the file, the function, or an endpoint's client or key is not there."""
     if recipe.evaluation.judge_endpoint.base_url is not None:
         if importlib.util.find_spec("openai") is None:
-            message = "needs the package openai: pip install 'megatron-sbp[judge]'"
+            message = "needs the package openai: pip install openai"
             raise recipe.error(ENDPOINT, message)
         api_key(recipe)
         return

@@ -12,6 +12,7 @@ from typing import Any
 from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences as changed_values
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.side_by_side import side_by_side
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 
@@ -74,8 +75,10 @@ def _manifest_as_of(file: Path, _: tuple[int, ...]) -> dict[str, Any] | None:
 
 
 def entries(run: Run, paths: Iterable[Path]) -> Outputs:
-    """Reads files and describes them for a manifest."""
-    return {run.relative(path): files.describe(path, in_pieces=True) for path in sorted(paths)}
+    """Reads files, on all cores, and describes them for a manifest."""
+    found = sorted(paths)
+    described = side_by_side(functools.partial(files.describe, in_pieces=True), found)
+    return dict(zip(map(run.relative, found), described, strict=True))
 
 
 def damage(

@@ -24,13 +24,11 @@ from pathlib import Path
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
-from megatron_sbp.base.one_file_system import check_one_file_system
-from megatron_sbp.base.progress import duration, say
+from megatron_sbp.base.progress import say
 from megatron_sbp.executor.gpu_use import gpu_seconds, gpus_used
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
-    Outputs,
     check_present,
     damage,
     differences,
@@ -41,6 +39,7 @@ from megatron_sbp.executor.manifests import (
 from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.retry import at_unit
 from megatron_sbp.executor.state import StageState
+from megatron_sbp.executor.surplus import check_movable, lock_file, retire_surplus
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 
@@ -159,7 +158,7 @@ class StageRunner(StageState):
 
     def _check_movable(self, view: Run, paths: list[str]) -> None:
         """Raises InputError where files cannot be renamed to aside/."""
-        check_one_file_system(self.run.root, [*dict.fromkeys(view.at(path).parent for path in paths), self.run.aside])
+        check_movable(view, [view.at(path) for path in paths])
 
     def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
         file = folder / f"{unit}.json"
@@ -229,49 +228,13 @@ class StageRunner(StageState):
             return
         asked, manifest = files.read_json(self.tidying_file), self._manifest()
         if manifest is not None and manifest["key"] == asked["key"]:
-            self._retire_surplus(manifest["outputs"])
+            held = retire_surplus(self.run, self.stage, self.unit_folder, manifest["outputs"], self.keep_seconds)
             remove_named(self.run.root, asked["spent"])
             for folder in {path for pattern in self.stage.owns(self.run) for path in self.run.root.glob(pattern)}:
-                for left in list(files.partial_files(folder)) if folder.is_dir() else []:
+                for left in list(files.partial_files(folder)) if folder.is_dir() and not held else []:
                     left.unlink(missing_ok=True)
             self.replacement.tidy_work(self.keep_seconds, self.stage.spent)
         self.tidying_file.unlink()
 
-    def _retire_surplus(self, outputs: Outputs) -> None:
-        """Takes the units of a larger former plan out of the way: to aside/ where they were costly.
-
-        Args:
-            outputs: of the stage, as planned now.
-        """
-        wanted = {*self.stage.units(self.run), "started"}
-        surplus = {file: read_unit(file) for file in self.unit_folder.glob("[!.]*.json") if file.stem not in wanted}
-        half = self.stage.half_done(self.run)  # `finish` removed those of the present plan
-        seconds = sum(work_of(unit) for unit in surplus.values() if unit) + sum(half.values())
-        if seconds > self.keep_seconds:
-            named = [path for unit in surplus.values() if unit for path in unit["outputs"]]
-            self._check_movable(self.run, [*named, *map(self.run.relative, half)])
-        keep = bool(surplus or half) and seconds > self.keep_seconds
-        aside = self.run.new_aside(f"{self.stage.name}-surplus") if keep else None
-        for path in half:
-            if aside:
-                target = aside / self.run.relative(path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(target)
-            else:
-                path.unlink(missing_ok=True)
-        for file, unit in surplus.items():
-            mine = {path: entry for path, entry in (unit["outputs"] if unit else {}).items() if path not in outputs}
-            for path in mine if aside else ():
-                if self.run.at(path).exists():
-                    (aside / path).parent.mkdir(parents=True, exist_ok=True)
-                    self.run.at(path).replace(aside / path)
-            remove_named(self.run.root, mine)
-            file.unlink()
-        if aside:
-            say(
-                f"{self.stage.name}: {len(surplus) + len(half)} units beyond the present plan, {duration(seconds)} of "
-                f"work, are in {self.run.relative(aside)}"
-            )
-
     def _lock(self, name: str):
-        return locked(self.unit_folder / f".{name}.lock", f"{self.stage.name} {name}")
+        return locked(lock_file(self.unit_folder, name), f"{self.stage.name} {name}")

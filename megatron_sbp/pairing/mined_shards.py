@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 
 from megatron_sbp.base import arrays, files
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.side_by_side import side_by_side
 from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.pairing.copies import find_copies
 from megatron_sbp.pairing.field_rules import read_field_rules
+from megatron_sbp.pairing.joint_rules import SHARDS_AT_ONCE
 from megatron_sbp.pairing.mining import no_pairs, pairs_of, write_pairs
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
@@ -105,7 +107,7 @@ def join_shards(
     run_seed: int,
     split: str,
 ) -> PairsAudit:
-    """Writes the pairs of all shards to one file, with the ids of their documents, a shard in memory at a time.
+    """Writes the pairs of all shards to one file, with the ids of their documents, some shards in memory at a time.
 
     Args:
         shards: in order.
@@ -131,7 +133,7 @@ def join_shards(
     copies = np.concatenate([np.load(shard.copies) for shard in shards]) if collapsed else np.empty(0, np.int64)
     with Progress(f"pairs {split}, joining", len(shards), "shards") as progress:
         write_pairs(
-            lambda: (pq.read_table(shard.pairs) for shard in shards),
+            lambda: side_by_side(pq.read_table, [shard.pairs for shard in shards], SHARDS_AT_ONCE),
             output,
             names,
             rules,

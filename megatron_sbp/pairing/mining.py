@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.side_by_side import side_by_side
 from megatron_sbp.documents.ids import take_ids
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.copies import find_copies
 from megatron_sbp.pairing.field_rules import FieldRules
-from megatron_sbp.pairing.joint_rules import JointRules
+from megatron_sbp.pairing.joint_rules import SHARDS_AT_ONCE, JointRules
 from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.pairing.pair_rules import apply_rules, joint_rules, plausible, rank_within
@@ -102,7 +103,7 @@ def write_pairs(
     """Writes pairs with the ids of their documents to a parquet file, atomically; `joint_rules` are applied here.
 
     Args:
-        read: returns what `pairs_of` did, shard by shard, with every call; one shard is in memory at a time.
+        read: returns what `pairs_of` did, shard by shard, with every call; some are in memory at a time.
         output: see `mine_pairs`.
         names: see `mine_pairs`.
         rules: the recipe's.
@@ -117,12 +118,13 @@ def write_pairs(
     joint = JointRules(read, rules, len(names), copies, run_seed)
     counts = TargetCounts(len(names))
     with files.atomic_path(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
-        for table in joint.tables(audit.drop):
+        named = side_by_side(lambda table: (table, _with_ids(table, names)), joint.tables(audit.drop), SHARDS_AT_ONCE)
+        for table, rows in named:  # written by one thread, in order
             if joint_rules(rules):
                 audit.add_pairs(*(table[name].to_numpy() for name in _NOTED))
             counts.add(table["target"].to_numpy())
-            if len(table):
-                writer.write_table(_with_ids(table, names))
+            if len(rows):
+                writer.write_table(rows)
             if advance:
                 advance()
         if not audit.kept:

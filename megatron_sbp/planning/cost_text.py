@@ -57,7 +57,7 @@ def host_memory(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     by_size: dict[str, list[str]] = {}
     for stage, entry in sorted(found.items(), key=lambda item: -item[1]["job"]):
         last = " (its last step)" if entry["last_step"] > entry["task"] else ""
-        name = "a training" if stage.startswith(("train-", "tune")) else stage.partition(".")[0] + last
+        name = "a training run" if stage.startswith(("train-", "tune")) else stage.partition(".")[0] + last
         by_size.setdefault(format_bytes(entry["job"]), []).append(name)
     groups = [f"{size} {', '.join(dict.fromkeys(stages))}" for size, stages in by_size.items()]
     return _wrapped("memory of a job on its machine, at least: " + "; ".join(groups), "")

@@ -22,6 +22,9 @@ READING, CUTTING, TOKENIZING, JOINING = 0.08e-3, 0.10e-3, 3.46e-3, 0.01e-3
 PAIRING, JOINING_PAIRS, JUDGING, DEDUPLICATING, FILTERING = 0.70e-3, 0.01e-3, 5.07e-3, 0.01e-3, 0.13e-3
 """Seconds of a core per document."""
 
+WRITING_PAIRS = 0.5
+"""Of the time that joining pairs takes: the one thread that writes them. Reading and ids are for the other cores."""
+
 PAIR = 20.6e-6
 """Seconds of a core to look up a pair's tokens and cut them."""
 
@@ -40,13 +43,17 @@ class CpuTime:
         units: how many there are; 0 where the plan cannot know.
         each: of a unit.
         last: of the last step.
-        cores: of the task that a unit uses; the last step uses one, but that of `documents`.
+        spread: whether a unit uses all cores of its task.
+        last_spread: whether the last step does.
+        last_alone: of the last step, what one thread does while the others do the rest.
     """
 
     units: int
     each: float
     last: float
-    cores: int = 1
+    spread: bool = False
+    last_spread: bool = False
+    last_alone: float = 0
 
 
 def plan_cpu_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -56,8 +63,8 @@ def plan_cpu_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, A
     for stage, time in _stages(recipe, plan):
         tasks = min(max(1, time.units), recipe.slurm.array_size)
         cores = cpus_of(recipe, stage)
-        unit = time.each / (cores if time.cores > 1 else 1) / 3600
-        last = time.last / (cores if stage == "documents" else 1) / 3600
+        unit = time.each / (cores if time.spread else 1) / 3600
+        last = max(time.last / (cores if time.last_spread else 1), time.last_alone) / 3600
         found[stage] = {
             "core_hours": (time.units * time.each + time.last) / 3600,
             "unit_hours": unit if time.units else None,
@@ -78,22 +85,27 @@ def _read(recipe: Recipe, plan: dict[str, Any]) -> int:
 
 def _stages(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, CpuTime]]:
     chosen, arrays, real = recipe.documents, plan["arrays"], plan["unique_tokens"]["real"]
-    read, many = _read(recipe, plan), 2
+    read = _read(recipe, plan)
     tokens = real["tokens"] / max(1, real["documents"])
     shard = min(chosen.documents_per_shard, read)
-    yield "documents", CpuTime(0, 0, CUTTING * read, many)
+    yield "documents", CpuTime(0, 0, CUTTING * read, last_spread=True)
     tokenizing = TOKENIZING * tokens / _TOKENS
-    yield "tokenize", CpuTime(arrays["tokenize"]["units"], tokenizing * shard, JOINING * read, many)
+    yield "tokenize", CpuTime(arrays["tokenize"]["units"], tokenizing * shard, JOINING * read, True, True)
     pairing = PAIRING * recipe.neighbors.k / _NEIGHBORS
     for name, entry in synthesizers_of(recipe, plan).items():
         end, synthesis, own = end_of(name), entry["synthesis"], recipe.for_synthesizer(name)
         if entry["tuning"]:
             shard = min(chosen.documents_per_shard, chosen.train)
             last = JOINING_PAIRS * chosen.train
-            yield "pairs" + end, CpuTime(arrays["pairs" + end]["units"], pairing * shard, last)
+            units = arrays["pairs" + end]["units"]
+            yield (
+                "pairs" + end,
+                CpuTime(units, pairing * shard, last, last_spread=True, last_alone=WRITING_PAIRS * last),
+            )
             pairs = entry["tuning"]["pairs"]
             units = -(-int(pairs) // PAIRS_PER_UNIT)
-            yield "tokenize-pairs" + end, CpuTime(units, PAIR * min(pairs, PAIRS_PER_UNIT), JOINING * chosen.train)
+            each, last = PAIR * min(pairs, PAIRS_PER_UNIT), JOINING * chosen.train
+            yield "tokenize-pairs" + end, CpuTime(units, each, last, last_spread=True)
         generations, units = synthesis["generations"], arrays["judge" + end]["units"]
         held, length = generations / units, synthesis["tokens_per_generation"] / _TOKENS
         yield "judge" + end, CpuTime(units, JUDGING * length * held, 0)
@@ -101,4 +113,4 @@ def _stages(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, CpuTime
             yield "deduplicate" + end, CpuTime(_SEARCHES, DEDUPLICATING * generations / _SEARCHES, 0)
         yield "filter" + end, CpuTime(units, FILTERING * held, 0)
         tokenizing = TOKENIZING * length
-        yield "tokenize-synthetic" + end, CpuTime(units, tokenizing * held, JOINING * generations, many)
+        yield "tokenize-synthetic" + end, CpuTime(units, tokenizing * held, JOINING * generations, True, True)

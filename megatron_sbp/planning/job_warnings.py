@@ -76,8 +76,8 @@ def _ranks_on_a_node(recipe: Recipe) -> Iterator[str]:
         return
     what = "`sbp submit` will refuse that" if ranks > gpus else f"{gpus - ranks} of them would be idle"
     yield (
-        f"slurm.gpus_per_node {gpus}, launch.ranks_per_node {ranks}: a training has a rank for every GPU of its nodes; "
-        f"{what}"
+        f"slurm.gpus_per_node {gpus}, launch.ranks_per_node {ranks}: a training run has a rank for every GPU of its "
+        f"nodes; {what}"
     )
 
 

@@ -90,9 +90,9 @@ class Tokenizer(Section):
     train_characters: Count | None = None
     """Characters of D on which the BPE is trained; null takes all of D. Ignored with `path`."""
     end_of_document: Text = "<|endoftext|>"
-    """Token that closes every document."""
+    """Token that ends every document."""
     padding: Text = "<|padding|>"
-    """Token that fills a sequence; never predicted."""
+    """Token that pads a sequence; never predicted."""
     separator: Text = "<|related|>"
     """Token between the seed document and its target; reserved from the first run on."""
 
@@ -174,14 +174,14 @@ class Training(Section):
     tensorboard: bool = True
     """Write events for TensorBoard to models/NAME/tensorboard: `tensorboard --logdir RUN`."""
     wandb_project: Text | None = None
-    """Weights & Biases project, with one run per training. Nothing is sent unless WANDB_MODE=online; `wandb sync`
+    """Weights & Biases project, with one run per training run. Nothing is sent unless WANDB_MODE=online; `wandb sync`
     uploads the files in models/NAME/wandb."""
     model_builder: Literal["auto", "gpt", "hybrid"] = "auto"
-    """Megatron's HybridModel, or its GPTModel (deprecated by megatron-core) with the same layers. Both compute the same
-    and share their checkpoints: a training can switch between them when it is restarted. auto: hybrid on CPUs, gpt on
-    GPUs, where the two have not been compared yet, and for flags that were not compared (fp8, for example)."""
+    """Megatron's HybridModel, or its GPTModel (deprecated by megatron-core) with the same layers. They compute the
+    same and share their checkpoints: a training run can switch between them when it is restarted. auto: hybrid on CPUs,
+    gpt on GPUs, where the two have not been compared yet, and for flags that were not compared (fp8, for example)."""
     megatron: Flags = {}
-    """Additional Megatron flags for all trainings, by name without the leading dashes: `overlap-grad-reduce: true`;
+    """Additional Megatron flags for all training runs, by name without the leading dashes: `overlap-grad-reduce: true`;
     true for a flag without a value, false or null to leave it out."""
 
 
@@ -251,8 +251,7 @@ class Embedding(Section):
     max_tokens: Count = 512
     """Tokens of a document that the embedder reads, counted by its own tokenizer; no more than the embedder takes."""
     engine: Literal["sentence_transformers", "vllm"] = "sentence_transformers"
-    """What embeds the documents. vllm: its pooling mode, for models that it supports: many times faster on GPUs where
-    documents differ in length; on CPUs it needs vLLM's CPU build. Generations and the texts of quality figures are few,
+    """What embeds the documents. vllm: its pooling mode, for models that it supports, on GPUs; on CPUs it needs vLLM's CPU build. Generations and the texts of quality figures are few,
     and always embedded by sentence-transformers."""
     batch_size: Count = 32
     """Documents in one forward pass, unless batch_tokens is given; vLLM forms its own batches."""
@@ -274,7 +273,7 @@ class Neighbors(Section):
     """The k nearest documents of every document, by inner product of unit vectors."""
 
     engine: Literal["scann", "exact"] = "scann"
-    """scann: approximate, CPU, x86-64 Linux. exact: tiles of matrix products on CPU or GPU."""
+    """scann: approximate, CPU, Linux on x86-64 or aarch64. exact: tiles of matrix products on CPU or GPU."""
     k: Count = 200
     """Neighbors kept per document, not counting itself."""
     leaves: Count | None = None
@@ -383,7 +382,7 @@ class Synthesis(Section):
     tokens: Count
     """Synthetic tokens of the SBP arm, end-of-document included: each is used once, real data fills the rest."""
     engine: Literal["transformers", "vllm"] = "transformers"
-    """transformers: reproducible bytes on CPUs. vllm: many times faster on GPUs; on CPUs it needs vLLM's CPU build."""
+    """transformers: reproducible bytes on CPUs. vllm: for GPUs; on CPUs it needs vLLM's CPU build."""
     temperature: Float = Field(1.0, gt=0, le=100)
     """Softmax temperature; at most 2 with vLLM."""
     top_p: Float = Field(0.9, gt=0, le=1)
@@ -408,13 +407,13 @@ class Synthesis(Section):
 
 
 class Filter(Section):
-    """What is dropped from the synthetic documents, and counted."""
+    """Filters on the generations. What they drop is counted."""
 
     broken_text: Literal["keep", "drop"] = "drop"
     """What to do with texts that hold bytes that are not UTF-8 (U+FFFD) or control characters other than white
     space."""
     min_tokens: Whole = 16
-    """Shorter texts are dropped, and at any value those of white space alone."""
+    """Shorter texts are dropped; texts of white space alone always are."""
     unfinished: Literal["keep", "drop"] = "drop"
     """What to do with texts that reached max_new_tokens without an end-of-document."""
     max_repetition: Fraction = 0.3
@@ -496,7 +495,7 @@ class Harness(Section):
     batch_size: Count = 16
     """Requests in one forward pass. vLLM forms its own batches."""
     backend: Literal["hf", "vllm"] = "hf"
-    """hf: transformers. vllm: many times faster on GPUs; `synthesis.vllm` says how many GPUs and how much of their
+    """hf: transformers. vllm: for GPUs; `synthesis.vllm` says how many GPUs and how much of their
     memory."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the models."""
@@ -517,7 +516,7 @@ class Evaluation(Section):
     choice_continuation: Count = 32
     """Tokens of each of the four continuations."""
     quality_documents: Count = 500
-    """Documents per group (synthetic, real) on which quality is measured."""
+    """Documents per group (kept synthetic text, raw generations, real text) on which quality is measured, at most."""
     duplicate_pairs: Count = 1_000_000
     """Random pairs of documents in which near-duplicates are counted (the paper's duplicate@1M)."""
     questions: Text | None = None
@@ -525,7 +524,7 @@ class Evaluation(Section):
     tag, group (megatron_sbp/evaluation/questions.py)."""
     recall_points: Whole = 0
     """Evenly spaced checkpoints of every arm, besides the last, on which recall is measured: recall against tokens. A
-    training started with this keeps them, with their optimizers; 0 measures the last one only."""
+    training run started with this keeps them, with their optimizers; 0 measures the last one only."""
     judge: Text | None = None
     """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that judges whether synthetic and
     real texts are factual and fit their seed document (megatron_sbp/evaluation/judge.py). It runs as part of the
@@ -543,7 +542,7 @@ class Launch(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where torch finds it."""
     nodes: Count = 1
-    """Machines per training."""
+    """Machines per training run."""
     ranks_per_node: Count = 1
     """Megatron processes per machine: GPUs, or CPU ranks."""
     tensor_parallel: Count = 1
@@ -580,7 +579,7 @@ class SlurmJobs(Section):
     gpus_per_node: Count | None = None
     """--gpus-per-node of stages that use a GPU."""
     nodes: Count | None = None
-    """--nodes of trainings, in place of `launch.nodes`: `{tune: {nodes: 2}}`."""
+    """--nodes of training runs, in place of `launch.nodes`: `{tune: {nodes: 2}}`."""
     sbatch: list[Text] = []
     """Additional sbatch options, after those of `slurm.sbatch`."""
 
@@ -597,7 +596,7 @@ class Slurm(Section):
     qos: Text | None = None
     """--qos."""
     time: TimeLimit = "04:00:00"
-    """--time of trainings, which requeue themselves until they are done, and the most that any other job requests
+    """--time of training runs, which requeue themselves until they are done, and the most that any other job requests
     (HH:MM:SS, D-HH, minutes): those request what their stage needs (slurm/README.md)."""
     gpus_per_node: Count | None = None
     """--gpus-per-node of GPU jobs; null requests none (CPU ranks)."""
@@ -624,8 +623,8 @@ class Slurm(Section):
     """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it, and a job
     that is retried avoids it; 0 excludes none."""
     launcher: Literal["srun", "torchrun"] = "srun"
-    """What starts the ranks of a training. srun: a task per rank. torchrun: a task per node, in which torchrun starts
-    the ranks, for sites that want that."""
+    """What starts the ranks of a training run. srun: a task per rank. torchrun: a task per node, in which torchrun
+    starts the ranks, for sites that want that."""
     setup: Prose = ""
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import is_utf8
 from megatron_sbp.recipe import Recipe
@@ -237,8 +238,20 @@ class Run:
         return self.at(usual.GENERATIONS)
 
     def generation_shards(self) -> list[Path]:
-        """The files of the raw generations, in order."""
-        return sorted(self.generations.glob(usual.NUMBERED + usual.SHARD))
+        """The files of the raw generations, in order; not those beyond the plan, which another process may write.
+
+        Raises:
+            InputError: the file that says how many are planned is damaged.
+        """
+        shards = sorted(self.generations.glob(usual.NUMBERED + usual.SHARD))
+        if not self.generated.exists():  # of a version that did not write it
+            return shards
+        return shards[: files.read_json(self.generated)["shards"]]
+
+    @property
+    def generated(self) -> Path:
+        """How many shards of raw generations there are."""
+        return self.at(usual.GENERATED)
 
     def generation_shard(self, name: str) -> Path:
         """One of them."""

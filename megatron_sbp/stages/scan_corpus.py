@@ -28,7 +28,7 @@ class ScanCorpusStage(Stage):
     """
 
     name = "scan-corpus"
-    title = "look up in D the n-grams and shingles of the texts that the quality sheet compares"
+    title = "look up in the train documents what the quality sheet needs: n-grams and shingles"
     sharded = True
 
     def __init__(self, sheet: str = "quality"):

@@ -14,7 +14,7 @@ from typing import Any
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run, Scope
-from megatron_sbp.stages.stage import Damage, Stage
+from megatron_sbp.stages.stage import Damage, HalfDone, Stage
 
 OF_PAIRS = ("pairs", "tokenize-pairs")
 """Stages that exist once per synthesizer, whatever the number of replicates."""
@@ -177,7 +177,7 @@ class ScopedStage(Stage):
     def intermediate(self, run: Run, path: Path) -> bool:
         return self.stage.intermediate(self.scoped(run), path)
 
-    def half_done(self, run: Run) -> dict[Path, float]:
+    def half_done(self, run: Run) -> dict[str, HalfDone]:
         return self.stage.half_done(self.scoped(run))
 
     def spent(self, run: Run) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from megatron_sbp.stages.run_folder import Run
 
@@ -25,6 +25,14 @@ class Damage:
 
     def __str__(self) -> str:
         return f"{self.path} {self.reason}"
+
+
+class HalfDone(NamedTuple):
+    """A unit that is not finished."""
+
+    file: Path
+    seconds: float
+    """Of work in the file; infinite where nobody knows."""
 
 
 def span(first: str, last: str) -> str:
@@ -134,14 +142,13 @@ class Stage:
         """Whether a unit's output is needed by `finish` only; it is removed when the stage is complete."""
         return False
 
-    def half_done(self, run: Run) -> dict[Path, float]:
-        """Files of units that are not finished, of whatever plan, and the seconds of work in each; infinite where
-        nobody knows."""
+    def half_done(self, run: Run) -> dict[str, HalfDone]:
+        """What there is of units that are not finished, of whatever plan, by their names."""
         return {}
 
     def spent(self, run: Run) -> float:
         """Seconds of unfinished work that no unit manifest accounts for."""
-        return sum(self.half_done(run).values())
+        return sum(half.seconds for half in self.half_done(run).values())
 
     def spent_on(self, run: Run, unit: str) -> float:
         """Seconds of work from which a unit continues that interrupted processes began."""

@@ -15,7 +15,7 @@ from megatron_sbp.recipe.sections import Synthesis, Synthesizer
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import planned_more
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import HalfDone, Stage
 
 
 class SynthesizeStage(Stage):
@@ -96,7 +96,7 @@ class SynthesizeStage(Stage):
         return [shard_name(index) for index in range(shards)]
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return (usual.GENERATIONS, usual.MORE_GENERATIONS)
+        return (usual.GENERATIONS, usual.GENERATED, usual.MORE_GENERATIONS)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         output = run.generation_shard(unit)
@@ -109,10 +109,11 @@ class SynthesizeStage(Stage):
         kept = unfinished_of(self._shard(run, unit))
         return f"({kept.stat().st_size} bytes of texts)" if kept.exists() else ""
 
-    def half_done(self, run: Run) -> dict[Path, float]:
+    def half_done(self, run: Run) -> dict[str, HalfDone]:
         from megatron_sbp.synthesis.unfinished import half_written, work_in
 
-        return {file: work_in(file) for file in half_written(self.folder(run)).values()}
+        half = half_written(self.folder(run))
+        return {name.removesuffix(usual.SHARD): HalfDone(file, work_in(file)) for name, file in half.items()}
 
     def spent_on(self, run: Run, unit: str) -> float:
         from megatron_sbp.synthesis.shard_record import read_record, record_of
@@ -177,8 +178,10 @@ class SynthesizeStage(Stage):
         return [run.more_generations]  # filter plans more, repeatedly
 
     def finish(self, run: Run) -> list[Path]:
-        drop_unfinished(run.generations, self.units(run))
-        return [run.more_generations] if run.more_generations.exists() else []
+        units = self.units(run)
+        drop_unfinished(run.generations, units)
+        files.write_json(run.generated, {"shards": len(units)})
+        return [run.generated, *([run.more_generations] if run.more_generations.exists() else [])]
 
     def _piloted(self, run: Run) -> bool:
         return has_pilot(run.recipe.synthesis, self.method)

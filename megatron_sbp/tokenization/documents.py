@@ -18,6 +18,7 @@ from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.replacing import replace_files
 from megatron_sbp.documents.foreign import OnBad, TextRows
 from megatron_sbp.tokenization.encoding import TextCounts, add_written, write_texts
+from megatron_sbp.tokenization.file_parts import tokenize_files, workers_for
 from megatron_sbp.tokenization.indexed import (
     check_output,
     counts_file,
@@ -86,6 +87,8 @@ def preprocess_documents(
 ) -> dict[str, Any]:
     """Writes OUTPUT.bin and OUTPUT.idx: one document of one sequence per row, in the order of the files and rows.
 
+    Several files are tokenized by as many processes as there are cores, into parts beside the output, which are joined.
+
     Args:
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
         output: prefix of the dataset.
@@ -102,7 +105,11 @@ def preprocess_documents(
     """
     rows = TextRows(inputs, [text_field], (), bad_documents)
     check_output(output, rows.files)
-    counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
+    workers = workers_for(rows.files)
+    if workers > 1:
+        counts = tokenize_files(rows, text_field, output, tokenizer, end_of_document, workers)
+    else:
+        counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad}
 
 

@@ -25,7 +25,7 @@ SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 
 
 TIMED_OUT = re.compile(r"Timed out waiting \d+ *ms|[Cc]ollective operation timeout")
-"""How gloo and the watchdog of NCCL say that a collective operation took longer than its time-out."""
+"""How gloo and the watchdog of NCCL say that a collective operation took longer than its timeout."""
 
 
 NOTABLE = re.compile("|".join([RANK_ENDED.pattern, re.escape(CAUSE), TIMED_OUT.pattern]))
@@ -102,7 +102,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         return OSError(full, os.strerror(full), str(folder))
     hung = status != -signal.SIGKILL and any(TIMED_OUT.search(line) for line in lines)
     if hung:  # the ranks that notice it are those that are well
-        text += "; another rank hangs, or is slower than the time-out (training.megatron: distributed-timeout-minutes)"
+        text += "; another rank hangs, or is slower than the timeout (training.megatron: distributed-timeout-minutes)"
     words = [line for line in failed.tail if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
     saved = tracker.read(folder)

@@ -14,7 +14,7 @@ import pytest
 
 from megatron_sbp.base import locks
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.locks import locked
+from megatron_sbp.base.locks import locked, locked_if_free
 
 HOLDER = """
 import sys, time
@@ -95,3 +95,14 @@ def test_a_lock_that_another_machine_removed_does_not_count(tmp_path, monkeypatc
     with open(tmp_path / "lock", "a+") as held, monkeypatch.context() as patched:
         patched.setattr(locks.os, "fstat", fstat)
         assert not locks._is(held.fileno(), tmp_path / "lock")
+
+
+def test_nobody_waits_for_a_lock_that_is_taken_only_if_free(holder, tmp_path):
+    with locked_if_free(tmp_path / "lock") as held:
+        assert not held
+    holder.kill()
+    holder.wait()
+    with locked_if_free(tmp_path / "lock") as held:
+        assert held
+        with locked_if_free(tmp_path / "lock") as again:
+            assert not again

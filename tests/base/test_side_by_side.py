@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -28,6 +29,23 @@ def test_as_many_run_at_a_time_as_there_are_cores():
     assert len(started) <= 2 * cores + 1  # the rest is not begun ahead of who reads the results
     found.close()
     assert len(started) <= 2 * cores + 2
+
+
+def test_fewer_at_a_time_where_results_are_large():
+    running, largest, lock = 0, 0, threading.Lock()
+
+    def work(number: int) -> int:
+        nonlocal running, largest
+        with lock:
+            running += 1
+            largest = max(largest, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+        return number
+
+    assert list(side_by_side(work, range(20), most=1)) == list(range(20))
+    assert largest == 1
 
 
 def test_an_error_is_raised_and_no_more_begin():

@@ -104,8 +104,18 @@ def test_as_many_at_once_as_there_is_memory_for(tmp_path, monkeypatch):
             writer.add(Document(str(line), "x" * 1000, {}), line)
     part = Part(tmp_path / "0")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(48)))
-    for free, workers in ((1 << 40, 48), (10 * (cutting._PROCESS + 2 * 50 * part.size // 100), 10), (0, 1)):
+    for free, workers in ((1 << 40, 48), (10 * (cutting._PROCESS + 2 * 50 * part.size // 100 + 12), 10), (0, 1)):
         monkeypatch.setattr(cutting, "free_memory", lambda free=free: free)
         assert cutting._workers([part], most=50) == workers
     assert cutting._workers([], most=50) == 1
-    assert np.array_equal(cutting._pieces([part], [np.zeros(100, bool)], part.rows[0], part.rows[99]), [])
+    monkeypatch.setattr(cutting, "HELD", 1000)  # of a larger shard, no more is in memory
+    monkeypatch.setattr(cutting, "free_memory", lambda: 10 * (cutting._PROCESS + 2 * 1000 + 12))
+    assert cutting._workers([part], most=50) == 10
+
+
+def test_bits_of_some_places():
+    random = np.random.default_rng(0)
+    for count in (1, 7, 8, 9, 1000):
+        kept, places = random.random(count) < 0.5, np.sort(random.integers(0, count, 50))
+        assert np.array_equal(cutting._bits(np.packbits(kept), places), kept[places])
+    assert cutting._bits(np.packbits(np.zeros(3, bool)), np.empty(0, np.int64)).shape == (0,)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from megatron_sbp.base import files
-from megatron_sbp.documents.ids import ids_file, read_ids, take_ids, write_ids
+from megatron_sbp.documents.ids import id_of, ids_file, read_ids, take_ids, write_ids
 
 IDS = ["plain", 'with "quotes"', "with \\ and \n", "Ω-42", "", "x" * 3000, 'a","text":"b']
 
@@ -20,14 +18,18 @@ def test_both_ways_give_the_same(tmp_path):
         files.write_jsonl_zst(shard, [{"id": id, "text": f"text of {id}"} for id in ids])
     assert read_ids(shards).to_pylist() == IDS
     with files.open_lines(shards[1]) as lines:
-        assert write_ids(shards[1], lines) == ids_file(shards[1]) == tmp_path / "ids" / "train" / "00001.parquet"
+        assert (
+            write_ids(shards[1], map(id_of, lines))
+            == ids_file(shards[1])
+            == tmp_path / "ids" / "train" / "00001.parquet"
+        )
     shards[1].write_bytes(b"not read")
     assert read_ids(shards).to_pylist() == IDS
     assert read_ids([]).to_pylist() == []
 
 
 def test_spaces_in_a_row_are_no_hindrance(tmp_path):
-    file = write_ids(tmp_path / "test" / "00000.jsonl.zst", [json.dumps({"id": "a", "text": "b"}).encode()])
+    file = write_ids(tmp_path / "test" / "00000.jsonl.zst", ["a"])
     assert file.exists() and read_ids([tmp_path / "test" / "00000.jsonl.zst"]).to_pylist() == ["a"]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents.ids import write_ids
+from megatron_sbp.documents.ids import id_of, write_ids
 from megatron_sbp.evaluation import shard_reading
 from megatron_sbp.evaluation.contamination import Contamination
 from megatron_sbp.evaluation.corpus_pass import CorpusPass
@@ -36,7 +36,7 @@ def corpus(tmp_path_factory, texts, tokenizer) -> tuple[Path, list[Path], list[s
         files.write_jsonl_zst(shard, rows)
         if number % 2:
             with files.open_lines(shard) as lines:
-                write_ids(shard, lines)
+                write_ids(shard, map(id_of, lines))
         shards.append(shard)
         begin += size
     write_texts(own, folder / "tokens", tokenizer)
@@ -129,7 +129,7 @@ def test_wrong_input_of_a_part_is_told_as_such(corpus, tokenizer, tmp_path):
     damaged = tmp_path / "documents" / "train" / "00000.jsonl.zst"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(shards[-1].read_bytes()[:100])
-    write_ids(damaged, [b'{"id":"x"}'] * SIZES[-1])
+    write_ids(damaged, ["x"] * SIZES[-1])
     with pytest.raises(InputError, match=r"00000\.jsonl\.zst"):
         read(wanted(prefix, own, tokenizer), [*shards[:-1], damaged], 2)
     assert not readers()

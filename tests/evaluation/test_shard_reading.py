@@ -13,7 +13,7 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import Fault
-from megatron_sbp.documents.ids import write_ids
+from megatron_sbp.documents.ids import id_of, write_ids
 from megatron_sbp.evaluation.shard_reading import Shard, affordable, parts_of, read_shards
 
 SIZES = (40, 1, 70, 25, 64)
@@ -71,7 +71,7 @@ def shards(tmp_path_factory) -> list[Path]:
         files.write_jsonl_zst(shard, [{"id": f"d{row}", "text": f"text {row}"} for row in range(begin, begin + size)])
         if number % 2:
             with files.open_lines(shard) as lines:
-                write_ids(shard, lines)
+                write_ids(shard, map(id_of, lines))
         made.append(shard)
         begin += size
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,18 @@ def test_inputs_that_are_gone_are_named(run):
     (run.root / "words").rmdir()
     with pytest.raises(InputError, match=r"words/a\.txt: is gone, and 1 other files of its folder;"):
         check_present(run, inputs)
+
+
+def test_outputs_are_read_on_all_cores(run, monkeypatch):
+    """Each read waits for another one to be under way."""
+    together, describe = threading.Barrier(2), files.describe
+
+    def met(path: Path, **words: bool) -> dict:
+        together.wait(10)
+        return describe(path, **words)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(files, "describe", met)
+    paths = [run.root / "words" / f"{name}.txt" for name in ("b", "a")]
+    assert entries(run, paths) == {f"words/{path.name}": describe(path) for path in paths}
+    assert list(entries(run, paths)) == ["words/a.txt", "words/b.txt"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from megatron_sbp.base import files
-from megatron_sbp.documents.ids import write_ids
+from megatron_sbp.documents.ids import id_of, write_ids
 from megatron_sbp.pairing.document_rows import read_rows, rows_of
 
 
@@ -41,7 +41,7 @@ def test_a_shard_without_a_wanted_row_is_not_opened_where_its_rows_are_known(tmp
         rows = [{"id": f"{number}-{row}", "n": 2 * number + row} for row in range(2)]
         files.write_jsonl_zst(path, rows)
         with files.open_lines(path) as lines:
-            write_ids(path, lines)
+            write_ids(path, map(id_of, lines))
     for path in (paths[0], paths[2]):
         path.write_bytes(b"damaged")
     assert [row["n"] for _, row in rows_of(paths, [2, 3])] == [2, 3]

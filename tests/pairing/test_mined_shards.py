@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -28,7 +29,8 @@ from megatron_sbp.recipe import Pairs
         ((40, 41, 200), {"collapse_above": 0.05, "directions": "one", "max_seeds_per_target": 3}),
     ],
 )
-def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts, joint):
+def test_shards_in_any_order_and_all_at_once(mined, tmp_path, monkeypatch, relation, cuts, joint):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     rules = Pairs(alpha=0.5, max_targets_per_seed=4, relation=relation, **joint)
     documents, embeddings = mined.document_shards("train"), mined.embedding_shards("train")
     tokens = mined.tokens("real")
@@ -53,6 +55,13 @@ def test_shards_in_any_order_and_all_at_once(mined, tmp_path, relation, cuts, jo
     )  # fmt: skip
     assert pq.read_table(tmp_path / "joined.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
     assert joined.kept > 20 and joined.summary() == expected.summary()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    alone = join_shards(
+        shards, tmp_path / "alone.parquet",
+        documents=documents, tokens=tokens, rules=rules, run_seed=3, split="train",
+    )  # fmt: skip
+    assert (tmp_path / "alone.parquet").read_bytes() == (tmp_path / "joined.parquet").read_bytes()
+    assert alone.summary() == joined.summary() and alone.state() == joined.state()
     assert json.dumps(joined.state(), sort_keys=True) == json.dumps(expected.state(), sort_keys=True)
     fallen = {rule for rule in ("copy", "direction", "target_cap") if joined.dropped.get(rule)}
     names = {"collapse_above": "copy", "directions": "direction", "max_seeds_per_target": "target_cap"}

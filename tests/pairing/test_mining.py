@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import threading
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,6 +10,7 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing import mining
 from megatron_sbp.pairing.field_rules import no_field_rules
 from megatron_sbp.pairing.mining import SCHEMA, mine_pairs
 from megatron_sbp.recipe import Pairs
@@ -51,6 +55,21 @@ def test_same_bytes(tmp_path):
     first = (tmp_path / "pairs.parquet").read_bytes()
     mined_table(tmp_path, Pairs(alpha=0.55))
     assert (tmp_path / "pairs.parquet").read_bytes() == first
+
+
+@pytest.mark.parametrize("joint", [{}, {"max_seeds_per_target": 1}])
+def test_ids_are_looked_up_for_several_shards_at_a_time(tmp_path, monkeypatch, joint):
+    """Two shards, each waiting for the other one."""
+    expected, _ = mined_table(tmp_path, Pairs(alpha=0.55, **joint))
+    together, own = threading.Barrier(2), mining.take_ids
+
+    def met(names: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+        together.wait(10)
+        return own(names, rows)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(mining, "take_ids", met)
+    assert mined_table(tmp_path, Pairs(alpha=0.55, **joint))[0].equals(expected)
 
 
 def test_no_pairs_names_an_alpha_that_gives_some(tmp_path):

@@ -90,7 +90,7 @@ def test_memory_of_jobs_by_size_and_which_step_needs_it():
         "train-sbp": {"task": 2e11, "last_step": 0, "job": 2e11},
     }
     assert host_memory(found) == [
-        "memory of a job on its machine, at least: 200 GB a training; 4 GB pairs (its last step); 300 MB",
+        "memory of a job on its machine, at least: 200 GB a training run; 4 GB pairs (its last step); 300 MB",
         "  tokenize, judge",
     ]
 

@@ -49,8 +49,12 @@ def test_core_hours_of_60_million_documents_are_those_of_the_page():
 def test_cores_tasks_and_units():
     one, more = times("slurm.cpus_per_task=1"), times("slurm.cpus_per_task=8")
     assert one["tokenize"]["unit_hours"] == pytest.approx(8 * more["tokenize"]["unit_hours"])
+    # One thread writes the pairs.
+    assert one["pairs"]["last_step_hours"] == pytest.approx(2 * more["pairs"]["last_step_hours"]) != 0
     assert one["judge"]["unit_hours"] == more["judge"]["unit_hours"]  # one core of a task
     assert one["tokenize"]["core_hours"] == more["tokenize"]["core_hours"]
+    for stage in ("documents", "tokenize", "tokenize-pairs", "tokenize-synthetic"):  # their last steps use all cores
+        assert one[stage]["last_step_hours"] == pytest.approx(8 * more[stage]["last_step_hours"]) != 0, stage
     few = times("slurm.array_size=1")
     assert few["judge"]["task_hours"] == pytest.approx(few["judge"]["core_hours"])
     assert few["judge"]["unit_hours"] == one["judge"]["unit_hours"]

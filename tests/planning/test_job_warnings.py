@@ -22,12 +22,12 @@ TENSOR = ["launch.tensor_parallel=16", "model.num_attention_heads=32", "model.nu
         (TENSOR, "launch.tensor_parallel 16 does not divide the 8 ranks of a node"),
         (
             ["slurm.gpus_per_node=4"],
-            "slurm.gpus_per_node 4, launch.ranks_per_node 8: a training has a rank for every GPU",
+            "slurm.gpus_per_node 4, launch.ranks_per_node 8: a training run has a rank for every GPU",
         ),
         (["slurm.stages={training: {gpus_per_node: 4}}"], "`sbp submit` will refuse that"),
         (
             ["launch.ranks_per_node=4"],
-            "slurm.gpus_per_node 8, launch.ranks_per_node 4: a training has a rank for every",
+            "slurm.gpus_per_node 8, launch.ranks_per_node 4: a training run has a rank for every",
         ),
         (["slurm.array_size=2000"], "slurm.array_size 2,000 is more than the 1,000 tasks"),
         (["documents.documents_per_shard=1_000_000"], "embed: 15 units for up to 128 array tasks"),

@@ -32,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from megatron_sbp.base import process_end
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.training.megatron.stop_signals import ASKING
 
@@ -143,7 +144,7 @@ def run_to_end(main: Callable[[], int]) -> NoReturn:
         leave(status)
     _leaving.set()
     faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
-    sys.exit(status)
+    process_end.end(status)
 
 
 def fail(cause: str) -> NoReturn:

@@ -1,0 +1,5 @@
+"""The `sbp` command line: what it can be told (arguments), and what each verb does (run_verbs, show_verbs)."""
+
+from megatron_sbp.cli.command import main
+
+__all__ = ["main"]

@@ -1,0 +1,122 @@
+"""Files of documents tokenized by several processes, a file each at a time, and joined on all cores."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from megatron_sbp.base import files
+from megatron_sbp.base.errors import Fault
+from megatron_sbp.base.memory import free_memory
+from megatron_sbp.base.processes import die_with_parent
+from megatron_sbp.base.progress import Progress
+from megatron_sbp.documents.foreign import TextRows
+from megatron_sbp.tokenization.encoding import TextCounts, write_texts
+from megatron_sbp.tokenization.indexed import merge_indexed
+from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+IN_PROCESSES = 32 << 20
+"""Bytes of files from which on processes are started: each takes a second until it tokenizes."""
+
+_PROCESS = 300 << 20
+"""Bytes that a process takes: 266 MB in docs/scaling.md."""
+
+
+def workers_for(paths: list[Path]) -> int:
+    """Processes that are worth starting: one per core and file, as far as there is memory; 1 for little text."""
+    if sum(path.stat().st_size for path in paths) < IN_PROCESSES:
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), len(paths), free_memory() // _PROCESS))
+
+
+def tokenize_files(
+    rows: TextRows, text_field: str, output: Path, tokenizer: TextTokenizer, end_of_document: bool, workers: int
+) -> TextCounts:
+    """Writes OUTPUT.bin and OUTPUT.idx: the bytes that `encoding.write_texts` writes of all rows.
+
+    Args:
+        rows: of the files; its counts of empty and bad rows become those of all.
+        text_field: field of the text.
+        output: prefix of the dataset. The parts are in a folder beside it, which is removed.
+        tokenizer: also sets the type of the tokens on disk.
+        end_of_document: whether every document is closed by that token.
+        workers: processes.
+
+    Raises:
+        InputError: as iterating over `rows` does; the first bad row in the order of the files.
+        Fault: a process was killed.
+    """
+    work = _Work(rows, text_field, tokenizer, end_of_document)
+    total = TextCounts()
+    with _folder_beside(output) as folder:
+        parts = [folder / f"{number:06d}" for number in range(len(rows.files))]
+        context = multiprocessing.get_context("spawn")  # not forked: tokenizers has threads
+        pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), work))
+        try:
+            with Progress("tokenize", len(parts), "files") as progress:
+                for counts, empty, bad in pool.map(_tokenize, rows.files, parts):
+                    total += counts
+                    rows.empty += empty
+                    rows.bad += bad
+                    progress.advance(1)
+        except BrokenProcessPool as error:
+            raise Fault("a process that tokenizes was killed, probably out of memory") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if not total.documents:
+            raise rows.none_found()
+        merge_indexed(output, parts, tokenizer.dtype)
+    return total
+
+
+@contextlib.contextmanager
+def _folder_beside(output: Path) -> Iterator[Path]:
+    """A folder of this process alone; what killed ones left is removed."""
+    parent = output.with_name(f".{output.name}.parts")
+    folder = files.process_folder(parent)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process has its own in it
+            parent.rmdir()
+
+
+@dataclass
+class _Work:
+    """What a process needs for any of the files."""
+
+    rows: TextRows
+    text_field: str
+    tokenizer: TextTokenizer
+    end_of_document: bool
+
+
+_work: _Work
+"""Of a process of the pool."""
+
+
+def _begin(parent: int, work: _Work) -> None:
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # there are as many processes as cores
+    global _work
+    _work = work
+
+
+def _tokenize(path: Path, part: Path) -> tuple[TextCounts, int, int]:
+    """Tokenizes one file; returns what is in the part, and empty and bad rows."""
+    rows = _work.rows
+    rows.empty = rows.bad = 0
+    texts = (row[_work.text_field] for row in rows.of_file(path))
+    counts = write_texts(texts, part, _work.tokenizer, _work.end_of_document)
+    return counts, rows.empty, rows.bad
