@@ -36,7 +36,7 @@ def plain(recipe: str, vocabulary: int, steps: int, threads: int, folder: Path) 
     program = [str(ROOT / "benchmarks" / "plain_training.py")]
     words = ["--recipe", recipe, "--vocabulary", str(vocabulary), "--steps", str(steps), "--threads", str(threads)]
     log = folder / "plain.txt"
-    return finish(start(words, "cpu", threads, log, program), log, 1200)
+    return finish(start(words, "cpu", threads, log, program=program), log, 1200)
 
 
 def main() -> None:
@@ -54,9 +54,14 @@ def main() -> None:
     ranks, threads = launch.ranks_per_node, launch.threads_per_rank
     micro_batches = training.global_batch_size // training.micro_batch_size
     recipe = recipe_of(
-        options.recipe, options.steps, training.micro_batch_size, micro_batches, options.vocabulary, {},
-        [f"launch.ranks_per_node={ranks}"],
-    )  # fmt: skip
+        options.recipe,
+        steps=options.steps,
+        micro_batch=training.micro_batch_size,
+        micro_batches=micro_batches,
+        vocabulary=options.vocabulary,
+        shape={},
+        overrides=[f"launch.ranks_per_node={ranks}"],
+    )
     padded = padded_vocab_size(original.model, options.vocabulary, 1)
     batch_tokens = training.global_batch_size * recipe.model.sequence_length
     load, rounds = os.getloadavg()[0], []

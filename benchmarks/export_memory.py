@@ -71,7 +71,7 @@ def child(job: dict) -> None:
     if job["way"] == "export":
         export(source, model, Path(job["tokenizer"]), target)
     else:
-        import_checkpoint(source, model, job["vocabulary"], job["vocabulary"], target)
+        import_checkpoint(source, model, vocabulary=job["vocabulary"], padded=job["vocabulary"], target=target)
     print(json.dumps({"before": before, "peak": peak_bytes(), "seconds": time.perf_counter() - started}))
 
 

@@ -96,7 +96,14 @@ def recipe_for(rung: Rung, layers: int, steps: int, tiny: bool) -> Recipe:
     if tiny:
         shape |= {"num_query_groups": 2, "kv_channels": 16, "sequence_length": 128}
     vocabulary, path = 512 if tiny else VOCABULARY, "examples/sbp_3b_1t/recipe.yaml"
-    return recipe_of(path, steps, rung.micro_batch, rung.micro_batches, vocabulary, shape)
+    return recipe_of(
+        path,
+        steps=steps,
+        micro_batch=rung.micro_batch,
+        micro_batches=rung.micro_batches,
+        vocabulary=vocabulary,
+        shape=shape,
+    )
 
 
 def estimate(recipe: Recipe, fused: bool) -> int:
@@ -128,7 +135,7 @@ def climb(rung: Rung, layers: int, engine: str, options: argparse.Namespace, pea
                 file, words = Path(folder) / "log.txt", words_of(run, "baseline")
                 process = start(words, options.device, options.threads, file)
                 log = finish(process, file, options.timeout)
-                return row(rung, recipe, engine, log, options.warm_up, peaks)
+                return row(rung, recipe, engine, log=log, warm_up=options.warm_up, peaks=peaks)
             except TrainingFailed as error:
                 failure = str(error)
         if "out of memory" not in failure.lower():
@@ -138,7 +145,7 @@ def climb(rung: Rung, layers: int, engine: str, options: argparse.Namespace, pea
     return f"| {rung.name} | {engine} | failed: {' '.join(failure.split())[:300]} |"
 
 
-def row(rung: Rung, recipe: Recipe, engine: str, log, warm_up: int, peaks: list[float | None]) -> str:
+def row(rung: Rung, recipe: Recipe, engine: str, *, log, warm_up: int, peaks: list[float | None]) -> str:
     """A finished training as a row of the table."""
     model, training = recipe.model, recipe.training
     vocabulary = cost.padded_vocab_size(model, training.megatron["vocab-size"])

@@ -98,7 +98,7 @@ def our_dataset(prefix: Path, samples: int, length: int, cache: IndexCache | Non
     from megatron_sbp.training.data.document_dataset import DocumentDataset
 
     indexed = IndexedDataset(str(prefix))
-    return DocumentDataset(indexed, str(prefix), samples, Split.train, config(length, None), once, cache)
+    return DocumentDataset(indexed, str(prefix), samples, Split.train, config(length, None), once=once, cache=cache)
 
 
 def pair_dataset(prefix: Path, length: int, cache: IndexCache) -> Any:
@@ -108,7 +108,9 @@ def pair_dataset(prefix: Path, length: int, cache: IndexCache) -> Any:
     from megatron_sbp.training.data.pair_dataset import PairDataset
 
     indexed = IndexedDataset(str(prefix))
-    return PairDataset(indexed, str(prefix), None, Split.train, config(length, None), SEPARATOR, PADDING, cache)
+    return PairDataset(
+        indexed, str(prefix), None, Split.train, config(length, None), separator=SEPARATOR, padding=PADDING, cache=cache
+    )
 
 
 def rate(dataset: Any, count: int) -> float:
@@ -267,7 +269,7 @@ def memory() -> dict[str, float]:
 
 
 def start(options: argparse.Namespace, folder: Path) -> list[Row]:
-    import megatron.core.datasets.gpt_dataset  # not part of anybody's start-up
+    import megatron.core.datasets.gpt_dataset  # noqa: F401 - not part of anybody's start-up
     import megatron.core.datasets.helpers_cpp  # noqa: F401
 
     from megatron_sbp.training.data.epochs import StrictEpochs

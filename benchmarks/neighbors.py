@@ -53,7 +53,7 @@ def random_vectors(documents: int, dim: int, folder: Path) -> list[Path]:
 
 
 def exact(vectors: Vectors, k: int, device: str) -> Search:
-    return lambda rows: nearest(vectors.take(rows), rows, vectors, k, device)[0]
+    return lambda rows: nearest(vectors.take(rows), rows, vectors, k, device=device)[0]
 
 
 def ours(vectors: Vectors, settings: Neighbors) -> Search:

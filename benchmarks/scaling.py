@@ -267,7 +267,14 @@ def keep(folder: Path) -> None:
     for number, (shard, found) in enumerate(zip(judged(folder), repeats(folder), strict=True)):
         generations = folder / f"generations-{number}.jsonl.zst"
         kept = folder / f"synthetic-{number}.jsonl.zst"
-        write_kept(generations, shard, found, kept, folder / f"audit-{number}.json", held(folder)[3])
+        write_kept(
+            generations,
+            shard,
+            repeats=found,
+            output=kept,
+            audit_file=folder / f"audit-{number}.json",
+            rules=held(folder)[3],
+        )
 
 
 STEPS: list[tuple[str, Callable[[Path], None]]] = [

@@ -140,4 +140,4 @@ def synthesize(folder: Path) -> None:
     engine = TransformersEngine(EngineSettings(model, "", END, (PADDING, SEPARATOR), 1.0, 0.9, 256, 1))
     random = np.random.default_rng(6)
     prompts = [random.integers(3, 2048, length) for length in random.integers(40, 200, SOME)]
-    write_all(engine, [Generation(row, 0) for row in range(SOME)], prompts, SOME)
+    write_all(engine, [Generation(row, 0) for row in range(SOME)], prompts, batch_size=SOME)

@@ -111,7 +111,7 @@ def main() -> None:
 
         def engine(turn: int, prompts: list[np.ndarray]) -> list[int]:
             planned = [Generation(row, turn) for row in range(len(prompts))]
-            written = write_all(ours, planned, prompts, options.batch_size)
+            written = write_all(ours, planned, prompts, batch_size=options.batch_size)
             return [len(text.tokens) + text.finished for text in written]
 
         def generate(turn: int, prompts: list[np.ndarray]) -> list[int]:

@@ -78,7 +78,7 @@ def measure(every: dict[str, Case], folder: Path, options: argparse.Namespace) -
     try:
         for name, case in every.items():
             program = [RANK, str(gate), name, *case.program]
-            processes[name] = start(case.words, options.device, options.threads, logs[name], program)
+            processes[name] = start(case.words, options.device, options.threads, logs[name], program=program)
         gates: dict[str, Any] = {}
         while len(gates) < len(every):
             try:
@@ -154,9 +154,14 @@ def main() -> None:
     if options.warm_up >= options.steps - 1:
         parser.exit(2, "error: --warm-up must be less than --steps by 2 or more\n")
     recipe = recipe_of(
-        options.recipe, options.steps, options.micro_batch, options.micro_batches, options.vocabulary,
-        {}, options.set,
-    )  # fmt: skip
+        options.recipe,
+        steps=options.steps,
+        micro_batch=options.micro_batch,
+        micro_batches=options.micro_batches,
+        vocabulary=options.vocabulary,
+        shape={},
+        overrides=options.set,
+    )
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         run = Run(recipe, Path(folder))

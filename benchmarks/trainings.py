@@ -62,6 +62,7 @@ class Log:
 
 def recipe_of(
     path: str,
+    *,
     steps: int,
     micro_batch: int,
     micro_batches: int,
@@ -159,7 +160,7 @@ def words_of(run: Run, training: str) -> list[str]:
 
 
 def start(
-    words: list[str], device: str, threads: int, log: Path, program: Sequence[str] = (), ranks: int = 1
+    words: list[str], device: str, threads: int, log: Path, *, program: Sequence[str] = (), ranks: int = 1
 ) -> subprocess.Popen:
     """Starts a training by torchrun, as users do; `finish` waits for it.
 

@@ -62,7 +62,7 @@ def main() -> None:
 
         def ours(turn: int) -> list[Written]:
             unfinished = Unfinished(Path(made) / f"{turn}.zst", "x")
-            return write_all(engine, planned(turn), prompts, 1, None, unfinished)
+            return write_all(engine, planned(turn), prompts, batch_size=1, unfinished=unfinished)
 
         def direct(turn: int) -> list[Written]:
             # Ours reads the longest first, which changes the batches; the peer gets the same order.

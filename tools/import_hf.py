@@ -54,7 +54,12 @@ def main() -> None:
             )
         padded = cost.padded_vocab_size(model, tokenizer.vocab_size, parallel)
         written = import_checkpoint(
-            options.checkpoint, model, tokenizer.vocab_size, padded, options.output, options.precision
+            options.checkpoint,
+            model,
+            vocabulary=tokenizer.vocab_size,
+            padded=padded,
+            target=options.output,
+            precision=options.precision,
         )
     print(json.dumps({**written, "model": found.model_dump()}))
 

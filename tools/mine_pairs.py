@@ -127,7 +127,17 @@ def main() -> None:
         neighbors, rules = section(Neighbors), section(Pairs)
         tokenizer = open_tokenizer(options.tokenizer)
         vectors = options.embeddings or make_section(Embedding, **command_line.embedding_values(options))
-        audit = mine(source, vectors, options.output, tokenizer, neighbors, rules, options.seed, options.device, given)
+        audit = mine(
+            source,
+            vectors,
+            options.output,
+            tokenizer=tokenizer,
+            neighbors=neighbors,
+            rules=rules,
+            seed=options.seed,
+            device=options.device,
+            model=given,
+        )
     printed = ("documents", "candidates", "kept", "dropped", "recall_at_k", "recall_above_alpha")
     print(json.dumps({name: audit[name] for name in printed}))
 

@@ -31,9 +31,9 @@ def main() -> None:
             options.inputs,
             options.output,
             open_tokenizer(options.tokenizer, options.end_of_document),
-            options.text_field,
-            options.bad_documents,
-            not options.no_end_of_document,
+            text_field=options.text_field,
+            bad_documents=options.bad_documents,
+            end_of_document=not options.no_end_of_document,
         )
     print(json.dumps(counts))
 

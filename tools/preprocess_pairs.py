@@ -51,21 +51,22 @@ def main() -> None:
     from megatron_sbp.tokenization.pair_files import holds_rows, preprocess_pairs, preprocess_row_pairs
     from megatron_sbp.tokenization.pairs import PairLimits
 
-    fields = options.seed_field, options.target_field
+    fields = {"seed_field": options.seed_field, "target_field": options.target_field}
     limits = PairLimits(options.max_seed_tokens, options.max_target_tokens, options.seed_cut)
     with command_line.errors_reported(options):
         tokenizer = open_tokenizer(options.tokenizer, options.end_of_document)
-        rows = holds_rows(options.inputs, *fields)
+        rows = holds_rows(options.inputs, **fields)
         if rows and not options.documents:
             raise InputError("the pairs are row numbers: name the documents they were mined from", key="--documents")
         if options.documents and not rows:
             raise InputError("the pairs are texts, which need no documents", key="--documents")
         if rows:
             source = Source(options.documents, options.text_field, options.id_field)
-            counts = preprocess_row_pairs(options.inputs, source, options.output, tokenizer, limits, *fields)
+            counts = preprocess_row_pairs(options.inputs, source, options.output, tokenizer, limits=limits, **fields)
         else:
-            bad = options.bad_documents
-            counts = preprocess_pairs(options.inputs, options.output, tokenizer, limits, *fields, bad)
+            counts = preprocess_pairs(
+                options.inputs, options.output, tokenizer, limits=limits, **fields, bad_documents=options.bad_documents
+            )
     print(json.dumps(counts))
 
 

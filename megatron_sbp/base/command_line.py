@@ -9,11 +9,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base.collector import collect_rarely
 from megatron_sbp.base.errors import Fault, InputError, told_of
 from megatron_sbp.base.open_files import allow_many
+from megatron_sbp.base.untyped import JsonObject
+
+if TYPE_CHECKING:
+    from megatron_sbp.recipe import Embedding
 
 FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path"
 
@@ -95,7 +99,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str) -> None:
+def add_embedding(options: argparse._ActionsContainer, defaults: Embedding, model: str) -> None:
     """Adds the options of an embedding model.
 
     Args:
@@ -124,7 +128,7 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Any, model: str
     )
 
 
-def embedding_values(options: argparse.Namespace) -> dict[str, Any]:
+def embedding_values(options: argparse.Namespace) -> JsonObject:
     """What `add_embedding` was given, by the keys of the recipe's `Embedding`."""
     keys = ("model", "max_tokens", "batch_size", "batch_tokens", "prompt", "precision")
     return {**{key: getattr(options, key) for key in keys}, "engine": options.embedding_engine}

@@ -7,7 +7,8 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+
+from megatron_sbp.base.untyped import JsonObject
 
 PACKAGES = (
     "megatron-sbp",
@@ -24,7 +25,7 @@ PACKAGES = (
 """Packages whose versions are recorded; None for one that is not installed."""
 
 
-def environment() -> dict[str, Any]:
+def environment() -> JsonObject:
     """Python, package versions, processor, cores that this process may use, memory in bytes, GPUs of this machine."""
     return {
         "python": platform.python_version(),

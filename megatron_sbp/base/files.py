@@ -16,12 +16,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import zstandard
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.piece_digests import sha256_between, sha256_of_pieces
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -144,7 +145,7 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> JsonValue:
     """Reads a JSON file; raises InputError that names the file when it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -152,7 +153,7 @@ def read_json(path: Path) -> Any:
         raise InputError(f"not valid JSON ({error})", file=path) from error
 
 
-def write_jsonl_zst(path: Path, rows: Iterable[dict[str, Any]], level: int = 6) -> int:
+def write_jsonl_zst(path: Path, rows: Iterable[JsonObject], level: int = 6) -> int:
     """Writes rows as zstd-compressed JSON lines, atomically and with the same bytes for the same rows.
 
     Returns:
@@ -177,7 +178,7 @@ def open_lines(path: Path) -> IO[bytes]:
     return open(path, "rb")
 
 
-def read_jsonl_zst(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl_zst(path: Path) -> Iterator[JsonObject]:
     """Reads rows that `write_jsonl_zst` wrote (for files of a run folder: they are trusted to be whole)."""
     with open_lines(path) as lines:
         for line in lines:
@@ -200,7 +201,7 @@ LARGE = 64 << 30
 PIECE = 1 << 30
 
 
-def describe(path: Path, in_pieces: bool = False) -> dict[str, Any]:
+def describe(path: Path, in_pieces: bool = False) -> JsonObject:
     """Reads a file: its entry (`sha256` in hexadecimal, `size` in bytes, `mtime_ns`), by which `matches` knows it. The
     digest is of no more bytes than that, whoever writes to the file meanwhile.
 
@@ -216,20 +217,20 @@ def describe(path: Path, in_pieces: bool = False) -> dict[str, Any]:
     return {**entry, "sha256": _digest_as(entry, path)}
 
 
-def _digest_as(entry: dict[str, Any], path: Path) -> str:
+def _digest_as(entry: JsonObject, path: Path) -> str:
     """The digest of a file's first bytes, as many as its entry says, of the kind that the entry has."""
     if "piece" in entry:
         return sha256_of_pieces(path, entry["size"], entry["piece"])
     return sha256(path, entry["size"])
 
 
-def matches(path: Path, entry: dict[str, Any]) -> bool:
+def matches(path: Path, entry: JsonObject) -> bool:
     """Whether a file is what its entry says; its content is read only where the modification time differs."""
     return mismatch(path, entry) is None
 
 
 def mismatch(
-    path: Path, entry: dict[str, Any], read_all: bool = False, times: dict[Path, int] | None = None
+    path: Path, entry: JsonObject, read_all: bool = False, times: dict[Path, int] | None = None
 ) -> tuple[str, bool] | None:
     """How a file differs from its entry, in words, and whether it is gone; None when it does not.
 

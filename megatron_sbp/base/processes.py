@@ -10,9 +10,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import megatron_sbp
 from megatron_sbp.base.errors import InputError
@@ -25,7 +24,7 @@ _LONGEST = 70
 """Bytes of TMPDIR: multiprocessing puts 32 behind it, /pymp-XXXXXXXX/listener-XXXXXXXX."""
 
 # Loaded once, here: a process that was just forked from one with threads must not call dlopen.
-_prctl: Any = None
+_prctl: Callable[..., int] | None = None
 with contextlib.suppress(OSError, AttributeError):  # other systems have no prctl
     _prctl = ctypes.CDLL(None).prctl
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class UserFunction:
         if not {self.name, "*"} & _defined(body):  # `from rules import *` may define anything
             raise self.error(f"defines no '{self.name}'")
 
-    def load(self) -> Callable[[list[dict[str, Any]]], Any]:
+    def load(self) -> Callable[[list[JsonObject]], object]:
         """Runs the file and takes its function. Modules beside the file can be imported by it.
 
         Raises:
@@ -76,10 +76,10 @@ class UserFunction:
 
 
 def call_batch(
-    function: Callable[[list[dict[str, Any]]], Any],
-    batch: list[dict[str, Any]],
-    fail: Callable[[str, list[dict[str, Any]]], InputError],
-) -> list[Any] | tuple[Any, ...]:
+    function: Callable[[list[JsonObject]], object],
+    batch: list[JsonObject],
+    fail: Callable[[str, list[JsonObject]], InputError],
+) -> list[object] | tuple[object, ...]:
     """What a function returns for a batch: one entry for each.
 
     Args:
@@ -103,7 +103,7 @@ def call_batch(
     return said
 
 
-def documents_of(batch: list[dict[str, Any]]) -> str:
+def documents_of(batch: list[JsonObject]) -> str:
     """The documents of a batch in words, by the ids of their rows."""
     names = [str(case["row"].get("id")) for case in batch]
     return f"document {names[0]}" if len(names) == 1 else f"documents {names[0]} to {names[-1]}"

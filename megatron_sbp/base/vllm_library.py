@@ -6,10 +6,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.memory import is_out_of_memory
+from megatron_sbp.base.untyped import JsonObject
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 CPU_CACHE_BYTES = 1 << 30
 """Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
@@ -27,7 +31,7 @@ _OUT_OF_MEMORY = ("out of memory", "available memory", "free memory", "memory fo
 """What the errors of vLLM and torch say when memory is short, in lower case."""
 
 
-def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, key: str) -> tuple[Any, bool]:
+def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, key: str) -> tuple[type[LLM], bool]:
     """The class `vllm.LLM`, and whether this vLLM is built for CPUs.
 
     Args:
@@ -54,7 +58,7 @@ def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, k
     return LLM, bool(current_platform.is_cpu())
 
 
-def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) -> dict[str, Any]:
+def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) -> JsonObject:
     """Arguments of `vllm.LLM` for memory and kernels.
 
     Args:
@@ -62,7 +66,7 @@ def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) ->
         gpu_memory: part of the memory that it takes; None for vLLM's choice on GPUs, and `CPU_CACHE_BYTES` on CPUs.
         eager: without compiled kernels and CUDA graphs; None does so on CPUs.
     """
-    arguments: dict[str, Any] = {"enforce_eager": cpu if eager is None else eager}
+    arguments: JsonObject = {"enforce_eager": cpu if eager is None else eager}
     if gpu_memory is not None:
         arguments["gpu_memory_utilization"] = gpu_memory
     elif cpu and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):

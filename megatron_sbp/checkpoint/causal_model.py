@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -11,11 +11,14 @@ from transformers import AutoModelForCausalLM
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.quiet import quiet_libraries
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 _COMPUTED = "rotary_emb.inv_freq"
 """Old Llama checkpoints hold what every model computes from its config.json."""
 
 
-def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
+def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> PreTrainedModel:
     """The model of a folder, on the CPU. transformers makes up weights that are not there, and
     leaves out those that it does not know; here both are errors.
 

@@ -7,11 +7,12 @@ import math
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.replacing import replace_folder
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import mapping
 from megatron_sbp.checkpoint.hugging_face_config import write_config
 from megatron_sbp.checkpoint.hugging_face_folder import TOKENIZER_FILES, WEIGHT_FILES, tokenizer_files
@@ -31,7 +32,7 @@ _WRITTEN = ("config.json", "generation_config.json", MARKER, *WEIGHT_FILES, *TOK
 
 def export(
     checkpoint: Path, model: Model, tokenizer: Path, target: Path, precision: Literal["fp32", "bf16"] | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Exports a checkpoint: Qwen3 if the model has QK-norm, else Llama (which has none).
 
     The padded rows of the vocabulary are left out: vocab_size is the tokenizer's. Memory: about twice the largest
@@ -74,7 +75,7 @@ def export(
     with replace_folder(target) as partial:
         with SafetensorsWriter(partial, shapes, dtype) as writer:
             for piece in pieces:
-                _convert(reader, stored[piece.megatron], piece, model, dtype, writer, whole)
+                _convert(reader, stored[piece.megatron], piece, model=model, dtype=dtype, writer=writer, whole=whole)
         config = write_config(model, roles, str(dtype).removeprefix("torch."))
         files.write_json(partial / "config.json", config)
         ids = {key: config[key] for key in ("eos_token_id", "pad_token_id")}
@@ -95,7 +96,7 @@ def export(
     return provenance
 
 
-def read_weights(checkpoint: Path, model: Model, tokenizer: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def read_weights(checkpoint: Path, model: Model, tokenizer: Path) -> tuple[JsonObject, dict[str, torch.Tensor]]:
     """What `export` would write, in memory: config.json, and the tensors by their Hugging Face names, in fp32.
 
     Args:
@@ -121,10 +122,11 @@ def _convert(
     reader: TorchDistReader,
     stored: str,
     piece: mapping.Piece,
+    *,
     model: Model,
     dtype: torch.dtype,
     writer: SafetensorsWriter,
-    whole: Any,
+    whole: hashlib._Hash,
 ) -> None:
     """Reads one piece and writes its tensors; a function, so that nothing of it stays in memory."""
     from megatron_sbp.checkpoint.safetensors_files import raw_bytes

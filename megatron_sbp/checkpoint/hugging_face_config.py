@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Model, make_section
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _KEYS = {
 }
 """Fields of the recipe's model that a checkpoint decides, and their keys in config.json."""
 
-_ONLY: dict[str, tuple[Any, str]] = {
+_ONLY: dict[str, tuple[object, str]] = {
     "attention_bias": (False, "Megatron is started without biases"),
     "mlp_bias": (False, "Megatron is started without biases"),
     "use_sliding_window": (False, "attention sees the whole sequence"),
@@ -40,7 +41,7 @@ _ONLY: dict[str, tuple[Any, str]] = {
 """Keys of config.json that may be missing or have this value, and why."""
 
 
-def write_config(model: Model, tokenizer: TextTokenizer, dtype: str) -> dict[str, Any]:
+def write_config(model: Model, tokenizer: TextTokenizer, dtype: str) -> JsonObject:
     """config.json of an export.
 
     Args:
@@ -103,7 +104,7 @@ def read_config(file: Path) -> tuple[Model, int]:
         raise InputError(f"has a value of a kind that transformers does not write ({error})", file=file) from error
 
 
-def _described(config: dict[str, Any], file: Path) -> tuple[Model, int]:
+def _described(config: JsonObject, file: Path) -> tuple[Model, int]:
     """See `read_config`."""
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
@@ -123,7 +124,7 @@ def _described(config: dict[str, Any], file: Path) -> tuple[Model, int]:
             f"has {', '.join(sorted(others))}, only full_attention is supported", file=file, key="layer_types"
         )
 
-    def value(key: str) -> Any:
+    def value(key: str) -> JsonValue:
         if config.get(key) is None:
             raise InputError("is missing", file=file, key=key)
         return config[key]
@@ -154,7 +155,7 @@ def _described(config: dict[str, Any], file: Path) -> tuple[Model, int]:
     return model, rows
 
 
-def _rotary_base(config: dict[str, Any], file: Path) -> float:
+def _rotary_base(config: JsonObject, file: Path) -> float:
     base = config.get("rope_theta") or 10_000.0
     for key in ("rope_scaling", "rope_parameters"):
         rope = config.get(key) or {}

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.replacing import replace_folder
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import mapping, tracker
 from megatron_sbp.checkpoint.hugging_face_config import ARCHITECTURES, check_model, read_config
 from megatron_sbp.recipe import Model
@@ -51,11 +52,12 @@ _STATES_OUTSIDE = ("decoder.final_layernorm",)
 def import_checkpoint(
     source: Path,
     model: Model | None,
+    *,
     vocabulary: int,
     padded: int,
     target: Path,
     precision: Literal["fp32", "bf16"] | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Imports a Llama or Qwen3 checkpoint; Megatron loads it with --pretrained-checkpoint under any parallel layout.
 
     Rows of the embedding: those of the checkpoint, as many as `padded` has room for (further ones belong to no token).
@@ -203,7 +205,7 @@ def _values(reader: SafetensorsReader, piece: mapping.Piece, model: Model, dtype
     return mapping.to_megatron(piece, [reader.read(name).to(dtype) for name in piece.names], model)
 
 
-def _objects(model: Model) -> dict[str, Any]:
+def _objects(model: Model) -> JsonObject:
     """What Megatron expects to find beside the tensors."""
     import torch
 

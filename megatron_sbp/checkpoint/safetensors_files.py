@@ -11,12 +11,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.hugging_face_folder import INDEX, ONE_FILE, weight_map
 
 SHARD_BYTES = 5_000_000_000
@@ -152,7 +153,7 @@ class SafetensorsWriter:
 
     def _head(self, shard: list[tuple[str, Shape]]) -> bytes:
         kind = next(kind for kind, dtype in _TYPES.items() if dtype == self._dtype)
-        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        header: JsonObject = {"__metadata__": {"format": "pt"}}
         end = 0
         for name, shape in shard:
             begin, end = end, end + self._size(shape)

@@ -9,11 +9,12 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
 from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_files
@@ -96,7 +97,7 @@ def prepare_start(recipe: Recipe, *, arm: Path, tokenizer: Path, tuning: Path, p
     files.write_json(tuning / RECORD, record)
 
 
-def _link_best(arm: Path, prepared: Path) -> dict[str, Any]:
+def _link_best(arm: Path, prepared: Path) -> JsonObject:
     file = arm / "consumed.json"
     best = files.read_json(file).get("best") or {}
     source = tracker.checkpoint_folder(arm, best.get("iteration", 0))
@@ -116,7 +117,7 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _import_folder(recipe: Recipe, tokenizer_folder: Path, prepared: Path) -> dict[str, Any]:
+def _import_folder(recipe: Recipe, tokenizer_folder: Path, prepared: Path) -> JsonObject:
     from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -126,7 +127,7 @@ def _import_folder(recipe: Recipe, tokenizer_folder: Path, prepared: Path) -> di
     check_tokenizer(folder, tokenizer)
     padded = cost.padded_vocab_size(recipe.model, tokenizer.vocab_size, recipe.launch.tensor_parallel)
     say(f"tune: importing {folder}")
-    written = import_checkpoint(folder, recipe.model, tokenizer.vocab_size, padded, prepared)
+    written = import_checkpoint(folder, recipe.model, vocabulary=tokenizer.vocab_size, padded=padded, target=prepared)
     say(f"tune: {written['parameters']:,} parameters of {written['architecture']} imported as the start")
     return {"folder": recipe.tuning.start, **written}
 

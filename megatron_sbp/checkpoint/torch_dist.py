@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner, FileSystemReader, FileSystemWriter
@@ -121,7 +120,7 @@ class Chunk:
         return torch.Size(self.size).numel() * self.dtype.itemsize
 
 
-def write_torch_dist(folder: Path, chunks: list[Chunk], objects: dict[str, Any]) -> None:
+def write_torch_dist(folder: Path, chunks: list[Chunk], objects: Mapping[str, object]) -> None:
     """Writes a checkpoint folder; one chunk is made at a time (two of the same tensor are in memory together).
 
     Args:
@@ -166,7 +165,7 @@ def _item(chunk: Chunk) -> WriteItem:
 class _From(DefaultSavePlanner):
     """Makes the values on demand."""
 
-    def __init__(self, makers: dict[MetadataIndex, Callable[[], torch.Tensor]], objects: dict[str, Any]):
+    def __init__(self, makers: dict[MetadataIndex, Callable[[], torch.Tensor]], objects: Mapping[str, object]):
         super().__init__()
         self._makers, self._objects = makers, objects
 

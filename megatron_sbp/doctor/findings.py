@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from megatron_sbp.base.errors import printable
+from megatron_sbp.base.untyped import JsonObject
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -55,6 +56,6 @@ def failed(findings: Iterable[Finding]) -> bool:
     return any(finding.status == "fail" for finding in findings)
 
 
-def as_json(findings: list[Finding]) -> dict[str, Any]:
+def as_json(findings: list[Finding]) -> JsonObject:
     """For programs: `failed`, and `checks` with the fields of every finding."""
     return {"failed": failed(findings), "checks": [asdict(finding) for finding in findings]}

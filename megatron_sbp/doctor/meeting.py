@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.doctor.place import Place
 
 SLACK = 10.0
@@ -53,7 +53,7 @@ class Meeting:
 
         self.place, self.seconds = place, seconds
         try:
-            self.store: Any = dist.PrefixStore(
+            self.store = dist.PrefixStore(
                 "sbp-doctor",
                 dist.TCPStore(
                     place.address,
@@ -85,7 +85,7 @@ class Meeting:
             raise Absent(self._absence(missing, found))
         return Attendance([entry["node"] for entry in found], [entry["cuda"] for entry in found])
 
-    def _count(self) -> list[dict[str, Any] | None]:
+    def _count(self) -> list[JsonObject | None]:
         """What every rank said, None for those that did not arrive."""
         end, waiting = time.monotonic() + self.seconds, list(range(self.place.size))
         while waiting and time.monotonic() < end:
@@ -94,7 +94,7 @@ class Meeting:
         here = set(range(self.place.size)) - set(waiting)
         return [self.hear(f"here/{rank}", self.seconds) if rank in here else None for rank in range(self.place.size)]
 
-    def _absence(self, missing: list[int], found: list[dict[str, Any] | None]) -> str:
+    def _absence(self, missing: list[int], found: list[JsonObject | None]) -> str:
         nodes = Counter(entry["node"] for entry in found if entry)
         here = ", ".join(f"{count} on {node}" for node, count in sorted(nodes.items())[:16])
         ranks = ", ".join(map(str, missing[:16])) + (", ..." if len(missing) > 16 else "")
@@ -107,7 +107,7 @@ class Meeting:
         with contextlib.suppress(RuntimeError):
             self.store.set(key, json.dumps(value))
 
-    def hear(self, key: str, seconds: float) -> Any:
+    def hear(self, key: str, seconds: float) -> JsonValue:
         """A value that some rank publishes; None when it does not in time."""
         try:
             self.store.wait([key], timedelta(seconds=seconds))
@@ -115,7 +115,7 @@ class Meeting:
         except RuntimeError:  # a timeout, or the rank that held the store is gone
             return None
 
-    def hear_all(self, prefix: str, ranks: Iterable[int], seconds: float) -> dict[int, Any]:
+    def hear_all(self, prefix: str, ranks: Iterable[int], seconds: float) -> dict[int, JsonValue]:
         """Values that ranks publish under PREFIX/RANK; None of those that do not, all within one time."""
         end = time.monotonic() + seconds
         return {rank: self.hear(f"{prefix}/{rank}", max(0.01, end - time.monotonic())) for rank in ranks}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.doctor.devices import cuda_devices
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
@@ -28,7 +28,7 @@ def check_memory(subject: Subject) -> Iterator[Finding]:
         yield from fits(subject.plan["memory"]["trainings"], min(device.total for device in devices))
 
 
-def fits(trainings: dict[str, dict[str, Any]], device_bytes: int) -> Iterator[Finding]:
+def fits(trainings: dict[str, JsonObject], device_bytes: int) -> Iterator[Finding]:
     """A finding about the trainings that fit, and one about each that does not.
 
     Args:

@@ -39,14 +39,14 @@ def room(folder: Path, needed: tuple[float, float] | None, begun: bool = False) 
     """
     stat = os.statvfs(folder)
     free = stat.f_bavail * stat.f_frsize
-    yield _enough("free bytes", free, needed and needed[0], FEW_BYTES, format_bytes, begun)
+    yield _enough("free bytes", free, needed and needed[0], few=FEW_BYTES, form=format_bytes, begun=begun)
     if stat.f_files == 0:
         yield ok("free inodes", "the file system has no limit")
     else:
-        yield _enough("free inodes", stat.f_favail, needed and needed[1], FEW_FILES, format_count, begun)
+        yield _enough("free inodes", stat.f_favail, needed and needed[1], few=FEW_FILES, form=format_count, begun=begun)
 
 
-def _enough(check: str, free: float, needed: float | None, few: float, form, begun: bool) -> Finding:
+def _enough(check: str, free: float, needed: float | None, *, few: float, form, begun: bool) -> Finding:
     if needed is None:
         return ok(check, form(free)) if free >= few else warn(check, form(free), MORE)
     text = f"{form(free)}; the run needs about {form(needed)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages.run_folder import Run
 
@@ -28,7 +28,7 @@ class Subject:
         return self.recipe is None or self.recipe.launch.device != "cpu"
 
     @cached_property
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> JsonObject:
         """The plan of the run."""
         from megatron_sbp.executor.preflight import plan_run
 

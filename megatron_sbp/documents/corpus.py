@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents import SPLITS
 from megatron_sbp.documents.cutting import cut_shards
 from megatron_sbp.documents.ids import ids_file
@@ -184,7 +184,7 @@ class _Counts:
             self.listed.append((line, reason))
 
 
-def _counts(part: Part) -> list[dict[str, Any]]:
+def _counts(part: Part) -> list[JsonObject]:
     """`_Counts` of the files of a part."""
     counts = part.notes["counts"]
     return counts if isinstance(counts, list) else [counts]  # an earlier version read one file per part
@@ -199,9 +199,9 @@ class _Audit:
     empty: int = 0
     short: int = 0
     bad: int = 0
-    listed: list[dict[str, Any]] = field(default_factory=list)
+    listed: list[JsonObject] = field(default_factory=list)
 
-    def add(self, file: str, counts: dict[str, Any]) -> None:
+    def add(self, file: str, counts: JsonObject) -> None:
         self.read[file] = counts["read"]
         self.empty += counts["empty"]
         self.short += counts["short"]
@@ -214,7 +214,7 @@ class _Audit:
             self.listed.append({"file": file, "line": line, "reason": reason})
 
 
-def _described(chosen: Chosen, audit: _Audit) -> dict[str, Any]:
+def _described(chosen: Chosen, audit: _Audit) -> JsonObject:
     return {
         "inputs": audit.read,
         # Names only: where the corpus is must not change the bytes of the audit.

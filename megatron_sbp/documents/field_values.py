@@ -10,12 +10,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.ids import ids_file
 
 MISSING = 0
@@ -41,7 +41,7 @@ def values_of(lines: Iterable[bytes], fields: Sequence[str]) -> np.ndarray:
     return np.array(rows, np.uint64).reshape(-1, len(fields)).T
 
 
-def _without_text(line: bytes) -> dict[str, Any]:
+def _without_text(line: bytes) -> JsonObject:
     """The kept fields of a row; its text, nearly all of it, is not parsed."""
     # In documents/ they come after the text. A quote without a backslash before it ends a string.
     _, found, after = line.partition(b'"text":"')

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.reading import (
     BadDocument,
     Document,
@@ -84,7 +85,7 @@ class Source:
             for path in self.files():
                 list(converted_rows(path, [self.text_field, name], partial(field_of, name=name), refuse))
 
-    def _document(self, row: dict[str, Any]) -> Document:
+    def _document(self, row: JsonObject) -> Document:
         text = text_of(row, self.text_field)
         kept = {name: row[name] for name in self.optional_fields if name in row}
         return Document(id_of(row, self.id_field, text), text, kept)
@@ -115,6 +116,7 @@ class TextRows:
         inputs: Sequence[str],
         texts: Sequence[str],
         others: Sequence[str] = (),
+        *,
         bad_documents: OnBad = "fatal",
         unchecked: Sequence[str] = (),
         optional: Sequence[str] = (),
@@ -124,7 +126,7 @@ class TextRows:
         self._unchecked, self._optional = list(unchecked), list(optional)
         self.empty = self.bad = 0
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[JsonObject]:
         found = False
         with Progress("reading", sum(path.stat().st_size for path in self.files), "bytes") as progress:
             for path in self.files:
@@ -134,7 +136,7 @@ class TextRows:
         if not found:
             raise self.none_found()
 
-    def of_file(self, path: Path, advance: Callable[[int], None] = lambda _: None) -> Iterator[dict[str, Any]]:
+    def of_file(self, path: Path, advance: Callable[[int], None] = lambda _: None) -> Iterator[JsonObject]:
         """Rows of one of the files, of which none need be usable.
 
         Args:
@@ -142,7 +144,9 @@ class TextRows:
             advance: called with the number of bytes read since the last call.
         """
         fields = [*self._fields, *self._unchecked]
-        for _, row in converted_rows(path, fields, self._row, self._note_bad, advance, self._optional):
+        for _, row in converted_rows(
+            path, fields, self._row, self._note_bad, on_bytes=advance, optional=self._optional
+        ):
             if all(row[name].strip() for name in self._texts):
                 yield row
             else:
@@ -152,7 +156,7 @@ class TextRows:
         """Says that no file has a usable row."""
         return InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self.files[0])
 
-    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _row(self, row: JsonObject) -> JsonObject:
         checked = {name: text_of(row, name) for name in self._fields}
         given = {name: field_of(row, name) for name in self._unchecked}
         return {**checked, **given, **{name: row.get(name) for name in self._optional}}
@@ -166,8 +170,9 @@ class TextRows:
 def converted_rows[Row](
     path: Path,
     fields: list[str],
-    convert: Callable[[dict[str, Any]], Row],
+    convert: Callable[[JsonObject], Row],
     on_bad: Callable[[BadDocument, Path, int], None],
+    *,
     on_bytes: Callable[[int], None] = lambda _: None,
     optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, Row]]:

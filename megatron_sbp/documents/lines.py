@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Protocol
 
 import zstandard
 
@@ -75,13 +75,28 @@ class _Counted:
         return data
 
 
-def _frames(file: _Counted, decompressor: Callable[[], Any], padding: bytes) -> Iterator[bytes]:
+class _Decompressor(Protocol):
+    """Of one frame."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the frame has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was given after its end."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """The next part of the contents."""
+
+
+def _frames(file: _Counted, decompressor: Callable[[], _Decompressor], padding: bytes) -> Iterator[bytes]:
     """Contents of compressed frames, followed one by one: python-zstandard's own stream reader, for one, ends without
     an error inside a truncated frame.
 
     Args:
         file: the compressed file.
-        decompressor: makes a decompressor of one frame (`decompress`, `eof`, `unused_data`).
+        decompressor: makes a decompressor.
         padding: bytes that may appear between and after frames.
     """
     frame, inside, fresh = decompressor(), True, True  # an empty file is not a compressed file

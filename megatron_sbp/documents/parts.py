@@ -15,13 +15,15 @@ import itertools
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO
 
 import numpy as np
 import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.reading import Document
 
 ROW = np.dtype(
@@ -67,7 +69,7 @@ class PartWriter:
     """
 
     def __init__(self, part: Path, seed: int, held_bytes: int = 256 << 20):
-        self.notes: dict[str, Any] = {}
+        self.notes: JsonObject = {}
         """What else PART.json says."""
         self._part, self._seed, self._limit = part, seed, held_bytes
         self._rows: list[tuple[int, ...]] = []
@@ -82,11 +84,13 @@ class PartWriter:
             self._out.append(self._stack.enter_context(open(self._stack.enter_context(files.atomic_path(file)), "wb")))
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        if exception[0] is None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
             self._spill()
-        self._stack.__exit__(*exception)
-        if exception[0] is None:
+        self._stack.__exit__(kind, error, traceback)
+        if kind is None:
             files.write_json(part_files(self._part)[3], {"segments": self._segments, **self.notes})
 
     def add(self, document: Document, line: int) -> None:
@@ -143,7 +147,7 @@ class Part:
     def __init__(self, part: Path):
         self.path = part
         self._data, figures, self._frames, notes = part_files(part)
-        self.notes: dict[str, Any] = files.read_json(notes)
+        self.notes: JsonObject = files.read_json(notes)
         """`segments` and what the writer noted."""
         self.rows = _mapped(figures, ROW)
         """ROW [documents]."""

@@ -9,13 +9,17 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base.errors import InputError, printable
 from megatron_sbp.base.files import is_utf8
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.documents.lines import read_lines
 from megatron_sbp.documents.patterns import names_matching
 from megatron_sbp.recipe import Documents
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
@@ -38,9 +42,9 @@ class Document:
 
     id: str
     text: str
-    kept: dict[str, Any]
+    kept: JsonObject
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """id, text and the kept fields."""
         return {"id": self.id, "text": self.text, **self.kept}
 
@@ -198,9 +202,13 @@ def check_fields(documents: Documents, source: Path | None = None) -> None:
             )
 
 
+type RawRow = bytes | JsonObject
+"""A line of JSON, or a row of a parquet file."""
+
+
 def raw_rows(
     path: Path, fields: list[str], on_bytes: Callable[[int], None], optional: Sequence[str] = ()
-) -> Iterator[tuple[int, Any]]:
+) -> Iterator[tuple[int, RawRow]]:
     """Rows of one file, not yet parsed.
 
     Args:
@@ -226,7 +234,7 @@ def raw_rows(
             yield number, line
 
 
-def parse(raw: object, documents: Documents) -> Document:
+def parse(raw: RawRow, documents: Documents) -> Document:
     """A row as a document.
 
     Args:
@@ -250,17 +258,17 @@ def parse(raw: object, documents: Documents) -> Document:
     return Document(id, text, kept)
 
 
-def row_of(raw: Any) -> dict[str, Any]:
+def row_of(raw: RawRow) -> JsonObject:
     """What `raw_rows` gave, as a dict; raises BadDocument on malformed JSON and on invalid UTF-8."""
     return raw if isinstance(raw, dict) else _from_json(raw)
 
 
-def text_of(row: dict[str, Any], name: str) -> str:
+def text_of(row: JsonObject, name: str) -> str:
     """A field that must be a text; raises BadDocument as `parse` does."""
     return _check(field_of(row, name), name)
 
 
-def id_of(row: dict[str, Any], name: str | None, text: str) -> str:
+def id_of(row: JsonObject, name: str | None, text: str) -> str:
     """The id of a document: its field `name`, integers as text; without a field, a digest of the text.
 
     Raises:
@@ -283,7 +291,7 @@ def fields_of(documents: Documents) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _from_json(line: bytes) -> dict[str, Any]:
+def _from_json(line: bytes) -> JsonObject:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -299,7 +307,7 @@ def _from_json(line: bytes) -> dict[str, Any]:
     return row
 
 
-def field_of(row: dict[str, Any], name: str) -> Any:
+def field_of(row: JsonObject, name: str) -> JsonValue:
     """A field of any type; raises BadDocument when the row lacks it."""
     if name not in row:
         there = ", ".join(printable(key, lines=False)[:60] for key in list(row)[:10])
@@ -360,14 +368,14 @@ def _parquet_rows(
         raise InputError(f"truncated or damaged parquet ({error})", file=path, line=number + 1) from error
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: pyarrow.Array) -> list[JsonValue]:
     try:
         return column.to_pylist()
     except (ValueError, OverflowError, LookupError):  # invalid UTF-8, a date or a time zone that Python has not
         return [_value(scalar) for scalar in column]
 
 
-def _value(scalar: Any) -> Any:
+def _value(scalar: pyarrow.Scalar) -> JsonValue:
     try:
         return scalar.as_py()
     except (ValueError, OverflowError, LookupError):

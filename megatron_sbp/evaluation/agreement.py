@@ -10,10 +10,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.confidence import estimate, share_interval
 from megatron_sbp.evaluation.opinions import OPINIONS, Case, Judge
 
@@ -55,7 +55,7 @@ def _read(line: str, file: Path, number: int) -> Known:
     return Known(Case(seed, text, {"id": row.get("id", f"line {number}")}), truth)
 
 
-def agreement(judge: Judge, known: Sequence[Known]) -> dict[str, dict[str, Any]]:
+def agreement(judge: Judge, known: Sequence[Known]) -> dict[str, JsonObject]:
     """Asks a judge about cases.
 
     Args:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.choice import answer, build_questions, choice_summary
 from megatron_sbp.evaluation.model import device_name, load_model
 from megatron_sbp.evaluation.perplexity import held_out_loss
@@ -18,6 +19,9 @@ from megatron_sbp.evaluation.recall import RecallQuestions
 from megatron_sbp.recipe import Evaluation
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def evaluate_arm(
@@ -33,7 +37,7 @@ def evaluate_arm(
     seed: int,
     device: str,
     questions: RecallQuestions | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Measures one arm.
 
     Args:
@@ -61,7 +65,7 @@ def evaluate_arm(
     place = torch.device(compute_device(device))
     model = load_model(checkpoint, place)
     _check_vocabulary(model, text, checkpoint)
-    result: dict[str, Any] = {"arm": arm, "engine": "transformers", "precision": "fp32", "device": device_name(place)}
+    result: JsonObject = {"arm": arm, "engine": "transformers", "precision": "fp32", "device": device_name(place)}
     for split in ("valid", "test"):
         result[split] = held_out_loss(
             model,
@@ -93,7 +97,7 @@ def evaluate_arm(
     return result
 
 
-def _check_vocabulary(model: Any, tokenizer: TextTokenizer, checkpoint: Path) -> None:
+def _check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer, checkpoint: Path) -> None:
     entries = model.get_input_embeddings().num_embeddings
     if entries < tokenizer.vocab_size:
         raise InputError(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import grouped_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 OPTIONS = 4
 """The true continuation and three distractors."""
@@ -120,7 +124,9 @@ def _questions(group: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[Question
     return made
 
 
-def answer(model: Any, questions: list[Question], *, end_of_document: int, batch_size: int, label: str) -> list[float]:
+def answer(
+    model: PreTrainedModel, questions: list[Question], *, end_of_document: int, batch_size: int, label: str
+) -> list[float]:
     """Lets a model answer: the option with the largest log-probability given the context is its choice.
 
     An end-of-document precedes the context, as before every document in training. All options have the same
@@ -157,9 +163,9 @@ def credit(scores: np.ndarray) -> float:
     return float(best[0] / best.sum())
 
 
-def choice_summary(credits: list[float], counts: dict[str, int]) -> dict[str, Any]:
+def choice_summary(credits: list[float], counts: dict[str, int]) -> JsonObject:
     """Accuracy with its standard error over groups of four questions; null with a reason when there is no question."""
-    result: dict[str, Any] = {**counts, "chance": CHANCE, "accuracy": None, "stderr": None, "reason": None}
+    result: JsonObject = {**counts, "chance": CHANCE, "accuracy": None, "stderr": None, "reason": None}
     result["group_size"] = OPTIONS
     if not credits:
         result["reason"] = (

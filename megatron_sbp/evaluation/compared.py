@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.ids import count_documents
 from megatron_sbp.evaluation.real_text import RealText, real_sample
 from megatron_sbp.evaluation.row_choice import choose
@@ -78,7 +78,7 @@ class Compared:
     samples: Mapping[str, list[Sampled]]
     held_out: Sequence[Sampled]
 
-    def wanted(self) -> Iterator[dict[str, Any]]:
+    def wanted(self) -> Iterator[JsonObject]:
         """What is looked for in D: rows of JSON, for `LookedFor`."""
         for group, texts in self.samples.items():
             for one in texts:
@@ -103,7 +103,7 @@ class LookedFor:
     digest: str
 
     @staticmethod
-    def of(rows: Iterable[dict[str, Any]], shingle_tokens: int) -> LookedFor:
+    def of(rows: Iterable[JsonObject], shingle_tokens: int) -> LookedFor:
         """From the rows of `Compared.wanted`; the same rows in the same order take the same places in the tables."""
         overlap, novelty, digest = Overlap(shingle_tokens), NgramNovelty(), hashlib.sha256()
         digest.update(f"{shingle_tokens}".encode())
@@ -143,7 +143,7 @@ def compared_texts(found: QualityFiles, recipe: Recipe, tokenizer: TextTokenizer
     return Compared(real, population, samples, held_out)
 
 
-def _written(rows: list[dict[str, Any]], tokenizer: TextTokenizer) -> list[Sampled]:
+def _written(rows: list[JsonObject], tokenizer: TextTokenizer) -> list[Sampled]:
     """Texts with the tokens that the tokenizer gives for them, which those of real documents can be compared with."""
     encoded = tokenizer.encode_batch([row["text"] for row in rows])
     return [Sampled(row["text"], np.array(ids, np.int64), row) for row, ids in zip(rows, encoded, strict=True)]

@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 
 LEVEL = 0.95
 RESAMPLES = 1000
@@ -170,6 +170,6 @@ def quantile_interval(ordered: np.ndarray, level: float) -> tuple[float, float] 
     return float(ordered[max(low - 1, 0)]), float(ordered[min(high - 1, len(ordered) - 1)])
 
 
-def pair(found: dict[str, Any]) -> list[float] | None:
+def pair(found: JsonObject) -> list[float] | None:
     """Ends of an `estimate`, for `intervals` beside figures that are plain numbers."""
     return None if found["low"] is None else [found["low"], found["high"]]

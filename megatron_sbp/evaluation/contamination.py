@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.shard_reading import Shard
 from megatron_sbp.overlap.contamination import LONGEST, SHORTEST, Item, ItemIndex
 
@@ -58,7 +58,7 @@ class Contamination:
         for group, count in found[1].items():
             self._texts[group] = self._texts.get(group, 0) + count
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> JsonObject:
         """`items` and `too_short` (not looked for) by kind; by group `found`, items by kind that occur in any of its
         texts, and `texts`, how many texts hold an item; `words`: those of an n-gram, longest and shortest."""
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -14,6 +14,16 @@ from megatron_sbp.evaluation.shard_reading import Shard
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.overlap.novelty import Overlap
 from megatron_sbp.tokenization.indexed import open_indexed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+type Found = tuple[
+    tuple[np.ndarray, np.ndarray],
+    tuple[np.ndarray, np.ndarray, np.ndarray],
+    tuple[dict[str, np.ndarray], dict[str, int]] | None,
+]
+"""What `Overlap`, `NgramNovelty` and `Contamination` found; None without items."""
 
 
 @dataclass
@@ -54,13 +64,14 @@ class CorpusPass:
                 file=shard.file,
             )
 
-    def found(self) -> tuple[Any, ...]:
+    def found(self) -> Found:
         """See `Reading.found`."""
         return self.overlap.found(), self.novelty.found(), None if self.items is None else self.items.found()
 
-    def absorb(self, found: tuple[Any, ...]) -> None:
+    def absorb(self, found: Found) -> None:
         """See `Reading.absorb`."""
         self.overlap.absorb(found[0])
         self.novelty.absorb(found[1])
         if self.items is not None:
+            assert found[2] is not None
             self.items.absorb(found[2])

@@ -11,7 +11,6 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.base.hub import offline
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.vllm_library import device_arguments
 from megatron_sbp.evaluation.harness_tasks import check_harness, harness_python, task_folder
 from megatron_sbp.evaluation.statistics import ratio_stderr
@@ -33,7 +33,7 @@ _SHOWN = 15
 """Last lines of the worker's log in a message."""
 
 
-def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict[str, Any]:
+def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> JsonObject:
     """Runs the recipe's tasks.
 
     Args:
@@ -54,7 +54,7 @@ def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict
     """
     check_harness(recipe)
     harness = recipe.evaluation.harness
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "lm_eval": None,
         "backend": harness.backend,
         "precision": harness.precision,
@@ -79,7 +79,7 @@ def run_harness(checkpoint: Path, recipe: Recipe, log: Path, label: str) -> dict
     return found
 
 
-def with_units(figures: dict[str, Any]) -> dict[str, Any]:
+def with_units(figures: JsonObject) -> JsonObject:
     """A metric with what its value is made of.
 
     Args:
@@ -119,12 +119,12 @@ def _scale(value: float, units: np.ndarray) -> str | None:
     )
 
 
-def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
+def _job(checkpoint: Path, recipe: Recipe) -> JsonObject:
     harness, vllm = recipe.evaluation.harness, recipe.synthesis.vllm
     precision = {"fp32": "float32", "bf16": "bfloat16"}[harness.precision]
-    model: dict[str, Any] = {"pretrained": str(checkpoint.resolve()), "dtype": precision}
+    model: JsonObject = {"pretrained": str(checkpoint.resolve()), "dtype": precision}
     device = compute_device(recipe.launch.device)
-    batch: dict[str, Any] = {"batch_size": harness.batch_size, "device": device}
+    batch: JsonObject = {"batch_size": harness.batch_size, "device": device}
     if harness.backend == "vllm":
         model |= {
             "tensor_parallel_size": vllm.tensor_parallel,
@@ -142,9 +142,7 @@ def _job(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def worker_events(
-    job: dict[str, Any], recipe: Recipe, log: Path, checkpoint: Path | None = None
-) -> Iterator[dict[str, Any]]:
+def worker_events(job: JsonObject, recipe: Recipe, log: Path, checkpoint: Path | None = None) -> Iterator[JsonObject]:
     """Starts the worker and yields what it reports, as it comes.
 
     Args:
@@ -192,7 +190,7 @@ def worker_events(
         raise Fault(f"lm-eval ended with status {status}; the end of its log:\n{_tail(log)}", file=log)
 
 
-def _error(event: dict[str, Any], folder: Path, log: Path, checkpoint: Path | None) -> InputError:
+def _error(event: JsonObject, folder: Path, log: Path, checkpoint: Path | None) -> InputError:
     message, more = event["message"], f"; its log is {log}"
     if event["what"] == "import":
         return InputError(f"lm-eval cannot be imported ({message}): pip install lm-eval", key=KEY)
@@ -201,7 +199,7 @@ def _error(event: dict[str, Any], folder: Path, log: Path, checkpoint: Path | No
     return InputError(f"lm-eval fails on the task '{event['task']}' ({message}){more}", file=folder, key=f"{KEY}.tasks")
 
 
-def _told(event: dict[str, Any]) -> str:
+def _told(event: JsonObject) -> str:
     """The first figure, where there is one task."""
     if len(event["measured"]) != 1:
         return f": {len(event['measured'])} tasks"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.harness import worker_events
 from megatron_sbp.evaluation.harness_tasks import check_harness
 from megatron_sbp.recipe import Recipe
@@ -45,7 +45,7 @@ def read_items(file: Path) -> dict[str, list[tuple[str, ...]]]:
     return found
 
 
-def _rows(recipe: Recipe, log: Path, counts: dict[str, int]) -> Iterator[dict[str, Any]]:
+def _rows(recipe: Recipe, log: Path, counts: dict[str, int]) -> Iterator[JsonObject]:
     for event in worker_events({"items": True}, recipe, log):
         if event["event"] == "items":
             counts[event["task"]] = counts.get(event["task"], 0) + len(event["forms"])

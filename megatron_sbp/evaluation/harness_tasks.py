@@ -9,12 +9,12 @@ import difflib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.harness_checks import SECTION as KEY
 
@@ -124,7 +124,7 @@ def _paths(named: object) -> Iterator[str]:
             yield from _paths(inner)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> JsonObject:
     try:
         config = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

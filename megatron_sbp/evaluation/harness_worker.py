@@ -16,8 +16,14 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import Task
+    from lm_eval.tasks import TaskManager
+
+    from megatron_sbp.base.untyped import JsonObject, JsonValue
 
 
 def main() -> None:
@@ -27,7 +33,7 @@ def main() -> None:
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def tell(event: str, **more: Any) -> None:
+    def tell(event: str, **more: JsonValue) -> None:
         lines.write(json.dumps({"event": event, **more}) + "\n")
         lines.flush()
 
@@ -78,7 +84,7 @@ def main() -> None:
         tell("task", name=name, place=place, of=len(job["tasks"]), measured=measured)
 
 
-def _tell_items(names: list[str], manager: Any, tell: Any) -> None:
+def _tell_items(names: list[str], manager: TaskManager, tell: Callable[..., None]) -> None:
     """The documents of tasks as texts, a thousand in a line: the forms of each, see `_forms`."""
     from lm_eval.tasks import get_task_dict
 
@@ -98,7 +104,7 @@ def _tell_items(names: list[str], manager: Any, tell: Any) -> None:
             return
 
 
-def _loaded(tasks: Any) -> Iterator[tuple[str, Any]]:
+def _loaded(tasks: Mapping[object, object]) -> Iterator[tuple[str, Task]]:
     """The tasks in what lm-eval loaded: groups are dicts in it, whose keys need not be names."""
     for name, task in tasks.items():
         if isinstance(task, dict):
@@ -107,7 +113,7 @@ def _loaded(tasks: Any) -> Iterator[tuple[str, Any]]:
             yield str(name), task[1] if isinstance(task, tuple) else task
 
 
-def _forms(task: Any, document: Any) -> list[str]:
+def _forms(task: Task, document: JsonValue) -> list[str]:
     """The texts that give a document of a task away, each once.
 
     First what is asked with the right answer. Then, since a question can stand somewhere without them, the words that
@@ -132,7 +138,7 @@ def _forms(task: Any, document: Any) -> list[str]:
     return [stripped[0], *(form for form in dict.fromkeys(stripped[1:]) if form not in ("", stripped[0]))]
 
 
-def _query(task: Any, document: Any) -> Any:
+def _query(task: Task, document: JsonValue) -> JsonValue:
     """What lm-eval would look for to find a document in other text; None for a task that names nothing."""
     if not task.should_decontaminate():
         return None
@@ -170,7 +176,7 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:2000]
 
 
-def _entries(name: str, results: Any) -> Iterator[str]:
+def _entries(name: str, results: JsonObject) -> Iterator[str]:
     """What has figures of its own: the task, the group, or else all that is in it."""
     figures = results["results"].get(name, {})
     if any("," in key for key in figures):
@@ -181,14 +187,14 @@ def _entries(name: str, results: Any) -> Iterator[str]:
         yield from _entries(task, results)
 
 
-def _leaves(name: str, results: Any) -> Iterator[str]:
+def _leaves(name: str, results: JsonObject) -> Iterator[str]:
     for task in results["group_subtasks"].get(name) or ():
         yield from _leaves(task, results)
     if name in results["samples"]:
         yield name
 
 
-def _task(name: str, results: Any) -> dict[str, Any]:
+def _task(name: str, results: JsonObject) -> JsonObject:
     leaves = list(dict.fromkeys(_leaves(name, results)))
     figures, metrics = results["results"][name], {}
     for key, value in figures.items():
@@ -217,7 +223,7 @@ def _task(name: str, results: Any) -> dict[str, Any]:
     }
 
 
-def _units(results: Any, leaves: list[str], metric: str, chosen: str) -> list[Any] | None:
+def _units(results: JsonObject, leaves: list[str], metric: str, chosen: str) -> list[list[float]] | None:
     """What every document gave: a number, or a log-likelihood with the words or bytes that it is of."""
     found = []
     for leaf in leaves:

@@ -8,13 +8,17 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import openai
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import JudgeEndpoint
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletion
 
 KEY = "evaluation.judge_endpoint"
 
@@ -74,7 +78,7 @@ class Client:
     async def __aexit__(self, *raised: object) -> None:
         await self._client.close()
 
-    async def ask(self, messages: list[dict[str, str]], form: Mapping[str, Any]) -> str:
+    async def ask(self, messages: list[dict[str, str]], form: Mapping[str, JsonValue]) -> str:
         """The words of the model, which may repeat the key: see `redacted`.
 
         Args:
@@ -96,7 +100,7 @@ class Client:
                 faults += 1
                 if faults > self._endpoint.max_retries:
                     raise self._error(f"{self._what(error)} (tried {_times(faults)})") from None
-                asked = _retry_after(getattr(error, "response", None))
+                asked = _retry_after(error)
                 if asked is not None and asked > _LONGEST_ASKED:
                     raise self._error(f"{self._what(error)}; it asks to wait {asked:,.0f} seconds") from None
                 if not self.retried:
@@ -104,7 +108,7 @@ class Client:
                 self.retried += 1
                 await asyncio.sleep(self._pauses.after(faults, asked))
 
-    async def _once(self, messages: list[dict[str, str]], form: Mapping[str, Any]) -> str:
+    async def _once(self, messages: list[dict[str, str]], form: Mapping[str, JsonValue]) -> str:
         structured = self.structured is not False
         try:
             said = await self._send(messages, form if structured else None)
@@ -124,9 +128,9 @@ class Client:
             self.structured = structured
         return said
 
-    async def _send(self, messages: list[dict[str, str]], form: Mapping[str, Any] | None) -> str:
+    async def _send(self, messages: list[dict[str, str]], form: Mapping[str, JsonValue] | None) -> str:
         temperature = self._endpoint.temperature
-        options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+        options: JsonObject = {} if temperature is None else {"temperature": temperature}
         if form is not None:
             options["response_format"] = form
         try:
@@ -178,7 +182,7 @@ class Client:
         return InputError(f"the judge at {self._endpoint.base_url}: {message}", key=KEY)
 
 
-def _words(reply: Any) -> str:
+def _words(reply: ChatCompletion) -> str:
     """The text of a reply, which may be anything that a server sent."""
     try:
         content = reply.choices[0].message.content
@@ -189,10 +193,11 @@ def _words(reply: Any) -> str:
     return content
 
 
-def _retry_after(response: Any) -> float | None:
+def _retry_after(error: Exception) -> float | None:
     """Seconds that a server asks to wait; None where it does not say."""
-    if response is None:
+    if not isinstance(error, openai.APIStatusError):
         return None
+    response = error.response
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         told = response.headers.get(name)
         if told is None:

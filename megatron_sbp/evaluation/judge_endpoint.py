@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.judge_answers import Answers
 from megatron_sbp.evaluation.judge_client import KEY, Client, NoAnswer, Pauses, Refused
 from megatron_sbp.evaluation.judge_file import api_key
@@ -48,7 +48,7 @@ class EndpointJudge(Judge):
         self._structured: bool | None = None
         self._met: set[str] = set()
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JsonObject:
         """`model`, `base_url`, `prompt` (its digest), `temperature`, and `structured`: whether the endpoint held
         answers to a form, None where nothing was asked.
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.user_function import UserFunction, call_batch, documents_of
 from megatron_sbp.evaluation.judge_file import check_judge, judge_place
 from megatron_sbp.evaluation.opinions import OPINIONS, Case, Judge, Opinion
@@ -35,7 +35,7 @@ BATCH = 64
 class FunctionJudge(Judge):
     """A user's function, loaded; see `load_function`."""
 
-    def __init__(self, place: UserFunction, function: Callable[[list[dict[str, Any]]], Any]):
+    def __init__(self, place: UserFunction, function: Callable[[list[JsonObject]], object]):
         self.place, self._function = place, function
 
     def about(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ class FunctionJudge(Judge):
             progress.advance(len(batch))
         return found
 
-    def _ask(self, batch: Sequence[Case]) -> Sequence[Any]:
+    def _ask(self, batch: Sequence[Case]) -> Sequence[object]:
         return call_batch(self._function, [_told(case) for case in batch], self._error)
 
     def _read(self, case: Case, said: object) -> dict[str, Opinion]:
@@ -74,11 +74,11 @@ class FunctionJudge(Judge):
                 found[opinion] = (whole - right, whole)
         return found
 
-    def _error(self, message: str, batch: list[dict[str, Any]]) -> InputError:
+    def _error(self, message: str, batch: list[JsonObject]) -> InputError:
         return self.place.error(f"the judge {self.place.name}() {message} ({documents_of(batch)})")
 
 
-def _told(case: Case) -> dict[str, Any]:
+def _told(case: Case) -> JsonObject:
     return {"seed": case.seed, "text": case.text, "row": dict(case.row)}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import JudgeEndpoint
 
 _FOLDER = Path(__file__).with_name("prompts")
@@ -22,7 +22,7 @@ def prompt_digest() -> str:
     return hashlib.sha256(_PROMPT.read_bytes() + _SCHEMA.read_bytes()).hexdigest()
 
 
-def endpoint_settings(endpoint: JudgeEndpoint) -> dict[str, Any]:
+def endpoint_settings(endpoint: JudgeEndpoint) -> JsonObject:
     """What an answer depends on besides the text: `model`, `prompt` (its digest), `temperature`."""
     return {"model": endpoint.model, "prompt": prompt_digest(), "temperature": endpoint.temperature}
 
@@ -33,7 +33,7 @@ def messages(seed: str | None, text: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": _PROMPT.read_text("utf-8")}, {"role": "user", "content": case}]
 
 
-def response_format() -> dict[str, Any]:
+def response_format() -> JsonObject:
     """The form of the answer, for servers that can hold a model to it."""
     schema = json.loads(_SCHEMA.read_text("utf-8"))
     return {"type": "json_schema", "json_schema": {"name": "judgment", "strict": True, "schema": schema}}

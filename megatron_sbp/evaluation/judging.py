@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.opinions import Case, Judge
 from megatron_sbp.evaluation.real_text import RealText
 from megatron_sbp.evaluation.sheet import Sampled
@@ -16,8 +16,9 @@ from megatron_sbp.evaluation.sheet import Sampled
 
 def judge_groups(
     judge: Judge,
-    groups: Mapping[str, dict[str, Any]],
+    groups: Mapping[str, JsonObject],
     samples: Mapping[str, list[Sampled]],
+    *,
     pairs_file: Path | None,
     real: RealText,
     seed: int,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation import quality, sheet
 from megatron_sbp.evaluation.compared import GROUPS, Compared, LookedFor, QualityFiles, compared_texts
 from megatron_sbp.evaluation.confidence import pair, ratio
@@ -29,7 +29,7 @@ from megatron_sbp.tokenization.indexed import IndexedTokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
 
 
-def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
+def measure_quality(found: QualityFiles, recipe: Recipe) -> JsonObject:
     """Measures what evaluation/quality.json holds.
 
     Real documents are cut to the lengths of the synthetic ones, since long texts repeat more, and near-duplicates are
@@ -55,7 +55,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
     texts = compared_texts(found, recipe, tokenizer)
     real, population, samples = texts.real, texts.population, texts.samples
     compared = min([*population.values(), recipe.evaluation.duplicate_pairs])
-    groups: dict[str, dict[str, Any]] = {}
+    groups: dict[str, JsonObject] = {}
     written = WrittenTexts()
     for group, count in population.items():
         say(f"quality: {group}, {count:,} documents")
@@ -68,7 +68,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
             words = (row["text"] for row in (written.noting(found_rows) if group == "synthetic" else found_rows))
         groups[group] = {"population": count, **_group(recipe, real.tokens, samples[group], words, group)}
     items = None if found.items is None else Contamination(found.items)
-    _add_sheet(groups, texts, found, recipe, tokenizer, items)
+    _add_sheet(groups, texts, found, recipe=recipe, tokenizer=tokenizer, items=items)
     groups["real"]["corpus_documents"] = len(texts.held_out)
     result = {
         "groups": groups,
@@ -89,14 +89,15 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> dict[str, Any]:
             items.absorb(looking.found())
         result["contamination"] = items.figures()
     if judge is not None:
-        judge_groups(judge, groups, samples, found.pairs, real, recipe.seed)
+        judge_groups(judge, groups, samples, pairs_file=found.pairs, real=real, seed=recipe.seed)
     return {**result, "judge": None if judge is None else judge.about()}
 
 
 def _add_sheet(
-    groups: dict[str, dict[str, Any]],
+    groups: dict[str, JsonObject],
     texts: Compared,
     found: QualityFiles,
+    *,
     recipe: Recipe,
     tokenizer: TextTokenizer,
     items: Contamination | None,
@@ -138,9 +139,7 @@ def _add_sheet(
         figures["perplexity"] = perplexity[group]
 
 
-def _group(
-    recipe: Recipe, real: IndexedTokens, sample: list[Sampled], texts: Iterable[str], group: str
-) -> dict[str, Any]:
+def _group(recipe: Recipe, real: IndexedTokens, sample: list[Sampled], texts: Iterable[str], group: str) -> JsonObject:
     words = [one.text for one in sample]
     copying = finished = None  # of documents without a seed document
     if group != "real" and sample:
@@ -165,7 +164,7 @@ def _group(
     }
 
 
-def _similarity(found: QualityFiles, recipe: Recipe, sample: list[Sampled]) -> dict[str, Any]:
+def _similarity(found: QualityFiles, recipe: Recipe, sample: list[Sampled]) -> JsonObject:
     """Mean cosines and their intervals; `seed_gain` is what texts are nearer to their own seed document than to another
     one's, paired, and `reads_seed` whether its interval is above zero."""
     shards = sorted(found.embeddings.glob("[0-9]*.npy"))

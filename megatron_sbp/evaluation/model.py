@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.quiet import quiet_libraries
+from megatron_sbp.base.untyped import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def device_name(device: torch.device) -> str:
@@ -16,7 +20,7 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def load_model(folder: Path, device: torch.device) -> Any:
+def load_model(folder: Path, device: torch.device) -> PreTrainedModel:
     """A causal language model in float32, in evaluation mode.
 
     Raises:
@@ -29,7 +33,7 @@ def load_model(folder: Path, device: torch.device) -> Any:
     return load_causal_model(folder, torch.float32, "sdpa").to(device).eval()
 
 
-def model_of(config: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Any:
+def model_of(config: JsonObject, tensors: dict[str, torch.Tensor], device: torch.device) -> PreTrainedModel:
     """The model that `load_model` would give, from what `checkpoint.hugging_face.read_weights` reads."""
     from transformers import AutoConfig, AutoModelForCausalLM
 

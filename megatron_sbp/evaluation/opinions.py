@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.confidence import part, share
 
 OPINIONS = {"factual": "non_factual", "relevant": "pair_irrelevance"}
@@ -25,14 +25,14 @@ class Case:
 
     seed: str | None
     text: str
-    row: dict[str, Any]
+    row: JsonObject
 
 
 class Judge(ABC):
     """Judges whether texts are factual, and whether they are relevant to their seed document."""
 
     @abstractmethod
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JsonObject:
         """What quality.json says about the judge, once it has been asked."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Judge(ABC):
             InputError: the judge failed.
         """
 
-    def figures(self, cases: Sequence[Case], seed: int, label: str) -> dict[str, dict[str, Any]]:
+    def figures(self, cases: Sequence[Case], seed: int, label: str) -> dict[str, JsonObject]:
         """`non_factual` and `pair_irrelevance`: `value`, `low`, `high`, and `judged`, the texts that had an opinion.
 
         The interval is exact where all opinions are True or False, otherwise a bootstrap over texts.
@@ -64,7 +64,7 @@ class Judge(ABC):
         }
 
 
-def _figure(found: np.ndarray, seed: int) -> dict[str, Any]:
+def _figure(found: np.ndarray, seed: int) -> JsonObject:
     """The figure of one opinion: float64 [texts, 2], wrong and whole."""
     if not len(found):
         return {"value": None, "low": None, "high": None, "judged": 0}

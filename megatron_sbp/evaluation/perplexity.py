@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def windows(stream: np.ndarray, end_of_document: int, sequence_length: int) -> list[np.ndarray]:
@@ -34,7 +38,7 @@ def windows(stream: np.ndarray, end_of_document: int, sequence_length: int) -> l
 
 
 def held_out_loss(
-    model: Any,
+    model: PreTrainedModel,
     documents: IndexedTokens,
     *,
     end_of_document: int,
@@ -42,7 +46,7 @@ def held_out_loss(
     text_bytes: int,
     batch_size: int,
     label: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The loss of a model on a held-out split.
 
     Args:
@@ -81,7 +85,7 @@ def held_out_loss(
     return summary(sums, counts, text_bytes, label)
 
 
-def summary(sums: np.ndarray, counts: np.ndarray, text_bytes: int, label: str) -> dict[str, Any]:
+def summary(sums: np.ndarray, counts: np.ndarray, text_bytes: int, label: str) -> JsonObject:
     """The figures of `held_out_loss` from losses summed per sequence.
 
     Args:

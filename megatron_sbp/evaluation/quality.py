@@ -6,18 +6,18 @@ Every figure is measured in the same way on synthetic and on real text. Shares l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.confidence import pair, pair_share, part
 from megatron_sbp.overlap.near_duplicates import near_duplicates, signatures
 from megatron_sbp.overlap.repetition import repeated_share
 from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 
 
-def repetition(texts: Sequence[str], limit: float, seed: int) -> dict[str, Any]:
+def repetition(texts: Sequence[str], limit: float, seed: int) -> JsonObject:
     """How much the texts loop.
 
     Args:
@@ -38,7 +38,7 @@ def repetition(texts: Sequence[str], limit: float, seed: int) -> dict[str, Any]:
     }
 
 
-def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) -> dict[str, Any]:
+def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) -> JsonObject:
     """Near-duplicates among the texts, by MinHash signatures of word 5-grams.
 
     The first figure grows with the number of texts, so groups are compared at the same number only.
@@ -56,7 +56,7 @@ def duplicates(texts: Iterable[str], pairs: int, threshold: float, seed: int) ->
     """
     hashed = signatures(texts)
     count = len(hashed)
-    result: dict[str, Any] = {
+    result: JsonObject = {
         "duplicate": None,
         "duplicate_documents": count,
         "duplicate_pairs_share": None,

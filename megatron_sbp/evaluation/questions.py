@@ -17,10 +17,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.documents.lines import read_lines
 from megatron_sbp.recipe import Recipe
 
@@ -90,7 +90,7 @@ def _question(file: Path, line: int, text: bytes, grouped: bool) -> ClozeQuestio
         return InputError(message, file=file, line=line, key=key)
 
     try:
-        row: Any = json.loads(text)
+        row: JsonValue = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise fail(f"not valid JSON ({error})") from error
     if not isinstance(row, dict):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.evaluation.scoring import token_losses
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 """Separates these random choices from the evaluation's others."""
 
@@ -28,7 +32,7 @@ def measure_reading(
     batch_size: int,
     seed: int,
     device: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """What the synthesizer reads from its seed documents, on pairs it has not seen: see `reading`.
 
     Args:
@@ -87,7 +91,7 @@ def wrong_seeds(seeds: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray
 
 
 def reading(
-    model: Any,
+    model: PreTrainedModel,
     pairs: IndexedTokens,
     rows: tuple[np.ndarray, np.ndarray],
     *,
@@ -96,7 +100,7 @@ def reading(
     at_most: int,
     seed: int,
     batch_size: int,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Measures the loss on targets, given their own seed documents and given wrong ones.
 
     Args:
@@ -119,7 +123,7 @@ def reading(
     others = wrong_seeds(seeds, targets, seed)
     usable = np.flatnonzero(others >= 0)
     chosen = usable[choose(len(usable), at_most, seed, Stream.READING)]
-    result: dict[str, Any] = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
+    result: JsonObject = {"pairs": len(chosen), "loss_true_seed": None, "loss_wrong_seed": None}
     result |= {"gain": None, "gain_stderr": None}
     if not len(chosen):
         return result
@@ -130,7 +134,14 @@ def reading(
             (pairs[2 * given], pairs[2 * place + 1])
             for given, place in zip(places.tolist(), chosen.tolist(), strict=True)
         ]
-        sums[name] = _target_losses(model, spans, separator, padding, batch_size, f"synthesizer: {name} seeds")
+        sums[name] = _target_losses(
+            model,
+            spans,
+            separator=separator,
+            padding=padding,
+            batch_size=batch_size,
+            label=f"synthesizer: {name} seeds",
+        )
     gained = sums["wrong"] - sums["true"]
     documents, owner = np.unique(seeds[chosen], return_inverse=True)
     by_document = np.bincount(owner, gained, len(documents)), np.bincount(owner, counts, len(documents))
@@ -143,8 +154,9 @@ def reading(
 
 
 def _target_losses(
-    model: Any,
+    model: PreTrainedModel,
     spans: list[tuple[np.ndarray, np.ndarray]],
+    *,
     separator: int,
     padding: int,
     batch_size: int,

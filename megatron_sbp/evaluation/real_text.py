@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.sheet import Sampled, one_per_seed
 from megatron_sbp.pairing.document_rows import rows_of
 from megatron_sbp.tokenization.indexed import open_indexed
@@ -104,7 +104,7 @@ class WrittenTexts:
         self.tokens: list[int] = []
         self.seed_rows: set[int] = set()
 
-    def noting(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def noting(self, rows: Iterable[JsonObject]) -> Iterator[JsonObject]:
         """The same rows, noted as they pass."""
         for row in rows:
             self.tokens.append(row["tokens"] - 1)

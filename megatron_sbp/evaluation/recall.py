@@ -6,17 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.choice import credit
 from megatron_sbp.evaluation.questions import ClozeQuestion
 from megatron_sbp.evaluation.statistics import ratio_stderr
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _LOGITS = 1 << 25
 """Logits computed at once: 128 MB of float32."""
@@ -64,7 +68,7 @@ class RecallQuestions:
         self._questions, self._documents = questions, documents
         self._encoded = encode_questions(questions, tokenizer, file, sequence_length)
 
-    def ask(self, model: Any, batch_size: int, label: str) -> dict[str, Any]:
+    def ask(self, model: PreTrainedModel, batch_size: int, label: str) -> JsonObject:
         """The figures of `recall_summary` for a model; arguments as for `choice_scores`."""
         scores = choice_scores(model, self._encoded, batch_size, label)
         return recall_summary(self._questions, scores, self._documents)
@@ -128,7 +132,7 @@ def _common(first: list[int], second: list[int]) -> int:
 
 
 @torch.inference_mode()
-def choice_scores(model: Any, encoded: list[Encoded], batch_size: int, label: str) -> list[np.ndarray]:
+def choice_scores(model: PreTrainedModel, encoded: list[Encoded], batch_size: int, label: str) -> list[np.ndarray]:
     """Log-probability of every choice given its context: the sum over its tokens, so that it is that of the text.
 
     No length normalization: a choice of more tokens has a smaller probability only as far as the model says so. Where
@@ -171,7 +175,7 @@ def choice_scores(model: Any, encoded: list[Encoded], batch_size: int, label: st
 
 def recall_summary(
     questions: Sequence[ClozeQuestion], scores: list[np.ndarray], documents: Mapping[str, int] | None
-) -> dict[str, Any]:
+) -> JsonObject:
     """The figures of one arm.
 
     Args:
@@ -190,7 +194,7 @@ def recall_summary(
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     owner = np.array([numbers[group] for group in groups])
 
-    def figures(chosen: Iterable[int]) -> dict[str, Any]:
+    def figures(chosen: Iterable[int]) -> JsonObject:
         places = np.array(list(chosen), np.int64)
         sums = np.bincount(owner[places], credits[places], len(numbers))
         counts = np.bincount(owner[places], minlength=len(numbers))
@@ -203,7 +207,7 @@ def recall_summary(
             "chance": float(np.mean([questions[place].chance for place in places])),
         }
 
-    def divided(key) -> dict[str, Any]:
+    def divided(key) -> JsonObject:
         parts: dict[str, list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             name = key(question)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from megatron_sbp.base.device import compute_device
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.hugging_face import read_weights
 from megatron_sbp.evaluation.model import model_of
 from megatron_sbp.evaluation.recall import RecallQuestions
@@ -24,7 +24,7 @@ def recall_curve(
     batch_size: int,
     device: str,
     label: str,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Recall on checkpoints of one training.
 
     Args:

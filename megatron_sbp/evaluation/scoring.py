@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from megatron_sbp.base.errors import InputError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 # Rows of logits that are turned into probabilities at once: bounds memory at 50k entries to a few hundred MB.
 _ROWS = 2048
 
 
-def token_losses(model: Any, tokens: np.ndarray) -> np.ndarray:
+def token_losses(model: PreTrainedModel, tokens: np.ndarray) -> np.ndarray:
     """Cross-entropy of every token given those before it in its row.
 
     Where a GPU's memory is short, half of the rows at a time.
@@ -43,7 +46,7 @@ def token_losses(model: Any, tokens: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _token_losses(model: Any, tokens: np.ndarray) -> np.ndarray:
+def _token_losses(model: PreTrainedModel, tokens: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     inputs = torch.from_numpy(np.ascontiguousarray(tokens)).to(device)
     logits = model(input_ids=inputs[:, :-1], use_cache=False).logits

@@ -11,13 +11,18 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.memory import free_memory
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.documents.ids import count_documents
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+    from multiprocessing.sharedctypes import Synchronized
 
 FEW = 50_000
 """Documents that one process reads faster than others would start."""
@@ -47,7 +52,7 @@ class Shard:
     count: int | None
 
 
-class Reading(Protocol):
+class Reading[Found](Protocol):
     """What is done with every document. Processes get copies of it, as it is before anything was read."""
 
     @property
@@ -57,15 +62,15 @@ class Reading(Protocol):
     def read(self, shard: Shard) -> Iterator[None]:
         """Reads a shard, and yields after every document."""
 
-    def found(self) -> Any:
+    def found(self) -> Found:
         """Everything that was noted, for `absorb`."""
 
-    def absorb(self, found: Any) -> None:
+    def absorb(self, found: Found) -> None:
         """Notes what another process has found in shards that come after those of this one."""
 
 
-def read_shards(
-    reading: Reading,
+def read_shards[Found](
+    reading: Reading[Found],
     files_: Sequence[Path],
     documents: int,
     label: str,
@@ -136,7 +141,9 @@ def parts_of(files_: Sequence[Path], most: int, rows: bool = True, first_row: in
     return list(parts.values()) or [[]]
 
 
-def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: Progress) -> Generator[Any, None, None]:
+def _in_processes[Found](
+    reading: Reading[Found], parts: Sequence[Sequence[Shard]], progress: Progress
+) -> Generator[Found, None, None]:
     """What is found in every part, each read by a process of its own. None of them outlives the generator.
 
     They keep it until all have read their part, so that this process holds what one of them has found, not all.
@@ -168,7 +175,9 @@ def _in_processes(reading: Reading, parts: Sequence[Sequence[Shard]], progress: 
             process.join()
 
 
-def _received(receiver: Any, process: Any, label: str) -> Any:
+def _received(
+    receiver: Connection, process: BaseProcess, label: str
+) -> Any:  # Any: pickled, the `Found` of a Reading or None
     try:
         said = receiver.recv()
     except EOFError:
@@ -180,7 +189,9 @@ def _received(receiver: Any, process: Any, label: str) -> Any:
     return said
 
 
-def _read_part(sender: Any, parent: int, done: Any, reading: Reading, part: Sequence[Shard]) -> None:
+def _read_part(
+    sender: Connection, parent: int, done: Synchronized[int], reading: Reading, part: Sequence[Shard]
+) -> None:
     die_with_parent(parent)
     try:
         every = itertools.chain.from_iterable(map(reading.read, part))

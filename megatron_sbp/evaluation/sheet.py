@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.evaluation import diversity
 from megatron_sbp.evaluation.confidence import (
     LEVEL,
@@ -50,7 +50,7 @@ class Sampled:
 
     text: str
     tokens: np.ndarray
-    row: dict[str, Any]
+    row: JsonObject
     own: int = -1
 
     def cut(self, limit: int, tokenizer: TextTokenizer) -> Sampled:
@@ -70,7 +70,7 @@ def one_per_seed(sample: Sequence[Sampled]) -> list[Sampled]:
     return list(found.values())
 
 
-def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelty, seed: int) -> dict[str, Any]:
+def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelty, seed: int) -> JsonObject:
     """Figures that compare groups of texts with each other and with D.
 
     Args:
@@ -90,7 +90,7 @@ def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelt
     words = {group: [words_of(one.text) for one in texts] for group, texts in apart.items()}
     blocks, size = block_shape([sum(map(len, found)) for found in words.values() if found])
     documents = min([diversity.BLEU_DOCUMENTS, *(sum(map(bool, found)) for found in words.values() if found)])
-    result: dict[str, Any] = {}
+    result: JsonObject = {}
     for group, texts in apart.items():
         cut = blocks_of(words[group], blocks, size) if words[group] else []
         read = [found[: diversity.BLEU_WORDS] for found in words[group] if found][:documents]
@@ -105,7 +105,7 @@ def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelt
     return result
 
 
-def _by_n(counts: np.ndarray, seed: int) -> list[dict[str, Any]]:
+def _by_n(counts: np.ndarray, seed: int) -> list[JsonObject]:
     """Share of novel n-grams for every n: int64 [texts, longest, 2]."""
     if not len(counts):
         return []
@@ -132,7 +132,7 @@ def _overlap(novelty: NgramNovelty, texts: Sequence[Sampled]) -> Callable[[Seque
     return figure
 
 
-def lengths(tokens: Sequence[int], limit: int, seed: int) -> dict[str, Any] | None:
+def lengths(tokens: Sequence[int], limit: int, seed: int) -> JsonObject | None:
     """How long texts are, in tokens: `mean`, `quantiles` (exact intervals), and `histogram` with common edges.
 
     Args:
@@ -189,7 +189,7 @@ SHARES = ("repetition", "copying", "finished", "duplicate")
 """Figures that are shares of documents."""
 
 
-def share_intervals(figures: Mapping[str, Any]) -> dict[str, list[float] | None]:
+def share_intervals(figures: Mapping[str, JsonValue]) -> dict[str, list[float] | None]:
     """Exact intervals of the shares of documents among the figures of a group."""
     found = {}
     for name in SHARES:
@@ -213,7 +213,7 @@ def perplexities(
     batch_size: int,
     seed: int,
     device: str,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, JsonObject]:
     """Perplexity of every group under every model, by group and arm; see `text_perplexity.perplexity`.
 
     Args:
@@ -225,7 +225,7 @@ def perplexities(
         seed: the run's seed.
         device: auto, cpu or cuda.
     """
-    found: dict[str, dict[str, Any]] = {group: {} for group in groups}
+    found: dict[str, JsonObject] = {group: {} for group in groups}
     for arm, checkpoint in checkpoints.items():
         import torch
 
@@ -249,7 +249,7 @@ def perplexities(
     return found
 
 
-def method() -> dict[str, Any]:
+def method() -> JsonObject:
     """How the intervals were made, for `limits`."""
     return {
         "level": LEVEL,

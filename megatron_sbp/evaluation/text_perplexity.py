@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +12,12 @@ from megatron_sbp.base.progress import Progress
 from megatron_sbp.evaluation.confidence import ratio
 from megatron_sbp.evaluation.scoring import token_losses
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 def document_losses(
-    model: Any,
+    model: PreTrainedModel,
     documents: Sequence[np.ndarray],
     *,
     end_of_document: int,

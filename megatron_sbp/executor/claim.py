@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import NO_ROOM, InputError
 from megatron_sbp.base.progress import say
-from megatron_sbp.executor import submitted
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe, override
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 KEY = "run_folder"
@@ -57,7 +57,7 @@ def write_resolved(run: Run) -> None:
     files.write_text(run.resolved_file, _HEADER.format(recipe=_recipe_path(run.recipe)) + dump_recipe(run.recipe))
 
 
-def read_marker(root: Path) -> dict[str, Any] | None:
+def read_marker(root: Path) -> JsonObject | None:
     """What sbp-run.json says; None for a folder that is not a run folder.
 
     Raises:
@@ -94,12 +94,12 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
         InputError: neither.
     """
     place = Path(path)
-    written = "resolved.yaml"
+    written = Path(records.RESOLVED)
     try:
-        if place.name == written and (place.parent / "sbp-run.json").exists():
+        if place.name == records.RESOLVED and (place.parent / records.MARKER).exists():
             place = place.parent
-        elif place.parent.name == submitted.FOLDER and (place.parents[1] / "sbp-run.json").exists():
-            written, place = f"{submitted.FOLDER}/{place.name}", place.parents[1]
+        elif place.parent.name == records.SUBMITTED and (place.parents[1] / records.MARKER).exists():
+            written, place = Path(records.SUBMITTED, place.name), place.parents[1]
         folder = place.is_dir()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=path) from error
@@ -156,8 +156,8 @@ def _check_free(run: Run) -> None:
         if _holds_a_run(root):
             return
         # The script that `sbp submit --dry-run` prints makes the folder of the job logs.
-        strangers = sorted(path.name for path in root.iterdir() if path.name != "logs")
-        strangers += sorted(path.name for path in root.glob("logs/*") if path.name != "slurm")
+        strangers = sorted(path.name for path in root.iterdir() if path.name != records.LOGS)
+        strangers += sorted(path.name for path in (root / records.LOGS).glob("*") if path.name != records.SLURM)
     except OSError as error:
         raise InputError(f"cannot be used as run folder: {error.strerror}", file=root, key=KEY) from error
     if strangers:
@@ -171,16 +171,16 @@ def _check_free(run: Run) -> None:
 
 def _holds_a_run(root: Path) -> bool:
     """Whether there are files that only this program writes, apart from the marker."""
-    resolved = root / "resolved.yaml"
-    if resolved.is_file() and (root / "stages").is_dir():
+    resolved = root / records.RESOLVED
+    if resolved.is_file() and (root / records.STAGES).is_dir():
         with resolved.open("rb") as stream:
             if stream.read(len(_WRITTEN)) == _WRITTEN.encode():
                 return True
-    written = any(file.is_file() for file in (resolved, root / "recipe.yaml"))  # 0.1.0 wrote the latter
-    return written and any((root / "stages").glob("*/started.json"))
+    written = any(file.is_file() for file in (resolved, root / records.RECIPE_OF_VERSION_0_1))
+    return written and any((root / records.STAGES).glob(records.STARTED_STAGES))
 
 
-def _check_same_recipe(run: Run, marker: dict[str, Any]) -> None:
+def _check_same_recipe(run: Run, marker: JsonObject) -> None:
     recorded, present = marker["recipe"], _recipe_path(run.recipe)
     if recorded == present:
         return

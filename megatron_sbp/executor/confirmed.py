@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.manifests import DamagedManifest, Outputs, damage, differences, stage_manifest
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.stages.run_folder import Run
@@ -48,7 +48,7 @@ def finished_outputs(run: Run, graph: list[Stage]) -> dict[str, Outputs]:
     return found
 
 
-def _present(state: StageState, manifest: dict[str, Any]) -> dict[str, Any]:
+def _present(state: StageState, manifest: JsonObject) -> JsonObject:
     """What the stage would be made from now, as far as that is known without reading a corpus."""
     settings = manifest["settings"] if state.stage.name == _SHOWS_RECIPE else state.stage.settings(state.run)
     try:

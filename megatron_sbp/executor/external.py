@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import explained
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject, JsonValue
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 _NOTED_SECONDS = 5.0
@@ -24,7 +26,7 @@ SMALL_BYTES = 256 << 20
 """Files of this size together are read by any command, `sbp status` and `sbp submit` on a login node included: half a
 second. The embedding model that comes with the package (87 MB) is among them, so it does not matter where that is."""
 
-Entry = dict[str, Any]
+Entry = JsonObject
 """`size` (bytes), `mtime_ns` and `sha256` (hexadecimal) of a file."""
 
 
@@ -85,7 +87,7 @@ def _read_together(run: Run, paths: list[Path]) -> None:
 
     A file is taken by a lock on one byte of the lock file, which Linux takes back from a process that dies.
     """
-    lock = run.manifests / ".external-files.lock"
+    lock = run.manifests / records.EXTERNAL_FILES_LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     total = sum(path.stat().st_size for path in paths)
     with open(lock, "a+b") as claims, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -156,14 +158,14 @@ def _take(claims: IO[bytes], place: int) -> bool:
 
 
 def _note(run: Run, fresh: dict[str, Entry]) -> None:
-    file = run.manifests / "external.json"
-    with open(file.with_name(".external.lock"), "a+") as lock:
+    file = run.manifests / records.EXTERNAL
+    with open(file.with_name(records.EXTERNAL_LOCK), "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together would lose each other's entries
         files.write_json(file, {**_noted(run), **fresh})
 
 
-def _noted(run: Run) -> dict[str, Any]:
-    file = run.manifests / "external.json"
+def _noted(run: Run) -> JsonObject:
+    file = run.manifests / records.EXTERNAL
     try:
         status = file.stat()
         value = _read_as_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
@@ -173,6 +175,6 @@ def _noted(run: Run) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def _read_as_of(file: Path, _: tuple[int, ...]) -> Any:
+def _read_as_of(file: Path, _: tuple[int, ...]) -> JsonValue:
     """7 MB for the files of DCLM, which a command asks for several times."""
     return files.read_json(file)

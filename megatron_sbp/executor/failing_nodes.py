@@ -12,6 +12,7 @@ from pathlib import Path
 
 from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.retry import stable
+from megatron_sbp.stages import record_names as records
 
 
 def failing_nodes(faults: Path, limit: int, cluster: str | None = None) -> dict[str, int]:
@@ -24,7 +25,7 @@ def failing_nodes(faults: Path, limit: int, cluster: str | None = None) -> dict[
     """
     different = {
         (node, stable(row.get("cause")), str(row.get("progress")))
-        for file in sorted(faults.glob("*.jsonl"))
+        for file in sorted(faults.glob(records.FAULT_FILES))
         for row in read_rows(file)
         if isinstance(node := row.get("node"), str) and node and (not cluster or row.get("cluster", cluster) == cluster)
     }

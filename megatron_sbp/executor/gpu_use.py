@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from megatron_sbp.base.device import gpus
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.executor.manifests import work_of
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -32,7 +32,7 @@ def gpus_used(run: Run, stage: Stage, environment: Mapping[str, str] = os.enviro
     return launch.nodes * launch.ranks_per_node if kind == "training" else stage.gpus(run)
 
 
-def gpu_seconds(units: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def gpu_seconds(units: Sequence[Mapping[str, JsonValue]]) -> dict[str, float]:
     """`gpu_seconds`, seconds x GPUs of all units, for the manifest of a stage; nothing where a unit does not say it."""
     if any("gpus" not in unit for unit in units):  # of a version that did not note it
         return {}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import work_of
+from megatron_sbp.stages import record_names as records
 
 
-def started_note(folder: Path) -> dict[str, Any] | None:
+def started_note(folder: Path) -> JsonObject | None:
     """What work in progress belongs to; None when there is none. A damaged note belongs to nothing."""
-    file = folder / "started.json"
+    file = folder / records.STARTED
     if not file.exists():
         return None
     try:
@@ -23,12 +24,12 @@ def started_note(folder: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else {}
 
 
-def belongs(note: dict[str, Any] | None, keys: Keys) -> bool:
+def belongs(note: JsonObject | None, keys: Keys) -> bool:
     """Whether the work in progress that this note describes can continue under these keys."""
     return note is not None and keys.continued_from(note.get("key"), note.get("inputs", {}))
 
 
-def worked(units: list[dict[str, Any]]) -> float:
+def worked(units: list[JsonObject]) -> float:
     """Seconds during which at least one process worked on a unit, from the units' manifests.
 
     What was done before an interruption counts as if it had been done just before the rest.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
 from megatron_sbp.executor.task_numbers import ranges_of
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 LINES = 3
@@ -34,9 +35,9 @@ def notes_on(run: Run, job: Job) -> list[str]:
         run: the run.
         job: with its state.
     """
-    folder = run.root / "logs" / "slurm"
+    folder = run.job_logs
     found = []
-    faults = _faults(folder / "faults", job)
+    faults = _faults(run.job_faults, job)
     for task, rows in faults[-_MOST_FAULTS:]:
         last = rows[-1]
         where = ", ".join(str(last[name]) for name in ("node", "time", "progress") if last.get(name))
@@ -47,7 +48,7 @@ def notes_on(run: Run, job: Job) -> list[str]:
     if any(state in job.state for state in FAILED):
         if job.failed:
             found.append(f"failed: task{'s' * (len(job.failed) > 1)} {_shortened(ranges_of(job.failed))}")
-        logs = [*folder.glob(f"*-{job.id}.out"), *folder.glob(f"*-{job.id}_*.out")]
+        logs = [file for pattern in records.logs_of(job.id) for file in folder.glob(pattern)]
         if logs:
             failed = {f"{job.id}_{task}" for task in job.failed}
             of_failed = [log for log in logs if log.stem.rpartition("-")[2] in failed]
@@ -61,9 +62,9 @@ def notes_on(run: Run, job: Job) -> list[str]:
     return found
 
 
-def _faults(folder: Path, job: Job) -> list[tuple[str, list[dict[str, Any]]]]:
+def _faults(folder: Path, job: Job) -> list[tuple[str, list[JsonObject]]]:
     """Tasks that had faults, with these; in the order of the last ones. The task is empty without an array."""
-    files = [folder / f"{job.id}.jsonl", *folder.glob(f"{job.id}_*.jsonl")]
+    files = [file for pattern in records.faults_of(job.id) for file in folder.glob(pattern)]
     found = [(file.stem.partition("_")[2], read_rows(file)) for file in files]
     return sorted((entry for entry in found if entry[1]), key=lambda entry: (str(entry[1][-1].get("time")), entry[0]))
 

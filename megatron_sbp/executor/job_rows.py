@@ -6,7 +6,8 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 
 
 def file_of_job(environment: Mapping[str, str], suffix: str) -> Path | None:
@@ -24,7 +25,7 @@ def job_of(environment: Mapping[str, str]) -> str:
     return f"{array}_{task}" if array else environment.get("SLURM_JOB_ID", "")
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
+def read_rows(file: Path) -> list[JsonObject]:
     """The rows of a job, the last one last; damaged lines are left out."""
     try:
         lines = file.read_bytes().splitlines()
@@ -37,7 +38,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)]
 
 
-def append_row(file: Path, row: Mapping[str, Any]) -> None:
+def append_row(file: Path, row: Mapping[str, JsonValue]) -> None:
     """Adds a row, if the disk has room for it."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

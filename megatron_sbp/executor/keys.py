@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
 
@@ -22,7 +22,7 @@ class Keys:
     """Digest of all settings and inputs."""
     units: str
     """Digest of the settings of units, and of the inputs that all of them read."""
-    described: dict[str, Any]
+    described: JsonObject
     """`settings`, and `inputs`: path below the run folder to digest."""
     own: Mapping[str, Mapping[str, str]]
     """Inputs that one unit reads alone: unit to path to digest. Empty where every unit reads everything."""
@@ -82,7 +82,7 @@ def _by_unit(inputs: Mapping[str, str], patterns: list[str], common: list[str]) 
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for pattern in patterns:
         before, after = pattern.split(UNIT)
-        matching = re.compile(f"{re.escape(before)}(?P<unit>[^/]+){re.escape(after).replace(r'\*', '.*')}")
+        matching = records.of_one_unit(before, after)
         for path, digest in inputs.items():
             match = matching.fullmatch(path)
             if match and not any(fnmatch.fnmatch(path, other) for other in common):

@@ -7,16 +7,17 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences as changed_values
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.side_by_side import side_by_side
+from megatron_sbp.base.untyped import JsonObject, JsonValue
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 
-Outputs = dict[str, dict[str, Any]]
+Outputs = dict[str, JsonObject]
 """Path below the run folder to `sha256` (hexadecimal), `size` (bytes) and `mtime_ns`, and `piece` (bytes) where the
 digest is one of pieces: `files.describe`."""
 
@@ -28,7 +29,7 @@ class DamagedManifest(InputError):
     """A manifest that cannot be what this program wrote."""
 
 
-def read_manifest(file: Path, fields: dict[str, Any] = STAGE_FIELDS) -> dict[str, Any] | None:
+def read_manifest(file: Path, fields: JsonObject = STAGE_FIELDS) -> JsonObject | None:
     """A manifest, or None when there is none.
 
     Raises:
@@ -48,12 +49,12 @@ def read_manifest(file: Path, fields: dict[str, Any] = STAGE_FIELDS) -> dict[str
     for path, entry in value["outputs"].items():
         if not isinstance(entry, dict) or not {"sha256", "size", "mtime_ns"} <= entry.keys():
             raise DamagedManifest(f"this manifest is damaged: its entry for '{path}' is incomplete", file=file)
-        if path.startswith("/") or ".." in path.split("/"):
+        if records.is_outside(path):
             raise DamagedManifest(f"this manifest is damaged: '{path}' is outside the run folder", file=file)
     return value
 
 
-def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
+def stage_manifest(file: Path, stage: str) -> JsonObject | None:
     """A stage's manifest, or None; raises DamagedManifest that says how to make the stage again.
 
     Every stage asks for those of all that it reads from, several times, and each may name tens of thousands of files:
@@ -70,7 +71,7 @@ def stage_manifest(file: Path, stage: str) -> dict[str, Any] | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _manifest_as_of(file: Path, _: tuple[int, ...]) -> dict[str, Any] | None:
+def _manifest_as_of(file: Path, _: tuple[int, ...]) -> JsonObject | None:
     return read_manifest(file)
 
 
@@ -120,9 +121,9 @@ def select(outputs: Outputs, patterns: Iterable[str]) -> dict[str, str]:
     return {path: entry["sha256"] for path, entry in outputs.items() if matches(path)}
 
 
-def read_unit(file: Path) -> dict[str, Any] | None:
+def read_unit(file: Path) -> JsonObject | None:
     """A unit manifest, or None if the file is missing, damaged, or something else."""
-    if file.name == "started.json":
+    if file.name == records.STARTED:
         return None
     try:
         return read_manifest(file, UNIT_FIELDS)
@@ -140,7 +141,7 @@ def check_present(run: Run, inputs: Iterable[str]) -> None:
     by_folder: dict[str, set[str]] = {}
     for name in inputs:
         if not name.startswith("external:"):
-            folder, _, file = name.rpartition("/")
+            folder, file = records.below_folder(name)
             by_folder.setdefault(folder, set()).add(file)
     for folder, names in sorted(by_folder.items()):
         place = run.root / folder
@@ -150,12 +151,12 @@ def check_present(run: Run, inputs: Iterable[str]) -> None:
             raise InputError(f"is gone{others}; `sbp run` makes it again", file=place / gone[0])
 
 
-def work_of(unit: Mapping[str, Any]) -> float:
+def work_of(unit: Mapping[str, JsonValue]) -> float:
     """Seconds of work in a unit, from its manifest: of the process that finished it, and of those before."""
     return float(unit["seconds"] + unit.get("earlier_seconds", 0.0))
 
 
-def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
+def differences(former: JsonObject, present: JsonObject) -> list[str]:
     """What changed between two descriptions (`settings`, `inputs`) of a stage, one line each, at most ten."""
     lines = list(changed_values(former.get("settings", {}), present["settings"]))
     old, new = _flat(former.get("inputs", {})), _flat(present["inputs"])
@@ -165,7 +166,7 @@ def differences(former: dict[str, Any], present: dict[str, Any]) -> list[str]:
     return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
 
 
-def _flat(tree: object, prefix: str = "") -> dict[str, Any]:
+def _flat(tree: object, prefix: str = "") -> JsonObject:
     if not isinstance(tree, dict):
         return {prefix[:-1]: tree}
     return {name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()}

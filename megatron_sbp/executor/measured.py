@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.external import remembered
 from megatron_sbp.planning.units import pilots
 from megatron_sbp.planning.vocabulary import vocab_size_of
@@ -15,7 +15,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import suffix, synthesizer_run
 
 
-def read_measured(run: Run, finished: Collection[str] = ()) -> dict[str, Any] | None:
+def read_measured(run: Run, finished: Collection[str] = ()) -> JsonObject | None:
     """What the run folder knows about this very recipe.
 
     A measurement counts only under its own fingerprint: its stage and all stages before it must be finished under the
@@ -30,7 +30,7 @@ def read_measured(run: Run, finished: Collection[str] = ()) -> dict[str, Any] | 
         each synthesizer (`pairs`, `pilot`, `synthetic`, ...); in `others` the files that were made from something else.
         None when there is nothing.
     """
-    measured: dict[str, Any] = {}
+    measured: JsonObject = {}
     others: list[str] = []
     current = _CurrentStages(run, finished)
 
@@ -51,7 +51,7 @@ def read_measured(run: Run, finished: Collection[str] = ()) -> dict[str, Any] | 
                 measured.setdefault("synthesizers", {}).setdefault(name, {}).update(files.read_json(file))
         if pilots(run.recipe, name) and usable("judge-pilot" + end, file := own.pilot_audit):
             measured.setdefault("synthesizers", {}).setdefault(name, {})["pilot"] = files.read_json(file)
-    if usable("tokenizer", file := run.tokenizer / "tokenizer.json"):
+    if usable("tokenizer", file := run.tokenizer_file):
         measured["vocab_size"] = vocab_size_of(file)
     if others:
         measured["others"] = others
@@ -76,7 +76,7 @@ class _CurrentStages:
         """Whether a file is the output of a current stage."""
         if not self._is_current(name):
             return False
-        outputs = files.read_json(self.run.manifests / f"{name}.json")["outputs"]
+        outputs = files.read_json(self.run.stage_manifest(name))["outputs"]
         entry = outputs.get(self.run.relative(file))
         return entry is not None and entry["sha256"] == files.sha256(file)
 
@@ -92,7 +92,7 @@ class _CurrentStages:
         from megatron_sbp.executor.runner import StageRunner
 
         stage, run = self._graph[name], self.run
-        manifest = run.manifests / f"{name}.json"
+        manifest = run.stage_manifest(name)
         if not manifest.exists() or not all(self._is_current(before) for before in stage.reads(run)):
             return False
         if not remembered(run, stage.external(run)):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
 from megatron_sbp.base.hub import cached, check_available, offline
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.start import check_start
 from megatron_sbp.documents.sample import sample_of
 from megatron_sbp.evaluation.harness_tasks import check_harness
@@ -41,7 +40,7 @@ def check_inputs(recipe: Recipe) -> None:
             raise recipe.error(key, error.reason) from None
 
 
-def plan_run(run: Run, hardware: Hardware | None = None) -> dict[str, Any]:
+def plan_run(run: Run, hardware: Hardware | None = None) -> JsonObject:
     """The plan of a run (`make_plan`), with what its folder has measured and what would stop it among the warnings."""
     sample, wrong = sample_of(run.recipe.documents, run.recipe.folder)
     plan = make_plan(run.recipe, read_measured(run), hardware, sample)

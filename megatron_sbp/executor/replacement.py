@@ -16,13 +16,14 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.manifests import Outputs, read_manifest, read_unit, work_of
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 
@@ -52,7 +53,7 @@ class Replacement:
         """Whether a replacement has begun and not ended."""
         return self._journal.exists()
 
-    def install(self, view: Run, units: Path, manifest: dict[str, Any], keep: bool) -> None:
+    def install(self, view: Run, units: Path, manifest: JsonObject, keep: bool) -> None:
         """Puts the outputs of a view in the place of the former ones, and writes the manifest.
 
         Args:
@@ -85,12 +86,12 @@ class Replacement:
             say(f"{self.stage}: completing a replacement that was interrupted")
             self._replace(files.read_json(self._journal))
 
-    def _replace(self, journal: dict[str, Any]) -> None:
+    def _replace(self, journal: JsonObject) -> None:
         root = self.run.root
         work, aside, units = root / journal["work"], root / journal["aside"], root / journal["units"]
         if not journal["retired"]:
             self.retire(aside)
-            for file in self.unit_folder.glob("[!.]*.json"):
+            for file in self.unit_folder.glob(records.UNIT_MANIFESTS):
                 file.unlink()
             # From here on the owned names and the unit manifests are those of the new outputs.
             journal["retired"] = True
@@ -101,7 +102,7 @@ class Replacement:
             if target.exists():  # somebody made it since
                 target.replace(self.run.new_aside(f"{self.stage}-in-the-way") / target.name)
             path.replace(target)
-        for file in sorted(units.glob("[!.]*.json")):
+        for file in sorted(units.glob(records.UNIT_MANIFESTS)):
             file.replace(self.unit_folder / file.name)
         files.write_json(self.manifest_file, journal["manifest"])
         if journal["former"] and not journal["keep"]:
@@ -149,10 +150,10 @@ class Replacement:
                 )
             else:
                 shutil.rmtree(work, ignore_errors=True)
-        _remove_empty(self.run.root / ".work")
+        _remove_empty(self.run.work_root)
 
     def _costs_more(self, work: Path, seconds: float, spent: Callable[[Run], float]) -> bool:
-        units = [read for file in work.glob("units/[!.]*.json") if (read := read_unit(file))]
+        units = [read for file in (work / records.UNITS).glob(records.UNIT_MANIFESTS) if (read := read_unit(file))]
         try:
             return sum(map(work_of, units)) + spent(self.run.view(work, self.owned)) > seconds
         except InputError:  # a damaged record does not say what it cost

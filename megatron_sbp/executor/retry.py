@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
+from megatron_sbp.stages import record_names as records
 
 FAULT, RETRY = 1, 6
 """Exit statuses: a fault, and one after which the job is retried."""
@@ -47,7 +48,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
         RETRY inside a job that may be retried; FAULT outside of Slurm, after the last try, and when the job failed
         with the same fault before and has saved nothing since.
     """
-    file, job = file_of_job(environment, ".jsonl"), environment.get("SLURM_JOB_ID")
+    file, job = file_of_job(environment, records.FAULT_ROWS), environment.get("SLURM_JOB_ID")
     most = environment.get("SBP_MAX_RETRIES", "0")
     if file is None or not most.isdigit():
         return FAULT
@@ -72,7 +73,7 @@ def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
     return RETRY
 
 
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same(one: JsonObject, other: JsonObject) -> bool:
     return one.get("progress") == other["progress"] and stable(one.get("cause")) == stable(other["cause"])
 
 

@@ -40,6 +40,7 @@ from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.retry import at_unit
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.surplus import check_movable, lock_file, retire_surplus
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
 
@@ -128,7 +129,7 @@ class StageRunner(StageState):
             self._set_aside(f"{name}-unknown")
         note = {"key": keys.units, **keys.described}
         if former != note:
-            files.write_json(folder / "started.json", note)
+            files.write_json(folder / records.STARTED, note)
 
     def _set_aside(self, label: str) -> None:
         """Moves all that the stage owns out of the way, then deletes what unit manifests name unless it was costly."""
@@ -136,7 +137,7 @@ class StageRunner(StageState):
         costly = self._unfinished_seconds() > self.keep_seconds
         target = self.run.new_aside(label)
         self.replacement.retire(target)
-        for file in sorted(self.unit_folder.glob("[!.]*.json")):
+        for file in sorted(self.unit_folder.glob(records.UNIT_MANIFESTS)):
             unit = read_unit(file)
             if unit and not costly:
                 remove_named(target, unit["outputs"])
@@ -161,7 +162,7 @@ class StageRunner(StageState):
         check_movable(view, [view.at(path) for path in paths])
 
     def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
-        file = folder / f"{unit}.json"
+        file = folder / records.manifest(unit)
         former = read_unit(file)
         if former:
             self._keep_changed(view, damage(view, former["outputs"]))
@@ -187,7 +188,7 @@ class StageRunner(StageState):
 
     def _finish(self, view: Run, folder: Path, keys: Keys) -> None:
         started = time.time()
-        units = [files.read_json(folder / f"{unit}.json") for unit in self.stage.units(view)]
+        units = [files.read_json(folder / records.manifest(unit)) for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
         former = self._manifest() if folder == self.unit_folder else None
         if former:

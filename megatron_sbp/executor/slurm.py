@@ -41,6 +41,7 @@ from megatron_sbp.executor.slurm_request import (
 )
 from megatron_sbp.executor.state import StageState
 from megatron_sbp.executor.submitted import differences, keep
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -85,7 +86,7 @@ def submit(
         return _submit(
             run, [str(Path(recipe_path).resolve()), *overrides], graph, kept=None, allowed=allowed, begins=begins
         )
-    with locked(run.root / "logs" / "slurm" / ".submit.lock", "submit"):
+    with locked(run.job_logs / records.SUBMIT_LOCK, "submit"):
         kept = keep(run)
         return _submit(run, [str(kept)], graph, kept=kept, allowed=allowed, begins=begins)
 
@@ -124,8 +125,8 @@ def _submit(
     }
     complete, keys = complete_stages(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
-    log_folder = run.root / "logs" / "slurm"
-    variables = {**variables_of(run.recipe), "SBP_FAULTS": str(log_folder / "faults")}
+    log_folder = run.job_logs
+    variables = {**variables_of(run.recipe), "SBP_FAULTS": str(run.job_faults)}
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
@@ -136,7 +137,7 @@ def _submit(
         begins()
         log_folder.mkdir(parents=True, exist_ok=True)
     largest = largest_array()
-    failing = failing_nodes(log_folder / "faults", run.recipe.slurm.exclude_after, cluster())
+    failing = failing_nodes(run.job_faults, run.recipe.slurm.exclude_after, cluster())
     for node, count in failing.items():
         _note(
             f"{node} is excluded: {count} different faults of this run were on it (slurm.exclude_after; they are in "

@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 TIMEOUT = 60
@@ -91,10 +92,10 @@ def jobs_of(run: Run) -> list[Job]:
 
 
 def _jobs_file(run: Run) -> Path:
-    return run.root / "logs" / "slurm" / "jobs.json"
+    return run.job_logs / records.JOBS
 
 
-def _own(run: Run, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _own(run: Run, entries: list[JsonObject]) -> list[JsonObject]:
     """Entries of this run folder: one that was copied, perhaps to another cluster, has the numbers of others' jobs."""
     same = {"folder": str(run.root), "cluster": cluster()}
     return [

@@ -169,7 +169,7 @@ def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) ->
     options = [
         f"--export=ALL,SBP_SHARDS={array.size}" if array else "--export=ALL",
         f"--job-name={recipe.name}-{stage.name}",
-        f"--output={str(log_folder).replace('%', '%%')}/{pattern}",
+        f"--output={Path(str(log_folder).replace('%', '%%')) / pattern}",
         f"--chdir={Path.cwd()}",  # run_folder is relative to the current folder
         f"--time={asked.time}",
         f"--cpus-per-task={(asked.cpus_per_task or 1) * ranks}",

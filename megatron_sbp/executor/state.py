@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.external import external_digests, to_be_read
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
 from megatron_sbp.executor.keys import Keys, keys_of, of_all_units
@@ -26,6 +26,7 @@ from megatron_sbp.executor.manifests import (
     work_of,
 )
 from megatron_sbp.executor.replacement import Replacement
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -65,7 +66,7 @@ class StageState:
     ):
         self.run, self.stage, self.graph = run, stage, graph
         self.discard, self.may_repair, self.reads_data = discard, repair, reads_data
-        self.manifest_file = run.manifests / f"{stage.name}.json"
+        self.manifest_file = run.stage_manifest(stage.name)
         self.unit_folder = run.manifests / stage.name
         self.tidying_file = self.unit_folder / ".tidying"
         self._times: dict[Path, int] = {}
@@ -80,7 +81,7 @@ class StageState:
         """
         found: dict[str, str] = {}
         for name, patterns in self.stage.reads(self.run).items():
-            file = self.run.manifests / f"{name}.json"
+            file = self.run.stage_manifest(name)
             manifest = stage_manifest(file, name)
             if manifest is None:
                 raise NotFinished(f"{self.stage.name} needs the stage '{name}', which is not finished", file=file)
@@ -116,7 +117,7 @@ class StageState:
             return False  # it is damaged
         if note:
             return belongs(note, keys)
-        return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob("[!.]*.json")))
+        return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob(records.UNIT_MANIFESTS)))
 
     def finished(self, keys: Keys | None = None) -> bool:
         """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does.
@@ -136,7 +137,10 @@ class StageState:
         folder: the next command need not."""
         if not self._times:
             return
-        with contextlib.suppress(OSError), locked(self.unit_folder / ".prepare.lock", f"{self.stage.name} prepare"):
+        with (
+            contextlib.suppress(OSError),
+            locked(self.unit_folder / records.PREPARE_LOCK, f"{self.stage.name} prepare"),
+        ):
             manifest = self._manifest()
             if manifest is not None:
                 for path, entry in manifest["outputs"].items():
@@ -144,7 +148,7 @@ class StageState:
                 files.write_json(self.manifest_file, manifest)
             self._times.clear()
 
-    def _manifest(self) -> dict[str, Any] | None:
+    def _manifest(self) -> JsonObject | None:
         """The stage's manifest; None without one, and for a damaged one that may be discarded."""
         try:
             return stage_manifest(self.manifest_file, self.stage.name)
@@ -170,31 +174,31 @@ class StageState:
             return self.run, self.unit_folder
         view = self._beside(keys)
         assert view.work is not None
-        return view, view.work / "units"
+        return view, view.work / records.UNITS
 
     def _beside(self, keys: Keys) -> Run:
         """The run as seen by work that is done beside finished outputs."""
         return self.run.view(self.run.work_folder(self.stage.name, keys.work), self.stage.owns(self.run))
 
-    def _unit_key(self, manifest: dict[str, Any]) -> str:
+    def _unit_key(self, manifest: JsonObject) -> str:
         if "unit_key" in manifest:
             return manifest["unit_key"]
         return str((started_note(self.unit_folder) or {}).get("key"))  # manifests of 0.1.0 and before
 
-    def _continues(self, manifest: dict[str, Any], keys: Keys) -> bool:
+    def _continues(self, manifest: JsonObject, keys: Keys) -> bool:
         """Whether the units of a finished stage stay as they are."""
         return keys.continued_from(self._unit_key(manifest), manifest["inputs"])
 
-    def _grown(self, manifest: dict[str, Any], keys: Keys) -> bool:
+    def _grown(self, manifest: JsonObject, keys: Keys) -> bool:
         """Whether all that the finished outputs were made from is still there, and the new outputs contain them."""
         inputs = keys.described["inputs"]
         same = all(inputs.get(path) == digest for path, digest in manifest["inputs"].items())
         return same and self.stage.grown_from(self.run, manifest["settings"])
 
-    def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> dict[str, Any] | None:
+    def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> JsonObject | None:
         """The manifest of a unit that is done under this key and intact."""
         try:
-            manifest = read_manifest(folder / f"{unit}.json", UNIT_FIELDS)
+            manifest = read_manifest(folder / records.manifest(unit), UNIT_FIELDS)
         except DamagedManifest as error:
             say(f"{self.stage.name} {unit}: {error}; redoing the unit")
             return None
@@ -230,7 +234,7 @@ class StageState:
             if found:
                 self.stage.check_damage(view, found, self.may_repair, self.discard)
 
-    def _check_cost(self, seconds: float, former: dict[str, Any], described: dict[str, Any], what: str) -> None:
+    def _check_cost(self, seconds: float, former: JsonObject, described: JsonObject, what: str) -> None:
         if seconds <= self.keep_seconds or self.discard:
             return
         differ = "; ".join(differences(former, described)) or "the program's own version of the stage"
@@ -242,7 +246,7 @@ class StageState:
         )
 
     def _unfinished_seconds(self) -> float:
-        done = [read_unit(file) for file in self.unit_folder.glob("[!.]*.json")]
+        done = [read_unit(file) for file in self.unit_folder.glob(records.UNIT_MANIFESTS)]
         return sum(work_of(unit) for unit in done if unit) + self.stage.spent(self.run)
 
     def why(self) -> str:
@@ -300,7 +304,7 @@ class StageState:
 
     def _rate(self, folder: Path, missing: int) -> str:
         """How fast all workers together finished units, and how long the others take at that rate."""
-        done = [unit for unit in map(read_unit, folder.glob("[!.]*.json")) if unit]
+        done = [unit for unit in map(read_unit, folder.glob(records.UNIT_MANIFESTS)) if unit]
         if not done or not missing:
             return ""
         seconds = worked(done)

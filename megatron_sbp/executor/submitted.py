@@ -9,10 +9,8 @@ import yaml
 from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences as changed_values
 from megatron_sbp.recipe import dump_recipe
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
-
-FOLDER = "submitted"
-"""Folder of the copies in the run folder."""
 
 _HEADER = """# The recipe {recipe} as it was submitted, with every default. Jobs read this file; do not change it.
 """
@@ -21,7 +19,7 @@ _HEADER = """# The recipe {recipe} as it was submitted, with every default. Jobs
 def keep(run: Run) -> Path:
     """Writes the resolved recipe to RUN/submitted/DIGEST.yaml, and returns the file."""
     text = dump_recipe(run.recipe)
-    file = run.root / FOLDER / f"{files.digest(text)[:12]}.yaml"
+    file = run.submitted(files.digest(text)[:12])
     if not file.exists():
         files.write_text(file, _HEADER.format(recipe=run.recipe.source) + text)
     return file
@@ -35,7 +33,7 @@ def differences(run: Run, former: str, present: Path) -> list[str]:
         former: digest of the earlier one.
         present: the copy of the present one.
     """
-    file = present.with_name(f"{former}.yaml")
+    file = present.with_name(records.submitted(former))
     if former == present.stem or not file.exists():
         return []
     return list(changed_values(*(yaml.safe_load(one.read_text(encoding="utf-8")) for one in (file, present))))

@@ -15,13 +15,14 @@ from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.executor.manifests import Outputs, read_unit, work_of
 from megatron_sbp.executor.replacement import remove_named
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 
 def lock_file(unit_folder: Path, name: str) -> Path:
     """The lock of a unit, or of a stage (`prepare`)."""
-    return unit_folder / f".{name}.lock"
+    return unit_folder / records.unit_lock(name)
 
 
 def check_movable(run: Run, paths: Iterable[Path]) -> None:
@@ -45,8 +46,8 @@ def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, 
     Raises:
         InputError: costly files are on another file system than aside/.
     """
-    planned = {*stage.units(run), "started"}
-    done = {file.stem for file in unit_folder.glob("[!.]*.json")}
+    planned = {*stage.units(run), Path(records.STARTED).stem}
+    done = {file.stem for file in unit_folder.glob(records.UNIT_MANIFESTS)}
     with contextlib.ExitStack() as locks:
         mine: list[str] = []
         held: list[str] = []
@@ -54,7 +55,7 @@ def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, 
             free = locks.enter_context(locked_if_free(lock_file(unit_folder, unit)))
             (mine if free else held).append(unit)
         if mine:
-            _retire(run, stage, unit_folder, outputs, keep_seconds, mine)
+            _retire(run, stage, unit_folder, outputs=outputs, keep_seconds=keep_seconds, units=mine)
     if held:
         say(
             f"{stage.name}: another process is writing {', '.join(held)}, beyond the present plan; this is left as it "
@@ -63,9 +64,11 @@ def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, 
     return held
 
 
-def _retire(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, keep_seconds: float, units: list[str]) -> None:
+def _retire(
+    run: Run, stage: Stage, unit_folder: Path, *, outputs: Outputs, keep_seconds: float, units: list[str]
+) -> None:
     """Retires units whose locks are held, so that what is read of them here is how they will stay."""
-    manifests = {file: read_unit(file) for unit in units if (file := unit_folder / f"{unit}.json").exists()}
+    manifests = {file: read_unit(file) for unit in units if (file := unit_folder / records.manifest(unit)).exists()}
     every_half = stage.half_done(run)  # `finish` removed those of the present plan
     half = [every_half[unit] for unit in units if unit in every_half]
     seconds = sum(work_of(unit) for unit in manifests.values() if unit) + sum(left.seconds for left in half)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
+from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
@@ -36,7 +37,7 @@ def check_progress(run: Run, stage: Stage, environment: Mapping[str, str]) -> No
     Raises:
         InputError: the job has used MOST time limits as long as this one, and what is saved is the same as before.
     """
-    file = file_of_job(environment, ".limits")
+    file = file_of_job(environment, records.LIMIT_ROWS)
     if file is None or environment.get("SLURM_RESTART_COUNT", "0") == "0":
         return
     begin, end = (environment.get(f"SLURM_JOB_{name}_TIME", "") for name in ("START", "END"))
@@ -53,7 +54,7 @@ def check_progress(run: Run, stage: Stage, environment: Mapping[str, str]) -> No
     append_row(file, start)
 
 
-def vain(rows: list[dict[str, Any]], start: dict[str, Any]) -> int:
+def vain(rows: list[JsonObject], start: JsonObject) -> int:
     """How many time limits were used since what is saved has been as at this start.
 
     A longer limit than they had is a new beginning. Starts that ended otherwise, as by a preemption, do not count.

@@ -23,7 +23,7 @@ def verify(run: Run, graph: Sequence[Stage]) -> tuple[dict[str, list[Damage]], i
     """
     manifests = {}
     for stage in graph:
-        file = run.manifests / f"{stage.name}.json"
+        file = run.stage_manifest(stage.name)
         manifest = stage_manifest(file, stage.name)
         if manifest is not None:
             manifests[stage.name] = manifest

@@ -19,12 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from megatron_sbp.base import arrays
 from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.overlap.shared_shingles import arrays as spans_as_arrays
 from megatron_sbp.overlap.shingles import hash_at, shingle_hashes
 from megatron_sbp.planning.index_layout import PART_HASHES, REMAINDER_BITS, IndexPlan, layout
 
@@ -57,7 +59,9 @@ def _count(lengths: np.ndarray, shingle: int, closing: int) -> int:
     return count
 
 
-def write_part(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int, starts: Path, remainders: Path) -> int:
+def write_part(
+    documents: TokenSpans, shingle: int, plan: IndexPlan, part: int, *, starts: Path, remainders: Path
+) -> int:
     """Writes one part of an index, each file atomically.
 
     Memory: 12 bytes for every hash of the part, and half as much again where more distinct ones fall into it than a
@@ -88,17 +92,24 @@ def write_part(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int, 
     return len(found)
 
 
+class _Wanted(NamedTuple):
+    """Which hashes a part has, as compiled code takes it: see `IndexPlan`."""
+
+    shingle: int
+    halvings: int
+    part_bits: int
+    part: int
+
+
 def _distinct(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int) -> np.ndarray:
     """The kept hashes of a part without their leading zeros: uint64, ascending."""
     expected = plan.shingles >> plan.halvings >> plan.part_bits
     # A random split scatters by the square root; pages that are never written to take no memory.
     buffer = np.empty(expected + 8 * math.isqrt(expected) + _ROOM, np.uint64)
-    count, row, tokens = 0, 0, np.asarray(documents.tokens)
+    spans, wanted = spans_as_arrays(documents), _Wanted(shingle, plan.halvings, plan.part_bits, part)
+    count, row = 0, 0
     while True:
-        row, count = _collect(
-            tokens, documents.starts, documents.lengths, row,
-            shingle, plan.halvings, plan.part_bits, part, buffer, count,
-        )  # fmt: skip
+        row, count = _collect(spans, row, wanted, buffer, count)
         buffer[:count].sort()
         count = _compact(buffer, count)
         if row == len(documents):
@@ -197,9 +208,11 @@ def _kept(hashes, halvings):
 
 
 @numba.njit(cache=True)
-def _collect(tokens, starts, lengths, row, shingle, halvings, part_bits, part, buffer, count):
+def _collect(documents, row, wanted, buffer, count):
     """Adds the hashes of a part to the buffer, document after document, until one might not fit: its row, and the
     number of hashes in the buffer."""
+    tokens, starts, lengths = documents
+    shingle, halvings, part_bits, part = wanted
     while row < len(lengths):
         length = lengths[row]
         if count + length > len(buffer):

@@ -60,7 +60,7 @@ class NgramNovelty:
             row: its number, as in `own`.
             text: of the document.
         """
-        _mark(self._hashes.of(text), row, self.longest, *self._ready())
+        _mark(self._hashes.of(text), row, self.longest, self._ready())
 
     def found(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Everything that was noted, for `absorb`: ascending places of the n-grams that the corpus has, the first row
@@ -83,7 +83,7 @@ class NgramNovelty:
         An n-gram is novel where no document but the text's own has it.
         """
         rows = [
-            _count(words, own, self.longest, new_table(len(words) * self.longest), *self._ready())
+            _count(words, own, self.longest, new_table(len(words) * self.longest), self._ready())
             for words, own in self._texts.get(group, [])
         ]
         return np.stack(rows) if rows else np.empty((0, self.longest, 2), np.int64)
@@ -91,7 +91,7 @@ class NgramNovelty:
     def known(self, words: list[str], own: int = -1) -> np.ndarray:
         """Whether the corpus has each of some words of the added texts in another document than `own`: bool [words]."""
         hashed = self._hashes.of(" ".join(words))
-        return ~_novel_words(hashed, own, *self._ready())
+        return ~_novel_words(hashed, own, self._ready())
 
     def _ready(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Keys uint64 [slots], the first row that has it int32 [slots] (-1 for none), whether others have it too."""
@@ -126,7 +126,8 @@ def _insert(words, longest, keys):
 
 
 @numba.njit(cache=True)
-def _mark(words, row, longest, keys, first, others):
+def _mark(words, row, longest, table):
+    keys, first, others = table
     for begin in range(len(words)):
         value = _BEGIN
         for place in range(begin, min(begin + longest, len(words))):
@@ -141,7 +142,8 @@ def _mark(words, row, longest, keys, first, others):
 
 
 @numba.njit(cache=True)
-def _count(words, own, longest, seen, keys, first, others):
+def _count(words, own, longest, seen, table):
+    keys, first, others = table
     result = np.zeros((longest, 2), np.int64)
     for begin in range(len(words)):
         value = _BEGIN
@@ -155,7 +157,8 @@ def _count(words, own, longest, seen, keys, first, others):
 
 
 @numba.njit(cache=True)
-def _novel_words(words, own, keys, first, others):
+def _novel_words(words, own, table):
+    keys, first, others = table
     result = np.ones(len(words), np.bool_)
     for place in range(len(words)):
         slot = slot_of(keys, _longer(_BEGIN, words[place]))

@@ -46,14 +46,11 @@ def shared_fractions(documents: TokenSpans, seeds: np.ndarray, targets: np.ndarr
     Returns:
         float64 [pairs], between 0 and 1.
     """
-    result = np.zeros(len(seeds))
-    if len(seeds):
-        starts = np.flatnonzero(np.concatenate([[True], seeds[1:] != seeds[:-1]]))
-        bounds = np.append(starts, len(seeds))
-        _compare(
-            *arrays(documents), np.ascontiguousarray(seeds), np.ascontiguousarray(targets), bounds, shingle, result
-        )
-    return result
+    if not len(seeds):
+        return np.zeros(0)
+    starts = np.flatnonzero(np.concatenate([[True], seeds[1:] != seeds[:-1]]))
+    bounds = np.append(starts, len(seeds))
+    return _compare(arrays(documents), np.ascontiguousarray(seeds), np.ascontiguousarray(targets), bounds, shingle)
 
 
 def arrays(documents: TokenSpans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,18 +59,22 @@ def arrays(documents: TokenSpans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @numba.njit(parallel=True, cache=True)
-def _compare(tokens, starts, lengths, seeds, targets, bounds, shingle, result):
+def _compare(documents, seeds, targets, bounds, shingle):
+    tokens, starts, lengths = documents
+    result = np.zeros(len(seeds))
     for group in numba.prange(len(bounds) - 1):
         seed = seeds[bounds[group]]
-        table, distinct = hash_set(tokens, starts[seed], lengths[seed], shingle)
+        seed_shingles = hash_set(tokens, starts[seed], lengths[seed], shingle)
         for pair in range(bounds[group], bounds[group + 1]):
             target = targets[pair]
-            result[pair] = shared(tokens, starts[target], lengths[target], shingle, table, distinct)
+            result[pair] = shared(tokens, starts[target], lengths[target], shingle, seed_shingles)
+    return result
 
 
 @numba.njit(cache=True)
-def shared(tokens, start, length, shingle, table, distinct):
-    """Shared part of a document and the one in `table`, which has `distinct` shingles."""
+def shared(tokens, start, length, shingle, others):
+    """Shared part of a document and the one whose `hash_set` is `others`."""
+    table, distinct = others
     if length == 0 or distinct == 0:
         return 0.0
     width = min(length, shingle)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from megatron_sbp.base.untyped import JsonObject
 
 CHANCE = 0.01
 """The chance level is the similarity that this share of random pairs of documents exceeds."""
@@ -30,7 +30,7 @@ def chance_level(chance: np.ndarray) -> float:
     return float(np.quantile(chance, 1 - CHANCE))
 
 
-def advise(alphas: np.ndarray, scores: np.ndarray, coverage: np.ndarray, level: float) -> dict[str, Any]:
+def advise(alphas: np.ndarray, scores: np.ndarray, coverage: np.ndarray, level: float) -> JsonObject:
     """Recommends an alpha.
 
     Two rules, the first that applies: in the middle of a gap, where similarities fall into two groups with few pairs

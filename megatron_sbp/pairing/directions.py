@@ -40,7 +40,7 @@ class Directions:
         chosen = np.zeros(int(self._begins[-1]), bool)
         rows = counts.above(0)
         for begin, end in ranges_of(counts.of(rows), _AT_ONCE):
-            self._choose(read, int(rows[begin]), int(rows[end - 1]), run_seed, mutual, chosen)
+            self._choose(read, int(rows[begin]), int(rows[end - 1]), run_seed=run_seed, mutual=mutual, chosen=chosen)
         self._bits = [np.packbits(part) for part in np.split(chosen, self._begins[1:-1])]
 
     def keeps(self, number: int, table: pa.Table) -> np.ndarray:
@@ -53,6 +53,7 @@ class Directions:
         read: Callable[[], Iterable[pa.Table]],
         first: int,
         last: int,
+        *,
         run_seed: int,
         mutual: bool,
         chosen: np.ndarray,

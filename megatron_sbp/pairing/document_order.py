@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.reading import Document, id_of
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
@@ -37,7 +37,7 @@ class OrderDigest:
         self._ids.update(f"{document.id}\n".encode())
         self._texts.update(f"{id_of({}, None, document.text)}\n".encode())
 
-    def as_dict(self, with_ids: bool) -> dict[str, Any]:
+    def as_dict(self, with_ids: bool) -> JsonObject:
         """The keys of the file beside the embeddings.
 
         Args:
@@ -122,11 +122,11 @@ def beside(embeddings: Path) -> Path:
     return embeddings.with_name(f"{embeddings.name}.json")
 
 
-def _order_of(known: dict[str, Any]) -> list[str]:
+def _order_of(known: JsonObject) -> list[str]:
     return [key for key in ("ids_sha256", "texts_sha256") if key in known]
 
 
-def _read(embeddings: Path) -> dict[str, Any]:
+def _read(embeddings: Path) -> JsonObject:
     file = beside(embeddings)
     if not file.exists():
         return {}

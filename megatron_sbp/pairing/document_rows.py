@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.ids import noted_count
 
 
-def read_rows(shards: Iterable[Path], rows: Iterable[int]) -> dict[int, dict[str, Any]]:
+def read_rows(shards: Iterable[Path], rows: Iterable[int]) -> dict[int, JsonObject]:
     """Some documents, by row number: see `rows_of`."""
     return dict(rows_of(shards, rows))
 
 
-def rows_of(shards: Iterable[Path], wanted: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows_of(shards: Iterable[Path], wanted: Iterable[int]) -> Iterator[tuple[int, JsonObject]]:
     """The rows with the wanted numbers (counted over all shards), in ascending order, with their numbers.
 
     Only they are parsed, and a shard with a file of ids is only opened where it has one of them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.device import compute_device
@@ -17,6 +17,7 @@ from megatron_sbp.recipe import Embedding
 
 if TYPE_CHECKING:
     import numpy as np
+    from sentence_transformers import SentenceTransformer
 
 CHARACTERS_PER_TOKEN = 12
 """Documents are truncated to this many characters per token before they reach the tokenizer. English has 4 to 5;
@@ -187,6 +188,7 @@ def write_embeddings(
     output: Path,
     embedder: Embedder,
     progress: Progress | None = None,
+    *,
     file: Path | None = None,
     first: int = 0,
 ) -> None:
@@ -218,10 +220,10 @@ def embed_shard(shard: Path, output: Path, embedder: Embedder, label: str) -> No
     """Writes the embeddings of one file of documents/ (.jsonl.zst with id and text): see `write_embeddings`."""
     rows = [{"id": row["id"], "text": embedder.beginning(row["text"])} for row in files.read_jsonl_zst(shard)]
     with Progress(label, len(rows), "documents") as progress:
-        write_embeddings(rows, output, embedder, progress, shard)
+        write_embeddings(rows, output, embedder, progress, file=shard)
 
 
-def _load(settings: Embedding, folder: Path, device: str) -> Any:
+def _load(settings: Embedding, folder: Path, device: str) -> SentenceTransformer:
     go_offline()
     place = model_folder(settings.model, folder)
     if place is None:

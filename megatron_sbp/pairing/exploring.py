@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
 from megatron_sbp.pairing.alpha_advice import advise, chance_level
 from megatron_sbp.pairing.field_rules import FieldRules
@@ -48,7 +48,7 @@ def explore_pairs(
     run_seed: int,
     examples: int,
     text_of: Callable[[np.ndarray], str],
-) -> dict[str, Any]:
+) -> JsonObject:
     """Counts what every alpha, and every limit on shared shingles, would keep of the neighbors of some documents.
 
     The other rules hold as the recipe has them, except `joint_rules`, which need the pairs of all of D.
@@ -78,7 +78,9 @@ def explore_pairs(
     # Not np.floor: 0.57 * 100 is a little less than 57, and pairs up to `lowest` are not counted.
     hundredths = np.round(np.arange(np.ceil(lowest * 100 - 1e-6), 100) / 100, 2)
     alphas = np.unique(np.append(hundredths, rules.alpha))
-    good = (scores > np.float32(lowest)) & plausible(seeds, targets, scores, documents, fields, rules)
+    good = (scores > np.float32(lowest)) & plausible(
+        seeds, targets, scores, documents=documents, fields=fields, rules=rules
+    )
     places, seeds, targets, scores = places[good], seeds[good], targets[good], scores[good]
     shared = shared_fractions(documents, seeds, targets, rules.shingle_tokens)
     limits = sorted({*SHARED_SHINGLES, rules.max_shared_shingles})
@@ -109,7 +111,9 @@ def explore_pairs(
         "max_shared_shingles": rules.max_shared_shingles,
         "chance": {"mean": float(chance.mean()), "deviation": float(chance.std()), "level": level},
         "alphas": by_alpha,
-        "bands": _bands(seeds, targets, scores, shared, documents, run_seed, examples, text_of),
+        "bands": _bands(
+            seeds, targets, scores, shared, documents=documents, run_seed=run_seed, examples=examples, text_of=text_of
+        ),
         "advice": advise(alphas, scores[passing], ours[1] / max(1, len(sample.rows)), level),
     }
 
@@ -138,11 +142,12 @@ def _bands(
     targets: np.ndarray,
     scores: np.ndarray,
     shared: np.ndarray,
+    *,
     documents: TokenSpans,
     run_seed: int,
     examples: int,
     text_of: Callable[[np.ndarray], str],
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Pairs at random from every band of similarity, the highest first; near-duplicates are marked by their share."""
     random = np.random.default_rng([run_seed, Stream.EXPLORED_PAIRS])
     bands = bands_of(scores)

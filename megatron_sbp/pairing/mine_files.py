@@ -8,7 +8,6 @@ import shutil
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from megatron_sbp.base import files, outputs
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.field_values import digest_of
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.documents.unique_ids import check_unique_ids
@@ -40,7 +40,7 @@ _DOCUMENTS = 16_384
 """Documents that are embedded at a time."""
 
 
-def embed_documents(source: Source, output: Path, settings: Embedding, device: str = "auto") -> dict[str, Any]:
+def embed_documents(source: Source, output: Path, settings: Embedding, device: str = "auto") -> JsonObject:
     """Writes the embeddings of all documents to one .npy: float16 [documents, dimensions], unit norm.
 
     A digest of the documents, with the model, is written beside it: see `document_order`.
@@ -76,13 +76,14 @@ def mine(
     source: Source,
     embeddings: Sequence[Path] | Embedding,
     output: Path,
+    *,
     tokenizer: TextTokenizer,
     neighbors: Neighbors,
     rules: Pairs,
     seed: int = 1,
     device: str = "auto",
     model: str | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes pairs to a parquet file (see `mine_pairs`) and their audit beside it, as OUTPUT with .audit.json.
 
     Args:
@@ -119,7 +120,18 @@ def mine(
         embeddings = [made]
     temporary = files.process_folder(output.with_name(f".{output.name}.vectors"))
     try:
-        result = _mine(source, embeddings, temporary, output, tokenizer, neighbors, rules, seed, device, model)
+        result = _mine(
+            source,
+            embeddings,
+            temporary,
+            output,
+            tokenizer=tokenizer,
+            neighbors=neighbors,
+            rules=rules,
+            seed=seed,
+            device=device,
+            model=model,
+        )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):  # not there, or another process has its own in it
@@ -133,13 +145,14 @@ def _mine(
     embeddings: Sequence[Path],
     temporary: Path,
     output: Path,
+    *,
     tokenizer: TextTokenizer,
     neighbors: Neighbors,
     rules: Pairs,
     seed: int,
     device: str,
     model: str | None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Pairs of documents whose embeddings are there; the audit. See `mine`."""
     order = DocumentOrder(embeddings, model)
     tables = [file for file in embeddings if file.suffix == ".parquet"]
@@ -225,7 +238,7 @@ def _tokens(
     return spans, names, field_rules(rules, np.array(values, np.uint64).reshape(len(ids), len(compared)).T)
 
 
-def _some(source: Source, wanted: set[int]) -> dict[int, dict[str, Any]]:
+def _some(source: Source, wanted: set[int]) -> dict[int, JsonObject]:
     """Some documents by row: id, text and, if there is one, title."""
     documents = itertools.islice(enumerate(source.documents()), max(wanted, default=-1) + 1)
     return {row: document.as_dict() for row, document in documents if row in wanted}

@@ -86,7 +86,15 @@ def mine_shard(
             copies.append(find_copies(ids[some], scores[some], first, spans, rules))
             tables.append(
                 pairs_of(
-                    ids[some], scores[some], first, spans, fields, rules, audit, run_seed=run_seed, vectors=vectors
+                    ids[some],
+                    scores[some],
+                    first,
+                    documents=spans,
+                    fields=fields,
+                    rules=rules,
+                    audit=audit,
+                    run_seed=run_seed,
+                    vectors=vectors,
                 )
             )
             progress.advance(len(ids[some]))

@@ -79,7 +79,17 @@ def mine_pairs(
     for ids, scores in neighbors:
         copies.append(find_copies(ids, scores, audit.documents, documents, rules))
         tables.append(
-            pairs_of(ids, scores, audit.documents, documents, fields, rules, audit, run_seed=run_seed, vectors=vectors)
+            pairs_of(
+                ids,
+                scores,
+                audit.documents,
+                documents=documents,
+                fields=fields,
+                rules=rules,
+                audit=audit,
+                run_seed=run_seed,
+                vectors=vectors,
+            )
         )
         if advance:
             advance(len(ids))
@@ -137,11 +147,11 @@ def pairs_of(
     ids: np.ndarray,
     scores: np.ndarray,
     first_row: int,
+    *,
     documents: TokenSpans,
     fields: FieldRules,
     rules: Pairs,
     audit: PairsAudit,
-    *,
     run_seed: int,
     vectors: Vectors | None = None,
 ) -> pa.Table:
@@ -162,13 +172,13 @@ def pairs_of(
         run_seed: see `mine_pairs`.
         vectors: see `mine_pairs`.
     """
-    candidates = apply_rules(ids, scores, first_row, documents, fields, rules)
+    candidates = apply_rules(ids, scores, first_row, documents=documents, fields=fields, rules=rules)
     audit.add(ids, candidates)
     kept = candidates.kept
     mined = tuple(column[kept] for column in (candidates.seeds, candidates.targets, candidates.scores))
     judged_later = bool(joint_rules(rules))
     if rules.relation in CONTROL_RELATIONS:
-        pairs = _control(mined, documents, fields, rules, run_seed, vectors)
+        pairs = _control(mined, documents=documents, fields=fields, rules=rules, run_seed=run_seed, vectors=vectors)
         audit.not_drawn += len(mined[0]) - len(pairs["seed"])
     else:
         pairs = dict(zip(_NOTED, (*mined, candidates.shared[kept]), strict=True))
@@ -190,6 +200,7 @@ def _with_ids(pairs: pa.Table, names: pa.ChunkedArray) -> pa.Table:
 
 def _control(
     mined: Sequence[np.ndarray],
+    *,
     documents: TokenSpans,
     fields: FieldRules,
     rules: Pairs,
@@ -206,12 +217,12 @@ def _control(
             return fields.allow(seeds, targets) & (shared <= rules.max_shared_shingles)
 
         alike = fields.values[fields.equal][:, mined[0]]
-        dealt = deal_targets(mined[0], mined[1], mined[2], allowed, run_seed, alike)
+        dealt = deal_targets(mined[0], mined[1], mined[2], allowed=allowed, run_seed=run_seed, alike=alike)
         places = np.flatnonzero(dealt >= 0)
         drawn, targets = mined[0][places], dealt[places]
     else:
         seeds, counts = np.unique(mined[0], return_counts=True)
-        drawn, targets = draw_targets(seeds, counts, documents, fields, rules, run_seed)
+        drawn, targets = draw_targets(seeds, counts, documents=documents, fields=fields, rules=rules, run_seed=run_seed)
         places = np.searchsorted(mined[0], drawn) + rank_within(drawn)
     scores = np.empty(len(drawn), np.float32)
     if len(drawn):
@@ -257,6 +268,6 @@ def _would_survive(
     scores, seeds, targets = (np.array(column) for column in zip(*best, strict=True))
     order = np.argsort(seeds, kind="stable")
     scores, seeds, targets = scores[order], seeds[order], targets[order]
-    good = plausible(seeds, targets, scores, documents, fields, rules)
+    good = plausible(seeds, targets, scores, documents=documents, fields=fields, rules=rules)
     good &= shared_fractions(documents, seeds, targets, rules.shingle_tokens) <= rules.max_shared_shingles
     return sorted((float(score) for score in scores[good]), reverse=True)

@@ -66,7 +66,7 @@ class Candidates:
 
 
 def apply_rules(
-    ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, fields: FieldRules, rules: Pairs
+    ids: np.ndarray, scores: np.ndarray, first_row: int, *, documents: TokenSpans, fields: FieldRules, rules: Pairs
 ) -> Candidates:
     """Every neighbor with the rule that dropped it; those of `joint_rules` come later.
 
@@ -114,6 +114,7 @@ def plausible(
     seeds: np.ndarray,
     targets: np.ndarray,
     scores: np.ndarray,
+    *,
     documents: TokenSpans,
     fields: FieldRules,
     rules: Pairs,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.pair_keys import pair_keys
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.neighbors.scores import NO_NEIGHBOR
 from megatron_sbp.pairing.pair_rules import RULES, Candidates, rules_of
 from megatron_sbp.pairing.similarity_bands import bands_of, limits
@@ -41,7 +41,7 @@ class PairsAudit:
         self.rules, self._run_seed = rules, run_seed
         self.documents = self.documents_with_pairs = self.candidates = self.kept = self.not_drawn = 0
         self.full_lists = 0
-        self.seeds_per_target: dict[str, Any] | None = None
+        self.seeds_per_target: JsonObject | None = None
         """See `TargetCounts.summary`; known when all pairs are."""
         self.dropped: Counter[str] = Counter(dict.fromkeys(rules_of(rules), 0))
         self.largest_score: float | None = None
@@ -93,7 +93,7 @@ class PairsAudit:
             some = self._relations(*(column[members] for column in (seeds, targets, scores, shared)))
             self._add_to_band(band, len(members), some)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         """Everything that was noted, as JSON, for `absorb`."""
         return {
             **{name: getattr(self, name) for name in _COUNTS},
@@ -108,7 +108,7 @@ class PairsAudit:
             "below": self._below,
         }
 
-    def absorb(self, state: dict[str, Any]) -> None:
+    def absorb(self, state: JsonObject) -> None:
         """Notes all that the audit of other shards has noted. The outcome does not depend on the order."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + state[name])
@@ -133,7 +133,7 @@ class PairsAudit:
         """(score, seed, target) of the best candidates that are not above alpha, best first, at most 1,000."""
         return self._below
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """The counts; candidates = kept + the sum of dropped."""
         dropped = dict(self.dropped)
         if self.rules.relation in CONTROL_RELATIONS:
@@ -162,7 +162,7 @@ class PairsAudit:
             "relation": self.rules.relation,
         }
 
-    def examples(self, read: Callable[[set[int]], dict[int, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    def examples(self, read: Callable[[set[int]], dict[int, JsonObject]]) -> dict[str, list[JsonObject]]:
         """Random pairs that were kept, and random ones that the near-duplicate rule dropped, with their texts.
 
         Args:
@@ -177,7 +177,7 @@ class PairsAudit:
         rows = {row for entry in itertools.chain.from_iterable(drawn) for row in entry[1:3]}
         texts = read(rows)
 
-        def described(entry: _Example) -> dict[str, Any]:
+        def described(entry: _Example) -> JsonObject:
             _, seed, target, score, shared = entry
             return {
                 "score": round(score, 4),
@@ -186,7 +186,7 @@ class PairsAudit:
                 "target": _excerpt(texts[target]),
             }
 
-        def in_band(band: int, found: tuple[int, list[_Example]]) -> dict[str, Any]:
+        def in_band(band: int, found: tuple[int, list[_Example]]) -> JsonObject:
             pairs, some = found
             by_score = sorted(some, key=lambda entry: (-entry[3], entry))
             return {**limits(band), "pairs": pairs, "examples": [described(entry) for entry in by_score]}
@@ -248,7 +248,7 @@ def _histogram(scores: np.ndarray) -> np.ndarray:
     return np.histogram(np.clip(scores, -1, 1), _EDGES)[0]
 
 
-def _excerpt(row: dict[str, Any]) -> dict[str, Any]:
+def _excerpt(row: JsonObject) -> JsonObject:
     title = row.get("title")
     return {
         "id": row["id"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -14,8 +16,19 @@ _ATTEMPTS_PER_TARGET = 100
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
+class _Rules(NamedTuple):
+    """What a target must be, as compiled code takes it: see `FieldRules` and `Pairs`."""
+
+    values: np.ndarray
+    equal: np.ndarray
+    shortest: int
+    longest: int
+    shingle: int
+    most_shared: float
+
+
 def draw_targets(
-    seeds: np.ndarray, counts: np.ndarray, documents: TokenSpans, fields: FieldRules, rules: Pairs, run_seed: int
+    seeds: np.ndarray, counts: np.ndarray, *, documents: TokenSpans, fields: FieldRules, rules: Pairs, run_seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws, for every seed document, as many different targets as it has in the mined pairs.
 
@@ -36,20 +49,15 @@ def draw_targets(
         where 100 attempts per target did not find enough.
     """
     bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    targets = np.full(bounds[-1], -1, np.int64)
-    _draw(
-        *arrays(documents),
-        np.ascontiguousarray(seeds),
-        bounds,
-        np.uint64(run_seed % 2**64),
-        rules.min_target_tokens,
-        rules.max_target_tokens or np.iinfo(np.int64).max,
-        fields.values,
-        fields.equal,
-        rules.shingle_tokens,
-        rules.max_shared_shingles,
-        targets,
+    wanted = _Rules(
+        values=fields.values,
+        equal=fields.equal,
+        shortest=rules.min_target_tokens,
+        longest=rules.max_target_tokens or np.iinfo(np.int64).max,
+        shingle=rules.shingle_tokens,
+        most_shared=rules.max_shared_shingles,
     )
+    targets = _draw(arrays(documents), wanted, np.ascontiguousarray(seeds), bounds, np.uint64(run_seed % 2**64))
     found = targets >= 0
     return np.repeat(seeds, counts)[found], targets[found]
 
@@ -64,27 +72,31 @@ def _mix(value):
 
 
 @numba.njit(parallel=True, cache=True)
-def _draw(
-    tokens, starts, lengths, seeds, bounds, run_seed, shortest, longest, values, equal, shingle, most_shared, targets
-):
-    documents = np.uint64(len(lengths))
+def _draw(documents, rules, seeds, bounds, run_seed):
+    """Targets of seed i between bounds[i] and bounds[i + 1], -1 where none was found: int64 [bounds[-1]]."""
+    tokens, starts, lengths = documents
+    targets = np.full(bounds[-1], -1, np.int64)
+    rows = np.uint64(len(lengths))
     for place in numba.prange(len(seeds)):
         seed, begin, end = seeds[place], bounds[place], bounds[place + 1]
-        table, distinct = hash_set(tokens, starts[seed], lengths[seed], shingle)
+        seed_shingles = hash_set(tokens, starts[seed], lengths[seed], rules.shingle)
         stream = _mix(_mix(run_seed) ^ np.uint64(seed))
         filled = begin
         for attempt in range(_ATTEMPTS_PER_TARGET * (end - begin)):
             if filled == end:
                 break
-            # The remainder favors low rows by less than documents / 2^64.
-            target = np.int64(_mix(stream + np.uint64(attempt) * _STEP) % documents)
-            taken = target == seed or lengths[target] < shortest or lengths[target] > longest
-            for field in range(len(equal)):
-                same = values[field, seed] == values[field, target] and values[field, seed] != MISSING
-                taken = taken or same != equal[field]
+            # The remainder favors low rows by less than rows / 2^64.
+            target = np.int64(_mix(stream + np.uint64(attempt) * _STEP) % rows)
+            taken = target == seed or lengths[target] < rules.shortest or lengths[target] > rules.longest
+            for field in range(len(rules.equal)):
+                same = rules.values[field, seed] == rules.values[field, target] and rules.values[field, seed] != MISSING
+                taken = taken or same != rules.equal[field]
             for other in range(begin, filled):
                 taken = taken or targets[other] == target
-            if taken or shared(tokens, starts[target], lengths[target], shingle, table, distinct) > most_shared:
+            if taken or (
+                shared(tokens, starts[target], lengths[target], rules.shingle, seed_shingles) > rules.most_shared
+            ):
                 continue
             targets[filled] = target
             filled += 1
+    return targets

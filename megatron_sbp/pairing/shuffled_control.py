@@ -22,6 +22,7 @@ def deal_targets(
     seeds: np.ndarray,
     targets: np.ndarray,
     scores: np.ndarray,
+    *,
     allowed: Callable[[np.ndarray, np.ndarray], np.ndarray],
     run_seed: int,
     alike: np.ndarray | None = None,

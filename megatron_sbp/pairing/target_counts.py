@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
+
+from megatron_sbp.base.untyped import JsonObject
 
 HUBS = 10
 """Documents that are named."""
@@ -34,7 +34,7 @@ class TargetCounts:
         """Seeds of some documents: uint32 [rows]."""
         return self._counts[rows]
 
-    def summary(self, names: pa.ChunkedArray) -> dict[str, Any]:
+    def summary(self, names: pa.ChunkedArray) -> JsonObject:
         """Seeds per target, over the documents that are a target.
 
         Args:

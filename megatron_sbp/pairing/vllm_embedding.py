@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import check_available, go_offline
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.vllm_library import IN_ONE_PROCESS, device_arguments, explained, import_vllm
 from megatron_sbp.pairing.embedding import Embedder, place_vectors
 from megatron_sbp.pairing.embedding_model import model_folder
@@ -62,7 +63,7 @@ class VllmEmbedder(Embedder):
         if self.max_tokens < settings.max_tokens:
             say(f"embed: {settings.model} reads {limit} tokens at most, embedding.max_tokens is {settings.max_tokens}")
         options = settings.vllm
-        arguments: dict[str, Any] = {
+        arguments: JsonObject = {
             "model": model,
             "runner": "pooling",
             "dtype": _PRECISIONS[settings.precision],

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.recipe import Launch, Model, Training
 
 
@@ -146,7 +146,7 @@ def _activations(model: Model, training: Training, launch: Launch, vocab: int) -
     return round(tokens * (layers + (size + 8) * vocab / launch.tensor_parallel))
 
 
-def _layers_kept(flags: Mapping[str, Any], layers: int, pipeline: int, layer: float, entry: float) -> float:
+def _layers_kept(flags: Mapping[str, JsonValue], layers: int, pipeline: int, layer: float, entry: float) -> float:
     """Bytes per token that the layers keep: all of theirs, or what full recomputation leaves of it.
 
     `block` recomputes the first `recompute-num-layers` layers of a pipeline stage, each from its input; `uniform` all

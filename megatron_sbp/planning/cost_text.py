@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.planning.assumptions import assumed
 from megatron_sbp.planning.numbers import format_bytes, format_hours
 
 
-def totals(plan: dict[str, Any]) -> list[str]:
+def totals(plan: JsonObject) -> list[str]:
     """Lines about the whole run."""
     hardware, total, time = plan["hardware"], plan["total"], plan["time"]
     parts = " + ".join(f"{kind} {format_hours(hours)}" for kind, hours in total["gpu_hours_of"].items() if hours)
@@ -43,7 +43,7 @@ def span(hours: float) -> str:
     return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} days"
 
 
-def memory_of(trainings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def memory_of(trainings: Mapping[str, Mapping[str, JsonValue]]) -> list[str]:
     """The trainings by what they need of a GPU's memory, where they differ."""
     by_size: dict[str, list[str]] = {}
     for stage, entry in trainings.items():
@@ -52,7 +52,7 @@ def memory_of(trainings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [line for group in lines for line in group]
 
 
-def host_memory(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def host_memory(found: Mapping[str, Mapping[str, JsonValue]]) -> list[str]:
     """Lines about what jobs need of a machine's memory, the largest first, and those that need the same together."""
     by_size: dict[str, list[str]] = {}
     for stage, entry in sorted(found.items(), key=lambda item: -item[1]["job"]):
@@ -63,7 +63,7 @@ def host_memory(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return _wrapped("memory of a job on its machine, at least: " + "; ".join(groups), "")
 
 
-def cpu_time(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def cpu_time(found: Mapping[str, Mapping[str, JsonValue]]) -> list[str]:
     """Lines about the core-hours of stages on CPUs, and the longest of their tasks."""
     hours: dict[str, float] = {}
     for stage, entry in found.items():
@@ -93,7 +93,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, 104, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False)
 
 
-def rates(plan: dict[str, Any]) -> str:
+def rates(plan: JsonObject) -> str:
     """What the stars rest on, and whether that was given."""
     hardware = plan["hardware"]
     return (

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.job_limits import cpus_of
 from megatron_sbp.planning.units import end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
@@ -56,10 +56,10 @@ class CpuTime:
     last_alone: float = 0
 
 
-def plan_cpu_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def plan_cpu_time(recipe: Recipe, plan: JsonObject) -> dict[str, JsonObject]:
     """By stage: `core_hours` in all, `unit_hours` and `last_step_hours` of wall time, `task_hours` of the task that has
     the most units and the last step."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JsonObject] = {}
     for stage, time in _stages(recipe, plan):
         tasks = min(max(1, time.units), recipe.slurm.array_size)
         cores = cpus_of(recipe, stage)
@@ -77,13 +77,13 @@ def plan_cpu_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, A
     return found
 
 
-def _read(recipe: Recipe, plan: dict[str, Any]) -> int:
+def _read(recipe: Recipe, plan: JsonObject) -> int:
     chosen = recipe.documents
     corpus = plan["sample"] and plan["sample"]["corpus"]
     return corpus or (plan["unique_tokens"]["oracle"]["documents"] or chosen.train) + chosen.valid + chosen.test
 
 
-def _stages(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, CpuTime]]:
+def _stages(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, CpuTime]]:
     chosen, arrays, real = recipe.documents, plan["arrays"], plan["unique_tokens"]["real"]
     read = _read(recipe, plan)
     tokens = real["tokens"] / max(1, real["documents"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.assumptions import assumed
 from megatron_sbp.planning.units import end_of, saved_checkpoints, synthesizers_of
 from megatron_sbp.recipe import Recipe
 
 
-def plan_total(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any]:
+def plan_total(recipe: Recipe, plan: JsonObject) -> JsonObject:
     """FLOPs and GPU-hours of the whole run, replicates included: pairing, tunings (at most), and generation too."""
     replicates, parts = plan["replicates"], {}
     synthesizers = synthesizers_of(recipe, plan).values()
@@ -31,7 +30,7 @@ def plan_total(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def plan_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any] | None:
+def plan_time(recipe: Recipe, plan: JsonObject) -> JsonObject | None:
     """Hours of wall time, or None for a recipe of CPU ranks, of which no rate is assumed.
 
     Every stage has the GPUs of the recipe's nodes, or one for each of its array tasks where these are fewer. Stages
@@ -86,7 +85,7 @@ def plan_time(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def plan_checkpoint(recipe: Recipe, plan: dict[str, Any]) -> dict[str, Any]:
+def plan_checkpoint(recipe: Recipe, plan: JsonObject) -> JsonObject:
     """One checkpoint of an arm, with its optimizer: bytes, seconds to write it, and how many there are at most."""
     size = plan["disk"]["one_checkpoint"]
     return {

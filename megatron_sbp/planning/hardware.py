@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.gpus import MEMORY_GB, PEAK_TFLOPS
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.assumptions import assumed
 from megatron_sbp.recipe import Recipe
 
@@ -40,7 +40,7 @@ class Hardware:
         """Hours of one GPU for some FLOPs."""
         return flops / (self.peak_flops * (self.generation_mfu if writing else self.mfu)) / 3600
 
-    def for_plan(self, recipe: Recipe) -> dict[str, Any]:
+    def for_plan(self, recipe: Recipe) -> JsonObject:
         """`hardware` of the plan: this, and how many GPUs a training has according to the recipe."""
         launch = recipe.launch
         gpus = None if launch.device == "cpu" else launch.nodes * launch.ranks_per_node
@@ -53,7 +53,7 @@ def given_hardware(gpu: str | None, mfu: float | None, generation_mfu: float | N
     Raises:
         InputError: a GPU whose data sheet is not known here, or an impossible share.
     """
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     if gpu is not None:
         names = {name.lower(): name for name in PEAK_TFLOPS}
         name = names.get(gpu.lower())

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.assumptions import bytes_per_token
 from megatron_sbp.planning.query_blocks import block_count_of, part_count_of
 from megatron_sbp.planning.units import end_of, pilots, synthesizers_of
@@ -39,7 +39,7 @@ class HostMemory:
     source: str
 
 
-def plan_host_memory(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def plan_host_memory(recipe: Recipe, plan: JsonObject) -> dict[str, JsonObject]:
     """Bytes by stage: `task`, `last_step`, `job` (the larger of both, for which a job asks), and `from`."""
     return {
         stage: {
@@ -52,7 +52,7 @@ def plan_host_memory(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str
     }
 
 
-def _of_corpus(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, HostMemory]]:
+def _of_corpus(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, HostMemory]]:
     chosen, real = recipe.documents, plan["unique_tokens"]["real"]
     read = (plan["unique_tokens"]["oracle"]["documents"] or chosen.train) + chosen.valid + chosen.test
     text = real["tokens"] / max(1, real["documents"]) * bytes_per_token(plan["model"]["vocab_size"]["tokens"])
@@ -73,7 +73,7 @@ def _of_corpus(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, Host
         yield "index-corpus", HostMemory(1.6 * _GB, 0, "rule")
 
 
-def _of_synthesizers(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, HostMemory]]:
+def _of_synthesizers(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, HostMemory]]:
     vocab, documents = plan["model"]["vocab_size"]["tokens"], plan["unique_tokens"]["real"]["documents"]
     for name, entry in synthesizers_of(recipe, plan).items():
         end, synthesis = end_of(name), entry["synthesis"]
@@ -96,7 +96,7 @@ def _of_synthesizers(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str
         yield "tokenize-synthetic" + end, HostMemory(0.27 * _GB, 0.06 * _GB, "measured")
 
 
-def _of_models(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, HostMemory]]:
+def _of_models(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, HostMemory]]:
     launch = recipe.launch
     if launch.distributed_optimizer and not recipe.training.megatron.get(_FEW_GATHER):
         # While a checkpoint is assembled: 12 bytes per parameter of every rank on the node (docs/training.md).

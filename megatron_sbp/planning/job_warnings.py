@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.cost_text import span
 from megatron_sbp.planning.job_limits import cpus_of, kind_of, memory_limit, time_limit
 from megatron_sbp.planning.numbers import format_bytes, format_hours
@@ -20,7 +20,7 @@ LONG = 1.0
 """GPU-hours of a stage below which it does not matter how many tasks share it."""
 
 
-def job_warnings(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+def job_warnings(recipe: Recipe, plan: JsonObject) -> Iterator[str]:
     """One sentence per warning; see `plan_warnings`."""
     launch, hardware = recipe.launch, plan["hardware"]
     if launch.device != "cpu":
@@ -58,7 +58,7 @@ def _precisions(recipe: Recipe) -> Iterator[str]:
             )
 
 
-def _shards(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+def _shards(recipe: Recipe, plan: JsonObject) -> Iterator[str]:
     for name, entry in synthesizers_of(recipe, plan).items():
         stage = "synthesize" + end_of(name)
         if (units := plan["arrays"][stage]["units"]) > MOST_SHARDS:
@@ -81,7 +81,7 @@ def _ranks_on_a_node(recipe: Recipe) -> Iterator[str]:
     )
 
 
-def _memory(plan: dict[str, Any]) -> Iterator[str]:
+def _memory(plan: JsonObject) -> Iterator[str]:
     hardware = plan["hardware"]
     sizes = {stage: entry["total"] for stage, entry in plan["memory"]["trainings"].items()}
     large = {stage: size for stage, size in sizes.items() if size > hardware["device_bytes"]}
@@ -93,7 +93,7 @@ def _memory(plan: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _gpu_arrays(recipe: Recipe, plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+def _gpu_arrays(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, str, float]]:
     """Arrays that use GPUs: the stage, the recipe key that sizes a unit, and GPU-hours of all units."""
     shard = "documents.documents_per_shard"
     yield "embed", shard, plan["embedding"]["gpu_hours"]
@@ -120,7 +120,7 @@ def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float)
         )
 
 
-def _cpu_times(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+def _cpu_times(recipe: Recipe, plan: JsonObject) -> Iterator[str]:
     """Of stages on CPUs: a unit, or the last step, that does not end within the time limit."""
     for stage, entry in plan["cpu"].items():
         limit = time_limit(recipe, stage, "cpu")
@@ -147,7 +147,7 @@ _SIZED_BY = {
 """Keys that size a unit; none where its size is fixed."""
 
 
-def _host_memory(recipe: Recipe, plan: dict[str, Any]) -> Iterator[str]:
+def _host_memory(recipe: Recipe, plan: JsonObject) -> Iterator[str]:
     """Stages that need more than their jobs ask for."""
     for stage, entry in plan["host_memory"].items():
         limit = memory_limit(recipe, stage, kind_of(recipe, stage))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from megatron_sbp.base.hub import cached_snapshot
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.planning import cost, ledger
 from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, bytes_per_token
 from megatron_sbp.planning.cpu_time import plan_cpu_time
@@ -29,10 +29,10 @@ from megatron_sbp.recipe.tokenizer_folder import folder_named
 
 def make_plan(
     recipe: Recipe,
-    measured: dict[str, Any] | None = None,
+    measured: JsonObject | None = None,
     hardware: Hardware | None = None,
-    sample: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    sample: Mapping[str, JsonValue] | None = None,
+) -> JsonObject:
     """The plan of a run, JSON-able.
 
     Args:
@@ -57,16 +57,23 @@ def make_plan(
     mean = tokens_per_document(sample, vocab)
     corpus = None if sample is None else sample["corpus"]
     unique = {name: _unique_tokens(recipe, measured, name, mean, corpus) for name in ("real", "oracle")}
-    synthesizers: dict[str | None, dict[str, Any]] = {}
+    synthesizers: dict[str | None, JsonObject] = {}
     for name in recipe.used_synthesizers:
         own, known = recipe.for_synthesizer(name), measured.get("synthesizers", {}).get(name, {})
         synthesizers[name] = {
             "tuning": _tuning(own, known, unique["real"], padded, hardware)
             if name in recipe.tuned_synthesizers
             else None,
-            "synthesis": _synthesis(own, known, unique["real"], padded, recipe.synthesizers[name].method, hardware),
+            "synthesis": _synthesis(
+                own,
+                measured=known,
+                real=unique["real"],
+                vocab=padded,
+                method=recipe.synthesizers[name].method,
+                hardware=hardware,
+            ),
         }
-    plan: dict[str, Any] = {
+    plan: JsonObject = {
         "name": recipe.name,
         "hardware": hardware.for_plan(recipe),
         "model": {
@@ -79,7 +86,10 @@ def make_plan(
         "unique_tokens": unique,
         "sample": None if sample is None else {**sample, "tokens_per_document": mean},
         "replicates": recipe.replicates,
-        "arms": {arm: _arm(recipe.for_arm(arm), arm, unique, padded, count.total, hardware) for arm in recipe.arms},
+        "arms": {
+            arm: _arm(recipe.for_arm(arm), arm, unique=unique, vocab=padded, count=count.total, hardware=hardware)
+            for arm in recipe.arms
+        },
         "embedding": _embedding(recipe, unique["real"], hardware),
         "tuning": None,
         "synthesis": None,
@@ -111,7 +121,7 @@ def make_plan(
     return plan
 
 
-def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
+def _vocabulary(recipe: Recipe, measured: JsonObject) -> tuple[int, str]:
     if "vocab_size" in measured:
         return measured["vocab_size"], "measured"
     if recipe.tokenizer.path is None:
@@ -122,14 +132,12 @@ def _vocabulary(recipe: Recipe, measured: dict[str, Any]) -> tuple[int, str]:
     return recipe.tokenizer.vocab_size, "estimated"
 
 
-def tokens_per_document(sample: Mapping[str, Any] | None, vocab: int) -> float:
+def tokens_per_document(sample: Mapping[str, JsonValue] | None, vocab: int) -> float:
     """Before D is tokenized: by the corpus's first documents, with one token that ends each; else that of DCLM."""
     return assumed("tokens_per_document") if sample is None else sample["bytes"] / bytes_per_token(vocab) + 1
 
 
-def _unique_tokens(
-    recipe: Recipe, measured: dict[str, Any], name: str, mean: float, corpus: int | None
-) -> dict[str, Any]:
+def _unique_tokens(recipe: Recipe, measured: JsonObject, name: str, mean: float, corpus: int | None) -> JsonObject:
     """Tokens of D (`real`) or of D and the further documents (`oracle`); None where it cannot be known yet.
 
     Args:
@@ -156,17 +164,15 @@ def _unique_tokens(
     return {"documents": documents, "tokens": tokens, "from": "unknown" if tokens is None else "estimated"}
 
 
-def _arm(
-    recipe: Recipe, arm: str, unique: dict[str, Any], vocab: int, count: int, hardware: Hardware
-) -> dict[str, Any]:
+def _arm(recipe: Recipe, arm: str, *, unique: JsonObject, vocab: int, count: int, hardware: Hardware) -> JsonObject:
     length = recipe.model.sequence_length
     parts = ledger.arm_samples(recipe, arm)
     samples = sum(parts.values())
-    datasets: dict[str, dict[str, Any]] = {}
+    datasets: dict[str, JsonObject] = {}
     for name, part in parts.items():
         tokens = part * length
         # Every synthetic sequence is used once, so there are as many unique tokens as are used.
-        known: dict[str, Any] = {"tokens": tokens, "from": "recipe"} if name == "synthetic" else unique[name]
+        known: JsonObject = {"tokens": tokens, "from": "recipe"} if name == "synthetic" else unique[name]
         epochs = tokens / known["tokens"] if known["tokens"] else None
         datasets[name] = {
             "samples": part,
@@ -196,7 +202,7 @@ def _arm(
     }
 
 
-def _embedding(recipe: Recipe, real: dict[str, Any], hardware: Hardware) -> dict[str, Any]:
+def _embedding(recipe: Recipe, real: JsonObject, hardware: Hardware) -> JsonObject:
     known, dimensions, _ = _embedder(recipe)
     documents = recipe.documents.train + recipe.documents.valid + recipe.documents.test
     tokens = round(documents * min(recipe.embedding.max_tokens, real["tokens"] / max(1, real["documents"])))
@@ -231,7 +237,7 @@ def _comparing(recipe: Recipe, generations: int, tokens: float, hardware: Hardwa
     return {"compare_flops": flops, "compare_gpu_hours": hardware.hours(flops)}
 
 
-def _neighbors(recipe: Recipe, dimensions: int, hardware: Hardware) -> dict[str, Any]:
+def _neighbors(recipe: Recipe, dimensions: int, hardware: Hardware) -> JsonObject:
     """Exact search among N documents is N^2 inner products: 2 N^2 d FLOPs; train and valid are searched apart."""
     flops = 2 * dimensions * (recipe.documents.train**2 + recipe.documents.valid**2)
     return {
@@ -242,9 +248,7 @@ def _neighbors(recipe: Recipe, dimensions: int, hardware: Hardware) -> dict[str,
     }
 
 
-def _tuning(
-    recipe: Recipe, measured: dict[str, Any], real: dict[str, Any], vocab: int, hardware: Hardware
-) -> dict[str, Any]:
+def _tuning(recipe: Recipe, measured: JsonObject, real: JsonObject, vocab: int, hardware: Hardware) -> JsonObject:
     """Pairs are unknown before they are mined: at most every document with all its allowed targets."""
     length = recipe.tuning_sequence_length
     if "pairs" in measured:
@@ -274,12 +278,13 @@ def _tuning(
 
 def _synthesis(
     recipe: Recipe,
-    measured: dict[str, Any],
-    real: dict[str, Any],
+    *,
+    measured: JsonObject,
+    real: JsonObject,
     vocab: int,
     method: str,
     hardware: Hardware,
-) -> dict[str, Any]:
+) -> JsonObject:
     mean = real["tokens"] / max(1, real["documents"])
     new = recipe.synthesis.tokens_per_generation
     source = "recipe" if new else "estimated"

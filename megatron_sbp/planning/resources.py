@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning import cost
 from megatron_sbp.planning.assumptions import assumed, bytes_per_token
 from megatron_sbp.planning.units import plan_index, saved_checkpoints, synthesizers_of
@@ -12,7 +11,7 @@ from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.tuning_start import start_folder
 
 
-def plan_memory(recipe: Recipe, vocab: int) -> dict[str, Any]:
+def plan_memory(recipe: Recipe, vocab: int) -> JsonObject:
     """Bytes on the fullest rank, with both optimizers; `trainings`: that of every arm and of `tune`, as it will run."""
     launch, result = recipe.launch, {}
     for name, distributed in (("plain", False), ("distributed_optimizer", True)):
@@ -58,7 +57,7 @@ def trainings_of(recipe: Recipe) -> dict[str, Recipe]:
     return found
 
 
-def plan_disk(recipe: Recipe, plan: dict[str, Any], vocab: int, count: int) -> dict[str, int]:
+def plan_disk(recipe: Recipe, plan: JsonObject, vocab: int, count: int) -> dict[str, int]:
     """Bytes of every kind of file, largest state; `documents.oracle: null` counts as none."""
     real, oracle = plan["unique_tokens"]["real"], plan["unique_tokens"]["oracle"]
     per_document = real["tokens"] / max(1, real["documents"])

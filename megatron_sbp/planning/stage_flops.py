@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning import cost
 from megatron_sbp.planning.plan import embedding_flops
 from megatron_sbp.planning.units import compares, end_of, synthesizers_of
@@ -26,7 +26,7 @@ class Processed:
     written: dict[str, tuple[int, int]]
 
 
-def planned_flops(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
+def planned_flops(recipe: Recipe, plan: JsonObject) -> dict[str, int]:
     """FLOPs by name of the stage, of all replicates, as `sbp plan` estimates them; those of a tuning are the most.
 
     Args:
@@ -47,7 +47,7 @@ def planned_flops(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     return found
 
 
-def shared_flops(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
+def shared_flops(recipe: Recipe, plan: JsonObject) -> dict[str, int]:
     """FLOPs of the stages that all replicates share: `embed`, and `neighbors` where the search is exact."""
     found = {"embed": plan["embedding"]["flops"]}
     if recipe.neighbors.engine == "exact":
@@ -55,7 +55,7 @@ def shared_flops(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     return found
 
 
-def processed_flops(recipe: Recipe, plan: dict[str, Any], number: int, processed: Processed) -> dict[str, int]:
+def processed_flops(recipe: Recipe, plan: JsonObject, number: int, processed: Processed) -> dict[str, int]:
     """FLOPs by name of the stage, from what one replicate has processed, by the same formulas as the plan.
 
     Args:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.assumptions import assumed
 from megatron_sbp.planning.cost_text import arrays, cpu_time, host_memory, memory_of, rates, totals
 from megatron_sbp.planning.numbers import format_bytes, format_count, format_hours
@@ -13,7 +13,7 @@ _COLUMNS = 4
 """Arms up to which each has a column; a terminal has about 100."""
 
 
-def format_plan(plan: dict[str, Any]) -> str:
+def format_plan(plan: JsonObject) -> str:
     """The plan as text for a terminal of 100 columns."""
     model, memory = plan["model"], plan["memory"]
     arms, gpu = plan["arms"], plan["hardware"]["gpu"]
@@ -72,7 +72,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _per_document(plan: dict[str, Any]) -> str:
+def _per_document(plan: JsonObject) -> str:
     sample = plan["sample"]
     if sample is None:
         return f"{assumed('tokens_per_document'):g} tokens a document"
@@ -83,12 +83,12 @@ def _per_document(plan: dict[str, Any]) -> str:
     )
 
 
-def _columns(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:
+def _columns(arms: Mapping[str, JsonObject], gpu: str) -> list[str]:
     """A column for every arm."""
     width = max(20, 2 + max(map(len, arms)))
     lines = [f"{'':24}" + "".join(f"{arm:>{width}}" for arm in arms)]
 
-    def row(label: str, cell: Callable[[dict[str, Any]], str]) -> None:
+    def row(label: str, cell: Callable[[JsonObject], str]) -> None:
         lines.append(f"{label:24}" + "".join(f"{cell(arm):>{width}}" for arm in arms.values()))
 
     row("training tokens", lambda arm: f"{arm['train_tokens']:,}")
@@ -105,7 +105,7 @@ def _columns(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:
     return lines
 
 
-def _rows(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:
+def _rows(arms: Mapping[str, JsonObject], gpu: str) -> list[str]:
     """A row for every arm, and what is the same for all in front."""
     one = next(iter(arms.values()))
     width = max(len("arm"), *map(len, arms))
@@ -122,19 +122,19 @@ def _rows(arms: Mapping[str, dict[str, Any]], gpu: str) -> list[str]:
     return lines
 
 
-def _unique_of(arm: dict[str, Any]) -> str:
+def _unique_of(arm: JsonObject) -> str:
     return _marked(arm["unique_real_tokens"], arm["from"], format_count)
 
 
-def _epochs_of(arm: dict[str, Any]) -> str:
+def _epochs_of(arm: JsonObject) -> str:
     return _marked(arm["real_epochs"], arm["from"], "{:.2f}".format)
 
 
-def _share_of(arm: dict[str, Any]) -> str:
+def _share_of(arm: JsonObject) -> str:
     return f"{100 * arm['synthetic_share']:.1f} %"
 
 
-def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name: str, gpu: str) -> list[str]:
+def _synthesizer(tuning: JsonObject | None, synthesis: JsonObject, name: str, gpu: str) -> list[str]:
     tuned = []
     if tuning:
         tuned = [
@@ -151,7 +151,7 @@ def _synthesizer(tuning: dict[str, Any] | None, synthesis: dict[str, Any], name:
     ]
 
 
-def _comparing(synthesis: dict[str, Any], gpu: str) -> list[str]:
+def _comparing(synthesis: JsonObject, gpu: str) -> list[str]:
     if not synthesis["compare_flops"]:
         return []
     hours = format_hours(synthesis["compare_gpu_hours"])
@@ -170,13 +170,13 @@ def _sources(sources: dict[str, str]) -> list[str]:
     ]
 
 
-def _marked(value: object, source: str, form: Callable[[Any], str]) -> str:
+def _marked[Value](value: Value | None, source: str, form: Callable[[Value], str]) -> str:
     if value is None:
         return "unknown"
     return ("~" if source == "estimated" else "") + form(value)
 
 
-def _unique(entry: dict[str, Any]) -> str:
+def _unique(entry: JsonObject) -> str:
     if entry["tokens"] is None:
         return "an unknown number of unique tokens"
     return f"{entry['documents']:,} documents, {_marked(entry['tokens'], entry['from'], '{:,}'.format)} unique tokens"

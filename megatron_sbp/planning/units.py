@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.index_layout import IndexPlan, layout
 from megatron_sbp.planning.query_blocks import block_count_of
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
@@ -21,7 +20,7 @@ _OF_A_SEARCH, _OF_A_STAGE, _STAGES = 68, 5, 10
 """Files in stages/ for the search for duplicates of a synthesizer; for any stage; stages of a synthesizer."""
 
 
-def plan_arrays(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
+def plan_arrays(recipe: Recipe, plan: JsonObject) -> dict[str, dict[str, int]]:
     """Units and array tasks of the sharded stages whose units follow from the sizes of the recipe."""
     chosen = recipe.documents
     oracle = plan["unique_tokens"]["oracle"]["documents"]
@@ -79,7 +78,7 @@ def scan_parts(recipe: Recipe, real: int, generations: int) -> int:
     return sum(-(-shards // scanned_shards(recipe, kind, shards)) for kind, shards in kinds.items())
 
 
-def plan_index(recipe: Recipe, plan: dict[str, Any]) -> IndexPlan | None:
+def plan_index(recipe: Recipe, plan: JsonObject) -> IndexPlan | None:
     """The index of the shingles of D; None where nothing is looked up in it."""
     if not wants_index(recipe):
         return None
@@ -127,7 +126,7 @@ def _filters(recipe: Recipe) -> list[Filter]:
     return [recipe.for_synthesizer(name).filter for name in recipe.used_synthesizers]
 
 
-def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
+def plan_files(recipe: Recipe, plan: JsonObject) -> dict[str, int]:
     """Files of the run folder at its peak, by kind; logs and the few small ones are not counted."""
     arrays, replicates = plan["arrays"], plan["replicates"]
     written = sum(arrays["synthesize" + end_of(name)]["units"] for name in recipe.used_synthesizers)
@@ -157,7 +156,7 @@ def plan_files(recipe: Recipe, plan: dict[str, Any]) -> dict[str, int]:
     return {**found, "total": sum(found.values())}
 
 
-def saved_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> int:
+def saved_checkpoints(recipe: Recipe, plan: JsonObject) -> int:
     """Checkpoints on disk at its peak.
 
     The training of an arm keeps all its checkpoints until it ends, then the last; the oracle may run beside the
@@ -170,7 +169,7 @@ def saved_checkpoints(recipe: Recipe, plan: dict[str, Any]) -> int:
     return saves + plan["replicates"] * sum(len(recall_iterations(recipe, arm)) for arm in recipe.arms)
 
 
-def _of_tunings(recipe: Recipe, plan: dict[str, Any]) -> int:
+def _of_tunings(recipe: Recipe, plan: JsonObject) -> int:
     """Checkpoints of all tunings while they run, at most; one is saved at every evaluation."""
     return sum(
         min(-(-entry["tuning"]["max_steps"] // recipe.for_synthesizer(name).tuning.eval_interval), _OF_A_TUNING)
@@ -179,7 +178,7 @@ def _of_tunings(recipe: Recipe, plan: dict[str, Any]) -> int:
     )
 
 
-def synthesizers_of(recipe: Recipe, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def synthesizers_of(recipe: Recipe, plan: JsonObject) -> dict[str, JsonObject]:
     """`tuning` and `synthesis` of every synthesizer by name; the plan has those of the first apart."""
     if not plan["synthesis"]:
         return {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.job_warnings import job_warnings
 from megatron_sbp.planning.numbers import format_count
 from megatron_sbp.recipe import Recipe
 
 
-def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> list[str]:
+def plan_warnings(recipe: Recipe, plan: JsonObject, others: list[str]) -> list[str]:
     """One sentence per warning.
 
     Args:
@@ -37,7 +36,7 @@ def plan_warnings(recipe: Recipe, plan: dict[str, Any], others: list[str]) -> li
     return found
 
 
-def _splits(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
+def _splits(recipe: Recipe, plan: JsonObject) -> list[str]:
     found, documents = [], recipe.documents
     corpus = plan["sample"] and plan["sample"]["corpus"]
     needed = documents.train + (documents.oracle or 0) + documents.valid + documents.test
@@ -53,7 +52,7 @@ def _splits(recipe: Recipe, plan: dict[str, Any]) -> list[str]:
     return found
 
 
-def _about(arm: str, figures: dict[str, Any]) -> list[str]:
+def _about(arm: str, figures: JsonObject) -> list[str]:
     found = []
     if "oracle" in figures["datasets"]:
         if figures["real_epochs"] is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import yaml
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import JudgeEndpoint, Recipe, dump_recipe
 from megatron_sbp.recipe.sections import Launch, Slurm, Synthesizer
 from megatron_sbp.report.names import label_of
@@ -47,7 +47,7 @@ def public_recipe(recipe: Recipe) -> Recipe:
     def named(path: str | None) -> str | None:
         return None if path is None else name(path)
 
-    def flags(section: Mapping[str, Any]) -> dict[str, Any]:
+    def flags(section: Mapping[str, JsonValue]) -> JsonObject:
         given = {key: name(value) if isinstance(value, str) else value for key, value in section["megatron"].items()}
         return {**section, "megatron": given}
 
@@ -107,8 +107,8 @@ def license_header(name: str | None) -> dict[str, str]:
 def dataset_card(
     recipe: Recipe,
     documents: Mapping[str, int],
-    audits: Mapping[str, Mapping[str, Any]],
-    quality: Mapping[str, Mapping[str, Any] | None],
+    audits: Mapping[str, Mapping[str, JsonValue]],
+    quality: Mapping[str, Mapping[str, JsonValue] | None],
 ) -> str:
     """The card of a synthetic corpus.
 
@@ -166,7 +166,11 @@ def dataset_card(
 
 
 def model_card(
-    recipe: Recipe, model: str, provenance: Mapping[str, Any], results: Mapping[str, Any] | None, replicate: int
+    recipe: Recipe,
+    model: str,
+    provenance: Mapping[str, JsonValue],
+    results: Mapping[str, JsonValue] | None,
+    replicate: int,
 ) -> str:
     """The card of an exported model.
 
@@ -212,7 +216,7 @@ def model_card(
     return _card(header, parts)
 
 
-def _card(header: Mapping[str, Any], parts: Sequence[str]) -> str:
+def _card(header: Mapping[str, JsonValue], parts: Sequence[str]) -> str:
     top = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True)
     return f"---\n{top}---\n\n" + "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
@@ -265,7 +269,7 @@ def _writer(recipe: Recipe, configuration: str) -> str:
     return f"a synthesizer tuned on pairs of {told.get(relation, relation.replace('_', ' '))}"
 
 
-def _dropped(audits: Mapping[str, Mapping[str, Any]]) -> str:
+def _dropped(audits: Mapping[str, Mapping[str, JsonValue]]) -> str:
     """What each rule dropped, by configuration."""
     rules = dict.fromkeys(rule for audit in audits.values() for rule in audit.get("dropped") or {})
     rows = [
@@ -275,7 +279,7 @@ def _dropped(audits: Mapping[str, Mapping[str, Any]]) -> str:
     return _table(["generations dropped by rule", *(f"`{name}`" for name in audits)], rows)
 
 
-def _quality(name: str, quality: Mapping[str, Any] | None) -> str:
+def _quality(name: str, quality: Mapping[str, JsonValue] | None) -> str:
     if quality is None:
         return f"`{name}`: not measured."
     told = seed_sentence(dict(quality["similarity"]))
@@ -283,7 +287,7 @@ def _quality(name: str, quality: Mapping[str, Any] | None) -> str:
     return f"`{name}`, in brackets the 95 % interval. {told or ''}\n\n{shown}"
 
 
-def _figures(results: Mapping[str, Any] | None, arm: str, replicate: int) -> str:
+def _figures(results: Mapping[str, JsonValue] | None, arm: str, replicate: int) -> str:
     found = ((results or {}).get("arms") or {}).get(arm)
     if not found or found["test_loss"] is None:
         return "Not evaluated yet."
@@ -317,7 +321,7 @@ def _shown(shape: str, value: float) -> str:
     return text if float(text) else shape.format(0.0)
 
 
-def _comparisons(results: Mapping[str, Any], arm: str) -> str:
+def _comparisons(results: Mapping[str, JsonValue], arm: str) -> str:
     rows = []
     for key, figures in (results.get("comparisons") or {}).items():
         first, _, second = key.partition("-")
@@ -332,7 +336,7 @@ def _comparisons(results: Mapping[str, Any], arm: str) -> str:
     )
 
 
-def _reading(results: Mapping[str, Any] | None, name: str) -> str:
+def _reading(results: Mapping[str, JsonValue] | None, name: str) -> str:
     """What the synthesizer reads from its seed. results.json has the first synthesizer at its top."""
     others = (results or {}).get("synthesizers") or {}
     tuning = others.get(name, results or {}).get("tuning") or {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.tokenization.documents import PARENTS
 
 SCHEMA = pa.schema(
@@ -73,5 +73,5 @@ def _together(shards: Sequence[Path], file_bytes: int) -> list[list[Path]]:
     return found
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
+def _row(row: JsonObject) -> JsonObject:
     return {name: row.get(name, 1 if name == "round" else None) for name in SCHEMA.names}

@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.publishing.cards import dataset_card, model_card
 from megatron_sbp.publishing.parquet import write_parquet
 from megatron_sbp.recipe import Recipe
@@ -142,7 +142,7 @@ def _dataset(corpora: Mapping[str, Corpus], recipe: Recipe, folder: Path) -> Pat
     return folder
 
 
-def _model(exported: Exported, recipe: Recipe, results: dict[str, Any] | None, folder: Path) -> Path:
+def _model(exported: Exported, recipe: Recipe, results: JsonObject | None, folder: Path) -> Path:
     folder.mkdir(parents=True)
     size = sum(path.stat().st_size for path in exported.held)
     with Progress(f"publish: {exported.name}", size, "bytes") as progress:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.recipe.arm_checks import check_arms
 from megatron_sbp.recipe.harness_checks import check_harness_section
 from megatron_sbp.recipe.judge_checks import check_judge_endpoint
@@ -36,9 +36,9 @@ def _check_sections(recipe: Recipe) -> None:
     _check_pairs(recipe)
 
 
-def value_of(recipe: Recipe, key: str) -> Any:
+def value_of(recipe: Recipe, key: str) -> JsonValue:
     """The value of a dotted key."""
-    value: Any = recipe
+    value: object = recipe
     for part in key.split("."):
         value = getattr(value, part)
     return value

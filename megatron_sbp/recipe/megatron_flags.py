@@ -15,20 +15,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, python_path
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.planned_flags import KEY
 from megatron_sbp.recipe.sections import Recipe
 
 TIMEOUT = 600
 """Seconds that Megatron's import may take; on a busy network file system it is slow."""
 
-Flags = dict[str, dict[str, Any]]
+Flags = dict[str, JsonObject]
 """By name without leading dashes: `values` (none, one, some), `type` (int, float, or text), `choices` (None: any)."""
 
 _PROGRAM = """
@@ -130,7 +130,7 @@ def _read(file: Path) -> Flags | None:
     return flags if flags and usable else None
 
 
-def _wrong(value: object, flag: dict[str, Any]) -> str | None:
+def _wrong(value: object, flag: JsonObject) -> str | None:
     """What the flag needs instead of a value, or None. false and null leave a flag out."""
     if value is None or value is False:
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from pydantic import ValidationError
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.schema import schema_of
 from megatron_sbp.recipe.sections import Section
 from megatron_sbp.recipe.values import shown
@@ -73,7 +73,7 @@ def _unknown(key: str, known: Collection[str]) -> str:
     return f"unknown key; known here: {', '.join(known)}"
 
 
-def _part(schema: dict[str, Any], place: Iterable[str | int]) -> dict[str, Any]:
+def _part(schema: JsonObject, place: Iterable[str | int]) -> JsonObject:
     """The part of a schema that describes the value at a place: keys of mappings, and positions in lists."""
     part = schema
     for step in place:
@@ -87,7 +87,7 @@ def _part(schema: dict[str, Any], place: Iterable[str | int]) -> dict[str, Any]:
     return part
 
 
-def _range(part: dict[str, Any]) -> str:
+def _range(part: JsonObject) -> str:
     """Where a number must lie: `above 0`, `0 or more`, `between 0 and 1`, `0 or more and below 1`."""
     if "minimum" in part and "maximum" in part:
         return f"between {part['minimum']:,} and {part['maximum']:,}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -57,7 +56,7 @@ def override(key: str, text: str) -> str:
     return f"{key}={yaml.safe_dump(text, default_style='"', width=math.inf).strip()}"
 
 
-def make_section[S: Section](section: type[S], **values: Any) -> S:
+def make_section[S: Section](section: type[S], **values: object) -> S:
     """A section from values that no recipe holds, such as a tool's options.
 
     Args:

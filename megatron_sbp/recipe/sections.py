@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.values import (
     AtLeastOne,
@@ -39,7 +40,7 @@ from megatron_sbp.recipe.values import (
     Whole,
 )
 
-DEFAULTS: Any = Field(default_factory=dict, validate_default=True)
+DEFAULTS: Any = Field(default_factory=dict, validate_default=True)  # Any: what Field() returns, for any section
 """A section that can be left out."""
 
 
@@ -251,8 +252,8 @@ class Embedding(Section):
     max_tokens: Count = 512
     """Tokens of a document that the embedder reads, counted by its own tokenizer; no more than the embedder takes."""
     engine: Literal["sentence_transformers", "vllm"] = "sentence_transformers"
-    """What embeds the documents. vllm: its pooling mode, for models that it supports, on GPUs; on CPUs it needs vLLM's CPU build. Generations and the texts of quality figures are few,
-    and always embedded by sentence-transformers."""
+    """What embeds the documents. vllm: its pooling mode, for models that it supports, on GPUs; on CPUs it needs vLLM's
+    CPU build. Generations and the texts of quality figures are few, and always embedded by sentence-transformers."""
     batch_size: Count = 32
     """Documents in one forward pass, unless batch_tokens is given; vLLM forms its own batches."""
     batch_tokens: Count | None = None
@@ -264,7 +265,7 @@ class Embedding(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the embedder. Stored vectors are float16."""
 
-    def of_vectors(self) -> dict[str, Any]:
+    def of_vectors(self) -> JsonObject:
         """What vectors depend on by more than rounding, the engine left out."""
         return self.model_dump(include={"model", "max_tokens", "prompt", "precision"})
 
@@ -367,7 +368,7 @@ class Vllm(Section):
     """Tokens that are drafted from n-grams of the text so far and verified together; 0 drafts none. Not possible on
     CPUs. Changes texts: other random numbers are drawn."""
 
-    def of_text(self) -> dict[str, Any]:
+    def of_text(self) -> JsonObject:
         """The keys that choose kernels, split sums, or draw other random numbers: another value changes the texts.
 
         Keys that only change which requests share a batch are not among them: a resumed shard has other batches than an
@@ -448,7 +449,7 @@ class Filter(Section):
     those that the synthesizer wrote."""
 
     @property
-    def further(self) -> tuple[Any, ...]:
+    def further(self) -> tuple[object, ...]:
         """Values of the opt-in rules, in the order in which they are applied; None for a rule that is off."""
         return (self.max_corpus_copying, self.contaminated, self.predicate, self.min_similarity)
 
@@ -787,7 +788,7 @@ class Recipe(Section):
         copy._first_seed = self.evaluation_seed
         return copy
 
-    def overridden(self, section: str, values: Mapping[str, Any]) -> Recipe:
+    def overridden(self, section: str, values: Mapping[str, JsonValue]) -> Recipe:
         """This recipe with other values for some keys of a section.
 
         Raises:
@@ -807,10 +808,10 @@ class Recipe(Section):
                 recipe = recipe.overridden(section, values)
         return recipe
 
-    def _changed(self, **values: Any) -> Recipe:
+    def _changed(self, **values: object) -> Recipe:
         return self.model_copy(update=values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Every value, defaults included, as JSON-able types."""
         return self.model_dump()
 
@@ -853,7 +854,7 @@ class Recipe(Section):
         return self.synthesis.max_new_tokens or self.max_target_tokens + 1
 
 
-def settings(section: Section, *leave_out: str) -> dict[str, Any]:
+def settings(section: Section, *leave_out: str) -> JsonObject:
     """A recipe section as a dict, for a stage's settings, without the fields that change no output."""
     return section.model_dump(exclude=set(leave_out))
 

@@ -10,11 +10,11 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonValue
 
 MAX_BYTES = 128 << 10
 """Size of a recipe file; the longest of examples/ has 7 kB. PyYAML reads 60 to 500 kB a second."""
@@ -32,10 +32,10 @@ class Node:
     `value` is a dict of text to Node, a list of Nodes, or a scalar: text, int, float, bool or None.
     """
 
-    def __init__(self, value: Any, line: int):
+    def __init__(self, value: JsonValue, line: int):
         self.value, self.line = value, line
 
-    def plain(self) -> Any:
+    def plain(self) -> JsonValue:
         """The value without lines."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
@@ -56,8 +56,8 @@ class _Loader(yaml.SafeLoader):
 
     depth = 0
 
-    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
-        event: Any = self.peek_event()
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node:
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise _Refused("aliases and anchors (*name, &name) are not understood here", event.start_mark)
         if event.tag is not None:
@@ -156,7 +156,7 @@ def _tree(node: yaml.Node, prefix: str = "") -> Node:
     return Node(mapping, line)
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
+def _scalar(node: yaml.ScalarNode) -> JsonValue:
     if ":" in node.value and node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
         return node.value  # YAML 1.1 reads 24:00:00 as a number in base 60
     if node.tag == "tag:yaml.org,2002:int" and _OCTAL.fullmatch(node.value):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from megatron_sbp.base.files import home_expanded
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe.time_limit import FORMATS, is_time_limit
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -19,7 +20,7 @@ def _usable(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -(2**53) < value < 2**53
 
 
-def _number(kind: type[int] | type[float], value: Any) -> int | float:
+def _number(kind: type[int] | type[float], value: JsonValue) -> int | float:
     """A usable number. YAML 1.1 reads 1e-3 and 20e9 as texts; they are understood here."""
     number = value
     if isinstance(value, str):
@@ -32,7 +33,7 @@ def _number(kind: type[int] | type[float], value: Any) -> int | float:
     return kind(number)
 
 
-def _text(value: object, kept: str = "") -> Any:
+def _text(value: object, kept: str = "") -> object:
     """Refuses texts that neither a file in UTF-8 nor a terminal can take: control characters and lone surrogates.
 
     Args:
@@ -51,14 +52,14 @@ SITE = "site"
 _MEMORY = re.compile(r"\d+([KMGT]B?)?", re.ASCII | re.IGNORECASE)
 
 
-def _time_limit(value: object) -> Any:
+def _time_limit(value: object) -> object:
     text = _bare(value)
     if not (isinstance(text, str) and is_time_limit(text)):
         raise ValueError(f"must be a time limit of Slurm ({FORMATS}), not {shown(value)}")
     return text
 
 
-def _memory(value: object) -> Any:
+def _memory(value: object) -> object:
     text = _bare(value)
     if not (isinstance(text, str) and (text == SITE or _MEMORY.fullmatch(text))):
         how = f"a number of megabytes, or one with K, M, G, or T behind it, or {SITE}"
@@ -66,18 +67,18 @@ def _memory(value: object) -> Any:
     return text
 
 
-def _bare(value: object) -> Any:
+def _bare(value: object) -> object:
     """A string as it is, or a whole number as Slurm has it: 90 minutes, 64000 megabytes."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _keys(value: object) -> Any:
+def _keys(value: object) -> object:
     for key in value if isinstance(value, dict) else ():
         _text(key)
     return value
 
 
-def _flag_value(value: object) -> Any:
+def _flag_value(value: object) -> object:
     for item in value if isinstance(value, list) else [value]:
         if not (_text(item) is None or isinstance(item, bool | str) or _usable(item)):
             raise ValueError(f"must be a number, a string, true, false, null or a list, not {shown(value)}")
@@ -125,21 +126,21 @@ MemoryLimit = Annotated[str, BeforeValidator(_memory), _OF_SLURM]
 """What sbatch takes for --mem, or `site`."""
 
 FlagValue = Annotated[
-    Any,
+    JsonValue,
     BeforeValidator(_flag_value),
     WithJsonSchema({"type": ["string", "number", "boolean", "null", "array"]}),
 ]
 """Value of a Megatron flag: null, true, false, a number, a text, or a list of these."""
 
 
-def _overrides(value: object) -> Any:
+def _overrides(value: object) -> object:
     for item in value.values() if isinstance(value, dict) else ():
         _flag_value(list(item.values()) if isinstance(item, dict) else item)
     return _keys(value)
 
 
 Overrides = Annotated[
-    dict[str, Any],
+    JsonObject,
     BeforeValidator(_overrides),
     WithJsonSchema({"type": "object"}),
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Recipe
 
 Kind = Literal["replaced", "size", "own"]
@@ -24,8 +25,8 @@ class Change:
     """A key whose value differs from the real recipe's."""
 
     key: str
-    real: Any
-    here: Any
+    real: JsonValue
+    here: JsonValue
     """None for an entry that was taken out, too."""
     kind: Kind
     reason: str
@@ -40,7 +41,7 @@ class Draft:
     """
 
     def __init__(self, recipe: Recipe):
-        self.values: dict[str, Any] = copy.deepcopy(recipe.to_dict())
+        self.values: JsonObject = copy.deepcopy(recipe.to_dict())
         self._changes: dict[Key, Change] = {}
 
     @property
@@ -50,9 +51,9 @@ class Draft:
         last = len(order)
         return [self._changes[path] for path in sorted(self._changes, key=lambda path: order.get(path, last))]
 
-    def get(self, *path: str) -> Any:
+    def get(self, *path: str) -> JsonValue:
         """The present value of a key."""
-        value: Any = self.values
+        value: JsonValue = self.values
         for part in path:
             value = value[part]
         return value
@@ -79,15 +80,15 @@ class Draft:
                 self._changes[path] = replace(change, here=value)
 
 
-def _renamed(value: object, old: str, new: str) -> Any:
+def _renamed(value: object, old: str, new: str) -> JsonValue:
     if isinstance(value, list):
         return [_renamed(item, old, new) for item in value]
     return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
 
 
-def flat(values: Mapping[str, Any], prefix: Key = ()) -> dict[Key, Any]:
+def flat(values: Mapping[str, JsonValue], prefix: Key = ()) -> dict[Key, JsonValue]:
     """Every value of nested mappings by its path; an empty mapping counts as a value."""
-    found: dict[Key, Any] = {}
+    found: dict[Key, JsonValue] = {}
     for name, value in values.items():
         path = (*prefix, name)
         if isinstance(value, dict) and value:

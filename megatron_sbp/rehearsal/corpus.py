@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import zstandard
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.patterns import names_matching
 from megatron_sbp.documents.reading import (
     SUFFIXES,
@@ -26,6 +27,9 @@ from megatron_sbp.documents.reading import (
 )
 from megatron_sbp.recipe import Documents, Recipe
 from megatron_sbp.rehearsal.made_up_documents import MadeUp, made_up_documents
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _FILES = 2
 """Files for each pattern of the recipe."""
@@ -139,20 +143,29 @@ def write_corpus(
     texts, wanted = Texts(), count + _SPARE
     if corpus.made_up:
         made = made_up_documents(wanted, seed)
-        _write_made_up(corpus, folder, documents, made, texts, group_field, distinct_fields)
+        _write_made_up(
+            corpus, folder, documents, made=made, texts=texts, group_field=group_field, distinct_fields=distinct_fields
+        )
         return texts
     # Small files first: the others make up for what they do not have.
     files = sorted(corpus.files, key=lambda file: file.source.stat().st_size if file.source else 0)
     for place, file in enumerate(files):
         assert file.source is not None
         share = -(-(wanted - len(texts.texts)) // (len(files) - place))
-        _copy_beginning(file.source, folder / file.name, documents, share, texts, group_field)
+        _copy_beginning(file.source, folder / file.name, documents, count=share, texts=texts, group_field=group_field)
     # Without a single usable document, something else is wrong.
     for file in corpus.further if 0 < len(texts.texts) < count else ():
         if len(texts.texts) >= wanted:
             break
         assert file.source is not None
-        _copy_beginning(file.source, folder / file.name, documents, wanted - len(texts.texts), texts, group_field)
+        _copy_beginning(
+            file.source,
+            folder / file.name,
+            documents,
+            count=wanted - len(texts.texts),
+            texts=texts,
+            group_field=group_field,
+        )
     if len(texts.texts) < count:
         raise InputError(
             f"has {len(texts.texts):,} usable documents, but the rehearsal needs {count:,}", key="documents.inputs"
@@ -168,6 +181,7 @@ def _write_made_up(
     corpus: Corpus,
     folder: Path,
     settings: Documents,
+    *,
     made: list[MadeUp],
     texts: Texts,
     group_field: str | None,
@@ -197,7 +211,7 @@ def _row(settings: Documents, document: MadeUp, distinct_fields: Sequence[str]) 
 
 
 def _copy_beginning(
-    source: Path, target: Path, settings: Documents, count: int, texts: Texts, group_field: str | None
+    source: Path, target: Path, settings: Documents, *, count: int, texts: Texts, group_field: str | None
 ) -> None:
     """Copies a file up to its `count`-th usable document, as it is: including bad ones in between."""
     seen, rows, found = set(texts.texts), 0, 0
@@ -238,7 +252,7 @@ def _write_lines(path: Path, lines: list[bytes]) -> None:
     path.write_bytes(data)
 
 
-def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_parquet(path: Path, rows: list[JsonObject]) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -257,7 +271,7 @@ def _copy_parquet(source: Path, target: Path, rows: int) -> None:
     pyarrow.parquet.write_table(table, target)
 
 
-def _first(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+def _first(batches: Iterator[pyarrow.RecordBatch], rows: int) -> Iterator[pyarrow.RecordBatch]:
     for batch in batches:
         if rows <= 0:
             return

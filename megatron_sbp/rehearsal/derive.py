@@ -86,7 +86,7 @@ def derive(recipe: Recipe, folder: Path, site: Site) -> Rehearsal:
     replace_harness(draft, recipe, site)
     questions = _questions(draft, recipe, corpus)
     _own_names(draft, recipe, folder)
-    materials = _materials(draft, recipe, corpus, questions, made_embedder, made_start)
+    materials = _materials(draft, recipe, corpus, questions=questions, embedder=made_embedder, start=made_start)
     draft.replace_text(_INPUTS, materials.folder_name)
     file = folder / RECIPE
     return Rehearsal(_checked(draft, file), recipe, file, draft.changes, materials)
@@ -150,7 +150,7 @@ def _own_names(draft: Draft, recipe: Recipe, folder: Path) -> None:
 
 
 def _materials(
-    draft: Draft, recipe: Recipe, corpus: Corpus, questions: Path | None, embedder: bool, start: bool
+    draft: Draft, recipe: Recipe, corpus: Corpus, *, questions: Path | None, embedder: bool, start: bool
 ) -> Materials:
     small = Recipe.model_validate(draft.values)
     documents, path = small.documents, small.tokenizer.path

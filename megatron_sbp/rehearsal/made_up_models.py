@@ -47,7 +47,7 @@ def make_embedder(folder: Path, texts: Sequence[str], max_tokens: int, seed: int
 
 
 def make_start(
-    folder: Path, model: Model, settings: Tokenizer, texts: Sequence[str], tokenizer: Path | str | None, seed: int
+    folder: Path, model: Model, settings: Tokenizer, *, texts: Sequence[str], tokenizer: Path | str | None, seed: int
 ) -> None:
     """Writes a Hugging Face checkpoint (Qwen3 with QK-norm, else Llama) of a model's shape, with a tokenizer.
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Documents, Model, Tokenizer
 from megatron_sbp.rehearsal.corpus import Corpus, write_corpus
 from megatron_sbp.rehearsal.questions import write_questions
@@ -62,7 +62,7 @@ class Materials:
         sources = [file.source for file in self.corpus.files]
         return f"inputs-{files.digest([VERSION, self._told(), *map(_stamp, [*sources, self.questions])])[:8]}"
 
-    def _told(self) -> dict[str, Any]:
+    def _told(self) -> JsonObject:
         told = {name: getattr(self, name) for name in (field.name for field in dataclasses.fields(self))}
         told["corpus"] = [self.corpus.patterns, [file.name for file in self.corpus.files], self.corpus.made_up]
         told["documents"] = self.documents.model_dump(exclude={"inputs"})
@@ -120,10 +120,12 @@ def _make(materials: Materials, folder: Path) -> None:
 
         say("rehearse: making a tiny checkpoint for the tuning")
         settings, tokenizer = materials.tokenizer
-        make_start(folder / START, materials.start, settings, made.texts, tokenizer, materials.seed)
+        make_start(
+            folder / START, materials.start, settings, texts=made.texts, tokenizer=tokenizer, seed=materials.seed
+        )
 
 
-def _stamp(file: Path | None) -> Any:
+def _stamp(file: Path | None) -> JsonValue:
     if file is None:
         return None
     stat = file.stat()

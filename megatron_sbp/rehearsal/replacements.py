@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import cached, offline
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.evaluation.harness_tasks import task_folder
 from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.pairing.embedding_model import model_folder
@@ -76,7 +76,7 @@ def replace_engines(draft: Draft, recipe: Recipe, site: Site) -> None:
                 draft.set((*path, flag), min(layers, draft.get("model", "num_layers")), "size")
 
 
-def _megatron_flags(recipe: Recipe) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+def _megatron_flags(recipe: Recipe) -> Iterator[tuple[Key, Mapping[str, JsonValue]]]:
     """`training.megatron`, and what arms have in its place."""
     yield ("training", "megatron"), recipe.training.megatron
     for name, arm in recipe.arms.items():

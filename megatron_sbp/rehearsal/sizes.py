@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.planning.ledger import train_samples
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.sections import Launch
@@ -149,14 +149,14 @@ def _let_short_texts_pass(draft: Draft, scale: Scale) -> None:
             draft.set((*path, "min_tokens"), longest, "size")
 
 
-def _cut_section(draft: Draft, path: tuple[str, ...], name: str, values: Mapping[str, Any], scale: Scale) -> None:
+def _cut_section(draft: Draft, path: tuple[str, ...], name: str, values: Mapping[str, JsonValue], scale: Scale) -> None:
     for key, value in values.items():
         smaller = _smaller(f"{name}.{key}", value, scale)
         if smaller is not None:
             draft.set((*path, key), smaller, "size")
 
 
-def _smaller(key: str, value: Any, scale: Scale) -> int | float | None:
+def _smaller(key: str, value: JsonValue, scale: Scale) -> int | float | None:
     """The value here; None for a key that is not a size, and for null."""
     if value is None:
         return None
@@ -191,7 +191,7 @@ def _length(value: float, scale: Scale, less: int = 0) -> int:
 
 
 # Seed, target, and special tokens must fit whatever was rounded: that is why some lose one or two tokens more.
-_RULES: dict[str, Callable[[Any, Scale], int | float]] = {
+_RULES: dict[str, Callable[[JsonValue, Scale], int | float]] = {
     "training.train_tokens": lambda _, scale: scale.samples * scale.context,
     "training.global_batch_size": lambda size, scale: _global_batch(size, *scale.data_parallel),
     "training.eval_interval": lambda steps, scale: _interval(3, steps, scale),

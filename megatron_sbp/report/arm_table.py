@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.report.html import table
 from megatron_sbp.report.names import label_of
 
@@ -19,13 +19,15 @@ class Figure:
 
     label: str
     """Plain text, with the unit."""
-    show: Callable[[Any], str]
+    show: Callable[[JsonObject], str]
     """Its text, from the figures of an arm."""
     lead: bool = False
     """Whether it stands out; where arms are rows, such figures come first."""
 
 
-def arm_table(corner: str, arms: Mapping[str, Any], figures: Sequence[Figure], *, caption: str, kind: str = "") -> str:
+def arm_table(
+    corner: str, arms: Mapping[str, JsonValue], figures: Sequence[Figure], *, caption: str, kind: str = ""
+) -> str:
     """Markup of a table of all arms.
 
     Args:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.intervals import mean_over_replicates
@@ -15,7 +15,7 @@ from megatron_sbp.report.sources import Trained, read_if_present
 from megatron_sbp.training.metrics import read_metrics
 
 
-def check_consumed(consumed: dict[str, Any], recipe: Recipe, arm: str, file: Path) -> None:
+def check_consumed(consumed: JsonObject, recipe: Recipe, arm: str, file: Path) -> None:
     """Compares what an arm consumed with the ledger.
 
     Args:
@@ -59,8 +59,8 @@ FIGURES = ("valid_loss", "test_loss", "test_perplexity", "test_bits_per_byte", "
 
 
 def replicated_figures(
-    sources: Sequence[Mapping[str, Trained]], recipe: Recipe, arm: str, evaluations: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    sources: Sequence[Mapping[str, Trained]], recipe: Recipe, arm: str, evaluations: Sequence[Mapping[str, JsonValue]]
+) -> JsonObject:
     """The figures of an arm in the first replicate (`arm_figures`).
 
     With several replicates also `replicates`, the figures of each, and `mean`: by figure its mean over them, stderr,
@@ -82,14 +82,14 @@ def replicated_figures(
     return {**found[0], "replicates": [{name: entry[name] for name in shown} for entry in found], "mean": means}
 
 
-def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: dict[str, Any] | None) -> dict[str, Any]:
+def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: JsonObject | None) -> JsonObject:
     """What is known of one training of an arm: consumption checked against the plan, losses, accuracy, recall, speed.
 
     Raises:
         InputError: it consumed something else than planned; see `check_consumed`.
     """
     planned = ledger.arm_samples(recipe, arm)
-    result: dict[str, Any] = {
+    result: JsonObject = {
         "planned_tokens": sum(planned.values()) * recipe.model.sequence_length,
         "planned_samples": planned,
         "train_tokens": None,
@@ -142,7 +142,7 @@ def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: dict[str,
     return result
 
 
-def _recall_curve(evaluation: dict[str, Any], tokens: int) -> list[dict[str, Any]] | None:
+def _recall_curve(evaluation: JsonObject, tokens: int) -> list[JsonObject] | None:
     """Recall by training tokens, the trained arm last; None where it was measured on that one only."""
     if not evaluation.get("recall_curve"):
         return None
@@ -151,7 +151,7 @@ def _recall_curve(evaluation: dict[str, Any], tokens: int) -> list[dict[str, Any
     return [{name: point[name] for name in ("tokens", "recall", "stderr")} for point in points]
 
 
-def _best_valid(file: Path) -> dict[str, Any] | None:
+def _best_valid(file: Path) -> JsonObject | None:
     """The lowest held-out loss seen while training, and where."""
     rows = [row for row in read_metrics(file, "valid") if _finite(row["loss"])]
     if not rows:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from megatron_sbp.base.untyped import JsonObject
 
 
-def dropped_by_rule(audit: dict[str, Any] | None) -> dict[str, int]:
+def dropped_by_rule(audit: JsonObject | None) -> dict[str, int]:
     """Rule to number, from an audit's `dropped` (a mapping, possibly of mappings with counts)."""
     dropped = (audit or {}).get("dropped")
     if isinstance(dropped, int):
@@ -19,7 +19,7 @@ def dropped_by_rule(audit: dict[str, Any] | None) -> dict[str, int]:
     return found
 
 
-def total_dropped(audit: dict[str, Any] | None) -> int | None:
+def total_dropped(audit: JsonObject | None) -> int | None:
     """All that was dropped, or None where the audit does not say."""
     if not audit or "dropped" not in audit:
         return None

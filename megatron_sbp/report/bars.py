@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.chart import chart, color, plot_text
 
 ROW = 32
@@ -54,7 +54,7 @@ def bar_chart(
         marks: what the vertical lines mean, such as the plan, and where they are.
     """
     rows = list(map(plot_text, labels))
-    traces: list[dict[str, Any]] = [
+    traces: list[JsonObject] = [
         {
             "type": "bar",
             "orientation": "h",
@@ -80,7 +80,7 @@ def bar_chart(
         traces.append({"type": "scatter", **behind, "textposition": "middle right", **quiet})
     below = {"title": {"text": plot_text(x_label)}, "rangemode": "tozero", "nticks": 4}
     left = {"type": "category", "range": [len(rows) - 0.5, -0.5], "fixedrange": True}
-    ticks: dict[str, Any] = {"dtick": 1} if max(ends, default=0) <= _FEW else {}
+    ticks: JsonObject = {"dtick": 1} if max(ends, default=0) <= _FEW else {}
     layout = {
         "barmode": "stack",
         "xaxis": {**below, **(ticks if any(ends) else _NOTHING)},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.report.html import esc, printable
 
 _AXIS = {
@@ -49,7 +49,9 @@ _LOOK = {
 }
 
 
-def chart(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], *, title: str, height: int = 330) -> str:
+def chart(
+    traces: Sequence[Mapping[str, JsonValue]], layout: Mapping[str, JsonValue], *, title: str, height: int = 330
+) -> str:
     """Markup of a chart.
 
     Args:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.intervals import Estimate, crossed_ratio, stratified_ratio
 from megatron_sbp.report.numbers import signed
 
-Evaluations = Sequence[Mapping[str, dict[str, Any] | None]]
+Evaluations = Sequence[Mapping[str, JsonObject | None]]
 """evaluation/ARM.json of every replicate, by arm."""
 
 Strata = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -21,7 +21,7 @@ Strata = Sequence[tuple[np.ndarray, np.ndarray]]
 FIGURES = ("test_loss", "choice_accuracy", "recall")
 
 
-def all_comparisons(evaluations: Evaluations) -> dict[str, dict[str, Any]]:
+def all_comparisons(evaluations: Evaluations) -> dict[str, JsonObject]:
     """What each arm gained over each other one: `first-second`, positive is better for the first.
 
     Returns:
@@ -37,7 +37,7 @@ def all_comparisons(evaluations: Evaluations) -> dict[str, dict[str, Any]]:
     }
 
 
-def comparison(evaluations: Evaluations, first: str, second: str, figure: str) -> dict[str, Any] | None:
+def comparison(evaluations: Evaluations, first: str, second: str, figure: str) -> JsonObject | None:
     """One difference; see `all_comparisons`."""
     gained = _gained(evaluations, first, second, figure)
     if gained is None:
@@ -66,7 +66,7 @@ def _gained(evaluations: Evaluations, first: str, second: str, figure: str) -> t
 _WHAT = {"test_loss": "test sequences", "choice_accuracy": "continuations", "recall": "questions"}
 
 
-def _units(evaluation: dict[str, Any] | None, figure: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _units(evaluation: JsonObject | None, figure: str) -> tuple[np.ndarray, np.ndarray] | None:
     """The independent units of one evaluation: losses and tokens of sequences, or credits and sizes of groups."""
     if not evaluation:
         return None
@@ -85,12 +85,12 @@ def _units(evaluation: dict[str, Any] | None, figure: str) -> tuple[np.ndarray, 
     return np.array(recall["group_credits"], np.float64), np.array(recall["group_questions"], np.float64)
 
 
-def gap_figures(evaluations: Evaluations) -> dict[str, Any]:
+def gap_figures(evaluations: Evaluations) -> JsonObject:
     """Share of the oracle's gain that SBP reaches: `gap_closed` (loss), `gap_closed_accuracy`, `gap_closed_recall`.
 
     Each comes with _stderr, _low and _high (95 %), and with _reason, which says why there is no share.
     """
-    result: dict[str, Any] = {}
+    result: JsonObject = {}
     for name, figure in (
         ("gap_closed", "test_loss"),
         ("gap_closed_accuracy", "choice_accuracy"),

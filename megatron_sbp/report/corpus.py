@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.numbers import format_count
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.audits import dropped_by_rule
@@ -40,7 +39,7 @@ def ledger_section(data: ReportData) -> str:
     return section("ledger", "Token ledger", *parts, side_by_side(_tokens_by_source(arms), compared))
 
 
-def _tokens_by_source(arms: dict[str, Any]) -> str:
+def _tokens_by_source(arms: JsonObject) -> str:
     """Bars of what each arm consumed; nothing where none was trained."""
     trained = {arm: figures for arm, figures in arms.items() if figures["train_tokens"] is not None}
     if not trained:
@@ -131,7 +130,7 @@ def _recall_above(alpha: float | None, recall: float | None) -> list[list[str]]:
     return [] if recall is None else [[f"... of neighbors above alpha {alpha:g}", percent(recall, 2)]]
 
 
-def _hubs(targets: dict[str, Any] | None) -> list[list[str]]:
+def _hubs(targets: JsonObject | None) -> list[list[str]]:
     """Rows on the documents that are targets most often; none for runs whose audit does not count them."""
     if not targets or not targets["hubs"]:
         return []
@@ -142,7 +141,7 @@ def _hubs(targets: dict[str, Any] | None) -> list[list[str]]:
     ]
 
 
-def _pair_examples(examples: list[dict[str, Any]]) -> list[str]:
+def _pair_examples(examples: list[JsonObject]) -> list[str]:
     """Pairs to look at, folded away."""
     if not examples:
         return []
@@ -184,7 +183,7 @@ def filters_section(data: ReportData) -> str:
     return section("filters", "Filters: what each rule dropped", side_by_side(synthetic, documents))
 
 
-def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
+def _counted(audit: JsonObject, title: str, unit: str) -> str:
     rows = [
         [key.replace("_", " "), count(value)]
         for key, value in audit.items()
@@ -194,7 +193,7 @@ def _counted(audit: dict[str, Any], title: str, unit: str) -> str:
     return counted + _rules(f"{title}: dropped", audit, unit)
 
 
-def _measured(audit: dict[str, Any]) -> str:
+def _measured(audit: JsonObject) -> str:
     """What the opt-in rules measured."""
     rows = []
     for name, found in (audit.get("measured") or {}).items():
@@ -207,7 +206,7 @@ def _measured(audit: dict[str, Any]) -> str:
     return table(head, rows, caption=caption) if rows else ""
 
 
-def _retokenized(audit: dict[str, Any]) -> str:
+def _retokenized(audit: JsonObject) -> str:
     """Texts whose tokens, tokenized again, are not those that were written."""
     found = audit.get("retokenized")
     if not found:
@@ -222,7 +221,7 @@ def _retokenized(audit: dict[str, Any]) -> str:
     return table(["tokenized again", "texts", "other tokens than were written", "share"], rows)
 
 
-def _rules(title: str, audit: dict[str, Any], unit: str) -> str:
+def _rules(title: str, audit: JsonObject, unit: str) -> str:
     rules = dropped_by_rule(audit)
     if not rules:
         return paragraph(f"{title}: the audit lists no rules.", "soft")

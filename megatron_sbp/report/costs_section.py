@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from megatron_sbp.base.progress import duration
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.planning.numbers import format_hours
 from megatron_sbp.report.bars import Part, bar_chart
 from megatron_sbp.report.data import ReportData
@@ -29,7 +29,7 @@ def costs_section(data: ReportData) -> str:
     title, stages = "Cost of each stage", data.results["stages"]
     if not stages:
         return section("times", title, missing("no stage has finished (stages/*.json)."))
-    verbs: dict[str, list[dict[str, Any]]] = {}
+    verbs: dict[str, list[JsonObject]] = {}
     for name, entry in stages.items():
         verbs.setdefault(_verb(name), []).append(entry)
     hours = [entry.get("gpu_hours") for entry in stages.values()]
@@ -62,7 +62,7 @@ def _table(rows: Sequence[Sequence[str]], on_gpus: bool, caption: str) -> str:
     return table(head, rows, caption=caption, kind="fits", row_kinds=["lead"] if caption else [])
 
 
-def _row(label: str, entries: Sequence[Mapping[str, Any]], on_gpus: bool) -> list[str]:
+def _row(label: str, entries: Sequence[Mapping[str, JsonValue]], on_gpus: bool) -> list[str]:
     seconds, compute, hours, flops, planned = (
         _sum(entries, key) for key in ("seconds", "unit_seconds", "gpu_hours", "flops", "planned_flops")
     )
@@ -72,7 +72,7 @@ def _row(label: str, entries: Sequence[Mapping[str, Any]], on_gpus: bool) -> lis
     return [label, *times, *gpu, *(NOTHING if value is None else f"{value:.1e}" for value in (flops, planned))]
 
 
-def _sum(entries: Sequence[Mapping[str, Any]], key: str) -> float | None:
+def _sum(entries: Sequence[Mapping[str, JsonValue]], key: str) -> float | None:
     """Of what is known; None where nothing is."""
     known = [entry[key] for entry in entries if entry.get(key) is not None]
     return sum(known) if known else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.data import ReportData, Rows, SynthesizerData
 from megatron_sbp.report.html import figure, missing, panels, section, side_by_side
 from megatron_sbp.report.line_chart import Curve, line_chart
@@ -138,7 +138,7 @@ def _tuning(data: SynthesizerData) -> str:
     return side_by_side(*figures)
 
 
-def _start(start: dict[str, Any] | None) -> str:
+def _start(start: JsonObject | None) -> str:
     """What the tuning started from, if the recipe alone does not say it: a chosen checkpoint, or imported weights."""
     if start is None:
         return ""

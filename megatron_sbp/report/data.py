@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe, dump_recipe
 from megatron_sbp.report.examples import EXAMPLES, Example, draw_examples, dropped_examples
 from megatron_sbp.report.filter_opinions import filters_of
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 from megatron_sbp.training.metrics import read_metrics
 
-Rows = list[dict[str, Any]]
+Rows = list[JsonObject]
 """Rows of metrics.jsonl: kind, iteration, tokens, loss."""
 
 _FURTHER_EXAMPLES = 20
@@ -25,13 +25,13 @@ class SynthesizerData:
 
     recipe: Recipe
     """With what the synthesizer overrides."""
-    figures: dict[str, Any]
+    figures: JsonObject
     """`pairs`, `tuning`, `synthetic`, and `quality` of results.json."""
     metrics: list[Rows] = field(default_factory=list)
     """Of the tuning, by replicate."""
-    pairs: dict[str, Any] | None = None
+    pairs: JsonObject | None = None
     """pairs/audit.json."""
-    synthetic: dict[str, Any] | None = None
+    synthetic: JsonObject | None = None
     """synthetic/audit.json."""
     examples: list[Example] = field(default_factory=list)
     """Of what was kept."""
@@ -44,12 +44,12 @@ class ReportData:
     """What the page is made of."""
 
     recipe: Recipe
-    results: dict[str, Any]
+    results: JsonObject
     metrics: dict[str, list[Rows]] = field(default_factory=dict)
     """Of the trainings of each arm, by replicate."""
-    documents: dict[str, Any] | None = None
+    documents: JsonObject | None = None
     """documents/audit.json."""
-    tokens: dict[str, Any] | None = None
+    tokens: JsonObject | None = None
     """tokens/audit.json."""
     synthesizers: dict[str, SynthesizerData] = field(default_factory=dict)
     """By name; empty where no arm has synthetic text."""
@@ -60,7 +60,7 @@ class ReportData:
         return dump_recipe(self.recipe)
 
 
-def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, Any]) -> ReportData:
+def load_report_data(sources: ReportSources, recipe: Recipe, results: JsonObject) -> ReportData:
     """Reads what exists.
 
     Args:
@@ -78,7 +78,7 @@ def load_report_data(sources: ReportSources, recipe: Recipe, results: dict[str, 
     )
 
 
-def _synthesizer(sources: ReportSources, recipe: Recipe, results: dict[str, Any], name: str) -> SynthesizerData:
+def _synthesizer(sources: ReportSources, recipe: Recipe, results: JsonObject, name: str) -> SynthesizerData:
     found: SynthesizerSources = sources.synthesizers[name]
     first = name == next(iter(sources.synthesizers))
     figures = results if first else results["synthesizers"][name]
@@ -93,7 +93,9 @@ def _synthesizer(sources: ReportSources, recipe: Recipe, results: dict[str, Any]
         metrics=[_drawn(one[name].model / "metrics.jsonl") for one in sources.writers],
         pairs=read_if_present(found.pairs_audit),
         synthetic=audit,
-        examples=draw_examples(shards, sources.documents, kept, recipe.seed, filters, wanted) if kept else [],
+        examples=draw_examples(shards, sources.documents, kept=kept, seed=recipe.seed, filters=filters, wanted=wanted)
+        if kept
+        else [],
         dropped=dropped_examples((audit or {}).get("examples") or {}, sources.documents, filters),
     )
 

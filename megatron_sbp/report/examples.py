@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonValue
 from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.pairing.document_rows import read_rows, rows_of
 from megatron_sbp.report.filter_opinions import Filters
@@ -44,6 +44,7 @@ class Example:
 def draw_examples(
     synthetic: Sequence[Path],
     documents: Sequence[Path],
+    *,
     kept: int,
     seed: int,
     filters: Filters,
@@ -70,7 +71,7 @@ def draw_examples(
 
 
 def dropped_examples(
-    audited: Mapping[str, Sequence[Any]], documents: Sequence[Path], filters: Filters
+    audited: Mapping[str, Sequence[JsonValue]], documents: Sequence[Path], filters: Filters
 ) -> list[Example]:
     """The texts that an audit keeps of what each rule dropped, with their seed documents where it names them.
 
@@ -91,7 +92,9 @@ def dropped_examples(
 
 
 def _dropped(
-    entries: Sequence[tuple[str, Mapping[str, Any]]], seeds: Mapping[int, Mapping[str, Any]], filters: Filters
+    entries: Sequence[tuple[str, Mapping[str, JsonValue]]],
+    seeds: Mapping[int, Mapping[str, JsonValue]],
+    filters: Filters,
 ) -> Iterator[Example]:
     for rule, entry in entries:
         row, told = _seed_row(entry), filters.told(entry.get("measured") or {})
@@ -107,7 +110,7 @@ def _dropped(
         )
 
 
-def _seed_row(entry: Mapping[str, Any]) -> int | None:
+def _seed_row(entry: Mapping[str, JsonValue]) -> int | None:
     """Row in D of the seed document, which the id names; None where there was none, or it is not known."""
     name = str(entry.get("id"))
     generation = None if name.startswith("sample-") else named(name)  # samples are written without a seed document

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Filter, Recipe
 from megatron_sbp.synthesis.further_rules import measure_names
 from megatron_sbp.synthesis.text_rules import opinions
@@ -29,7 +29,7 @@ class Filters:
     shingle_tokens: int
     tokenizer: TextTokenizer | None = None
 
-    def of_kept(self, row: Mapping[str, Any], seed_text: str) -> dict[str, Any]:
+    def of_kept(self, row: Mapping[str, JsonValue], seed_text: str) -> JsonObject:
         """What each rule measures of a text that was kept.
 
         Args:
@@ -39,7 +39,7 @@ class Filters:
         Returns:
             Values by name of the rule; None for what could not be measured.
         """
-        found: dict[str, Any] = {}
+        found: JsonObject = {}
         if self.tokenizer is not None:
             tokens, seed_tokens = (
                 np.array(ids, np.int64) for ids in self.tokenizer.encode_batch([row["text"], seed_text])
@@ -48,7 +48,7 @@ class Filters:
             found = {one.rule: one.value for one in said if seed_text or one.rule != "copying"}
         return {**found, **{name: row[name] for name in measure_names(self.rules) if name in row}}
 
-    def told(self, measured: Mapping[str, Any]) -> list[str]:
+    def told(self, measured: Mapping[str, JsonValue]) -> list[str]:
         """Measurements in words: `repetition 0.012 (at most 0.3)`."""
         return [text for name, value in measured.items() if (text := self._told(name, value)) is not None]
 

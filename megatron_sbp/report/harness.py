@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.comparisons import Strata, share_of_lead
 from megatron_sbp.report.intervals import stratified_ratio
 
-Measured = Sequence[Mapping[str, dict[str, Any] | None]]
+Measured = Sequence[Mapping[str, JsonObject | None]]
 """harness/ARM.json of every replicate, by arm."""
 
 type Gained = Callable[[str, str], Strata | None]
 """What the first arm gained over the second in every document of a task or of several; None where it is not known."""
 
 
-def harness_figures(measured: Measured, recipe: Recipe) -> dict[str, Any] | None:
+def harness_figures(measured: Measured, recipe: Recipe) -> JsonObject | None:
     """What results.json has as `harness`; None where no arm was measured.
 
     Returns:
@@ -61,7 +61,7 @@ def harness_figures(measured: Measured, recipe: Recipe) -> dict[str, Any] | None
     return {**{name: first[name] for name in about}, "tasks": tasks, "mean": mean}
 
 
-def _lead(name: str, task: dict[str, Any], recipe: Recipe) -> str:
+def _lead(name: str, task: JsonObject, recipe: Recipe) -> str:
     metrics, key = task["metrics"], "evaluation.harness.metrics"
     chosen = recipe.evaluation.harness.metrics.get(name)
     if not metrics:
@@ -71,13 +71,13 @@ def _lead(name: str, task: dict[str, Any], recipe: Recipe) -> str:
     return chosen or next(iter(metrics))
 
 
-def _is_accuracy(figures: dict[str, Any]) -> bool:
+def _is_accuracy(figures: JsonObject) -> bool:
     whole = figures["scale"] == "mean" and figures["counts"] is None and figures["higher_is_better"]
     return bool(whole and 0 <= figures["value"] <= 1)
 
 
-def _task(name: str, metric: str, task: dict[str, Any], measured: Measured) -> dict[str, Any]:
-    def values(found: dict[str, Any] | None) -> dict[str, Any] | None:
+def _task(name: str, metric: str, task: JsonObject, measured: Measured) -> JsonObject:
+    def values(found: JsonObject | None) -> JsonObject | None:
         if not found:
             return None
         metrics = found["tasks"][name]["metrics"]
@@ -97,7 +97,7 @@ def _task(name: str, metric: str, task: dict[str, Any], measured: Measured) -> d
     }
 
 
-def _joint(leads: Mapping[str, str], measured: Measured, what: str) -> dict[str, Any]:
+def _joint(leads: Mapping[str, str], measured: Measured, what: str) -> JsonObject:
     """`arms`, `comparisons` and `gap_closed` of one task, or of the mean of several."""
     arms = list(measured[0])
 
@@ -113,12 +113,12 @@ def _joint(leads: Mapping[str, str], measured: Measured, what: str) -> dict[str,
             return None
         return [(mine[0] - theirs[0], mine[1]) for mine, theirs in zip(one, other, strict=True)]
 
-    values: dict[str, Any] = dict.fromkeys(arms)
+    values: JsonObject = dict.fromkeys(arms)
     for arm, found in by_arm.items():
         if found is not None:
             estimate = stratified_ratio(found)
             values[arm] = {"value": estimate.value, **estimate.uncertainty()}
-    comparisons: dict[str, Any] = {}
+    comparisons: JsonObject = {}
     for first, second in itertools.permutations(arms, 2):
         difference = gained(first, second)
         estimate_ = None if difference is None else stratified_ratio(difference)
@@ -127,7 +127,7 @@ def _joint(leads: Mapping[str, str], measured: Measured, what: str) -> dict[str,
     return {"arms": values, "comparisons": comparisons, **_gap(gained, arms, what)}
 
 
-def _gap(gained: Gained, arms: Sequence[str], what: str) -> dict[str, Any]:
+def _gap(gained: Gained, arms: Sequence[str], what: str) -> JsonObject:
     absent = [arm for arm in ("baseline", "sbp", "oracle") if arm not in arms]
     gain, lead = gained("sbp", "baseline"), gained("oracle", "baseline")
     share, reason = None, f"no arm {', '.join(absent)}"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.report.arm_table import Figure, arm_table
 from megatron_sbp.report.html import paragraph, table
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, percent, percent_with_error, signed, with_error
 
 
-def harness_tables(results: dict[str, Any]) -> str:
+def harness_tables(results: JsonObject) -> str:
     """Markup: every task of every arm, and what was gained over the baseline; nothing where lm-eval did not run."""
     harness = results["harness"]
     if harness is None:
         return ""
     replicates = results["replicates"] > 1
-    by_arm: dict[str, Any] = {arm: {"tasks": {}, "mean": None} for arm in results["arms"]}
+    by_arm: JsonObject = {arm: {"tasks": {}, "mean": None} for arm in results["arms"]}
     figures = []
     for name, task in harness["tasks"].items():
         for arm in by_arm:
@@ -43,16 +43,16 @@ def harness_tables(results: dict[str, Any]) -> str:
     return arm_table("benchmark tasks", by_arm, figures, caption=caption) + _gains(results, harness)
 
 
-def _is_share(harness: dict[str, Any], name: str) -> bool:
+def _is_share(harness: JsonObject, name: str) -> bool:
     return bool(harness["mean"] and name in harness["mean"]["tasks"])
 
 
-def _cell(name: str, metric: str, arm: dict[str, Any]) -> str:
+def _cell(name: str, metric: str, arm: JsonObject) -> str:
     found = (arm["tasks"][name] or {}).get(metric)
     return _value(found, bool(found and found["accuracy"]))
 
 
-def _value(found: Mapping[str, Any] | None, is_share: bool) -> str:
+def _value(found: Mapping[str, JsonValue] | None, is_share: bool) -> str:
     """56.2 % ± 2.1, or 12.3456 ± 0.1234."""
     if found is None:
         return NOTHING
@@ -61,7 +61,7 @@ def _value(found: Mapping[str, Any] | None, is_share: bool) -> str:
     return percent_with_error(found["value"], found["stderr"])
 
 
-def _gains(results: dict[str, Any], harness: dict[str, Any]) -> str:
+def _gains(results: JsonObject, harness: JsonObject) -> str:
     others = [arm for arm in results["arms"] if arm != "baseline"]
     if "baseline" not in results["arms"] or not others:
         return ""
@@ -85,7 +85,7 @@ def _gains(results: dict[str, Any], harness: dict[str, Any]) -> str:
     return table(["gains", *map(label_of, others), "share"], rows, caption=caption) + told
 
 
-def _interval(found: dict[str, Any] | None, is_share: bool) -> str:
+def _interval(found: JsonObject | None, is_share: bool) -> str:
     if found is None:
         return NOTHING
     scale, digits = (100, 1) if is_share else (1, 4)
@@ -93,12 +93,12 @@ def _interval(found: dict[str, Any] | None, is_share: bool) -> str:
     return signed(scale * found["difference"], None, digits) + (f" [{', '.join(ends)}]" if ends else "")
 
 
-def _share(found: dict[str, Any]) -> str:
+def _share(found: JsonObject) -> str:
     low, high = found["gap_closed_low"], found["gap_closed_high"]
     return percent(found["gap_closed"]) + ("" if low is None else f" [{percent(low)}, {percent(high)}]")
 
 
-def harness_lines(results: dict[str, Any]) -> list[str]:
+def harness_lines(results: JsonObject) -> list[str]:
     """The same for a terminal, in one line: the mean of the tasks, or each task where there is no mean."""
     harness = results["harness"]
     if harness is None:
@@ -117,5 +117,5 @@ def harness_lines(results: dict[str, Any]) -> list[str]:
     return [f"lm-eval, mean of {what}: {_told(mean['arms'], True)}; gap closed: {gap}"]
 
 
-def _told(cells: Mapping[str, Any], is_share: bool) -> str:
+def _told(cells: Mapping[str, JsonValue], is_share: bool) -> str:
     return ", ".join(f"{label_of(arm)} {_value(found, is_share)}" for arm, found in cells.items())

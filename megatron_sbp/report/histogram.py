@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.chart import chart, color, plot_text
 
 # From this ratio of the tallest bars on, the smaller group would vanish on a linear axis.
@@ -39,7 +39,7 @@ def similarity_histogram(
     used = [place for place, number in enumerate(candidates) if number] or [0, len(candidates) - 1]
     low, high = min(edges[used[0]], alpha), max(edges[used[-1] + 1], alpha)
 
-    def bars(name: str, of: str, numbers: Sequence[int]) -> dict[str, Any]:
+    def bars(name: str, of: str, numbers: Sequence[int]) -> JsonObject:
         spans = [(edges[place], edges[place + 1]) for place, number in enumerate(numbers) if number]
         return {
             "type": "bar",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.chart import chart, color, plot_text
 
 
@@ -54,7 +54,7 @@ def line_chart(
         emphasis: a point to be ringed, and its label.
     """
     curves = [replace(c, points=[p for p in c.points if all(map(math.isfinite, p))]) for c in curves]
-    traces: list[dict[str, Any]] = [
+    traces: list[JsonObject] = [
         {
             "type": "scatter",
             "mode": "lines+markers" if curve.marks else "lines",
@@ -83,7 +83,7 @@ def line_chart(
     return chart(traces, layout, title=title)
 
 
-def _of_replicate(curve: Curve, first: bool, digits: int) -> dict[str, Any]:
+def _of_replicate(curve: Curve, first: bool, digits: int) -> JsonObject:
     """What is different in the trace of one of several replicates: a click on their entry hides all of them."""
     if curve.replicate is None:
         return {}
@@ -92,7 +92,7 @@ def _of_replicate(curve: Curve, first: bool, digits: int) -> dict[str, Any]:
     return {"legendgroup": plot_text(curve.label), "showlegend": first, "hovertemplate": told}
 
 
-def _range_after(skip: float, curves: Sequence[Curve]) -> dict[str, Any]:
+def _range_after(skip: float, curves: Sequence[Curve]) -> JsonObject:
     """The y range of all points but those in the first part of x; nothing where all count, or none is left."""
     xs = [x for curve in curves for x, _ in curve.points]
     start = min(0.0, *xs) + skip * (max(xs) - min(0.0, *xs))

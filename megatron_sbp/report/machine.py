@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import esc, folded, paragraph, section, table
 from megatron_sbp.report.numbers import NOTHING, fixed
@@ -12,7 +11,7 @@ from megatron_sbp.report.paper import MARKS
 
 def environment_section(data: ReportData) -> str:
     """Versions, hardware and engines; the recipe."""
-    found: dict[str, Any] = data.results["environment"]
+    found: JsonObject = data.results["environment"]
     rows = [[name, _told(name, value)] for name, value in found.items()]
     engines = [
         [name.replace("_", " "), NOTHING if value is None else str(value)]
@@ -34,7 +33,7 @@ def environment_section(data: ReportData) -> str:
     )
 
 
-def _told(name: str, value: Any) -> str:
+def _told(name: str, value: JsonValue) -> str:
     if value is None or value == []:
         return "none" if name == "gpu" else "not installed" if value is None else NOTHING
     if name == "memory_bytes":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.arms import FIGURES
 
 _ERRORS = {"choice_accuracy": "choice_stderr"}
 
 
-def quoted(arms: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def quoted(arms: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
     """Arms with their means over replicates in place of the figures of the first.
 
     Args:
@@ -23,7 +23,7 @@ def quoted(arms: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: _quoted(arm) for name, arm in arms.items()}
 
 
-def _quoted(arm: dict[str, Any]) -> dict[str, Any]:
+def _quoted(arm: JsonObject) -> JsonObject:
     if "mean" not in arm:
         return arm
     changed = dict(arm)

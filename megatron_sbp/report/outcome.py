@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report import paper
 from megatron_sbp.report.arm_table import MOST_COLUMNS, Figure, arm_table
 from megatron_sbp.report.data import ReportData
@@ -55,7 +55,7 @@ def results_section(data: ReportData) -> str:
     return section("results", "Results", *parts)
 
 
-def _figures(arms: dict[str, Any]) -> list[Figure]:
+def _figures(arms: JsonObject) -> list[Figure]:
     """What the results table shows of every arm."""
     recalled = []
     if any(arm["recall"] is not None for arm in arms.values()):
@@ -86,17 +86,17 @@ def _figures(arms: dict[str, Any]) -> list[Figure]:
     ]
 
 
-def accuracy(arm: dict[str, Any]) -> str:
+def accuracy(arm: JsonObject) -> str:
     """56.2 % ± 2.1."""
     return percent_with_error(arm["choice_accuracy"], arm["choice_stderr"])
 
 
-def recall(arm: dict[str, Any]) -> str:
+def recall(arm: JsonObject) -> str:
     """56.2 % ± 2.1."""
     return percent_with_error(arm["recall"], arm["recall_stderr"])
 
 
-def _recall_by_documents(arms: dict[str, Any], replicates: int) -> str:
+def _recall_by_documents(arms: JsonObject, replicates: int) -> str:
     """Recall by the number of documents in D about what is asked; empty if it was not measured."""
     known = [arm for arm in arms if arms[arm]["recall_by_documents"]]
     if not known:
@@ -118,12 +118,12 @@ def _recall_by_documents(arms: dict[str, Any], replicates: int) -> str:
     )
 
 
-def _recall_with(documents: str, arm: dict[str, Any]) -> str:
+def _recall_with(documents: str, arm: JsonObject) -> str:
     found = (arm["recall_by_documents"] or {}).get(documents) or {}
     return percent_with_error(found.get("recall"), found.get("stderr"))
 
 
-def _differences(results: dict[str, Any]) -> str:
+def _differences(results: JsonObject) -> str:
     arms = list(results["arms"])
     order = sorted(arms, key=lambda arm: (arm == "oracle", arm == "baseline", arm != "sbp", arms.index(arm)))
     # Among many arms the comparisons of one are shown at once, the others on a click.
@@ -166,7 +166,7 @@ def _differences(results: dict[str, Any]) -> str:
     return table(head, shown, caption=caption) + folded_others + share
 
 
-def _interval(found: dict[str, Any] | None, scale: float, digits: int) -> str:
+def _interval(found: JsonObject | None, scale: float, digits: int) -> str:
     """+0.0123 [+0.0100, +0.0146], times `scale`."""
     if found is None:
         return NOTHING
@@ -175,7 +175,7 @@ def _interval(found: dict[str, Any] | None, scale: float, digits: int) -> str:
     return told + (f" [{', '.join(signed(end, None, digits) for end in ends)}]" if ends else "")
 
 
-def _share(results: dict[str, Any], key: str) -> str:
+def _share(results: JsonObject, key: str) -> str:
     low, high = results[f"{key}_low"], results[f"{key}_high"]
     return percent(results[key]) + ("" if low is None else f" [{percent(low)}, {percent(high)}]")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report import paper
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import figure, missing, panels, paragraph, section, side_by_side, table
@@ -38,7 +38,7 @@ def quality_section(data: ReportData) -> str:
     return section("quality", title, panels("synthesizer", sheets), _paper())
 
 
-def _sheet_of(quality: dict[str, Any]) -> str:
+def _sheet_of(quality: JsonObject) -> str:
     """Markup of the quality sheet of one synthesizer."""
     limits, told = quality["limits"], seed_sentence(quality["similarity"])
     ours = table(
@@ -53,7 +53,7 @@ def _sheet_of(quality: dict[str, Any]) -> str:
     return (paragraph(told) if told else "") + ours + compared
 
 
-def sheet_rows(quality: dict[str, Any]) -> list[list[str]]:
+def sheet_rows(quality: JsonObject) -> list[list[str]]:
     """The rows of the quality table: a label, and a cell for each of GROUPS."""
     return [
         *_counts(quality),
@@ -71,7 +71,7 @@ def ranged(value: float | None, ends: Sequence[float] | None, show: Show) -> str
     return show(value) + (f" [{', '.join(show(end).removesuffix(_UNIT) for end in ends)}]" if ends else "")
 
 
-def _estimate(found: dict[str, Any] | None, show: Show) -> str:
+def _estimate(found: JsonObject | None, show: Show) -> str:
     """The same for a figure that carries its ends."""
     if not found:
         return NOTHING
@@ -79,11 +79,11 @@ def _estimate(found: dict[str, Any] | None, show: Show) -> str:
     return ranged(found["value"], ends, show)
 
 
-def _row(groups: dict[str, Any], label: str, cell: Callable[[dict[str, Any]], str]) -> list[str]:
+def _row(groups: JsonObject, label: str, cell: Callable[[JsonObject], str]) -> list[str]:
     return [label, *(cell(groups[key]) for key, _, _ in GROUPS)]
 
 
-def _counts(quality: dict[str, Any]) -> list[list[str]]:
+def _counts(quality: JsonObject) -> list[list[str]]:
     groups = quality["groups"]
     rows = [
         _row(groups, "documents in all", lambda group: count(group["population"])),
@@ -106,18 +106,18 @@ def _plain_length(found: dict[str, float] | None) -> str:
     return NOTHING if found is None else f"{found['mean']:.0f}"
 
 
-def _quantiles(group: dict[str, Any]) -> str:
+def _quantiles(group: JsonObject) -> str:
     found = (group["lengths"] or {}).get("quantiles")
     return NOTHING if not found else ", ".join(f"{value['value']:.0f}" for value in found.values())
 
 
-def _shares(quality: dict[str, Any]) -> list[list[str]]:
+def _shares(quality: JsonObject) -> list[list[str]]:
     """Figures that are plain numbers, with their intervals beside them."""
     groups, limits = quality["groups"], quality["limits"]
     compared, pairs = (count(groups["real"][key]) for key in ("duplicate_documents", "duplicate_pairs"))
 
     def row(label: str, key: str, digits: int = 1) -> list[str]:
-        def cell(group: dict[str, Any]) -> str:
+        def cell(group: JsonObject) -> str:
             return ranged(group[key], (group.get("intervals") or {}).get(key), lambda value: percent(value, digits))
 
         return _row(groups, label, cell)
@@ -137,7 +137,7 @@ def _items_of(kind: str) -> str:
     return kind if kind in ("questions", "test documents") else f"items of {kind}"
 
 
-def _contamination(quality: dict[str, Any]) -> list[list[str]]:
+def _contamination(quality: JsonObject) -> list[list[str]]:
     """Evaluation items that occur anywhere in the text of a group; nothing where none were looked for."""
     told = quality.get("contamination")
     if not told:
@@ -157,18 +157,16 @@ def _contamination(quality: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _sheet(groups: dict[str, Any]) -> list[list[str]]:
+def _sheet(groups: JsonObject) -> list[list[str]]:
     """Figures that carry their intervals; those that were not measured are left out."""
     rows: list[list[str]] = []
 
-    def add(label: str, find: Callable[[dict[str, Any]], dict[str, Any] | None], show: Show) -> None:
+    def add(label: str, find: Callable[[JsonObject], JsonObject | None], show: Show) -> None:
         found = [find(groups[key]) for key, _, _ in GROUPS]
         if any(one and one["value"] is not None for one in found):
             rows.append([label, *(_estimate(one, show) for one in found)])
 
-    def add_all(
-        labels: dict[Any, str], find: Callable[[Any, dict[str, Any]], dict[str, Any] | None], show: Show
-    ) -> None:
+    def add_all[Key](labels: dict[Key, str], find: Callable[[Key, JsonObject], JsonObject | None], show: Show) -> None:
         for key, label in labels.items():
             add(label, functools.partial(find, key), show)
 
@@ -183,11 +181,11 @@ def _sheet(groups: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _novel(n: int, group: dict[str, Any]) -> dict[str, Any] | None:
+def _novel(n: int, group: JsonObject) -> JsonObject | None:
     return next((found for found in group.get("novel_ngrams_by_n") or [] if found["n"] == n), None)
 
 
-def _judged(quality: dict[str, Any]) -> list[list[str]]:
+def _judged(quality: JsonObject) -> list[list[str]]:
     if not quality.get("judge"):
         return []
     groups = quality["groups"]
@@ -201,7 +199,7 @@ def _judged(quality: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _notes(quality: dict[str, Any], limits: dict[str, Any]) -> list[str]:
+def _notes(quality: JsonObject, limits: JsonObject) -> list[str]:
     found = [
         "* Real text here: documents of the valid split, which are not in D and which no arm was trained on.",
     ]
@@ -226,13 +224,13 @@ def _notes(quality: dict[str, Any], limits: dict[str, Any]) -> list[str]:
     return found
 
 
-def _who(judge: dict[str, Any]) -> str:
+def _who(judge: JsonObject) -> str:
     if "function" in judge:
         return f"The judge is {judge['function']}() of {judge['file']} (sha256 {judge['sha256'][:12]})."
     return f"The judge is the model {judge['model']} at {judge['base_url']} (prompt {judge['prompt'][:12]})."
 
 
-def _novelty_plot(groups: dict[str, Any]) -> str:
+def _novelty_plot(groups: JsonObject) -> str:
     """Novel n-grams by n; nothing where they were not measured."""
     curves = []
     for key, name, kind in GROUPS:
@@ -256,7 +254,7 @@ def _novelty_plot(groups: dict[str, Any]) -> str:
     return figure(chart, caption)
 
 
-def _cosines(similar: dict[str, Any]) -> str:
+def _cosines(similar: JsonObject) -> str:
     ends = similar.get("intervals") or {}
     rows = [
         [label, ranged(similar[key], ends.get(key), lambda value: fixed(value, 3))]

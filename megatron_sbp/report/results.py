@@ -5,9 +5,8 @@ Reading and arithmetic only. A stage that has not run leaves null; a figure that
 
 from __future__ import annotations
 
-from typing import Any
-
 from megatron_sbp.base.environment import environment
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.arms import check_equal_tokens, replicated_figures
@@ -17,7 +16,7 @@ from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_
 from megatron_sbp.report.stage_costs import stage_costs
 
 
-def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
+def collect_results(sources: ReportSources, recipe: Recipe) -> JsonObject:
     """Collects the results of a run.
 
     Args:
@@ -75,7 +74,7 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def synthesizer_figures(sources: SynthesizerSources, neighbors: dict[str, Any]) -> dict[str, Any]:
+def synthesizer_figures(sources: SynthesizerSources, neighbors: JsonObject) -> JsonObject:
     """`pairs`, `tuning`, `synthetic` and `quality` of one synthesizer; null where a stage has not run."""
     quality = read_if_present(sources.quality)
     return {
@@ -86,7 +85,7 @@ def synthesizer_figures(sources: SynthesizerSources, neighbors: dict[str, Any]) 
     }
 
 
-def _pairs(sources: SynthesizerSources, neighbors: dict[str, Any]) -> dict[str, Any] | None:
+def _pairs(sources: SynthesizerSources, neighbors: JsonObject) -> JsonObject | None:
     audit = read_if_present(sources.pairs_audit)
     if audit is None:
         return None
@@ -99,11 +98,11 @@ def _pairs(sources: SynthesizerSources, neighbors: dict[str, Any]) -> dict[str, 
     }
 
 
-def _without_histogram(audit: dict[str, Any]) -> dict[str, Any]:
+def _without_histogram(audit: JsonObject) -> JsonObject:
     return {key: value for key, value in audit.items() if key != "score_histogram"}
 
 
-def _tuning(sources: SynthesizerSources) -> dict[str, Any] | None:
+def _tuning(sources: SynthesizerSources) -> JsonObject | None:
     consumed = read_if_present(sources.model / "consumed.json")
     if consumed is None:
         return None
@@ -117,7 +116,7 @@ def _tuning(sources: SynthesizerSources) -> dict[str, Any] | None:
     return {**{name: consumed.get(name) for name in names}, **audit, "reading": reading, "start": start}
 
 
-def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> dict[str, Any] | None:
+def _synthetic(sources: SynthesizerSources, quality: JsonObject | None) -> JsonObject | None:
     audit = read_if_present(sources.synthetic_audit)
     if audit is None and quality is None:
         return None
@@ -141,7 +140,7 @@ def _synthetic(sources: SynthesizerSources, quality: dict[str, Any] | None) -> d
     }
 
 
-def _engines(sources: ReportSources, recipe: Recipe, evaluations: dict[str, Any]) -> dict[str, Any]:
+def _engines(sources: ReportSources, recipe: Recipe, evaluations: JsonObject) -> JsonObject:
     devices = sorted({evaluation["device"] for evaluation in evaluations.values() if evaluation})
     return {
         "training": "megatron-core",

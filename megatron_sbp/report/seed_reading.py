@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.numbers import fixed, signed
 
 LITTLE = 0.05
 """A gain in cosine with its whole interval below this means that a text has next to nothing of its seed."""
 
 
-def ignores_seed(similarity: dict[str, Any]) -> bool:
+def ignores_seed(similarity: JsonObject) -> bool:
     """Whether text was shown to be no nearer to its seed document than to another one, or next to nothing."""
     gain = (similarity.get("intervals") or {}).get("seed_gain") or (None, None)
     return not similarity.get("reads_seed") and gain[1] is not None and gain[1] < LITTLE
 
 
-def seed_sentence(similarity: dict[str, Any]) -> str | None:
+def seed_sentence(similarity: JsonObject) -> str | None:
     """Whether the text is about its seed document, by the similarity to it; None where it was not measured."""
     to_seed, other, reads = (similarity.get(key) for key in ("to_seed", "random_pairs", "reads_seed"))
     if to_seed is None or other is None or reads is None:

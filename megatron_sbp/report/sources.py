@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonValue
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,6 @@ class ReportSources:
         return self.writers[0]
 
 
-def read_if_present(file: Path) -> Any:
+def read_if_present(file: Path) -> JsonValue:
     """The contents of a JSON file, or None where it is missing."""
     return files.read_json(file) if file.exists() else None

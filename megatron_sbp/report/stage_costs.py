@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.stage_flops import Processed, planned_flops, processed_flops, shared_flops
 from megatron_sbp.planning.vocabulary import vocab_size_of
@@ -14,7 +14,7 @@ from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.sources import ReportSources, read_if_present
 
 
-def stage_costs(sources: ReportSources, recipe: Recipe) -> dict[str, dict[str, Any]]:
+def stage_costs(sources: ReportSources, recipe: Recipe) -> dict[str, JsonObject]:
     """The cost of every finished stage, in the order in which they began.
 
     Args:
@@ -36,7 +36,7 @@ def stage_costs(sources: ReportSources, recipe: Recipe) -> dict[str, dict[str, A
     }
 
 
-def _times(manifests: Path, stages: Collection[str] | None, on_cpus: bool) -> dict[str, dict[str, Any]]:
+def _times(manifests: Path, stages: Collection[str] | None, on_cpus: bool) -> dict[str, JsonObject]:
     """What the manifests measured, of every finished stage or of those named."""
     found = []
     for file in manifests.glob("*.json"):
@@ -54,15 +54,15 @@ def _times(manifests: Path, stages: Collection[str] | None, on_cpus: bool) -> di
     }
 
 
-def _gpu_hours(manifest: dict[str, Any], on_cpus: bool) -> float | None:
+def _gpu_hours(manifest: JsonObject, on_cpus: bool) -> float | None:
     """None where an earlier version ran the stage, which did not note it."""
     seconds = manifest.get("gpu_seconds", 0.0 if on_cpus else None)
     return None if seconds is None else seconds / 3600
 
 
-def _measured(sources: ReportSources) -> dict[str, Any]:
+def _measured(sources: ReportSources) -> JsonObject:
     """What the plan is made with, as for `sbp plan` of a run folder."""
-    found: dict[str, Any] = {**(read_if_present(sources.tokens_audit) or {})}
+    found: JsonObject = {**(read_if_present(sources.tokens_audit) or {})}
     for name, writer in sources.synthesizers.items():
         found.setdefault("synthesizers", {})[name] = read_if_present(writer.pair_tokens_audit) or {}
     file = None if sources.tokenizer is None else sources.tokenizer / "tokenizer.json"

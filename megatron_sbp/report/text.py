@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.audits import dropped_by_rule
 from megatron_sbp.report.harness_table import harness_lines
 from megatron_sbp.report.means import quoted
@@ -14,7 +13,7 @@ from megatron_sbp.report.seed_reading import ignores_seed
 from megatron_sbp.report.verdict import headline
 
 
-def format_results(results: dict[str, Any]) -> str:
+def format_results(results: JsonObject) -> str:
     """The arms as a table, then one line each on the gap, the pairs and the synthetic documents.
 
     Args:
@@ -77,7 +76,7 @@ def format_results(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", headline(results)])
 
 
-def _differences(results: dict[str, Any]) -> list[str]:
+def _differences(results: JsonObject) -> list[str]:
     """What SBP gained over every other arm, with 95 % intervals."""
     lines = []
     for arm in results["arms"]:
@@ -89,7 +88,7 @@ def _differences(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _told(what: str, found: dict[str, Any] | None, scale: float, digits: int, unit: str) -> str:
+def _told(what: str, found: JsonObject | None, scale: float, digits: int, unit: str) -> str:
     if found is None:
         return ""
     ends = [] if found["low"] is None else sorted(scale * found[end] for end in ("low", "high"))
@@ -98,7 +97,7 @@ def _told(what: str, found: dict[str, Any] | None, scale: float, digits: int, un
     return f"{what} {signed(scale * found['difference'], None, digits)}{unit}{interval}"
 
 
-def _gap(results: dict[str, Any]) -> str:
+def _gap(results: JsonObject) -> str:
     told = []
     for key, what in (("gap_closed", "test loss"), ("gap_closed_recall", "closed-book recall")):
         share, error = results[key], results[f"{key}_stderr"]

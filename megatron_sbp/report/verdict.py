@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from scipy.stats import t as student
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.report.arm_table import MOST_COLUMNS
 from megatron_sbp.report.intervals import LEVEL
@@ -22,7 +22,7 @@ LITTLE_READ = 0.05
 """Nats per token read from the seed that count as nothing, where the gain is surely below."""
 
 
-def verdict(results: dict[str, Any]) -> list[str]:
+def verdict(results: JsonObject) -> list[str]:
     """Sentences on the outcome: loss, recall and accuracy against the baseline and the controls, the oracle, limits."""
     measured = results["arms"]
     arms = quoted(measured)
@@ -47,7 +47,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def headline(results: dict[str, Any]) -> str:
+def headline(results: JsonObject) -> str:
     """One line: did SBP win, on closed-book recall if it was measured, and on the test loss?"""
     against = [arm for arm in results["arms"] if arm not in ("sbp", "oracle")]
     if "sbp" not in results["arms"] or not against:
@@ -76,11 +76,11 @@ def headline(results: dict[str, Any]) -> str:
     return "; ".join(f"{told} {' and '.join(where)}" for told, where in parts.items()) + ", at equal training tokens."
 
 
-def _compared(results: dict[str, Any], first: str, second: str, figure: str) -> dict[str, Any] | None:
+def _compared(results: JsonObject, first: str, second: str, figure: str) -> JsonObject | None:
     return (results["comparisons"].get(f"{first}-{second}") or {}).get(figure)
 
 
-def _outcome(found: dict[str, Any]) -> str:
+def _outcome(found: JsonObject) -> str:
     """better, worse, or noise, for a gain: by its 95 % interval, or by its standard error where there is none."""
     gain, error = found["difference"], found["stderr"]
     if found.get("low") is not None and found["low"] != found["high"]:
@@ -90,7 +90,7 @@ def _outcome(found: dict[str, Any]) -> str:
     return "better" if gain > 0 else "worse"
 
 
-def _against(results: dict[str, Any], first: str, second: str, rival_first: bool = False) -> str:
+def _against(results: JsonObject, first: str, second: str, rival_first: bool = False) -> str:
     """Two arms in one sentence: loss, then recall or, where no questions were asked, accuracy.
 
     Args:
@@ -133,7 +133,7 @@ _SECOND_FIGURES = {
 """What is said of two arms besides their loss, by outcome; the first figure that was measured."""
 
 
-def _second_figure(results: dict[str, Any], first: str, second: str) -> str:
+def _second_figure(results: JsonObject, first: str, second: str) -> str:
     """The second half of the sentence on two arms."""
     one, other = (results["arms"][arm] for arm in (first, second))
     for figure, told in _SECOND_FIGURES.items():
@@ -146,7 +146,7 @@ def _second_figure(results: dict[str, Any], first: str, second: str) -> str:
     return f"there is no choice accuracy to compare: {reason}"
 
 
-def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) -> list[str]:
+def _summary(results: JsonObject, rival: str, pairs: list[tuple[str, str]]) -> list[str]:
     """Many arms against one: on the test loss, and on recall or, where no questions were asked, accuracy.
 
     Args:
@@ -178,12 +178,12 @@ def _summary(results: dict[str, Any], rival: str, pairs: list[tuple[str, str]]) 
     return [" ".join(sentences)] if sentences else []
 
 
-def _points(found: dict[str, Any]) -> str:
+def _points(found: JsonObject) -> str:
     error = found["stderr"]
     return f"{signed(100 * found['difference'], None if error is None else 100 * error, 1)} points"
 
 
-def _reading(tuning: dict[str, Any] | None) -> list[str]:
+def _reading(tuning: JsonObject | None) -> list[str]:
     """Whether the synthesizer reads its seed, on pairs of unseen documents."""
     found = (tuning or {}).get("reading") or {}
     gain, error = found.get("gain"), found.get("gain_stderr")
@@ -202,13 +202,13 @@ def _reading(tuning: dict[str, Any] | None) -> list[str]:
     return [f"Too few pairs were measured to say whether the synthesizer reads its seed: {losses}."]
 
 
-def _ignored_seed(quality: dict[str, Any] | None) -> list[str]:
+def _ignored_seed(quality: JsonObject | None) -> list[str]:
     """Says when the text is no nearer to its own seed document than to another one."""
     told = seed_sentence(quality["similarity"]) if quality else None
     return [told] if told and quality and not quality["similarity"]["reads_seed"] else []
 
 
-def _below_chance(arms: dict[str, Any]) -> list[str]:
+def _below_chance(arms: JsonObject) -> list[str]:
     """Says when an arm answers significantly worse than a guess: the questions are then suspect, not the arm."""
     found = []
     for arm, figures in arms.items():
@@ -226,7 +226,7 @@ def _below_chance(arms: dict[str, Any]) -> list[str]:
     return found
 
 
-def _gap(results: dict[str, Any]) -> list[str]:
+def _gap(results: JsonObject) -> list[str]:
     if not {"baseline", "sbp", "oracle"} <= results["arms"].keys():
         return []
     found: list[str] = []
@@ -246,7 +246,7 @@ def _gap(results: dict[str, Any]) -> list[str]:
     return [*found, *([f"SBP reaches {', and '.join(parts)}."] if parts else [])]
 
 
-def _overfitting(arms: dict[str, Any]) -> list[str]:
+def _overfitting(arms: JsonObject) -> list[str]:
     """Says when the baseline was better before its end: a properly stopped or regularized baseline is the fair one."""
     best = arms["baseline"]["best_valid"] if "baseline" in arms else None
     if not best or best["loss"] >= best["last_loss"] or best["tokens"] == best["last_tokens"]:
@@ -262,7 +262,7 @@ def _overfitting(arms: dict[str, Any]) -> list[str]:
     return [text + ". A baseline that is stopped early or regularized harder is a fairer comparison."]
 
 
-def _limits(results: dict[str, Any]) -> list[str]:
+def _limits(results: JsonObject) -> list[str]:
     recipe, replicates = results["recipe"], results["replicates"]
     if replicates == 1:
         sentences = [
@@ -304,7 +304,7 @@ def _limits(results: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def _used(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _used(recipe: JsonObject) -> dict[str, JsonObject]:
     """Overrides of the synthesizers that an arm takes text from, by name."""
     names = dict.fromkeys(about["synthetic"] for about in recipe["arms"].values() if about["synthetic"])
     return {name: recipe["synthesizers"][name] for name in names}

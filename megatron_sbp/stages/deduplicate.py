@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.judge import generation_names
 from megatron_sbp.stages.run_folder import Run
@@ -31,7 +31,7 @@ class DeduplicateStage(Stage):
         parts = ("digests", "signatures", "bands") if run.recipe.filter.duplicates == "near" else ("digests",)
         return {"judge": tuple(usual.judged(part, "*") for part in parts)}
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         rules = run.recipe.filter
         threshold = {"duplicate_threshold": rules.duplicate_threshold} if rules.duplicates == "near" else {}
         return {"duplicates": rules.duplicates, **threshold}

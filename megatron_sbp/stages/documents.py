@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, span
@@ -24,14 +24,14 @@ class DocumentsStage(Stage):
     sharded = True
 
     def __init__(self):
-        self._found: tuple[Any, dict[str, list[Path]]] | None = None
+        self._found: tuple[tuple[list[str], Path], dict[str, list[Path]]] | None = None
 
     def external(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.reading import corpus_files
 
         return corpus_files(run.recipe.documents, run.recipe.folder, run.recipe.place_of("documents.inputs"))[0]
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:

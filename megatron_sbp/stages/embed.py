@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from megatron_sbp.pairing.embedder import Embedder
 
 USUAL_ENGINE = "sentence_transformers"
 
@@ -31,7 +35,7 @@ class EmbedStage(Stage):
     device = "gpu"
 
     def __init__(self):
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[object, Embedder] | None = None
 
     def engine(self, run: Run) -> str:
         """What embeds, `embedding.engine`."""
@@ -48,7 +52,7 @@ class EmbedStage(Stage):
         folder = model_folder(run.recipe.embedding.model, run.recipe.folder)
         return [] if folder is None else model_files(folder)
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         chosen = run.recipe.embedding
         local = model_folder(chosen.model, run.recipe.folder) is not None
         engine = {} if self.engine(run) == USUAL_ENGINE else {"engine": self.engine(run)}
@@ -73,7 +77,7 @@ class EmbedStage(Stage):
         embed_shard(run.document_shard(split, number), output, self.embedder(run), f"embed {unit}")
         return [output]
 
-    def embedder(self, run: Run) -> Any:
+    def embedder(self, run: Run) -> Embedder:
         """The model, loaded once for all units of a process."""
         from megatron_sbp.pairing.embedders import open_embedder
 

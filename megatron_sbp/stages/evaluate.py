@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.evaluation.judge_prompt import endpoint_settings
@@ -88,7 +89,7 @@ class EvaluateStage(Stage):
         files_ = [question_file(run.recipe), None if judge is None else judge.file]
         return [file for file in files_ if file is not None]
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         recipe = run.recipe
         others = [name for name in recipe.used_synthesizers if name != RELATED]
         asked = recipe.evaluation.recall_points > 0
@@ -109,7 +110,7 @@ class EvaluateStage(Stage):
             **({"synthesizers": rules} if rules else {}),
         }
 
-    def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
+    def grown_from(self, run: Run, former: Mapping[str, JsonValue]) -> bool:
         """With additional synthesizers, whose arms may be new too, the others are measured again."""
         present = self.settings(run)
         rules = present.get("synthesizers", {})
@@ -155,7 +156,7 @@ def _judging(recipe: Recipe) -> list[str]:
     return [arm for arm in _JUDGING if arm in recipe.arms]
 
 
-def _rules(recipe: Recipe) -> dict[str, Any]:
+def _rules(recipe: Recipe) -> JsonObject:
     return {
         "shingle_tokens": recipe.pairs.shingle_tokens,
         "max_new_tokens": recipe.max_new_tokens,
@@ -172,7 +173,7 @@ def _looks_for_items(recipe: Recipe) -> bool:
     return any(rules.contaminated is not None for rules in used)
 
 
-def _arm(run: Run, arm: str) -> dict[str, Any]:
+def _arm(run: Run, arm: str) -> JsonObject:
     from megatron_sbp.evaluation.arm import evaluate_arm
     from megatron_sbp.evaluation.recall_curve import recall_curve
 
@@ -224,7 +225,7 @@ def _questions(run: Run) -> RecallQuestions | None:
     return RecallQuestions(questions, load_tokenizer(run.tokenizer), file, groups, recipe.model.sequence_length)
 
 
-def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
+def _quality(run: Run, synthesizer: str) -> JsonObject:
     from megatron_sbp.evaluation.measure import measure_quality
     from megatron_sbp.stages.quality_files import quality_files
 
@@ -243,7 +244,7 @@ def _quality(run: Run, synthesizer: str) -> dict[str, Any]:
     return measure_quality(found, run.recipe)
 
 
-def _reading(run: Run, synthesizer: str) -> dict[str, Any]:
+def _reading(run: Run, synthesizer: str) -> JsonObject:
     from megatron_sbp.evaluation.reading import measure_reading
 
     run = synthesizer_run(run, synthesizer)

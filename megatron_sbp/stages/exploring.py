@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.planning.numbers import format_count
@@ -25,7 +24,7 @@ _CHANCE_DOCUMENTS = 2_000
 _SHOWN_STEP = 0.05
 
 
-def explore_run(run: Run, documents: int = DOCUMENTS, examples: int = EXAMPLES) -> dict[str, Any]:
+def explore_run(run: Run, documents: int = DOCUMENTS, examples: int = EXAMPLES) -> JsonObject:
     """See `pairing.exploring.explore_pairs`. Reads only.
 
     Args:
@@ -79,7 +78,7 @@ def _sample(run: Run, starts: np.ndarray, documents: int, random: np.random.Gene
     return SampledNeighbors(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def format_exploration(found: dict[str, Any]) -> str:
+def format_exploration(found: JsonObject) -> str:
     """What `explore_run` returns, for a terminal."""
     part = f"{found['sampled']:,} of " if found["sampled"] < found["documents"] else ""
     chance = found["chance"]
@@ -103,7 +102,7 @@ def format_exploration(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _shown(found: dict[str, Any]) -> list[dict[str, Any]]:
+def _shown(found: JsonObject) -> list[JsonObject]:
     """Rows of the tables: every 0.05, the recipe's alpha, and the recommended one; none below which nothing is left."""
     special = {found["alpha"], found["advice"]["alpha"]}
     rows = []
@@ -114,13 +113,13 @@ def _shown(found: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _mark(found: dict[str, Any], alpha: float) -> str:
+def _mark(found: JsonObject, alpha: float) -> str:
     marks = ["recipe"] if alpha == found["alpha"] else []
     marks += ["recommended"] if alpha == found["advice"]["alpha"] else []
     return "  <- " + ", ".join(marks) if marks else ""
 
 
-def _by_alpha(found: dict[str, Any]) -> list[str]:
+def _by_alpha(found: JsonObject) -> list[str]:
     limit, scale = str(found["max_shared_shingles"]), found["documents"] / found["sampled"]
     lines = [
         "  alpha      pairs  documents with a pair  pairs per seed  near-duplicates  full lists  random pairs above"
@@ -138,7 +137,7 @@ def _by_alpha(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _by_shingles(found: dict[str, Any]) -> list[str]:
+def _by_shingles(found: JsonObject) -> list[str]:
     limits, scale = list(found["alphas"][0]["kept"]), found["documents"] / found["sampled"]
     lines = ["  alpha" + "".join(f"{float(limit):>9g}" for limit in limits)]
     for row in _shown(found):
@@ -147,7 +146,7 @@ def _by_shingles(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _advice(found: dict[str, Any]) -> list[str]:
+def _advice(found: JsonObject) -> list[str]:
     advice = found["advice"]
     if advice["rule"] == "none":
         return [
@@ -166,7 +165,7 @@ def _advice(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _examples(bands: list[dict[str, Any]]) -> list[str]:
+def _examples(bands: list[JsonObject]) -> list[str]:
     lines = []
     for band in bands:
         if not band["examples"]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages import usual_names as usual
@@ -43,7 +43,7 @@ class ExportStage(Stage):
             **{trained_by(self._training(unit)): patterns for unit in self.models},
         }
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return settings(run.recipe.model)
 
     def units(self, run: Run) -> list[str]:

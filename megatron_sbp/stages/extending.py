@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.user_functions import predicate_place
@@ -76,7 +75,7 @@ def _read(run: Run) -> tuple[list[Round], int]:
         return [], 0
 
 
-def _rules(run: Run) -> dict[str, Any]:
+def _rules(run: Run) -> JsonObject:
     rules = run.recipe.filter.model_dump(mode="json")
     if rules["broken_text"] == "drop":  # as before there was this key: plans of earlier versions stay valid
         del rules["broken_text"]

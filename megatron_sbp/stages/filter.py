@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import plan_more
 from megatron_sbp.stages.judge import GENERATIONS, generation_names
@@ -34,7 +34,7 @@ class FilterStage(Stage):
             **({"index-corpus": (usual.CORPUS_INDEX_FILE,)} if looked_up else {}),
         }
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         rules = run.recipe.filter
         further = further_names(rules)
         limit = {} if rules.max_corpus_copying is None else {"max_corpus_copying": rules.max_corpus_copying}
@@ -64,11 +64,11 @@ class FilterStage(Stage):
         write_kept(
             run.generation_shard(unit),
             run.judged(unit),
-            run.repeats(unit),
-            output,
-            audit,
-            run.recipe.filter,
-            measure,
+            repeats=run.repeats(unit),
+            output=output,
+            audit_file=audit,
+            rules=run.recipe.filter,
+            measure=measure,
         )
         return [output, audit]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.harness_tasks import task_files, task_folder
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages import usual_names as usual
@@ -33,7 +33,7 @@ class HarnessStage(Stage):
         folder = task_folder(run.recipe)
         return [] if folder is None else task_files(folder)
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         harness = run.recipe.evaluation.harness
         # The task files count by their contents, see `external`. Which metric leads is for the report.
         left_out = ["task_folder", "metrics", "python", *(["batch_size"] if harness.backend == "vllm" else [])]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.stage import Stage
@@ -25,7 +25,7 @@ class IndexCorpusStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"tokenize": (usual.tokens("real"),)}
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return {
             "shingle_tokens": run.recipe.pairs.shingle_tokens,
             "corpus_index_gb": run.recipe.filter.corpus_index_gb,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.user_functions import predicate_place
@@ -33,7 +34,7 @@ class JudgeStage(Stage):
     sharded = True
 
     def __init__(self):
-        self._opened: tuple[Any, FurtherSources] | None = None
+        self._opened: tuple[object, FurtherSources] | None = None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {
@@ -55,7 +56,7 @@ class JudgeStage(Stage):
         questions = None if run.recipe.filter.contaminated is None else question_file(run.recipe)
         return [*([] if questions is None else [questions]), *([] if place is None else [place.file])]
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         # The index counts by its contents, the user's function by those of its file, see `external`. A rule that is
         # not used is left out: what was judged before there was such a rule stays valid.
         chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold", "corpus_index_gb", "predicate")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.neighbors.scann_tree import is_tuned
 from megatron_sbp.planning.query_blocks import block_count_of, part_count_of, query_blocks
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage, span
+
+if TYPE_CHECKING:
+    from megatron_sbp.pairing.neighbors.search import Search
 
 MINED_SPLITS = ("train", "valid")
 """Splits that are searched: pairs to tune with, and pairs that stop the tuning."""
@@ -39,12 +43,12 @@ class NeighborsStage(Stage):
         return "gpu" if run.recipe.neighbors.engine == "exact" else "cpu"  # ScaNN has no GPU engine
 
     def __init__(self):
-        self._opened: tuple[Any, Any] | None = None
+        self._opened: tuple[object, Search] | None = None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"embed": tuple(usual.embedding_shards(split) for split in MINED_SPLITS)}
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         chosen = run.recipe.neighbors
         if chosen.engine == "exact":
             return settings(chosen, *_SCANN_ONLY)
@@ -52,7 +56,7 @@ class NeighborsStage(Stage):
         without += [] if _has_parts(run) else ["documents_per_index"]
         return {**settings(chosen, *without), "seed": run.recipe.seed}
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
+    def unit_settings(self, run: Run) -> JsonObject:
         return {name: value for name, value in self.settings(run).items() if name != "recall_sample"}
 
     def units(self, run: Run) -> list[str]:
@@ -75,14 +79,14 @@ class NeighborsStage(Stage):
         shutil.rmtree(run.neighbors_index, ignore_errors=True)
         return [run.audit_neighbors]
 
-    def _audit(self, run: Run, split: str) -> dict[str, Any]:
+    def _audit(self, run: Run, split: str) -> JsonObject:
         from megatron_sbp.pairing.neighbors.audit import audit_neighbors
 
         search, recipe = self._open(run, split), run.recipe
         found = [run.neighbor_shard(split, file.stem) for file in search.vectors.files]
         return audit_neighbors(search, found, seed=recipe.seed, device=recipe.launch.device, split=split)
 
-    def _open(self, run: Run, split: str) -> Any:
+    def _open(self, run: Run, split: str) -> Search:
         """The search of a split, kept for the next unit."""
         from megatron_sbp.pairing.neighbors.search import Search
         from megatron_sbp.pairing.neighbors.vectors import Vectors

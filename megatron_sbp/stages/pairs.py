@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 from megatron_sbp.stages import usual_names as usual
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _DATASETS = {"train": "real", "valid": "valid"}
 """Name of the tokens of each split."""
 
-_NEWER: dict[str, Any] = {
+_NEWER: JsonObject = {
     "max_target_tokens": None,
     "max_seeds_per_target": None,
     "same_fields": [],
@@ -52,7 +53,7 @@ class PairsStage(Stage):
             found["embed"] = tuple(usual.embedding_shards(split) for split in MINED_SPLITS)
         return found
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         rules = settings(run.recipe.pairs)
         used = {key: value for key, value in rules.items() if key not in _NEWER or value != _NEWER[key]}
         if rules["directions"] == "one":
@@ -103,7 +104,7 @@ class PairsStage(Stage):
             for split in MINED_SPLITS
         }
         shards = run.document_shards("train")
-        audit: dict[str, Any] = {split: audit.summary() for split, audit in audits.items()}
+        audit: JsonObject = {split: audit.summary() for split, audit in audits.items()}
         audit.update(audits["train"].examples(lambda rows: read_rows(shards, rows)))
         files.write_json(run.audit_pairs, audit)
         return [*(run.pairs(split) for split in MINED_SPLITS), run.audit_pairs]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.judge import JudgeStage, further_sources
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
@@ -25,8 +26,8 @@ class PilotStage(SynthesizeStage):
     asks_like = "synthesize"
     units_of_recipe = True
 
-    def __init__(self, *about: Any):
-        super().__init__(*about)
+    def __init__(self, about: Synthesizer | None = None, round: int = 1):
+        super().__init__(about, round)
         self.title = "write the first generations"
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
@@ -34,7 +35,7 @@ class PilotStage(SynthesizeStage):
         del found[JudgePilotStage.name]
         return found
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return {**self.unit_settings(run), "shards": len(self.units(run))}
 
     def units(self, run: Run) -> list[str]:
@@ -75,7 +76,7 @@ class JudgePilotStage(JudgeStage):
             found.pop(other, None)
         return {**found, "pilot": (usual.pilot_shard("*"),)}
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         rules = super().settings(run)
         for key in ("min_similarity", "signatures"):
             rules.pop(key, None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, Trained
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
@@ -57,7 +57,7 @@ class ReportStage(Stage):
                 found["filter" + end] = (inner.named(usual.AUDIT_SYNTHETIC),)
         return found
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         shown = run.recipe.to_dict()  # the page shows all of it
         del shown["run_folder"]  # `sbp status RUN` gives it, the recipe need not
         return {"recipe": shown}

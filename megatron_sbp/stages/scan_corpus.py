@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.locks import locked
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.planning.units import scanned_shards
 from megatron_sbp.stages import usual_names as usual
@@ -49,7 +49,7 @@ class ScanCorpusStage(Stage):
         file = question_file(run.recipe) if _with_items(run) else None
         return [] if file is None else [file]
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         recipe = run.recipe
         return {
             "seed": recipe.seed,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.stages import usual_names as usual
-from megatron_sbp.stages.run_folder import Run, Scope
+from megatron_sbp.stages.placed import Scope
+from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage, HalfDone, Stage
 
 OF_PAIRS = ("pairs", "tokenize-pairs")
@@ -141,13 +142,13 @@ class ScopedStage(Stage):
     def external(self, run: Run) -> list[Path]:
         return self.stage.external(self.scoped(run))
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return self.stage.settings(self.scoped(run))
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
+    def unit_settings(self, run: Run) -> JsonObject:
         return self.stage.unit_settings(self.scoped(run))
 
-    def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
+    def grown_from(self, run: Run, former: Mapping[str, JsonValue]) -> bool:
         return self.stage.grown_from(self.scoped(run), former)
 
     def units(self, run: Run) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.stages.run_folder import Run
 
 UNIT = "{unit}"
@@ -97,15 +98,15 @@ class Stage:
         """Files outside the run folder that this stage reads."""
         return []
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         """All of the recipe that changes this stage's outputs."""
         return {}
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
+    def unit_settings(self, run: Run) -> JsonObject:
         """The settings that change what a unit writes; more units then keep the finished ones."""
         return self.settings(run)
 
-    def grown_from(self, run: Run, former: Mapping[str, Any]) -> bool:
+    def grown_from(self, run: Run, former: Mapping[str, JsonValue]) -> bool:
         """Whether outputs of the former settings, and of inputs that are still there, are contained in those to be
         made, so that they are replaced without asking."""
         return self.grows and all(former.get(key) == value for key, value in self.unit_settings(run).items())

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.units import has_pilot
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import Synthesis, Synthesizer
@@ -16,6 +17,11 @@ from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import planned_more
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
 from megatron_sbp.stages.stage import HalfDone, Stage
+
+if TYPE_CHECKING:
+    from megatron_sbp.synthesis.live import Live
+    from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer
+    from megatron_sbp.synthesis.synthesizer import Writer
 
 
 class SynthesizeStage(Stage):
@@ -65,7 +71,7 @@ class SynthesizeStage(Stage):
             found["export-synthesizer"] = usual.weights("synthesizer")
         return found
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         measured = {}
         if self._piloted(run) and run.pilot_audit.exists():
             measured = {"tokens_that_pass": files.read_json(run.pilot_audit)["tokens_per_generation"]}
@@ -75,7 +81,7 @@ class SynthesizeStage(Stage):
         chosen = run.recipe.synthesis
         return {**self.unit_settings(run), **settings(chosen, "pilot", *_unread(chosen)), **measured}
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
+    def unit_settings(self, run: Run) -> JsonObject:
         recipe = run.recipe
         if self.method == "replacement":
             return {"seed": recipe.seed, "replaced": self._about.replaced}
@@ -138,7 +144,7 @@ class SynthesizeStage(Stage):
     def _shard(self, run: Run, unit: str) -> Path:
         return self.folder(run) / f"{unit}{usual.SHARD}"
 
-    def _look(self, run: Run, units: Sequence[str]) -> Any:
+    def _look(self, run: Run, units: Sequence[str]) -> Live:
         from megatron_sbp.synthesis.live import look
 
         return look(
@@ -186,7 +192,7 @@ class SynthesizeStage(Stage):
     def _piloted(self, run: Run) -> bool:
         return has_pilot(run.recipe.synthesis, self.method)
 
-    def _writer(self, run: Run) -> Any:
+    def _writer(self, run: Run) -> Writer:
         if self.method == "replacement":
             from megatron_sbp.synthesis.controls import TokenReplacement
             from megatron_sbp.tokenization.indexed import open_indexed
@@ -243,7 +249,7 @@ _TITLES = {
 }
 
 
-def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> Any:
+def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> ModelSynthesizer:
     """The synthesizer of a run, loaded."""
     from megatron_sbp.synthesis.controls import UnconditionalSampler
     from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer

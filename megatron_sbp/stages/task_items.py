@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.harness_tasks import task_files, task_folder
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -22,7 +22,7 @@ class TaskItemsStage(Stage):
         folder = task_folder(run.recipe)
         return [] if folder is None else task_files(folder)
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return {"tasks": run.recipe.evaluation.harness.tasks}
 
     def owns(self, run: Run) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -36,7 +36,7 @@ class TokenizePairsStage(Stage):
             "tokenizer": (usual.inside(usual.TOKENIZER),),
         }
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         recipe = run.recipe
         return {
             "max_seed_tokens": recipe.max_seed_tokens,

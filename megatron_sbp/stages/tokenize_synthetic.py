@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import needed_synthetic_tokens, plan_more
@@ -31,10 +31,10 @@ class TokenizeSyntheticStage(Stage):
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         return {"filter": (usual.synthetic_shard(UNIT),), "tokenizer": (usual.inside(usual.TOKENIZER),)}
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         return {"needed_tokens": needed_synthetic_tokens(run.recipe)}
 
-    def unit_settings(self, run: Run) -> dict[str, Any]:
+    def unit_settings(self, run: Run) -> JsonObject:
         return {}
 
     def units(self, run: Run) -> list[str]:

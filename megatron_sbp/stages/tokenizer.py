@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer, tokenizer_files
 from megatron_sbp.stages import usual_names as usual
@@ -26,7 +26,7 @@ class TokenizerStage(Stage):
         folder = local_tokenizer(run.recipe)
         return [] if folder is None else sorted({p for p in tokenizer_files(folder) if p.is_file()})
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         chosen = run.recipe.tokenizer
         if chosen.path is None:
             return settings(chosen)

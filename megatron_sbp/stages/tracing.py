@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import replicate_run, synthesizer_run
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from megatron_sbp.synthesis.trace import TraceSources
 
 
-def trace_document(run: Run, name: str, synthesizer: str | None = None, replicate: int = 1) -> dict[str, Any]:
+def trace_document(run: Run, name: str, synthesizer: str | None = None, replicate: int = 1) -> JsonObject:
     """Where a synthetic document comes from; see `synthesis.trace.trace`. Reads only.
 
     Args:
@@ -79,7 +80,7 @@ def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
     )
 
 
-def format_trace(found: dict[str, Any]) -> str:
+def format_trace(found: JsonObject) -> str:
     """What `trace_document` returns, for a terminal."""
     sampling, seed, pairs, filters = (found[key] for key in ("sampling", "seed", "pairs", "filters"))
     lines = [f"{found['id']}: written by {found['synthesizer']}, replicate {found['replicate']}, {found['shard']}"]
@@ -103,14 +104,14 @@ def format_trace(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _verdict(filters: dict[str, Any]) -> str:
+def _verdict(filters: JsonObject) -> str:
     verdict = filters["verdict"].replace("_", " ")
     if verdict in ("kept", "not filtered yet"):
         return verdict
     return f"dropped ({verdict}{' of ' + filters['repeats'] if filters['repeats'] else ''})"
 
 
-def _said(rule: dict[str, Any]) -> str:
+def _said(rule: JsonObject) -> str:
     limit = rule["limit"]
     notes = [] if limit is None else [f"rule: {limit}" if isinstance(limit, str) else f"limit: {limit}"]
     notes += [f"of {rule['sampled']:,} shingles looked up"] if "sampled" in rule else []
@@ -118,7 +119,7 @@ def _said(rule: dict[str, Any]) -> str:
     return f"{rule['rule'].replace('_', ' ')}: {told}"
 
 
-def _measured(rule: dict[str, Any]) -> str:
+def _measured(rule: JsonObject) -> str:
     value = rule["value"]
     if rule["drops"] is None:
         return "not judged"

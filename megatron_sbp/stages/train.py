@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.start import (
     RECORD,
     needs_preparation,
@@ -91,7 +91,7 @@ class TrainStage(Stage):
     def external(self, run: Run) -> list[Path]:
         return start_files(run.recipe) if self.tunes else []
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings(self, run: Run) -> JsonObject:
         recipe = run.recipe
         wanted = {"seed": recipe.seed, "model": settings(recipe.model)}
         if self.tunes:

@@ -9,6 +9,7 @@ NUMBERED = "[0-9]*"
 """Names of shards, as a glob pattern."""
 
 TOKENIZER = "tokenizer"
+TOKENIZER_FILE = f"{TOKENIZER}/tokenizer.json"
 CORPUS_INDEX = "corpus_index"
 CORPUS_INDEX_FILE = f"{CORPUS_INDEX}/index.json"
 AUDIT_DOCUMENTS = "documents/audit.json"

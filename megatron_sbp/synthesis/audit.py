@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.index_layout import IndexPlan
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.dropped_examples import DroppedExamples, Measure
@@ -34,7 +34,7 @@ class Audit:
 
     def add(
         self,
-        row: dict[str, Any],
+        row: JsonObject,
         verdict: int,
         tokens: int,
         measures: Mapping[str, float | None],
@@ -58,7 +58,7 @@ class Audit:
         self.dropped[rule] += 1
         self.examples.add(rule, row, tokens - 1, measures)
 
-    def counted(self) -> dict[str, Any]:
+    def counted(self) -> JsonObject:
         """What `join` takes."""
         found = {"counts": self.counts, "dropped": self.dropped, "examples": self.examples.told()}
         return {
@@ -67,7 +67,7 @@ class Audit:
             **({"retokenized": self.retokenized.__dict__} if self.retokenized.documents else {}),
         }
 
-    def join(self, part: dict[str, Any]) -> None:
+    def join(self, part: JsonObject) -> None:
         """Adds the counts of the next shard."""
         for name, count in part["counts"].items():
             self.counts[name] += count
@@ -87,7 +87,7 @@ class Audit:
             f"{tokens / max(1, generations):.1f} per generation; dropped: {dropped or 'none'}"
         )
 
-    def summary(self, index: IndexPlan | None) -> dict[str, Any]:
+    def summary(self, index: IndexPlan | None) -> JsonObject:
         """What is in audit.json.
 
         Args:
@@ -109,9 +109,9 @@ class Audit:
             **({"retokenized": self.retokenized.summary()} if self.retokenized.documents else {}),
         }
 
-    def _measured(self, index: IndexPlan | None) -> dict[str, Any]:
+    def _measured(self, index: IndexPlan | None) -> JsonObject:
         """Of every measure `documents` and `mean`; of `corpus_copying` how far a text's share can be trusted, too."""
-        found: dict[str, Any] = {
+        found: JsonObject = {
             name: {"documents": documents, "mean": total / documents if documents else None}
             for name, (documents, total) in self.measured.items()
         }

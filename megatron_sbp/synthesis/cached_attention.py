@@ -24,6 +24,7 @@ def grouped_attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor,
+    *,
     scaling: float | None = None,
     **ignored,
 ) -> tuple[torch.Tensor, None]:

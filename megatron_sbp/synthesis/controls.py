@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.synthesis.engine import Written
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.synthesizer import Synthesizer, Writer, without_end
@@ -27,7 +27,7 @@ class UnconditionalSampler(Synthesizer):
         # Documents follow each other in training, so end-of-document is what a new one begins after.
         return np.array([self.tokenizer.end_of_document])
 
-    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
         return {**super()._row(generation, written, None), "seed_row": None}
 
 
@@ -64,11 +64,11 @@ class ReplacementSettings:
     seed: int
     """The run's seed."""
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """All fields."""
         return dataclasses.asdict(self)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> JsonObject:
         """No weights, and the probability."""
         return {"synthesizer": None, "replaced": self.replaced}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.corpus_index import CorpusIndex, part_files, plan_index, write_part
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.planning.index_layout import PART_HASHES, IndexPlan
@@ -31,11 +31,11 @@ def write_index_part(tokens: Path, shingle: int, plan: IndexPlan, part: int, fol
     indexed = open_indexed(tokens)
     documents = TokenSpans(indexed.tokens, indexed.starts, np.subtract(indexed.lengths, 1, dtype=np.int64))
     starts, remainders = list(part_files(folder / "starts", folder / "remainders", plan))[part]
-    write_part(documents, shingle, plan, part, starts, remainders)
+    write_part(documents, shingle, plan, part, starts=starts, remainders=remainders)
     return [starts, remainders]
 
 
-def close_index(shingle: int, plan: IndexPlan, folder: Path) -> dict[str, Any]:
+def close_index(shingle: int, plan: IndexPlan, folder: Path) -> JsonObject:
     """Writes FOLDER/index.json when all parts are there.
 
     Returns:

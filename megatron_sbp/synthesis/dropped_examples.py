@@ -6,10 +6,10 @@ import bisect
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.rule_names import rule_names
 from megatron_sbp.synthesis.synthesizer import without_end
@@ -20,7 +20,7 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 SHOWN, SHOWN_CHARACTERS = 10, 3000
 """Examples of each rule, and how much is kept of the text of each."""
 
-type Measure = Callable[[Mapping[str, Any]], Mapping[str, float | bool | None]]
+type Measure = Callable[[Mapping[str, JsonValue]], Mapping[str, float | bool | None]]
 """What rules measure of a generation, by rule."""
 
 
@@ -36,9 +36,9 @@ class DroppedExamples:
     def __init__(self, rules: Filter, measure: Measure | None = None):
         self._limits = _limits(rules)
         self._measure = measure
-        self._chosen: dict[str, list[tuple[int, dict[str, Any]]]] = {rule: [] for rule in rule_names(rules)}
+        self._chosen: dict[str, list[tuple[int, JsonObject]]] = {rule: [] for rule in rule_names(rules)}
 
-    def add(self, rule: str, row: Mapping[str, Any], tokens: int, measures: Mapping[str, float | None]) -> None:
+    def add(self, rule: str, row: Mapping[str, JsonValue], tokens: int, measures: Mapping[str, float | None]) -> None:
         """Considers a generation that a rule dropped.
 
         Args:
@@ -49,14 +49,14 @@ class DroppedExamples:
         """
         self._offer(rule, _place(row), {"row": row, "tokens": tokens, "measures": measures})
 
-    def join(self, part: Mapping[str, Sequence[Any]]) -> None:
+    def join(self, part: Mapping[str, Sequence[JsonValue]]) -> None:
         """Considers those of another shard, as `told` gave them; of earlier versions, plain texts."""
         for rule in self._chosen:
             for told in part[rule]:
                 example = told if isinstance(told, dict) else {"text": told}
                 self._offer(rule, _place(example), example)
 
-    def told(self) -> dict[str, list[dict[str, Any]]]:
+    def told(self) -> dict[str, list[JsonObject]]:
         """By rule: `id`, `seed_id`, `measured` by rule, the `limit` of the rule that dropped the text (None for one
         without a number), `text` (its beginning), and `characters` of the whole text."""
         return {
@@ -64,13 +64,13 @@ class DroppedExamples:
             for rule, chosen in self._chosen.items()
         }
 
-    def _offer(self, rule: str, place: int, example: dict[str, Any]) -> None:
+    def _offer(self, rule: str, place: int, example: JsonObject) -> None:
         chosen = self._chosen[rule]
         if len(chosen) < SHOWN or place < chosen[-1][0]:
             bisect.insort(chosen, (place, example), key=lambda entry: entry[0])
             del chosen[SHOWN:]
 
-    def _told(self, rule: str, example: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, rule: str, example: JsonObject) -> JsonObject:
         row, measures = example["row"], example["measures"]
         found = {"too_short": example["tokens"], **({} if self._measure is None else self._measure(row))}
         found |= {name: value for name, value in measures.items() if value is not None}
@@ -98,7 +98,7 @@ class TextMeasures:
         self._open, self._tokens, self._rules, self._length = tokenizer, tokens, rules, length
         self._opened: tuple[TextTokenizer, IndexedTokens | None] | None = None
 
-    def __call__(self, row: Mapping[str, Any]) -> dict[str, float | bool | None]:
+    def __call__(self, row: Mapping[str, JsonValue]) -> dict[str, float | bool | None]:
         """By rule, of a generation with `seed_row`, of all rules, whichever dropped it."""
         if self._opened is None:
             self._opened = self._open(), None if self._tokens is None else open_indexed(self._tokens)
@@ -111,7 +111,7 @@ class TextMeasures:
         return {one.rule: one.value for one in said if not (one.rule == "copying" and not len(seed_tokens))}
 
 
-def _place(row: Mapping[str, Any]) -> int:
+def _place(row: Mapping[str, JsonValue]) -> int:
     """By which examples are chosen: a digest of the id, or of the text where there is none."""
     name = row["text"] if row.get("id") is None else str(row["id"])
     return int.from_bytes(hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest())

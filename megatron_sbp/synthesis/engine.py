@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.sections import Vllm
 from megatron_sbp.synthesis.generations import Generation
 
@@ -22,11 +23,11 @@ class Settings(Protocol):
         """The run's seed."""
         ...
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """Everything that changes a text, as JSON values."""
         ...
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> JsonObject:
         """What every row says about its origin: `synthesizer`, a digest of weights or None, and how it was written."""
         ...
 
@@ -54,13 +55,13 @@ class EngineSettings:
     vllm: Vllm | None = None
     """Options of the engine vLLM; None for another engine."""
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """All fields but the checkpoint's place, for its weights count, and the options that change no text."""
         fields = dataclasses.asdict(dataclasses.replace(self, vllm=None))
         del fields["vllm"]
         return {**fields, "checkpoint": None, **({} if self.vllm is None else {"vllm": self.vllm.of_text()})}
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> JsonObject:
         """The digest of the weights, and the sampling settings: equal in all rows, so a few bytes of each."""
         return {
             "synthesizer": self.weights,

@@ -8,11 +8,11 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.user_function import UserFunction
 from megatron_sbp.documents.foreign import Source, converted_rows, refuse
 from megatron_sbp.documents.reading import BadDocument, field_of, matching_files, text_of
@@ -47,7 +47,7 @@ def filter_generations(
     corpus: Path | None = None,
     rules: Filter | None = None,
     shingle_tokens: int = Pairs().shingle_tokens,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes the generations that passed every filter, in their order, and beside them OUTPUT.audit.json.
 
     Work in progress, as the signatures of the generations, is in a hidden folder beside `output`, which is
@@ -163,14 +163,14 @@ class _Generations:
     def __init__(self, inputs: list[str]):
         self.files = matching_files(inputs, Path.cwd())
 
-    def rows(
-        self, label: str, note: Callable[[dict[str, Any], Path, int], None] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    def rows(self, label: str, note: Callable[[JsonObject, Path, int], None] | None = None) -> Iterator[JsonObject]:
         """Every row, with `finished` and `tokens`; `note` also gets its file and line."""
         found = False
         with Progress(label, sum(path.stat().st_size for path in self.files), "bytes") as progress:
             for path in self.files:
-                for line, row in converted_rows(path, ["text"], _row, refuse, progress.advance, _OPTIONAL):
+                for line, row in converted_rows(
+                    path, ["text"], _row, refuse, on_bytes=progress.advance, optional=_OPTIONAL
+                ):
                     if note:
                         note(row, path, line)
                     found = True
@@ -179,7 +179,7 @@ class _Generations:
             raise InputError("no generation", file=self.files[0])
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
+def _row(row: JsonObject) -> JsonObject:
     text = field_of(row, "text")
     # A NUL character is a reason to drop a generation, as any that is broken, and none to stop.
     text_of({"text": text.replace("\0", "")} if isinstance(text, str) else row, "text")
@@ -197,7 +197,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _kept(fields: dict[str, Any]) -> bool:
+def _kept(fields: JsonObject) -> bool:
     """Whether the output can hold them: not a lone surrogate, nor what is no UTF-8 in a parquet file."""
     try:
         json.dumps(fields, ensure_ascii=False).encode()
@@ -210,7 +210,7 @@ def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: 
     """Writes the dataset WORK/seeds of the seed documents that are named; returns their rows in it by id."""
     named: dict[str, tuple[Path, int]] = {}
 
-    def note(row: dict[str, Any], path: Path, line: int) -> None:
+    def note(row: JsonObject, path: Path, line: int) -> None:
         if row.get("seed_id") is not None:
             named.setdefault(row["seed_id"], (path, line))
 
@@ -219,7 +219,7 @@ def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: 
     check_unique_ids(seeds)
     rows: dict[str | None, int] = {}
 
-    def documents() -> Iterator[dict[str, Any]]:
+    def documents() -> Iterator[JsonObject]:
         for document in seeds.documents():
             if document.id in named and document.id not in rows and document.text.strip():
                 rows[document.id] = len(rows)

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.user_function import UserFunction, call_batch, documents_of
 from megatron_sbp.overlap.contamination import ItemIndex
 from megatron_sbp.overlap.corpus_index import CorpusIndex
@@ -35,7 +35,7 @@ class Candidate:
         place: in the shard.
     """
 
-    row: dict[str, Any]
+    row: JsonObject
     tokens: np.ndarray
     seed_tokens: np.ndarray
     shard: str = ""
@@ -183,12 +183,12 @@ class Predicate(FurtherRule):
                 raise self._error(f"said {keep!r:.60}; it must be True (keep) or False", [case])
         return [Opinion("predicate", bool(keep), self._place.name, not keep) for keep in said]
 
-    def _case(self, candidate: Candidate) -> dict[str, Any]:
+    def _case(self, candidate: Candidate) -> JsonObject:
         row = candidate.row
         seed = None if row["seed_row"] is None else self._tokenizer.decode(candidate.seed_tokens)
         return {"seed": seed, "text": row["text"], "row": row}
 
-    def _error(self, message: str, batch: list[dict[str, Any]]):
+    def _error(self, message: str, batch: list[JsonObject]):
         return self._place.error(f"the predicate {self._place.name}() {message} ({documents_of(batch)})")
 
 

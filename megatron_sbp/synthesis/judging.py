@@ -6,12 +6,12 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import arrays
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.near_duplicates import band_keys, signatures
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.further_rules import (
@@ -35,7 +35,7 @@ _AT_ONCE = 256
 
 
 def judge_shard(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[JsonObject],
     shard: str,
     target: Judged,
     *,
@@ -85,7 +85,7 @@ def judge_shard(
                 counts.append((len(ids) if rules.retokenize else length_read) + 1)
                 states.append(state)
                 candidates.append(one)
-            _judge_further(further, candidates, verdicts, measures, names, begin)
+            _judge_further(further, candidates, verdicts=verdicts, measures=measures, names=names, begin=begin)
             passed += [row["text"] for row, verdict in zip(some, verdicts[begin:], strict=True) if verdict == PASSED]
             progress.advance(len(some))
     told = [verdicts, counts, *([states] if any(state != UNKNOWN for state in states) else [])]
@@ -106,6 +106,7 @@ def judge_shard(
 def _judge_further(
     further: dict[str, FurtherRule],
     candidates: list[Candidate],
+    *,
     verdicts: list[int],
     measures: np.ndarray,
     names: tuple[str, ...],

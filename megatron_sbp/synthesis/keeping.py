@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.audit import Audit
 from megatron_sbp.synthesis.corpus_index import index_plan
@@ -24,6 +24,7 @@ from megatron_sbp.tokenization.written_ids import FIELD
 def write_kept(
     generations: Path,
     judged: Judged,
+    *,
     repeats: Path,
     output: Path,
     audit_file: Path,
@@ -47,8 +48,8 @@ def write_kept(
 
 
 def kept_rows(
-    generations: Iterator[dict[str, Any]], judged: Judged, repeats: Path, rules: Filter, audit: Audit
-) -> Iterator[dict[str, Any]]:
+    generations: Iterator[JsonObject], judged: Judged, repeats: Path, rules: Filter, audit: Audit
+) -> Iterator[JsonObject]:
     """The rows of one shard that passed, each with the tokens of its text and what rules measured.
 
     Their ids stay in them if training is to read these.

@@ -6,11 +6,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.further_rules import FurtherSources
 from megatron_sbp.synthesis.judged import PARTS, PASSED, Judged
@@ -27,7 +27,7 @@ def filter_pilot(
     rules: Filter,
     length: int,
     sources: FurtherSources,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Judges shards of raw generations, each text by itself.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.tokenization.written_ids import FIELD, ids_of_text, unpack_ids
 
@@ -16,7 +16,7 @@ UNKNOWN, SAME, DIFFERENT = -1, 0, 1
 gives the ids that were written."""
 
 
-def compare_ids(row: dict[str, Any], again: Sequence[int] | np.ndarray, tokenizer: TextTokenizer) -> tuple[int, int]:
+def compare_ids(row: JsonObject, again: Sequence[int] | np.ndarray, tokenizer: TextTokenizer) -> tuple[int, int]:
     """Compares the ids in a row with those of its text.
 
     Args:

@@ -19,6 +19,7 @@ def stream_all(
     engine: StreamingEngine,
     planned: Sequence[Generation],
     prompts: Sequence[np.ndarray],
+    *,
     done: Mapping[int, Written],
     advance: Callable[[int], None] | None = None,
     unfinished: Unfinished | None = None,

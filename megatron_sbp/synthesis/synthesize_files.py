@@ -6,13 +6,14 @@ import glob
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Synthesis, make_section
@@ -101,7 +102,7 @@ def synthesize(
     kept: list[Path] = []
     counts = {"seed_documents": 0, "documents": 0, "tokens": 0, "finished": 0}
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[JsonObject]:
         with Progress("synthesize", None, "documents") as progress:
             blocks = itertools.batched(documents, max(1, GENERATIONS_AT_ONCE // generations_per_document))
             for block, some in enumerate(blocks):

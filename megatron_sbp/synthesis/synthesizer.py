@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Synthesis
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, StreamingEngine, Written
 from megatron_sbp.synthesis.engines import load_engine
@@ -49,7 +50,7 @@ class Writer:
         names: Mapping[int, str],
         advance: Callable[[int], None] | None = None,
         unfinished: Unfinished | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
         """Rows of the planned generations, in their order: text and parents, before any filter.
 
         Args:
@@ -65,7 +66,9 @@ class Writer:
             (`synthesizer`: sha256 of its weights, and how it is sampled), and run_seed of each.
         """
         prompts = [self._prompt(tokens[generation.row]) for generation in planned]
-        texts = write_all(self.engine, planned, prompts, self._batch_size, advance, unfinished)
+        texts = write_all(
+            self.engine, planned, prompts, batch_size=self._batch_size, advance=advance, unfinished=unfinished
+        )
         return [
             self._row(generation, text, names[generation.row]) for generation, text in zip(planned, texts, strict=True)
         ]
@@ -91,7 +94,7 @@ class Writer:
         """What the engine reads for a seed document, from its tokens: integers [n]."""
         raise NotImplementedError
 
-    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
         ids = ids_with_text(written.tokens, written.finished, self.tokenizer)
         return {
             "id": f"{self.id_prefix}-{generation.row}-{generation.number}",
@@ -162,7 +165,7 @@ class Synthesizer(Writer):
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
         return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
 
-    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> dict[str, Any]:
+    def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
         row = super()._row(generation, written, seed_id)
         file, digest = self._pairs or (None, None)
         return {**row, "round": self._round, "pairs_file": file, "pairs": digest}
@@ -209,6 +212,7 @@ def write_all(
     engine: Engine | StreamingEngine,
     planned: Sequence[Generation],
     prompts: Sequence[np.ndarray],
+    *,
     batch_size: int,
     advance: Callable[[int], None] | None = None,
     unfinished: Unfinished | None = None,
@@ -225,7 +229,7 @@ def write_all(
     """
     written: dict[int, Written] = {} if unfinished is None else dict(unfinished.done)
     if isinstance(engine, StreamingEngine):
-        written = stream_all(engine, planned, prompts, written, advance, unfinished)
+        written = stream_all(engine, planned, prompts, done=written, advance=advance, unfinished=unfinished)
         return [written[place] for place in range(len(planned))]
     lengths = np.array([len(prompt) for prompt in prompts])
     for batch in batches(planned, lengths, batch_size):

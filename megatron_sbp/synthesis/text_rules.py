@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.repetition import repeated_share
 from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 from megatron_sbp.recipe import Filter
@@ -44,7 +44,7 @@ class Opinion:
 
 
 def opinions(
-    row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int
+    row: JsonObject, rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int
 ) -> Iterator[Opinion]:
     """What every rule says about a generation by itself, in the order in which they are applied; arguments as for
     `first_rule`. A rule measures when its turn comes, so that the first that drops ends the work."""
@@ -60,7 +60,7 @@ def opinions(
     yield Opinion("copying", copied, rules.max_copying, copied > rules.max_copying)
 
 
-def first_rule(row: dict[str, Any], rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:
+def first_rule(row: JsonObject, rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:
     """The first rule that drops a generation by itself, or '' for none.
 
     Args:

@@ -8,12 +8,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.near_duplicates import signatures
 from megatron_sbp.pairing.document_rows import read_rows
 from megatron_sbp.recipe import Filter
@@ -73,7 +73,7 @@ class TraceSources:
         return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
 
 
-def trace(name: str, sources: TraceSources) -> dict[str, Any] | None:
+def trace(name: str, sources: TraceSources) -> JsonObject | None:
     """What is known about a synthetic document.
 
     Args:
@@ -138,7 +138,7 @@ def _lines(shard: Path) -> Iterator[bytes]:
         yield from lines
 
 
-def _find(name: str, sources: TraceSources) -> tuple[Path, int, dict[str, Any]] | None:
+def _find(name: str, sources: TraceSources) -> tuple[Path, int, JsonObject] | None:
     """The shard, the place in it, and the row of a raw generation. Its place in the plan says where to look first."""
     shards = sources.shards()
     generation = named(name)
@@ -156,7 +156,7 @@ def _find(name: str, sources: TraceSources) -> tuple[Path, int, dict[str, Any]] 
     return None
 
 
-def _pairs(seed_row: int, sources: TraceSources) -> dict[str, Any] | None:
+def _pairs(seed_row: int, sources: TraceSources) -> JsonObject | None:
     import pyarrow.parquet
 
     if sources.pairs is None or not sources.pairs.exists():
@@ -173,7 +173,7 @@ def _pairs(seed_row: int, sources: TraceSources) -> dict[str, Any] | None:
     }
 
 
-def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources) -> dict[str, Any]:
+def _filters(row: JsonObject, shard: int, place: int, sources: TraceSources) -> JsonObject:
     """The verdict that the stages recorded, and what every rule measures: only the verdict is on disk."""
     tokenizer = load_tokenizer(sources.tokenizer)
     tokens = np.array(tokenizer.encode_batch([row["text"]])[0], np.int64)
@@ -184,7 +184,7 @@ def _filters(row: dict[str, Any], shard: int, place: int, sources: TraceSources)
     candidate = Candidate(row, tokens, seed_tokens, f"{shard:05d}", place)
     for rule in further_rules(sources.rules, sources.further, tokenizer).values():
         said += [asdict(one) for one in rule.opinions([candidate])]
-    duplicate: dict[str, Any] = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}
+    duplicate: JsonObject = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}
     repeats = None
     file = f"{shard:05d}.npy"
     # The filters may be complete for the generations before, and more of them planned since.

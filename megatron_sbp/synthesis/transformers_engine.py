@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from megatron_sbp.synthesis.cache import RoomyCache
 from megatron_sbp.synthesis.engine import EngineSettings, Written
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.token_sampling import sample, stream_keys, uniforms
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 COMPACT_BELOW = 0.85
 """A batch is cut down to its unfinished texts when these are a smaller share of it than this."""
@@ -217,7 +220,7 @@ def prefill_groups(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _window(config: Any, checkpoint: Path) -> int | None:
+def _window(config: PretrainedConfig, checkpoint: Path) -> int | None:
     """How many tokens a model attends back; None for all of them.
 
     The masks here are those of full attention in every layer, and models take them as they are.

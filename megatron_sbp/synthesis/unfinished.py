@@ -9,11 +9,11 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.synthesis.engine import Written
 from megatron_sbp.synthesis.tally import Tally, last_tally, tally_of
 
@@ -110,7 +110,7 @@ _KEYS = ("places", "tokens", "finished")
 _TALLY = {field.name for field in dataclasses.fields(Tally)}
 
 
-def _json(line: bytes) -> dict[str, Any] | None:
+def _json(line: bytes) -> JsonObject | None:
     """The line's value, if it is one that this file has: of what the batches are, a batch, or a tally."""
     try:
         value = json.loads(line)

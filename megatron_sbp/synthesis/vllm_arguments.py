@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.base.vllm_library import IN_ONE_PROCESS, device_arguments
 from megatron_sbp.recipe.sections import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
@@ -35,7 +35,7 @@ def environment(options: Vllm) -> dict[str, str]:
     }
 
 
-def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
+def engine_arguments(settings: EngineSettings, cpu: bool) -> JsonObject:
     """Keyword arguments of `vllm.LLM`.
 
     Args:
@@ -67,7 +67,7 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
             "vLLM's speculative decoding on CPUs rounds temperature and top_p down to whole numbers; remove this key",
             key="synthesis.vllm.speculative_tokens",
         )
-    arguments: dict[str, Any] = {
+    arguments: JsonObject = {
         "model": str(settings.checkpoint),
         "dtype": {"fp32": "float32", "bf16": "bfloat16"}[settings.precision],
         "skip_tokenizer_init": True,
@@ -86,7 +86,7 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> dict[str, Any]:
     return arguments
 
 
-def lowered_arguments(arguments: Mapping[str, Any], at_once: int | None, reason: str) -> dict[str, Any] | None:
+def lowered_arguments(arguments: Mapping[str, JsonValue], at_once: int | None, reason: str) -> JsonObject | None:
     """Arguments of `vllm.LLM` for another start after one that lacked memory, or None if nothing can be lowered.
 
     Args:
@@ -106,7 +106,7 @@ def lowered_arguments(arguments: Mapping[str, Any], at_once: int | None, reason:
     return lowered if half or asked else None
 
 
-def request_arguments(settings: EngineSettings) -> Mapping[str, Any]:
+def request_arguments(settings: EngineSettings) -> Mapping[str, JsonValue]:
     """Keyword arguments of `vllm.SamplingParams` that all requests share."""
     options = settings.vllm
     assert options is not None

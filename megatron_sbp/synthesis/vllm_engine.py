@@ -7,7 +7,7 @@ import functools
 import gc
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from megatron_sbp.synthesis.vllm_arguments import (
     request_arguments,
     request_seed,
 )
+
+if TYPE_CHECKING:
+    from vllm import CompletionOutput, SamplingParams
 
 _explained = functools.partial(
     explained,
@@ -142,7 +145,7 @@ class VllmEngine:
                 file=self.settings.checkpoint,
             )
 
-    def _parameters(self, key: np.uint64) -> Any:
+    def _parameters(self, key: np.uint64) -> SamplingParams:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -155,7 +158,7 @@ class VllmEngine:
             parameters._bad_words_token_ids = [[token] for token in self.settings.forbidden]
         return parameters
 
-    def _written(self, completion: Any) -> Written:
+    def _written(self, completion: CompletionOutput) -> Written:
         tokens = np.array(completion.token_ids, np.int64)
         finished = completion.finish_reason == "stop"
         if finished and tokens.size and tokens[-1] == self.settings.end_of_document:

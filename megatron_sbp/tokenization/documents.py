@@ -6,7 +6,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.replacing import replace_files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.foreign import OnBad, TextRows
 from megatron_sbp.tokenization.encoding import TextCounts, add_written, write_texts
 from megatron_sbp.tokenization.file_parts import tokenize_files, workers_for
@@ -81,10 +81,11 @@ def preprocess_documents(
     inputs: list[str],
     output: Path,
     tokenizer: TextTokenizer,
+    *,
     text_field: str = "text",
     bad_documents: OnBad = "fatal",
     end_of_document: bool = True,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes OUTPUT.bin and OUTPUT.idx: one document of one sequence per row, in the order of the files and rows.
 
     Several files are tokenized by as many processes as there are cores, into parts beside the output, which are joined.
@@ -103,11 +104,11 @@ def preprocess_documents(
     Raises:
         InputError: unreadable files, bad rows, no document at all, an output that cannot be written.
     """
-    rows = TextRows(inputs, [text_field], (), bad_documents)
+    rows = TextRows(inputs, [text_field], (), bad_documents=bad_documents)
     check_output(output, rows.files)
     workers = workers_for(rows.files)
     if workers > 1:
-        counts = tokenize_files(rows, text_field, output, tokenizer, end_of_document, workers)
+        counts = tokenize_files(rows, text_field, output, tokenizer, end_of_document=end_of_document, workers=workers)
     else:
         counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad}
@@ -144,7 +145,7 @@ def parents_file(prefix: Path) -> Path:
 
 def preprocess_synthetic(
     inputs: list[str], output: Path, tokenizer: TextTokenizer, need_tokens: int | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes OUTPUT.bin and OUTPUT.idx from synthetic documents (RUN/synthetic/NNNNN.jsonl.zst), and their parents to
     OUTPUT.parents.parquet: row i of it is document i of the dataset.
 
@@ -195,7 +196,7 @@ def preprocess_synthetic(
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad, "written_ids": written_ids, **parents}
 
 
-def _parents(rows: Sequence[dict[str, Any]], inputs: list[str]) -> pa.Table:
+def _parents(rows: Sequence[JsonObject], inputs: list[str]) -> pa.Table:
     try:
         return pa.Table.from_pylist([{name: row[name] for name in PARENTS.names} for row in rows], schema=PARENTS)
     except (TypeError, ValueError, OverflowError) as error:  # Arrow's own are of these; a lone surrogate, a huge number

@@ -38,7 +38,13 @@ def workers_for(paths: list[Path]) -> int:
 
 
 def tokenize_files(
-    rows: TextRows, text_field: str, output: Path, tokenizer: TextTokenizer, end_of_document: bool, workers: int
+    rows: TextRows,
+    text_field: str,
+    output: Path,
+    tokenizer: TextTokenizer,
+    *,
+    end_of_document: bool,
+    workers: int,
 ) -> TextCounts:
     """Writes OUTPUT.bin and OUTPUT.idx: the bytes that `encoding.write_texts` writes of all rows.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.parquet
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.foreign import OnBad, Source, TextRows
 from megatron_sbp.documents.reading import matching_files
 from megatron_sbp.documents.unique_ids import check_unique_ids
@@ -81,10 +81,10 @@ def tokenize_pairs(
             open_indexed(documents),
             seeds,
             targets,
-            limits,
-            tokenizer.starts_character,
-            tokenizer.end_of_document,
-            progress.advance,
+            limits=limits,
+            starts_character=tokenizer.starts_character,
+            end_of_document=tokenizer.end_of_document,
+            advance=progress.advance,
         )
     files.write_json(counts_file(output), counts.__dict__)
     return [data_file(output), index_file(output), counts_file(output)]
@@ -145,10 +145,11 @@ def preprocess_row_pairs(
     documents: Source,
     output: Path,
     tokenizer: TextTokenizer,
+    *,
     limits: PairLimits,
     seed_field: str = "seed",
     target_field: str = "target",
-) -> dict[str, Any]:
+) -> JsonObject:
     """As `preprocess_pairs`, from pairs of row numbers and the documents that these are rows of.
 
     The documents are tokenized once, into a dataset beside the output that is removed at the end; memory is that of
@@ -232,13 +233,13 @@ def _row_batches(file: Path, fields: tuple[str, str], ids: list[str]) -> Iterato
                 message = f"is row {rows[place]:,}, and there are {len(ids):,} documents"
                 raise InputError(message, file=file, line=line + place + 1, key=field)
             if name in names:
-                _check_ids(rows, batch.column(name).to_pylist(), ids, file, line, name)
+                _check_ids(rows, batch.column(name).to_pylist(), ids, file=file, line=line, name=name)
             both.append(rows)
         yield both[0], both[1]
         line += batch.num_rows
 
 
-def _check_ids(rows: np.ndarray, said: list[str], ids: list[str], file: Path, line: int, name: str) -> None:
+def _check_ids(rows: np.ndarray, said: list[str], ids: list[str], *, file: Path, line: int, name: str) -> None:
     for place, (row, told) in enumerate(zip(rows.tolist(), said, strict=True)):
         if ids[row] != told:
             raise InputError(
@@ -261,11 +262,12 @@ def preprocess_pairs(
     inputs: list[str],
     output: Path,
     tokenizer: TextTokenizer,
+    *,
     limits: PairLimits,
     seed_field: str = "seed",
     target_field: str = "target",
     bad_documents: OnBad = "fatal",
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes OUTPUT.bin and OUTPUT.idx: per row one document of two sequences, seed and target (see `pair_writer`).
 
     Args:
@@ -283,7 +285,7 @@ def preprocess_pairs(
     Raises:
         InputError: unreadable files, bad rows, no pair at all, an output that cannot be written.
     """
-    rows = TextRows(inputs, [seed_field, target_field], (), bad_documents)
+    rows = TextRows(inputs, [seed_field, target_field], (), bad_documents=bad_documents)
     check_output(output, rows.files)
     closing, dtype = tokenizer.end_of_document, tokenizer.dtype
     with pair_writer(output, dtype, limits, tokenizer.starts_character, closing) as writer:

@@ -129,6 +129,7 @@ def write_pairs(
     documents: IndexedTokens,
     seeds: np.ndarray,
     targets: np.ndarray,
+    *,
     limits: PairLimits,
     starts_character: np.ndarray,
     end_of_document: int,

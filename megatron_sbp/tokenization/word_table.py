@@ -44,8 +44,9 @@ def _hash(characters, begin, end):
 
 
 @numba.njit(cache=True)
-def _find(characters, begin, end, value, slots, hashes, words, lengths):
-    """Entry of a word, or -1; and the slot where it is or belongs."""
+def _find(characters, begin, end, value, table):
+    """Entry of a word, or -1; and the slot where it is or belongs. `table`: the first four of `empty`."""
+    slots, hashes, words, lengths = table
     mask = np.uint64(len(slots) - 1)
     slot = value & mask
     while slots[slot] >= 0:
@@ -110,7 +111,7 @@ def cut(characters, ends, classes, single_digits, known):
         entries of all words in `known`, -1 where there is none, int32; words of every text, int64 [texts]; of the words
         without an entry: places in the first array, begins and ends in `characters`, int64.
     """
-    slots, hashes, table, sizes = known[0], known[1], known[2], known[3]
+    table = known[0], known[1], known[2], known[3]
     entries = np.empty(len(characters), np.int32)
     counts = np.zeros(len(ends), np.int64)
     places = np.empty(len(characters), np.int64)
@@ -131,7 +132,7 @@ def cut(characters, ends, classes, single_digits, known):
             entry = np.int64(-1)
             if sure and stop - begin <= _LONGEST:
                 value = _hash(characters, begin, stop)
-                entry, _ = _find(characters, begin, stop, value, slots, hashes, table, sizes)
+                entry, _ = _find(characters, begin, stop, value, table)
             if entry < 0:
                 places[missing], begins[missing], stops[missing] = words, begin, stop
                 missing += 1
@@ -143,8 +144,12 @@ def cut(characters, ends, classes, single_digits, known):
 
 
 @numba.njit(cache=True)
-def learn(characters, begins, stops, ids, id_ends, known):
-    """Adds words with their ids to the table, as long as there is room; long ones are left out."""
+def learn(characters, begins, stops, new, known):
+    """Adds words with their ids to the table, as long as there is room; long ones are left out.
+
+    `new`: the ids of all of them, int32, and where each one's end, int64 [words].
+    """
+    ids, id_ends = new
     slots, hashes, words, lengths, ends, kept, size = known
     for row in range(len(begins)):
         count = size[0]
@@ -153,7 +158,7 @@ def learn(characters, begins, stops, ids, id_ends, known):
         if length > _LONGEST or count == len(hashes) or ends[count] + id_ends[row] - first > len(kept):
             continue
         value = _hash(characters, begins[row], stops[row])
-        entry, slot = _find(characters, begins[row], stops[row], value, slots, hashes, words, lengths)
+        entry, slot = _find(characters, begins[row], stops[row], value, (slots, hashes, words, lengths))
         if entry >= 0:  # a text of one word that has UNSURE characters
             continue
         slots[slot], hashes[count], lengths[count] = count, value, length
@@ -182,8 +187,13 @@ def lengths(entries, counts, new_ends, known):
 
 
 @numba.njit(cache=True)
-def write(entries, counts, new_ids, new_ends, known, closing, tokens):
-    """Writes the ids of all texts one after another, each closed by `closing` unless that is negative."""
+def write(texts, new, known, closing, tokens):
+    """Writes the ids of all texts one after another, each closed by `closing` unless that is negative.
+
+    `texts`: entries and counts, as for `lengths`; `new`: see `learn`.
+    """
+    entries, counts = texts
+    new_ids, new_ends = new
     ends, kept = known[4], known[5]
     word = place = 0
     for text in range(len(counts)):

@@ -10,11 +10,11 @@ import functools
 import json
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.tokenization import word_table
 from megatron_sbp.tokenization.word_table import LETTER, NUMBER, OTHER, SPACE, UNSURE
 
@@ -81,19 +81,20 @@ class Words:
         new_ends = np.cumsum([len(one) for one in ids], dtype=np.int64)
         new_ids = np.array([one for word in ids for one in word], np.int32)
         rows = first[: len(numbers)]
-        word_table.learn(characters, begins[rows], stops[rows], new_ids, new_ends, self._known)
+        new = new_ids, new_ends
+        word_table.learn(characters, begins[rows], stops[rows], new, self._known)
         entries[places] = -1 - wanted
         lengths = word_table.lengths(entries, counts, new_ends, self._known)
         lengths += closing is not None
         tokens = np.empty(int(lengths.sum(dtype=np.int64)), dtype)
-        word_table.write(entries, counts, new_ids, new_ends, self._known, -1 if closing is None else closing, tokens)
+        word_table.write((entries, counts), new, self._known, -1 if closing is None else closing, tokens)
         return tokens, lengths
 
 
 def suits(backend: Tokenizer) -> bool:
     """Whether a tokenizer cuts words as `word_table.cut` does: byte-level BPE by GPT-2's rule, with or without cutting
     before every digit, nothing normalized or added, no token matched before the words are cut."""
-    described: dict[str, Any] = json.loads(backend.to_str())
+    described: JsonObject = json.loads(backend.to_str())
     model, cutting = described["model"], described["pre_tokenizer"] or {}
     steps = cutting.get("pretokenizers", []) if cutting.get("type") == "Sequence" else [cutting]
     kinds = [step.get("type") for step in steps]

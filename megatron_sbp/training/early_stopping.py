@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from megatron_sbp.base.untyped import JsonObject
 
 END_OF_PLAN = "end of the plan"
 """Why a training stopped that consumed the whole plan."""
@@ -14,7 +15,7 @@ def reason(patience: int) -> str:
     return f"no better validation loss in {patience} evaluations"
 
 
-def best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def best(rows: list[JsonObject]) -> JsonObject:
     """The validation row with the lowest loss after at least one step (the earliest of equals).
 
     Args:
@@ -23,7 +24,7 @@ def best(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return min((row for row in rows if row["kind"] == "valid" and row["iteration"] > 0), key=_loss)
 
 
-def exhausted(rows: list[dict[str, Any]], patience: int) -> bool:
+def exhausted(rows: list[JsonObject], patience: int) -> bool:
     """Whether the last `patience` evaluations were all worse than the best one before them.
 
     The evaluation before the first step counts as one to beat.
@@ -34,6 +35,6 @@ def exhausted(rows: list[dict[str, Any]], patience: int) -> bool:
     return min(losses[-patience:]) >= min(losses[:-patience])
 
 
-def _loss(row: dict[str, Any]) -> float:
+def _loss(row: JsonObject) -> float:
     """One that is not a number is worse than any."""
     return math.inf if math.isnan(row["loss"]) else float(row["loss"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.seals import remove_checkpoint
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
@@ -95,7 +95,7 @@ def finalize(
     return [*(folder / name for name in DESCRIPTIONS), *contents]
 
 
-def _datasets(folder: Path, data: DataFile, samples: dict[str, int]) -> dict[str, dict[str, Any]]:
+def _datasets(folder: Path, data: DataFile, samples: dict[str, int]) -> dict[str, JsonObject]:
     """What was used from every dataset, in tokens and epochs."""
     described = {}
     for source in data.train:

@@ -8,8 +8,8 @@ last digits of sums differ.
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe, settings
 
 HOW_TRAINING = (
@@ -55,16 +55,16 @@ def changes_training(flag: str) -> bool:
     return _HOW_FLAGS.fullmatch(flag) is None
 
 
-def arm_settings(recipe: Recipe) -> dict[str, Any]:
+def arm_settings(recipe: Recipe) -> JsonObject:
     """Of `training`, what changes the weights that an arm ends with."""
     return {**settings(recipe.training, *HOW_TRAINING), "megatron": _flags(recipe)}
 
 
-def tuning_settings(recipe: Recipe) -> dict[str, Any]:
+def tuning_settings(recipe: Recipe) -> JsonObject:
     """The same for the tuning of the synthesizer: its own section, and what it takes from `training`."""
     taken = settings(recipe.training, *HOW_TRAINING, *OF_ARMS_ONLY, "weight_decay")
     return {**taken, "megatron": _flags(recipe), "tuning": settings(recipe.tuning, *HOW_TUNING)}
 
 
-def _flags(recipe: Recipe) -> dict[str, Any]:
+def _flags(recipe: Recipe) -> JsonObject:
     return {name: value for name, value in recipe.training.megatron.items() if changes_training(name)}

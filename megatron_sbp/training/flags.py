@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning import ledger
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Recipe, Training, Tuning
 from megatron_sbp.recipe.tuning_start import keeps_best, start_word
 
-Flags = dict[str, Any]
+Flags = JsonObject
 """Megatron flags by name without leading dashes; True for a flag without a value, None or False to omit it."""
 
 

@@ -6,10 +6,10 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 
 
 class Metrics:
@@ -26,7 +26,7 @@ class Metrics:
         kept = [row for row in read_metrics(self.path) if row["iteration"] <= iteration]
         files.write_text(self.path, "".join(map(_line, kept)))
 
-    def append(self, row: dict[str, Any]) -> None:
+    def append(self, row: JsonObject) -> None:
         """Writes one row, or nothing of it.
 
         Raises:
@@ -53,7 +53,7 @@ class Metrics:
                 os.close(descriptor)
 
 
-def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
+def read_metrics(path: Path, kind: str | None = None) -> list[JsonObject]:
     """The rows of a metrics file, oldest first; a half-written last row is left out, a missing file has none.
 
     Args:
@@ -87,7 +87,7 @@ def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def last_train_row(path: Path) -> dict[str, Any] | None:
+def last_train_row(path: Path) -> JsonObject | None:
     """The last row of losses while training, read from the end of the file; None when there is none yet.
 
     For watching a running training: rows are not checked.
@@ -106,9 +106,9 @@ def last_train_row(path: Path) -> dict[str, Any] | None:
 _TAIL = 1 << 16
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: JsonObject) -> str:
     return json.dumps({**row, "crc32": _crc32(row)}) + "\n"
 
 
-def _crc32(row: dict[str, Any]) -> int:
+def _crc32(row: JsonObject) -> int:
     return zlib.crc32(json.dumps(row).encode())

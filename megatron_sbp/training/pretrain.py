@@ -19,16 +19,20 @@ import os
 import shutil
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
 from megatron_sbp.base.processes import die_with_parent, short_socket_paths
 from megatron_sbp.training.megatron import rank_end
 from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
+
+if TYPE_CHECKING:
+    from megatron_sbp.training.data.data_file import DataFile
 
 UNFINISHED = 3
 """Exit status of a training that saved a checkpoint and stopped before its end."""
@@ -117,7 +121,7 @@ def _add_arguments(parser):
     return parser
 
 
-def _check(args: Any, data: Any) -> None:
+def _check(args: Namespace, data: DataFile) -> None:
     """Raises ValueError for combinations that cannot work."""
     if data.kind == "pairs" and args.context_parallel_size > 1:
         raise ValueError(

@@ -117,6 +117,7 @@ class Ranks:
         ranks: list[Rank],
         log: Path,
         done: tuple[int, ...],
+        *,
         patience: float = OWN_WORDS_SECONDS,
         announced: re.Pattern[str] | None = None,
         notable: re.Pattern[str] | None = None,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
 from megatron_sbp.training.metrics import read_metrics
@@ -38,7 +38,7 @@ def check_precision(folder: Path, precision: str) -> None:
         )
 
 
-def check_settings(folder: Path, wanted: dict[str, Any]) -> None:
+def check_settings(folder: Path, wanted: JsonObject) -> None:
     """Records what the training computes until it has a checkpoint, and insists on it later.
 
     The manifests say so too; but if they are gone, checkpoints must not be mistaken for those of other settings.

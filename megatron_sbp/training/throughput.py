@@ -22,7 +22,9 @@ class Rates:
         return text + (f" | MFU {100 * self.mfu:.1f} %" if self.mfu is not None else "")
 
 
-def rates(samples: int, seconds: float, length: int, flops_per_sample: float, ranks: int, peak: float | None) -> Rates:
+def rates(
+    samples: int, seconds: float, *, length: int, flops_per_sample: float, ranks: int, peak: float | None
+) -> Rates:
     """Rates over `samples` sequences of `length` tokens that took `seconds`.
 
     Args:

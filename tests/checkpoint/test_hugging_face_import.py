@@ -106,7 +106,7 @@ def test_both_are_described_by_their_config(qwen, llama):
 def test_a_config_that_does_not_fit_is_refused_by_name(qwen, tmp_path, config, message):
     source = copy(qwen, tmp_path / "theirs", **config)
     with pytest.raises(InputError, match=message) as refusal:
-        import_checkpoint(source, QWEN, 290, 384, tmp_path / "ours")
+        import_checkpoint(source, QWEN, vocabulary=290, padded=384, target=tmp_path / "ours")
     assert str(source) in str(refusal.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["theirs"]
 
@@ -141,7 +141,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(qwen, tmp_path, change, mes
     source = copy(qwen, tmp_path / "theirs")
     change_tensors(source, change)
     with pytest.raises(InputError, match=message):
-        import_checkpoint(source, QWEN, 290, 384, tmp_path / "ours")
+        import_checkpoint(source, QWEN, vocabulary=290, padded=384, target=tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
 
@@ -153,41 +153,48 @@ def test_what_old_checkpoints_carry_along_is_left_out(qwen, tmp_path):
         tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = tensors["model.norm.weight"][:8]
 
     change_tensors(source, more)
-    written = import_checkpoint(source, QWEN, 290, 384, tmp_path / "ours")
-    assert written["parameters"] == import_checkpoint(qwen, None, 290, 384, tmp_path / "same")["parameters"]
+    written = import_checkpoint(source, QWEN, vocabulary=290, padded=384, target=tmp_path / "ours")
+    assert (
+        written["parameters"]
+        == import_checkpoint(qwen, None, vocabulary=290, padded=384, target=tmp_path / "same")["parameters"]
+    )
     assert "output_layer.weight" not in TorchDistReader(tmp_path / "ours/release").shapes
 
 
 def test_files_that_are_missing_or_cut_off_are_named(qwen, llama, tmp_path):
     with pytest.raises(InputError, match=r"config.json: not a Hugging Face checkpoint"):
-        import_checkpoint(tmp_path, None, 290, 384, tmp_path / "ours")
+        import_checkpoint(tmp_path, None, vocabulary=290, padded=384, target=tmp_path / "ours")
     source = copy(qwen, tmp_path / "no weights")
     (source / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"holds neither model\.safetensors nor model"):
-        import_checkpoint(source, None, 290, 384, tmp_path / "ours")
+        import_checkpoint(source, None, vocabulary=290, padded=384, target=tmp_path / "ours")
     (source / "model.safetensors").write_bytes((qwen / "model.safetensors").read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"model.safetensors: is not a safetensors file"):
-        import_checkpoint(source, None, 290, 384, tmp_path / "ours")
+        import_checkpoint(source, None, vocabulary=290, padded=384, target=tmp_path / "ours")
     source = copy(llama, tmp_path / "a shard less")
     shard = sorted(source.glob("model-*.safetensors"))[1]
     shard.unlink()
     with pytest.raises(InputError, match=rf"{shard.name}: is missing, though model.safetensors.index.json names it"):
-        import_checkpoint(source, None, 290, 384, tmp_path / "ours")
+        import_checkpoint(source, None, vocabulary=290, padded=384, target=tmp_path / "ours")
 
 
 def test_an_import_replaces_the_former_as_a_whole(qwen, tmp_path, monkeypatch):
     target = tmp_path / "ours"
     monkeypatch.setattr(torch_dist, "FILE_BYTES", 20_000)
-    first = import_checkpoint(qwen, QWEN, 290, 384, target)
+    first = import_checkpoint(qwen, QWEN, vocabulary=290, padded=384, target=target)
     assert (target / "latest_checkpointed_iteration.txt").read_text() == "release"
     assert len(list((target / "release").glob("*.distcp"))) > 15  # tensors cut over several files
     (tmp_path / ".ours.partial").mkdir()
     (tmp_path / ".ours.partial/left over").write_text("by a process that was killed")
     (target / "old").write_text("not ours")
     with pytest.raises(InputError, match="ours: holds old, which this program did not write"):
-        import_checkpoint(qwen, None, 290, 512, target, "bf16")
+        import_checkpoint(qwen, None, vocabulary=290, padded=512, target=target, precision="bf16")
     (target / "old").unlink()
-    assert import_checkpoint(qwen, None, 290, 512, target, "bf16") == {**first, "padded": 512, "dtype": "bfloat16"}
+    assert import_checkpoint(qwen, None, vocabulary=290, padded=512, target=target, precision="bf16") == {
+        **first,
+        "padded": 512,
+        "dtype": "bfloat16",
+    }
     assert sorted(path.name for path in target.iterdir()) == [
         "import.json", "latest_checkpointed_iteration.txt", "release",
     ]  # fmt: skip

@@ -55,7 +55,7 @@ def made(tmp_path_factory, run_megatron) -> Path:
             jobs.append({**common, "layout": sizes, **source, "save": paths[layout]})
     for seed, (name, start) in enumerate(STARTS.items()):
         source = hugging_face_model(folder / "start" / name, start.model, start.rows, seed, start.dtype, start.shards)
-        import_checkpoint(source, start.model, 290, PADDED, folder / "imported" / name)
+        import_checkpoint(source, start.model, vocabulary=290, padded=PADDED, target=folder / "imported" / name)
         common = {"model": as_job(start.model), "vocabulary": PADDED, "tokens": tokens()}
         for layout in start.layouts:
             load = {"load": str(folder / "imported" / name / "release")}

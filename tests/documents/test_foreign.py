@@ -71,7 +71,7 @@ def test_rows_of_several_texts_count_what_they_leave_out(tmp_path):
         {"seed": "a", "target": " ", "note": ""},
         {"seed": 5, "target": "b", "note": ""},
     )
-    rows = TextRows([name], ["seed", "target"], ["note"], "skip")
+    rows = TextRows([name], ["seed", "target"], ["note"], bad_documents="skip")
     assert list(rows) == [{"seed": "a", "target": "b", "note": ""}]
     assert (rows.empty, rows.bad) == (1, 1)
     with pytest.raises(InputError, match="must be a string, not number"):

@@ -63,7 +63,7 @@ def asked(real: RealText, pairs: Path | None, seed_rows: list[int | None], seed:
         "real": [sampled("cut", None, own=2), sampled("cut too", None, own=0)],
     }
     judge, groups = Listener(), {name: {"texts": 1} for name in samples}
-    judge_groups(judge, groups, samples, pairs, real, seed)
+    judge_groups(judge, groups, samples, pairs_file=pairs, real=real, seed=seed)
     return groups, judge
 
 

@@ -48,7 +48,7 @@ def test_points_are_those_of_the_models_by_ascending_tokens(tokenizer, tmp_path)
     checkpoints, models = {}, {}
     for tokens, seed in ((9000, 1), (3000, 2)):  # the later one first
         exported = hugging_face_model(tmp_path / f"{tokens}-export", MODEL, 290, seed)
-        import_checkpoint(exported, MODEL, 290, 384, tmp_path / f"{tokens}")
+        import_checkpoint(exported, MODEL, vocabulary=290, padded=384, target=tmp_path / f"{tokens}")
         checkpoints[tokens] = tmp_path / f"{tokens}" / RELEASE
         models[tokens] = load_model(exported, torch.device("cpu"))
     asked = questions(tokenizer, {f"p{line}": line % 4 for line in range(1, 41)})

@@ -27,7 +27,10 @@ def made(folder, documents, shingle: int, at_most: int = GB, part_hashes: int = 
     corpus = spans(documents)
     plan = plan_index(corpus.lengths, shingle, at_most, part_hashes)
     files = list(part_files(folder / "starts", folder / "remainders", plan))
-    written = [write_part(corpus, shingle, plan, part, *names) for part, names in enumerate(files)]
+    written = [
+        write_part(corpus, shingle, plan, part, starts=names[0], remainders=names[1])
+        for part, names in enumerate(files)
+    ]
     index = CorpusIndex(plan, files, shingle)
     assert len(index) == sum(written)
     return index
@@ -84,7 +87,9 @@ def test_a_part_that_gets_more_than_was_expected_grows(tmp_path, corpus, monkeyp
     plan = plan_index(whole.lengths, 13, GB)
     names = list(part_files(tmp_path / "starts", tmp_path / "rest", plan))
     small = IndexPlan(5, plan.halvings, plan.bucket_bits, plan.part_bits)
-    assert write_part(documents, 13, small, 0, *names[0]) == len(made(tmp_path / "usual", corpus, 13))
+    assert write_part(documents, 13, small, 0, starts=names[0][0], remainders=names[0][1]) == len(
+        made(tmp_path / "usual", corpus, 13)
+    )
     index = CorpusIndex(plan, names, 13)
     texts = [np.array(one) for one in corpus[:30]]
     assert index.counts(texts).tolist() == expected(corpus, texts, 13)

@@ -82,7 +82,7 @@ def test_counts_are_those_of_the_rules(documents, neighbors, others):
         assert str(found["max_shared_shingles"]) in row["kept"]
         for limit, counts in row["kept"].items():
             rules = Pairs(alpha=row["alpha"], **{**others, "max_shared_shingles": float(limit)})
-            candidates = apply_rules(ids, scores, 0, documents, fields, rules)
+            candidates = apply_rules(ids, scores, 0, documents=documents, fields=fields, rules=rules)
             seeds = candidates.seeds[candidates.kept]
             assert counts == {"pairs": len(seeds), "documents_with_pairs": len(np.unique(seeds))}, (row["alpha"], limit)
     # Both ends of what is compared are met: something is dropped, and something is kept.
@@ -96,7 +96,14 @@ def test_near_duplicates_are_a_part_of_the_pairs_above_alpha_whatever_the_cap(do
     found = explored(documents, ids, scores, Pairs(alpha=0.4, max_shared_shingles=0.3, max_targets_per_seed=cap))
     for row in found["alphas"][::9]:
         kept, whole = (
-            apply_rules(ids, scores, 0, documents, ANY, Pairs(alpha=row["alpha"], max_shared_shingles=limit)).kept.sum()
+            apply_rules(
+                ids,
+                scores,
+                0,
+                documents=documents,
+                fields=ANY,
+                rules=Pairs(alpha=row["alpha"], max_shared_shingles=limit),
+            ).kept.sum()
             for limit in (0.3, 1.0)
         )
         assert row["near_duplicates"] == pytest.approx(1 - kept / whole if whole else 0)
@@ -111,7 +118,7 @@ def test_no_hundredth_is_below_what_is_counted(documents, neighbors, alpha):
     more = {"run_seed": 1, "examples": 0, "text_of": str}
     row = explore_pairs(sample, chance, documents, ANY, Pairs(alpha=alpha), **more)["alphas"][0]
     assert row["alpha"] == alpha
-    kept = apply_rules(ids, scores, 0, documents, ANY, Pairs(alpha=row["alpha"])).kept.sum()
+    kept = apply_rules(ids, scores, 0, documents=documents, fields=ANY, rules=Pairs(alpha=row["alpha"])).kept.sum()
     assert row["kept"]["0.15"]["pairs"] == kept
 
 
@@ -122,7 +129,11 @@ def test_some_documents_of_many(documents, neighbors):
     assert (found["documents"], found["sampled"], found["k"]) == (DOCUMENTS, 4, K)
     at_alpha = next(row for row in found["alphas"] if row["alpha"] == 0.5)
     expected = sum(
-        int(apply_rules(ids[row : row + 1], scores[row : row + 1], row, documents, ANY, Pairs(alpha=0.5)).kept.sum())
+        int(
+            apply_rules(
+                ids[row : row + 1], scores[row : row + 1], row, documents=documents, fields=ANY, rules=Pairs(alpha=0.5)
+            ).kept.sum()
+        )
         for row in rows
     )
     assert at_alpha["kept"]["0.15"]["pairs"] == expected > 0
@@ -155,7 +166,10 @@ def test_an_alpha_between_hundredths(documents, neighbors):
     ids, scores = neighbors
     found = explored(documents, ids, scores, Pairs(alpha=0.455))
     (row,) = (row for row in found["alphas"] if row["alpha"] == 0.455)
-    assert row["kept"]["0.15"]["pairs"] == apply_rules(ids, scores, 0, documents, ANY, Pairs(alpha=0.455)).kept.sum()
+    assert (
+        row["kept"]["0.15"]["pairs"]
+        == apply_rules(ids, scores, 0, documents=documents, fields=ANY, rules=Pairs(alpha=0.455)).kept.sum()
+    )
 
 
 def test_examples_of_every_band(documents, neighbors):

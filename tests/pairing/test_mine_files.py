@@ -40,7 +40,15 @@ def corpus(tmp_path):
 
 def test_related_documents_become_pairs_and_copies_do_not(corpus, tmp_path):
     source, vectors, tokenizer = corpus
-    found = mine(source, vectors, tmp_path / "pairs.parquet", tokenizer, NEIGHBORS, Pairs(alpha=0.8), device="cpu")
+    found = mine(
+        source,
+        vectors,
+        tmp_path / "pairs.parquet",
+        tokenizer=tokenizer,
+        neighbors=NEIGHBORS,
+        rules=Pairs(alpha=0.8),
+        device="cpu",
+    )
     pairs = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
     assert {(pair["seed_id"], pair["target_id"]) for pair in pairs} == {("d0", "d1"), ("d1", "d0")}
     assert found["kept"] == 2 and found["candidates"] == 8 and found["recall_at_k"] == 1.0
@@ -51,14 +59,22 @@ def test_related_documents_become_pairs_and_copies_do_not(corpus, tmp_path):
 def test_vectors_of_other_documents_are_an_error_with_both_numbers(corpus, tmp_path):
     source, vectors, tokenizer = corpus
     with pytest.raises(InputError, match="there are 3 embeddings for 4 documents"):
-        mine(source, vectors[1:], tmp_path / "p.parquet", tokenizer, NEIGHBORS, Pairs(alpha=0.8), device="cpu")
+        mine(
+            source,
+            vectors[1:],
+            tmp_path / "p.parquet",
+            tokenizer=tokenizer,
+            neighbors=NEIGHBORS,
+            rules=Pairs(alpha=0.8),
+            device="cpu",
+        )
     assert not (tmp_path / "p.parquet").exists()
 
 
 def test_near_duplicates_as_the_relation(corpus, tmp_path):
     source, vectors, tokenizer = corpus
     rules = Pairs(alpha=0.8, relation="near_duplicates")
-    mine(source, vectors, tmp_path / "p.parquet", tokenizer, NEIGHBORS, rules, device="cpu")
+    mine(source, vectors, tmp_path / "p.parquet", tokenizer=tokenizer, neighbors=NEIGHBORS, rules=rules, device="cpu")
     pairs = pq.read_table(tmp_path / "p.parquet").to_pylist()
     assert {(pair["seed_id"], pair["target_id"]) for pair in pairs} == {("d2", "d3"), ("d3", "d2")}
 
@@ -71,7 +87,15 @@ def mined(corpus, tmp_path, vectors, *, neighbors=NEIGHBORS, **rules):
     np.save(tmp_path / "v.npy", vectors)
     source = Source([str(tmp_path / "some.jsonl")], "text", "id")
     output = tmp_path / "p.parquet"
-    found = mine(source, [tmp_path / "v.npy"], output, tokenizer, neighbors, Pairs(**rules), device="cpu")
+    found = mine(
+        source,
+        [tmp_path / "v.npy"],
+        output,
+        tokenizer=tokenizer,
+        neighbors=neighbors,
+        rules=Pairs(**rules),
+        device="cpu",
+    )
     return found, pq.read_table(output).to_pylist()
 
 
@@ -127,4 +151,12 @@ def test_files_of_other_dimensions(corpus, tmp_path):
     source, vectors, tokenizer = corpus
     np.save(vectors[1], np.eye(3, dtype=np.float16))
     with pytest.raises(InputError, match=r"b\.npy: has 3 dimensions, but a\.npy has 2"):
-        mine(source, vectors, tmp_path / "p.parquet", tokenizer, NEIGHBORS, Pairs(alpha=0.8), device="cpu")
+        mine(
+            source,
+            vectors,
+            tmp_path / "p.parquet",
+            tokenizer=tokenizer,
+            neighbors=NEIGHBORS,
+            rules=Pairs(alpha=0.8),
+            device="cpu",
+        )

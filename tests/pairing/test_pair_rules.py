@@ -29,7 +29,9 @@ def fate(
     **rules,
 ):
     fields = fields or no_field_rules(len(documents))
-    found = apply_rules(np.array(ids), np.array(scores, np.float32), first_row, documents, fields, Pairs(**rules))
+    found = apply_rules(
+        np.array(ids), np.array(scores, np.float32), first_row, documents=documents, fields=fields, rules=Pairs(**rules)
+    )
     names = [RULES[place] if place >= 0 else "kept" for place in found.fell_to]
     return list(zip(found.seeds.tolist(), found.targets.tolist(), names, strict=True))
 
@@ -113,7 +115,9 @@ def test_a_document_is_never_its_own_pair():
 
 def test_nothing_above_alpha():
     documents, score = spans(different(2)), np.array([[0.1]], np.float32)
-    found = apply_rules(np.array([[1]]), score, 0, documents, no_field_rules(2), Pairs(alpha=0.5))
+    found = apply_rules(
+        np.array([[1]]), score, 0, documents=documents, fields=no_field_rules(2), rules=Pairs(alpha=0.5)
+    )
     assert not found.kept.any() and np.isnan(found.shared).all()
 
 

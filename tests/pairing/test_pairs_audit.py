@@ -23,7 +23,14 @@ def audited(rules: Pairs, cuts: list[int], seed: int = 1, rows: range = range(30
     audit = PairsAudit(rules, seed)
     ids, scores = ids[rows], scores[rows]
     for own, values in zip(np.split(ids, cuts), np.split(scores, cuts), strict=True):
-        found = apply_rules(own, values, rows[0] + audit.documents, documents, no_field_rules(len(documents)), rules)
+        found = apply_rules(
+            own,
+            values,
+            rows[0] + audit.documents,
+            documents=documents,
+            fields=no_field_rules(len(documents)),
+            rules=rules,
+        )
         audit.add(own, found)
         kept = found.kept
         audit.add_pairs(found.seeds[kept], found.targets[kept], found.scores[kept], found.shared[kept])
@@ -148,7 +155,9 @@ def test_full_lists_are_counted():
     tokens = np.arange(80).astype(np.uint16)
     documents = TokenSpans(tokens, np.arange(4, dtype=np.int64) * 20, np.full(4, 20, np.int64))
     audit = PairsAudit(Pairs(alpha=0.5), 1)
-    found = apply_rules(ids, scores, 0, documents, no_field_rules(len(documents)), Pairs(alpha=0.5))
+    found = apply_rules(
+        ids, scores, 0, documents=documents, fields=no_field_rules(len(documents)), rules=Pairs(alpha=0.5)
+    )
     audit.add(ids, found)
     kept = found.kept
     audit.add_pairs(found.seeds[kept], found.targets[kept], found.scores[kept], found.shared[kept])

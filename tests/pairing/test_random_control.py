@@ -15,7 +15,9 @@ def spans(count: int, length: int = 30) -> TokenSpans:
 
 def draw_targets(seeds, counts, documents: TokenSpans, rules: Pairs, run_seed: int, fields: FieldRules | None = None):
     fields = fields or no_field_rules(len(documents))
-    return random_control.draw_targets(seeds, counts, documents, fields, rules, run_seed)
+    return random_control.draw_targets(
+        seeds, counts, documents=documents, fields=fields, rules=rules, run_seed=run_seed
+    )
 
 
 def test_as_many_different_targets_as_wanted():

@@ -27,7 +27,7 @@ def everything(seeds: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def test_every_target_comes_as_often_as_it_was_mined_and_never_with_its_seed(mined):
     seeds, targets, _ = mined
-    dealt = deal_targets(*mined, everything, 1)
+    dealt = deal_targets(*mined, allowed=everything, run_seed=1)
     assert (dealt >= 0).mean() > 0.99
     related = set(zip(seeds.tolist(), targets.tolist(), strict=True))
     pairs = [(seed, target) for seed, target in zip(seeds.tolist(), dealt.tolist(), strict=True) if target >= 0]
@@ -39,7 +39,7 @@ def test_every_target_comes_as_often_as_it_was_mined_and_never_with_its_seed(min
 
 def test_targets_stay_in_their_band(mined):
     _, targets, scores = mined
-    dealt = deal_targets(*mined, everything, 1)
+    dealt = deal_targets(*mined, allowed=everything, run_seed=1)
     bands = np.floor(scores / BAND)
     for band in np.unique(bands):
         here = bands == band
@@ -52,7 +52,7 @@ def test_what_is_not_allowed_is_dealt_to_nobody(mined):
     def allowed(some: np.ndarray, theirs: np.ndarray) -> np.ndarray:
         return some % 3 != theirs % 3
 
-    dealt = deal_targets(*mined, allowed, 1)
+    dealt = deal_targets(*mined, allowed=allowed, run_seed=1)
     placed = dealt >= 0
     assert placed.mean() > 0.95 and (seeds[placed] % 3 != dealt[placed] % 3).all()
 
@@ -60,7 +60,7 @@ def test_what_is_not_allowed_is_dealt_to_nobody(mined):
 def test_pairs_are_dealt_among_those_that_are_alike(mined):
     seeds, targets, scores = mined
     language = (targets % 7).astype(np.uint64)  # of both documents of a mined pair
-    dealt = deal_targets(seeds, targets, scores, everything, 1, language[None])
+    dealt = deal_targets(seeds, targets, scores, allowed=everything, run_seed=1, alike=language[None])
     placed = dealt >= 0
     assert placed.mean() > 0.95 and (dealt[placed] % 7 == language[placed]).all()
 
@@ -68,18 +68,18 @@ def test_pairs_are_dealt_among_those_that_are_alike(mined):
 def test_a_document_is_not_its_own_target():
     seeds, targets = np.arange(6), np.array([1, 0, 3, 2, 5, 4])
     for run_seed in range(20):
-        dealt = deal_targets(seeds, targets, np.full(6, 0.8, np.float32), everything, run_seed)
+        dealt = deal_targets(seeds, targets, np.full(6, 0.8, np.float32), allowed=everything, run_seed=run_seed)
         assert not (dealt == seeds).any() and not (dealt == targets).any()
 
 
 def test_the_deal_follows_from_the_seed(mined):
-    first = deal_targets(*mined, everything, 1)
-    np.testing.assert_array_equal(first, deal_targets(*mined, everything, 1))
-    assert (first != deal_targets(*mined, everything, 2)).mean() > 0.8
+    first = deal_targets(*mined, allowed=everything, run_seed=1)
+    np.testing.assert_array_equal(first, deal_targets(*mined, allowed=everything, run_seed=1))
+    assert (first != deal_targets(*mined, allowed=everything, run_seed=2)).mean() > 0.8
 
 
 def test_one_pair_has_nobody_to_deal_with():
     one = np.array([3]), np.array([5]), np.array([0.9], np.float32)
-    assert deal_targets(*one, everything, 1).tolist() == [-1]
+    assert deal_targets(*one, allowed=everything, run_seed=1).tolist() == [-1]
     nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    assert deal_targets(*nothing, everything, 1).shape == (0,)
+    assert deal_targets(*nothing, allowed=everything, run_seed=1).shape == (0,)

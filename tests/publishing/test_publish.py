@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pyarrow
 import pyarrow.parquet
 import pytest
 from support.finished_stage import finish

@@ -59,20 +59,20 @@ def test_the_embedder_reads_so_many_tokens_and_no_more(embedder):
 def test_a_checkpoint_has_the_shape_of_the_model_and_a_tokenizer_of_its_roles(tmp_path, norm, architecture):
     settings = Tokenizer(separator="<|mine|>")
     model = MODEL.model_copy(update={"qk_layernorm": norm})
-    make_start(tmp_path / "start", model, settings, TEXTS, None, seed=1)
+    make_start(tmp_path / "start", model, settings, texts=TEXTS, tokenizer=None, seed=1)
     config = files.read_json(tmp_path / "start" / "config.json")
     assert config["architectures"] == [architecture]
     assert (config["num_hidden_layers"], config["hidden_size"], config["num_key_value_heads"]) == (2, 32, 2)
     tokenizer = load_tokenizer(tmp_path / "start")
     assert tokenizer.roles["separator"] == "<|mine|>" and config["vocab_size"] >= tokenizer.vocab_size
     check_tokenizer(tmp_path / "start", tokenizer)
-    make_start(tmp_path / "again", model, settings, TEXTS, None, seed=1)
+    make_start(tmp_path / "again", model, settings, texts=TEXTS, tokenizer=None, seed=1)
     assert digests(tmp_path / "again") == digests(tmp_path / "start")
 
 
 def test_a_tokenizer_that_is_given_is_taken(tmp_path):
-    make_start(tmp_path / "first", MODEL, Tokenizer(), TEXTS, None, seed=1)
-    make_start(tmp_path / "second", MODEL, Tokenizer(), ["none of this"], tmp_path / "first", seed=2)
+    make_start(tmp_path / "first", MODEL, Tokenizer(), texts=TEXTS, tokenizer=None, seed=1)
+    make_start(tmp_path / "second", MODEL, Tokenizer(), texts=["none of this"], tokenizer=tmp_path / "first", seed=2)
     one, other = (load_tokenizer(tmp_path / name) for name in ("first", "second"))
     assert one.encode_batch(TEXTS[:3]) == other.encode_batch(TEXTS[:3])
     assert digests(tmp_path / "first")["model.safetensors"] != digests(tmp_path / "second")["model.safetensors"]

@@ -32,7 +32,7 @@ def shards(tmp_path) -> tuple[list[Path], list[Path]]:
 
 
 def test_every_example_has_its_own_seed_document(shards):
-    found = draw_examples(*shards, 80, seed=1, filters=FILTERS)
+    found = draw_examples(*shards, kept=80, seed=1, filters=FILTERS)
     assert len({example.id for example in found}) == len(found) == 60
     for example in found:
         number = int(example.id.removeprefix("syn-"))
@@ -41,19 +41,19 @@ def test_every_example_has_its_own_seed_document(shards):
 
 
 def test_the_seed_decides(shards):
-    one, again, other = (draw_examples(*shards, 80, seed=seed, filters=FILTERS) for seed in (1, 1, 2))
+    one, again, other = (draw_examples(*shards, kept=80, seed=seed, filters=FILTERS) for seed in (1, 1, 2))
     assert one == again != other
 
 
 def test_fewer_documents_than_wanted_are_all_shown(shards):
-    assert len(draw_examples(*shards, 80, seed=1, filters=FILTERS, wanted=100)) == 80
-    assert draw_examples(*shards, 0, seed=1, filters=FILTERS) == []
+    assert len(draw_examples(*shards, kept=80, seed=1, filters=FILTERS, wanted=100)) == 80
+    assert draw_examples(*shards, kept=0, seed=1, filters=FILTERS) == []
 
 
 def test_text_that_was_written_without_a_seed_document_is_told_as_such(tmp_path, shards):
     row = {"id": "sample-1-0", "text": "t", "seed_id": None, "seed_row": None}
     files.write_jsonl_zst(tmp_path / "x.jsonl.zst", [row])
-    (found,) = draw_examples([tmp_path / "x.jsonl.zst"], shards[1], 1, seed=1, filters=FILTERS)
+    (found,) = draw_examples([tmp_path / "x.jsonl.zst"], shards[1], kept=1, seed=1, filters=FILTERS)
     assert (found.seed_id, found.seed_text) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""Where everything of a run is: usual names, views, scopes, and folders for what is moved aside."""
+"""Where a run folder is, and how shards are called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.stages.run_folder import Run, Scope, label, owns, shard_name
+from megatron_sbp.stages.run_folder import Run, label, shard_name
 
 TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 
@@ -18,47 +18,6 @@ TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
 @pytest.fixture
 def run(tmp_path) -> Run:
     return Run.of(load_recipe(TINY, [f"run_folder={tmp_path}/run"]))
-
-
-@pytest.mark.parametrize(
-    ("patterns", "path", "owned"),
-    [
-        (("words",), "words", True), (("words",), "words/a/b", True), (("words",), "wordsmith", False),
-        (("tokens/real.*",), "tokens/real.bin", True), (("tokens/real.*",), "tokens/real/x.bin", False),
-        (("tokens/*",), "tokens/parts/x/y", True), ((), "x", False), (("a/b",), "a", False),
-    ],
-)  # fmt: skip
-def test_what_a_pattern_owns(patterns, path, owned):
-    assert owns(patterns, path) == owned
-
-
-def test_a_view_redirects_what_is_owned_and_nothing_else(run):
-    view = run.view(run.root / ".work" / "x", ("tokens/pairs.*",))
-    assert view.tokens("pairs") == run.root / ".work" / "x" / "tokens" / "pairs"
-    assert view.tokens("real") == run.tokens("real")
-    for path in (view.tokens("pairs"), view.tokens("real")):
-        assert view.relative(path.with_suffix(".bin")) == f"tokens/{path.name}.bin"
-
-
-def test_scopes_are_put_in_front_and_manifests_name_the_real_place(run):
-    inner = run.scoped(
-        run.recipe, (Scope("replicates/2", ("models",)), Scope("synthesizers/random", ("models/synthesizer",)))
-    )
-    assert inner.model("synthesizer") == run.root / "replicates/2/synthesizers/random/models/synthesizer"
-    assert inner.model("sbp") == run.root / "replicates/2/models/sbp" and inner.tokenizer == run.tokenizer
-    assert inner.relative(inner.model("sbp")) == "replicates/2/models/sbp"
-
-
-def test_a_view_of_a_scope(run):
-    inner = run.scoped(run.recipe, (Scope("replicates/2", ("models",)),))
-    view = inner.view(run.root / ".work" / "x", ("replicates/2/models",))
-    assert view.model("sbp") == run.root / ".work/x/replicates/2/models/sbp"
-    assert view.relative(view.model("sbp")) == "replicates/2/models/sbp"
-
-
-def test_things_moved_aside_never_meet(run):
-    found = [run.new_aside("words-replaced") for _ in range(3)]
-    assert len(set(found)) == 3 and all(folder.is_dir() and folder.parent == run.aside for folder in found)
 
 
 @pytest.mark.parametrize(
@@ -71,14 +30,6 @@ def test_the_default_run_folder_follows_from_the_place(tmp_path, monkeypatch, pl
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(file, ["run_folder=null"])
     assert label(recipe) == name and Run.of(recipe).root == tmp_path / "runs" / name
-
-
-def test_shards_are_in_order(run):
-    run.documents("train").mkdir(parents=True)
-    for number in (10, 2, 0):
-        (run.documents("train") / f"{shard_name(number)}.jsonl.zst").touch()
-    (run.documents("train") / ".00001.jsonl.zst.partial").touch()
-    assert [path.name[:5] for path in run.document_shards("train")] == ["00000", "00002", "00010"]
 
 
 def test_shards_are_sorted_by_their_numbers_or_refused():

@@ -57,7 +57,7 @@ def main() -> None:
         reset_attention_mask=False, create_attention_mask=False,
     )  # fmt: skip
     prefix = str(corpus / "pairs")
-    pairs = PairDataset(IndexedDataset(prefix), prefix, 500, Split.train, settings, 2, 1)
+    pairs = PairDataset(IndexedDataset(prefix), prefix, 500, Split.train, settings, separator=2, padding=1)
     arguments = SimpleNamespace(sbp_data=corpus / "x" / "data.json", context_parallel_size=1, curr_iteration=0)
     trainer = Trainer(arguments, SimpleNamespace(kind="pairs", train=[SimpleNamespace(name="pairs")]))  # type: ignore[arg-type]
 

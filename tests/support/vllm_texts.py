@@ -41,7 +41,7 @@ def texts(engine, generations, prompts, **other) -> list:
     usual = engine.settings
     engine.settings = dataclasses.replace(usual, **other)
     try:
-        written = write_all(engine, generations, prompts, 64)
+        written = write_all(engine, generations, prompts, batch_size=64)
     finally:
         engine.settings = usual
     return [[text.tokens.tolist(), text.finished] for text in written]
@@ -166,7 +166,9 @@ def main() -> None:
         forbidden=tuple(shipped["forbidden"]), top_p=1e-6, max_new_tokens=shipped["new"],
     )  # fmt: skip
     seeds = [np.array(prompt) for prompt in shipped["prompts"]]
-    written = write_all(load_engine("vllm", greedy), [Generation(row, 0) for row in range(len(seeds))], seeds, 64)
+    written = write_all(
+        load_engine("vllm", greedy), [Generation(row, 0) for row in range(len(seeds))], seeds, batch_size=64
+    )
     result["shipped"] = [[text.tokens.tolist(), text.finished] for text in written]
     refused = {
         "memory": {"vllm": Vllm(gpu_memory=0.999, max_num_seqs=6)},

@@ -15,7 +15,7 @@ def test_as_with_repeated_heads(groups, new, scaling):
     query, key, value = torch.randn(2, 4, new, 8), *(torch.randn(2, groups, 5, 8) for _ in range(2))
     mask = torch.rand(2, 1, new, 5) > 0.4
     mask[..., 0] = True
-    found, weights = grouped_attention(torch.nn.Module(), query, key, value, mask, scaling, dropout=0.0)
+    found, weights = grouped_attention(torch.nn.Module(), query, key, value, mask, scaling=scaling, dropout=0.0)
     scores = query @ key.repeat_interleave(4 // groups, 1).transpose(2, 3) * (scaling or 8**-0.5)
     attention = scores.masked_fill(~mask, float("-inf")).softmax(-1)
     wanted = attention @ value.repeat_interleave(4 // groups, 1)

@@ -28,7 +28,7 @@ def kept(folder: Path, shards: list[Judged], rules: Filter = FILTER) -> tuple[li
     for number, shard in enumerate(shards):
         audits.append(folder / f"audit-{number}.json")
         generations, output = folder / f"0000{number}.jsonl.zst", folder / "kept" / f"0000{number}.jsonl.zst"
-        write_kept(generations, shard, repeats[number], output, audits[-1], rules)
+        write_kept(generations, shard, repeats=repeats[number], output=output, audit_file=audits[-1], rules=rules)
     join_audits(audits, folder / "audit.json", FILTER, folder / "index")
     return [list(files.read_jsonl_zst(file)) for file in sorted((folder / "kept").iterdir())], files.read_json(
         folder / "audit.json"

@@ -52,7 +52,7 @@ def lines(unfinished: Unfinished) -> list[list[int]]:
 def test_every_text_comes_to_the_place_of_its_generation_whatever_the_order():
     engine, told = Backwards(), []
     assert isinstance(engine, StreamingEngine)
-    written = stream_all(engine, PLANNED, PROMPTS, {}, told.append)
+    written = stream_all(engine, PLANNED, PROMPTS, done={}, advance=told.append)
     every = zip(PLANNED, PROMPTS, strict=True)
     assert as_lists(written) == as_lists({place: text_of(*each) for place, each in enumerate(every)})
     assert told == [1] * 5
@@ -63,7 +63,7 @@ def test_every_text_comes_to_the_place_of_its_generation_whatever_the_order():
 def test_only_what_is_missing_is_asked_for():
     engine, told = Backwards(), []
     before = {1: Written(np.array([99]), True), 4: Written(np.array([98]), False)}
-    written = stream_all(engine, PLANNED, PROMPTS, before, told.append)
+    written = stream_all(engine, PLANNED, PROMPTS, done=before, advance=told.append)
     assert [generation.row for generation in engine.asked] == [0, 3, 4] and told == [1, 1, 1]
     assert sorted(written) == [0, 1, 2, 3, 4] and written[1] is before[1] and written[4] is before[4]
     assert written[3].tokens.tolist() == [0, 9]
@@ -71,7 +71,7 @@ def test_only_what_is_missing_is_asked_for():
 
 
 def test_a_shard_without_generations():
-    assert stream_all(Backwards(), [], [], {}) == {}
+    assert stream_all(Backwards(), [], [], done={}) == {}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_shard_without_generations():
 def test_so_many_finished_texts_are_put_on_disk_together(tmp_path, monkeypatch, texts, expected):
     monkeypatch.setattr(streaming, "KEPT_TEXTS", texts)
     unfinished = Unfinished(tmp_path / "00000.jsonl.zst", "x")
-    written = stream_all(Backwards(), PLANNED, PROMPTS, {}, unfinished=unfinished)
+    written = stream_all(Backwards(), PLANNED, PROMPTS, done={}, unfinished=unfinished)
     assert lines(unfinished) == expected
     assert as_lists(Unfinished(tmp_path / "00000.jsonl.zst", "x").done) == as_lists(written)
 
@@ -88,19 +88,19 @@ def test_so_many_finished_texts_are_put_on_disk_together(tmp_path, monkeypatch, 
 def test_a_text_that_waited_long_enough_is_put_on_disk_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "KEPT_SECONDS", 0.0)
     unfinished = Unfinished(tmp_path / "00000.jsonl.zst", "x")
-    stream_all(Backwards(), PLANNED, PROMPTS, {}, unfinished=unfinished)
+    stream_all(Backwards(), PLANNED, PROMPTS, done={}, unfinished=unfinished)
     assert lines(unfinished) == [[0], [4], [2], [1], [3]]
 
 
 def test_an_engine_that_dies_loses_no_finished_text(tmp_path: Path):
     output = tmp_path / "00000.jsonl.zst"
     with pytest.raises(RuntimeError, match="out of memory"):
-        stream_all(Backwards(dies_after=3), PLANNED, PROMPTS, {}, unfinished=Unfinished(output, "x"))
+        stream_all(Backwards(dies_after=3), PLANNED, PROMPTS, done={}, unfinished=Unfinished(output, "x"))
     again, engine = Unfinished(output, "x"), Backwards()
     assert sorted(again.done) == [0, 2, 4]
-    written = stream_all(engine, PLANNED, PROMPTS, again.done, unfinished=again)
+    written = stream_all(engine, PLANNED, PROMPTS, done=again.done, unfinished=again)
     assert [generation.row for generation in engine.asked] == [0, 1]
-    assert as_lists(written) == as_lists(stream_all(Backwards(), PLANNED, PROMPTS, {}))
+    assert as_lists(written) == as_lists(stream_all(Backwards(), PLANNED, PROMPTS, done={}))
     assert sorted(Unfinished(output, "x").done) == [0, 1, 2, 3, 4]
 
 
@@ -114,5 +114,5 @@ def test_one_who_stops_the_run_loses_no_finished_text(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stream_all(Backwards(), PLANNED, PROMPTS, {}, interrupted, unfinished)
+        stream_all(Backwards(), PLANNED, PROMPTS, done={}, advance=interrupted, unfinished=unfinished)
     assert lines(unfinished) == [[0, 4]]

@@ -21,7 +21,13 @@ def test_prompts_are_the_seeds_of_training_pairs(make_run, tmp_path, cut):
     rows = np.arange(len(real))
     limits = PairLimits(int(np.median(real.lengths)), run.recipe.max_target_tokens, cut)
     write_pairs(
-        tmp_path / "pairs", real, rows, rows[::-1], limits, tokenizer.starts_character, tokenizer.end_of_document
+        tmp_path / "pairs",
+        real,
+        rows,
+        rows[::-1],
+        limits=limits,
+        starts_character=tokenizer.starts_character,
+        end_of_document=tokenizer.end_of_document,
     )
     pairs = open_indexed(tmp_path / "pairs")
     lengths = set()

@@ -42,7 +42,14 @@ def test_rows_and_texts_give_the_same_dataset(tokenizer, texts, tmp_path, monkey
     rows = [{"from": texts[seed], "to": texts[target]} for seed, target in PAIRS]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setattr(pair_files, "_PAIRS_PER_BATCH", 3)
-    also = preprocess_pairs([str(tmp_path / "pairs.jsonl")], tmp_path / "texts", tokenizer, LIMITS, "from", "to")
+    also = preprocess_pairs(
+        [str(tmp_path / "pairs.jsonl")],
+        tmp_path / "texts",
+        tokenizer,
+        limits=LIMITS,
+        seed_field="from",
+        target_field="to",
+    )
     assert {**counts, "empty": 0, "bad": 0} == also and counts["pairs"] == 4
     for end in ("bin", "idx"):
         assert (tmp_path / f"rows.{end}").read_bytes() == (tmp_path / f"texts.{end}").read_bytes()
@@ -89,7 +96,7 @@ def test_parts_joined_are_the_whole(tokenizer, tmp_path, row_group):
 def test_empty_halves_are_left_out_and_counted(tokenizer, tmp_path):
     rows = [{"seed": "a b", "target": " "}, {"seed": "", "target": "c"}, {"seed": "a b", "target": "c d"}]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = preprocess_pairs([str(tmp_path / "p.jsonl")], tmp_path / "out", tokenizer, LIMITS)
+    found = preprocess_pairs([str(tmp_path / "p.jsonl")], tmp_path / "out", tokenizer, limits=LIMITS)
     assert (found["pairs"], found["empty"]) == (1, 2)
 
 
@@ -101,6 +108,6 @@ def test_pairs_of_rows_without_text_are_left_out_and_counted(tokenizer, tmp_path
     )
     pq.write_table(pa.table({"seed": [0, 1, 3, 1], "target": [3, 2, 2, 0]}), tmp_path / "p.parquet")
     source = Source([str(tmp_path / "d.jsonl")], id_field="n")
-    counts = preprocess_row_pairs([str(tmp_path / "p.parquet")], source, tmp_path / "out", tokenizer, LIMITS)
+    counts = preprocess_row_pairs([str(tmp_path / "p.parquet")], source, tmp_path / "out", tokenizer, limits=LIMITS)
     assert (counts["pairs"], counts["empty"], counts["documents"]) == (1, 3, 4)
     assert open_indexed(tmp_path / "out").documents == 1

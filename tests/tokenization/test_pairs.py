@@ -21,7 +21,13 @@ def test_pairs_against_a_plain_loop(tmp_path, foldoc, tokenizer, seed_cut):
     seeds, targets = draw.integers(0, len(texts), (2, 2500))
     limits = PairLimits(60, 45, seed_cut)
     counts = write_pairs(
-        tmp_path / "pairs", documents, seeds, targets, limits, tokenizer.starts_character, tokenizer.end_of_document
+        tmp_path / "pairs",
+        documents,
+        seeds,
+        targets,
+        limits=limits,
+        starts_character=tokenizer.starts_character,
+        end_of_document=tokenizer.end_of_document,
     )
     pairs = open_indexed(tmp_path / "pairs")
     ids = tokenizer.encode_batch(texts)
@@ -52,7 +58,13 @@ def test_a_document_of_exactly_the_limit_is_not_cut(tmp_path, tokenizer):
     documents, rows = open_indexed(tmp_path / "documents"), np.zeros(1, np.int64)
     for limit, cut in ((size, 0), (size - 1, 1)):
         counts = write_pairs(
-            tmp_path / "p", documents, rows, rows, PairLimits(limit, limit, "tail"), tokenizer.starts_character, 0
+            tmp_path / "p",
+            documents,
+            rows,
+            rows,
+            limits=PairLimits(limit, limit, "tail"),
+            starts_character=tokenizer.starts_character,
+            end_of_document=0,
         )
         assert (counts.seeds_cut, counts.targets_cut) == (cut, cut)
         assert counts.target_tokens == size + 1 - 2 * cut
@@ -81,8 +93,8 @@ def test_no_half_of_a_pair_begins_or_ends_inside_a_character(tmp_path, foldoc, n
         size = len(documents[0]) - 1
         for limit in range(4, size, 3):
             write_pairs(
-                tmp_path / "pairs", documents, row, row, PairLimits(limit, limit, seed_cut),
-                tokenizer.starts_character, tokenizer.end_of_document,
+                tmp_path / "pairs", documents, row, row, limits=PairLimits(limit, limit, seed_cut),
+                starts_character=tokenizer.starts_character, end_of_document=tokenizer.end_of_document,
             )  # fmt: skip
             pairs = open_indexed(tmp_path / "pairs")
             seed, target = tokenizer.decode(pairs[0]), tokenizer.decode(pairs[1])

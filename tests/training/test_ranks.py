@@ -28,7 +28,7 @@ def shell(*lines: str) -> list[Rank]:
 
 
 def run(log: Path, *lines: str, patience: float = 1.0) -> Ranks:
-    with Ranks(shell(*lines), log, DONE, patience) as group:
+    with Ranks(shell(*lines), log, DONE, patience=patience) as group:
         group.wait(lambda: None)
     return group
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.recall import measure, measured_rows
 from megatron_sbp.pairing.neighbors.search import Search
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
 
-def audit_neighbors(search: Search, neighbors: Sequence[Path], *, seed: int, device: str, split: str) -> dict[str, Any]:
+def audit_neighbors(search: Search, neighbors: Sequence[Path], *, seed: int, device: str, split: str) -> JsonObject:
     """Engine and recall of the neighbors of one split.
 
     Args:
@@ -33,7 +33,7 @@ def audit_neighbors(search: Search, neighbors: Sequence[Path], *, seed: int, dev
     """
     vectors, settings = search.vectors, search.settings
     method, further = search.described()
-    audit: dict[str, Any] = {
+    audit: JsonObject = {
         "engine": settings.engine,
         "documents": len(vectors),
         "dim": vectors.dimensions,

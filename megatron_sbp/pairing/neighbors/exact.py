@@ -25,6 +25,7 @@ def nearest(
     own_rows: np.ndarray,
     vectors: Vectors,
     k: int,
+    *,
     device: str = "cpu",
     advance: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +98,7 @@ def _on_gpu(
     vectors: Vectors,
     wanted: int,
     advance: Callable[[int], None] | None,
+    *,
     device: str = "cuda",
 ) -> np.ndarray:
     """As `_on_cpu`; the queries stay on the device, and documents are read while those before them are compared."""

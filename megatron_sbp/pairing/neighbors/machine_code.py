@@ -7,21 +7,31 @@ change here, remove the __pycache__ beside it: numba keeps compiled functions un
 from __future__ import annotations
 
 import platform
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import config, types
 from numba.extending import intrinsic
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numba.core.base import BaseContext
+    from numba.core.typing.templates import Signature
+
 LANES = 64
 """Scores that `above` compares at a time."""
+
+type _Typed = tuple[Signature, Callable[..., ir.Value]]
+"""What numba takes as an intrinsic: its types, and what writes its code."""
 
 _BIT, _INT, _BYTES = ir.IntType(1), ir.IntType(32), ir.IntType(8).as_pointer()
 
 
 @intrinsic
-def half_to_float(typing_context: object, bits: object) -> Any:
+def half_to_float(typing_context: object, bits: object) -> _Typed:
     """The bits of a float16, uint16, as float32."""
 
     def generate(context, builder, signature, arguments):
@@ -46,7 +56,7 @@ def _converts_halves() -> bool:
 
 
 @intrinsic
-def above(typing_context: object, scores: object, begin: object, threshold: object) -> Any:
+def above(typing_context: object, scores: object, begin: object, threshold: object) -> _Typed:
     """Which of scores[begin : begin + LANES], float32, are above the threshold: uint64, the first in the lowest bit."""
 
     def generate(context, builder, signature, arguments):
@@ -62,7 +72,7 @@ def above(typing_context: object, scores: object, begin: object, threshold: obje
 
 
 @intrinsic
-def lowest_bit(typing_context: object, bits: object) -> Any:
+def lowest_bit(typing_context: object, bits: object) -> _Typed:
     """Number of the lowest bit that is set in a uint64, which must not be 0."""
 
     def generate(context, builder, signature, arguments):
@@ -72,7 +82,7 @@ def lowest_bit(typing_context: object, bits: object) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: object, array: object, index: object) -> Any:
+def prefetch(typing_context: object, array: object, index: object) -> _Typed:
     """Asks for the cache line of array[index], of one dimension, which will be read soon."""
 
     def generate(context, builder, signature, arguments):
@@ -85,7 +95,9 @@ def prefetch(typing_context: object, array: object, index: object) -> Any:
     return types.void(array, types.intp), generate
 
 
-def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _place(
+    context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+) -> ir.Value:
     """Address of arguments[0][arguments[1]], a contiguous array of one dimension."""
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
     return builder.gep(array.data, [arguments[1]])

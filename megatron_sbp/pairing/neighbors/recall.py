@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class Recall:
         """Share of all k neighbors that was found."""
         return float(self.found.sum() / max(1, self.neighbors.sum()))
 
-    def by_similarity(self) -> dict[str, list[Any]]:
+    def by_similarity(self) -> dict[str, list[float]]:
         """Edges of the hundredths, and per hundredth the neighbors and those found; from the least similar on."""
         there = np.flatnonzero(self.neighbors)
         first = int(there[0]) if there.size else len(self.neighbors)
@@ -92,7 +91,7 @@ def measure(
     if device is None:
         true, scores = in_float64(rows, vectors, k, advance)
     else:
-        true, scores = exact.nearest(vectors.take(rows), rows, vectors, k, device, advance)
+        true, scores = exact.nearest(vectors.take(rows), rows, vectors, k, device=device, advance=advance)
     wanted, hits = true != NO_NEIGHBOR, _hits(found, true)
     return Recall(_histogram(scores[wanted]), _histogram(scores[wanted & hits]))
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 EDGES = np.round(np.linspace(-1, 1, 201), 2)
 """Of the hundredths."""
 
 
-def recall_above(by_similarity: dict[str, list[Any]] | None, alpha: float | None) -> float | None:
+def recall_above(by_similarity: dict[str, list[float]] | None, alpha: float | None) -> float | None:
     """Share of the neighbors above a similarity that was found, by whole hundredths from `alpha` on.
 
     Args:

@@ -54,7 +54,7 @@ class Reservoirs:
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
-def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):
+def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):  # noqa: PLR0917 - numba has no keyword-only ones
     columns = scores.shape[1]
     chunks = columns // _CHUNK
     for row in numba.prange(len(scores)):

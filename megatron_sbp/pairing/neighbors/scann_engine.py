@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from megatron_sbp.recipe import Neighbors
 _QUERIES = 4096
 
 
-def load_scann() -> Any:
+def load_scann() -> ModuleType:
     """The module scann.scann_ops_pybind; raises InputError where it cannot be imported."""
     try:
         with quiet_file_descriptors():

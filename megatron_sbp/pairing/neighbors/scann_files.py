@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -33,7 +33,7 @@ _PLAN_FILE = "plan.json"
 _ROWS = 16_384
 
 
-def build(scann: Any, vectors: Vectors, plan: ScannPlan, folder: Path) -> None:
+def build(scann: ModuleType, vectors: Vectors, plan: ScannPlan, folder: Path) -> None:
     """Writes an index that `scann.load_searcher` reads; `folder` appears when it is complete.
 
     Args:
@@ -105,7 +105,7 @@ def _write_partitioner(vectors: Vectors, plan: ScannPlan, path: Path) -> None:
     path.write_bytes(partitioner.SerializeToString(deterministic=True))
 
 
-def _write_config(scann: Any, plan: ScannPlan, path: Path) -> None:
+def _write_config(scann: ModuleType, plan: ScannPlan, path: Path) -> None:
     from google.protobuf import text_format
     from scann.proto import scann_pb2
 

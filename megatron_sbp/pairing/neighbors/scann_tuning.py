@@ -70,7 +70,7 @@ def tune(
     rows = np.sort(random.choice(plan.documents, min(SAMPLE, plan.documents), replace=False)).astype(np.int64)
     queries = vectors.take(rows)
     with Progress("neighbors: tuning ScaNN", plan.documents, "documents compared") as progress:
-        wanted, _ = exact.nearest(queries, rows, vectors, k, "cpu", progress.advance)
+        wanted, _ = exact.nearest(queries, rows, vectors, k, device="cpu", advance=progress.advance)
     ladder = leaf_ladder(plan.leaves)
     found: dict[tuple[int, int], float] = {}
 

@@ -104,7 +104,7 @@ def _by_cut(flat, bounds):
 # Float16 values are multiples of 2^-24, and products of two are multiples of 2^-48: sums below 32 are exact in float64
 # in any order, so the compiler may choose one that fills its vector registers. Two loops are faster than one.
 @numba.njit(parallel=True, cache=True, fastmath={"reassoc"})
-def _dot(queries, documents, flat, first, places, width, scores):
+def _dot(queries, documents, flat, first, places, width, scores):  # noqa: PLR0917 - numba has no keyword-only ones
     dimensions = queries.shape[1]
     for block in numba.prange((len(places) + _PAIRS - 1) // _PAIRS):
         products = np.empty(dimensions, np.float32)

@@ -83,7 +83,7 @@ class Search:
             advance: called with the number of documents compared (exact) or of queries done in a part (ScaNN).
         """
         if self._index is None:
-            return exact.nearest(queries, own_rows, self.vectors, self.settings.k, self._device, advance)
+            return exact.nearest(queries, own_rows, self.vectors, self.settings.k, device=self._device, advance=advance)
         return self._index.nearest(queries, own_rows, advance, first)
 
     def write_files(self, outputs: Mapping[int, Path], label: str) -> None:

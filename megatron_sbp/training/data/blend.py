@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 from megatron.core.datasets.blended_dataset import BlendedDataset
 
 from megatron_sbp.training.data.index_cache import Arrays, IndexCache
+
+if TYPE_CHECKING:
+    import torch
+    from megatron.core.datasets.blended_megatron_dataset_config import BlendedMegatronDatasetConfig
 
 SMALL = 1 << 20
 """Samples up to which every process makes its own index (6 MB)."""
@@ -31,9 +36,9 @@ class Blend(BlendedDataset):
 
     def __init__(
         self,
-        datasets: list[Any],
+        datasets: list[torch.utils.data.Dataset],
         samples: list[int],
-        config: Any,
+        config: BlendedMegatronDatasetConfig,
         cache: IndexCache | None = None,
         in_turn: bool = False,
     ):
@@ -42,7 +47,7 @@ class Blend(BlendedDataset):
         self._in_turn = in_turn
         super().__init__(datasets, samples, None, config)
 
-    def _build_indices(self) -> tuple[Any, Any]:
+    def _build_indices(self) -> tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]:
         if len(self.weights) == 1:
             return np.broadcast_to(np.int16(0), self.weights[0]), range(self.weights[0])
         order = one_after_another if self._in_turn else interleave

@@ -12,11 +12,12 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.untyped import JsonObject
 
 _CHOICES = {"kind": ("documents", "pairs"), "epochs": ("strict", "joint"), "order": ("mixed", "listed")}
 UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"
@@ -57,7 +58,7 @@ class DataFile:
         """Writes the file atomically."""
         files.write_json(path, self.to_dict())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Its JSON. The usual order is left out: trainings that began before there was another one can continue."""
         tree = dataclasses.asdict(self)
         return tree if self.order != "mixed" else {key: value for key, value in tree.items() if key != "order"}
@@ -80,7 +81,7 @@ class DataFile:
         return data
 
 
-def dataset_digest(prefix: Path) -> dict[str, Any]:
+def dataset_digest(prefix: Path) -> JsonObject:
     """What identifies an IndexedDataset without reading all of it: the digest of its index, and the size of its tokens.
 
     Raises:
@@ -94,7 +95,7 @@ def dataset_digest(prefix: Path) -> dict[str, Any]:
         return {"idx_sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "bin_bytes": tokens.stat().st_size}
 
 
-def lock(path: Path, resumed: bool) -> dict[str, Any]:
+def lock(path: Path, resumed: bool) -> JsonObject:
     """Writes or checks blend.lock.json beside a data file.
 
     Args:
@@ -126,6 +127,6 @@ def lock(path: Path, resumed: bool) -> dict[str, Any]:
     return present
 
 
-def _compared(lock: dict[str, Any]) -> dict[str, Any]:
+def _compared(lock: JsonObject) -> JsonObject:
     """A lock without the length of an evaluation, which may change between starts."""
     return {**lock, "valid": {key: value for key, value in lock["valid"].items() if key != "samples"}}

@@ -53,7 +53,10 @@ def build_train(path: Path, tokenizer: object, cache: Path | None = None) -> Ble
         )
     else:
         shared = IndexCache(folder)
-        datasets = [_dataset(path, data, source, source.samples, Split.train, config, shared) for source in data.train]
+        datasets = [
+            _dataset(path, data, source, samples=source.samples, split=Split.train, config=config, cache=shared)
+            for source in data.train
+        ]
     counts = [source.samples for source in data.train]
     return Blend(datasets, counts, config, IndexCache(folder), in_turn=data.order == "listed")
 
@@ -68,7 +71,9 @@ def build_valid(path: Path, tokenizer: object, num_samples: int) -> HeldOut:
     config = _config(data, tokenizer)
     if data.valid.samples <= 0:
         raise InputError(f"has {data.valid.samples} samples; at least 1 is needed", file=path, key=data.valid.name)
-    dataset = _dataset(path, data, data.valid, None, Split.valid, config, IndexCache(path.parent / "cache"))
+    dataset = _dataset(
+        path, data, data.valid, samples=None, split=Split.valid, config=config, cache=IndexCache(path.parent / "cache")
+    )
     return HeldOut(dataset, data.valid.samples, num_samples)
 
 
@@ -111,6 +116,7 @@ def _dataset(
     path: Path,
     data: DataFile,
     source: Source,
+    *,
     samples: int | None,
     split: Split,
     config: GPTDatasetConfig,
@@ -120,7 +126,9 @@ def _dataset(
     prefix = indexed.path_prefix
     try:
         if data.kind == "pairs":
-            return PairDataset(indexed, prefix, samples, split, config, data.separator, data.padding, cache)
+            return PairDataset(
+                indexed, prefix, samples, split, config, separator=data.separator, padding=data.padding, cache=cache
+            )
         if samples is None:
             samples = (int(indexed.sequence_lengths.sum(dtype=np.int64)) - 1) // data.sequence_length
             return DocumentDataset(indexed, prefix, samples, split, config, once=True, cache=cache)

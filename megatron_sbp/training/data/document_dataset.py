@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.megatron_dataset import MegatronDataset
 from megatron.core.datasets.utils import Split
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.training.data.epochs import Epoch, StrictEpochs
 from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.token_reader import TokenReader
@@ -51,6 +51,7 @@ class DocumentDataset(MegatronDataset):
         num_samples: int,
         split: Split,
         config: GPTDatasetConfig,
+        *,
         once: bool = False,
         cache: IndexCache | None = None,
     ):
@@ -64,7 +65,7 @@ class DocumentDataset(MegatronDataset):
         size = len(dataset) + self.epochs.tokens // config.sequence_length
         self._cache = cache if size > SMALL else None
         self._name = Path(path).name
-        self._identity: dict[str, Any] = {}
+        self._identity: JsonObject = {}
         if self._cache:
             self._identity = {
                 "lengths": hashlib.sha256(memoryview(self.reader.lengths).cast("B")).hexdigest(),
@@ -76,18 +77,18 @@ class DocumentDataset(MegatronDataset):
         self._positions = torch.arange(config.sequence_length)
         self._mask = torch.ones(config.sequence_length)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Without what is mapped or can be made again: loaders whose workers are not forked pickle datasets."""
         return {**self.__dict__, "epochs": None, "_built": {}}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.epochs = StrictEpochs(self.reader.lengths, self.config.sequence_length, self.config.random_seed)
 
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         tokens = torch.from_numpy(self.tokens_of(int(index)))
         return {
             "tokens": tokens[:-1],
@@ -155,14 +156,16 @@ class JointDataset(GPTDataset):
         ValueError: `once` with more samples than one epoch holds.
     """
 
-    def __init__(self, dataset, path, indices, num_samples, split, config, once: bool = False):
+    def __init__(  # noqa: PLR0917 - Megatron's signature
+        self, dataset, path, indices, num_samples, split, config, *, once: bool = False
+    ):
         if once:
             available = (int(dataset.sequence_lengths.sum(dtype=np.int64)) - 1) // config.sequence_length
             _check_once(num_samples, available, config.sequence_length)
         super().__init__(dataset, path, indices, num_samples, split, config)
         self.once = once
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         return {**super().__getitem__(index), "sample": int(index)}
 
     def describe(self) -> str:

@@ -82,9 +82,7 @@ class StrictEpochs:
 
     def _build(self, epoch: int, begin: int, count: int, seeds: list[int]) -> Epoch:
         documents = permutation(len(self.lengths), [self.seed, epoch, 0])
-        places = np.empty(count, documents.dtype)
-        offsets = np.empty(count, np.int32)
-        _begin_samples(self.lengths, documents, begin, self.sequence_length, places, offsets)
+        places, offsets = _begin_samples(self.lengths, documents, begin, self.sequence_length, count)
         order = permutation(count, seeds)
         places = places[order]
         return Epoch(documents, places, offsets[order])
@@ -99,9 +97,11 @@ def permutation(count: int, seeds: list[int]) -> np.ndarray:
 
 @numba.njit(nogil=True, cache=True)
 def _begin_samples(
-    lengths: np.ndarray, documents: np.ndarray, begin: int, step: int, places: np.ndarray, offsets: np.ndarray
-) -> None:
-    """Finds where tokens begin, begin + step, begin + 2 step... of an epoch are; fills `places` and `offsets`."""
+    lengths: np.ndarray, documents: np.ndarray, begin: int, step: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds where tokens begin, begin + step, begin + 2 step... of an epoch are: places in `documents`, of its dtype,
+    and offsets int32, both [count]."""
+    places, offsets = np.empty(count, documents.dtype), np.empty(count, np.int32)
     start, sample = 0, 0
     for place in range(len(documents)):
         end = start + lengths[documents[place]]
@@ -111,3 +111,4 @@ def _begin_samples(
             begin += step
             sample += 1
         start = end
+    return places, offsets

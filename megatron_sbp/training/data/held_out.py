@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from megatron.core.datasets.utils import Split
 
@@ -28,7 +26,7 @@ class HeldOut(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         place = index % self.sequences
         if place < len(self.dataset):  # type: ignore[arg-type]
             return {"dataset_id": 0, **self.dataset[place]}

@@ -22,13 +22,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.untyped import JsonObject
 
 Arrays = dict[str, np.ndarray]
 """One-dimensional arrays by name."""
@@ -52,7 +52,7 @@ class IndexCache:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def get(self, name: str, identity: dict[str, Any], build: Callable[[], Arrays]) -> Arrays:
+    def get(self, name: str, identity: JsonObject, build: Callable[[], Arrays]) -> Arrays:
         """The arrays of that identity, mapped read-only; made by `build` where no process made them yet.
 
         Args:
@@ -79,7 +79,7 @@ class IndexCache:
             time.sleep(pause)
             pause = min(2.0, 1.5 * pause)
 
-    def prepare(self, name: str, identity: dict[str, Any], build: Callable[[], Arrays]) -> threading.Thread | None:
+    def prepare(self, name: str, identity: JsonObject, build: Callable[[], Arrays]) -> threading.Thread | None:
         """Starts to make arrays that will be needed later, in a thread, unless they exist or are being made."""
         path = self.path(name, identity)
         if path.exists():
@@ -102,7 +102,7 @@ class IndexCache:
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
 
-    def path(self, name: str, identity: dict[str, Any]) -> Path:
+    def path(self, name: str, identity: JsonObject) -> Path:
         """The file for arrays of that identity."""
         return self.folder / f"{name}-{files.digest({'version': VERSION, **identity})}.index"
 

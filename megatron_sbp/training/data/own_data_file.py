@@ -91,7 +91,9 @@ def write_pairs(output: Path, common: Common, *, pairs: Path, epochs: float, glo
             raise InputError(f"must be positive, not {value}", key=key)
     _check("pairs", (pairs,), common)
     cache = output.parent / "cache"
-    count = packed_samples(pairs, cache, common.sequence_length, common.seed, epochs, global_batch_size)
+    count = packed_samples(
+        pairs, cache, length=common.sequence_length, seed=common.seed, epochs=epochs, batch=global_batch_size
+    )
     _write(output, "pairs", {pairs: count}, (), common)
     return {pairs: count}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
@@ -55,6 +54,7 @@ class PairDataset(MegatronDataset):
         num_samples: int | None,
         split: Split,
         config: GPTDatasetConfig,
+        *,
         separator: int,
         padding: int,
         cache: IndexCache | None = None,
@@ -76,7 +76,7 @@ class PairDataset(MegatronDataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         epoch, place = divmod(int(index), len(self.packing))
         return {**self.sequence(int(self._shuffle(epoch)[place])), "sample": int(index)}
 
@@ -106,7 +106,7 @@ class PairDataset(MegatronDataset):
         numbers[1::2] += 1
         integers = np.empty((4, self.config.sequence_length), np.int64)
         mask = np.empty(self.config.sequence_length, np.float32)
-        _assemble(*self.reader.sequences(numbers), self.separator, self.padding, integers, mask)
+        _assemble(self.reader.sequences(numbers), self.separator, self.padding, integers, mask)
         tokens, labels, positions, segments = torch.from_numpy(integers).unbind()
         return {
             "tokens": tokens,
@@ -118,7 +118,8 @@ class PairDataset(MegatronDataset):
 
 
 @numba.njit(nogil=True, cache=True)
-def _assemble(stored, pointers, lengths, numbers, separator, padding, integers, mask):
+def _assemble(sequences, separator, padding, integers, mask):
+    stored, pointers, lengths, numbers = sequences
     tokens, labels, positions, segments = integers[0], integers[1], integers[2], integers[3]
     at = 0
     for segment in range(len(numbers) // 2):

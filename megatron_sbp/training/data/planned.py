@@ -79,11 +79,16 @@ def pair_samples(recipe: Recipe, prefix: Path, cache: Path) -> int:
     """
     tuning = recipe.tuning
     return packed_samples(
-        prefix, cache, recipe.tuning_sequence_length, recipe.seed, tuning.max_epochs, tuning.global_batch_size
+        prefix,
+        cache,
+        length=recipe.tuning_sequence_length,
+        seed=recipe.seed,
+        epochs=tuning.max_epochs,
+        batch=tuning.global_batch_size,
     )
 
 
-def packed_samples(prefix: Path, cache: Path, length: int, seed: int, epochs: float, batch: int) -> int:
+def packed_samples(prefix: Path, cache: Path, *, length: int, seed: int, epochs: float, batch: int) -> int:
     """As `pair_samples`, of sequences of `length` tokens: `epochs` passes, rounded up to whole batches of `batch`."""
     lengths = pair_lengths(open_lengths(prefix))
     try:

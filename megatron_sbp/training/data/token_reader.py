@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from megatron.core.datasets.indexed_dataset import IndexedDataset, _MMapBinReader
@@ -41,11 +39,11 @@ class TokenReader:
                 raise ValueError(f"its .bin has {there:,} bytes, but its .idx describes {described:,}")
             self._tokens = reader.read(index.dtype, described // index.dtype_size, 0)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Without the arrays: a process that is not forked maps the files itself."""
         return {"dataset": self.dataset}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.dataset = state["dataset"]
         self._open()
 
@@ -63,7 +61,8 @@ class TokenReader:
             How much of `out` is filled: less than n where `order` ends first.
         """
         if self._tokens is not None:
-            return _read(self._tokens, self._pointers, self.lengths, order, place, offset, out, filled)
+            stored = self._tokens, self._pointers, self.lengths
+            return filled + _read(stored, order, place, offset, out[filled:])
         while filled < len(out) and place < len(order):
             document = int(order[place])
             take = min(int(self.lengths[document]) - offset, len(out) - filled)
@@ -92,7 +91,9 @@ class TokenReader:
 
 
 @numba.njit(nogil=True, cache=True)
-def _read(tokens, pointers, lengths, order, place, offset, out, filled):
+def _read(stored, order, place, offset, out):
+    tokens, pointers, lengths = stored
+    filled = 0
     while filled < len(out) and place < len(order):
         document = order[place]
         take = min(lengths[document] - offset, len(out) - filled)

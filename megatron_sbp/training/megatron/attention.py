@@ -36,7 +36,7 @@ class SdpaAttention(MegatronModule):
         ValueError: context parallelism or an attention variant that it lacks.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Megatron's signature
         self,
         config: TransformerConfig,
         layer_number: int,
@@ -58,7 +58,7 @@ class SdpaAttention(MegatronModule):
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
         self.scale = softmax_scale or 1.0 / math.sqrt(config.kv_channels)
 
-    def forward(
+    def forward(  # noqa: PLR0917 - Megatron's signature
         self,
         query: torch.Tensor,
         key: torch.Tensor,
@@ -83,10 +83,10 @@ class SdpaAttention(MegatronModule):
         return side_by_side(torch.cat(parts), query.size(1))
 
     def _attend(self, query, key, value, allowed: torch.Tensor | None) -> torch.Tensor:
-        return attend(query, key, value, allowed, self.dropout if self.training else 0.0, self.scale)
+        return attend(query, key, value, allowed, dropout=self.dropout if self.training else 0.0, scale=self.scale)
 
 
-def attend(query, key, value, allowed: torch.Tensor | None, dropout: float, scale: float | None) -> torch.Tensor:
+def attend(query, key, value, allowed: torch.Tensor | None, *, dropout: float, scale: float | None) -> torch.Tensor:
     """Torch's attention where `allowed` says True.
 
     Args:

@@ -15,8 +15,10 @@ import importlib
 import inspect
 import multiprocessing
 import os
+import queue
 import sys
 import types
+from argparse import Namespace
 from collections.abc import Callable
 from multiprocessing.managers import SyncManager
 from typing import Any
@@ -63,7 +65,7 @@ def available() -> bool:
     return True
 
 
-def refuse_gpu_flags(args: Any) -> None:
+def refuse_gpu_flags(args: Namespace) -> None:
     """Raises ValueError for Megatron arguments that cannot work on a CPU, with the reason."""
     for name, (allowed, reason) in REFUSED_ON_CPU.items():
         value = getattr(args, name, allowed)
@@ -78,7 +80,7 @@ def _replace_devices() -> None:
     The functions that take a device are replaced, rather than all of torch watched by a TorchFunctionMode: that one
     calls Python at every operation, a fifth of a small model's training step.
     """
-    tensor: Any = torch.Tensor
+    tensor = torch.Tensor
     constructors = _device_constructors()  # cached: `with torch.device(...)` compares with these
     for name in dir(torch):
         function = getattr(torch, name)
@@ -108,7 +110,7 @@ def _replace_devices() -> None:
     tensor.to, tensor.type = to, type_
 
 
-def _on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+def _on_cpu[**P, Result](function: Callable[P, Result]) -> Callable[P, Result]:
     """The function, for which a CUDA device is the CPU and nothing is pinned."""
 
     @functools.wraps(function)
@@ -135,13 +137,13 @@ def _names_cuda(device: object) -> bool:
 class _Nothing:
     """Stand-in for streams and events: everything happens at once."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: object, **kwargs: object):
         pass
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         pass
 
     def __getattr__(self, name: str):
@@ -182,7 +184,7 @@ def install() -> bool:
 
 
 def _replace_cuda_names() -> None:
-    cuda: Any = torch.cuda
+    cuda = torch.cuda
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cuda.device_count = lambda: ranks_here  # with 0, initialize_model_parallel is skipped silently
     cuda.current_device = lambda: 0
@@ -213,8 +215,7 @@ def _replace_cuda_names() -> None:
     cuda._lazy_init = lambda: None
     cuda._lazy_call = lambda function, **kwargs: function()
     cuda.default_generators = (torch.default_generator,)
-    modules: tuple[Any, ...] = (cuda, importlib.import_module("torch.cuda.random"))
-    for module in modules:
+    for module in (cuda, torch.cuda.random):
         module.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
         module.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
     for name in ("Float", "Int", "Long", "Half", "BFloat16", "Double", "Byte", "Bool"):
@@ -226,10 +227,12 @@ def fork_checkpoint_queue() -> None:
 
     Spawn is there for CUDA, which does not survive a fork. The process that serves the queue dies with its rank.
     """
-    module: Any = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
-    queues: list[Any] = []
+    module: Any = importlib.import_module(  # Any: a function of it is replaced
+        "megatron.core.dist_checkpointing.strategies.filesystem_async"
+    )
+    queues: list[tuple[SyncManager, queue.Queue]] = []
 
-    def get_write_results_queue(mp_mode: str = "fork") -> Any:
+    def get_write_results_queue(mp_mode: str = "fork") -> queue.Queue:
         if not queues:
             manager = SyncManager(ctx=multiprocessing.get_context("fork"))
             manager.start(die_with_parent)

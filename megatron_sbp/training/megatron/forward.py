@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from megatron_sbp.training.data.data_file import DataFile
 from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.attention import cumulative_lengths
 from megatron_sbp.training.source_losses import SourceLosses
+
+if TYPE_CHECKING:
+    import torch
+
+    from megatron_sbp.training.consumption import Recorder
 
 FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
 
@@ -22,13 +28,13 @@ class Trainer:
         data: the data file.
     """
 
-    def __init__(self, args: Any, data: DataFile):
+    def __init__(self, args: Namespace, data: DataFile):
         self.args, self.data = args, data
         self.folder: Path = args.sbp_data.parent
-        self.recorder: Any = None
+        self.recorder: Recorder | None = None
         """Set when the training begins, on the ranks that count samples (megatron_sbp.training.megatron.hooks)."""
         self.source_losses = SourceLosses([source.name for source in data.train])
-        self.train_datasets: list[Any] = []
+        self.train_datasets: list[torch.utils.data.Dataset] = []
         """The datasets of the blend, in the order of the data file, once Megatron has requested them."""
 
     def datasets(self, num_samples, vp_stage=None):
@@ -49,7 +55,6 @@ class Trainer:
 
     def forward_step(self, data_iterator, model, return_schedule_plan=False):
         """One micro-batch through the model; returns its losses and the function that sums them up."""
-        import torch
         from megatron.core.utils import get_attr_wrapped_model
 
         stage = get_attr_wrapped_model(model, "vp_stage")
@@ -80,7 +85,7 @@ class Trainer:
             self.source_losses.add(losses, mask, sources)
         return total, count.detach().to(torch.int), {"lm loss": torch.stack([total.detach(), count.detach()])}
 
-    def _of_this_rank(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def _of_this_rank(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The part of every sequence that this context-parallel rank computes; all of it without one."""
         if self.args.context_parallel_size == 1:
             return batch

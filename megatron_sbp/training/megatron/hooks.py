@@ -6,7 +6,7 @@ The wrapped functions of megatron.training.training are listed in WRAPPED; a tes
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,6 +19,9 @@ from megatron_sbp.training.megatron.stop_signals import StopSignals
 from megatron_sbp.training.metrics import Metrics, read_metrics
 from megatron_sbp.training.save_request import SaveRequest
 from megatron_sbp.training.throughput import rates
+
+if TYPE_CHECKING:
+    from megatron.core.transformer.module import MegatronModule
 
 WRAPPED = (
     "train",
@@ -52,7 +55,7 @@ class Journal:
         """The step after which the last whole evaluation of this start was done."""
         self._busy, self._losses, self._since = 0.0, list[torch.Tensor](), 0
 
-    def attach(self, training: Any) -> None:
+    def attach(self, training: Any) -> None:  # Any: a module in which functions are replaced
         """Wraps the functions of megatron.training.training."""
         train, evaluate, log = training.train, training.evaluate, training.training_log
         train_step, checkpoint = training.train_step, training.checkpoint_and_decide_exit
@@ -128,7 +131,7 @@ class Journal:
             print(f"sbp: step {iteration} | {args.sbp_save_file} was touched: saving a checkpoint", flush=True)
         return bool(asked.item())
 
-    def _begin(self, model: Any) -> None:
+    def _begin(self, model: list[MegatronModule]) -> None:
         """Once per start, after the checkpoint was loaded: old rows after it are cut off, recording begins."""
         folder, args = self.trainer.folder, self.args
         if self.last_rank():
@@ -170,10 +173,10 @@ class Journal:
         found = rates(
             samples,
             self._busy,
-            self.args.seq_length,
-            start_up.flops_per_sample,
-            torch.distributed.get_world_size(),
-            start_up.peak,
+            length=self.args.seq_length,
+            flops_per_sample=start_up.flops_per_sample,
+            ranks=torch.distributed.get_world_size(),
+            peak=start_up.peak,
         )
         row = {
             "kind": "train",

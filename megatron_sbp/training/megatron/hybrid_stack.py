@@ -8,8 +8,9 @@ what the other saved, under any layout, and export and import need not know whic
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from megatron.core.dist_checkpointing.mapping import ShardedStateDict
 from megatron.core.dist_checkpointing.utils import replace_prefix_for_sharding
 from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSubmodules
@@ -21,6 +22,11 @@ from megatron.core.transformer.transformer_block import TransformerBlockSubmodul
 from megatron.core.transformer.transformer_layer import TransformerLayerSubmodules
 from megatron.core.transformer.utils import sharded_state_dict_default
 from megatron.training.models.hybrid import HybridModelBuilder, HybridModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from megatron.core.transformer.transformer_config import TransformerConfig
 
 PAIR = Symbols.ATTENTION + Symbols.MLP
 """What a layer of a GPTModel is in a hybrid layer pattern."""
@@ -41,7 +47,13 @@ class PairedStack(HybridStack):
         options: HybridStack's further arguments.
     """
 
-    def __init__(self, config: Any, submodules: HybridStackSubmodules, final_norm: Any, **options: Any):
+    def __init__(
+        self,
+        config: TransformerConfig,
+        submodules: HybridStackSubmodules,
+        final_norm: Callable[..., torch.nn.Module],
+        **options: object,
+    ):
         super().__init__(config, submodules, post_layer_norm=False, **options)
         if self.post_process:
             self.post_layer_norm = True
@@ -50,7 +62,7 @@ class PairedStack(HybridStack):
             )
 
     @property
-    def final_norm(self) -> Any:
+    def final_norm(self) -> torch.nn.Module:
         """The final norm by the name that HybridStack's forward pass uses."""
         return self.final_layernorm
 
@@ -96,7 +108,7 @@ class PairedModel(HybridModel):
 class PairedModelBuilder(HybridModelBuilder):
     """Megatron's builder, for PairedModel."""
 
-    def build_model(self, *args: Any, **options: Any) -> HybridModel:
+    def build_model(self, *args: object, **options: object) -> HybridModel:
         """One model chunk of this rank; arguments as HybridModelBuilder's."""
         model = super().build_model(*args, **options)
         model.__class__ = PairedModel  # Megatron's builder names the class; ours only adds a method

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from megatron.core.transformer.spec_utils import ModuleSpec
+    from megatron.core.transformer.transformer_config import TransformerConfig
+    from megatron.training.models.gpt import GPTModelConfig
+    from megatron.training.models.hybrid import HybridModelConfig
 
 BUILDERS = ("auto", "gpt", "hybrid")
 DEFAULT = "auto"
 """For a training started without a recipe; a test checks that it is also the recipe's default."""
 
-REFUSED_BY_HYBRID: dict[str, tuple[tuple[Any, ...], str]] = {
+REFUSED_BY_HYBRID: dict[str, tuple[tuple[object, ...], str]] = {
     "num_experts": ((None,), "experts"),
     "mtp_num_layers": ((None, 0), "multi-token prediction"),
     "multi_latent_attention": ((False,), "multi-latent attention"),
@@ -41,7 +48,7 @@ REFUSED_BY_HYBRID: dict[str, tuple[tuple[Any, ...], str]] = {
 """Megatron arguments that the hybrid model was not compared with: the values allowed, and what others mean."""
 
 
-def choose_builder(args: Any, on_cpu: bool) -> None:
+def choose_builder(args: Namespace, on_cpu: bool) -> None:
     """Replaces `auto` in `args.sbp_model_builder` by `hybrid` where the models were compared, by `gpt` elsewhere.
 
     Args:
@@ -60,7 +67,7 @@ def choose_builder(args: Any, on_cpu: bool) -> None:
         raise ValueError(refusal)
 
 
-def _refusal(args: Any) -> str | None:
+def _refusal(args: Namespace) -> str | None:
     """Why these arguments need a GPTModel; None where either model serves."""
     for name, (allowed, what) in REFUSED_BY_HYBRID.items():
         value = getattr(args, name, allowed[0])
@@ -75,7 +82,7 @@ def _refusal(args: Any) -> str | None:
     return None
 
 
-def model_config(args: Any) -> Any:
+def model_config(args: Namespace) -> GPTModelConfig | HybridModelConfig:
     """What `pretrain()` is given as the model: a GPTModelConfig or a HybridModelConfig.
 
     Args:
@@ -90,7 +97,7 @@ def model_config(args: Any) -> Any:
     return hybrid_config(config)
 
 
-def hybrid_config(gpt: Any) -> Any:
+def hybrid_config(gpt: GPTModelConfig) -> HybridModelConfig:
     """The HybridModelConfig of the same model.
 
     Args:
@@ -128,7 +135,7 @@ def hybrid_config(gpt: Any) -> Any:
     )
 
 
-def layer_pattern(transformer: Any) -> str:
+def layer_pattern(transformer: TransformerConfig) -> str:
     """Megatron's hybrid layer pattern of a GPTModel: `*-*-|*-*-` for four layers on two pipeline stages.
 
     Args:
@@ -146,7 +153,7 @@ def layer_pattern(transformer: Any) -> str:
     )
 
 
-def _resolved(layer: object, gpt: object) -> Any:
+def _resolved(layer: object, gpt: GPTModelConfig) -> ModuleSpec:
     """A layer specification, where it is given as a function."""
     from megatron.core.transformer.spec_utils import ModuleSpec
 

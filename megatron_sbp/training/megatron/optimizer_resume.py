@@ -13,7 +13,6 @@ megatron-core 0.19 has three faults there, on any device:
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 from megatron.core.optimizer import distrib_optimizer
@@ -24,7 +23,7 @@ REPLACED = ("sharded_state_dict", "_set_main_param_and_optimizer_states", "load_
 
 def repair() -> bool:
     """Wraps DistributedOptimizer, once per process; returns whether this installation needs it."""
-    optimizer: Any = distrib_optimizer.DistributedOptimizer
+    optimizer = distrib_optimizer.DistributedOptimizer
     if distrib_optimizer.HAVE_APEX_OR_TE:
         return False
     if not getattr(optimizer, "_sbp_repaired", False):

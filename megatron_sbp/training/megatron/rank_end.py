@@ -22,6 +22,7 @@ import multiprocessing.forkserver
 import multiprocessing.process
 import multiprocessing.resource_tracker
 import os
+import queue
 import signal
 import sys
 import threading
@@ -78,10 +79,12 @@ def prepare_saving() -> None:
     Unlike what a rank forks, that one would die of a stop signal that a scheduler sends to all processes of a task, and
     the checkpoint that the signal asks for would fail. It inherits the blocked signals.
     """
-    module: Any = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
+    module: Any = importlib.import_module(  # Any: a function of it is replaced
+        "megatron.core.dist_checkpointing.strategies.filesystem_async"
+    )
     megatrons = module.get_write_results_queue
 
-    def get_write_results_queue(mp_mode: str = "spawn") -> Any:
+    def get_write_results_queue(mp_mode: str = "spawn") -> queue.Queue:
         with _blocked_signals():
             return megatrons(mp_mode)
 
@@ -112,7 +115,7 @@ def prepare_asynchronous_saving() -> None:
     PersistentAsyncCaller.async_loop = staticmethod(checkpoint_writer)
 
 
-def checkpoint_writer(*arguments: Any) -> None:
+def checkpoint_writer(*arguments: object) -> None:
     """Megatron's asynchronous checkpoint writer in a process of its own, which ends with its rank."""
     threading.Thread(target=_end_with_rank, daemon=True).start()  # first: the imports take seconds
     from megatron_sbp.training.megatron import cpu

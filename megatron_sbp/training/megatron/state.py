@@ -10,18 +10,23 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 from megatron.core import parallel_state
 from torch.distributed import ProcessGroup
+
+if TYPE_CHECKING:
+    from megatron.core.tokenizers import MegatronTokenizer
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Writers(NamedTuple):
     """Where Megatron's own flags send figures to, on the last rank; None where no flag requested it."""
 
-    tensorboard: Any
+    tensorboard: SummaryWriter | None
     """torch's SummaryWriter."""
-    wandb: Any
+    wandb: ModuleType | None
     """The module wandb with a run in it."""
 
 
@@ -39,7 +44,7 @@ def parse_arguments(add_arguments: Callable[[ArgumentParser], ArgumentParser]) -
     return parse_and_validate_args(extra_args_provider=add_arguments)
 
 
-def take_tokenizer_from(builder: Callable[[Namespace], Any]) -> None:
+def take_tokenizer_from(builder: Callable[[Namespace], MegatronTokenizer]) -> None:
     """Has Megatron's start-up get its global tokenizer from `builder`, which is given the arguments."""
     from megatron.training import global_vars
 

@@ -33,7 +33,7 @@ class PackedTEAttention(TEDotProductAttention):
         if not has_packed_kernel(query.dtype):
             dropout = self.config.attention_dropout if self.training else 0.0
             allowed = inside_segments(attention_mask, batch, length)
-            return attend(query, key, value, allowed, dropout, self.config.softmax_scale)
+            return attend(query, key, value, allowed, dropout=dropout, scale=self.config.softmax_scale)
         parameters = PackedSeqParams(
             qkv_format="thd",
             cu_seqlens_q=attention_mask,

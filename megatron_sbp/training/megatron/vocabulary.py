@@ -7,11 +7,16 @@ of opens. The tokenizer of a run is read without it.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.tokenization.tokenizer import ROLES_FILE, load_tokenizer
+
+if TYPE_CHECKING:
+    from megatron.core.tokenizers import MegatronTokenizer
 
 OTHER_WAYS = ("vocab_file", "merge_file", "special_tokens", "metadata_path")
 """Megatron arguments that make another tokenizer of a folder."""
@@ -31,12 +36,12 @@ class Vocabulary:
     """Id of the token that fills a sequence."""
 
     @property
-    def unique_identifiers(self) -> dict[str, Any]:
+    def unique_identifiers(self) -> JsonObject:
         """What Megatron tells cached indices apart by."""
         return {"class": type(self).__name__, "tokenizer_path": [self.folder]}
 
 
-def build_tokenizer(args: Any, **options: Any) -> Any:
+def build_tokenizer(args: Namespace, **options: object) -> MegatronTokenizer:
     """As Megatron's `build_tokenizer`: a `Vocabulary` for the tokenizer of a run, and Megatron's own for any other.
 
     Args:

@@ -117,6 +117,8 @@ def test_the_gpu_gives_the_same(save_vectors, helpers):
     vectors = save_vectors([rows])
     own = np.arange(5000)
     for one, other in zip(
-        nearest(vectors.read(0), own, vectors, 50, "cuda"), nearest(vectors.read(0), own, vectors, 50), strict=True
+        nearest(vectors.read(0), own, vectors, 50, device="cuda"),
+        nearest(vectors.read(0), own, vectors, 50),
+        strict=True,
     ):
         np.testing.assert_array_equal(one, other)

@@ -30,7 +30,9 @@ def dataset(prefix, mmap: bool = True, cache: IndexCache | None = None, **settin
         create_attention_mask=False,
     )
     indexed = IndexedDataset(str(prefix), mmap=mmap)
-    return PairDataset(indexed, str(prefix), 500, Split.train, config, SEPARATOR, PADDING, cache)
+    return PairDataset(
+        indexed, str(prefix), 500, Split.train, config, separator=SEPARATOR, padding=PADDING, cache=cache
+    )
 
 
 @pytest.fixture

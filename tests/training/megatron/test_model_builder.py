@@ -153,7 +153,7 @@ def test_export_and_import(corpus, megatron):
         digests.add(written["weights_sha256"])
     assert len(digests) == 1
     imported = megatron.folder / "imported"
-    import_checkpoint(megatron.folder / "hybrid-export", model, 300, 384, imported)
+    import_checkpoint(megatron.folder / "hybrid-export", model, vocabulary=300, padded=384, target=imported)
     start = ["--pretrained-checkpoint", str(imported)]
     for name, builder in (("gpt-on", GPT), ("hybrid-on", HYBRID)):
         megatron.data(name, KINDS["documents"][0])
