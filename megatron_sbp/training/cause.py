@@ -49,6 +49,24 @@ def first_end(failed: Rank) -> tuple[str, int, str]:
     return f"rank {number}", 128 - status if status > 128 else status, node  # as a shell writes a signal
 
 
+def was_stopped(failed: Rank) -> bool:
+    """Whether a training that was asked to stop failed because it was, and not by a fault of its own.
+
+    A rank that is not listening yet ends by SIGTERM. When a job is canceled or preempted, Slurm kills everything in it
+    soon after the signal; then no rank.sh is left that could tell how its rank ended.
+
+    Args:
+        failed: as for `first_end`.
+    """
+    _, status, node = first_end(failed)
+    by_slurm = failed.name == "srun" and not node and status in _ENDED_BY_SLURM
+    return status == -signal.SIGTERM or by_slurm
+
+
+_ENDED_BY_SLURM = (-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGKILL)
+"""Exit statuses of srun, itself killed or because its tasks were."""
+
+
 def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Exception:
     """What to raise for a training that failed.
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.stop_file import StopFile
 from megatron_sbp.checkpoint.seals import Sealer
 from megatron_sbp.recipe import Launch
-from megatron_sbp.training.cause import NOTABLE, RANK_ENDED, first_end, verdict
+from megatron_sbp.training.cause import NOTABLE, RANK_ENDED, verdict, was_stopped
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.metrics import last_train_row, read_metrics
@@ -131,7 +130,8 @@ def train(
         keep_all: whether all checkpoints stay until the end; otherwise `retention.remove_unneeded` removes some.
 
     Raises:
-        Unfinished: it was stopped by a signal, the file, or its time limit, after saving a checkpoint.
+        Unfinished: it was stopped by a signal, the file, or its time limit, after saving a checkpoint; or its job was
+            canceled or preempted before it could save one.
         InputError: a rank found wrong input, or another process trains in the same folder.
         OSError: ENOSPC, EDQUOT or EFBIG, when there is no room to write.
         Fault: a rank crashed or was killed; with the cause and the end of its output.
@@ -164,7 +164,7 @@ def train(
     failed = group.first_failed
     if failed is None and (folder / "stopped.txt").exists():
         return
-    if failed is None or (signals.seen and first_end(failed)[1] == -signal.SIGTERM):  # it was not listening yet
+    if failed is None or (signals.seen and was_stopped(failed)):
         raise Unfinished(f"{stage} was stopped early; the same command continues from its last checkpoint")
     raise verdict(failed, stage, folder, log, count)
 

@@ -54,6 +54,20 @@ def test_some_tasks_of_an_array_again(name):
     assert by_hand == f"{['embed', 'r.yaml', '--shard', '2/9']} {REPOSITORY}\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"SLURM_CPUS_PER_TASK": "1"}, ["1", "1"]),
+        ({"SLURM_CPUS_PER_TASK": "4096"}, [str(len(os.sched_getaffinity(0)))] * 2),  # an overcommitted node
+        ({"SLURM_CPUS_PER_TASK": "4096", "OMP_NUM_THREADS": "7"}, ["7", str(len(os.sched_getaffinity(0)))]),
+    ],
+)
+def test_a_task_has_no_more_threads_than_cores(given, expected):
+    say = "import os; print([os.environ[name] for name in ('OMP_NUM_THREADS', 'RAYON_NUM_THREADS')])"
+    command = shlex.join([sys.executable, "-c", say])
+    assert run_script("single.sbatch", "x", SBP_HOME=str(REPOSITORY), SBP_COMMAND=command, **given) == f"{expected}\n"
+
+
 def test_by_hand_in_a_clone_its_own_environment_runs(tmp_path):
     """Without SBP_HOME and SBP_COMMAND: the folder where sbatch was called, and the .venv in it."""
     clone = tmp_path / "my clone"

@@ -1,31 +1,44 @@
-"""An array of a data stage on a real Slurm: a task killed for memory, one canceled, a node set down, a preemption."""
+"""Arrays of data stages on a real Slurm: a task killed for memory, one canceled, a node set down, a preemption."""
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import shlex
+import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from support.slurm_cluster import client, closed
+from support import held_sbp
+from support.mined_run import execute, foldoc_recipe
+from support.slurm_array import Array
+from support.slurm_cluster import closed
+from support.synthesis_run import run_of
 from support.trained_run import MARK, processes
 from support.whole_program import RECIPE, ROOT, digests, run_sbp
 
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked
 from megatron_sbp.cli import main
-from megatron_sbp.executor import slurm_queue
+from megatron_sbp.executor import slurm, slurm_queue
 from megatron_sbp.executor.claim import claim
-from megatron_sbp.recipe import load_recipe
+from megatron_sbp.recipe import Neighbors, Recipe, dump_recipe, load_recipe
+from megatron_sbp.stages.deduplicate import DeduplicateStage
+from megatron_sbp.stages.embed import EmbedStage
+from megatron_sbp.stages.filter import FilterStage
+from megatron_sbp.stages.judge import JudgeStage
+from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.run_folder import Run
+from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.synthesize import SynthesizeStage
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 FILES = 4
-"""Of the corpus: units of `documents`, and tasks of its array."""
+"""Of the corpus: units of `documents`, and tasks of its array. Each of the other stages here has four units, too."""
 
 WORDS = (
     "documents.train=80", "documents.oracle=40", "documents.valid=20", "documents.test=20",
@@ -42,53 +55,11 @@ def corpus(folder: Path) -> str:
     return f"documents.inputs=[{folder}/*.jsonl.zst]"
 
 
-class Array:
-    """The last job of `documents` of a run."""
-
-    def __init__(self, run: Run):
-        self.run = run
-
-    @property
-    def id(self) -> str:
-        return next(job.id for job in slurm_queue.jobs_of(self.run) if job.stage == "documents")
-
-    def states(self) -> dict[int, str]:
-        """States of its tasks."""
-        lines = client("squeue", "-h", "-a", "-r", "-t", "all", "-j", self.id, "-o", "%K %T").splitlines()
-        return {int(task): state for task, state in map(str.split, lines)}
-
-    def process(self, task: int) -> psutil.Process | None:
-        """The stage's process of a task."""
-
-        def is_task(process: psutil.Process) -> bool:
-            ours = process.cmdline()[1:4] == ["-m", "megatron_sbp", "documents"]
-            return ours and process.environ()["SLURM_ARRAY_TASK_ID"] == str(task)
-
-        return next(iter(processes(self.run.root, is_task)), None)
-
-    def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 120
-        while not condition():
-            if time.monotonic() > deadline:
-                logs = [file.read_text() for file in (self.run.root / "logs" / "slurm").glob("*.out")]
-                pytest.fail(f"{what} did not come: {client('squeue', '-a', '-r')}\n{''.join(logs)}")
-            time.sleep(0.2)
-
-    def until_state(self, task: int, state: str) -> None:
-        self.until(lambda: self.states().get(task) == state, f"{state} of task {task}")
-
-    def start_again(self, *tasks: int) -> None:
-        """Without the usual two minutes after a requeue."""
-        time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
-        for task in tasks:
-            client("scontrol", "update", f"JobId={self.id}_{task}", "StartTime=now")
-
-
 def test_an_array_survives_what_happens_to_its_tasks(slurm, tmp_path, monkeypatch):
     words = [corpus(tmp_path), *WORDS]
     run_sbp("run", RECIPE, f"run_folder={tmp_path}/undisturbed", *words, "--until", "tokenize")
     run = Run.of(load_recipe(RECIPE, [f"run_folder={tmp_path}/run", *words]))
-    array = Array(run)
+    array = Array(run, "documents")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(MARK, str(run.root))
 
@@ -99,47 +70,30 @@ def test_an_array_survives_what_happens_to_its_tasks(slurm, tmp_path, monkeypatc
         """While a unit is held, as by another process, its task waits in mid-stage."""
         return locked(run.root / "stages" / "documents" / f".{number:05d}.lock", "test")
 
+    def process(task: int) -> psutil.Process | None:
+        def is_task(process: psutil.Process) -> bool:
+            ours = process.cmdline()[1:4] == ["-m", "megatron_sbp", "documents"]
+            return ours and process.environ()["SLURM_ARRAY_TASK_ID"] == str(task)
+
+        return next(iter(processes(run.root, is_task)), None)
+
     claim(run)  # else it would not be one to `submit`, with the locks in it
     with closed("gpu"):  # nothing after `tokenize` starts
         with contextlib.ExitStack() as held:
             for number in range(1, FILES):
                 held.enter_context(unit_held(number))
             submit()
-            array.until(lambda: all(array.process(task) for task in range(2, FILES + 1)), "the start")
+            array.until(lambda: all(process(task) for task in range(2, FILES + 1)), "the start")
             array.until_state(1, "COMPLETED")
-
-            # As the kernel does it when memory runs out. This task has the number of the whole array.
-            array.process(4).kill()
-            array.until_state(4, "PENDING")
-            assert array.states() == {1: "COMPLETED", 2: "RUNNING", 3: "RUNNING", 4: "PENDING"}
-            client("scancel", f"{array.id}_2")
-            array.until_state(2, "CANCELLED")
-            client("scontrol", "update", "NodeName=node3", "State=DOWN", "Reason=test")
-            array.until_state(3, "PENDING")
-            array.until(lambda: not processes(run.root), "the end of all processes")
-            client("scontrol", "update", "NodeName=node3", "State=RESUME")
-        array.start_again(3, 4)
-        expected = {1: "COMPLETED", 2: "CANCELLED", 3: "COMPLETED", 4: "COMPLETED"}
-        array.until(lambda: array.states() == expected, "the end of the others")
+            array.disturb(process(4))
+        array.end_of_the_disturbed()
         array.until(lambda: not slurm_queue.live_jobs(run), "the end of what depends on it")
-        log = run.root / "logs" / "slurm"
-        assert "killed (signal 9), probably out of memory" in (log / "faults" / f"{array.id}_4.jsonl").read_text()
 
         with unit_held(1):
             submit()
-            array.until(lambda: array.process(2) is not None, "the start of the missing task")
+            array.until(lambda: process(2) is not None, "the start of the missing task")
             assert list(array.states()) == [2], "only the task whose unit is missing"
-            urgent = [
-                "sbatch",
-                "--parsable",
-                "--partition=urgent",
-                "--nodelist=node3",
-                "--exclusive",
-                "--output=/dev/null",
-            ]
-            subprocess.run([*urgent, "--wrap=sleep 1"], check=True, capture_output=True, timeout=60)
-            array.until_state(2, "PENDING")
-            array.until(lambda: not processes(run.root), "the end of the preempted task")
+            array.preempt(2)
         array.start_again(2)
         while not (run.manifests / "tokenize.json").exists():
             states = {job.stage: job.state for job in slurm_queue.jobs_of(run)}
@@ -150,3 +104,126 @@ def test_an_array_survives_what_happens_to_its_tasks(slurm, tmp_path, monkeypatc
     patterns = ("documents/**/*.zst", "tokenizer/*", "tokens/*.bin", "tokens/*.idx")
     found, undisturbed = digests(run.root, patterns), digests(tmp_path / "undisturbed", patterns)
     assert found == undisturbed and len(found) > 10
+
+
+class Holds:
+    """Where tasks of a run wait in the middle of their unit."""
+
+    def __init__(self, folder: Path, where: str):
+        self._folder, self._where = folder, where
+        folder.mkdir()
+
+    @contextlib.contextmanager
+    def __call__(self, *tasks: int) -> Iterator[None]:
+        """Inside the block these tasks wait."""
+        for task in tasks:
+            (self._folder / f"{task}.reached").unlink(missing_ok=True)
+            (self._folder / str(task)).write_text(self._where)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                (self._folder / str(task)).unlink()
+
+    def process(self, task: int) -> psutil.Process | None:
+        """The process of a task that waits."""
+        file = self._folder / f"{task}.reached"
+        return psutil.Process(int(file.read_text())) if file.exists() and file.read_text() else None
+
+
+def disturb_in_the_middle(run: Run, graph: list[Stage], holds: Holds) -> None:
+    """Does the same to the array of the last stage of a graph, each time in the middle of a unit, until it is through.
+
+    Args:
+        run: with everything finished that the stage reads.
+        graph: the stage and those that it reads from.
+        holds: where its tasks wait.
+    """
+    array = Array(run, graph[-1].name)
+    with holds(*range(2, FILES + 1)):
+        slurm.submit(run, run.recipe.source, [], graph)
+        array.until(lambda: all(holds.process(task) for task in range(2, FILES + 1)), "the middle of the units")
+        array.until_state(1, "COMPLETED")
+        array.disturb(holds.process(4))
+    array.end_of_the_disturbed()
+    with holds(2):
+        slurm.submit(run, run.recipe.source, [], graph)
+        array.until(lambda: holds.process(2) is not None, "the middle of the missing unit")
+        assert list(array.states()) == [2], "only the task whose unit is missing"
+        array.preempt(2)
+    array.start_again(2)
+    array.until(lambda: array.states() == {2: "COMPLETED"}, "the end")
+    assert (run.manifests / f"{array.stage}.json").exists()
+
+
+def on_node3(recipe: Recipe) -> Recipe:
+    """With an array of four tasks in the partition of node3."""
+    return recipe.overridden("slurm", {"partition": "cpu", "cpu_partition": "cpu", "cpus_per_task": 1, "array_size": 4})
+
+
+@pytest.fixture
+def holds(slurm, tmp_path, monkeypatch):
+    """Makes what says where tasks wait, and lets the jobs run `sbp` that does."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(MARK, str(tmp_path / "run"))
+    monkeypatch.setenv(held_sbp.HOLDS, str(tmp_path / "holds"))
+    monkeypatch.setenv("SBP_COMMAND", shlex.join([sys.executable, held_sbp.__file__]))
+    return lambda where: Holds(tmp_path / "holds", where)
+
+
+def below(folder: Path, *patterns: str) -> dict[str, str]:
+    found = digests(folder, patterns)
+    assert len(found) >= FILES, found
+    return found
+
+
+def undo(run: Run, stage: Stage) -> None:
+    """As if the stage had never run."""
+    shutil.rmtree(run.manifests / stage.name)
+    (run.manifests / f"{stage.name}.json").unlink()
+    for path in [path for pattern in stage.owns(run) for path in run.root.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+WRITTEN = {
+    "synthesize": r"/synthetic/generations/\.\d+.*\.unfinished$",  # after the first of three batches
+    "filter": r"/synthetic/\.\d+.*\.partial",
+    "neighbors": r"/neighbors/(train|valid)/\..*\.partial",
+}
+"""What a task has flushed in the middle of a unit."""
+
+
+@pytest.mark.parametrize("name", ["filter", pytest.param("synthesize", marks=pytest.mark.exhaustive)])
+def test_synthetic_text_is_the_same_after_what_happens_in_the_middle_of_units(name, synthesized, holds, tmp_path):
+    shutil.copytree(synthesized, tmp_path / "copy")
+    shutil.move(tmp_path / "copy" / "run", tmp_path)
+    loaded = run_of(tmp_path / "copy", f"run_folder={tmp_path / 'run'}")
+    run = Run.of(on_node3(loaded.recipe))
+    graph: list[Stage] = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
+    while graph[-1].name != name:
+        undo(run, graph.pop())
+    undo(run, graph[-1])
+    disturb_in_the_middle(run, graph, holds(WRITTEN[name]))
+    patterns = ["synthetic/*.zst", "synthetic/audit.json"] if name == "filter" else ["synthetic/generations/*"]
+    assert below(run.root, *patterns) == below(synthesized / "run", *patterns)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("engine", ["scann", "exact"])
+def test_neighbors_are_the_same_after_what_happens_in_the_middle_of_units(engine, mined, holds, tmp_path):
+    undisturbed = mined
+    chosen = Neighbors(k=20, recall_sample=50, engine=engine)
+    if engine == "exact":
+        undisturbed = Run.of(foldoc_recipe(tmp_path / "undisturbed", neighbors=chosen))
+        shutil.copytree(mined.root, undisturbed.root)
+        execute(undisturbed, "neighbors")
+    recipe = foldoc_recipe(tmp_path / "run", neighbors=chosen)
+    short = recipe.overridden("evaluation", {"choice_context": 32})  # else no job would take the recipe
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(on_node3(short)))
+    run = Run.of(load_recipe(tmp_path / "recipe.yaml"))
+    claim(run)
+    shutil.copytree(mined.root, run.root, dirs_exist_ok=True)
+    undo(run, NeighborsStage())
+    disturb_in_the_middle(run, [EmbedStage(), NeighborsStage()], holds(WRITTEN["neighbors"]))
+    patterns = ("neighbors/*/*.npz", "neighbors/audit.json")
+    assert below(run.root, *patterns) == below(undisturbed.root, *patterns)

@@ -21,7 +21,8 @@ from megatron_sbp.stages.stage import Stage
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/*.yaml"))
-PAPER = [file for file in EXAMPLES if file.parent.name in ("sbp_3b_200b", "sbp_3b_1t", "sbp_6b_1t")]
+RECIPES = [file for file in EXAMPLES if file.name == "recipe.yaml"]
+PAPER = [file for file in RECIPES if file.parent.name in ("sbp_3b_200b", "sbp_3b_1t", "sbp_6b_1t")]
 
 
 ON_GPUS = {"embed", "pilot", "synthesize", "compare", "evaluate", "harness"}  # written down, not asked of the stages
@@ -112,22 +113,26 @@ def test_every_job_asks_for_what_its_stage_uses(file, no_start, tmp_path, monkey
 
 
 @pytest.fixture(scope="module")
-def rehearsed(slurm, tmp_path_factory) -> dict[Path, tuple[Run, Run]]:
-    """The paper's recipes, submitted one after the other: their jobs run side by side."""
+def rehearsed(slurm, request, tmp_path_factory) -> dict[Path, tuple[Run, Run]]:
+    """The recipes that were selected, submitted one after the other: their jobs run side by side."""
+    tests = [item for item in request.session.items if item.function is test_from_submit_to_the_report]
     with pytest.MonkeyPatch.context() as patch:
         found = {}
-        for file in PAPER:
+        for file in [test.callspec.params["file"] for test in tests]:
             folder = tmp_path_factory.mktemp(file.parent.name)
             patch.chdir(folder)
-            # The GPUs of the nodes are no devices: `auto` then computes on the CPU.
-            words = ("launch.device=auto", "launch.ranks_per_node=1", "slurm.array_size=2")
+            # Half of a rehearsal's time is the start of processes, and one recipe with arrays of two tasks is enough.
+            words = [f"slurm.array_size={2 if file in PAPER else 1}"]
+            if load_recipe(file).launch.device != "cpu":
+                # The GPUs of the nodes are no devices: `auto` then computes on the CPU.
+                words += ["launch.device=auto", "launch.ranks_per_node=1"]
             found[file] = submit(file, folder, *words)
         return found
 
 
 @pytest.mark.exhaustive  # `make rehearse` runs it, in CI too
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("file", PAPER, ids=name_of)
+@pytest.mark.parametrize("file", RECIPES, ids=map(name_of, RECIPES))
 def test_from_submit_to_the_report(file, rehearsed):
     """All stages, on two nodes and in arrays of two tasks."""
     real, run = rehearsed[file]

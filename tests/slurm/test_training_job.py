@@ -87,12 +87,32 @@ def ended(training: TrainedRun, job: str, log: Path, fault: float, bound: float 
     return state(job)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder with `prepared`, all that the training reads, and `undisturbed`, trained by two ranks here."""
+    folder = tmp_path_factory.mktemp("made")
+    run_sbp("run", RECIPE, f"run_folder={folder / 'prepared'}", *WORDS, "--until", "tokenize")
+    copy(folder / "prepared", folder / "undisturbed")
+    run_sbp(
+        "train-baseline", RECIPE, f"run_folder={folder / 'undisturbed'}", *WORDS, WORKERS, "launch.ranks_per_node=2"
+    )
+    return folder
+
+
+def copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "-r", "--preserve=timestamps", source, target], check=True)
+
+
+def start_again(job: str) -> None:
+    """Without the usual two minutes after a requeue."""
+    time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
+    client("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
 @pytest.mark.parametrize("launcher", ["srun", pytest.param("torchrun", marks=pytest.mark.exhaustive)])
-def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path, launcher):
-    prepared, log = tmp_path / "prepared", tmp_path / "job.out"
-    run_sbp("run", RECIPE, f"run_folder={prepared}", *WORDS, "--until", "tokenize")
-    subprocess.run(["cp", "-r", "--preserve=timestamps", prepared, tmp_path / "run"], check=True)
-    run_sbp("train-baseline", RECIPE, f"run_folder={prepared}", *WORDS, WORKERS, "launch.ranks_per_node=2")
+def test_a_training_job_survives_what_happens_to_it(slurm, made, tmp_path, launcher):
+    log = tmp_path / "job.out"
+    copy(made / "prepared", tmp_path / "run")
     training = TrainedRun(tmp_path / "run", *WORDS, WORKERS, "launch.nodes=2", f"slurm.launcher={launcher}")
 
     job = submit(training, log)
@@ -129,10 +149,41 @@ def test_a_training_job_survives_what_happens_to_it(slurm, tmp_path, launcher):
     [row] = read_rows(faults / f"{job}.jsonl")
     assert "hangs" in row["cause"] and row["node"] == "", row
     print(f"back in the queue after {time.monotonic() - fault:.1f} s: {row['cause']}")
-    time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
-    client("scontrol", "update", f"JobId={job}", "StartTime=now")
+    start_again(job)
 
     assert ended(training, job, log, time.monotonic(), bound=300) == "COMPLETED", log.read_text()
     assert "Restarts=1" in client("scontrol", "show", "job", job)
     assert f"step {saved} of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
-    assert losses(training) == losses(TrainedRun(prepared)) and len(losses(training)) == 69
+    assert losses(training) == losses(TrainedRun(made / "undisturbed")) and len(losses(training)) == 69
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("grace", [40, 0])
+def test_a_preempted_training_job_goes_on(slurm, made, tmp_path, grace):
+    """A job of a higher tier takes a node. Slurm tells the ranks so, and kills them after the partition's GraceTime;
+    without one it kills them after KillWait, which is 5 seconds here."""
+    log = tmp_path / "job.out"
+    copy(made / "prepared", tmp_path / "run")
+    training = TrainedRun(tmp_path / "run", *WORDS, WORKERS, "launch.nodes=2")
+    client("scontrol", "update", "PartitionName=gpu", f"GraceTime={grace}")
+    job = submit(training, log, SBP_MAX_REQUEUES="5", SBP_MAX_RETRIES="1", SBP_FAULTS=str(tmp_path / "faults"))
+    in_the_middle(training, job, log, 12)
+    reached, fault = training.iteration(), time.monotonic()
+    words = ["--parsable", "--partition=urgent", "--nodelist=node1", "--exclusive", "--output=/dev/null"]
+    urgent = client("sbatch", *words, "--wrap=sleep 1").strip()
+    while processes(training.run) or state(job) != "PENDING":
+        assert time.monotonic() - fault < BOUND and state(job) != "FAILED", f"{state(job)}\n{log.read_text()}"
+        time.sleep(0.2)
+    print(f"back in the queue after {time.monotonic() - fault:.1f} s\n{log.read_text()}")
+    saved = tracker.read(training.folder)
+    if grace:
+        assert saved >= reached and saved == training.iteration(), "the checkpoint that the signal asked for"
+    while state(urgent) != "COMPLETED":
+        assert time.monotonic() - fault < 2 * BOUND, state(urgent)
+        time.sleep(0.2)
+    start_again(job)
+    assert ended(training, job, log, time.monotonic(), bound=300) == "COMPLETED", log.read_text()
+    assert "Restarts=1" in client("scontrol", "show", "job", job)
+    assert not list((tmp_path / "faults").glob("*.jsonl")), "a preemption is no fault"
+    assert f"step {saved} of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
+    assert losses(training) == losses(TrainedRun(made / "undisturbed")) and len(losses(training)) == 69

@@ -10,7 +10,7 @@ import pytest
 
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.training import cause
-from megatron_sbp.training.cause import first_end, verdict
+from megatron_sbp.training.cause import first_end, verdict, was_stopped
 from megatron_sbp.training.megatron.rank_end import CAUSE
 from megatron_sbp.training.ranks import Rank
 
@@ -109,3 +109,16 @@ def test_it_says_from_where_the_same_command_goes_on(tmp_path):
     (tmp_path / "latest_checkpointed_iteration.txt").write_text("20")
     found = why(failed(-9), tmp_path)
     assert found.progress == "checkpoint 20" and "continues from the last checkpoint" in str(found)
+
+
+def test_what_was_stopped_has_no_fault():
+    """Preempted twice, a job was taken for one in a crash loop, and its nodes for failing ones."""
+    ended = "sbp: rank 1 on node2 ended with status {} at 1700000001.25"
+    assert was_stopped(failed(-signal.SIGTERM)) and not was_stopped(failed(-signal.SIGKILL))
+    for status in (-signal.SIGTERM, -signal.SIGKILL, 143, 137):
+        assert was_stopped(failed(status, "srun: error: node1: task 0: Killed", name="srun"))
+    assert was_stopped(failed(143, ended.format(143), name="srun"))
+    # The rank was killed and its shell was not, as for memory; or it failed while it saved its checkpoint.
+    assert not was_stopped(failed(137, ended.format(137), name="srun"))
+    assert not was_stopped(failed(1, ended.format(1), name="srun"))
+    assert not was_stopped(failed(1, name="srun"))

@@ -23,9 +23,12 @@ export SBP_HOME=${SBP_HOME:-${SLURM_SUBMIT_DIR:-$PWD}} PYTHONUNBUFFERED=1
 if [ -e "$SBP_HOME/setup.py" ]; then export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$PYTHONPATH}; fi
 # Since Slurm 22.05 srun no longer takes --cpus-per-task from the job.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
-# A task has its cores to itself, so the tokenizer may use all of them.
-export TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-true} RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
+# A task has its cores to itself, so the tokenizer may use all of them. Threads that share a core with others wait for one another
+# in loops: where fewer cores are there than Slurm counts, there are fewer threads.
+cores=${SLURM_CPUS_PER_TASK:-1} available=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || true)
+if [ -n "$available" ] && [ "$available" -lt "$cores" ]; then cores=$available; fi
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cores}
+export TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-true} RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-$cores}
 # This job, or this task of an array: one task has the number of the whole array.
 this_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}}
 this_job=${this_job:-${SLURM_JOB_ID:-}}
