@@ -60,7 +60,7 @@ def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, 
             free = locks.enter_context(locked_if_free(lock_file(unit_folder, unit)))
             (mine if free else held).append(unit)
         if mine and not stage.counts(run):
-            _retire(run, stage, unit_folder, outputs, keep_seconds, mine)
+            _retire(run, stage, unit_folder, outputs=outputs, keep_seconds=keep_seconds, units=mine)
     if held and not stage.counts(run):
         say(
             f"{stage.name}: another process is writing {', '.join(held)}, beyond the present plan; this is left as it "
@@ -69,7 +69,9 @@ def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, 
     return held
 
 
-def _retire(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, keep_seconds: float, units: list[str]) -> None:
+def _retire(
+    run: Run, stage: Stage, unit_folder: Path, *, outputs: Outputs, keep_seconds: float, units: list[str]
+) -> None:
     """Retires units whose locks are held, so that what is read of them here is how they will stay."""
     manifests = {file: read_unit(file) for unit in units if (file := unit_folder / f"{unit}.json").exists()}
     every_half = stage.half_done(run)  # `finish` removed those of the present plan
