@@ -18,12 +18,13 @@ manifest names with their digest are never deleted; where they are in the way th
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 from megatron_sbp import __version__
 from megatron_sbp.base import files
-from megatron_sbp.base.locks import locked
+from megatron_sbp.base.locks import locked, locked_if_free
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.gpu_use import gpu_seconds, gpus_used
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
@@ -39,7 +40,7 @@ from megatron_sbp.executor.manifests import (
 from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.retry import at_unit
 from megatron_sbp.executor.state import StageState
-from megatron_sbp.executor.surplus import check_movable, lock_file, retire_surplus
+from megatron_sbp.executor.surplus import check_movable, lock_file, lock_names, retire_surplus
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
@@ -52,7 +53,8 @@ class StageRunner(StageState):
         """Does the missing units of one shard, and completes the stage when all units are there.
 
         Args:
-            shard: (i, n), i from 1 to n: every n-th unit, beginning with the i-th.
+            shard: (i, n), i from 1 to n: every n-th unit, beginning with the i-th. A stage that counts what is in its
+                units gives each process the first that no other does.
 
         Returns:
             Whether the stage is complete now.
@@ -76,8 +78,9 @@ class StageRunner(StageState):
             self._prepare(keys)
             view, folder = self._place(keys)
         index, count = shard
-        mine = [unit for place, unit in enumerate(self.stage.units(view)) if place % count == index - 1]
-        for unit in mine:
+        planned = [] if self.stage.counts(view) else self.stage.units(view)
+        self._count_units(view, folder, keys)
+        for unit in planned[index - 1 :: count]:
             with self._lock(unit):
                 # In this order: a process that completed the stage meanwhile wrote the manifest before it removed what
                 # only `finish` needed, and a unit without that looks undone.
@@ -86,10 +89,52 @@ class StageRunner(StageState):
         with self._lock("prepare"):
             if self.finished():
                 return True
-            if any(self._unit(view, folder, unit, keys) is None for unit in self.stage.units(view)):
+            counted, units = self.stage.counted(view), self.stage.units(view)
+            if self.stage.counts(view) and not counted.issuperset(units):  # another process does so right now
                 return False
+            if any(self._unit(view, folder, unit, keys) is None for unit in units):
+                return False
+            if folder != self.unit_folder:  # what other processes write beyond the plan is about to be renamed
+                for unit in sorted(lock_names(self.unit_folder) - set(self.stage.units(view))):
+                    with self._lock(unit):
+                        pass
             self._finish(view, folder, keys)
         return True
+
+    def _count_units(self, view: Run, folder: Path, keys: Keys) -> None:
+        """Does units of a stage that counts what is in them: the first that nobody else does, until they suffice."""
+        if not self.stage.counts(view):
+            return
+        good: set[str] = set()
+        self._first_to_do(view, folder, keys, good)  # before the lock: there can be thousands of finished ones
+        while True:
+            with contextlib.ExitStack() as locks:
+                with self._lock("prepare"):  # so that none begins, or is looked for, while the stage is completed
+                    if self._complete(keys.stage):
+                        return
+                    unit = self._first_to_do(view, folder, keys, good, locks)
+                if unit is None:
+                    return
+                if self._unit(view, folder, unit, keys) is None:
+                    self._run_unit(view, folder, unit, keys.unit(unit))
+                self.stage.count(view, unit)
+
+    def _first_to_do(
+        self, view: Run, folder: Path, keys: Keys, good: set[str], locks: contextlib.ExitStack | None = None
+    ) -> str | None:
+        """The first unit that is not done and counted, nor among `good`, to which those found so are added.
+
+        With `locks`, the first whose lock is free, which is left to them.
+        """
+        counted = self.stage.counted(view)
+        for unit in self.stage.units(view):
+            if unit in good:
+                continue
+            if unit in counted and self._unit(view, folder, unit, keys) is not None:
+                good.add(unit)
+            elif locks is not None and locks.enter_context(locked_if_free(lock_file(self.unit_folder, unit))):
+                return unit
+        return None
 
     def _prepare(self, keys: Keys) -> None:
         """Makes room for the work: says what differs, moves aside what is damaged, and removes what is stale."""

@@ -1,7 +1,8 @@
 """Units of a larger former plan of a stage, once a smaller one is complete.
 
 Those that cost much work are moved to aside/, the others are removed. A process that began under the former plan may
-still be writing one: it holds the unit's lock, and such a unit is left alone.
+still be writing one: it holds the unit's lock, and such a unit is left alone. Those of a stage that counts what is in
+its units all stay where they are, for a larger plan.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ def lock_file(unit_folder: Path, name: str) -> Path:
     return unit_folder / records.unit_lock(name)
 
 
+def lock_names(unit_folder: Path) -> set[str]:
+    """Names of the units that any process ever worked on."""
+    units = {records.unit_of_lock(file.name) for file in unit_folder.glob(records.UNIT_LOCKS)}
+    return units - {records.unit_of_lock(records.PREPARE_LOCK)}
+
+
 def check_movable(run: Run, paths: Iterable[Path]) -> None:
     """Raises InputError where files cannot be renamed to aside/."""
     check_one_file_system(run.root, [*dict.fromkeys(path.parent for path in paths), run.aside])
@@ -46,17 +53,17 @@ def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, 
     Raises:
         InputError: costly files are on another file system than aside/.
     """
-    planned = {*stage.units(run), Path(records.STARTED).stem}
-    done = {file.stem for file in unit_folder.glob(records.UNIT_MANIFESTS)}
+    planned = set(stage.units(run))
+    done = {file.stem for file in unit_folder.glob(records.UNIT_MANIFESTS)} - {Path(records.STARTED).stem}
     with contextlib.ExitStack() as locks:
         mine: list[str] = []
         held: list[str] = []
-        for unit in sorted((done | stage.half_done(run).keys()) - planned):
+        for unit in sorted((done | stage.half_done(run).keys() | lock_names(unit_folder)) - planned):
             free = locks.enter_context(locked_if_free(lock_file(unit_folder, unit)))
             (mine if free else held).append(unit)
-        if mine:
+        if mine and not stage.counts(run):
             _retire(run, stage, unit_folder, outputs=outputs, keep_seconds=keep_seconds, units=mine)
-    if held:
+    if held and not stage.counts(run):
         say(
             f"{stage.name}: another process is writing {', '.join(held)}, beyond the present plan; this is left as it "
             "is, and not used"
@@ -71,6 +78,7 @@ def _retire(
     manifests = {file: read_unit(file) for unit in units if (file := unit_folder / records.manifest(unit)).exists()}
     every_half = stage.half_done(run)  # `finish` removed those of the present plan
     half = [every_half[unit] for unit in units if unit in every_half]
+    count = sum(unit in every_half or unit_folder / records.manifest(unit) in manifests for unit in units)
     seconds = sum(work_of(unit) for unit in manifests.values() if unit) + sum(left.seconds for left in half)
     keep = seconds > keep_seconds
     if keep:
@@ -91,7 +99,7 @@ def _retire(
         file.unlink()
     if aside:
         say(
-            f"{stage.name}: {len(units)} units beyond the present plan, {duration(seconds)} of work, are in "
+            f"{stage.name}: {count} units beyond the present plan, {duration(seconds)} of work, are in "
             f"{run.relative(aside)}"
         )
 

@@ -292,7 +292,7 @@ def _synthesis(
         new, source = measured["pairs"]["mean_target_tokens"], "measured"
     new = new or (min(mean, recipe.max_target_tokens) if method == "tuned" else mean)
     passing = 1.0
-    if has_pilot(recipe.synthesis, method):
+    if has_pilot(recipe.synthesis, method) or recipe.synthesis.stop == "passed":
         passing = assumed("passing")
         if "pilot" in measured:
             new, source = measured["pilot"]["written_per_generation"], "measured"

@@ -395,6 +395,10 @@ class Synthesis(Section):
     margin: Float = Field(1.3, ge=1, le=1000)
     """Generations are planned for this many times `tokens`, since filters drop some. With a pilot: for this many times
     the tokens that its results call for; the margin then covers duplicates and chance."""
+    stop: Literal["planned", "passed"] = "planned"
+    """planned: as many generations are written as margin and pilot say. passed: shards are written in order until
+    `margin` times `tokens` have passed the filters that look at one text alone, and no more; the margin then only has
+    to cover duplicates and min_similarity (1 is allowed: what is short after them is written later)."""
     pilot: Whole = 0
     """Generations that are written and filtered before the rest are planned (stages `pilot` and `judge-pilot`; whole
     shards, which count toward the total). Then as many are written as it takes for `tokens` to pass. 0: no pilot."""

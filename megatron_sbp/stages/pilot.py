@@ -11,6 +11,7 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.judge import JudgeStage, further_sources
+from megatron_sbp.stages.passing import settings_alone
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
 from megatron_sbp.stages.synthesize import SynthesizeStage, drop_unfinished
 from megatron_sbp.synthesis.extension import LEAST_PASSING
@@ -29,6 +30,9 @@ class PilotStage(SynthesizeStage):
     def __init__(self, about: Synthesizer | None = None, round: int = 1):
         super().__init__(about, round)
         self.title = "write the first generations"
+
+    def counts(self, run: Run) -> bool:
+        return False
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         found = super().reads(run)
@@ -77,10 +81,7 @@ class JudgePilotStage(JudgeStage):
         return {**found, "pilot": (usual.pilot_shard("*"),)}
 
     def settings(self, run: Run) -> JsonObject:
-        rules = super().settings(run)
-        for key in ("min_similarity", "signatures"):
-            rules.pop(key, None)
-        return rules
+        return settings_alone(run)
 
     def units(self, run: Run) -> list[str]:
         return ["all"]

@@ -20,7 +20,9 @@ UNIT_MANIFESTS = "[!.]*.json"
 """Pattern of the manifests of a stage's units, and of the note that it was started."""
 STARTED_STAGES = f"*/{STARTED}"
 """Pattern of those notes, below the folder of manifests."""
-PREPARE_LOCK = ".prepare.lock"
+LOCK = ".lock"
+UNIT_LOCKS = f".*{LOCK}"
+PREPARE_LOCK = f".prepare{LOCK}"
 EXTERNAL, EXTERNAL_LOCK, EXTERNAL_FILES_LOCK = "external.json", ".external.lock", ".external-files.lock"
 """Digests of files outside the run folder, and what processes wait for that write them or make them."""
 JOBS, SUBMIT_LOCK = "jobs.json", ".submit.lock"
@@ -36,7 +38,12 @@ def manifest(name: str) -> str:
 
 def unit_lock(unit: str) -> str:
     """What processes wait for that work on the same unit."""
-    return f".{unit}.lock"
+    return f".{unit}{LOCK}"
+
+
+def unit_of_lock(name: str) -> str:
+    """The unit of such a file, and of those that UNIT_LOCKS matches."""
+    return name[1 : -len(LOCK)]
 
 
 def submitted(digest: str) -> str:

@@ -154,6 +154,15 @@ class ScopedStage(Stage):
     def units(self, run: Run) -> list[str]:
         return self.stage.units(self.scoped(run))
 
+    def counts(self, run: Run) -> bool:
+        return self.stage.counts(self.scoped(run))
+
+    def count(self, run: Run, unit: str) -> None:
+        self.stage.count(self.scoped(run), unit)
+
+    def counted(self, run: Run) -> set[str]:
+        return self.stage.counted(self.scoped(run))
+
     def owns(self, run: Run) -> tuple[str, ...]:
         inner = self.scoped(run)
         return tuple(inner.named(pattern) for pattern in self.stage.owns(inner))

@@ -115,6 +115,21 @@ class Stage:
         """Names of the units. They follow from recipe and inputs alone."""
         return ["all"]
 
+    def counts(self, run: Run) -> bool:
+        """Whether units are done in order until what they hold suffices.
+
+        `units` are then the first that suffice, as far as what is in the finished ones tells; any that were done beyond
+        them stay for a larger plan.
+        """
+        return False
+
+    def count(self, run: Run, unit: str) -> None:
+        """Notes for `units` what is in a finished unit; its lock is held."""
+
+    def counted(self, run: Run) -> set[str]:
+        """Units of which that is noted."""
+        return set()
+
     def owns(self, run: Run) -> tuple[str, ...]:
         """Glob patterns below the run folder of the files and folders that belong to this stage alone."""
         return ()

@@ -13,6 +13,7 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.units import has_pilot
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.sections import Synthesis, Synthesizer
+from megatron_sbp.stages import passing
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import planned_more
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
@@ -63,6 +64,8 @@ class SynthesizeStage(Stage):
             # The verdicts of the filters change the number of units, but none of them: see `settings`.
             **({"judge-pilot": ()} if self._piloted(run) else {}),
         }
+        if self.counts(run):  # likewise what the filters read
+            found |= {name: () for name in passing.stages_to_count(run) if name not in found}
         if self.method == "tuned":
             found["tokenize-pairs"] = (usual.audit_tokens("pairs_audit"),)
         else:
@@ -79,7 +82,13 @@ class SynthesizeStage(Stage):
         if more:
             measured["more_generations"] = more
         chosen = run.recipe.synthesis
-        return {**self.unit_settings(run), **settings(chosen, "pilot", *_unread(chosen)), **measured}
+        if self.counts(run):
+            # The pilot and the expected length only say with how many shards to begin.
+            expected = {key: value for key, value in measured.items() if key != "tokens_that_pass"}
+            plan = settings(chosen, "pilot", "tokens_per_generation", *_unread(chosen))
+            stops = {"target": passing.target_tokens(run.recipe), "passing": passing.rules_digest(run)}
+            return {**self.unit_settings(run), **plan, **expected, **stops}
+        return {**self.unit_settings(run), **settings(chosen, "pilot", "stop", *_unread(chosen)), **measured}
 
     def unit_settings(self, run: Run) -> JsonObject:
         recipe = run.recipe
@@ -97,9 +106,22 @@ class SynthesizeStage(Stage):
         }
 
     def units(self, run: Run) -> list[str]:
-        planned = max(self._generations(run), planned_more(run))
-        shards = -(-planned // run.recipe.synthesis.generations_per_shard)
+        size = run.recipe.synthesis.generations_per_shard
+        if self.counts(run):
+            needed = passing.needed_shards(run, self._tokens_per_generation(run) * size)
+            shards = max(needed, -(-planned_more(run) // size))
+        else:
+            shards = -(-max(self._generations(run), planned_more(run)) // size)
         return [shard_name(index) for index in range(shards)]
+
+    def counts(self, run: Run) -> bool:
+        return run.recipe.synthesis.stop == "passed"
+
+    def count(self, run: Run, unit: str) -> None:
+        passing.count_shard(run, unit)
+
+    def counted(self, run: Run) -> set[str]:
+        return {shard_name(number) for number in passing.counted(run, passing.rules_digest(run))}
 
     def owns(self, run: Run) -> tuple[str, ...]:
         return (usual.GENERATIONS, usual.GENERATED, usual.MORE_GENERATIONS)
@@ -135,7 +157,8 @@ class SynthesizeStage(Stage):
         live = self._look(run, self.units(run))
         if not live.updated:
             return ""
-        return f"{live}; written {duration(max(0.0, time.time() - live.updated))} ago"
+        passed = f"; {passing.progress(run)}" if self.counts(run) else ""
+        return f"{live}{passed}; written {duration(max(0.0, time.time() - live.updated))} ago"
 
     def folder(self, run: Run) -> Path:
         """Where its shards are."""
@@ -185,8 +208,11 @@ class SynthesizeStage(Stage):
 
     def finish(self, run: Run) -> list[Path]:
         units = self.units(run)
-        drop_unfinished(run.generations, units)
-        files.write_json(run.generated, {"shards": len(units)})
+        drop_unfinished(run.generations, units, others=not self.counts(run))
+        counts = passing.summary(run, len(units)) if self.counts(run) else {}
+        files.write_json(run.generated, {"shards": len(units), **counts})
+        if counts:
+            passing.drop_counts(run, units)
         return [run.generated, *([run.more_generations] if run.more_generations.exists() else [])]
 
     def _piloted(self, run: Run) -> bool:
@@ -207,22 +233,26 @@ class SynthesizeStage(Stage):
         from megatron_sbp.synthesis.generations import planned_generations
 
         chosen = run.recipe.synthesis
+        planned = planned_generations(chosen.tokens, chosen.margin, self._tokens_per_generation(run))
+        return max(planned, files.read_json(run.pilot_audit)["generations"]) if self._piloted(run) else planned
+
+    def _tokens_per_generation(self, run: Run) -> float:
+        """Tokens of a generation that are expected to pass: those of the pilot, or of a text of the usual length."""
         if self._piloted(run):
-            found = files.read_json(run.pilot_audit)
-            planned = planned_generations(chosen.tokens, chosen.margin, found["tokens_per_generation"])
-            return max(planned, found["generations"])
-        expected = chosen.tokens_per_generation
+            return float(files.read_json(run.pilot_audit)["tokens_per_generation"])
+        expected = run.recipe.synthesis.tokens_per_generation
         if expected is None and self.method == "tuned":
             expected = files.read_json(run.audit_tokens("pairs_audit"))["pairs"]["mean_target_tokens"]
         elif expected is None:
             real = files.read_json(run.audit_tokens("audit"))["real"]
             expected = real["tokens"] / real["documents"]
-        return planned_generations(chosen.tokens, chosen.margin, expected)
+        return float(expected)
 
 
-def drop_unfinished(folder: Path, units: Sequence[str]) -> None:
+def drop_unfinished(folder: Path, units: Sequence[str], others: bool = True) -> None:
     """Removes the records of shards, and texts that are in finished ones: leftovers of a process that was killed
-    between its last steps. Texts of a shard that is not among `units`, nor finished, stay."""
+    between its last steps. Texts of a shard that is not among `units`, nor finished, stay, as do its records without
+    `others`."""
     from megatron_sbp.synthesis.shard_record import RECORD_SUFFIX
     from megatron_sbp.synthesis.unfinished import half_written
 
@@ -230,10 +260,11 @@ def drop_unfinished(folder: Path, units: Sequence[str]) -> None:
         if name.removesuffix(usual.SHARD) in units or (folder / name).exists():
             file.unlink(missing_ok=True)
     for file in folder.glob(f".*{RECORD_SUFFIX}"):
-        file.unlink(missing_ok=True)
+        if others or file.name[1:].partition(".")[0] in units:
+            file.unlink(missing_ok=True)
 
 
-_OF_THE_PLAN = ("tokens", "margin", "tokens_per_generation", "pilot")
+_OF_THE_PLAN = ("tokens", "margin", "tokens_per_generation", "pilot", "stop")
 """Keys that decide how many generations there are; that changes none of them."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class TextTokenizer:
         """Ids before every prompt; none for the tokenizer of a run."""
         self._separator_text = separator_text
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # For other processes: made anew, since a copy of the backend forgets that special tokens in text are text.
         made = partial(TextTokenizer, separator_text=self._separator_text, before_text=self.before_text)
         return made, (self.backend, self.roles, self.source)

@@ -35,6 +35,8 @@ def test_generations_of_a_plan_that_knows_the_pilot():
     for margin in (1.05, 1.2):
         assumed = plan(f"synthesis.margin={margin}")["synthesis"]
         assert assumed["generations"] == pytest.approx(75e9 * margin / 0.8 / length, abs=1)
+    counted = plan("synthesis.pilot=0", "synthesis.stop=passed")["synthesis"]
+    assert counted["generations"] == plan()["synthesis"]["generations"]
     pilot = {"tokens_per_generation": 600.0, "written_per_generation": 800.0}
     recipe = load_recipe(EXAMPLES / "sbp_3b_200b" / "recipe.yaml", [])
     known = make_plan(recipe, {"synthesizers": {"related": {"pilot": pilot}}})["synthesis"]
