@@ -38,11 +38,15 @@ def written(folder):
 
 @pytest.mark.parametrize("end_of_document", [True, False])
 def test_the_bytes_and_counts_of_one_process(tmp_path, corpus, tokenizer, request, end_of_document):
-    expected = preprocess_documents(corpus, tmp_path / "one" / "out", tokenizer, bad_documents="skip", end_of_document=end_of_document)
+    expected = preprocess_documents(
+        corpus, tmp_path / "one" / "out", tokenizer, bad_documents="skip", end_of_document=end_of_document
+    )
     assert (expected["documents"], expected["empty"], expected["bad"]) == (200, 1, 1)
     request.getfixturevalue("in_processes")
     assert workers_for(list(tmp_path.glob("*.jsonl"))) == 2
-    found = preprocess_documents(corpus, tmp_path / "two" / "out", tokenizer, bad_documents="skip", end_of_document=end_of_document)
+    found = preprocess_documents(
+        corpus, tmp_path / "two" / "out", tokenizer, bad_documents="skip", end_of_document=end_of_document
+    )
     assert found == expected
     assert written(tmp_path / "two") == written(tmp_path / "one") != {}
 
