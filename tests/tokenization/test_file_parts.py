@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -66,8 +67,9 @@ def test_errors_are_those_of_one_process(tmp_path, corpus, tokenizer, in_process
 def test_a_killed_process_is_a_fault_and_leaves_nothing(tmp_path, corpus, tokenizer, in_processes, monkeypatch):
     def kill(*_):
         for child in psutil.Process().children():
-            if "spawn_main" in " ".join(child.cmdline()):
-                child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile, or a zombie
+                if "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
 
     monkeypatch.setattr(file_parts.Progress, "advance", kill)
     with pytest.raises(Fault, match="a process that tokenizes was killed, probably out of memory"):
