@@ -123,6 +123,19 @@ def process_folder(parent: Path) -> Path:
     return own
 
 
+@contextlib.contextmanager
+def own_folder(parent: Path) -> Iterator[Path]:
+    """A folder below `parent` for this process alone, removed at the end; killed processes' are removed, too."""
+    own = process_folder(parent)
+    own.mkdir(parents=True)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process has its own in it
+            parent.rmdir()
+
+
 def write_whole(descriptor: int, data: bytes) -> None:
     """Writes all bytes to an open file: a full disk takes a part of them, and refuses the rest.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -54,27 +55,32 @@ def rules_digest(run: Run) -> str:
     )
 
 
-def count_shard(run: Run, unit: str) -> None:
-    """Counts what passes of a shard that is finished, unless that is known.
-
-    Raises:
-        InputError: a tenth or less of the tokens counted so far pass.
-    """
+def filter_alone(run: Run, shards: list[Path]) -> JsonObject:
+    """What passes of shards of generations, by the rules that look at one text alone: see `filter_pilot`."""
     from megatron_sbp.synthesis.pilot import filter_pilot
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
-    rules = rules_digest(run)
-    if int(unit) in counted(run, rules):
-        return
-    shard = run.generation_shard(unit)
-    found = filter_pilot(
-        [shard],
+    return filter_pilot(
+        shards,
         tokenizer=load_tokenizer(run.tokenizer),
         tokens=run.tokens("real"),
         rules=run.recipe.filter,
         length=run.recipe.pairs.shingle_tokens,
         sources=further_sources(run),
     )
+
+
+def count_shard(run: Run, unit: str) -> None:
+    """Counts what passes of a shard that is finished, unless that is known.
+
+    Raises:
+        InputError: a tenth or less of the tokens counted so far pass.
+    """
+    rules = rules_digest(run)
+    if int(unit) in counted(run, rules):
+        return
+    shard = run.generation_shard(unit)
+    found = filter_alone(run, [shard])
     count = found["generations"]
     written = round(found["written_per_generation"] * count)
     write_passing(shard, rules, Passing(count, found["passed"], found["tokens"], written))

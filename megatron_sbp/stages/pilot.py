@@ -10,8 +10,8 @@ from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages import usual_names as usual
-from megatron_sbp.stages.judge import JudgeStage, further_sources
-from megatron_sbp.stages.passing import settings_alone
+from megatron_sbp.stages.judge import JudgeStage
+from megatron_sbp.stages.passing import filter_alone, settings_alone
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
 from megatron_sbp.stages.synthesize import SynthesizeStage, drop_unfinished
 from megatron_sbp.synthesis.extension import LEAST_PASSING
@@ -90,18 +90,8 @@ class JudgePilotStage(JudgeStage):
         return (usual.AUDIT_PILOT,)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.synthesis.pilot import filter_pilot
-        from megatron_sbp.tokenization.tokenizer import load_tokenizer
-
         shards = [run.pilot_shard(name) for name in pilot_names(run)]
-        found = filter_pilot(
-            shards,
-            tokenizer=load_tokenizer(run.tokenizer),
-            tokens=run.tokens("real"),
-            rules=run.recipe.filter,
-            length=run.recipe.pairs.shingle_tokens,
-            sources=further_sources(run),
-        )
+        found = filter_alone(run, shards)
         written, kept = found["written_per_generation"], found["tokens_per_generation"]
         if kept < LEAST_PASSING * written:
             fallen = ", ".join(f"{rule} {count:,}" for rule, count in found["dropped"].items() if count)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,7 +81,7 @@ def filter_generations(
     for file in (output, audit_file):
         outputs.check_file(file, [*generations.files, *(seeds.files() if seeds else [])])
     output.parent.mkdir(parents=True, exist_ok=True)
-    with _work_folder(output) as work:
+    with files.own_folder(output.with_name(f".{output.name}-work")) as work:
         rows = _seed_rows(generations, seeds, work, tokenizer) if seeds else {}
         index = None if corpus is None else _index(corpus, shingle_tokens, rules, work)
         judged = []
@@ -112,19 +110,6 @@ def filter_generations(
     files.write_json(audit_file, summary)
     say(f"filter: {audit.line()}")
     return summary
-
-
-@contextlib.contextmanager
-def _work_folder(output: Path) -> Iterator[Path]:
-    parent = output.with_name(f".{output.name}-work")
-    own = files.process_folder(parent)
-    own.mkdir(parents=True)
-    try:
-        yield own
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process works beside this one
-            parent.rmdir()
 
 
 def _repeats(judged: list[Judged], work: Path, rules: Filter) -> list[Path]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -62,7 +59,7 @@ def tokenize_files(
     """
     work = _Work(rows, text_field, tokenizer, end_of_document)
     total = TextCounts()
-    with _folder_beside(output) as folder:
+    with files.own_folder(output.with_name(f".{output.name}.parts")) as folder:
         parts = [folder / f"{number:06d}" for number in range(len(rows.files))]
         context = multiprocessing.get_context("spawn")  # not forked: tokenizers has threads
         pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), work))
@@ -81,20 +78,6 @@ def tokenize_files(
             raise rows.none_found()
         merge_indexed(output, parts, tokenizer.dtype)
     return total
-
-
-@contextlib.contextmanager
-def _folder_beside(output: Path) -> Iterator[Path]:
-    """A folder of this process alone; what killed ones left is removed."""
-    parent = output.with_name(f".{output.name}.parts")
-    folder = files.process_folder(parent)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process has its own in it
-            parent.rmdir()
 
 
 @dataclass
