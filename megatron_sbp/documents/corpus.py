@@ -29,6 +29,7 @@ from megatron_sbp.documents.reading import (
     corpus_files,
 )
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
+from megatron_sbp.documents.written_shards import NAME, WrittenShards
 from megatron_sbp.recipe import Documents
 from megatron_sbp.recipe.checks import too_many_shards
 
@@ -121,7 +122,8 @@ def join_parts(
     rejection_audit: Path,
     source: Path | None = None,
 ) -> list[Path]:
-    """Writes OUTPUT/SPLIT/NNNNN.jsonl.zst, OUTPUT/ids/SPLIT/NNNNN.parquet and OUTPUT/audit.json.
+    """Writes OUTPUT/SPLIT/NNNNN.jsonl.zst, OUTPUT/ids/SPLIT/NNNNN.parquet and OUTPUT/audit.json. Shards that an
+    interrupted call wrote from the same parts are kept; written.jsonl beside the parts names them.
 
     Documents are ordered by a hash of (seed, id). The first `test` of them are the test split, followed by valid,
     train and oracle, so that a larger train or oracle split does not change the held-out documents.
@@ -299,20 +301,35 @@ def _write_shards(
     """Writes the shards. Returns the characters and bytes of every split, and the files."""
     begin, shards, places = 0, [], []
     for split in SPLITS_AS_CUT:
-        for number, first in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
+        for number, place in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
             shards.append((split, output / split / f"{number:05d}.jsonl.zst"))
-            places += [first, min(first + documents.documents_per_shard, begin + sizes[split]) - 1]
+            places += [place, min(place + documents.documents_per_shard, begin + sizes[split]) - 1]
         begin += sizes[split]
     keys = keys_at([part.rows for part in parts], chosen.keep, places)
-    totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
-    wanted = zip((path for _, path in shards), keys[::2], keys[1::2], strict=True)
     fields = sorted({*documents.keep_fields} - {"id", "text"})
-    cut = cut_shards(wanted, parts, chosen.keep, most=documents.documents_per_shard, fields=fields)
-    with closing(cut) as written, Progress("documents: writing", len(shards), "shards") as progress:
-        for (split, _), told in zip(shards, written, strict=True):
+    written = WrittenShards(parts[0].path.with_name(NAME), parts, chosen.keep, fields)
+    totals = {split: {"characters": 0, "bytes": 0} for split in SPLITS}
+    left: list[tuple[str, tuple[Path, np.void, np.void]]] = []
+    with Progress("documents: writing", len(shards), "shards") as progress:
+
+        def count(split: str, figures: dict[str, int]) -> None:
             for name in totals[split]:
-                totals[split][name] += told[name]
+                totals[split][name] += figures[name]
             progress.advance()
+
+        for (split, path), first, last in zip(shards, keys[::2], keys[1::2], strict=True):
+            figures = written.figures(path, first, last)
+            if figures is None:
+                left.append((split, (path, first, last)))
+            else:
+                count(split, figures)
+        if len(left) < len(shards):
+            say(f"documents: {len(shards) - len(left):,} of {len(shards):,} shards are already written")
+        most = documents.documents_per_shard
+        with closing(cut_shards([shard for _, shard in left], parts, chosen.keep, most=most, fields=fields)) as cut:
+            for (split, shard), figures in zip(left, cut, strict=True):
+                written.add(*shard, figures)
+                count(split, figures)
     return totals, [file for _, path in shards for file in (path, ids_file(path))]
 
 

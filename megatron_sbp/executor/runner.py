@@ -242,10 +242,10 @@ class StageRunner(StageState):
             self._keep_changed(view, damage(view, others))
             self.manifest_file.unlink()  # as above: the joint outputs are written again
         joint = self.stage.finish(view)
+        outputs.update(entries(view, joint))
         spent = {path: outputs[path] for path in outputs if self.stage.intermediate(view, view.at(path))}
         for path in spent:
             del outputs[path]
-        outputs.update(entries(view, joint))
         begun = min((unit["started"] for unit in units), default=started)
         manifest = {
             "stage": self.stage.name,

@@ -66,10 +66,11 @@ class DocumentsStage(Stage):
 
     def finish(self, run: Run) -> list[Path]:
         from megatron_sbp.documents.corpus import CorpusTooSmall, join_parts
+        from megatron_sbp.documents.written_shards import NAME
 
         recipe = run.recipe
         try:
-            return join_parts(
+            written = join_parts(
                 recipe.documents,
                 recipe.seed,
                 [run.document_parts / unit for unit in self.units(run)],
@@ -80,6 +81,7 @@ class DocumentsStage(Stage):
             )
         except CorpusTooSmall as error:
             raise recipe.error(error.key or "documents", error.reason) from error
+        return [*written, run.document_parts / NAME]
 
     def intermediate(self, run: Run, path: Path) -> bool:
         return path.is_relative_to(run.document_parts)

@@ -155,7 +155,7 @@ class Stage:
         return None
 
     def intermediate(self, run: Run, path: Path) -> bool:
-        """Whether a unit's output is needed by `finish` only; it is removed when the stage is complete."""
+        """Whether an output is needed by `finish` only; it is removed when the stage is complete."""
         return False
 
     def half_done(self, run: Run) -> dict[str, HalfDone]:

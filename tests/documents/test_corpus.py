@@ -16,7 +16,7 @@ import zstandard
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import corpus, cutting, input_groups
+from megatron_sbp.documents import corpus, cutting, input_groups, written_shards
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents
 from megatron_sbp.stages.documents import DocumentsStage
@@ -244,23 +244,63 @@ def test_a_changed_input_is_noticed(tmp_path, run_documents):
     assert StageRunner(run, stage, [stage]).finished()
 
 
-def test_killed_while_writing_it_ends_with_the_same_bytes(tmp_path, run_documents, monkeypatch):
+@pytest.fixture
+def stopped(tmp_path, run_documents, monkeypatch):
+    """A run that was interrupted in its fourth shard of six, its settings, and what an undisturbed one has."""
     write(tmp_path / "a.jsonl", range(60))
-    whole = contents(run_documents("whole", train=40, documents_per_shard=10))
-    write_shard, left = cutting.write_shard, [3]
+    settings = {"train": 40, "valid": 8, "test": 8, "oracle": 0, "documents_per_shard": 10}
+    whole = contents(run_documents("whole", **settings))
+    assert not any("parts" in name for name in whole)
+    write_shard, names = cutting.write_shard, []
 
-    def stop(*args, **kwargs):
-        left[0] -= 1
-        if left[0] == 0:
+    def counted(path, *args, **kwargs):
+        names.append(f"{path.parent.name}/{path.name[:5]}")
+        if len(names) == 4 and stops:
             raise KeyboardInterrupt
-        return write_shard(*args, **kwargs)
+        return write_shard(path, *args, **kwargs)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(cutting, "write_shard", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run_documents("stopped", train=40, documents_per_shard=10)
-    assert (tmp_path / "stopped" / "documents" / "parts" / "00000.rows").exists()
-    assert contents(run_documents("stopped", train=40, documents_per_shard=10)) == whole
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(cutting, "write_shard", counted)
+    stops = True
+    with pytest.raises(KeyboardInterrupt):
+        run_documents("stopped", **settings)
+    stops = False
+    names.clear()
+    parts = tmp_path / "stopped" / "documents" / "parts"
+    assert (parts / "00000.rows").exists()
+    return parts, lambda: contents(run_documents("stopped", **settings)) == whole, names
+
+
+def test_killed_while_writing_it_goes_on_and_ends_with_the_same_bytes(stopped, capsys):
+    _, again, written = stopped
+    assert again()
+    assert written == ["train/00001", "train/00002", "train/00003"]
+    assert "documents: 3 of 6 shards are already written" in capsys.readouterr().err
+    assert again() and len(written) == 3
+
+
+def test_shards_that_changed_while_it_was_interrupted_are_written_again(stopped):
+    parts, again, written = stopped
+    shard = parts.parent / "test" / "00000.jsonl.zst"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    (parts.parent / "ids" / "valid" / "00000.parquet").unlink()
+    assert again()
+    assert written == ["test/00000", "valid/00000", "train/00001", "train/00002", "train/00003"]
+
+
+def test_a_note_that_was_cut_off_does_not_count(stopped):
+    parts, again, written = stopped
+    notes = parts / written_shards.NAME
+    notes.write_bytes(notes.read_bytes()[:-9])
+    assert again()
+    assert written == ["train/00000", "train/00001", "train/00002", "train/00003"]
+
+
+def test_shards_cut_from_parts_that_were_read_again_are_written_again(stopped):
+    parts, again, written = stopped
+    (parts / "00000.rows").unlink()
+    assert again()
+    assert len(written) == 6
 
 
 def test_files_are_read_by_tasks_of_their_own(tmp_path, run_documents):
