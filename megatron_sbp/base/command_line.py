@@ -146,7 +146,8 @@ def add_device(options: argparse._ActionsContainer) -> None:
 
 @contextmanager
 def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -> Iterator[None]:
-    """Ends the program with one line on stderr: status 1 for a Fault; 2 for wrong input, no room, or a lost path.
+    """Ends the program with one line on stderr: status 1 for a fault; 2 for invalid input, no room, no permission,
+    or a path on the command line that does not exist.
 
     SIGTERM ends it as an exception does, so that temporary files are removed: status 143.
 
@@ -168,7 +169,7 @@ def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
-        told = told_of(error)
+        told = told_of(error, vars(options).values() if options else ())
         if told is None:
             raise
         print(f"error: {told}", file=sys.stderr)

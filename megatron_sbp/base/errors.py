@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from pathlib import Path
 
 NO_ROOM = {
@@ -12,28 +13,41 @@ NO_ROOM = {
 }
 """Errors of a write that finds no room, by errno: what is wrong, and what helps."""
 
-_GIVEN = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
-"""Errors due to a folder that the user named or removed."""
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+"""Errors of a file system that refuses what it is asked for."""
+
+_LOST = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+"""Errors of a path that is not there, or is of another kind."""
 
 
-def told_of(error: OSError) -> str | None:
-    """One line for an error that the user can fix: no room, or a path that is wrong or gone; None for a fault."""
+def told_of(error: OSError, given: Iterable[object] = ()) -> str | None:
+    """One line for an error that the user can fix: no room, no permission, or a path that they named and that is not
+    there; None for a fault, such as a file of the program's own that has disappeared.
+
+    Args:
+        error: As it was raised.
+        given: What the user named: strings and paths count, and those in lists.
+    """
     if error.errno in NO_ROOM:
         reason, advice = NO_ROOM[error.errno]
         place = f" while writing {error.filename}" if error.filename else ""
         return f"{reason}{place}; {advice} and run the same command again"
-    if error.errno in _GIVEN:
+    if error.errno in _REFUSED or (error.errno in _LOST and _is_named(error.filename, given)):
         return f"{error.filename or 'a file'}: {error.strerror}"
     return None
+
+
+def _is_named(path: object, given: Iterable[object]) -> bool:
+    """Whether a path is one of those named, or leads to one."""
+    if not isinstance(path, (str, Path)):
+        return False
+    wanted = Path(path).resolve()
+    for value in given:
+        if isinstance(value, (list, tuple)) and _is_named(path, value):
+            return True
+        if isinstance(value, (str, Path)) and Path(value).resolve().is_relative_to(wanted):
+            return True
+    return False
 
 
 def printable(text: object, lines: bool = True) -> str:

@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: {error}; finished work is kept, run the same command again to resume", file=sys.stderr)
         return error.status if error.status > 0 else 128 - error.status
     except OSError as error:
-        told = told_of(error)
+        told = told_of(error, words)
         if told is not None:
             kept = "; finished work is kept" if error.errno in NO_ROOM else ""
             print(f"sbp: error: {told}{kept}", file=sys.stderr)

@@ -18,6 +18,7 @@ import logging
 import os
 import shutil
 import sys
+import traceback
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, short_socket_paths
 from megatron_sbp.training.megatron import rank_end
 from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, choose_builder, model_config
@@ -121,10 +123,25 @@ def _add_arguments(parser):
     return parser
 
 
+@contextlib.contextmanager
+def _checks_of_megatron() -> Iterator[None]:
+    """Makes an InputError of what Megatron says about arguments that do not fit together.
+
+    Megatron asserts much of what users can get wrong, often without a message.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, AssertionError) as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(str(error) or f"Megatron requires: {where.line}") from error
+
+
 def _check(args: Namespace, data: DataFile) -> None:
-    """Raises ValueError for combinations that cannot work."""
+    """Raises InputError for combinations that cannot work."""
     if data.kind == "pairs" and args.context_parallel_size > 1:
-        raise ValueError(
+        raise InputError(
             f"--context-parallel-size {args.context_parallel_size} cannot train on packed pairs: it would cut them "
             "apart. Leave it out for the tuning"
         )
@@ -156,7 +173,6 @@ def main() -> int:
     from megatron.training.argument_utils import pretrain_cfg_container_from_args
 
     from megatron_sbp.base import files
-    from megatron_sbp.base.errors import InputError
     from megatron_sbp.checkpoint import tracker
     from megatron_sbp.training.data.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
@@ -177,13 +193,16 @@ def main() -> int:
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     first_rank = int(os.environ.get("RANK", "0")) == 0
     try:
-        args = state.parse_arguments(_add_arguments)
+        with _checks_of_megatron():
+            args = state.parse_arguments(_add_arguments)
         if on_cpu:
             cpu.refuse_gpu_flags(args)
         data = DataFile.read(args.sbp_data)
         choose_builder(args, on_cpu)
         _check(args, data)
         trainer = Trainer(args, data)
+        with _checks_of_megatron():
+            model = model_config(args)
         own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
         # Megatron cannot train with no sample left; a start that was cut off only lacks its last evaluation.
         args.skip_train |= own and (tracker.peek(trainer.folder) or 0) * args.global_batch_size >= args.train_samples
@@ -192,13 +211,12 @@ def main() -> int:
             lock(args.sbp_data, resumed)
             if not resumed:  # Megatron knows its indices by the path of the data, whatever it holds now
                 shutil.rmtree(trainer.folder / "cache" / "joint", ignore_errors=True)
-    except (InputError, ValueError) as error:
+    except InputError as error:
         if first_rank:
             print(f"sbp: error: {error}", file=sys.stderr, flush=True)
         return 2
     journal = Journal(trainer, signals, StartUp(trainer, on_cpu))
     journal.attach(training)
-    model = model_config(args)
     if on_cpu:
         # gloo may still be reading an output that Megatron has given up: with virtual stages activations were wrong.
         model.transformer.deallocate_pipeline_outputs = False

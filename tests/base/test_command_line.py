@@ -105,3 +105,14 @@ def test_no_room_and_a_path_that_is_gone_are_no_tracebacks(error, told, capsys):
     assert left.value.code == 2 and capsys.readouterr().err.startswith(told)
     with pytest.raises(OSError), shared.errors_reported():
         raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_path_on_the_command_line_that_is_lost_is_no_traceback_and_one_of_ours_is(tmp_path, capsys):
+    options = Namespace(inputs=[tmp_path / "gone" / "a.jsonl"], output=str(tmp_path / "b"), seed=1)
+    for path in (tmp_path / "gone" / "a.jsonl", tmp_path / "gone"):
+        with pytest.raises(SystemExit) as left, shared.errors_reported(options):
+            path.read_text()
+        assert left.value.code == 2
+        assert capsys.readouterr().err == f"error: {path}: No such file or directory\n"
+    with pytest.raises(FileNotFoundError), shared.errors_reported(options):
+        (tmp_path / "b" / "part.json").read_text()

@@ -263,6 +263,16 @@ def test_a_gpu_flag_is_refused_with_the_reason(megatron):
     assert "Transformer Engine" in output
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [("--tensor-model-parallel-size", "3"), ("--recompute-granularity", "selective", "--recompute-modules", "all")],
+)
+def test_arguments_that_megatron_asserts_about_are_invalid_input(megatron, flags):
+    megatron.data("asserted", {"real": 80})
+    output = megatron.train("asserted", 80, *flags, status=2)
+    assert "sbp: error:" in output and "Traceback" not in output
+
+
 def test_metrics_survive_a_half_written_row(tmp_path):
     from megatron_sbp.training.metrics import Metrics, read_metrics
 

@@ -20,6 +20,7 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.utils import divide
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.training.megatron import state
 
 _FLASH_ATTENTION = importlib.util.find_spec("flash_attn") is not None
@@ -33,7 +34,7 @@ class SdpaAttention(MegatronModule):
     own segment only. Memory is linear in S without a mask where torch has a fused kernel, quadratic with one.
 
     Raises:
-        ValueError: context parallelism or an attention variant that it lacks.
+        InputError: context parallelism or an attention variant that it lacks.
     """
 
     def __init__(  # noqa: PLR0917 - Megatron's signature
@@ -49,10 +50,10 @@ class SdpaAttention(MegatronModule):
     ):
         super().__init__(config=config)
         if config.context_parallel_size != 1:
-            raise ValueError("context parallelism needs Transformer Engine's attention")
+            raise InputError("context parallelism needs Transformer Engine's attention")
         for name, plain in (("softmax_type", "vanilla"), ("window_size", None)):
             if getattr(config, name, plain) != plain:
-                raise ValueError(f"{name}={getattr(config, name)} needs Transformer Engine's attention")
+                raise InputError(f"{name}={getattr(config, name)} needs Transformer Engine's attention")
         tensor_group = pg_collection.tp if pg_collection else state.tensor_group()
         self.query_heads = divide(config.num_attention_heads, tensor_group.size())
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout

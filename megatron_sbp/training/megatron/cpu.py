@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch.utils._device import _device_constructors
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent
 
 CPU = torch.device("cpu")
@@ -66,12 +67,12 @@ def available() -> bool:
 
 
 def refuse_gpu_flags(args: Namespace) -> None:
-    """Raises ValueError for Megatron arguments that cannot work on a CPU, with the reason."""
+    """Raises InputError for Megatron arguments that cannot work on a CPU, with the reason."""
     for name, (allowed, reason) in REFUSED_ON_CPU.items():
         value = getattr(args, name, allowed)
         if value != allowed and value not in (None, False):
             flag = "--" + name.replace("_", "-")
-            raise ValueError(f"{flag} {value} cannot run on a CPU: {reason}. Leave it out, or run on a GPU.")
+            raise InputError(f"{flag} {value} cannot run on a CPU: {reason}. Leave it out, or run on a GPU.")
 
 
 def _replace_devices() -> None:

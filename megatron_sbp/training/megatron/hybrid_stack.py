@@ -23,6 +23,8 @@ from megatron.core.transformer.transformer_layer import TransformerLayerSubmodul
 from megatron.core.transformer.utils import sharded_state_dict_default
 from megatron.training.models.hybrid import HybridModelBuilder, HybridModelConfig
 
+from megatron_sbp.base.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -129,18 +131,18 @@ def paired_stack(layer: ModuleSpec | TransformerBlockSubmodules) -> ModuleSpec:
         layer: specification of a TransformerLayer, or of a block of equal ones.
 
     Raises:
-        ValueError: the layers differ, or have more than attention and MLP (cross-attention).
+        InputError: the layers differ, or have more than attention and MLP (cross-attention).
     """
     norm = transformer_block.LayerNormImpl
     if isinstance(layer, TransformerBlockSubmodules):
         norm, (first, *others) = layer.layer_norm or norm, layer.layer_specs or []
         if any(other is not first for other in others):
-            raise ValueError("layers that differ cannot be built by the hybrid model")
+            raise InputError("layers that differ cannot be built by the hybrid model")
         layer = first
     parts = layer.submodules
     plain = TransformerLayerSubmodules()
     if parts.cross_attention != plain.cross_attention:
-        raise ValueError("a layer with cross-attention cannot be built by the hybrid model")
+        raise InputError("a layer with cross-attention cannot be built by the hybrid model")
 
     def half(names: tuple[str, ...]) -> ModuleSpec:
         taken = {name: getattr(parts, name) for name in names}

@@ -12,6 +12,8 @@ import inspect
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from megatron_sbp.base.errors import InputError
+
 if TYPE_CHECKING:
     from megatron.core.transformer.spec_utils import ModuleSpec
     from megatron.core.transformer.transformer_config import TransformerConfig
@@ -56,15 +58,15 @@ def choose_builder(args: Namespace, on_cpu: bool) -> None:
         on_cpu: whether the ranks run on CPUs. On GPUs, and with Transformer Engine, the models were not compared.
 
     Raises:
-        ValueError: for Megatron arguments under which the builder that `args` names was not shown to work.
+        InputError: for Megatron arguments under which the builder that `args` names was not shown to work.
     """
     if getattr(args, "hybrid_layer_pattern", None) is not None:
-        raise ValueError("--hybrid-layer-pattern is derived from --num-layers. Leave it out")
+        raise InputError("--hybrid-layer-pattern is derived from --num-layers. Leave it out")
     refusal = _refusal(args)
     if args.sbp_model_builder == "auto":
         args.sbp_model_builder = "hybrid" if on_cpu and refusal is None else "gpt"
     elif args.sbp_model_builder == "hybrid" and refusal is not None:
-        raise ValueError(refusal)
+        raise InputError(refusal)
 
 
 def _refusal(args: Namespace) -> str | None:
