@@ -26,7 +26,8 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     # Wherever they run, no stage may try to reach a model hub unless the user says so.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if words[:1] != ["submit"]:  # jobs inherit the environment, and scripts/job.sh lets each use all of its cores
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from megatron_sbp.base.stop_file import STATUS as STOPPED
     from megatron_sbp.base.stop_file import Stopped
     from megatron_sbp.executor.stage_processes import StageFailed

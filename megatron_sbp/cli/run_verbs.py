@@ -73,7 +73,11 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
         say(f"sbp: {error}")
         stop.refuse()  # else a Slurm job would go back into the queue
         return 3
-    if not closed and not options.part_of_run:
+    if closed:
+        from megatron_sbp.executor.reopening import submit_reopened
+
+        submit_reopened(run, graph, stage, os.environ)
+    elif not options.part_of_run:
         say(f"{stage.name}: this shard is complete, others are not: {runner.why()}")
     return 0
 

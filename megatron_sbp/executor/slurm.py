@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
@@ -91,6 +91,26 @@ def submit(
         return _submit(run, [str(kept)], graph, kept=kept, allowed=allowed, begins=begins)
 
 
+def submit_again(run: Run, graph: list[Stage], names: Collection[str], job: str) -> list[Job]:
+    """Submits stages of a run again from a job of the last of them, and makes the jobs that read from them wait.
+
+    Args:
+        run: The run.
+        graph: All stages.
+        names: The stages; of these, the ones that are not finished get a job.
+        job: Slurm's number of the job in which this runs; it does not count as queued.
+
+    Returns:
+        The jobs submitted.
+
+    Raises:
+        InputError: no Slurm here, or Slurm refuses a job.
+    """
+    with locked(run.job_logs / records.SUBMIT_LOCK, "submit"):
+        kept = keep(run)
+        return _submit(run, [str(kept)], graph, kept=kept, allowed=Permissions(), only=names, job=job)
+
+
 def _submit(
     run: Run,
     words: list[str],
@@ -98,7 +118,9 @@ def _submit(
     *,
     kept: Path | None,
     allowed: Permissions,
-    begins: Callable[[], None],
+    begins: Callable[[], None] = lambda: None,
+    only: Collection[str] | None = None,
+    job: str | None = None,
 ) -> list[Job]:
     """Submits what is not finished and not in the queue.
 
@@ -109,9 +131,11 @@ def _submit(
         kept: the copy of the recipe that the jobs read; None prints the commands only.
         allowed: what stages may do with former work; passed on to their jobs.
         begins: called when nothing is refused.
+        only: the stages that may get a job; None means all.
+        job: number of the job in which this runs, which does not count as queued.
     """
     dry_run = kept is None
-    live = {} if dry_run else {job.stage: job for job in live_jobs(run)}
+    live = {} if dry_run else {each.stage: each for each in live_jobs(run) if each.id != job}
     states = {
         stage.name: StageState(
             run,
@@ -127,6 +151,8 @@ def _submit(
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.job_logs
     variables = {**variables_of(run.recipe), "SBP_FAULTS": str(run.job_faults)}
+    if job is not None:  # scripts/job.sh has set these for this job
+        variables.update(OMP_NUM_THREADS="", RAYON_NUM_THREADS="")
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell
     if dry_run:
         print(f"mkdir -p {shlex.quote(str(log_folder))}")
@@ -145,7 +171,7 @@ def _submit(
             dry_run,
         )
     names, planned = _shell_names(graph), functools.cache(lambda: planned_units(run, complete))
-    submitted = []
+    submitted: list[Job] = []
     for stage in graph:
         depends = [queued[name] for name in stage.reads(run) if name in queued]
         permissions = allowed.words(stage.name)
@@ -154,12 +180,18 @@ def _submit(
             continue
         if stage.name in live:
             queued[stage.name] = live[stage.name].id
+            if any(each.id in depends for each in submitted):
+                client(["scontrol", "update", f"JobId={live[stage.name].id}", f"Dependency={_after(depends)}"], {})
+                say(f"{stage.name}: job {live[stage.name].id} waits for {', '.join(depends)} now")
+                continue
             ignored = f"; {shlex.join(permissions)} is not passed on to it" if permissions else ""
             say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}{ignored}")
             if will_fail(live[stage.name]):
                 say(f"{stage.name}: {WILL_FAIL}")
             if kept is not None:
                 _say_other_recipe(run, live[stage.name], kept)
+            continue
+        if only is not None and stage.name not in only:
             continue
         size = min(run.recipe.slurm.array_size, largest)
         array = None
@@ -188,12 +220,12 @@ def _submit(
                 raise
             answer = client([*start, *own, *script], variables)
             say(f"{stage.name}: may run on {', '.join(failing)} all the same: there are too few other nodes")
-        job = Job(stage.name, answer.strip().split(";")[0], tasks, kept.stem)
-        queued[stage.name] = job.id
-        submitted.append(job)
-        remember(run, job)
+        new = Job(stage.name, answer.strip().split(";")[0], tasks, kept.stem)
+        queued[stage.name] = new.id
+        submitted.append(new)
+        remember(run, new)
         after = f", after {', '.join(depends)}" if depends else ""
-        say(f"{stage.name}: submitted as job {job.id}{f', an array of {tasks}' if tasks else ''}{after}")
+        say(f"{stage.name}: submitted as job {new.id}{f', an array of {tasks}' if tasks else ''}{after}")
     if not dry_run and not queued:
         say("nothing to submit: all stages are finished")
     return submitted
@@ -224,7 +256,11 @@ def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:
 def _dependency(jobs: list[str]) -> list[str]:
     """Options of a job that waits for others."""
     # Without the second option, a job whose input failed would wait forever.
-    return [f"--dependency=afterok:{':'.join(jobs)}", "--kill-on-invalid-dep=yes"] if jobs else []
+    return [f"--dependency={_after(jobs)}", "--kill-on-invalid-dep=yes"] if jobs else []
+
+
+def _after(jobs: list[str]) -> str:
+    return f"afterok:{':'.join(jobs)}"
 
 
 def _note(text: str, dry_run: bool) -> None:

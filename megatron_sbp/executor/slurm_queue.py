@@ -111,6 +111,13 @@ def remember(run: Run, job: Job) -> None:
     files.write_json(file, [*(other for other in former if other["stage"] != job.stage), entry])
 
 
+def was_submitted(run: Run, stage: str, job: str) -> bool:
+    """Whether a job is the last one that was submitted for a stage."""
+    file = _jobs_file(run)
+    entries = _own(run, files.read_json(file)) if file.exists() else []
+    return any((entry["stage"], entry["id"]) == (stage, job) for entry in entries)
+
+
 def is_live(job: Job) -> bool:
     """Whether a job, or a task of its array, is queued or running."""
     return any(part.split()[0] in _LIVE for part in job.state.split(", ") if part)

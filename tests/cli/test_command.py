@@ -77,3 +77,11 @@ def test_an_error_that_nobody_expected_is_retried_in_a_job_and_shows_where_it_wa
     said = capsys.readouterr().err
     assert "Traceback" in said and "in broken" in said and "job 7: will be retried" in said
     assert "Input/output error" in (tmp_path / "7.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("words", "own"), [(["submit", "--help"], None), (["plan", "--help"], "false")])
+def test_jobs_do_not_inherit_that_this_process_tokenizes_alone(words, own, monkeypatch):
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == own
