@@ -9,9 +9,10 @@ process. Memory is what no file stands behind (RssAnon, looked at 50 times a sec
 away. Embeddings, neighbors and generations that later steps read are made up. The steps that run a model (`embed`,
 `compare`, `synthesize`) do so for 64 documents on one CPU core, with MiniLM and a synthesizer of a million parameters;
 a GPU and the paper's models cost something else. Their start is in the figure. The table has the CPU seconds at the
-largest size, the memory at every size, and the slope of both between the two largest; the second table extrapolates the
-CPU seconds to the paper's corpora. The slope of memory says little while buffers are not yet full. Steps that look at
-one shard, or at a million pairs, are tasks of an array: their memory does not depend on the corpus.
+largest size, the memory at every size, and the slope of both between the two largest; the other tables extrapolate the
+CPU seconds: those per document times the documents of the paper's corpora, and those per generation (1.1 for each
+document here) times the generations of its recipes. The slope of memory says little while buffers are not yet full.
+Steps that look at one shard, or at a million pairs, are tasks of an array: their memory does not depend on the corpus.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ from scaling_models import SOME, shards
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS, DOCUMENTS_PER_TOPIC, K, SHARD, PAIRS = 30_000, 40, 50, 2_500, 1_000_000
-CORPORA = {"3B, 200B tokens": 12e6, "3B, 1T tokens": 60e6, "the paper's pool": 582e6}
+CORPORA = {"12M documents": 12e6, "60M documents": 60e6, "the pool of 582M": 582e6}
+SYNTHETIC = {"119M generations (75B tokens)": 118.9e6, "198M (125B)": 198.1e6, "396M (250B)": 396.3e6}
+"""As many as the paper's recipes plan: docs/synthesis_cost.md."""
+PER_DOCUMENT = 1.1
+"""Generations that are made up for each document."""
 
 
 def make(folder: Path, documents: int, words: int) -> None:
@@ -295,6 +300,12 @@ TASKS = {
     **{f"{name}": SOME for name, _ in STEPS if f"({SOME} " in name},
 }  # fmt: skip
 """Steps that are measured on a part of the documents, and how many those are."""
+OF_GENERATIONS = {
+    "judge (a shard)": PER_DOCUMENT, "deduplicate (all bands)": PER_DOCUMENT, "filter (all shards)": PER_DOCUMENT,
+    "tokenize-synthetic (a shard)": PER_DOCUMENT,
+    **dict.fromkeys((f"compare ({SOME} generations)", f"synthesize ({SOME} generations)"), 1),
+}  # fmt: skip
+"""Steps on generations, and how many of these each document counts for in their figures."""
 NOT_LINEAR = {"neighbors, exact (a shard against all)", "neighbors, ScaNN (a shard, index included)"}
 """Their cost per document grows with the corpus: they are left out of the extrapolation."""
 
@@ -393,11 +404,15 @@ def table(figures: dict[int, dict[str, dict[str, float]]]) -> str:
         slopes[name] = cpu
         cells = " | ".join(f"{figures[size][name]['memory'] / 1e6:,.0f} MB" for size in sizes)
         lines.append(f"| {name} | {large['cpu']:,.1f} | {1e3 * cpu:.2f} | {cells} | {max(0.0, bytes_each):,.0f} |")
-    lines += ["", "| core-hours | " + " | ".join(CORPORA) + " |", "|---|---|---|---|"]
-    for name, cpu in slopes.items():
-        if name in NOT_LINEAR:
-            continue
-        lines.append(f"| {name} | " + " | ".join(f"{max(0.0, cpu) * n / 3600:,.1f}" for n in CORPORA.values()) + " |")
+    for unit, sizes_there in (("document", CORPORA), ("generation", SYNTHETIC)):
+        lines += ["", f"| core-hours | ms per {unit} | " + " | ".join(sizes_there) + " |"]
+        lines.append("|---|---|" + "---|" * len(sizes_there))
+        for name, cpu in slopes.items():
+            if name in NOT_LINEAR or (name in OF_GENERATIONS) != (unit == "generation"):
+                continue
+            each = max(0.0, cpu) / OF_GENERATIONS.get(name, 1)
+            hours = " | ".join(f"{each * count / 3600:,.1f}" for count in sizes_there.values())
+            lines.append(f"| {name} | {1e3 * each:.3f} | {hours} |")
     return "\n".join(lines)
 
 

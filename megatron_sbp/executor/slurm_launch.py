@@ -55,7 +55,8 @@ def srun_words(recipe: Recipe) -> list[str]:
     """The words that make Slurm start the ranks, inside a job, up to the ranks' interpreter."""
     launch, launcher = recipe.launch, recipe.slurm.launcher
     tasks = ["--nodes", str(launch.nodes), "--ntasks-per-node", str(tasks_per_node(recipe)), "--kill-on-bad-exit=1"]
-    script = ["rank.sh"] if launcher == "srun" else ["node.sh", str(launch.ranks_per_node)]
+    watched = ["--ft", *recipe.slurm.ft_options, "--"] if launcher == "ft_launcher" else []
+    script = ["rank.sh"] if launcher == "srun" else ["node.sh", *watched, str(launch.ranks_per_node)]
     on_gpu = launch.device != "cpu" and recipe.slurm.gpus_per_node is not None
     words = ["bash", str(SCRIPTS / script[0]), *script[1:], _python(recipe)]
     return ["srun", *tasks, *container_words(recipe, on_gpu), *words]

@@ -627,9 +627,16 @@ class Slurm(Section):
     exclude_after: Whole = 2
     """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it, and a job
     that is retried avoids it; 0 excludes none."""
-    launcher: Literal["srun", "torchrun"] = "srun"
+    launcher: Literal["srun", "torchrun", "ft_launcher"] = "srun"
     """What starts the ranks of a training run. srun: a task per rank. torchrun: a task per node, in which torchrun
-    starts the ranks, for sites that want that."""
+    starts the ranks, for sites that want that. ft_launcher: the same with the launcher of nvidia-resiliency-ext, which
+    kills ranks that make no progress (`ft_options`); the job is then retried like after any other fault."""
+    ft_options: list[Text] = [
+        "--ft-rank-section-timeouts=setup:1800,step:600,checkpointing:1800",
+        "--ft-rank-out-of-section-timeout=1800",
+    ]
+    """Options of ft_launcher: here, how long a rank may take to start, for a step, for a checkpoint, and for anything
+    else, in seconds."""
     setup: Prose = ""
     """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -262,6 +263,28 @@ def test_one_task_per_node(no_slurm, tmp_path, capsys):
     words = srun_words(run.recipe)
     assert words[1:5] == ["--nodes", "16", "--ntasks-per-node", "1"]
     assert words[-3:] == [str(SCRIPTS / "node.sh"), "8", sys.executable]
+
+
+def test_ft_launcher_in_place_of_torchrun(tmp_path):
+    file = REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml"
+    options = ["--ft-rank-section-timeouts=setup:9,step:3", "--ft-log-level=ERROR"]
+    words = [f"run_folder={tmp_path / 'run'}", "slurm.launcher=ft_launcher", f"slurm.ft_options={json.dumps(options)}"]
+    node = srun_words(load_recipe(file, words))
+    node = node[node.index("bash") :]
+    assert node == ["bash", str(SCRIPTS / "node.sh"), "--ft", *options, "--", "8", sys.executable]
+    environment = {"PATH": os.environ["PATH"], "SLURM_NODEID": "1", "SLURM_NNODES": "2", "MASTER_ADDR": "a"}
+    environment |= {"MASTER_PORT": "5", "SLURM_JOB_ID": "7", "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*node, "-m", "rank"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "nvidia-resiliency-ext cannot be imported on" in done.stderr
+    # In place of the package, whose launcher has the options of torchrun and its own.
+    package = tmp_path / "nvidia_resiliency_ext" / "fault_tolerance"
+    package.mkdir(parents=True)
+    said = "import json, sys\nif __name__ == '__main__':\n    print(json.dumps(sys.argv[1:]))\n"
+    (package / "launcher.py").write_text(said)
+    done = subprocess.run([*node, "-m", "rank"], env=environment, capture_output=True, text=True)
+    given = json.loads(done.stdout)
+    assert given[:2] == options and {"--nnodes=2", "--node-rank=1", "--nproc-per-node=8"} <= set(given)
+    assert given[-5:] == [str(SCRIPTS / "rank.sh"), sys.executable, "-m", "rank", "--enable-ft-package"]
 
 
 def test_a_rank_without_scontrol_meets_the_others_where_srun_was_called(tmp_path):

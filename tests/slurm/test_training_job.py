@@ -109,8 +109,13 @@ def start_again(job: str) -> None:
     client("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
-@pytest.mark.parametrize("launcher", ["srun", pytest.param("torchrun", marks=pytest.mark.exhaustive)])
-def test_a_training_job_survives_what_happens_to_it(slurm, made, tmp_path, launcher):
+@pytest.mark.parametrize(
+    "launcher", ["srun", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("torchrun", "ft_launcher"))]
+)
+def test_a_training_job_survives_what_happens_to_it(slurm, made, tmp_path, monkeypatch, launcher):
+    if launcher == "ft_launcher":
+        found = pytest.importorskip("nvidia_resiliency_ext.fault_tolerance").__file__
+        monkeypatch.setenv("SBP_SETUP", f"export PYTHONPATH=$PYTHONPATH:{Path(found).parents[2]}")
     log = tmp_path / "job.out"
     copy(made / "prepared", tmp_path / "run")
     training = TrainedRun(tmp_path / "run", *WORDS, WORKERS, "launch.nodes=2", f"slurm.launcher={launcher}")
