@@ -2,14 +2,14 @@
 """Tokenizing a corpus beside Megatron-LM's tools/preprocess_data.py, with as many workers and the same tokenizer.
 
     git clone https://github.com/NVIDIA/Megatron-LM /scratch/Megatron-LM
-    python benchmarks/tokenizing.py --megatron /scratch/Megatron-LM [--workers 1 2] [--copies 2 14] [--rounds 1]
+    python benchmarks/tokenizing.py --megatron /scratch/Megatron-LM [--workers 1 2] [--copies 2 16] [--rounds 1]
 
 The documents are the quick start's (6,989 entries of a dictionary, 605 characters on average), several times over, as
 one .jsonl. Ours is tools/preprocess_documents.py with as many workers as the peer has (`--workers`, one table for each
 number); the peer gets our tokenizer as its HuggingFaceTokenizer, and `--append-eod`. Both run as programs of their own,
 in turns, and their .bin and .idx must be equal byte for byte. CPU seconds include the processes that each starts.
 A program's start (imports, loading the tokenizer) is the same for any corpus: `without the start` is the difference
-between the two numbers of copies. Ours starts processes from 32 MB on, so the smaller corpus takes one.
+between the two numbers of copies. Ours starts processes from 64 MB on, so the smaller corpus takes one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
         "--megatron", type=Path, default=os.environ.get("MEGATRON_LM"), help="Megatron-LM's sources (or $MEGATRON_LM)"
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--copies", type=int, nargs=2, default=[2, 14], help="of the quick start's corpus")
+    parser.add_argument("--copies", type=int, nargs=2, default=[2, 16], help="of the quick start's corpus")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, default=8192)
     options = parser.parse_args()

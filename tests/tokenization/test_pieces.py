@@ -86,10 +86,10 @@ def test_pieces_are_neither_long_nor_heavy_and_lose_no_row_before_an_error(monke
 
 def test_as_many_processes_as_there_are_cores_and_memory_for(tmp_path, monkeypatch):
     for free, size, cores, count in (
-        (1 << 40, 32 << 20, 48, 48),
-        (700 << 20, 32 << 20, 48, 2),
-        (0, 32 << 20, 48, 1),
-        (1 << 40, (32 << 20) - 1, 48, 1),
+        (1 << 40, 64 << 20, 48, 48),
+        (700 << 20, 64 << 20, 48, 2),
+        (0, 64 << 20, 48, 1),
+        (1 << 40, (64 << 20) - 1, 48, 1),
         (1 << 40, 1 << 40, 1, 1),
     ):
         monkeypatch.setattr(pieces, "free_memory", lambda free=free: free)
