@@ -21,7 +21,7 @@ from megatron_sbp.tokenization.encoding import TextCounts
 from megatron_sbp.tokenization.indexed import IndexedWriter
 
 IN_PROCESSES = 64 << 20
-"""Bytes of rows from which on processes are started: each takes a second of CPU time until it tokenizes, as much as 30 MB do."""
+"""Bytes of rows from which on processes are started: each takes as much CPU time to start as for tokenizing 20 MB."""
 
 SMALLER = 3
 """How many times smaller a compressed file of text is, for comparing with `IN_PROCESSES`."""
