@@ -2,14 +2,14 @@
 """Tokenizing a corpus beside Megatron-LM's tools/preprocess_data.py, with as many workers and the same tokenizer.
 
     git clone https://github.com/NVIDIA/Megatron-LM /scratch/Megatron-LM
-    python benchmarks/tokenizing.py --megatron /scratch/Megatron-LM [--workers 2] [--copies 2 10] [--rounds 3]
+    python benchmarks/tokenizing.py --megatron /scratch/Megatron-LM [--workers 1 2] [--copies 2 16] [--rounds 1]
 
 The documents are the quick start's (6,989 entries of a dictionary, 605 characters on average), several times over, as
-one .jsonl. Ours is tools/preprocess_documents.py with as many threads as the peer has workers (`--workers`); the peer
-gets our tokenizer as its HuggingFaceTokenizer, and `--append-eod`. Both run as programs of their own, in turns, and
-their .bin and .idx must be equal byte for byte. CPU seconds include the processes that each starts. A program's start
-(imports, loading the tokenizer) is the same for any corpus: `without the start` is the difference between the two
-numbers of copies.
+one .jsonl. Ours is tools/preprocess_documents.py with as many workers as the peer has (`--workers`, one table for each
+number); the peer gets our tokenizer as its HuggingFaceTokenizer, and `--append-eod`. Both run as programs of their own,
+in turns, and their .bin and .idx must be equal byte for byte. CPU seconds include the processes that each starts.
+A program's start (imports, loading the tokenizer) is the same for any corpus: `without the start` is the difference
+between the two numbers of copies. Ours starts processes from 64 MB on, so the smaller corpus takes one.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ def make(folder: Path, copies: list[int], vocabulary: int) -> int:
     return len(texts)
 
 
-def run(words: list[str], threads: int, log: Path, **further: str) -> tuple[float, float]:
+def run(words: list[str], log: Path) -> tuple[float, float]:
     """Seconds and CPU seconds of a program and of the processes that it starts."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": "1"}
+    one = {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # a worker is a thread
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **one}
     with log.open("w") as output:
         began = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, *words], env={**environment, **further}, stdout=output, stderr=output
-        )
+        process = subprocess.Popen([sys.executable, *words], env=environment, stdout=output, stderr=output)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if status:
@@ -63,15 +62,15 @@ def run(words: list[str], threads: int, log: Path, **further: str) -> tuple[floa
 
 def ours(folder: Path, count: int, workers: int) -> tuple[float, float]:
     words = ["tools/preprocess_documents.py", "--inputs", f"{folder / str(count)}.jsonl"]
-    words += ["--tokenizer", str(folder / "tokenizer"), "--output", f"{folder}/ours-{count}"]
-    return run([str(ROOT / words[0]), *words[1:]], workers, folder / "ours.log", TOKENIZERS_PARALLELISM="true")
+    words += ["--tokenizer", str(folder / "tokenizer"), "--output", f"{folder}/ours-{count}", "--workers", str(workers)]
+    return run([str(ROOT / words[0]), *words[1:]], folder / "ours.log")
 
 
 def megatron(folder: Path, count: int, workers: int, program: Path) -> tuple[float, float]:
     words = [str(program), "--input", f"{folder / str(count)}.jsonl", "--output-prefix", f"{folder}/theirs-{count}"]
     words += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(folder / "tokenizer")]
     words += ["--append-eod", "--workers", str(workers), "--log-interval", "100000"]
-    return run(words, 1, folder / "theirs.log", TOKENIZERS_PARALLELISM="false")
+    return run(words, folder / "theirs.log")
 
 
 def main() -> None:
@@ -79,33 +78,39 @@ def main() -> None:
     parser.add_argument(
         "--megatron", type=Path, default=os.environ.get("MEGATRON_LM"), help="Megatron-LM's sources (or $MEGATRON_LM)"
     )
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--copies", type=int, nargs=2, default=[2, 10], help="of the quick start's corpus")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--copies", type=int, nargs=2, default=[2, 16], help="of the quick start's corpus")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, default=8192)
     options = parser.parse_args()
     program = options.megatron and (options.megatron / "tools" / "preprocess_data.py").resolve()
     if not program or not program.is_file():
         parser.exit(2, "error: Megatron-LM is not installed: --megatron FOLDER with tools/preprocess_data.py\n")
     few, many = sorted(options.copies)
-    figures: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         documents = make(folder, [few, many], options.vocabulary)
-        for number in range(options.rounds):
-            for count in (few, many):
-                theirs = megatron(folder, count, options.workers, program)
-                figures.setdefault(("theirs", count), []).append(theirs)
-                figures.setdefault(("ours", count), []).append(ours(folder, count, options.workers))
-                for suffix in ("bin", "idx"):
-                    pair = folder / f"ours-{count}.{suffix}", folder / f"theirs-{count}_text_document.{suffix}"
-                    if not filecmp.cmp(*pair, shallow=False):
-                        raise SystemExit(f"the .{suffix} files differ")
-            print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-        size = (folder / f"ours-{many}.bin").stat().st_size
+        for workers in options.workers:
+            compare(folder, documents, (few, many), workers, program=program, rounds=options.rounds)
+
+
+def compare(folder: Path, documents: int, copies: tuple[int, int], workers: int, *, program: Path, rounds: int) -> None:
+    """Prints the table of a number of workers."""
+    few, many = copies
+    figures: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for number in range(rounds):
+        for count in (few, many):
+            figures.setdefault(("theirs", count), []).append(megatron(folder, count, workers, program))
+            figures.setdefault(("ours", count), []).append(ours(folder, count, workers))
+            for suffix in ("bin", "idx"):
+                pair = folder / f"ours-{count}.{suffix}", folder / f"theirs-{count}_text_document.{suffix}"
+                if not filecmp.cmp(*pair, shallow=False):
+                    raise SystemExit(f"the .{suffix} files differ")
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    size = (folder / f"ours-{many}.bin").stat().st_size
     print(
-        f"{options.workers} workers, {few * documents:,} and {many * documents:,} documents; .bin ({size / 1e6:.0f} "
-        f"MB) and .idx equal byte for byte; medians of {options.rounds} turns; load {os.getloadavg()[0]:.2f}\n"
+        f"{workers} workers, {few * documents:,} and {many * documents:,} documents; .bin ({size / 1e6:.0f} MB) and "
+        f".idx equal byte for byte; medians of {rounds} turns; load {os.getloadavg()[0]:.2f}\n"
     )
     print("| | Megatron, documents/s | ours, documents/s | ratio | per CPU second | | ratio |\n|" + "---|" * 7)
     for label, first, last in (
@@ -124,7 +129,8 @@ def main() -> None:
             }
             ratio = statistics.median(our / their for our, their in zip(rates["ours"], rates["theirs"], strict=True))
             cells += [f"{statistics.median(rates[name]):,.0f}" for name in ("theirs", "ours")] + [f"**{ratio:.1f}**"]
-        print(f"| {label} | {' | '.join(cells)} |")
+        print(f"| {label} | {' | '.join(cells)} |", flush=True)
+    print()
 
 
 if __name__ == "__main__":

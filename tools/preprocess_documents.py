@@ -22,7 +22,10 @@ def main() -> None:
     command_line.add_end_of_document(parser)
     parser.add_argument("--no-end-of-document", action="store_true", help="write no end-of-document")
     command_line.add_bad_documents(parser)
+    parser.add_argument("--workers", type=int, metavar="N", help="processes at most (default: one per core)")
     options = parser.parse_args()
+    if options.workers is not None and options.workers < 1:
+        parser.error("--workers must be at least 1")
     from megatron_sbp.tokenization.documents import preprocess_documents
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
@@ -34,6 +37,7 @@ def main() -> None:
             text_field=options.text_field,
             bad_documents=options.bad_documents,
             end_of_document=not options.no_end_of_document,
+            workers=options.workers,
         )
     print(json.dumps(counts))
 

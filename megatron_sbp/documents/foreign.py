@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.reading import (
     BadDocument,
     Document,
+    RawRow,
     field_of,
     id_of,
     matching_files,
@@ -143,10 +144,15 @@ class TextRows:
             path: the file.
             advance: called with the number of bytes read since the last call.
         """
-        fields = [*self._fields, *self._unchecked]
-        for _, row in converted_rows(
-            path, fields, self._row, self._note_bad, on_bytes=advance, optional=self._optional
-        ):
+        yield from self.usable(path, self.raw(path, advance))
+
+    def raw(self, path: Path, advance: Callable[[int], None] = lambda _: None) -> Iterator[tuple[int, RawRow]]:
+        """Lines and unparsed rows of one of the files, for `usable`."""
+        return raw_rows(path, [*self._fields, *self._unchecked], advance, self._optional)
+
+    def usable(self, path: Path, raw: Iterable[tuple[int, RawRow]]) -> Iterator[JsonObject]:
+        """Rows out of some that `raw` gave."""
+        for _, row in _converted(path, raw, self._row, self._note_bad):
             if all(row[name].strip() for name in self._texts):
                 yield row
             else:
@@ -178,7 +184,16 @@ def converted_rows[Row](
 ) -> Iterator[tuple[int, Row]]:
     """Lines and converted rows of one file; what `convert` or the parser finds bad goes to `on_bad`: `refuse` makes an
     error of it."""
-    for line, raw in raw_rows(path, fields, on_bytes, optional):
+    yield from _converted(path, raw_rows(path, fields, on_bytes, optional), convert, on_bad)
+
+
+def _converted[Row](
+    path: Path,
+    rows: Iterable[tuple[int, RawRow]],
+    convert: Callable[[JsonObject], Row],
+    on_bad: Callable[[BadDocument, Path, int], None],
+) -> Iterator[tuple[int, Row]]:
+    for line, raw in rows:
         try:
             row = convert(row_of(raw))
         except BadDocument as bad:

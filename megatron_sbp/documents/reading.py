@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
 _ROWS_PER_BATCH = 1024
-_INVALID = object()
-"""Marks a Parquet value that Python cannot hold: text that is not valid UTF-8, a date far away, a strange time zone."""
+
+
+class _INVALID:
+    """Marks a Parquet value that Python cannot hold: text that is not valid UTF-8, a date far away, a strange time
+    zone. A class, so that it is the same in other processes."""
 
 
 class BadDocument(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from megatron_sbp.base.replacing import replace_files
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.foreign import OnBad, TextRows
 from megatron_sbp.tokenization.encoding import TextCounts, add_written, write_texts
-from megatron_sbp.tokenization.file_parts import tokenize_files, workers_for
+from megatron_sbp.tokenization.file_parts import alike, tokenize_files
 from megatron_sbp.tokenization.indexed import (
     check_output,
     counts_file,
@@ -28,8 +29,17 @@ from megatron_sbp.tokenization.indexed import (
     write_both,
     write_indexed,
 )
+from megatron_sbp.tokenization.pieces import (
+    cores_of_process,
+    encode_pieces,
+    in_pieces,
+    size_of_rows,
+    workers_for_rows,
+    write_encoded,
+)
+from megatron_sbp.tokenization.shared_rows import ShardRows, share_rows
 from megatron_sbp.tokenization.tokenizer import TextTokenizer, load_tokenizer
-from megatron_sbp.tokenization.written_ids import FIELD, ids_of_text, unpack_ids
+from megatron_sbp.tokenization.written_ids import FIELD, ids_of_text
 
 
 def tokenize_shard(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label: str = "tokenize") -> list[Path]:
@@ -38,19 +48,28 @@ def tokenize_shard(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label
     Returns:
         The three files.
     """
-    texts = (row["text"] for row in files.read_jsonl_zst(shard))
-    with Progress(label, None, "documents") as progress:
-        counts = write_texts(texts, prefix, tokenizer, advance=progress.advance)
-    files.write_json(counts_file(prefix), counts.__dict__)
-    return [data_file(prefix), index_file(prefix), counts_file(prefix)]
+    return _tokenize(ShardRows(tokenizer, written=False), shard, prefix, label)
 
 
 def tokenize_written(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label: str = "tokenize") -> list[Path]:
     """`tokenize_shard` for synthetic documents: the ids in their rows, closed by end-of-document, and the tokens of the
     text where a row has none. The ids are trusted: the filters let no others pass."""
-    rows = ((row["text"], unpack_ids(row.get(FIELD))) for row in files.read_jsonl_zst(shard))
-    with Progress(label, None, "documents") as progress, write_indexed(prefix, tokenizer.dtype) as writer:
-        counts = add_written(rows, writer, tokenizer, progress.advance)
+    return _tokenize(ShardRows(tokenizer, written=True), shard, prefix, label)
+
+
+def _tokenize(rows: ShardRows, shard: Path, prefix: Path, label: str) -> list[Path]:
+    """On all cores of the task where there is much text: the same bytes."""
+    workers = workers_for_rows(size_of_rows(shard), cores_of_process())
+    with (
+        Progress(label, None, "documents") as progress,
+        write_indexed(prefix, rows.tokenizer.dtype) as writer,
+        files.open_lines(shard) as lines,
+    ):
+        if workers > 1:
+            found = encode_pieces(in_pieces(lines, len), rows, workers)
+            counts = write_encoded(found, writer, progress.advance).counts
+        else:
+            counts = rows.append(lines, writer, progress.advance)
     files.write_json(counts_file(prefix), counts.__dict__)
     return [data_file(prefix), index_file(prefix), counts_file(prefix)]
 
@@ -85,10 +104,12 @@ def preprocess_documents(
     text_field: str = "text",
     bad_documents: OnBad = "fatal",
     end_of_document: bool = True,
+    workers: int | None = None,
 ) -> JsonObject:
     """Writes OUTPUT.bin and OUTPUT.idx: one document of one sequence per row, in the order of the files and rows.
 
-    Several files are tokenized by as many processes as there are cores, into parts beside the output, which are joined.
+    Much text is tokenized by several processes. Where files are alike, each process takes a file at a time, into parts
+    beside the output, which are joined; else they share the rows of every file.
 
     Args:
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
@@ -97,6 +118,7 @@ def preprocess_documents(
         text_field: field of the text. Rows whose text is empty or white space are left out.
         bad_documents: whether a bad row stops the work or is counted.
         end_of_document: whether every document is closed by that token.
+        workers: at most so many processes; None is one per core.
 
     Returns:
         documents, tokens, bytes, characters, empty, bad.
@@ -106,11 +128,13 @@ def preprocess_documents(
     """
     rows = TextRows(inputs, [text_field], (), bad_documents=bad_documents)
     check_output(output, rows.files)
-    workers = workers_for(rows.files)
-    if workers > 1:
+    workers = workers_for_rows(sum(map(size_of_rows, rows.files)), workers or len(os.sched_getaffinity(0)))
+    if workers == 1:
+        counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
+    elif alike(rows.files, workers):
         counts = tokenize_files(rows, text_field, output, tokenizer, end_of_document=end_of_document, workers=workers)
     else:
-        counts = write_texts((row[text_field] for row in rows), output, tokenizer, end_of_document)
+        counts = share_rows(rows, text_field, output, tokenizer, end_of_document=end_of_document, workers=workers)
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad}
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from megatron_sbp.tokenization.indexed import IndexedWriter, flatten, write_indexed
+from megatron_sbp.tokenization.indexed import flatten, write_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 2048, 4_000_000
+
+
+class Appended(Protocol):
+    """What documents are appended to: a dataset that is being written, or a piece of one in memory."""
+
+    def add(self, tokens: np.ndarray, lengths: np.ndarray) -> None:
+        """Appends documents of one sequence each; see `IndexedWriter.add`."""
 
 
 @dataclass
@@ -55,7 +63,7 @@ def write_texts(
 
 def add_texts(
     texts: Iterable[str],
-    writer: IndexedWriter,
+    writer: Appended,
     tokenizer: TextTokenizer,
     end_of_document: bool = True,
     advance: Callable[[int], None] | None = None,
@@ -74,7 +82,7 @@ def add_texts(
 
 def add_written(
     written: Iterable[tuple[str, np.ndarray | None]],
-    writer: IndexedWriter,
+    writer: Appended,
     tokenizer: TextTokenizer,
     advance: Callable[[int], None] | None = None,
 ) -> TextCounts:
@@ -110,7 +118,7 @@ def _add(
     batch: Sequence[str],
     ids: Sequence[Sequence[int] | np.ndarray],
     closing: int | None,
-    writer: IndexedWriter,
+    writer: Appended,
     tokenizer: TextTokenizer,
 ) -> TextCounts:
     tokens, lengths = flatten(ids, closing, tokenizer.dtype)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import Fault
-from megatron_sbp.base.memory import free_memory
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import TextRows
@@ -20,18 +19,11 @@ from megatron_sbp.tokenization.encoding import TextCounts, write_texts
 from megatron_sbp.tokenization.indexed import merge_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
-IN_PROCESSES = 32 << 20
-"""Bytes of files from which on processes are started: each takes a second until it tokenizes."""
 
-_PROCESS = 300 << 20
-"""Bytes that a process takes: 266 MB in docs/scaling.md."""
-
-
-def workers_for(paths: list[Path]) -> int:
-    """Processes that are worth starting: one per core and file, as far as there is memory; 1 for little text."""
-    if sum(path.stat().st_size for path in paths) < IN_PROCESSES:
-        return 1
-    return max(1, min(len(os.sched_getaffinity(0)), len(paths), free_memory() // _PROCESS))
+def alike(paths: list[Path], workers: int) -> bool:
+    """Whether processes that take a file at a time all have work to the end: no file is much more than its share."""
+    sizes = [path.stat().st_size for path in paths]
+    return len(paths) >= workers and max(sizes) * workers <= 2 * sum(sizes)
 
 
 def tokenize_files(
@@ -97,7 +89,7 @@ _work: _Work
 def _begin(parent: int, work: _Work) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # there are as many processes as cores
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many processes as cores
     global _work
     _work = work
 

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from megatron_sbp.base.errors import Fault, InputError
-from megatron_sbp.tokenization import file_parts
+from megatron_sbp.tokenization import documents, file_parts, pieces
 from megatron_sbp.tokenization.documents import preprocess_documents
-from megatron_sbp.tokenization.file_parts import workers_for
+from megatron_sbp.tokenization.file_parts import alike
 
 
 @pytest.fixture
@@ -29,8 +29,9 @@ def corpus(tmp_path, foldoc):
 
 @pytest.fixture
 def in_processes(monkeypatch):
-    monkeypatch.setattr(file_parts, "IN_PROCESSES", 0)
+    monkeypatch.setattr(pieces, "IN_PROCESSES", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(documents, "share_rows", None)  # these files go one by one
 
 
 def written(folder):
@@ -44,7 +45,6 @@ def test_the_bytes_and_counts_of_one_process(tmp_path, corpus, tokenizer, reques
     )
     assert (expected["documents"], expected["empty"], expected["bad"]) == (200, 1, 1)
     request.getfixturevalue("in_processes")
-    assert workers_for(list(tmp_path.glob("*.jsonl"))) == 2
     found = preprocess_documents(
         corpus, tmp_path / "two" / "out", tokenizer, bad_documents="skip", end_of_document=end_of_document
     )
@@ -77,15 +77,13 @@ def test_a_killed_process_is_a_fault_and_leaves_nothing(tmp_path, corpus, tokeni
     assert written(tmp_path / "out") == {}
 
 
-def test_as_many_processes_as_there_are_cores_files_and_memory_for(tmp_path, monkeypatch):
-    for number in range(3):
-        (tmp_path / str(number)).write_bytes(b"x" * 1000)
+def test_files_are_alike_if_none_keeps_one_process_busy_alone(tmp_path):
+    for number, size in enumerate((100, 100, 120, 900)):
+        (tmp_path / str(number)).write_bytes(b"x" * size)
     paths = sorted(tmp_path.iterdir())
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(48)))
-    monkeypatch.setattr(file_parts, "IN_PROCESSES", 3000)
-    for free, given, count in ((1 << 40, paths, 3), (700 << 20, paths, 2), (0, paths, 1), (1 << 40, paths[:2], 1)):
-        monkeypatch.setattr(file_parts, "free_memory", lambda free=free: free)
-        assert workers_for(given) == count
+    assert alike(paths[:3], 3) and alike(paths[:3], 2)
+    assert not alike(paths[:3], 4), "fewer files than processes"
+    assert not alike(paths, 3), "one has most of the text"
 
 
 def test_a_tokenizer_of_another_process_is_the_same(tokenizer):
