@@ -16,14 +16,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from support.whole_program import RECIPE, digests
+from support.undone import outputs, undo
+from support.whole_program import RECIPE
 
-from megatron_sbp.base import files
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage, by_name
+from megatron_sbp.stages.stage import by_name
 
 FURTHER = ("filter.max_corpus_copying=0.9", "filter.min_similarity=-0.9")
 """With them the graph has `index-corpus` and `compare`, too."""
@@ -80,25 +80,6 @@ def two_workers(run: Run, name: str, log: Path, kills: tuple[int | None, int | N
     statuses = [worker.exitcode for worker in workers]
     assert set(statuses) <= {0, -signal.SIGKILL}, f"{statuses}\n{log.read_text()}"
     return statuses.count(-signal.SIGKILL)
-
-
-def owned(run: Run, stage: Stage) -> list[Path]:
-    return [path for pattern in stage.owns(run) for path in run.root.glob(pattern)]
-
-
-def undo(run: Run, stage: Stage) -> None:
-    """As if the stage had never run."""
-    shutil.rmtree(run.manifests / stage.name)
-    (run.manifests / f"{stage.name}.json").unlink()
-    for path in owned(run, stage):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def outputs(run: Run, stage: Stage) -> tuple[dict[str, str], dict[str, str]]:
-    """Digests of what the stage has in the run folder, and those of its manifest."""
-    named = files.read_json(run.stage_manifest(stage.name))["outputs"]
-    found = digests(run.root, tuple(f"{pattern}{more}" for pattern in stage.owns(run) for more in ("", "/**/*")))
-    return found, {path: entry["sha256"] for path, entry in named.items()}
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from support.slurm_array import Array
 from support.slurm_cluster import closed
 from support.synthesis_run import run_of
 from support.trained_run import MARK, processes
+from support.undone import undo
 from support.whole_program import RECIPE, ROOT, digests, run_sbp
 
 from megatron_sbp.base import files
@@ -175,14 +176,6 @@ def below(folder: Path, *patterns: str) -> dict[str, str]:
     found = digests(folder, patterns)
     assert len(found) >= FILES, found
     return found
-
-
-def undo(run: Run, stage: Stage) -> None:
-    """As if the stage had never run."""
-    shutil.rmtree(run.manifests / stage.name)
-    (run.manifests / f"{stage.name}.json").unlink()
-    for path in [path for pattern in stage.owns(run) for path in run.root.glob(pattern)]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 WRITTEN = {
