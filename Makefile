@@ -27,7 +27,7 @@ test: setup  ## style, types, and tests of everything
 	.venv/bin/python -m pytest -q -n 4 --dist loadfile -m "not exhaustive"; tests=$$?; \
 	wait $$checker; typed=$$?; cat "$$types"; rm -f "$$types"; [ $$typed = 0 ] && exit $$tests
 
-rehearse: setup  ## the recipes of examples/, or RECIPE="sbp_3b_200b or people", through a real Slurm, from submit to report (Debian, root)
+rehearse: setup  ## every recipe.yaml of examples/, or RECIPE="sbp_3b_200b or people-study", through a real Slurm, from submit to report (Debian, root)
 	@.venv/bin/python -m pytest -q -n 1 --dist loadfile tests/slurm/test_rehearsal.py -m exhaustive -k "from_submit_to and ($(or $(RECIPE),recipe))"
 
 test-all: setup  ## all tests, with every case of the long ones

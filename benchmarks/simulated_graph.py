@@ -309,7 +309,7 @@ def first_unit(words: list[str]) -> None:
     """Runs a command up to the moment when a unit would begin."""
     from megatron_sbp.executor.runner import StageRunner
 
-    def begins(self: Any, view: Any, folder: Any, unit: str, key: str) -> None:
+    def begins(self: Any, view: Any, folder: Any, unit: str, keys: Any) -> None:
         print(f"{self.stage.name}: {unit} would begin", flush=True)
         os._exit(0)
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from megatron_sbp import __version__
@@ -37,6 +38,7 @@ from megatron_sbp.executor.manifests import (
     read_unit,
     work_of,
 )
+from megatron_sbp.executor.read_files import check_unchanged
 from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.retry import at_unit
 from megatron_sbp.executor.state import StageState
@@ -67,6 +69,7 @@ class StageRunner(StageState):
         if self.finished(keys):
             self.note_times()
             return True
+        self._check_read(keys.described["inputs"].keys() - {path for mine in keys.own.values() for path in mine})
         with self._lock("prepare"):
             self.replacement.resume()
             self._tidy()
@@ -85,7 +88,7 @@ class StageRunner(StageState):
                 # In this order: a process that completed the stage meanwhile wrote the manifest before it removed what
                 # only `finish` needed, and a unit without that looks undone.
                 if self._unit(view, folder, unit, keys) is None and not self._complete(keys.stage):
-                    self._run_unit(view, folder, unit, keys.unit(unit))
+                    self._run_unit(view, folder, unit, keys)
         with self._lock("prepare"):
             if self.finished():
                 return True
@@ -116,7 +119,7 @@ class StageRunner(StageState):
                 if unit is None:
                     return
                 if self._unit(view, folder, unit, keys) is None:
-                    self._run_unit(view, folder, unit, keys.unit(unit))
+                    self._run_unit(view, folder, unit, keys)
                 self.stage.count(view, unit)
 
     def _first_to_do(
@@ -206,10 +209,17 @@ class StageRunner(StageState):
         """Raises InputError where files cannot be renamed to aside/."""
         check_movable(view, [view.at(path) for path in paths])
 
-    def _run_unit(self, view: Run, folder: Path, unit: str, key: str) -> None:
-        file = folder / records.manifest(unit)
+    def _check_read(self, inputs: Iterable[str]) -> None:
+        """Raises InputError for files of other stages that are not what these wrote."""
+        check_unchanged(self.run, self.stage.reads(self.run), inputs)
+
+    def _run_unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> None:
+        self._check_read(keys.own.get(unit, ()))
+        file, key = folder / records.manifest(unit), keys.unit(unit)
         former = read_unit(file)
         if former:
+            if former["key"] != key:
+                say(f"{self.stage.name} {unit}: made under other settings or inputs; redoing the unit")
             self._keep_changed(view, damage(view, former["outputs"]))
             file.unlink()  # what is written from here on would pass for changed after another interruption
         earlier = self.stage.spent_on(view, unit)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
-from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.external import external_digests, to_be_read
@@ -25,6 +22,7 @@ from megatron_sbp.executor.manifests import (
     stage_manifest,
     work_of,
 )
+from megatron_sbp.executor.read_files import note_times
 from megatron_sbp.executor.replacement import Replacement
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
@@ -135,18 +133,7 @@ class StageState:
     def note_times(self) -> None:
         """Writes down the modification times of outputs that `finished` had to read, as it reads all of a copied run
         folder: the next command need not."""
-        if not self._times:
-            return
-        with (
-            contextlib.suppress(OSError),
-            locked(self.unit_folder / records.PREPARE_LOCK, f"{self.stage.name} prepare"),
-        ):
-            manifest = self._manifest()
-            if manifest is not None:
-                for path, entry in manifest["outputs"].items():
-                    entry["mtime_ns"] = self._times.get(self.run.at(path), entry["mtime_ns"])
-                files.write_json(self.manifest_file, manifest)
-            self._times.clear()
+        note_times(self.run, self.stage.name, self._times)
 
     def _manifest(self) -> JsonObject | None:
         """The stage's manifest; None without one, and for a damaged one that may be discarded."""

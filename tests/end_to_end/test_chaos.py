@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from support.chaos import Sequence
 
-SEEDS = (3,)
+SEEDS = (20,)
 """Of the shorter ones: none of them trains all models again."""
-MORE = (2, 4, 6, 7, 8, 9, 10, 11, 13, 15, 19, 22, 23)
+MORE = (2, 3, 4, 6, 7, 8, 9, 10, 11, 13, 15, 19, 22, 23)
 """For `make test-all`, with the others."""
 STEPS = 2
 

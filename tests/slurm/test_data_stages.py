@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 import sys
@@ -18,6 +19,7 @@ from support.slurm_array import Array
 from support.slurm_cluster import closed
 from support.synthesis_run import run_of
 from support.trained_run import MARK, processes
+from support.undone import undo
 from support.whole_program import RECIPE, ROOT, digests, run_sbp
 
 from megatron_sbp.base import files
@@ -132,7 +134,8 @@ class Holds:
 
 
 def disturb_in_the_middle(run: Run, graph: list[Stage], holds: Holds) -> None:
-    """Does the same to the array of the last stage of a graph, each time in the middle of a unit, until it is through.
+    """Does the same to the array of the last stage of a graph, each time in the middle of a unit, until it is through;
+    and cuts a file of one finished unit, and removes one of another, before the second submission.
 
     Args:
         run: with everything finished that the stage reads.
@@ -146,14 +149,27 @@ def disturb_in_the_middle(run: Run, graph: list[Stage], holds: Holds) -> None:
         array.until_state(1, "COMPLETED")
         array.disturb(holds.process(4))
     array.end_of_the_disturbed()
+    cut, gone = (output_of(run, graph[-1], task) for task in (1, 3))
+    os.truncate(cut, cut.stat().st_size // 2)
+    gone.unlink()
     with holds(2):
         slurm.submit(run, run.recipe.source, [], graph)
         array.until(lambda: holds.process(2) is not None, "the middle of the missing unit")
-        assert list(array.states()) == [2], "only the task whose unit is missing"
+        assert sorted(array.states()) == [1, 2, 3], "only tasks whose units are missing or damaged"
+        array.until_state(1, "COMPLETED")
+        array.until_state(3, "COMPLETED")
         array.preempt(2)
     array.start_again(2)
-    array.until(lambda: array.states() == {2: "COMPLETED"}, "the end")
+    array.until(lambda: set(array.states().values()) == {"COMPLETED"}, "the end")
     assert (run.manifests / f"{array.stage}.json").exists()
+    [log] = (run.root / "logs" / "slurm").glob(f"*-{array.id}_1.out")
+    assert f"{run.relative(cut)} was changed since; it is kept as aside/" in log.read_text()
+
+
+def output_of(run: Run, stage: Stage, task: int) -> Path:
+    """A file that a task has finished."""
+    unit = files.read_json(run.manifests / stage.name / f"{stage.units(run)[task - 1]}.json")
+    return run.root / min(unit["outputs"])
 
 
 def on_node3(recipe: Recipe) -> Recipe:
@@ -175,14 +191,6 @@ def below(folder: Path, *patterns: str) -> dict[str, str]:
     found = digests(folder, patterns)
     assert len(found) >= FILES, found
     return found
-
-
-def undo(run: Run, stage: Stage) -> None:
-    """As if the stage had never run."""
-    shutil.rmtree(run.manifests / stage.name)
-    (run.manifests / f"{stage.name}.json").unlink()
-    for path in [path for pattern in stage.owns(run) for path in run.root.glob(pattern)]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 WRITTEN = {

@@ -21,8 +21,7 @@ from megatron_sbp.stages.stage import Stage
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/*.yaml"))
-RECIPES = [file for file in EXAMPLES if file.name == "recipe.yaml"]
-PAPER = [file for file in RECIPES if file.parent.name in ("sbp_3b_200b", "sbp_3b_1t", "sbp_6b_1t")]
+PAPER = [file for file in EXAMPLES if file.parent.name in ("sbp_3b_200b", "sbp_3b_1t", "sbp_6b_1t")]
 
 
 ON_GPUS = {"embed", "pilot", "synthesize", "compare", "evaluate", "harness"}  # written down, not asked of the stages
@@ -132,7 +131,7 @@ def rehearsed(slurm, request, tmp_path_factory) -> dict[Path, tuple[Run, Run]]:
 
 @pytest.mark.exhaustive  # `make rehearse` runs it, in CI too
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("file", RECIPES, ids=map(name_of, RECIPES))
+@pytest.mark.parametrize("file", EXAMPLES, ids=map(name_of, EXAMPLES))
 def test_from_submit_to_the_report(file, rehearsed):
     """All stages, on two nodes and in arrays of two tasks."""
     real, run = rehearsed[file]

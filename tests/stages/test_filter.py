@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.finished_stage import rewritten
 from support.synthesis_run import execute_synthesis
 
 from megatron_sbp.base import files
@@ -70,10 +71,7 @@ def test_duplicates_over_shards(undisturbed, make_run, texts):
         rows = [{**template, "id": f"{file.name}-{place}", "text": text, "finished": True, "tokens": 9}
                 for place, text in enumerate(wanted)]  # fmt: skip
         files.write_jsonl_zst(file, rows)
-    manifest = files.read_json(run.manifests / "synthesize.json")
-    for file in (first, second):
-        manifest["outputs"][run.relative(file)]["sha256"] = files.sha256(file)
-    files.write_json(run.manifests / "synthesize.json", manifest)
+    rewritten(run, "synthesize", first, second)
     kept = {}
     for rule in ("near", "exact", "keep"):
         other = make_run("undisturbed", f"filter.duplicates={rule}", "filter.max_repetition=1", "filter.max_copying=1")

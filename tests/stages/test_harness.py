@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -58,9 +59,10 @@ def execute(run: Run) -> bool:
 
 
 def test_an_interrupted_stage_goes_on_and_a_further_arm_is_evaluated_alone(run, capfd, monkeypatch):
-    real, broken = run.export("b") / "model.safetensors", b"nothing"
-    weights = real.read_bytes()
-    real.write_bytes(broken)
+    real = run.export("b") / "model.safetensors"
+    weights, written = real.read_bytes(), real.stat()
+    real.write_bytes(bytes(len(weights)))
+    os.utime(real, ns=(written.st_atime_ns, written.st_mtime_ns))  # as a bad disk would
     with pytest.raises(InputError, match="lm-eval cannot load this checkpoint") as found:
         execute(run)
     assert found.value.file == run.export("b") and str(run.log("harness", "lm-eval-b")) in str(found.value)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.finished_stage import rewritten
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
@@ -188,6 +189,7 @@ def test_nan_in_an_embedding_file(mined, tmp_path, helpers):
     vectors = np.load(file)
     vectors[17, 5] = np.nan
     np.save(file, vectors)
+    rewritten(run, "embed", file)
     with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: the vector in row 17 has values that are not"):
         helpers.execute(run, "neighbors")
 

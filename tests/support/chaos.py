@@ -27,10 +27,10 @@ import psutil
 from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
 from support.whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
 
-STAGES = (
-    "documents tokenizer tokenize embed neighbors pairs tokenize-pairs train-baseline tune export-synthesizer "
-    "synthesize filter tokenize-synthetic train-sbp train-oracle export-arms evaluate report"
-).split()
+from megatron_sbp.recipe import load_recipe
+from megatron_sbp.stages.graph import all_stages
+
+STAGES = [stage.name for stage in all_stages(load_recipe(RECIPE))]
 SAME = (*DETERMINED, "export/*/model.safetensors")
 """What must be the same bytes at the end: on CPU even the trained weights."""
 CHANGES = (

@@ -63,7 +63,7 @@ class ScannIndex:
             else:
                 lock = folder.with_name(f".{folder.name}.lock")
                 stack.enter_context(locked(lock, "neighbors"))
-            if not is_built(folder, plan):
+            if not is_built(folder, plan, vectors):
                 build(scann, vectors, plan, folder)
             with quiet_file_descriptors():
                 self._searcher = scann.load_searcher(str(folder))

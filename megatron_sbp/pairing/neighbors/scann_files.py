@@ -30,6 +30,8 @@ TRAINING_SAMPLE = 250_000
 """Vectors on which the partitions are trained, as in ScaNN's documentation."""
 
 _PLAN_FILE = "plan.json"
+_VECTORS = "dataset.npy"
+_COMPARED = 1024
 _ROWS = 16_384
 
 
@@ -49,8 +51,8 @@ def build(scann: ModuleType, vectors: Vectors, plan: ScannPlan, folder: Path) ->
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _write_vectors(vectors, plan, partial / "dataset.npy")
-        assets = ["DATASET_NPY dataset.npy"]
+        _write_vectors(vectors, plan, partial / _VECTORS)
+        assets = [f"DATASET_NPY {_VECTORS}"]
         if plan.leaves:
             say(f"neighbors: building a ScaNN index of {plan.leaves:,} leaves over {plan.documents:,} documents")
             _write_partitioner(vectors, plan, partial / "serialized_partitioner.pb")
@@ -71,15 +73,26 @@ def build(scann: ModuleType, vectors: Vectors, plan: ScannPlan, folder: Path) ->
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def is_built(folder: Path, plan: ScannPlan) -> bool:
-    """Whether the folder holds a complete and intact index of this plan. No manifest covers these files."""
+def is_built(folder: Path, plan: ScannPlan, vectors: Vectors) -> bool:
+    """Whether the folder holds a complete and intact index of this plan over these vectors. No manifest covers these
+    files; says so where it is an index of others, such as another run's."""
     try:
         built = files.read_json(folder / _PLAN_FILE)
-        return built["plan"] == asdict(plan) and all(
+        intact = built["plan"] == asdict(plan) and all(
             files.matches(folder / name, entry) for name, entry in built["files"].items()
         )
     except (FileNotFoundError, NotADirectoryError, InputError, KeyError, TypeError, AttributeError):
         return False
+    if intact and not _has_vectors(folder / _VECTORS, vectors):
+        say(f"neighbors: {folder} is an index of other vectors; building it anew")
+        return False
+    return intact
+
+
+def _has_vectors(file: Path, vectors: Vectors) -> bool:
+    """Whether some rows from all over the index are those of the vectors."""
+    rows = np.unique(np.linspace(0, len(vectors) - 1, _COMPARED).astype(np.int64))
+    return bool(np.array_equal(np.load(file, mmap_mode="r")[rows], vectors.take(rows)))
 
 
 def _write_vectors(vectors: Vectors, plan: ScannPlan, path: Path) -> None:

@@ -65,20 +65,20 @@ def test_few_documents_need_no_partitions(scann, vectors, tmp_path):
 
 def test_an_index_is_built_when_it_is_whole_and_of_this_plan(scann, vectors, tmp_path):
     folder = tmp_path / "index"
-    assert not scann_files.is_built(folder, made_plan())
+    assert not scann_files.is_built(folder, made_plan(), vectors)
     scann_files.build(scann, vectors, made_plan(), folder)
-    assert scann_files.is_built(folder, made_plan())
-    assert not scann_files.is_built(folder, made_plan(leaves=7))
-    assert not scann_files.is_built(folder, made_plan(seed=2))
+    assert scann_files.is_built(folder, made_plan(), vectors)
+    assert not scann_files.is_built(folder, made_plan(leaves=7), vectors)
+    assert not scann_files.is_built(folder, made_plan(seed=2), vectors)
     for name in json.loads((folder / "plan.json").read_text())["files"]:
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-1])
-        assert not scann_files.is_built(folder, made_plan()), name
+        assert not scann_files.is_built(folder, made_plan(), vectors), name
         (folder / name).write_bytes(whole)
-    assert scann_files.is_built(folder, made_plan())
+    assert scann_files.is_built(folder, made_plan(), vectors)
     for damaged in ("", "[]", '{"plan": {}}'):
         (folder / "plan.json").write_text(damaged)
-        assert not scann_files.is_built(folder, made_plan())
+        assert not scann_files.is_built(folder, made_plan(), vectors)
 
 
 def test_another_plan_replaces_the_index_and_a_bad_vector_leaves_it(scann, vectors, tmp_path, save_vectors, helpers):
@@ -86,14 +86,25 @@ def test_another_plan_replaces_the_index_and_a_bad_vector_leaves_it(scann, vecto
     scann_files.build(scann, vectors, made_plan(), folder)
     (folder / "left over").touch()
     scann_files.build(scann, vectors, made_plan(leaves=9), folder)
-    assert scann_files.is_built(folder, made_plan(leaves=9)) and len(centers(folder)) == 9
+    assert scann_files.is_built(folder, made_plan(leaves=9), vectors) and len(centers(folder)) == 9
     assert not (folder / "left over").exists()
-    bad = helpers.unit_vectors(300, 16)
+    good, bad = vectors.take(np.arange(300)), helpers.unit_vectors(300, 16)
     bad[7] *= 3
     with pytest.raises(InputError, match="row 7"):
         scann_files.build(scann, save_vectors([bad]), made_plan(), folder)
-    assert scann_files.is_built(folder, made_plan(leaves=9))
+    assert scann_files.is_built(folder, made_plan(leaves=9), save_vectors([good]))
     assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_an_index_of_another_run_is_named_and_not_taken(scann, vectors, tmp_path, save_vectors, helpers, capsys):
+    """As large and built alike, over vectors that differ in one file; neither manifest nor plan tells them apart."""
+    folder = tmp_path / "index"
+    scann_files.build(scann, vectors, made_plan(), folder)
+    rows, others = vectors.take(np.arange(300)).astype(np.float16), helpers.unit_vectors(300, 16, seed=2)
+    other = save_vectors([rows[:120], others[120:]])
+    capsys.readouterr()
+    assert not scann_files.is_built(folder, made_plan(), other)
+    assert f"{folder} is an index of other vectors; building it anew" in capsys.readouterr().err
 
 
 def test_what_is_logged_is_shown_only_when_something_goes_wrong(capfd):
