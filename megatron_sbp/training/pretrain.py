@@ -30,6 +30,7 @@ from megatron_sbp.base.processes import die_with_parent, short_socket_paths
 from megatron_sbp.training.megatron import rank_end
 from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
+from megatron_sbp.training.model_folder import CACHE, STOPPED
 
 if TYPE_CHECKING:
     from megatron_sbp.training.data.data_file import DataFile
@@ -191,7 +192,7 @@ def main() -> int:
             resumed = own and tracker.read(trainer.folder) is not None
             lock(args.sbp_data, resumed)
             if not resumed:  # Megatron knows its indices by the path of the data, whatever it holds now
-                shutil.rmtree(trainer.folder / "cache" / "joint", ignore_errors=True)
+                shutil.rmtree(trainer.folder / CACHE / "joint", ignore_errors=True)
     except (InputError, ValueError) as error:
         if first_rank:
             print(f"sbp: error: {error}", file=sys.stderr, flush=True)
@@ -224,7 +225,7 @@ def main() -> int:
     if status == 0 and journal.evaluation_cut_off:
         status = UNFINISHED
     if status == 0 and journal.last_rank():
-        files.write_text(trainer.folder / "stopped.txt", journal.stopped or END_OF_PLAN)
+        files.write_text(trainer.folder / STOPPED, journal.stopped or END_OF_PLAN)
     if status == UNFINISHED and "TORCHELASTIC_RUN_ID" in os.environ:
         status = 0  # torchrun would treat anything else as a crash; the launcher sees that stopped.txt is missing
     if torch.distributed.is_initialized():
