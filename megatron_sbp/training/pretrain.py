@@ -162,9 +162,9 @@ def main() -> int:
     from megatron_sbp.training.data.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
     from megatron_sbp.training.megatron import optimizer_resume, state, vocabulary
-    from megatron_sbp.training.megatron.banner import StartUp
-    from megatron_sbp.training.megatron.forward import Trainer
-    from megatron_sbp.training.megatron.hooks import Journal
+    from megatron_sbp.training.megatron.banner import StartupBanner
+    from megatron_sbp.training.megatron.forward import PretrainCallbacks
+    from megatron_sbp.training.megatron.hooks import LoopHooks
 
     dataset_utils.compile_helpers = lambda: None  # would run `make` in the wheel's folder, which has no makefile
     optimizer_resume.repair()
@@ -184,7 +184,7 @@ def main() -> int:
         data = DataFile.read(args.sbp_data)
         choose_builder(args, on_cpu)
         _check(args, data)
-        trainer = Trainer(args, data)
+        trainer = PretrainCallbacks(args, data)
         own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
         # Megatron cannot train with no sample left; a start that was cut off only lacks its last evaluation.
         args.skip_train |= own and (tracker.peek(trainer.folder) or 0) * args.global_batch_size >= args.train_samples
@@ -197,7 +197,7 @@ def main() -> int:
         if first_rank:
             print(f"sbp: error: {error}", file=sys.stderr, flush=True)
         return 2
-    journal = Journal(trainer, signals, StartUp(trainer, on_cpu))
+    journal = LoopHooks(trainer, signals, StartupBanner(trainer, on_cpu))
     journal.attach(training)
     model = model_config(args)
     if on_cpu:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
 
 
-class Trainer:
+class PretrainCallbacks:
     """What `pretrain()` is given: `datasets` and `forward_step`.
 
     Args:

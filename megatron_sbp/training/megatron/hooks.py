@@ -13,8 +13,8 @@ import torch
 from megatron_sbp.training import consumption
 from megatron_sbp.training.early_stopping import exhausted, reason
 from megatron_sbp.training.megatron import state
-from megatron_sbp.training.megatron.banner import StartUp
-from megatron_sbp.training.megatron.forward import Trainer
+from megatron_sbp.training.megatron.banner import StartupBanner
+from megatron_sbp.training.megatron.forward import PretrainCallbacks
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 from megatron_sbp.training.metrics import Metrics, read_metrics
 from megatron_sbp.training.model_folder import COUNTS, METRICS, STOPPED
@@ -34,7 +34,7 @@ WRAPPED = (
 )
 
 
-class Journal:
+class LoopHooks:
     """Attached to Megatron's loop by `attach`.
 
     Args:
@@ -43,7 +43,7 @@ class Journal:
         start_up: says what was started, and knows FLOPs and peak.
     """
 
-    def __init__(self, trainer: Trainer, signals: StopSignals, start_up: StartUp):
+    def __init__(self, trainer: PretrainCallbacks, signals: StopSignals, start_up: StartupBanner):
         self.trainer, self.signals, self.start_up = trainer, signals, start_up
         self.args = trainer.args
         self.metrics = Metrics(trainer.folder / METRICS)
