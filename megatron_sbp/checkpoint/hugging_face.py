@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import CONFIG, GENERATION_CONFIG
 from megatron_sbp.base.replacing import replace_folder
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import mapping
 from megatron_sbp.checkpoint.hugging_face_config import write_config
-from megatron_sbp.checkpoint.hugging_face_folder import TOKENIZER_FILES, WEIGHT_FILES, tokenizer_files
+from megatron_sbp.checkpoint.hugging_face_folder import PROVENANCE, TOKENIZER_FILES, WEIGHT_FILES, tokenizer_files
 from megatron_sbp.recipe import Model
 from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsWriter
     from megatron_sbp.checkpoint.torch_dist import TorchDistReader
 
-MARKER = "provenance.json"
-_WRITTEN = ("config.json", "generation_config.json", MARKER, *WEIGHT_FILES, *TOKENIZER_FILES)
+_WRITTEN = (CONFIG, GENERATION_CONFIG, PROVENANCE, *WEIGHT_FILES, *TOKENIZER_FILES)
 """Patterns of all that an export holds."""
 
 
@@ -58,7 +58,7 @@ def export(
     from megatron_sbp.checkpoint.safetensors_files import SafetensorsWriter
     from megatron_sbp.checkpoint.torch_dist import TorchDistReader
 
-    outputs.check_folder(target, MARKER, _WRITTEN)
+    outputs.check_folder(target, PROVENANCE, _WRITTEN)
     reader = TorchDistReader(checkpoint)
     if not model.qk_layernorm and model.hidden_size % model.num_attention_heads:
         raise InputError(
@@ -77,9 +77,9 @@ def export(
             for piece in pieces:
                 _convert(reader, stored[piece.megatron], piece, model=model, dtype=dtype, writer=writer, whole=whole)
         config = write_config(model, roles, str(dtype).removeprefix("torch."))
-        files.write_json(partial / "config.json", config)
+        files.write_json(partial / CONFIG, config)
         ids = {key: config[key] for key in ("eos_token_id", "pad_token_id")}
-        files.write_json(partial / "generation_config.json", {"do_sample": True, **ids})
+        files.write_json(partial / GENERATION_CONFIG, {"do_sample": True, **ids})
         for file in tokenizer_files(tokenizer):
             shutil.copyfile(file, partial / file.name)
         number = re.fullmatch(r"iter_(\d+)", checkpoint.name)
@@ -92,7 +92,7 @@ def export(
             "weights_sha256": whole.hexdigest(),
             "tokenizer": {"vocab_size": roles.vocab_size, "digest": roles.vocabulary_digest},
         }
-        files.write_json(partial / MARKER, provenance)
+        files.write_json(partial / PROVENANCE, provenance)
     return provenance
 
 

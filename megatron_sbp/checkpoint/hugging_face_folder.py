@@ -6,10 +6,13 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import ADDED_TOKENS, SPECIAL_TOKENS
 
+PROVENANCE = "provenance.json"
+"""In an export: of which training, with digests of its weights and its tokenizer."""
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
-TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "roles.json", "chat_template*")
+TOKENIZER_FILES = ("tokenizer*", SPECIAL_TOKENS, ADDED_TOKENS, "roles.json", "chat_template*")
 """Patterns of a tokenizer's files, as they are copied to an export and looked for in a start."""
 
 

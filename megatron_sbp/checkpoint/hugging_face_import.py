@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import CONFIG
 from megatron_sbp.base.replacing import replace_folder
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import mapping, tracker
@@ -30,7 +31,7 @@ RELEASE = "release"
 """Megatron's name for a checkpoint of weights alone: it starts at iteration 0, without optimizer and random state."""
 
 MARKER = "import.json"
-_WRITTEN = (MARKER, tracker.NAME, *(f"{RELEASE}/{name}" for name in ("*.distcp", ".metadata", "metadata.json")))
+_WRITTEN = (MARKER, tracker.NAME, *(f"{RELEASE}/{name}" for name in ("*.distcp", ".metadata", tracker.METADATA)))
 """Patterns of all that an import holds."""
 
 _LEFT_OUT = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
@@ -86,7 +87,7 @@ def import_checkpoint(
 
     assert padded >= vocabulary, (padded, vocabulary)
     outputs.check_folder(target, MARKER, _WRITTEN)
-    config = source / "config.json"
+    config = source / CONFIG
     found, rows = read_config(config)
     if model is not None:
         check_model(found, model, config)

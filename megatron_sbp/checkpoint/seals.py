@@ -84,7 +84,7 @@ def remove_checkpoint(folder: Path, iteration: int) -> None:
         OSError: a file cannot be removed.
     """
     checkpoint = checkpoint_folder(folder, iteration)
-    (checkpoint / "metadata.json").unlink(missing_ok=True)
+    (checkpoint / tracker.METADATA).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, onexc=_unless_gone)
     _seal_file(folder, iteration).unlink(missing_ok=True)
 

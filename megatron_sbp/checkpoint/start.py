@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import CONFIG
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
@@ -21,12 +22,10 @@ from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tuning_start import KEY, WORDS, start_folder, start_word
+from megatron_sbp.training.model_folder import CONSUMED, STARTED_FROM
 
 if TYPE_CHECKING:
     from megatron_sbp.tokenization.tokenizer import TextTokenizer
-
-RECORD = "start.json"
-"""File in the synthesizer's folder that records what its tuning started from."""
 
 
 def needs_preparation(recipe: Recipe) -> bool:
@@ -56,7 +55,7 @@ def start_files(recipe: Recipe) -> list[Path]:
     folder = start_folder(recipe)
     if folder is None:
         return []
-    config = folder / "config.json"
+    config = folder / CONFIG
     if not config.exists():
         message = (
             f"not a Hugging Face checkpoint: the file is missing (a start that is not a folder is {', '.join(WORDS)})"
@@ -70,7 +69,7 @@ def check_start(recipe: Recipe) -> None:
     folder = start_folder(recipe)
     if folder is not None:
         start_files(recipe)
-        check_model(read_config(folder / "config.json")[0], recipe.model, folder / "config.json")
+        check_model(read_config(folder / CONFIG)[0], recipe.model, folder / CONFIG)
 
 
 def prepare_start(recipe: Recipe, *, arm: Path, tokenizer: Path, tuning: Path, prepared: Path) -> None:
@@ -94,11 +93,11 @@ def prepare_start(recipe: Recipe, *, arm: Path, tokenizer: Path, tuning: Path, p
         return
     best = start_word(recipe) == "best"
     record = _link_best(arm, prepared) if best else _import_folder(recipe, tokenizer, prepared)
-    files.write_json(tuning / RECORD, record)
+    files.write_json(tuning / STARTED_FROM, record)
 
 
 def _link_best(arm: Path, prepared: Path) -> JsonObject:
-    file = arm / "consumed.json"
+    file = arm / CONSUMED
     best = files.read_json(file).get("best") or {}
     source = tracker.checkpoint_folder(arm, best.get("iteration", 0))
     if not best.get("kept") or not source.is_dir():

@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.checkpoint.tracker import METADATA
 
 FILE_BYTES = 5_000_000_000
 """A .distcp file is closed when it has reached this size."""
@@ -140,7 +141,7 @@ def write_torch_dist(folder: Path, chunks: list[Chunk], objects: Mapping[str, ob
     planner = _From(makers, objects)
     results = [writer.write_data(plan, planner).wait() for plan in writer.prepare_global_plan(plans)]
     writer.finish(metadata, results)
-    files.write_json(folder / "metadata.json", {"sharded_backend": "torch_dist", "sharded_backend_version": 1})
+    files.write_json(folder / METADATA, {"sharded_backend": "torch_dist", "sharded_backend_version": 1})
 
 
 def _spread(chunks: list[Chunk]) -> list[list[Chunk]]:

@@ -14,6 +14,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 
 NAME = "latest_checkpointed_iteration.txt"
+METADATA = "metadata.json"
+"""Closes a checkpoint, in its folder."""
 
 
 def read(folder: Path) -> int | None:
@@ -79,6 +81,6 @@ def complete(folder: Path) -> list[int]:
 def _closed(checkpoint: Path) -> bool:
     """Whether metadata.json is there and not empty: Megatron does not flush it, and the machine may crash."""
     try:
-        return (checkpoint / "metadata.json").stat().st_size > 0
+        return (checkpoint / METADATA).stat().st_size > 0
     except FileNotFoundError:
         return False

@@ -15,6 +15,7 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.shard_names import JSONL_ZST, shard_file_name
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents import SPLITS
 from megatron_sbp.documents.cutting import cut_shards
@@ -302,7 +303,7 @@ def _write_shards(
     begin, shards, places = 0, [], []
     for split in SPLITS_AS_CUT:
         for number, place in enumerate(range(begin, begin + sizes[split], documents.documents_per_shard)):
-            shards.append((split, output / split / f"{number:05d}.jsonl.zst"))
+            shards.append((split, output / split / shard_file_name(number, JSONL_ZST)))
             places += [place, min(place + documents.documents_per_shard, begin + sizes[split]) - 1]
         begin += sizes[split]
     keys = keys_at([part.rows for part in parts], chosen.keep, places)

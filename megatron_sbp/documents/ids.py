@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.side_by_side import side_by_side
 
 _PREFIX = b'{"id":"'
@@ -24,7 +25,7 @@ _PREFIX = b'{"id":"'
 
 def ids_file(shard: Path) -> Path:
     """Where the ids of a shard are."""
-    return shard.parents[1] / "ids" / shard.parent.name / f"{shard.name.removesuffix('.jsonl.zst')}.parquet"
+    return shard.parents[1] / "ids" / shard.parent.name / f"{shard.name.removesuffix(JSONL_ZST)}.parquet"
 
 
 def write_ids(shard: Path, ids: Iterable[str], further: Mapping[str, np.ndarray] | None = None) -> Path:

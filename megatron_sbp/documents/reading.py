@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from megatron_sbp.base.errors import InputError, printable
 from megatron_sbp.base.files import is_utf8
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.documents.lines import read_lines
 from megatron_sbp.documents.patterns import names_matching
@@ -21,7 +22,7 @@ from megatron_sbp.recipe import Documents
 if TYPE_CHECKING:
     import pyarrow
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+SUFFIXES = (".jsonl", ".jsonl.gz", JSONL_ZST, ".parquet")
 
 _ROWS_PER_BATCH = 1024
 

@@ -11,6 +11,8 @@ import torch
 
 from megatron_sbp.base.device import compute_device
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import CONFIG
+from megatron_sbp.base.shard_names import numbered_shards
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.choice import answer, build_questions, choice_summary
 from megatron_sbp.evaluation.model import device_name, load_model
@@ -100,14 +102,12 @@ def evaluate_arm(
 def _check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer, checkpoint: Path) -> None:
     entries = model.get_input_embeddings().num_embeddings
     if entries < tokenizer.vocab_size:
-        raise InputError(
-            f"knows {entries} tokens, the tokenizer has {tokenizer.vocab_size}", file=checkpoint / "config.json"
-        )
+        raise InputError(f"knows {entries} tokens, the tokenizer has {tokenizer.vocab_size}", file=checkpoint / CONFIG)
 
 
 def _vectors(folder: Path, documents: int) -> np.ndarray:
     """Embeddings of all test documents: float16 [documents, dim]."""
-    shards = sorted(folder.glob("[0-9]*.npy"))
+    shards = numbered_shards(folder, ".npy")
     vectors = np.concatenate([np.load(shard) for shard in shards]) if shards else np.empty((0, 1), np.float16)
     if len(vectors) != documents:
         raise InputError(f"{len(vectors)} embeddings for {documents} test documents", file=folder)

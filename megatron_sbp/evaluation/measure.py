@@ -9,6 +9,7 @@ import numpy as np
 
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.random_streams import Stream
+from megatron_sbp.base.shard_names import numbered_shards
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation import quality, sheet
 from megatron_sbp.evaluation.compared import GROUPS, Compared, LookedFor, QualityFiles, compared_texts
@@ -167,7 +168,7 @@ def _group(recipe: Recipe, real: IndexedTokens, sample: list[Sampled], texts: It
 def _similarity(found: QualityFiles, recipe: Recipe, sample: list[Sampled]) -> JsonObject:
     """Mean cosines and their intervals; `seed_gain` is what texts are nearer to their own seed document than to another
     one's, paired, and `reads_seed` whether its interval is above zero."""
-    shards = sorted(found.embeddings.glob("[0-9]*.npy"))
+    shards = numbered_shards(found.embeddings, ".npy")
     paired = np.empty((0, 2), np.int64)
     if found.pairs is not None:
         paired = _sampled_pairs(found.pairs, recipe.evaluation.quality_documents, recipe.seed)

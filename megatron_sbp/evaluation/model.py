@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import CONFIG
 from megatron_sbp.base.quiet import quiet_libraries
 from megatron_sbp.base.untyped import JsonObject
 
@@ -28,7 +29,7 @@ def load_model(folder: Path, device: torch.device) -> PreTrainedModel:
     """
     from megatron_sbp.checkpoint.causal_model import load_causal_model
 
-    if not (folder / "config.json").exists():
+    if not (folder / CONFIG).exists():
         raise InputError("holds no exported checkpoint (config.json is missing)", file=folder)
     return load_causal_model(folder, torch.float32, "sdpa").to(device).eval()
 

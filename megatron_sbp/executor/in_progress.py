@@ -7,7 +7,7 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.executor.keys import Keys
+from megatron_sbp.executor.fingerprints import Fingerprints
 from megatron_sbp.executor.manifests import work_of
 from megatron_sbp.stages import record_names as records
 
@@ -24,7 +24,7 @@ def started_note(folder: Path) -> JsonObject | None:
     return value if isinstance(value, dict) else {}
 
 
-def belongs(note: JsonObject | None, keys: Keys) -> bool:
+def belongs(note: JsonObject | None, keys: Fingerprints) -> bool:
     """Whether the work in progress that this note describes can continue under these keys."""
     return note is not None and keys.continued_from(note.get("key"), note.get("inputs", {}))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor.keys import Keys
+from megatron_sbp.executor.fingerprints import Fingerprints
 from megatron_sbp.executor.state import StageState
 
 
 def complete_stages(
     states: Mapping[str, StageState], live: Collection[str], dry_run: bool
-) -> tuple[set[str], dict[str, Keys]]:
+) -> tuple[set[str], dict[str, Fingerprints]]:
     """Names of the stages that need no job, and the keys of the others as far as they are known.
 
     Args:
@@ -23,7 +23,7 @@ def complete_stages(
         InputError: what the job of a stage would refuse, where all that the stage reads is there already.
     """
     found: set[str] = set()
-    known: dict[str, Keys] = {}
+    known: dict[str, Fingerprints] = {}
     going: set[str] = set()
     for name, state in states.items():
         # A stage after one that runs again may have to run again too; if not, its job ends at once.

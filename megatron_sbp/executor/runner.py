@@ -7,7 +7,7 @@ manifest; when all units are there, `finish` makes the joint outputs and the sta
     stages/NAME/UNIT.json       the same for one unit
     stages/NAME/started.json    what the work in progress belongs to
 
-Each of them holds a key, the digest of settings and inputs. A changed recipe or input gives another key, and the stage
+Each has a fingerprint, the digest of settings and inputs. A changed recipe or input gives another, and the stage
 is made again: beside the former outputs, in .work/NAME-KEY/, which replaces the former ones only when it is
 complete (`replacement.py`). Inputs are compared by content, so a stage that ran again with the same result does not
 disturb those after it.
@@ -27,9 +27,9 @@ from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked, locked_if_free
 from megatron_sbp.base.progress import say
+from megatron_sbp.executor.fingerprints import Fingerprints
 from megatron_sbp.executor.gpu_use import gpu_seconds, gpus_used
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
-from megatron_sbp.executor.keys import Keys
 from megatron_sbp.executor.manifests import (
     check_present,
     damage,
@@ -104,7 +104,7 @@ class StageRunner(StageState):
             self._finish(view, folder, keys)
         return True
 
-    def _count_units(self, view: Run, folder: Path, keys: Keys) -> None:
+    def _count_units(self, view: Run, folder: Path, keys: Fingerprints) -> None:
         """Does units of a stage that counts what is in them: the first that nobody else does, until they suffice."""
         if not self.stage.counts(view):
             return
@@ -123,7 +123,7 @@ class StageRunner(StageState):
                 self.stage.count(view, unit)
 
     def _first_to_do(
-        self, view: Run, folder: Path, keys: Keys, good: set[str], locks: contextlib.ExitStack | None = None
+        self, view: Run, folder: Path, keys: Fingerprints, good: set[str], locks: contextlib.ExitStack | None = None
     ) -> str | None:
         """The first unit that is not done and counted, nor among `good`, to which those found so are added.
 
@@ -139,7 +139,7 @@ class StageRunner(StageState):
                 return unit
         return None
 
-    def _prepare(self, keys: Keys) -> None:
+    def _prepare(self, keys: Fingerprints) -> None:
         """Makes room for the work: says what differs, moves aside what is damaged, and removes what is stale."""
         name = self.stage.name
         manifest = self._manifest()
@@ -213,7 +213,7 @@ class StageRunner(StageState):
         """Raises InputError for files of other stages that are not what these wrote."""
         check_unchanged(self.run, self.stage.reads(self.run), inputs)
 
-    def _run_unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> None:
+    def _run_unit(self, view: Run, folder: Path, unit: str, keys: Fingerprints) -> None:
         self._check_read(keys.own.get(unit, ()))
         file, key = folder / records.manifest(unit), keys.unit(unit)
         former = read_unit(file)
@@ -241,7 +241,7 @@ class StageRunner(StageState):
         }
         files.write_json(file, manifest)
 
-    def _finish(self, view: Run, folder: Path, keys: Keys) -> None:
+    def _finish(self, view: Run, folder: Path, keys: Fingerprints) -> None:
         started = time.time()
         units = [files.read_json(folder / records.manifest(unit)) for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}

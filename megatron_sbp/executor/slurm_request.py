@@ -8,7 +8,7 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.sample import sample_of
-from megatron_sbp.executor.keys import Keys
+from megatron_sbp.executor.fingerprints import Fingerprints
 from megatron_sbp.executor.measured import read_measured
 from megatron_sbp.executor.state import StageState, Unread
 from megatron_sbp.executor.task_numbers import ranges_of
@@ -91,7 +91,7 @@ def planned_units(run: Run, finished: Collection[str] = ()) -> dict[str, int]:
 
 
 def array_of(
-    state: StageState, largest: int, planned: Callable[[], Mapping[str, int]], keys: Keys | None = None
+    state: StageState, largest: int, planned: Callable[[], Mapping[str, int]], keys: Fingerprints | None = None
 ) -> Array:
     """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
 

@@ -8,8 +8,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.external import external_digests, to_be_read
+from megatron_sbp.executor.fingerprints import Fingerprints, fingerprints_of, of_all_units
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
-from megatron_sbp.executor.keys import Keys, keys_of, of_all_units
 from megatron_sbp.executor.manifests import (
     UNIT_FIELDS,
     DamagedManifest,
@@ -92,7 +92,7 @@ class StageState:
             found.update(external_digests(self.run, external, note=self.reads_data))
         return found
 
-    def keys(self, inputs: dict[str, str] | None = None) -> Keys:
+    def keys(self, inputs: dict[str, str] | None = None) -> Fingerprints:
         """What the stage would be made from now. May raise as `inputs` does.
 
         Args:
@@ -102,10 +102,10 @@ class StageState:
         """
         patterns = [pattern for several in self.stage.reads(self.run).values() for pattern in several]
         inputs = self.inputs() if inputs is None else inputs
-        keys = keys_of(self.stage, self.run, inputs, patterns)
-        return keys if self._stays(keys) else keys_of(self.stage, self._beside(keys), inputs, patterns)
+        keys = fingerprints_of(self.stage, self.run, inputs, patterns)
+        return keys if self._stays(keys) else fingerprints_of(self.stage, self._beside(keys), inputs, patterns)
 
-    def _stays(self, keys: Keys) -> bool:
+    def _stays(self, keys: Fingerprints) -> bool:
         """Whether work under these keys, of which those of the units count, continues what is in the run folder."""
         manifest = self._manifest()
         if manifest is not None:
@@ -117,7 +117,7 @@ class StageState:
             return belongs(note, keys)
         return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob(records.UNIT_MANIFESTS)))
 
-    def finished(self, keys: Keys | None = None) -> bool:
+    def finished(self, keys: Fingerprints | None = None) -> bool:
         """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does.
 
         Args:
@@ -148,13 +148,13 @@ class StageState:
         manifest = self._manifest()
         return manifest is not None and manifest["key"] == key
 
-    def missing_units(self, keys: Keys | None = None) -> list[str]:
+    def missing_units(self, keys: Fingerprints | None = None) -> list[str]:
         """Units without an intact result under the present key. `keys` as in `finished`."""
         keys = keys or self.keys()
         view, folder = self._place(keys)
         return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, keys) is None]
 
-    def _place(self, keys: Keys) -> tuple[Run, Path]:
+    def _place(self, keys: Fingerprints) -> tuple[Run, Path]:
         """Where units are made, and where their manifests are: beside finished outputs that they do not continue."""
         manifest = self._manifest()
         if manifest is None or self._continues(manifest, keys):
@@ -163,7 +163,7 @@ class StageState:
         assert view.work is not None
         return view, view.work / records.UNITS
 
-    def _beside(self, keys: Keys) -> Run:
+    def _beside(self, keys: Fingerprints) -> Run:
         """The run as seen by work that is done beside finished outputs."""
         return self.run.view(self.run.work_folder(self.stage.name, keys.work), self.stage.owns(self.run))
 
@@ -172,17 +172,17 @@ class StageState:
             return manifest["unit_key"]
         return str((started_note(self.unit_folder) or {}).get("key"))  # manifests of 0.1.0 and before
 
-    def _continues(self, manifest: JsonObject, keys: Keys) -> bool:
+    def _continues(self, manifest: JsonObject, keys: Fingerprints) -> bool:
         """Whether the units of a finished stage stay as they are."""
         return keys.continued_from(self._unit_key(manifest), manifest["inputs"])
 
-    def _grown(self, manifest: JsonObject, keys: Keys) -> bool:
+    def _grown(self, manifest: JsonObject, keys: Fingerprints) -> bool:
         """Whether all that the finished outputs were made from is still there, and the new outputs contain them."""
         inputs = keys.described["inputs"]
         same = all(inputs.get(path) == digest for path, digest in manifest["inputs"].items())
         return same and self.stage.grown_from(self.run, manifest["settings"])
 
-    def _unit(self, view: Run, folder: Path, unit: str, keys: Keys) -> JsonObject | None:
+    def _unit(self, view: Run, folder: Path, unit: str, keys: Fingerprints) -> JsonObject | None:
         """The manifest of a unit that is done under this key and intact."""
         try:
             manifest = read_manifest(folder / records.manifest(unit), UNIT_FIELDS)
@@ -192,7 +192,7 @@ class StageState:
         good = manifest is not None and manifest["key"] == keys.unit(unit) and intact(view, manifest["outputs"])
         return manifest if good else None
 
-    def check(self, keys: Keys | None = None) -> None:
+    def check(self, keys: Fingerprints | None = None) -> None:
         """Raises InputError when `execute` would discard costly work, or is not asked to repair what is damaged.
 
         Changes nothing. `keys` as in `finished`.
@@ -201,7 +201,7 @@ class StageState:
         if not self.replacement.interrupted():
             self._check(keys)
 
-    def _check(self, keys: Keys) -> None:
+    def _check(self, keys: Fingerprints) -> None:
         manifest = self._manifest()
         if manifest is None:
             former = started_note(self.unit_folder)

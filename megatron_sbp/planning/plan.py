@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 
 from megatron_sbp.base.hub import cached_snapshot
+from megatron_sbp.base.hugging_face_names import TOKENIZER
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.planning import cost, ledger
 from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, bytes_per_token
@@ -127,7 +128,7 @@ def _vocabulary(recipe: Recipe, measured: JsonObject) -> tuple[int, str]:
     if recipe.tokenizer.path is None:
         return recipe.tokenizer.vocab_size, "recipe"
     for folder in (folder_named(recipe, recipe.tokenizer.path), cached_snapshot(recipe.tokenizer.path)):
-        if folder is not None and (file := folder / "tokenizer.json").exists():
+        if folder is not None and (file := folder / TOKENIZER).exists():
             return vocab_size_of(file), "estimated"  # roles that it lacks are added later
     return recipe.tokenizer.vocab_size, "estimated"
 

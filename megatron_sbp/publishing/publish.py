@@ -16,6 +16,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.hugging_face_folder import PROVENANCE
 from megatron_sbp.publishing.cards import dataset_card, model_card
 from megatron_sbp.publishing.parquet import write_parquet
 from megatron_sbp.recipe import Recipe
@@ -150,7 +151,7 @@ def _model(exported: Exported, recipe: Recipe, results: JsonObject | None, folde
             shutil.copyfile(file, folder / file.name)
             _flush(folder / file.name)
             progress.advance(file.stat().st_size)
-    provenance = files.read_json(folder / "provenance.json")
+    provenance = files.read_json(folder / PROVENANCE)
     card = model_card(recipe, exported.name, provenance, results, exported.replicate)
     files.write_text(folder / "README.md", card)
     return folder

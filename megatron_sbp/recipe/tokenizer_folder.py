@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import ADDED_TOKENS, CONFIG, SPECIAL_TOKENS
 from megatron_sbp.recipe import Recipe
 
-_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "config.json")
+_TOKENIZER_FILES = ("tokenizer*", SPECIAL_TOKENS, ADDED_TOKENS, "vocab*", "merges.txt", CONFIG)
 """What transformers reads of a tokenizer's folder, besides SentencePiece's `*.model`."""
 
 

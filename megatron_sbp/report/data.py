@@ -11,6 +11,7 @@ from megatron_sbp.report.examples import EXAMPLES, Example, draw_examples, dropp
 from megatron_sbp.report.filter_opinions import filters_of
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 from megatron_sbp.training.metrics import read_metrics
+from megatron_sbp.training.model_folder import METRICS
 
 Rows = list[JsonObject]
 """Rows of metrics.jsonl: kind, iteration, tokens, loss."""
@@ -90,7 +91,7 @@ def _synthesizer(sources: ReportSources, recipe: Recipe, results: JsonObject, na
     return SynthesizerData(
         recipe=own,
         figures={key: figures[key] for key in ("pairs", "tuning", "synthetic", "quality")},
-        metrics=[_drawn(one[name].model / "metrics.jsonl") for one in sources.writers],
+        metrics=[_drawn(one[name].model / METRICS) for one in sources.writers],
         pairs=read_if_present(found.pairs_audit),
         synthetic=audit,
         examples=draw_examples(shards, sources.documents, kept=kept, seed=recipe.seed, filters=filters, wanted=wanted)

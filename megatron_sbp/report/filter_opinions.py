@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megatron_sbp.base.hugging_face_names import TOKENIZER
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Filter, Recipe
 from megatron_sbp.synthesis.further_rules import measure_names
@@ -84,6 +85,6 @@ def filters_of(recipe: Recipe, tokenizer: Path | None) -> Filters:
         recipe: with what the synthesizer overrides.
         tokenizer: folder of the run's; None, or a folder that is not there yet, leaves out what needs it.
     """
-    there = tokenizer is not None and (tokenizer / "tokenizer.json").exists()
+    there = tokenizer is not None and (tokenizer / TOKENIZER).exists()
     loaded = load_tokenizer(tokenizer) if there and tokenizer is not None else None
     return Filters(recipe.filter, recipe.pairs.shingle_tokens, loaded)

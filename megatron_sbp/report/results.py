@@ -14,6 +14,7 @@ from megatron_sbp.report.comparisons import all_comparisons, gap_figures
 from megatron_sbp.report.harness import harness_figures
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 from megatron_sbp.report.stage_costs import stage_costs
+from megatron_sbp.training.model_folder import CONSUMED, STARTED_FROM
 
 
 def collect_results(sources: ReportSources, recipe: Recipe) -> JsonObject:
@@ -103,7 +104,7 @@ def _without_histogram(audit: JsonObject) -> JsonObject:
 
 
 def _tuning(sources: SynthesizerSources) -> JsonObject | None:
-    consumed = read_if_present(sources.model / "consumed.json")
+    consumed = read_if_present(sources.model / CONSUMED)
     if consumed is None:
         return None
     names = (
@@ -112,7 +113,7 @@ def _tuning(sources: SynthesizerSources) -> JsonObject | None:
     ).split()
     audit = read_if_present(sources.pair_tokens_audit) or {}
     reading = read_if_present(sources.reading)
-    start = read_if_present(sources.model / "start.json")
+    start = read_if_present(sources.model / STARTED_FROM)
     return {**{name: consumed.get(name) for name in names}, **audit, "reading": reading, "start": start}
 
 

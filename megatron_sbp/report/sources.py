@@ -8,6 +8,7 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonValue
+from megatron_sbp.training.model_folder import CONSUMED, METRICS
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Trained:
     @property
     def consumed(self) -> Path:
         """What the training has really consumed."""
-        return self.model / "consumed.json"
+        return self.model / CONSUMED
 
     @property
     def metrics(self) -> Path:
         """Losses of the training."""
-        return self.model / "metrics.jsonl"
+        return self.model / METRICS
 
 
 @dataclass(frozen=True)

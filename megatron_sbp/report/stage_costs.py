@@ -6,12 +6,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from megatron_sbp.base import files
+from megatron_sbp.base.hugging_face_names import TOKENIZER
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.stage_flops import Processed, planned_flops, processed_flops, shared_flops
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.sources import ReportSources, read_if_present
+from megatron_sbp.training.model_folder import CONSUMED
 
 
 def stage_costs(sources: ReportSources, recipe: Recipe) -> dict[str, JsonObject]:
@@ -65,14 +67,14 @@ def _measured(sources: ReportSources) -> JsonObject:
     found: JsonObject = {**(read_if_present(sources.tokens_audit) or {})}
     for name, writer in sources.synthesizers.items():
         found.setdefault("synthesizers", {})[name] = read_if_present(writer.pair_tokens_audit) or {}
-    file = None if sources.tokenizer is None else sources.tokenizer / "tokenizer.json"
+    file = None if sources.tokenizer is None else sources.tokenizer / TOKENIZER
     return {**found, "vocab_size": vocab_size_of(file)} if file is not None and file.exists() else found
 
 
 def _processed(sources: ReportSources, number: int) -> Processed:
     arms, writers = sources.replicates[number - 1], sources.writers[number - 1]
     trained = {arm: read_if_present(found.consumed) for arm, found in arms.items()}
-    tuned = {name: read_if_present(found.model / "consumed.json") for name, found in writers.items()}
+    tuned = {name: read_if_present(found.model / CONSUMED) for name, found in writers.items()}
     written = {name: read_if_present(found.synthetic_audit) for name, found in writers.items()}
     return Processed(
         trained={arm: found["train_samples"] for arm, found in trained.items() if found},

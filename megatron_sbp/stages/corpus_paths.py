@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from megatron_sbp.base.shard_names import JSONL_ZST, numbered_shards
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.placed import Placed
 
@@ -22,11 +23,11 @@ class CorpusPaths(Placed):
 
     def document_shards(self, split: str) -> list[Path]:
         """The files of one split, in order."""
-        return sorted(self.documents(split).glob(usual.NUMBERED + usual.SHARD))
+        return numbered_shards(self.documents(split), JSONL_ZST)
 
     def document_shard(self, split: str, name: str) -> Path:
         """One of them, by its number as in `shard_name`."""
-        return self.documents(split) / f"{name}{usual.SHARD}"
+        return self.documents(split) / f"{name}{JSONL_ZST}"
 
     @property
     def document_parts(self) -> Path:
@@ -72,7 +73,7 @@ class CorpusPaths(Placed):
 
     def embedding_shards(self, split: str) -> list[Path]:
         """The embeddings of one split, in order."""
-        return sorted(self.embeddings(split).glob("[0-9]*.npy"))
+        return numbered_shards(self.embeddings(split), ".npy")
 
     def embedding_shard(self, split: str, name: str) -> Path:
         """One of them."""
@@ -85,7 +86,7 @@ class CorpusPaths(Placed):
 
     def neighbor_shards(self, split: str) -> list[Path]:
         """The neighbors of one split, in order."""
-        return sorted(self.neighbors(split).glob("[0-9]*.npz"))
+        return numbered_shards(self.neighbors(split), ".npz")
 
     def neighbor_shard(self, split: str, name: str) -> Path:
         """One of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 from megatron_sbp.stages import usual_names as usual
@@ -61,7 +62,7 @@ class EmbedStage(Stage):
 
     def units(self, run: Run) -> list[str]:
         return [
-            f"{split}-{shard.name.removesuffix(usual.SHARD)}"
+            f"{split}-{shard.name.removesuffix(JSONL_ZST)}"
             for split in EMBEDDED_SPLITS
             for shard in run.document_shards(split)
         ]

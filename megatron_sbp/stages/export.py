@@ -12,6 +12,7 @@ from megatron_sbp.recipe import settings
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
+from megatron_sbp.training.model_folder import CONSUMED
 
 
 def trained_by(model: str) -> str:
@@ -57,7 +58,7 @@ class ExportStage(Stage):
         from megatron_sbp.checkpoint.hugging_face import export
 
         model = run.model(self._training(unit))
-        iteration = files.read_json(model / usual.CONSUMED)["export_iteration"]
+        iteration = files.read_json(model / CONSUMED)["export_iteration"]
         folder = checkpoint_folder(model, iteration)
         written = export(folder, run.recipe.model, run.tokenizer, run.export(unit))
         say(f"{self.name}: {unit}, {written['parameters']:,} parameters as {written['architecture']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from megatron_sbp.base.shard_names import NUMBERED
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import plan_more
@@ -45,7 +46,7 @@ class FilterStage(Stage):
         return generation_names(run)
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        return (usual.AUDIT_SYNTHETIC, usual.synthetic_shard(usual.NUMBERED), usual.SHARD_AUDITS)
+        return (usual.AUDIT_SYNTHETIC, usual.synthetic_shard(NUMBERED), usual.SHARD_AUDITS)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         from megatron_sbp.synthesis.dropped_examples import TextMeasures

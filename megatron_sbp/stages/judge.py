@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.questions import question_file
 from megatron_sbp.recipe import settings
@@ -104,7 +105,7 @@ class JudgeStage(Stage):
 
 def generation_names(run: Run) -> list[str]:
     """Names of the shards of raw generations, in order."""
-    return [file.name.removesuffix(usual.SHARD) for file in run.generation_shards()]
+    return [file.name.removesuffix(JSONL_ZST) for file in run.generation_shards()]
 
 
 def further_sources(run: Run) -> FurtherSources:

@@ -12,6 +12,7 @@ from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import replicate_run, suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
+from megatron_sbp.training.model_folder import CONSUMED, METRICS, STARTED_FROM
 
 
 class ReportStage(Stage):
@@ -81,7 +82,7 @@ class ReportStage(Stage):
 _OF_TUNED = {
     "pairs": (usual.AUDIT_PAIRS,),
     "tokenize-pairs": (usual.audit_tokens("pairs_audit"),),
-    "tune": usual.below(usual.model("synthesizer"), usual.CONSUMED, usual.METRICS, usual.STARTED_FROM),
+    "tune": usual.below(usual.model("synthesizer"), CONSUMED, METRICS, STARTED_FROM),
 }
 """What is read from every synthesizer that is tuned on pairs."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.placed import Placed
 
@@ -47,12 +48,12 @@ class ResultPaths(Placed):
 
     def chosen_texts(self, sheet: str) -> Path:
         """Which texts a sheet compares, in a folder of their own while `scan-corpus` runs."""
-        return self.corpus_findings(sheet) / "chosen" / "texts.jsonl.zst"
+        return self.corpus_findings(sheet) / "chosen" / f"texts{JSONL_ZST}"
 
     @property
     def task_items(self) -> Path:
         """The items of lm-eval's tasks, as texts."""
-        return self.at("evaluation_items/tasks.jsonl.zst")
+        return self.at(f"{usual.TASK_ITEMS}/tasks{JSONL_ZST}")
 
     @property
     def results_file(self) -> Path:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import is_utf8
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.names import MOST_SHARDS
 from megatron_sbp.recipe.names import SPLITS as SPLITS
-from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.corpus_paths import CorpusPaths
 from megatron_sbp.stages.record_paths import RecordPaths
 from megatron_sbp.stages.result_paths import ResultPaths
@@ -55,7 +55,7 @@ def shard_name(index: int) -> str:
 
 def identity_file(pilot: Path) -> Path:
     """Beside a shard of the pilot: what its texts follow from."""
-    return pilot.with_name(pilot.name.removesuffix(usual.SHARD) + ".json")
+    return pilot.with_name(pilot.name.removesuffix(JSONL_ZST) + ".json")
 
 
 def label(recipe: Recipe) -> str:

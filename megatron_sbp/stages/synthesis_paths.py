@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from megatron_sbp.base import files
+from megatron_sbp.base.shard_names import JSONL_ZST, numbered_shards
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.placed import Placed
 from megatron_sbp.synthesis.judged import PARTS, Judged
@@ -33,7 +34,7 @@ class SynthesisPaths(Placed):
         Raises:
             InputError: the file that says how many are planned is damaged.
         """
-        shards = sorted(self.generations.glob(usual.NUMBERED + usual.SHARD))
+        shards = numbered_shards(self.generations, JSONL_ZST)
         if not self.generated.exists():  # of a version that did not write it
             return shards
         return shards[: files.read_json(self.generated)["shards"]]
@@ -84,7 +85,7 @@ class SynthesisPaths(Placed):
 
     def synthetic_shards(self) -> list[Path]:
         """The files of the synthetic documents, in order."""
-        return sorted(self.synthetic.glob(usual.NUMBERED + usual.SHARD))
+        return numbered_shards(self.synthetic, JSONL_ZST)
 
     def shard_audit(self, name: str) -> Path:
         """What happened to the generations of one shard."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megatron_sbp.base import files
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.units import has_pilot
 from megatron_sbp.recipe import settings
@@ -141,7 +142,7 @@ class SynthesizeStage(Stage):
         from megatron_sbp.synthesis.unfinished import half_written, work_in
 
         half = half_written(self.folder(run))
-        return {name.removesuffix(usual.SHARD): HalfDone(file, work_in(file)) for name, file in half.items()}
+        return {name.removesuffix(JSONL_ZST): HalfDone(file, work_in(file)) for name, file in half.items()}
 
     def spent_on(self, run: Run, unit: str) -> float:
         from megatron_sbp.synthesis.shard_record import read_record, record_of
@@ -165,7 +166,7 @@ class SynthesizeStage(Stage):
         return run.generations
 
     def _shard(self, run: Run, unit: str) -> Path:
-        return self.folder(run) / f"{unit}{usual.SHARD}"
+        return self.folder(run) / f"{unit}{JSONL_ZST}"
 
     def _look(self, run: Run, units: Sequence[str]) -> Live:
         from megatron_sbp.synthesis.live import look
@@ -257,7 +258,7 @@ def drop_unfinished(folder: Path, units: Sequence[str], others: bool = True) -> 
     from megatron_sbp.synthesis.unfinished import half_written
 
     for name, file in half_written(folder).items():
-        if name.removesuffix(usual.SHARD) in units or (folder / name).exists():
+        if name.removesuffix(JSONL_ZST) in units or (folder / name).exists():
             file.unlink(missing_ok=True)
     for file in folder.glob(f".*{RECORD_SUFFIX}"):
         if others or file.name[1:].partition(".")[0] in units:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.documents import SPLITS
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
@@ -64,7 +65,7 @@ class TokenizeStage(Stage):
 
 def shard_stem(shard: Path) -> str:
     """`00003` of 00003.jsonl.zst."""
-    return shard.name.removesuffix(usual.SHARD)
+    return shard.name.removesuffix(JSONL_ZST)
 
 
 def dataset_files(*names: str) -> list[str]:

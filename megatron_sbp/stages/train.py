@@ -13,7 +13,6 @@ from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.start import (
-    RECORD,
     needs_preparation,
     prepare_start,
     remove_start,
@@ -30,6 +29,7 @@ from megatron_sbp.stages.stage import Damage, Stage
 from megatron_sbp.training.damage import damaged_checkpoint, go_back, last_intact
 from megatron_sbp.training.fingerprint import arm_settings, tuning_settings
 from megatron_sbp.training.flags import megatron_arguments
+from megatron_sbp.training.model_folder import DATA, METRICS, STARTED_FROM
 
 
 def arguments_of(run: Run, training: str, samples: int | None = None) -> list[str]:
@@ -117,7 +117,7 @@ class TrainStage(Stage):
     def spent(self, run: Run) -> float:
         from megatron_sbp.training.metrics import read_metrics
 
-        rows = read_metrics(run.model(self.training) / usual.METRICS)
+        rows = read_metrics(run.model(self.training) / METRICS)
         return sum(row["seconds"] for row in rows if row["kind"] == "train")
 
     def spent_on(self, run: Run, unit: str) -> float:
@@ -129,7 +129,7 @@ class TrainStage(Stage):
     def progress(self, run: Run) -> str:
         from megatron_sbp.training.metrics import last_train_row
 
-        file = run.model(self.training) / usual.METRICS
+        file = run.model(self.training) / METRICS
         row = last_train_row(file)
         if row is None:
             return ""
@@ -197,7 +197,7 @@ class TrainStage(Stage):
         patience = recipe.tuning.patience if self.tunes else 0
         arm, prepared = run.model(recipe.tuning.start_arm), run.model("start")
         if already_ended(folder, samples=samples, global_batch_size=batch, patience=patience):
-            lock(folder / usual.DATA, resumed=True)
+            lock(folder / DATA, resumed=True)
         else:
             if self.tunes:
                 prepare_start(recipe, arm=arm, tokenizer=run.tokenizer, tuning=folder, prepared=prepared)
@@ -224,7 +224,7 @@ class TrainStage(Stage):
         )
         if self.tunes and needs_preparation(recipe):
             remove_start(prepared)
-            outputs.append(folder / RECORD)
+            outputs.append(folder / STARTED_FROM)
         return outputs
 
 

@@ -3,13 +3,14 @@ where they are."""
 
 from __future__ import annotations
 
-SHARD = ".jsonl.zst"
-"""Suffix of documents and generations, as in 00003.jsonl.zst."""
-NUMBERED = "[0-9]*"
-"""Names of shards, as a glob pattern."""
+from megatron_sbp.base.hugging_face_names import CONFIG
+from megatron_sbp.base.hugging_face_names import TOKENIZER as TOKENIZER_JSON
+from megatron_sbp.base.shard_names import JSONL_ZST, NUMBERED
+from megatron_sbp.checkpoint.tracker import METADATA
+from megatron_sbp.training.model_folder import CONSUMED, METRICS
 
 TOKENIZER = "tokenizer"
-TOKENIZER_FILE = f"{TOKENIZER}/tokenizer.json"
+TOKENIZER_FILE = f"{TOKENIZER}/{TOKENIZER_JSON}"
 CORPUS_INDEX = "corpus_index"
 CORPUS_INDEX_FILE = f"{CORPUS_INDEX}/index.json"
 AUDIT_DOCUMENTS = "documents/audit.json"
@@ -34,8 +35,6 @@ MODELS, EXPORTS, EVALUATIONS, HARNESS = "models", "export", "evaluation", "harne
 LOCK = ".lock"
 """In a folder that several processes write to."""
 RESULTS, REPORT = "results.json", "report"
-CONSUMED, METRICS, STARTED_FROM, DATA = "consumed.json", "metrics.jsonl", "start.json", "data.json"
-"""In the folder of a model: samples that were consumed, figures of every step, the start of a tuning, its datasets."""
 
 
 def below(folder: str, *names: str) -> tuple[str, ...]:
@@ -55,7 +54,7 @@ def documents(split: str) -> str:
 
 def document_shards(split: str) -> str:
     """Pattern of the shards of a split."""
-    return f"documents/{split}/*{SHARD}"
+    return f"documents/{split}/*{JSONL_ZST}"
 
 
 def tokens(name: str, suffix: str = "*") -> str:
@@ -115,7 +114,7 @@ def metrics(name: str) -> str:
 
 def metadata(name: str) -> str:
     """Pattern of the file that completes a checkpoint."""
-    return f"{checkpoints(name)}/metadata.json"
+    return f"{checkpoints(name)}/{METADATA}"
 
 
 def export(name: str) -> str:
@@ -125,22 +124,22 @@ def export(name: str) -> str:
 
 def weights(name: str) -> tuple[str, ...]:
     """Pattern of the weights of an exported model, and its configuration."""
-    return below(export(name), "*.safetensors", "config.json")
+    return below(export(name), "*.safetensors", CONFIG)
 
 
 def synthetic_shard(name: str) -> str:
     """Synthetic documents that passed the filters."""
-    return f"{SYNTHETIC}/{name}{SHARD}"
+    return f"{SYNTHETIC}/{name}{JSONL_ZST}"
 
 
 def generation_shard(name: str) -> str:
     """Raw generations."""
-    return f"{GENERATIONS}/{name}{SHARD}"
+    return f"{GENERATIONS}/{name}{JSONL_ZST}"
 
 
 def pilot_shard(name: str) -> str:
     """Generations of the pilot."""
-    return f"{PILOT}/{name}{SHARD}"
+    return f"{PILOT}/{name}{JSONL_ZST}"
 
 
 def similarity(name: str) -> str:

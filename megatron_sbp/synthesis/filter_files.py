@@ -10,6 +10,7 @@ from pathlib import Path
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.user_function import UserFunction
 from megatron_sbp.documents.foreign import Source, converted_rows, refuse
@@ -31,7 +32,6 @@ from megatron_sbp.tokenization.written_ids import FIELD
 SHARD = 16_384
 """Generations that are in memory at a time."""
 
-SUFFIX = ".jsonl.zst"
 _OPTIONAL = ("finished", "tokens", FIELD, "ids_digest", *PARENTS.names)
 """Columns that are read from parquet files that have them; rows of JSON keep all of their fields."""
 
@@ -75,9 +75,9 @@ def filter_generations(
     rules = rules or Filter()
     predicate = _checked(rules, corpus)
     generations = _Generations(inputs)
-    if not output.name.endswith(SUFFIX):
-        raise InputError(f"must end in {SUFFIX}: nothing else is written", file=output)
-    audit_file = output.with_name(output.name.removesuffix(SUFFIX) + ".audit.json")
+    if not output.name.endswith(JSONL_ZST):
+        raise InputError(f"must end in {JSONL_ZST}: nothing else is written", file=output)
+    audit_file = output.with_name(output.name.removesuffix(JSONL_ZST) + ".audit.json")
     for file in (output, audit_file):
         outputs.check_file(file, [*generations.files, *(seeds.files() if seeds else [])])
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +210,7 @@ def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: 
                 rows[document.id] = len(rows)
                 yield {"text": document.text}
 
-    texts = work / f"seeds{SUFFIX}"
+    texts = work / f"seeds{JSONL_ZST}"
     files.write_jsonl_zst(texts, documents())
     for missing in (id for id in named if id not in rows):
         path, line = named[missing]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_sbp.base.progress import duration
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.synthesis.shard_record import read_record, record_of
 from megatron_sbp.synthesis.tally import Tally, last_tally
 from megatron_sbp.synthesis.unfinished import half_written
 
-SHARD_SUFFIX = ".jsonl.zst"
 WINDOW = 600.0
 """Seconds before the latest text over which the rate is taken."""
 LOOKED_AT = 256
@@ -64,8 +64,8 @@ def look(folder: Path, units: Sequence[str], documents: int, *, min_tokens: int,
         min_tokens: `filter.min_tokens`; counts that were made with another one do not count.
         drops_unfinished: whether the filters drop texts without an end.
     """
-    planned = {f"{unit}{SHARD_SUFFIX}" for unit in units}
-    whole = sorted(planned & {file.name for file in folder.glob(f"[!.]*{SHARD_SUFFIX}")})
+    planned = {f"{unit}{JSONL_ZST}" for unit in units}
+    whole = sorted(planned & {file.name for file in folder.glob(f"[!.]*{JSONL_ZST}")})
     missing = planned.difference(whole)
     parts = [last_tally(file) for name, file in half_written(folder).items() if name in missing]
     records = (read_record(record_of(folder / name)) for name in whole[-LOOKED_AT:])

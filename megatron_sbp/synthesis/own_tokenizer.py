@@ -6,6 +6,8 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import CONFIG, TOKENIZER
+from megatron_sbp.checkpoint.hugging_face_folder import PROVENANCE
 from megatron_sbp.tokenization.tokenizer import ROLES_FILE, TextTokenizer, load_tokenizer
 
 
@@ -22,15 +24,15 @@ def check_own_tokenizer(checkpoint: Path, tokenizer: TextTokenizer) -> None:
     Raises:
         InputError: names both.
     """
-    file = checkpoint / "config.json"
+    file = checkpoint / CONFIG
     vocabulary = files.read_json(file).get("vocab_size") if file.exists() else None
     if isinstance(vocabulary, int) and vocabulary < tokenizer.vocab_size:
         message = f"{_named(tokenizer)} has {tokenizer.vocab_size:,} tokens, the model {vocabulary:,}"
         raise InputError(message, file=file, key="vocab_size")
-    provenance = checkpoint / "provenance.json"
+    provenance = checkpoint / PROVENANCE
     known = files.read_json(provenance).get("tokenizer") if provenance.exists() else None
     if known is None and (checkpoint / ROLES_FILE).exists():
-        provenance = checkpoint / "tokenizer.json"
+        provenance = checkpoint / TOKENIZER
         own = load_tokenizer(checkpoint)
         known = {"digest": own.vocabulary_digest, "vocab_size": own.vocab_size}
     if known is not None and known["digest"] != tokenizer.vocabulary_digest:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.shard_names import NUMBERED
 from megatron_sbp.base.untyped import JsonValue
 
 SUFFIX = ".passing"
@@ -45,7 +46,7 @@ def write_passing(shard: Path, rules: str, found: Passing) -> None:
 def read_passing(folder: Path, rules: str) -> dict[int, Passing]:
     """Counts under these rules, by the number of the shard, of all shards in a folder that have any."""
     found: dict[int, Passing] = {}
-    for file in folder.glob(f".[0-9]*{SUFFIX}"):
+    for file in folder.glob(f".{NUMBERED}{SUFFIX}"):
         number = file.name[1:].partition(".")[0]
         try:
             counts = _read(file, file.stat().st_mtime_ns)

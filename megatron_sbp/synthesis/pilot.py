@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from megatron_sbp.base import files
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Filter
 from megatron_sbp.synthesis.further_rules import FurtherSources
@@ -46,7 +47,7 @@ def filter_pilot(
     with tempfile.TemporaryDirectory() as folder:
         target = Judged(*(Path(folder) / f"{part}.npy" for part in PARTS))
         for shard in shards:
-            rows, name = list(files.read_jsonl_zst(shard)), shard.name.removesuffix(".jsonl.zst")
+            rows, name = list(files.read_jsonl_zst(shard)), shard.name.removesuffix(JSONL_ZST)
             judge_shard(
                 rows, name, target, tokenizer=tokenizer, tokens=tokens, rules=alone, length=length, sources=sources
             )

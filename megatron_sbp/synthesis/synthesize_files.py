@@ -12,7 +12,9 @@ import numpy as np
 
 from megatron_sbp.base import files, outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import CONFIG
 from megatron_sbp.base.progress import Progress, say
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.foreign import Source
 from megatron_sbp.documents.unique_ids import check_unique_ids
@@ -73,7 +75,7 @@ def synthesize(
             tokenizer of another model, lengths beyond the checkpoint's context, an output that cannot be written.
     """
     source = Source(inputs, text_field, id_field, skip_empty=True)
-    outputs.check_file(output, source.files(), ".jsonl.zst")
+    outputs.check_file(output, source.files(), JSONL_ZST)
     tokenizer = open_synthesizer_tokenizer(checkpoint, tokenizer_source, separator, end_of_document)
     _check_prompt(checkpoint, tokenizer, max_seed_tokens, max_new_tokens)
     _check_config(checkpoint, tokenizer, max_seed_tokens, max_new_tokens)
@@ -138,7 +140,7 @@ def _block_of(output: Path, number: str) -> Path:
 
 def _check_prompt(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: int, max_new_tokens: int) -> None:
     """Refuses lengths that only a separator of one token would leave room for: a text in its place may have more."""
-    file = checkpoint / "config.json"
+    file = checkpoint / CONFIG
     context = files.read_json(file).get("max_position_embeddings") if file.exists() else None
     around = len(tokenizer.before_text) + len(tokenizer.between)
     if isinstance(context, int) and around > 1 and max_seed_tokens + around + max_new_tokens > context:
@@ -153,7 +155,7 @@ def _check_config(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: i
     """Refuses a tokenizer of another model, and lengths at which it writes beyond what it was trained for; the recipe
     refuses those of a run."""
     check_own_tokenizer(checkpoint, tokenizer)
-    file = checkpoint / "config.json"
+    file = checkpoint / CONFIG
     config = files.read_json(file) if file.exists() else {}
     context = config.get("max_position_embeddings")
     beyond = beyond_context(max_seed_tokens, max_new_tokens, context) if isinstance(context, int) else None

@@ -12,6 +12,7 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.hugging_face_folder import PROVENANCE
 from megatron_sbp.recipe import Synthesis
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, StreamingEngine, Written
 from megatron_sbp.synthesis.engines import load_engine
@@ -177,7 +178,7 @@ def weights_digest(checkpoint: Path) -> str:
     Raises:
         InputError: there are no weights.
     """
-    provenance = checkpoint / "provenance.json"
+    provenance = checkpoint / PROVENANCE
     if provenance.exists():
         return files.read_json(provenance)["weights_sha256"]
     weights = sorted(checkpoint.glob("*.safetensors"))

@@ -13,6 +13,7 @@ import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.shard_names import JSONL_ZST, numbered_shards, shard_file_name
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.overlap.near_duplicates import signatures
 from megatron_sbp.pairing.document_rows import read_rows
@@ -70,7 +71,7 @@ class TraceSources:
 
     def shards(self) -> list[Path]:
         """The files of the raw generations, in order."""
-        return sorted(self.generations.glob("[0-9]*.jsonl.zst"))
+        return numbered_shards(self.generations, JSONL_ZST)
 
 
 def trace(name: str, sources: TraceSources) -> JsonObject | None:
@@ -118,7 +119,7 @@ def unknown(name: str, sources: Sequence[TraceSources]) -> InputError:
             why = f"; its seed document would be row {generation.row:,}, and D has {documents:,} documents"
         else:
             shard = place // sources[0].generations_per_shard
-            if not (sources[0].generations / f"{shard:05d}.jsonl.zst").exists():
+            if not (sources[0].generations / shard_file_name(shard, JSONL_ZST)).exists():
                 why = f"; it would be in shard {shard:05d}, which has not been written"
     near = _near(name, sources)
     hint = f"; near it: {', '.join(near)}" if near else "; nothing has been written yet"
@@ -145,7 +146,7 @@ def _find(name: str, sources: TraceSources) -> tuple[Path, int, JsonObject] | No
     if generation is not None and shards:
         place = place_of(generation, len(open_indexed(sources.tokens)), sources.seed)
         if place is not None:
-            likely = sources.generations / f"{place // sources.generations_per_shard:05d}.jsonl.zst"
+            likely = sources.generations / shard_file_name(place // sources.generations_per_shard, JSONL_ZST)
             shards.sort(key=lambda shard: shard != likely)
     for shard in shards:
         # Every row begins with its id, so the others need not be parsed.
@@ -205,7 +206,7 @@ def _repeated(text: str, shard: int, sources: TraceSources) -> tuple[str | None,
     exact = sources.rules.duplicates == "exact"
     known = sources.digests if exact else sources.signatures
     own = np.array([[digest_of(text)]], np.uint64) if exact else signatures([text])
-    for file in sorted(known.glob("[0-9]*.npy")):
+    for file in numbered_shards(known, ".npy"):
         if int(file.stem) > shard or not (sources.repeats / file.name).exists():
             continue
         # Of all that passed the other rules. To hash the texts again would take hours where there are millions.
@@ -215,6 +216,6 @@ def _repeated(text: str, shard: int, sources: TraceSources) -> tuple[str | None,
         near = np.flatnonzero(alike >= (1.0 if exact else sources.rules.duplicate_threshold))
         if len(near):
             place = np.flatnonzero(np.load(sources.verdicts / file.name)[0] == PASSED)[near[0]]
-            line = next(itertools.islice(_lines(sources.generations / f"{file.stem}.jsonl.zst"), int(place), None))
+            line = next(itertools.islice(_lines(sources.generations / f"{file.stem}{JSONL_ZST}"), int(place), None))
             return json.loads(line)["id"], float(alike[near[0]])
     return None, None

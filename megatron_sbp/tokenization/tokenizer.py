@@ -11,6 +11,7 @@ import numpy as np
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.hugging_face_names import TOKENIZER, TOKENIZER_CONFIG
 from megatron_sbp.tokenization.indexed import flatten
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ ROLES = ("end_of_document", "padding", "separator")
 """Roles that a token can have; recipe.tokenizer has a field for each."""
 
 ROLES_FILE = "roles.json"
-FILES = ("tokenizer.json", "tokenizer_config.json", ROLES_FILE)
+FILES = (TOKENIZER, TOKENIZER_CONFIG, ROLES_FILE)
 """What `save_tokenizer` writes."""
 
 
@@ -202,7 +203,7 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError("no such folder", file=folder)
-    roles_file, tokenizer_file = folder / ROLES_FILE, folder / "tokenizer.json"
+    roles_file, tokenizer_file = folder / ROLES_FILE, folder / TOKENIZER
     for file in (roles_file, tokenizer_file):
         if not file.exists():
             raise InputError("not the tokenizer of a run: the file is missing", file=file)

@@ -9,8 +9,9 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import seals, tracker
+from megatron_sbp.training.model_folder import CONSUMED, DATA, METRICS, STOPPED
 
-HISTORY = ("metrics.jsonl", "data.json")
+HISTORY = (METRICS, DATA)
 """Files without which no checkpoint of a training can be resumed."""
 
 
@@ -24,7 +25,7 @@ def damaged_checkpoint(folder: Path) -> tuple[Path, str] | None:
     Returns:
         The file, or the folder of a checkpoint that is not there, and what is wrong with it; None when nothing is.
     """
-    if not (folder / "stopped.txt").exists():
+    if not (folder / STOPPED).exists():
         iteration = tracker.read(folder)
         return None if iteration is None else seals.broken(folder, iteration)
     for iteration in _results(folder):
@@ -69,7 +70,7 @@ def _results(folder: Path) -> list[int]:
     """Iterations of the checkpoints that others read of a finished training, but those that recall is measured on:
     the evaluation does with fewer of them."""
     try:
-        consumed = files.read_json(folder / "consumed.json")
+        consumed = files.read_json(folder / CONSUMED)
         best = consumed.get("best", {"kept": False})
         return [consumed["export_iteration"], *([best["iteration"]] if best["kept"] else [])]
     except (FileNotFoundError, InputError, AttributeError, KeyError, TypeError):  # not finished, or damaged
@@ -90,10 +91,10 @@ def go_back(folder: Path, iteration: int | None, aside: Path, damaged: Collectio
     if iteration is None:
         folder.replace(aside / folder.name)
         return
-    if (folder / "stopped.txt").exists():  # first: it says that the tracker names the end
-        (folder / "stopped.txt").replace(aside / "stopped.txt")
-    if (folder / "consumed.json").exists():
-        (folder / "consumed.json").replace(aside / "consumed.json")
+    if (folder / STOPPED).exists():  # first: it says that the tracker names the end
+        (folder / STOPPED).replace(aside / STOPPED)
+    if (folder / CONSUMED).exists():
+        (folder / CONSUMED).replace(aside / CONSUMED)
     files.write_text(folder / tracker.NAME, str(iteration))  # before the checkpoint that it names is gone
     names = {path.relative_to(folder).parts[0] for path in damaged}
     for number, checkpoint in tracker.written(folder).items():

@@ -16,8 +16,9 @@ from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
 from megatron_sbp.training.early_stopping import best
 from megatron_sbp.training.metrics import read_metrics
+from megatron_sbp.training.model_folder import BLEND_LOCK, CACHE, CONSUMED, COUNTS, DATA, METRICS, PRECISION, STOPPED
 
-DESCRIPTIONS = ("consumed.json", "data.json", "blend.lock.json", "metrics.jsonl")
+DESCRIPTIONS = (CONSUMED, DATA, BLEND_LOCK, METRICS)
 
 
 def finalize(
@@ -48,12 +49,12 @@ def finalize(
     Raises:
         InputError: what was consumed is not what was planned; or what `refuse_damage` raises.
     """
-    data = DataFile.read(folder / "data.json")
-    rows = read_metrics(folder / "metrics.jsonl")
+    data = DataFile.read(folder / DATA)
+    rows = read_metrics(folder / METRICS)
     iterations = int((folder / tracker.NAME).read_text())
     complete = iterations * global_batch_size == samples
     assert complete or training == "synthesizer", (iterations, samples)
-    found = consumption.check(folder / "consumed", data, iterations, global_batch_size, complete)
+    found = consumption.check(folder / COUNTS, data, iterations, global_batch_size, complete)
     consumed = sum(found.values())
     trained = [row for row in rows if row["kind"] == "train"]
     # Steps before a checkpoint that no line was logged after have no seconds: the rate is that of the others.
@@ -62,7 +63,7 @@ def finalize(
     chosen = best(rows)
     result = {
         "training": training,
-        "stopped": (folder / "stopped.txt").read_text(),
+        "stopped": (folder / STOPPED).read_text(),
         "iterations": iterations,
         "train_samples": consumed,
         "train_tokens": consumed * data.sequence_length,
@@ -70,7 +71,7 @@ def finalize(
         "tokens_per_second": timed_tokens / seconds if seconds else None,  # stopped before the first line
         "datasets": _datasets(folder, data, found),
         "export_iteration": iterations,
-        "precision": (folder / "precision.txt").read_text().strip(),
+        "precision": (folder / PRECISION).read_text().strip(),
     }
     kept = {iterations, *keep}
     if training == "synthesizer":
@@ -84,13 +85,13 @@ def finalize(
         result["best"] = {"iteration": chosen["iteration"], "valid_loss": chosen["loss"], "kept": keep_best}
         if keep_best:
             kept.add(chosen["iteration"])
-    files.write_json(folder / "consumed.json", result)
+    files.write_json(folder / CONSUMED, result)
     refuse_damage()
     checkpoints = [checkpoint_folder(folder, number) for number in sorted(kept)]
     for number in tracker.written(folder):
         if number not in kept:
             remove_checkpoint(folder, number)
-    shutil.rmtree(folder / "cache", ignore_errors=True)  # orders and packings, no longer needed
+    shutil.rmtree(folder / CACHE, ignore_errors=True)  # orders and packings, no longer needed
     contents = sorted(path for checkpoint in checkpoints for path in checkpoint.rglob("*") if path.is_file())
     return [*(folder / name for name in DESCRIPTIONS), *contents]
 

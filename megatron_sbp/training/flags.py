@@ -10,6 +10,7 @@ from megatron_sbp.planning import ledger
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Recipe, Training, Tuning
 from megatron_sbp.recipe.tuning_start import keeps_best, start_word
+from megatron_sbp.training.model_folder import DATA
 
 Flags = JsonObject
 """Megatron flags by name without leading dashes; True for a flag without a value, None or False to omit it."""
@@ -48,7 +49,7 @@ def megatron_arguments(
     flags = {**common, **special, **recipe.training.megatron}
     if training == "synthesizer" or keeps_best(recipe, training) or recall_iterations(recipe, training):
         flags["save-retain-interval"] = None  # Megatron would remove checkpoints that are read at the end
-    words = ["--sbp-data", str(folder / "data.json")]
+    words = ["--sbp-data", str(folder / DATA)]
     if save_file is not None:
         words += ["--sbp-save-file", str(save_file)]
     for name, value in flags.items():

@@ -21,6 +21,7 @@ from megatron_sbp.training.cause import NOTABLE, RANK_ENDED, verdict, was_stoppe
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.metrics import last_train_row, read_metrics
+from megatron_sbp.training.model_folder import METRICS, STOPPED
 from megatron_sbp.training.ranks import Rank, Ranks
 from megatron_sbp.training.retention import remove_unneeded
 from megatron_sbp.training.running import only_training
@@ -148,7 +149,7 @@ def train(
             Ranks(ranks, log, DONE, announced=RANK_ENDED, notable=NOTABLE) as group,
             ForwardedSignals(group, stage, under_slurm=srun is not None) as signals,
         ):
-            progress = Progress(folder / "metrics.jsonl", stage, samples)
+            progress = Progress(folder / METRICS, stage, samples)
             stop_file = None if stop is None else StopFile(stop)
             save_request = SaveRequest(save)
 
@@ -162,7 +163,7 @@ def train(
 
             group.wait(tell)
     failed = group.first_failed
-    if failed is None and (folder / "stopped.txt").exists():
+    if failed is None and (folder / STOPPED).exists():
         return
     if failed is None or (signals.seen and was_stopped(failed)):
         raise Unfinished(f"{stage} was stopped early; the same command continues from its last checkpoint")

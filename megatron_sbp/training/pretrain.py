@@ -32,6 +32,7 @@ from megatron_sbp.base.processes import die_with_parent, short_socket_paths
 from megatron_sbp.training.megatron import rank_end
 from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
+from megatron_sbp.training.model_folder import CACHE, STOPPED
 
 if TYPE_CHECKING:
     from megatron_sbp.training.data.data_file import DataFile
@@ -177,9 +178,9 @@ def main() -> int:
     from megatron_sbp.training.data.data_file import DataFile, lock
     from megatron_sbp.training.early_stopping import END_OF_PLAN
     from megatron_sbp.training.megatron import optimizer_resume, state, vocabulary
-    from megatron_sbp.training.megatron.banner import StartUp
-    from megatron_sbp.training.megatron.forward import Trainer
-    from megatron_sbp.training.megatron.hooks import Journal
+    from megatron_sbp.training.megatron.banner import StartupBanner
+    from megatron_sbp.training.megatron.forward import PretrainCallbacks
+    from megatron_sbp.training.megatron.hooks import LoopHooks
 
     dataset_utils.compile_helpers = lambda: None  # would run `make` in the wheel's folder, which has no makefile
     optimizer_resume.repair()
@@ -200,23 +201,23 @@ def main() -> int:
         data = DataFile.read(args.sbp_data)
         choose_builder(args, on_cpu)
         _check(args, data)
-        trainer = Trainer(args, data)
+        callbacks = PretrainCallbacks(args, data)
         with _checks_of_megatron():
             model = model_config(args)
-        own = args.load is not None and Path(args.load).resolve() == trainer.folder.resolve()
+        own = args.load is not None and Path(args.load).resolve() == callbacks.folder.resolve()
         # Megatron cannot train with no sample left; a start that was cut off only lacks its last evaluation.
-        args.skip_train |= own and (tracker.peek(trainer.folder) or 0) * args.global_batch_size >= args.train_samples
+        args.skip_train |= own and (tracker.peek(callbacks.folder) or 0) * args.global_batch_size >= args.train_samples
         if first_rank:
-            resumed = own and tracker.read(trainer.folder) is not None
+            resumed = own and tracker.read(callbacks.folder) is not None
             lock(args.sbp_data, resumed)
             if not resumed:  # Megatron knows its indices by the path of the data, whatever it holds now
-                shutil.rmtree(trainer.folder / "cache" / "joint", ignore_errors=True)
+                shutil.rmtree(callbacks.folder / CACHE / "joint", ignore_errors=True)
     except InputError as error:
         if first_rank:
             print(f"sbp: error: {error}", file=sys.stderr, flush=True)
         return 2
-    journal = Journal(trainer, signals, StartUp(trainer, on_cpu))
-    journal.attach(training)
+    loop = LoopHooks(callbacks, signals, StartupBanner(callbacks, on_cpu))
+    loop.attach(training)
     if on_cpu:
         # gloo may still be reading an output that Megatron has given up: with virtual stages activations were wrong.
         model.transformer.deallocate_pipeline_outputs = False
@@ -225,24 +226,24 @@ def main() -> int:
     try:
         pretrain(
             pretrain_cfg_container_from_args(args, model),
-            trainer.datasets,
+            callbacks.datasets,
             ModelType.encoder_or_decoder,
-            trainer.forward_step,
+            callbacks.forward_step,
         )
     except SystemExit as left:  # Megatron leaves its loop early by sys.exit()
         status = int(left.code or 0)
-        if status == 0 and not journal.stopped:
+        if status == 0 and not loop.stopped:
             # A stop in the last step leaves out the evaluation after it: the next start does that alone.
-            done = journal.evaluated * args.global_batch_size >= args.train_samples
+            done = loop.evaluated * args.global_batch_size >= args.train_samples
             status = 0 if done else UNFINISHED
     except InputError as error:
         print(f"sbp: error: {error}", file=sys.stderr, flush=True)
         return 2
-    journal.flush_boards()
-    if status == 0 and journal.evaluation_cut_off:
+    loop.flush_boards()
+    if status == 0 and loop.evaluation_cut_off:
         status = UNFINISHED
-    if status == 0 and journal.last_rank():
-        files.write_text(trainer.folder / "stopped.txt", journal.stopped or END_OF_PLAN)
+    if status == 0 and loop.last_rank():
+        files.write_text(callbacks.folder / STOPPED, loop.stopped or END_OF_PLAN)
     if status == UNFINISHED and "TORCHELASTIC_RUN_ID" in os.environ:
         status = 0  # torchrun would treat anything else as a crash; the launcher sees that stopped.txt is missing
     if torch.distributed.is_initialized():

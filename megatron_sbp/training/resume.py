@@ -11,6 +11,7 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
 from megatron_sbp.training.metrics import read_metrics
+from megatron_sbp.training.model_folder import METRICS, PRECISION, SETTINGS, STOPPED
 
 
 def check_precision(folder: Path, precision: str) -> None:
@@ -23,8 +24,8 @@ def check_precision(folder: Path, precision: str) -> None:
     Raises:
         InputError: an unfinished training began in another precision.
     """
-    file = folder / "precision.txt"
-    ended = (folder / "stopped.txt").exists()
+    file = folder / PRECISION
+    ended = (folder / STOPPED).exists()
     if not file.exists() or (not ended and tracker.read(folder) is None):  # without a checkpoint it starts over
         files.write_text(file, precision)
         return
@@ -51,7 +52,7 @@ def check_settings(folder: Path, wanted: JsonObject) -> None:
     Raises:
         InputError: the training began with other settings; names each with both values.
     """
-    file = folder / "settings.json"
+    file = folder / SETTINGS
     if not file.exists() or tracker.read(folder) is None:  # without a checkpoint it starts over
         files.write_json(file, wanted)
         return
@@ -76,19 +77,19 @@ def already_ended(folder: Path, *, samples: int, global_batch_size: int, patienc
         global_batch_size: samples of one step.
         patience: evaluations without improvement after which it stops early; 0 for never.
     """
-    stopped = folder / "stopped.txt"
+    stopped = folder / STOPPED
     if stopped.exists() and stopped.read_text():  # empty: cut off while it was written
         return True
     iteration = tracker.read(folder)
     if iteration is None:
         return False
-    rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["iteration"] <= iteration]
+    rows = [row for row in read_metrics(folder / METRICS) if row["iteration"] <= iteration]
     if patience and exhausted(rows, patience):
-        files.write_text(folder / "stopped.txt", reason(patience))
+        files.write_text(folder / STOPPED, reason(patience))
         return True
     if iteration * global_batch_size < samples:
         return False
     if any(row["kind"] == "valid" and row["iteration"] == iteration for row in rows):
-        files.write_text(folder / "stopped.txt", END_OF_PLAN)
+        files.write_text(folder / STOPPED, END_OF_PLAN)
         return True
     return False

@@ -8,6 +8,7 @@ from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.seals import remove_checkpoint
 from megatron_sbp.training.early_stopping import best
 from megatron_sbp.training.metrics import read_metrics
+from megatron_sbp.training.model_folder import METRICS
 
 
 def kept(folder: Path, last: int) -> set[int]:
@@ -24,7 +25,7 @@ def kept(folder: Path, last: int) -> set[int]:
         InputError: metrics.jsonl is damaged.
     """
     latest = [number for number in tracker.complete(folder) if number <= last][-2:]
-    found, rows = set(latest), read_metrics(folder / "metrics.jsonl", "valid")
+    found, rows = set(latest), read_metrics(folder / METRICS, "valid")
     for iteration in latest:
         measured = [row for row in rows if 0 < row["iteration"] <= iteration]
         if measured:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_sbp.executor.keys import keys_of
+from megatron_sbp.executor.fingerprints import fingerprints_of
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.export import ExportStage, trained_by
 from megatron_sbp.stages.run_folder import Run
@@ -28,7 +28,7 @@ def test_arms_are_units_that_read_their_own_training(run):
     paths = [
         f"models/{arm}/{file}" for arm in ("baseline", "sbp") for file in ("iter_0000009/0.distcp", "consumed.json")
     ]
-    keys = keys_of(stage, run, dict.fromkeys(["tokenizer/tokenizer.json", *paths], "0"), patterns(stage, run))
+    keys = fingerprints_of(stage, run, dict.fromkeys(["tokenizer/tokenizer.json", *paths], "0"), patterns(stage, run))
     assert {unit: list(mine) for unit, mine in keys.own.items()} == {"baseline": paths[:2], "sbp": paths[2:]}
 
 

@@ -54,6 +54,29 @@ def test_paths_have_owners(room):
     assert len(seen) > 20 and not [one for one in found if (one[0], one[2]) not in NO_PATHS], found
 
 
+OWNED = {
+    r"(config|tokenizer)\.json$": "base/hugging_face_names.py",
+    r"\.jsonl\.zst$|^\[0-9\]\*": "base/shard_names.py",
+    r"^provenance\.json$": "checkpoint/hugging_face_folder.py",
+    r"^metadata\.json$": "checkpoint/tracker.py",
+    r"^stopped\.txt$|^metrics\.jsonl$|^(consumed|data|start|blend\.lock)\.json$": "training/model_folder.py",
+}
+"""Names of files that several modules read or write, and the module that spells each."""
+OTHERS = {"sentence_bert_config.json"}
+
+
+def test_names_that_modules_share_are_spelled_once():
+    """ "stopped.txt" was in 6 files of the library, and "metrics.jsonl" and "config.json" in 9 each."""
+    found: dict[str, set[str]] = {owner: set() for owner in OWNED.values()}
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        for text in {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} - OTHERS:
+            for pattern, owner in OWNED.items():
+                if isinstance(text, str) and not re.search(r"[\s/]", text) and re.search(pattern, text):
+                    found[owner].add(str(file.relative_to(PACKAGE)))
+    assert found == {owner: {owner} for owner in OWNED.values()}
+
+
 def test_exceptions_are_needed():
     files = (PACKAGE / "executor").glob("*.py")
     assert {(file.name, text) for file in files for _, text in literals(file.read_text())} == NO_PATHS

@@ -32,7 +32,7 @@ def main() -> None:
     from megatron.core.transformer.transformer_config import TransformerConfig
 
     from megatron_sbp.training.data.pair_dataset import PairDataset
-    from megatron_sbp.training.megatron.forward import Trainer
+    from megatron_sbp.training.megatron.forward import PretrainCallbacks
     from megatron_sbp.training.megatron.layer_spec import layer_spec
 
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", RANK="0", WORLD_SIZE="1")
@@ -59,7 +59,7 @@ def main() -> None:
     prefix = str(corpus / "pairs")
     pairs = PairDataset(IndexedDataset(prefix), prefix, 500, Split.train, settings, separator=2, padding=1)
     arguments = SimpleNamespace(sbp_data=corpus / "x" / "data.json", context_parallel_size=1, curr_iteration=0)
-    trainer = Trainer(arguments, SimpleNamespace(kind="pairs", train=[SimpleNamespace(name="pairs")]))  # type: ignore[arg-type]
+    trainer = PretrainCallbacks(arguments, SimpleNamespace(kind="pairs", train=[SimpleNamespace(name="pairs")]))  # type: ignore[arg-type]
 
     def losses(*sequences: dict) -> list:
         """Losses [S] of every sequence of one micro-batch."""

@@ -18,6 +18,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.training.model_folder import BLEND_LOCK
 
 _CHOICES = {"kind": ("documents", "pairs"), "epochs": ("strict", "joint"), "order": ("mixed", "listed")}
 UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"
@@ -112,7 +113,7 @@ def lock(path: Path, resumed: bool) -> JsonObject:
     present = data.to_dict()
     for source in (*present["train"], present["valid"]):
         source.update(dataset_digest((path.parent / source["prefix"]).resolve()))
-    file = path.with_name("blend.lock.json")
+    file = path.with_name(BLEND_LOCK)
     if resumed and file.exists():
         found = list(differences(_compared(files.read_json(file)), _compared(present)))
         if found:

@@ -22,6 +22,7 @@ from megatron_sbp.training.data.document_dataset import DocumentDataset, JointDa
 from megatron_sbp.training.data.held_out import HeldOut
 from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.pair_dataset import PairDataset
+from megatron_sbp.training.model_folder import CACHE
 
 
 def build_train(path: Path, tokenizer: object, cache: Path | None = None) -> BlendedDataset:
@@ -38,7 +39,7 @@ def build_train(path: Path, tokenizer: object, cache: Path | None = None) -> Ble
         InputError: no source, a source without samples, or one that cannot give its samples.
     """
     data = DataFile.read(path)
-    folder = cache or path.parent / "cache"
+    folder = cache or path.parent / CACHE
     config = _config(data, tokenizer)
     if not data.train:
         raise InputError("has no dataset to train on", file=path, key="train")
@@ -72,7 +73,7 @@ def build_valid(path: Path, tokenizer: object, num_samples: int) -> HeldOut:
     if data.valid.samples <= 0:
         raise InputError(f"has {data.valid.samples} samples; at least 1 is needed", file=path, key=data.valid.name)
     dataset = _dataset(
-        path, data, data.valid, samples=None, split=Split.valid, config=config, cache=IndexCache(path.parent / "cache")
+        path, data, data.valid, samples=None, split=Split.valid, config=config, cache=IndexCache(path.parent / CACHE)
     )
     return HeldOut(dataset, data.valid.samples, num_samples)
 

@@ -18,6 +18,7 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.training.data.blend_file import blend
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.data.planned import packed_samples
+from megatron_sbp.training.model_folder import CACHE
 
 type Kind = Literal["documents", "pairs"]
 
@@ -90,7 +91,7 @@ def write_pairs(output: Path, common: Common, *, pairs: Path, epochs: float, glo
         if not 0 < value < math.inf:
             raise InputError(f"must be positive, not {value}", key=key)
     _check("pairs", (pairs,), common)
-    cache = output.parent / "cache"
+    cache = output.parent / CACHE
     count = packed_samples(
         pairs, cache, length=common.sequence_length, seed=common.seed, epochs=epochs, batch=global_batch_size
     )

@@ -16,6 +16,7 @@ from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.packing import shared_packing
 from megatron_sbp.training.data.pair_lengths import pair_lengths
 from megatron_sbp.training.flags import evaluation_batches
+from megatron_sbp.training.model_folder import CACHE, DATA
 
 
 def write_data_file(
@@ -44,7 +45,7 @@ def write_data_file(
     pairs = training == "synthesizer"
     section = recipe.tuning if pairs else recipe.training
     counts = (
-        {"pairs": pair_samples(recipe, datasets["pairs"], folder / "cache")}
+        {"pairs": pair_samples(recipe, datasets["pairs"], folder / CACHE)}
         if pairs
         else {name: count for name, count in ledger.arm_samples(recipe, training).items() if count}
     )
@@ -62,7 +63,7 @@ def write_data_file(
         padding=roles.padding,
         separator=roles.separator,
         order="listed" if synthetic_first else "mixed",
-    ).write(folder / "data.json")
+    ).write(folder / DATA)
     return sum(counts.values())
 
 

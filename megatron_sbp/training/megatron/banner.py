@@ -10,11 +10,11 @@ import torch
 from megatron_sbp.base.gpus import peak_tflops
 from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.attention import has_packed_kernel
-from megatron_sbp.training.megatron.forward import Trainer
+from megatron_sbp.training.megatron.forward import PretrainCallbacks
 from megatron_sbp.training.optional_packages import UNFUSED
 
 
-class StartUp:
+class StartupBanner:
     """What is known about a training before its first step.
 
     Args:
@@ -22,7 +22,7 @@ class StartUp:
         on_cpu: whether it runs on CPU ranks.
     """
 
-    def __init__(self, trainer: Trainer, on_cpu: bool):
+    def __init__(self, trainer: PretrainCallbacks, on_cpu: bool):
         self.trainer, self.on_cpu = trainer, on_cpu
         self.args = trainer.args
         self.device = "CPU" if on_cpu else torch.cuda.get_device_name()

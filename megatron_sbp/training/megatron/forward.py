@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from megatron_sbp.training.data.data_file import DataFile
 from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.attention import cumulative_lengths
+from megatron_sbp.training.model_folder import CACHE
 from megatron_sbp.training.source_losses import SourceLosses
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
 
 
-class Trainer:
+class PretrainCallbacks:
     """What `pretrain()` is given: `datasets` and `forward_step`.
 
     Args:
@@ -43,7 +44,7 @@ class Trainer:
         from megatron_sbp.training.megatron.vocabulary import build_tokenizer
 
         tokenizer = build_tokenizer(self.args)
-        train = build_train(self.args.sbp_data, tokenizer, self.folder / "cache")
+        train = build_train(self.args.sbp_data, tokenizer, self.folder / CACHE)
         self.train_datasets = list(train.datasets)
         # Evaluations more than Megatron counts: before the first step, those that a time limit cut off, and those of
         # earlier starts, which may have been more frequent.

@@ -13,10 +13,11 @@ import torch
 from megatron_sbp.training import consumption
 from megatron_sbp.training.early_stopping import exhausted, reason
 from megatron_sbp.training.megatron import state
-from megatron_sbp.training.megatron.banner import StartUp
-from megatron_sbp.training.megatron.forward import Trainer
+from megatron_sbp.training.megatron.banner import StartupBanner
+from megatron_sbp.training.megatron.forward import PretrainCallbacks
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 from megatron_sbp.training.metrics import Metrics, read_metrics
+from megatron_sbp.training.model_folder import COUNTS, METRICS, STOPPED
 from megatron_sbp.training.save_request import SaveRequest
 from megatron_sbp.training.throughput import rates
 
@@ -33,7 +34,7 @@ WRAPPED = (
 )
 
 
-class Journal:
+class LoopHooks:
     """Attached to Megatron's loop by `attach`.
 
     Args:
@@ -42,10 +43,10 @@ class Journal:
         start_up: says what was started, and knows FLOPs and peak.
     """
 
-    def __init__(self, trainer: Trainer, signals: StopSignals, start_up: StartUp):
+    def __init__(self, trainer: PretrainCallbacks, signals: StopSignals, start_up: StartupBanner):
         self.trainer, self.signals, self.start_up = trainer, signals, start_up
         self.args = trainer.args
-        self.metrics = Metrics(trainer.folder / "metrics.jsonl")
+        self.metrics = Metrics(trainer.folder / METRICS)
         self.save_request = SaveRequest(self.args.sbp_save_file)
         self.stopped = ""
         """Why the training ended before its plan; empty if it did not."""
@@ -135,12 +136,12 @@ class Journal:
         """Once per start, after the checkpoint was loaded: old rows after it are cut off, recording begins."""
         folder, args = self.trainer.folder, self.args
         if self.last_rank():
-            (folder / "stopped.txt").unlink(missing_ok=True)
+            (folder / STOPPED).unlink(missing_ok=True)
             self.metrics.rewind(args.iteration)
-            consumption.rewind(folder / "consumed", args.iteration)
+            consumption.rewind(folder / COUNTS, args.iteration)
         torch.distributed.barrier()
         if state.has_losses() and state.is_first_of_tensor_and_context():
-            self.trainer.recorder = consumption.Recorder(folder / "consumed", state.data_rank())
+            self.trainer.recorder = consumption.Recorder(folder / COUNTS, state.data_rank())
         self._busy, self._losses, self._since = 0.0, [], args.iteration
         text = self.start_up.text(model)
         if self.last_rank():

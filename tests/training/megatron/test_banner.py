@@ -11,7 +11,7 @@ import torch
 from support.megatron_ranks import ServedMegatron
 
 from megatron_sbp.training.megatron import banner as megatron_banner
-from megatron_sbp.training.megatron.banner import UNFUSED, StartUp
+from megatron_sbp.training.megatron.banner import UNFUSED, StartupBanner
 
 # Embedding; per layer: query, key, value, output, their norms, the SwiGLU, norms of the layer; the last norm.
 PARAMETERS = 384 * 32 + 2 * (32 * 64 + 32 * 32 + 2 * 8 + 3 * 32 * 64 + 2 * 32) + 32
@@ -54,13 +54,13 @@ def test_two_ranks_count_what_they_share_once(megatron: ServedMegatron):
     assert found["device"] == "CPU, MFU against 0.5 TFLOP/s (given)"
 
 
-def start_up(monkeypatch, device: str | None, kind: str = "documents", **arguments) -> StartUp:
+def start_up(monkeypatch, device: str | None, kind: str = "documents", **arguments) -> StartupBanner:
     """Of a training on a GPU of that name; on CPU ranks for None."""
     plain = dict.fromkeys(("sbp_peak_tflops", "virtual_pipeline_model_parallel_size", "sequence_parallel"))
     plain |= {"use_distributed_optimizer": None, "transformer_impl": "local"}
     trainer = SimpleNamespace(args=SimpleNamespace(**{**plain, **arguments}), data=SimpleNamespace(kind=kind))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: device)
-    return StartUp(trainer, device is None)  # type: ignore[arg-type]
+    return StartupBanner(trainer, device is None)  # type: ignore[arg-type]
 
 
 def test_the_peak_is_the_data_sheets_unless_one_is_given(monkeypatch):

@@ -9,13 +9,13 @@ import torch
 from support.forked import forked
 
 from megatron_sbp.training.data.data_file import DataFile, Source
-from megatron_sbp.training.megatron.forward import FIELDS, Trainer
+from megatron_sbp.training.megatron.forward import FIELDS, PretrainCallbacks
 
 
-def trainer() -> Trainer:
+def trainer() -> PretrainCallbacks:
     sources = [Source("real", "real", 6), Source("synthetic", "synthetic", 2)]
     data = DataFile("documents", sources, Source("valid", "valid", 4), 8, 1, "strict", 0, 1, 2)
-    return Trainer(SimpleNamespace(sbp_data=Path("models/sbp/data.json"), context_parallel_size=1), data)
+    return PretrainCallbacks(SimpleNamespace(sbp_data=Path("models/sbp/data.json"), context_parallel_size=1), data)
 
 
 def test_the_loss_is_a_sum_over_tokens_that_count():
@@ -56,14 +56,14 @@ import torch
 from megatron.core import parallel_state
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from megatron_sbp.training.data.data_file import DataFile, Source
-from megatron_sbp.training.megatron.forward import FIELDS, Trainer
+from megatron_sbp.training.megatron.forward import FIELDS, PretrainCallbacks
 rank = 0
 while rank < 3 and os.fork():  # each rank forks the next
     rank += 1
 torch.distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=4)
 parallel_state.initialize_model_parallel(context_parallel_size=2, create_gloo_process_groups=False)
 data = DataFile("documents", [Source("real", "real", 6)], Source("valid", "valid", 4), 8, 1, "strict", 0, 1, 2)
-trainer = Trainer(SimpleNamespace(sbp_data=Path("x/data.json"), context_parallel_size=2), data)
+trainer = PretrainCallbacks(SimpleNamespace(sbp_data=Path("x/data.json"), context_parallel_size=2), data)
 batch = trainer._of_this_rank({name: torch.arange(16).view(2, 8) for name in FIELDS})
 same = all(batch[name].equal(batch["tokens"]) for name in FIELDS)
 os.write(1, f"rank {rank} {same} {batch['tokens'].tolist()}\\n".encode())  # in one piece

@@ -59,10 +59,10 @@ def test_an_evaluation_does_not_parse_the_rows_of_all_steps(tmp_path):
     """All ranks wait for it: with 200,000 rows it took 16 seconds."""
     from types import SimpleNamespace
 
-    from megatron_sbp.training.megatron.hooks import Journal
+    from megatron_sbp.training.megatron.hooks import LoopHooks
 
     trainer = SimpleNamespace(args=SimpleNamespace(sbp_save_file=None), folder=tmp_path)
-    journal = Journal(trainer, None, None)
+    journal = LoopHooks(trainer, None, None)
     journal.metrics.append({"kind": "valid", "iteration": 4, "loss": 2.0})
     with open(journal.metrics.path, "a") as file:
         file.write('{"kind": "train", which is not parsed}\n')
@@ -76,7 +76,7 @@ def test_what_was_recorded_is_on_disk_before_a_checkpoint_is_saved(tmp_path, mon
     from types import SimpleNamespace
 
     from megatron_sbp.training.consumption import Recorder
-    from megatron_sbp.training.megatron.hooks import WRAPPED, Journal
+    from megatron_sbp.training.megatron.hooks import WRAPPED, LoopHooks
 
     flushed: list[str] = []
     sync = os.fsync
@@ -87,10 +87,10 @@ def test_what_was_recorded_is_on_disk_before_a_checkpoint_is_saved(tmp_path, mon
 
     training = SimpleNamespace(**{name: lambda *args, **kwargs: list(flushed) for name in WRAPPED})
     trainer = SimpleNamespace(args=SimpleNamespace(sbp_save_file=None), folder=tmp_path, recorder=None)
-    journal = Journal(trainer, None, None)
+    journal = LoopHooks(trainer, None, None)
     journal.attach(training)
     for last in (False, True):
-        monkeypatch.setattr(Journal, "last_rank", staticmethod(lambda last=last: last))
+        monkeypatch.setattr(LoopHooks, "last_rank", staticmethod(lambda last=last: last))
         training.save_checkpoint_and_time(0)  # nothing is recorded yet
     trainer.recorder = Recorder(tmp_path / "consumed", 3)
     journal.metrics.append({"kind": "valid", "iteration": 4, "loss": 2.0})
@@ -103,9 +103,9 @@ def test_a_checkpoint_that_is_saved_anyway_is_not_saved_on_request(tmp_path):
     """Saved twice, the last one was taken for damaged: its seal could be that of the first time."""
     from types import SimpleNamespace
 
-    from megatron_sbp.training.megatron.hooks import Journal
+    from megatron_sbp.training.megatron.hooks import LoopHooks
 
     args = SimpleNamespace(sbp_save_file=tmp_path / "save", log_interval=1, train_iters=40)
-    journal = Journal(SimpleNamespace(args=args, folder=tmp_path), None, None)
+    journal = LoopHooks(SimpleNamespace(args=args, folder=tmp_path), None, None)
     (tmp_path / "save").touch()
     assert not journal._save_is_asked(40)  # no rank asks the others

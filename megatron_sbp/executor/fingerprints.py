@@ -1,4 +1,7 @@
-"""Keys: digests of what a stage and each unit are made from. Work continues only under the key it started with."""
+"""Fingerprints of stages and units: digests of what they are made from. Work continues only under its own.
+
+On disk they are called `key`, as in run folders of earlier versions, which have to resume.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from megatron_sbp.stages.stage import UNIT, Stage
 
 
 @dataclass(frozen=True)
-class Keys:
+class Fingerprints:
     """What a stage would be made from now. Digests are hexadecimal SHA-256."""
 
     stage: str
@@ -49,7 +52,7 @@ class Keys:
         return key == self.units and same
 
 
-def keys_of(stage: Stage, run: Run, inputs: dict[str, str], patterns: list[str]) -> Keys:
+def fingerprints_of(stage: Stage, run: Run, inputs: dict[str, str], patterns: list[str]) -> Fingerprints:
     """The keys of a stage.
 
     Args:
@@ -65,7 +68,7 @@ def keys_of(stage: Stage, run: Run, inputs: dict[str, str], patterns: list[str])
     shared = {path: digest for path, digest in inputs.items() if path not in alone}
     base = {"stage": stage.name, "version": stage.version}
     settings = stage.settings(run)
-    return Keys(
+    return Fingerprints(
         stage=files.digest({**base, "inputs": inputs, "settings": settings}),
         units=files.digest({**base, "inputs": shared, "settings": stage.unit_settings(run)}),
         described={"settings": settings, "inputs": inputs},

@@ -10,7 +10,7 @@ from support.tokenized_run import WrittenBefore
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.executor.keys import keys_of
+from megatron_sbp.executor.fingerprints import fingerprints_of
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
@@ -97,11 +97,11 @@ def test_a_unit_may_read_files_below_a_folder_and_all_may_read_one_of_them(run):
     stage = Folders()
     reads = list(stage.reads(run)["words"])
     inputs = {f"words/{unit}/iter_{part}/{part}.txt": "same" for unit in "01" for part in "ab"} | {"words/mark": "!"}
-    before = keys_of(stage, run, inputs, reads)
+    before = fingerprints_of(stage, run, inputs, reads)
     assert before.own == {"1": {"words/1/iter_a/a.txt": "same", "words/1/iter_b/b.txt": "same"}}
-    more = keys_of(stage, run, {**inputs, "words/2/iter_a/a.txt": "more"}, reads)
+    more = fingerprints_of(stage, run, {**inputs, "words/2/iter_a/a.txt": "more"}, reads)
     assert more.continued_from(before.units, inputs) and more.unit("1") == before.unit("1") != more.unit("2")
-    changed = keys_of(stage, run, {**inputs, "words/0/iter_a/a.txt": "other"}, reads)
+    changed = fingerprints_of(stage, run, {**inputs, "words/0/iter_a/a.txt": "other"}, reads)
     assert not changed.continued_from(before.units, inputs) and changed.unit("1") != before.unit("1")
 
 
