@@ -167,6 +167,15 @@ def test_the_most_probable_texts_of_the_quick_starts_export_are_those_of_transfo
         assert told["shipped"] == expected
 
 
+@pytest.mark.exhaustive
+def test_the_benchmark_of_both_engines_at_smoke_size(vllm_python, shipped):
+    run = Path(shipped["checkpoint"]).parents[1]
+    words = f"--run {run} --texts 8 --draws 100 --repeats 20 --max-new-tokens 16".split()
+    program, environment = ROOT / "benchmarks" / "engines_agree.py", {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([vllm_python, program, *words], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and "| 8 | 128 |" in done.stdout and done.stdout.count("|") > 80, done.stderr
+
+
 def test_sampled_tokens_have_the_probabilities_of_the_nucleus(told, model, prompts):
     from transformers import AutoModelForCausalLM
 
