@@ -85,6 +85,8 @@ def _main(words: list[str]) -> int:
     recipe = _recipe_among(words, read)
     graph = all_stages(recipe)
     if words[:1] == ["harness"] and all(stage.name != "harness" for stage in graph):
+        if recipe is None and (given := without_options(words[1:])):
+            read(given[0], tuple(word for word in given[1:] if "=" in word))  # raises what is wrong with it
         message = "names no task: `sbp harness RECIPE` runs the lm-eval tasks that it names (docs/evaluation.md)"
         raise InputError(message, key="evaluation.harness.tasks")
     options = parse(make_parser(graph), words)

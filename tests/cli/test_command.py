@@ -62,6 +62,10 @@ def test_a_recipe_without_tasks_has_no_harness(capsys):
     tiny = ROOT / "tests" / "end_to_end" / "recipe.yaml"
     assert main(["harness", str(tiny)]) == 2
     assert "'evaluation.harness.tasks': names no task" in capsys.readouterr().err
+    words = ["evaluation.harness.tasks=[sciq]", "evaluation.harness.task_folder=x", "evaluation.harness.shots={sciq:1}"]
+    assert main(["harness", str(tiny), *words]) == 2  # in YAML, a colon without a space is part of the name
+    told = capsys.readouterr().err
+    assert "evaluation.harness.shots" in told and "names no task" not in told
 
 
 def test_jobs_that_would_be_refused_can_be_shown_and_are_not_submitted(tmp_path, capsys, monkeypatch):
