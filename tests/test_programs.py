@@ -35,8 +35,11 @@ SMALL = [  # at smoke size: seconds to two minutes
     ("tokenizing.py", "--copies 1 2 --rounds 1"),
     ("training_step.py", "--starts 1 --steps 4 --warm-up 1 --tokens 40000"),
 ]
-QUICK = {"shingles.py"}
-"""Runs in every CI, the others with `make test-all`."""
+QUICK = {
+    "loader.py pack", "loader.py start", "many_files.py", "neighbors.py", "plan_start.py", "shingles.py",
+    "simulated_graph.py", "synthesis.py", "token_ids.py",
+}  # fmt: skip
+"""Run in every CI, 37 CPU seconds together; the others with `make test-all`."""
 HELPERS = {"generated_page.py", "plain_training.py", "training_step_rank.py"}
 """Started or imported by other programs."""
 
@@ -55,14 +58,17 @@ def test_it_says_what_it_is_for(program):
 def cases() -> list:
     marks = {True: [], False: [pytest.mark.exhaustive]}
     return [
-        pytest.param(program, words, marks=marks[program in QUICK], id=f"{program} {words.split()[0]}")
+        pytest.param(program, words, marks=marks[bool(QUICK & {program, case})], id=case)
         for program, words in SMALL
+        for case in [f"{program} {words.split()[0]}"]
     ]
 
 
 def test_every_benchmark_runs_in_a_test():
     programs = {file.name for file in WITH_HELP if file.parent.name == "benchmarks"} - HELPERS
-    assert programs - {"vllm_engine.py"} == {program for program, _ in SMALL}
+    cases = {program for program, _ in SMALL} | {f"{program} {words.split()[0]}" for program, words in SMALL}
+    assert cases >= QUICK
+    assert programs - {"vllm_engine.py", "engines_agree.py"} == {program for program, _ in SMALL}
 
 
 @pytest.mark.parametrize(("program", "words"), cases())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from megatron_sbp.base.errors import NO_ROOM, Fault, InputError, told_of
 from megatron_sbp.base.open_files import allow_many
+from megatron_sbp.base.progress import say
 from megatron_sbp.cli import run_verbs, show_verbs
 from megatron_sbp.cli.arguments import make_parser, mines, parse, without_options
 from megatron_sbp.executor.claim import recipe_of
@@ -85,6 +86,8 @@ def _main(words: list[str]) -> int:
     recipe = _recipe_among(words, read)
     graph = all_stages(recipe)
     if words[:1] == ["harness"] and all(stage.name != "harness" for stage in graph):
+        if recipe is None and (given := without_options(words[1:])):
+            read(given[0], tuple(word for word in given[1:] if "=" in word))  # raises what is wrong with it
         message = "names no task: `sbp harness RECIPE` runs the lm-eval tasks that it names (docs/evaluation.md)"
         raise InputError(message, key="evaluation.harness.tasks")
     options = parse(make_parser(graph), words)
@@ -104,7 +107,12 @@ def _main(words: list[str]) -> int:
     if options.verb in ("run", "submit"):
         from megatron_sbp.executor.preflight import check_inputs
 
-        check_inputs(run.recipe)
+        try:
+            check_inputs(run.recipe)
+        except InputError as error:
+            if options.verb == "run" or not options.dry_run:
+                raise
+            say(f"warning: without --dry-run, this would be refused: {error}")
     verbs: dict[str, Callable[[], int]] = {
         "plan": lambda: show_verbs.show_plan(run, options),
         "run": lambda: run_verbs.run_here(run, graph, [options.recipe, *options.overrides], options),

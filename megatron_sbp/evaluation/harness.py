@@ -205,8 +205,10 @@ def _told(event: JsonObject) -> str:
         return f": {len(event['measured'])} tasks"
     [task] = event["measured"].values()
     for metric, figures in task["metrics"].items():
-        error = "" if figures["stderr"] is None else f" ± {figures['stderr']:.4f}"
-        return f": {metric} {figures['value']:.4f}{error} on {task['samples']:,} documents"
+        value, error = figures["value"], figures["stderr"]
+        shown = ".4f" if max(abs(value), error or 0) < 1e6 else ".3g"  # perplexities of text unlike any in D
+        error = "" if error is None else f" ± {error:{shown}}"
+        return f": {metric} {value:{shown}}{error} on {task['samples']:,} documents"
     return ""
 
 

@@ -86,7 +86,10 @@ def check_harness(recipe: Recipe) -> None:
         if python is None or not python.exists():
             raise recipe.error(f"{KEY}.python", f"no such file: {python}")
     if not folder.is_dir():
-        raise recipe.error(f"{KEY}.task_folder", f"no such folder: {folder}")
+        place = folder.resolve()
+        command = f"`python tools/fetch_tasks.py --to {place}` writes the paper's tasks there"
+        message = f"no such folder: {place}; on a machine with a network, {command}; without tasks: {KEY}.tasks=[]"
+        raise recipe.error(f"{KEY}.task_folder", message)
     known = defined_tasks(folder)
     for name in harness.tasks:
         if name not in known:

@@ -8,7 +8,7 @@ from pathlib import Path
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import cached, offline
 from megatron_sbp.base.untyped import JsonValue
-from megatron_sbp.evaluation.harness_tasks import task_folder
+from megatron_sbp.evaluation.harness_tasks import defined_tasks, task_folder
 from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.pairing.embedding_model import model_folder
 from megatron_sbp.recipe import Recipe
@@ -198,6 +198,15 @@ def replace_harness(draft: Draft, recipe: Recipe, site: Site) -> None:
             if getattr(harness, name):
                 draft.set((*key, name), [] if name == "tasks" else {}, "replaced", f"{why}: no benchmark tasks")
         return
+    known = defined_tasks(folder)
+    there = [name for name in harness.tasks if name in known]
+    if len(there) < len(harness.tasks):
+        why = f"not in the folder of task files: {', '.join(name for name in harness.tasks if name not in known)}"
+        draft.set((*key, "tasks"), there, "replaced", why)
+        for name in ("shots", "metrics"):
+            chosen = getattr(harness, name)
+            if not chosen.keys() <= set(there):
+                draft.set((*key, name), {task: chosen[task] for task in chosen if task in there}, "replaced", why)
     draft.set((*key, "task_folder"), str(folder.resolve()), "own", "the same folder, as it is called from here")
     draft.set((*key, "limit"), min(TASK_DOCUMENTS, harness.limit or TASK_DOCUMENTS), "size")
     if harness.backend == "vllm" and not (site.on_gpu(recipe) and (harness.python or "vllm" in site.packages)):

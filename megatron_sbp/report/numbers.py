@@ -19,9 +19,12 @@ def fixed(value: float | None, digits: int) -> str:
 
 
 def with_error(value: float | None, error: float | None, digits: int) -> str:
-    """4.3210 ± 0.0012; a line may break before the ±, not after it."""
+    """4.3210 ± 0.0012; a line may break before the ±, not after it. From a million on, 2.28e+36 ± 1.37e+38: the
+    perplexity of a model that never saw such text."""
     if value is None:
         return NOTHING
+    if digits and max(abs(value), error or 0) >= 1e6:
+        return f"{value:.3g}".replace("-", "−") + ("" if error is None else f" ±\u00a0{error:.3g}")
     return fixed(value, digits) + ("" if error is None else f" ±\u00a0{error:.{digits}f}")
 
 

@@ -62,6 +62,25 @@ def test_a_recipe_without_tasks_has_no_harness(capsys):
     tiny = ROOT / "tests" / "end_to_end" / "recipe.yaml"
     assert main(["harness", str(tiny)]) == 2
     assert "'evaluation.harness.tasks': names no task" in capsys.readouterr().err
+    words = ["evaluation.harness.tasks=[sciq]", "evaluation.harness.task_folder=x", "evaluation.harness.shots={sciq:1}"]
+    assert main(["harness", str(tiny), *words]) == 2  # in YAML, a colon without a space is part of the name
+    told = capsys.readouterr().err
+    assert "evaluation.harness.shots" in told and "names no task" not in told
+
+
+def test_jobs_that_would_be_refused_can_be_shown_and_are_not_submitted(tmp_path, capsys, monkeypatch):
+    """The paper's recipes name benchmark tasks that have to be fetched: the command is in the message."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # the embedder need not be in the cache; nothing is fetched
+    paper, gone = ROOT / "examples" / "sbp_100m_2b" / "recipe.yaml", tmp_path / "gone"
+    words = ["submit", str(paper), f"run_folder={tmp_path}/run", f"evaluation.harness.task_folder={gone}"]
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert f"no such folder: {gone}" in printed.err and f"`python tools/fetch_tasks.py --to {gone}`" in printed.err
+    assert printed.out == "" and not list(tmp_path.iterdir())
+    assert main([*words, "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert "warning: without --dry-run, this would be refused" in printed.err and f"--to {gone}`" in printed.err
+    assert "\nharness=$(sbatch" in printed.out
 
 
 def test_an_error_that_nobody_expected_is_retried_in_a_job_and_shows_where_it_was(tmp_path, monkeypatch, capsys):

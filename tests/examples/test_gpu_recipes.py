@@ -27,13 +27,13 @@ def test_there_are_five():
 
 def commented(text: str) -> dict[str, str]:
     """The mark in the comment behind every value, by recipe key."""
-    found, section = {}, ""
+    found, sections = {}, ["", "", ""]
     for line in text.splitlines():
-        if whole := re.match(r"(\w+):\s*(#|$)", line):
-            section = f"{whole[1]}."
-        marked = re.match(r"( *)(\w+): .*  # (V|S2|S|A|M|O)\b", line)
-        if marked and len(marked[1]) <= 2:
-            found[(section if marked[1] else "") + marked[2]] = marked[3]
+        if whole := re.match(r"( *)(\w+):\s*(#|$)", line):
+            depth = len(whole[1]) // 2
+            sections[depth + 1] = f"{sections[depth]}{whole[2]}."
+        if marked := re.match(r"( *)(\w+): .*  # (V|S2|S|A|M|O)\b", line):
+            found[sections[len(marked[1]) // 2] + marked[2]] = marked[3]
     return found
 
 

@@ -42,12 +42,15 @@ def differences(real: Recipe, here: Recipe) -> set[str]:
 @pytest.mark.parametrize("site", [CPU, GPUS, CLUSTER], ids=["cpu", "gpus", "cluster"])
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_every_example_keeps_its_graph_and_lists_what_differs(file, site):
-    rehearsal = of(file, site=site)
+    tasks = ["evaluation.harness.task_folder=none"] * bool(load_recipe(file).evaluation.harness.tasks)
+    rehearsal = of(file, *tasks, site=site)
     real, here = rehearsal.real, rehearsal.recipe
-    assert [stage.name for stage in all_stages(here)] == [stage.name for stage in all_stages(real)]
+    graph = [stage.name for stage in all_stages(real) if stage.name != "harness"]  # its tasks are not here
+    assert [stage.name for stage in all_stages(here)] == graph
     listed = {change.key for change in rehearsal.changes}
     assert len(listed) == len(rehearsal.changes)
-    assert {key for key in differences(real, here) if not key.startswith("marks")} == listed - {"marks"}
+    whole = ("marks", "evaluation.harness.shots.")  # one line for the mapping
+    assert {key for key in differences(real, here) if not key.startswith(whole)} == listed - {"marks"}
     assert all(change.reason for change in rehearsal.changes if change.kind != "size")
     for change in rehearsal.changes:  # a size is cut
         if change.kind == "size" and isinstance(change.real, int | float) and change.here is not None:
@@ -229,3 +232,13 @@ def test_tasks_are_asked_in_small_where_they_are_here(tmp_path):
     assert change(found, "evaluation.harness.limit").kind == "size"
     without = of(file, site=Site(slurm=False, gpus=0, packages=frozenset()))
     assert "lm-eval is not installed here" in change(without, "evaluation.harness.tasks").reason
+
+
+def test_tasks_that_were_not_fetched_are_left_out(tmp_path):
+    file = people(tmp_path, "harness: {tasks: [colors, webqs], task_folder: tasks, shots: {webqs: 1, colors: 2}} ")
+    write_tasks(tmp_path / "people" / "tasks")
+    found = of(file)
+    harness = found.recipe.evaluation.harness
+    assert harness.tasks == ["colors"] and harness.shots == {"colors": 2}
+    left = change(found, "evaluation.harness.tasks")
+    assert left.kind == "replaced" and left.reason == "not in the folder of task files: webqs"

@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.chromium import PROGRAM, Chromium, Page
+from support.chromium import Chromium, Page, install_chromium
 from support.made_up_run import made_up_run, with_a_control
 
 from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.page import render
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
-
-if PROGRAM is None:
-    pytest.skip("no Chromium is installed", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +89,7 @@ def file(small, data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chromium]:
+    install_chromium()
     chromium = Chromium()
     yield chromium
     chromium.close()
@@ -284,6 +282,7 @@ def test_the_keyboard_passes_the_charts_by(shared):
 
 
 def test_a_finger_scrolls_the_page(small):
+    install_chromium()
     browser = Chromium(touch=True)
     try:
         page = browser.page(small, 390)

@@ -39,6 +39,12 @@ def test_nothing_and_next_to_nothing_are_told_apart(share, digits, text):
     assert percent(share, digits) == text.replace(" ", "\u00a0")
 
 
+def test_a_number_with_its_error():
+    assert with_error(4.321, 0.0012, 4) == "4.3210 ±\u00a00.0012" and with_error(-0.5, None, 2) == "\u22120.50"
+    assert with_error(2.28e36, 1.3731e38, 4) == "2.28e+36 ±\u00a01.37e+38"
+    assert with_error(-2e6, None, 4) == "\u22122e+06"
+
+
 def test_a_share_with_its_error():
     assert percent_with_error(0.5617, 0.0213) == "56.2\u00a0% ±\u00a02.1"
     assert percent_with_error(0.5617, None) == "56.2\u00a0%"

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.slurm_cluster import cluster, unavailable
+from support.slurm_cluster import cluster, install_slurm
 
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Path]:
     """The cluster's folder."""
-    reason = unavailable()
-    if reason:
-        pytest.skip(reason)
+    install_slurm()
     with cluster() as folder:
         yield folder

@@ -48,8 +48,15 @@ def no_start(slurm):
 def submit(file: Path, folder: Path, *words: str) -> tuple[Run, Run]:
     """Submits a rehearsal; gives the real run and that of the rehearsal."""
     words = (f"run_folder={folder / 'run'}", *words)
+    if load_recipe(file).evaluation.harness.tasks:
+        words += (f"evaluation.harness.task_folder={folder / 'none'}",)  # fetched on this machine or not
     assert main(["submit", str(file), "--rehearse", *words]) == 0
     return Run.of(load_recipe(file, words)), Run.of(load_recipe(folder / "rehearsal" / "run-slurm" / "recipe.yaml"))
+
+
+def graph_of(real: Run) -> list[Stage]:
+    """The stages of a rehearsal: all of them, but lm-eval's tasks have to be fetched first."""
+    return [stage for stage in all_stages(real.recipe) if stage.name != "harness"]
 
 
 def asked(run: Run) -> dict[str, dict[str, str]]:
@@ -104,7 +111,7 @@ def test_every_job_asks_for_what_its_stage_uses(file, no_start, tmp_path, monkey
     """Slurm takes the real request of every job: GPUs, CPUs, tasks, partitions."""
     monkeypatch.chdir(tmp_path)
     real, run = submit(file, tmp_path)
-    graph = all_stages(real.recipe)
+    graph = graph_of(real)
     jobs = asked(run)
     assert list(jobs) == [stage.name for stage in graph]
     for stage in graph:
@@ -135,7 +142,7 @@ def rehearsed(slurm, request, tmp_path_factory) -> dict[Path, tuple[Run, Run]]:
 def test_from_submit_to_the_report(file, rehearsed):
     """All stages, on two nodes and in arrays of two tasks."""
     real, run = rehearsed[file]
-    graph = all_stages(real.recipe)
+    graph = graph_of(real)
     jobs = asked(run)
     for stage in graph:
         check(real, stage, jobs[stage.name])
@@ -146,5 +153,7 @@ def test_from_submit_to_the_report(file, rehearsed):
     assert all(re.fullmatch(r"COMPLETED( \d+)?", state) for state in states.values()), f"{states}\n{logs}"
     results = files.read_json(run.results_file)
     assert set(results["arms"]) == set(real.recipe.arms) and run.report_file.exists()
-    assert "documents.train" in (run.root / "rehearsal.txt").read_text()
+    table = (run.root / "rehearsal.txt").read_text()
+    assert "documents.train" in table
+    assert ("no benchmark tasks" in table) == bool(real.recipe.evaluation.harness.tasks)
     assert main(["status", str(run.root), "--check"]) == 0

@@ -12,13 +12,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-"""Its path; None where none is installed."""
+from support.lacking import installed_by_apt
 
 SECONDS = 120
 
-
 _CODES = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46}
+
+
+def program() -> str | None:
+    """Path of the browser; None where none is installed."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def install_chromium() -> None:
+    """Installs it where that is wanted; ends the test where there is none."""
+    installed_by_apt("Chromium", lambda: program() is not None, "SBP_TEST_CHROMIUM", "chromium")
 
 
 class Chromium:
@@ -35,7 +43,7 @@ class Chromium:
         options += f" --user-data-dir={self.folder}"
         # Chromium reads from descriptor 3 and writes to 4.
         self.process = subprocess.Popen(
-            ["bash", "-c", f'exec "$0" {options} 3<&{to_browser} 4>&{from_browser}', str(PROGRAM)],
+            ["bash", "-c", f'exec "$0" {options} 3<&{to_browser} 4>&{from_browser}', str(program())],
             pass_fds=(to_browser, from_browser),
             stderr=subprocess.DEVNULL,
         )

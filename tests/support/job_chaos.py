@@ -24,10 +24,11 @@ import warnings
 from pathlib import Path
 
 import psutil
+import pytest
 from support.chaos import ENDS_WITHIN
 from support.checkpoint_tensors import checkpoint_tensors
 from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
-from support.slurm_cluster import client, cluster, unavailable
+from support.slurm_cluster import client, cluster, install_slurm
 from support.trained_run import MARK, TrainedRun, processes
 from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
@@ -345,9 +346,10 @@ def _copy(source: Path, target: Path) -> None:
 def main() -> int:
     options = parser(__doc__, sequences=20, steps=4)
     warnings.filterwarnings("ignore", "torch.distributed is disabled")
-    reason = unavailable()
-    if reason:
-        options.error(reason)
+    try:
+        install_slurm()
+    except (pytest.skip.Exception, pytest.fail.Exception) as lacking:
+        options.error(str(lacking))
     asked = options.parse_args()
     if not (asked.folder / "undisturbed").exists():
         asked.folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from megatron_sbp.base.locks import locked
+from support.lacking import installed_by_apt, lacking
+
 from megatron_sbp.base.processes import held_port
 
 CONFIG = """
@@ -65,23 +66,15 @@ GRES = "NodeName=node[1-2] Name=gpu File={root}/gpu[0-7]\n"
 """slurmd drops GPUs without files."""
 
 
-def unavailable() -> str | None:
-    """Installs Slurm where that is wanted; returns why it cannot run, or None."""
+def install_slurm() -> None:
+    """Installs Slurm where that is wanted; ends the test where it cannot run."""
     if os.geteuid() != 0:
-        return "starting Slurm needs root"
-    if shutil.which("slurmctld") and shutil.which("munged"):
-        return None
-    if not (os.environ.get("SBP_TEST_SLURM") == "1" or os.environ.get("CI")):
-        return "slurmctld is not installed (SBP_TEST_SLURM=1 installs it with apt-get)"
-    if not shutil.which("apt-get"):
-        return "slurmctld is not installed, and there is no apt-get"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = "apt-get update -q && apt-get install -y -q --no-install-recommends slurm-wlm munge"
-    with locked(Path(tempfile.gettempdir()) / "sbp-slurm-install.lock", "the installation of Slurm"):  # of one process
-        if shutil.which("slurmctld") and shutil.which("munged"):
-            return None
-        result = subprocess.run(["sh", "-c", install], env=environment, capture_output=True, text=True)
-    return None if result.returncode == 0 else f"apt-get could not install slurm-wlm: {result.stderr[-300:]}"
+        lacking("starting Slurm needs root")
+    installed_by_apt("Slurm", _there, "SBP_TEST_SLURM", "slurm-wlm", "munge")
+
+
+def _there() -> bool:
+    return bool(shutil.which("slurmctld") and shutil.which("munged"))
 
 
 @contextlib.contextmanager

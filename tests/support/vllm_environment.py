@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.lacking import installed, lacking, wanted
 
 from megatron_sbp.base.processes import held_port
 
@@ -23,14 +24,12 @@ HEAD = 32
 @pytest.fixture(scope="session")
 def vllm_python() -> Path:
     """Interpreter of .venv-vllm, which is made where that is wanted."""
-    python = ROOT / ".venv-vllm" / "bin" / "python"
-    if not (ROOT / ".venv-vllm" / ".installed").exists():
-        if not (os.environ.get("SBP_TEST_VLLM") == "1" or os.environ.get("CI")):
-            pytest.skip("there is no .venv-vllm (SBP_TEST_VLLM=1, or scripts/setup_vllm_cpu.sh, makes it)")
-        made = subprocess.run(["bash", ROOT / "scripts" / "setup_vllm_cpu.sh"], capture_output=True, text=True)
-        if made.returncode:
-            pytest.skip(f"scripts/setup_vllm_cpu.sh could not make .venv-vllm: {made.stderr.strip()[-300:]}")
-    return python
+    folder = ROOT / ".venv-vllm"
+    if not (folder / ".installed").exists():
+        if not wanted("SBP_TEST_VLLM"):
+            lacking("there is no .venv-vllm (SBP_TEST_VLLM=1, or scripts/setup_vllm_cpu.sh, makes it)")
+        installed(".venv-vllm", (folder / ".installed").exists, "bash", ROOT / "scripts" / "setup_vllm_cpu.sh")
+    return folder / "bin" / "python"
 
 
 @contextmanager

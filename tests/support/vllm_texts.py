@@ -21,7 +21,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Vllm, load_recipe
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.synthesis import streaming, vllm_engine
+from megatron_sbp.synthesis import streaming, vllm_arguments, vllm_engine
 from megatron_sbp.synthesis.engine import EngineSettings, StreamingEngine
 from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.generations import Generation
@@ -82,13 +82,29 @@ def out_of_memory(settings, generations, prompts) -> dict:
     return {**found, "unfinished": asked, "said_again": SAID[len(found["said"]) :]}
 
 
-def shard(folder: str) -> dict:
+def drafted(settings, generations, prompts) -> list:
+    """Texts with n-grams drafted ahead, where tokens are forbidden through a private field of vLLM's.
+
+    The recipe may not ask this build for it: it rounds temperature and top_p to whole numbers, which changes no 1."""
+    usual, tokens = vllm_engine.engine_arguments, {**vllm_arguments._NGRAM, "num_speculative_tokens": 3}
+    vllm_engine.engine_arguments = lambda _, cpu: {**usual(settings, cpu), "speculative_config": tokens}
+    try:
+        ahead = dataclasses.replace(settings, temperature=1.0, top_p=1.0, vllm=Vllm(speculative_tokens=3))
+        repeating = [np.array([*prompt[:-1][:3].tolist() * 4, prompt[-1]]) for prompt in prompts]
+        return texts(load_engine("vllm", ahead), generations, repeating)
+    finally:
+        vllm_engine.engine_arguments = usual
+
+
+def shard(folder: str, *overrides: str) -> dict:
     """A stage whose process dies between two saves, and runs again; how often each generation was asked for."""
     from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.stages.synthesize import SynthesizeStage, synthesizer_of
 
     streaming.KEPT_TEXTS = 8
-    recipe = load_recipe(Path(folder) / "recipe.yaml", [f"run_folder={folder}/run", "synthesis.engine=vllm"])
+    recipe = load_recipe(
+        Path(folder) / "recipe.yaml", [f"run_folder={folder}/run", "synthesis.engine=vllm", *overrides]
+    )
     run, stage = Run.of(recipe), SynthesizeStage()
     engine = synthesizer_of(run).engine
     asked: list[str] = []
@@ -159,6 +175,7 @@ def main() -> None:
     result["out_of_memory"] = out_of_memory(
         dataclasses.replace(settings, vllm=Vllm(max_num_seqs=16)), generations, prompts
     )
+    result["drafted"] = drafted(settings, generations, prompts)
     result["shard"] = shard(plan["run"])
     shipped = plan["shipped"]
     greedy = dataclasses.replace(

@@ -11,9 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 from support.finished_stage import mark_finished
+from support.vllm_checks import (
+    CONTEXT,
+    END,
+    PADDING,
+    SEPARATOR,
+    VOCABULARY,
+    logits_after,
+    make_model,
+    make_prompts,
+    nucleus_pvalue,
+    ties,
+)
 from support.vllm_environment import HEAD
 
 from megatron_sbp.base import files
@@ -35,7 +46,7 @@ from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).resolve().parents[2]
-END, PADDING, SEPARATOR, VOCABULARY, CONTEXT, DRAWS = 0, 1, 2, 90, 128, 1500
+DRAWS = 1500
 TIE, MOST_TIES = 1e-4, 2
 """Logits this close are a tie, which rounding decides; texts of the quick start's export that may differ by one."""
 SIGNIFICANCE = 1e-3
@@ -43,26 +54,15 @@ SIGNIFICANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, random_model) -> Path:
-    """Texts end after about 15 tokens; padding would be certain everywhere, even with a bias of -100 against it."""
+def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    made = random_model(folder, VOCABULARY, END, 15, head_dim=HEAD)
-    with torch.no_grad():
-        constant = made.model(torch.tensor([[5, 6, SEPARATOR]])).last_hidden_state[0, :, 0].mean()
-        made.lm_head.weight[PADDING] = 0
-        made.lm_head.weight[PADDING, 0] = 200 / constant
-        likely = made(torch.tensor([[5, 6, SEPARATOR]])).logits[0, -1].softmax(0)[PADDING]
-        against = made(torch.tensor([[5, 6, SEPARATOR]])).logits[0, -1]
-        against[PADDING] -= 100
-    assert likely > 0.999999 and against.softmax(0)[PADDING] > 0.999999
-    made.save_pretrained(folder)
+    make_model(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def prompts() -> list[list[int]]:
-    random = np.random.default_rng(2)
-    return [[*random.integers(3, VOCABULARY, random.integers(1, 60)).tolist(), SEPARATOR] for _ in range(40)]
+    return make_prompts()
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,6 @@ def test_the_most_probable_texts_are_those_of_transformers_in_the_order_of_the_p
 
 def test_the_most_probable_texts_of_the_quick_starts_export_are_those_of_transformers(told, shipped):
     """From where two tokens are equally probable, as far as float32 can tell, a text may differ."""
-    from transformers import AutoModelForCausalLM
-
     checkpoint, prompts = Path(shipped["checkpoint"]), shipped["prompts"]
     settings = EngineSettings(
         checkpoint, "", shipped["end"], tuple(shipped["forbidden"]), 0.9, 1e-6, shipped["new"], 7, device="cpu"
@@ -152,38 +150,27 @@ def test_the_most_probable_texts_of_the_quick_starts_export_are_those_of_transfo
     texts = TransformersEngine(settings).write([Generation(row, 0) for row in range(48)], list(map(np.array, prompts)))
     expected = [[text.tokens.tolist(), text.finished] for text in texts]
     assert len({tuple(tokens) for tokens, _ in expected}) > 40 and sum(len(tokens) for tokens, _ in expected) > 3000
-    reference, ties = AutoModelForCausalLM.from_pretrained(checkpoint).eval(), 0
-    for prompt, (tokens, _), (theirs, _) in zip(prompts, expected, told["shipped"], strict=True):
-        ends = [*tokens, shipped["end"]], [*theirs, shipped["end"]]
-        place = next((place for place, pair in enumerate(zip(*ends, strict=False)) if pair[0] != pair[1]), None)
-        if place is not None:
-            with torch.no_grad():
-                logits = reference(torch.tensor([[*prompt, *tokens[:place]]])).logits[0, -1]
-            logits[shipped["forbidden"]] = float("-inf")
-            assert logits.max() - logits[[ends[0][place], ends[1][place]]].min() < TIE, place
-            ties += 1
-    assert ties <= MOST_TIES
-    if not ties:
+    differing = ties(
+        checkpoint, prompts, expected, told["shipped"], forbidden=shipped["forbidden"], end=shipped["end"], tie=TIE
+    )
+    assert differing <= MOST_TIES
+    if not differing:
         assert told["shipped"] == expected
 
 
-def test_sampled_tokens_have_the_probabilities_of_the_nucleus(told, model, prompts):
-    from transformers import AutoModelForCausalLM
+@pytest.mark.exhaustive
+def test_the_benchmark_of_both_engines_at_smoke_size(vllm_python, shipped):
+    run = Path(shipped["checkpoint"]).parents[1]
+    words = f"--run {run} --texts 8 --draws 100 --repeats 20 --max-new-tokens 16".split()
+    program, environment = ROOT / "benchmarks" / "engines_agree.py", {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([vllm_python, program, *words], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and "| 8 | 128 |" in done.stdout and done.stdout.count("|") > 80, done.stderr
 
-    checkpoint = AutoModelForCausalLM.from_pretrained(model).eval()
-    with torch.no_grad():
-        logits = checkpoint(torch.tensor([prompts[0]])).logits[0, -1].double() / 0.9
-    logits[[PADDING, SEPARATOR]] = float("-inf")
-    ordered, order = logits.softmax(0).sort(descending=True)
-    inside = ordered.cumsum(0) - ordered < 0.95
-    nucleus = dict(zip(order[inside].tolist(), (ordered[inside] / ordered[inside].sum()).tolist(), strict=True))
+
+def test_sampled_tokens_have_the_probabilities_of_the_nucleus(told, model, prompts):
     first = Counter(tokens[0] if tokens else END for tokens, _ in told["drawn"])
-    assert set(first) <= set(nucleus) and len(nucleus) > 5
-    often = [token for token, share in nucleus.items() if share * DRAWS >= 5]
-    rest = [1 - sum(nucleus[token] for token in often)] if len(often) < len(nucleus) else []
-    seen = [first[token] for token in often] + [DRAWS - sum(first[token] for token in often)] * len(rest)
-    expected = np.array([nucleus[token] for token in often] + rest)
-    assert stats.chisquare(seen, expected / expected.sum() * DRAWS).pvalue > SIGNIFICANCE
+    logits = logits_after(model, prompts[0], [PADDING, SEPARATOR])
+    assert nucleus_pvalue(logits, first, 0.9, 0.95) > SIGNIFICANCE
 
 
 def test_later_tokens_are_as_frequent_as_those_of_transformers(told, model, prompts):
@@ -199,7 +186,8 @@ def test_later_tokens_are_as_frequent_as_those_of_transformers(told, model, prom
 
 
 def test_a_forbidden_token_never_comes_however_probable(told):
-    for name in ("greedy", "sampled", "others", "drawn"):
+    assert sum(len(tokens) for tokens, _ in told["drafted"]) > 300
+    for name in ("greedy", "sampled", "others", "drawn", "drafted"):
         assert not {token for tokens, _ in told[name] for token in tokens} & {END, PADDING, SEPARATOR}, name
 
 
