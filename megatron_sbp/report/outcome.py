@@ -13,7 +13,16 @@ from megatron_sbp.report.harness_table import harness_tables
 from megatron_sbp.report.html import esc, folded, missing, paragraph, section, table
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, percent_with_error, signed, with_error
+from megatron_sbp.report.numbers import (
+    NOTHING,
+    count,
+    fixed,
+    percent,
+    percent_with_error,
+    signed,
+    spread_note,
+    with_error,
+)
 from megatron_sbp.report.verdict import headline, verdict
 
 
@@ -44,8 +53,9 @@ def results_section(data: ReportData) -> str:
             f"Losses, accuracies, and recalls are means over {replicates} replicates, and ± is one standard error over "
             "them: other weights, orders, and generations, the same split. Other figures are those of the first."
             if replicates > 1
-            else "± is one standard error over test sequences or questions."
-        ),
+            else "± is one standard error over test sequences or groups of questions."
+        )
+        + spread_note(show(arm) for show in (accuracy, recall) for arm in quoted(arms).values()),
         kind="ours",
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
@@ -88,12 +98,14 @@ def _figures(arms: JsonObject) -> list[Figure]:
 
 def accuracy(arm: JsonObject) -> str:
     """56.2 % ± 2.1."""
-    return percent_with_error(arm["choice_accuracy"], arm["choice_stderr"])
+    return percent_with_error(
+        arm["choice_accuracy"], arm["choice_stderr"], (arm.get("choice_low"), arm.get("choice_high"))
+    )
 
 
 def recall(arm: JsonObject) -> str:
     """56.2 % ± 2.1."""
-    return percent_with_error(arm["recall"], arm["recall_stderr"])
+    return percent_with_error(arm["recall"], arm["recall_stderr"], (arm.get("recall_low"), arm.get("recall_high")))
 
 
 def _recall_by_documents(arms: JsonObject, replicates: int) -> str:
@@ -114,13 +126,14 @@ def _recall_by_documents(arms: JsonObject, replicates: int) -> str:
         ],
         caption="How many documents in D are about the subject of a question. Without any, an arm that saw only D and "
         "text made from D cannot know the answer and should be at chance."
-        + (" These are figures of the first replicate." if replicates > 1 else ""),
+        + (" These are figures of the first replicate." if replicates > 1 else "")
+        + spread_note(_recall_with(name, arm) for name in first for arm in arms.values()),
     )
 
 
 def _recall_with(documents: str, arm: JsonObject) -> str:
     found = (arm["recall_by_documents"] or {}).get(documents) or {}
-    return percent_with_error(found.get("recall"), found.get("stderr"))
+    return percent_with_error(found.get("recall"), found.get("stderr"), (found.get("low"), found.get("high")))
 
 
 def _differences(results: JsonObject) -> str:
@@ -130,12 +143,14 @@ def _differences(results: JsonObject) -> str:
     lead = next((arm for arm in ("sbp", "baseline") if arm in arms), order[0])
     shown: list[list[str]] = []
     others: list[list[str]] = []
+    told_of: list[JsonObject | None] = []
     for first, second in itertools.combinations(order, 2):
         if second == "oracle" and first != "sbp":
             first, second = second, first
         found = results["comparisons"][f"{first}-{second}"]
         if found["test_loss"] is None:
             continue
+        told_of += found.values()
         row = [
             f"{label_of(first)} against {label_of(second)}",
             _interval(found["test_loss"], -1, 4),
@@ -158,6 +173,11 @@ def _differences(results: JsonObject) -> str:
         + (" and the replicates" if results["replicates"] > 1 else "")
         + ". A lower loss is better, a higher accuracy or recall is better."
     )
+    if any(found and found["stderr"] is None and found["low"] is not None for found in told_of):
+        caption += (
+            " Where two arms have the same figure in every group of questions, the interval is the exact one of how "
+            "far they can differ in others."
+        )
     head = ["differences", "test loss (nats per token)", "accuracy (percentage points)", "recall (percentage points)"]
     measured = [place for place in range(len(head)) if any(row[place] != NOTHING for row in (*shown, *others))]
     (head,), shown, others = ([[row[place] for place in measured] for row in rows] for rows in ([head], shown, others))

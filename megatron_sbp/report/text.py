@@ -69,8 +69,9 @@ def format_results(results: JsonObject) -> str:
         ignored = ignores_seed((results["quality"] or {}).get("similarity", {}))
         dropped = sum(dropped_by_rule(synthetic).values())
         lines.append(
-            f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens, "
-            f"{count(dropped)} dropped; similarity to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
+            f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens"
+            f"{_of_generated(synthetic['audit'])}, {count(dropped)} dropped; similarity "
+            f"to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
             f"{fixed(synthetic['similarity_random_pairs'], 3)}{': the text ignores its seed' if ignored else ''}"
         )
     return "\n".join([*lines, "", headline(results)])
@@ -103,6 +104,16 @@ def _gap(results: JsonObject) -> str:
         share, error = results[key], results[f"{key}_stderr"]
         if share is not None:
             told.append(f"{percent_with_error(share, error)} of the oracle's gain in {what}")
-        elif key == "gap_closed":
-            told.append(f"none ({results['gap_closed_reason']})")
+        elif key == "gap_closed" or _asked_oracle(results):
+            where = "" if key == "gap_closed" else f" in {what}"
+            told.append(f"none{where} ({results[f'{key}_reason']})")
     return f"gap closed: {', '.join(told)}"
+
+
+def _asked_oracle(results: JsonObject) -> bool:
+    """Whether closed-book recall of the oracle was measured."""
+    return (results["arms"].get("oracle") or {}).get("recall") is not None
+
+
+def _of_generated(audit: JsonObject | None) -> str:
+    return f" of {count(audit['generated_tokens'])} generated" if audit else ""

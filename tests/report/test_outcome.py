@@ -94,3 +94,15 @@ def test_the_headline_is_escaped(nine):
     for name in [name for name in found if "other0" in name]:
         found[name.replace("other0", "<b>")] = found.pop(name)
     assert "&lt;b&gt;" in headline_box(nine) and "<b>" not in headline_box(nine)
+
+
+def test_no_right_answer_in_few_groups_is_an_interval_and_no_error_of_zero(three):
+    data = copy.deepcopy(three)
+    part = {"questions": 15, "groups": 5, "recall": 0.0, "stderr": 0.0, "chance": 0.05, "low": 0.0, "high": 0.522}
+    for figures in data.results["arms"].values():
+        figures["recall_by_documents"] = {"0": part, "3+": {**part, "recall": 0.5, "stderr": 0.1}}
+    markup = results_section(data).replace("\u00a0", " ")
+    found = next(table for table in tables(markup) if table[0][0] == "closed-book recall by documents in D")
+    assert found[1][1] == "0 % [0 %, 52.2 %]" and found[2][1] == "50.0 % ± 10.0"
+    assert "0 % ± 0.0" not in markup and "Brackets: the exact 95 % interval" in markup
+    assert "Brackets" not in results_section(three)
