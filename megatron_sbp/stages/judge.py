@@ -60,7 +60,13 @@ class JudgeStage(Stage):
         # The index counts by its contents, the user's function by those of its file, see `external`. A rule that is
         # not used is left out: what was judged before there was such a rule stays valid.
         chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold", "corpus_index_gb", "predicate")
-        for key in ("max_corpus_copying", "contaminated", "min_similarity"):
+        for key in (
+            "max_corpus_copying",
+            "contaminated",
+            "min_similarity",
+            "max_token_repetition",
+            "max_periodic_tail",
+        ):
             if chosen[key] is None:
                 del chosen[key]
         if chosen["broken_text"] == "drop":
