@@ -59,7 +59,9 @@ def results_section(data: ReportData) -> str:
         kind="ours",
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
-    parts.append(_recall_by_documents(arms, replicates))
+    by_documents = ("recall_by_documents", "closed-book recall by documents in D", _BY_DOCUMENTS)
+    by_tag = ("recall_by_tag", "closed-book recall by tag", "The tags are those of the questions' file.")
+    parts += [_recall_by(arms, replicates, *told) for told in (by_documents, by_tag)]
     parts.append(_differences(data.results))
     parts.append(harness_tables(data.results))
     return section("results", "Results", *parts)
@@ -108,32 +110,50 @@ def recall(arm: JsonObject) -> str:
     return percent_with_error(arm["recall"], arm["recall_stderr"], (arm.get("recall_low"), arm.get("recall_high")))
 
 
-def _recall_by_documents(arms: JsonObject, replicates: int) -> str:
-    """Recall by the number of documents in D about what is asked; empty if it was not measured."""
-    known = [arm for arm in arms if arms[arm]["recall_by_documents"]]
+def _recall_by(arms: JsonObject, replicates: int, key: str, title: str, told: str) -> str:
+    """Recall by kind of question; empty if it was not measured.
+
+    Args:
+        arms: figures of every arm.
+        replicates: how many there are.
+        key: `recall_by_documents`, or `recall_by_tag`.
+        title: of the table.
+        told: what its caption says of the kinds.
+    """
+    known = [arm for arm in arms if arms[arm].get(key)]
     if not known:
         return ""
-    first = arms[known[0]]["recall_by_documents"]
+    first = arms[known[0]][key]
     return arm_table(
-        "closed-book recall by documents in D",
+        title,
         arms,
         [
             Figure(
                 f"{name} ({count(figures['questions'])} questions, chance {percent(figures['chance'])})",
-                partial(_recall_with, name),
+                partial(_recall_with, key, name),
             )
             for name, figures in first.items()
         ],
-        caption="How many documents in D are about the subject of a question. Without any, an arm that saw only D and "
-        "text made from D cannot know the answer and should be at chance."
+        caption=told
         + (" These are figures of the first replicate." if replicates > 1 else "")
-        + spread_note(_recall_with(name, arm) for name in first for arm in arms.values()),
+        + spread_note(_recall_with(key, name, arm) for name in first for arm in arms.values()),
     )
 
 
-def _recall_with(documents: str, arm: JsonObject) -> str:
-    found = (arm["recall_by_documents"] or {}).get(documents) or {}
+_BY_DOCUMENTS = (
+    "How many documents in D are about the subject of a question. Without any, an arm that saw only D and text made "
+    "from D cannot know the answer and should be at chance."
+)
+
+
+def _recall_with(key: str, kind: str, arm: JsonObject) -> str:
+    found = (arm.get(key) or {}).get(kind) or {}
     return percent_with_error(found.get("recall"), found.get("stderr"), (found.get("low"), found.get("high")))
+
+
+def recall_of_tag(tag: str, arm: JsonObject) -> str:
+    """56.2 % ± 2.1, of the questions with a tag."""
+    return _recall_with("recall_by_tag", tag, arm)
 
 
 def _differences(results: JsonObject) -> str:

@@ -8,7 +8,7 @@ from megatron_sbp.report.harness_table import harness_lines
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count, fixed, percent, percent_with_error, signed, with_error
-from megatron_sbp.report.outcome import accuracy, recall
+from megatron_sbp.report.outcome import accuracy, recall, recall_of_tag
 from megatron_sbp.report.seed_reading import ignores_seed
 from megatron_sbp.report.verdict import headline
 
@@ -58,7 +58,7 @@ def format_results(results: JsonObject) -> str:
     if results["replicates"] > 1:
         title += f", {results['replicates']} replicates; losses, accuracies, and recalls are means over them"
     lines = [title, "", *lines, ""]
-    lines += [*_differences(results), _gap(results), *harness_lines(results)]
+    lines += [*_differences(results), _gap(results), *_by_tag(results), *harness_lines(results)]
     pairs, synthetic = results["pairs"], results["synthetic"]
     if pairs:
         lines.append(
@@ -117,3 +117,14 @@ def _asked_oracle(results: JsonObject) -> bool:
 
 def _of_generated(audit: JsonObject | None) -> str:
     return f" of {count(audit['generated_tokens'])} generated" if audit else ""
+
+
+def _by_tag(results: JsonObject) -> list[str]:
+    """Recall of every arm by tag of the questions, a line for each."""
+    arms = results["arms"]
+    tags = dict.fromkeys(tag for arm in arms.values() for tag in arm.get("recall_by_tag") or {})
+    first = ", first replicate" if results["replicates"] > 1 else ""
+    return [
+        f"recall, {tag}{first}: " + ", ".join(f"{label_of(arm)} {recall_of_tag(tag, arms[arm])}" for arm in arms)
+        for tag in tags
+    ]
