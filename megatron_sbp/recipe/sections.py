@@ -533,7 +533,7 @@ class Evaluation(Section):
     """Random pairs of documents in which near-duplicates are counted (the paper's duplicate@1M)."""
     questions: Text | None = None
     """JSON lines of cloze questions for closed-book recall, relative to the recipe's folder: prompt, choices, answer,
-    tag, group (megatron_sbp/evaluation/questions.py)."""
+    tag, group (megatron_sbp/evaluation/questions.py). A file, a folder (all of its files *.jsonl), or a pattern."""
     recall_points: Whole = 0
     """Evenly spaced checkpoints of every arm, besides the last, on which recall is measured: recall against tokens. A
     training run started with this keeps them, with their optimizers; 0 measures the last one only."""
