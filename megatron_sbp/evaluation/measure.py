@@ -13,7 +13,7 @@ from megatron_sbp.base.shard_names import numbered_shards
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation import quality, sheet
 from megatron_sbp.evaluation.compared import GROUPS, Compared, LookedFor, QualityFiles, compared_texts
-from megatron_sbp.evaluation.confidence import pair, ratio
+from megatron_sbp.evaluation.confidence import estimate, pair, ratio, share_interval
 from megatron_sbp.evaluation.contamination import Contamination, ItemsIn
 from megatron_sbp.evaluation.corpus_pass import CorpusPass
 from megatron_sbp.evaluation.corpus_scan import join_findings
@@ -71,6 +71,8 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> JsonObject:
     items = None if found.items is None else Contamination(found.items)
     _add_sheet(groups, texts, found, recipe=recipe, tokenizer=tokenizer, items=items)
     groups["real"]["corpus_documents"] = len(texts.held_out)
+    if found.pairs is not None:
+        _add_copying_of_pairs(groups["real"], found.pairs, real.tokens, recipe)
     result = {
         "groups": groups,
         "similarity": _similarity(found, recipe, samples["synthetic"]),
@@ -163,6 +165,17 @@ def _group(recipe: Recipe, real: IndexedTokens, sample: list[Sampled], texts: It
         "finished": finished,
         "tokens": quality.lengths([len(one.tokens) for one in sample]),
     }
+
+
+def _add_copying_of_pairs(figures: JsonObject, pairs: Path, real: IndexedTokens, recipe: Recipe) -> None:
+    """Adds what corresponds to `copying` in real text: the share of pairs whose target copies its seed document, both
+    whole; `copying_pairs` is how many were drawn. Pairs count as independent."""
+    drawn = _sampled_pairs(pairs, recipe.evaluation.quality_documents, recipe.seed).tolist()
+    seeds, targets = ([real[row[place]][:-1] for row in drawn] for place in (0, 1))
+    value = quality.copying(targets, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
+    figures["copying"], figures["copying_pairs"] = value, len(drawn)
+    copies = 0 if value is None else round(value * len(drawn))
+    figures["intervals"]["copying"] = pair(estimate(value, share_interval(copies, len(drawn))))
 
 
 def _similarity(found: QualityFiles, recipe: Recipe, sample: list[Sampled]) -> JsonObject:

@@ -1,4 +1,4 @@
-"""The user's questions: a file of cloze prompts with choices, for closed-book recall.
+"""The user's questions: files of cloze prompts with choices, for closed-book recall.
 
 JSON lines, plain or compressed as documents are:
 
@@ -12,6 +12,7 @@ figures are divided by the number of documents in D whose field of that name hol
 
 from __future__ import annotations
 
+import glob
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ class ClozeQuestion:
         answer: place of the true one among the choices.
         tag: kind of question, or None.
         group: what it is about, or None.
+        file: that it is from; None where it is from none.
     """
 
     line: int
@@ -46,6 +48,7 @@ class ClozeQuestion:
     answer: int
     tag: str | None
     group: str | None
+    file: Path | None = None
 
     @property
     def chance(self) -> float:
@@ -54,28 +57,52 @@ class ClozeQuestion:
 
 
 def question_file(recipe: Recipe) -> Path | None:
-    """The file that `evaluation.questions` names; None without questions."""
+    """The file, folder, or pattern that `evaluation.questions` names; None without questions."""
     name = recipe.evaluation.questions
     return None if name is None else recipe.folder / files.home_expanded(name)
+
+
+def question_files(recipe: Recipe) -> list[Path]:
+    """The files that `evaluation.questions` names, in the order of their names; a file that is missing is among them.
+
+    Of a folder those are its files *.jsonl and *.jsonl.SUFFIX, of a pattern the files that match it.
+    """
+    named = question_file(recipe)
+    if named is None:
+        return []
+    if named.is_dir():
+        matching = named.glob("*.jsonl*")
+    elif not named.exists() and glob.has_magic(str(named)):
+        whole = named.absolute()
+        matching = Path(whole.anchor).glob(str(whole.relative_to(whole.anchor)))
+    else:
+        return [named]
+    return sorted(file for file in matching if file.is_file() and not file.name.startswith("."))
 
 
 def read_questions(recipe: Recipe) -> list[ClozeQuestion]:
     """Reads and checks the questions of a recipe; none when it names no file.
 
     Raises:
-        InputError: the file is missing or empty; a line is not a JSON object, lacks a field, has an unknown one, one of
-            a wrong type, fewer than two choices, the same choice twice, an answer outside its choices, or no group
-            while `evaluation.question_group_field` is set. Names file and line.
+        InputError: the file is missing or empty, no file is in the folder, or none matches the pattern; a line is not a
+            JSON object, lacks a field, has an unknown one, one of a wrong type, fewer than two choices, the same choice
+            twice, an answer outside its choices, or no group while `evaluation.question_group_field` is set. Names file
+            and line.
     """
-    file = question_file(recipe)
-    if file is None:
+    named, found = question_file(recipe), []
+    if named is None:
         return []
-    if not file.is_file():
-        raise InputError("no such file", file=file, key="evaluation.questions")
+    several = question_files(recipe)
+    if not several:
+        raise InputError("no file *.jsonl is there", file=named, key="evaluation.questions")
     grouped = recipe.evaluation.question_group_field is not None
-    found = [_question(file, number, text, grouped) for number, text in _lines(file)]
-    if not found:
-        raise InputError("contains no questions", file=file, key="evaluation.questions")
+    for file in several:
+        if not file.is_file():
+            raise InputError("no such file", file=file, key="evaluation.questions")
+        read = [_question(file, number, text, grouped) for number, text in _lines(file)]
+        if not read:
+            raise InputError("contains no questions", file=file, key="evaluation.questions")
+        found += read
     return found
 
 
@@ -118,7 +145,7 @@ def _question(file: Path, line: int, text: bytes, grouped: bool) -> ClozeQuestio
     if grouped and row.get("group") is None:
         raise fail("is missing, and evaluation.question_group_field is set", "group")
     tag, group = (None if row.get(key) is None else str(row[key]) for key in ("tag", "group"))
-    return ClozeQuestion(line, prompt, tuple(choices), choices.index(answer), tag, group)
+    return ClozeQuestion(line, prompt, tuple(choices), choices.index(answer), tag, group, file)
 
 
 def documents_by_group(
@@ -135,8 +162,8 @@ def documents_by_group(
     Raises:
         InputError: no split has a document of a group.
     """
-    lines = {question.group: question.line for question in reversed(questions)}
-    counts = {group: 0 for group in lines if group is not None}
+    asked = {question.group: question for question in reversed(questions)}
+    counts = {group: 0 for group in asked if group is not None}
     unseen = set(counts)
     for split in ("train", *(split for split in shards if split != "train")):
         for shard in shards[split]:
@@ -148,11 +175,11 @@ def documents_by_group(
                 if split == "train" and group in counts:
                     counts[group] += 1
     if unseen:
-        first = min(unseen, key=lambda group: lines[group])
+        first = min(unseen, key=lambda group: (str(asked[group].file), asked[group].line))
         raise InputError(
             f"no document of any split has {first!r} in its field '{field}'",
-            file=file,
-            line=lines[first],
+            file=asked[first].file or file,
+            line=asked[first].line,
             key="group",
         )
     return counts

@@ -103,7 +103,7 @@ def encode_questions(
             raise InputError(
                 f"the question has {length:,} tokens with its longest choice, but the models read "
                 f"{sequence_length:,} (model.sequence_length)",
-                file=file,
+                file=question.file or file,
                 line=question.line,
                 key="prompt",
             )
@@ -113,7 +113,7 @@ def encode_questions(
                 alike = "tokenize alike" if made.choices[one] == made.choices[other] else "begin with the same tokens"
                 raise InputError(
                     f"{question.choices[one]!r} and {question.choices[other]!r} {alike}, so the second could never win",
-                    file=file,
+                    file=question.file or file,
                     line=question.line,
                     key="choices",
                 )
@@ -190,7 +190,7 @@ def recall_summary(
         group.
     """
     credits = np.array([_credit(row, q.answer) for row, q in zip(scores, questions, strict=True)])
-    groups = [f"line {q.line}" if q.group is None else f"group {q.group}" for q in questions]
+    groups = [f"line {q.line} of {q.file}" if q.group is None else f"group {q.group}" for q in questions]
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     owner = np.array([numbers[group] for group in groups])
 

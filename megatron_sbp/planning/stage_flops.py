@@ -83,5 +83,64 @@ def processed_flops(recipe: Recipe, plan: JsonObject, number: int, processed: Pr
     return {_of_replicate(stage, number): flops for stage, flops in found.items()}
 
 
+def evaluation_flops(recipe: Recipe, vocab: int, held_out: int, continuations: int) -> int:
+    """FLOPs of reading an arm's test and valid sequences and the continuations: forward passes, a third of training.
+
+    Not counted, since results do not say how long they are: the questions of closed-book recall, recall against tokens,
+    the perplexity of the quality sheet's texts, judges, and embedding. So it is a lower bound.
+
+    Args:
+        recipe: the recipe.
+        vocab: padded vocabulary.
+        held_out: full sequences, of both splits and of all arms.
+        continuations: read in all: questions of all arms, times four.
+    """
+    length = recipe.evaluation.choice_context + recipe.evaluation.choice_continuation
+    read = cost.training_flops(recipe.model, vocab, held_out)
+    return (read + cost.training_flops(recipe.model, vocab, continuations, length)) // 3
+
+
+def scann_flops(audit: JsonObject) -> int | None:
+    """FLOPs of a search with ScaNN, an estimate: 2 per dimension and vector that is compared.
+
+    Those compared are all of them for brute force; else the centroids of all leaves, the vectors of the leaves that are
+    searched (as if all leaves were of one size; their lookups of quantized parts count as products), and those that are
+    compared again exactly. Every document of D is looked up once. Not counted are building the index, the valid split,
+    and the sample on which recall is measured.
+
+    Args:
+        audit: of the neighbors; None is returned if it does not say enough.
+    """
+    documents, dimensions = audit.get("documents"), audit.get("dim")
+    if documents is None or dimensions is None:
+        return None
+    if not audit.get("leaves"):
+        compared = documents
+    else:
+        searched = min(1.0, audit["leaves_to_search"] / audit["leaves"])
+        compared = audit["leaves"] + searched * documents + audit["reorder"]
+    return round(2 * dimensions * compared * documents)
+
+
+WITHOUT_MODEL = (
+    "documents",
+    "tokenizer",
+    "tokenize",
+    "pairs",
+    "tokenize-pairs",
+    "judge",
+    "judge-pilot",
+    "deduplicate",
+    "filter",
+    "tokenize-synthetic",
+    "index-corpus",
+    "scan-corpus",
+    "task-items",
+    "export-synthesizer",
+    "export-arms",
+)
+"""Stages that run no model of their own: their FLOPs are 0."""
+
+
 def _of_replicate(stage: str, number: int) -> str:
     return stage if number == 1 else f"{stage}.{number}"

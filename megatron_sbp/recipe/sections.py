@@ -422,7 +422,14 @@ class Filter(Section):
     unfinished: Literal["keep", "drop"] = "drop"
     """What to do with texts that reached max_new_tokens without an end-of-document."""
     max_repetition: Fraction = 0.3
-    """Texts in which a larger share of the word 4-grams repeats an earlier one are dropped."""
+    """Texts in which a larger share of the word 4-grams repeats an earlier one are dropped. Words are what white space
+    separates: in one long string, or in Chinese, Japanese, or Thai, there are none to repeat."""
+    max_token_repetition: Fraction | None = None
+    """Texts in which a larger share of the runs of 8 tokens repeats an earlier one are dropped; null measures
+    nothing."""
+    max_periodic_tail: Fraction | None = None
+    """Texts that end in a loop are dropped: those in which a larger share of the tokens, at their end, repeats what
+    stands one period before. null measures nothing."""
     max_copying: Fraction = 0.15
     """Texts that share more than this part of the shorter one's shingles (pairs.shingle_tokens) with their seed
     document are dropped. This also drops a text that contains all of a short seed document."""
@@ -526,7 +533,7 @@ class Evaluation(Section):
     """Random pairs of documents in which near-duplicates are counted (the paper's duplicate@1M)."""
     questions: Text | None = None
     """JSON lines of cloze questions for closed-book recall, relative to the recipe's folder: prompt, choices, answer,
-    tag, group (megatron_sbp/evaluation/questions.py)."""
+    tag, group (megatron_sbp/evaluation/questions.py). A file, a folder (all of its files *.jsonl), or a pattern."""
     recall_points: Whole = 0
     """Evenly spaced checkpoints of every arm, besides the last, on which recall is measured: recall against tokens. A
     training run started with this keeps them, with their optimizers; 0 measures the last one only."""

@@ -10,7 +10,7 @@ import yaml
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.evaluation.questions import question_file, read_questions
+from megatron_sbp.evaluation.questions import question_file, question_files, read_questions
 from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe
 from megatron_sbp.recipe.tokenizer_folder import local_tokenizer
 from megatron_sbp.rehearsal.changes import Change, Draft
@@ -138,6 +138,8 @@ def _questions(draft: Draft, recipe: Recipe, corpus: Corpus) -> Path | None:
         draft.set(key, f"{_INPUTS}/{QUESTIONS}", "size", why)
         return file
     why = "they are about the corpus, which is not here" if file.is_file() else "the file is not here"
+    if not file.is_file() and any(one.is_file() for one in question_files(recipe)):
+        why = "they are in a folder, or in files of a pattern"
     draft.set(key, f"{_INPUTS}/{QUESTIONS}", "replaced", f"{why}: made-up questions")
     return None
 

@@ -10,7 +10,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe
-from megatron_sbp.report.intervals import mean_over_replicates
+from megatron_sbp.report.intervals import mean_over_replicates, rate_interval
 from megatron_sbp.report.sources import Trained, read_if_present
 from megatron_sbp.training.metrics import read_metrics
 
@@ -126,6 +126,7 @@ def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: JsonObjec
         "choice_accuracy": choice.get("accuracy"),
         "choice_stderr": choice.get("stderr"),
         "choice_chance": choice.get("chance"),
+        **_ends("choice", choice.get("accuracy"), choice.get("stderr"), _groups(choice)),
         "choice_questions": choice.get("questions"),
         "choice_reason": choice.get("reason"),
     }
@@ -133,13 +134,36 @@ def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: JsonObjec
     result |= {
         "recall": recall.get("recall"),
         "recall_stderr": recall.get("stderr"),
+        **_ends("recall", recall.get("recall"), recall.get("stderr"), recall.get("groups")),
         "recall_chance": recall.get("chance"),
         "recall_questions": recall.get("questions"),
-        "recall_by_documents": recall.get("by_documents"),
-        "recall_by_tag": recall.get("by_tag"),
+        "recall_by_documents": _with_ends(recall.get("by_documents")),
+        "recall_by_tag": _with_ends(recall.get("by_tag")),
         "recall_curve": _recall_curve(evaluation or {}, result["planned_tokens"]),
     }
     return result
+
+
+def _ends(figure: str, value: float | None, stderr: float | None, units: int | None) -> JsonObject:
+    """The 95 % interval of a rate over its groups, as FIGURE_low and FIGURE_high."""
+    low, high = rate_interval(value, stderr, units or 0) or (None, None)
+    return {f"{figure}_low": low, f"{figure}_high": high}
+
+
+def _groups(choice: JsonObject) -> int | None:
+    """Groups of the continuation questions; None where none were asked."""
+    return choice["questions"] // choice["group_size"] if choice.get("questions") else None
+
+
+def _with_ends(parts: JsonObject | None) -> JsonObject | None:
+    """Recall by kind of question, with the ends of the interval of each."""
+    if parts is None:
+        return None
+    found = {}
+    for name, part in parts.items():
+        low, high = rate_interval(part["recall"], part["stderr"], part["groups"]) or (None, None)
+        found[name] = {**part, "low": low, "high": high}
+    return found
 
 
 def _recall_curve(evaluation: JsonObject, tokens: int) -> list[JsonObject] | None:

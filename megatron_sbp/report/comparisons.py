@@ -20,13 +20,18 @@ Strata = Sequence[tuple[np.ndarray, np.ndarray]]
 
 FIGURES = ("test_loss", "choice_accuracy", "recall")
 
+_ENDS = {"choice_accuracy": (-1.0, 1.0), "recall": (-1.0, 1.0)}
+"""The most that an arm can lose and gain in a unit, of figures that have a bound."""
+
 
 def all_comparisons(evaluations: Evaluations) -> dict[str, JsonObject]:
     """What each arm gained over each other one: `first-second`, positive is better for the first.
 
     Returns:
         By pair and figure (test_loss in nats per token, choice_accuracy, recall): difference, stderr, low, high, the
-        ends of a 95 % interval over test units and replicates; None where one of the two was not measured.
+        ends of a 95 % interval over test units and replicates; None where one of the two was not measured. Where two
+        arms have the same gain in every group of questions, there is no stderr, and the interval is that of
+        `intervals.without_spread`.
 
     Raises:
         InputError: two evaluations have different test sequences or questions.
@@ -42,7 +47,7 @@ def comparison(evaluations: Evaluations, first: str, second: str, figure: str) -
     gained = _gained(evaluations, first, second, figure)
     if gained is None:
         return None
-    found = crossed_ratio(*gained)
+    found = crossed_ratio(*gained, _ENDS.get(figure))
     return {"difference": found.value, **found.uncertainty()}
 
 
@@ -122,26 +127,30 @@ def gap_closed(evaluations: Evaluations, figure: str) -> tuple[Estimate | None, 
     lead = _gained(evaluations, "oracle", "baseline", figure)
     gain = _gained(evaluations, "sbp", "baseline", figure)
     assert lead is not None and gain is not None
-    return share_of_lead([gain], [lead], what)
+    return share_of_lead([gain], [lead], what, _ENDS.get(figure))
 
 
-def share_of_lead(gain: Strata, lead: Strata, what: str) -> tuple[Estimate | None, str | None]:
+def share_of_lead(
+    gain: Strata, lead: Strata, what: str, ends: tuple[float, float] | None = None
+) -> tuple[Estimate | None, str | None]:
     """The share of the oracle's lead over the baseline that an arm gained, in one stratum or several.
 
     Args:
         gain: of the arm over the baseline, as `stratified_ratio` takes it.
         lead: of the oracle over the baseline.
         what: what was measured, in words.
+        ends: of the lead, as for `crossed_ratio`.
 
     Returns:
         As `gap_closed`.
     """
-    oracle = stratified_ratio(lead)
+    oracle = stratified_ratio(lead, ends)
     if oracle.value <= 0:
         return None, f"the oracle is not ahead of the baseline in {what}: {signed(oracle.value, None, 4)}"
     if oracle.low is None:
         return None, f"of the oracle's gain in {what}, {oracle.value:.4f}, the noise is not known"
     # By the interval, as the sentences on the arms: two standard errors are too few where few replicates gave them.
     if oracle.low <= 0:
-        return None, f"the oracle's gain in {what}, {oracle.value:.4f}, is within its noise ({oracle.stderr:.4f})"
+        noise = f" ({oracle.stderr:.4f})" if oracle.stderr is not None else ""
+        return None, f"the oracle's gain in {what}, {oracle.value:.4f}, is within its noise{noise}"
     return stratified_ratio([(one[0], other[0]) for one, other in zip(gain, lead, strict=True)]), None

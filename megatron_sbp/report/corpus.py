@@ -173,7 +173,10 @@ def filters_section(data: ReportData) -> str:
         panels(
             "synthesizer",
             {
-                name: _counted(audit, "Synthetic documents", "documents") + _measured(audit) + _retokenized(audit)
+                name: _spent(data.synthesizers[name], audit)
+                + _counted(audit, "Synthetic documents", "documents")
+                + _measured(audit)
+                + _retokenized(audit)
                 for name, audit in audits.items()
             },
         )
@@ -191,6 +194,23 @@ def _counted(audit: JsonObject, title: str, unit: str) -> str:
     ]
     counted = table([title, "number"], rows) if rows else ""
     return counted + _rules(f"{title}: dropped", audit, unit)
+
+
+def _spent(data: SynthesizerData, audit: JsonObject) -> str:
+    """What was generated and kept for the target; `audit` counts the tokens that the tokenizer gives for the texts."""
+    target, generated, kept = data.recipe.synthesis.tokens, audit["generated_tokens"], audit["tokens"]
+    beyond = kept - target
+    told = (
+        f"{percent(beyond / target)} more than the target, which no arm reads"
+        if beyond > 0
+        else f"{percent(-beyond / target)} less than the target"
+        if beyond
+        else "exactly the target"
+    )
+    return paragraph(
+        f"For a target of {count(target)} tokens, {count(generated)} were generated ({generated / target:.2f} times as "
+        f"many). {count(kept)} of them passed the filters ({percent(kept / generated if generated else None)}), {told}."
+    )
 
 
 def _measured(audit: JsonObject) -> str:

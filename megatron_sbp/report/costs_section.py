@@ -19,8 +19,10 @@ _MOST_BARS = 20
 _TOLD = (
     "Measured: wall time, and compute time, which is that of all processes that shared a stage. Computed by the "
     "formulas of sbp plan: FLOPs, of the sequences that a training read and of the tokens that were generated; of "
-    "prompts, embedded documents, and exact search from their number and mean length. Planned FLOPs are what sbp plan "
-    "estimates; a tuning may end before. Stages without FLOPs have no formula: work on CPUs, exports, and evaluation."
+    "prompts, embedded documents, and exact search from their number and mean length. Of evaluation, those of "
+    "reading the held-out sequences and the continuations, without closed-book recall and the quality sheet: a lower "
+    "bound. Of ScaNN, an estimate from the vectors that a query is compared with. 0: the stage runs no model. Planned "
+    "FLOPs are what sbp plan estimates; a tuning may end before. Stages without FLOPs have no formula (lm-eval)."
 )
 
 
@@ -69,7 +71,11 @@ def _row(label: str, entries: Sequence[Mapping[str, JsonValue]], on_gpus: bool) 
     # Of a GPU run, none of the stages without GPUs has hours.
     gpu = [format_hours(hours) if hours else NOTHING] if on_gpus else []
     times = [NOTHING if value is None else duration(value).replace(" ", "\u00a0") for value in (seconds, compute)]
-    return [label, *times, *gpu, *(NOTHING if value is None else f"{value:.1e}" for value in (flops, planned))]
+    return [label, *times, *gpu, *map(_flops, (flops, planned))]
+
+
+def _flops(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1e}" if value else "0"
 
 
 def _sum(entries: Sequence[Mapping[str, JsonValue]], key: str) -> float | None:

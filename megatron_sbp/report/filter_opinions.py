@@ -69,6 +69,8 @@ class Filters:
             return f"{label} {value}"
         limits = {
             "repetition": f"at most {rules.max_repetition:g}",
+            "token_repetition": f"at most {rules.max_token_repetition}",
+            "periodic_tail": f"at most {rules.max_periodic_tail}",
             "copying": f"at most {rules.max_copying:g}",
             "corpus_copying": f"at most {rules.max_corpus_copying}",
             "similarity": f"at least {rules.min_similarity}",

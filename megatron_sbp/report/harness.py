@@ -11,7 +11,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.comparisons import Strata, share_of_lead
-from megatron_sbp.report.intervals import stratified_ratio
+from megatron_sbp.report.intervals import rate_interval, stratified_ratio
 
 Measured = Sequence[Mapping[str, JsonObject | None]]
 """harness/ARM.json of every replicate, by arm."""
@@ -56,7 +56,7 @@ def harness_figures(measured: Measured, recipe: Recipe) -> JsonObject | None:
     mean = None
     if accuracies:
         chosen = {name: leads[name] for name in accuracies}
-        mean = {"tasks": accuracies, **_joint(chosen, measured, "the mean of the tasks")}
+        mean = {"tasks": accuracies, **_joint(chosen, measured, "the mean of the tasks", True)}
     about = ("lm_eval", "backend", "precision", "device", "limit")
     return {**{name: first[name] for name in about}, "tasks": tasks, "mean": mean}
 
@@ -82,11 +82,15 @@ def _task(name: str, metric: str, task: JsonObject, measured: Measured) -> JsonO
             return None
         metrics = found["tasks"][name]["metrics"]
         return {
-            key: {"value": figures["value"], "stderr": figures["stderr"], "accuracy": _is_accuracy(figures)}
+            key: {
+                **{part: figures[part] for part in ("value", "stderr")},
+                "accuracy": _is_accuracy(figures),
+                **(_ends_of_rate(figures, task["samples"]) if _is_accuracy(figures) else {}),
+            }
             for key, figures in metrics.items()
         }
 
-    joint = _joint({name: metric}, measured, f"{name} ({metric})")
+    joint = _joint({name: metric}, measured, f"{name} ({metric})", _is_accuracy(task["metrics"][metric]))
     return {
         "metric": metric,
         "scale": task["metrics"][metric]["scale"],
@@ -97,9 +101,15 @@ def _task(name: str, metric: str, task: JsonObject, measured: Measured) -> JsonO
     }
 
 
-def _joint(leads: Mapping[str, str], measured: Measured, what: str) -> JsonObject:
-    """`arms`, `comparisons` and `gap_closed` of one task, or of the mean of several."""
+def _ends_of_rate(figures: JsonObject, documents: int) -> JsonObject:
+    low, high = rate_interval(figures["value"], figures["stderr"], documents) or (None, None)
+    return {"low": low, "high": high}
+
+
+def _joint(leads: Mapping[str, str], measured: Measured, what: str, rates: bool) -> JsonObject:
+    """`arms`, `comparisons` and `gap_closed` of one task, or of the mean of several; whether they are rates."""
     arms = list(measured[0])
+    ends, apart = ((0.0, 1.0), (-1.0, 1.0)) if rates else (None, None)
 
     def strata(arm: str) -> Strata | None:
         found = [_units(measured, arm, name, metric) for name, metric in leads.items()]
@@ -116,25 +126,25 @@ def _joint(leads: Mapping[str, str], measured: Measured, what: str) -> JsonObjec
     values: JsonObject = dict.fromkeys(arms)
     for arm, found in by_arm.items():
         if found is not None:
-            estimate = stratified_ratio(found)
+            estimate = stratified_ratio(found, ends)
             values[arm] = {"value": estimate.value, **estimate.uncertainty()}
     comparisons: JsonObject = {}
     for first, second in itertools.permutations(arms, 2):
         difference = gained(first, second)
-        estimate_ = None if difference is None else stratified_ratio(difference)
+        estimate_ = None if difference is None else stratified_ratio(difference, apart)
         told = None if estimate_ is None else {"difference": estimate_.value, **estimate_.uncertainty()}
         comparisons[f"{first}-{second}"] = told
-    return {"arms": values, "comparisons": comparisons, **_gap(gained, arms, what)}
+    return {"arms": values, "comparisons": comparisons, **_gap(gained, arms, what, apart)}
 
 
-def _gap(gained: Gained, arms: Sequence[str], what: str) -> JsonObject:
+def _gap(gained: Gained, arms: Sequence[str], what: str, ends: tuple[float, float] | None) -> JsonObject:
     absent = [arm for arm in ("baseline", "sbp", "oracle") if arm not in arms]
     gain, lead = gained("sbp", "baseline"), gained("oracle", "baseline")
     share, reason = None, f"no arm {', '.join(absent)}"
     if not absent and (gain is None or lead is None):
         reason = f"not all of baseline, sbp and oracle were measured in {what} document by document"
     elif gain is not None and lead is not None:
-        share, told = share_of_lead(gain, lead, what)
+        share, told = share_of_lead(gain, lead, what, ends)
         reason = told or ""
     parts = (("", "value"), ("_stderr", "stderr"), ("_low", "low"), ("_high", "high"))
     values = {f"gap_closed{end}": None if share is None else getattr(share, part) for end, part in parts}

@@ -9,7 +9,7 @@ from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.report.arm_table import Figure, arm_table
 from megatron_sbp.report.html import paragraph, table
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import NOTHING, count, percent, percent_with_error, signed, with_error
+from megatron_sbp.report.numbers import NOTHING, count, percent, percent_with_error, signed, spread_note, with_error
 
 
 def harness_tables(results: JsonObject) -> str:
@@ -38,6 +38,7 @@ def harness_tables(results: JsonObject) -> str:
         f"Benchmark tasks, run by lm-eval {harness['lm_eval']} ({harness['backend']}, {harness['precision']}). ± is "
         "one standard error over documents" + (", of the first replicate" if replicates else "") + "."
     )
+    caption += spread_note(figure.show(arm) for figure in figures for arm in by_arm.values())
     if harness["limit"] is not None:
         caption += f" Only the first {count(harness['limit'])} documents of each task: not the benchmark's figures."
     return arm_table("benchmark tasks", by_arm, figures, caption=caption) + _gains(results, harness)
@@ -58,7 +59,7 @@ def _value(found: Mapping[str, JsonValue] | None, is_share: bool) -> str:
         return NOTHING
     if not is_share:
         return with_error(found["value"], found["stderr"], 4)
-    return percent_with_error(found["value"], found["stderr"])
+    return percent_with_error(found["value"], found["stderr"], (found.get("low"), found.get("high")))
 
 
 def _gains(results: JsonObject, harness: JsonObject) -> str:

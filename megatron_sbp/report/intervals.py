@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from megatron_sbp.evaluation.confidence import share_interval
 from megatron_sbp.evaluation.statistics import ratio_stderr
 
 LEVEL = 0.95
+SPREAD = 1e-9
+"""A standard error of a rate below this is the rounding of numbers that are all the same."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Estimate:
 
     value: float
     stderr: float | None
-    """Standard error over test units and replicates; None where there are fewer than two of both."""
+    """Standard error over test units and replicates; None where there are fewer than two of both, or no spread."""
     low: float | None
     high: float | None
     """Ends of the 95 % interval."""
@@ -30,7 +33,42 @@ class Estimate:
         return {"stderr": self.stderr, "low": self.low, "high": self.high}
 
 
-def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
+def without_spread(value: float, units: int, ends: tuple[float, float]) -> tuple[float, float]:
+    """Exact interval of a mean over units that all have the same value, which leaves no spread to compute one from.
+
+    What is known then is how rare another value is: of `units` units none had one, so at most a share u has it (Clopper
+    and Pearson, for 0 of `units`), and that could be as far away as values go. The mean is of units of one size.
+
+    Args:
+        value: that all have.
+        units: independent ones, such as groups of questions.
+        ends: the lowest and the highest value that a unit can have: 0 and 1 of a rate, -1 and 1 of a difference of two.
+    """
+    interval = share_interval(0, units)
+    assert interval is not None, "there are units"
+    return value - interval[1] * (value - ends[0]), value + interval[1] * (ends[1] - value)
+
+
+def rate_interval(value: float | None, stderr: float | None, units: int) -> tuple[float, float] | None:
+    """95 % interval of a rate: Student's over its units, and `without_spread` where these all have the same value.
+
+    Args:
+        value: between 0 and 1.
+        stderr: over the units.
+        units: independent ones, such as groups of questions.
+
+    Returns:
+        None where there is no standard error.
+    """
+    if value is None or stderr is None:
+        return None
+    if stderr < SPREAD:
+        return without_spread(value, units, (0.0, 1.0))
+    reach = float(student.ppf(0.5 + LEVEL / 2, units - 1)) * stderr
+    return max(0.0, value - reach), min(1.0, value + reach)
+
+
+def crossed_ratio(sums: np.ndarray, counts: np.ndarray, ends: tuple[float, float] | None = None) -> Estimate:
     """sum(sums) / sum(counts), where units and replicates are both drawn at random.
 
     The variance is that over units, of the means over replicates, plus that over replicates, both by linearization
@@ -41,6 +79,7 @@ def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
     Args:
         sums: float64 [replicates, units], such as nats gained in each sequence.
         counts: float64 [replicates, units], such as tokens; need not be positive one by one.
+        ends: the lowest and the highest value that a unit can have, for `without_spread`; None where there are none.
     """
     replicates, units = sums.shape
     value = float(sums.sum() / counts.sum())
@@ -51,10 +90,12 @@ def crossed_ratio(sums: np.ndarray, counts: np.ndarray) -> Estimate:
     if replicates > 1:
         residuals = (sums.sum(axis=1) - value * counts.sum(axis=1)) / counts.sum(axis=1).mean()
         parts.append((float(residuals @ residuals) / (replicates * (replicates - 1)), replicates - 1))
-    return _estimate(value, parts)
+    return _estimate(value, parts, units, ends)
 
 
-def stratified_ratio(strata: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+def stratified_ratio(
+    strata: Sequence[tuple[np.ndarray, np.ndarray]], ends: tuple[float, float] | None = None
+) -> Estimate:
     """Sum over strata of the mean of sums / the same of counts: strata, such as benchmark tasks, weigh the same,
     however many units they have.
 
@@ -63,6 +104,7 @@ def stratified_ratio(strata: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimat
 
     Args:
         strata: of each, sums and counts: float64 [replicates, units] both, with as many replicates in all of them.
+        ends: as for `crossed_ratio`.
     """
     sums, counts = ([pair[kind].mean(axis=1) for pair in strata] for kind in (0, 1))  # [strata][replicates]
     by_replicate, weights = np.sum(sums, axis=0), np.sum(counts, axis=0)
@@ -76,14 +118,19 @@ def stratified_ratio(strata: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimat
     if replicates > 1:
         residuals = (by_replicate - value * weights) / weight
         parts.append((float(residuals @ residuals) / (replicates * (replicates - 1)), replicates - 1))
-    return _estimate(value, parts)
+    # Had all strata as few units as the smallest, the same share of others in each would be the most that can be.
+    return _estimate(value, parts, len(strata) * min(found.shape[1] for found, _ in strata), ends)
 
 
-def _estimate(value: float, parts: Sequence[tuple[float, int]]) -> Estimate:
+def _estimate(
+    value: float, parts: Sequence[tuple[float, int]], units: int, ends: tuple[float, float] | None
+) -> Estimate:
     """A value with the parts of its variance, each with its degrees of freedom."""
     variance = sum(part for part, _ in parts)
+    if parts and ends is not None and math.sqrt(variance) < SPREAD:
+        return Estimate(value, None, *without_spread(value, units, ends))
     if not parts or variance == 0:
-        return Estimate(value, 0.0 if parts else None, value if parts else None, value if parts else None)
+        return Estimate(value, 0.0 if parts else None, None, None)
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     stderr = math.sqrt(variance)
     reach = float(student.ppf(0.5 + LEVEL / 2, freedom)) * stderr
@@ -96,6 +143,8 @@ def mean_over_replicates(values: list[float]) -> Estimate:
     if len(found) < 2:
         return Estimate(float(found.mean()), None, None, None)
     stderr = float(found.std(ddof=1) / math.sqrt(len(found)))
+    if stderr < SPREAD:  # a rate of 0 or 1 in all of them: an interval without width would claim too much
+        return Estimate(float(found.mean()), stderr, None, None)
     reach = float(student.ppf(0.5 + LEVEL / 2, len(found) - 1)) * stderr
     mean = float(found.mean())
     return Estimate(mean, stderr, mean - reach, mean + reach)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 NOTHING = "–"
+
+_NO_SPREAD = " Brackets: the exact 95 % interval where all have the same figure, which leaves no standard error."
 
 
 def count(value: float | None) -> str:
@@ -47,6 +51,16 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "0\u00a0%" if share <= 0 else f"<\u00a0{10**-digits:.{digits}f}\u00a0%"
 
 
-def percent_with_error(share: float | None, error: float | None) -> str:
-    """56.2 % ± 2.1; a line may break before the ±, not after it."""
+def percent_with_error(share: float | None, error: float | None, interval: Sequence[float | None] = ()) -> str:
+    """56.2 % ± 2.1; a line may break before the ±, not after it.
+
+    Where the standard error is 0 or None and there is an interval, low and high, it is 0 % [0 %, 52.2 %].
+    """
+    if share is not None and (error is None or error < 1e-9) and interval and None not in interval:
+        return f"{percent(share)} [{', '.join(map(percent, interval))}]"
     return percent(share) + ("" if share is None or error is None else f" ±\u00a0{100 * error:.1f}")
+
+
+def spread_note(cells: Iterable[str]) -> str:
+    """What a caption says of the brackets of `percent_with_error`; empty where no cell has any."""
+    return _NO_SPREAD if any("[" in cell for cell in cells) else ""

@@ -13,7 +13,16 @@ from megatron_sbp.report.harness_table import harness_tables
 from megatron_sbp.report.html import esc, folded, missing, paragraph, section, table
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
-from megatron_sbp.report.numbers import NOTHING, count, fixed, percent, percent_with_error, signed, with_error
+from megatron_sbp.report.numbers import (
+    NOTHING,
+    count,
+    fixed,
+    percent,
+    percent_with_error,
+    signed,
+    spread_note,
+    with_error,
+)
 from megatron_sbp.report.verdict import headline, verdict
 
 
@@ -44,12 +53,15 @@ def results_section(data: ReportData) -> str:
             f"Losses, accuracies, and recalls are means over {replicates} replicates, and ± is one standard error over "
             "them: other weights, orders, and generations, the same split. Other figures are those of the first."
             if replicates > 1
-            else "± is one standard error over test sequences or questions."
-        ),
+            else "± is one standard error over test sequences or groups of questions."
+        )
+        + spread_note(show(arm) for show in (accuracy, recall) for arm in quoted(arms).values()),
         kind="ours",
     )
     parts.append(f'<div class="beside"><div>{ours}</div>{_paper_qa()}</div>')
-    parts.append(_recall_by_documents(arms, replicates))
+    by_documents = ("recall_by_documents", "closed-book recall by documents in D", _BY_DOCUMENTS)
+    by_tag = ("recall_by_tag", "closed-book recall by tag", "The tags are those of the questions' file.")
+    parts += [_recall_by(arms, replicates, *told) for told in (by_documents, by_tag)]
     parts.append(_differences(data.results))
     parts.append(harness_tables(data.results))
     return section("results", "Results", *parts)
@@ -88,39 +100,60 @@ def _figures(arms: JsonObject) -> list[Figure]:
 
 def accuracy(arm: JsonObject) -> str:
     """56.2 % ± 2.1."""
-    return percent_with_error(arm["choice_accuracy"], arm["choice_stderr"])
+    return percent_with_error(
+        arm["choice_accuracy"], arm["choice_stderr"], (arm.get("choice_low"), arm.get("choice_high"))
+    )
 
 
 def recall(arm: JsonObject) -> str:
     """56.2 % ± 2.1."""
-    return percent_with_error(arm["recall"], arm["recall_stderr"])
+    return percent_with_error(arm["recall"], arm["recall_stderr"], (arm.get("recall_low"), arm.get("recall_high")))
 
 
-def _recall_by_documents(arms: JsonObject, replicates: int) -> str:
-    """Recall by the number of documents in D about what is asked; empty if it was not measured."""
-    known = [arm for arm in arms if arms[arm]["recall_by_documents"]]
+def _recall_by(arms: JsonObject, replicates: int, key: str, title: str, told: str) -> str:
+    """Recall by kind of question; empty if it was not measured.
+
+    Args:
+        arms: figures of every arm.
+        replicates: how many there are.
+        key: `recall_by_documents`, or `recall_by_tag`.
+        title: of the table.
+        told: what its caption says of the kinds.
+    """
+    known = [arm for arm in arms if arms[arm].get(key)]
     if not known:
         return ""
-    first = arms[known[0]]["recall_by_documents"]
+    first = arms[known[0]][key]
     return arm_table(
-        "closed-book recall by documents in D",
+        title,
         arms,
         [
             Figure(
                 f"{name} ({count(figures['questions'])} questions, chance {percent(figures['chance'])})",
-                partial(_recall_with, name),
+                partial(_recall_with, key, name),
             )
             for name, figures in first.items()
         ],
-        caption="How many documents in D are about the subject of a question. Without any, an arm that saw only D and "
-        "text made from D cannot know the answer and should be at chance."
-        + (" These are figures of the first replicate." if replicates > 1 else ""),
+        caption=told
+        + (" These are figures of the first replicate." if replicates > 1 else "")
+        + spread_note(_recall_with(key, name, arm) for name in first for arm in arms.values()),
     )
 
 
-def _recall_with(documents: str, arm: JsonObject) -> str:
-    found = (arm["recall_by_documents"] or {}).get(documents) or {}
-    return percent_with_error(found.get("recall"), found.get("stderr"))
+_BY_DOCUMENTS = (
+    "How many documents in D are about the subject of a question. Without any, an arm that saw only D and text made "
+    "from D cannot know the answer and should be at chance."
+)
+
+
+def _recall_with(key: str, kind: str, arm: JsonObject) -> str:
+    found = (arm.get(key) or {}).get(kind) or {}
+    return percent_with_error(found.get("recall"), found.get("stderr"), (found.get("low"), found.get("high")))
+
+
+def recall_of_tag(tag: str, arm: JsonObject) -> str:
+    """56.2 % ± 2.1, of the questions with a tag."""
+    return _recall_with("recall_by_tag", tag, arm)
 
 
 def _differences(results: JsonObject) -> str:
@@ -130,12 +163,14 @@ def _differences(results: JsonObject) -> str:
     lead = next((arm for arm in ("sbp", "baseline") if arm in arms), order[0])
     shown: list[list[str]] = []
     others: list[list[str]] = []
+    told_of: list[JsonObject | None] = []
     for first, second in itertools.combinations(order, 2):
         if second == "oracle" and first != "sbp":
             first, second = second, first
         found = results["comparisons"][f"{first}-{second}"]
         if found["test_loss"] is None:
             continue
+        told_of += found.values()
         row = [
             f"{label_of(first)} against {label_of(second)}",
             _interval(found["test_loss"], -1, 4),
@@ -158,6 +193,11 @@ def _differences(results: JsonObject) -> str:
         + (" and the replicates" if results["replicates"] > 1 else "")
         + ". A lower loss is better, a higher accuracy or recall is better."
     )
+    if any(found and found["stderr"] is None and found["low"] is not None for found in told_of):
+        caption += (
+            " Where two arms have the same figure in every group of questions, the interval is the exact one of how "
+            "far they can differ in others."
+        )
     head = ["differences", "test loss (nats per token)", "accuracy (percentage points)", "recall (percentage points)"]
     measured = [place for place in range(len(head)) if any(row[place] != NOTHING for row in (*shown, *others))]
     (head,), shown, others = ([[row[place] for place in measured] for row in rows] for rows in ([head], shown, others))

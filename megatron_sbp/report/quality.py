@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.evaluation.confidence import estimate, share_interval
 from megatron_sbp.report import paper
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import figure, missing, panels, paragraph, section, side_by_side, table
@@ -145,7 +146,10 @@ def _contamination(quality: JsonObject) -> list[list[str]]:
 
     def cell(kind: str, group: str) -> str:
         found, whole = told["found"].get(group), told["items"][kind]
-        return NOTHING if found is None or not whole else f"{percent(found[kind] / whole, 1)} ({count(found[kind])})"
+        if found is None or not whole:
+            return NOTHING
+        interval = share_interval(found[kind], whole)
+        return f"{_estimate(estimate(found[kind] / whole, interval), percent)} ({count(found[kind])})"
 
     kinds = [kind for kind, whole in told["items"].items() if whole]
     return [

@@ -9,11 +9,23 @@ from megatron_sbp.base import files
 from megatron_sbp.base.hugging_face_names import TOKENIZER
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.plan import make_plan
-from megatron_sbp.planning.stage_flops import Processed, planned_flops, processed_flops, shared_flops
+from megatron_sbp.planning.stage_flops import (
+    WITHOUT_MODEL,
+    Processed,
+    evaluation_flops,
+    planned_flops,
+    processed_flops,
+    scann_flops,
+    shared_flops,
+)
+from megatron_sbp.planning.units import end_of
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.sources import ReportSources, read_if_present
 from megatron_sbp.training.model_folder import CONSUMED
+
+_OPTIONS = 4
+"""Continuations of a question, each read after its document's beginning."""
 
 
 def stage_costs(sources: ReportSources, recipe: Recipe) -> dict[str, JsonObject]:
@@ -25,13 +37,21 @@ def stage_costs(sources: ReportSources, recipe: Recipe) -> dict[str, JsonObject]
 
     Returns:
         By stage: `seconds` of wall time, `units`, `unit_seconds` over all its processes, `gpu_hours` (0.0 on CPUs) as
-        measured; `flops` of what it processed, and `planned_flops`. None where it is not known, or has no formula.
+        measured; `flops` of what it processed (0 of a stage that runs no model), and `planned_flops`. None where it is
+        not known, or has no formula.
     """
     found = _times(sources.manifests, sources.stages, on_cpus=recipe.launch.device == "cpu")
     plan = make_plan(recipe, _measured(sources))
-    flops = shared_flops(recipe, plan)
+    flops: dict[str, int | None] = {name: 0 for name in found if name.split(".")[0] in WITHOUT_MODEL}
+    flops |= shared_flops(recipe, plan)
+    if recipe.neighbors.engine == "scann":
+        flops["neighbors"] = scann_flops(read_if_present(sources.neighbors_audit) or {})
     for number in range(1, recipe.replicates + 1):
+        end = "" if number == 1 else f".{number}"
+        replaced = (name for name in sources.synthesizers if recipe.synthesizers[name].method == "replacement")
+        flops |= {f"synthesize{end_of(name)}{end}": 0 for name in replaced}
         flops |= processed_flops(recipe, plan, number, _processed(sources, number))
+        flops[f"evaluate{end}"] = _evaluated(sources, recipe, plan, number)
     planned = planned_flops(recipe, plan)
     return {
         name: {**entry, "flops": flops.get(name), "planned_flops": planned.get(name)} for name, entry in found.items()
@@ -69,6 +89,17 @@ def _measured(sources: ReportSources) -> JsonObject:
         found.setdefault("synthesizers", {})[name] = read_if_present(writer.pair_tokens_audit) or {}
     file = None if sources.tokenizer is None else sources.tokenizer / TOKENIZER
     return {**found, "vocab_size": vocab_size_of(file)} if file is not None and file.exists() else found
+
+
+def _evaluated(sources: ReportSources, recipe: Recipe, plan: JsonObject, number: int) -> int | None:
+    """FLOPs of evaluating the arms of a replicate; None where none is evaluated."""
+    known = [read_if_present(arm.evaluation) for arm in sources.replicates[number - 1].values()]
+    read = [found for found in known if found]
+    if not read:
+        return None
+    held_out = sum(found[split].get("sequences", 0) for found in read for split in ("valid", "test"))
+    asked = sum(found["choice"].get("questions") or 0 for found in read)
+    return evaluation_flops(recipe, plan["model"]["padded_vocab_size"], held_out, _OPTIONS * asked)
 
 
 def _processed(sources: ReportSources, number: int) -> Processed:

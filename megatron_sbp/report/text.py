@@ -8,7 +8,7 @@ from megatron_sbp.report.harness_table import harness_lines
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count, fixed, percent, percent_with_error, signed, with_error
-from megatron_sbp.report.outcome import accuracy, recall
+from megatron_sbp.report.outcome import accuracy, recall, recall_of_tag
 from megatron_sbp.report.seed_reading import ignores_seed
 from megatron_sbp.report.verdict import headline
 
@@ -58,7 +58,7 @@ def format_results(results: JsonObject) -> str:
     if results["replicates"] > 1:
         title += f", {results['replicates']} replicates; losses, accuracies, and recalls are means over them"
     lines = [title, "", *lines, ""]
-    lines += [*_differences(results), _gap(results), *harness_lines(results)]
+    lines += [*_differences(results), _gap(results), *_by_tag(results), *harness_lines(results)]
     pairs, synthetic = results["pairs"], results["synthetic"]
     if pairs:
         lines.append(
@@ -69,8 +69,9 @@ def format_results(results: JsonObject) -> str:
         ignored = ignores_seed((results["quality"] or {}).get("similarity", {}))
         dropped = sum(dropped_by_rule(synthetic).values())
         lines.append(
-            f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens, "
-            f"{count(dropped)} dropped; similarity to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
+            f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens"
+            f"{_of_generated(synthetic['audit'])}, {count(dropped)} dropped; similarity "
+            f"to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
             f"{fixed(synthetic['similarity_random_pairs'], 3)}{': the text ignores its seed' if ignored else ''}"
         )
     return "\n".join([*lines, "", headline(results)])
@@ -103,6 +104,27 @@ def _gap(results: JsonObject) -> str:
         share, error = results[key], results[f"{key}_stderr"]
         if share is not None:
             told.append(f"{percent_with_error(share, error)} of the oracle's gain in {what}")
-        elif key == "gap_closed":
-            told.append(f"none ({results['gap_closed_reason']})")
+        elif key == "gap_closed" or _asked_oracle(results):
+            where = "" if key == "gap_closed" else f" in {what}"
+            told.append(f"none{where} ({results[f'{key}_reason']})")
     return f"gap closed: {', '.join(told)}"
+
+
+def _asked_oracle(results: JsonObject) -> bool:
+    """Whether closed-book recall of the oracle was measured."""
+    return (results["arms"].get("oracle") or {}).get("recall") is not None
+
+
+def _of_generated(audit: JsonObject | None) -> str:
+    return f" of {count(audit['generated_tokens'])} generated" if audit else ""
+
+
+def _by_tag(results: JsonObject) -> list[str]:
+    """Recall of every arm by tag of the questions, a line for each."""
+    arms = results["arms"]
+    tags = dict.fromkeys(tag for arm in arms.values() for tag in arm.get("recall_by_tag") or {})
+    first = ", first replicate" if results["replicates"] > 1 else ""
+    return [
+        f"recall, {tag}{first}: " + ", ".join(f"{label_of(arm)} {recall_of_tag(tag, arms[arm])}" for arm in arms)
+        for tag in tags
+    ]

@@ -180,6 +180,9 @@ def _summary(results: JsonObject, rival: str, pairs: list[tuple[str, str]]) -> l
 
 def _points(found: JsonObject) -> str:
     error = found["stderr"]
+    if error is None and found["low"] is not None:
+        low, high = (signed(100 * found[end], None, 1) for end in ("low", "high"))
+        return f"{signed(100 * found['difference'], None, 1)} points, 95 % interval {low} to {high}"
     return f"{signed(100 * found['difference'], None if error is None else 100 * error, 1)} points"
 
 
@@ -217,11 +220,16 @@ def _below_chance(arms: JsonObject) -> list[str]:
             over = figures["mean"].get("choice_accuracy")
             value = over and over["mean"]
             error = None if over is None or error is None else math.hypot(error, over["stderr"])
-        if None not in (value, error, chance) and value < chance - NOISE * error:
+        if None in (value, error, chance):
+            continue
+        high = figures.get("choice_high") if not error else None  # without spread, the exact interval's end
+        if (value + NOISE * error if high is None else high) < chance:
+            told = f"more than {NOISE:g} standard errors: {percent(value)} ± {100 * error:.1f}"
+            if high is not None:
+                told = f"more than the noise: {percent(value)}, 95 % interval up to {percent(high)},"
             found.append(
-                f"The accuracy of {arm} is below chance by more than {NOISE:g} standard errors: {percent(value)} ± "
-                f"{100 * error:.1f} against {percent(chance, 0)}. A model that knows nothing scores chance here, so "
-                "check the questions before relying on this figure."
+                f"The accuracy of {arm} is below chance by {told} against {percent(chance, 0)}. A model that knows "
+                "nothing scores chance here, so check the questions before relying on this figure."
             )
     return found
 
@@ -243,7 +251,46 @@ def _gap(results: JsonObject) -> list[str]:
             parts.append(f"none {of} in {what}, where it is behind the baseline (share {told})")
         else:
             parts.append(f"{told} {of} in {what}")
-    return [*found, *([f"SBP reaches {', and '.join(parts)}."] if parts else [])]
+    return [*found, *([f"SBP reaches {', and '.join(parts)}."] if parts else []), *_beaten_oracle(results)]
+
+
+_LED = {"test_loss": "test loss", "recall": "closed-book recall", "choice_accuracy": "picking the true continuation"}
+
+
+def _beaten_oracle(results: JsonObject) -> list[str]:
+    """Says in which figures arms are ahead of the oracle, which is then no upper bound."""
+    arms, found = results["arms"], []
+    for figure, what in _LED.items():
+        scale, digits, unit = (1, 4, " nats per token") if figure == "test_loss" else (100, 1, " points")
+        ahead = []
+        for arm in arms:
+            compared = None if arm == "oracle" else _compared(results, arm, "oracle", figure)
+            if compared and _outcome(compared) == "better":
+                ends = [signed(scale * compared[end] if compared[end] else 0, None, digits) for end in ("low", "high")]
+                told = "" if compared["low"] is None else f" [{', '.join(ends)}]"
+                ahead.append(f"{name_of(arm)} (by {fixed(scale * compared['difference'], digits)}{unit}{told})")
+        if ahead:
+            found.append(f"In {what}, the oracle is behind {enumeration(ahead)}: {_why_behind(results, figure)}")
+    return found
+
+
+def _why_behind(results: JsonObject, figure: str) -> str:
+    """What it means that the oracle is behind, and how often it read its documents, which may be the reason."""
+    times = {arm: results["arms"].get(arm, {}).get("real_epochs") for arm in ("oracle", "baseline")}
+    read = ""
+    if None not in times.values() and times["oracle"] < times["baseline"]:
+        read = (
+            f" It read its documents {fixed(times['oracle'], 1)} times over, the baseline those of D "
+            f"{fixed(times['baseline'], 1)} times, which may be the reason."
+        )
+    key = {"test_loss": "gap_closed", "recall": "gap_closed_recall"}.get(figure, "gap_closed_accuracy")
+    share = "no share of its gain is given" if results.get(key) is None else "a share of its gain can exceed 100\u00a0%"
+    learned = (
+        "it has learned to recall less of what its documents say"
+        if figure == "recall"
+        else "more real text has not helped it as much"
+    )
+    return f"with this many training tokens {learned}, so it is no upper bound in this figure, and {share}.{read}"
 
 
 def _overfitting(arms: JsonObject) -> list[str]:

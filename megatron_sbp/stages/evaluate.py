@@ -13,7 +13,7 @@ from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.evaluation.judge_prompt import endpoint_settings
-from megatron_sbp.evaluation.questions import documents_by_group, question_file, read_questions
+from megatron_sbp.evaluation.questions import documents_by_group, question_file, question_files, read_questions
 from megatron_sbp.planning.recall_points import recall_iterations
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.names import RELATED, SPLITS
@@ -86,8 +86,7 @@ class EvaluateStage(Stage):
 
     def external(self, run: Run) -> list[Path]:
         judge = judge_place(run.recipe)
-        files_ = [question_file(run.recipe), None if judge is None else judge.file]
-        return [file for file in files_ if file is not None]
+        return [*question_files(run.recipe), *([] if judge is None else [judge.file])]
 
     def settings(self, run: Run) -> JsonObject:
         recipe = run.recipe

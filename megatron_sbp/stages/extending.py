@@ -79,6 +79,9 @@ def _rules(run: Run) -> JsonObject:
     rules = run.recipe.filter.model_dump(mode="json")
     if rules["broken_text"] == "drop":  # as before there was this key: plans of earlier versions stay valid
         del rules["broken_text"]
+    for key in ("max_token_repetition", "max_periodic_tail"):
+        if rules[key] is None:
+            del rules[key]
     return rules
 
 

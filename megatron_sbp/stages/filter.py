@@ -11,7 +11,7 @@ from megatron_sbp.stages.extending import plan_more
 from megatron_sbp.stages.judge import GENERATIONS, generation_names
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
-from megatron_sbp.synthesis.rule_names import further_names
+from megatron_sbp.synthesis.rule_names import TOKEN_RULES, further_names, rule_names
 
 
 class FilterStage(Stage):
@@ -38,9 +38,14 @@ class FilterStage(Stage):
     def settings(self, run: Run) -> JsonObject:
         rules = run.recipe.filter
         further = further_names(rules)
+        tokens = [name for name in rule_names(rules) if name in TOKEN_RULES]  # they are counted in the audit
         limit = {} if rules.max_corpus_copying is None else {"max_corpus_copying": rules.max_corpus_copying}
         again = {"retokenize": True} if rules.retokenize else {}
-        return {**({"further_rules": list(further), **limit} if further else {}), **again}
+        return {
+            **({"further_rules": list(further), **limit} if further else {}),
+            **({"token_rules": tokens} if tokens else {}),
+            **again,
+        }
 
     def units(self, run: Run) -> list[str]:
         return generation_names(run)

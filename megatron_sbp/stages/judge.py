@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from megatron_sbp.base import files
 from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.evaluation.questions import question_file
+from megatron_sbp.evaluation.questions import question_files
 from megatron_sbp.recipe import settings
 from megatron_sbp.recipe.user_functions import predicate_place
 from megatron_sbp.stages import usual_names as usual
@@ -54,14 +54,20 @@ class JudgeStage(Stage):
 
     def external(self, run: Run) -> list[Path]:
         place = predicate_place(run.recipe)
-        questions = None if run.recipe.filter.contaminated is None else question_file(run.recipe)
-        return [*([] if questions is None else [questions]), *([] if place is None else [place.file])]
+        questions = [] if run.recipe.filter.contaminated is None else question_files(run.recipe)
+        return [*questions, *([] if place is None else [place.file])]
 
     def settings(self, run: Run) -> JsonObject:
         # The index counts by its contents, the user's function by those of its file, see `external`. A rule that is
         # not used is left out: what was judged before there was such a rule stays valid.
         chosen = settings(run.recipe.filter, "duplicates", "duplicate_threshold", "corpus_index_gb", "predicate")
-        for key in ("max_corpus_copying", "contaminated", "min_similarity"):
+        for key in (
+            "max_corpus_copying",
+            "contaminated",
+            "min_similarity",
+            "max_token_repetition",
+            "max_periodic_tail",
+        ):
             if chosen[key] is None:
                 del chosen[key]
         if chosen["broken_text"] == "drop":

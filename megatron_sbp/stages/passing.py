@@ -119,6 +119,12 @@ def progress(run: Run) -> str:
     return f"{tokens:,} of {target_tokens(run.recipe):,} tokens passed"
 
 
+def acceptance(run: Run) -> tuple[int, int]:
+    """Generations that passed, and all generations, of the shards that are counted."""
+    found = counted(run, rules_digest(run)).values()
+    return sum(each.passed for each in found), sum(each.generations for each in found)
+
+
 def summary(run: Run, shards: int) -> JsonObject:
     """What generated.json says besides the number of shards: what passed of each."""
     rules = rules_digest(run)

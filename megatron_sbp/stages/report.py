@@ -24,7 +24,7 @@ class ReportStage(Stage):
 
     name = "report"
     title = "write results.json and report/index.html, checked against the plan"
-    version = 5
+    version = 6
 
     def __init__(self, stages: Collection[str] | None = None):
         self._stages = stages

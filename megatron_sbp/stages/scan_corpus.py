@@ -7,7 +7,7 @@ from pathlib import Path
 
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.evaluation.questions import question_file
+from megatron_sbp.evaluation.questions import question_files
 from megatron_sbp.planning.units import scanned_shards
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.evaluation_items import item_reads
@@ -46,8 +46,7 @@ class ScanCorpusStage(Stage):
         }
 
     def external(self, run: Run) -> list[Path]:
-        file = question_file(run.recipe) if _with_items(run) else None
-        return [] if file is None else [file]
+        return question_files(run.recipe) if _with_items(run) else []
 
     def settings(self, run: Run) -> JsonObject:
         recipe = run.recipe

@@ -177,6 +177,7 @@ class SynthesizeStage(Stage):
             run.recipe.synthesis.generations_per_shard,
             min_tokens=run.recipe.filter.min_tokens,
             drops_unfinished=run.recipe.filter.unfinished == "drop",
+            counted=passing.acceptance(run) if self.counts(run) else None,
         )
 
     def write(self, run: Run, unit: str, output: Path, pilot: Path | None = None) -> str:

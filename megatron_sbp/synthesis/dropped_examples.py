@@ -121,6 +121,8 @@ def _limits(rules: Filter) -> dict[str, float | None]:
     return {
         "too_short": rules.min_tokens,
         "repetition": rules.max_repetition,
+        "token_repetition": rules.max_token_repetition,
+        "periodic_tail": rules.max_periodic_tail,
         "copying": rules.max_copying,
         "corpus_copying": rules.max_corpus_copying,
         "similarity": rules.min_similarity,

@@ -36,6 +36,9 @@ class Live:
     """Whether the filters drop texts without an end."""
     updated: float
     """When the latest text was written, in seconds since the epoch; 0 where it is not known."""
+    counted: tuple[int, int] | None = None
+    """Documents that passed all filters of single texts, and all documents, of the shards that are counted while others
+    are written; None where none are."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -48,13 +51,24 @@ class Live:
             told += f", {self.rate:,.1f}/s"
             if self.done < self.planned:
                 told += f", {duration(self.seconds_left)} left"
-        if self.judged:
+        if self.counted is not None and self.counted[1]:
+            passed, documents = self.counted
+            told += f"; of {documents:,} in finished shards, {passed / documents:.1%} pass the filters of single texts"
+        elif self.judged:
             rules = "too_short and unfinished" if self.drops_unfinished else "too_short"
             told += f"; of {self.judged:,}, {self.passing / self.judged:.1%} pass {rules}"
         return told
 
 
-def look(folder: Path, units: Sequence[str], documents: int, *, min_tokens: int, drops_unfinished: bool) -> Live:
+def look(
+    folder: Path,
+    units: Sequence[str],
+    documents: int,
+    *,
+    min_tokens: int,
+    drops_unfinished: bool,
+    counted: tuple[int, int] | None = None,
+) -> Live:
     """Looks at the folder of a synthesis; reads names, and the counts of a bounded number of shards, no text.
 
     Args:
@@ -63,6 +77,7 @@ def look(folder: Path, units: Sequence[str], documents: int, *, min_tokens: int,
         documents: in a shard.
         min_tokens: `filter.min_tokens`; counts that were made with another one do not count.
         drops_unfinished: whether the filters drop texts without an end.
+        counted: see `Live.counted`.
     """
     planned = {f"{unit}{JSONL_ZST}" for unit in units}
     whole = sorted(planned & {file.name for file in folder.glob(f"[!.]*{JSONL_ZST}")})
@@ -82,6 +97,7 @@ def look(folder: Path, units: Sequence[str], documents: int, *, min_tokens: int,
         passing=judged - dropped,
         drops_unfinished=drops_unfinished,
         updated=max((tally.updated for tally in known), default=0.0),
+        counted=counted,
     )
 
 

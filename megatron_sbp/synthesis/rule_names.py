@@ -10,7 +10,11 @@ RULES = ("broken_text", "too_short", "unfinished", "repetition", "copying", "dup
 FURTHER_RULES = ("corpus_copying", "contaminated", "predicate", "similarity")
 """Names of the opt-in rules, applied in this order between `copying` and `duplicate`."""
 
-VERDICTS = (*RULES, *FURTHER_RULES)
+TOKEN_RULES = ("token_repetition", "periodic_tail")
+"""Names of the opt-in rules that need a text's tokens alone, applied in this order between `repetition` and
+`copying`."""
+
+VERDICTS = (*RULES, *FURTHER_RULES, *TOKEN_RULES)
 """What a verdict on disk is the place in: new rules go to the end, so that verdicts of earlier versions stay valid."""
 
 
@@ -21,4 +25,6 @@ def further_names(rules: Filter) -> tuple[str, ...]:
 
 def rule_names(rules: Filter) -> tuple[str, ...]:
     """The rules of a recipe, in the order in which they are applied and counted."""
-    return (*RULES[:-1], *further_names(rules), RULES[-1])
+    asked = zip(TOKEN_RULES, (rules.max_token_repetition, rules.max_periodic_tail), strict=True)
+    of_tokens = (name for name, limit in asked if limit is not None)
+    return (*RULES[:4], *of_tokens, RULES[4], *further_names(rules), RULES[-1])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.overlap.loops import periodic_tail, repeated_token_share
 from megatron_sbp.overlap.repetition import repeated_share
 from megatron_sbp.overlap.shingles import shared_fraction, shingle_hashes
 from megatron_sbp.recipe import Filter
@@ -56,6 +57,12 @@ def opinions(
     yield Opinion("unfinished", unfinished, rules.unfinished, unfinished and rules.unfinished == "drop")
     repeats = repeated_share(text)
     yield Opinion("repetition", repeats, rules.max_repetition, repeats > rules.max_repetition)
+    if rules.max_token_repetition is not None:
+        repeats = repeated_token_share(tokens)
+        yield Opinion("token_repetition", repeats, rules.max_token_repetition, repeats > rules.max_token_repetition)
+    if rules.max_periodic_tail is not None:
+        tail = periodic_tail(tokens)
+        yield Opinion("periodic_tail", tail, rules.max_periodic_tail, tail > rules.max_periodic_tail)
     copied = shared_fraction(shingle_hashes(tokens, length), shingle_hashes(seed_tokens, length))
     yield Opinion("copying", copied, rules.max_copying, copied > rules.max_copying)
 

@@ -126,6 +126,21 @@ def test_cosines_are_those_of_the_rows_whatever_shard_they_are_in(quality, vecto
     assert low < cosines.mean() < high < 0.5  # a document is never paired with itself
 
 
+def test_copying_of_real_text_is_that_of_the_pairs(run, found, quality, tmp_path):
+    """Nine pairs of a document with itself among 45 are copies."""
+    rows = np.arange(45)
+    copies = pyarrow.table({"seed": rows, "target": np.where(rows < 9, rows, rows + 45), "score": np.full(45, 0.8)})
+    pyarrow.parquet.write_table(copies, tmp_path / "pairs.parquet")
+    real = measure_quality(dataclasses.replace(found, pairs=tmp_path / "pairs.parquet"), run.recipe)["groups"]["real"]
+    before = quality["groups"]["real"]
+    assert real["copying_pairs"] == before["copying_pairs"] == 45
+    assert before["copying"] < 0.1 and real["copying"] == pytest.approx(before["copying"] + 0.2)
+    low, high = real["intervals"]["copying"]
+    assert low < real["copying"] < high
+    without = measure_quality(dataclasses.replace(found, pairs=None), run.recipe)["groups"]["real"]
+    assert without["copying"] is None and "copying_pairs" not in without
+
+
 def test_no_pairs_are_null_and_fewer_are_drawn_by_the_seed(run, found, quality, tmp_path):
     assert measure_quality(dataclasses.replace(found, pairs=None), run.recipe)["similarity"]["real_pairs"] is None
     few = run.recipe.model_copy(deep=True)

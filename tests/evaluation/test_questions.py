@@ -9,7 +9,7 @@ from support.made_up_run import RECIPE
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.evaluation.questions import documents_by_group, read_questions
+from megatron_sbp.evaluation.questions import documents_by_group, question_files, read_questions
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 
@@ -117,3 +117,31 @@ def test_documents_are_counted_in_d_and_a_group_in_no_split_is_an_error(recipe):
     write(recipe, GOOD, {**GOOD, "group": "Bo"}, {**GOOD, "group": "Di"}, {**GOOD, "group": "Di"})
     with pytest.raises(InputError, match=r"questions.jsonl:3: 'group': no document of any split has 'Di' in its field"):
         documents_by_group(read_questions(recipe), shards, "person", file)
+
+
+@pytest.mark.parametrize("named", ["asked", "asked/*.jsonl", "**/b*.jsonl", "asked/a.jsonl"])
+def test_a_folder_or_a_pattern_names_several_files(recipe, named):
+    folder = recipe.folder / "asked"
+    folder.mkdir()
+    for name, group in (("b", "Bo"), ("a", "Ada")):
+        (folder / f"{name}.jsonl").write_text(json.dumps({**GOOD, "group": group}) + "\n")
+    (folder / "README.md").write_text("not questions")
+    (folder / ".hidden.jsonl").write_text("neither")
+    recipe.evaluation.questions = named
+    wanted = {"**/b*.jsonl": ["b"], "asked/a.jsonl": ["a"]}.get(named, ["a", "b"])
+    assert [file.stem for file in question_files(recipe)] == wanted
+    read = read_questions(recipe)
+    assert [(one.file.stem, one.line) for one in read] == [(name, 1) for name in wanted]
+    for bad in wanted:
+        (folder / f"{bad}.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match=rf"{wanted[0]}\.jsonl:1: "):
+        read_questions(recipe)
+
+
+@pytest.mark.parametrize("named", ["empty", "empty/*.jsonl"])
+def test_a_folder_without_questions_is_named(recipe, named):
+    (recipe.folder / "empty").mkdir()
+    recipe.evaluation.questions = named
+    assert question_files(recipe) == []
+    with pytest.raises(InputError, match=r"no file \*\.jsonl is there"):
+        read_questions(recipe)

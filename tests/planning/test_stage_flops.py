@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.planning.plan import make_plan
-from megatron_sbp.planning.stage_flops import Processed, planned_flops, processed_flops, shared_flops
+from megatron_sbp.planning.stage_flops import Processed, planned_flops, processed_flops, scann_flops, shared_flops
 from megatron_sbp.planning.units import synthesizers_of
 from megatron_sbp.recipe import Recipe, load_recipe
 
@@ -56,3 +56,10 @@ def test_half_the_work_costs_half_and_what_was_not_done_nothing(recipe):
     found = processed_flops(recipe, plan, 2, Processed({"sbp": samples // 2}, {}, {"related": (0, 0)}))
     assert 2 * found["train-sbp.2"] == plan["arms"]["sbp"]["flops"] and found["synthesize.2"] == 0
     assert found.keys() - {"compare.2"} == {"train-sbp.2", "synthesize.2"}
+
+
+def test_scann_compares_leaves_their_vectors_and_those_it_orders_again():
+    audit = {"documents": 1000, "dim": 10, "leaves": 40, "leaves_to_search": 10, "reorder": 50}
+    assert scann_flops(audit) == 2 * 10 * 1000 * (40 + 250 + 50)
+    assert scann_flops({"documents": 1000, "dim": 10, "leaves": 0}) == 2 * 10 * 1000 * 1000, "brute force"
+    assert scann_flops({}) is None

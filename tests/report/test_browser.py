@@ -12,7 +12,7 @@ from support.chromium import Chromium, Page, install_chromium
 from support.made_up_run import made_up_run, with_a_control
 
 from megatron_sbp.report.data import ReportData, load_report_data
-from megatron_sbp.report.page import render
+from megatron_sbp.report.page import SECTIONS, render
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.stages.report import report_sources
 
@@ -350,3 +350,25 @@ def test_without_javascript_texts_and_tables_are_there_and_the_page_says_what_is
     page.send("CSS.enable")
     assert visible("noscript p") == [True] and visible("#search") == [False] and visible(".choose") == [False] * 4
     assert visible("details.example[open]") == [True] * EXAMPLES and all(visible(".panel")) and all(visible("table"))
+
+
+def test_every_link_of_the_navigation_leads_to_its_section(page):
+    """Clicked with the mouse: the address names the section, which stands at the top, or the page has ended."""
+    names = page.value("[...document.querySelectorAll('nav a')].map((link) => link.hash)")
+    assert names == [f"#{anchor}" for anchor, _, _ in SECTIONS]
+    for name in names:
+        page.value("(scrollTo(0, 0), true)")
+        link = f"document.querySelector('nav a[href=\"{name}\"]')"
+        x, y = page.value(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({link}.getClientRects()[0])")
+        for kind in ("mousePressed", "mouseReleased"):
+            page.mouse(kind, x, y, button="left", clickCount=1)
+        told = f"""(() => {{
+          const section = document.querySelector({name!r}), box = section.getBoundingClientRect();
+          const left = document.documentElement.scrollHeight - innerHeight - scrollY;
+          return [location.hash, box.top, left, Boolean(section.querySelector("h2"))];
+        }})()"""
+        until = time.monotonic() + 5
+        while (found := page.value(told))[0] != name or not (abs(found[1]) < 40 or found[2] < 2):
+            assert time.monotonic() < until, (name, found)
+            time.sleep(0.02)
+        assert found[3] and found[1] < page.value("innerHeight"), (name, found)

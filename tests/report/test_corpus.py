@@ -130,3 +130,20 @@ def test_what_filters_measured_is_told_with_its_error(data):
     page = filters_section(data).replace("\u00a0", " ")
     assert rows(page)["corpus copying"] == ["1,200", "0.0123", "0.036, from 25.00 % of all shingles"]
     assert rows(page)["predicate"] == ["0", "–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        (500, "20.0 % more than the target, which no arm reads."),
+        (800, "25.0 % less than the target."),
+        (600, "exactly"),
+    ],
+)
+def test_what_was_generated_and_kept_beyond_the_target_is_told(data, target, told):
+    found = first(data)
+    found.recipe.synthesis.tokens = target
+    found.synthetic |= {"generated_tokens": 1000, "tokens": 600}
+    markup = filters_section(data).replace("\u00a0", " ")
+    assert f"For a target of {target:,} tokens, 1,000 were generated ({1000 / target:.2f} times as many)." in markup
+    assert f"600 of them passed the filters (60.0 %), {told}" in markup

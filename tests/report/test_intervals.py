@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.report.intervals import crossed_ratio, mean_over_replicates, stratified_ratio
+from megatron_sbp.report.intervals import (
+    crossed_ratio,
+    mean_over_replicates,
+    rate_interval,
+    stratified_ratio,
+    without_spread,
+)
 
 
 @pytest.mark.parametrize(("replicates", "spread"), [(1, 0.0), (3, 0.0), (3, 0.2), (5, 0.2)])
@@ -71,3 +77,47 @@ def test_a_stratum_of_one_unit_has_no_noise_to_see():
     ones = np.ones((1, 1))
     assert stratified_ratio([(2 * ones, ones), (np.ones((1, 9)), np.ones((1, 9)))]).stderr is None
     assert stratified_ratio([(2 * ones, ones), (np.ones((1, 9)), np.ones((1, 9)))]).value == 1.5
+
+
+@pytest.mark.parametrize("truth", [0.02, 0.1, 0.3])
+def test_groups_that_are_all_alike_leave_an_interval_that_holds_the_truth(truth):
+    """Where all of five groups have nothing right, the interval of the rate is that of 0 in 5 (Clopper and Pearson)."""
+    random = np.random.default_rng(11)
+    missed, cases = 0, 4000
+    for _ in range(cases):
+        groups = np.where(random.random(5) < truth, random.random(5), 0.0)  # half of a group's questions on average
+        if not groups.any():
+            low, high = rate_interval(0.0, 0.0, 5)
+            missed += not low <= truth / 2 <= high
+    assert (low, high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 5)))
+    assert missed / cases <= 0.025
+    assert rate_interval(1.0, 0.0, 5) == (pytest.approx(0.025 ** (1 / 5)), 1.0)
+
+
+def test_a_rate_with_spread_has_students_interval_within_its_bounds():
+    assert rate_interval(0.5, 0.1, 6) == pytest.approx((0.5 - 0.257058, 0.5 + 0.257058), abs=1e-5)
+    assert rate_interval(0.07, 0.07, 5)[0] == 0.0
+    assert rate_interval(None, None, 0) is None and rate_interval(0.5, None, 1) is None
+
+
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_a_difference_of_zero_in_every_group_has_an_interval(replicates):
+    counts = np.full((replicates, 31), 4.0)
+    found = crossed_ratio(np.zeros((replicates, 31)), counts, (-1.0, 1.0))
+    end = 1 - 0.025 ** (1 / 31)
+    assert (found.value, found.stderr, found.low, found.high) == (0.0, None, pytest.approx(-end), pytest.approx(end))
+    # Thirds are not exact in floats: the same gain in every group is no spread.
+    alike = crossed_ratio(np.full((1, 7), 1 / 3), np.ones((1, 7)), (-1.0, 1.0))
+    assert (alike.low, alike.high) == pytest.approx(without_spread(1 / 3, 7, (-1.0, 1.0)))
+    assert alike.low < 1 / 3 < alike.high < 1
+    unbounded = crossed_ratio(np.zeros((replicates, 31)), counts)
+    assert unbounded.low is None and unbounded.high is None
+
+
+def test_strata_without_spread_are_as_certain_as_all_of_their_units():
+    strata = [(np.zeros((1, 10)), np.ones((1, 10))), (np.zeros((1, 40)), np.ones((1, 40)))]
+    assert stratified_ratio(strata, (-1.0, 1.0)).high == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def test_replicates_that_agree_have_no_interval_without_width():
+    assert mean_over_replicates([0.0, 0.0, 0.0]).low is None

@@ -12,6 +12,7 @@ from megatron_sbp.report.data import ReportData, load_report_data
 from megatron_sbp.report.outcome import headline_box, results_section
 from megatron_sbp.report.quality import quality_section
 from megatron_sbp.report.results import collect_results
+from megatron_sbp.report.text import format_results
 from megatron_sbp.stages.report import report_sources
 
 
@@ -94,3 +95,32 @@ def test_the_headline_is_escaped(nine):
     for name in [name for name in found if "other0" in name]:
         found[name.replace("other0", "<b>")] = found.pop(name)
     assert "&lt;b&gt;" in headline_box(nine) and "<b>" not in headline_box(nine)
+
+
+def test_no_right_answer_in_few_groups_is_an_interval_and_no_error_of_zero(three):
+    data = copy.deepcopy(three)
+    part = {"questions": 15, "groups": 5, "recall": 0.0, "stderr": 0.0, "chance": 0.05, "low": 0.0, "high": 0.522}
+    for figures in data.results["arms"].values():
+        figures["recall_by_documents"] = {"0": part, "3+": {**part, "recall": 0.5, "stderr": 0.1}}
+    markup = results_section(data).replace("\u00a0", " ")
+    found = next(table for table in tables(markup) if table[0][0] == "closed-book recall by documents in D")
+    assert found[1][1] == "0 % [0 %, 52.2 %]" and found[2][1] == "50.0 % ± 10.0"
+    assert "0 % ± 0.0" not in markup and "Brackets: the exact 95 % interval" in markup
+    assert "Brackets" not in results_section(three)
+
+
+def test_recall_by_tag_is_a_table_and_lines(three):
+    data = copy.deepcopy(three)
+    assert "recall by tag" not in results_section(data) and "recall, birthplace" not in format_results(data.results)
+    part = {"questions": 15, "groups": 5, "recall": 0.25, "stderr": 0.1, "chance": 0.05, "low": 0.0, "high": 0.5}
+    for figures in data.results["arms"].values():
+        figures["recall_by_tag"] = {
+            "birthplace": part,
+            "work": {**part, "recall": 1.0, "stderr": 0.0, "low": 0.48, "high": 1.0},
+        }
+    markup = results_section(data).replace("\u00a0", " ")
+    found = next(table for table in tables(markup) if table[0][0] == "closed-book recall by tag")
+    assert found[1] == ["birthplace (15 questions, chance 5.0 %)", *["25.0 % ± 10.0"] * 3]
+    assert found[2][1] == "100.0 % [48.0 %, 100.0 %]"
+    lines = format_results(data.results).replace("\u00a0", " ").splitlines()
+    assert "recall, birthplace: repetition baseline 25.0 % ± 10.0, SBP 25.0 % ± 10.0, oracle 25.0 % ± 10.0" in lines

@@ -98,8 +98,8 @@ def test_items_of_the_evaluation_are_told_where_they_were_looked_for(data):
     told = {label: cells for label, cells in rows(data).items() if "occur in it" in label}
     assert list(told) == ["questions that occur in it (of 1,200)"]
     assert sorted(cell.replace("\u00a0", " ") for cell in next(iter(told.values()))) == [
-        "1.0 % (12)",
-        "2.5 % (30)",
+        "1.0 % [0.5, 1.7] (12)",
+        "2.5 % [1.7, 3.5] (30)",
         "–",
     ]
 

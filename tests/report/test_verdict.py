@@ -193,3 +193,46 @@ def test_a_synthesizer_that_does_not_read_is_said_to():
         reading |= {"loss_true_seed": 3.0, "loss_wrong_seed": 3.0 + difference}
         found = verdict(results({"baseline": 4.0, "sbp": 3.5}, tuning={"reading": reading}))
         assert any(told in sentence for sentence in found)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_arm_without_any_right_answer_is_judged_by_the_exact_interval(shown):
+    """Its standard error is 0; of few groups that proves nothing."""
+    found = results({"baseline": 4.0, "sbp": 3.0})
+    high = 0.2 if shown else 0.5
+    found["arms"]["sbp"] |= {"choice_accuracy": 0.0, "choice_stderr": 0.0, "choice_chance": 0.25, "choice_high": high}
+    remarks = [sentence for sentence in verdict(found) if "below chance" in sentence]
+    assert len(remarks) == shown
+    told = "more than the noise: 0\u00a0%, 95 % interval up to 20.0\u00a0%, against 25\u00a0%"
+    assert not shown or told in remarks[0]
+
+
+def test_a_difference_of_nothing_in_every_group_is_noise_with_an_interval():
+    found = results({"baseline": 4.0, "sbp": 3.0}, {"baseline": 0.2, "sbp": 0.2})
+    alike = {"difference": 0.0, "stderr": None, "low": -0.112, "high": 0.112}
+    found["comparisons"]["sbp-baseline"]["recall"] = alike
+    told = verdict(found)[0]
+    assert "the difference is no more than the noise" in told and "0.0 points, 95 % interval −11.2 to +11.2" in told
+
+
+@pytest.mark.parametrize("behind", [("sbp",), ("sbp", "baseline")])
+def test_an_oracle_that_recalls_less_is_called_no_upper_bound(behind):
+    recalls = {"baseline": 0.7 if "baseline" in behind else 0.5, "sbp": 0.7, "oracle": 0.6}
+    found = results({"baseline": 4.0, "sbp": 3.5, "oracle": 3.0}, recalls)
+    found["arms"]["oracle"]["real_epochs"], found["arms"]["baseline"]["real_epochs"] = 0.95, 74.75
+    compared = found["comparisons"]["sbp-oracle"]["recall"]
+    compared |= {"low": 0.057, "high": 0.176}
+    [told] = [sentence for sentence in verdict(found) if "the oracle is behind" in sentence]
+    assert told.startswith("In closed-book recall, the oracle is behind ")
+    assert "SBP (by 10.0 points [+5.7, +17.6])" in told
+    assert ("the repetition baseline (by 10.0 points)" in told) == ("baseline" in behind)
+    assert "no upper bound in this figure, and no share of its gain is given." in told
+    assert told.endswith("0.9 times over, the baseline those of D 74.8 times, which may be the reason.")
+
+
+def test_an_oracle_behind_in_test_loss_is_said_and_one_ahead_is_not():
+    told = verdict(results({"baseline": 4.0, "sbp": 2.5, "oracle": 3.0}, gap_closed=1.5))
+    [said] = [sentence for sentence in told if "the oracle is behind" in sentence]
+    assert "In test loss, the oracle is behind SBP (by 0.5000 nats per token)" in said
+    assert "a share of its gain can exceed 100\u00a0%" in said
+    assert not any("is behind SBP" in sentence for sentence in verdict(results({"baseline": 4, "sbp": 3, "oracle": 2})))

@@ -197,7 +197,7 @@ def test_faults_show_before_the_filters_and_not_after_them(quality):
     assert generations["duplicate_documents"] == kept["duplicate_documents"] == real["duplicate_documents"] == 25
     assert generations["corpus_copying"] > 0.2 > kept["corpus_copying"]
     assert kept["novel_ngrams"] > 0.9
-    assert real["copying"] is None and 0 <= real["corpus_copying"] < 0.5
+    assert 0 <= real["copying"] < 0.2 and real["copying_pairs"] > 0 and 0 <= real["corpus_copying"] < 0.5
     assert generations["finished"] < 1
 
 

@@ -157,7 +157,9 @@ def test_the_stage_ends_while_another_worker_writes_what_is_not_needed(beside, a
         ended(workers[:4])
         assert synthesize(run) and texts(run) == texts(alone)
         longer = run_of(run.root.parent, *STOP[:3], "synthesis.tokens=9_000")
-        assert re.search(r"; [\d,]+ of 9,000 tokens passed; written ", SynthesizeStage().pace(longer))
+        told = SynthesizeStage().pace(longer)
+        assert re.search(r"; [\d,]+ of 9,000 tokens passed; written ", told)
+        assert re.search(r"; of [\d,]+ in finished shards, \d+\.\d% pass the filters of single texts;", told), told
     (run.root / "go").touch()
     ended(workers)
     assert synthesize(run) and len(run.generation_shards()) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,9 @@ def test_acceptance_counts_what_was_counted_under_the_present_filters(tmp_path):
     assert str(found).endswith("; of 150, 80.0% pass too_short and unfinished")
     kept = seen(tmp_path, drops=False)
     assert kept.passing == 135 and str(kept).endswith("; of 150, 90.0% pass too_short")
+    counted = dataclasses.replace(found, counted=(30, 40))
+    assert str(counted).endswith("; of 40 in finished shards, 75.0% pass the filters of single texts")
+    assert str(dataclasses.replace(found, counted=(0, 0))) == str(found), "nothing is counted yet"
     assert seen(tmp_path, min_tokens=99).passing == 0 and seen(tmp_path, min_tokens=7).judged == 0
 
 

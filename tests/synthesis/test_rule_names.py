@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from megatron_sbp.recipe import Filter
-from megatron_sbp.synthesis.rule_names import FURTHER_RULES, RULES, VERDICTS, further_names, rule_names
+from megatron_sbp.synthesis.rule_names import FURTHER_RULES, RULES, TOKEN_RULES, VERDICTS, further_names, rule_names
 
 
 def test_verdicts_of_earlier_versions_stay_right():
@@ -29,3 +29,12 @@ def test_the_rules_of_a_recipe_in_their_order(asked, further):
     assert further_names(Filter(**asked)) == further
     assert rule_names(Filter(**asked)) == (*RULES[:5], *further, "duplicate")
     assert len({*VERDICTS}) == len(VERDICTS) and {*rule_names(Filter(**asked))} <= {*VERDICTS}
+
+
+def test_token_rules_come_after_repetition_and_only_where_asked():
+    both = Filter(max_token_repetition=0.3, max_periodic_tail=0.0)
+    assert rule_names(both) == (*RULES[:4], *TOKEN_RULES, *RULES[4:])
+    assert rule_names(Filter(max_periodic_tail=0.1, contaminated="keep"))[4:7] == (
+        "periodic_tail", "copying", "contaminated",
+    )  # fmt: skip
+    assert VERDICTS[-2:] == TOKEN_RULES, "verdicts on disk are places"

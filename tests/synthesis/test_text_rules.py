@@ -107,3 +107,26 @@ def test_real_text_is_kept(judge, texts):
     """What the rules would drop of 400 entries of FOLDOC, each with another entry as its seed."""
     found = [judge(text, seed=texts[number - 1]) for number, text in enumerate(texts)]
     assert sum(map(bool, found)) <= 0.06 * len(texts), {rule: found.count(rule) for rule in found}
+
+
+LOOPS = RULES.model_copy(update={"max_token_repetition": 0.3, "max_periodic_tail": 0.1})
+CHINESE = (
+    "春天的早晨,老人沿着河边慢慢走。水面上有薄雾,远处传来钟声。他想起年轻时在山里教书的日子,"
+    "那时学生不多,却个个认真。如今他们有的成了医生,有的去了很远的城市。风吹过柳树,像有人轻声念诗。"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("abcdefg" * 60, "token_repetition"), (CHINESE + "像有人轻声念诗。" * 4, "periodic_tail"), (CHINESE, "")],
+)
+def test_loops_without_white_space_need_the_token_rules(judge, text, rule):
+    assert judge(text) == "", "words see nothing"
+    assert judge(text, rules=LOOPS) == rule
+
+
+def test_a_loop_at_the_end_needs_the_token_rules(judge, long_text):
+    words = long_text.split()
+    looping = long_text + " " + " ".join(words[-3:] * (1 + len(words) // 12))
+    assert judge(looping) == "" and judge(long_text, rules=LOOPS) == ""
+    assert judge(looping, rules=LOOPS) == "periodic_tail"

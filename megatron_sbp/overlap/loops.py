@@ -1,0 +1,64 @@
+"""Loops in the tokens of a text: measures that hold where white space separates no words, too."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from megatron_sbp.overlap.shingles import shingle_hashes
+
+RUN = 8
+"""Tokens in a run that `repeated_token_share` looks for: some six words of English, a clause of Chinese."""
+
+
+def repeated_token_share(tokens: np.ndarray, n: int = RUN) -> float:
+    """Share of the runs of n tokens of a text that repeat an earlier one of the same text.
+
+    Args:
+        tokens: integers [length], without end-of-document.
+        n: tokens in a run.
+
+    Returns:
+        Between 0 (none repeats) and nearly 1 (a loop); 0 for a text of fewer than n tokens.
+    """
+    runs = len(tokens) - n + 1
+    return 1.0 - len(shingle_hashes(tokens, n)) / runs if runs > 0 else 0.0
+
+
+def periodic_tail(tokens: np.ndarray) -> float:
+    """Share of a text's tokens that only repeat, at its end, what stands one period before them.
+
+    Of all periods, the one that most tokens repeat. A tail counts if it goes on for one period at least: its last
+    period is there twice: a sentence that the text has elsewhere is no loop.
+
+    Args:
+        tokens: integers [length], without end-of-document.
+
+    Returns:
+        Between 0 and nearly 1: 0.25 for a text whose last quarter repeats the tokens in front of it.
+    """
+    if not len(tokens):
+        return 0.0
+    return int(_repeating(np.ascontiguousarray(np.asarray(tokens)[::-1]))) / len(tokens)
+
+
+@numba.njit(cache=True)
+def _repeating(backwards):
+    """The most tokens at the end that equal those one period before, of a text that is read backwards.
+
+    For a period p it is the length of the longest common beginning of `backwards` and of what is left of it after p
+    tokens: the Z-algorithm (Gusfield 1997) finds those of all p in linear time.
+    """
+    length = backwards.size
+    same = np.zeros(length, np.int64)
+    begin = end = most = 0
+    for period in range(1, length):
+        known = min(end - period, same[period - begin]) if period < end else 0
+        while period + known < length and backwards[known] == backwards[period + known]:
+            known += 1
+        same[period] = known
+        if period + known > end:
+            begin, end = period, period + known
+        if known >= period and known > most:
+            most = known
+    return most
