@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe import Model
 
 ALLOWED = 2 * 2**30
@@ -56,7 +57,7 @@ def write_tokenizer(folder: Path, vocabulary: int) -> None:
     save_tokenizer(folder, TextTokenizer(backend, roles))
 
 
-def child(job: dict) -> None:
+def child(job: JsonObject) -> None:
     """Exports or imports in this process; prints seconds and peak memory, before and after."""
     import torch  # noqa: F401
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from trainings import TrainingFailed, finish, recipe_of, start, words_of, write_data
+from trainings import Log, TrainingFailed, finish, recipe_of, start, words_of, write_data
 
 from megatron_sbp.base.gpus import peak_tflops
 from megatron_sbp.planning import cost
@@ -145,7 +145,7 @@ def climb(rung: Rung, layers: int, engine: str, options: argparse.Namespace, pea
     return f"| {rung.name} | {engine} | failed: {' '.join(failure.split())[:300]} |"
 
 
-def row(rung: Rung, recipe: Recipe, engine: str, *, log, warm_up: int, peaks: list[float | None]) -> str:
+def row(rung: Rung, recipe: Recipe, engine: str, *, log: Log, warm_up: int, peaks: list[float | None]) -> str:
     """A finished training as a row of the table."""
     model, training = recipe.model, recipe.training
     vocabulary = cost.padded_vocab_size(model, training.megatron["vocab-size"])

@@ -339,7 +339,9 @@ def packing(options: argparse.Namespace, folder: Path) -> list[Row]:
             lengths = (seeds + targets + 1).astype(np.int32)
             cache = IndexCache(folder / f"{len(rows)}")
 
-            def work(lengths=lengths, length=length, cache=cache) -> tuple[dict[str, float], Any]:
+            def work(
+                lengths: np.ndarray = lengths, length: int = length, cache: IndexCache = cache
+            ) -> tuple[dict[str, float], Any]:
                 started = time.perf_counter()
                 packed = shared_packing(lengths, length, 1, "pairs", cache)
                 made = time.perf_counter()

@@ -17,8 +17,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from megatron_sbp.recipe.sections import Documents
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARD = 2_500
@@ -38,7 +42,7 @@ def make(folder: Path, count: int, many: int, words: int) -> None:
         files.write_jsonl_zst(folder / "corpus" / f"{number // 1000:02d}" / f"{number:06d}.jsonl.zst", rows)
 
 
-def inputs(folder: Path, count: int):
+def inputs(folder: Path, count: int) -> tuple[Documents, list[list[Path]], list[Path]]:
     """The recipe's section, the files, their groups, and the parts."""
     from megatron_sbp.documents.input_groups import input_groups
     from megatron_sbp.documents.reading import corpus_files

@@ -26,10 +26,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scaling_models as models
 from scaling_models import SOME, shards
+
+if TYPE_CHECKING:
+    from megatron_sbp.pairing.mined_shards import MinedShard
+    from megatron_sbp.recipe.sections import Documents, Filter, Pairs, Tokenizer
+    from megatron_sbp.synthesis.judged import Judged
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS, DOCUMENTS_PER_TOPIC, K, SHARD, PAIRS = 30_000, 40, 50, 2_500, 1_000_000
@@ -71,7 +77,7 @@ def make(folder: Path, documents: int, words: int) -> None:
     (folder / "size.json").write_text(json.dumps({"documents": documents, "words": words}))
 
 
-def held(folder: Path):
+def held(folder: Path) -> tuple[Documents, Tokenizer, Pairs, Filter]:
     """The recipe's sections that the steps use."""
     from megatron_sbp.recipe.sections import Documents, Filter, Pairs, Tokenizer
 
@@ -155,7 +161,7 @@ def made_up_neighbors(folder: Path) -> None:
         np.savez(folder / f"neighbors-{number}.npz", ids=ids % total, scores=scores)
 
 
-def mined(folder: Path):
+def mined(folder: Path) -> list[MinedShard]:
     from megatron_sbp.pairing.mined_shards import MinedShard
 
     return [MinedShard(folder / f"pairs-{n}.parquet", folder / f"pairs-{n}.json") for n in range(len(shards(folder)))]
@@ -215,7 +221,7 @@ def made_up_generations(folder: Path) -> None:
         link(folder / "generations-0.jsonl.zst", folder / f"generations-{number}.jsonl.zst")
 
 
-def judged(folder: Path):
+def judged(folder: Path) -> list[Judged]:
     from megatron_sbp.synthesis.judged import PARTS, Judged
 
     return [Judged(*(folder / f"{part}-{number}.npy" for part in PARTS)) for number in range(len(shards(folder)))]

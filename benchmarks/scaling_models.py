@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from megatron_sbp.pairing.embedding import Embedder
 
 SOME, K, DIMENSIONS = 64, 50, 384
 """Documents of the steps that run a model; neighbors and dimensions (MiniLM's) of the search."""
@@ -60,7 +63,7 @@ def some_documents(folder: Path) -> None:
             np.save(partial, (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
 
 
-def embedder():
+def embedder() -> Embedder:
     from megatron_sbp.pairing.embedders import open_embedder
     from megatron_sbp.recipe.sections import Embedding
 

@@ -29,7 +29,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from trainings import ROOT, TrainingFailed, finish, recipe_of, start, stop, words_of, write_data
@@ -100,7 +100,7 @@ def measure(every: dict[str, Case], folder: Path, options: argparse.Namespace) -
                 finish(process, logs[name], 120)
 
 
-def take_turns(gates: dict, steps: int) -> Seconds:
+def take_turns(gates: dict[str, TextIO], steps: int) -> Seconds:
     """One step of each in every round; nobody reports after the last."""
     seconds: Seconds = {name: [] for name in gates}
     order = random.Random(1)

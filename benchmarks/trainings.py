@@ -161,7 +161,7 @@ def words_of(run: Run, training: str) -> list[str]:
 
 def start(
     words: list[str], device: str, threads: int, log: Path, *, program: Sequence[str] = (), ranks: int = 1
-) -> subprocess.Popen:
+) -> subprocess.Popen[bytes]:
     """Starts a training by torchrun, as users do; `finish` waits for it.
 
     Args:
@@ -189,7 +189,7 @@ def start(
         )  # fmt: skip
 
 
-def finish(process: subprocess.Popen, log: Path, timeout: float) -> Log:
+def finish(process: subprocess.Popen[bytes], log: Path, timeout: float) -> Log:
     """Waits for a training.
 
     Raises:
@@ -207,7 +207,7 @@ def finish(process: subprocess.Popen, log: Path, timeout: float) -> Log:
     return Log.of(text)
 
 
-def stop(process: subprocess.Popen) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """Ends a training with all its processes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:

@@ -13,6 +13,7 @@ IMPORT_NAMES = {
     "google": "protobuf",
     "huggingface_hub": "huggingface-hub",
     "megatron": "megatron-core",
+    "pydantic_core": "pydantic",  # which requires exactly one version of it
     "sentence_transformers": "sentence-transformers",
     "yaml": "pyyaml",
 }

@@ -90,7 +90,7 @@ class InputError(ValueError):
         ]
         super().__init__(": ".join(parts))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self.reason, self.file, self.line, self.key)
 
 
@@ -115,7 +115,7 @@ class Fault(Exception):
         text = printable(message)
         super().__init__(text if file is None else f"{printable(file, lines=False)}: {text}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_fault, (self.reason, self.file, self.progress, self.node)
 
 

@@ -66,7 +66,7 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind, value, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: object) -> None:
         if self._bar is not None:
             self._bar.close()
         elif kind is None and self._said > self._started:

@@ -15,6 +15,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.recipe import Model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 LAYER = "decoder.layers."
@@ -86,7 +88,7 @@ def expected_shapes(model: Model, vocabulary: int) -> dict[str, tuple[int, ...]]
     return shapes
 
 
-def check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], vocabulary: int, file) -> None:
+def check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], vocabulary: int, file: Path) -> None:
     """Raises InputError when a tensor has another shape than the recipe's model gives it."""
     same = len(shape) == len(wanted) and all(w in (s, -1) for s, w in zip(shape, wanted, strict=True))
     if not same or (wanted[0] == -1 and shape[0] < vocabulary):

@@ -169,7 +169,7 @@ class SafetensorsWriter:
             self._stream.close()
             self._stream = None
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         self._close()
         if kind is not None:
             return

@@ -167,5 +167,5 @@ def check_tokenizer(folder: Path, ours: TextTokenizer) -> None:
             raise InputError(f"{disagree}: same vocabulary, different {part}", key=KEY)
 
 
-def _part(tokenizer: TextTokenizer, name: str) -> dict | None:
+def _part(tokenizer: TextTokenizer, name: str) -> JsonObject | None:
     return json.loads(tokenizer.backend.to_str())[name]

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorProperties,
     TensorStorageMetadata,
 )
-from torch.distributed.checkpoint.planner import LoadPlan, SavePlan, TensorWriteData, WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner import LoadPlan, ReadItem, SavePlan, TensorWriteData, WriteItem, WriteItemType
 from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
 
 from megatron_sbp.base import files
@@ -92,13 +92,13 @@ class _Into(DefaultLoadPlanner):
         super().__init__()
         self._target = target
 
-    def resolve_tensor(self, read_item):
+    def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
         part = self._target
         for dimension, (begin, length) in enumerate(zip(read_item.dest_offsets, read_item.lengths, strict=True)):
             part = part.narrow(dimension, begin, length)
         return part
 
-    def commit_tensor(self, read_item, tensor) -> None:
+    def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
         pass
 
 
@@ -170,7 +170,7 @@ class _From(DefaultSavePlanner):
         super().__init__()
         self._makers, self._objects = makers, objects
 
-    def resolve_data(self, write_item):
+    def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:
         if write_item.type == WriteItemType.BYTE_IO:
             data = io.BytesIO()
             torch.save([self._objects[write_item.index.fqn]], data)  # Megatron keeps a list

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
@@ -46,7 +46,9 @@ def room(folder: Path, needed: tuple[float, float] | None, begun: bool = False) 
         yield _enough("free inodes", stat.f_favail, needed and needed[1], few=FEW_FILES, form=format_count, begun=begun)
 
 
-def _enough(check: str, free: float, needed: float | None, *, few: float, form, begun: bool) -> Finding:
+def _enough(
+    check: str, free: float, needed: float | None, *, few: float, form: Callable[[float], str], begun: bool
+) -> Finding:
     if needed is None:
         return ok(check, form(free)) if free >= few else warn(check, form(free), MORE)
     text = f"{form(free)}; the run needs about {form(needed)}"

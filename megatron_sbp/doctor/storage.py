@@ -56,7 +56,7 @@ _FULL = (28, 122)  # ENOSPC, EDQUOT
 def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
     """A file with a name of its own in a folder, removed at the end."""
     with tempfile.NamedTemporaryFile(prefix=".sbp-doctor-", dir=folder, buffering=0) as file:
-        yield file  # type: ignore[misc]
+        yield file
 
 
 def _speed(file: IO[bytes]) -> Finding:

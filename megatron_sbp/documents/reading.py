@@ -341,7 +341,7 @@ def _kind(value: object) -> str:
 
 def _parquet_rows(
     path: Path, fields: list[str], on_bytes: Callable[[int], None], optional: Sequence[str]
-) -> Iterator[tuple[int, dict]]:
+) -> Iterator[tuple[int, JsonObject]]:
     import pyarrow
     import pyarrow.parquet
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -207,7 +207,7 @@ def recall_summary(
             "chance": float(np.mean([questions[place].chance for place in places])),
         }
 
-    def divided(key) -> JsonObject:
+    def divided(key: Callable[[ClozeQuestion], str | None]) -> JsonObject:
         parts: dict[str, list[int]] = defaultdict(list)
         for place, question in enumerate(questions):
             name = key(question)

@@ -190,7 +190,7 @@ def _received(
 
 
 def _read_part(
-    sender: Connection, parent: int, done: Synchronized[int], reading: Reading, part: Sequence[Shard]
+    sender: Connection, parent: int, done: Synchronized[int], reading: Reading[object], part: Sequence[Shard]
 ) -> None:
     die_with_parent(parent)
     try:

@@ -20,6 +20,7 @@ from megatron_sbp.evaluation.confidence import (
     LEVEL,
     RESAMPLES,
     estimate,
+    mean_interval,
     pair,
     part,
     quantile_interval,
@@ -98,7 +99,7 @@ def measure_groups(groups: Mapping[str, Sequence[Sampled]], novelty: NgramNovelt
         result[group] = {
             "novel_ngrams_by_n": _by_n(novelty.counts(group), seed),
             "distinct": {str(n): over_blocks(cut, _distinct(n)) for n in diversity.DISTINCT},
-            "self_bleu": estimate(float(np.mean(bleu)) if bleu else None, diversity.mean_interval(bleu)),
+            "self_bleu": estimate(float(np.mean(bleu)) if bleu else None, mean_interval(bleu)),
             "vocabulary_overlap": over_blocks(cut, _overlap(novelty, texts)),
             "compared": {"bleu_documents": len(bleu), "blocks": len(cut), "block_words": size if cut else 0},
         }

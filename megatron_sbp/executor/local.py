@@ -192,9 +192,9 @@ class _LocalRun:
 
     @contextlib.contextmanager
     def _signals_forwarded(self) -> Iterator[None]:
-        def forward(number, frame):
+        def forward(number: int, frame: object) -> None:
             if not self._running and self._signal is None:  # this process may be reading a corpus, for hours
-                signal.signal(number, handlers[number])
+                signal.signal(number, handlers[signal.Signals(number)])
                 signal.raise_signal(number)
             self._signal = number
             for processes, _ in list(self._running.values()):

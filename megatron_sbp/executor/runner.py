@@ -292,5 +292,5 @@ class StageRunner(StageState):
             self.replacement.tidy_work(self.keep_seconds, self.stage.spent)
         self.tidying_file.unlink()
 
-    def _lock(self, name: str):
+    def _lock(self, name: str) -> contextlib.AbstractContextManager[None]:
         return locked(lock_file(self.unit_folder, name), f"{self.stage.name} {name}")

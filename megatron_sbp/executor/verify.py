@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
-from megatron_sbp.executor.manifests import Damage, damage, stage_manifest
+from megatron_sbp.executor.manifests import damage, stage_manifest
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.stage import Stage
+from megatron_sbp.stages.stage import Damage, Stage
 
 
 def verify(run: Run, graph: Sequence[Stage]) -> tuple[dict[str, list[Damage]], int, int]:

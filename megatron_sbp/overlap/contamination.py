@@ -92,7 +92,7 @@ class ItemIndex:
 
 
 @numba.njit(cache=True)
-def _ngrams(words, width):
+def _ngrams(words: np.ndarray, width: int) -> np.ndarray:
     result = np.empty(len(words) - width + 1, np.uint64)
     for place in range(len(result)):
         result[place] = hash_at(words, place, width)
@@ -100,13 +100,13 @@ def _ngrams(words, width):
 
 
 @numba.njit(cache=True)
-def _fill(table, values):
+def _fill(table: np.ndarray, values: np.ndarray) -> None:
     for value in values:
         insert(table, value)
 
 
 @numba.njit(cache=True)
-def _present(words, widths, table):
+def _present(words: np.ndarray, widths: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Hashes of the n-grams of a text that are in the table."""
     result = np.empty(len(words) * len(widths), np.uint64)
     count = 0

@@ -184,7 +184,7 @@ def part_files(starts: Path, remainders: Path, plan: IndexPlan) -> Iterator[tupl
 
 
 @numba.njit(cache=True)
-def _mixed(value):
+def _mixed(value: np.uint64) -> np.uint64:
     """The last steps of MurmurHash3: a bijection after which every bit depends on all."""
     value ^= value >> np.uint64(33)
     value *= np.uint64(0xFF51AFD7ED558CCD)
@@ -195,7 +195,7 @@ def _mixed(value):
 
 
 @numba.njit(cache=True)
-def _kept(hashes, halvings):
+def _kept(hashes: np.ndarray, halvings: int) -> np.ndarray:
     """The mixed hashes that pass the test, without their leading zeros."""
     result = np.empty(len(hashes), np.uint64)
     count = 0
@@ -208,7 +208,9 @@ def _kept(hashes, halvings):
 
 
 @numba.njit(cache=True)
-def _collect(documents, row, wanted, buffer, count):
+def _collect(
+    documents: tuple[np.ndarray, np.ndarray, np.ndarray], row: int, wanted: _Wanted, buffer: np.ndarray, count: int
+) -> tuple[int, int]:
     """Adds the hashes of a part to the buffer, document after document, until one might not fit: its row, and the
     number of hashes in the buffer."""
     tokens, starts, lengths = documents
@@ -231,7 +233,7 @@ def _collect(documents, row, wanted, buffer, count):
 
 
 @numba.njit(cache=True)
-def _compact(values, count):
+def _compact(values: np.ndarray, count: int) -> int:
     """Moves the distinct ones of ascending values to the front; returns their number."""
     kept = min(count, 1)
     for place in range(1, count):
@@ -242,7 +244,7 @@ def _compact(values, count):
 
 
 @numba.njit(cache=True)
-def _look_up(starts, remainders, buckets, wanted):
+def _look_up(starts: np.ndarray, remainders: np.ndarray, buckets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     found = np.zeros(len(wanted), np.bool_)
     for place in range(len(wanted)):
         low, high = np.int64(starts[buckets[place]]), np.int64(starts[buckets[place] + np.uint64(1)])

@@ -10,7 +10,7 @@ _EMPTY = np.uint64(0)
 
 
 @numba.njit(cache=True)
-def slots_for(count):
+def slots_for(count: int) -> int:
     """Slots of a table with room for `count` entries: a power of two, at least twice as many."""
     size = 4
     while size < 2 * count:
@@ -19,13 +19,13 @@ def slots_for(count):
 
 
 @numba.njit(cache=True)
-def new_table(count):
+def new_table(count: int) -> np.ndarray:
     """An empty table at most half full with `count` entries: uint64 [`slots_for`]."""
     return np.zeros(slots_for(count), np.uint64)
 
 
 @numba.njit(cache=True)
-def insert(table, value):
+def insert(table: np.ndarray, value: np.uint64) -> bool:
     """Whether the value is new; it is in the table afterwards."""
     slot, found = _seek(table, value)
     if not found:
@@ -34,14 +34,14 @@ def insert(table, value):
 
 
 @numba.njit(cache=True)
-def slot_of(table, value):
+def slot_of(table: np.ndarray, value: np.uint64) -> np.int64:
     """Where the value is, or -1."""
     slot, found = _seek(table, value)
     return np.int64(slot) if found else np.int64(-1)
 
 
 @numba.njit(cache=True)
-def _seek(table, value):
+def _seek(table: np.ndarray, value: np.uint64) -> tuple[np.uint64, bool]:
     """Where the value is or belongs, and whether it is there."""
     mask = np.uint64(len(table) - 1)
     slot = (value ^ (value >> np.uint64(32))) & mask

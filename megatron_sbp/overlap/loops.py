@@ -43,7 +43,7 @@ def periodic_tail(tokens: np.ndarray) -> float:
 
 
 @numba.njit(cache=True)
-def _repeating(backwards):
+def _repeating(backwards: np.ndarray) -> int:
     """The most tokens at the end that equal those one period before, of a text that is read backwards.
 
     For a period p it is the length of the longest common beginning of `backwards` and of what is left of it after p

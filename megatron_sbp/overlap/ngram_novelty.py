@@ -109,7 +109,7 @@ class NgramNovelty:
 
 
 @numba.njit(cache=True)
-def _longer(value, word):
+def _longer(value: np.uint64, word: np.uint64) -> np.uint64:
     """Hash of an n-gram from that of its first n - 1 words; never 0."""
     value = (value ^ word) * _FACTOR
     value ^= value >> _SHIFT
@@ -117,7 +117,7 @@ def _longer(value, word):
 
 
 @numba.njit(cache=True)
-def _insert(words, longest, keys):
+def _insert(words: np.ndarray, longest: int, keys: np.ndarray) -> None:
     for begin in range(len(words)):
         value = _BEGIN
         for place in range(begin, min(begin + longest, len(words))):
@@ -126,7 +126,7 @@ def _insert(words, longest, keys):
 
 
 @numba.njit(cache=True)
-def _mark(words, row, longest, table):
+def _mark(words: np.ndarray, row: int, longest: int, table: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     keys, first, others = table
     for begin in range(len(words)):
         value = _BEGIN
@@ -142,7 +142,9 @@ def _mark(words, row, longest, table):
 
 
 @numba.njit(cache=True)
-def _count(words, own, longest, seen, table):
+def _count(
+    words: np.ndarray, own: int, longest: int, seen: np.ndarray, table: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> np.ndarray:
     keys, first, others = table
     result = np.zeros((longest, 2), np.int64)
     for begin in range(len(words)):
@@ -157,7 +159,7 @@ def _count(words, own, longest, seen, table):
 
 
 @numba.njit(cache=True)
-def _novel_words(words, own, table):
+def _novel_words(words: np.ndarray, own: int, table: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     keys, first, others = table
     result = np.ones(len(words), np.bool_)
     for place in range(len(words)):

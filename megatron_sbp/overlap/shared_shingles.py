@@ -59,7 +59,13 @@ def arrays(documents: TokenSpans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @numba.njit(parallel=True, cache=True)
-def _compare(documents, seeds, targets, bounds, shingle):
+def _compare(
+    documents: tuple[np.ndarray, np.ndarray, np.ndarray],
+    seeds: np.ndarray,
+    targets: np.ndarray,
+    bounds: np.ndarray,
+    shingle: int,
+) -> np.ndarray:
     tokens, starts, lengths = documents
     result = np.zeros(len(seeds))
     for group in numba.prange(len(bounds) - 1):
@@ -72,7 +78,7 @@ def _compare(documents, seeds, targets, bounds, shingle):
 
 
 @numba.njit(cache=True)
-def shared(tokens, start, length, shingle, others):
+def shared(tokens: np.ndarray, start: int, length: int, shingle: int, others: tuple[np.ndarray, int]) -> float:
     """Shared part of a document and the one whose `hash_set` is `others`."""
     table, distinct = others
     if length == 0 or distinct == 0:
@@ -96,7 +102,7 @@ def shared(tokens, start, length, shingle, others):
 
 
 @numba.njit(cache=True)
-def hash_set(tokens, start, length, shingle):
+def hash_set(tokens: np.ndarray, start: int, length: int, shingle: int) -> tuple[np.ndarray, int]:
     """The distinct shingles of a document in an open hash table, and their number."""
     width = min(length, shingle)
     hashes = _rolling(tokens, start, length, width)
@@ -109,7 +115,7 @@ def hash_set(tokens, start, length, shingle):
 
 
 @numba.njit(cache=True)
-def _rolling(tokens, start, length, width):
+def _rolling(tokens: np.ndarray, start: int, length: int, width: int) -> np.ndarray:
     """Hashes of all shingles of a document, each from the one before it; never 0, and never on disk.
 
     The sum of mixed(token) * _FACTOR ** (tokens after it) modulo 2^64: a few operations per shingle of any width.

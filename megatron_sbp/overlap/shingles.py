@@ -37,7 +37,7 @@ def shared_fraction(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @numba.njit(cache=True)
-def hash_at(tokens, place, width):
+def hash_at(tokens: np.ndarray, place: int, width: int) -> np.uint64:
     """Hash of the `width` tokens from `place` on, never 0. For compiled code; `tokens` holds any integers."""
     # The width goes in too, so that a short document never equals the beginning of a long one by its hash.
     value = np.uint64(width)
@@ -48,7 +48,7 @@ def hash_at(tokens, place, width):
 
 
 @numba.njit(cache=True)
-def _all(tokens, length):
+def _all(tokens: np.ndarray, length: int) -> np.ndarray:
     width = min(length, tokens.size)
     hashes = np.empty(tokens.size - width + 1 if width else 0, np.uint64)
     for place in range(hashes.size):

@@ -215,7 +215,7 @@ class PairsAudit:
             by_key.setdefault(entry[0], entry)
         self._bands[band] = before + pairs, list(by_key.values())[:EXAMPLES_PER_BAND]
 
-    def _sampled(self, former: list, pairs: tuple[np.ndarray, ...], size: int) -> list:
+    def _sampled(self, former: list[_Example], pairs: tuple[np.ndarray, ...], size: int) -> list[_Example]:
         """The `size` pairs with the smallest pseudo-random key: a uniform sample, however the shards are cut."""
         seeds, targets, scores, shared = pairs
         keys = pair_keys(seeds, targets, self._run_seed)

@@ -63,7 +63,7 @@ def draw_targets(
 
 
 @numba.njit(cache=True)
-def _mix(value):
+def _mix(value: np.uint64) -> np.uint64:
     """SplitMix64 (Steele, Lea, Flood 2014): a 64-bit integer to a pseudo-random one."""
     value += _STEP
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -72,7 +72,13 @@ def _mix(value):
 
 
 @numba.njit(parallel=True, cache=True)
-def _draw(documents, rules, seeds, bounds, run_seed):
+def _draw(
+    documents: tuple[np.ndarray, np.ndarray, np.ndarray],
+    rules: _Rules,
+    seeds: np.ndarray,
+    bounds: np.ndarray,
+    run_seed: np.uint64,
+) -> np.ndarray:
     """Targets of seed i between bounds[i] and bounds[i + 1], -1 where none was found: int64 [bounds[-1]]."""
     tokens, starts, lengths = documents
     targets = np.full(bounds[-1], -1, np.int64)

@@ -23,7 +23,7 @@ class DocumentsStage(Stage):
     title = "read the corpus, drop duplicates, and split it into train, oracle, valid, and test"
     sharded = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._found: tuple[tuple[list[str], Path], dict[str, list[Path]]] | None = None
 
     def external(self, run: Run) -> list[Path]:

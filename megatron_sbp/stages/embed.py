@@ -35,7 +35,7 @@ class EmbedStage(Stage):
     lists_inputs = True
     device = "gpu"
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._loaded: tuple[object, Embedder] | None = None
 
     def engine(self, run: Run) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from megatron_sbp.base.errors import InputError
@@ -11,6 +13,9 @@ from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 from megatron_sbp.planning.numbers import format_count
 from megatron_sbp.stages.run_folder import Run
+
+if TYPE_CHECKING:
+    from megatron_sbp.pairing.exploring import SampledNeighbors
 
 DOCUMENTS = 10_000
 """Seed documents whose neighbors are looked at, unless the user says otherwise."""
@@ -62,7 +67,7 @@ def explore_run(run: Run, documents: int = DOCUMENTS, examples: int = EXAMPLES) 
     )
 
 
-def _sample(run: Run, starts: np.ndarray, documents: int, random: np.random.Generator):
+def _sample(run: Run, starts: np.ndarray, documents: int, random: np.random.Generator) -> SampledNeighbors:
     """Neighbors of about as many documents from each of a few files."""
     from megatron_sbp.pairing.exploring import SampledNeighbors
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.planning.index_layout import IndexPlan
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run, shard_name
 from megatron_sbp.stages.stage import Stage
@@ -50,7 +51,7 @@ class IndexCorpusStage(Stage):
         say(f"index-corpus: {found['entries']:,} shingles, {found['sampled']:.3%} of all hashes")
         return [run.corpus_index_file]
 
-    def _plan(self, run: Run):
+    def _plan(self, run: Run) -> IndexPlan:
         from megatron_sbp.synthesis.corpus_index import plan_corpus_index
 
         recipe = run.recipe

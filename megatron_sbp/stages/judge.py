@@ -34,7 +34,7 @@ class JudgeStage(Stage):
     title = "apply the filters that look at each generation by itself: loops, copies, fragments"
     sharded = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._opened: tuple[object, FurtherSources] | None = None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

@@ -42,7 +42,7 @@ class NeighborsStage(Stage):
     def device_for(self, run: Run) -> str:
         return "gpu" if run.recipe.neighbors.engine == "exact" else "cpu"  # ScaNN has no GPU engine
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._opened: tuple[object, Search] | None = None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,9 @@ class RoomyLayer(DynamicLayer):
     values: torch.Tensor
     _all: tuple[torch.Tensor, ...]
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Appends the new tokens' keys and values [B, G, new, D]; returns all of them."""
         used = self.keys.shape[2] if self.is_initialized else 0
         end = used + key_states.shape[2]

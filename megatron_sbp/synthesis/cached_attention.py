@@ -26,7 +26,7 @@ def grouped_attention(
     attention_mask: torch.Tensor,
     *,
     scaling: float | None = None,
-    **ignored,
+    **ignored: object,
 ) -> tuple[torch.Tensor, None]:
     """Attention of query [B, H, new, D] over key and value [B, G, S, D], H a multiple of G.
 

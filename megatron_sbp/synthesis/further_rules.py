@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.user_function import UserFunction, call_batch, documents_of
 from megatron_sbp.overlap.contamination import ItemIndex
@@ -188,7 +189,7 @@ class Predicate(FurtherRule):
         seed = None if row["seed_row"] is None else self._tokenizer.decode(candidate.seed_tokens)
         return {"seed": seed, "text": row["text"], "row": row}
 
-    def _error(self, message: str, batch: list[JsonObject]):
+    def _error(self, message: str, batch: list[JsonObject]) -> InputError:
         return self._place.error(f"the predicate {self._place.name}() {message} ({documents_of(batch)})")
 
 

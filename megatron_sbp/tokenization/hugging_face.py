@@ -171,7 +171,7 @@ def _special(token: str) -> AddedToken:
     return AddedToken(token, special=True, normalized=False)
 
 
-def _without_template(backend):
+def _without_template(backend: Tokenizer) -> Tokenizer:
     """The tokenizer without its post-processor, where that one adds tokens."""
     from tokenizers import Tokenizer
 

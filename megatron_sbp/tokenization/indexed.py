@@ -153,7 +153,7 @@ def _open_index(prefix: Path) -> tuple[np.dtype, np.ndarray, np.ndarray, np.ndar
 class IndexedWriter:
     """Receives tokens; made by `write_indexed` and `write_both`."""
 
-    def __init__(self, file, dtype: type[np.number]):
+    def __init__(self, file: BinaryIO, dtype: type[np.number]):
         self._file, self.dtype = file, np.dtype(dtype)
         self._lengths: list[np.ndarray | Path] = []
         self._count = 0

@@ -12,6 +12,7 @@ import numpy as np
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hugging_face_names import TOKENIZER, TOKENIZER_CONFIG
+from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.tokenization.indexed import flatten
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def save_tokenizer(folder: Path, tokenizer: TextTokenizer) -> list[Path]:
     return written
 
 
-def _has_type(part: dict | None, name: str) -> bool:
+def _has_type(part: JsonObject | None, name: str) -> bool:
     """Whether a component of tokenizer.json, or one inside it, is of that type."""
     if part is None:
         return False

@@ -35,7 +35,7 @@ def empty(words: int = _MOST_WORDS) -> tuple[np.ndarray, ...]:
 
 
 @numba.njit(cache=True)
-def _hash(characters, begin, end):
+def _hash(characters: np.ndarray, begin: int, end: int) -> np.uint64:
     value = np.uint64(end - begin)
     for place in range(begin, end):
         value = (value ^ np.uint64(characters[place])) * np.uint64(0x9E3779B97F4A7C15)
@@ -44,7 +44,9 @@ def _hash(characters, begin, end):
 
 
 @numba.njit(cache=True)
-def _find(characters, begin, end, value, table):
+def _find(
+    characters: np.ndarray, begin: int, end: int, value: np.uint64, table: tuple[np.ndarray, ...]
+) -> tuple[np.int64, np.uint64]:
     """Entry of a word, or -1; and the slot where it is or belongs. `table`: the first four of `empty`."""
     slots, hashes, words, lengths = table
     mask = np.uint64(len(slots) - 1)
@@ -64,7 +66,7 @@ def _find(characters, begin, end, value, table):
 
 
 @numba.njit(cache=True)
-def word_end(characters, begin, end, classes, single_digits):
+def word_end(characters: np.ndarray, begin: int, end: int, classes: np.ndarray, single_digits: bool) -> int:
     """Where the word that begins there ends, in a text that ends at `end`; no character may be UNSURE.
 
     GPT-2's rule: 's|'t|'re|'ve|'m|'ll|'d| ?letters| ?numbers| ?others|white space up to the last before a word|white
@@ -97,7 +99,9 @@ def word_end(characters, begin, end, classes, single_digits):
 
 
 @numba.njit(cache=True)
-def cut(characters, ends, classes, single_digits, known):
+def cut(
+    characters: np.ndarray, ends: np.ndarray, classes: np.ndarray, single_digits: bool, known: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cuts texts into words. A text with UNSURE characters is one word, and so is not known.
 
     Args:
@@ -144,7 +148,13 @@ def cut(characters, ends, classes, single_digits, known):
 
 
 @numba.njit(cache=True)
-def learn(characters, begins, stops, new, known):
+def learn(
+    characters: np.ndarray,
+    begins: np.ndarray,
+    stops: np.ndarray,
+    new: tuple[np.ndarray, np.ndarray],
+    known: tuple[np.ndarray, ...],
+) -> None:
     """Adds words with their ids to the table, as long as there is room; long ones are left out.
 
     `new`: the ids of all of them, int32, and where each one's end, int64 [words].
@@ -169,7 +179,7 @@ def learn(characters, begins, stops, new, known):
 
 
 @numba.njit(cache=True)
-def lengths(entries, counts, new_ends, known):
+def lengths(entries: np.ndarray, counts: np.ndarray, new_ends: np.ndarray, known: tuple[np.ndarray, ...]) -> np.ndarray:
     """Ids of every text: int32 [texts]; entries below 0 are -1 - (number of a new word)."""
     ends = known[4]
     result = np.zeros(len(counts), np.int32)
@@ -187,7 +197,13 @@ def lengths(entries, counts, new_ends, known):
 
 
 @numba.njit(cache=True)
-def write(texts, new, known, closing, tokens):
+def write(
+    texts: tuple[np.ndarray, np.ndarray],
+    new: tuple[np.ndarray, np.ndarray],
+    known: tuple[np.ndarray, ...],
+    closing: int,
+    tokens: np.ndarray,
+) -> None:
     """Writes the ids of all texts one after another, each closed by `closing` unless that is negative.
 
     `texts`: entries and counts, as for `lengths`; `new`: see `learn`.

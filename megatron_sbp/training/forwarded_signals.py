@@ -30,7 +30,7 @@ class ForwardedSignals:
         """Whether a signal, or a request, has arrived."""
         self._interrupts = Interrupts()
         self._asked = 0.0
-        self._scancel: subprocess.Popen | None = None
+        self._scancel: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ForwardedSignals:
         self._former = {number: signal.signal(number, self._forward) for number in listened()}

@@ -20,7 +20,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -103,7 +103,7 @@ def _take_own_device() -> None:
         os.environ["LOCAL_RANK"] = "0"
 
 
-def _add_arguments(parser):
+def _add_arguments(parser: ArgumentParser) -> ArgumentParser:
     group = parser.add_argument_group(title="synthetic bootstrapped pretraining")
     group.add_argument("--sbp-data", type=Path, required=True, help="data.json that `sbp` wrote: datasets and samples")
     group.add_argument("--sbp-patience", type=int, default=0, help="evaluations without a better loss before stopping")

@@ -62,7 +62,7 @@ def _read(file: Path) -> dict[str, str | int | float] | None:
     return found if isinstance(found, dict) and {"host", "pid", "started"} <= found.keys() else None
 
 
-def _alive(other: dict) -> bool:
+def _alive(other: dict[str, str | int | float]) -> bool:
     if other["host"] != socket.gethostname():
         return False
     try:

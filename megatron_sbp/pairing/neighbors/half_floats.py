@@ -25,7 +25,7 @@ def widen(rows: np.ndarray, into: np.ndarray | None = None) -> tuple[np.ndarray,
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
-def _widen(bits, wide, squares):
+def _widen(bits: np.ndarray, wide: np.ndarray, squares: np.ndarray) -> None:
     for row in numba.prange(len(bits)):
         total = np.float32(0.0)
         for i in range(bits.shape[1]):

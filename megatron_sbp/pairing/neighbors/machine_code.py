@@ -34,7 +34,9 @@ _BIT, _INT, _BYTES = ir.IntType(1), ir.IntType(32), ir.IntType(8).as_pointer()
 def half_to_float(typing_context: object, bits: object) -> _Typed:
     """The bits of a float16, uint16, as float32."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         if _converts_halves():
             return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
         # LLVM would call a function that does not exist. The exponents are biased by 15 and by 127.
@@ -59,7 +61,9 @@ def _converts_halves() -> bool:
 def above(typing_context: object, scores: object, begin: object, threshold: object) -> _Typed:
     """Which of scores[begin : begin + LANES], float32, are above the threshold: uint64, the first in the lowest bit."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         place, limit = _place(context, builder, signature, arguments), arguments[2]
         vector, undefined = ir.VectorType(ir.FloatType(), LANES), ir.Undefined
         part = builder.load(builder.bitcast(place, vector.as_pointer()), align=4)
@@ -75,7 +79,9 @@ def above(typing_context: object, scores: object, begin: object, threshold: obje
 def lowest_bit(typing_context: object, bits: object) -> _Typed:
     """Number of the lowest bit that is set in a uint64, which must not be 0."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         return builder.cttz(arguments[0], _BIT(1))
 
     return types.int64(types.uint64), generate
@@ -85,7 +91,9 @@ def lowest_bit(typing_context: object, bits: object) -> _Typed:
 def prefetch(typing_context: object, array: object, index: object) -> _Typed:
     """Asks for the cache line of array[index], of one dimension, which will be read soon."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         place = builder.bitcast(_place(context, builder, signature, arguments), _BYTES)
         kind = ir.FunctionType(ir.VoidType(), [_BYTES, _INT, _INT, _INT])
         function = builder.module.declare_intrinsic("llvm.prefetch", [_BYTES], kind)

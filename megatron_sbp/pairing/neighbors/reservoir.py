@@ -54,7 +54,15 @@ class Reservoirs:
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
-def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):  # noqa: PLR0917 - numba has no keyword-only ones
+def _offer(  # noqa: PLR0917 - numba has no keyword-only ones
+    scores: np.ndarray,
+    first: int,
+    kept_scores: np.ndarray,
+    kept_ids: np.ndarray,
+    counts: np.ndarray,
+    thresholds: np.ndarray,
+    wanted: int,
+) -> None:
     columns = scores.shape[1]
     chunks = columns // _CHUNK
     for row in numba.prange(len(scores)):
@@ -82,7 +90,7 @@ def _offer(scores, first, kept_scores, kept_ids, counts, thresholds, wanted):  #
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz"})
-def _above_few(scores, threshold):
+def _above_few(scores: np.ndarray, threshold: np.float32) -> np.uint64:
     """`above` for fewer than LANES scores."""
     better = np.uint64(0)
     for place in range(scores.size):
@@ -91,7 +99,7 @@ def _above_few(scores, threshold):
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
-def _count(scores, bound):
+def _count(scores: np.ndarray, bound: np.float32) -> np.int32:
     """How many scores are above the bound."""
     found = np.int32(0)
     for place in range(scores.size):
@@ -100,7 +108,7 @@ def _count(scores, bound):
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz"})
-def _bound(scores, wanted):
+def _bound(scores: np.ndarray, wanted: int) -> np.float32:
     """A bound that at most `wanted` scores are above and at least as many reach; there are that many.
 
     Halves an interval until it is settled: ten or twenty counts, which the processor does without a branch that it
@@ -126,7 +134,7 @@ def _bound(scores, wanted):
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz"})
-def _cut(scores, ids, count, wanted):
+def _cut(scores: np.ndarray, ids: np.ndarray, count: int, wanted: int) -> np.float32:
     """Brings the `wanted` largest of the first `count` scores to the front; returns what later ones must be above."""
     bound = _bound(scores[:count], wanted)
     spare = wanted - _count(scores[:count], bound)
@@ -141,7 +149,7 @@ def _cut(scores, ids, count, wanted):
 
 
 @numba.njit(parallel=True, cache=True)
-def _finish(kept_scores, kept_ids, counts, wanted):
+def _finish(kept_scores: np.ndarray, kept_ids: np.ndarray, counts: np.ndarray, wanted: int) -> None:
     for row in numba.prange(len(counts)):
         if counts[row] > wanted:
             _cut(kept_scores[row], kept_ids[row], counts[row], wanted)

@@ -84,7 +84,7 @@ def best(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
 
 
 @numba.njit(cache=True)
-def _by_cut(flat, bounds):
+def _by_cut(flat: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places of the ids in `flat` that are not NO_NEIGHBOR, cut by cut and in order; where each cut's begin."""
     cut_of = np.empty(flat.size, np.int32)
     starts = np.zeros(bounds.size, np.int64)
@@ -104,7 +104,15 @@ def _by_cut(flat, bounds):
 # Float16 values are multiples of 2^-24, and products of two are multiples of 2^-48: sums below 32 are exact in float64
 # in any order, so the compiler may choose one that fills its vector registers. Two loops are faster than one.
 @numba.njit(parallel=True, cache=True, fastmath={"reassoc"})
-def _dot(queries, documents, flat, first, places, width, scores):  # noqa: PLR0917 - numba has no keyword-only ones
+def _dot(  # noqa: PLR0917 - numba has no keyword-only ones
+    queries: np.ndarray,
+    documents: np.ndarray,
+    flat: np.ndarray,
+    first: int,
+    places: np.ndarray,
+    width: int,
+    scores: np.ndarray,
+) -> None:
     dimensions = queries.shape[1]
     for block in numba.prange((len(places) + _PAIRS - 1) // _PAIRS):
         products = np.empty(dimensions, np.float32)

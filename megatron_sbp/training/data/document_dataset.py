@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from megatron.core.datasets.utils import Split
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.training.data.epochs import Epoch, StrictEpochs
-from megatron_sbp.training.data.index_cache import IndexCache
+from megatron_sbp.training.data.index_cache import Arrays, IndexCache
 from megatron_sbp.training.data.token_reader import TokenReader
 
 SMALL = 1 << 20
@@ -56,7 +57,7 @@ class DocumentDataset(MegatronDataset):
         cache: IndexCache | None = None,
     ):
         # Megatron's list of the documents to expose is not read by us, and an array would be 8 bytes for each.
-        super().__init__(dataset, path, range(len(dataset)), num_samples, split, config)  # type: ignore[arg-type]
+        super().__init__(dataset, path, range(len(dataset)), num_samples, split, config)
         self.reader = TokenReader(dataset)
         self.epochs = StrictEpochs(self.reader.lengths, config.sequence_length, config.random_seed)
         self.num_samples, self.once = num_samples, once
@@ -137,7 +138,7 @@ class DocumentDataset(MegatronDataset):
     def _build(self, number: int) -> Epoch:
         return self.epochs.build_once(self.num_samples) if self.once else self.epochs.build(number)
 
-    def _request(self, number: int) -> tuple:
+    def _request(self, number: int) -> tuple[str, JsonObject, Callable[[], Arrays]]:
         return self._label(number), {**self._identity, "epoch": number}, lambda: vars(self._build(number))
 
     def _label(self, number: int) -> str:
@@ -157,7 +158,15 @@ class JointDataset(GPTDataset):
     """
 
     def __init__(  # noqa: PLR0917 - Megatron's signature
-        self, dataset, path, indices, num_samples, split, config, *, once: bool = False
+        self,
+        dataset: IndexedDataset,
+        path: str,
+        indices: np.ndarray,
+        num_samples: int,
+        split: Split,
+        config: GPTDatasetConfig,
+        *,
+        once: bool = False,
     ):
         if once:
             available = (int(dataset.sequence_lengths.sum(dtype=np.int64)) - 1) // config.sequence_length

@@ -28,7 +28,7 @@ class HeldOut(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, int | torch.Tensor]:
         place = index % self.sequences
-        if place < len(self.dataset):  # type: ignore[arg-type]
+        if place < len(self.dataset):
             return {"dataset_id": 0, **self.dataset[place]}
         item = {"dataset_id": 0, **self.dataset[0]}
         item["loss_mask"] = torch.zeros_like(item["loss_mask"])

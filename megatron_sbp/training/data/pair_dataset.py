@@ -62,7 +62,7 @@ class PairDataset(MegatronDataset):
         pairs = len(dataset.document_indices) - 1
         if len(dataset) != 2 * pairs:
             raise ValueError(f"not a dataset of pairs: {pairs} documents with {len(dataset)} sequences, not two each")
-        super().__init__(dataset, path, range(pairs), num_samples, split, config)  # type: ignore[arg-type]
+        super().__init__(dataset, path, range(pairs), num_samples, split, config)
         self.separator, self.padding = separator, padding
         self.reader = TokenReader(dataset)
         lengths = pair_lengths(self.reader.lengths)
@@ -118,7 +118,13 @@ class PairDataset(MegatronDataset):
 
 
 @numba.njit(nogil=True, cache=True)
-def _assemble(sequences, separator, padding, integers, mask):
+def _assemble(
+    sequences: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    separator: int,
+    padding: int,
+    integers: np.ndarray,
+    mask: np.ndarray,
+) -> None:
     stored, pointers, lengths, numbers = sequences
     tokens, labels, positions, segments = integers[0], integers[1], integers[2], integers[3]
     at = 0

@@ -91,7 +91,9 @@ class TokenReader:
 
 
 @numba.njit(nogil=True, cache=True)
-def _read(stored, order, place, offset, out):
+def _read(
+    stored: tuple[np.ndarray, np.ndarray, np.ndarray], order: np.ndarray, place: int, offset: int, out: np.ndarray
+) -> int:
     tokens, pointers, lengths = stored
     filled = 0
     while filled < len(out) and place < len(order):

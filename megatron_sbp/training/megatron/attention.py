@@ -67,7 +67,7 @@ class SdpaAttention(MegatronModule):
         attention_mask: torch.Tensor | None,
         attn_mask_type: AttnMaskType | None = None,
         attention_bias: torch.Tensor | None = None,
-        packed_seq_params=None,
+        packed_seq_params: None = None,
     ) -> torch.Tensor:
         """Attention of query [S, B, H, D] over key and value [S, B, G, D]; returns [S, B, H * D]."""
         assert attention_bias is None and packed_seq_params is None
@@ -83,11 +83,21 @@ class SdpaAttention(MegatronModule):
         parts = [self._attend(*part, None) for part in zip(queries, keys, values, strict=True)]
         return side_by_side(torch.cat(parts), query.size(1))
 
-    def _attend(self, query, key, value, allowed: torch.Tensor | None) -> torch.Tensor:
+    def _attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, allowed: torch.Tensor | None
+    ) -> torch.Tensor:
         return attend(query, key, value, allowed, dropout=self.dropout if self.training else 0.0, scale=self.scale)
 
 
-def attend(query, key, value, allowed: torch.Tensor | None, *, dropout: float, scale: float | None) -> torch.Tensor:
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    allowed: torch.Tensor | None,
+    *,
+    dropout: float,
+    scale: float | None,
+) -> torch.Tensor:
     """Torch's attention where `allowed` says True.
 
     Args:

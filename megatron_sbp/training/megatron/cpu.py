@@ -95,7 +95,7 @@ def _replace_devices() -> None:
     move, type_of = tensor.to, tensor.type
 
     @functools.wraps(move)
-    def to(self, *args, **kwargs):
+    def to(self: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
         if args and _names_cuda(args[0]):
             args = (CPU, *args[1:])
         if _names_cuda(kwargs.get("device")):
@@ -103,7 +103,7 @@ def _replace_devices() -> None:
         return move(self, *args, **kwargs)
 
     @functools.wraps(type_of)
-    def type_(self, *args, **kwargs):
+    def type_(self: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor | str:
         result = type_of(self, *args, **kwargs)
         # Gradient clipping and the optimizers compare type names with 'torch.cuda.FloatTensor'.
         return result if args or kwargs else result.replace("torch.", "torch.cuda.")
@@ -115,7 +115,7 @@ def _on_cpu[**P, Result](function: Callable[P, Result]) -> Callable[P, Result]:
     """The function, for which a CUDA device is the CPU and nothing is pinned."""
 
     @functools.wraps(function)
-    def call(*args, **kwargs):
+    def call(*args: P.args, **kwargs: P.kwargs) -> Result:
         if _names_cuda(kwargs.get("device")):
             kwargs["device"] = CPU
         if kwargs.get("pin_memory"):
@@ -141,13 +141,13 @@ class _Nothing:
     def __init__(self, *args: object, **kwargs: object):
         pass
 
-    def __enter__(self):
+    def __enter__(self) -> _Nothing:
         return self
 
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args, **kwargs: None
 
     def query(self) -> bool:
@@ -179,8 +179,8 @@ def install() -> bool:
     _replace_process_groups()
     # Megatron compiles its small fused functions: on a CPU that costs the import of the compiler at every start, a
     # third of it, and a C++ compiler at run time, for functions that take next to no time.
-    torch.compile = lambda function=None, **options: function or (lambda inner: inner)  # type: ignore[assignment]
-    torch.nn.Module.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
+    torch.compile = lambda function=None, **options: function or (lambda inner: inner)
+    torch.nn.Module.cuda = lambda self, *args, **kwargs: self
     return True
 
 
@@ -231,9 +231,9 @@ def fork_checkpoint_queue() -> None:
     module: Any = importlib.import_module(  # Any: a function of it is replaced
         "megatron.core.dist_checkpointing.strategies.filesystem_async"
     )
-    queues: list[tuple[SyncManager, queue.Queue]] = []
+    queues: list[tuple[SyncManager, queue.Queue[object]]] = []
 
-    def get_write_results_queue(mp_mode: str = "fork") -> queue.Queue:
+    def get_write_results_queue(mp_mode: str = "fork") -> queue.Queue[object]:
         if not queues:
             manager = SyncManager(ctx=multiprocessing.get_context("fork"))
             manager.start(die_with_parent)
@@ -244,11 +244,11 @@ def fork_checkpoint_queue() -> None:
 
 
 def _replace_process_groups() -> None:
-    def on_gloo(function):
+    def on_gloo[Result](function: Callable[..., Result]) -> Callable[..., Result]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def call(*args, **kwargs):
+        def call(*args: object, **kwargs: object) -> Result:
             given = dict(signature.bind_partial(*args, **kwargs).arguments)
             for name in ("device_id", "pg_options"):  # NCCL's
                 given.pop(name, None)

@@ -14,9 +14,16 @@ from megatron_sbp.training.model_folder import CACHE
 from megatron_sbp.training.source_losses import SourceLosses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     import torch
+    from megatron.core.datasets.blended_dataset import BlendedDataset
+    from megatron.core.transformer.module import MegatronModule
 
     from megatron_sbp.training.consumption import Recorder
+    from megatron_sbp.training.data.held_out import HeldOut
+
+    type Losses = tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
 
 FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
 
@@ -38,7 +45,7 @@ class PretrainCallbacks:
         self.train_datasets: list[torch.utils.data.Dataset] = []
         """The datasets of the blend, in the order of the data file, once Megatron has requested them."""
 
-    def datasets(self, num_samples, vp_stage=None):
+    def datasets(self, num_samples: Sequence[int], vp_stage: int | None = None) -> tuple[BlendedDataset, HeldOut, None]:
         """Train, valid and test datasets; every rank builds its own, as megatron.training allows."""
         from megatron_sbp.training.data.datasets import build_train, build_valid
         from megatron_sbp.training.megatron.vocabulary import build_tokenizer
@@ -54,7 +61,12 @@ class PretrainCallbacks:
 
     datasets.is_distributed = True  # type: ignore[attr-defined]
 
-    def forward_step(self, data_iterator, model, return_schedule_plan=False):
+    def forward_step(
+        self,
+        data_iterator: Iterator[dict[str, torch.Tensor]],
+        model: MegatronModule,
+        return_schedule_plan: bool = False,
+    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], Losses]]:
         """One micro-batch through the model; returns its losses and the function that sums them up."""
         from megatron.core.utils import get_attr_wrapped_model
 
@@ -74,7 +86,7 @@ class PretrainCallbacks:
         losses = model(tokens, positions, lengths, labels=labels)
         return losses, partial(self.loss, mask, sources)
 
-    def loss(self, mask, sources, losses):
+    def loss(self, mask: torch.Tensor, sources: torch.Tensor | None, losses: torch.Tensor) -> Losses:
         """Sum of the losses where `mask` is 1, their number, and the pair of both for the log."""
         import torch
 

@@ -62,7 +62,7 @@ class LoopHooks:
         train_step, checkpoint = training.train_step, training.checkpoint_and_decide_exit
         save = training.save_checkpoint_and_time
 
-        def train_and_write(*args, **kwargs):
+        def train_and_write(*args: Any, **kwargs: object) -> object:  # Any: of many types, each at its place
             forward_step, model, valid, config = args[0], args[1], args[5], args[7]
             self._begin(model)
             if self._evaluation_is_due():
@@ -74,13 +74,13 @@ class LoopHooks:
                     raise SystemExit(0)
             return train(*args, **kwargs)
 
-        def step_and_measure(*args, **kwargs):
+        def step_and_measure(*args: object, **kwargs: object) -> object:
             started = time.monotonic()
             result = train_step(*args, **kwargs)
             self._busy += time.monotonic() - started
             return result
 
-        def evaluate_and_write(*args, **kwargs):
+        def evaluate_and_write(*args: object, **kwargs: object) -> object:
             before = self.args.consumed_valid_samples
             result = evaluate(*args, **kwargs)
             self.evaluation_cut_off = result[2]
@@ -90,12 +90,21 @@ class LoopHooks:
                 self._evaluated(result[0])
             return result
 
-        def log_and_write(loss_dict, total_loss_dict, learning_rate, iteration, *args, **kwargs):
+        def log_and_write(
+            loss_dict: dict[str, torch.Tensor],
+            total_loss_dict: dict[str, torch.Tensor],
+            learning_rate: float | None,
+            iteration: int,
+            *args: Any,  # Any: of many types, each at its place
+            **kwargs: object,
+        ) -> object:
             grad_norm = args[3]  # after loss_scale, report_memory_flag and skipped_iter
             self._stepped(loss_dict, learning_rate, iteration, grad_norm)
             return log(loss_dict, total_loss_dict, learning_rate, iteration, *args, **kwargs)
 
-        def checkpoint_if_asked(model, optimizer, scheduler, iteration, *args, **kwargs):
+        def checkpoint_if_asked(
+            model: object, optimizer: object, scheduler: object, iteration: int, *args: object, **kwargs: object
+        ) -> object:
             usual = self.args.save_interval
             if self._save_is_asked(iteration):
                 self.args.save_interval = 1
@@ -104,7 +113,7 @@ class LoopHooks:
             finally:
                 self.args.save_interval = usual
 
-        def sync_and_save(*args, **kwargs):
+        def sync_and_save(*args: object, **kwargs: object) -> object:
             # Before this rank does its part of the checkpoint: none is complete without the records of its steps.
             if self.trainer.recorder:
                 self.trainer.recorder.sync()
@@ -162,7 +171,9 @@ class LoopHooks:
     def _row_of_evaluation(self, iteration: int) -> bool:
         return any(row["iteration"] == iteration for row in read_metrics(self.metrics.path, "valid"))
 
-    def _stepped(self, loss_dict, learning_rate, iteration: int, grad_norm) -> None:
+    def _stepped(
+        self, loss_dict: dict[str, torch.Tensor], learning_rate: float | None, iteration: int, grad_norm: float | None
+    ) -> None:
         if not self.last_rank():
             return
         self._losses.append(loss_dict["lm loss"])  # read at the end of the interval: reading waits for the device
@@ -202,7 +213,7 @@ class LoopHooks:
         )
         self._losses, self._since, self._busy = [], iteration, 0.0
 
-    def _evaluated(self, losses) -> None:
+    def _evaluated(self, losses: dict[str, torch.Tensor]) -> None:
         """Writes a validation row; all ranks decide together whether to stop."""
         args = self.args
         self.evaluated = iteration = args.consumed_train_samples // args.global_batch_size

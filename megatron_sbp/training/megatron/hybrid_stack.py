@@ -68,8 +68,8 @@ class PairedStack(HybridStack):
         """The final norm by the name that HybridStack's forward pass uses."""
         return self.final_layernorm
 
-    def sharded_state_dict(  # type: ignore[override]
-        self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None
+    def sharded_state_dict(
+        self, prefix: str = "", sharded_offsets: tuple[()] = (), metadata: dict[str, object] | None = None
     ) -> ShardedStateDict:
         """The stack's tensors under the names and in the shapes of a GPTModel's decoder.
 
@@ -97,8 +97,8 @@ class PairedStack(HybridStack):
 class PairedModel(HybridModel):
     """HybridModel that leaves out of its checkpoints what a GPTModel leaves out."""
 
-    def sharded_state_dict(  # type: ignore[override]
-        self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None
+    def sharded_state_dict(
+        self, prefix: str = "", sharded_offsets: tuple[()] = (), metadata: dict[str, object] | None = None
     ) -> ShardedStateDict:
         """As HybridModel's, without the output layer's further state, which is empty."""
         found = super().sharded_state_dict(prefix, sharded_offsets, metadata)

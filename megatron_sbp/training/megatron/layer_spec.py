@@ -9,12 +9,12 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import transformer_block
 from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.torch_norm import WrappedTorchNorm
-from megatron.training.models.gpt import default_layer_spec
+from megatron.training.models.gpt import GPTModelConfig, default_layer_spec
 
 from megatron_sbp.training.megatron.attention import SdpaAttention
 
 
-def layer_spec(config, vp_stage: int | None = None) -> ModuleSpec:
+def layer_spec(config: GPTModelConfig, vp_stage: int | None = None) -> ModuleSpec:
     """Layer specification for a GPTModelConfig.
 
     With `--transformer-impl local` the core attention is SdpaAttention, and the RMSNorm after the last layer is torch's

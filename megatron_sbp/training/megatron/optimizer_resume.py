@@ -13,9 +13,15 @@ megatron-core 0.19 has three faults there, on any device:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from megatron.core.optimizer import distrib_optimizer
+
+if TYPE_CHECKING:
+    from megatron.core.dist_checkpointing.mapping import ShardedStateDict
+    from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
 REPLACED = ("sharded_state_dict", "_set_main_param_and_optimizer_states", "load_state_dict")
 """Methods of DistributedOptimizer that are wrapped."""
@@ -34,9 +40,15 @@ def repair() -> bool:
     return True
 
 
-def _with_state_before_loading(function):
+def _with_state_before_loading[Result](function: Callable[..., Result]) -> Callable[..., Result]:
     @functools.wraps(function)
-    def sharded_state_dict(self, model_sharded_state_dict, is_loading=False, *args, **kwargs):
+    def sharded_state_dict(
+        self: DistributedOptimizer,
+        model_sharded_state_dict: ShardedStateDict,
+        is_loading: bool = False,
+        *args: object,
+        **kwargs: object,
+    ) -> Result:
         if is_loading:
             for group in self.optimizer.param_groups:
                 for parameter in group["params"]:
@@ -51,9 +63,11 @@ def _with_state_before_loading(function):
     return sharded_state_dict
 
 
-def _with_step(function):
+def _with_step[Result](function: Callable[..., Result]) -> Callable[..., Result]:
     @functools.wraps(function)
-    def _set_main_param_and_optimizer_states(self, model_param, tensors):
+    def _set_main_param_and_optimizer_states(
+        self: DistributedOptimizer, model_param: torch.nn.Parameter, tensors: dict[str, torch.Tensor]
+    ) -> Result:
         if "step" not in tensors:
             group, place = self.model_param_group_index_map[model_param]
             state = self.optimizer.state[self.optimizer.param_groups[group]["params"][place]]
@@ -64,9 +78,9 @@ def _with_step(function):
     return _set_main_param_and_optimizer_states
 
 
-def _with_a_step_of_its_own(function):
+def _with_a_step_of_its_own[Result](function: Callable[..., Result]) -> Callable[..., Result]:
     @functools.wraps(function)
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self: DistributedOptimizer, state_dict: dict[str, object]) -> Result:
         result = function(self, state_dict)
         for state in self.optimizer.state.values():
             if isinstance(state.get("step"), torch.Tensor):

@@ -84,7 +84,7 @@ def prepare_saving() -> None:
     )
     megatrons = module.get_write_results_queue
 
-    def get_write_results_queue(mp_mode: str = "spawn") -> queue.Queue:
+    def get_write_results_queue(mp_mode: str = "spawn") -> queue.Queue[object]:
         with _blocked_signals():
             return megatrons(mp_mode)
 

@@ -23,7 +23,16 @@ class PackedTEAttention(TEDotProductAttention):
     Where Transformer Engine has no kernel for that, torch's attention takes the pairs as a mask.
     """
 
-    def forward(self, query, key, value, attention_mask, *args, packed_seq_params=None, **kwargs) -> torch.Tensor:
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        *args: object,
+        packed_seq_params: PackedSeqParams | None = None,
+        **kwargs: object,
+    ) -> torch.Tensor:
         """As TEDotProductAttention; query [S, B, H, D], key and value [S, B, G, D]; returns [S, B, H * D]."""
         if attention_mask is None or attention_mask.dim() != 1:
             return super().forward(
