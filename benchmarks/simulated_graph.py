@@ -54,6 +54,7 @@ def overrides(folder: Path, documents: int, units: int) -> list[str]:
         f"documents.train={documents}",
         f"documents.oracle={round((recipe.documents.oracle or 0) * share)}",
         f"synthesis.tokens={tokens}",
+        "evaluation.harness.tasks=[]",
         "synthesis.stop=planned",  # what passes cannot be counted in shards without documents
         f"training.train_tokens={round(recipe.training.train_tokens * share)}",
         f"synthesis.generations_per_shard={-(-int(tokens * recipe.synthesis.margin / PASSING + 1) // units)}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import read_rows
 from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
-from megatron_sbp.executor.task_numbers import ranges_of
+from megatron_sbp.executor.task_numbers import shown
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
@@ -18,9 +18,6 @@ WILL_FAIL = (
     "a task has failed: when the others have ended, Slurm cancels the jobs that depend on this one. Run `sbp submit` "
     "then, or `sbp cancel` and `sbp submit` to submit everything that is missing now"
 )
-
-_LONGEST = 100
-"""Characters of the numbers of tasks that failed."""
 
 _MOST_FAULTS = 10
 """Tasks whose faults are told, those that had the last ones."""
@@ -47,7 +44,7 @@ def notes_on(run: Run, job: Job) -> list[str]:
         found.append(f"{len(faults) - _MOST_FAULTS} more tasks had faults ({run.relative(folder / 'faults')})")
     if any(state in job.state for state in FAILED):
         if job.failed:
-            found.append(f"failed: task{'s' * (len(job.failed) > 1)} {_shortened(ranges_of(job.failed))}")
+            found.append(f"failed: task{'s' * (len(job.failed) > 1)} {shown(job.failed)}")
         logs = [file for pattern in records.logs_of(job.id) for file in folder.glob(pattern)]
         if logs:
             failed = {f"{job.id}_{task}" for task in job.failed}
@@ -67,10 +64,6 @@ def _faults(folder: Path, job: Job) -> list[tuple[str, list[JsonObject]]]:
     files = [file for pattern in records.faults_of(job.id) for file in folder.glob(pattern)]
     found = [(file.stem.partition("_")[2], read_rows(file)) for file in files]
     return sorted((entry for entry in found if entry[1]), key=lambda entry: (str(entry[1][-1].get("time")), entry[0]))
-
-
-def _shortened(tasks: str) -> str:
-    return tasks if len(tasks) <= _LONGEST else f"{tasks[:_LONGEST].rpartition(',')[0]}, ..."
 
 
 def _last_lines(log: Path) -> list[str]:

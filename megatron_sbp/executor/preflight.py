@@ -7,6 +7,7 @@ from megatron_sbp.base.files import free_bytes
 from megatron_sbp.base.hub import cached, check_available, offline
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.documents.reading import corpus_files
 from megatron_sbp.documents.sample import sample_of
 from megatron_sbp.evaluation.harness_tasks import check_harness
 from megatron_sbp.executor.measured import read_measured
@@ -20,7 +21,8 @@ from megatron_sbp.stages.run_folder import Run
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Checks the synthesizer's start, names on the hub, the questions, where the judge is, and lm-eval's tasks.
+    """Checks the synthesizer's start, names on the hub, the questions, where the judge is, lm-eval's tasks, and that
+    the corpus is there.
 
     Raises:
         InputError: one of them would stop a later stage.
@@ -38,12 +40,27 @@ def check_inputs(recipe: Recipe) -> None:
             check_available(name, key)
         except InputError as error:
             raise recipe.error(key, error.reason) from None
+    missing = missing_corpus(recipe)
+    if missing is not None:
+        raise missing
+
+
+def missing_corpus(recipe: Recipe) -> InputError | None:
+    """Why `documents` would be refused before it reads anything, such as a pattern that matches no file."""
+    try:
+        corpus_files(recipe.documents, recipe.folder, recipe.place_of("documents.inputs"))
+    except InputError as error:
+        return error
+    return None
 
 
 def plan_run(run: Run, hardware: Hardware | None = None) -> JsonObject:
     """The plan of a run (`make_plan`), with what its folder has measured and what would stop it among the warnings."""
     sample, wrong = sample_of(run.recipe.documents, run.recipe.folder)
     plan = make_plan(run.recipe, read_measured(run), hardware, sample)
+    missing = missing_corpus(run.recipe) if wrong is None else None
+    if missing is not None:
+        wrong = f"the run will be refused: {missing.reason}"
     of_inputs = [] if wrong is None else [f"documents.inputs: {wrong}"]
     plan["warnings"] += [*of_inputs, *_refusals(run.recipe), *_disk_space(run, plan["disk"]["total"])]
     return plan

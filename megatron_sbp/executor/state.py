@@ -24,6 +24,7 @@ from megatron_sbp.executor.manifests import (
 )
 from megatron_sbp.executor.read_files import note_times
 from megatron_sbp.executor.replacement import Replacement
+from megatron_sbp.executor.task_numbers import shown
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -279,15 +280,16 @@ class StageState:
             return "not started"
         units = self.stage.units(view)
         missing = {unit for unit in units if self._unit(view, folder, unit, keys) is None}
-        numbers = ",".join(str(place + 1) for place, unit in enumerate(units) if unit in missing)
+        numbers = shown([place for place, unit in enumerate(units, start=1) if unit in missing])
         progress = self.stage.progress(view)
         if progress:
             return f"in progress: {progress}"
         done = f"{len(units) - len(missing)} of {len(units)} units"
         pace = self.stage.pace(view) if missing else ""
         if pace:
-            return f"{done}; {pace}; missing: {numbers}"
-        return f"{done}{self._rate(folder, len(missing))}; missing: {numbers or 'only the joint outputs'}"
+            return f"{done}; {pace}; missing: units {numbers}"
+        what = f"units {numbers}" if missing else "only the joint outputs"
+        return f"{done}{self._rate(folder, len(missing))}; missing: {what}"
 
     def _rate(self, folder: Path, missing: int) -> str:
         """How fast all workers together finished units, and how long the others take at that rate."""
@@ -296,4 +298,4 @@ class StageState:
             return ""
         seconds = worked(done)
         left = seconds * missing / len(done)
-        return f", {duration(left)} left" if left >= 60 else ""
+        return f", {3600 * len(done) / seconds:,.1f} units/h, {duration(left)} left" if left >= 60 else ""

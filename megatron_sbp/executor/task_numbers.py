@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+_LONGEST = 100
+"""Characters of numbers that a person is shown."""
+
 
 def ranges_of(tasks: Sequence[int]) -> str:
     """Ascending numbers as --array takes them: 1-4,7."""
@@ -13,3 +16,9 @@ def ranges_of(tasks: Sequence[int]) -> str:
         numbers = [number for _, number in group]
         parts.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
     return ",".join(parts)
+
+
+def shown(numbers: Sequence[int]) -> str:
+    """The same for people: every other one of thousands would fill a screen, and is cut short."""
+    text = ranges_of(numbers)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(',')[0]}, ..."

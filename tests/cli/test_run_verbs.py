@@ -57,3 +57,17 @@ def test_a_rehearsal_that_is_only_shown_writes_nothing(run, capsys):
 def test_nothing_to_cancel(run, capsys):
     assert main(["cancel", str(RECIPE), f"run_folder={run.root}"]) == 0
     assert capsys.readouterr().out == "0 jobs canceled; `sbp submit` continues the run\n"
+
+
+def test_without_a_corpus_nothing_is_submitted_or_written(run, tmp_path, capsys):
+    words = [str(RECIPE), f"run_folder={run.root}", f"documents.inputs=[{tmp_path}/none/*.jsonl]"]
+    for verb in ("submit", "run"):
+        assert main([verb, *words]) == 2
+        refused = capsys.readouterr().err
+        assert "none/*.jsonl" in refused and not run.root.exists()
+    assert main(["submit", *words, "--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert "report=$(sbatch" in told.out and refused.removeprefix("sbp: error: ") in told.err
+    assert not run.root.exists()
+    assert main(["plan", *words]) == 0
+    assert "documents.inputs: the run will be refused: " in capsys.readouterr().out

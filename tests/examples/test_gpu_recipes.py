@@ -78,7 +78,9 @@ def test_plan_jobs_and_rehearsal(file, tmp_path, monkeypatch, capsys):
     words = [str(file), f"run_folder={tmp_path}/run"]
     assert main(["plan", *words]) == 0 and "wall time" in capsys.readouterr().out
     assert main(["submit", *words, "--dry-run"]) == 0
-    jobs = [line for line in capsys.readouterr().out.splitlines() if "=$(sbatch" in line]
+    told = capsys.readouterr()
+    assert "without --dry-run, this would be refused" in told.err  # there is no corpus
+    jobs = [line for line in told.out.splitlines() if "=$(sbatch" in line]
     assert [job.partition("=")[0] for job in jobs] == [re.sub(r"\W", "_", stage.name) for stage in graph]
     assert main(["rehearse", *words, "--dry-run"]) == 0 and not list(tmp_path.iterdir())
 

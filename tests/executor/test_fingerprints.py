@@ -158,5 +158,5 @@ def test_status_of_an_extended_stage(run):
     doubled(run, written(run, "a", "b"))
     before, stage = written(run, "a", "b", "c"), Doubled()
     said = StageRunner(run, stage, [before, stage])
-    assert said.why() == "2 of 3 units; missing: 3" and said.missing_units() == ["2"]
+    assert said.why() == "2 of 3 units; missing: units 3" and said.missing_units() == ["2"]
     said.check()

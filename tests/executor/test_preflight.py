@@ -80,10 +80,12 @@ def test_a_disk_that_is_too_small_is_warned_of(recipe_of, monkeypatch):
 
 def test_a_corpus_that_cannot_be_read_is_among_the_warnings(recipe_of, tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": "a", "title": "a", "text": 100 * "word "}))
     for word, told in {
         "documents.inputs=[a.csv]": "a.csv: is none of .jsonl",
-        f"documents.inputs=[{TINY.parent}/*.jsonl*]": None,
-        "documents.inputs=[none.jsonl]": None,  # no corpus yet
+        f"documents.inputs=[{TINY.parent}/*.jsonl*]": "matches no file",
+        "documents.inputs=[a.jsonl]": None,
+        "documents.inputs=[none.jsonl]": "the run will be refused: 'none.jsonl' matches no file",
     }.items():
         found = [text for text in plan_run(Run.of(recipe_of(word)))["warnings"] if text.startswith("documents.inputs")]
         assert bool(found) == (told is not None) and all(told in text for text in found)

@@ -91,7 +91,7 @@ def test_failed_unit_leaves_the_others_and_is_done_next_time(folder):
         runner(run, "words").execute()
     assert unexpected(found.value).progress == "unit 00003"  # a crash loop is one that fails there again
     assert calls(run) == [f"words {n:05d}" for n in range(4)]
-    assert runner(run, "words").why() == "3 of 7 units; missing: 4,5,6,7"
+    assert runner(run, "words").why() == "3 of 7 units; missing: units 4-7"
 
 
 def test_missing_unit_is_done_again_alone(folder):
@@ -183,7 +183,7 @@ def test_shards_in_turn(folder):
     run = toys.make_run(folder)
     assert not runner(run, "words").execute((2, 3))
     assert calls(run) == ["words 00001", "words 00004"]
-    assert runner(run, "words").why() == "2 of 7 units; missing: 1,3,4,6,7"
+    assert runner(run, "words").why() == "2 of 7 units; missing: units 1,3-4,6-7"
     assert not runner(run, "words").execute((1, 3))
     assert runner(run, "words").execute((3, 3))
     assert runner(run, "words").finished()

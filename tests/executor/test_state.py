@@ -34,10 +34,10 @@ def test_from_not_started_to_finished(folder):
     assert state(folder).why() == "not started" and not state(folder).finished()
     assert state(folder, place=1).why() == "waiting (lengths needs the stage 'words', which is not finished)"
     execute(folder, shard=(2, 3))
-    assert state(folder).why() == "1 of 3 units; missing: 1,3"
+    assert state(folder).why() == "1 of 3 units; missing: units 1,3"
     manifest = next((folder / "run" / "stages" / "words").glob("0*.json"))
     files.write_json(manifest, {**files.read_json(manifest), "seconds": 90.0})
-    assert state(folder).why() == "1 of 3 units, 3m 00s left; missing: 1,3"
+    assert state(folder).why() == "1 of 3 units, 40.0 units/h, 3m 00s left; missing: units 1,3"
     assert state(folder).missing_units() == ["00000", "00002"]
     execute(folder)
     assert state(folder).why().startswith("finished in ") and state(folder).finished()
@@ -71,7 +71,7 @@ def test_a_stage_that_cannot_be_counted_is_shown_with_its_reason(folder, text, f
     files.write_json(file, {"units": 2})
     counted = StageState(make_run(folder), stage, [stage])
     StageRunner(counted.run, stage, [stage]).execute((1, 2))
-    assert counted.why() == "1 of 2 units; missing: 2"
+    assert counted.why() == "1 of 2 units; missing: units 2"
     file.unlink() if text is None else file.write_text(text)
     assert counted.why().startswith(f"waiting ({found.replace('FILE', str(file))}")
 

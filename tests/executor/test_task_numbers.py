@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megatron_sbp.executor.task_numbers import ranges_of
+from megatron_sbp.executor.task_numbers import ranges_of, shown
 
 
 @pytest.mark.parametrize(
@@ -13,3 +13,9 @@ from megatron_sbp.executor.task_numbers import ranges_of
 )
 def test_runs_of_tasks_are_told_by_their_ends(tasks, text):
     assert ranges_of(tasks) == text
+
+
+def test_a_person_is_shown_a_line_of_them_at_most():
+    assert shown(range(1, 6048)) == "1-6047" and shown([1, 3]) == "1,3"
+    many = shown(range(1, 6048, 2))
+    assert many.startswith("1,3,5,7,") and many.endswith(", ...") and len(many) < 110

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_warnings(tmp_path):
 
     (tmp_path / "model").mkdir()
     calm = ("documents.train=60", "documents.oracle=200", "embedding.model=model")
-    assert warnings(*calm) == ""
+    assert re.fullmatch(r"documents\.inputs: the run will be refused: 'x\.jsonl' matches no file .*", warnings(*calm))
     assert "hf download someone/none" in warnings(*calm, "embedding.model=someone/none")
     assert "no such folder" in warnings(*calm, "embedding.model=./none")
     assert "nothing to compare" in warnings()

@@ -201,16 +201,17 @@ def test_paper_recipes_mark_every_value(name):
     marks = tree["marks"]
     sections = [section for section in tree if isinstance(tree[section], dict)]
     wanted = {f"{section}.{key}" for section in sections for key in tree[section]} | {"seed"}
-    wanted = {key for key in wanted if key.split(".")[0] not in ("marks", "launch", "slurm")} - {"documents.inputs"}
+    wanted |= {f"evaluation.harness.{key}" for key in tree["evaluation"]["harness"]}
+    own = {"documents.inputs", "evaluation.harness", "evaluation.harness.task_folder"}
+    wanted = {key for key in wanted if key.split(".")[0] not in ("marks", "launch", "slurm")} - own
     assert set(marks) == wanted
     assert set(marks.values()) <= {"V", "S2", "S", "A", "M", "O"}
-    section = ""
+    within: list[str] = []
     for line in file.read_text().split("\nmarks:")[0].splitlines():
-        if re.match(r"\w+:", line):
-            section = line.split(":")[0] + "."
-        found = re.match(r"( *)(\w+): .*?  # (\w+)", line)
+        found = re.match(r"( *)(\w+):(?: .*?  # (\w+))?", line)
         if found:
-            key = (section if found[1] else "") + found[2]
+            within[len(found[1]) // 2 :] = [found[2]]
+            key = ".".join(within)
             if key in marks:
                 assert found[3] == marks.pop(key), line
     assert not marks  # none without a comment

@@ -14,7 +14,8 @@ from megatron_sbp.stages.graph import all_stages
 
 PAPER = Path(__file__).parents[2] / "examples" / "sbp_3b_200b" / "recipe.yaml"
 NO_TASKS = "evaluation.harness.task_folder=none"
-"""Whether lm-eval's tasks were fetched on this machine or not: without them there is no stage `harness`."""
+"""Whether lm-eval's tasks were fetched on this machine or not: without them the stages `harness` and `task-items` are
+left out."""
 
 
 def test_a_dry_run_prints_the_table_and_a_recipe_and_writes_nothing(tmp_path, capsys):
@@ -34,7 +35,7 @@ def test_a_dry_run_of_jobs_prints_commands_and_writes_nothing(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert not list(tmp_path.iterdir())
     jobs = [line for line in lines if "=$(sbatch" in line]
-    assert len(jobs) == len(all_stages(load_recipe(PAPER))) - 1 and all("--time=00:30:00" in job for job in jobs)
+    assert len(jobs) == len(all_stages(load_recipe(PAPER))) - 2 and all("--time=00:30:00" in job for job in jobs)
     neighbors = next(job for job in jobs if job.startswith("neighbors="))
     assert "--gpus-per-node=1" in neighbors and "--partition=gpu" in neighbors and "gpu_array.sbatch" in neighbors
     assert all("--discard" in job for job in jobs), "as on this machine: even costly stages take only minutes here"
@@ -56,4 +57,4 @@ def test_the_paper_recipe_to_the_report(tmp_path, capfd):
         assert len(list(run.glob(pattern))) > 1, f"{pattern}: several shards"
     capfd.readouterr()
     assert main(words) == 0  # all of it is there
-    assert f"all {len(all_stages(load_recipe(PAPER))) - 1} stages finished" in capfd.readouterr().err
+    assert f"all {len(all_stages(load_recipe(PAPER))) - 2} stages finished" in capfd.readouterr().err

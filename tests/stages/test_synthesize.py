@@ -197,7 +197,7 @@ def test_status_and_progress_say_how_all_workers_are_doing(make_run, half, count
     accepted = f"of 44, {passing / 44:.1%} pass too_short and unfinished"
     said = re.escape(f"; {accepted}; written ")
     assert re.fullmatch(
-        rf"1 of 5 units; 44 of 120 documents \(37%\), [\d.,]+/s, [\dms .]+ left{said}[\d.]+s ago; missing: 2,3,4,5",
+        rf"1 of 5 units; 44 of 120 documents \(37%\), [\d.,]+/s, [\dms .]+ left{said}[\d.]+s ago; missing: units 2-5",
         state(run).why(),
     ), state(run).why()
     capsys.readouterr()
