@@ -1,4 +1,4 @@
-"""Errors that end a command with a message: wrong input (status 2) and faults (status 1)."""
+"""Errors that end a command with a message: invalid input (status 2) and faults (status 1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NO_ROOM = {
     errno.EDQUOT: ("the disk quota is used up", "free some space"),
     errno.EFBIG: ("the file size limit is reached (ulimit -f)", "raise the limit"),
 }
-"""Errors of a write that finds no room, by errno: what is wrong, and what helps."""
+"""Write errors due to lack of space, by errno: description and remedy."""
 
 _GIVEN = {
     errno.EACCES,
@@ -22,11 +22,11 @@ _GIVEN = {
     errno.ENAMETOOLONG,
     errno.ELOOP,
 }
-"""Errors due to a folder that the user named or removed."""
+"""Errors caused by a path that the user gave or removed."""
 
 
 def told_of(error: OSError) -> str | None:
-    """One line for an error that the user can fix: no room, or a path that is wrong or gone; None for a fault."""
+    """One line for an error that the user can fix: no space, or a wrong or missing path; None for a fault."""
     if error.errno in NO_ROOM:
         reason, advice = NO_ROOM[error.errno]
         place = f" while writing {error.filename}" if error.filename else ""
@@ -37,9 +37,9 @@ def told_of(error: OSError) -> str | None:
 
 
 def printable(text: object, lines: bool = True) -> str:
-    """A text that is safe on a terminal: what is not printable is escaped as in a Python literal (\\x1b, \\u202e).
+    """A text that is safe on a terminal: unprintable characters are escaped as in a Python literal (\\x1b, \\u202e).
 
-    Documents, field names and file names come from anywhere, and a terminal obeys what it is sent.
+    Documents, field names, and file names may come from anywhere, and terminals execute control sequences.
 
     Args:
         text: Converted by str().
@@ -52,16 +52,16 @@ def printable(text: object, lines: bool = True) -> str:
 
 
 class InputError(ValueError):
-    """Something outside the program is wrong; the message alone must be enough to fix it.
+    """Invalid input or a problem outside the program; the message alone must be enough to fix it.
 
     The command line prints it as one message, without a traceback, and exits with status 2. Its text has no control
-    characters but line feeds and tabs; `reason` is the message as it was given.
+    characters other than line feeds and tabs; `reason` is the original message.
 
     Args:
         message: What is wrong, with both values where two disagree.
         file: The file that it is in.
         line: The line in that file, counted from 1.
-        key: The recipe key or field name that is meant.
+        key: The recipe key or field name.
     """
 
     def __init__(
@@ -85,15 +85,15 @@ def _rebuild(message: str, file: Path | str | None, line: int | None, key: str |
 
 
 class Fault(Exception):
-    """Something broke that the user did not give: a rank crashed, a worker was killed, a library failed.
+    """A failure not caused by the user's input: a rank crashed, a worker was killed, a library failed.
 
-    The command line prints it as one message, without a traceback of ours, and exits with status 1.
+    The command line prints it as one message, without a Python traceback from sbp, and exits with status 1.
 
     Args:
-        message: What broke and, where it is known, why; ends with the last lines of the log where there is one.
-        file: The log or file that tells more.
-        progress: How far the saved work had come; the same fault without progress is a crash loop.
-        node: Where it broke, if that may not be this process's node; None where nobody knows.
+        message: What broke and, if known, why; ends with the last lines of the log if there is one.
+        file: The log or other file with details.
+        progress: How far the saved work had advanced; the same fault without progress is a crash loop.
+        node: The node that failed, if it may not be this process's; None if unknown.
     """
 
     def __init__(self, message: str, *, file: Path | str | None = None, progress: str = "", node: str | None = ""):

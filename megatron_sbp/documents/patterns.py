@@ -20,8 +20,8 @@ def names_matching(pattern: str, folder: Path, *, recursive: bool) -> list[str]:
         pattern: a name or glob pattern, relative to the folder or absolute.
         folder: that of the recipe.
         recursive: `**` matches any number of folders, also none, but for hidden ones; at the end, all files in them.
-            Links are followed, but not into a folder that they are in: glob's own `**` goes around in circles, with
-            two of them for as long as nobody stops it, and passes over folders that cannot be read.
+            Links are followed, but not into a folder that they are in: glob's own `**` follows cycles, with two of them
+                without end, and skips unreadable folders.
 
     Raises:
         InputError: a folder that `**` matches cannot be read.

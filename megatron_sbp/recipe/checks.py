@@ -161,7 +161,7 @@ def _check_batches(recipe: Recipe) -> None:
 
     lowest, peak = recipe.tuning.min_learning_rate, recipe.tuning.learning_rate
     if lowest is not None and lowest > peak:
-        raise recipe.error("tuning.min_learning_rate", f"must lie between 0 and the peak {peak}, not {lowest}")
+        raise recipe.error("tuning.min_learning_rate", f"must be between 0 and the peak {peak}, not {lowest}")
 
 
 def too_many_shards(documents: Documents, split: str, size: int | None) -> str | None:

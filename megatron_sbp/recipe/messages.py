@@ -88,7 +88,7 @@ def _part(schema: JsonObject, place: Iterable[str | int]) -> JsonObject:
 
 
 def _range(part: JsonObject) -> str:
-    """Where a number must lie: `above 0`, `0 or more`, `between 0 and 1`, `0 or more and below 1`."""
+    """The range of a number: `above 0`, `0 or more`, `between 0 and 1`, `0 or more and below 1`."""
     if "minimum" in part and "maximum" in part:
         return f"between {part['minimum']:,} and {part['maximum']:,}"
     words = {"exclusiveMinimum": "above {:,}", "minimum": "{:,} or more"}
