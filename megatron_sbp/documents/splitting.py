@@ -125,7 +125,7 @@ def _columns(
     for number, low in enumerate(bounds):
         high = bounds[number + 1] if number + 1 < passes else None
         read = functools.partial(_between, by=by, low=low, high=high)
-        found = list(side_by_side(read, zip(parts, keep, strict=True)))  # many parts: limited by the disk, not by one thread
+        found = list(side_by_side(read, zip(parts, keep, strict=True)))  # many parts are limited by the disk
         yield np.concatenate([np.empty(0, np.uint64), *(values for values, _ in found)]), [here for _, here in found]
 
 
