@@ -269,8 +269,8 @@ class StageRunner(StageState):
         self._tidy()
 
     def _tidy(self) -> None:
-        """Removes files that are not needed once the manifest is written; does nothing unless the stage was just
-        completed."""
+        """Removes files that are not needed once the manifest is written; does nothing unless a completion requested
+        it."""
         if not self.tidying_file.exists():
             return
         asked, manifest = files.read_json(self.tidying_file), self._manifest()
