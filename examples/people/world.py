@@ -162,9 +162,9 @@ class World:
 
     def __init__(self, people: int, attributes: int, seed: int):
         if not 1 <= people <= len(FIRST) * len(LAST):
-            raise ValueError(f"people must lie between 1 and {len(FIRST) * len(LAST)}, not {people}")
+            raise ValueError(f"people must be between 1 and {len(FIRST) * len(LAST)}, not {people}")
         if not 1 <= attributes <= len(ATTRIBUTES):
-            raise ValueError(f"attributes must lie between 1 and {len(ATTRIBUTES)}, not {attributes}")
+            raise ValueError(f"attributes must be between 1 and {len(ATTRIBUTES)}, not {attributes}")
         self.attributes = ATTRIBUTES[:attributes]
         random = np.random.default_rng([seed, 0])
         names = random.permutation(len(FIRST) * len(LAST))[:people]

@@ -1,4 +1,4 @@
-"""NumPy files, either complete or absent."""
+"""Atomic NumPy files: either complete or absent."""
 
 from __future__ import annotations
 

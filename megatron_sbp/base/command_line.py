@@ -1,4 +1,4 @@
-"""What the programs in tools/ have in common: their options, and how they end."""
+"""Options and exit handling shared by the programs in tools/."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that prints a module's docstring as it is."""
+    """A parser that prints a module's docstring verbatim."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_setting(
     options: argparse._ActionsContainer, name: str, default: object, help: str, choices: Sequence[str] | None = None
 ) -> None:
-    """Adds an option of the type of its default, which its help names."""
+    """Adds an option with the type of its default; its help shows the default."""
     shown = f"{default:,}" if isinstance(default, int) else f"{default:g}" if isinstance(default, float) else default
     told = f"{help} (default: {shown})".lstrip()
     options.add_argument(f"--{name}", type=type(default), default=default, choices=choices, help=told)
@@ -52,12 +52,12 @@ def add_dataset_output(options: argparse._ActionsContainer) -> None:
 
 
 def add_tokenizer(options: argparse._ActionsContainer) -> None:
-    """Adds --tokenizer: what `open_tokenizer` takes."""
+    """Adds --tokenizer: an argument of `open_tokenizer`."""
     options.add_argument("--tokenizer", required=True, help="RUN/tokenizer, or a Hugging Face folder or name")
 
 
 def add_end_of_document(options: argparse._ActionsContainer, closes: str = "document") -> None:
-    """Adds --end-of-document: the token that closes every document."""
+    """Adds --end-of-document: the token that ends every document."""
     options.add_argument(
         "--end-of-document", metavar="TOKEN", help=f"token that ends a {closes} (default: the eos token)"
     )
@@ -89,7 +89,7 @@ def add_bad_documents(options: argparse._ActionsContainer) -> None:
 
 
 def add_seed(options: argparse._ActionsContainer, help: str) -> None:
-    """Adds --seed, with the range of the recipe's."""
+    """Adds --seed, with the same range as in the recipe."""
     options.add_argument("--seed", type=_seed, default=1, metavar="N", help=f"{help} (default: 1)")
 
 
@@ -129,7 +129,7 @@ def add_embedding(options: argparse._ActionsContainer, defaults: Embedding, mode
 
 
 def embedding_values(options: argparse.Namespace) -> JsonObject:
-    """What `add_embedding` was given, by the keys of the recipe's `Embedding`."""
+    """Values of the options of `add_embedding`, by the keys of the recipe's `Embedding`."""
     keys = ("model", "max_tokens", "batch_size", "batch_tokens", "prompt", "precision")
     return {**{key: getattr(options, key) for key in keys}, "engine": options.embedding_engine}
 
@@ -146,15 +146,15 @@ def add_device(options: argparse._ActionsContainer) -> None:
 
 @contextmanager
 def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -> Iterator[None]:
-    """Ends the program with one line on stderr: status 1 for a fault; 2 for invalid input, no room, no permission,
-    or a path on the command line that does not exist.
+    """Ends the program with one line on stderr: status 1 for a fault; 2 for invalid input, no space, no permission, or
+    a path on the command line that does not exist.
 
     SIGTERM ends it as an exception does, so that temporary files are removed: status 143.
 
     Args:
-        options: of the program. Where an error of the library names a recipe's key, the option of that name is named
+        options: of the program. If a library error names a recipe key, the message names the corresponding option
             instead: `--device` for `launch.device`.
-        renamed: options by the last component of keys whose options have other names.
+        renamed: options with other names, by the last component of the key.
     """
     allow_many()
     collect_rarely()
@@ -183,7 +183,7 @@ def _with_option(error: InputError, options: argparse.Namespace | None, renamed:
         return error
     words = re.split(r"[. ]", error.key)
     for name in ("_".join(words), renamed.get(words[-1], words[-1])):
-        # An option without a value was not given and has no default, so that the value is from elsewhere: a recipe.
+        # An option without a value was not given and has no default, so the value comes from elsewhere: a recipe.
         if getattr(options, name, None) is not None:
             return InputError(error.reason, line=error.line, key=f"--{name.replace('_', '-')}")
     return error

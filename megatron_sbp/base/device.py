@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""Device selection for torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megatron_sbp.base.errors import InputError
 
 
 def compute_device(wanted: str) -> str:
-    """cpu or cuda; `auto` is CUDA where torch finds it. Raises InputError when cuda is wanted and there is none."""
+    """cpu or cuda; `auto` is CUDA if torch finds it. Raises InputError if cuda is requested and there is none."""
     import torch
 
     if wanted == "cpu":
@@ -31,18 +31,19 @@ def gpus(environment: Mapping[str, str], driver: Path = _DRIVER) -> list[str]:
 
     Args:
         environment: of the process.
-        driver: folder in which NVIDIA's driver lists what there is.
+        driver: folder in which NVIDIA's driver lists the GPUs.
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        # As CUDA reads it: what is no device (-1, NoDevFiles of Slurm) hides the rest.
+        # As CUDA reads it: an entry that is not a device (-1, Slurm's NoDevFiles) hides the rest.
         names = [name.strip() for name in named.split(",")]
         return list(itertools.takewhile(re.compile(r"\d+|(GPU|MIG)-.+").fullmatch, filter(None, names)))
     return [str(number) for number in range(len(list(driver.iterdir())) if driver.is_dir() else 0)]
 
 
 def share_of_gpus(found: list[str], worker: int, workers: int) -> list[str]:
-    """The GPUs of one of several parallel processes: all are used, none by two processes unless there are too few.
+    """The GPUs for one of several parallel processes: all are used, and shared only if there are fewer GPUs than
+    processes.
 
     Args:
         found: `gpus`.

@@ -1,4 +1,4 @@
-"""What differs between two JSON trees, in words."""
+"""Describes the differences between two JSON trees."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 
 def differences(old: object, new: object, key: str = "", only_common: bool = False) -> Iterator[str]:
-    """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item, and
-    every value of a tree that one side lacks is named.
+    """`a.b was 1, is 2` for every value that differs; lists of equal length are compared item by item, and every value
+    of a subtree that one side lacks is listed.
 
     Args:
         old: tree of dictionaries, lists, and plain values.
         new: the same.
-        key: of the trees, prefixed to every name.
-        only_common: whether keys that only one side has do not count; else the other has None.
+        key: prefix of every name.
+        only_common: ignore keys that only one side has; otherwise the missing value is None.
     """
     if (isinstance(old, dict) and new is None) or (old is None and isinstance(new, dict)):
         old, new = old or {}, new or {}

@@ -1,4 +1,4 @@
-"""What a run ran on: versions and hardware, without importing the libraries."""
+"""Versions and hardware of a run, collected without importing the libraries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
     "transformer-engine",
     "vllm",
 )
-"""Packages whose versions are recorded; None for one that is not installed."""
+"""Packages whose versions are recorded; None for a package that is not installed."""
 
 
 def environment() -> JsonObject:

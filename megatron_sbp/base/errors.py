@@ -1,4 +1,4 @@
-"""Errors that end a command with a message: wrong input (status 2) and faults (status 1)."""
+"""Errors that end a command with a message: invalid input (status 2) and faults (status 1)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ NO_ROOM = {
     errno.EDQUOT: ("the disk quota is used up", "free some space"),
     errno.EFBIG: ("the file size limit is reached (ulimit -f)", "raise the limit"),
 }
-"""Errors of a write that finds no room, by errno: what is wrong, and what helps."""
+"""Write errors due to lack of space, by errno: description and remedy."""
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
-"""Errors of a file system that refuses what it is asked for."""
+"""Errors of a file system that refuses a request."""
 
 _LOST = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
-"""Errors of a path that is not there, or is of another kind."""
+"""Errors of a path that does not exist, or is of another kind."""
 
 
 def told_of(error: OSError, given: Iterable[object] = ()) -> str | None:
-    """One line for an error that the user can fix: no room, no permission, or a path that they named and that is not
-    there; None for a fault, such as a file of the program's own that has disappeared.
+    """One line for an error that the user can fix: no space, no permission, or a path that they gave and that does not
+    exist; None for a fault, such as a missing file of the program's own.
 
     Args:
         error: As it was raised.
-        given: What the user named: strings and paths count, and those in lists.
+        given: What the user gave: strings and paths count, and those in lists.
     """
     if error.errno in NO_ROOM:
         reason, advice = NO_ROOM[error.errno]
@@ -51,9 +51,9 @@ def _is_named(path: object, given: Iterable[object]) -> bool:
 
 
 def printable(text: object, lines: bool = True) -> str:
-    """A text that is safe on a terminal: what is not printable is escaped as in a Python literal (\\x1b, \\u202e).
+    """A text that is safe on a terminal: unprintable characters are escaped as in a Python literal (\\x1b, \\u202e).
 
-    Documents, field names and file names come from anywhere, and a terminal obeys what it is sent.
+    Documents, field names, and file names may come from anywhere, and terminals execute control sequences.
 
     Args:
         text: Converted by str().
@@ -66,16 +66,16 @@ def printable(text: object, lines: bool = True) -> str:
 
 
 class InputError(ValueError):
-    """Something outside the program is wrong; the message alone must be enough to fix it.
+    """Invalid input or a problem outside the program; the message alone must be enough to fix it.
 
     The command line prints it as one message, without a traceback, and exits with status 2. Its text has no control
-    characters but line feeds and tabs; `reason` is the message as it was given.
+    characters other than line feeds and tabs; `reason` is the original message.
 
     Args:
         message: What is wrong, with both values where two disagree.
         file: The file that it is in.
         line: The line in that file, counted from 1.
-        key: The recipe key or field name that is meant.
+        key: The recipe key or field name.
     """
 
     def __init__(
@@ -99,15 +99,15 @@ def _rebuild(message: str, file: Path | str | None, line: int | None, key: str |
 
 
 class Fault(Exception):
-    """Something broke that the user did not give: a rank crashed, a worker was killed, a library failed.
+    """A failure not caused by the user's input: a rank crashed, a worker was killed, a library failed.
 
-    The command line prints it as one message, without a traceback of ours, and exits with status 1.
+    The command line prints it as one message, without a Python traceback from sbp, and exits with status 1.
 
     Args:
-        message: What broke and, where it is known, why; ends with the last lines of the log where there is one.
-        file: The log or file that tells more.
-        progress: How far the saved work had come; the same fault without progress is a crash loop.
-        node: Where it broke, if that may not be this process's node; None where nobody knows.
+        message: What broke and, if known, why; ends with the last lines of the log if there is one.
+        file: The log or other file with details.
+        progress: How far the saved work had advanced; the same fault without progress is a crash loop.
+        node: The node that failed, if it may not be this process's; None if unknown.
     """
 
     def __init__(self, message: str, *, file: Path | str | None = None, progress: str = "", node: str | None = ""):

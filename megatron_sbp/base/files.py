@@ -35,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The file is flushed to disk before the rename, so that a crash leaves the old file or the new one. The temporary
     name belongs to this process alone, ends in `.partial` in front of the suffixes of `path` (some writers look at the
-    suffix), and is removed by an exception. Leftovers of dead processes of this machine are removed first.
+    suffix), and is removed on an exception. Leftovers of dead processes of this machine are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(path.suffixes)
@@ -62,8 +62,8 @@ _looked_at: dict[str, tuple[float, list[str]]] = {}
 
 
 def _partial_names(folder: Path) -> list[str]:
-    """Temporary files of this machine in a folder. One of more than `_MANY` files is looked through every `_SECONDS` at
-    most: with ten thousand units, each would look at the files of all others."""
+    """Temporary files of this machine in a folder. A folder of more than `_MANY` files is scanned at most every
+    `_SECONDS`: with ten thousand units, each would scan the files of all others."""
     when, names = _looked_at.get(str(folder), (-_SECONDS, []))
     if time.monotonic() - when < _SECONDS:
         return names
@@ -88,7 +88,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def partial_files(folder: Path) -> Iterator[Path]:
-    """Temporary files below a folder that `atomic_path` made, whoever works on them or left them."""
+    """Temporary files of `atomic_path` below a folder, regardless of which process created them."""
     for path in folder.rglob(f".*{PARTIAL_SUFFIX}*"):
         if path.is_file() and re.fullmatch(r"\..+\.[0-9a-f]{8}-[0-9]+-[0-9]+\.partial.*", path.name):
             yield path
@@ -113,8 +113,8 @@ def _alive(owner: str) -> bool:
 
 
 def process_folder(parent: Path) -> Path:
-    """Name of a folder below `parent` that belongs to this process alone; what an earlier owner left in it is removed,
-    and so are the folders that dead processes of this machine left. Nothing is created."""
+    """Name of a folder below `parent` for this process alone. Removes leftovers of an earlier owner of the name and
+    folders of dead processes of this machine. Creates nothing."""
     own = parent / f"{_machine()}-{os.getpid()}"
     shutil.rmtree(own, ignore_errors=True)
     for left in parent.glob(f"{_machine()}-*"):
@@ -125,7 +125,7 @@ def process_folder(parent: Path) -> Path:
 
 @contextlib.contextmanager
 def own_folder(parent: Path) -> Iterator[Path]:
-    """A folder below `parent` for this process alone, removed at the end; killed processes' are removed, too."""
+    """A folder below `parent` for this process alone, removed at the end, as are those of killed processes."""
     own = process_folder(parent)
     own.mkdir(parents=True)
     try:
@@ -137,7 +137,7 @@ def own_folder(parent: Path) -> Iterator[Path]:
 
 
 def write_whole(descriptor: int, data: bytes) -> None:
-    """Writes all bytes to an open file: a full disk takes a part of them, and refuses the rest.
+    """Writes all bytes to an open file: a nearly full disk accepts only part of them per call.
 
     Raises:
         OSError: there is no room for the rest; a part may be written.
@@ -182,7 +182,7 @@ def write_jsonl_zst(path: Path, rows: Iterable[JsonObject], level: int = 6) -> i
 
 
 def open_lines(path: Path) -> IO[bytes]:
-    """Opens a plain, .gz or .zst file for reading lines of bytes."""
+    """Opens a plain, .gz, or .zst file for reading lines of bytes."""
     name = path.name
     if name.endswith(".zst"):
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True))
@@ -192,7 +192,7 @@ def open_lines(path: Path) -> IO[bytes]:
 
 
 def read_jsonl_zst(path: Path) -> Iterator[JsonObject]:
-    """Reads rows that `write_jsonl_zst` wrote (for files of a run folder: they are trusted to be whole)."""
+    """Reads rows that `write_jsonl_zst` wrote (for files of a run folder, which are assumed to be complete)."""
     with open_lines(path) as lines:
         for line in lines:
             yield json.loads(line)
@@ -203,25 +203,25 @@ def sha256(path: Path, at_most: int | None = None) -> str:
 
     Args:
         path: the file.
-        at_most: bytes that are read: the end of a file that somebody writes to may never come.
+        at_most: maximum number of bytes to read: a file that is still being written may keep growing.
     """
     return sha256_between(path, 0, sys.maxsize if at_most is None else at_most).hexdigest()
 
 
 LARGE = 64 << 30
-"""Bytes above which an output's digest is one of pieces, read on all cores."""
+"""Size in bytes above which an output's digest is computed in pieces, on all cores."""
 
 PIECE = 1 << 30
 
 
 def describe(path: Path, in_pieces: bool = False) -> JsonObject:
-    """Reads a file: its entry (`sha256` in hexadecimal, `size` in bytes, `mtime_ns`), by which `matches` knows it. The
-    digest is of no more bytes than that, whoever writes to the file meanwhile.
+    """Reads a file and returns its entry for `matches`: `sha256` in hexadecimal, `size` in bytes, `mtime_ns`. The
+    digest covers at most `size` bytes, even if the file is growing.
 
     Args:
         path: the file.
-        in_pieces: whether `sha256` of a large file may be that of its pieces (`sha256_of_pieces`); the entry then says
-            `piece`, their bytes.
+        in_pieces: whether `sha256` of a large file may be that of its pieces (`sha256_of_pieces`); the entry then holds
+            `piece`, the piece size in bytes.
     """
     stat = path.stat()
     entry = {"sha256": "", "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
@@ -231,27 +231,27 @@ def describe(path: Path, in_pieces: bool = False) -> JsonObject:
 
 
 def _digest_as(entry: JsonObject, path: Path) -> str:
-    """The digest of a file's first bytes, as many as its entry says, of the kind that the entry has."""
+    """The digest of a file's first `size` bytes, of the kind that its entry holds."""
     if "piece" in entry:
         return sha256_of_pieces(path, entry["size"], entry["piece"])
     return sha256(path, entry["size"])
 
 
 def matches(path: Path, entry: JsonObject) -> bool:
-    """Whether a file is what its entry says; its content is read only where the modification time differs."""
+    """Whether a file matches its entry; the content is read only if the modification time differs."""
     return mismatch(path, entry) is None
 
 
 def mismatch(
     path: Path, entry: JsonObject, read_all: bool = False, times: dict[Path, int] | None = None
 ) -> tuple[str, bool] | None:
-    """How a file differs from its entry, in words, and whether it is gone; None when it does not.
+    """Describes how a file differs from its entry, and whether it is missing; None if it does not differ.
 
     Args:
         path: the file.
-        entry: what `describe` gave.
-        read_all: read the content whatever the modification time says.
-        times: gets the modification time of a file that was read, and is the same.
+        entry: returned by `describe`.
+        read_all: read the content even if the modification time is unchanged.
+        times: receives the modification time of a file that was read and found unchanged.
     """
     try:
         stat = path.stat()
@@ -279,7 +279,7 @@ def digest(value: object) -> str:
 
 
 def home_expanded(path: str) -> str:
-    """A path with the home folder for `~`; as it is where there is none (~somebody, a container without users)."""
+    """A path with `~` expanded; unchanged if there is no home folder (an unknown user, a container without users)."""
     return os.path.expanduser(path)  # noqa: PTH111  Path's own raises RuntimeError
 
 

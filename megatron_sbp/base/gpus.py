@@ -1,4 +1,4 @@
-"""Peak and memory of GPUs, as their data sheets give them."""
+"""Peak throughput and memory of GPUs, from their data sheets."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ MEMORY_GB = {
     "L4": 24,
     "MI300X": 192,
 }
-"""Decimal gigabytes, by the same names; where a device comes in several sizes, the larger."""
+"""Decimal gigabytes, by the same names; the larger value for a device with several sizes."""
 
 
 def peak_tflops(device: str) -> float | None:
-    """Peak of a device by the name that torch gives it, in dense bf16 TFLOP/s; None where it is not known."""
+    """Peak of a device by torch's name for it, in dense bf16 TFLOP/s; None if unknown."""
     words = device.replace("-", " ").replace("NVIDIA", " ").split()
     text = f" {' '.join(words)} "
     for part in sorted(PEAK_TFLOPS, key=len, reverse=True):

@@ -1,6 +1,6 @@
-"""Names on the Hugging Face hub: found in the local cache, or refused at once while the network is not allowed.
+"""Hugging Face hub names: looked up in the local cache, and refused at once if the network is not allowed.
 
-Offline is the default wherever stages run: a compute node without a network would otherwise wait minutes for each name.
+Stages run offline by default: a compute node without a network would otherwise wait minutes for each name.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from megatron_sbp.base.errors import InputError
 
 
 def go_offline() -> None:
-    """Lets no library of this process ask the hub, unless the user set HF_HUB_OFFLINE=0."""
+    """Keeps all libraries of this process from contacting the hub, unless the user set HF_HUB_OFFLINE=0."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if offline():
         from huggingface_hub import constants
 
-        # If already imported, it has read the variable; its HTTP client looks here before every request.
+        # If already imported, it has read the variable; its HTTP client checks this before every request.
         constants.HF_HUB_OFFLINE = True
 
 
 def offline() -> bool:
-    """Whether the network may not be used: unless HF_HUB_OFFLINE says so, it may not."""
+    """Whether the network is off limits: the default, unless HF_HUB_OFFLINE allows it."""
     return os.environ.get("HF_HUB_OFFLINE", "1").strip().upper() not in ("0", "OFF", "NO", "FALSE", "")
 
 
@@ -35,7 +35,7 @@ def cached(name: str) -> bool:
 
 
 def cached_snapshot(name: str) -> Path | None:
-    """The folder that the local cache has for the main branch of a model, or None. Sends no request."""
+    """The local cache's folder for the main branch of a model, or None. Sends no request."""
     try:
         folder = _cache_of(name)
         snapshot = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
@@ -51,11 +51,11 @@ def _cache_of(name: str) -> Path:
 
 
 def check_available(name: str, key: str | None) -> None:
-    """Raises InputError for a name that is not in the local cache while the network may not be used.
+    """Raises InputError for a name that is not in the local cache if the network is not allowed.
 
     Args:
         name: name on the hub.
-        key: recipe key or option that gave it, for the message.
+        key: its recipe key or option, for the message.
     """
     if offline() and not cached(name):
         raise InputError(

@@ -1,4 +1,4 @@
-"""One file of many, copied on all cores: what a file holds is known from the sizes of the parts before it."""
+"""Concatenates files on all cores: offsets follow from the sizes of the parts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ BLOCK = 256 << 20
 _BUFFER = 4 << 20
 
 type _Piece = tuple[Path, int, int]
-"""A file, the byte of it to begin with, and how many from there."""
+"""A file, an offset in bytes, and a number of bytes."""
 
 
 def join_files(output: Path, parts: Sequence[Path], sizes: Sequence[int]) -> None:
-    """Writes the bytes of all parts one after another. Threads copy blocks of the output to their places, so parts may
-    have any size; memory is 4 MB per core, and a core has two files open.
+    """Writes the bytes of all parts one after another. Threads copy blocks to their offsets, so parts may have any
+    size; memory is 4 MB per core, with two open files per core.
 
     Args:
-        output: made, or overwritten; not atomic, and not flushed to disk.
+        output: created or overwritten; not atomic, and not flushed to disk.
         parts: in order.
-        sizes: their bytes.
+        sizes: their sizes in bytes.
 
     Raises:
-        InputError: a part has fewer bytes than that.
-        OSError: a part is gone, or the disk is full.
+        InputError: a part is shorter than its size.
+        OSError: a part is missing, or the disk is full.
     """
     with open(output, "wb") as file:
         file.truncate(sum(sizes))
@@ -38,7 +38,7 @@ def join_files(output: Path, parts: Sequence[Path], sizes: Sequence[int]) -> Non
 
 
 def _blocks(parts: Sequence[Path], sizes: Sequence[int]) -> Iterator[tuple[int, list[_Piece]]]:
-    """Where every block of the output begins, and what is in it."""
+    """Offset and contents of every block of the output."""
     begin, room, pieces = 0, BLOCK, list[_Piece]()
     for part, size in zip(parts, sizes, strict=True):
         done = 0
@@ -63,6 +63,6 @@ def _copy(output: Path, place: int, pieces: list[_Piece]) -> None:
                     if not read:
                         raise InputError(f"ends {count:,} bytes early: it was cut short while it was read", file=part)
                     written = 0
-                    while written < read:  # a full disk takes a part, and refuses the rest
+                    while written < read:  # a nearly full disk accepts only part of it
                         written += os.pwrite(target.fileno(), buffer[written:read], place + written)
                     begin, count, place = begin + read, count - read, place + read

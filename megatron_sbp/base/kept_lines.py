@@ -1,4 +1,4 @@
-"""Lines of an output without an end, of which some are kept in memory."""
+"""Keeps some lines of an unbounded output in memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 
 class FirstAndLast:
-    """The first lines of many and the last ones, in their order.
+    """The first and last lines of an output, in order.
 
     Args:
-        count: how many are kept of each.
+        count: how many of each are kept.
     """
 
     def __init__(self, count: int):
@@ -19,7 +19,7 @@ class FirstAndLast:
         self._count = count
 
     def extend(self, lines: Iterable[str]) -> None:
-        """Adds lines; those between the first and the last are forgotten."""
+        """Adds lines; those in the middle are discarded."""
         for line in lines:
             if len(self._first) < self._count:
                 self._first.append(line)

@@ -1,4 +1,4 @@
-"""One process at a time, by a lock on a file that every machine sees."""
+"""Mutual exclusion between processes by a lock on a file that every machine sees."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 
 PATIENCE = 5.0
-"""Seconds to wait before saying so: shards that start together wait for one another all the time."""
+"""Seconds to wait before printing a message: shards that start together often wait for one another."""
 
 
 @contextlib.contextmanager
 def locked(file: Path, label: str) -> Iterator[None]:
-    """Holds an exclusive lock on `file` inside the block; says so when it has to wait.
+    """Holds an exclusive lock on `file` inside the block; prints a message if it has to wait.
 
-    A lock file that is removed by somebody while a process waits for it is recreated: the lock that counts is the one
-    that the name refers to.
+    A lock file that is removed while a process waits for it is recreated: only a lock on the file under that name
+        counts.
 
     Raises:
         InputError: the file system has no locks.
@@ -47,7 +47,7 @@ def locked(file: Path, label: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_if_free(file: Path) -> Iterator[bool]:
-    """Holds an exclusive lock on `file` inside the block unless another process holds it; gives whether it is held.
+    """Holds an exclusive lock on `file` inside the block unless another process holds it; yields whether it is held.
 
     Raises:
         InputError: the file system has no locks.
@@ -65,7 +65,7 @@ def locked_if_free(file: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def explained(file: Path) -> Iterator[None]:
-    """Raises InputError where locking a file fails because its file system has no locks."""
+    """Raises InputError if locking a file fails because its file system has no locks."""
     try:
         yield
     except OSError as error:
@@ -82,7 +82,8 @@ def _is(descriptor: int, file: Path) -> bool:
     try:
         named, held = file.stat(), os.fstat(descriptor)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ESTALE):  # ESTALE: another machine removed it, as NFS says it
+        # ESTALE on NFS: removed by another machine
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
             raise
         return False
     return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)

@@ -1,4 +1,4 @@
-"""How much memory there is for this process and those that it starts."""
+"""Memory available to this process and its children."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _GROUPS, _OF_SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def free_memory(groups: Path = _GROUPS, of_self: Path = _OF_SELF) -> int:
-    """Bytes that can still be taken: of the machine, or of a control group (a Slurm job's, a container's) with less.
+    """Bytes still available: on the machine, or in a control group (of a Slurm job or a container) if that has less.
 
     Args:
-        groups: where control groups are mounted, of version 1 or 2.
-        of_self: says which of them this process is in.
+        groups: mount point of the control groups, version 1 or 2.
+        of_self: file that lists those of this process.
     """
     return max(0, min([psutil.virtual_memory().available, *_of_groups(groups, of_self)]))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory is short: a GPU's, or, where an allocation fails and nothing kills the
-    process (a limit, no overcommitment), the machine's."""
+    """Whether a torch error means out of memory: on a GPU, or on the machine where an allocation fails rather than the
+    process being killed (a limit, no overcommitment)."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and (  # torch is not imported here: it takes seconds
@@ -31,7 +31,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _of_groups(groups: Path, of_self: Path) -> Iterator[int]:
-    """What is left of the limits of this process's groups and of those above them."""
+    """Remaining bytes in this process's groups and their ancestors."""
     lines = of_self.read_text().splitlines() if of_self.exists() else []
     for _, kinds, path in (line.split(":", 2) for line in lines):
         if kinds == "":

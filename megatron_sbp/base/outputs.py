@@ -1,4 +1,4 @@
-"""Whether an output can be written where a user wants it: checked before any work, by everything that tools/ runs."""
+"""Checks that an output can be written, before any work; used by everything that tools/ runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from megatron_sbp.base.errors import InputError
 
 
 def check_file(path: Path, inputs: Iterable[Path | str] = (), suffix: str = "") -> None:
-    """Refuses a file that cannot be written, or should not be.
+    """Refuses an output file that cannot or should not be written.
 
     Args:
-        path: the file; one that is there may be replaced.
+        path: the file; an existing one may be replaced.
         inputs: files that are read.
-        suffix: that its name must end in, since nothing else is written; empty takes any.
+        suffix: required suffix of its name; empty accepts any.
 
     Raises:
         InputError: it has another suffix, is one of the inputs, is not a regular file, or its folder is not writable.
@@ -39,7 +39,7 @@ def check_file(path: Path, inputs: Iterable[Path | str] = (), suffix: str = "") 
 
 
 def check_folder(path: Path, marker: str, own: Collection[str]) -> None:
-    """Refuses a folder that must not be replaced as a whole: one that holds anything that the program did not write.
+    """Refuses a folder that must not be replaced as a whole because it holds something that the program did not write.
 
     Args:
         path: the folder.
@@ -89,7 +89,7 @@ def check_apart(path: Path, inputs: Iterable[Path | str]) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Refuses a path where nothing can be created. Creates nothing that stays.
+    """Refuses a path at which nothing can be created. Leaves nothing behind.
 
     Raises:
         InputError: something above it is not a folder, or the nearest existing folder cannot be written to.
@@ -100,7 +100,7 @@ def check_place(path: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"cannot be written: {folder} is not a folder", file=path)
     try:
-        # Tried out: permissions say nothing about read-only file systems, and nothing at all to root.
+        # Checked by trying: permissions do not show read-only file systems, and do not apply to root.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

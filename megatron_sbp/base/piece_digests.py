@@ -1,4 +1,4 @@
-"""The digest of a large file, read in pieces on all cores: SHA-256 alone would take minutes per 100 GB on one."""
+"""Digest of a large file, computed in pieces on all cores: plain SHA-256 takes minutes per 100 GB on one core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def sha256_of_pieces(path: Path, size: int, piece: int) -> str:
 
     Args:
         path: the file.
-        size: bytes that are read: the end of a file that somebody writes to may never come.
+        size: number of bytes to read: a file that is still being written may keep growing.
         piece: bytes of a piece; the last may have fewer.
     """
     whole = hashlib.sha256()

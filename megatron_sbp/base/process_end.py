@@ -1,4 +1,4 @@
-"""How a process of ours ends: once everything that must run at exit has run, the system takes the rest.
+"""Exits after atexit handlers without the interpreter's final cleanup.
 
 Python would search a million objects of torch and transformers for cycles, several times, just before their memory is
 freed: up to a third of a short process's time. Skipping only the search makes extension modules report leaks.
@@ -21,5 +21,5 @@ def end(status: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     except (OSError, ValueError, AttributeError):
-        sys.exit(status)  # a stream that is closed: Python's own end says so
+        sys.exit(status)  # a closed stream: Python itself would report it
     os._exit(status)

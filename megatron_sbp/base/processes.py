@@ -1,4 +1,4 @@
-"""Processes of our own: they find the package, and do not outlive the one that started them."""
+"""Child processes: they can import the package, and do not outlive their parent."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _BECAME = "SBP_PYTHON"
 """Environment variable of a process that has changed its interpreter, with that interpreter."""
 
 _LONGEST = 70
-"""Bytes of TMPDIR: multiprocessing puts 32 behind it, /pymp-XXXXXXXX/listener-XXXXXXXX."""
+"""Maximum length of TMPDIR in bytes: multiprocessing appends 32, /pymp-XXXXXXXX/listener-XXXXXXXX."""
 
-# Loaded once, here: a process that was just forked from one with threads must not call dlopen.
+# Loaded once, here: a process just forked from one with threads must not call dlopen.
 _prctl: Callable[..., int] | None = None
 with contextlib.suppress(OSError, AttributeError):  # other systems have no prctl
     _prctl = ctypes.CDLL(None).prctl
 
 
 def python_path() -> str:
-    """PYTHONPATH for a process that must import this very package, installed or not."""
+    """PYTHONPATH for a process that must import this same package, installed or not."""
     package = str(Path(megatron_sbp.__file__).resolve().parents[1])
     return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
 
 
 def path_elsewhere() -> str | None:
-    """PYTHONPATH for an interpreter of another environment, or in a container: that of a clone, which has nothing else
-    in it. None for an installed package: its site-packages would hide what the other environment has."""
+    """PYTHONPATH for an interpreter of another environment or in a container: the folder of a clone. None for an
+    installed package, whose site-packages would shadow those of the other environment."""
     root = Path(megatron_sbp.__file__).resolve().parents[1]
     return python_path() if (root / "setup.py").exists() else None
 
@@ -49,11 +49,11 @@ def with_path(environment: dict[str, str], path: str | None) -> dict[str, str]:
 
 
 def become(python: Path, words: list[str]) -> None:
-    """Continues as `python WORDS` in this very process, unless it is that already.
+    """Replaces this process with `python WORDS`, unless it already runs that interpreter.
 
     Args:
-        python: interpreter of another environment, or a program that ends by starting one.
-        words: of its command line.
+        python: interpreter of another environment, or a program that execs one.
+        words: its arguments.
 
     Raises:
         InputError: it cannot be started.
@@ -71,11 +71,11 @@ def become(python: Path, words: list[str]) -> None:
 def die_with_parent(parent: int | None = None) -> None:
     """Asks Linux to kill this process when its parent dies, even by SIGKILL. Runs in the child.
 
-    Without it, the children of a killed run would keep writing beside a new run.
+    Without it, the children of a killed run would keep writing while a new run writes the same files.
 
     Args:
-        parent: process id of the parent, as the parent knows it. A parent that died before this call is noticed by
-            it; without it, such a child lives on.
+        parent: process id of the parent, as the parent knows it. With it, this call also notices a parent that has
+            already died.
     """
     if _prctl is None:
         return
@@ -85,21 +85,21 @@ def die_with_parent(parent: int | None = None) -> None:
 
 
 def short_socket_paths() -> None:
-    """Lets multiprocessing have its sockets in /tmp where TMPDIR leaves no room in the path of a socket (108 bytes), as
-    Python 3.14 does: queues, loader workers, and checkpoint writers could not start."""
+    """Moves multiprocessing's sockets to /tmp if TMPDIR is too long for a socket path (108 bytes), as Python 3.14 does:
+    otherwise queues, loader workers, and checkpoint writers cannot start."""
     if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST:
         return
     former, tempfile.tempdir = tempfile.tempdir, "/tmp"
     try:
         with contextlib.suppress(OSError):
-            multiprocessing.util.get_temp_dir()  # this process and those that it starts keep what it makes
+            multiprocessing.util.get_temp_dir()  # this process and its children keep using this folder
     finally:
         tempfile.tempdir = former
 
 
 @contextlib.contextmanager
 def held_port() -> Iterator[int]:
-    """A free TCP port that nobody else is given while the block runs, although nobody listens on it yet.
+    """Reserves a free TCP port while the block runs, without listening on it.
 
     The socket is bound with SO_REUSEADDR and does not listen: a server that sets the same option (torch's TCPStore
     does) can bind the port, and the kernel does not hand it out as an arbitrary free port.

@@ -17,7 +17,7 @@ from megatron_sbp.base.errors import printable
 
 def say(message: str) -> None:
     """One line for the user, on standard error, at once. Control characters are escaped."""
-    # One write: with PYTHONUNBUFFERED, print() writes the end of the line by itself, and lines of two processes mix.
+    # One write: with PYTHONUNBUFFERED, print() writes the line feed separately, and lines of two processes mix.
     with _read_or_not():
         sys.stderr.write(f"{printable(message)}\n")
         sys.stderr.flush()
@@ -25,8 +25,8 @@ def say(message: str) -> None:
 
 @contextlib.contextmanager
 def _read_or_not() -> Iterator[None]:
-    """Lets the work go on when nobody reads standard error any more: a Ctrl-C ends the `tee` of `2>&1 | tee log` too,
-    and a terminal may be closed."""
+    """Ignores write errors after standard error has been closed: Ctrl-C also ends the `tee` of `2>&1 | tee log`, and a
+    terminal may be closed."""
     try:
         yield
     except OSError as error:
@@ -38,16 +38,16 @@ def _read_or_not() -> Iterator[None]:
 
 
 class Progress:
-    """Counts work done and says how fast it goes and how long it will take.
+    """Counts finished work and reports speed and remaining time.
 
     Use as a context manager and call `advance`. Without a terminal it prints a line every `every` seconds.
 
     Args:
         label: What is being done: `embed 00003`.
-        total: Amount of work, or None when it is not known.
+        total: Amount of work, or None if unknown.
         unit: Plural noun of the work: documents, tokens.
         every: Seconds between log lines.
-        further: What a line says after that; asked whenever one is written.
+        further: Returns text to append to a line; called whenever one is written.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Progress:
             self._line()
 
     def found(self, amount: int) -> None:
-        """Adds work that was done before, by an interrupted run: it says nothing about how fast this one is."""
+        """Adds work done earlier, by an interrupted run; it does not count toward this run's speed."""
         self.done += amount
         self._found += amount
         if self._bar is not None:
@@ -112,7 +112,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """`1h 02m`, `3m 05s`, `4.2s`; infinity is what nobody knows."""
+    """`1h 02m`, `3m 05s`, `4.2s`; infinity means unknown."""
     if math.isinf(seconds):
         return "an unknown time"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""Keeps what libraries say while they load away from the terminal."""
+"""Keeps the messages that libraries print while loading off the terminal."""
 
 from __future__ import annotations
 

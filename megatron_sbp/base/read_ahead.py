@@ -1,4 +1,4 @@
-"""Work that is one step ahead of whoever needs it."""
+"""Prefetches the next item in a thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def read_ahead[Item](items: Iterable[Item]) -> Iterator[Item]:
-    """The items: a thread makes the next one while one is in use; what it raises is raised here."""
+    """Yields the items; a thread produces the next one while one is in use, and its exceptions are raised here."""
     source, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, source, end)

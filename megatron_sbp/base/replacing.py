@@ -1,4 +1,4 @@
-"""Several files, or a folder, that replace former ones: complete and on disk before they do."""
+"""Replaces several files or a folder once the new ones are complete and on disk."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from megatron_sbp.base.files import atomic_path, sync_folder
 
 @contextlib.contextmanager
 def replace_files(*paths: Path) -> Iterator[list[Path]]:
-    """Yields temporary names of files that belong together; what is written there gets the final names on leaving.
+    """Yields temporary names for files that belong together; they get their final names on leaving the block.
 
-    The last file marks the others as complete: nobody reads them without it. An exception leaves the former files as
-    they were. When all new ones are on disk, the former last one is removed, and the new ones get their names in order.
-    So a kill leaves the former files, or no last one, or the new files, and never a last one beside files that are not
-    its own.
+    The last file marks the others as complete: they are never read without it. An exception leaves the old files as
+        they were. Once all new files are on disk, the old last one is removed, and the new ones are renamed in order.
+        So a kill leaves the old files, or no last file, or the new files, and never a last file beside others that it
+        does not belong to.
     """
     with contextlib.ExitStack() as stack:
-        # A stack unwinds from its end: the last file gets its name last.
+        # An ExitStack unwinds from its end: the last file is renamed last.
         partials = [stack.enter_context(atomic_path(path)) for path in reversed(paths)][::-1]
         yield partials
-        for partial in partials:  # before the former last one goes, since a full disk may show only here
+        for partial in partials:  # before the old last file is removed, since a full disk may show only here
             _to_disk(partial)
         paths[-1].unlink(missing_ok=True)
         sync_folder(paths[-1].parent)
@@ -32,11 +32,11 @@ def replace_files(*paths: Path) -> Iterator[list[Path]]:
 
 @contextlib.contextmanager
 def replace_folder(target: Path) -> Iterator[Path]:
-    """Yields a new folder, .NAME.partial beside `target`, which takes the place of `target` on leaving the block.
+    """Yields a new folder, .NAME.partial beside `target`, which replaces `target` on leaving the block.
 
-    An exception leaves the former folder as it was. A kill leaves the former folder or the new one; or, between two
-    renames, the former one as .NAME.former, which the next call puts back. Whether `target` may be replaced is for the
-    caller to check: see `outputs.check_folder`.
+    An exception leaves the old folder as it was. A kill leaves the old folder or the new one; or, between two renames,
+    the old one as .NAME.former, which the next call restores. The caller must check whether `target` may be replaced:
+    see `outputs.check_folder`.
     """
     partial, former = (target.with_name(f".{target.name}.{state}") for state in ("partial", "former"))
     _put_back(former, target)

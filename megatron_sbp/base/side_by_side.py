@@ -1,4 +1,4 @@
-"""The same work on many items, in threads: for work that needs no lock of Python's, such as copying and digests."""
+"""Maps a function over items in threads: for work that releases the GIL, such as copying and digests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 def side_by_side[Item, Result](
     work: Callable[[Item], Result], items: Iterable[Item], most: int | None = None
 ) -> Iterator[Result]:
-    """The results in the order of the items, at most as many at a time as this process has cores.
+    """Yields the results in the order of the items, with at most one call per core at a time.
 
-    What one raises is raised here, once those that have begun are done; no more begin.
+    An exception is raised here once running calls are done; no further ones start.
 
     Args:
         work: called in threads.
-        items: of which it gets one; taken in the caller's thread.
-        most: at a time, where that is less than the cores: each result waits in memory.
+        items: its arguments; iterated in the caller's thread.
+        most: limit on concurrent calls, if below the number of cores: each result waits in memory.
     """
     cores = min(len(os.sched_getaffinity(0)), most or sys.maxsize)
     running: deque[Future[Result]] = deque()

@@ -1,4 +1,4 @@
-"""A file that asks everything that works in a run folder to stop: `touch RUN/stop`."""
+"""A file that asks all processes of a run folder to stop: `touch RUN/stop`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Stopped(Exception):
 
 
 class StopFile:
-    """Looks for the file; never removes it.
+    """Watches for the file; never removes it.
 
     Args:
         file: RUN/stop.
-        every: seconds between two looks.
+        every: seconds between checks.
     """
 
     def __init__(self, file: Path, every: float = 5.0):
@@ -35,7 +35,7 @@ class StopFile:
         self._looked, self._there = float("-inf"), False
 
     def there(self) -> bool:
-        """Whether it exists, looked up every `every` seconds."""
+        """Whether it exists, checked every `every` seconds."""
         now = time.monotonic()
         if now - self._looked >= self.every:
             self._looked, self._there = now, self.file.exists()
@@ -48,10 +48,10 @@ class StopFile:
 
     @contextlib.contextmanager
     def interrupts(self, grace: float = 60.0) -> Iterator[None]:
-        """Interrupts the block when the file appears, as Ctrl-C would. Only for the main thread.
+        """Interrupts the block when the file appears, like Ctrl-C. Only for the main thread.
 
         Args:
-            grace: seconds after which a process that does not react ends without cleaning up.
+            grace: seconds after which a process that does not react exits without cleaning up.
 
         Raises:
             Stopped: the file appeared.
@@ -69,12 +69,12 @@ class StopFile:
                     return
 
         def interrupt(number: int, frame: object) -> None:
-            if seen.is_set():  # those of others stay ignored
+            if seen.is_set():  # handlers set by others stay ignored
                 raise KeyboardInterrupt
 
         self.refuse()
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        if ignored:  # as a shell has it for what it starts in the background, and with it every Slurm job
+        if ignored:  # as shells set it for background processes, and so for every Slurm job
             signal.signal(signal.SIGINT, interrupt)
         watcher = threading.Thread(target=watch, name="stop-file", daemon=True)
         watcher.start()

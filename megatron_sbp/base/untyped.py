@@ -1,6 +1,6 @@
-"""Every name for a value whose type is not known before the program runs, and why it is not.
+"""Names for values whose type is not known before the program runs, and why.
 
-A signature says one of these names, never `Any`; where none fits, a comment `# Any: REASON` is on its line.
+Signatures use one of these names, never `Any`; if none fits, the line has a comment `# Any: REASON`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 type JsonValue = Any
-"""A value that was parsed from JSON, YAML or Parquet, or is going to be written to such a file. As a union of
-everything that JSON can hold, it would have to be narrowed at each step of `audit["pairs"]["kept"] + 1`, although what
-the keys hold is decided by the file's writer."""
+"""A value parsed from JSON, YAML, or Parquet, or about to be written to such a file. A union of all JSON types would
+have to be narrowed at each step of `audit["pairs"]["kept"] + 1`, although the file's writer determines the types."""
 
 type JsonObject = dict[str, JsonValue]
-"""A row of such a file, or all of it: recipes as dictionaries, plans, audits, manifests, results, documents."""
+"""A row of a JSON-like file, or all of it: recipes as dictionaries, plans, audits, manifests, results, documents."""

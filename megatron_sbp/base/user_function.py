@@ -1,4 +1,4 @@
-"""A Python function of the user's, named in a recipe as FILE.py:FUNCTION: finding, checking, and loading it."""
+"""A user-supplied Python function, named in a recipe as FILE.py:FUNCTION: finding, checking, and loading it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from megatron_sbp.base.untyped import JsonObject
 
 @dataclass(frozen=True)
 class UserFunction:
-    """Where a function is.
+    """The location of a function.
 
     Attributes:
         file: the Python file.
@@ -50,7 +50,7 @@ class UserFunction:
             raise self.error(f"defines no '{self.name}'")
 
     def load(self) -> Callable[[list[JsonObject]], object]:
-        """Runs the file and takes its function. Modules beside the file can be imported by it.
+        """Runs the file and returns its function. The file can import modules in its folder.
 
         Raises:
             InputError: the file fails, or the name is not callable.
@@ -59,7 +59,7 @@ class UserFunction:
         spec = importlib.util.spec_from_file_location(module_name, self.file)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # dataclasses look their module up
+        sys.modules[module_name] = module  # dataclasses look up their module
         try:
             with _folder_first(self.file.resolve().parent):
                 spec.loader.exec_module(module)
@@ -80,18 +80,18 @@ def call_batch(
     batch: list[JsonObject],
     fail: Callable[[str, list[JsonObject]], InputError],
 ) -> list[object] | tuple[object, ...]:
-    """What a function returns for a batch: one entry for each.
+    """Calls a function on a batch; it must return one entry for each item.
 
     Args:
-        function: of the user's.
-        batch: what it gets, with the documents' rows in `row`.
-        fail: makes the error from a message and the part of the batch that it is about.
+        function: the user's.
+        batch: its argument, with the documents' rows in `row`.
+        fail: makes the error from a message and the affected part of the batch.
 
     Raises:
         InputError: the function raised something, or returned another number of entries.
     """
     try:
-        said = function([{**case, "row": dict(case["row"])} for case in batch])  # it may change what it gets
+        said = function([{**case, "row": dict(case["row"])} for case in batch])  # it may modify its argument
     except Exception as error:  # a user's function may raise anything
         if len(batch) > 1:
             for case in batch:  # which of them was it?
@@ -110,11 +110,11 @@ def documents_of(batch: list[JsonObject]) -> str:
 
 
 def _defined(body: Iterable[ast.AST]) -> set[str]:
-    """Names that the statements of a file may define, those in branches (`try`, `if`) too."""
+    """Names that the statements of a file may define, including those in branches (`try`, `if`)."""
     names: set[str] = set()
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)  # what is inside is not the file's
+            names.add(node.name)  # names inside are not at module level
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {part.id for part in targets if isinstance(part, ast.Name)}

@@ -1,4 +1,4 @@
-"""vLLM as a library: how it is imported, and what its errors mean to a user."""
+"""vLLM as a library: importing it, and translating its errors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 CPU_CACHE_BYTES = 1 << 30
-"""Keys and values on a CPU, unless the recipe or vLLM's own VLLM_CPU_KVCACHE_SPACE says otherwise."""
+"""KV cache size on a CPU, unless the recipe or vLLM's VLLM_CPU_KVCACHE_SPACE sets it."""
 
 IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-"""The scheduler runs in the process that calls it: batches follow from the requests and not from the timing of two
-processes, errors arrive with their reason, and nothing outlives a killed worker."""
+"""Runs the scheduler in the calling process: batches depend on the requests and not on the timing of two processes,
+errors arrive with their cause, and nothing outlives a killed worker."""
 
 
 class OutOfMemory(InputError):
@@ -28,16 +28,16 @@ class OutOfMemory(InputError):
 
 
 _OUT_OF_MEMORY = ("out of memory", "available memory", "free memory", "memory for the cache", "kv cache", "bad_alloc")
-"""What the errors of vLLM and torch say when memory is short, in lower case."""
+"""Out-of-memory phrases in errors of vLLM and torch, in lower case."""
 
 
 def import_vllm(environment: Mapping[str, str], python_key: str, instead: str, key: str) -> tuple[type[LLM], bool]:
     """The class `vllm.LLM`, and whether this vLLM is built for CPUs.
 
     Args:
-        environment: variables that vLLM must see when it is imported.
+        environment: variables to set before vLLM is imported.
         python_key: the recipe's key that names another interpreter.
-        instead: what runs without vLLM: `synthesis.engine=transformers runs anywhere`.
+        instead: the alternative without vLLM: `synthesis.engine=transformers runs anywhere`.
         key: of the recipe, for the error.
 
     Raises:
@@ -62,29 +62,29 @@ def device_arguments(cpu: bool, gpu_memory: float | None, eager: bool | None) ->
     """Arguments of `vllm.LLM` for memory and kernels.
 
     Args:
-        cpu: whether it is built for CPUs.
-        gpu_memory: part of the memory that it takes; None for vLLM's choice on GPUs, and `CPU_CACHE_BYTES` on CPUs.
+        cpu: whether vLLM is built for CPUs.
+        gpu_memory: share of the memory to use; None for vLLM's default on GPUs, and `CPU_CACHE_BYTES` on CPUs.
         eager: without compiled kernels and CUDA graphs; None does so on CPUs.
     """
     arguments: JsonObject = {"enforce_eager": cpu if eager is None else eager}
     if gpu_memory is not None:
         arguments["gpu_memory_utilization"] = gpu_memory
     elif cpu and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES  # vLLM's choice is nine tenths of the machine
+        arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES  # vLLM's default is nine tenths of the machine
     return arguments
 
 
 @contextlib.contextmanager
 def explained(what: str, memory_advice: str, memory_key: str) -> Iterator[None]:
-    """Turns what vLLM raises into one message.
+    """Turns vLLM's exceptions into one message.
 
     Args:
-        what: what vLLM did, in words: `did not start`.
-        memory_advice: what to do when memory is short.
+        what: what vLLM did: `did not start`.
+        memory_advice: what to do when out of memory.
         memory_key: of the recipe, for that error.
 
     Raises:
-        OutOfMemory: memory is short.
+        OutOfMemory: out of memory.
         Fault: anything else.
     """
     try:
@@ -100,8 +100,8 @@ def explained(what: str, memory_advice: str, memory_key: str) -> Iterator[None]:
 
 
 def _let_vllm_look_around() -> None:
-    """Without a GPU, vLLM looks through the attributes of every module for kernels. Numba's interface to LLVM mistakes
-    the lookup of its `__dict__` for that of an LLVM function, and vLLM 0.32 crashes on the result."""
+    """Without a GPU, vLLM searches the attributes of every module for kernels. Numba's LLVM binding mistakes the lookup
+    of its `__dict__` for that of an LLVM function, and vLLM 0.32 crashes on the result."""
     module = sys.modules.get("llvmlite.binding.ffi")
     functions = getattr(getattr(module, "lib", None), "_fntab", None)
     if isinstance(functions, dict):

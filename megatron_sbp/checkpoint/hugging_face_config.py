@@ -36,7 +36,7 @@ _ONLY: dict[str, tuple[object, str]] = {
     "use_sliding_window": (False, "attention sees the whole sequence"),
     "hidden_act": ("silu", "the FFN is SwiGLU"),
     "partial_rotary_factor": (1.0, "all channels of a head are rotated"),
-    "quantization_config": (None, "weights are not dequantised"),
+    "quantization_config": (None, "weights are not dequantized"),
 }
 """Keys of config.json that may be missing or have this value, and why."""
 
@@ -89,7 +89,7 @@ def read_config(file: Path) -> tuple[Model, int]:
 
     Raises:
         InputError: another architecture, or something that Megatron is not started with (biases, scaled RoPE, sliding
-            windows, experts, quantised weights, another activation); names the key.
+            windows, experts, quantized weights, another activation); names the key.
     """
     if not file.exists():
         raise InputError("not a Hugging Face checkpoint: the file is missing", file=file)

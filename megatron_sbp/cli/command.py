@@ -25,7 +25,7 @@ from megatron_sbp.stages.run_folder import Run
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status, or raises KeyboardInterrupt (megatron_sbp/__main__.py)."""
     words = list(sys.argv[1:] if words is None else words)
-    # Wherever they run, no stage may try to reach a model hub unless the user says so.
+    # No stage may contact a model hub unless the user allows it.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if words[:1] != ["submit"]:  # jobs inherit the environment, and scripts/job.sh lets each use all of its cores
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -69,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    """Prints the traceback of an error that nobody expected; the status says whether a job is to be retried."""
+    """Prints the traceback of an unexpected error; the status says whether a job is to be retried."""
     import traceback
 
     from megatron_sbp.executor.retry import status_after, unexpected

@@ -1,4 +1,4 @@
-"""Raw documents to splits: reading, dropping, splitting, writing in shards."""
+"""Raw documents to splits: reading, deduplicating, splitting, writing shards."""
 
 SPLITS = ("train", "oracle", "valid", "test")
-"""Folders of documents. `oracle` has the further documents only; the oracle arm trains on train and oracle."""
+"""Folders of documents. `oracle` has only the additional documents; the oracle arm trains on train and oracle."""

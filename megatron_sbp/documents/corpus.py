@@ -1,4 +1,4 @@
-"""From the files of a corpus to documents/: each file is read once, by one of many tasks; then shards are cut."""
+"""Turns a corpus into documents/: each file is read once, by one of many tasks; then shards are written."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from megatron_sbp.recipe import Documents
 from megatron_sbp.recipe.checks import too_many_shards
 
 SPLITS_AS_CUT = ("test", "valid", "train", "oracle")
-"""So that a larger train or oracle split does not change the held-out documents."""
+"""Held-out splits come first, so that a larger train or oracle split does not change them."""
 
 LISTED = 1000
 """Bad documents that audit.json lists; all are counted."""
 
 _HELD_OF_ONE, _HELD_OF_SEVERAL = 256 << 20, 1 << 30
-"""Bytes of documents that reading a file, or several files, holds. Shards are cut from pieces of this size: of a corpus
-of very many files they should be few."""
+"""Bytes of documents held while reading a file or several files. Shards are cut from pieces of this size, so a corpus
+of very many files should have few of them."""
 
 
 class CorpusTooSmall(InputError):
@@ -52,7 +52,7 @@ class CorpusTooSmall(InputError):
 def split_corpus(
     documents: Documents, seed: int, output: Path, *, folder: Path, rejection_audit: Path, source: Path | None = None
 ) -> list[Path]:
-    """Reads all files of a corpus and cuts the shards: `read_part` and `join_parts` in one process.
+    """Reads all files of a corpus and writes the shards: `read_part` and `join_parts` in one process.
 
     Args and Raises: of these two.
 
@@ -72,20 +72,20 @@ def split_corpus(
 def read_part(
     documents: Documents, seed: int, paths: Sequence[Path], part: Path, *, source: Path | None = None
 ) -> list[Path]:
-    """Reads some files of a corpus: their usable documents in the keyed order, and what was dropped.
+    """Reads some files of a corpus: writes their usable documents in the keyed order, and counts of dropped ones.
 
     Args:
         documents: the corpus.
         seed: of the order.
-        paths: of the files, consecutive ones of `reading.corpus_files`.
-        part: FOLDER/NAME of what is written, see `parts`.
+        paths: consecutive files of `reading.corpus_files`.
+        part: FOLDER/NAME of the output, see `parts`.
         source: file that the settings were read from, for messages.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: a bad document where `bad_documents` is fatal, or an unreadable file.
+        InputError: a bad document if `bad_documents` is fatal, or an unreadable file.
     """
     check_fields(documents, source)
     several = len(paths) > 1
@@ -132,17 +132,17 @@ def join_parts(
     Args:
         documents: the corpus and its splits.
         seed: of the order.
-        parts: what `read_part` wrote of all files, in their order.
+        parts: output of `read_part` for all files, in order.
         output: folder of the splits.
         folder: `documents.inputs` are relative to it.
-        rejection_audit: where the audit is written when the corpus is too small; `output` has finished splits only.
+        rejection_audit: path of the audit if the corpus is too small; `output` only has finished splits.
         source: file that the settings were read from, for messages.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: two documents with one id where `bad_documents` is fatal.
+        InputError: two documents with the same id if `bad_documents` is fatal.
         CorpusTooSmall: fewer usable documents than the splits need.
     """
     inputs, passed_over = corpus_files(documents, folder, source)
@@ -170,10 +170,10 @@ def join_parts(
 
 @dataclass
 class _Counts:
-    """What was dropped of one file."""
+    """Counts of dropped documents of a file."""
 
     lines_before: int = 0
-    """Of the part's files before this one."""
+    """Lines in the part's files before this one."""
     read: int = 0
     empty: int = 0
     short: int = 0
@@ -188,14 +188,14 @@ class _Counts:
 
 
 def _counts(part: Part) -> list[JsonObject]:
-    """`_Counts` of the files of a part."""
+    """`_Counts` of a part's files."""
     counts = part.notes["counts"]
     return counts if isinstance(counts, list) else [counts]  # an earlier version read one file per part
 
 
 @dataclass
 class _Audit:
-    """What was dropped of all files."""
+    """Counts of dropped documents of all files."""
 
     passed_over: list[PassedOver]
     read: dict[str, int] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class _Audit:
 def _described(chosen: Chosen, audit: _Audit) -> JsonObject:
     return {
         "inputs": audit.read,
-        # Names only: where the corpus is must not change the bytes of the audit.
+        # Names only: the corpus's location must not change the bytes of the audit.
         "skipped_inputs": [{"file": found.path.name, "reason": found.reason} for found in audit.passed_over],
         "read": sum(audit.read.values()),
         "dropped": _dropped(chosen, audit),
@@ -241,13 +241,13 @@ def _say_dropped(chosen: Chosen, audit: _Audit) -> None:
 
 
 def _note_clashes(documents: Documents, inputs: list[Path], parts: list[Part], chosen: Chosen, audit: _Audit) -> None:
-    """Documents that share their id with a different text are bad ones."""
+    """Documents whose id also belongs to a different text count as bad."""
     names, key = _names(inputs), documents.id_field
     audit.bad += chosen.clashes
     first_files = np.cumsum([0, *(len(_counts(part)) for part in parts)])
 
     def place(part: int, row: int) -> tuple[int, int]:
-        """Of a document: its file, and the line in it."""
+        """A document's file and line."""
         line = int(parts[part].rows["line"][row])
         before = [counts.get("lines_before", 0) for counts in _counts(parts[part])]
         file = bisect.bisect_left(before, line) - 1
@@ -263,7 +263,7 @@ def _note_clashes(documents: Documents, inputs: list[Path], parts: list[Part], c
 
 
 def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Path) -> dict[str, int]:
-    """Documents of every split. If there are too few, an audit says why, and the error names the audit."""
+    """Documents of every split. If there are too few, writes an audit of the reasons and names it in the error."""
     usable = chosen.usable
     needed = {"train": wanted.train, "oracle": wanted.oracle or 0, "valid": wanted.valid, "test": wanted.test}
     if usable < sum(needed.values()):
@@ -280,7 +280,7 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
         )
     if wanted.oracle is None:
         needed["oracle"] = usable - sum(needed.values())
-    for split, size in needed.items():  # only the corpus can tell for the oracle split
+    for split, size in needed.items():  # the size of the oracle split depends on the corpus
         wrong = too_many_shards(wanted, split, size)
         if wrong is not None:
             raise InputError(wrong, key="documents.documents_per_shard")
@@ -288,7 +288,7 @@ def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Pa
 
 
 def _too_many(needed: dict[str, int], usable: int) -> str:
-    """The split that needs more than is left, in the order in which they are cut."""
+    """The first split, in cutting order, that needs more documents than are left."""
     for split in SPLITS_AS_CUT:
         usable -= needed[split]
         if usable < 0:
@@ -339,6 +339,6 @@ def _dropped(chosen: Chosen, audit: _Audit) -> dict[str, int]:
 
 
 def _names(inputs: list[Path]) -> list[str]:
-    """How audit.json names the files: relative to the folder that they share, so that a corpus can move."""
+    """File names for audit.json: relative to their common folder, so that a corpus can move."""
     shared = os.path.commonpath([path.parent for path in inputs])
     return [path.relative_to(shared).as_posix() for path in inputs]

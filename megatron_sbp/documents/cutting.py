@@ -1,4 +1,4 @@
-"""Cuts the shards of documents/ from the parts of a corpus, several at once."""
+"""Writes the shards of documents/ from the parts of a corpus, several in parallel."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from megatron_sbp.documents.parts import Part
 from megatron_sbp.documents.shards import HELD, write_shard
 
 IN_THREADS = 200_000
-"""Documents up to which threads do: a process takes half a second to start. Compression, three quarters of the work,
-needs no lock of Python's, but the rest would not let threads use more than four cores."""
+"""Up to this many documents, threads are used: a process takes half a second to start. Compression, three quarters of
+the work, releases the GIL, but the rest would limit threads to four cores."""
 
 _PROCESS = 200 << 20
-"""Bytes that a process takes besides the documents that it holds."""
+"""Memory of a process in bytes, excluding the documents that it holds."""
 
 
 class Cutter:
@@ -32,9 +32,9 @@ class Cutter:
 
     Args:
         paths: FOLDER/NAME of the parts, without a suffix.
-        keep: bool [documents] per part: which documents stay. A bit of each is held.
+        keep: bool [documents] per part: which documents stay. Held as one bit each.
         fields: kept fields, for `shards.write_shard`.
-        parts: where they are open already; else the first shard opens them.
+        parts: the open parts; if not given, the first shard opens them.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Cutter:
         self._parts = parts
 
     def cut(self, path: Path, first: np.void, last: np.void) -> dict[str, int]:
-        """Writes the shard of the documents from one key to another, and returns what `shards.write_shard` does."""
+        """Writes the shard of the documents from one key to another; returns the result of `shards.write_shard`."""
         if not self._parts:
             self._parts = [Part(path) for path in self._paths]
         found = ((part, part.between(first, last), keep) for part, keep in zip(self._parts, self._keep, strict=True))
@@ -54,7 +54,7 @@ class Cutter:
 
 
 def _bits(packed: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Some of the bits that `np.packbits` made, without unpacking the others: bool [places]."""
+    """Selected bits of an `np.packbits` array, without unpacking the others: bool [places]."""
     return (packed[places >> 3] >> (7 - (places & 7)).astype(np.uint8) & 1).astype(bool)
 
 
@@ -66,14 +66,14 @@ def cut_shards(
     most: int,
     fields: Sequence[str] = (),
 ) -> Generator[dict[str, int]]:
-    """Writes shards on all cores, or as many as there is memory for, and yields what `shards.write_shard` returns, in
-    their order.
+    """Writes shards on all cores, or as many as there is memory for, and yields the results of `shards.write_shard`, in
+    order.
 
     Args:
         shards: file, and the keys of the first and the last document (`splitting.keys_at`) of each.
         parts: of the corpus.
         keep: bool [documents] per part: which documents stay.
-        most: documents that a shard may have.
+        most: maximum documents in a shard.
         fields: kept fields, whose digests are written beside the ids.
 
     Raises:
@@ -104,7 +104,7 @@ def cut_shards(
 
 
 def _workers(parts: Sequence[Part], most: int) -> int:
-    """Shards that can be written at the same time: one per core, or as many as there is memory for."""
+    """Number of shards to write concurrently: one per core, or as many as fit in memory."""
     documents = sum(map(len, parts))
     size = sum(part.size for part in parts) // max(1, documents) * min(most, documents)
     held = min(size, HELD)
@@ -112,12 +112,12 @@ def _workers(parts: Sequence[Part], most: int) -> int:
 
 
 _cutter: Cutter
-"""Of a process of the pool."""
+"""State of a pool process."""
 
 
 def _begin(parent: int, cutter: Cutter) -> None:
     die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     global _cutter
     _cutter = cutter
 

@@ -1,7 +1,7 @@
-"""Values of fields of documents as 64-bit digests: enough to tell whether two documents have the same one.
+"""64-bit digests of documents' field values: enough to tell whether two documents have the same value.
 
-They are columns of the files of ids (documents/ids), one per kept field: a task that compares fields of documents all
-over the corpus does not read the texts.
+They are columns of the id files (documents/ids), one per kept field: a task that compares fields across the corpus need
+not read the texts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MISSING = 0
 
 
 def digest_of(value: object) -> int:
-    """64 bits of a value that JSON can hold; equal values have equal ones, 1 and 1.0 do not. Null has MISSING."""
+    """64-bit digest of a JSON value; equal values have equal digests, except 1 and 1.0. Null gives MISSING."""
     if value is None:
         return MISSING
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -31,7 +31,7 @@ def digest_of(value: object) -> int:
 
 
 def column_of(field: str) -> str:
-    """Name of the column of a field in a file of ids."""
+    """Column name of a field in an id file."""
     return f"field {field}"
 
 
@@ -42,7 +42,7 @@ def values_of(lines: Iterable[bytes], fields: Sequence[str]) -> np.ndarray:
 
 
 def _without_text(line: bytes) -> JsonObject:
-    """The kept fields of a row; its text, nearly all of it, is not parsed."""
+    """The kept fields of a row, without parsing its text, which is nearly all of it."""
     # In documents/ they come after the text. A quote without a backslash before it ends a string.
     _, found, after = line.partition(b'"text":"')
     text, comma, kept = after.partition(b'","')
@@ -51,9 +51,9 @@ def _without_text(line: bytes) -> JsonObject:
 
 
 def read_values(shards: Sequence[Path], fields: Sequence[str]) -> np.ndarray:
-    """Digests of some fields of all documents of some documents/ shards, in order: uint64 [fields, documents].
+    """Digests of some fields of all documents in some documents/ shards, in order: uint64 [fields, documents].
 
-    A shard whose file of ids lacks one of the fields is read itself.
+    If a shard's id file lacks one of the fields, the shard itself is read.
     """
     columns = [column_of(field) for field in fields]
     found = []

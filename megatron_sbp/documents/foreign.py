@@ -1,4 +1,4 @@
-"""The reader of documents that no run prepared: files and field names from the command line or another pipeline."""
+"""Reads documents from outside a run: files and field names from the command line or another pipeline."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ OnBad = Literal["fatal", "skip"]
 
 @dataclass(frozen=True)
 class Source:
-    """Files of documents. Row i of everything made from them is the i-th document of `documents`.
+    """Files of documents. Row i of everything derived from them is the i-th document of `documents`.
 
     Attributes:
         inputs: files or glob patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read
             sorted by path.
         text_field: field of the text.
-        id_field: field of a unique string or integer; None takes a digest of the text, as a recipe does.
+        id_field: field of a unique string or integer; None uses a digest of the text, as in a recipe.
         skip_empty: whether documents whose text is empty or white space are left out.
-        optional_fields: further fields to keep from the rows that have them.
+        optional_fields: additional fields to keep from rows that have them.
     """
 
     inputs: Sequence[str]
@@ -50,10 +50,10 @@ class Source:
         return matching_files(list(self.inputs), Path.cwd())
 
     def documents(self) -> Iterator[Document]:
-        """Every document, in the order of the files and rows. A bad row is an error: it would shift the rows after it.
+        """All documents, in the order of files and rows. A bad row is an error: skipping it would shift later rows.
 
         Raises:
-            InputError: unreadable files, a bad row, no document at all; names file and line.
+            InputError: unreadable files, a bad row, or no document at all; names file and line.
         """
         return (document for _, _, document in self.placed())
 
@@ -71,7 +71,7 @@ class Source:
             raise InputError("no document", file=files[0])
 
     def check_fields(self, names: Sequence[str]) -> None:
-        """Refuses optional fields that no document has. Reads as far as it takes to find one with each.
+        """Refuses optional fields that no document has. Reads until each has been found once.
 
         Raises:
             InputError: names the first document's file, its line, and the fields that it has.
@@ -82,7 +82,7 @@ class Source:
                 missing.pop(name, None)
             if not missing:
                 return
-        for name in missing:  # the first row lacks it, like all others, and is refused with what it has
+        for name in missing:  # all rows lack it: the error shows the fields of the first
             for path in self.files():
                 list(converted_rows(path, [self.text_field, name], partial(field_of, name=name), refuse))
 
@@ -93,23 +93,23 @@ class Source:
 
 
 class TextRows:
-    """Rows with several text fields. Bad rows, and rows in which a text is empty, are counted and left out.
+    """Rows with several text fields. Bad rows, and rows with an empty text, are counted and skipped.
 
     Args:
         inputs: as for `Source`.
-        texts: fields of text; a row in which one of them is empty or white space is left out.
-        others: further fields, all strings, which may be empty.
-        bad_documents: whether a bad row is an error or is counted and left out.
-        unchecked: further fields that a row must have, with any value.
-        optional: further fields with any value; None in rows that lack them.
+        texts: text fields; a row in which one of them is empty or white space is skipped.
+        others: additional string fields, which may be empty.
+        bad_documents: whether a bad row is an error or is counted and skipped.
+        unchecked: additional fields that a row must have, with any value.
+        optional: additional fields with any value; None in rows that lack them.
 
     Attributes:
         files: the inputs, sorted by path.
-        empty: rows left out since a text was empty.
-        bad: rows left out since they were bad.
+        empty: rows skipped because a text was empty.
+        bad: rows skipped because they were bad.
 
     Iterating gives a dict of the fields per row, and raises InputError for unreadable files, for a bad row (with
-    "fatal") and where there is no usable row at all.
+    "fatal"), and if there is no usable row at all.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class TextRows:
             raise self.none_found()
 
     def of_file(self, path: Path, advance: Callable[[int], None] = lambda _: None) -> Iterator[JsonObject]:
-        """Rows of one of the files, of which none need be usable.
+        """Rows of one of the files, possibly none.
 
         Args:
             path: the file.
@@ -159,7 +159,7 @@ class TextRows:
                 self.empty += 1
 
     def none_found(self) -> InputError:
-        """Says that no file has a usable row."""
+        """The error that no file has a usable row."""
         return InputError(f"no usable row ({self.empty:,} empty, {self.bad:,} bad)", file=self.files[0])
 
     def _row(self, row: JsonObject) -> JsonObject:
@@ -182,8 +182,8 @@ def converted_rows[Row](
     on_bytes: Callable[[int], None] = lambda _: None,
     optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, Row]]:
-    """Lines and converted rows of one file; what `convert` or the parser finds bad goes to `on_bad`: `refuse` makes an
-    error of it."""
+    """Lines and converted rows of one file; rows that `convert` or the parser rejects go to `on_bad`, such as `refuse`,
+    which raises."""
     yield from _converted(path, raw_rows(path, fields, on_bytes, optional), convert, on_bad)
 
 

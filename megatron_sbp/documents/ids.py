@@ -1,8 +1,8 @@
-"""Ids of documents, in files of their own beside the shards: a task that needs ids does not read the texts.
+"""Ids of documents, in separate files beside the shards: a task that needs ids need not read the texts.
 
 documents/SPLIT/NNNNN.jsonl.zst      the documents
-documents/ids/SPLIT/NNNNN.parquet    their ids, column `id`, in the same order, and digests of the fields that were kept
-                                     (field_values.py)
+documents/ids/SPLIT/NNNNN.parquet their ids, column `id`, in the same order, and digests of the kept fields
+(field_values.py)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PREFIX = b'{"id":"'
 
 
 def ids_file(shard: Path) -> Path:
-    """Where the ids of a shard are."""
+    """Path of a shard's id file."""
     return shard.parents[1] / "ids" / shard.parent.name / f"{shard.name.removesuffix(JSONL_ZST)}.parquet"
 
 
@@ -34,7 +34,7 @@ def write_ids(shard: Path, ids: Iterable[str], further: Mapping[str, np.ndarray]
     Args:
         shard: its file.
         ids: of its rows.
-        further: columns to write beside them.
+        further: additional columns.
 
     Returns:
         The file written.
@@ -49,7 +49,7 @@ def write_ids(shard: Path, ids: Iterable[str], further: Mapping[str, np.ndarray]
 def read_ids(shards: Sequence[Path]) -> pa.ChunkedArray:
     """Ids of the documents of some documents/ shards, in order: large_string [documents].
 
-    A shard without a file of ids is read itself.
+    If a shard has no id file, the shard itself is read.
     """
     chunks = itertools.chain.from_iterable(side_by_side(_ids_of_shard, shards))
     return pa.chunked_array(list(chunks), pa.large_string())
@@ -64,7 +64,7 @@ def _ids_of_shard(shard: Path) -> list[pa.Array]:
 
 
 def take_ids(ids: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Ids of some rows, in their order and chunks, with memory for these alone.
+    """Ids of some rows, in their order and chunks, with memory for these rows only.
 
     `ChunkedArray.take` joins the ids of all documents at every call: gigabytes, for every shard of pairs.
 
@@ -92,13 +92,13 @@ def take_ids(ids: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def noted_count(shard: Path) -> int | None:
-    """Number of rows of a .jsonl.zst file by its file of ids; None where there is none."""
+    """Number of rows of a .jsonl.zst file from its id file; None if there is none."""
     file = ids_file(shard)
     return pq.read_metadata(file).num_rows if file.exists() else None
 
 
 def count_documents(shard: Path) -> int:
-    """Number of rows of a .jsonl.zst file, from its file of ids where there is one."""
+    """Number of rows of a .jsonl.zst file, from its id file if there is one."""
     noted = noted_count(shard)
     if noted is not None:
         return noted
@@ -110,8 +110,8 @@ def count_documents(shard: Path) -> int:
 
 
 def id_of(line: bytes) -> str:
-    """The id in a row of documents/, whose other fields are not parsed."""
-    # documents/ has the id first. An id with an escape in it goes the long way.
+    """The id in a row of documents/, without parsing the other fields."""
+    # In documents/ the id comes first. An id with an escape takes the slow path.
     if line.startswith(_PREFIX):
         id, quote, _ = line[len(_PREFIX) : len(_PREFIX) + 1024].partition(b'"')
         if quote and b"\\" not in id:

@@ -1,4 +1,4 @@
-"""Which files of a corpus one task reads: a file each, or several where there are very many."""
+"""Groups the files of a corpus into tasks: one file each, or several if there are very many."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ALONE = 512
-"""Files up to which each is a group. Every shard has documents of every group, which cost a look and a read each: with
-the 27,838 files of DCLM that would take longer than all else."""
+"""Up to this many files, each is its own group. Every shard has documents of every group, each at the cost of a lookup
+and a read: with the 27,838 files of DCLM that would take longer than everything else."""
 
 MOST, FEWEST, SIZE = 512, 64, 64 << 20
-"""Groups of more files: at most, at least, and bytes of each in between."""
+"""For more files: maximum and minimum number of groups, and target bytes per group."""
 
 
 def input_groups(files: Sequence[Path]) -> list[range]:
-    """Runs of consecutive files: one file each, or, of more than `ALONE` files, runs of about as many bytes.
+    """Groups of consecutive files: one file each, or, for more than `ALONE` files, groups of about equal bytes.
 
     Args:
-        files: of a corpus, in their order.
+        files: of a corpus, in order.
 
     Returns:
-        Places in `files`.
+        Index ranges in `files`.
 
     Raises:
-        OSError: a file is gone.
+        OSError: a file is missing.
     """
     if len(files) <= ALONE:
         return [range(place, place + 1) for place in range(len(files))]

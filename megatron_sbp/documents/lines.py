@@ -28,7 +28,7 @@ def read_lines(path: Path, on_bytes: Callable[[int], None] | None = None) -> Ite
         on_bytes: called with the number of bytes read from disk since the last call.
 
     Raises:
-        InputError: missing, unreadable, truncated or damaged; names the line that could not be read to its end. A
+        InputError: missing, unreadable, truncated or damaged; names the line that could not be read completely. A
             compressed file of 0 bytes counts as truncated. (A cut exactly between two frames cannot be noticed.)
     """
     number = 1
@@ -41,7 +41,7 @@ def read_lines(path: Path, on_bytes: Callable[[int], None] | None = None) -> Ite
                 chunks = _frames(counted, lambda: zlib.decompressobj(_GZIP), b"\0")
             else:
                 chunks = iter(lambda: counted.read(_CHUNK), b"")
-            pieces: list[bytes] = []  # of a line longer than a chunk
+            pieces: list[bytes] = []  # pieces of a line longer than a chunk
             for chunk in chunks:
                 first, *others = chunk.split(b"\n")
                 pieces.append(first)
@@ -63,7 +63,7 @@ def read_lines(path: Path, on_bytes: Callable[[int], None] | None = None) -> Ite
 
 
 class _Counted:
-    """A file that reports how much was read from it."""
+    """A file that reports the number of bytes read."""
 
     def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None] | None):
         self._file, self._on_bytes = file, on_bytes
@@ -76,7 +76,7 @@ class _Counted:
 
 
 class _Decompressor(Protocol):
-    """Of one frame."""
+    """Decompressor of a single frame."""
 
     @property
     def eof(self) -> bool:
@@ -84,15 +84,15 @@ class _Decompressor(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What was given after its end."""
+        """Input after the end of the frame."""
 
     def decompress(self, data: bytes, /) -> bytes:
         """The next part of the contents."""
 
 
 def _frames(file: _Counted, decompressor: Callable[[], _Decompressor], padding: bytes) -> Iterator[bytes]:
-    """Contents of compressed frames, followed one by one: python-zstandard's own stream reader, for one, ends without
-    an error inside a truncated frame.
+    """Contents of compressed frames, one by one: python-zstandard's stream reader, for example, ends without an error
+    inside a truncated frame.
 
     Args:
         file: the compressed file.

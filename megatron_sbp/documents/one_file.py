@@ -1,4 +1,4 @@
-"""The documents of one input file as the stage `documents` takes them: a bad one ends the reading, or is passed on."""
+"""Reads one input file for the stage `documents`: a bad document is an error, or is passed on."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from megatron_sbp.recipe import Documents
 def rows_of_file(
     path: Path, documents: Documents, on_bytes: Callable[[int], None]
 ) -> Iterator[tuple[int, Document | BadDocument]]:
-    """Line and document of every row; what is wrong with it where `bad_documents` is `skip`.
+    """Yields the line and document of every row, or the problem with it if `bad_documents` is `skip`.
 
     Args:
         path: the file.
-        documents: field names, and what to do with bad documents.
+        documents: field names and handling of bad documents.
         on_bytes: called with the number of bytes of the file that were read since the last call.
 
     Raises:
-        InputError: an unreadable file, or a bad document where `bad_documents` is fatal.
+        InputError: an unreadable file, or a bad document if `bad_documents` is fatal.
     """
     for line, raw in raw_rows(path, fields_of(documents), on_bytes):
         try:
@@ -33,5 +33,5 @@ def rows_of_file(
 
 
 def is_usable(document: Document, documents: Documents) -> bool:
-    """Whether it has as much text as the recipe requires, and any at all."""
+    """Whether it has at least the required text, and is not empty."""
     return len(document.text.strip()) >= max(1, documents.min_characters)

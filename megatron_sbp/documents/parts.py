@@ -1,9 +1,8 @@
-"""Parts of a corpus: what reading some input files leaves, in the keyed order, so that shards are cut from all of them.
+"""Parts of a corpus: the documents of some input files in the keyed order, from which shards are merged.
 
 PART.zst      the documents as JSON lines, in frames of about 64 KB; sorted within each segment of the part
-PART.rows     a row of figures per document, in the same order (`ROW`)
-PART.frames   where the frames begin (`FRAME`)
-PART.json     documents of each segment, and what was dropped
+PART.rows a fixed-size record per document, in the same order (`ROW`) PART.frames offsets of the frames (`FRAME`)
+PART.json documents per segment, and counts of dropped ones
 """
 
 from __future__ import annotations
@@ -30,24 +29,24 @@ ROW = np.dtype(
     [(name, "<u8") for name in ("order", "id_high", "id_low", "text_high", "text_low", "line", "begin")]
     + [(name, "<u4") for name in ("length", "characters", "bytes")]
 )
-"""The keyed order; two halves of a digest of the id and of the stripped text; line in the input files, counted over all
-of the part; place and length of the JSON line in the uncompressed part; characters and UTF-8 bytes of the text."""
+"""The keyed order; two halves of a digest of the id and of the stripped text; line in the input files, counted over the
+whole part; offset and length of the JSON line in the uncompressed part; characters and UTF-8 bytes of the text."""
 
 FRAME = np.dtype([("begin", "<u8"), ("offset", "<u8"), ("length", "<u4"), ("whole", "<u4")])
-"""First byte of a frame in the uncompressed part; where the compressed one is, its length, its uncompressed length."""
+"""Offset of a frame in the uncompressed part; offset, length, and uncompressed length of the compressed frame."""
 
 ORDER = ("order", "id_high", "id_low")
-"""The columns that put documents in their order, most significant first."""
+"""The sort columns, most significant first."""
 
 _FRAME_BYTES = 64 << 10
 _OF_A_DOCUMENT = 500
-"""Bytes that a held document takes besides its JSON: its figures and the objects around them."""
+"""Memory overhead in bytes of a held document, excluding its JSON: its record and Python objects."""
 _SUFFIXES = (".zst", ".rows", ".frames", ".json")
 _FIVE = struct.Struct(">5Q")
 
 
 def hashes(document: Document, seed: int) -> tuple[int, ...]:
-    """uint64 x 5: the order, keyed by the seed, two of the id, two of the stripped text."""
+    """uint64 x 5: the sort key (keyed by the seed), two for the id, two for the stripped text."""
     id = document.id.encode()
     order = hashlib.blake2b(id, digest_size=8, key=str(seed).encode()).digest()
     whole = order + hashlib.sha256(id).digest()[:16] + hashlib.sha256(document.text.strip().encode()).digest()[:16]
@@ -60,17 +59,17 @@ def part_files(part: Path) -> list[Path]:
 
 
 class PartWriter:
-    """Writes a part from documents in the order of reading. A context manager: the files appear at its end.
+    """Writes a part from documents in reading order. A context manager: the files appear on exit.
 
     Args:
         part: FOLDER/NAME, without a suffix.
         seed: of the keyed order.
-        held_bytes: memory for documents at most, before a segment is sorted and written.
+        held_bytes: maximum memory for documents before a segment is sorted and written.
     """
 
     def __init__(self, part: Path, seed: int, held_bytes: int = 256 << 20):
         self.notes: JsonObject = {}
-        """What else PART.json says."""
+        """Additional contents of PART.json."""
         self._part, self._seed, self._limit = part, seed, held_bytes
         self._rows: list[tuple[int, ...]] = []
         self._lines: list[bytes] = []
@@ -94,7 +93,7 @@ class PartWriter:
             files.write_json(part_files(self._part)[3], {"segments": self._segments, **self.notes})
 
     def add(self, document: Document, line: int) -> None:
-        """Notes a document and the line on which it was."""
+        """Adds a document and its line."""
         row = document.row()
         sizes = (len(row), len(document.text), len(document.text.encode()))
         self._rows.append((*hashes(document, self._seed), line, 0, *sizes))
@@ -108,7 +107,7 @@ class PartWriter:
         if not self._rows:
             return
         rows = np.array(self._rows, ROW)
-        order = np.lexsort([rows[name] for name in reversed(ORDER)])  # stable: equal ids stay in the order of reading
+        order = np.lexsort([rows[name] for name in reversed(ORDER)])  # stable: equal ids stay in reading order
         rows = rows[order]
         rows["begin"] = self._begin + np.cumsum(rows["length"], dtype=np.uint64) - rows["length"]
         frames, held, size = [], [], 0
@@ -135,7 +134,7 @@ class PartWriter:
 
 
 class Part:
-    """Reads a part; its figures stay mapped from disk, which keeps a file open.
+    """Reads a part; its records stay memory-mapped, which keeps a file open.
 
     Args:
         part: FOLDER/NAME, without a suffix.
@@ -148,25 +147,25 @@ class Part:
         self.path = part
         self._data, figures, self._frames, notes = part_files(part)
         self.notes: JsonObject = files.read_json(notes)
-        """`segments` and what the writer noted."""
+        """`segments` and the writer's notes."""
         self.rows = _mapped(figures, ROW)
         """ROW [documents]."""
         ends = np.cumsum([0, *self.notes["segments"]])
         if ends[-1] != len(self.rows):
             raise InputError(f"{len(self.rows)} documents, and {ends[-1]} in {notes.name}", file=figures)
         self.segments = [slice(int(begin), int(end)) for begin, end in itertools.pairwise(ends)]
-        """Slices of `rows` that are each in the keyed order."""
+        """Slices of `rows`, each in the keyed order."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def size(self) -> int:
-        """Bytes of the JSON lines."""
+        """Total bytes of the JSON lines."""
         return int(self.rows[-1]["begin"]) + int(self.rows[-1]["length"]) if len(self.rows) else 0
 
     def between(self, first: np.void, last: np.void) -> np.ndarray:
-        """Rows from one key to another, both included: int64 [n], ascending by place in the part.
+        """Rows from one key to another, inclusive: int64 [n], ascending by position in the part.
 
         Args:
             first: with the fields of ORDER.
@@ -178,7 +177,7 @@ class Part:
             # Not by np.searchsorted: rows of 68 bytes are not aligned, and it would copy the column at every call.
             begin = bisect.bisect_left(order, low, segment.start, segment.stop)
             end = bisect.bisect_right(order, high, begin, segment.stop)
-            if begin == end:  # as often, where parts are small
+            if begin == end:  # equally common for small parts
                 continue
             rows = table[begin:end]
             inside = (_compared(rows, first) >= 0) & (_compared(rows, last) <= 0)
@@ -186,7 +185,7 @@ class Part:
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def read(self, places: np.ndarray) -> Iterator[bytes]:
-        """JSON lines, without the line feed, of rows in ascending order of their place.
+        """JSON lines, without line feeds, of rows in ascending order of position.
 
         Raises:
             InputError: damaged data.
@@ -194,7 +193,7 @@ class Part:
         if not len(places):
             return
         rows = self.rows[places]
-        frames = _mapped(self._frames, FRAME)  # only now: 24 bytes per 64 KB of all parts would be much to hold
+        frames = _mapped(self._frames, FRAME)  # loaded only now: 24 bytes per 64 KB of all parts would use much memory
         numbers = np.searchsorted(frames["begin"], rows["begin"], "right") - 1
         current, data, begin = -1, b"", 0
         with open(self._data, "rb") as file:

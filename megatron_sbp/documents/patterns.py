@@ -1,4 +1,4 @@
-"""What the glob patterns of a corpus match."""
+"""Expands the glob patterns of a corpus."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from megatron_sbp.base.errors import InputError
 
 type _Folder = tuple[str, list[str]]
-"""The name of a folder, and those of the files in it."""
+"""A folder and the names of its files."""
 
 
 def names_matching(pattern: str, folder: Path, *, recursive: bool) -> list[str]:
-    """What a pattern of `documents.inputs` matches in a folder. A name that exists is itself: it may have `[1]` in it.
+    """Paths that a pattern of `documents.inputs` matches. An existing name is taken literally: it may contain `[1]`.
 
     Args:
         pattern: a name or glob pattern, relative to the folder or absolute.
         folder: that of the recipe.
-        recursive: `**` matches any number of folders, also none, but for hidden ones; at the end, all files in them.
-            Links are followed, but not into a folder that they are in: glob's own `**` goes around in circles, with
-            two of them for as long as nobody stops it, and passes over folders that cannot be read.
+        recursive: `**` matches zero or more folders, except hidden ones; at the end, all files in them. Links are
+            followed, except into a folder that contains them: glob's own `**` follows cycles, with two of them
+                without end, and skips unreadable folders.
 
     Raises:
         InputError: a folder that `**` matches cannot be read.
@@ -48,7 +48,7 @@ def _matches(pattern: str, folder: Path) -> list[str]:
 
 
 def _folders(folder: Path, name: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[_Folder]:
-    """A folder and all below it, but for those that are hidden or above it."""
+    """A folder and all folders below it, except hidden ones and links to its ancestors."""
     path = folder / name
     try:
         status = path.stat()

@@ -1,4 +1,4 @@
-"""Documents out of .jsonl, .jsonl.gz, .jsonl.zst and .parquet files."""
+"""Reads documents from .jsonl, .jsonl.gz, .jsonl.zst, and .parquet files."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _ROWS_PER_BATCH = 1024
 
 
 class _INVALID:
-    """Marks a Parquet value that Python cannot hold: text that is not valid UTF-8, a date far away, a strange time
-    zone. A class, so that it is the same in other processes."""
+    """Marks a Parquet value that Python cannot represent: invalid UTF-8, a date out of range, an unknown time zone. A
+    class, so that it is the same object in other processes."""
 
 
 class BadDocument(Exception):
@@ -42,7 +42,7 @@ class BadDocument(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as it was read: `text` is unchanged, `kept` holds the recipe's keep_fields."""
+    """A document as read: `text` is unchanged, `kept` holds the recipe's keep_fields."""
 
     id: str
     text: str
@@ -60,10 +60,10 @@ class Document:
 def corpus_files(
     documents: Documents, folder: Path, source: Path | str | None = None
 ) -> tuple[list[Path], list[PassedOver]]:
-    """Files that `documents.inputs` names, and what it names that is not a file.
+    """Files that `documents.inputs` matches, and matches that are not files.
 
     Args:
-        documents: the patterns, and whether what is not a file is an error (`bad_documents`).
+        documents: the patterns, and whether a match that is not a file is an error (`bad_documents`).
         folder: relative patterns start from it.
         source: where the patterns were read from, for messages.
 
@@ -77,13 +77,13 @@ def corpus_files(
 
 
 def matching_files(patterns: list[str], folder: Path, source: Path | None = None, key: str | None = None) -> list[Path]:
-    """Files that glob patterns name, each once, sorted by path.
+    """Files that glob patterns match, each once, sorted by path.
 
     Args:
         patterns: relative to `folder`, or absolute; `**` means any depth.
         folder: relative patterns start from it.
         source: where the patterns were read from, for messages.
-        key: their key in that file.
+        key: the patterns' key in that file.
 
     Raises:
         InputError: a pattern matches no file, a file has an unknown suffix, something that matches is not a file (a
@@ -96,7 +96,7 @@ def matching_files(patterns: list[str], folder: Path, source: Path | None = None
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Something that a pattern matches and that is not a file."""
+    """A match of a pattern that is not a file."""
 
     path: Path
     reason: str
@@ -105,7 +105,7 @@ class PassedOver:
 def find_files(
     patterns: list[str], folder: Path, source: Path | str | None, key: str | None
 ) -> tuple[list[Path], list[PassedOver]]:
-    """Like `matching_files`, but also returns what is not a file instead of refusing it."""
+    """Like `matching_files`, but returns matches that are not files instead of refusing them."""
     found: dict[Path, Path] = {}
     passed_over: dict[Path, str] = {}
     real = _WithoutLinks()
@@ -133,21 +133,21 @@ def find_files(
 
 
 class _WithoutLinks:
-    """Where files really are. A folder is followed once for all its files: a corpus has tens of thousands, and a shared
-    file system would be asked about every folder above each of them."""
+    """Resolves paths. Each folder is resolved once for all its files: a corpus has tens of thousands, and every lookup
+    would query all parent folders on a shared file system."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
 
     def is_file(self, place: str) -> bool:
-        """Whether it is a regular file, and not a link to one."""
+        """Whether it is a regular file and not a link."""
         try:
             return stat.S_ISREG(os.lstat(place).st_mode)
         except OSError:
             return False
 
     def places(self, place: str) -> tuple[Path, Path]:
-        """A file without links in its path, twice, as `places_of_link` has it."""
+        """The same result as `places_of_link` for a file that is not a link: its resolved path, twice."""
         folder, name = os.path.split(place)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder)
@@ -155,7 +155,7 @@ class _WithoutLinks:
         return found, found
 
     def places_of_link(self, path: Path) -> tuple[Path, Path]:
-        """What a link leads to, and the same under the name of the link where only that says what is in it.
+        """The target of a link, and the target under the link's name if only that has the suffix.
 
         The cache of the Hugging Face hub has `train.jsonl -> ../blobs/abc123`.
         """
@@ -164,7 +164,7 @@ class _WithoutLinks:
 
 
 def file_problem(path: Path) -> str | None:
-    """Why something that a pattern of `documents.inputs` matches is not a file of a corpus, by its kind and name."""
+    """Why a match of `documents.inputs` is not a corpus file, judged by its kind and name."""
     return _no_file(path) or _unknown_suffix(path)
 
 
@@ -175,7 +175,7 @@ def _unknown_suffix(path: Path) -> str | None:
 
 
 def _no_file(path: Path) -> str | None:
-    """Why a path that exists in its folder is not a file; None for a file."""
+    """Why an existing path is not a file; None for a file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -195,7 +195,7 @@ def _refuse(passed_over: list[PassedOver], key: str | None) -> None:
 
 
 def check_fields(documents: Documents, source: Path | None = None) -> None:
-    """Refuses keep_fields that would overwrite what documents/ has under the same name."""
+    """Refuses keep_fields that would overwrite a field of documents/."""
     for name, origin in (("id", documents.id_field), ("text", documents.text_field)):
         if name in documents.keep_fields and origin != name:
             raise InputError(
@@ -219,11 +219,11 @@ def raw_rows(
         path: the file.
         fields: columns to read from a parquet file.
         on_bytes: called with the number of bytes of the file that were read since the last call.
-        optional: columns to read from a parquet file that has them.
+        optional: columns to read from parquet files that have them.
 
     Yields:
-        (line counted from 1, or row in a parquet file; what `parse` and `row_of` take). Blank lines of a JSON-lines
-        file are left out, as most of its readers do.
+        (line counted from 1, or row in a parquet file; the input of `parse` and `row_of`). Blank lines of a JSON-lines
+        file are skipped, as in most readers.
 
     Raises:
         InputError: unreadable, truncated or damaged file; a parquet file without one of the fields.
@@ -239,10 +239,10 @@ def raw_rows(
 
 
 def parse(raw: RawRow, documents: Documents) -> Document:
-    """A row as a document.
+    """Parses a row as a document.
 
     Args:
-        raw: what `raw_rows` gave: the bytes of a line of JSON, or the dict of a parquet row.
+        raw: from `raw_rows`: the bytes of a JSON line, or the dict of a parquet row.
         documents: field names.
 
     Raises:
@@ -263,17 +263,17 @@ def parse(raw: RawRow, documents: Documents) -> Document:
 
 
 def row_of(raw: RawRow) -> JsonObject:
-    """What `raw_rows` gave, as a dict; raises BadDocument on malformed JSON and on invalid UTF-8."""
+    """A row from `raw_rows` as a dict; raises BadDocument on malformed JSON and on invalid UTF-8."""
     return raw if isinstance(raw, dict) else _from_json(raw)
 
 
 def text_of(row: JsonObject, name: str) -> str:
-    """A field that must be a text; raises BadDocument as `parse` does."""
+    """A string field; raises BadDocument as `parse` does."""
     return _check(field_of(row, name), name)
 
 
 def id_of(row: JsonObject, name: str | None, text: str) -> str:
-    """The id of a document: its field `name`, integers as text; without a field, a digest of the text.
+    """The id of a document: its field `name`, with integers as strings; without a field, a digest of the text.
 
     Raises:
         BadDocument: the field is missing, empty, or neither a string nor an integer.
@@ -290,7 +290,7 @@ def id_of(row: JsonObject, name: str | None, text: str) -> str:
 
 
 def fields_of(documents: Documents) -> list[str]:
-    """Fields that are read of every row."""
+    """Fields that every row must have."""
     wanted = [documents.text_field, *([documents.id_field] if documents.id_field else []), *documents.keep_fields]
     return list(dict.fromkeys(wanted))
 
@@ -304,7 +304,7 @@ def _from_json(line: bytes) -> JsonObject:
         row = json.loads(text)
     except json.JSONDecodeError as error:
         raise BadDocument(f"malformed JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested beyond reason
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, or extreme nesting
         raise BadDocument(f"unusable JSON: {error}") from error
     if not isinstance(row, dict):
         raise BadDocument(f"is a JSON {_kind(row)}, not an object with fields")
@@ -312,7 +312,7 @@ def _from_json(line: bytes) -> JsonObject:
 
 
 def field_of(row: JsonObject, name: str) -> JsonValue:
-    """A field of any type; raises BadDocument when the row lacks it."""
+    """A field of any type; raises BadDocument if the row lacks it."""
     if name not in row:
         there = ", ".join(printable(key, lines=False)[:60] for key in list(row)[:10])
         raise BadDocument(f"field is missing; there are: {there or 'none'}", name)
@@ -362,7 +362,7 @@ def _parquet_rows(
                 for place in range(batch.num_rows):
                     number += 1
                     yield number, {name: values[place] for name, values in columns.items()}
-                # Taken from the share of the rows.
+                # Estimated from the share of the rows.
                 now = path.stat().st_size * number // file.metadata.num_rows
                 on_bytes(now - told)
                 told = now
@@ -375,7 +375,7 @@ def _parquet_rows(
 def _values(column: pyarrow.Array) -> list[JsonValue]:
     try:
         return column.to_pylist()
-    except (ValueError, OverflowError, LookupError):  # invalid UTF-8, a date or a time zone that Python has not
+    except (ValueError, OverflowError, LookupError):  # invalid UTF-8, or an unrepresentable date or time zone
         return [_value(scalar) for scalar in column]
 
 

@@ -1,4 +1,4 @@
-"""The first documents of a corpus, before a run reads it: how long they are, and whether they can be used."""
+"""Samples the first documents of a corpus before a run reads it: their length, and whether they are usable."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from megatron_sbp.recipe import Documents
 
 MOST_DOCUMENTS, MOST_BYTES = 1000, 2_000_000
 _LONGEST_READ = 64 << 20
-"""Bytes of a file that are read at most, so that one without line feeds is not read whole."""
+"""Maximum bytes to read from a file, so that one without line feeds is not read completely."""
 
 
 class Sample(TypedDict):
-    """What was looked at."""
+    """The sampled documents."""
 
     file: str
     """Its name."""
@@ -26,25 +26,25 @@ class Sample(TypedDict):
     bytes: float
     """Mean bytes of a document's text in UTF-8."""
     corpus: int | None
-    """Usable documents of the whole corpus, where all of it was looked at."""
+    """Usable documents of the whole corpus, if all of it was sampled."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the beginning of a file is like."""
+    """The beginning of a file."""
 
     sizes: list[int]
     """Bytes of text of every usable document."""
     whole: bool
-    """Whether the file was read to its end."""
+    """Whether the whole file was read."""
     problem: InputError | None
-    """What is wrong with it."""
+    """The problem, if any."""
     stops: bool = True
-    """Whether a run would stop at the problem; otherwise it skips all that was looked at."""
+    """Whether a run would stop at the problem; otherwise it skips all sampled rows."""
 
 
 class _Enough(Exception):
-    """More bytes were read than a look may cost."""
+    """The read limit was exceeded."""
 
 
 def look_into(file: Path, documents: Documents) -> Look:
@@ -87,18 +87,18 @@ def _looked(file: Path, sizes: list[int], whole: bool, read: int, first_bad: str
 
 
 def sample_of(documents: Documents, folder: Path) -> tuple[Sample | None, str | None]:
-    """Looks into the first file of the corpus.
+    """Samples the first file of the corpus.
 
     Args:
         documents: inputs, fields, min_characters, and bad_documents.
         folder: inputs are relative to it.
 
     Returns:
-        The sample, or None without a usable document; and what is wrong with the file. Both are None where there is no
-        file yet.
+        The sample, or None without a usable document; and the problem with the file. Both are None if there is no file
+        yet.
     """
     names = [name for pattern in documents.inputs[:1] for name in names_matching(pattern, folder, recursive=False)]
-    if documents.bad_documents == "skip":  # and what is not a file is skipped
+    if documents.bad_documents == "skip":  # matches that are not files are skipped
         names = [name for name in names if (folder / name).is_file()]
     if not names:
         return None, None

@@ -1,4 +1,4 @@
-"""Shards of documents/, cut from the parts of a corpus."""
+"""Writes shards of documents/ from the parts of a corpus."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from megatron_sbp.documents.ids import id_of, write_ids
 from megatron_sbp.documents.parts import ORDER, Part
 
 HELD = 64 << 20
-"""Bytes of documents in memory at a time. Of a larger shard some are read, sorted, and written after another."""
+"""Maximum bytes of documents in memory. A larger shard is read, sorted, and written in pieces."""
 
 _BLOCK = 256
-"""Documents that the compressor gets at once: it works without Python's lock, which other threads need."""
+"""Documents per compressor call, which releases the GIL for other threads."""
 
 
 def write_shard(path: Path, pieces: Iterable[tuple[Part, np.ndarray]], fields: Sequence[str] = ()) -> dict[str, int]:
-    """Writes one shard, atomically, and its ids. Holds its figures and ids, and `HELD` of its documents, in memory.
+    """Writes one shard, atomically, and its ids. Holds its records and ids, and `HELD` bytes of documents, in memory.
 
     Args:
         path: documents/SPLIT/NNNNN.jsonl.zst.
-        pieces: parts of the corpus, and the rows of the shard in each: int64 [n], ascending.
+        pieces: parts of the corpus, and the shard's rows in each: int64 [n], ascending.
         fields: kept fields, whose digests are written beside the ids.
 
     Returns:
@@ -56,8 +56,8 @@ def write_shard(path: Path, pieces: Iterable[tuple[Part, np.ndarray]], fields: S
 
 
 def _portions(order: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Consecutive rows of a shard, whole blocks of them (however they are cut, the compressor gets the same), that have
-    `HELD` bytes at most, or are one block."""
+    """Slices of a shard's rows of at most `HELD` bytes, or one block. They consist of whole blocks, so the compressor's
+    input does not depend on the slicing."""
     ends = np.cumsum(lengths[order], dtype=np.int64)
     begin = 0
     while begin < len(order):
@@ -75,7 +75,7 @@ def _lines(pieces: Sequence[tuple[Part, np.ndarray]], wanted: np.ndarray) -> lis
 
     Args:
         pieces: see `write_shard`.
-        wanted: places among the rows of all pieces, int64 [n].
+        wanted: positions among the rows of all pieces, int64 [n].
     """
     ascending = np.sort(wanted)
     ends = np.cumsum([len(places) for _, places in pieces])

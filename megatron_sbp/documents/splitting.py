@@ -1,4 +1,4 @@
-"""Which documents stay, and where shards begin: arithmetic on the figures of parts, no texts."""
+"""Decides which documents stay and where shards begin, from the records of parts, without texts."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from megatron_sbp.base.side_by_side import side_by_side
 from megatron_sbp.documents.parts import ORDER, ROW
 
 ROWS_AT_ONCE = 40_000_000
-"""Rows that are looked at at once, at 30 bytes each, and 100 more for each whose digest is there twice; more rows take
-several passes, each over a range of digests."""
+"""Rows compared in one pass, at 30 bytes each, and 100 more for each duplicate digest; more rows take several passes,
+each over a range of digests."""
 
 LISTED = 1000
-"""Clashes that are listed by place; all are counted. A corpus whose ids restart in every file has millions."""
+"""Maximum number of id clashes that are listed; all are counted. A corpus whose ids restart in every file has
+millions."""
 
 
 @dataclass
 class Chosen:
-    """What is left of the parts of a corpus.
+    """The documents of a corpus that stay.
 
     Attributes:
         keep: bool [documents] per part: which documents stay.
-        duplicates: documents whose stripped text another document has too.
-        clashes: documents with another text than one that stays, and the same id.
-        first_clashes: the first `LISTED` of them in the order of reading: (part, row) of the one that goes and of the
-            one that stays.
+        duplicates: documents dropped because another has the same stripped text.
+        clashes: documents dropped because a document with a different text has the same id.
+        first_clashes: the first `LISTED` of them in reading order: (part, row) of the dropped one and of the one that
+            stays.
     """
 
     keep: list[np.ndarray]
@@ -38,12 +39,12 @@ class Chosen:
 
     @property
     def usable(self) -> int:
-        """Documents that stay."""
+        """Number of documents that stay."""
         return sum(int(keep.sum()) for keep in self.keep)
 
 
 def choose(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Chosen:
-    """Drops exact duplicates, and documents whose id another text has.
+    """Drops exact duplicates, and documents whose id belongs to another text.
 
     Of equal texts the one with the smallest digest of its id stays, and of equal ids the one with the smallest digest
     of its text: neither depends on the order of the files, nor on the seed. Documents that are equal in both are one,
@@ -51,7 +52,7 @@ def choose(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Cho
 
     Args:
         parts: `parts.ROW` [documents] of each part, in the order of the files.
-        rows_at_once: rows looked at at once; bounds the memory.
+        rows_at_once: rows per pass; bounds the memory.
     """
     chosen = Chosen([np.ones(len(rows), bool) for rows in parts], 0, 0, [])
     listed: list[tuple[int, ...]] = []
@@ -78,16 +79,16 @@ def choose(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Cho
 def keys_at(
     parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], places: Sequence[int], rows_at_once: int = ROWS_AT_ONCE
 ) -> list[np.void]:
-    """Keys of the documents at some places of the keyed order, in which all that stay are counted from 0.
+    """Keys of the documents at some positions of the keyed order, counting the documents that stay from 0.
 
     Args:
         parts: as for `choose`.
         keep: bool [documents] per part.
         places: ascending.
-        rows_at_once: rows looked at at once.
+        rows_at_once: rows per pass.
 
     Returns:
-        A record with the fields `order`, `id_high`, `id_low` per place.
+        A record with the fields `order`, `id_high`, `id_low` per position.
     """
     passes = max(1, -(-sum(map(len, parts)) // rows_at_once))
     found: list[np.void] = []
@@ -101,7 +102,7 @@ def keys_at(
         values = in_order[here]
         rows, _ = _rows_of(parts, heres, column, np.unique(values))
         rows = rows[np.lexsort([rows[name] for name in reversed(ORDER)])]
-        # The same place among the rows of its value as among all.
+        # The position among the rows of this value.
         there = np.searchsorted(rows["order"], values) + here - np.searchsorted(in_order, values)
         found += list(rows[list(ORDER)][there])
     assert len(found) == len(places), (len(found), len(places), begin)
@@ -109,7 +110,7 @@ def keys_at(
 
 
 def _drop(keep: Sequence[np.ndarray], places: np.ndarray) -> None:
-    """Notes that the rows at some (part, row), int64 [n, 2], do not stay."""
+    """Drops the rows at some (part, row), int64 [n, 2]."""
     places = places[np.argsort(places[:, 0], kind="stable")]
     parts, begins = np.unique(places[:, 0], return_index=True)
     for part, rows in zip(parts.tolist(), np.split(places[:, 1], begins[1:]), strict=False):
@@ -119,18 +120,17 @@ def _drop(keep: Sequence[np.ndarray], places: np.ndarray) -> None:
 def _columns(
     parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], by: str, passes: int
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """A column of the rows that are kept, in ranges of its values from low to high: uint64 [n], and the rows that these
-    are in every part."""
+    """A column of the kept rows, in ascending ranges of its values: uint64 [n], and their rows in every part."""
     bounds = [(number << 64) // passes for number in range(passes)]
     for number, low in enumerate(bounds):
         high = bounds[number + 1] if number + 1 < passes else None
         read = functools.partial(_between, by=by, low=low, high=high)
-        found = list(side_by_side(read, zip(parts, keep, strict=True)))  # of many parts: the disk, not one thread
+        found = list(side_by_side(read, zip(parts, keep, strict=True)))  # many parts are limited by the disk
         yield np.concatenate([np.empty(0, np.uint64), *(values for values, _ in found)]), [here for _, here in found]
 
 
 def _between(part: tuple[np.ndarray, np.ndarray], by: str, low: int, high: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """A column of the rows of a part that are kept, as far as its values are in a range, and these rows."""
+    """A column of a part's kept rows with values in a range, and these rows."""
     table, inside = part
     column = np.ascontiguousarray(table[by])
     if low:
@@ -144,7 +144,7 @@ def _between(part: tuple[np.ndarray, np.ndarray], by: str, low: int, high: int |
 def _repeated(
     parts: Sequence[np.ndarray], keep: Sequence[np.ndarray], by: str, passes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows that are kept and share their value of a column with another one, as `_rows_of` has them."""
+    """The kept rows whose value in a column occurs more than once, as from `_rows_of`."""
     for column, heres in _columns(parts, keep, by, passes):
         in_order = np.sort(column)
         yield _rows_of(parts, heres, column, np.unique(in_order[1:][in_order[1:] == in_order[:-1]]))
@@ -153,12 +153,12 @@ def _repeated(
 def _rows_of(
     parts: Sequence[np.ndarray], heres: list[np.ndarray], column: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows whose column has one of some values, in the order of reading, and their (part, row): int64 [n, 2].
+    """The rows with one of some values in a column, in reading order, and their (part, row): int64 [n, 2].
 
     Args:
         parts: `parts.ROW` [documents] each.
-        heres: int64 [n] per part: the rows that the column is of.
-        column: uint64 [all of these].
+        heres: int64 [n] per part: the rows of the column.
+        column: uint64 [total n].
         values: uint64 [m], ascending.
     """
     rows, places, begin = [np.empty(0, ROW)], [np.empty((0, 2), np.int64)], 0

@@ -1,4 +1,4 @@
-"""Whether documents of another pipeline's files share an id: checked before long work."""
+"""Checks that ids are unique in another pipeline's files, before long work."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from megatron_sbp.documents.foreign import Source
 
 
 def check_unique_ids(source: Source) -> None:
-    """Reads all documents once for their ids, with about 10 bytes of memory per document.
+    """Reads the ids of all documents, with about 10 bytes of memory per document.
 
-    Does nothing without an id field: digests of texts are equal where texts are.
+    Does nothing without an id field: equal texts have equal digests.
 
     Raises:
-        InputError: two documents have one id, names both places; and as `Source.documents`.
+        InputError: two documents have the same id (names both places); and as `Source.documents`.
     """
     if source.id_field is None:
         return
@@ -27,7 +27,7 @@ def check_unique_ids(source: Source) -> None:
     suspects = set(digests[1:][digests[1:] == digests[:-1]].tolist())
     if not suspects:
         return
-    # Again, with places now. Two ids may have one digest, so that the ids themselves decide.
+    # Second pass, with places. Two ids may share a digest, so the ids themselves are compared.
     first: dict[str, tuple[Path, int]] = {}
     for path, line, document in source.placed():
         if _digest(document.id) not in suspects:

@@ -1,4 +1,4 @@
-"""Which shards of documents/ are written: a process killed in the last step loses only those that it was writing."""
+"""Records written shards of documents/: a process killed in the last step loses only those that it was writing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NAME = "written.jsonl"
 
 
 class WrittenShards:
-    """The shards that an interrupted process wrote from the same parts, and a place to note further ones.
+    """A log of the shards that interrupted processes wrote from the same parts, and to which new ones are added.
 
-    A line per shard has its name, the keys of its first and last document, its figures, and the size and time of its
-    files; a line that a crash cut off is not read. The first line is a digest of what shards are cut from. If it is
-    another, nothing counts as written.
+    Each line has a shard's name, the keys of its first and last document, its counts, and the size and time of its
+    files; a line truncated by a crash is ignored. The first line is a digest of the parts. If it differs, nothing
+    counts as written.
 
     Args:
-        file: of the notes; made here if it is missing or was about other parts.
+        file: the log; created here if it is missing or describes other parts.
         parts: of the corpus.
         keep: bool [documents] per part: which documents stay.
         fields: kept fields, whose digests are written beside the ids.
@@ -38,18 +38,18 @@ class WrittenShards:
         rows = _rows(file)
         if rows[:1] == [head]:
             self._notes = {row["shard"]: row for row in rows[1:]}
-        # Written again even if it stays: another line must not be added to one that was cut off.
+        # Rewritten even if valid: a line must not be appended to a truncated one.
         files.write_text(file, "".join(json.dumps(row) + "\n" for row in [head, *self._notes.values()]))
 
     def figures(self, shard: Path, first: np.void, last: np.void) -> dict[str, int] | None:
-        """What `shards.write_shard` returned; None unless the shard is there as it was written."""
+        """The result of `shards.write_shard`; None unless the shard is unchanged."""
         note = self._notes.get(_name(shard))
         if note is None or note != _note(shard, first, last, note["figures"]):
             return None
         return note["figures"]
 
     def add(self, shard: Path, first: np.void, last: np.void, figures: dict[str, int]) -> None:
-        """Notes a shard that has just been written."""
+        """Records a shard that has just been written."""
         with open(self._file, "ab") as out:
             files.write_whole(out.fileno(), json.dumps(_note(shard, first, last, figures)).encode() + b"\n")
 
@@ -69,7 +69,7 @@ def _note(shard: Path, first: np.void, last: np.void, figures: dict[str, int]) -
 
 
 def _as_they_are(paths: Iterable[Path]) -> list[list[int] | None]:
-    """Size in bytes and time of the last change in nanoseconds of files; None for missing ones."""
+    """Size in bytes and modification time in nanoseconds of files; None for missing ones."""
     found: list[list[int] | None] = []
     for path in paths:
         try:
@@ -82,7 +82,7 @@ def _as_they_are(paths: Iterable[Path]) -> list[list[int] | None]:
 
 
 def _digest(parts: Sequence[Part], keep: Sequence[np.ndarray], fields: Sequence[str]) -> str:
-    """Of what shards are cut from: a part that was read again counts as another one."""
+    """Digest of the parts: a part that was read again counts as a different one."""
     digest = hashlib.sha256(json.dumps([list(fields), len(parts)]).encode())
     for part, stay in zip(parts, keep, strict=True):
         digest.update(json.dumps([part.path.name, _as_they_are(part_files(part.path)), len(stay)]).encode())
@@ -91,7 +91,7 @@ def _digest(parts: Sequence[Part], keep: Sequence[np.ndarray], fields: Sequence[
 
 
 def _rows(file: Path) -> list[JsonObject]:
-    """The whole lines of the notes, up to one that is none."""
+    """The complete lines of the log, up to the first invalid one."""
     try:
         lines = file.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:

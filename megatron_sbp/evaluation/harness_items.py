@@ -1,6 +1,6 @@
 """The items of lm-eval's tasks as texts, to be looked for in text that a model trains on.
 
-An item is a document of a task. It can stand in other text in several forms: the question with the right answer, as
+An item is a document of a task. It can appear in other text in several forms: the question with the right answer, as
 the task puts it; the question alone; and the task's own decontamination query, if it names one.
 """
 
@@ -23,7 +23,7 @@ def write_items(recipe: Recipe, output: Path, log: Path) -> None:
     Args:
         recipe: `evaluation.harness` with tasks.
         output: .jsonl.zst, written atomically: rows of `task`, `text` (what is asked with the right answer), and
-            `others` (its other forms); a group's tasks each by itself.
+            `others` (its other forms); a group's tasks are listed separately.
         log: gets what lm-eval prints.
 
     Raises:

@@ -54,7 +54,7 @@ def main() -> None:
     if job.get("items"):
         _tell_items(job["tasks"], manager, tell)
         return
-    # It runs pip and nvidia-smi, which takes seconds for every task, and nobody reads it.
+    # It runs pip and nvidia-smi, which takes seconds for every task, and is not used.
     lm_eval.evaluator.add_env_info = lambda results: None
     tell("version", lm_eval=lm_eval.__version__)
     try:
@@ -116,9 +116,9 @@ def _loaded(tasks: Mapping[object, object]) -> Iterator[tuple[str, Task]]:
 def _forms(task: Task, document: JsonValue) -> list[str]:
     """The texts that give a document of a task away, each once.
 
-    First what is asked with the right answer. Then, since a question can stand somewhere without them, the words that
-    the task itself is to be looked for by (lm-eval's decontamination query), the document's field `question`, and what
-    is asked; of templates without the words at their ends, "Question:" and "Answer:".
+    First the question with the right answer. Then, since a question can occur without its answer, the words that the
+    task itself is to be looked for by (lm-eval's decontamination query), the document's field `question`, and what is
+    asked; of templates without the words at their ends, "Question:" and "Answer:".
     """
     choices = task.doc_to_choice(document) if getattr(task.config, "doc_to_choice", None) is not None else []
     asked, answer = task.doc_to_text(document), task.doc_to_target(document)

@@ -11,7 +11,7 @@ from megatron_sbp.recipe import Recipe
 
 
 def load_judge(recipe: Recipe, answers: Path | None = None) -> Judge | None:
-    """The judge of a recipe; None where it names none. Nobody is asked yet.
+    """The judge of a recipe; None where it names none. No request is sent.
 
     Args:
         recipe: `evaluation.judge` and `evaluation.judge_endpoint` are used.

@@ -1,4 +1,4 @@
-"""`sbp run`: every stage on this machine, in order, or independent ones side by side."""
+"""`sbp run`: all stages on this machine, in order, with independent ones in parallel."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def run_all(
     jobs: int = 1,
     begins: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs what is missing of all stages, each in processes of its own; see `StageProcesses`.
+    """Runs the missing work of all stages, each in processes of its own; see `StageProcesses`.
 
     A stage starts when those that it reads from are finished, so with one at a time they run in order. A stage may find
-    that an earlier one has more to do: then that one and those between them run again. When one fails, the others
-    that are running continue to their end, and none is started.
+    that an earlier one has more to do: then that one and those between them run again. If a stage fails, running ones
+    finish, and no further one starts.
 
     Args:
         run: the run.
@@ -41,15 +41,15 @@ def run_all(
         recipe_words: recipe path and overrides, as words of the command line.
         until: the last stage to run; None runs all.
         discard: stages whose costly outputs may be replaced; `all` means every stage.
-        repair: stages that may go back to what is intact of damaged outputs.
+        repair: stages that may continue from the intact part of damaged outputs.
         jobs: how many stages may run at a time.
-        begins: called once, when the first stage starts or there is none to start: not where the first is refused.
+        begins: called once, when the first stage starts or there is none to start, but not if the first is refused.
 
     Raises:
         StageFailed: a stage failed; finished work stays.
         Fault: a stage's processes succeeded, but it is not finished.
-        InputError: costly work would be discarded, or is damaged, and nobody asked for that; see `StageProcesses`.
-        OSError: a full disk, or a file that is gone, met between two stages.
+        InputError: costly work would be discarded, or is damaged, and --discard was not given; see `StageProcesses`.
+        OSError: a full disk or a missing file, found between two stages.
     """
     began = time.monotonic()
     _LocalRun(run, graph, recipe_words, until=until, discard=discard, repair=repair, jobs=jobs, begins=begins).execute()
@@ -58,7 +58,7 @@ def run_all(
 
 
 class _LocalRun:
-    """The stages that wait and those that run. Arguments as for `run_all`."""
+    """Scheduler of waiting and running stages. Arguments as for `run_all`."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class _LocalRun:
         if self._failure is not None:
             raise self._failure
         self._begin()
-        if self._signal is not None:  # what ran has finished in spite of it
+        if self._signal is not None:  # what was running has finished anyway
             signal.raise_signal(self._signal)
 
     def _begin(self) -> None:
@@ -112,7 +112,7 @@ class _LocalRun:
         return self._failure is not None or self._signal is not None
 
     def _start_what_can(self) -> None:
-        """Starts stages, in order, whose inputs no other stage will still write."""
+        """Starts, in order, stages whose inputs no unfinished stage writes."""
         for stage in list(self._waiting):
             if len(self._running) >= self._jobs or self._over():
                 return
@@ -163,7 +163,7 @@ class _LocalRun:
                 self._fail(error)
 
     def _go_back(self, stage: Stage) -> None:
-        """Lets an earlier stage run again, and those after it up to this one, if this one requests it."""
+        """Reruns an earlier stage, and those after it up to this one, if this one requests it."""
         earlier = stage.reopens(self._run)
         if earlier is None:
             return

@@ -1,4 +1,4 @@
-"""Manifests: what a stage or a unit wrote, with digests, and whether it is still there as it was written."""
+"""Manifests: the outputs of a stage or a unit with their digests, and checks that they are unchanged."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def read_manifest(file: Path, fields: JsonObject = STAGE_FIELDS) -> JsonObject |
 
 
 def stage_manifest(file: Path, stage: str) -> JsonObject | None:
-    """A stage's manifest, or None; raises DamagedManifest that says how to make the stage again.
+    """A stage's manifest, or None; raises DamagedManifest that says how to rerun the stage.
 
-    Every stage asks for those of all that it reads from, several times, and each may name tens of thousands of files:
-    one that was not replaced meanwhile is read once.
+    Every stage reads the manifests of all its upstream stages several times, and each may name tens of thousands of
+        files: an unchanged one is read only once.
     """
     try:
         status = file.stat()
@@ -91,7 +91,7 @@ def damage(
         run: the run, or a stage's view of it.
         outputs: entries of a manifest.
         read_all: read every file; otherwise only those whose modification time differs.
-        advance: called with the size in bytes of every file that was compared.
+        advance: called with the size in bytes of every compared file.
     """
     found = []
     for path, entry in outputs.items():
@@ -104,12 +104,12 @@ def damage(
 
 
 def intact(run: Run, outputs: Outputs, times: dict[Path, int] | None = None) -> bool:
-    """Whether every output is there unchanged; contents are read only where the modification time differs.
+    """Whether every output is unchanged; contents are read only if the modification time differs.
 
     Args:
         run: the run, or a stage's view of it.
         outputs: entries of a manifest.
-        times: gets the modification times of the files that were read.
+        times: receives the modification times of the files that were read.
     """
     return all(files.mismatch(run.at(path), entry, times=times) is None for path, entry in outputs.items())
 
@@ -132,11 +132,11 @@ def read_unit(file: Path) -> JsonObject | None:
 
 
 def check_present(run: Run, inputs: Iterable[str]) -> None:
-    """Refuses to read files of finished stages some of which are gone: a stage would take the rest for all of them.
+    """Refuses inputs of finished stages some of which are missing: a stage would take the rest for all of them.
 
     Args:
         run: the run.
-        inputs: their paths in the run folder; names of files outside are passed over.
+        inputs: their paths in the run folder; names of files outside are skipped.
     """
     by_folder: dict[str, set[str]] = {}
     for name in inputs:
@@ -148,11 +148,11 @@ def check_present(run: Run, inputs: Iterable[str]) -> None:
         gone = sorted(names - ({path.name for path in place.iterdir()} if place.is_dir() else set()))
         if gone:
             others = f", and {len(gone) - 1} other files of its folder" if len(gone) > 1 else ""
-            raise InputError(f"is gone{others}; `sbp run` makes it again", file=place / gone[0])
+            raise InputError(f"is missing{others}; `sbp run` regenerates it", file=place / gone[0])
 
 
 def work_of(unit: Mapping[str, JsonValue]) -> float:
-    """Seconds of work in a unit, from its manifest: of the process that finished it, and of those before."""
+    """Seconds of work in a unit, from its manifest, including those of interrupted processes."""
     return float(unit["seconds"] + unit.get("earlier_seconds", 0.0))
 
 

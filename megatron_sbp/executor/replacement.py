@@ -99,7 +99,7 @@ class Replacement:
         for path in self._owned_paths(work):
             target = root / path.relative_to(work)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():  # somebody made it since
+            if target.exists():  # created in the meantime
                 target.replace(self.run.new_aside(f"{self.stage}-in-the-way") / target.name)
             path.replace(target)
         for file in sorted(units.glob(records.UNIT_MANIFESTS)):

@@ -1,19 +1,19 @@
-"""Stages: functions from files to files, completed by manifests, resumed after any interruption.
+"""Runs stages: functions from files to files, completed by manifests, resumed after any interruption.
 
-A stage is cut into units (usually one per shard of its input). A unit writes its outputs atomically and then a unit
-manifest; when all units are there, `finish` makes the joint outputs and the stage manifest completes the stage:
+A stage is divided into units (usually one per shard of its input). A unit writes its outputs atomically and then a unit
+manifest; when all units are done, `finish` makes the joint outputs, and the stage manifest completes the stage:
 
     stages/NAME.json            settings, digests of inputs and outputs, seconds; its presence means "finished"
     stages/NAME/UNIT.json       the same for one unit
-    stages/NAME/started.json    what the work in progress belongs to
+    stages/NAME/started.json the key of the work in progress
 
-Each has a fingerprint, the digest of settings and inputs. A changed recipe or input gives another, and the stage
-is made again: beside the former outputs, in .work/NAME-KEY/, which replaces the former ones only when it is
-complete (`replacement.py`). Inputs are compared by content, so a stage that ran again with the same result does not
-disturb those after it.
+Each has a fingerprint, the digest of settings and inputs. A changed recipe or input gives another fingerprint, and the
+stage is redone beside its old outputs, in .work/NAME-FINGERPRINT/, which replaces them only once it is complete
+(`replacement.py`). Inputs are compared by content, so a stage that ran again with the same result does not disturb
+those after it.
 
-What took more than five minutes of work is replaced only when the caller asks for it (`discard`). Files that no
-manifest names with their digest are never deleted; where they are in the way they are moved to aside/.
+Outputs that took more than five minutes are replaced only if the caller asks for it (`discard`). Files that no manifest
+names with their digest are never deleted; if they are in the way, they are moved to aside/.
 """
 
 from __future__ import annotations
@@ -49,21 +49,20 @@ from megatron_sbp.stages.stage import Damage
 
 
 class StageRunner(StageState):
-    """Runs one stage of one run in this process, or part of its units. Arguments as for `StageState`."""
+    """Runs one stage, or part of its units, in this process. Arguments as for `StageState`."""
 
     def execute(self, shard: tuple[int, int] = (1, 1)) -> bool:
-        """Does the missing units of one shard, and completes the stage when all units are there.
+        """Runs the missing units of one shard, and completes the stage when all units are done.
 
         Args:
-            shard: (i, n), i from 1 to n: every n-th unit, beginning with the i-th. A stage that counts what is in its
-                units gives each process the first that no other does.
+            shard: (i, n), i from 1 to n: every n-th unit, starting with the i-th. A stage that stops once its units
+                hold enough gives each process the first unit that no other has taken.
 
         Returns:
             Whether the stage is complete now.
 
         Raises:
-            InputError: a stage that is read from is not finished, bad input to this one, or costly work that would be
-                discarded.
+            InputError: an upstream stage is not finished, an input is invalid, or costly work would be discarded.
         """
         keys = self.keys()
         if self.finished(keys):
@@ -93,11 +92,11 @@ class StageRunner(StageState):
             if self.finished():
                 return True
             counted, units = self.stage.counted(view), self.stage.units(view)
-            if self.stage.counts(view) and not counted.issuperset(units):  # another process does so right now
+            if self.stage.counts(view) and not counted.issuperset(units):  # another process is doing so right now
                 return False
             if any(self._unit(view, folder, unit, keys) is None for unit in units):
                 return False
-            if folder != self.unit_folder:  # what other processes write beyond the plan is about to be renamed
+            if folder != self.unit_folder:  # units that other processes write beyond the plan are about to be renamed
                 for unit in sorted(lock_names(self.unit_folder) - set(self.stage.units(view))):
                     with self._lock(unit):
                         pass
@@ -105,14 +104,15 @@ class StageRunner(StageState):
         return True
 
     def _count_units(self, view: Run, folder: Path, keys: Fingerprints) -> None:
-        """Does units of a stage that counts what is in them: the first that nobody else does, until they suffice."""
+        """Runs units of a stage that stops once they hold enough, each time the first that no other process has
+        taken."""
         if not self.stage.counts(view):
             return
         good: set[str] = set()
         self._first_to_do(view, folder, keys, good)  # before the lock: there can be thousands of finished ones
         while True:
             with contextlib.ExitStack() as locks:
-                with self._lock("prepare"):  # so that none begins, or is looked for, while the stage is completed
+                with self._lock("prepare"):  # so that none starts, or is searched for, while the stage is completed
                     if self._complete(keys.stage):
                         return
                     unit = self._first_to_do(view, folder, keys, good, locks)
@@ -125,7 +125,7 @@ class StageRunner(StageState):
     def _first_to_do(
         self, view: Run, folder: Path, keys: Fingerprints, good: set[str], locks: contextlib.ExitStack | None = None
     ) -> str | None:
-        """The first unit that is not done and counted, nor among `good`, to which those found so are added.
+        """The first unit that is neither done and counted nor in `good`, to which units found to be done are added.
 
         With `locks`, the first whose lock is free, which is left to them.
         """
@@ -140,7 +140,7 @@ class StageRunner(StageState):
         return None
 
     def _prepare(self, keys: Fingerprints) -> None:
-        """Makes room for the work: says what differs, moves aside what is damaged, and removes what is stale."""
+        """Prepares for the work: reports what differs, moves damaged files aside, and removes stale ones."""
         name = self.stage.name
         manifest = self._manifest()
         if manifest is None and self.manifest_file.exists():
@@ -155,9 +155,9 @@ class StageRunner(StageState):
             for item in found:
                 say(f"{name}: {item}; regenerating it")
             self._keep_changed(self.run, found)
-            # Else outputs that are made again would find the former manifest and never be completed under a new one.
+            # Otherwise regenerated outputs would find the old manifest and never be completed under a new one.
             self.manifest_file.unlink()
-        elif belongs(former, keys):  # the work continues, in the run folder or beside finished outputs
+        elif belongs(former, keys):  # continue, in the run folder or beside finished outputs
             view = self._place(keys)[0]
             found = self.stage.unfinished_damage(view)
             if found:
@@ -180,7 +180,8 @@ class StageRunner(StageState):
             files.write_json(folder / records.STARTED, note)
 
     def _set_aside(self, label: str) -> None:
-        """Moves all that the stage owns out of the way, then deletes what unit manifests name unless it was costly."""
+        """Moves everything the stage owns out of the way, then deletes what unit manifests name unless it was
+        costly."""
         self.replacement.check_places()
         costly = self._unfinished_seconds() > self.keep_seconds
         target = self.run.new_aside(label)
@@ -193,7 +194,7 @@ class StageRunner(StageState):
         self.replacement.tidy(target)
 
     def _keep_changed(self, view: Run, found: list[Damage]) -> None:
-        """Moves files to aside/ that a manifest names, but that have changed since."""
+        """Moves files to aside/ that have changed since a manifest named them."""
         changed = [item for item in found if not item.gone]
         if not changed:
             return
@@ -206,7 +207,7 @@ class StageRunner(StageState):
             say(f"{self.stage.name}: {item.path} was changed since; it is kept as {self.run.relative(target)}")
 
     def _check_movable(self, view: Run, paths: list[str]) -> None:
-        """Raises InputError where files cannot be renamed to aside/."""
+        """Raises InputError if files cannot be renamed to aside/."""
         check_movable(view, [view.at(path) for path in paths])
 
     def _check_read(self, inputs: Iterable[str]) -> None:
@@ -221,7 +222,7 @@ class StageRunner(StageState):
             if former["key"] != key:
                 say(f"{self.stage.name} {unit}: made under other settings or inputs; redoing the unit")
             self._keep_changed(view, damage(view, former["outputs"]))
-            file.unlink()  # what is written from here on would pass for changed after another interruption
+            file.unlink()  # files written from here on would look changed after another interruption
         earlier = self.stage.spent_on(view, unit)
         started = time.time()
         try:
@@ -265,7 +266,7 @@ class StageRunner(StageState):
             **keys.described,
             "outputs": outputs,
             "units": len(units),
-            # Time during which at least one process worked on a unit, so that waiting between two calls does not count.
+            # Time during which at least one process worked on a unit, excluding time between two calls.
             "seconds": round(worked(units) + time.time() - started, 3),
             "unit_seconds": round(sum(map(work_of, units)), 3),
             **gpu_seconds(units),
@@ -279,7 +280,8 @@ class StageRunner(StageState):
         self._tidy()
 
     def _tidy(self) -> None:
-        """Removes what nobody needs once the manifest is written; does nothing unless a completion asked for it."""
+        """Removes files that are not needed once the manifest is written; does nothing unless a completion requested
+        it."""
         if not self.tidying_file.exists():
             return
         asked, manifest = files.read_json(self.tidying_file), self._manifest()

@@ -46,7 +46,7 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 
 _IMPOSSIBLE = "node configuration is not available"
-"""What sbatch says of a job that can never run."""
+"""sbatch's message for a job that can never run."""
 
 
 def submit(
@@ -70,16 +70,15 @@ def submit(
         graph: All stages, each after those that it reads from.
         dry_run: Print the commands as a shell script and submit nothing; needs no Slurm.
         discard: Stages whose costly outputs may be replaced; `all` means every stage.
-        repair: Stages that may go back to what is intact of damaged outputs.
-        begins: Called once, before the first job is submitted, unless it is a dry run or something is refused.
+        repair: Stages that may continue from the intact part of damaged outputs.
+        begins: Called once, before the first job is submitted, unless this is a dry run or a job is refused.
 
     Returns:
         The jobs submitted by this call.
 
     Raises:
-        InputError: no Slurm here, or Slurm refuses a job (with its message), or does not say which former jobs of the
-            run are still there; or a job would end at once because costly work would be discarded, or is damaged, and
-            nobody asked for that.
+        InputError: no Slurm here, or Slurm refuses a job (with its message), or cannot list the run's earlier jobs; or
+            a job would end at once because costly work would be discarded, or is damaged, and --discard was not given.
     """
     allowed = Permissions(discard, repair)
     if dry_run:
@@ -128,8 +127,8 @@ def _submit(
         run: the run.
         words: recipe and overrides of the jobs.
         graph: all stages.
-        kept: the copy of the recipe that the jobs read; None prints the commands only.
-        allowed: what stages may do with former work; passed on to their jobs.
+        kept: the copy of the recipe that the jobs read; None only prints the commands.
+        allowed: what stages may do with earlier work; passed on to their jobs.
         begins: called when nothing is refused.
         only: the stages that may get a job; None means all.
         job: number of the job in which this runs, which does not count as queued.
@@ -232,7 +231,7 @@ def _submit(
 
 
 def _shell_names(graph: list[Stage]) -> dict[str, str]:
-    """A shell variable for every stage: `tune_random_2` for `tune.random.2`, unlike those of all others."""
+    """A unique shell variable for every stage: `tune_random_2` for `tune.random.2`."""
     found: dict[str, str] = {}
     for stage in graph:
         name = re.sub(r"\W", "_", stage.name)
@@ -243,7 +242,7 @@ def _shell_names(graph: list[Stage]) -> dict[str, str]:
 
 
 def _say_other_recipe(run: Run, job: Job, kept: Path) -> None:
-    """Says what is different in the recipe of a job that was submitted earlier."""
+    """Reports recipe changes since a job was submitted."""
     changed = differences(run, job.recipe, kept)
     if changed:
         more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""

@@ -41,7 +41,7 @@ _LIVE = {
 }
 
 FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED")
-"""States of a job that ended without success by itself."""
+"""Slurm states that mean the job failed."""
 
 _OF_THE_USER = ("SLURM_CONF", "SLURM_CLUSTERS")
 """Variables that a user sets, unlike all others that begin with SLURM_ inside a job."""

@@ -1,8 +1,8 @@
-"""Units of a larger former plan of a stage, once a smaller one is complete.
+"""Surplus units of a larger earlier plan of a stage, once a smaller one is complete.
 
-Those that cost much work are moved to aside/, the others are removed. A process that began under the former plan may
-still be writing one: it holds the unit's lock, and such a unit is left alone. Those of a stage that counts what is in
-its units all stay where they are, for a larger plan.
+Costly ones are moved to aside/, the others are removed. A process that started under the earlier plan may still be
+writing one: it holds the unit's lock, and the unit is left alone. Units of a stage that stops once they hold enough all
+stay, for a larger plan.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ def lock_file(unit_folder: Path, name: str) -> Path:
 
 
 def lock_names(unit_folder: Path) -> set[str]:
-    """Names of the units that any process ever worked on."""
+    """Names of the units that any process has ever worked on."""
     units = {records.unit_of_lock(file.name) for file in unit_folder.glob(records.UNIT_LOCKS)}
     return units - {records.unit_of_lock(records.PREPARE_LOCK)}
 
 
 def check_movable(run: Run, paths: Iterable[Path]) -> None:
-    """Raises InputError where files cannot be renamed to aside/."""
+    """Raises InputError if files cannot be renamed to aside/."""
     check_one_file_system(run.root, [*dict.fromkeys(path.parent for path in paths), run.aside])
 
 
 def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, keep_seconds: float) -> list[str]:
-    """Takes the units that are not planned any more out of the way.
+    """Removes or moves aside the units that are no longer planned.
 
     Args:
         run: the run, not a view.
         stage: the stage, which is complete.
         unit_folder: folder of its unit manifests.
         outputs: of the stage, as planned now; they stay.
-        keep_seconds: more seconds of work than this are moved to aside/ rather than removed.
+        keep_seconds: units that took more seconds of work than this are moved to aside/ rather than removed.
 
     Returns:
         The units that stay because other processes hold their locks.
@@ -74,7 +74,7 @@ def retire_surplus(run: Run, stage: Stage, unit_folder: Path, outputs: Outputs, 
 def _retire(
     run: Run, stage: Stage, unit_folder: Path, *, outputs: Outputs, keep_seconds: float, units: list[str]
 ) -> None:
-    """Retires units whose locks are held, so that what is read of them here is how they will stay."""
+    """Retires units whose locks this process holds, so that they cannot change meanwhile."""
     manifests = {file: read_unit(file) for unit in units if (file := unit_folder / records.manifest(unit)).exists()}
     every_half = stage.half_done(run)  # `finish` removed those of the present plan
     half = [every_half[unit] for unit in units if unit in every_half]

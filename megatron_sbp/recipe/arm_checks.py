@@ -1,4 +1,4 @@
-"""What a recipe must not say about its arms and synthesizers."""
+"""Checks of a recipe's arms and synthesizers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 """A name that becomes part of file and stage names (`tune.random.2`) and of keys in results.json (`sbp-baseline`)."""
 
 TAKEN = ("synthesizer", "start", "quality", "reading")
-"""Names taken by other files."""
+"""Reserved names: other files use them."""
 
 EQUAL = ("train_tokens", "global_batch_size")
 """Keys of `training` that decide how many tokens an arm reads."""
 
 
 def check_arms(recipe: Recipe, check: Callable[[Recipe], None]) -> None:
-    """Raises InputError for the first arm or synthesizer that cannot work.
+    """Raises InputError for the first invalid arm or synthesizer.
 
     Args:
         recipe: the recipe.
@@ -71,7 +71,7 @@ def _check_start_arm(recipe: Recipe, synthesizer: str) -> None:
 
 
 def _check_rounds(recipe: Recipe, synthesizer: str) -> None:
-    """What a synthesizer starts from can be trained before it."""
+    """A synthesizer's starting model can be trained before it."""
     rounds, arm = [synthesizer], recipe.start_arm_of(synthesizer)
     while arm is not None and (writer := recipe.arms[arm].synthetic) is not None:
         if writer in rounds:
@@ -87,7 +87,7 @@ def _start_key(recipe: Recipe, synthesizer: str) -> str:
 
 
 def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
-    """A control without pairs has no use for settings of pairs."""
+    """A control without pairs ignores settings of pairs."""
     if about.method != "tuned":
         for section in ("pairs", "tuning"):
             if getattr(about, section):
@@ -100,7 +100,7 @@ def _check_method(recipe: Recipe, name: str, about: Synthesizer) -> None:
 
 
 def _check_index(recipe: Recipe, name: str, about: Synthesizer) -> None:
-    """There is one index of D, with the recipe's own settings."""
+    """There is a single index of D, with the recipe's top-level settings."""
     if "corpus_index_gb" in about.filter:
         raise recipe.error(
             f"synthesizers.{name}.filter.corpus_index_gb", "must be the same for all: they share one index of D"
@@ -115,7 +115,7 @@ def _check_index(recipe: Recipe, name: str, about: Synthesizer) -> None:
 
 
 def _check_filter(recipe: Recipe, name: str) -> None:
-    """Texts that a model writes can be as long as the filter requires."""
+    """A model's texts can be as long as the filter requires."""
     own, key = recipe.for_synthesizer(name), "filter.min_tokens"
     if recipe.synthesizers[name].method != "replacement" and own.filter.min_tokens > own.max_new_tokens:
         place = f"synthesizers.{name}.{key}"
@@ -127,7 +127,7 @@ def _check_filter(recipe: Recipe, name: str) -> None:
 
 
 def _check_synthetic(recipe: Recipe, name: str, arm: Arm) -> None:
-    """What an arm says about its synthetic text."""
+    """An arm's settings for synthetic text."""
     for key in ("synthetic_share", "order"):
         if arm.synthetic is None and getattr(arm, key) != Arm.model_fields[key].default:
             raise recipe.error(f"arms.{name}.{key}", f"the arm reads no synthetic text (arms.{name}.synthetic)")

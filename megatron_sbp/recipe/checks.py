@@ -1,4 +1,4 @@
-"""What a recipe must not say: text that cannot be used, and values that contradict each other."""
+"""Cross-checks of a recipe: unusable text, and values that contradict each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raises InputError for the first value that cannot work."""
+    """Raises InputError for the first invalid value."""
     _check_words(recipe)
     check_judge_endpoint(recipe)
     check_harness_section(recipe)
@@ -45,7 +45,7 @@ def value_of(recipe: Recipe, key: str) -> JsonValue:
 
 
 def all_keys(section: type[Section] = Recipe, prefix: str = "") -> list[str]:
-    """Dotted keys of a recipe, those of whole sections included."""
+    """Dotted keys of a recipe, including those of whole sections."""
     keys = []
     for name, spec in section.model_fields.items():
         keys.append(prefix + name)
@@ -146,7 +146,7 @@ def _check_batches(recipe: Recipe) -> None:
         raise recipe.error("synthesis.temperature", f"vLLM takes 2 at most, not {recipe.synthesis.temperature}")
     if launch.device == "cpu" and launch.context_parallel > 1:
         raise recipe.error("launch.context_parallel", "needs Transformer Engine on GPUs, and launch.device is cpu")
-    pieces = 2 * launch.context_parallel  # every rank has two, one of the beginning and one of the end
+    pieces = 2 * launch.context_parallel  # every rank gets two chunks, one from the beginning and one from the end
     if launch.context_parallel > 1 and recipe.model.sequence_length % pieces:
         raise recipe.error(
             "launch.context_parallel",
@@ -161,11 +161,11 @@ def _check_batches(recipe: Recipe) -> None:
 
     lowest, peak = recipe.tuning.min_learning_rate, recipe.tuning.learning_rate
     if lowest is not None and lowest > peak:
-        raise recipe.error("tuning.min_learning_rate", f"must lie between 0 and the peak {peak}, not {lowest}")
+        raise recipe.error("tuning.min_learning_rate", f"must be between 0 and the peak {peak}, not {lowest}")
 
 
 def too_many_shards(documents: Documents, split: str, size: int | None) -> str | None:
-    """What is wrong with documents_per_shard for a split of this size; None if nothing is."""
+    """The problem with documents_per_shard for a split of this size, or None."""
     if size is None or size <= MOST_SHARDS * documents.documents_per_shard:
         return None
     shards = -(-size // documents.documents_per_shard)
@@ -183,7 +183,7 @@ def _check_shards(recipe: Recipe) -> None:
 
 
 def _check_leaves(recipe: Recipe) -> None:
-    """`pairing/neighbors/scann_plan.py` refuses them, too, but after all documents have been embedded."""
+    """`pairing/neighbors/scann_plan.py` refuses them too, but only after all documents have been embedded."""
     neighbors = recipe.neighbors
     if neighbors.engine != "scann" or neighbors.leaves is None:
         return
@@ -198,7 +198,7 @@ def _check_leaves(recipe: Recipe) -> None:
 
 
 def beyond_context(max_seed_tokens: int, max_new_tokens: int, context: int) -> str | None:
-    """Says why a seed document and a text may not fit into a synthesizer's context, in tokens; None where they do."""
+    """Why a seed document and a text may exceed a synthesizer's context, in tokens; None if they fit."""
     if max_seed_tokens + 1 + max_new_tokens <= context:
         return None
     return (
@@ -209,7 +209,7 @@ def beyond_context(max_seed_tokens: int, max_new_tokens: int, context: int) -> s
 
 def _check_lengths(recipe: Recipe) -> None:
     context = recipe.model.sequence_length
-    if recipe.max_target_tokens < 1:  # it is what the seed leaves
+    if recipe.max_target_tokens < 1:  # it defaults to what the seed leaves
         raise recipe.error(
             "tuning.max_seed_tokens",
             f"a seed of {recipe.max_seed_tokens} and 2 special tokens leave no room for a target in a sequence of "

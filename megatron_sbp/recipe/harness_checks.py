@@ -1,4 +1,4 @@
-"""What `evaluation.harness` must not say. `evaluation.harness_tasks` checks whether the tasks exist."""
+"""Checks of `evaluation.harness`. Whether the tasks exist is checked by `evaluation.harness_tasks`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SECTION = "evaluation.harness"
 
 
 def check_harness_section(recipe: Recipe) -> None:
-    """Raises InputError where tasks are named twice or without a folder, or another key names something else."""
+    """Raises InputError if tasks are named twice or without a folder, or another key names an unknown task."""
     harness = recipe.evaluation.harness
     if not harness.tasks:
         return

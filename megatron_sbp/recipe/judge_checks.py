@@ -1,4 +1,4 @@
-"""What `evaluation.judge_endpoint` must not say. No message repeats an address that may hold a password."""
+"""Checks of `evaluation.judge_endpoint`. No message repeats an address, which may contain a password."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECTION = "evaluation.judge_endpoint"
 
 
 def check_judge_endpoint(recipe: Recipe) -> None:
-    """Raises InputError where the endpoint is incomplete, given beside another judge, or more than an address."""
+    """Raises InputError if the endpoint is incomplete, combined with another judge, or more than an address."""
     endpoint = recipe.evaluation.judge_endpoint
     if endpoint.base_url is None:
         if endpoint.model is not None:

@@ -1,7 +1,7 @@
-"""Checks `training.megatron` against Megatron's own argument parser, before hours of work that precede a training.
+"""Checks `training.megatron` against Megatron's own argument parser, before the hours of work that precede training.
 
-Importing Megatron takes many seconds, so its parser is queried in a separate process, once per version: the answer is
-kept in the user's cache folder ($XDG_CACHE_HOME/megatron-sbp, or ~/.cache/megatron-sbp).
+Importing Megatron takes many seconds, so its parser is queried in a separate process, once per version; the answer is
+stored in the user's cache folder ($XDG_CACHE_HOME/megatron-sbp, or ~/.cache/megatron-sbp).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from megatron_sbp.recipe.planned_flags import KEY
 from megatron_sbp.recipe.sections import Recipe
 
 TIMEOUT = 600
-"""Seconds that Megatron's import may take; on a busy network file system it is slow."""
+"""Timeout in seconds for Megatron's import, which is slow on a busy network file system."""
 
 Flags = dict[str, JsonObject]
 """By name without leading dashes: `values` (none, one, some), `type` (int, float, or text), `choices` (None: any)."""
@@ -56,9 +56,9 @@ process_end.end(0)
 
 
 def check_megatron_flags(recipe: Recipe) -> None:
-    """Raises InputError for a flag that Megatron does not know, or a value that its parser would refuse.
+    """Raises InputError for a flag that Megatron does not know, or a value that its parser would reject.
 
-    Flags of all arms are checked, too. Where Megatron cannot be queried, one line says so and nothing is checked.
+    Flags of all arms are checked, too. If Megatron cannot be queried, a message says so and nothing is checked.
     """
     given = [(f"{KEY}.{name}", name, value) for name, value in recipe.training.megatron.items()]
     for arm, chosen in recipe.arms.items():
@@ -81,7 +81,7 @@ def check_megatron_flags(recipe: Recipe) -> None:
 
 
 def megatron_flags() -> Flags | None:
-    """Flags of the Megatron that is installed here; None, after a line that says why, where it cannot be queried."""
+    """Flags of the installed Megatron; None, after a message with the reason, if it cannot be queried."""
     try:
         version = importlib.metadata.version("megatron-core")
         missing = importlib.util.find_spec("megatron.training") is None
@@ -112,16 +112,16 @@ def megatron_flags() -> Flags | None:
     if not flags:
         say(f"{KEY} was not checked: Megatron's argument parser could not be run ({reason})")
         return None
-    with contextlib.suppress(OSError):  # no cache then, and the same question next time
+    with contextlib.suppress(OSError):  # not cached: queried again next time
         files.write_json(file, flags)
     return flags
 
 
 def _cache_folder() -> Path:
     given = os.environ.get("XDG_CACHE_HOME", "")
-    # By the specification a relative path does not count.
+    # The specification says to ignore relative paths.
     base = given if given.startswith("/") else files.home_expanded("~/.cache")
-    # A user of a container may have no home: nothing can be read or kept there.
+    # A user in a container may have no home folder, and so no cache.
     return Path(base if base.startswith("/") else os.devnull) / "megatron-sbp"
 
 
@@ -135,7 +135,7 @@ def _read(file: Path) -> Flags | None:
 
 
 def _wrong(value: object, flag: JsonObject) -> str | None:
-    """What the flag needs instead of a value, or None. false and null leave a flag out."""
+    """What the flag needs instead of this value, or None. false and null omit a flag."""
     if value is None or value is False:
         return None
     if flag["values"] == "none":

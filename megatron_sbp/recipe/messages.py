@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a recipe, in words for the person who wrote it."""
+"""Turns pydantic's errors into messages for the recipe's author."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _RENAMED = {"draws_per_shard": "generations_per_shard", "tokens_per_draw": "toke
 
 
 def explain(error: ValidationError, section: type[Section]) -> tuple[str, str]:
-    """The dotted key of the first thing that is wrong, and what it is.
+    """The dotted key of the first error, and its message.
 
     Args:
-        error: Of making the section.
+        error: Raised when the section was created.
         section: Its class; keys are relative to it.
     """
     found = error.errors(include_url=False)
@@ -74,7 +74,7 @@ def _unknown(key: str, known: Collection[str]) -> str:
 
 
 def _part(schema: JsonObject, place: Iterable[str | int]) -> JsonObject:
-    """The part of a schema that describes the value at a place: keys of mappings, and positions in lists."""
+    """The part of a schema for the value at a path of mapping keys and list positions."""
     part = schema
     for step in place:
         if isinstance(step, int):
@@ -88,7 +88,7 @@ def _part(schema: JsonObject, place: Iterable[str | int]) -> JsonObject:
 
 
 def _range(part: JsonObject) -> str:
-    """Where a number must lie: `above 0`, `0 or more`, `between 0 and 1`, `0 or more and below 1`."""
+    """The range of a number: `above 0`, `0 or more`, `between 0 and 1`, `0 or more and below 1`."""
     if "minimum" in part and "maximum" in part:
         return f"between {part['minimum']:,} and {part['maximum']:,}"
     words = {"exclusiveMinimum": "above {:,}", "minimum": "{:,} or more"}

@@ -1,10 +1,10 @@
-"""Names of the arms, the trainings and the splits, as files and recipes spell them."""
+"""Names of arms, training runs, and splits, as in files and recipes."""
 
 RELATED = "related"
-"""The synthesizer of the paper, and the one whose files have the usual names."""
+"""The paper's synthesizer; its files have the default names."""
 
 SPLITS = ("train", "oracle", "valid", "test")
 """Splits of the documents. `oracle` holds the additional documents only; the oracle arm trains on train and oracle."""
 
 MOST_SHARDS = 100_000
-"""Shards of a kind: their names have five digits, and are sorted as text."""
+"""Maximum number of shards of a kind: their names have five digits and are sorted as text."""

@@ -1,7 +1,7 @@
-"""Megatron flags that a recipe must not give: the plan decides them.
+"""Megatron flags that a recipe must not set: the plan determines them.
 
-The three arms are equal because flags that change data, model or mathematics follow from recipe keys alone. Everything
-else passes through `training.megatron` untouched (megatron_flags.py checks that Megatron knows it).
+The arms are comparable because flags that change data, model, or mathematics follow from recipe keys alone. All other
+flags pass through `training.megatron` untouched (megatron_flags.py checks that Megatron knows it).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ RECIPE_KEYS: dict[str, str] = {
     "wandb-project": "training.wandb_project",
     "sbp-model-builder": "training.model_builder",
 }
-"""Flags that a recipe key decides, and the key."""
+"""Flags determined by a recipe key, and the key."""
 
 FIXED: dict[str, str] = {
     "swiglu": _MODEL,
@@ -155,10 +155,10 @@ FIXED: dict[str, str] = {
     "calculate-per-token-loss": "it is set for the tuning, where micro-batches hold different numbers of targets",
     "sbp-first-evaluation": "it is set for the tuning",
 }
-"""Flags that nothing in a recipe may change, and the reason."""
+"""Flags that a recipe cannot change, and the reason."""
 
 OVERRIDABLE = (
-    "spec",  # another layer of the same shapes; the export refuses what has no counterpart
+    "spec",  # another layer with the same shapes; the export refuses layers without a counterpart
     "attention-dropout",
     "hidden-dropout",
     "optimizer",
@@ -185,7 +185,7 @@ def check_planned_flags(recipe: Recipe) -> None:
 
 
 def _check_recomputation(recipe: Recipe) -> None:
-    """Megatron refuses full recomputation that does not say of which layers, but only when it builds the model."""
+    """Megatron refuses full recomputation without a choice of layers, but only when it builds the model."""
     flags = recipe.training.megatron
     if flags.get("recompute-granularity") != "full":
         return

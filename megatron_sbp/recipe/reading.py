@@ -15,7 +15,7 @@ from megatron_sbp.recipe.sections import Recipe, Section, error_at
 from megatron_sbp.recipe.tree import MAX_DEPTH, Node, parse_tree, read_tree
 
 COMMAND_LINE = "command line"
-"""What messages name instead of a file for an override."""
+"""Named in messages as the source of an override, instead of a file."""
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -45,19 +45,19 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         check_recipe(recipe)
     except InputError as error:
-        if error.file == recipe.source:  # the path as the user wrote it
+        if error.file == recipe.source:  # the path as written by the user
             raise InputError(error.reason, file=path, line=error.line, key=error.key) from None
         raise
     return recipe
 
 
 def override(key: str, text: str) -> str:
-    """The `key=value` word that gives a key this text, whatever YAML would read into it (`a #2`, `7: x`)."""
+    """The `key=value` word that sets a key to this text, even if YAML would parse it differently (`a #2`, `7: x`)."""
     return f"{key}={yaml.safe_dump(text, default_style='"', width=math.inf).strip()}"
 
 
 def make_section[S: Section](section: type[S], **values: object) -> S:
-    """A section from values that no recipe holds, such as a tool's options.
+    """A section from values outside a recipe, such as a tool's options.
 
     Args:
         section: Its class.
@@ -76,7 +76,7 @@ def make_section[S: Section](section: type[S], **values: object) -> S:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, every default written out."""
+    """The resolved recipe as YAML, with all defaults written out."""
     return yaml.dump(recipe.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 

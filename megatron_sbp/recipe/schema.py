@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic_core import core_schema
 
 _NUMBER = r"^\s*[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?\s*$"
-"""Numbers that YAML 1.1 (1e-3) or YAML 1.2 (100_000) takes for texts; a recipe may have them."""
+"""Numbers that YAML 1.1 (1e-3) or YAML 1.2 (100_000) parses as strings; recipes may use them."""
 
 
 class _Generator(GenerateJsonSchema):

@@ -1,7 +1,7 @@
-"""The sections of a recipe: every choice of a run, with its type and its range.
+"""The sections of a recipe: every setting of a run, with its type and range.
 
 The docstring under a field is its documentation, also in `sbp schema`. Lengths are in tokens unless stated otherwise.
-Ranges reject what cannot work; a value that is merely unwise gets a warning in the plan. `null` in YAML is None here.
+Ranges reject invalid values; a merely unwise value gets a warning in the plan. `null` in YAML is None here.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ DEFAULTS: Any = Field(default_factory=dict, validate_default=True)  # Any: what 
 
 
 class Section(BaseModel):
-    """Fields that are checked when a section is created. `model_copy(update=...)` checks nothing."""
+    """Fields are checked when a section is created, but not by `model_copy(update=...)`."""
 
     # A run only ever validates Recipe: building a separate validator for each section would double the time.
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
 
 class Documents(Section):
-    """Which documents, and how they are split."""
+    """The documents and their splits."""
 
     inputs: list[Place]
     """Files or glob patterns, relative to the recipe's folder: .jsonl, .jsonl.gz, .jsonl.zst or .parquet."""
@@ -61,9 +61,9 @@ class Documents(Section):
     valid: Count
     """Documents held out for validation: losses while training, and the pairs that stop the tuning."""
     test: Count
-    """Documents held out for the final figures."""
+    """Documents held out for the final evaluation."""
     oracle: Whole | None = None
-    """Further unique documents that only the oracle sees; null takes all that are left."""
+    """Additional unique documents that only the oracle sees; null takes all that remain."""
     text_field: Text = "text"
     """Field that holds the document's text."""
     id_field: Text | None = None
@@ -72,7 +72,7 @@ class Documents(Section):
     """Fields that are copied into documents/."""
     license: Text | None = None
     """License of the documents, for the cards that `sbp publish` writes: an identifier of the Hugging Face hub
-    (`cc-by-4.0`, `gfdl`), or the name of another license; null leaves it open. Affects nothing else."""
+    (`cc-by-4.0`, `gfdl`), or the name of another license; null leaves it unspecified. Affects nothing else."""
     min_characters: Whole = 1
     """Documents with fewer characters, after stripping white space, are dropped and counted."""
     bad_documents: Literal["fatal", "skip"] = "fatal"
@@ -82,7 +82,7 @@ class Documents(Section):
 
 
 class Tokenizer(Section):
-    """Trained here on the train split, or any Hugging Face tokenizer."""
+    """A tokenizer trained on the train split, or any Hugging Face tokenizer."""
 
     path: Text | None = None
     """Hugging Face name or folder (a folder is relative to the recipe's); null trains a byte-level BPE on D."""
@@ -104,9 +104,9 @@ class Model(Section):
     num_layers: Count
     """Decoder layers."""
     hidden_size: Count
-    """Width of the residual stream."""
+    """Dimension of the residual stream."""
     ffn_hidden_size: Count
-    """Width inside the SwiGLU block."""
+    """Inner dimension of the SwiGLU block."""
     num_attention_heads: Count
     """Query heads."""
     num_query_groups: Count
@@ -135,7 +135,7 @@ class Model(Section):
 
 
 class Training(Section):
-    """Training of the arms: the same for all, unless an arm overrides it."""
+    """Training of the arms; the same for all, except for an arm's overrides."""
 
     train_tokens: Count
     """Budget of every arm, rounded up to whole global batches."""
@@ -160,7 +160,7 @@ class Training(Section):
     clip_grad: NotNegative = 1.0
     """Global gradient norm above which gradients are scaled down."""
     precision: Literal["fp32", "bf16"] = "bf16"
-    """Arithmetic of forward and backward pass; bf16 keeps fp32 main weights."""
+    """Precision of forward and backward pass; bf16 keeps fp32 main weights."""
     epochs: Literal["strict", "joint"] = "strict"
     """strict: a new permutation per epoch; a longer run starts with the order of a shorter one. joint: Megatron's own
     GPTDataset, all epochs shuffled together."""
@@ -178,9 +178,9 @@ class Training(Section):
     """Weights & Biases project, with one run per training run. Nothing is sent unless WANDB_MODE=online; `wandb sync`
     uploads the files in models/NAME/wandb."""
     model_builder: Literal["auto", "gpt", "hybrid"] = "auto"
-    """Megatron's HybridModel, or its GPTModel (deprecated by megatron-core) with the same layers. They compute the
-    same and share their checkpoints: a training run can switch between them when it is restarted. auto: hybrid on CPUs,
-    gpt on GPUs, where the two have not been compared yet, and for flags that were not compared (fp8, for example)."""
+    """Megatron's HybridModel, or its GPTModel (deprecated by megatron-core) with the same layers. They compute the same
+    function and share checkpoints: a training run can switch between them when it is restarted. auto: hybrid on CPUs,
+    gpt on GPUs, where the two have not been compared yet, and with flags that were not compared (fp8, for example)."""
     megatron: Flags = {}
     """Additional Megatron flags for all training runs, by name without the leading dashes: `overlap-grad-reduce: true`;
     true for a flag without a value, false or null to leave it out."""
@@ -217,9 +217,10 @@ class Tuning(Section):
     """Length of a packed sequence; null is the model's. It can be longer: every pair fits into the model's context,
     and attention stays within a pair. Where pairs are nearly as long as that context, this leaves less padding."""
     max_seed_tokens: Count | None = None
-    """Longer seed documents are truncated; null gives them half the room of a pair."""
+    """Longer seed documents are truncated; null gives them half of a pair's length."""
     max_target_tokens: Count | None = None
-    """Longer targets are cut at the end (and then have no end-of-document); null gives them what the seed leaves."""
+    """Longer targets are truncated at the end (and then have no end-of-document); null gives them the rest of a pair's
+    length."""
     seed_cut: Literal["head", "tail"] = "tail"
     """Which end of a long seed document is truncated."""
     eval_interval: Count = 50
@@ -231,7 +232,7 @@ class Tuning(Section):
 
 
 class VllmPooling(Section):
-    """How vLLM embeds. None of these changes vectors by more than rounding."""
+    """Settings of vLLM for embedding. None of these changes vectors by more than rounding."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -253,7 +254,7 @@ class Embedding(Section):
     """Tokens of a document that the embedder reads, counted by its own tokenizer; no more than the embedder takes."""
     engine: Literal["sentence_transformers", "vllm"] = "sentence_transformers"
     """What embeds the documents. vllm: its pooling mode, for models that it supports, on GPUs; on CPUs it needs vLLM's
-    CPU build. Generations and the texts of quality figures are always embedded by sentence-transformers."""
+    CPU build. Generations and the texts of quality metrics are always embedded by sentence-transformers."""
     batch_size: Count = 32
     """Documents in one forward pass, unless batch_tokens is given; vLLM forms its own batches."""
     batch_tokens: Count | None = None
@@ -263,10 +264,10 @@ class Embedding(Section):
     prompt: Prose = ""
     """Text prepended to every document."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the embedder. Stored vectors are float16."""
+    """Precision of the embedder. Stored vectors are float16."""
 
     def of_vectors(self) -> JsonObject:
-        """What vectors depend on by more than rounding, the engine left out."""
+        """Settings that change vectors by more than rounding, except the engine."""
         return self.model_dump(include={"model", "max_tokens", "prompt", "precision"})
 
 
@@ -294,11 +295,11 @@ class Neighbors(Section):
 
 
 CONTROL_RELATIONS = ("random", "shuffled")
-"""Values of `pairs.relation` whose pairs are not related."""
+"""Values of `pairs.relation` that produce unrelated pairs."""
 
 
 class Pairs(Section):
-    """Which neighbors become pairs (d1, d2)."""
+    """Rules for the neighbors that become pairs (d1, d2)."""
 
     alpha: Cosine = 0.75
     """Pairs must have a similarity above this."""
@@ -307,13 +308,14 @@ class Pairs(Section):
     shingle_tokens: Count = 13
     """Tokens in a shingle of the near-duplicate rule."""
     max_shared_shingles: Fraction = 0.15
-    """Pairs that share more than this part of the shorter document's shingles are dropped as near-duplicates."""
+    """Pairs that share more than this fraction of the shorter document's shingles are dropped as near-duplicates."""
     max_targets_per_seed: Count | None = None
     """Best targets kept per seed document; null keeps all."""
     min_target_tokens: Count = 1
     """Targets with fewer tokens are dropped."""
     max_target_tokens: Count | None = None
-    """Targets with more tokens are dropped; null keeps them, and tuning cuts them to its own `max_target_tokens`."""
+    """Targets with more tokens are dropped; null keeps them, and tuning truncates them to its own
+    `max_target_tokens`."""
     max_seeds_per_target: Count | None = None
     """Best seed documents kept per target, after all other rules: a document that is close to very many is a hub.
     null keeps all."""
@@ -323,8 +325,8 @@ class Pairs(Section):
     different_fields: list[Text] = []
     """Fields (from documents.keep_fields) in which they must not have the same value, such as the web site."""
     collapse_above: Fraction | None = None
-    """Neighbors above alpha that share more than this part of the shorter document's shingles are copies of each other:
-    only the first in D becomes a seed document and a target, so that a page with many versions counts once. null
+    """Neighbors above alpha that share more than this fraction of the shorter document's shingles are copies of each
+    other: only the first in D becomes a seed document and a target, so that a page with many versions counts once. null
     collapses none."""
     directions: Literal["mined", "mutual", "one"] = "mined"
     """mined: every pair in the direction in which it was found; most are found in both. mutual: only pairs that were
@@ -338,7 +340,7 @@ class Pairs(Section):
 
 
 class Vllm(Section):
-    """How the engine vLLM works. Its texts are reproducible only as far as vLLM's own kernels are: see
+    """Settings of the vLLM engine. Its texts are reproducible only as far as vLLM's kernels are: see
     docs/synthesis.md."""
 
     model_config = ConfigDict(frozen=True)
@@ -349,24 +351,24 @@ class Vllm(Section):
     tensor_parallel: Count = 1
     """GPUs that share the weights. Changes texts: sums are split differently."""
     max_num_seqs: Count | None = None
-    """Maximum number of texts written at the same time; null leaves it to vLLM. Changes batches only."""
+    """Maximum number of texts generated concurrently; null leaves it to vLLM. Changes batches only."""
     gpu_memory: Share | None = None
     """Share of each GPU's memory that vLLM takes; null leaves it to vLLM (about 0.9); on a CPU, 1 GiB of keys and
     values. Changes batches only."""
     prefix_caching: Switch = True
-    """Keys and values of a prompt are not computed again while they are in memory, which in a run they hardly ever are:
-    the texts of a seed document are a pass over D apart. Changes batches only."""
+    """Reuses a prompt's keys and values while they are in memory, which in a run they hardly ever are: the texts of a
+    seed document are a pass over D apart. Changes batches only."""
     chunked_prefill: Switch | None = None
-    """Long prompts are read in chunks while other texts are being written; null does so on GPUs. Not possible on CPUs.
-    Changes batches only."""
+    """Processes long prompts in chunks while other texts are being generated; null does so on GPUs. Not possible on
+    CPUs. Changes batches only."""
     eager: Switch | None = None
     """Without compiled kernels and CUDA graphs; null does so on CPUs. Changes texts: kernels round differently."""
     batch_invariant: Switch = False
-    """vLLM's batch-invariant kernels (slower, only for GPUs on its list): a text then depends on no other in its batch.
-    Changes texts: other kernels round differently."""
+    """vLLM's batch-invariant kernels (slower, only for GPUs on its list): a text then does not depend on the others in
+    its batch. Changes texts: other kernels round differently."""
     speculative_tokens: Whole = 0
-    """Tokens that are drafted from n-grams of the text so far and verified together; 0 drafts none. Not possible on
-    CPUs. Changes texts: other random numbers are drawn."""
+    """Speculative tokens, proposed from n-grams of the text so far and verified together; 0 disables this. Not possible
+    on CPUs. Changes texts: other random numbers are drawn."""
 
     def of_text(self) -> JsonObject:
         """The keys that choose kernels, split sums, or draw other random numbers: another value changes the texts.
@@ -381,7 +383,7 @@ class Synthesis(Section):
     """Sampling seed documents and writing a related document for each."""
 
     tokens: Count
-    """Synthetic tokens of the SBP arm, end-of-document included: each is used once, real data fills the rest."""
+    """Synthetic tokens of the SBP arm, including end-of-document: each is used once, and real data fills the rest."""
     engine: Literal["transformers", "vllm"] = "transformers"
     """transformers: reproducible bytes on CPUs. vllm: for GPUs; on CPUs it needs vLLM's CPU build."""
     temperature: Float = Field(1.0, gt=0, le=100)
@@ -389,36 +391,36 @@ class Synthesis(Section):
     top_p: Float = Field(0.9, gt=0, le=1)
     """Nucleus: the smallest set of tokens with at least this probability."""
     max_new_tokens: Count | None = None
-    """A text that has not ended by then is unfinished; null is what the seed leaves of the context."""
+    """Maximum length of a text, which is unfinished if it has not ended by then; null uses the rest of the context
+    after the seed."""
     tokens_per_generation: AtLeastOne | None = None
     """Expected tokens of a generation after the filters; null takes the mean length of the targets tuned on."""
     margin: Float = Field(1.3, ge=1, le=1000)
     """Generations are planned for this many times `tokens`, since filters drop some. With a pilot: for this many times
     the tokens that its results call for; the margin then covers duplicates and chance."""
     stop: Literal["planned", "passed"] = "planned"
-    """planned: as many generations are written as margin and pilot say. passed: shards are written in order until
-    `margin` times `tokens` have passed the filters that look at one text alone, and no more; the margin then only has
-    to cover duplicates and min_similarity (1 is allowed: what is short after them is written later)."""
+    """planned: as many generations are written as margin and pilot say. passed: shards are written in order only until
+    `margin` times `tokens` have passed the single-text filters; the margin then only has to cover duplicates and
+    min_similarity (1 is allowed: any shortfall after them is generated later)."""
     pilot: Whole = 0
     """Generations that are written and filtered before the rest are planned (stages `pilot` and `judge-pilot`; whole
-    shards, which count toward the total). Then as many are written as it takes for `tokens` to pass. 0: no pilot."""
+    shards, which count toward the total). The rest is then planned so that `tokens` pass the filters. 0: no pilot."""
     generations_per_shard: Count = 4096
     """Generations in one file of synthetic/; the unit of work."""
     batch_size: Count = 64
-    """Generations written together. vLLM forms its own batches."""
+    """Generations per batch. vLLM forms its own batches."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of generation."""
+    """Precision of generation."""
     vllm: Vllm = DEFAULTS
 
 
 class Filter(Section):
-    """Filters on the generations. What they drop is counted."""
+    """Filters on the generations. Dropped texts are counted."""
 
     broken_text: Literal["keep", "drop"] = "drop"
-    """What to do with texts that hold bytes that are not UTF-8 (U+FFFD) or control characters other than white
-    space."""
+    """What to do with texts that contain invalid UTF-8 (U+FFFD) or control characters other than white space."""
     min_tokens: Whole = 16
-    """Shorter texts are dropped; texts of white space alone always are."""
+    """Shorter texts are dropped, as are all texts of only white space."""
     unfinished: Literal["keep", "drop"] = "drop"
     """What to do with texts that reached max_new_tokens without an end-of-document."""
     max_repetition: Fraction = 0.3
@@ -431,11 +433,11 @@ class Filter(Section):
     """Texts that end in a loop are dropped: those in which a larger share of the tokens, at their end, repeats what
     stands one period before. null measures nothing."""
     max_copying: Fraction = 0.15
-    """Texts that share more than this part of the shorter one's shingles (pairs.shingle_tokens) with their seed
+    """Texts that share more than this fraction of the shorter one's shingles (pairs.shingle_tokens) with their seed
     document are dropped. This also drops a text that contains all of a short seed document."""
     max_corpus_copying: Fraction | None = None
-    """Texts are dropped if a larger part of their shingles (pairs.shingle_tokens) occurs in any document of D; null
-    looks nothing up. Needs an index of D (corpus_index_gb)."""
+    """Texts are dropped if a larger fraction of their shingles (pairs.shingle_tokens) occurs in any document of D; null
+    disables this. Needs an index of D (corpus_index_gb)."""
     corpus_index_gb: Positive = 8.0
     """GiB of the index of D's shingles, on disk and in the page cache of every machine that filters. If they do not
     all fit, a sample of them is kept, and shares are estimates (docs/synthesis.md)."""
@@ -445,7 +447,7 @@ class Filter(Section):
     its words if it has 8 to 12. Both count such texts, and quality.json then says how many items occur in D and in the
     synthetic text; null looks for none."""
     predicate: Text | None = None
-    """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that gets batches of texts with
+    """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that receives batches of texts with
     their seed documents and returns for each whether to keep it (docs/synthesis.md). It runs as part of the program;
     the stage does not notice changes in files that the function reads."""
     min_similarity: Cosine | None = None
@@ -456,12 +458,12 @@ class Filter(Section):
     duplicate_threshold: Fraction = 0.7
     """Jaccard similarity of word 5-grams at which two texts are near-duplicates."""
     retokenize: bool = False
-    """Whether training reads the tokens that the tokenizer gives for a text, as it does of real documents, instead of
-    those that the synthesizer wrote."""
+    """Whether training reads a text's canonical tokenization, as for real documents, instead of the tokens that the
+    synthesizer generated."""
 
     @property
     def further(self) -> tuple[object, ...]:
-        """Values of the opt-in rules, in the order in which they are applied; None for a rule that is off."""
+        """Values of the opt-in rules, in order of application; None for a disabled rule."""
         return (self.max_corpus_copying, self.contaminated, self.predicate, self.min_similarity)
 
 
@@ -470,18 +472,18 @@ class JudgeEndpoint(Section):
     `base_url` and `model` are given; texts of D and synthetic texts are sent to it."""
 
     base_url: Text | None = None
-    """Address of the API: `http://localhost:8000/v1`, `https://api.openai.com/v1`; null asks none. Another address of
-    the same model invalidates nothing."""
+    """Address of the API: `http://localhost:8000/v1`, `https://api.openai.com/v1`; null disables the judge. Changing
+    the address for the same model invalidates nothing."""
     model: Text | None = None
-    """Name of the model, as the endpoint knows it."""
+    """Name of the model at the endpoint."""
     api_key_variable: Text | None = "OPENAI_API_KEY"
     """Environment variable that holds the key, in the processes that evaluate; null for a server that needs none."""
     temperature: Temperature | None = 0.0
-    """Temperature of the answers; null leaves it to the endpoint, for models that allow no other."""
+    """Sampling temperature; null leaves it to the endpoint, for models with a fixed one."""
     requests_at_once: Count = 8
     """Number of concurrent requests."""
     timeout: Positive = 120.0
-    """Seconds after which a request without a complete answer is abandoned and retried."""
+    """Timeout of a request in seconds, after which it is retried."""
     max_retries: Whole = 6
     """Times a request is retried after a failure (429, 5xx, timeout, closed connection), with growing pauses."""
     max_malformed: Fraction = 0.1
@@ -496,33 +498,34 @@ class Harness(Section):
     """Names of tasks, groups, or tags that `task_folder` defines: `[arc_easy, sciq, mmlu]`."""
     task_folder: Text | None = None
     """Folder of lm-eval's task files (YAML) with their data, relative to the recipe's folder. Paths in the files are
-    relative to it. Functions that they name are run as part of the program."""
+    relative to it. Functions that they name run as part of the program."""
     shots: dict[Text, Whole] = {}
-    """Few-shot examples per question, by name in `tasks`: `{triviaqa: 1}`; the others keep what their file says."""
+    """Few-shot examples per question, by name in `tasks`: `{triviaqa: 1}`; the others keep their file's setting."""
     metrics: dict[Text, Text] = {}
-    """The metric that the report leads with and averages, by task: `{arc_easy: acc_norm}`; for other tasks, the first
+    """The headline metric of the report and its averages, by task: `{arc_easy: acc_norm}`; for other tasks, the first
     in their file. All metrics are measured."""
     limit: Count | None = None
-    """Documents of each task; null takes all. For trials: such figures are not the benchmark's."""
+    """Documents of each task; null takes all. For trials: the results are then not the benchmark's."""
     batch_size: Count = 16
     """Requests in one forward pass. vLLM forms its own batches."""
     backend: Literal["hf", "vllm"] = "hf"
     """hf: transformers. vllm: for GPUs; `synthesis.vllm` says how many GPUs and how much of their
     memory."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the models."""
+    """Precision of the models."""
     python: Place | None = None
     """Interpreter, relative to the recipe's folder, of another environment with lm-eval (and vLLM for that backend);
     null is the interpreter of the command."""
 
 
 class Evaluation(Section):
-    """Held-out figures of every arm, and the quality of the synthetic text."""
+    """Held-out metrics of every arm, and quality of the synthetic text."""
 
     batch_size: Count = 16
     """Sequences in one forward pass."""
     choice_questions: Int = Field(500, ge=4)  # one group
-    """Questions 'which is the true continuation of this document?', in groups of four; at most one per document."""
+    """Multiple-choice questions for the true continuation of a document, in groups of four; at most one per
+    document."""
     choice_context: Count = 64
     """Tokens of the document shown."""
     choice_continuation: Count = 32
@@ -535,8 +538,8 @@ class Evaluation(Section):
     """JSON lines of cloze questions for closed-book recall, relative to the recipe's folder: prompt, choices, answer,
     tag, group (megatron_sbp/evaluation/questions.py). A file, a folder (all of its files *.jsonl), or a pattern."""
     recall_points: Whole = 0
-    """Evenly spaced checkpoints of every arm, besides the last, on which recall is measured: recall against tokens. A
-    training run started with this keeps them, with their optimizers; 0 measures the last one only."""
+    """Evenly spaced checkpoints of every arm, in addition to the last, on which recall is measured: recall against
+    tokens. A training run started with this keeps them, with their optimizers; 0 measures only the last one."""
     judge: Text | None = None
     """FILE.py:FUNCTION, the file relative to the recipe's folder: a Python function that judges whether synthetic and
     real texts are factual and fit their seed document (megatron_sbp/evaluation/judge.py). It runs as part of the
@@ -549,7 +552,7 @@ class Evaluation(Section):
 
 
 class Launch(Section):
-    """How many processes, where. Nothing here changes a byte of documents, pairs or synthetic text."""
+    """Number and placement of processes. Nothing here changes a byte of documents, pairs, or synthetic text."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where torch finds it."""
@@ -568,11 +571,11 @@ class Launch(Section):
     distributed_optimizer: Switch = False
     """Megatron's --use-distributed-optimizer."""
     workers: Count = 1
-    """Processes that share the shards of one stage on this machine."""
+    """Processes on this machine that share the shards of a stage."""
 
 
 class SlurmJobs(Section):
-    """Overrides for the jobs of some stages. null keeps what they request otherwise."""
+    """Overrides for the jobs of some stages. null keeps the default request."""
 
     partition: Text | None = None
     """--partition."""
@@ -597,7 +600,7 @@ class SlurmJobs(Section):
 
 
 class Slurm(Section):
-    """What `sbp submit` adds to its sbatch scripts."""
+    """Settings of the sbatch scripts of `sbp submit`."""
 
     partition: Text | None = None
     """--partition of GPU jobs."""
@@ -609,11 +612,11 @@ class Slurm(Section):
     """--qos."""
     time: TimeLimit = "04:00:00"
     """--time of training runs, which requeue themselves until they are done, and the most that any other job requests
-    (HH:MM:SS, D-HH, minutes): those request what their stage needs (slurm/README.md)."""
+    (HH:MM:SS, D-HH, minutes): other jobs request what their stage needs (slurm/README.md)."""
     gpus_per_node: Count | None = None
     """--gpus-per-node of GPU jobs; null requests none (CPU ranks)."""
     cpus_per_task: Count = 8
-    """--cpus-per-task; of stages that use few cores, fewer."""
+    """--cpus-per-task; stages that use few cores request fewer."""
     memory: MemoryLimit | None = None
     """--mem of every job: `64G`, `64000` (megabytes), `0` for all of a node, or `site` for the site's default; null
     requests what each stage needs (slurm/README.md)."""
@@ -629,27 +632,27 @@ class Slurm(Section):
     max_requeues: Whole = 100
     """Times a job requeues itself before it gives up."""
     max_retries: Whole = 2
-    """Times a job that ends with a fault (a rank crashed or was killed) is retried; not when it fails the same way
-    again and has saved nothing since."""
+    """Times a job that ends with a fault (a rank crashed or was killed) is retried; not if it fails the same way again
+    without having saved anything since."""
     exclude_after: Whole = 2
     """Different faults on a node in this run (RUN/logs/slurm/faults) after which `sbp submit` excludes it, and a job
     that is retried avoids it; 0 excludes none."""
     launcher: Literal["srun", "torchrun", "ft_launcher"] = "srun"
-    """What starts the ranks of a training run. srun: a task per rank. torchrun: a task per node, in which torchrun
-    starts the ranks, for sites that want that. ft_launcher: the same with the launcher of nvidia-resiliency-ext, which
-    kills ranks that make no progress (`ft_options`); the job is then retried like after any other fault."""
+    """Launcher of a training run's ranks. srun: a task per rank. torchrun: a task per node, in which torchrun starts
+    the ranks, for sites that require it. ft_launcher: the same with the launcher of nvidia-resiliency-ext, which kills
+    ranks that make no progress (`ft_options`); the job is then retried as after any other fault."""
     ft_options: list[Text] = [
         "--ft-rank-section-timeouts=setup:1800,step:600,checkpointing:1800",
         "--ft-rank-out-of-section-timeout=1800",
     ]
-    """Options of ft_launcher: here, how long a rank may take to start, for a step, for a checkpoint, and for anything
-    else, in seconds."""
+    """Options of ft_launcher: by default the seconds that a rank may take to start, for a step, for a checkpoint, and
+    for anything else."""
     setup: Prose = ""
-    """Shell lines run first in every job: modules, virtual environment, NCCL variables."""
+    """Shell lines run at the start of every job: modules, virtual environment, NCCL variables."""
     sbatch: list[Text] = []
     """Additional sbatch options, verbatim: `--exclusive`."""
     container_runtime: Literal["pyxis", "apptainer", "edf"] = "pyxis"
-    """What starts containers. pyxis: srun --container-image. apptainer: apptainer exec. edf: srun --environment (the
+    """Container runtime. pyxis: srun --container-image. apptainer: apptainer exec. edf: srun --environment (the
     Container Engine of CSCS), whose file names image and mounts. See docs/containers.md."""
     container_image: Text | None = None
     """Image of every step (edf: name or file of the environment); null runs without a container."""
@@ -658,10 +661,10 @@ class Slurm(Section):
 
 
 class Arm(Section):
-    """One model to be trained and compared, at the budget of all arms."""
+    """A model to be trained and compared, at the common budget of all arms."""
 
     synthetic: Text | None = None
-    """The synthesizer whose text it reads once; null trains on real documents alone."""
+    """The synthesizer whose text it reads once; null trains on real documents only."""
     synthetic_share: Share | None = None
     """Share of its training sequences that is synthetic, rounded down; null takes all of `synthesis.tokens`.
     Several arms with different shares of the same text make a sweep."""
@@ -671,18 +674,19 @@ class Arm(Section):
     documents: Literal["train", "oracle"] = "train"
     """Real documents: D, or D and the oracle's additional ones."""
     training: Overrides = {}
-    """Keys of `training` that differ in this arm: `{weight_decay: 0.8}`. Those that decide how much it reads cannot."""
+    """Keys of `training` that differ in this arm: `{weight_decay: 0.8}`. Those that determine the number of tokens
+    cannot differ."""
 
 
 class Synthesizer(Section):
-    """How one synthesizer differs from the recipe's own sections: `{pairs: {relation: random}}`."""
+    """A synthesizer's overrides of the recipe's sections: `{pairs: {relation: random}}`."""
 
     method: Literal["tuned", "samples", "replacement"] = "tuned"
     """tuned: a model tuned on pairs writes a related document for every seed document. samples: the baseline writes
-    documents without a seed (plain self-distillation). replacement: every seed document itself, with tokens replaced at
-    random. The last two are controls and take no pairs."""
+    documents without a seed (plain self-distillation). replacement: a copy of every seed document with tokens replaced
+    at random. The last two are controls and use no pairs."""
     replaced: Share = 0.15
-    """Share of the tokens that `method: replacement` replaces with random tokens of D."""
+    """Fraction of the tokens that `method: replacement` replaces with random tokens of D."""
 
     pairs: Overrides = {}
     """Keys of `pairs`."""
@@ -695,11 +699,11 @@ class Synthesizer(Section):
 
 
 CLASSIC_ARMS = {"baseline": Arm(), "sbp": Arm(synthetic=RELATED), "oracle": Arm(documents="oracle")}
-"""The paper's arms, for a recipe that names none."""
+"""The paper's arms, for a recipe without `arms`."""
 
 
 class Recipe(Section):
-    """One run: the same recipe drives a laptop and a thousand GPUs."""
+    """A run; the same recipe format serves a laptop and a thousand GPUs."""
 
     name: Text
     """Shown in the report and in job names."""
@@ -711,18 +715,18 @@ class Recipe(Section):
     seed: Int = Field(1, ge=0, lt=1 << 32)  # numpy's and Megatron's generators take 32 bits
     """Seed of every random choice in the run."""
     run_folder: Place | None = None
-    """Where the run lives, relative to the current folder: a new or empty folder, or this recipe's run folder. null is
-    runs/FOLDER for FOLDER/recipe.yaml, and runs/FILE for any other FILE.yaml."""
+    """The run folder, relative to the current folder: a new or empty folder, or this recipe's existing run folder. null
+    is runs/FOLDER for FOLDER/recipe.yaml, and runs/FILE for any other FILE.yaml."""
     note: Prose = ""
-    """Free text for the reader of the report."""
+    """Free text, shown in the report."""
     synthesizers: dict[Text, Synthesizer] = {RELATED: Synthesizer()}
     """The synthesizers, by name. `related` is the paper's; another one with `pairs: {relation: random}` is the control.
-    Each is made once, however many arms read its text."""
+    Each is tuned and sampled once, even if several arms read its text."""
     arms: dict[Text, Arm] = CLASSIC_ARMS
-    """What is trained and compared, by name. Without this key: baseline, sbp and oracle, as in the paper."""
+    """The models to train and compare, by name. Without this key: baseline, sbp, and oracle, as in the paper."""
     replicates: Count = 1
-    """How many times synthesizers and arms are trained, each time with other weights, orders, and generations, on the
-    same split. With several, intervals cover more than the noise of the test set."""
+    """Number of times synthesizers and arms are trained, each time with different weights, orders, and generations, on
+    the same split. With several, intervals cover more than the noise of the test set."""
     marks: Marks = {}
     """Confidence in a value (V, S2, S, A, M, O: docs/paper.md), by recipe key: `pairs.alpha: S`."""
     tuning: Tuning = DEFAULTS
@@ -739,7 +743,7 @@ class Recipe(Section):
 
     @property
     def source(self) -> Path | None:
-        """The file that the recipe was read from; paths in the recipe are relative to its folder."""
+        """The recipe's file; paths in the recipe are relative to its folder."""
         return self._source
 
     @source.setter
@@ -764,7 +768,7 @@ class Recipe(Section):
 
     @property
     def tuned_synthesizers(self) -> list[str]:
-        """Those of `used_synthesizers` that are tuned on pairs."""
+        """The `used_synthesizers` that are tuned on pairs."""
         return [name for name in self.used_synthesizers if self.synthesizers[name].method == "tuned"]
 
     def start_arm_of(self, synthesizer: str) -> str | None:
@@ -779,14 +783,15 @@ class Recipe(Section):
         return tuning.start_arm if (tuning.start or "last") in ("last", "best") else None
 
     def round_of(self, synthesizer: str) -> int:
-        """1 for a synthesizer whose start has read no synthetic text, 2 for one that starts from an arm of round 1."""
+        """1 for a synthesizer that starts from a model without synthetic text, 2 if it starts from an arm of round
+        1."""
         arm = self.start_arm_of(synthesizer)
         writer = None if arm is None else self.arms[arm].synthetic
         return 1 if writer is None else 1 + self.round_of(writer)
 
     @property
     def evaluation_seed(self) -> int:
-        """Seed of test questions: the same in all replicates."""
+        """Seed of the test questions, the same in all replicates."""
         return self.seed if self._first_seed is None else self._first_seed
 
     def for_synthesizer(self, name: str) -> Recipe:
@@ -798,16 +803,16 @@ class Recipe(Section):
         return self._with(self.arms[name])
 
     def for_replicate(self, number: int) -> Recipe:
-        """This recipe with the seed of one replicate, from 1; the first has the recipe's own."""
+        """This recipe with the seed of a replicate, counted from 1; the first keeps the recipe's seed."""
         if number == 1:
             return self
-        # A stride that no one would reach by counting up, so that `seed: 2` and the second replicate share nothing.
+        # A stride too large to reach by counting up, so that `seed: 2` and the second replicate share nothing.
         copy = self._changed(seed=(self.seed + 1_000_003 * (number - 1)) % (1 << 32))
         copy._first_seed = self.evaluation_seed
         return copy
 
     def overridden(self, section: str, values: Mapping[str, JsonValue]) -> Recipe:
-        """This recipe with other values for some keys of a section.
+        """This recipe with some keys of a section changed.
 
         Raises:
             pydantic.ValidationError: an unknown key, a wrong type, or out of range.
@@ -830,55 +835,56 @@ class Recipe(Section):
         return self.model_copy(update=values)
 
     def to_dict(self) -> JsonObject:
-        """Every value, defaults included, as JSON-able types."""
+        """All values, including defaults, as JSON-able types."""
         return self.model_dump()
 
     def error(self, key: str, message: str) -> InputError:
         """An error about a value of this recipe, with the file and the line where it was given.
 
         Args:
-            key: Dotted key. Where it was not given, the line is that of the section around it.
-            message: What is wrong with its value.
+            key: Dotted key. If it was not given, the line is that of the enclosing section.
+            message: The problem with its value.
         """
         return error_at(key, message, self.source, self.lines)
 
     def place_of(self, key: str) -> Path | str | None:
-        """What messages name as the origin of a value: the recipe's file, or the command line."""
+        """Source of a value for messages: the recipe's file, or the command line."""
         return self.error(key, "").file
 
     @property
     def tuning_sequence_length(self) -> int:
-        """Tokens of a packed sequence of pairs."""
+        """Length of a packed sequence of pairs, in tokens."""
         return self.tuning.sequence_length or self.model.sequence_length
 
     @property
     def pair_room(self) -> int:
-        """Tokens of the longest pair, separator and end-of-document included: what model and sequence can hold."""
+        """Maximum length of a pair in tokens, including separator and end-of-document: the limit of model and
+        sequence."""
         return min(self.tuning_sequence_length, self.model.sequence_length)
 
     @property
     def max_seed_tokens(self) -> int:
-        """Tokens that a seed document may have in front of the separator."""
+        """Maximum tokens of a seed document, excluding the separator."""
         return self.tuning.max_seed_tokens or self.pair_room // 2
 
     @property
     def max_target_tokens(self) -> int:
-        """Tokens that a target may have, separator and end-of-document not counted."""
+        """Maximum tokens of a target, excluding separator and end-of-document."""
         return self.tuning.max_target_tokens or self.pair_room - self.max_seed_tokens - 2
 
     @property
     def max_new_tokens(self) -> int:
-        """Tokens that the synthesizer may write, end-of-document included."""
+        """Maximum tokens that the synthesizer may generate, including end-of-document."""
         return self.synthesis.max_new_tokens or self.max_target_tokens + 1
 
 
 def settings(section: Section, *leave_out: str) -> JsonObject:
-    """A recipe section as a dict, for a stage's settings, without the fields that change no output."""
+    """A recipe section as a dict, for a stage's settings, without fields that do not change outputs."""
     return section.model_dump(exclude=set(leave_out))
 
 
 def error_at(key: str, message: str, file: Path | None, lines: Mapping[str, int]) -> InputError:
-    """An error about a dotted key, with the line of the nearest key around it that was given."""
+    """An error about a dotted key, with the line of the nearest enclosing key that was given."""
     near = key
     while near and near not in lines:
         near = near.rpartition(".")[0]

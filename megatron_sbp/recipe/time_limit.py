@@ -12,12 +12,13 @@ FORMATS = "minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM, or D-HH:MM:SS"
 
 
 def is_time_limit(text: str) -> bool:
-    """Whether sbatch takes it for --time."""
+    """Whether sbatch accepts it for --time."""
     return _LIMIT.fullmatch(text) is not None
 
 
 def minutes_of(limit: str) -> float:
-    """Minutes of a Slurm time limit (`90`, `4:00:00`, `2-12`); infinite for 0, which is none, and anything else."""
+    """Minutes of a Slurm time limit (`90`, `4:00:00`, `2-12`); infinite for 0, which means no limit, and for anything
+    else."""
     days, dash, clock = limit.rpartition("-")
     parts = clock.split(":")
     if not all(part.isdigit() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:

@@ -9,7 +9,7 @@ from megatron_sbp.base.hugging_face_names import ADDED_TOKENS, CONFIG, SPECIAL_T
 from megatron_sbp.recipe import Recipe
 
 _TOKENIZER_FILES = ("tokenizer*", SPECIAL_TOKENS, ADDED_TOKENS, "vocab*", "merges.txt", CONFIG)
-"""What transformers reads of a tokenizer's folder, besides SentencePiece's `*.model`."""
+"""Files that transformers reads in a tokenizer's folder, besides SentencePiece's `*.model`."""
 
 
 def local_tokenizer(recipe: Recipe) -> Path | None:
@@ -30,10 +30,10 @@ def local_tokenizer(recipe: Recipe) -> Path | None:
 
 
 def folder_named(recipe: Recipe, path: str) -> Path:
-    """Where a folder of this name would be: relative to the recipe, `~` understood."""
+    """Path of a folder of this name: relative to the recipe, with `~` expanded."""
     try:
         return recipe.folder / Path(path).expanduser()
-    except RuntimeError:  # ~somebody who is unknown
+    except RuntimeError:  # ~USER for an unknown user
         return recipe.folder / path
 
 

@@ -1,4 +1,4 @@
-"""YAML to a tree of plain values that know their lines; what no recipe needs is refused at once.
+"""Parses YAML to a tree of plain values with line numbers; refuses constructs that no recipe needs.
 
 Refused: aliases and anchors (a few of them can expand to gigabytes), tags such as !!python/object, merge keys, keys
 that are not strings, keys given twice, octal numbers, values nested deeper than MAX_DEPTH, and files above MAX_BYTES.
@@ -23,7 +23,7 @@ MAX_DEPTH = 16
 
 
 _OCTAL = re.compile(r"[-+]?0[0-7_]*[0-7][0-7_]*")
-"""What YAML 1.1 reads in base 8: nearly always a decimal number whose writer did not know that."""
+"""Octal numbers of YAML 1.1: nearly always meant as decimal numbers."""
 
 
 class Node:
@@ -45,14 +45,14 @@ class Node:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """A construct that a recipe must not have."""
+    """A construct that is not allowed in recipes."""
 
     def __init__(self, problem: str, mark: yaml.Mark):
         super().__init__(problem=problem, problem_mark=mark)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's composer, which recurses, with a bound on its depth and without what is refused."""
+    """PyYAML's recursive composer with a limit on depth and without the refused constructs."""
 
     depth = 0
 
@@ -71,7 +71,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-# A date is a text: `name: 2026-01-31` is a name, and 2026-13-31 is not an error.
+# Dates are strings: `name: 2026-01-31` is a name, and 2026-13-31 is not an error.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -82,8 +82,8 @@ def read_tree(path: Path) -> Node:
     """The tree of a recipe file.
 
     Raises:
-        InputError: the file is missing, unreadable, not a regular file or too large, is not YAML, or has something that
-            is refused; names the line.
+        InputError: the file is missing, unreadable, not a regular file or too large, is not YAML, or has a refused
+            construct; names the line.
     """
     try:
         # O_NONBLOCK: opening a named pipe would wait for its writer.
@@ -128,7 +128,7 @@ def parse_tree(text: str, file: Path | str, key: str | None = None) -> Node | No
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
-        if isinstance(error, yaml.reader.ReaderError):  # it knows a position only
+        if isinstance(error, yaml.reader.ReaderError):  # it has only a position
             line = text.count("\n", 0, error.position) + 1
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         what = problem if isinstance(error, _Refused) else f"not valid YAML: {problem}"
@@ -168,7 +168,7 @@ def _scalar(node: yaml.ScalarNode) -> JsonValue:
         if isinstance(value, int) and abs(value) >= 1 << 64:
             raise OverflowError
         return value
-    except yaml.YAMLError:  # `=` and `<<` as values have types of their own in YAML 1.1
+    except yaml.YAMLError:  # as values, `=` and `<<` have special types in YAML 1.1
         return node.value
     except (ValueError, ArithmeticError) as error:  # `0x_`, or thousands of digits
         raise _Refused(f"'{node.value[:40]}' is not a usable number", node.start_mark) from error

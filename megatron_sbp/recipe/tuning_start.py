@@ -1,4 +1,4 @@
-"""`tuning.start` as the recipe gives it: what the synthesizer is initialized from.
+"""`tuning.start` in the recipe: what the synthesizer is initialized from.
 
 null or `last`   the last checkpoint of `tuning.start_arm`, which is the baseline, as in the paper
 `best`           its checkpoint with the lowest held-out loss
@@ -16,7 +16,7 @@ from megatron_sbp.recipe.sections import Recipe
 KEY = "tuning.start"
 
 WORDS = ("last", "best", "scratch")
-"""Starts that are not folders; a folder of such a name is written ./last."""
+"""Values that are not folders; a folder of such a name is written ./last."""
 
 
 def start_word(recipe: Recipe) -> str | None:
@@ -33,7 +33,8 @@ def start_folder(recipe: Recipe) -> Path | None:
 
 
 def keeps_best(recipe: Recipe, training: str) -> bool:
-    """Whether a training saves at every evaluation and keeps its best checkpoint, because a synthesizer starts there.
+    """Whether a training run saves at every evaluation and keeps its best checkpoint, because a synthesizer starts from
+    it.
 
     Args:
         recipe: the recipe.

@@ -1,4 +1,4 @@
-"""The Python functions of the user's that a recipe names."""
+"""User-supplied Python functions named in a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PREDICATE = "filter.predicate"
 
 
 def function_place(recipe: Recipe, key: str, told: str | None) -> UserFunction | None:
-    """File and function that a key names; None where it is null.
+    """File and function named by a key; None if it is null.
 
     Raises:
         InputError: it is not FILE.py:FUNCTION.
@@ -24,7 +24,7 @@ def function_place(recipe: Recipe, key: str, told: str | None) -> UserFunction |
 
 
 def check_function(recipe: Recipe, place: UserFunction | None) -> None:
-    """Raises InputError when the file or the function is not there; runs nothing."""
+    """Raises InputError if the file or the function is missing; runs nothing."""
     if place is None:
         return
     if not place.file.is_file():

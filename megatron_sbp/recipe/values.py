@@ -1,4 +1,4 @@
-"""Types of the values in a recipe: how they may be written, and their common ranges."""
+"""Types of recipe values: accepted spellings and common ranges."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _usable(value: object) -> bool:
-    """Whether it is a finite number below 2^53 in size, which both int and float hold exactly. true is not a number."""
+    """Whether it is a finite number below 2^53 in magnitude, exact as int and float. true is not a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -(2**53) < value < 2**53
 
 
 def _number(kind: type[int] | type[float], value: JsonValue) -> int | float:
-    """A usable number. YAML 1.1 reads 1e-3 and 20e9 as texts; they are understood here."""
+    """A usable number. YAML 1.1 parses 1e-3 and 20e9 as strings; they are accepted here."""
     number = value
     if isinstance(value, str):
         try:
@@ -34,10 +34,10 @@ def _number(kind: type[int] | type[float], value: JsonValue) -> int | float:
 
 
 def _text(value: object, kept: str = "") -> object:
-    """Refuses texts that neither a file in UTF-8 nor a terminal can take: control characters and lone surrogates.
+    """Refuses strings unsuitable for UTF-8 files and terminals: with control characters or lone surrogates.
 
     Args:
-        value: Anything; what is not a text passes.
+        value: Anything; values that are not strings pass.
         kept: Control characters that are allowed.
     """
     for found in _CONTROL.finditer(value) if isinstance(value, str) else ():
@@ -47,7 +47,7 @@ def _text(value: object, kept: str = "") -> object:
 
 
 SITE = "site"
-"""A memory limit that is the site's default: no --mem."""
+"""Stands for the site's default memory limit: no --mem."""
 
 _MEMORY = re.compile(r"\d+([KMGT]B?)?", re.ASCII | re.IGNORECASE)
 
@@ -68,7 +68,7 @@ def _memory(value: object) -> object:
 
 
 def _bare(value: object) -> object:
-    """A string as it is, or a whole number as Slurm has it: 90 minutes, 64000 megabytes."""
+    """A string unchanged, or a whole number in Slurm's unit: 90 minutes, 64000 megabytes."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -86,7 +86,7 @@ def _flag_value(value: object) -> object:
 
 
 def shown(value: object) -> str:
-    """A value in a message, cut where it is long."""
+    """A value for a message, truncated if long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -94,7 +94,7 @@ def shown(value: object) -> str:
 _INT = BeforeValidator(functools.partial(_number, int))
 _FLOAT = BeforeValidator(functools.partial(_number, float))
 
-# The range comes before the validator: only then does the JSON schema have it beside null, too.
+# The range comes before the validator: only then does the JSON schema also have it beside null.
 Int = Annotated[int, _INT]
 Count = Annotated[int, Field(gt=0), _INT]
 Whole = Annotated[int, Field(ge=0), _INT]
@@ -108,7 +108,7 @@ Share = Annotated[float, Field(gt=0, lt=1), _FLOAT]
 Temperature = Annotated[float, Field(ge=0, le=2), _FLOAT]
 Decay = Annotated[float, Field(ge=0, lt=1), _FLOAT]
 Warmup = Annotated[float, Field(ge=0, lt=1), _FLOAT]
-"""Megatron takes no warm-up that lasts for the whole training."""
+"""Megatron accepts no warm-up that lasts for the whole training run."""
 Cosine = Annotated[float, Field(ge=-1, le=1), _FLOAT]
 
 Switch = Annotated[bool, Strict()]
@@ -117,20 +117,20 @@ Text = Annotated[str, BeforeValidator(_text)]
 Place = Annotated[Text, AfterValidator(home_expanded)]
 """A path; `~` is the home folder."""
 Prose = Annotated[str, BeforeValidator(functools.partial(_text, kept="\n\t"))]
-"""A text that may have several lines."""
+"""A string that may have several lines."""
 
 _OF_SLURM = WithJsonSchema({"type": ["string", "integer"]})
 TimeLimit = Annotated[str, BeforeValidator(_time_limit), _OF_SLURM]
-"""What sbatch takes for --time."""
+"""A value of sbatch's --time."""
 MemoryLimit = Annotated[str, BeforeValidator(_memory), _OF_SLURM]
-"""What sbatch takes for --mem, or `site`."""
+"""A value of sbatch's --mem, or `site`."""
 
 FlagValue = Annotated[
     JsonValue,
     BeforeValidator(_flag_value),
     WithJsonSchema({"type": ["string", "number", "boolean", "null", "array"]}),
 ]
-"""Value of a Megatron flag: null, true, false, a number, a text, or a list of these."""
+"""Value of a Megatron flag: null, true, false, a number, a string, or a list of these."""
 
 
 def _overrides(value: object) -> object:
@@ -144,6 +144,6 @@ Overrides = Annotated[
     BeforeValidator(_overrides),
     WithJsonSchema({"type": "object"}),
 ]
-"""Some keys of another section with their values; `checks` reads them as that section does."""
+"""Overrides of some keys of another section, validated as in that section."""
 Flags = Annotated[dict[str, FlagValue], BeforeValidator(_keys)]
 Marks = Annotated[dict[str, Text], BeforeValidator(_keys)]

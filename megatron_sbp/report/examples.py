@@ -50,7 +50,7 @@ def draw_examples(
     filters: Filters,
     wanted: int = EXAMPLES,
 ) -> list[Example]:
-    """Draws examples among the kept synthetic documents; text without a seed document is told as such.
+    """Draws examples among the kept synthetic documents; text without a seed document is marked as such.
 
     Args:
         synthetic: their shards in order.

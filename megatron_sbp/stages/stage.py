@@ -11,8 +11,8 @@ from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.stages.run_folder import Run
 
 UNIT = "{unit}"
-"""In what a stage reads: the name of a unit, which alone reads the file unless another pattern of the stage names it
-too. Of wildcards, such a pattern may have `*` behind it."""
+"""Placeholder for a unit's name in a stage's input patterns: only that unit reads the file, unless another pattern of
+the stage matches it too. Such a pattern may have one wildcard, a trailing `*`."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HalfDone(NamedTuple):
 
     file: Path
     seconds: float
-    """Of work in the file; infinite where nobody knows."""
+    """Seconds of work in the file; infinite if unknown."""
 
 
 def span(first: str, last: str) -> str:
@@ -58,39 +58,38 @@ class Stage:
     asks_like: str = ""
     """Verb of a stage with work of the same kind: what `slurm.stages` gives that one applies here too."""
     grows: bool = False
-    """Whether outputs for more inputs contain those for fewer, so that the latter are replaced without asking."""
+    """Whether outputs for more inputs contain those for fewer, so the latter can be replaced without asking."""
 
     units_of_recipe: bool = False
-    """Whether the units follow from the recipe alone, and so are known before the stages that it reads from end."""
+    """Whether the units follow from the recipe alone, and so are known before the upstream stages finish."""
 
     lists_inputs: bool = False
-    """Whether it finds what it reads by listing folders, so that a file that is gone would pass for one that was never
-    there."""
+    """Whether it finds its inputs by listing folders, so that a missing file would go unnoticed."""
 
     checks_own_work: bool = False
-    """Whether `run_unit` itself finds out what the files in its place belong to, so that it continues from them, or
-    refuses, without a manifest."""
+    """Whether `run_unit` itself identifies existing files in its folder, and continues from them or refuses, without a
+    manifest."""
 
     def under(self, srun: Sequence[str]) -> Stage:
-        """The same stage, whose ranks Slurm starts with these words; only for trainings."""
+        """The same stage, whose ranks Slurm starts with these words; only for training stages."""
         raise NotImplementedError
 
     def device_for(self, run: Run) -> str:
-        """`device`, for a stage whose recipe decides it."""
+        """`device`, for a stage whose device depends on the recipe."""
         return self.device
 
     def gpus(self, run: Run) -> int:
-        """GPUs that one process of a stage on `gpu` needs."""
+        """GPUs needed by one process of a stage whose device is `gpu`."""
         return 1
 
     def python(self, run: Run) -> Path | None:
-        """Interpreter that the stage needs; None is that of the command."""
+        """Interpreter that the stage needs; None means that of the command."""
         return None
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:
         """Outputs of other stages that this one reads: stage name to glob patterns below the run folder.
 
-        With `{unit}` in a pattern each unit reads files of its own, and further units leave finished ones as they are.
+        With `{unit}` in a pattern, each unit reads its own files, and adding units leaves finished ones valid.
         """
         return {}
 
@@ -99,16 +98,16 @@ class Stage:
         return []
 
     def settings(self, run: Run) -> JsonObject:
-        """All of the recipe that changes this stage's outputs."""
+        """All recipe settings that change this stage's outputs."""
         return {}
 
     def unit_settings(self, run: Run) -> JsonObject:
-        """The settings that change what a unit writes; more units then keep the finished ones."""
+        """The settings that change a unit's outputs; adding units then keeps the finished ones."""
         return self.settings(run)
 
     def grown_from(self, run: Run, former: Mapping[str, JsonValue]) -> bool:
-        """Whether outputs of the former settings, and of inputs that are still there, are contained in those to be
-        made, so that they are replaced without asking."""
+        """Whether outputs of the old settings, with inputs that still exist, are contained in the new ones, so that
+        they can be replaced without asking."""
         return self.grows and all(former.get(key) == value for key, value in self.unit_settings(run).items())
 
     def units(self, run: Run) -> list[str]:
@@ -116,42 +115,42 @@ class Stage:
         return ["all"]
 
     def counts(self, run: Run) -> bool:
-        """Whether units are done in order until what they hold suffices.
+        """Whether units run in order until they hold enough.
 
-        `units` are then the first that suffice, as far as what is in the finished ones tells; any that were done beyond
-        them stay for a larger plan.
+        `units` are then the first that suffice, as far as the finished ones show; any further finished ones stay for a
+        larger plan.
         """
         return False
 
     def count(self, run: Run, unit: str) -> None:
-        """Notes for `units` what is in a finished unit; its lock is held."""
+        """Records the contents of a finished unit for `units`; its lock is held."""
 
     def counted(self, run: Run) -> set[str]:
-        """Units of which that is noted."""
+        """Units whose contents are recorded."""
         return set()
 
     def owns(self, run: Run) -> tuple[str, ...]:
-        """Glob patterns below the run folder of the files and folders that belong to this stage alone."""
+        """Glob patterns, below the run folder, of files and folders that belong to this stage alone."""
         return ()
 
     def saves(self, run: Run) -> tuple[str, ...]:
-        """Of `owns`, the patterns of files and folders from which an interrupted stage continues."""
+        """The patterns in `owns` from whose files an interrupted stage continues."""
         return self.owns(run)
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        """Does one unit and returns the files it wrote, each written atomically (or resumed by its writer)."""
+        """Runs one unit and returns the files it wrote, each written atomically (or resumed by its writer)."""
         raise NotImplementedError
 
     def noted_by_others(self, run: Run) -> list[Path]:
-        """Outputs that a later stage writes, so that what they hold may differ from what the manifest says."""
+        """Outputs that a later stage modifies, so that they may differ from the manifest."""
         return []
 
     def finish(self, run: Run) -> list[Path]:
-        """Makes the outputs that need all units, and returns them."""
+        """Writes the outputs that need all units, and returns them."""
         return []
 
     def reopens(self, run: Run) -> str | None:
-        """Name of an earlier stage that has more to do because of what this one, finished, has found."""
+        """Name of an earlier stage that has more to do because of this finished stage's result."""
         return None
 
     def intermediate(self, run: Run, path: Path) -> bool:
@@ -159,7 +158,7 @@ class Stage:
         return False
 
     def half_done(self, run: Run) -> dict[str, HalfDone]:
-        """What there is of units that are not finished, of whatever plan, by their names."""
+        """Unfinished units of any plan, by name."""
         return {}
 
     def spent(self, run: Run) -> float:
@@ -167,20 +166,20 @@ class Stage:
         return sum(half.seconds for half in self.half_done(run).values())
 
     def spent_on(self, run: Run, unit: str) -> float:
-        """Seconds of work from which a unit continues that interrupted processes began."""
+        """Seconds of work by interrupted processes from which a unit continues."""
         return 0.0
 
     def progress(self, run: Run) -> str:
-        """Progress of the work, for `sbp status`; empty where only its units show it."""
+        """Progress of the work, for `sbp status`; empty if only its units show it."""
         return ""
 
     def unit_progress(self, run: Run, unit: str) -> str:
-        """How far an unfinished unit has come, so that a retry that got further is told from a crash loop; empty where
-        a unit begins anew."""
+        """How far an unfinished unit has advanced, to distinguish a retry that got further from a crash loop; empty if
+        a unit restarts from the beginning."""
         return ""
 
     def pace(self, run: Run) -> str:
-        """Progress of all units together, for `sbp status`, where there is more to say than how many are done."""
+        """Progress of all units together, for `sbp status`, if there is more to report than the number done."""
         return ""
 
     def unfinished_damage(self, run: Run) -> list[Damage]:
@@ -188,20 +187,20 @@ class Stage:
         return []
 
     def check_damage(self, run: Run, found: list[Damage], repair: bool, discard: bool) -> None:
-        """Called when outputs, or work in progress, are gone or changed; changes nothing.
+        """Called when outputs or work in progress are missing or changed; modifies nothing.
 
         Args:
             run: the run.
-            found: what is gone or changed.
-            repair: whether the user asked to continue from what is intact.
-            discard: whether the user asked to do all of it again.
+            found: what is missing or changed.
+            repair: whether the user asked to continue from the intact part.
+            discard: whether the user asked to redo all of it.
 
         Raises:
-            InputError: the program must not decide what to do; says what the user can do.
+            InputError: the user must decide; names the options.
         """
 
     def repair(self, run: Run, found: list[Damage]) -> None:
-        """Called after `check_damage`, before changed files are moved aside and the missing units are done again."""
+        """Called after `check_damage`, before changed files are moved aside and missing units are redone."""
 
 
 def by_name(stages: list[Stage], name: str) -> Stage:

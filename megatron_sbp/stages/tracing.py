@@ -38,7 +38,7 @@ def trace_document(run: Run, name: str, synthesizer: str | None = None, replicat
             key="--synthesizer",
         )
     if not 1 <= replicate <= run.recipe.replicates:
-        raise InputError(f"must lie between 1 and {run.recipe.replicates}, not {replicate}", key="--replicate")
+        raise InputError(f"must be between 1 and {run.recipe.replicates}, not {replicate}", key="--replicate")
     writers = [synthesizer] if synthesizer else used
     sources = {writer: _sources(run, writer, replicate) for writer in writers}
     for writer, place in sources.items():

@@ -1,5 +1,5 @@
-"""What files and folders are usually called below a run folder, for what stages read and own; `run_folder.py` says
-where they are."""
+"""Default names of files and folders in a run folder, for the patterns that stages read and own; `run_folder.py` has
+the paths."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AUDIT_SYNTHETIC = f"{SYNTHETIC}/audit.json"
 TASK_ITEMS = "evaluation_items"
 MODELS, EXPORTS, EVALUATIONS, HARNESS = "models", "export", "evaluation", "harness"
 LOCK = ".lock"
-"""In a folder that several processes write to."""
+"""Files in a folder that several processes write to."""
 RESULTS, REPORT = "results.json", "report"
 
 
@@ -63,12 +63,12 @@ def tokens(name: str, suffix: str = "*") -> str:
 
 
 def audit_tokens(name: str) -> str:
-    """Counts of datasets."""
+    """Token and document counts of datasets."""
     return f"tokens/{name}.json"
 
 
 def token_parts(stage: str) -> str:
-    """Folder of what single units of a stage tokenized."""
+    """Folder with the tokens of a stage's units."""
     return f"tokens/parts/{stage}"
 
 
@@ -93,22 +93,22 @@ def pairs(split: str) -> str:
 
 
 def model(name: str) -> str:
-    """Folder of a training."""
+    """Folder of a training run."""
     return f"{MODELS}/{name}"
 
 
 def checkpoints(name: str) -> str:
-    """Pattern of the checkpoints of a training."""
+    """Pattern of a training run's checkpoints."""
     return f"{MODELS}/{name}/iter_*"
 
 
 def consumed(name: str) -> str:
-    """What a training has consumed, in the folder of its model."""
+    """Samples that a training run has consumed, in its model's folder."""
     return f"{model(name)}/{CONSUMED}"
 
 
 def metrics(name: str) -> str:
-    """Figures of every step of a training."""
+    """Metrics of every step of a training run."""
     return f"{model(name)}/{METRICS}"
 
 
@@ -123,7 +123,7 @@ def export(name: str) -> str:
 
 
 def weights(name: str) -> tuple[str, ...]:
-    """Pattern of the weights of an exported model, and its configuration."""
+    """Pattern of an exported model's weights, and its configuration file."""
     return below(export(name), "*.safetensors", CONFIG)
 
 
@@ -148,25 +148,25 @@ def similarity(name: str) -> str:
 
 
 def judged(part: str, name: str) -> str:
-    """One of the files that the filters leave for a shard of generations."""
+    """One of the files that the filters write for a shard of generations."""
     return f"{JUDGED}/{part}/{name}.npy"
 
 
 def repeats(name: str) -> str:
-    """Which generations of a shard repeat earlier ones."""
+    """Which generations of a shard duplicate earlier ones."""
     return f"{REPEATS}/{name}.npy"
 
 
 def corpus_findings(sheet: str) -> str:
-    """Folder of what D has of the texts of a quality sheet."""
+    """Folder with the overlap between D and the texts of a quality sheet."""
     return f"{SYNTHETIC}/corpus_findings/{sheet}"
 
 
 def of_synthesizer(name: str) -> str:
-    """Folder of a further synthesizer's own files."""
+    """Folder of an additional synthesizer's files."""
     return f"synthesizers/{name}"
 
 
 def of_replicate(number: int) -> str:
-    """Folder of a further replicate's own files."""
+    """Folder of an additional replicate's files."""
     return f"replicates/{number}"

@@ -1,7 +1,7 @@
 """How much text of every shard passes the filters that look at one generation alone, counted while others are written.
 
 The counts are hidden files beside the shards until their stage is complete. They follow from the texts and the rules
-alone, so how many shards it takes does as well, whoever wrote them and in whatever order.
+alone, so the number of shards does as well, regardless of who wrote them and in which order.
 """
 
 from __future__ import annotations

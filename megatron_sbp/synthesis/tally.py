@@ -1,4 +1,4 @@
-"""How far a shard of generations is: counts beside its texts, so that nobody has to read these to know."""
+"""Progress of a shard of generations: counts stored beside its texts, so that the texts need not be read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Byte-level BPE word by word: compiled code cuts text into words, and only those not met before reach `tokenizers`.
 
-BPE merges inside a word (pre-token) only, so a word has the same ids wherever it stands; a few thousand words make up
+BPE merges inside a word (pre-token) only, so a word has the same ids wherever it occurs; a few thousand words make up
 most of any text.
 """
 
@@ -71,7 +71,7 @@ class Words:
         )
         numbers: dict[str, int] = {}
         wanted = np.empty(len(places), np.int64)
-        first = np.empty(len(places), np.int64)  # where each new word stands
+        first = np.empty(len(places), np.int64)  # position of each new word
         for row, (begin, stop) in enumerate(zip(begins.tolist(), stops.tolist(), strict=True)):
             number = wanted[row] = numbers.setdefault(joined[begin:stop], len(numbers))
             if number == len(numbers) - 1:

@@ -84,7 +84,7 @@ def test_missing_and_empty_files_are_errors(recipe):
 def test_values_that_cannot_work_are_refused(recipe):
     for wrong, message in (
         ("evaluation.choice_questions=3", "must be 4 or more, not 3"),
-        ("tuning.min_learning_rate=1", "must lie between 0 and the peak"),
+        ("tuning.min_learning_rate=1", "must be between 0 and the peak"),
         ("documents.keep_fields=[]", "'person' is not among documents.keep_fields"),
         ("evaluation.questions=null", "is set, but evaluation.questions names no file"),
     ):

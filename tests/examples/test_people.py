@@ -92,8 +92,8 @@ def test_questions_ask_for_every_fact(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--people", "9999"], "people must lie between 1 and 9216, not 9999"),
-        (["--attributes", "7"], "attributes must lie between 1 and 6, not 7"),
+        (["--people", "9999"], "people must be between 1 and 9216, not 9999"),
+        (["--attributes", "7"], "attributes must be between 1 and 6, not 7"),
         (["--people", "2", "--attributes", "1", "--documents", "7"], "more than half of the 12 possible ones"),
     ],
 )

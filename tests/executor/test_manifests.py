@@ -126,11 +126,11 @@ def test_inputs_that_are_gone_are_named(run):
     inputs = ["words/a.txt", "external:corpus.jsonl:0", "words/b.txt"]
     check_present(run, inputs)
     (run.root / "words" / "a.txt").unlink()
-    with pytest.raises(InputError, match=r"words/a\.txt: is gone; `sbp run` makes it again"):
+    with pytest.raises(InputError, match=r"words/a\.txt: is missing; `sbp run` regenerates it"):
         check_present(run, inputs)
     (run.root / "words" / "b.txt").unlink()
     (run.root / "words").rmdir()
-    with pytest.raises(InputError, match=r"words/a\.txt: is gone, and 1 other files of its folder;"):
+    with pytest.raises(InputError, match=r"words/a\.txt: is missing, and 1 other files of its folder;"):
         check_present(run, inputs)
 
 

@@ -96,7 +96,7 @@ def test_a_deleted_shard_is_made_again_alone(mined, tmp_path, helpers):
     assert [shard.stat().st_mtime_ns == time for shard, time in zip(shards, times, strict=True)] == [True, False, True]
     (run.embeddings("train") / "00001.npy").unlink()
     shards[1].unlink()
-    with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: is gone; `sbp run` makes it again"):
+    with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: is missing; `sbp run` regenerates it"):
         helpers.execute(run, "neighbors")
     assert not shards[1].exists()
 

@@ -141,7 +141,7 @@ def test_an_unknown_id_is_told_near_ones(run, rows, tmp_path):
         trace_document(run, f"{row['id']}x")
     with pytest.raises(InputError, match="no arm reads text of a synthesizer 'random'; there are: related"):
         trace_document(run, row["id"], synthesizer="random")
-    with pytest.raises(InputError, match="must lie between 1 and 1, not 2"):
+    with pytest.raises(InputError, match="must be between 1 and 1, not 2"):
         trace_document(run, row["id"], replicate=2)
     with pytest.raises(InputError, match="no synthetic document yet"):
         trace_document(run.view(tmp_path, ("synthetic",)), row["id"])

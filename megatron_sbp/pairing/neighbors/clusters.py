@@ -44,7 +44,7 @@ def k_means(points: np.ndarray, clusters: int, seed: int, iterations: int = 12) 
 
 
 def _assign(points: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest centre of each point, int64 [n], and the squared distance less the point's own square, float32 [n]."""
+    """Nearest center of each point, int64 [n], and the squared distance less the point's own square, float32 [n]."""
     moved = torch.from_numpy(centers)
     squares = (moved * moved).sum(dim=1)
     nearest = np.empty(len(points), np.int64)
