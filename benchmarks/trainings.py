@@ -21,7 +21,7 @@ import numpy as np
 
 from megatron_sbp.recipe import Recipe, load_recipe
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.train import arguments_of
+from megatron_sbp.stages.training_stage import arguments_of
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.launch import MODULE
 

@@ -35,7 +35,7 @@ def show_plan(run: Run, options: argparse.Namespace) -> int:
     if options.commands:
         from megatron_sbp.recipe.tuning_start import start_folder
         from megatron_sbp.stages.scopes import arm_run, synthesizer_run
-        from megatron_sbp.stages.train import arguments_of
+        from megatron_sbp.stages.training_stage import arguments_of
 
         trainings = [(arm, arm_run(run, arm), arm) for arm in run.recipe.arms]
         trainings += [

@@ -20,9 +20,10 @@ from megatron_sbp.stages.harness import HarnessStage
 from megatron_sbp.stages.index_corpus import IndexCorpusStage
 from megatron_sbp.stages.job_names import check_job_names
 from megatron_sbp.stages.judge import JudgeStage
+from megatron_sbp.stages.judge_pilot import JudgePilotStage
 from megatron_sbp.stages.neighbors import NeighborsStage
 from megatron_sbp.stages.pairs import PairsStage
-from megatron_sbp.stages.pilot import JudgePilotStage, PilotStage
+from megatron_sbp.stages.pilot import PilotStage
 from megatron_sbp.stages.report import ReportStage
 from megatron_sbp.stages.scan_corpus import ScanCorpusStage
 from megatron_sbp.stages.scopes import ScopedStage, suffix
@@ -34,6 +35,7 @@ from megatron_sbp.stages.tokenize_pairs import TokenizePairsStage
 from megatron_sbp.stages.tokenize_synthetic import TokenizeSyntheticStage
 from megatron_sbp.stages.tokenizer import TokenizerStage
 from megatron_sbp.stages.train import TrainStage
+from megatron_sbp.stages.tune import TuneStage
 
 
 def all_stages(recipe: Recipe | None = None) -> list[Stage]:
@@ -97,7 +99,7 @@ def _of_synthesizer(name: str, writer: _Writer) -> list[Stage]:
     """The stages that a replicate of a synthesizer takes."""
     made: dict[str, list[Stage]] = {
         "tuned": [
-            TrainStage("tune", "synthesizer", "tune the synthesizer p(target | seed document) on pairs"),
+            TuneStage(),
             ExportStage("export-synthesizer", ("synthesizer",)),
         ],
         "samples": [ExportStage("export-synthesizer", ("synthesizer",), trained="baseline")],

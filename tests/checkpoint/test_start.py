@@ -29,7 +29,7 @@ from megatron_sbp.recipe.tuning_start import start_folder, start_word
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import by_name
-from megatron_sbp.stages.train import arguments_of
+from megatron_sbp.stages.training_stage import arguments_of
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 from megatron_sbp.training import finalize
 

@@ -11,7 +11,7 @@ from megatron_sbp.recipe import load_recipe
 from megatron_sbp.recipe.checks import value_of
 from megatron_sbp.recipe.planned_flags import FIXED, OVERRIDABLE, RECIPE_KEYS
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.train import arguments_of
+from megatron_sbp.stages.training_stage import arguments_of
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/recipe.yaml"))
 BATCHES = ("training.global_batch_size=2048", "tuning.global_batch_size=2048")

@@ -142,7 +142,8 @@ def execute_synthesis(run: Run, *stages: str) -> None:
     from megatron_sbp.stages.filter import FilterStage
     from megatron_sbp.stages.index_corpus import IndexCorpusStage
     from megatron_sbp.stages.judge import JudgeStage
-    from megatron_sbp.stages.pilot import JudgePilotStage, PilotStage
+    from megatron_sbp.stages.judge_pilot import JudgePilotStage
+    from megatron_sbp.stages.pilot import PilotStage
     from megatron_sbp.stages.stage import by_name
     from megatron_sbp.stages.synthesize import SynthesizeStage
 
