@@ -205,7 +205,9 @@ WRITTEN = {
 def test_synthetic_text_is_the_same_after_what_happens_in_the_middle_of_units(name, synthesized, holds, tmp_path):
     shutil.copytree(synthesized, tmp_path / "copy")
     shutil.move(tmp_path / "copy" / "run", tmp_path)
-    loaded = run_of(tmp_path / "copy", f"run_folder={tmp_path / 'run'}")
+    # As many generations for half of the tokens: `filter` is not to find that more are needed.
+    enough = ("synthesis.tokens=1000", "synthesis.margin=2.6")
+    loaded = run_of(tmp_path / "copy", f"run_folder={tmp_path / 'run'}", *enough)
     run = Run.of(on_node3(loaded.recipe))
     graph: list[Stage] = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
     while graph[-1].name != name:

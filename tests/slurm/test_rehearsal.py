@@ -56,7 +56,7 @@ def submit(file: Path, folder: Path, *words: str) -> tuple[Run, Run]:
 
 def graph_of(real: Run) -> list[Stage]:
     """The stages of a rehearsal: all of them, but lm-eval's tasks have to be fetched first."""
-    return [stage for stage in all_stages(real.recipe) if stage.name != "harness"]
+    return [stage for stage in all_stages(real.recipe) if stage.name not in ("harness", "task-items")]
 
 
 def asked(run: Run) -> dict[str, dict[str, str]]:

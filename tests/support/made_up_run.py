@@ -454,7 +454,7 @@ def _quality() -> dict[str, Any]:
         "groups": {
             "synthetic": group(209, 0.0, 0.0, 1.0),
             "generations": group(220, 0.06, 0.02, 0.95),
-            "real": group(250, 0.02, None, None),
+            "real": {**group(250, 0.02, 0.0, None), "copying_pairs": 50},
         },
         "similarity": {
             "documents": 50,
