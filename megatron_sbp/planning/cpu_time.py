@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.job_limits import cpus_of
-from megatron_sbp.planning.units import end_of, synthesizers_of
+from megatron_sbp.planning.units import PAIRS_PER_UNIT, end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
 
 _TOKENS, _NEIGHBORS = 3_100, 50
@@ -27,12 +27,6 @@ WRITING_PAIRS = 0.5
 
 PAIR = 20.6e-6
 """Seconds of a core to look up a pair's tokens and cut them."""
-
-PAIRS_PER_UNIT = 1_000_000
-"""As stages/tokenize_pairs.py has it."""
-
-_SEARCHES = 33
-"""Units of `deduplicate` with near-duplicates: equal texts, and 32 bands of signatures."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +97,15 @@ def _stages(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, CpuTime]]:
                 CpuTime(units, pairing * shard, last, last_spread=True, last_alone=WRITING_PAIRS * last),
             )
             pairs = entry["tuning"]["pairs"]
-            units = -(-int(pairs) // PAIRS_PER_UNIT)
+            units = arrays["tokenize-pairs" + end]["units"]
             each, last = PAIR * min(pairs, PAIRS_PER_UNIT), JOINING * chosen.train
             yield "tokenize-pairs" + end, CpuTime(units, each, last, last_spread=True)
         generations, units = synthesis["generations"], arrays["judge" + end]["units"]
         held, length = generations / units, synthesis["tokens_per_generation"] / _TOKENS
         yield "judge" + end, CpuTime(units, JUDGING * length * held, 0)
         if own.filter.duplicates == "near":
-            yield "deduplicate" + end, CpuTime(_SEARCHES, DEDUPLICATING * generations / _SEARCHES, 0)
+            searches = arrays["deduplicate" + end]["units"]
+            yield "deduplicate" + end, CpuTime(searches, DEDUPLICATING * generations / searches, 0)
         yield "filter" + end, CpuTime(units, FILTERING * held, 0)
         tokenizing = TOKENIZING * length
         yield "tokenize-synthetic" + end, CpuTime(units, tokenizing * held, JOINING * generations, True, True)
