@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.planning.assumptions import bytes_per_token
 from megatron_sbp.planning.index_layout import IndexPlan, layout
 from megatron_sbp.planning.query_blocks import block_count_of
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
@@ -181,6 +182,12 @@ def plan_files(recipe: Recipe, plan: JsonObject) -> dict[str, int]:
         + replicates * _OF_A_STAGE * (_STAGES * written_by + trainings),
     }
     return {**found, "total": sum(found.values())}
+
+
+def characters_learned(recipe: Recipe, plan: JsonObject) -> float:
+    """Characters on which the tokenizer is trained: about as many as bytes."""
+    of_corpus = plan["unique_tokens"]["real"]["tokens"] * bytes_per_token(plan["model"]["vocab_size"]["tokens"])
+    return min(of_corpus, recipe.tokenizer.train_characters or math.inf)
 
 
 def saved_checkpoints(recipe: Recipe, plan: JsonObject) -> int:
