@@ -68,8 +68,9 @@ def test_cores_tasks_and_units():
     assert one["pairs"]["last_step_hours"] == pytest.approx(2 * more["pairs"]["last_step_hours"]) != 0
     assert one["judge"]["unit_hours"] == more["judge"]["unit_hours"]  # one core of a task
     assert one["tokenize"]["core_hours"] == more["tokenize"]["core_hours"]
-    for stage in ("documents", "tokenize", "tokenize-pairs", "tokenize-synthetic"):  # their last steps use all cores
-        assert one[stage]["last_step_hours"] == pytest.approx(8 * more[stage]["last_step_hours"]) != 0, stage
+    # Their last steps use all cores, of which one of them requests four.
+    for stage, cores in (("documents", 8), ("tokenize", 8), ("tokenize-pairs", 4), ("tokenize-synthetic", 8)):
+        assert one[stage]["last_step_hours"] == pytest.approx(cores * more[stage]["last_step_hours"]) != 0, stage
     few = times("slurm.array_size=1")
     assert few["judge"]["task_hours"] == pytest.approx(few["judge"]["core_hours"])
     assert few["judge"]["unit_hours"] == one["judge"]["unit_hours"]
