@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 import shlex
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +72,15 @@ class Job:
     """As Slurm reports it: `RUNNING`, `PENDING (Dependency)`, or `COMPLETED 3, RUNNING 1` for an array. Not stored."""
     failed: tuple[int, ...] = ()
     """Array tasks that failed, ascending. Not stored."""
+    nodes: tuple[str, ...] = ()
+    """Where the job failed, or every task that did and was on a node; as Slurm writes them: `node[1-2]`. Not stored."""
+    waits_for: tuple[str, ...] = ()
+    """Jobs on which it still depends: `job 12 (judge)`. Not stored."""
 
     def __str__(self) -> str:
         tasks = f" (array of {self.tasks})" if self.tasks else ""
-        return f"job {self.id}{tasks}, {self.stage}: {self.state}"
+        waits = f"; waits for {', '.join(self.waits_for)}" if self.waits_for else ""
+        return f"job {self.id}{tasks}, {self.stage}: {self.state}{waits}"
 
 
 def jobs_of(run: Run) -> list[Job]:
@@ -88,7 +94,17 @@ def jobs_of(run: Run) -> list[Job]:
         return []
     jobs = [Job(**{key: entry[key] for key in _STORED}) for entry in _own(run, files.read_json(file))]
     states = _states([job.id for job in jobs])
-    return [dataclasses.replace(job, state=_state(job, states), failed=_failed(job, states)) for job in jobs]
+    stages = {job.id: job.stage for job in jobs}
+    return [
+        dataclasses.replace(
+            job,
+            state=_state(job, states),
+            failed=_failed(job, states),
+            nodes=_nodes(job, states),
+            waits_for=_waits_for(job, states, stages),
+        )
+        for job in jobs
+    ]
 
 
 def _jobs_file(run: Run) -> Path:
@@ -161,14 +177,26 @@ def cancel(run: Run) -> list[Job]:
     return live
 
 
-type _States = dict[str, list[tuple[str, str]]]
-"""By the number of a job the number and the state of every task; the number of the task is empty without an array."""
+@dataclass(frozen=True)
+class _Task:
+    """A task of a job as Slurm shows it."""
+
+    number: str
+    """Empty without an array."""
+    state: str
+    after: tuple[str, ...] = ()
+    """Jobs on which it depends."""
+    nodes: str = ""
+
+
+type _States = dict[str, list[_Task]]
+"""By the number of a job."""
 
 
 def _state(job: Job, states: _States | None) -> str:
     if states is None:
         return _UNKNOWN
-    found = [state for _, state in states.get(job.id, ())]
+    found = [task.state for task in states.get(job.id, ())]
     if not found:
         return "gone from the queue"
     if job.tasks is None:
@@ -178,33 +206,57 @@ def _state(job: Job, states: _States | None) -> str:
 
 def _failed(job: Job, states: _States | None) -> tuple[int, ...]:
     found = states.get(job.id, ()) if states and job.tasks is not None else ()
-    return tuple(sorted(int(task) for task, state in found if task.isdecimal() and state in FAILED))
+    return tuple(sorted(int(task.number) for task in found if task.number.isdecimal() and task.state in FAILED))
+
+
+def _nodes(job: Job, states: _States | None) -> tuple[str, ...]:
+    found = states.get(job.id, ()) if states else ()
+    return tuple(task.nodes for task in found if task.nodes and task.state in FAILED)
+
+
+def _waits_for(job: Job, states: _States | None, stages: Mapping[str, str]) -> tuple[str, ...]:
+    found = states.get(job.id, ()) if states else ()
+    after = dict.fromkeys(number for task in found for number in task.after)
+    return tuple(f"job {number} ({stages[number]})" if number in stages else f"job {number}" for number in after)
 
 
 def _states(ids: list[str]) -> _States | None:
     """States of jobs and their tasks; None when squeue is missing or does not answer."""
-    form = "--format=%F_%K %T %r"
+    form = "--format=%F_%K %T %r|%E|%N"
     squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", form])
     if squeue is None:
         return None
-    states = _by_job(squeue)
+    states = _by_job(squeue.splitlines())
     forgotten = [job for job in ids if job not in states]
     if forgotten and shutil.which("sacct"):
-        accounts = _try(["sacct", "-n", "-X", "-P", "--delimiter= ", "-j", ",".join(forgotten), "-o", "JobID,State"])
-        states.update(_by_job(accounts or ""))
+        accounts = _try(["sacct", "-n", "-X", "-P", "-j", ",".join(forgotten), "-o", "JobID,State,NodeList"])
+        lines = (line.split("|") for line in (accounts or "").splitlines())
+        states.update(_by_job([f"{' '.join(line[:2])}||{''.join(line[2:])}" for line in lines]))
     return states
 
 
-def _by_job(text: str) -> _States:
+def _by_job(lines: Iterable[str]) -> _States:
+    """From lines `NUMBER STATE REASON|DEPENDENCIES|NODES`."""
     states: _States = {}
-    for line in text.splitlines():
-        number, _, state = line.strip().partition(" ")
+    for line in lines:
+        told, after, nodes = (*line.strip().split("|"), "", "")[:3]
+        number, _, state = told.partition(" ")
         if number and state:
             job, _, task = number.partition("_")
             name, _, reason = state.partition(" ")
             waits = f" ({reason})" if name == "PENDING" and reason not in ("", "None") else ""
-            states.setdefault(job, []).append((task, name + waits))
+            states.setdefault(job, []).append(
+                _Task(
+                    task,
+                    name + waits,
+                    tuple(re.findall(r":(\d+)", after)) if name == "PENDING" else (),  # afterok:12_*(unfulfilled)
+                    "" if nodes in _NO_NODES else nodes,
+                )
+            )
     return states
+
+
+_NO_NODES = ("(null)", "None assigned", "None")
 
 
 def largest_array() -> int:
