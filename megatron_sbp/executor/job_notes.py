@@ -7,7 +7,8 @@ from pathlib import Path
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import read_rows
-from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
+from megatron_sbp.executor.job_states import FAILED
+from megatron_sbp.executor.slurm_queue import Job, will_fail
 from megatron_sbp.executor.task_numbers import shown
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run

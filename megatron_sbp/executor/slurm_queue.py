@@ -8,18 +8,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import re
 import shlex
 import shutil
 import subprocess
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.executor.job_states import (
+    FAILED,
+    OF_SACCT,
+    OF_SQUEUE,
+    Task,
+    accounted,
+    failed_of,
+    nodes_of,
+    state_of,
+    tasks_by_job,
+    waits_of,
+)
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
@@ -40,9 +50,6 @@ _LIVE = {
     "STOPPED",
     "RESIZING",
 }
-
-FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED")
-"""Slurm states that mean the job failed."""
 
 _OF_THE_USER = ("SLURM_CONF", "SLURM_CLUSTERS")
 """Variables that a user sets, unlike all others that begin with SLURM_ inside a job."""
@@ -93,18 +100,21 @@ def jobs_of(run: Run) -> list[Job]:
     if not file.exists():
         return []
     jobs = [Job(**{key: entry[key] for key in _STORED}) for entry in _own(run, files.read_json(file))]
-    states = _states([job.id for job in jobs])
+    found = _tasks([job.id for job in jobs])
+    if found is None:
+        return [dataclasses.replace(job, state=_UNKNOWN) for job in jobs]
     stages = {job.id: job.stage for job in jobs}
-    return [
-        dataclasses.replace(
-            job,
-            state=_state(job, states),
-            failed=_failed(job, states),
-            nodes=_nodes(job, states),
-            waits_for=_waits_for(job, states, stages),
-        )
-        for job in jobs
-    ]
+    return [_with_state(job, found.get(job.id, []), stages) for job in jobs]
+
+
+def _with_state(job: Job, tasks: list[Task], stages: dict[str, str]) -> Job:
+    return dataclasses.replace(
+        job,
+        state=state_of(tasks, job.tasks is not None),
+        failed=() if job.tasks is None else failed_of(tasks),
+        nodes=nodes_of(tasks),
+        waits_for=waits_of(tasks, stages),
+    )
 
 
 def _jobs_file(run: Run) -> Path:
@@ -177,86 +187,17 @@ def cancel(run: Run) -> list[Job]:
     return live
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A task of a job as Slurm shows it."""
-
-    number: str
-    """Empty without an array."""
-    state: str
-    after: tuple[str, ...] = ()
-    """Jobs on which it depends."""
-    nodes: str = ""
-
-
-type _States = dict[str, list[_Task]]
-"""By the number of a job."""
-
-
-def _state(job: Job, states: _States | None) -> str:
-    if states is None:
-        return _UNKNOWN
-    found = [task.state for task in states.get(job.id, ())]
-    if not found:
-        return "gone from the queue"
-    if job.tasks is None:
-        return found[0]
-    return ", ".join(f"{state} {count}" for state, count in sorted(Counter(found).items()))
-
-
-def _failed(job: Job, states: _States | None) -> tuple[int, ...]:
-    found = states.get(job.id, ()) if states and job.tasks is not None else ()
-    return tuple(sorted(int(task.number) for task in found if task.number.isdecimal() and task.state in FAILED))
-
-
-def _nodes(job: Job, states: _States | None) -> tuple[str, ...]:
-    found = states.get(job.id, ()) if states else ()
-    return tuple(task.nodes for task in found if task.nodes and task.state in FAILED)
-
-
-def _waits_for(job: Job, states: _States | None, stages: Mapping[str, str]) -> tuple[str, ...]:
-    found = states.get(job.id, ()) if states else ()
-    after = dict.fromkeys(number for task in found for number in task.after)
-    return tuple(f"job {number} ({stages[number]})" if number in stages else f"job {number}" for number in after)
-
-
-def _states(ids: list[str]) -> _States | None:
-    """States of jobs and their tasks; None when squeue is missing or does not answer."""
-    form = "--format=%F_%K %T %r|%E|%N"
+def _tasks(ids: list[str]) -> dict[str, list[Task]] | None:
+    """Jobs and their tasks; None when squeue is missing or does not answer."""
+    form = f"--format={OF_SQUEUE}"
     squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", form])
     if squeue is None:
         return None
-    states = _by_job(squeue.splitlines())
-    forgotten = [job for job in ids if job not in states]
+    found = tasks_by_job(squeue.splitlines())
+    forgotten = [job for job in ids if job not in found]
     if forgotten and shutil.which("sacct"):
-        accounts = _try(["sacct", "-n", "-X", "-P", "-j", ",".join(forgotten), "-o", "JobID,State,NodeList"])
-        lines = (line.split("|") for line in (accounts or "").splitlines())
-        states.update(_by_job([f"{' '.join(line[:2])}||{''.join(line[2:])}" for line in lines]))
-    return states
-
-
-def _by_job(lines: Iterable[str]) -> _States:
-    """From lines `NUMBER STATE REASON|DEPENDENCIES|NODES`."""
-    states: _States = {}
-    for line in lines:
-        told, after, nodes = (*line.strip().split("|"), "", "")[:3]
-        number, _, state = told.partition(" ")
-        if number and state:
-            job, _, task = number.partition("_")
-            name, _, reason = state.partition(" ")
-            waits = f" ({reason})" if name == "PENDING" and reason not in ("", "None") else ""
-            states.setdefault(job, []).append(
-                _Task(
-                    task,
-                    name + waits,
-                    tuple(re.findall(r":(\d+)", after)) if name == "PENDING" else (),  # afterok:12_*(unfulfilled)
-                    "" if nodes in _NO_NODES else nodes,
-                )
-            )
-    return states
-
-
-_NO_NODES = ("(null)", "None assigned", "None")
+        found.update(accounted(_try(["sacct", "-n", "-X", "-P", "-j", ",".join(forgotten), "-o", OF_SACCT]) or ""))
+    return found
 
 
 def largest_array() -> int:
