@@ -28,6 +28,7 @@ _OF_VERBS = {
     "judge": Need(4, 16, 2),
     "index-corpus": Need(4, 16, 2),
     "task-items": Need(4, 16, 2),
+    "scan-corpus": Need(4, 16, 2),  # a process per core as far as 16 GB hold them: one at the paper's scale
     "deduplicate": Need(4, 16, 1),
     "filter": Need(4, 16, 1),
     "tokenize-pairs": Need(4, 16, 4),  # the last step copies all pairs, with a thread per core
@@ -36,10 +37,6 @@ _OF_VERBS = {
     "export-synthesizer": Need(4, 32, 4),
 }
 _GB_PER_RANK = 32
-
-_SCANNING_GB, _GB_PER_TEXT, _GB_PER_READER = 16, 0.8e-3, 0.5
-"""Of `scan-corpus`, which reads with a process per core as far as so much memory allows: for each text that it
-compares, and besides."""
 
 
 def job_request(recipe: Recipe, kind: str, names: list[str], gpus: int | None) -> SlurmJobs:
@@ -56,8 +53,7 @@ def job_request(recipe: Recipe, kind: str, names: list[str], gpus: int | None) -
         All fields but `sbatch`; `memory` None requests none.
     """
     slurm = recipe.slurm
-    needs = _OF_VERBS | {"scan-corpus": Need(4, _SCANNING_GB, _readers(recipe))}
-    need = next((needs[name] for name in reversed(names) if name in needs), _OF_KINDS.get(kind))
+    need = next((_OF_VERBS[name] for name in reversed(names) if name in _OF_VERBS), _OF_KINDS.get(kind))
     partition = slurm.cpu_partition or slurm.partition if kind == "cpu" else slurm.partition
     found = {name: getattr(slurm, name) for name in SlurmJobs.model_fields if name not in ("nodes", "sbatch")}
     found |= {"partition": partition, "gpus_per_node": gpus, "memory": slurm.memory or _memory(recipe, need)}
@@ -69,12 +65,6 @@ def job_request(recipe: Recipe, kind: str, names: list[str], gpus: int | None) -
     if found["memory"] == SITE:
         found["memory"] = None
     return SlurmJobs.model_construct(**found)
-
-
-def _readers(recipe: Recipe) -> int:
-    """Processes of `scan-corpus`: two more are counted, since the first one adds up what the others find."""
-    each = _GB_PER_READER + _GB_PER_TEXT * recipe.evaluation.quality_documents
-    return max(2, int(_SCANNING_GB / each) - 2)
 
 
 def _shorter(slurm: Slurm, hours: int) -> str:

@@ -54,13 +54,6 @@ def test_stages_that_use_few_cores_request_few():
     assert found == CORES
 
 
-def test_scan_corpus_reads_with_as_many_processes_as_memory_allows():
-    """16 GB; 0.5 GB and 0.8 MB a text for each process, and two more than read."""
-    for documents, cores in ((10_000, 2), (500, 12), (2_500, 4)):
-        asked = request(f"evaluation.quality_documents={documents}", verb="scan-corpus").cpus_per_task
-        assert asked == cores, documents
-
-
 def test_the_recipe_limits_time_and_cores():
     assert request("slurm.time='2:00:00'").time == "2:00:00" and request("slurm.time=0").time == "04:00:00"
     assert request("slurm.cpus_per_task=1", verb="report").cpus_per_task == 1

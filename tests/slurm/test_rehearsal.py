@@ -26,7 +26,15 @@ PAPER = [file for file in EXAMPLES if file.parent.name in ("sbp_3b_200b", "sbp_3
 
 ON_GPUS = {"embed", "pilot", "synthesize", "compare", "evaluate", "harness"}  # written down, not asked of the stages
 FEW_CORES = {"report": 2, "export-synthesizer": 4, "export-arms": 4, "tokenize-pairs": 4}
-FEW_CORES |= {"judge": 2, "judge-pilot": 2, "index-corpus": 2, "task-items": 2, "deduplicate": 1, "filter": 1}
+FEW_CORES |= {
+    "judge": 2,
+    "judge-pilot": 2,
+    "index-corpus": 2,
+    "task-items": 2,
+    "scan-corpus": 2,
+    "deduplicate": 1,
+    "filter": 1,
+}
 MEMORY = {"tokenizer": "32G", "report": "8G"}
 MEMORY |= {"export-synthesizer": "32G", "export-arms": "32G"}
 
@@ -57,7 +65,7 @@ def submit(file: Path, folder: Path, *words: str) -> tuple[Run, Run]:
 
 def graph_of(real: Run) -> list[Stage]:
     """The stages of a rehearsal: all of them, but lm-eval's tasks have to be fetched first."""
-    return [stage for stage in all_stages(real.recipe) if stage.name != "harness"]
+    return [stage for stage in all_stages(real.recipe) if stage.name not in ("harness", "task-items")]
 
 
 def asked(run: Run) -> dict[str, dict[str, str]]:
