@@ -69,9 +69,17 @@ def _engine(module: str, name: str, cost: str, subject: Subject) -> Finding:
 
 
 def _absent(module: str, name: str, cost: str, subject: Subject) -> Finding:
-    if not (subject.wants_gpu and _gpu()):
+    recipe = subject.recipe
+    if not subject.wants_gpu or not (_gpu() or _wants_gpus_elsewhere(recipe)):
         return ok(name, "is not installed; it is for GPUs, and none is used here")
+    if recipe is not None and recipe.slurm.container_image:
+        return warn(name, f"is not installed here: {cost}", "make sure slurm.container_image has it")
     return warn(name, f"is not installed: {cost}", _INSTALL[module])
+
+
+def _wants_gpus_elsewhere(recipe: Recipe | None) -> bool:
+    """Whether a run will use GPUs though none may be here, on a login node."""
+    return recipe is not None and (recipe.launch.device == "cuda" or recipe.slurm.gpus_per_node is not None)
 
 
 def _wanted_by(recipe: Recipe, module: str) -> str | None:

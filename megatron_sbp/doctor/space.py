@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
+from megatron_sbp.doctor.quota import MORE, check_quota
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.planning.numbers import format_bytes, format_count
 
 FEW_BYTES, FEW_FILES = 10e9, 10_000
 """Less than this is little, where no recipe says what is needed."""
 
-MORE = "free some space, or choose another run_folder"
-
 
 def check_space(subject: Subject) -> Iterator[Finding]:
-    """Free bytes and inodes against what the plan needs, and the user's quota."""
+    """Free bytes and inodes against what the plan needs, and quotas."""
     needed: tuple[float, float] | None = None
     begun = False
     if subject.run is not None:
         begun = subject.run.root.exists()
         needed = subject.plan["disk"]["total"], subject.plan["files"]["total"]
     yield from room(subject.folder, needed, begun)
-    yield quota()
+    yield from check_quota(subject.folder, needed, begun)
 
 
 def room(folder: Path, needed: tuple[float, float] | None, begun: bool = False) -> Iterator[Finding]:
@@ -57,19 +54,3 @@ def _enough(
     if begun:
         return warn(check, f"{text}, what its folder holds already included", MORE)
     return fail(check, text, MORE)
-
-
-def quota() -> Finding:
-    """Whether the user is over a quota, by the tool `quota`."""
-    if shutil.which("quota") is None:
-        return ok("quota", "no `quota` tool here (Lustre has `lfs quota`)")
-    try:
-        answer = subprocess.run(["quota", "-q"], capture_output=True, text=True, timeout=20)
-    except subprocess.TimeoutExpired:
-        return warn("quota", "`quota` gave no answer in 20 s", "a mounted file system may hang: `df`")
-    lines = answer.stdout.strip().splitlines()
-    if answer.returncode and lines:
-        return fail("quota", f"exceeded: {lines[-1].strip()}", MORE)
-    if answer.returncode:
-        return warn("quota", f"`quota` failed: {answer.stderr.strip()}", "ask for it by hand")
-    return ok("quota", "not exceeded")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.executor.job_rows import read_rows
-from megatron_sbp.executor.slurm_queue import FAILED, Job, will_fail
+from megatron_sbp.executor.job_states import FAILED
+from megatron_sbp.executor.slurm_queue import Job, will_fail
 from megatron_sbp.executor.task_numbers import shown
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
@@ -21,6 +23,8 @@ WILL_FAIL = (
 
 _MOST_FAULTS = 10
 """Tasks whose faults are told, those that had the last ones."""
+
+_MOST_NODES = 5
 
 _READ = 16 << 10
 
@@ -44,7 +48,9 @@ def notes_on(run: Run, job: Job) -> list[str]:
         found.append(f"{len(faults) - _MOST_FAULTS} more tasks had faults ({run.relative(folder / 'faults')})")
     if any(state in job.state for state in FAILED):
         if job.failed:
-            found.append(f"failed: task{'s' * (len(job.failed) > 1)} {shown(job.failed)}")
+            found.append(f"failed: task{'s' * (len(job.failed) > 1)} {shown(job.failed)}{_on(job)}")
+        elif job.nodes:
+            found.append(f"failed{_on(job)}")
         logs = [file for pattern in records.logs_of(job.id) for file in folder.glob(pattern)]
         if logs:
             failed = {f"{job.id}_{task}" for task in job.failed}
@@ -57,6 +63,15 @@ def notes_on(run: Run, job: Job) -> list[str]:
     if will_fail(job):
         found.append(WILL_FAIL)
     return found
+
+
+def _on(job: Job) -> str:
+    """Where it failed, those nodes first on which the most tasks did."""
+    counts = Counter(job.nodes)
+    several = len(job.nodes) > 1
+    nodes = [f"{node} ({count})" if several else node for node, count in counts.most_common(_MOST_NODES)]
+    more = [f"{len(counts) - _MOST_NODES} more"] if len(counts) > _MOST_NODES else []
+    return f" on {', '.join([*nodes, *more])}" if nodes else ""
 
 
 def _faults(folder: Path, job: Job) -> list[tuple[str, list[JsonObject]]]:

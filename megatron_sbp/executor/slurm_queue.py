@@ -11,7 +11,6 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,18 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.executor.job_states import (
+    FAILED,
+    OF_SACCT,
+    OF_SQUEUE,
+    Task,
+    accounted,
+    failed_of,
+    nodes_of,
+    state_of,
+    tasks_by_job,
+    waits_of,
+)
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
@@ -39,9 +50,6 @@ _LIVE = {
     "STOPPED",
     "RESIZING",
 }
-
-FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED")
-"""Slurm states that mean the job failed."""
 
 _OF_THE_USER = ("SLURM_CONF", "SLURM_CLUSTERS")
 """Variables that a user sets, unlike all others that begin with SLURM_ inside a job."""
@@ -71,10 +79,15 @@ class Job:
     """As Slurm reports it: `RUNNING`, `PENDING (Dependency)`, or `COMPLETED 3, RUNNING 1` for an array. Not stored."""
     failed: tuple[int, ...] = ()
     """Array tasks that failed, ascending. Not stored."""
+    nodes: tuple[str, ...] = ()
+    """Where the job failed, or every task that did and was on a node; as Slurm writes them: `node[1-2]`. Not stored."""
+    waits_for: tuple[str, ...] = ()
+    """Jobs on which it still depends: `job 12 (judge)`. Not stored."""
 
     def __str__(self) -> str:
         tasks = f" (array of {self.tasks})" if self.tasks else ""
-        return f"job {self.id}{tasks}, {self.stage}: {self.state}"
+        waits = f"; waits for {', '.join(self.waits_for)}" if self.waits_for else ""
+        return f"job {self.id}{tasks}, {self.stage}: {self.state}{waits}"
 
 
 def jobs_of(run: Run) -> list[Job]:
@@ -87,8 +100,21 @@ def jobs_of(run: Run) -> list[Job]:
     if not file.exists():
         return []
     jobs = [Job(**{key: entry[key] for key in _STORED}) for entry in _own(run, files.read_json(file))]
-    states = _states([job.id for job in jobs])
-    return [dataclasses.replace(job, state=_state(job, states), failed=_failed(job, states)) for job in jobs]
+    found = _tasks([job.id for job in jobs])
+    if found is None:
+        return [dataclasses.replace(job, state=_UNKNOWN) for job in jobs]
+    stages = {job.id: job.stage for job in jobs}
+    return [_with_state(job, found.get(job.id, []), stages) for job in jobs]
+
+
+def _with_state(job: Job, tasks: list[Task], stages: dict[str, str]) -> Job:
+    return dataclasses.replace(
+        job,
+        state=state_of(tasks, job.tasks is not None),
+        failed=() if job.tasks is None else failed_of(tasks),
+        nodes=nodes_of(tasks),
+        waits_for=waits_of(tasks, stages),
+    )
 
 
 def _jobs_file(run: Run) -> Path:
@@ -161,50 +187,17 @@ def cancel(run: Run) -> list[Job]:
     return live
 
 
-type _States = dict[str, list[tuple[str, str]]]
-"""By the number of a job the number and the state of every task; the number of the task is empty without an array."""
-
-
-def _state(job: Job, states: _States | None) -> str:
-    if states is None:
-        return _UNKNOWN
-    found = [state for _, state in states.get(job.id, ())]
-    if not found:
-        return "gone from the queue"
-    if job.tasks is None:
-        return found[0]
-    return ", ".join(f"{state} {count}" for state, count in sorted(Counter(found).items()))
-
-
-def _failed(job: Job, states: _States | None) -> tuple[int, ...]:
-    found = states.get(job.id, ()) if states and job.tasks is not None else ()
-    return tuple(sorted(int(task) for task, state in found if task.isdecimal() and state in FAILED))
-
-
-def _states(ids: list[str]) -> _States | None:
-    """States of jobs and their tasks; None when squeue is missing or does not answer."""
-    form = "--format=%F_%K %T %r"
+def _tasks(ids: list[str]) -> dict[str, list[Task]] | None:
+    """Jobs and their tasks; None when squeue is missing or does not answer."""
+    form = f"--format={OF_SQUEUE}"
     squeue = _try(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", form])
     if squeue is None:
         return None
-    states = _by_job(squeue)
-    forgotten = [job for job in ids if job not in states]
+    found = tasks_by_job(squeue.splitlines())
+    forgotten = [job for job in ids if job not in found]
     if forgotten and shutil.which("sacct"):
-        accounts = _try(["sacct", "-n", "-X", "-P", "--delimiter= ", "-j", ",".join(forgotten), "-o", "JobID,State"])
-        states.update(_by_job(accounts or ""))
-    return states
-
-
-def _by_job(text: str) -> _States:
-    states: _States = {}
-    for line in text.splitlines():
-        number, _, state = line.strip().partition(" ")
-        if number and state:
-            job, _, task = number.partition("_")
-            name, _, reason = state.partition(" ")
-            waits = f" ({reason})" if name == "PENDING" and reason not in ("", "None") else ""
-            states.setdefault(job, []).append((task, name + waits))
-    return states
+        found.update(accounted(_try(["sacct", "-n", "-X", "-P", "-j", ",".join(forgotten), "-o", OF_SACCT]) or ""))
+    return found
 
 
 def largest_array() -> int:

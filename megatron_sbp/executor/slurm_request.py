@@ -16,6 +16,7 @@ from megatron_sbp.planning.job_needs import job_request
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.checks import check_layout
+from megatron_sbp.recipe.names import RELATED
 from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
@@ -83,11 +84,18 @@ def planned_units(run: Run, finished: Collection[str] = ()) -> dict[str, int]:
     needed, with a fifth more. `finished` as in `read_measured`."""
     sample, _ = sample_of(run.recipe.documents, run.recipe.folder)
     arrays = make_plan(run.recipe, read_measured(run, finished), None, sample)["arrays"]
-    exact = ("tokenize", "embed", "neighbors", "pairs", "index-corpus", "pilot")
-    return {
-        name: found["units"] if name.partition(".")[0] in exact else -(-found["units"] * 6 // 5)
-        for name, found in arrays.items()
-    }
+
+    def of_text(name: str) -> bool:
+        verb, _, synthesizer = name.partition(".")
+        if verb == "scan-corpus":
+            return run.recipe.for_synthesizer(synthesizer or RELATED).filter.contaminated is not None
+        return verb in _OF_TEXT
+
+    return {name: -(-found["units"] * 6 // 5) if of_text(name) else found["units"] for name, found in arrays.items()}
+
+
+_OF_TEXT = ("synthesize", "compare", "judge", "filter", "tokenize-synthetic")
+"""Stages whose units are shards of written text."""
 
 
 def array_of(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.job_limits import cpus_of
-from megatron_sbp.planning.units import end_of, synthesizers_of
+from megatron_sbp.planning.units import PAIRS_PER_UNIT, characters_learned, end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
 
 _TOKENS, _NEIGHBORS = 3_100, 50
@@ -22,17 +22,18 @@ READING, CUTTING, TOKENIZING, JOINING = 0.08e-3, 0.10e-3, 3.46e-3, 0.01e-3
 PAIRING, JOINING_PAIRS, JUDGING, DEDUPLICATING, FILTERING = 0.70e-3, 0.01e-3, 5.07e-3, 0.01e-3, 0.13e-3
 """Seconds of a core per document."""
 
+BY_WORDS = 0.905e-3
+"""Instead of `TOKENIZING`, with a tokenizer trained here, on English text: 21,819 documents of 157 tokens per CPU
+second (benchmarks/results/2026-11-28-tokenizing.md). Others look up no words and count as for made-up ones."""
+
+LEARNING = 0.238e-6
+"""Seconds of a core per character on which a BPE is trained."""
+
 WRITING_PAIRS = 0.5
 """Of the time that joining pairs takes: the one thread that writes them. Reading and ids are for the other cores."""
 
 PAIR = 20.6e-6
 """Seconds of a core to look up a pair's tokens and cut them."""
-
-PAIRS_PER_UNIT = 1_000_000
-"""As stages/tokenize_pairs.py has it."""
-
-_SEARCHES = 33
-"""Units of `deduplicate` with near-duplicates: equal texts, and 32 bands of signatures."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,11 @@ def _stages(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, CpuTime]]:
     tokens = real["tokens"] / max(1, real["documents"])
     shard = min(chosen.documents_per_shard, read)
     yield "documents", CpuTime(0, 0, CUTTING * read, last_spread=True)
-    tokenizing = TOKENIZING * tokens / _TOKENS
+    each = TOKENIZING
+    if recipe.tokenizer.path is None:
+        each = BY_WORDS
+        yield "tokenizer", CpuTime(0, 0, LEARNING * characters_learned(recipe, plan))
+    tokenizing = each * tokens / _TOKENS
     yield "tokenize", CpuTime(arrays["tokenize"]["units"], tokenizing * shard, JOINING * read, True, True)
     pairing = PAIRING * recipe.neighbors.k / _NEIGHBORS
     for name, entry in synthesizers_of(recipe, plan).items():
@@ -103,14 +108,15 @@ def _stages(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, CpuTime]]:
                 CpuTime(units, pairing * shard, last, last_spread=True, last_alone=WRITING_PAIRS * last),
             )
             pairs = entry["tuning"]["pairs"]
-            units = -(-int(pairs) // PAIRS_PER_UNIT)
-            each, last = PAIR * min(pairs, PAIRS_PER_UNIT), JOINING * chosen.train
-            yield "tokenize-pairs" + end, CpuTime(units, each, last, last_spread=True)
+            units = arrays["tokenize-pairs" + end]["units"]
+            last = JOINING * chosen.train
+            yield "tokenize-pairs" + end, CpuTime(units, PAIR * min(pairs, PAIRS_PER_UNIT), last, last_spread=True)
         generations, units = synthesis["generations"], arrays["judge" + end]["units"]
         held, length = generations / units, synthesis["tokens_per_generation"] / _TOKENS
         yield "judge" + end, CpuTime(units, JUDGING * length * held, 0)
         if own.filter.duplicates == "near":
-            yield "deduplicate" + end, CpuTime(_SEARCHES, DEDUPLICATING * generations / _SEARCHES, 0)
+            searches = arrays["deduplicate" + end]["units"]
+            yield "deduplicate" + end, CpuTime(searches, DEDUPLICATING * generations / searches, 0)
         yield "filter" + end, CpuTime(units, FILTERING * held, 0)
-        tokenizing = TOKENIZING * length
+        tokenizing = each * length
         yield "tokenize-synthetic" + end, CpuTime(units, tokenizing * held, JOINING * generations, True, True)

@@ -1,24 +1,33 @@
 """Memory of machines, not of GPUs: what a job of each stage needs at least.
 
 The figures are those of docs/scaling.md: measured there with its settings, or the rule by which a stage bounds its
-memory. Stages that take more where there is more (processes that cut shards or read D) count with one process. The
-memory of CUDA, of vLLM and of models while they are loaded was never measured: stages that use them are left out.
+memory. Stages that take more where there is more (processes that cut shards or read D) count with one process; those
+that tokenize large shards, with one for every core, as far as the memory of their job allows. The memory of CUDA, of
+vLLM and of models while they are loaded was never measured: stages that use them are left out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.assumptions import bytes_per_token
+from megatron_sbp.planning.job_limits import cpus_of, memory_limit
 from megatron_sbp.planning.query_blocks import block_count_of, part_count_of
-from megatron_sbp.planning.units import end_of, pilots, synthesizers_of
+from megatron_sbp.planning.units import characters_learned, end_of, pilots, synthesizers_of
 from megatron_sbp.recipe import Recipe
 
 _MB, _GB = 1e6, 1e9
 _PROCESS = 0.14 * _GB
 """A process of the data stages with small buffers: 123 to 137 MB in the table."""
+
+TOKENIZING, IN_PROCESSES = 300 << 20, 64 << 20
+"""Of a process that tokenizes, and the text from which on there are several: as tokenization/pieces.py has them."""
+
+_LEARNING, _LEARNED = 0.352 * _GB, 200e6
+"""What training a BPE on so many characters took; it grows with the square root of them."""
 
 HELD = 64 << 20
 """As documents/shards.py has it."""
@@ -63,7 +72,10 @@ def _of_corpus(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, HostMemo
     # 30 to 130 bytes per document; a process that writes shards holds up to 64 MB of documents, for a moment twice.
     dropping = 130 * min(read, _LOOKED_AT)
     yield "documents", HostMemory(1 * _GB, dropping + 0.2 * _GB + 2 * min(shard, HELD), "rule")
-    yield "tokenize", HostMemory(0.27 * _GB, 0.06 * _GB, "measured")
+    if recipe.tokenizer.path is None:
+        learned = characters_learned(recipe, plan)
+        yield "tokenizer", HostMemory(_PROCESS + _LEARNING * math.sqrt(learned / _LEARNED), 0, "measured")
+    yield "tokenize", _tokenizing(recipe, "tokenize", shard)
     neighbors, shards = recipe.neighbors, -(-chosen.train // chosen.documents_per_shard)
     queries = chosen.documents_per_shard * -(-shards // block_count_of(recipe, shards))
     queries, dimensions = min(queries, chosen.train), plan["embedding"]["dimensions"]
@@ -98,7 +110,14 @@ def _of_synthesizers(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, Ho
             found = _PROCESS + min(1 * _GB, 800 * many) + min(3 * _GB, 40 * many)
             yield "deduplicate" + end, HostMemory(found, synthesis["generations"], "rule")
         yield "filter" + end, HostMemory(0.06 * _GB, 0, "measured")
-        yield "tokenize-synthetic" + end, HostMemory(0.27 * _GB, 0.06 * _GB, "measured")
+        yield "tokenize-synthetic" + end, _tokenizing(recipe, "tokenize-synthetic" + end, held * text)
+
+
+def _tokenizing(recipe: Recipe, stage: str, text: float) -> HostMemory:
+    """Of a stage that tokenizes shards of so many bytes."""
+    cores = cpus_of(recipe, stage) if text >= IN_PROCESSES else 1
+    fitting = memory_limit(recipe, stage, "cpu") // TOKENIZING
+    return HostMemory(TOKENIZING * max(1, min(cores, fitting)), 0.06 * _GB, "measured")
 
 
 def _of_models(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, HostMemory]]:

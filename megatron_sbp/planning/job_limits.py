@@ -18,7 +18,7 @@ def kind_of(recipe: Recipe, stage: str) -> str:
     verb = stage.partition(".")[0]
     if verb == "tune" or verb.startswith("train-"):
         return "training"
-    on_gpu = ("embed", "pilot", "synthesize", "compare", "evaluate")
+    on_gpu = ("embed", "pilot", "synthesize", "compare", "evaluate", "harness")
     return "gpu" if verb in on_gpu or (verb == "neighbors" and recipe.neighbors.engine == "exact") else "cpu"
 
 

@@ -24,6 +24,14 @@ _OF_KINDS = {"cpu": Need(4, 16), "gpu": Need(12, 32)}
 _OF_VERBS = {
     "documents": Need(6, 16),  # the step that writes the shards, as many at once as cores and memory allow
     "tokenizer": Need(1, 32),
+    # Their units work on one core: cores beyond it only speed up digests of what is written.
+    "judge": Need(4, 16, 2),
+    "index-corpus": Need(4, 16, 2),
+    "task-items": Need(4, 16, 2),
+    "scan-corpus": Need(4, 16, 2),  # a process per core as far as 16 GB hold them: one at the paper's scale
+    "deduplicate": Need(4, 16, 1),
+    "filter": Need(4, 16, 1),
+    "tokenize-pairs": Need(4, 16, 4),  # the last step copies all pairs, with a thread per core
     "report": Need(1, 8, 2),
     "export-arms": Need(4, 32, 4),
     "export-synthesizer": Need(4, 32, 4),

@@ -142,9 +142,12 @@ def _cpu_times(recipe: Recipe, plan: JsonObject) -> Iterator[str]:
                 f"less than {span(LONG_LAST_STEP)} (slurm.stages: {{documents: {{cpus_per_task: {enough}}}}})"
             )
         if entry["last_step_hours"] > minutes_of(limit) / 60:
+            what, cure = "its last step takes", "more cores"
+            if stage == "tokenizer":
+                what, cure = "it takes", "a smaller tokenizer.train_characters"
             yield (
-                f"{stage}: its last step takes about {span(entry['last_step_hours'])} {cores} and must "
-                f"end within the time limit of {limit}: choose more cores or more time (slurm.stages)"
+                f"{stage}: {what} about {span(entry['last_step_hours'])} {cores} and must "
+                f"end within the time limit of {limit}: choose {cure} or more time (slurm.stages)"
             )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.planning.assumptions import bytes_per_token
 from megatron_sbp.planning.index_layout import IndexPlan, layout
 from megatron_sbp.planning.query_blocks import block_count_of
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
@@ -16,8 +19,20 @@ _OF_A_CHECKPOINT = 4
 _OF_A_TUNING = 4
 """Checkpoints of a running tuning at most: those that training/retention.py keeps, and the one that is written."""
 
-_OF_A_SEARCH, _OF_A_STAGE, _STAGES = 68, 5, 10
-"""Files in stages/ for the search for duplicates of a synthesizer; for any stage; stages of a synthesizer."""
+_OF_A_STAGE, _STAGES = 5, 10
+"""Files in stages/ for any stage; stages of a synthesizer."""
+
+PAIRS_PER_UNIT = 1_000_000
+"""Pairs of a unit of `tokenize-pairs`: minutes of one core, 16 MB of row numbers."""
+
+SEARCHES = {"keep": 1, "exact": 1, "near": 33}
+"""Units of `deduplicate` by `filter.duplicates`: equal texts, and 32 bands of signatures."""
+
+MEASURED = {"tuned": ("quality", "reading"), "samples": ("quality",), "replacement": ("quality",)}
+"""Units of `evaluate` for a synthesizer, by its method."""
+
+_SHARED = ("tokenize", "embed", "neighbors", "index-corpus", "pairs", "tokenize-pairs")
+"""Stages that all replicates share."""
 
 
 def plan_arrays(recipe: Recipe, plan: JsonObject) -> dict[str, dict[str, int]]:
@@ -41,6 +56,10 @@ def plan_arrays(recipe: Recipe, plan: JsonObject) -> dict[str, dict[str, int]]:
         units["index-corpus"] = index.parts
     for name in recipe.tuned_synthesizers:
         units["pairs" + end_of(name)] = shards(*mined)
+        pairs = synthesizers_of(recipe, plan)[name]["tuning"]["pairs"]
+        units["tokenize-pairs" + end_of(name)] = sum(
+            max(1, math.ceil(pairs * size / chosen.train / PAIRS_PER_UNIT)) for size in mined
+        )
     for name in recipe.used_synthesizers:
         synthesis = recipe.for_synthesizer(name).synthesis
         size = synthesis.generations_per_shard
@@ -50,7 +69,13 @@ def plan_arrays(recipe: Recipe, plan: JsonObject) -> dict[str, dict[str, int]]:
         compare = ("compare",) if compares(recipe, name) else ()
         for stage in ("synthesize", *compare, "judge", "filter", "tokenize-synthetic"):
             units[stage + end_of(name)] = written
-        units["scan-corpus" + end_of(name)] = scan_parts(recipe.for_synthesizer(name), shards(chosen.train), written)
+        own = recipe.for_synthesizer(name)
+        units["deduplicate" + end_of(name)] = SEARCHES[own.filter.duplicates]
+        units["scan-corpus" + end_of(name)] = scan_parts(own, shards(chosen.train), written)
+    measured = sum(len(MEASURED[recipe.synthesizers[name].method]) for name in recipe.used_synthesizers)
+    units["evaluate"] = len(recipe.arms) + measured
+    if recipe.evaluation.harness.tasks:
+        units["harness"] = len(recipe.arms)
     return {stage: {"units": count, "tasks": min(count, recipe.slurm.array_size)} for stage, count in units.items()}
 
 
@@ -149,11 +174,20 @@ def plan_files(recipe: Recipe, plan: JsonObject) -> dict[str, int]:
         "exports": 7 * (len(recipe.arms) + len(recipe.used_synthesizers)) * replicates,
         "consumed": trainings * plan["memory"]["data_parallel"],
         # A manifest and a lock for every unit, and a few files for every stage.
-        "manifests": 2 * sum(entry["units"] for entry in arrays.values())
-        + replicates
-        * (_OF_A_SEARCH * len(recipe.used_synthesizers) + _OF_A_STAGE * (_STAGES * written_by + trainings)),
+        "manifests": 2
+        * sum(
+            entry["units"] * (1 if stage.partition(".")[0] in _SHARED else replicates)
+            for stage, entry in arrays.items()
+        )
+        + replicates * _OF_A_STAGE * (_STAGES * written_by + trainings),
     }
     return {**found, "total": sum(found.values())}
+
+
+def characters_learned(recipe: Recipe, plan: JsonObject) -> float:
+    """Characters on which the tokenizer is trained: about as many as bytes."""
+    of_corpus = plan["unique_tokens"]["real"]["tokens"] * bytes_per_token(plan["model"]["vocab_size"]["tokens"])
+    return min(of_corpus, recipe.tokenizer.train_characters or math.inf)
 
 
 def saved_checkpoints(recipe: Recipe, plan: JsonObject) -> int:

@@ -15,6 +15,7 @@ from megatron_sbp.evaluation.judge_file import judge_place
 from megatron_sbp.evaluation.judge_prompt import endpoint_settings
 from megatron_sbp.evaluation.questions import documents_by_group, question_file, question_files, read_questions
 from megatron_sbp.planning.recall_points import recall_iterations
+from megatron_sbp.planning.units import MEASURED
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.names import RELATED, SPLITS
 from megatron_sbp.stages import usual_names as usual
@@ -39,10 +40,6 @@ _OF_SYNTHESIZER = {
     "scan-corpus": (usual.inside(usual.corpus_findings(UNIT)),),
 }
 """What is read from every synthesizer."""
-
-_UNITS = {"tuned": ("quality", "reading"), "samples": ("quality",), "replacement": ("quality",)}
-"""What is measured for a synthesizer, by its method."""
-
 
 _JUDGING = ("baseline", "oracle")
 """Arms that have read no synthetic text: their perplexity on it is a measure of its quality."""
@@ -120,7 +117,7 @@ class EvaluateStage(Stage):
         synthesizers = [
             kind + suffix(name)
             for name in run.recipe.used_synthesizers
-            for kind in _UNITS[run.recipe.synthesizers[name].method]
+            for kind in MEASURED[run.recipe.synthesizers[name].method]
         ]
         return [*run.recipe.arms, *synthesizers]
 

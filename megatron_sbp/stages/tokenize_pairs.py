@@ -7,13 +7,11 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.planning.units import PAIRS_PER_UNIT
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.stages.tokenize import dataset_files
-
-PAIRS_PER_UNIT = 1_000_000
-"""Pairs of a unit: minutes of one core, 16 MB of row numbers."""
 
 _DATASETS = {"train": ("pairs", "real"), "valid": ("valid_pairs", "valid")}
 """Names of the pairs and of the documents among the tokens, by split."""

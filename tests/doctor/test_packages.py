@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_sbp.doctor import packages
 from megatron_sbp.doctor.packages import check_packages
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.recipe import load_recipe
@@ -33,6 +34,18 @@ def test_a_recipe_whose_engine_is_missing():
     one = "synthesizers={related: {}, more: {synthesis: {engine: vllm}}}"
     arms = "arms={baseline: {}, sbp: {synthetic: related}, other: {synthetic: more}}"
     assert found("synthesis.engine=transformers", one, arms)["vLLM"].status == "fail"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformer_engine") is not None, reason="it is installed here")
+def test_a_recipe_for_gpus_lacks_transformer_engine_on_a_login_node(monkeypatch):
+    monkeypatch.setattr(packages, "_gpu", lambda: False)
+    lacking = found("launch.device=cuda")["Transformer Engine"]
+    assert lacking.status == "warn" and "none is used here" not in lacking.text and "pip install" in lacking.remedy
+    assert found("launch.device=auto")["Transformer Engine"].status == "warn"  # its jobs ask for GPUs
+    inside = found("launch.device=cuda", "slurm.container_image=some/image")["Transformer Engine"]
+    assert "is not installed here: " in inside.text and "slurm.container_image" in inside.remedy
+    for words in (("launch.device=cpu",), ("launch.device=auto", "slurm.gpus_per_node=null"), ()):
+        assert "none is used here" in found(*words)["Transformer Engine"].text
 
 
 @pytest.mark.parametrize("section", ["synthesis", "embedding"])

@@ -1,4 +1,4 @@
-"""Bytes, inodes and quota against what a run needs."""
+"""Bytes and inodes against what a run needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.small_recipe import small_recipe
 
-from megatron_sbp.doctor.space import check_space, quota, room
+from megatron_sbp.doctor.space import check_space, room
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.planning.numbers import format_bytes, format_count
 from megatron_sbp.recipe import Documents
@@ -73,26 +73,3 @@ def test_a_run_that_has_begun_is_only_warned(mounted):
     again = list(check_space(Subject(subject.run)))
     assert [finding.status for finding in again][:2] == ["warn", "warn"]
     assert "what its folder holds already included" in again[0].text
-
-
-@pytest.mark.parametrize(
-    "script, status, words",
-    [
-        ("exit 0", "ok", "not exceeded"),
-        ("echo 'Disk quotas for user me:'; echo '  /home  block limit reached'; exit 1", "fail", "block limit reached"),
-        ("echo 'no such user' >&2; exit 1", "warn", "no such user"),
-    ],
-)
-def test_quota(tmp_path, monkeypatch, script, status, words):
-    """The tool belongs to file systems with quotas, which no test can make: this one answers as it does."""
-    tool = tmp_path / "quota"
-    tool.write_text(f"#!/bin/sh\n{script}\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    finding = quota()
-    assert finding.status == status and words in finding.text
-
-
-def test_no_quota_tool(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert quota().status == "ok"

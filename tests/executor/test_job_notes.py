@@ -79,6 +79,16 @@ def test_an_array_tells_which_tasks_failed_and_shows_the_log_of_one_of_them(run)
     assert notes[:2] == ["failed: task 1", "logs/slurm/embed-7_4.out ends with:"]
 
 
+def test_the_nodes_of_what_failed(run):
+    single = Job("train", "5", state="TIMEOUT", nodes=("n[1-2]",))
+    assert notes_on(run, single)[0] == "failed on n[1-2]"
+    tasks = Job("embed", "7", 9, state="FAILED 3", failed=(1, 2, 3), nodes=("n3", "n1", "n3"))
+    assert notes_on(run, tasks)[0] == "failed: tasks 1-3 on n3 (2), n1 (1)"
+    many = Job("embed", "7", 9, state="FAILED 9", failed=tuple(range(9)), nodes=tuple(f"n{at}" for at in range(9)))
+    assert notes_on(run, many)[0].endswith("n4 (1), 4 more")
+    assert "failed on" not in str(notes_on(run, Job("train", "5", state="RUNNING", nodes=())))
+
+
 def test_thousands_of_failures_are_told_shortly(run):
     for task in range(40):
         write_faults(run, f"7_{task}", *["bad node"] * (1 + task // 20))

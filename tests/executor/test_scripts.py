@@ -259,7 +259,7 @@ def test_one_task_per_node(no_slurm, tmp_path, capsys):
     found = {name: set(command) for name, command in commands(capsys.readouterr().out).items()}
     # Twelve cores for each of the eight ranks, which are one task now.
     assert {"--nodes=16", "--ntasks-per-node=1", "--cpus-per-task=96"} <= found["train_baseline"]
-    assert "--cpus-per-task=12" in found["judge"]
+    assert "--cpus-per-task=2" in found["judge"]
     words = srun_words(run.recipe)
     assert words[1:5] == ["--nodes", "16", "--ntasks-per-node", "1"]
     assert words[-3:] == [str(SCRIPTS / "node.sh"), "8", sys.executable]

@@ -62,6 +62,32 @@ def test_why_a_job_waits(clients, run):
     assert all(slurm_queue.is_live(job) for job in slurm_queue.jobs_of(run))
 
 
+def test_which_jobs_a_job_waits_for(clients, run):
+    after = "afterok:11_*(unfulfilled),afterok:13(unfulfilled),afterany:99(unfulfilled)"
+    clients(
+        "squeue",
+        "11_1 RUNNING None|(null)|n1\n13 PENDING Dependency|afterok:11_*(unfulfilled)|\n"
+        f"14_1 PENDING Dependency|{after}|\n14_2 PENDING Dependency|{after}|\n",
+    )
+    assert [str(job) for job in slurm_queue.jobs_of(run)] == [
+        "job 11 (array of 3), words: RUNNING 1",
+        "job 13, total: PENDING (Dependency); waits for job 11 (words)",
+        "job 14 (array of 2), lengths: PENDING (Dependency) 2; waits for job 11 (words), job 13 (total), job 99",
+    ]
+
+
+def test_on_which_nodes_tasks_failed(clients, run):
+    clients(
+        "squeue",
+        "11_1 NODE_FAIL NodeDown|(null)|n[1-2]\n11_2 TIMEOUT TimeLimit|(null)|n3\n11_3 COMPLETED None|(null)|n4\n"
+        "13 PENDING Resources|(null)|\n",
+    )
+    clients("sacct", "14_1|OUT_OF_MEMORY|n5\n14_2|CANCELLED by 0|None assigned\n14_3|BOOT_FAIL|None assigned\n")
+    words, total, lengths = slurm_queue.jobs_of(run)
+    assert words.nodes == ("n[1-2]", "n3") and total.nodes == () and lengths.nodes == ("n5",)
+    assert lengths.state == "BOOT_FAIL 1, CANCELLED 1, OUT_OF_MEMORY 1" and lengths.failed == (1, 3)
+
+
 def test_what_the_queue_forgot_is_asked_of_the_accounts(clients, run, tmp_path):
     """A job that squeue no longer knows makes it fail where it is asked for that one alone."""
     clients("squeue", "13 RUNNING\n", "slurm_load_jobs error: Invalid job id specified\n", 1)

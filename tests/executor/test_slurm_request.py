@@ -9,8 +9,10 @@ from support import stage_toys as toys
 from support.slurm_clients import Kind, commands
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.sample import sample_of
 from megatron_sbp.executor import slurm, slurm_launch, slurm_request
 from megatron_sbp.executor.runner import StageRunner
+from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run
@@ -188,6 +190,38 @@ def test_arrays_that_wait_have_no_more_tasks_than_the_recipe_has_units(no_slurm,
     assert tasks["neighbors"] == ["--array=1-33"]  # blocks of shards: each reads all vectors
     # Five arms, quality and reading of two synthesizers.
     assert tasks["evaluate"] == tasks["evaluate_2"] == ["--array=1-9"]
+
+
+WRITTEN = ("synthesize", "compare", "judge", "filter", "tokenize-synthetic", "scan-corpus")
+"""Arrays with up to a fifth more tasks than planned: more text may turn out to be needed."""
+
+
+@pytest.mark.parametrize("words", [(), ("filter.contaminated=null", "filter.duplicates=exact", "replicates=2")])
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name
+)
+def test_arrays_are_as_wide_as_the_plan_says(no_slurm, tmp_path, capsys, file, words):
+    given = [f"run_folder={tmp_path / 'run'}", *words]
+    recipe = load_recipe(file, given)
+    slurm.submit(Run.of(recipe), file, given, all_stages(recipe), dry_run=True)
+    found = {}
+    for name, command in commands(capsys.readouterr().out).items():
+        for word in command:
+            if word.startswith("--array="):
+                found[name] = int(word.rpartition("-")[2].rpartition("=")[2])
+    sample, _ = sample_of(recipe.documents, recipe.folder)  # as `sbp plan` does
+    planned = make_plan(recipe, sample=sample)["arrays"]
+    expected = {}
+    for stage, entry in planned.items():
+        verb = stage.partition(".")[0]
+        scans = verb == "scan-corpus" and recipe.filter.contaminated is None
+        most = -(-entry["units"] * 6 // 5) if verb in WRITTEN and not scans else entry["units"]
+        shared = verb in ("tokenize", "embed", "neighbors", "index-corpus", "pairs", "tokenize-pairs")
+        for number in range(1, 2 if shared else 1 + recipe.replicates):
+            name = stage if number == 1 else f"{stage}.{number}"
+            expected[name.replace("-", "_").replace(".", "_")] = min(most, recipe.slurm.array_size)
+    del found["documents"]  # units are files of the corpus
+    assert found == expected
 
 
 @pytest.mark.parametrize("engine", ["exact", "scann"])

@@ -9,7 +9,6 @@ import pytest
 from megatron_sbp.planning import cpu_time
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.stages.tokenize_pairs import PAIRS_PER_UNIT
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGE = (EXAMPLES.parent / "docs" / "scaling.md").read_text()
@@ -32,18 +31,34 @@ def test_seconds_per_document_are_those_of_the_page():
     ):  # fmt: skip
         assert float(table[step][3]) == pytest.approx(1000 * seconds), step
     assert float(table["tokenize-pairs"][2]) == pytest.approx(1e6 * cpu_time.PAIR)
-    assert cpu_time.PAIRS_PER_UNIT == PAIRS_PER_UNIT
 
 
 def test_core_hours_of_60_million_documents_are_those_of_the_page():
-    """With documents as long as measured, and 50 neighbors: 58 for tokenize, 12 for pairs."""
+    """With documents as long as measured, and 50 neighbors: 15 for tokenize (58 with a tokenizer from elsewhere), 12
+    for pairs."""
     words = ["documents.oracle=0", "documents.train=60_000_000", "neighbors.k=50"]
     recipe = load_recipe(EXAMPLES / "sbp_3b_1t" / "recipe.yaml", words)
     measured = {"real": {"documents": 60_000_000, "tokens": 60_000_000 * 3_100}}
     found = make_plan(recipe, measured)["cpu"]
-    assert found["tokenize"]["core_hours"] == pytest.approx(58, rel=0.01)
+    assert found["tokenize"]["core_hours"] == pytest.approx(15.2, rel=0.01)
+    elsewhere = make_plan(load_recipe(recipe.source, [*words, "tokenizer.path=elsewhere"]), measured)["cpu"]
+    assert elsewhere["tokenize"]["core_hours"] == pytest.approx(58, rel=0.01) and "tokenizer" not in elsewhere
     assert found["pairs"]["core_hours"] == pytest.approx(12, rel=0.02)
     assert found["documents"]["core_hours"] == pytest.approx(1.3 + 1.7, rel=0.02)
+
+
+def test_tokenizing_english_text_is_as_measured():
+    results = (EXAMPLES.parent / "benchmarks" / "results" / "2026-11-28-tokenizing.md").read_text()
+    rows = [line.split("|") for line in results.splitlines() if line.startswith("| without the start")]
+    per_second = float(rows[-1][6].replace(",", ""))
+    assert 3_100 / 157 / per_second == pytest.approx(cpu_time.BY_WORDS, rel=0.01)
+
+
+def test_a_tokenizer_takes_the_20_minutes_of_the_page():
+    assert times()["tokenizer"]["last_step_hours"] == pytest.approx(20 / 60, rel=0.02)
+    assert times("tokenizer.train_characters=200_000_000")["tokenizer"]["core_hours"] == pytest.approx(47.6 / 3600)
+    few = times("tokenizer.train_characters=null", "documents.train=1000", "documents.valid=100")
+    assert 0 < few["tokenizer"]["core_hours"] < 2 / 3600  # D has no more
 
 
 def test_cores_tasks_and_units():
@@ -53,8 +68,9 @@ def test_cores_tasks_and_units():
     assert one["pairs"]["last_step_hours"] == pytest.approx(2 * more["pairs"]["last_step_hours"]) != 0
     assert one["judge"]["unit_hours"] == more["judge"]["unit_hours"]  # one core of a task
     assert one["tokenize"]["core_hours"] == more["tokenize"]["core_hours"]
-    for stage in ("documents", "tokenize", "tokenize-pairs", "tokenize-synthetic"):  # their last steps use all cores
-        assert one[stage]["last_step_hours"] == pytest.approx(8 * more[stage]["last_step_hours"]) != 0, stage
+    # Their last steps use all cores, of which one of them requests four.
+    for stage, cores in (("documents", 8), ("tokenize", 8), ("tokenize-pairs", 4), ("tokenize-synthetic", 8)):
+        assert one[stage]["last_step_hours"] == pytest.approx(cores * more[stage]["last_step_hours"]) != 0, stage
     few = times("slurm.array_size=1")
     assert few["judge"]["task_hours"] == pytest.approx(few["judge"]["core_hours"])
     assert few["judge"]["unit_hours"] == one["judge"]["unit_hours"]

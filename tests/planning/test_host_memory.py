@@ -10,6 +10,7 @@ from megatron_sbp.documents import shards
 from megatron_sbp.planning import host_memory
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.recipe import load_recipe
+from megatron_sbp.tokenization import pieces
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -41,6 +42,26 @@ def test_tasks_do_not_grow_with_the_corpus():
         assert other[stage]["task"] == pytest.approx(one[stage]["task"], rel=0.1), stage
     assert other["pairs"]["last_step"] > 9 * one["pairs"]["last_step"]
     assert other["documents"]["last_step"] == one["documents"]["last_step"]  # passes, from 40 million on
+
+
+def test_a_process_for_every_core_tokenizes():
+    assert (host_memory.TOKENIZING, host_memory.IN_PROCESSES) == (pieces._PROCESS, pieces.IN_PROCESSES)
+    found = memory("sbp_3b_1t")
+    for stage in ("tokenize", "tokenize-synthetic"):
+        assert found[stage]["task"] == 12 * (300 << 20), stage
+        # One in small shards; no more than the memory of the job allows.
+        small = memory("sbp_3b_1t", "documents.documents_per_shard=6000", "synthesis.generations_per_shard=6000")
+        assert small[stage]["task"] == 300 << 20
+        words = ("slurm.cpus_per_task=128", "slurm.stages={}")
+        assert memory("sbp_3b_1t", *words)[stage]["task"] == (16 << 30) // (300 << 20) * (300 << 20)
+
+
+def test_training_the_tokenizer_takes_what_the_page_says():
+    """1.8 GB for 5 billion characters, and the process itself."""
+    assert memory("sbp_3b_1t")["tokenizer"]["task"] == pytest.approx(1.8e9 + 0.14e9, rel=0.03)
+    small = memory("sbp_3b_1t", "tokenizer.train_characters=50_000_000")["tokenizer"]["task"]
+    assert small == pytest.approx(178e6 + 0.14e9, rel=0.03)
+    assert "tokenizer" not in memory("sbp_3b_1t", "tokenizer.path=elsewhere")
 
 
 def test_scann_holds_one_index():

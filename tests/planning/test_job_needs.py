@@ -11,6 +11,7 @@ from megatron_sbp.recipe import Recipe, load_recipe
 from megatron_sbp.recipe.sections import SlurmJobs
 from megatron_sbp.recipe.time_limit import minutes_of
 from megatron_sbp.stages.graph import all_stages
+from megatron_sbp.stages.run_folder import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -24,12 +25,33 @@ def recipe_with(*words: str) -> Recipe:
 
 
 def test_a_stage_requests_no_more_than_it_needs():
-    assert (request().time, request().memory, request().cpus_per_task) == ("04:00:00", "16G", 12)
+    assert (request().time, request().memory, request().cpus_per_task) == ("04:00:00", "16G", 2)
+    assert request(verb="tokenize").cpus_per_task == 12
     report = request(verb="report")
     assert (report.time, report.memory, report.cpus_per_task) == ("01:00:00", "8G", 2)
     on_gpu = request(kind="gpu", verb="embed")
     assert (on_gpu.time, on_gpu.memory, on_gpu.partition) == ("12:00:00", "32G", "gpu")
     assert request().partition == "cpu"
+
+
+CORES = {
+    "documents": 24, "tokenizer": 12, "tokenize": 12, "embed": 12, "neighbors": 12, "pairs": 12, "compare": 12,
+    "pilot": 12, "synthesize": 12, "tokenize-synthetic": 12, "evaluate": 12, "harness": 12, "tokenize-pairs": 4,
+    "export-arms": 4, "export-synthesizer": 4, "judge": 2, "judge-pilot": 2, "index-corpus": 2, "scan-corpus": 2,
+    "task-items": 2, "report": 2, "deduplicate": 1, "filter": 1,
+}  # fmt: skip
+"""Cores that the code of each stage can use, of 12 (24 of `documents`, for which the recipe asks)."""
+
+
+def test_stages_that_use_few_cores_request_few():
+    recipe = recipe_with("filter.max_corpus_copying=0.3", "filter.min_similarity=0.5")
+    found = {}
+    for stage in all_stages(recipe):
+        kind = stage.device_for(Run.of(recipe))
+        if kind != "training":
+            names = [name for name in (kind, stage.asks_like, stage.name) if name]
+            found[stage.name] = job_request(recipe, kind, names, 1).cpus_per_task
+    assert found == CORES
 
 
 def test_the_recipe_limits_time_and_cores():

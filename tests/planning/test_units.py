@@ -23,6 +23,9 @@ def test_units_by_hand():
     found = plan()["arrays"]
     assert found["embed"] == {"units": 123, "tasks": 123} and found["neighbors"]["units"] == 32 + 1
     assert found["pairs"]["units"] == 122
+    # 4 pairs a document: 48,308,000 and 4,000 of valid. Three arms; quality and reading of a synthesizer.
+    assert found["tokenize-pairs"]["units"] == 49 + 1
+    assert found["deduplicate"]["units"] == 33 and found["evaluate"]["units"] == 3 + 2
     assert found["tokenize"] == {"units": 121 + 2300 + 2, "tasks": 128}
     assert found["synthesize"]["units"] == -(-118_885_870 // 32_768) == found["judge"]["units"]
     assert found["pilot"] == {"units": 1, "tasks": 1} and "judge-pilot" not in found

@@ -96,6 +96,8 @@ def test_graph_runs_in_order(run):
     submitted = submit(run)
     assert [job.stage for job in submitted] == ["squares", "total", "train", "report"]
     assert submitted[0].tasks == 4  # array_size 64, but the site's MaxArraySize is 5
+    waiting = next(str(job) for job in slurm_queue.jobs_of(run) if job.stage == "report")
+    assert f"PENDING (Dependency); waits for job {submitted[2].id} (train)" in waiting
     again = submit(run)  # all of it is in the queue
     assert again == []
     until(run, lambda: ended(run), "the end")
@@ -139,7 +141,8 @@ def test_failure_cancels_what_depends_on_it(run):
     squares = next(job for job in slurm_queue.jobs_of(run) if job.stage == "squares")
     [task] = squares.failed
     notes = "\n".join(notes_on(run, squares))
-    assert f"failed: task {task}\nlogs/slurm/" in notes and f"-{squares.id}_{task}.out ends with:" in notes
+    assert re.search(rf"failed: task {task} on node[0-9]\nlogs/slurm/", notes), notes
+    assert f"-{squares.id}_{task}.out ends with:" in notes
     assert "was told to fail" in notes
     # The cause removed, the same call does what is missing: one unit, and those after it.
     (run.root / "fail").unlink()

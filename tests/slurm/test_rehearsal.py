@@ -25,7 +25,16 @@ PAPER = [file for file in EXAMPLES if file.parent.name in ("sbp_3b_200b", "sbp_3
 
 
 ON_GPUS = {"embed", "pilot", "synthesize", "compare", "evaluate", "harness"}  # written down, not asked of the stages
-FEW_CORES = {"report": 2, "export-synthesizer": 4, "export-arms": 4}
+FEW_CORES = {"report": 2, "export-synthesizer": 4, "export-arms": 4, "tokenize-pairs": 4}
+FEW_CORES |= {
+    "judge": 2,
+    "judge-pilot": 2,
+    "index-corpus": 2,
+    "task-items": 2,
+    "scan-corpus": 2,
+    "deduplicate": 1,
+    "filter": 1,
+}
 MEMORY = {"tokenizer": "32G", "report": "8G"}
 MEMORY |= {"export-synthesizer": "32G", "export-arms": "32G"}
 
@@ -85,7 +94,8 @@ def check(real: Run, stage: Stage, fields: dict[str, str]) -> None:
         return
     assert fields["Partition"] == ("gpu" if on_gpu else "cpu"), stage.name
     own = recipe.slurm.stages.get(verb)
-    cores = own.cpus_per_task if own and own.cpus_per_task else FEW_CORES.get(verb, recipe.slurm.cpus_per_task)
+    few = min(FEW_CORES.get(verb, recipe.slurm.cpus_per_task), recipe.slurm.cpus_per_task)
+    cores = own.cpus_per_task if own and own.cpus_per_task else few
     assert fields["CPUs/Task"] == str(cores), stage.name
     if not trains:
         assert fields["MinMemoryNode"] == MEMORY.get(verb, "32G" if on_gpu else "16G"), (stage.name, fields)
