@@ -25,7 +25,7 @@ def main() -> None:
     command_line.add_embedding(parser, Embedding(), "Hugging Face name, folder, or package:NAME for one in a package")
     command_line.add_device(parser)
     options = parser.parse_args()
-    from megatron_sbp.pairing.mine_files import Source, embed_documents
+    from megatron_sbp.pairing.standalone_mining import Source, embed_documents
 
     with command_line.errors_reported(options):
         settings = make_section(Embedding, **command_line.embedding_values(options))

@@ -111,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> None:
     parser = build_parser()
     options = parser.parse_args()
-    from megatron_sbp.pairing.mine_files import Source, mine
+    from megatron_sbp.pairing.standalone_mining import Source, mine
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
     kept = ("title", *options.same_fields, *options.different_fields)
