@@ -55,8 +55,7 @@ class Bench:
         from megatron_sbp.training.megatron import cpu
 
         if device == "cpu":
-            os.environ["SBP_DEVICE"] = "cpu"
-            cpu.install()
+            cpu.install(device=device)
         from megatron.core import parallel_state
         from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 

@@ -78,7 +78,8 @@ def measure(every: dict[str, Case], folder: Path, options: argparse.Namespace) -
     try:
         for name, case in every.items():
             program = [RANK, str(gate), name, *case.program]
-            processes[name] = start(case.words, options.device, options.threads, logs[name], program=program)
+            words = [*case.words, "--sbp-device", options.device]
+            processes[name] = start(words, options.device, options.threads, logs[name], program=program)
         gates: dict[str, Any] = {}
         while len(gates) < len(every):
             try:

@@ -134,7 +134,8 @@ def mock(path: str, name: str) -> None:
     from megatron_sbp.training.megatron import cpu
 
     pretrain._quiet()
-    on_cpu = cpu.install()
+    options, sys.argv[1:] = pretrain.process_options(sys.argv[1:])
+    on_cpu = cpu.install(device=options.sbp_device)
     sys.argv += pretrain._machine_flags(on_cpu)
     import megatron.core.datasets.utils as dataset_utils
     import megatron.training.training as training
@@ -156,7 +157,7 @@ def ours(path: str, name: str) -> int:
     from megatron_sbp.training import pretrain
     from megatron_sbp.training.megatron import cpu
 
-    cpu.install()
+    cpu.install(device=pretrain.process_options(sys.argv[1:])[0].sbp_device)
     if "--sdpa-without-mask" in sys.argv:
         sys.argv.remove("--sdpa-without-mask")
         leave_out_the_mask()

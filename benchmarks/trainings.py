@@ -178,13 +178,11 @@ def start(
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",
-        "SBP_DIE_WITH_PARENT": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        **({"SBP_DEVICE": "cpu"} if device == "cpu" else {}),
     }
     with open(log, "wb") as output:
         return subprocess.Popen(
-            [*command, *(program or ["-m", MODULE]), *words],
+            [*command, *(program or ["-m", MODULE, "--sbp-device", device]), *words],
             env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

@@ -26,7 +26,7 @@ def main() -> None:
     command_line.add_device(parser)
     options = parser.parse_args()
     from megatron_sbp.documents.foreign import Source
-    from megatron_sbp.pairing.mine_files import embed_documents
+    from megatron_sbp.pairing.standalone_mining import embed_documents
 
     with command_line.errors_reported(options):
         settings = make_section(Embedding, **command_line.embedding_values(options))

@@ -112,7 +112,7 @@ def main() -> None:
     parser = build_parser()
     options = parser.parse_args()
     from megatron_sbp.documents.foreign import Source
-    from megatron_sbp.pairing.mine_files import mine
+    from megatron_sbp.pairing.standalone_mining import mine
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
     kept = ("title", *options.same_fields, *options.different_fields)

@@ -45,10 +45,11 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"sbp: error: {error}", file=sys.stderr)
         return 2
     except Fault as error:
+        from megatron_sbp.executor.job_environment import JobEnvironment
         from megatron_sbp.executor.retry import status_after
 
         print(f"sbp: fault: {error}", file=sys.stderr)
-        return status_after(error, os.environ)
+        return status_after(error, JobEnvironment.of(os.environ))
     except Stopped as error:
         print(f"sbp: {error}", file=sys.stderr)
         return STOPPED
@@ -72,10 +73,11 @@ def _unexpected(error: Exception) -> int:
     """Prints the traceback of an unexpected error; the status says whether a job is to be retried."""
     import traceback
 
+    from megatron_sbp.executor.job_environment import JobEnvironment
     from megatron_sbp.executor.retry import status_after, unexpected
 
     traceback.print_exception(error)
-    return status_after(unexpected(error), os.environ)
+    return status_after(unexpected(error), JobEnvironment.of(os.environ))
 
 
 def _main(words: list[str]) -> int:

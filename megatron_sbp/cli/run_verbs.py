@@ -49,6 +49,7 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
     """`sbp STAGE`: the units of one stage, or a shard of them."""
     from megatron_sbp.base.progress import say
     from megatron_sbp.base.stop_file import StopFile
+    from megatron_sbp.executor.job_environment import JobEnvironment
     from megatron_sbp.executor.runner import StageRunner
     from megatron_sbp.executor.time_limit import check_progress
     from megatron_sbp.training.launch import Unfinished
@@ -62,7 +63,7 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
     claim(run)
     stop = StopFile(run.stop_file)
     stop.refuse()
-    check_progress(run, stage, os.environ)
+    check_progress(run, stage, JobEnvironment.of(os.environ))
     runner = StageRunner(run, stage, graph, discard=bool(options.discard), repair=bool(options.repair))
     # The ranks of a training save a checkpoint first.
     trains = stage.device_for(run) == "training"

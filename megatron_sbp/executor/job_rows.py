@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from megatron_sbp.base.untyped import JsonObject, JsonValue
+from megatron_sbp.executor.job_environment import JobEnvironment
 
 
-def file_of_job(environment: Mapping[str, str], suffix: str) -> Path | None:
-    """SBP_FAULTS/JOB and the suffix, JOB_TASK in an array; None outside of jobs of `sbp submit`."""
-    folder = environment.get("SBP_FAULTS")
-    if not folder or not environment.get("SLURM_JOB_ID"):
+def file_of_job(job: JobEnvironment, suffix: str) -> Path | None:
+    """FAULTS/JOB and the suffix, JOB_TASK in an array; None outside of jobs of `sbp submit`."""
+    if job.faults is None or not job.variables.get("SLURM_JOB_ID"):
         return None
-    return Path(folder) / f"{job_of(environment)}{suffix}"
+    return job.faults / f"{job_of(job.variables)}{suffix}"
 
 
 def job_of(environment: Mapping[str, str]) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 
 from megatron_sbp.base.errors import Fault
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
 from megatron_sbp.stages import record_names as records
 
@@ -37,39 +37,38 @@ def unexpected(error: Exception) -> Fault:
     return Fault(f"{type(error).__name__}{f': {told}' if told else ''}", progress=getattr(error, "progress", ""))
 
 
-def status_after(fault: Fault, environment: Mapping[str, str]) -> int:
+def status_after(fault: Fault, job: JobEnvironment) -> int:
     """Exit status of a process that ends with a fault.
 
     Args:
         fault: what happened.
-        environment: of the process.
+        job: the environment of the process.
 
     Returns:
         RETRY inside a job that may be retried; FAULT outside of Slurm, after the last try, and when the job failed
         with the same fault before and has saved nothing since.
     """
-    file, job = file_of_job(environment, records.FAULT_ROWS), environment.get("SLURM_JOB_ID")
-    most = environment.get("SBP_MAX_RETRIES", "0")
-    if file is None or not most.isdigit():
+    file, number, most = file_of_job(job, records.FAULT_ROWS), job.variables.get("SLURM_JOB_ID"), job.max_retries
+    if file is None:
         return FAULT
     former = read_rows(file)
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "node": "" if fault.node is None else fault.node or environment.get("SLURMD_NODENAME", ""),
-        **({"cluster": name} if (name := environment.get("SLURM_CLUSTER_NAME")) else {}),
+        "node": "" if fault.node is None else fault.node or job.variables.get("SLURMD_NODENAME", ""),
+        **({"cluster": name} if (name := job.variables.get("SLURM_CLUSTER_NAME")) else {}),
         "progress": fault.progress,
         "cause": fault.reason.split("\n", 1)[0],
     }
     append_row(file, now)
-    if int(most) == 0:
+    if most == 0:
         return FAULT
     if former and _same(former[-1], now):
-        say(f"job {job}: the same fault as last time, with nothing saved since; not retried")
+        say(f"job {number}: the same fault as last time, with nothing saved since; not retried")
         return FAULT
-    if len(former) >= int(most):
-        say(f"job {job}: failed {len(former) + 1} times; not retried (slurm.max_retries)")
+    if len(former) >= most:
+        say(f"job {number}: failed {len(former) + 1} times; not retried (slurm.max_retries)")
         return FAULT
-    say(f"job {job}: will be retried, time {len(former) + 1} of at most {most}")
+    say(f"job {number}: will be retried, time {len(former) + 1} of at most {most}")
     return RETRY
 
 

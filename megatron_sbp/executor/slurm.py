@@ -7,6 +7,7 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shlex
 from collections.abc import Callable, Collection, Sequence
@@ -16,6 +17,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
+from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.job_notes import WILL_FAIL
 from megatron_sbp.executor.needed_jobs import complete_stages
 from megatron_sbp.executor.permissions import Permissions
@@ -149,7 +151,7 @@ def _submit(
     complete, keys = complete_stages(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.job_logs
-    variables = {**variables_of(run.recipe), "SBP_FAULTS": str(run.job_faults)}
+    variables = {**variables_of(run.recipe, JobEnvironment.of(os.environ).command), "SBP_FAULTS": str(run.job_faults)}
     if job is not None:  # scripts/job.sh has set these for this job
         variables.update(OMP_NUM_THREADS="", RAYON_NUM_THREADS="")
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,10 +13,14 @@ SCRIPTS = Path(__file__).resolve().with_name("scripts")
 """Batch scripts and what they share; package data."""
 
 
-def variables_of(recipe: Recipe) -> dict[str, str]:
-    """What scripts/job.sh reads."""
+def variables_of(recipe: Recipe, given: str | None) -> dict[str, str]:
+    """What scripts/job.sh reads.
+
+    Args:
+        recipe: of the run.
+        given: what runs `sbp` in a job, in words quoted for a shell; None means the package of this process.
+    """
     slurm = recipe.slurm
-    given = os.environ.get("SBP_COMMAND")
 
     def command(python: str) -> str:
         return given or shlex.join([python, "-m", "megatron_sbp"])

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import duration
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
@@ -23,32 +23,32 @@ MOST = 2
 """Time limits that a job may use in a row without saving anything."""
 
 
-def check_progress(run: Run, stage: Stage, environment: Mapping[str, str]) -> None:
+def check_progress(run: Run, stage: Stage, job: JobEnvironment) -> None:
     """Writes down what is saved as a job starts again; does nothing outside of jobs of `sbp submit`.
 
-    SBP_FAULTS/JOB.limits has a line per such start, and one of job.sh for each time limit that came near. At the first
+    FAULTS/JOB.limits has a line per such start, and one of job.sh for each time limit that came near. At the first
     start of a job the files of the stage are not listed: on a large corpus every task of an array would do that.
 
     Args:
         run: the run.
         stage: the stage that the job is about to do.
-        environment: of the process.
+        job: the environment of the process.
 
     Raises:
         InputError: the job has used MOST time limits as long as this one, and what is saved is the same as before.
     """
-    file = file_of_job(environment, records.LIMIT_ROWS)
+    file, environment = file_of_job(job, records.LIMIT_ROWS), job.variables
     if file is None or environment.get("SLURM_RESTART_COUNT", "0") == "0":
         return
     begin, end = (environment.get(f"SLURM_JOB_{name}_TIME", "") for name in ("START", "END"))
     seconds = int(end) - int(begin) if begin.isdigit() and end.isdigit() else None
     start = {"saved": saved(run, stage), "seconds": seconds}
     if vain(read_rows(file), start) >= MOST:
-        job = environment["SLURM_JOB_ID"]
+        number = environment["SLURM_JOB_ID"]
         limit = "" if seconds is None else f" of {duration(seconds)}"
         raise InputError(
-            f"job {job} used its time limit{limit} {MOST} times without saving anything: {stage.name} needs more time "
-            f"until it saves something; submit it again with a longer limit (slurm.time, or slurm.stages)",
+            f"job {number} used its time limit{limit} {MOST} times without saving anything: {stage.name} needs more "
+            f"time until it saves something; submit it again with a longer limit (slurm.time, or slurm.stages)",
             file=run.recipe.source,
         )
     append_row(file, start)

@@ -18,6 +18,7 @@ _SKIPPED = "a sample that is skipped is not consumed, and every arm consumes all
 _CHECKPOINTS = "the run decides where checkpoints are and how it resumes"
 
 RECIPE_KEYS: dict[str, str] = {
+    "sbp-device": "launch.device",
     "num-layers": "model.num_layers",
     "hidden-size": "model.hidden_size",
     "ffn-hidden-size": "model.ffn_hidden_size",
@@ -113,6 +114,7 @@ FIXED: dict[str, str] = {
     "use-mup": _MODEL,
     "hybrid-layer-pattern": _MODEL,
     "hybrid-override-pattern": _MODEL,
+    "sbp-die-with-parent": "every rank of a run ends with the process that started it",
     "sbp-data": _DATA,
     "data-path": _DATA,
     "train-data-path": _DATA,

@@ -34,13 +34,14 @@ class Unfinished(Exception):
     """The training saved a checkpoint and stopped early (signal or time limit); the next start resumes from there."""
 
 
-def rank_command(arguments: list[str]) -> list[str]:
+def rank_command(launch: Launch, arguments: list[str]) -> list[str]:
     """The command of one rank.
 
     Args:
+        launch: for the device of the ranks.
         arguments: Megatron's flags.
     """
-    return [sys.executable, "-m", MODULE, *arguments]
+    return [sys.executable, "-m", MODULE, "--sbp-die-with-parent", "--sbp-device", launch.device, *arguments]
 
 
 def environment(launch: Launch) -> dict[str, str]:
@@ -49,7 +50,6 @@ def environment(launch: Launch) -> dict[str, str]:
         "OMP_NUM_THREADS": str(launch.threads_per_rank),
         # What Megatron requires for most layouts up to Hopper; FSDP refuses it, and later GPUs do not need it.
         "CUDA_DEVICE_MAX_CONNECTIONS": os.environ.get("CUDA_DEVICE_MAX_CONNECTIONS", "1"),
-        "SBP_DIE_WITH_PARENT": "1",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
@@ -57,8 +57,6 @@ def environment(launch: Launch) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "GLOG_minloglevel": "2",
     }
-    if launch.device != "auto":
-        variables["SBP_DEVICE"] = launch.device
     variables["PYTHONPATH"] = python_path()
     return {**os.environ, **variables}
 
@@ -79,7 +77,7 @@ def processes(launch: Launch, arguments: list[str], srun: Sequence[str] | None =
     Raises:
         InputError: several nodes without srun, or srun without Slurm.
     """
-    command, shared = rank_command(arguments), environment(launch)
+    command, shared = rank_command(launch, arguments), environment(launch)
     if srun is not None:
         if shutil.which(srun[0]) is None:
             raise InputError(f"{srun[0]} is not found: there is no Slurm here", key="--launcher")

@@ -21,6 +21,7 @@ import sys
 import traceback
 import warnings
 from argparse import ArgumentParser, Namespace
+from argparse import _ActionsContainer as Options
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -103,8 +104,35 @@ def _take_own_device() -> None:
         os.environ["LOCAL_RANK"] = "0"
 
 
+def _add_process_options(parser: Options) -> None:
+    """Options that a rank needs before Megatron, and torch, are imported."""
+    parser.add_argument(
+        "--sbp-device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="cpu: CPU ranks where a GPU is, too; cuda: an error where none is (default: auto, a GPU if there is one)",
+    )
+    parser.add_argument(
+        "--sbp-die-with-parent",
+        action="store_true",
+        help="the rank is killed when the process that started it dies; under torchrun it always is",
+    )
+
+
+def process_options(words: list[str]) -> tuple[Namespace, list[str]]:
+    """The options of the process among the words of its command line, and the other words, which are Megatron's.
+
+    Raises:
+        SystemExit: with 2, for a device that is none.
+    """
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_process_options(parser)
+    return parser.parse_known_args(words)
+
+
 def _add_arguments(parser: ArgumentParser) -> ArgumentParser:
     group = parser.add_argument_group(title="synthetic bootstrapped pretraining")
+    _add_process_options(group)  # taken by process_options() before; here for --help
     group.add_argument("--sbp-data", type=Path, required=True, help="data.json that `sbp` wrote: datasets and samples")
     group.add_argument("--sbp-patience", type=int, default=0, help="evaluations without a better loss before stopping")
     group.add_argument("--sbp-save-file", type=Path, help="a checkpoint is saved whenever this file is touched")
@@ -152,7 +180,8 @@ def main() -> int:
     """Runs one rank; returns the exit status."""
     signals = StopSignals()
     collect_rarely()
-    if os.environ.get("SBP_DIE_WITH_PARENT") == "1" or "TORCHELASTIC_RUN_ID" in os.environ:
+    options, _ = process_options(sys.argv[1:])
+    if options.sbp_die_with_parent or "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent()
     short_socket_paths()
     rank_end.prepare()
@@ -160,7 +189,7 @@ def main() -> int:
     _quiet()
     from megatron_sbp.training.megatron import cpu
 
-    on_cpu = cpu.install()
+    on_cpu = cpu.install(device=options.sbp_device)
     if not on_cpu:
         _take_own_device()
     sys.argv += _machine_flags(on_cpu)
@@ -190,7 +219,7 @@ def main() -> int:
     else:
         rank_end.prepare_saving()
     if "--async-save" in sys.argv:
-        rank_end.prepare_asynchronous_saving()
+        rank_end.prepare_asynchronous_saving(options.sbp_device)
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     first_rank = int(os.environ.get("RANK", "0")) == 0
     try:

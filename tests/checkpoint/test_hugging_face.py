@@ -308,8 +308,8 @@ def _train(tokenizer_folder: Path, folder: Path) -> tuple[Path, Model]:
     )
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-         "megatron_sbp.training.pretrain", *flags.split()],
-        env={**os.environ, "SBP_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+         "megatron_sbp.training.pretrain", "--sbp-device", "cpu", *flags.split()],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1",
              "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.job_rows import append_row, file_of_job, read_rows
 
 
 def test_jobs_and_tasks_have_files_of_their_own():
     job = {"SBP_FAULTS": "/run/faults", "SLURM_JOB_ID": "9"}
     task = {**job, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
-    assert file_of_job(job, ".jsonl") == Path("/run/faults/9.jsonl")
-    assert file_of_job(task, ".limits") == Path("/run/faults/7_3.limits")
+    assert file_of_job(JobEnvironment.of(job), ".jsonl") == Path("/run/faults/9.jsonl")
+    assert file_of_job(JobEnvironment.of(task), ".limits") == Path("/run/faults/7_3.limits")
     for name in job:
-        assert file_of_job({key: value for key, value in job.items() if key != name}, ".jsonl") is None
+        other = {key: value for key, value in job.items() if key != name}
+        assert file_of_job(JobEnvironment.of(other), ".jsonl") is None
 
 
 def test_rows_are_added_and_damaged_ones_left_out(tmp_path):

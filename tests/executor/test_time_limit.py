@@ -8,6 +8,7 @@ import pytest
 from support import stage_toys as toys
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.time_limit import check_progress, saved
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
@@ -36,7 +37,7 @@ def job(tmp_path) -> dict[str, str]:
 
 
 def start(run: Run, job: dict[str, str], near_limit: bool = True) -> None:
-    check_progress(run, by_name(toys.graph(), "words"), job)
+    check_progress(run, by_name(toys.graph(), "words"), JobEnvironment.of(job))
     if near_limit:
         with open(Path(job["SBP_FAULTS"]) / "7.limits", "a") as file:
             file.write('{"near_limit": true}\n')

@@ -13,18 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.gpu_marks import REHEARSAL
+from support.gpu_marks import DEVICE
 from support.megatron_ranks import ROOT, Megatron, make_corpus
 
 
 class OnGpu(Megatron):
     """The Megatron of tests/training on CUDA devices, with exact fp32 products (no TF32)."""
 
+    device = DEVICE
+
     def environment(self) -> dict[str, str]:
-        variables = super().environment()
-        if not REHEARSAL:
-            del variables["SBP_DEVICE"]
-        return {**variables, "NVIDIA_TF32_OVERRIDE": "0"}
+        return {**super().environment(), "NVIDIA_TF32_OVERRIDE": "0"}
 
     def start_from(self, origin: str, name: str, kind: str, sources: dict[str, int]) -> Path:
         """A training folder whose checkpoint is the nearly untrained model of `origin`."""
@@ -67,10 +66,6 @@ def run_script() -> Callable[[str], str]:
 
     def run(code: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "NVIDIA_TF32_OVERRIDE": "0"}
-        if REHEARSAL:
-            environment["SBP_DEVICE"] = "cpu"
-        else:
-            environment.pop("SBP_DEVICE", None)
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
         )

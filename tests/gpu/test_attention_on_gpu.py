@@ -10,7 +10,7 @@ pytestmark = gpus(1)
 PREPARE = f"""
 import torch
 from megatron_sbp.training.megatron import cpu
-cpu.install()
+cpu.install(device="{DEVICE}")
 from megatron.core import parallel_state
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.transformer_config import TransformerConfig

@@ -13,9 +13,9 @@ from megatron_sbp.base import files
 from megatron_sbp.documents.ids import read_ids
 from megatron_sbp.pairing.field_rules import no_field_rules
 from megatron_sbp.pairing.mined_shards import MinedShard, join_shards, mine_shard, spans_of
-from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.pairing.pair_writing import mine_pairs
 from megatron_sbp.recipe import Pairs
 
 

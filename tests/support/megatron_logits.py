@@ -93,7 +93,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     from megatron_sbp.training.megatron import cpu
 
-    cpu.install()
+    cpu.install(device="cpu")
     import torch.multiprocessing
     from megatron.core import dist_checkpointing  # noqa: F401  before the forks, not in each of them
     from megatron.core.models.gpt import gpt_model  # noqa: F401

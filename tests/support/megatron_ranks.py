@@ -83,6 +83,8 @@ LOOP = (
 class Megatron:
     """Trains with `megatron_sbp.training.pretrain` and reads what was written."""
 
+    device = "cpu"
+
     def __init__(self, corpus: Path, folder: Path):
         self.corpus, self.folder = corpus, folder
 
@@ -115,7 +117,7 @@ class Megatron:
         files = ["--sbp-data", str(target / "data.json"), "--load", str(target), "--save", str(target)]
         files += ["--tokenizer-model", str(self.corpus / "tokenizer")]
         length = ["--train-samples", str(samples), "--lr-decay-samples", str(samples)]
-        return [*files, *MODEL, *LOOP, *length, *flags]
+        return [*files, "--sbp-device", self.device, *MODEL, *LOOP, *length, *flags]
 
     def command(self, name: str, samples: int, *flags: str, ranks: int = 1) -> list[str]:
         """The command of a user that trains `name`: torchrun."""
@@ -161,7 +163,8 @@ class ServedMegatron(Megatron):
         The ranks come from the rank server: `command` is the same by torchrun.
         """
         output = self.folder / f"{name}.log"
-        found = serve(self.server, self.arguments(name, samples, *flags), output, ranks, began)
+        arguments = [*self.arguments(name, samples, *flags), "--sbp-die-with-parent"]
+        found = serve(self.server, arguments, output, ranks, began)
         text = output.read_text()
         assert found == status, f"exit status {found}: {text[-4000:]}"
         return text
@@ -186,14 +189,12 @@ def serve(
 
 
 def environment() -> dict[str, str]:
-    """Environment of the ranks: CPU, one thread each."""
+    """Environment of the ranks: one thread each."""
     return {
         **os.environ,
-        "SBP_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "SBP_DIE_WITH_PARENT": "1",
         "WANDB_MODE": "offline",
     }
 

@@ -21,7 +21,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     from megatron_sbp.training.megatron import cpu
 
-    assert cpu.install()
+    assert cpu.install(device="cpu")
     import numpy as np
     import torch
     from megatron.core import parallel_state, tensor_parallel

@@ -85,7 +85,8 @@ def run_at(port: int, job: dict) -> int:
 
 
 def main() -> None:
-    importlib.import_module("megatron_sbp.training.megatron.cpu").install()  # before anything of megatron.training
+    cpu = importlib.import_module("megatron_sbp.training.megatron.cpu")
+    cpu.install(device="cpu")  # before anything of megatron.training
     importlib.import_module("megatron_sbp.training.megatron.hooks")
     importlib.import_module("megatron_sbp.training.data.datasets")
     importlib.import_module("megatron_sbp.training.megatron.layer_spec")

@@ -16,6 +16,7 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import Fault, InputError
 from megatron_sbp.executor.claim import recipe_of
+from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.retry import status_after
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm_launch import srun_words
@@ -128,7 +129,7 @@ def main(words: list[str]) -> int:
     run, stage = Run.of(recipe_of(recipe, overrides)), by_name(graph(), name)
     runner = StageRunner(run, stage, graph())
     try:
-        check_progress(run, stage, os.environ)
+        check_progress(run, stage, JobEnvironment.of(os.environ))
         runner.execute((int(index), int(count)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -137,7 +138,7 @@ def main(words: list[str]) -> int:
         return 3
     except Fault as error:
         print(f"fault: {error}", file=sys.stderr)
-        return status_after(error, os.environ)
+        return status_after(error, JobEnvironment.of(os.environ))
     return 0
 
 

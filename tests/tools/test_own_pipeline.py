@@ -108,6 +108,7 @@ def test_the_page_goes_from_documents_to_a_model_of_real_and_synthetic_text(tmp_
             total = sum(source["samples"] for source in planned)
             words[words.index("--train-samples") + 1] = str(total)
             words.remove("--bf16")
+            words += ["--sbp-device", "cpu", "--sbp-die-with-parent"]
             for option in FILES & set(words):
                 words[words.index(option) + 1] = str(tmp_path / value_of(words, option))
             log = tmp_path / "training.log"

@@ -18,6 +18,7 @@ from megatron_sbp.checkpoint import tracker
 from megatron_sbp.recipe import Launch
 from megatron_sbp.training import launch
 from megatron_sbp.training.metrics import Metrics, read_metrics
+from megatron_sbp.training.pretrain import process_options
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
@@ -68,7 +69,7 @@ def test_ranks_in_a_container_have_its_python_and_no_site_packages_of_this_one(t
     (tmp_path / "srun").symlink_to("/bin/true")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(megatron_sbp, "__file__", str(tmp_path / "site-packages" / "megatron_sbp" / "__init__.py"))
-    words = ["-m", "megatron_sbp.training.pretrain", "--bf16"]
+    words = ["-m", "megatron_sbp.training.pretrain", "--sbp-die-with-parent", "--sbp-device", "auto", "--bf16"]
     with launch.processes(Launch(), ["--bf16"], ["srun", "bash", "rank.sh", "python"]) as [srun]:
         assert srun.command == ["srun", "bash", "rank.sh", "python", *words]
         assert "PYTHONPATH" not in srun.environment
@@ -77,13 +78,15 @@ def test_ranks_in_a_container_have_its_python_and_no_site_packages_of_this_one(t
         assert srun.environment["PYTHONPATH"].startswith(str(tmp_path / "site-packages"))
 
 
-def test_ranks_are_told_the_device_and_keep_the_connections_that_the_user_chose(monkeypatch):
-    for name in ("SBP_DEVICE", "CUDA_DEVICE_MAX_CONNECTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    assert launch.environment(Launch(device="cuda"))["SBP_DEVICE"] == "cuda"
-    assert launch.environment(Launch(device="cpu"))["SBP_DEVICE"] == "cpu"
-    usual = launch.environment(Launch())
-    assert "SBP_DEVICE" not in usual and usual["CUDA_DEVICE_MAX_CONNECTIONS"] == "1"
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_ranks_are_told_the_device(device):
+    options, others = process_options(launch.rank_command(Launch(device=device), ["--bf16"])[3:])
+    assert (options.sbp_device, options.sbp_die_with_parent, others) == (device, True, ["--bf16"])
+
+
+def test_ranks_keep_the_connections_that_the_user_chose(monkeypatch):
+    monkeypatch.delenv("CUDA_DEVICE_MAX_CONNECTIONS", raising=False)
+    assert launch.environment(Launch())["CUDA_DEVICE_MAX_CONNECTIONS"] == "1"
     monkeypatch.setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32")
     assert launch.environment(Launch())["CUDA_DEVICE_MAX_CONNECTIONS"] == "32"
 

@@ -33,7 +33,6 @@ def test_resume_after_sigkill_is_exact_and_every_sample_is_consumed_once(megatro
     folder = megatron.data("killed", sources)
     metrics = folder / "metrics.jsonl"
     variables = {**environment(), MARK: str(folder)}
-    del variables["SBP_DIE_WITH_PARENT"]  # as torchrun's users do
     process = subprocess.Popen(
         megatron.command("killed", 80, "--save-interval", "3"), env=variables, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

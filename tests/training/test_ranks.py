@@ -150,9 +150,10 @@ def test_launchers_that_cannot_work(monkeypatch, tmp_path):
 
 def test_srun_starts_all_ranks(tmp_path):
     launch = load_recipe(ROOT / "tests" / "end_to_end" / "recipe.yaml", ["launch.nodes=2"]).launch
+    own = ["--sbp-die-with-parent", "--sbp-device", "cpu"]
     with processes(launch, ["--lr", "1"], ["/bin/env", "--nodes", "2", sys.executable]) as ranks:
         assert [(rank.name, rank.command) for rank in ranks] == [
-            ("srun", ["/bin/env", "--nodes", "2", sys.executable, "-m", MODULE, "--lr", "1"])
+            ("srun", ["/bin/env", "--nodes", "2", sys.executable, "-m", MODULE, *own, "--lr", "1"])
         ]
 
 

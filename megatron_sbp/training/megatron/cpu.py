@@ -52,16 +52,18 @@ REFUSED_ON_CPU = {
 """Megatron arguments that need a GPU: the value that is allowed on CPU, and the reason."""
 
 
-def available() -> bool:
-    """Whether this process must run on the CPU: there is no GPU, or SBP_DEVICE=cpu says so.
+def available(device: str) -> bool:
+    """Whether this process must run on the CPU: there is no GPU, or the device is cpu.
+
+    Args:
+        device: auto, cpu, or cuda.
 
     Raises:
-        RuntimeError: SBP_DEVICE=cuda, and there is no GPU. On one node of many, the others would wait for its ranks.
+        RuntimeError: cuda, and there is no GPU. On one node of many, the others would wait for its ranks.
     """
-    wanted = os.environ.get("SBP_DEVICE")
-    if wanted != "cpu" and torch.cuda.is_available():
+    if device != "cpu" and torch.cuda.is_available():
         return False
-    if wanted == "cuda":
+    if device == "cuda":
         raise RuntimeError("launch.device is cuda, but torch finds no CUDA device here")
     return True
 
@@ -160,14 +162,20 @@ class _Nothing:
 _installed = False
 
 
-def install() -> bool:
-    """Installs the backend when there is no GPU.
+def install(*, device: str) -> bool:
+    """Installs the backend when there is no GPU, or the device is cpu.
+
+    Args:
+        device: auto, cpu, or cuda.
 
     Returns:
         Whether this process runs on the CPU.
+
+    Raises:
+        RuntimeError: cuda, and there is no GPU.
     """
     global _installed
-    if not available():
+    if not available(device):
         return False
     if _installed:
         return True

@@ -102,25 +102,28 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-def prepare_asynchronous_saving() -> None:
+def prepare_asynchronous_saving(device: str) -> None:
     """Before Megatron starts its checkpoint writer, which is forked by multiprocessing's fork server.
 
     The server and what it forks inherit the blocked signals: a scheduler that signals every process of a job step would
     end the writer in the middle of a checkpoint. The writer gets a thread that ends it together with its rank.
+
+    Args:
+        device: of the rank: auto, cpu, or cuda.
     """
     from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
 
     with _blocked_signals():
         multiprocessing.forkserver.ensure_running()
-    PersistentAsyncCaller.async_loop = staticmethod(checkpoint_writer)
+    PersistentAsyncCaller.async_loop = staticmethod(partial(checkpoint_writer, device))
 
 
-def checkpoint_writer(*arguments: object) -> None:
+def checkpoint_writer(device: str, *arguments: object) -> None:
     """Megatron's asynchronous checkpoint writer in a process of its own, which ends with its rank."""
     threading.Thread(target=_end_with_rank, daemon=True).start()  # first: the imports take seconds
     from megatron_sbp.training.megatron import cpu
 
-    cpu.install()
+    cpu.install(device=device)
     from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
 
     PersistentAsyncCaller.async_loop(*arguments)

@@ -11,7 +11,7 @@ def test_agrees_with_megatrons_attention_forward_and_backward(run_beside_megatro
     script = textwrap.dedent(
         """
         from megatron_sbp.training.megatron import cpu
-        assert cpu.install()
+        assert cpu.install(device="cpu")
         import os, torch
         from megatron.core import parallel_state
         from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed

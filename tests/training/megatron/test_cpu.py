@@ -23,7 +23,7 @@ places = (torch.cuda, torch.distributed, torch.nn.Module, torch.Tensor)
 before = {(place, name): getattr(place, name) for place in places for name in dir(place)}
 compiled = torch.compile
 importlib.reload(cpu)
-assert not cpu.install()
+assert not cpu.install(device="auto")
 changed = [name for (place, name), value in before.items() if getattr(place, name) is not value
            and not name.startswith("__")]
 assert not changed and torch.compile is compiled, changed
@@ -34,7 +34,7 @@ print("untouched")
 
 DEVICES = """
 from megatron_sbp.training.megatron import cpu
-assert cpu.install()
+assert cpu.install(device="cpu")
 import torch
 assert not torch.overrides._get_current_function_mode_stack()
 x = torch.ones(2, device="cuda")
@@ -55,8 +55,7 @@ print("all on the CPU")
 """
 
 
-def test_nothing_is_touched_where_a_gpu_is(monkeypatch):
-    monkeypatch.setenv("SBP_DEVICE", "")
+def test_nothing_is_touched_where_a_gpu_is():
     assert forked(lambda: exec(UNTOUCHED, {})) == (0, "untouched\n")
 
 
@@ -65,14 +64,13 @@ def test_every_way_to_name_a_device_leads_to_the_cpu(run_beside_megatron):
     assert run_beside_megatron(DEVICES).splitlines()[-1] == "all on the CPU"
 
 
-def test_it_refuses_to_come_late(monkeypatch):
+def test_it_refuses_to_come_late():
     """Megatron binds names at import, and a model would begin with other weights."""
 
     def late() -> None:
         importlib.import_module("megatron.training.training")
-        cpu.install()
+        cpu.install(device="cpu")
 
-    monkeypatch.setenv("SBP_DEVICE", "cpu")
     status, printed = forked(late)
     assert status == 1 and "install the CPU backend before megatron.training" in printed
 
@@ -89,8 +87,8 @@ def test_what_needs_a_gpu_is_refused_with_the_reason(name):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_a_rank_that_was_promised_a_gpu_does_not_train_on_the_cpu():
     done = subprocess.run(
-        [sys.executable, "-m", "megatron_sbp.training.pretrain", "--sbp-data", "x/data.json"],
-        env={**environment(), "SBP_DEVICE": "cuda", "RANK": "3"}, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-m", "megatron_sbp.training.pretrain", "--sbp-data", "x/data.json", "--sbp-device", "cuda"],
+        env={**environment(), "RANK": "3"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     reason = "RuntimeError: launch.device is cuda, but torch finds no CUDA device here"
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"sbp: fault: rank 3: {reason}")

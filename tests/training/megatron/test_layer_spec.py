@@ -14,7 +14,7 @@ PROGRAM = """
 import json
 from types import SimpleNamespace
 from megatron_sbp.training.megatron import cpu
-cpu.install()
+cpu.install(device="cpu")
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import transformer_block
 from megatron_sbp.training.megatron.attention import SdpaAttention

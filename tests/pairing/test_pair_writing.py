@@ -10,9 +10,9 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.overlap.shared_shingles import TokenSpans
-from megatron_sbp.pairing import mining
+from megatron_sbp.pairing import pair_writing
 from megatron_sbp.pairing.field_rules import no_field_rules
-from megatron_sbp.pairing.mining import SCHEMA, mine_pairs
+from megatron_sbp.pairing.pair_writing import SCHEMA, mine_pairs
 from megatron_sbp.recipe import Pairs
 
 NAMES = pa.chunked_array([pa.array(["a", "b"], pa.large_string()), pa.array(["c", "d"], pa.large_string())])
@@ -61,14 +61,14 @@ def test_same_bytes(tmp_path):
 def test_ids_are_looked_up_for_several_shards_at_a_time(tmp_path, monkeypatch, joint):
     """Two shards, each waiting for the other one."""
     expected, _ = mined_table(tmp_path, Pairs(alpha=0.55, **joint))
-    together, own = threading.Barrier(2), mining.take_ids
+    together, own = threading.Barrier(2), pair_writing.take_ids
 
     def met(names: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:
         together.wait(10)
         return own(names, rows)
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(mining, "take_ids", met)
+    monkeypatch.setattr(pair_writing, "take_ids", met)
     assert mined_table(tmp_path, Pairs(alpha=0.55, **joint))[0].equals(expected)
 
 

@@ -25,11 +25,11 @@ from megatron_sbp.pairing.document_order import DocumentOrder, OrderDigest, besi
 from megatron_sbp.pairing.embedded_blocks import embed_in_blocks
 from megatron_sbp.pairing.embedders import open_embedder
 from megatron_sbp.pairing.field_rules import FieldRules, compared_fields, field_rules
-from megatron_sbp.pairing.mining import mine_pairs
 from megatron_sbp.pairing.neighbors.recall import measure, measured_rows
 from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.pairing.neighbors.search import Search
 from megatron_sbp.pairing.neighbors.vectors import Vectors
+from megatron_sbp.pairing.pair_writing import mine_pairs
 from megatron_sbp.pairing.parquet_vectors import write_in_order
 from megatron_sbp.recipe import Embedding, Neighbors, Pairs
 from megatron_sbp.tokenization.encoding import batches

@@ -11,7 +11,7 @@ import pytest
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.documents.foreign import Source
-from megatron_sbp.pairing.mine_files import mine
+from megatron_sbp.pairing.standalone_mining import mine
 from megatron_sbp.recipe import Neighbors, Pairs
 from megatron_sbp.tokenization.bpe import train_bpe
 
