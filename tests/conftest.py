@@ -23,7 +23,8 @@ pytest_plugins = (
     "support.vllm_environment",
 )  # fmt: skip
 LONG = (
-    "end_to_end/test_whole_run.py", "slurm/test_real_slurm.py", "synthesis/test_vllm_engine.py",
+    "end_to_end/test_whole_run.py", "slurm/test_real_slurm.py", "slurm/test_time_limit.py",
+    "synthesis/test_vllm_engine.py",
     "training/test_launch.py", "stages/test_synthesize.py", "slurm/test_training_job.py", "test_programs.py",
     "doctor/test_together.py", "training/test_resumed_trainings.py", "slurm/test_rehearsal.py",
     "report/test_browser.py", "training/test_pretrain.py", "stages/test_harness.py", "slurm/test_doctor.py",

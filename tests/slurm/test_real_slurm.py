@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from support import slurm_toy as toy
 from support import stage_toys
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import slurm as jobs
 from megatron_sbp.executor import slurm_queue
 from megatron_sbp.executor.claim import claim
@@ -169,6 +171,27 @@ def test_canceled_and_submitted_again(run):
     assert (run.root / "report.txt").exists(), logs(run)
 
 
+def test_a_controller_that_does_not_answer(run, slurm, monkeypatch):
+    """Nothing hangs or is submitted twice, and the jobs go on once it answers again."""
+    submit(run)
+    until(run, (run.root / "ranks" / "3.started").exists, "the training")
+    before = [job.id for job in slurm_queue.jobs_of(run)]
+    controller = int((slurm / "slurmctld.pid").read_text())
+    with monkeypatch.context() as patched:
+        patched.setattr(slurm_queue, "TIMEOUT", 1)
+        os.kill(controller, signal.SIGSTOP)
+        try:
+            assert set(states(run).values()) == {"unknown (Slurm does not answer)"}
+            for ask in (submit, slurm_queue.cancel):
+                with pytest.raises(InputError, match="whether jobs of this run are queued or running is unknown"):
+                    ask(run)
+        finally:
+            os.kill(controller, signal.SIGCONT)
+    assert [job.id for job in slurm_queue.jobs_of(run)] == before
+    until(run, lambda: ended(run), "the end")
+    assert (run.root / "report.txt").exists(), logs(run)
+
+
 def test_time_limit_saves_requeues_and_resumes(run):
     """What Slurm sends before the time limit is SIGUSR1 to the batch shell; here scancel sends it at once."""
     submit(run)
@@ -293,8 +316,6 @@ def test_dry_run_prints_a_script_that_works(run, capsys):
 
 
 def test_refused_job_is_reported(run):
-    from megatron_sbp.base.errors import InputError
-
     run.recipe.slurm.partition = "no_such_partition"
     with pytest.raises(InputError, match=r"no_such_partition|invalid partition"):
         submit(run)
