@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from megatron_sbp.pairing.exploring import SampledNeighbors
 
 DOCUMENTS = 10_000
-"""Seed documents whose neighbors are looked at, unless the user says otherwise."""
+"""Seed documents whose neighbors are looked at by default."""
 EXAMPLES = 2
-"""Pairs shown from each band of similarity, unless the user says otherwise: ten of each would fill a dozen screens."""
+"""Pairs shown from each band of similarity by default: ten of each would fill a dozen screens."""
 
 _SHARDS = 4
 """Files of neighbors that are read: D is shuffled, so that any part of it is a sample."""

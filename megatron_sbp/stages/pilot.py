@@ -1,4 +1,4 @@
-"""The stages `pilot` and `judge-pilot`: how many generations it takes, from the first of them."""
+"""The stages `pilot` and `judge-pilot`: how many generations are needed, measured on the first ones."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class PilotStage(SynthesizeStage):
 class JudgePilotStage(JudgeStage):
     """Filters the pilot's texts, each by itself: synthetic/pilot.json says how many tokens of a generation pass.
 
-    Not among the rules are those that need all generations (duplicates) or a stage of their own (min_similarity). Not
-    part of `pilot`, which may run in vLLM's environment, and on a GPU.
+    Rules that need all generations (duplicates) or a stage of their own (min_similarity) are left out. Not part of
+    `pilot`, which may run in vLLM's environment, and on a GPU.
     """
 
     name = "judge-pilot"
