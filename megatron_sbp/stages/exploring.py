@@ -160,7 +160,7 @@ def _advice(found: JsonObject) -> list[str]:
         ]
     first = f"Recommended to try first: pairs.alpha={advice['alpha']:.2f}. "
     if advice["rule"] == "gap":
-        why = "Similarities fall into two groups, and few pairs lie between them; this is the middle of the gap."
+        why = "Similarities fall into two groups with few pairs between them; this is the middle of the gap."
     else:
         why = "It is the largest at which half of the documents have a pair."
     return [
