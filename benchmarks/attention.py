@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--peak-of", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")  # about packages that are not here: the line above the table says it
+    warnings.filterwarnings("ignore")  # about missing packages: the line above the table names them
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     bench = Bench(options.device, options)
     if options.peak_of:

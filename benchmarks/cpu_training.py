@@ -3,7 +3,7 @@
 
     python benchmarks/cpu_training.py [--recipe examples/people/recipe.yaml] [--rounds 3] [--steps 60]
 
-Ours is the command that the stages start: Megatron's pretrain() with our datasets, loss, books and checks, on as many
+Ours is the command that the stages start: Megatron's pretrain() with our datasets, loss, records and checks, on as many
 ranks as the recipe says. The peer (plain_training.py) is one process with as many threads, and nothing but a model, an
 optimizer, and random tokens. They run in turns; a round's ratio is that of the median steps, and the table has the
 median round. Start-up, evaluation and checkpoints are not in it. The goal is 85 % of the plain loop.

@@ -38,7 +38,7 @@ def linear_layers(model: Any, tokens: int, batch: int) -> None:
     """
     import torch
 
-    # A pooler reads one token of a document, if anybody reads its result.
+    # A pooler reads at most one token of a document.
     linear = (layer for name, layer in model.named_modules() if "pooler" not in name)
     layers = [layer for layer in linear if isinstance(layer, torch.nn.Linear)]
     inputs = {layer.in_features: torch.randn(batch, layer.in_features).to(layer.weight) for layer in layers}

@@ -269,7 +269,7 @@ def memory() -> dict[str, float]:
 
 
 def start(options: argparse.Namespace, folder: Path) -> list[Row]:
-    import megatron.core.datasets.gpt_dataset  # noqa: F401 - not part of anybody's start-up
+    import megatron.core.datasets.gpt_dataset  # noqa: F401 - not part of either's start-up
     import megatron.core.datasets.helpers_cpp  # noqa: F401
 
     from megatron_sbp.training.data.epochs import StrictEpochs

@@ -69,7 +69,7 @@ def in_parts(vectors: Vectors, settings: Neighbors, parts: int, folder: Path) ->
 
 
 def scann_alone(vectors: Vectors, settings: Neighbors) -> Search:
-    """ScaNN as its documentation has it: its own training, no scores of ours."""
+    """ScaNN as its documentation has it: its own training, without our scores."""
     scann, numbers = load_scann(), plan(len(vectors), vectors.dimensions, settings, 1)
     builder = scann.builder(vectors.take(np.arange(len(vectors))), settings.k + 1, "dot_product")
     if numbers.leaves:

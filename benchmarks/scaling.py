@@ -5,8 +5,8 @@
     python benchmarks/scaling.py --folder /scratch/scaling --documents 1000 3000
 
 Every step is a function in a process of its own; its CPU seconds and its peak of memory are those of that
-process. Memory is what no file stands behind (RssAnon, looked at 50 times a second): pages of mapped files can be taken
-away. Embeddings, neighbors and generations that later steps read are made up. The steps that run a model (`embed`,
+process. Memory is that without a file behind it (RssAnon, sampled 50 times a second): pages of mapped files can be
+reclaimed. Embeddings, neighbors and generations that later steps read are made up. The steps that run a model (`embed`,
 `compare`, `synthesize`) do so for 64 documents on one CPU core, with MiniLM and a synthesizer of a million parameters;
 a GPU and the paper's models cost something else. Their start is in the figure. The table has the CPU seconds at the
 largest size, the memory at every size, and the slope of both between the two largest; the other tables extrapolate the
@@ -351,7 +351,7 @@ def measure(folder: Path, step: str) -> dict[str, float]:
 
 
 def anonymous(process: int) -> int:
-    """Bytes of resident memory that no file stands behind, of a process and those that it started; 0 after its end."""
+    """Bytes of resident memory without a file behind it, of a process and those that it started; 0 after its end."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()

@@ -10,7 +10,7 @@ commands run on that folder, each in a process of its own:
 
 - `sbp status` and `sbp submit --dry-run`, at several points of the run;
 - an array task, up to the moment when its first unit would begin;
-- the end of a stage, all of whose units are done: the closing that its last task does.
+- the end of a stage, all of whose units are done: its last task finalizes it.
 
 Seconds are those of wall time and of CPU, memory is the peak of resident memory, mapped files included. The files are
 in the page cache; a parallel file system adds a round trip for each of them (`files` says how many are looked at).
@@ -37,7 +37,7 @@ TOKENS, PASSING = 828, 662
 """Of a document, and of a generation that pass the filters."""
 
 LATER = ("tokenize", "judge", "filter")
-"""Stages whose closing is measured; what they do then is real."""
+"""Stages whose finalizing is measured; that work is real."""
 
 
 def overrides(folder: Path, documents: int, units: int) -> list[str]:
@@ -196,7 +196,7 @@ class Simulation:
         from megatron_sbp.stages.run_folder import Run
 
         self.folder, self.words = folder, overrides(folder, documents, units)
-        size = -(-2 * SMALL_BYTES // inputs)  # a corpus whose digest no command on a login node may compute
+        size = -(-2 * SMALL_BYTES // inputs)  # a corpus too large for commands on a login node to hash
         for number in range(inputs):
             os.truncate(small(folder / "data" / f"{number:06d}.jsonl.zst", b"%d" % number), size)
         for name in ("config.json", "model.safetensors", "modules.json", "tokenizer.json"):

@@ -4,10 +4,10 @@
     python benchmarks/training_step.py [--device cuda] [--starts 4] [--steps 50]
 
 The peer is Megatron's pretrain() with its MockGPTDataset. Ours are a blend of two document sources and packed pairs:
-torchrun and the main() of megatron_sbp.training.pretrain. All of these trainings are alive at the same time and stand
-at the same gate (benchmarks/training_step_rank.py): one after the other, in a new order every round, each is let
-through for one step, from gate to gate, while the others wait. So what the machine does meanwhile hits all alike. Two
-processes of the same program still differ, by where their memory lies, for as long as they live; so all of it is
+torchrun and the main() of megatron_sbp.training.pretrain. All of these runs are alive at the same time and wait at
+the same gate (benchmarks/training_step_rank.py): one after the other, in a new order every round, each is let through
+for one step, from gate to gate, while the others wait. So other work on the machine affects all alike. Two processes
+of the same program still differ, by the placement of their memory, for as long as they live; so everything is
 started several times. The peer takes part twice, and a step's ratio is that to the mean of both in its round; the table
 has the mean over the starts of the median over the rounds, and the lowest and highest start. How far the two peers are
 from their own mean is the noise.
@@ -90,7 +90,7 @@ def measure(every: dict[str, Case], folder: Path, options: argparse.Namespace) -
                     if process.poll() is not None:
                         raise TrainingFailed(logs[name].read_text()[-3000:]) from None
         for connection in gates.values():
-            connection.readline()  # all stand at their first step
+            connection.readline()  # all wait at their first step
         return take_turns(gates, options.steps)
     finally:
         listener.close()
@@ -102,7 +102,7 @@ def measure(every: dict[str, Case], folder: Path, options: argparse.Namespace) -
 
 
 def take_turns(gates: dict[str, TextIO], steps: int) -> Seconds:
-    """One step of each in every round; nobody reports after the last."""
+    """One step of each in every round; there are no reports after the last."""
     seconds: Seconds = {name: [] for name in gates}
     order = random.Random(1)
     for step in range(steps):

@@ -3,8 +3,8 @@
     training_step_rank.py SOCKET NAME mock|sbp [--sdpa-without-mask] [Megatron flags]
 
 `mock` is the peer: Megatron's pretrain() with Megatron's MockGPTDataset through its BlendedMegatronDatasetBuilder, and
-the forward step of Megatron-LM's pretrain_gpt.py for one rank; nothing of ours but what lets Megatron run on a CPU.
-`sbp` is the main() of megatron_sbp.training.pretrain. Before every step both stand at the same gate.
+the forward step of Megatron-LM's pretrain_gpt.py for one rank; of our code, only the CPU backend runs.
+`sbp` is the main() of megatron_sbp.training.pretrain. Before every step both wait at the same gate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 class Gate:
     """Holds the training before every step until the benchmark says go; then reports what the last one took.
 
-    An iteration is all from one gate to the next: the step, its log, our books. Seconds: by the clock, of this
+    An iteration is everything from one gate to the next: the step, its log, our records. Seconds: by the clock, of this
     process's CPU time with all its threads, and waiting for micro-batches.
 
     Args:

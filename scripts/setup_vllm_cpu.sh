@@ -36,7 +36,7 @@ folder.mkdir()
 (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
 EOF
 install --no-deps setuptools
-# Not with its dependencies: Megatron is not needed here.
+# Without its dependencies: Megatron is not needed here.
 install --no-deps --no-build-isolation -e .
 echo "$digest" >"$stamp"
 echo "setup: vLLM is in $folder" >&2

@@ -3,7 +3,7 @@
 #
 #   bash scripts/test_versions.sh 0.19.0 0.19.2
 #
-# Needs the package index. The versions are laid in front of .venv's, which stays as it is.
+# Needs the package index. The versions take precedence over .venv's, which does not change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for version in "$@"; do

@@ -111,7 +111,7 @@ def save(name: str, file: Path, config: dict[str, Any], load: Load, folder: Path
     if isinstance(config.get("task"), str):
         path, part = config["dataset_path"], config.get("dataset_name")
         splits = dict.fromkeys(config[key] for key in SPLITS if config.get(key))
-        # All of it is there before anything is written: a folder holds a whole task.
+        # Everything is loaded before anything is written: a folder holds a whole task.
         found = {split: rows for split in splits if (rows := load(path, part, split)) is not None}
         if not found:
             raise InputError(f"{name}: no split of {path} is there")
@@ -172,7 +172,7 @@ def from_disk(root: Path) -> Load:
 def main(words: list[str] | None = None) -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("tasks", nargs="*", help="names of tasks or groups (default: the paper's)")
-    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the task folders are written")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="folder for the task folders")
     parser.add_argument("--from", type=Path, dest="source", metavar="FOLDER", help="data sets on disk")
     given = parser.parse_args(words)
     package = importlib.util.find_spec("lm_eval")

@@ -48,13 +48,15 @@ def main() -> None:
         "--corpus",
         type=Path,
         metavar="PREFIX",
-        help="IndexedDataset of tools/preprocess_documents.py in which copies are looked for, by --max-corpus-copying",
+        help="IndexedDataset of tools/preprocess_documents.py in which --max-corpus-copying looks for copies",
     )
     rules.add_argument(
-        "--max-corpus-copying", type=float, help="share of the shingles that --corpus has too (default: none looked up)"
+        "--max-corpus-copying",
+        type=float,
+        help="share of the shingles that also occur in --corpus (default: not measured)",
     )
     setting("corpus-index-gb", RULES.corpus_index_gb, "disk for the index of --corpus")
-    rules.add_argument("--predicate", metavar="FILE.py:FUNCTION", help="a function of yours (docs/synthesis.md)")
+    rules.add_argument("--predicate", metavar="FILE.py:FUNCTION", help="your own function (docs/synthesis.md)")
     setting("duplicates", RULES.duplicates, "near: also MinHash near-duplicates", ("keep", "exact", "near"))
     setting("duplicate-threshold", RULES.duplicate_threshold, "Jaccard similarity of near-duplicates")
     parser.add_argument(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures how far the judge of a recipe agrees with a known truth: accuracy and Cohen's kappa, with 95 % intervals.
+"""Measures how well the judge of a recipe agrees with known answers: accuracy and Cohen's kappa, with 95 % intervals.
 
     python tools/judge_agreement.py --recipe RECIPE.yaml [evaluation.judge_endpoint.model=NAME ...] \\
         [--cases examples/people/judge_cases.jsonl] [--answers FILE.jsonl]
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, required=True, help="names the judge")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of the recipe")
     parser.add_argument("--cases", type=Path, default=CASES, help="JSON lines: id, seed, text, factual, relevant")
-    parser.add_argument("--answers", type=Path, metavar="FILE.jsonl", help="keeps what an endpoint answered")
+    parser.add_argument("--answers", type=Path, metavar="FILE.jsonl", help="file that keeps the answers of an endpoint")
     options = parser.parse_intermixed_args()
     from megatron_sbp.evaluation.agreement import agreement, read_known
     from megatron_sbp.evaluation.judge import load_judge

@@ -23,7 +23,7 @@ from megatron_sbp.training.data.blend_file import blend, parse_once, write_data_
 
 def main() -> None:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--train-samples", type=int, required=True, help="training sequences in all")
+    parser.add_argument("--train-samples", type=int, required=True, help="total training sequences")
     parser.add_argument("--sequence-length", type=int, required=True, help="tokens of a training sequence")
     parser.add_argument("--repeated", type=Path, required=True, metavar="PREFIX", help="dataset that fills the rest")
     parser.add_argument(

@@ -9,7 +9,7 @@
 
 The first is a model that reads documents: each --once dataset gives every sequence that it holds, or as many as are
 given after a colon (synthetic:4000), once; the --repeated one fills the rest. The second is a synthesizer, which reads
-packed pairs; the number of its samples is printed. docs/own_pipeline.md has the whole way.
+packed pairs; the number of its samples is printed. docs/own_pipeline.md describes the whole procedure.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     command_line.add_seed(parser, "of the order")
     command_line.add_output(parser, "FILE.json", "for --sbp-data")
     documents = parser.add_argument_group("documents")
-    documents.add_argument("--train-samples", type=int, metavar="N", help="training sequences in all")
+    documents.add_argument("--train-samples", type=int, metavar="N", help="total training sequences")
     documents.add_argument("--repeated", type=Path, metavar="PREFIX", help="dataset that fills the rest")
     documents.add_argument(
         "--once", action="append", default=[], metavar="PREFIX[:SAMPLES]", help="dataset used once; may be repeated"

@@ -27,7 +27,7 @@ def main() -> None:
     command_line.add_output(parser, "FOLDER", "new, empty, or an earlier tokenizer, which is replaced")
     command_line.add_text_field(parser)
     command_line.add_setting(parser, "vocab-size", DEFAULTS.vocab_size, "entries of a trained one")
-    parser.add_argument("--train-characters", type=int, metavar="N", help="read no more than these (default: all)")
+    parser.add_argument("--train-characters", type=int, metavar="N", help="characters to read at most (default: all)")
     for role in ("end_of_document", "padding", "separator"):
         usual = getattr(DEFAULTS, role)
         parser.add_argument(f"--{role.replace('_', '-')}", default=usual, metavar="TOKEN", help=f"(default: {usual})")

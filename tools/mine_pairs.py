@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Finds pairs of related documents, with embeddings of yours or its own.
+"""Finds pairs of related documents, with your embeddings or its own.
 
     python tools/mine_pairs.py --inputs 'corpus/*.jsonl.zst' --embeddings corpus.npy --tokenizer RUN/tokenizer \\
         --alpha 0.75 --output pairs.parquet

@@ -22,7 +22,7 @@ def main() -> None:
     command_line.add_end_of_document(parser)
     parser.add_argument("--no-end-of-document", action="store_true", help="write no end-of-document")
     command_line.add_bad_documents(parser)
-    parser.add_argument("--workers", type=int, metavar="N", help="processes at most (default: one per core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="maximum number of processes (default: one per core)")
     options = parser.parse_args()
     if options.workers is not None and options.workers < 1:
         parser.error("--workers must be at least 1")

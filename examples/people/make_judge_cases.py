@@ -3,7 +3,7 @@
     python make_judge_cases.py [FILE]
 
 Of the people that make_world.py makes by default: 20 texts about the seed's person with the seed's facts, 20 with one
-of them changed, and 20 about somebody else. Whether somebody else's facts are true cannot be told from the seed, so
+of them changed, and 20 about another person. Whether another person's facts are true cannot be told from the seed, so
 there `factual` is null. The truth is what check_facts.py says. The same bytes every time.
 """
 

@@ -266,7 +266,7 @@ def mismatch(
             if times is not None:
                 times[path] = stat.st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
-        return "is gone", True
+        return "is missing", True
     except OSError as error:
         return f"cannot be read ({error.strerror})", False
     return None

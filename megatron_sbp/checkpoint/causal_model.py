@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _COMPUTED = "rotary_emb.inv_freq"
-"""Old Llama checkpoints hold what every model computes from its config.json."""
+"""Old Llama checkpoints contain tensors that every model computes from its config.json."""
 
 
 def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> PreTrainedModel:
@@ -38,15 +38,15 @@ def load_causal_model(folder: Path, dtype: torch.dtype, attention: str) -> PreTr
                 dtype=dtype,
                 attn_implementation=attention,
                 local_files_only=True,
-                trust_remote_code=False,  # else it asks on the terminal, and waits
+                trust_remote_code=False,  # otherwise it prompts on the terminal, and waits
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # else it refuses them without naming any
+                ignore_mismatched_sizes=True,  # otherwise it rejects them without naming any
             )
         except MemoryError:
             raise
         except Exception as error:  # damaged files, quantization without its package, code of its own: anything
             said = " ".join(str(error).split())
-            if isinstance(error, LookupError):  # which has no words of its own
+            if isinstance(error, LookupError):  # which has no message of its own
                 said = f"{type(error).__name__}: {said}"
             raise InputError(f"transformers cannot load this checkpoint ({said})", file=folder) from error
     absent, resized = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])

@@ -128,7 +128,7 @@ def _convert(
     writer: SafetensorsWriter,
     whole: hashlib._Hash,
 ) -> None:
-    """Reads one piece and writes its tensors; a function, so that nothing of it stays in memory."""
+    """Reads one piece and writes its tensors; a function, so that its memory is freed."""
     from megatron_sbp.checkpoint.safetensors_files import raw_bytes
 
     tensor = reader.read(stored, piece.offset, piece.size, dtype)

@@ -88,7 +88,7 @@ def read_config(file: Path) -> tuple[Model, int]:
         file: config.json of a Llama or Qwen3 checkpoint.
 
     Raises:
-        InputError: another architecture, or something that Megatron is not started with (biases, scaled RoPE, sliding
+        InputError: another architecture, or a feature that Megatron is not started with (biases, scaled RoPE, sliding
             windows, experts, quantized weights, another activation); names the key.
     """
     if not file.exists():

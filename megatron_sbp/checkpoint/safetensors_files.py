@@ -1,7 +1,7 @@
 """Hugging Face's safetensors folders, read and written tensor by tensor.
 
-The safetensors library maps files into memory and saves a file from tensors that are all there; here neither a file nor
-a mapping of it is ever in memory. A file is: length of the header (8 bytes), header (JSON: type, shape and place of
+The safetensors library maps files into memory and needs all tensors of a file to save it; here neither a file nor a
+mapping of it is ever in memory. A file is: length of the header (8 bytes), header (JSON: type, shape and place of
 every tensor), values.
 """
 

@@ -1,8 +1,8 @@
-"""Seals: the digests of a training's checkpoints, so that no damaged one is trained on.
+"""Seals: digests of a training run's checkpoints, so that training never continues from a damaged one.
 
-Megatron's checkpoints carry no checksums. While a training runs, its launcher reads every checkpoint once after it is
-complete and writes models/NAME/seals/ITERATION.json. A checkpoint without a seal (the launcher was killed between the
-two) is trusted. A training that goes back writes later checkpoints again, with other bytes: their seals go first.
+Megatron's checkpoints carry no checksums. During training, the launcher reads every checkpoint once it is complete and
+writes models/NAME/seals/ITERATION.json. A checkpoint without a seal (the launcher was killed between the two) is
+trusted. A run that goes back writes later checkpoints again, with different bytes: their seals are removed first.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ checkpoint may be hundreds of gigabytes."""
 
 
 def seal(folder: Path, iteration: int, given_up: Callable[[], bool] = lambda: False) -> bool:
-    """Reads a complete checkpoint and writes its seal, unless it has one or is gone; returns whether it wrote one.
+    """Reads a complete checkpoint and writes its seal, unless it has one or was removed; returns whether it wrote one.
 
     Args:
         folder: the training's folder.
         iteration: of the checkpoint.
-        given_up: asked before every file; when it says so, nothing is written.
+        given_up: called before every file; once it returns true, nothing is written.
     """
     target = _seal_file(folder, iteration)
     base, found = checkpoint_folder(folder, iteration), {}
@@ -58,7 +58,7 @@ def forget_later(folder: Path) -> None:
 
 
 def broken(folder: Path, iteration: int) -> tuple[Path, str] | None:
-    """A file of a checkpoint that is not as it was sealed, and how it differs; None for an intact or unsealed one."""
+    """A file of a checkpoint that differs from its seal, and how; None for an intact or unsealed checkpoint."""
     try:
         sealed = files.read_json(_seal_file(folder, iteration))
         for name, entry in sealed.items():
@@ -66,15 +66,15 @@ def broken(folder: Path, iteration: int) -> tuple[Path, str] | None:
             wrong = files.mismatch(path, entry)
             if wrong is not None:
                 return path, wrong[0]
-    except (FileNotFoundError, InputError, AttributeError, KeyError, TypeError):  # a damaged seal seals nothing
+    except (FileNotFoundError, InputError, AttributeError, KeyError, TypeError):  # a damaged seal counts as none
         return None
     return None
 
 
 def remove_checkpoint(folder: Path, iteration: int) -> None:
-    """Removes a checkpoint and its seal. Cut off in the middle, it leaves one that counts as incomplete.
+    """Removes a checkpoint and its seal. If interrupted, it leaves a checkpoint that counts as incomplete.
 
-    Another thread may be removing the same one: the end of a training does not wait for its `Sealer` without bound.
+    Another thread may be removing the same one: the end of a training run waits for its `Sealer` only so long.
 
     Args:
         folder: the training's folder.
@@ -94,9 +94,9 @@ class Sealer:
 
     Args:
         folder: models/NAME of the run.
-        last_seconds: how long the end waits for the last checkpoint's seal. It is left out then.
-        then: called after every seal, and about once a second when all complete checkpoints have theirs. What it cannot
-            do for lack of a file or of permission (OSError, InputError) is left until the next time.
+        last_seconds: how long the end waits for the last checkpoint's seal before leaving it out.
+        then: called after every seal, and about once a second when all complete checkpoints have theirs. If it fails
+            for lack of a file or of permission (OSError, InputError), it is tried again at the next call.
     """
 
     def __init__(self, folder: Path, last_seconds: float = LAST_SECONDS, then: Callable[[], None] = lambda: None):
@@ -117,12 +117,12 @@ class Sealer:
     def _watch(self) -> None:
         while True:
             last = self._stop.wait(EVERY_SECONDS)
-            # What the training cannot write it reports itself; and a checkpoint may be removed at any time.
+            # The training run reports its own failures to write; and a checkpoint may be removed at any time.
             with contextlib.suppress(OSError, InputError):
-                # A checkpoint beyond the tracker is from an earlier start that was cut off, or not named yet.
+                # A checkpoint beyond the tracker is from an earlier start that was interrupted, or not named yet.
                 done = tracker.peek(self.folder) or 0
                 for iteration in tracker.complete(self.folder):
-                    # After each: meanwhile others may have been saved, and would be more at every turn.
+                    # After each one: others may have been saved in the meantime, and they would pile up.
                     if iteration <= done and seal(self.folder, iteration, self._give_up.is_set):
                         self.then()
                 if not self._give_up.is_set():

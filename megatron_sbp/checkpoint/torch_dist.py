@@ -41,7 +41,7 @@ class TorchDistReader:
         folder: Megatron's iter_NNNNNNN or release folder, torch_dist format.
 
     Raises:
-        InputError: it is no such folder.
+        InputError: it is not such a folder.
     """
 
     def __init__(self, folder: Path):
@@ -78,7 +78,7 @@ class TorchDistReader:
             found = sum(item.lengths.numel() for item in items)
             if found == target.numel():
                 self._reader.read_data(LoadPlan(items), _Into(target))
-        except Exception as error:  # as above
+        except Exception as error:  # a damaged file raises anything
             raise InputError(f"cannot be read ({error})", file=self.folder, key=name) from error
         if found != target.numel():
             raise InputError(f"{found} of {target.numel()} values are in the checkpoint", file=self.folder, key=name)
@@ -125,7 +125,7 @@ def write_torch_dist(folder: Path, chunks: list[Chunk], objects: Mapping[str, ob
     """Writes a checkpoint folder; one chunk is made at a time (two of the same tensor are in memory together).
 
     Args:
-        folder: to be created; .metadata and metadata.json come last, so that a part of it is no checkpoint.
+        folder: to be created; .metadata and metadata.json come last, so that a partial folder is not a checkpoint.
         chunks: of all tensors; together they must cover them.
         objects: Megatron's ShardedObjects by unique key (`NAME/shard_0_1`), anything that torch.load reads safely.
     """
@@ -145,7 +145,7 @@ def write_torch_dist(folder: Path, chunks: list[Chunk], objects: Mapping[str, ob
 
 
 def _spread(chunks: list[Chunk]) -> list[list[Chunk]]:
-    """The chunks of every file. A file has one tensor only: torch's writer holds on to the last chunk of each."""
+    """The chunks of every file. A file has one tensor only: torch's writer keeps the last chunk of each in memory."""
     found: list[list[Chunk]] = []
     size = 0
     for chunk in sorted(chunks, key=lambda chunk: chunk.name):

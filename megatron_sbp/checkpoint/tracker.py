@@ -1,8 +1,8 @@
 """latest_checkpointed_iteration.txt: which checkpoint a training continues from, and the repair of a truncated file.
 
-Megatron closes a checkpoint with its metadata.json and then overwrites the tracker in place. A kill between the two
-leaves the tracker at the checkpoint before, which is right; a kill inside the second leaves it empty, and Megatron then
-exits with status 0 as if it had trained.
+Megatron completes a checkpoint with its metadata.json and then overwrites the tracker in place. A kill between the two
+leaves the tracker at the previous checkpoint, which is correct; a kill during the second leaves it empty, and Megatron
+then exits with status 0 as if it had trained.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from megatron_sbp.base.progress import say
 
 NAME = "latest_checkpointed_iteration.txt"
 METADATA = "metadata.json"
-"""Closes a checkpoint, in its folder."""
+"""The file that completes a checkpoint, in its folder."""
 
 
 def read(folder: Path) -> int | None:

@@ -22,7 +22,6 @@ DESCRIPTION = """Synthetic Bootstrapped Pretraining (arXiv 2509.15248) on NVIDIA
   sbp cancel RECIPE               cancel the jobs that are queued or running
   sbp status RECIPE               show the state of every stage and job
   sbp verify RECIPE               read every finished file and compare digests
-  sbp report RECIPE               print the results; the page is RUN/report/index.html
   sbp pairs RECIPE --explore      show which neighbors other thresholds would keep, with pairs to read
   sbp trace RECIPE ID             show where a synthetic document comes from, and what the filters said about it
   sbp publish RECIPE --to FOLDER  write corpus and models, with cards, in the layout of the Hugging Face hub
@@ -34,30 +33,32 @@ Each stage is also a command; a recipe with more arms or synthesizers, or with b
 """
 
 EPILOG = """An arm is a model to compare; all arms are trained on the same number of tokens. A synthesizer writes
-synthetic documents, which arms can read (docs/experiments.md). D is the set of real training documents.
+synthetic documents, which arms can read (docs/experiments.md in the repository).
 
 RECIPE is a recipe file, or a run folder, meaning the recipe it was last run with.
 Any recipe key can be overridden after it: training.learning_rate=1e-3 seed=2 run_folder=/scratch/run.
 Files are complete or absent: any command can be killed at any time and run again."""
 
-SCHEMA = """Prints the JSON schema of a recipe (draft 2020-12). An editor with a YAML language server completes and
-checks the keys of a recipe whose first line names a file that holds the schema:
+D = "\n\nD, in the plan, is the set of real training documents."
+
+SCHEMA = """Print the JSON schema of a recipe (draft 2020-12). An editor with a YAML language server completes and
+checks the keys of a recipe whose first line names the file with the schema:
 
   # yaml-language-server: $schema=../recipe.schema.json"""
 
-PUBLISH = """Writes the synthetic documents as parquet and every exported model, each with a card, into a new folder in
+PUBLISH = """Write the synthetic documents as parquet and every exported model, each with a card, into a new folder in
 the layout of the Hugging Face hub. Nothing is uploaded; unfinished parts are left out."""
 
-TRACE = """Shows a synthetic document with its seed document, the pairs of the seed that the synthesizer was tuned on,
+TRACE = """Show a synthetic document with its seed document, the pairs of the seed that the synthesizer was tuned on,
 how it was sampled, and what every filter said about it. Raw generations have ids too; the run need not be finished."""
 
-DOCTOR = """Checks in seconds for what would stop a run or slow it down: packages, GPUs and their memory, Slurm, models,
-inputs, and the file system of the run folder; under srun or torchrun, also every node, and an all-reduce between the
-ranks. Prints a line per check: ok, warn, or fail, with what to do. Exit status 1 if a check failed. Without RECIPE,
-only the machine is checked."""
+DOCTOR = """Check in seconds for anything that would stop a run or slow it down: packages, GPUs and their memory, Slurm,
+models, inputs, and the file system of the run folder; under srun or torchrun, also every node, and an all-reduce
+between the ranks. Print a line per check: ok, warn, or fail, with what to do. Exit status 1 if a check failed. Without
+RECIPE, only the machine is checked."""
 
-REHEARSE = """Runs the recipe at a small scale: the same stages, engines, flags, and file layouts with smaller sizes, on
-made-up documents if the corpus is not on this machine. Prints what was replaced, and so was not rehearsed."""
+REHEARSE = """Run the recipe at a small scale: the same stages, engines, flags, and file layouts with smaller sizes, on
+made-up documents if the corpus is not on this machine. Print what was replaced, and so was not rehearsed."""
 
 RECIPE_HELP = "recipe YAML file, or a run folder"
 
@@ -93,9 +94,9 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"megatron-sbp {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS, prog="sbp")
 
-    def verb(name: str, title: str, optional: bool = False) -> argparse.ArgumentParser:
+    def verb(name: str, told: str, optional: bool = False, epilog: str = EPILOG) -> argparse.ArgumentParser:
         raw = argparse.RawDescriptionHelpFormatter  # keeps the lines of the epilog
-        sub = verbs.add_parser(name, description=title, epilog=EPILOG, formatter_class=raw)
+        sub = verbs.add_parser(name, description=told, epilog=epilog, formatter_class=raw)
         sub.add_argument("recipe", nargs="?" if optional else None, help=RECIPE_HELP)
         add_overrides(sub)
         return sub
@@ -105,13 +106,13 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
         told = "recipe values that override the file's"
         sub.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=told)
 
-    plan = verb("plan", "Shows tokens, samples, epochs, FLOPs, memory, and disk of every arm.")
+    plan = verb("plan", "Show tokens, samples, epochs, FLOPs, memory, and disk of every arm.", epilog=EPILOG + D)
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.add_argument("--commands", action="store_true", help="print the exact Megatron command of every training run")
     plan.add_argument("--gpu", metavar="NAME", help="type of the GPUs: H100 (default), A100, H200, ...")
     plan.add_argument("--mfu", type=float, metavar="FRACTION", help="fraction of their peak in training (default: 0.4)")
     plan.add_argument("--writing-mfu", type=float, metavar="FRACTION", help="the same in generation (default: 0.05)")
-    run = verb("run", "Runs everything that is missing on this machine.")
+    run = verb("run", "Run everything that is missing on this machine.")
     run.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage to run")
     run.add_argument(
         "--jobs",
@@ -122,7 +123,7 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
         "the cores (you set launch.threads_per_rank) and of the GPUs (default: 1)",
     )
     _add_permissions(run, [stage.name for stage in graph])
-    submit = verb("submit", "Submits everything that is missing as Slurm jobs.")
+    submit = verb("submit", "Submit everything that is missing as Slurm jobs.")
     submit.add_argument("--dry-run", action="store_true", help="print the sbatch commands, submit nothing")
     submit.add_argument("--rehearse", action="store_true", help="submit a rehearsal of the recipe: see `sbp rehearse`")
     _add_permissions(submit, [stage.name for stage in graph])
@@ -138,17 +139,17 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
     rehearse = verb("rehearse", REHEARSE)
     rehearse.add_argument("--dry-run", action="store_true", help="print what differs and the small recipe, run nothing")
     rehearse.add_argument("--until", metavar="STAGE", choices=[stage.name for stage in graph], help="the last stage")
-    verb("cancel", "Cancels the run's Slurm jobs that are queued or running. Finished work stays.")
-    status = verb("status", "Shows the state of every stage, and of the Slurm jobs.")
+    verb("cancel", "Cancel the run's Slurm jobs that are queued or running. Finished work stays.")
+    status = verb("status", "Show the state of every stage and of the Slurm jobs.")
     status.add_argument("--check", action="store_true", help="for scripts: exit status 4 while a stage is not finished")
     status.add_argument("--watch", action="store_true", help="print it every 10 seconds until every stage is finished")
     verb(
         "verify",
-        "Reads every file of the finished stages and compares its digest with the manifest's. Exit status 1 if "
+        "Read every file of the finished stages and compare its digest with the manifest's. Exit status 1 if "
         "anything changed.",
     )
     publish = verb("publish", PUBLISH)
-    publish.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new or an empty folder")
+    publish.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new or empty folder")
     raw = argparse.RawDescriptionHelpFormatter
     trace = verbs.add_parser("trace", description=TRACE, epilog=EPILOG, formatter_class=raw)
     trace.add_argument("recipe", help=RECIPE_HELP)
@@ -160,7 +161,7 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
     schema = verbs.add_parser("schema", description=SCHEMA, formatter_class=argparse.RawDescriptionHelpFormatter)
     schema.set_defaults(overrides=[])
     for stage in graph:
-        sub = verb(stage.name, stage.title)
+        sub = verb(stage.name, f"{stage.title[0].upper()}{stage.title[1:]}.")
         if stage.sharded:
             sub.add_argument(
                 "--shard", type=_shard, metavar="i/n", help="do every n-th unit, starting with the i-th (1 to n)"

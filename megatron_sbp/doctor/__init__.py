@@ -1,1 +1,1 @@
-"""`sbp doctor`: what a machine, an allocation, and a recipe's files lack, found in seconds before hours of work."""
+"""`sbp doctor`: finds in seconds, before hours of work, what a machine, an allocation, or a recipe's files lack."""

@@ -23,12 +23,12 @@ REPETITIONS = 5
 
 
 def bus_bandwidth(size: int, seconds: float, ranks: int) -> float:
-    """Bytes/s on the busiest link, as nccl-tests counts them: 2 (n - 1) / n of the tensor pass it."""
+    """Bytes/s on the busiest link, as nccl-tests counts them: 2 (n - 1) / n of the tensor crosses it."""
     return 2 * (ranks - 1) / ranks * size / seconds
 
 
 def share(rank: int) -> int:
-    """What a rank adds: small enough that float32 holds the sum over any number of ranks exactly, in any order."""
+    """Each rank's addend: small enough that float32 holds the sum over any number of ranks exactly, in any order."""
     return 1 + rank % 100
 
 
@@ -77,7 +77,7 @@ def main(words: list[str]) -> int:
             found = f"{tensor.min().item():g} to {total:g}"
             print(f"a sum over {ranks} ranks is {expected}, but came out as {found}", file=sys.stderr)
             return 1
-    dist.barrier()  # nobody is still in the last sum
+    dist.barrier()  # no rank is still in the last sum
     print(statistics.median(taken[1:]))
     return 0
 
@@ -86,4 +86,4 @@ if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # threads of gloo that still run would abort a process that ends as usual
+    os._exit(status)  # gloo's threads, still running, would abort a process that exits normally

@@ -34,7 +34,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
-    """Runs every check on this machine; one that crashes is a failure itself and stops none of the others."""
+    """Runs every check on this machine; one that crashes counts as failed, and the others still run."""
     for check in CHECKS:
         try:
             yield from check(subject)

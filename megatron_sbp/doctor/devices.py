@@ -15,7 +15,7 @@ from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.planning.numbers import format_bytes
 
 BUSY = 2e9
-"""Bytes on a device that others may hold, or this process by beginning to use it."""
+"""Bytes on a device that others, or this process's own CUDA context, may hold."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def check_torch(subject: Subject) -> Iterator[Finding]:
 
 def check_devices(subject: Subject) -> Iterator[Finding]:
     """The CUDA devices: enough of them, usable, and not in use by others."""
-    if not subject.wants_gpu:  # whatever is wrong with those that are here stops no run
+    if not subject.wants_gpu:  # whatever is wrong with these devices does not stop a run
         yield ok("devices", f"launch.device is cpu: {os.cpu_count()} CPU cores")
         return
     try:
         devices = cuda_devices()
     except (ImportError, OSError):
-        return  # check_torch has said so
+        return  # check_torch has reported it
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         remedy = "`nvidia-smi` shows whether it is in use or broken; another node may work"

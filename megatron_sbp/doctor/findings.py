@@ -1,4 +1,4 @@
-"""What a check says: one line each, with what to do where something is wrong."""
+"""The findings of a check: one line each, with a remedy if something is wrong."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Finding:
 
 
 def ok(check: str, text: str) -> Finding:
-    """All is well."""
+    """Nothing to do."""
     return Finding(check, "ok", text)
 
 
@@ -52,7 +52,7 @@ def fail(check: str, text: str, remedy: str) -> Finding:
 
 
 def failed(findings: Iterable[Finding]) -> bool:
-    """Whether one of them is a failure."""
+    """Whether any of them is a failure."""
     return any(finding.status == "fail" for finding in findings)
 
 

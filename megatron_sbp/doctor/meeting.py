@@ -14,7 +14,7 @@ from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.doctor.place import Place
 
 SLACK = 10.0
-"""Seconds that others may take longer than rank 0 to notice the same."""
+"""How many seconds later than rank 0 other ranks may notice the same."""
 
 
 class Absent(Exception):
@@ -23,7 +23,7 @@ class Absent(Exception):
 
 @dataclass(frozen=True)
 class Attendance:
-    """Who is here: by rank, the node's name and whether it sees a CUDA device."""
+    """The ranks that arrived: by rank, the node's name and whether it sees a CUDA device."""
 
     nodes: list[str]
     cuda: list[bool]
@@ -69,10 +69,10 @@ class Meeting:
             raise Absent(f"{what} ({str(error).splitlines()[0][:160]})") from error
 
     def attend(self, cuda: bool) -> Attendance:
-        """Says that this rank is here, and waits for all others.
+        """Reports that this rank has arrived, and waits for all others.
 
         Raises:
-            Absent: not all arrived.
+            Absent: not all ranks arrived.
         """
         self.tell(f"here/{self.place.rank}", {"node": self.place.node, "cuda": cuda})
         if self.place.rank == 0:
@@ -86,7 +86,7 @@ class Meeting:
         return Attendance([entry["node"] for entry in found], [entry["cuda"] for entry in found])
 
     def _count(self) -> list[JsonObject | None]:
-        """What every rank said, None for those that did not arrive."""
+        """What every rank reported, None for those that did not arrive."""
         end, waiting = time.monotonic() + self.seconds, list(range(self.place.size))
         while waiting and time.monotonic() < end:
             waiting = [rank for rank in waiting if not self.store.check([f"here/{rank}"])]
@@ -103,7 +103,7 @@ class Meeting:
         return f"{said} did not arrive in {self.seconds:g} s; present are {here}"
 
     def tell(self, key: str, value: object) -> None:
-        """Publishes a value; nobody hears it when rank 0 has given up."""
+        """Publishes a value; it is lost if rank 0 has given up."""
         with contextlib.suppress(RuntimeError):
             self.store.set(key, json.dumps(value))
 
@@ -112,7 +112,7 @@ class Meeting:
         try:
             self.store.wait([key], timedelta(seconds=seconds))
             return json.loads(self.store.get(key))
-        except RuntimeError:  # a timeout, or the rank that held the store is gone
+        except RuntimeError:  # a timeout, or the rank that held the store has ended
             return None
 
     def hear_all(self, prefix: str, ranks: Iterable[int], seconds: float) -> dict[int, JsonValue]:

@@ -1,4 +1,4 @@
-"""Whether every training of the recipe fits into the GPUs that are here."""
+"""Whether every training run of the recipe fits into the GPUs of this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_memory(subject: Subject) -> Iterator[Finding]:
     try:
         devices = cuda_devices()
     except (ImportError, OSError, RuntimeError):
-        return  # the check of the devices has said so
+        return  # the check of the devices has reported it
     if devices:
         yield from fits(subject.plan["memory"]["trainings"], min(device.total for device in devices))
 

@@ -15,7 +15,7 @@ REMEDY = "have the hard limit raised (`ulimit -Hn`), or make fewer shards: docum
 
 
 def check_open_files(subject: Subject) -> Iterator[Finding]:
-    """The limit that `sbp` can give itself here, against the stage with most shards."""
+    """The limit that `sbp` can set for itself here, against the stage with the most shards."""
     if subject.recipe is not None:
         yield enough(allow_many(), {stage: entry["units"] for stage, entry in subject.plan["arrays"].items()})
 

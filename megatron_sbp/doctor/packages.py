@@ -55,7 +55,7 @@ def _optional(module: str, name: str, cost: str, subject: Subject) -> Finding:
 
 
 def _engine(module: str, name: str, cost: str, subject: Subject) -> Finding:
-    """A package that a recipe can name, and then fails without."""
+    """A package that a recipe may require."""
     if _there(module):
         return ok(name, _version(module))
     key = subject.recipe and _wanted_by(subject.recipe, module)
@@ -115,7 +115,7 @@ def _in_environment(section: str, python: Path, in_container: bool) -> Finding:
     if not python.exists():
         return fail(name, f"{key}: no such file: {python}", "name an interpreter that nodes can reach")
     try:
-        variables = with_path(dict(os.environ), path_elsewhere())  # as the stage starts there
+        variables = with_path(dict(os.environ), path_elsewhere())  # as the stage does when it starts there
         done = subprocess.run([python, "-c", _SEEN_FROM], capture_output=True, text=True, timeout=60, env=variables)
         missing = done.stdout.split() if done.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired):

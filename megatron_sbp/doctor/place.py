@@ -1,4 +1,4 @@
-"""Which rank of how many this process is, as torchrun, rank.sh, or srun says it."""
+"""Which rank of how many this process is, according to torchrun, rank.sh, or srun."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Place:
         rank: from 0.
         size: how many ranks there are; at least 2.
         node: name of the machine.
-        first_here: whether it is the first rank of its node, as far as the launcher says.
+        first_here: whether it is the first rank of its node, according to the launcher.
         address: where rank 0 listens.
         port: on which port.
         serves: whether this rank opens that port; under torchrun the agent has done so.
@@ -67,7 +67,7 @@ def place_among_ranks(variables: Mapping[str, str]) -> Place | None:
 
 
 def ranks_on_this_node(variables: Mapping[str, str]) -> int:
-    """How many ranks the launcher started on this node; 1 where it does not say."""
+    """How many ranks the launcher started on this node; 1 if it does not say."""
     slurm = variables.get("SLURM_STEP_TASKS_PER_NODE", "1") if "SLURM_STEP_ID" in variables else "1"  # "8(x16)", "2,1"
     found = re.match(r"\d+", variables.get("LOCAL_WORLD_SIZE") or slurm)
     return int(found[0]) if found else 1
@@ -87,7 +87,7 @@ def _first_address(variables: Mapping[str, str]) -> str:
     try:
         words = ["scontrol", "show", "node", name]
         about = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS).stdout
-    except (OSError, subprocess.TimeoutExpired):  # none here, or one whose controller does not answer
+    except (OSError, subprocess.TimeoutExpired):  # no scontrol here, or its controller does not answer
         return name
     found = re.search(r"NodeAddr=(\S+)", about)
     return found[1] if found else name

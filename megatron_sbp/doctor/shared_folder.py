@@ -1,4 +1,4 @@
-"""Whether all nodes see one folder, and exclude each other by locks in it."""
+"""Whether all nodes see the same folder, and locks in it exclude one another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHECK = "shared folder"
 
 
 def compare_folders(meeting: Meeting, attendance: Attendance, folder: Path, seconds: float) -> Finding | None:
-    """The first rank of every node calls it; rank 0 gets the finding, the others None.
+    """Called by the first rank of every node; returns the finding on rank 0, None on the others.
 
     Rank 0 holds a lock on a temporary file; every other node must see that file and not get the lock.
     """
@@ -40,7 +40,7 @@ def compare_folders(meeting: Meeting, attendance: Attendance, folder: Path, seco
 
 def _look(file: Path) -> str:
     try:
-        with open(file, "rb+") as seen:  # NFS locks only what is open for writing
+        with open(file, "rb+") as seen:  # NFS locks only files that are open for writing
             return "gets a lock that another node holds" if lockable(seen) else "locked"
     except FileNotFoundError:
         return "does not see a file there"

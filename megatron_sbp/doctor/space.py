@@ -12,7 +12,7 @@ from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.planning.numbers import format_bytes, format_count
 
 FEW_BYTES, FEW_FILES = 10e9, 10_000
-"""Less than this is little, where no recipe says what is needed."""
+"""Less free space than this is a warning if no recipe says how much is needed."""
 
 
 def check_space(subject: Subject) -> Iterator[Finding]:
@@ -32,7 +32,7 @@ def room(folder: Path, needed: tuple[float, float] | None, begun: bool = False) 
     Args:
         folder: must exist.
         needed: bytes and files of the run; None where they are not known.
-        begun: whether a part of them may be there already.
+        begun: whether a part of them may already exist.
     """
     stat = os.statvfs(folder)
     free = stat.f_bavail * stat.f_frsize

@@ -20,7 +20,7 @@ PIECE, MOST, SECONDS = 4 << 20, 64 << 20, 3.0
 SLOW = 20e6
 """Bytes/s of one process below which checkpoints take too long."""
 SKEW = 2.0
-"""Seconds between the clocks of this machine and of the file system that are not worth a warning."""
+"""Difference, in seconds, between the clocks of this machine and of the file system that is not worth a warning."""
 
 LUSTRE = "mount it with working flock on all nodes (Lustre: -o flock), or put run_folder elsewhere"
 
@@ -54,7 +54,7 @@ _FULL = (28, 122)  # ENOSPC, EDQUOT
 
 @contextlib.contextmanager
 def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
-    """A file with a name of its own in a folder, removed at the end."""
+    """A file with a unique name in a folder, removed at the end."""
     with tempfile.NamedTemporaryFile(prefix=".sbp-doctor-", dir=folder, buffering=0) as file:
         yield file
 
@@ -82,7 +82,7 @@ def _speed(file: IO[bytes]) -> Finding:
 def _locks(path: Path) -> Finding:
     """Two open files of one path exclude each other."""
     try:
-        # For writing, as the program itself locks: NFS gives an exclusive lock to nobody else.
+        # For writing, as the program itself opens lock files: NFS gives exclusive locks to no others.
         with open(path, "rb+") as first, open(path, "rb+") as second:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             excluded = not lockable(second)
@@ -92,7 +92,7 @@ def _locks(path: Path) -> Finding:
 
 
 def lockable(file: IO[bytes]) -> bool:
-    """Whether an open file can be locked now, and not because another one holds the lock; it is unlocked again."""
+    """Whether an open file can be locked now; unlocks it again."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

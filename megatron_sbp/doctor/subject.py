@@ -1,4 +1,4 @@
-"""What is examined: this machine, and a recipe where one is given."""
+"""What is examined: this machine, and a recipe if one is given."""
 
 from __future__ import annotations
 

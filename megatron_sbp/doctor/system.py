@@ -1,4 +1,4 @@
-"""Python, the C library, and the package that trains."""
+"""Python, the C library, and megatron-core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a judge agrees with a known truth: accuracy, and Cohen's kappa (0 is chance).
+"""How well a judge agrees with known answers: accuracy, and Cohen's kappa (0 is chance).
 
 Cases are JSON lines: `id`, `seed` (a text or null), `text`, and the truth as `factual` and `relevant`: true, false, or
 null where it cannot be told from what a judge sees.

@@ -49,7 +49,7 @@ def build_questions(
     Each of the four is asked about once, and the continuations of all four are the options of every question in the
     group. A model that does not use the context prefers the same continuation in all four questions and is right in
     exactly one of them. Distractors chosen question by question give no such guarantee: central documents, and the ends
-    of short ones, are picked more often, are more probable than the average text, and pull accuracy below chance.
+    of short ones, are picked more often, are more probable than the average text, and push accuracy below chance.
 
     A neighbor is skipped when its continuation or its context equals that of a document already in the group.
 

@@ -1,4 +1,4 @@
-"""The texts that a quality sheet compares, and what is looked for of them in D; chosen by the seed."""
+"""The texts that a quality sheet compares, and their n-grams and shingles to look up in D; chosen by the seed."""
 
 from __future__ import annotations
 

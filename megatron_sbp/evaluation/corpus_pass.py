@@ -1,4 +1,4 @@
-"""One pass over all of D for everything that the quality sheet looks for in it."""
+"""One pass over all of D for everything that the quality sheet looks up in it."""
 
 from __future__ import annotations
 

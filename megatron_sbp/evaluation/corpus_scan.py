@@ -1,4 +1,4 @@
-"""What the quality sheet looks for in D, looked up part by part: what each part has is a small file, joined by adding.
+"""The quality sheet's look-ups in D, part by part: each part gives a small file, and files are joined by adding.
 
 A part is a run of consecutive shards of D or, where items of the evaluation are looked for, of synthetic text. A file
 says which of the n-grams and shingles of the compared texts its part has, so its size follows from those texts.

@@ -23,7 +23,7 @@ _LOCAL = ("json", "csv", "parquet", "text", "arrow")
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads lm-eval's `!function module.name` as a text, and runs nothing."""
+    """Reads lm-eval's `!function module.name` as text, without running it."""
 
 
 _Loader.add_constructor("!function", lambda loader, node: str(node.value))

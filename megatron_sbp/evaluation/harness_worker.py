@@ -114,7 +114,7 @@ def _loaded(tasks: Mapping[object, object]) -> Iterator[tuple[str, Task]]:
 
 
 def _forms(task: Task, document: JsonValue) -> list[str]:
-    """The texts that give a document of a task away, each once.
+    """The texts that reveal a document of a task, each once.
 
     First the question with the right answer. Then, since a question can occur without its answer, the words that the
     task itself is to be looked for by (lm-eval's decontamination query), the document's field `question`, and what is
@@ -142,7 +142,7 @@ def _query(task: Task, document: JsonValue) -> JsonValue:
     """What lm-eval would look for to find a document in other text; None for a task that names nothing."""
     if not task.should_decontaminate():
         return None
-    # Its own method reads what a template gives as a Python literal, and so fails on text.
+    # Its own method reads a template's output as a Python literal, and so fails on text.
     filled = _filled(task, getattr(task.config, "doc_to_decontamination_query", None), document)
     return task.doc_to_decontamination_query(document) if filled is None else filled
 
@@ -150,7 +150,7 @@ def _query(task: Task, document: JsonValue) -> JsonValue:
 def _filled(task: object, template: object, document: object) -> str | None:
     """A template with a document's values, without the words before the first and after the last of them.
 
-    None for what is no template: a field, a function, a number.
+    None for anything else than a template: a field, a function, a number.
     """
     if not isinstance(template, str) or template in (getattr(task, "features", None) or ()):
         return None

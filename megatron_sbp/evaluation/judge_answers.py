@@ -1,4 +1,4 @@
-"""Answers of a model that are kept: what has been asked is not asked again."""
+"""Answers of a model, kept so that nothing is asked twice."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ class Pauses:
 
 
 class NoAnswer(Exception):
-    """The endpoint answered, but not with the words of a model; says what came."""
+    """The endpoint answered, but not with the text of a model; the message says with what."""
 
 
 class Refused(NoAnswer):
-    """The endpoint refuses this request, and would again: the text is too long, or filtered for its content."""
+    """The endpoint refuses this request for good: the text is too long, or filtered for its content."""
 
 
 class Client:
@@ -65,7 +65,7 @@ class Client:
         assert endpoint.base_url is not None and endpoint.model is not None
         self._endpoint, self._key, self._pauses = endpoint, key, pauses or Pauses()
         self._model = endpoint.model
-        # The client's own retries do not tell how many there were, and forget what a server asks for above a minute.
+        # The client's own retries are not counted, and ignore a server that asks for a wait of more than a minute.
         self._client = openai.AsyncOpenAI(
             base_url=endpoint.base_url, api_key=key or "none", max_retries=0, timeout=endpoint.timeout
         )
@@ -83,7 +83,7 @@ class Client:
 
         Args:
             messages: the chat.
-            form: `response_format`; it is left out for servers that refuse it.
+            form: `response_format`; omitted for servers that refuse it.
 
         Raises:
             Refused: the endpoint takes other requests, not this one.

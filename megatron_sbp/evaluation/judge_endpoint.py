@@ -33,7 +33,7 @@ TRIES = 3
 
 
 class EndpointJudge(Judge):
-    """A model behind an endpoint; see `load_endpoint`.
+    """A model behind an endpoint: see `load_endpoint`.
 
     Args:
         endpoint: with `base_url` and `model`.
@@ -111,7 +111,7 @@ class EndpointJudge(Judge):
             self._answers.add(key, {"factual": None, "relevant": None}, why)
 
     async def _ask(self, client: Client, key: str, case: Case) -> str | None:
-        """Keeps the answer about a text; what came instead, where it could not be read."""
+        """Keeps the answer about a text; returns what came instead if it could not be read."""
         why, refused = "", False
         for _ in range(TRIES):
             try:
@@ -153,6 +153,6 @@ def load_endpoint(recipe: Recipe, answers: Path | None, pauses: Pauses | None = 
 
 
 def _opinions(case: Case, answer: Answer) -> dict[str, Opinion]:
-    """A text without a seed document is relevant to nothing, whatever the model says."""
+    """A text without a seed document has no relevance, whatever the model says."""
     known = {name: right for name, right in answer.items() if name == "factual" or case.seed is not None}
     return {name: (0.0, 1.0) if right else (1.0, 1.0) for name, right in known.items() if right is not None}

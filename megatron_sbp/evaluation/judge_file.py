@@ -1,6 +1,6 @@
 """What a judge needs: the file and the function that `evaluation.judge` names, or an endpoint's client and key.
 
-Nothing is run here, and nobody is asked.
+Nothing is run here, and no request is sent.
 """
 
 from __future__ import annotations

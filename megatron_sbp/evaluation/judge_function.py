@@ -1,4 +1,4 @@
-"""A judge that is a Python function of the user's, asked whether texts are factual and fit their seed.
+"""A judge that is the user's Python function, asked whether texts are factual and fit their seed.
 
 `evaluation.judge: judge.py:judge` names a file, relative to the recipe's folder, and a function in it, which gets
 batches of

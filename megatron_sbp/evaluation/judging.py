@@ -1,4 +1,4 @@
-"""What a judge is asked: the synthetic texts of a sample, and pairs of real documents beside them."""
+"""Puts texts to a judge: the synthetic texts of a sample, and pairs of real documents for comparison."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Quality of texts, in numbers that need no judge: repetition, duplicates, copying, length.
 
-Every figure is measured in the same way on synthetic and on real text. Shares lie between 0 and 1.
+Every figure is measured in the same way on synthetic and on real text. Shares are between 0 and 1.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class ClozeQuestion:
         answer: place of the true one among the choices.
         tag: kind of question, or None.
         group: what it is about, or None.
-        file: that it is from; None where it is from none.
+        file: its source; None if it is not from a file.
     """
 
     line: int

@@ -1,4 +1,4 @@
-"""Does the synthesizer read its seed, or does it remember? Loss on unseen pairs, with the true seed and a wrong one."""
+"""Whether the synthesizer reads its seed or recites: loss on unseen pairs, with the true seed and a wrong one."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def reading(
         pairs: tokens of pairs of unseen documents: per pair two sequences, seed and target.
         rows: seed and target rows of the same pairs, int64 [pairs] each.
         separator: id of the token between seed and target.
-        padding: id of a token that fills a batch; nothing of it is read.
+        padding: id of a token that fills a batch; it is never attended to.
         at_most: pairs measured.
         seed: the run's seed.
         batch_size: pairs in one forward pass.

@@ -1,4 +1,4 @@
-"""Closed-book recall: does a model rank the true answer first, with nothing to read but the question?"""
+"""Closed-book recall: whether a model ranks the true answer first, given the question alone."""
 
 from __future__ import annotations
 

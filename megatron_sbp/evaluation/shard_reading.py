@@ -53,7 +53,7 @@ class Shard:
 
 
 class Reading[Found](Protocol):
-    """What is done with every document. Processes get copies of it, as it is before anything was read."""
+    """What is done with every document. Processes get copies, made before anything has been read."""
 
     @property
     def bytes(self) -> int:
@@ -163,7 +163,7 @@ def _in_processes[Found](
         left = dict(zip(receivers, processes, strict=True))
         while left:
             ready = multiprocessing.connection.wait(list(left), timeout=1.0)
-            # Without its lock, which a process that is killed may hold.
+            # Without its lock, which a killed process may hold.
             progress.advance(done.get_obj().value - progress.done)
             for receiver in [receiver for receiver in left if receiver in ready]:
                 _received(receiver, left.pop(receiver), progress.label)  # None: it has read its part

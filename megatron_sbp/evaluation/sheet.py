@@ -1,8 +1,8 @@
 """The quality sheet: what is measured on a group of texts beside real text of the same seeds and lengths.
 
 Real text here is the seed documents themselves, each once, cut so that their lengths are those of the texts that were
-written for them; what D has of it is counted without the document itself. Perplexity, and what of a text occurs in D,
-is that of documents of the valid split, cut alike: the models have read the seed documents.
+written for them; their overlap with D does not count the document itself. Perplexity and the overlap of real text with
+D are those of documents of the valid split, cut alike: the models have read the seed documents.
 """
 
 from __future__ import annotations

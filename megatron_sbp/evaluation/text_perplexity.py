@@ -31,7 +31,7 @@ def document_losses(
         model: a causal language model of transformers.
         documents: tokens, integers [n] each, no longer than the model's context.
         end_of_document: id of the token put in front.
-        padding: id of a token that fills a batch; nothing of it is read.
+        padding: id of a token that fills a batch; it is never attended to.
         batch_size: documents in one forward pass.
         label: of the progress line.
 

@@ -1,1 +1,1 @@
-"""Who runs stages: the runner with manifests and resume, this machine, Slurm."""
+"""Runs stages: the runner with manifests and resume, local processes, Slurm."""

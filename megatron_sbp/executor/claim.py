@@ -1,4 +1,4 @@
-"""Who owns a folder: a run folder is marked with its recipe, and no other folder is ever written to.
+"""Ownership of folders: a run folder is marked with its recipe, and no other folder is ever written to.
 
 sbp-run.json in the run folder names the recipe. Without it, only a folder that is empty or missing becomes a run
 folder.
@@ -58,7 +58,7 @@ def write_resolved(run: Run) -> None:
 
 
 def read_marker(root: Path) -> JsonObject | None:
-    """What sbp-run.json says; None for a folder that is not a run folder.
+    """The contents of sbp-run.json; None for a folder that is not a run folder.
 
     Raises:
         InputError: the marker is damaged.

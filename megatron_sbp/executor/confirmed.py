@@ -49,13 +49,13 @@ def finished_outputs(run: Run, graph: list[Stage]) -> dict[str, Outputs]:
 
 
 def _present(state: StageState, manifest: JsonObject) -> JsonObject:
-    """What the stage would be made from now, as far as that is known without reading a corpus."""
+    """The stage's present settings and inputs, as far as they are known without reading a corpus."""
     settings = manifest["settings"] if state.stage.name == _SHOWS_RECIPE else state.stage.settings(state.run)
     try:
         inputs = state.inputs()
     except DamagedManifest:
         raise
-    except (InputError, OSError):  # a corpus or a model that is somewhere else by now
+    except (InputError, OSError):  # a corpus or a model that has moved
         inputs = manifest["inputs"]
     return {"settings": settings, "inputs": inputs}
 
@@ -70,7 +70,7 @@ def check_intact(run: Run, outputs: Outputs, paths: Collection[Path], label: str
         label: What the progress line says.
 
     Raises:
-        InputError: one of them is gone or changed.
+        InputError: one of them is missing or changed.
     """
     wanted = {name: outputs[name] for name in map(run.relative, paths)}
     with Progress(label, sum(entry["size"] for entry in wanted.values()), "bytes") as progress:

@@ -54,13 +54,13 @@ def external_digests(run: Run, paths: list[Path], note: bool = True) -> dict[str
 
 
 def remembered(run: Run, paths: list[Path]) -> bool:
-    """Whether the digests are known, so that getting them reads none of the files."""
+    """Whether the digests are known, so that no file has to be read for them."""
     known = _known(run, paths)
     return all(path in known for path in paths)
 
 
 def to_be_read(run: Run, paths: list[Path]) -> Path | None:
-    """The first file whose digest is not known; None where all are, or the files are read in no time."""
+    """The first file whose digest is not known; None if all are, or if reading the files takes no time."""
     known = _known(run, paths)
     unknown = next((path for path in paths if path not in known), None)
     small = unknown is None or sum(path.stat().st_size for path in paths) <= SMALL_BYTES
@@ -83,9 +83,9 @@ def _present(path: Path) -> Entry:
 
 
 def _read_together(run: Run, paths: list[Path]) -> None:
-    """Reads what nobody has read; returns when everything is noted.
+    """Reads the files that no process has read; returns when all digests are recorded.
 
-    A file is taken by a lock on one byte of the lock file, which Linux takes back from a process that dies.
+    A file is claimed by a lock on one byte of the lock file, which Linux releases when the process dies.
     """
     lock = run.manifests / records.EXTERNAL_FILES_LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def _read_together(run: Run, paths: list[Path]) -> None:
             known: dict[Path, Entry] = {}
             several = 2 * len(os.sched_getaffinity(0))
             while True:
-                # Only what was not known yet is looked at again: every process comes here hundreds of times.
+                # Only files without a known digest are checked again: every process comes here hundreds of times.
                 known.update(_known(run, [path for path in paths if path not in known]))
                 progress.advance(sum(entry["size"] for entry in known.values()) - progress.done)
                 if len(known) == len(set(paths)):
@@ -109,7 +109,9 @@ def _read_together(run: Run, paths: list[Path]) -> None:
                 if not taken:
                     time.sleep(0.2)
                 elif time.monotonic() - began < _NOTED_SECONDS / 2:
-                    several *= 2  # every round reads and writes all that is noted: small files are read many at a time
+                    several *= (
+                        2  # every round reads and writes the whole record, so many small files are read per round
+                    )
 
 
 def _read_and_note(
@@ -133,7 +135,7 @@ def _read_and_note(
 def _entry(path: Path) -> Entry:
     entry = files.describe(path)
     after = _present(path)
-    if entry != {**after, "sha256": entry["sha256"]}:  # it would be read again and again for as long as it is written
+    if entry != {**after, "sha256": entry["sha256"]}:  # it would be read again and again while it is being written
         sizes = f"{entry['size']:,} bytes before, {after['size']:,} after"
         raise InputError(
             f"changed while it was read ({sizes}): is it still being written? Start again when it is complete",
@@ -143,7 +145,7 @@ def _entry(path: Path) -> Entry:
 
 
 def _rotated(wanted: list[tuple[int, Path]], several: int) -> Iterator[tuple[int, Path]]:
-    """So many files, and not the same ones in every process: others should find some left."""
+    """So many files, not the same ones in every process, so that others find some left."""
     begin = os.getpid() * 7919 % len(wanted)
     yield from (wanted + wanted)[begin : begin + min(several, len(wanted))]
 

@@ -21,7 +21,7 @@ def failing_nodes(faults: Path, limit: int, cluster: str | None = None) -> dict[
     Args:
         faults: folder with the faults of every job (JOB.jsonl), as `retry` writes them.
         limit: 0 names no node.
-        cluster: whose nodes are meant, where that is known: a run folder may have been copied from another one.
+        cluster: whose nodes are meant, if known: a run folder may have been copied from another cluster.
     """
     different = {
         (node, stable(row.get("cause")), str(row.get("progress")))

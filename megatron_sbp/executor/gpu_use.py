@@ -16,7 +16,7 @@ from megatron_sbp.stages.stage import Stage
 def gpus_used(run: Run, stage: Stage, environment: Mapping[str, str] = os.environ) -> int:
     """GPUs of all ranks of a training, or of one process of another stage; 0 where it computes on CPUs.
 
-    Ask in the process that did the work, when it is done: where torch is loaded, it knows best whether it has a GPU.
+    Call it in the process that did the work, at its end: if torch is loaded, it knows best whether there is a GPU.
 
     Args:
         run: the run.
@@ -33,7 +33,7 @@ def gpus_used(run: Run, stage: Stage, environment: Mapping[str, str] = os.enviro
 
 
 def gpu_seconds(units: Sequence[Mapping[str, JsonValue]]) -> dict[str, float]:
-    """`gpu_seconds`, seconds x GPUs of all units, for the manifest of a stage; nothing where a unit does not say it."""
-    if any("gpus" not in unit for unit in units):  # of a version that did not note it
+    """`gpu_seconds`, seconds x GPUs of all units, for a stage manifest; nothing if a unit did not record them."""
+    if any("gpus" not in unit for unit in units):  # of a version that did not record it
         return {}
     return {"gpu_seconds": round(sum(work_of(unit) * unit["gpus"] for unit in units), 3)}

@@ -1,4 +1,4 @@
-"""Work in progress: what it belongs to, and for how long it was worked on."""
+"""Work in progress: its fingerprint, and how long processes worked on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from megatron_sbp.stages import record_names as records
 
 
 def started_note(folder: Path) -> JsonObject | None:
-    """What work in progress belongs to; None when there is none. A damaged note belongs to nothing."""
+    """The fingerprint of work in progress; None without any. A damaged note matches no fingerprint."""
     file = folder / records.STARTED
     if not file.exists():
         return None
@@ -32,7 +32,7 @@ def belongs(note: JsonObject | None, keys: Fingerprints) -> bool:
 def worked(units: list[JsonObject]) -> float:
     """Seconds during which at least one process worked on a unit, from the units' manifests.
 
-    What was done before an interruption counts as if it had been done just before the rest.
+    Work done before an interruption counts as if it had been done just before the rest.
     """
     covered, until = 0.0, float("-inf")
     for begin, end in sorted(

@@ -1,4 +1,4 @@
-"""What `sbp status` says about a job that failed: its faults, and the end of its log."""
+"""The lines of `sbp status` on a failed job: its faults, and the end of its log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WILL_FAIL = (
 )
 
 _MOST_FAULTS = 10
-"""Tasks whose faults are told, those that had the last ones."""
+"""Tasks whose faults are shown: those with the latest ones."""
 
 _MOST_NODES = 5
 
@@ -75,7 +75,7 @@ def _on(job: Job) -> str:
 
 
 def _faults(folder: Path, job: Job) -> list[tuple[str, list[JsonObject]]]:
-    """Tasks that had faults, with these; in the order of the last ones. The task is empty without an array."""
+    """Tasks with their faults, in the order of the latest ones. The task is empty without an array."""
     files = [file for pattern in records.faults_of(job.id) for file in folder.glob(pattern)]
     found = [(file.stem.partition("_")[2], read_rows(file)) for file in files]
     return sorted((entry for entry in found if entry[1]), key=lambda entry: (str(entry[1][-1].get("time")), entry[0]))

@@ -141,7 +141,7 @@ class _LocalRun:
         slot = next(number for number in range(self._jobs) if number not in self._running)
         processes = StageProcesses(self._run, stage, words, workers, Place(slot, self._jobs))
         self._running[slot] = processes, time.monotonic()
-        if self._signal is not None:  # it came before these could be notified
+        if self._signal is not None:  # it arrived before these could be notified
             processes.send(self._signal)
 
     def _note_what_ended(self) -> None:

@@ -162,7 +162,7 @@ def differences(former: JsonObject, present: JsonObject) -> list[str]:
     old, new = _flat(former.get("inputs", {})), _flat(present["inputs"])
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
-            lines.append(f"{name} {'is new' if name not in old else 'is gone' if name not in new else 'changed'}")
+            lines.append(f"{name} {'is new' if name not in old else 'was removed' if name not in new else 'changed'}")
     return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
 
 

@@ -1,4 +1,4 @@
-"""What stages may do with former work, as `--discard STAGE` and `--repair STAGE` allow it."""
+"""Permissions of stages over former work: `--discard STAGE` and `--repair STAGE`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Permissions:
 
     Attributes:
         discard: those whose costly outputs may be replaced.
-        repair: those that may go back to what is intact of damaged outputs.
+        repair: those that may go back to the intact part of damaged outputs.
     """
 
     discard: Sequence[str] = ()
@@ -26,7 +26,7 @@ class Permissions:
         return stage in self.discard or ALL in self.discard
 
     def repairs(self, stage: str) -> bool:
-        """Whether the stage may go back to what is intact."""
+        """Whether the stage may go back to the intact part."""
         return stage in self.repair or ALL in self.repair
 
     def words(self, stage: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is checked before a run begins: an error in the recipe's own inputs should not take hours to appear."""
+"""Checks before a run begins: an error in the recipe's own inputs should not take hours to appear."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_inputs(recipe: Recipe) -> None:
 
 
 def missing_corpus(recipe: Recipe) -> InputError | None:
-    """Why `documents` would be refused before it reads anything, such as a pattern that matches no file."""
+    """Why `documents` would fail before it reads anything, such as a pattern that matches no file."""
     try:
         corpus_files(recipe.documents, recipe.folder, recipe.place_of("documents.inputs"))
     except InputError as error:
@@ -55,7 +55,7 @@ def missing_corpus(recipe: Recipe) -> InputError | None:
 
 
 def plan_run(run: Run, hardware: Hardware | None = None) -> JsonObject:
-    """The plan of a run (`make_plan`), with what its folder has measured and what would stop it among the warnings."""
+    """The plan of a run (`make_plan`), with the measurements of its folder; its warnings include what would stop it."""
     sample, wrong = sample_of(run.recipe.documents, run.recipe.folder)
     plan = make_plan(run.recipe, read_measured(run), hardware, sample)
     missing = missing_corpus(run.recipe) if wrong is None else None
@@ -67,7 +67,7 @@ def plan_run(run: Run, hardware: Hardware | None = None) -> JsonObject:
 
 
 def hub_names(recipe: Recipe) -> dict[str, str]:
-    """What a recipe takes from the hub: name by recipe key. Raises InputError for a folder that is not there."""
+    """Names on the hub by recipe key. Raises InputError for a folder that does not exist."""
     found = {}
     if recipe.tokenizer.path is not None and local_tokenizer(recipe) is None:
         found["tokenizer.path"] = recipe.tokenizer.path

@@ -28,7 +28,7 @@ def publish_run(run: Run, graph: list[Stage], target: Path) -> list[Path]:
 
     Raises:
         InputError: see `publishing.publish.publish`; the target is inside the run folder; a stage was made under other
-            settings than the recipe's; a file that would be published is gone or damaged.
+            settings than the recipe's; a file that would be published is missing or damaged.
     """
     from megatron_sbp.publishing.publish import Corpus, Exported, PublishSources, publish
 

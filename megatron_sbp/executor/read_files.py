@@ -1,4 +1,4 @@
-"""Files that a stage reads, as the stages before it left them: one that was put in the place of another is named."""
+"""Checks that a stage reads its inputs as earlier stages wrote them, and names a file that was replaced."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from megatron_sbp.stages.run_folder import Run
 
 
 def check_unchanged(run: Run, stages: Iterable[str], inputs: Iterable[str]) -> None:
-    """Refuses to read files that are not as finished stages wrote them: of another run, cut, edited.
+    """Refuses to read files that differ from what finished stages wrote: of another run, truncated, edited.
 
-    Contents are read only where size or modification time differ, as in a copied run folder; times of files that are
-    the same all the same are noted, so that the next process need not read them. What is gone is for the reader to say.
+    Contents are read only where size or modification time differ, as in a copied run folder; times of files with the
+    same contents are recorded, so that the next process need not read them. Missing files are left to the reader.
 
     Args:
         run: the run.

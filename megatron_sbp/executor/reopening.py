@@ -1,4 +1,4 @@
-"""A Slurm job whose stage finds that an earlier one has more to do: too little text was left, and more is generated."""
+"""Slurm jobs whose stage finds that an earlier one has more to do: too little text was left, so more is generated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def submit_reopened(run: Run, graph: list[Stage], stage: Stage, environment: Map
     """Submits the earlier stage, this one, and those between them again, if this one finds that there is more to do.
 
     Jobs that depend on them wait for the new ones. Outside of a job of `sbp submit` this does nothing: `sbp run` goes
-    back to the earlier stage itself, and who runs single stages is told so.
+    back to the earlier stage itself, and a stage run by itself prints a message.
 
     Args:
         run: the run.

@@ -50,7 +50,7 @@ class Replacement:
         check_one_file_system(self.run.root, [*owned, work, self.run.aside, self.unit_folder])
 
     def interrupted(self) -> bool:
-        """Whether a replacement has begun and not ended."""
+        """Whether a replacement has begun but not ended."""
         return self._journal.exists()
 
     def install(self, view: Run, units: Path, manifest: JsonObject, keep: bool) -> None:
@@ -93,7 +93,7 @@ class Replacement:
             self.retire(aside)
             for file in self.unit_folder.glob(records.UNIT_MANIFESTS):
                 file.unlink()
-            # From here on the owned names and the unit manifests are those of the new outputs.
+            # From here on, the owned names and the unit manifests belong to the new outputs.
             journal["retired"] = True
             files.write_json(self._journal, journal)
         for path in self._owned_paths(work):
@@ -110,7 +110,7 @@ class Replacement:
         self.tidy(aside)
         shutil.rmtree(work, ignore_errors=True)
         _remove_empty(work.parent)
-        self._journal.unlink()  # last: all of the above can be done again
+        self._journal.unlink()  # last: everything above can be repeated
 
     def in_the_way(self) -> bool:
         """Whether there are files in the run folder under the names that the stage owns."""
@@ -125,7 +125,7 @@ class Replacement:
             path.replace(target)
 
     def tidy(self, aside: Path) -> None:
-        """Removes temporary files and empty folders of `aside`; says so when something stays."""
+        """Removes temporary files and empty folders of `aside`; prints a line if something is left."""
         for path in list(files.partial_files(aside)):
             path.unlink(missing_ok=True)
         _remove_empty(aside)
@@ -134,10 +134,10 @@ class Replacement:
         _remove_empty(aside.parent)
 
     def tidy_work(self, keep_seconds: float, spent: Callable[[Run], float]) -> None:
-        """Removes unfinished work of other settings that never took a place, unless it was costly.
+        """Removes unfinished work of other settings that never replaced anything, unless it was costly.
 
         Args:
-            keep_seconds: more seconds of work than this are kept, and a line says where.
+            keep_seconds: work of more seconds than this is kept, and a line says where.
             spent: seconds of work in a view that no unit manifest accounts for.
         """
         for work in self.run.work_folder(self.stage, "").parent.glob(f"{self.stage}-*"):
@@ -156,7 +156,7 @@ class Replacement:
         units = [read for file in (work / records.UNITS).glob(records.UNIT_MANIFESTS) if (read := read_unit(file))]
         try:
             return sum(map(work_of, units)) + spent(self.run.view(work, self.owned)) > seconds
-        except InputError:  # a damaged record does not say what it cost
+        except InputError:  # a damaged record does not say how much work it was
             return True
 
     def _owned_paths(self, base: Path) -> list[Path]:

@@ -58,7 +58,7 @@ OUTSIDE_OF_A_JOB = (
     '[ -z "${SLURM_JOB_ID:-}" ] || for name in ${!SLURM_@}; do '
     f'case $name in {" | ".join(_OF_THE_USER)}) ;; *) unset "$name" ;; esac; done'
 )
-"""What `outside_of_a_job` does, for bash."""
+"""`outside_of_a_job` for bash."""
 
 _UNKNOWN = "unknown (Slurm does not answer)"
 """The state of every job while squeue is missing or fails."""
@@ -159,8 +159,7 @@ def live_jobs(run: Run) -> list[Job]:
     """The run's jobs that are queued or running. Without a submission Slurm is not asked.
 
     Raises:
-        InputError: no Slurm here, or it does not answer.
-    """
+        InputError: no Slurm here, or it does not answer."""
     jobs = jobs_of(run)
     if any(job.state == _UNKNOWN for job in jobs):
         try:

@@ -1,4 +1,4 @@
-"""What the job of a stage requests, from the recipe's section `slurm`: batch script, array, and sbatch options."""
+"""The request of a stage's job, from the recipe's section `slurm`: batch script, array, and sbatch options."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def array_of(
             missing = set(state.missing_units(keys))
         except Unread:
             missing = set(units)
-    except (InputError, OSError):  # a stage that it reads from is not finished, or its files are gone
+    except (InputError, OSError):  # a stage that it reads from is not finished, or its files are missing
         return array_before(state.run, state.stage, largest, planned)
     size = max(1, min(largest, len(units)))
     wanted = {place % size + 1 for place, unit in enumerate(units) if unit in missing}
@@ -126,7 +126,7 @@ def job_names_of(run: Run, stage: Stage) -> list[str]:
 
 
 def asked_of(run: Run, stage: Stage) -> tuple[SlurmJobs, list[str]]:
-    """What a job requests, and its additional options."""
+    """The resources of a job, and its additional options."""
     slurm, kind, names = run.recipe.slurm, stage.device_for(run), job_names_of(run, stage)
     gpus = slurm.gpus_per_node if kind == "training" else stage.gpus(run)
     further = [*slurm.sbatch, *(word for name in names for word in slurm.stages.get(name, SlurmJobs()).sbatch)]
@@ -168,7 +168,7 @@ def tasks_per_node(recipe: Recipe) -> int:
 
 
 def options_of(run: Run, stage: Stage, array: Array | None, log_folder: Path) -> list[str]:
-    """The sbatch options that we know of; the user's own are not among them."""
+    """The sbatch options that the program sets; the user's own are not among them."""
     recipe, device = run.recipe, stage.device_for(run)
     launch, (asked, _) = recipe_of_job(run, stage).launch, asked_of(run, stage)
     tasks = tasks_per_node(recipe) if device == "training" else 1

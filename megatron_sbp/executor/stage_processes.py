@@ -82,7 +82,7 @@ class StageProcesses:
     def check(self) -> None:
         """Raises StageFailed when one of them failed."""
         statuses = [process.returncode for process in self._processes]
-        # A killed worker is the cause of what others say.
+        # A killed worker is the cause of the others' errors.
         for status, worker in sorted(zip(statuses, range(1, len(statuses) + 1), strict=True)):
             if status:
                 raise StageFailed(self.stage.name, status, worker if len(statuses) > 1 else None)
@@ -118,7 +118,7 @@ def _environments(run: Run, stage: Stage, workers: int, place: Place) -> list[di
         common["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
     if kind != "gpu" or workers == 1:
         return [common] * workers
-    # Else every worker would take the first GPU.
+    # Otherwise every worker would take the first GPU.
     shares = [share_of_gpus(found, index, workers) for index in range(workers)]
     wanted = stage.gpus(run)
     if found and wanted > min(map(len, shares)):

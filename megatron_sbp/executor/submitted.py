@@ -26,7 +26,7 @@ def keep(run: Run) -> Path:
 
 
 def differences(run: Run, former: str, present: Path) -> list[str]:
-    """What is different in the recipe of an earlier submission, one line each.
+    """Differences from the recipe of an earlier submission, one line each.
 
     Args:
         run: the run.

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 _LONGEST = 100
-"""Characters of numbers that a person is shown."""
+"""Longest text of numbers that is shown to people, in characters."""
 
 
 def ranges_of(tasks: Sequence[int]) -> str:
@@ -19,6 +19,6 @@ def ranges_of(tasks: Sequence[int]) -> str:
 
 
 def shown(numbers: Sequence[int]) -> str:
-    """The same for people: every other one of thousands would fill a screen, and is cut short."""
+    """The same for people, cut short: every other number of thousands would fill a screen."""
     text = ranges_of(numbers)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(',')[0]}, ..."

@@ -26,9 +26,9 @@ def repeated_token_share(tokens: np.ndarray, n: int = RUN) -> float:
 
 
 def periodic_tail(tokens: np.ndarray) -> float:
-    """Share of a text's tokens that only repeat, at its end, what stands one period before them.
+    """Share of a text's tokens that, at its end, only repeat the tokens one period before them.
 
-    Of all periods, the one that most tokens repeat. A tail counts if it goes on for one period at least: its last
+    Of all periods, the one that most tokens repeat. A tail counts if it is at least one period long: its last
     period is there twice: a sentence that the text has elsewhere is no loop.
 
     Args:

@@ -59,7 +59,7 @@ def advise(alphas: np.ndarray, scores: np.ndarray, coverage: np.ndarray, level: 
 
 
 def _gap(alphas: np.ndarray, scores: np.ndarray, allowed: np.ndarray) -> float | None:
-    """The middle of the widest place among those allowed where few pairs lie between two groups of many."""
+    """The middle of the widest allowed gap: few pairs between two groups of many."""
     ordered = np.sort(scores)
     half = _WINDOW / 2
     density = np.searchsorted(ordered, alphas + half) - np.searchsorted(ordered, alphas - half)

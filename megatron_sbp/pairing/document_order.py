@@ -1,7 +1,7 @@
 """Of which documents the rows of an embedding file are: FILE.npy.json beside it, checked when pairs are mined.
 
 Keys, each optional: `model`; `documents`, their number; `ids_sha256`, of their ids in order, each as UTF-8 and closed
-by a line feed; `texts_sha256`, likewise of what stands for an id where documents have none, a digest of the text.
+by a line feed; `texts_sha256`, likewise of the digests of texts that replace missing ids.
 """
 
 from __future__ import annotations

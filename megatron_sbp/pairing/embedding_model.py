@@ -32,7 +32,7 @@ def model_folder(model: str, folder: Path) -> Path | None:
             return path
         if path.exists():
             raise InputError(f"is a file, not a model's folder: {path}", key=_KEY)
-    except (RuntimeError, OSError) as error:  # ~somebody, and a name too long
+    except (RuntimeError, OSError) as error:  # ~USER for an unknown user, and a name too long
         raise InputError(f"no such folder: {model} ({error})", key=_KEY) from error
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise InputError(f"no such folder: {path}", key=_KEY)

@@ -1,4 +1,4 @@
-"""What the plan's estimates rest on."""
+"""The assumptions of the plan's estimates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASSUMPTIONS: dict[str, tuple[float, str]] = {
         "bytes/s that the ranks of a node write to the file system; `sbp doctor` measures one process",
     ),
 }
-"""What the estimates rest on: value and reason."""
+"""Assumptions of the estimates: value and reason."""
 
 # Embedders known here: dimensions of the vectors, weights in matrix products (the token embedding left out).
 EMBEDDERS = {"qwen3-embedding-0.6b": (1024, 440_401_920), "minilm-l6": (384, 10_616_832)}

@@ -150,7 +150,7 @@ def _layers_kept(flags: Mapping[str, JsonValue], layers: int, pipeline: int, lay
     """Bytes per token that the layers keep: all of theirs, or what full recomputation leaves of it.
 
     `block` recomputes the first `recompute-num-layers` layers of a pipeline stage, each from its input; `uniform` all
-    layers, in groups of that many. The layers at work are there as a whole.
+    layers, in groups of that many. The layers being recomputed are kept whole.
 
     Args:
         flags: of Megatron.

@@ -44,7 +44,7 @@ def span(hours: float) -> str:
 
 
 def memory_of(trainings: Mapping[str, Mapping[str, JsonValue]]) -> list[str]:
-    """The trainings by what they need of a GPU's memory, where they differ."""
+    """The training runs by the GPU memory that they need, if they differ."""
     by_size: dict[str, list[str]] = {}
     for stage, entry in trainings.items():
         by_size.setdefault(format_bytes(entry["total"]), []).append(stage)
@@ -53,7 +53,7 @@ def memory_of(trainings: Mapping[str, Mapping[str, JsonValue]]) -> list[str]:
 
 
 def host_memory(found: Mapping[str, Mapping[str, JsonValue]]) -> list[str]:
-    """Lines about what jobs need of a machine's memory, the largest first, and those that need the same together."""
+    """Lines about the memory that jobs need of a machine, largest first; equal needs share a line."""
     by_size: dict[str, list[str]] = {}
     for stage, entry in sorted(found.items(), key=lambda item: -item[1]["job"]):
         last = " (its last step)" if entry["last_step"] > entry["task"] else ""
@@ -94,7 +94,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def rates(plan: JsonObject) -> str:
-    """What the stars rest on, and whether that was given."""
+    """The assumptions behind the starred numbers, and whether they were given."""
     hardware = plan["hardware"]
     return (
         f"* on {hardware['gpu']} ({hardware['gpu_from']}: {hardware['peak_flops'] / 1e12:g} TFLOP/s, "

@@ -1,8 +1,8 @@
 """Core-hours of the stages that run on CPUs, and how long one unit and the last step of each take.
 
 The seconds per document are those of the table in docs/scaling.md: one core of an Intel Xeon (November 27, 2026),
-documents of 3,100 tokens, 50 neighbors each. An AMD EPYC with other work on it took twice as long. What is tokenized or
-judged counts by its tokens, pairs by their neighbors. Stages that were not measured are left out.
+documents of 3,100 tokens, 50 neighbors each. An AMD EPYC with other work on it took twice as long. Tokenizing and
+judging scale with tokens, pairs with neighbors. Stages that were not measured are left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEARNING = 0.238e-6
 """Seconds of a core per character on which a BPE is trained."""
 
 WRITING_PAIRS = 0.5
-"""Of the time that joining pairs takes: the one thread that writes them. Reading and ids are for the other cores."""
+"""Share of the time to join pairs that the one writing thread takes. The other cores read shards and look up ids."""
 
 PAIR = 20.6e-6
 """Seconds of a core to look up a pair's tokens and cut them."""

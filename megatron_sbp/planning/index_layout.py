@@ -21,7 +21,7 @@ class IndexPlan:
         shingles: of the corpus, repeats counted: the index never has more.
         halvings: k; 1 / 2^k of the hashes are kept.
         bucket_bits: b.
-        part_bits: there are 2^part_bits parts.
+        part_bits: the index has 2^part_bits parts.
     """
 
     shingles: int

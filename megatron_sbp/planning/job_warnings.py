@@ -1,4 +1,4 @@
-"""What is questionable about the jobs of a plan: memory, layout, arrays, time limits."""
+"""Warnings about the jobs of a plan: memory, layout, arrays, time limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megatron_sbp.recipe.names import MOST_SHARDS
 from megatron_sbp.recipe.time_limit import minutes_of
 
 USUAL_ARRAY = 1000
-"""Array tasks that Slurm allows where the site changed nothing: MaxArraySize 1001, counted from 0."""
+"""Array tasks that Slurm allows by default: MaxArraySize 1001, counted from 0."""
 
 LONG_LAST_STEP = 0.5
 """Hours that the last step of `documents`, which is one task, should take at most."""
@@ -125,7 +125,7 @@ def _about_array(recipe: Recipe, stage: str, key: str, units: int, hours: float)
 
 
 def _cpu_times(recipe: Recipe, plan: JsonObject) -> Iterator[str]:
-    """Of stages on CPUs: a unit, or the last step, that does not end within the time limit."""
+    """Stages on CPUs of which a unit, or the last step, does not end within the time limit."""
     for stage, entry in plan["cpu"].items():
         limit = time_limit(recipe, stage, "cpu")
         cores = f"on {cpus_of(recipe, stage)} cores"

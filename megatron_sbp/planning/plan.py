@@ -190,7 +190,7 @@ def _arm(recipe: Recipe, arm: str, *, unique: JsonObject, vocab: int, count: int
         "train_tokens": samples * length,
         "steps": samples // recipe.training.global_batch_size,
         "datasets": datasets,
-        # An arm that ends before its first epoch does has seen no more than it has read.
+        # An arm that ends within its first epoch has no more unique tokens than it has read.
         "unique_real_tokens": real["unique_tokens"] and min(real["unique_tokens"], real["tokens"]),
         "real_tokens": real["tokens"],
         "real_epochs": real["epochs"],
@@ -225,14 +225,14 @@ def embedding_flops(recipe: Recipe, tokens: int) -> int:
 
 
 def _embedder(recipe: Recipe) -> tuple[str | None, int, int]:
-    """Which embedder it is that is known here, its dimensions, and its weights that compute."""
+    """The known embedder that the recipe names, its dimensions, and its weights in matrix products."""
     name = recipe.embedding.model.lower().replace("_", "-")
     known = next((key for key in EMBEDDERS if key in name), None)
     return known, *EMBEDDERS[known or UNKNOWN_EMBEDDER]
 
 
 def _comparing(recipe: Recipe, generations: int, tokens: float, hardware: Hardware) -> dict[str, float]:
-    """What embedding all generations takes; 0 where they are not compared with their seed documents."""
+    """FLOPs of embedding all generations; 0 if they are not compared with their seed documents."""
     compared = 0 if recipe.filter.min_similarity is None else generations
     flops = embedding_flops(recipe, round(compared * min(recipe.embedding.max_tokens, tokens)))
     return {"compare_flops": flops, "compare_gpu_hours": hardware.hours(flops)}

@@ -31,14 +31,14 @@ def save_interval(recipe: Recipe, arm: str) -> int:
 
 
 def _regular_interval(recipe: Recipe, arm: str) -> int:
-    """The same, were recall not measured."""
+    """The same if recall is not measured."""
     return recipe.training.eval_interval if keeps_best(recipe, arm) else recipe.training.save_interval
 
 
 def recall_iterations(recipe: Recipe, arm: str) -> list[int]:
     """Iterations of the checkpoints of an arm on which recall is measured.
 
-    Not among them are the last one, which is measured anyway, and one that lies close in front of it.
+    Excluded are the last one, which is measured anyway, and one shortly before it.
     """
     every = recall_interval(recipe, arm)
     steps = ledger.train_samples(recipe) // recipe.training.global_batch_size

@@ -106,7 +106,7 @@ def _columns(arms: Mapping[str, JsonObject], gpu: str) -> list[str]:
 
 
 def _rows(arms: Mapping[str, JsonObject], gpu: str) -> list[str]:
-    """A row for every arm, and what is the same for all in front."""
+    """A row for every arm, after the values that all arms share."""
     one = next(iter(arms.values()))
     width = max(len("arm"), *map(len, arms))
     flops = f"{one['flops']:.2e} FLOPs ({one['flops_6nd']:.2e} by 6 N D)"

@@ -167,7 +167,7 @@ def plan_files(recipe: Recipe, plan: JsonObject) -> dict[str, int]:
         "embeddings": arrays["embed"]["units"],
         "neighbors": arrays["embed"]["units"] - -(-recipe.documents.test // recipe.documents.documents_per_shard),
         # The generations, what is judged of them (four or five files a shard), repeats, an audit, and those kept.
-        # What D has of the texts compared.
+        # The overlap of the compared texts with D.
         "synthetic": written * replicates * (9 if wants_measures(recipe) else 8) + (compared + scanned) * replicates,
         **({"corpus_index": 1 + 2 * arrays["index-corpus"]["units"]} if "index-corpus" in arrays else {}),
         "checkpoints": checkpoints * (2 * plan["memory"]["ranks"] + _OF_A_CHECKPOINT),

@@ -9,7 +9,7 @@ from megatron_sbp.base.errors import InputError
 
 
 def vocab_size_of(tokenizer_json: Path) -> int:
-    """Largest id + 1 in a tokenizer.json; raises InputError for a file that is none."""
+    """Largest id + 1 in a tokenizer.json; raises InputError for any other file."""
     try:
         tree = json.loads(tokenizer_json.read_text(encoding="utf-8"))
         vocab = tree["model"].get("vocab") or {}

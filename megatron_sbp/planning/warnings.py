@@ -1,4 +1,4 @@
-"""What is questionable about a plan, as far as the recipe and the arithmetic show."""
+"""Warnings about a plan, as far as the recipe and the arithmetic show."""
 
 from __future__ import annotations
 

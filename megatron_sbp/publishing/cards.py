@@ -256,7 +256,7 @@ def _synthesizer(recipe: Recipe, name: str) -> str:
 
 
 def _writer(recipe: Recipe, configuration: str) -> str:
-    """How the text of a configuration (a synthesizer, behind a dash the replicate) was made."""
+    """How the text of a configuration (a synthesizer, then a dash and the replicate) was made."""
     name = configuration.partition("-")[0]
     about = recipe.synthesizers[name]
     if about.method == "samples":
@@ -316,7 +316,7 @@ def _around(value: float, stderr: float | None, shape: str, scale: float) -> str
 
 
 def _shown(shape: str, value: float) -> str:
-    """The value in that format, without a minus sign where nothing is left of the number."""
+    """The value in that format, without a minus sign if it rounds to zero."""
     text = shape.format(value)
     return text if float(text) else shape.format(0.0)
 

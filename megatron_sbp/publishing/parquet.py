@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         *(field for field in PARENTS if field.name != "id"),
     ]
 )
-"""Text, and the parents of every document; null where a kind of synthesizer has no such thing."""
+"""Text, and the parents of every document; null where they do not apply to a kind of synthesizer."""
 
 _ROWS = 4096
 

@@ -23,7 +23,7 @@ from megatron_sbp.recipe import Recipe
 
 KEY = "--to"
 _MARKER = ".sbp-publish"
-"""In a folder that is not complete: it is the program's, and may be made again."""
+"""Marks an incomplete folder: it is the program's, and may be written again."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]
 
 
 def _write(sources: PublishSources, recipe: Recipe, partial: Path) -> list[Path]:
-    """Fills the folder, durably, and takes the marker away."""
+    """Fills the folder, durably, and removes the marker."""
     results = None if sources.results is None else files.read_json(sources.results)
     made: list[Path] = []
     if sources.corpora:
@@ -118,7 +118,7 @@ def _check_free(target: Path) -> None:
 
 
 def _begin(partial: Path) -> None:
-    """Makes the folder to write in; what an interrupted call left there is removed, anything else is not."""
+    """Makes the folder to write in; removes the leftovers of an interrupted call, and nothing else."""
     if partial.exists():
         if not (partial / _MARKER).is_file():
             raise InputError("is in the way, and not from an interrupted `sbp publish`", file=partial, key=KEY)

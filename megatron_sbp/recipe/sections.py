@@ -431,7 +431,7 @@ class Filter(Section):
     nothing."""
     max_periodic_tail: Fraction | None = None
     """Texts that end in a loop are dropped: those in which a larger share of the tokens, at their end, repeats what
-    stands one period before. null measures nothing."""
+    precedes it by one period. null measures nothing."""
     max_copying: Fraction = 0.15
     """Texts that share more than this fraction of the shorter one's shingles (pairs.shingle_tokens) with their seed
     document are dropped. This also drops a text that contains all of a short seed document."""

@@ -47,7 +47,7 @@ def _text(value: object, kept: str = "") -> object:
 
 
 SITE = "site"
-"""Stands for the site's default memory limit: no --mem."""
+"""The site's default memory limit: no --mem."""
 
 _MEMORY = re.compile(r"\d+([KMGT]B?)?", re.ASCII | re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""A recipe that is being changed, with a record of every change: what is in it was not rehearsed."""
+"""A recipe that is being changed, with a record of every change: whatever it lists was not rehearsed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["replaced", "size", "own"]
 """replaced: something else takes its place. size: the same, smaller. own: the rehearsal's own name or place."""
 
 Key = tuple[str, ...]
-"""A key of a recipe, in its parts: names of stages have dots in them."""
+"""The parts of a recipe's key: names of stages contain dots."""
 
 REMOVED = object()
 """Value of an entry that is taken out of a mapping."""
@@ -59,7 +59,7 @@ class Draft:
         return value
 
     def set(self, path: Key, value: object, kind: Kind, reason: str = "") -> None:
-        """Changes a value; one that stays the same is ignored, and a second change of a key keeps its real value."""
+        """Changes a value; ignores one that stays the same. Whatever the number of changes, the real value is kept."""
         section, present = self.get(*path[:-1]), self.get(*path)
         if present == value and type(present) is type(value):
             return

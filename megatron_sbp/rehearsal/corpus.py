@@ -71,7 +71,7 @@ class Corpus:
 
 @dataclass
 class Texts:
-    """What other materials need of the documents that were written.
+    """What other materials need to know about the written documents.
 
     Attributes:
         texts: of all documents, in their order.
@@ -91,7 +91,7 @@ def plan_corpus(recipe: Recipe) -> Corpus:
     patterns = recipe.documents.inputs
     made_up = not any(names_matching(pattern, recipe.folder, recursive=True) for pattern in patterns)
     if not made_up:
-        corpus_files(recipe.documents, recipe.folder, recipe.source)  # refuses what the real run would refuse
+        corpus_files(recipe.documents, recipe.folder, recipe.source)  # rejects what the real run would reject
     planned, files, further, taken = [], [], list[CorpusFile](), set[Path]()
     for place, pattern in enumerate(patterns):
         sources: Sequence[Path | None] = [None] * (_FILES if glob.has_magic(pattern) else 1)
@@ -153,7 +153,7 @@ def write_corpus(
         assert file.source is not None
         share = -(-(wanted - len(texts.texts)) // (len(files) - place))
         _copy_beginning(file.source, folder / file.name, documents, count=share, texts=texts, group_field=group_field)
-    # Without a single usable document, something else is wrong.
+    # Without a single usable document, the cause is another.
     for file in corpus.further if 0 < len(texts.texts) < count else ():
         if len(texts.texts) >= wanted:
             break

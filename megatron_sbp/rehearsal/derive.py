@@ -96,7 +96,7 @@ def write(rehearsal: Rehearsal) -> Path:
     """Writes a rehearsal's recipe and what it names; returns the recipe's file.
 
     Raises:
-        InputError: the file was changed by someone; the corpus has too few documents.
+        InputError: the file was changed since it was written; the corpus has too few documents.
     """
     file = rehearsal.file
     if file.exists() and not _is_ours(file):

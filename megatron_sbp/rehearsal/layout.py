@@ -70,7 +70,7 @@ def _whole_nodes(launch: Launch, wanted: dict[str, int]) -> dict[str, int]:
 
 
 def _smallest_divisor(size: int) -> int:
-    """Above one, where there is one."""
+    """Above one, if there is such a value."""
     return next((divisor for divisor in range(2, size + 1) if size % divisor == 0), 1)
 
 

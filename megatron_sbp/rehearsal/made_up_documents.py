@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 
 TOPICS = 12
-"""So few that every split has several documents on most of them."""
+"""Few enough that every split has several documents on most of them."""
 
 SIMILARITY = 0.6
 """Most documents on one topic are more similar than this, by MiniLM; a test measures it."""

@@ -72,7 +72,7 @@ class Materials:
 
 
 def write_materials(materials: Materials, folder: Path) -> None:
-    """Makes the folder, unless it is there; what is half made has another name.
+    """Makes the folder unless it exists; a half-made one has another name.
 
     Raises:
         InputError: the corpus has too few documents.

@@ -1,4 +1,4 @@
-"""What is missing where a rehearsal runs, and what takes its place."""
+"""Replacements for what is missing where a rehearsal runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from megatron_sbp.rehearsal.made_up_documents import SIMILARITY
 from megatron_sbp.rehearsal.site import Site
 
 LEARNING_RATE = 1e-2
-"""At least. With less, models still write random bytes after so few steps, which are no text; a filter drops them."""
+"""At least. With less, models still write random bytes, not text, after so few steps; a filter drops them."""
 MARGIN = 3.0
 """Generations are planned for at least this many times the tokens: how many the filters drop is random here."""
 MARGIN_AFTER_PILOT = 1.5
@@ -85,7 +85,7 @@ def _megatron_flags(recipe: Recipe) -> Iterator[tuple[Key, Mapping[str, JsonValu
 
 
 def replace_rules(draft: Draft, recipe: Recipe, made_up: bool, embedder_made: bool) -> None:
-    """Rules that would leave nothing of so few documents, written by a model after so few steps.
+    """Relaxes rules that would drop all of so few documents, written by a model after so few steps.
 
     Args:
         draft: is changed.

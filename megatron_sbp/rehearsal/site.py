@@ -1,4 +1,4 @@
-"""Where a rehearsal runs: which devices and engines exist."""
+"""The devices and engines that exist where a rehearsal runs."""
 
 from __future__ import annotations
 

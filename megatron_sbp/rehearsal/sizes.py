@@ -124,7 +124,7 @@ def cut_sizes(draft: Draft, recipe: Recipe, scale: Scale) -> None:
                 _cut_section(draft, ("synthesizers", name, section), section, values, scale)
     for name, arm in recipe.arms.items():
         _cut_section(draft, ("arms", name, "training"), "training", arm.training, scale)
-        if arm.synthetic_share is not None:  # a share of so few sequences must be one at least
+        if arm.synthetic_share is not None:  # a share of so few sequences must be at least one
             share = max(arm.synthetic_share, 1.01 / scale.samples)
             draft.set(("arms", name, "synthetic_share"), share, "size")
     _let_short_texts_pass(draft, scale)
@@ -170,18 +170,18 @@ def _smaller(key: str, value: JsonValue, scale: Scale) -> int | float | None:
 
 
 def _global_batch(size: int, real_ranks: int, ranks: int) -> int:
-    """Sequences of a step: at most four per data-parallel rank, which are two micro-batches."""
+    """Sequences of a step: at most four per data-parallel rank (two micro-batches)."""
     each = size // real_ranks
     return ranks * (each if each <= 2 else 4)
 
 
 def _interval(steps: int, real: int, scale: Scale) -> int:
-    """Optimizer steps between two events of an arm; what never happens before the end still does not."""
+    """Optimizer steps between two events of an arm; an event that never happens before the end still never does."""
     return real if real >= scale.steps[0] else min(real, max(1, scale.steps[1] // steps))
 
 
 def _synthetic_tokens(tokens: int, scale: Scale) -> int:
-    """The same part of the budget, in whole sequences; one at least, and one less than all."""
+    """The same part of the budget, in whole sequences: at least one, and at most one less than all."""
     samples = round(scale.samples * tokens / scale.budget)
     return scale.context * min(max(samples, 1), scale.samples - 1)
 
@@ -190,7 +190,7 @@ def _length(value: float, scale: Scale, less: int = 0) -> int:
     return value if scale.length == 1 else max(1, math.floor(value * scale.length) - less)  # type: ignore[return-value]
 
 
-# Seed, target, and special tokens must fit whatever was rounded: that is why some lose one or two tokens more.
+# Seed, target, and special tokens must fit whatever was rounded, so some lose one or two tokens more.
 _RULES: dict[str, Callable[[JsonValue, Scale], int | float]] = {
     "training.train_tokens": lambda _, scale: scale.samples * scale.context,
     "training.global_batch_size": lambda size, scale: _global_batch(size, *scale.data_parallel),
@@ -216,7 +216,7 @@ def _model(recipe: Recipe, launch: Launch) -> dict[str, int]:
     heads = 4 * tensor if tensor > 1 else 4
     groups = heads // 2 if grouped else heads
     if heads * _HEAD >= real.hidden_size or heads > real.num_attention_heads or groups > real.num_query_groups:
-        return small  # it is small already
+        return small  # it is already small
     small |= {"num_attention_heads": heads, "num_query_groups": groups, "hidden_size": heads * _HEAD}
     small["ffn_hidden_size"] = min(real.ffn_hidden_size, 2 * heads * _HEAD)
     if real.kv_channels is not None:

@@ -1,4 +1,4 @@
-"""What a rehearsal replaced and which sizes it cut, for the person who decides whether that is enough."""
+"""What a rehearsal replaced and which sizes it cut, to judge whether that is enough."""
 
 from __future__ import annotations
 

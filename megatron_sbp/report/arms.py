@@ -83,10 +83,10 @@ def replicated_figures(
 
 
 def arm_figures(source: Trained, recipe: Recipe, arm: str, evaluation: JsonObject | None) -> JsonObject:
-    """What is known of one training of an arm: consumption checked against the plan, losses, accuracy, recall, speed.
+    """The figures of one training run of an arm: consumption checked against the plan, losses, accuracy, recall, speed.
 
     Raises:
-        InputError: it consumed something else than planned; see `check_consumed`.
+        InputError: it did not consume what was planned; see `check_consumed`.
     """
     planned = ledger.arm_samples(recipe, arm)
     result: JsonObject = {

@@ -22,7 +22,7 @@ class Part:
     """One piece of every bar.
 
     Attributes:
-        name: in the legend; none where the chart has one part only.
+        name: in the legend; none if the chart has only one part.
         what: what a value counts, in the plural.
         values: one of each bar.
         colors: names of colors in style.css: one, or one of each bar.

@@ -11,7 +11,7 @@
     modeBarButtons: [["zoom2d", "pan2d", "autoScale2d", "resetScale2d", "toImage"]],
   };
 
-  // Colors stand in style.css only.
+  // Colors are in style.css only.
   function colored(text) {
     const style = getComputedStyle(document.documentElement);
     const look = (value) => value.replace(/^var\((--[\w-]+)\)$/, (_, name) => style.getPropertyValue(name).trim());

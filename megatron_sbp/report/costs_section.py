@@ -79,7 +79,7 @@ def _flops(value: float | None) -> str:
 
 
 def _sum(entries: Sequence[Mapping[str, JsonValue]], key: str) -> float | None:
-    """Of what is known; None where nothing is."""
+    """Of the known values; None without any."""
     known = [entry[key] for entry in entries if entry.get(key) is not None]
     return sum(known) if known else None
 

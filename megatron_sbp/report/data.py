@@ -102,5 +102,5 @@ def _synthesizer(sources: ReportSources, recipe: Recipe, results: JsonObject, na
 
 
 def _drawn(file: Path) -> Rows:
-    """What the charts show of the rows of a training; all of millions, of every arm, would take the memory."""
+    """The rows of a training run that the charts show; millions of rows of every arm would not fit into memory."""
     return [{name: row[name] for name in ("kind", "iteration", "tokens", "loss")} for row in read_metrics(file)]

@@ -40,7 +40,7 @@ def examples_section(data: ReportData) -> str:
 
 
 def _card(example: Example, synthesizer: str) -> str:
-    """An example; without JavaScript all are open."""
+    """An example; without JavaScript all of them are expanded."""
     verdict = KEPT if example.verdict == KEPT else f"dropped, {example.verdict.replace('_', ' ')}"
     name = "a generation" if example.id is None else _code(example.id)
     seed = "" if example.seed_id is None else f" from {_code(example.seed_id)}"

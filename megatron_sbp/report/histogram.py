@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.chart import chart, color, plot_text
 
-# From this ratio of the tallest bars on, the smaller group would vanish on a linear axis.
+# From this ratio of the tallest bars on, the smaller group would be invisible on a linear axis.
 _LOGARITHMIC = 30
 
 

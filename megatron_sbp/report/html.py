@@ -79,10 +79,10 @@ def side_by_side(*markup: str) -> str:
 
 
 def panels(what: str, named: Mapping[str, str]) -> str:
-    """Markup of which a reader sees one at a time, such as that of each synthesizer; alone, it is shown as it is.
+    """Alternatives of which a reader sees one at a time, such as synthesizers; a single one is shown as it is.
 
     Args:
-        what: plain text in front of the choice.
+        what: plain text before the choice.
         named: markup by name; the first is shown first.
     """
     if len(named) == 1:

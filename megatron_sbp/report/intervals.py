@@ -14,7 +14,7 @@ from megatron_sbp.evaluation.statistics import ratio_stderr
 
 LEVEL = 0.95
 SPREAD = 1e-9
-"""A standard error of a rate below this is the rounding of numbers that are all the same."""
+"""A standard error of a rate below this is the rounding error of equal numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Estimate:
 def without_spread(value: float, units: int, ends: tuple[float, float]) -> tuple[float, float]:
     """Exact interval of a mean over units that all have the same value, which leaves no spread to compute one from.
 
-    What is known then is how rare another value is: of `units` units none had one, so at most a share u has it (Clopper
-    and Pearson, for 0 of `units`), and that could be as far away as values go. The mean is of units of one size.
+    The data then tell how rare another value is: none of `units` units had one, so at most a share u has it (Clopper
+    and Pearson, for 0 of `units`), and it could be as far away as the bounds allow. The mean is of units of one size.
 
     Args:
         value: that all have.
@@ -118,7 +118,7 @@ def stratified_ratio(
     if replicates > 1:
         residuals = (by_replicate - value * weights) / weight
         parts.append((float(residuals @ residuals) / (replicates * (replicates - 1)), replicates - 1))
-    # Had all strata as few units as the smallest, the same share of others in each would be the most that can be.
+    # If all strata had as few units as the smallest, the same share of other values in each would be the bound.
     return _estimate(value, parts, len(strata) * min(found.shape[1] for found, _ in strata), ends)
 
 

@@ -84,7 +84,7 @@ def line_chart(
 
 
 def _of_replicate(curve: Curve, first: bool, digits: int) -> JsonObject:
-    """What is different in the trace of one of several replicates: a click on their entry hides all of them."""
+    """What differs in the trace of one of several replicates: a click on their entry hides all of them."""
     if curve.replicate is None:
         return {}
     name = plot_text(f"{curve.label}, replicate {curve.replicate}")

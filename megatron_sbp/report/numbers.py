@@ -15,10 +15,10 @@ def count(value: float | None) -> str:
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """A number with this many digits after the point, and a real minus sign where anything is left of it."""
+    """A number with this many digits after the point, and a real minus sign unless it rounds to zero."""
     if value is None:
         return NOTHING
-    # Python writes -0.0000 of what is next to nothing.
+    # Python writes -0.0000 for a tiny negative number.
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
@@ -33,7 +33,7 @@ def with_error(value: float | None, error: float | None, digits: int) -> str:
 
 
 def signed(value: float | None, error: float | None, digits: int) -> str:
-    """+0.0120 ± 0.0012, with a real minus sign, and no sign where nothing is left of the number."""
+    """+0.0120 ± 0.0012, with a real minus sign, and no sign if the number rounds to zero."""
     if value is None:
         return NOTHING
     rounded = round(value, digits)
@@ -42,7 +42,7 @@ def signed(value: float | None, error: float | None, digits: int) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """0.123 as 12.3 %; nothing at all is 0 %, and what is too small for the digits < 0.1 %."""
+    """0.123 as 12.3 %; zero is 0 %, and a share too small for the digits is < 0.1 %."""
     if share is None:
         return NOTHING
     rounded = round(100 * share, digits)

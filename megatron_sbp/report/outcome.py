@@ -1,4 +1,4 @@
-"""Sections of the page: what came out, beside what the paper reports."""
+"""Sections of the page: the results, beside those of the paper."""
 
 from __future__ import annotations
 

@@ -37,8 +37,7 @@ def collect_results(sources: ReportSources, recipe: Recipe) -> JsonObject:
         `stages.NAME` (`stage_costs`), `engines`, `environment`, `recipe`.
 
     Raises:
-        InputError: an arm consumed something else than planned, or the arms differ in training tokens; names both
-            values.
+        InputError: an arm did not consume what was planned, or the arms differ in training tokens; names both values.
     """
     evaluations = [
         {arm: read_if_present(trained.evaluation) for arm, trained in replicate.items()}

@@ -6,11 +6,11 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.numbers import fixed, signed
 
 LITTLE = 0.05
-"""A gain in cosine with its whole interval below this means that a text has next to nothing of its seed."""
+"""A gain in cosine with its whole interval below this means that a text takes almost nothing from its seed."""
 
 
 def ignores_seed(similarity: JsonObject) -> bool:
-    """Whether text was shown to be no nearer to its seed document than to another one, or next to nothing."""
+    """Whether text was shown to be no nearer to its seed document than to another one, or hardly nearer."""
     gain = (similarity.get("intervals") or {}).get("seed_gain") or (None, None)
     return not similarity.get("reads_seed") and gain[1] is not None and gain[1] < LITTLE
 

@@ -77,7 +77,7 @@ def _times(manifests: Path, stages: Collection[str] | None, on_cpus: bool) -> di
 
 
 def _gpu_hours(manifest: JsonObject, on_cpus: bool) -> float | None:
-    """None where an earlier version ran the stage, which did not note it."""
+    """None if an earlier version, which did not record it, ran the stage."""
     seconds = manifest.get("gpu_seconds", 0.0 if on_cpus else None)
     return None if seconds is None else seconds / 3600
 

@@ -19,7 +19,7 @@ NOISE = 2.0
 """A difference below this many standard errors is called noise."""
 
 LITTLE_READ = 0.05
-"""Nats per token read from the seed that count as nothing, where the gain is surely below."""
+"""Nats per token read from the seed that count as nothing, if the whole interval of the gain is below."""
 
 
 def verdict(results: JsonObject) -> list[str]:
@@ -206,17 +206,17 @@ def _reading(tuning: JsonObject | None) -> list[str]:
 
 
 def _ignored_seed(quality: JsonObject | None) -> list[str]:
-    """Says when the text is no nearer to its own seed document than to another one."""
+    """A sentence for text that is no nearer to its own seed document than to another one."""
     told = seed_sentence(quality["similarity"]) if quality else None
     return [told] if told and quality and not quality["similarity"]["reads_seed"] else []
 
 
 def _below_chance(arms: JsonObject) -> list[str]:
-    """Says when an arm answers significantly worse than a guess: the questions are then suspect, not the arm."""
+    """A sentence for arms that answer significantly worse than a guess: the questions are then suspect, not the arm."""
     found = []
     for arm, figures in arms.items():
         value, error, chance = figures["choice_accuracy"], figures["choice_stderr"], figures.get("choice_chance")
-        if "mean" in figures:  # over replicates, which answer the same questions: the noise of these is not in it
+        if "mean" in figures:  # over replicates, without the noise of the questions
             over = figures["mean"].get("choice_accuracy")
             value = over and over["mean"]
             error = None if over is None or error is None else math.hypot(error, over["stderr"])
@@ -258,7 +258,7 @@ _LED = {"test_loss": "test loss", "recall": "closed-book recall", "choice_accura
 
 
 def _beaten_oracle(results: JsonObject) -> list[str]:
-    """Says in which figures arms are ahead of the oracle, which is then no upper bound."""
+    """In which figures arms are ahead of the oracle, which is then not an upper bound."""
     arms, found = results["arms"], []
     for figure, what in _LED.items():
         scale, digits, unit = (1, 4, " nats per token") if figure == "test_loss" else (100, 1, " points")
@@ -275,7 +275,7 @@ def _beaten_oracle(results: JsonObject) -> list[str]:
 
 
 def _why_behind(results: JsonObject, figure: str) -> str:
-    """What it means that the oracle is behind, and how often it read its documents, which may be the reason."""
+    """What it means that the oracle is behind, and how often it read its documents: a possible reason."""
     times = {arm: results["arms"].get(arm, {}).get("real_epochs") for arm in ("oracle", "baseline")}
     read = ""
     if None not in times.values() and times["oracle"] < times["baseline"]:
@@ -294,7 +294,7 @@ def _why_behind(results: JsonObject, figure: str) -> str:
 
 
 def _overfitting(arms: JsonObject) -> list[str]:
-    """Says when the baseline was better before its end: a properly stopped or regularized baseline is the fair one."""
+    """A sentence for a baseline that was better before its end: the fair one is stopped in time or regularized."""
     best = arms["baseline"]["best_valid"] if "baseline" in arms else None
     if not best or best["loss"] >= best["last_loss"] or best["tokens"] == best["last_tokens"]:
         return []

@@ -1,1 +1,1 @@
-"""One file per verb of `sbp`: what a stage reads, its settings, units and outputs."""
+"""One file per verb of `sbp`: a stage's inputs, settings, units, and outputs."""

@@ -20,7 +20,7 @@ class CompareStage(EmbedStage):
     title = "compare every generation with its seed document, using the embedder"
 
     def engine(self, run: Run) -> str:
-        """Always the usual one: what it embeds are texts of one synthesizer, and no corpus."""
+        """Always the usual one: it embeds the texts of one synthesizer, not a corpus."""
         return USUAL_ENGINE
 
     def reads(self, run: Run) -> dict[str, tuple[str, ...]]:

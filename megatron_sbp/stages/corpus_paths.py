@@ -1,4 +1,4 @@
-"""Paths of what is made from the corpus: documents, tokens, embeddings, neighbors, pairs."""
+"""Paths of everything made from the corpus: documents, tokens, embeddings, neighbors, pairs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CorpusPaths(Placed):
 
     @property
     def document_parts(self) -> Path:
-        """What reading the files of the corpus leaves, until the shards are cut."""
+        """The usable documents of each file of the corpus, until the shards are cut."""
         return self.at("documents/parts")
 
     @property
@@ -54,7 +54,7 @@ class CorpusPaths(Placed):
         return self.at(usual.audit_tokens(name))
 
     def token_parts(self, stage: str) -> Path:
-        """Folder of what single units of a stage tokenized; it is removed when the stage is complete."""
+        """Folder of the datasets of a stage's single units; removed when the stage is complete."""
         return self.at(usual.token_parts(stage))
 
     @property
@@ -64,7 +64,7 @@ class CorpusPaths(Placed):
 
     @property
     def corpus_index_file(self) -> Path:
-        """Says how the index is laid out; written last."""
+        """The layout of the index; written last."""
         return self.at(usual.CORPUS_INDEX_FILE)
 
     def embeddings(self, split: str) -> Path:

@@ -15,9 +15,9 @@ from megatron_sbp.stages.stage import Stage
 class DeduplicateStage(Stage):
     """Finds the generations that repeat an earlier one, among those that passed the other filters.
 
-    A unit is a search: for equal texts, or for near-duplicates by one band of the signatures. What all find does not
-    depend on how many processes there are. Memory of a unit: 40 bytes per generation, at most 4 GB. What it finds in
-    a shard follows from that shard and those before it, so more generations leave the files of the others the same.
+    A unit is a search: for equal texts, or for near-duplicates by one band of the signatures. The result does not
+    depend on the number of processes. Memory of a unit: 40 bytes per generation, at most 4 GB. The duplicates in a
+    shard follow from that shard and those before it, so adding generations does not change the files of the others.
     """
 
     name = "deduplicate"

@@ -35,7 +35,7 @@ class DocumentsStage(Stage):
         return {**settings(run.recipe.documents, "inputs", "license"), "seed": run.recipe.seed}
 
     def units(self, run: Run) -> list[str]:
-        # Kept for `run_unit`: to find all of 30,000 files again for each of them takes longer than to read them.
+        # Kept for `run_unit`: finding all of 30,000 files again for each of them takes longer than reading them.
         self._found = _place(run), self._groups(run)
         return list(self._found[1])
 

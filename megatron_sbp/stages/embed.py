@@ -39,7 +39,7 @@ class EmbedStage(Stage):
         self._loaded: tuple[object, Embedder] | None = None
 
     def engine(self, run: Run) -> str:
-        """What embeds, `embedding.engine`."""
+        """The engine, `embedding.engine`."""
         return run.recipe.embedding.engine
 
     def python(self, run: Run) -> Path | None:

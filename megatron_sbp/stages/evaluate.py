@@ -32,14 +32,14 @@ _OF_PAIRS = {
     "tokenize-pairs": (usual.tokens("valid_pairs"),),
     "export-synthesizer": (usual.inside(usual.export("synthesizer")),),
 }
-"""What is read from every synthesizer that is tuned on pairs."""
+"""Inputs from every synthesizer that is tuned on pairs."""
 
 _OF_SYNTHESIZER = {
     "synthesize": (usual.inside(usual.GENERATIONS),),
     "filter": (usual.SYNTHETIC_FILES,),
     "scan-corpus": (usual.inside(usual.corpus_findings(UNIT)),),
 }
-"""What is read from every synthesizer."""
+"""Inputs from every synthesizer."""
 
 _JUDGING = ("baseline", "oracle")
 """Arms that have read no synthetic text: their perplexity on it is a measure of its quality."""
@@ -140,10 +140,10 @@ def _read_of(run: Run, synthesizer: str) -> dict[str, tuple[str, ...]]:
 
 
 def _retokenized(run: Run) -> dict[str, int] | None:
-    """What the filters counted of texts that are tokenized differently again; an earlier version did not."""
+    """The filters' counts of texts that tokenize differently from what was written; earlier versions have none."""
     try:
         return files.read_json(run.audit_synthetic).get("retokenized") if run.audit_synthetic.exists() else None
-    except InputError:  # damaged: whoever reads the outputs of `filter` says so
+    except InputError:  # damaged: the stage that reads the outputs of `filter` reports it
         return None
 
 
@@ -159,7 +159,7 @@ def _rules(recipe: Recipe) -> JsonObject:
         "max_repetition": recipe.filter.max_repetition,
         "max_copying": recipe.filter.max_copying,
         "duplicate_threshold": recipe.filter.duplicate_threshold,
-        # What is done with contaminated texts is the filters' business; here it only matters that they are looked for.
+        # Whether contaminated texts are dropped concerns the filters; here it only matters whether they are looked for.
         **({} if recipe.filter.contaminated is None else {"contamination": True}),
     }
 

@@ -31,5 +31,5 @@ def evaluation_items(run: Run) -> dict[str, Sequence[Item]]:
 
 
 def item_reads(run: Run) -> dict[str, tuple[str, ...]]:
-    """What a stage reads that looks for lm-eval's items: see `Stage.reads`. Nothing where the recipe names no tasks."""
+    """Inputs of a stage that looks for lm-eval's items: see `Stage.reads`. Nothing if the recipe names no tasks."""
     return {"task-items": (usual.inside(usual.TASK_ITEMS),)} if has_task_items(run.recipe) else {}

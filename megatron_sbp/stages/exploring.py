@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from megatron_sbp.pairing.exploring import SampledNeighbors
 
 DOCUMENTS = 10_000
-"""Seed documents whose neighbors are looked at, unless the user says otherwise."""
+"""Seed documents whose neighbors are looked at by default."""
 EXAMPLES = 2
-"""Pairs shown from each band of similarity, unless the user says otherwise: ten of each would fill a dozen screens."""
+"""Pairs shown from each band of similarity by default: ten of each would fill a dozen screens."""
 
 _SHARDS = 4
 """Files of neighbors that are read: D is shuffled, so that any part of it is a sample."""
@@ -160,7 +160,7 @@ def _advice(found: JsonObject) -> list[str]:
         ]
     first = f"Recommended to try first: pairs.alpha={advice['alpha']:.2f}. "
     if advice["rule"] == "gap":
-        why = "Similarities fall into two groups, and few pairs lie between them; this is the middle of the gap."
+        why = "Similarities fall into two groups with few pairs between them; this is the middle of the gap."
     else:
         why = "It is the largest at which half of the documents have a pair."
     return [

@@ -19,7 +19,7 @@ def needed_synthetic_tokens(recipe: Recipe) -> int:
 
 
 def planned_more(run: Run) -> int:
-    """Generations in all that were planned because fewer left too few tokens; 0 where that was not so.
+    """Total generations planned because fewer left too few tokens; 0 if fewer were enough.
 
     Measurements under other filters do not count.
     """
@@ -36,7 +36,7 @@ def plan_more(run: Run) -> int:
         run: whose stage `filter` is finished.
 
     Returns:
-        How many are planned in all; 0 where none are needed, or where more would not help.
+        How many are planned in total; 0 if none are needed, or if more would not help.
     """
     audit, needed = files.read_json(run.audit_synthetic), needed_synthetic_tokens(run.recipe)
     found = Round(audit["generations"], audit["tokens"], audit["generated_tokens"])
@@ -86,6 +86,6 @@ def _rules(run: Run) -> JsonObject:
 
 
 def _predicate(run: Run) -> str | None:
-    """Digest of the file of the user's function, of which the rules have the name; None where there is no such file."""
+    """Digest of the file of the user's function, which the rules name; None if there is no such file."""
     place = predicate_place(run.recipe)
     return None if place is None or not place.file.is_file() else files.sha256(place.file)

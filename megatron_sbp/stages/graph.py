@@ -41,11 +41,11 @@ from megatron_sbp.stages.tune import TuneStage
 def all_stages(recipe: Recipe | None = None) -> list[Stage]:
     """Every stage of a recipe, each after those that it reads from; without one, those of the paper's three arms.
 
-    What is shared is made once: the stages up to `neighbors`, `index-corpus`, and `task-items` for all, pairs for all
+    Shared stages run once: the stages up to `neighbors`, `index-corpus`, and `task-items` for all, pairs for all
     replicates of a synthesizer, a synthesizer for all arms that take its text.
 
     Raises:
-        InputError: `slurm.stages` names a job that is none of theirs.
+        InputError: `slurm.stages` names a job that none of them has.
     """
     stages: list[Stage] = [DocumentsStage(), TokenizerStage(), TokenizeStage(), EmbedStage(), NeighborsStage()]
     if recipe is not None and wants_index(recipe):

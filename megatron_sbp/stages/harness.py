@@ -14,7 +14,7 @@ from megatron_sbp.stages.stage import UNIT, Stage
 
 
 class HarnessStage(Stage):
-    """Writes harness/ARM.json. There only where the recipe names tasks."""
+    """Writes harness/ARM.json. Exists only if the recipe names tasks."""
 
     name = "harness"
     title = "run lm-eval's tasks on the export of every arm"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 GENERATIONS = usual.generation_shard(UNIT)
-"""What a stage reads that works on raw generations shard by shard: more of them leave the work on the others done."""
+"""Inputs of a stage that works on raw generations shard by shard: adding shards leaves the work on the others valid."""
 
 
 class JudgeStage(Stage):
-    """Writes what the filters say of every raw generation by itself, and signatures to find duplicates with.
+    """Writes the filters' verdicts on every raw generation by itself, and signatures to find duplicates with.
 
     A unit is one shard of raw generations. Disk: about 800 bytes per generation with `duplicates: near`, else 16.
     """
@@ -102,7 +102,7 @@ class JudgeStage(Stage):
         )
 
     def _sources(self, run: Run) -> FurtherSources:
-        """What the opt-in rules read, kept for the next unit."""
+        """Data of the opt-in rules, kept for the next unit."""
         key = (run.root, self.unit_settings(run))
         if self._opened is None or self._opened[0] != key:
             self._opened = key, further_sources(run)
@@ -115,7 +115,7 @@ def generation_names(run: Run) -> list[str]:
 
 
 def further_sources(run: Run) -> FurtherSources:
-    """What the filters read besides the generations and their seed documents; what is missing is left out."""
+    """Files that the filters read besides the generations and their seed documents; missing ones are left out."""
     from megatron_sbp.overlap.contamination import ItemIndex
     from megatron_sbp.synthesis.further_rules import FurtherSources
 

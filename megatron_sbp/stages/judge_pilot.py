@@ -19,7 +19,7 @@ from megatron_sbp.synthesis.extension import LEAST_PASSING
 class JudgePilotStage(JudgeStage):
     """Filters the pilot's texts, each by itself: synthetic/pilot.json says how many tokens of a generation pass.
 
-    Not among the rules are those that need all generations (duplicates) or a stage of their own (min_similarity). Not
+    Rules that need all generations (duplicates) or a stage of their own (min_similarity) are left out. Not
     part of `pilot`, which may run in vLLM's environment, and on a GPU.
     """
 

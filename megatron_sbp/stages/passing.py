@@ -1,4 +1,4 @@
-"""How many shards of generations it takes, by what passes the filters of those that are written: `synthesis.stop`."""
+"""How many shards of generations are needed, from the share that passes the filters so far: `synthesis.stop`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from megatron_sbp.synthesis.extension import LEAST_PASSING
 from megatron_sbp.synthesis.passing import Passing, as_counts, drop_passing, read_passing, shards_needed, write_passing
 
 _OF_TEXTS = ("tokenizer", "tokenize")
-"""Stages whose outputs decide the texts too."""
+"""Stages whose outputs also decide the texts."""
 
 _NOT_ALONE = ("min_similarity", "signatures")
 """Settings of `judge` for rules that need more than one text and its seed document."""
@@ -41,7 +41,7 @@ def target_tokens(recipe: Recipe) -> int:
 
 
 def rules_digest(run: Run) -> str:
-    """Digest of the filters, and of all that they read but the texts and their seed documents."""
+    """Digest of the filters, and of all their inputs except the texts and their seed documents."""
     place = predicate_place(run.recipe)
     read = JudgeStage().external(run)
     made = (run.manifests / records.manifest(name) for name in stages_to_count(run) if name not in _OF_TEXTS)
@@ -56,7 +56,7 @@ def rules_digest(run: Run) -> str:
 
 
 def filter_alone(run: Run, shards: list[Path]) -> JsonObject:
-    """What passes of shards of generations, by the rules that look at one text alone: see `filter_pilot`."""
+    """The part of shards of generations that passes the rules for single texts: see `filter_pilot`."""
     from megatron_sbp.synthesis.pilot import filter_pilot
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -71,7 +71,7 @@ def filter_alone(run: Run, shards: list[Path]) -> JsonObject:
 
 
 def count_shard(run: Run, unit: str) -> None:
-    """Counts what passes of a shard that is finished, unless that is known.
+    """Counts what passes of a finished shard, unless it was counted before.
 
     Raises:
         InputError: a tenth or less of the tokens counted so far pass.
@@ -98,12 +98,12 @@ def count_shard(run: Run, unit: str) -> None:
 
 
 def counted(run: Run, rules: str) -> dict[int, Passing]:
-    """What passes of the shards that are counted under these rules, by their numbers."""
+    """The counts of shards under these rules, by their numbers."""
     return {**_summed(run, rules), **read_passing(run.generations, rules)}
 
 
 def needed_shards(run: Run, expected: float) -> int:
-    """How many shards it takes, as far as that is known.
+    """How many shards are needed, as far as that is known.
 
     Args:
         run: the run.
@@ -126,7 +126,7 @@ def acceptance(run: Run) -> tuple[int, int]:
 
 
 def summary(run: Run, shards: int) -> JsonObject:
-    """What generated.json says besides the number of shards: what passed of each."""
+    """The entries of generated.json besides the number of shards: what passed of each."""
     rules = rules_digest(run)
     known = counted(run, rules)
     return {"rules": rules, "passing": [list(known[number]) for number in range(shards)]}

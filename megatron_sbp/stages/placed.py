@@ -22,10 +22,10 @@ class Scope:
 
 @dataclass(frozen=True)
 class Placed:
-    """A recipe together with its run folder; those that inherit from it say what is where.
+    """A recipe together with its run folder; subclasses say where each file is.
 
     A stage that replaces finished outputs works on a view (`view`) in which the paths that it owns lead to a work
-    folder; all other paths are the run folder's. Manifests name files as they are called below the run folder.
+    folder; all other paths are the run folder's. Manifests name files relative to the run folder.
 
     A stage of a further synthesizer or replicate works in scopes (`scoped`): it uses the usual names, and finds its
     own files under them, such as synthesizers/random/pairs/audit.json for pairs/audit.json.

@@ -23,7 +23,7 @@ def quality_files(
 
     Args:
         run: The run as that synthesizer sees it (`synthesizer_run`).
-        others: What only the figures of the sheet need, and not the choice of its texts; see `QualityFiles`.
+        others: Inputs of the figures of the sheet that the choice of its texts does not need; see `QualityFiles`.
     """
     return QualityFiles(
         tokenizer=run.tokenizer,

@@ -1,4 +1,4 @@
-"""What the files are called that the program keeps about a run; `record_paths.py` says where they are."""
+"""Names of the files that the program keeps about a run; `record_paths.py` says where they are."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 
 MARKER, RESOLVED, PLAN, STOP, SAVE = "sbp-run.json", "resolved.yaml", "plan.json", "stop", "save"
 RECIPE_OF_VERSION_0_1 = "recipe.yaml"
-"""What is resolved.yaml since."""
+"""The former name of resolved.yaml."""
 STAGES, LOGS, ASIDE, WORK, UNITS = "stages", "logs", "aside", ".work", "units"
 """Folders: of manifests, of logs, of what was moved out of the way, of replacements, and of a replacement's units."""
 SLURM, FAULTS = "slurm", "faults"
-"""Below the logs: of jobs; below that: of what went wrong in them."""
+"""Below the logs: of jobs; below that: of their faults."""
 SUBMITTED = "submitted"
 """Folder of the recipes as they were submitted."""
 
 STARTED = "started.json"
-"""Among the manifests of units: what work in progress belongs to."""
+"""Among the manifests of units: the fingerprint of the work in progress."""
 UNIT_MANIFESTS = "[!.]*.json"
 """Pattern of the manifests of a stage's units, and of the note that it was started."""
 STARTED_STAGES = f"*/{STARTED}"
@@ -37,7 +37,7 @@ def manifest(name: str) -> str:
 
 
 def unit_lock(unit: str) -> str:
-    """What processes wait for that work on the same unit."""
+    """The lock of processes that work on the same unit."""
     return f".{unit}{LOCK}"
 
 
@@ -73,5 +73,5 @@ def is_outside(path: str) -> bool:
 
 
 def of_one_unit(before: str, after: str) -> re.Pattern[str]:
-    """What a pattern with a unit's name between two parts matches; the group `unit` is that name."""
+    """Regular expression of a pattern with a unit's name between two parts; the group `unit` is that name."""
     return re.compile(f"{re.escape(before)}(?P<unit>[^/]+){re.escape(after).replace(r'\*', '.*')}")

@@ -1,4 +1,4 @@
-"""Paths of what the program keeps about a run: its marker, manifests, logs, and what a person tells it by files."""
+"""Paths of the program's records of a run: its marker, manifests, logs, and the files by which a user controls it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RecordPaths(Placed):
 
     @property
     def marker_file(self) -> Path:
-        """Says that this is a run folder, and of which recipe."""
+        """Marks a run folder, and names its recipe."""
         return self.root / records.MARKER
 
     @property
@@ -30,12 +30,12 @@ class RecordPaths(Placed):
 
     @property
     def stop_file(self) -> Path:
-        """While it exists, nothing of the run starts, and whatever runs stops."""
+        """While it exists, no stage of the run starts, and running ones stop."""
         return self.root / records.STOP
 
     @property
     def save_file(self) -> Path:
-        """Whenever it is touched, trainings save a checkpoint and continue."""
+        """Whenever it is touched, training runs save a checkpoint and continue."""
         return self.root / records.SAVE
 
     @property
@@ -44,7 +44,7 @@ class RecordPaths(Placed):
         return self.root / records.STAGES
 
     def stage_manifest(self, stage: str) -> Path:
-        """What a stage has made and from what; there when it is complete."""
+        """A stage's outputs and inputs; exists once the stage is complete."""
         return self.manifests / records.manifest(stage)
 
     def submitted(self, digest: str) -> Path:
@@ -58,7 +58,7 @@ class RecordPaths(Placed):
 
     @property
     def job_faults(self) -> Path:
-        """Folder of what went wrong in them: JOB.jsonl and JOB_TASK.jsonl."""
+        """Folder of their faults: JOB.jsonl and JOB_TASK.jsonl."""
         return self.job_logs / records.FAULTS
 
     def log(self, stage: str, name: str) -> Path:
@@ -66,12 +66,12 @@ class RecordPaths(Placed):
         return self.root / records.LOGS / stage / f"{name}.log"
 
     def rejection_audit(self, stage: str) -> Path:
-        """What was wrong with a corpus that was refused; no stage owns it."""
+        """The problems of a corpus that was refused; no stage owns it."""
         return self.log(stage, "audit").with_suffix(".json")
 
     @property
     def aside(self) -> Path:
-        """What was replaced or found damaged and is not the program's to delete."""
+        """Replaced or damaged files that the program must not delete."""
         return self.root / records.ASIDE
 
     def new_aside(self, label: str) -> Path:
@@ -87,7 +87,7 @@ class RecordPaths(Placed):
 
     @property
     def work_root(self) -> Path:
-        """Folder of everything that is made to replace finished outputs."""
+        """Folder of outputs that are being made to replace finished ones."""
         return self.root / records.WORK
 
     def work_folder(self, stage: str, key: str) -> Path:
@@ -95,5 +95,5 @@ class RecordPaths(Placed):
         return self.work_root / f"{stage}-{key[:12]}"
 
     def work_folders(self, stage: str) -> list[Path]:
-        """Those of a stage that are there, under whatever key."""
+        """The existing ones of a stage, whatever their fingerprint."""
         return sorted(self.work_root.glob(f"{stage}-*"))

@@ -19,11 +19,11 @@ class ReportStage(Stage):
     """Collects the results, checks them against the plan, and writes the page.
 
     Args:
-        stages: names of the recipe's other stages, whose time is told; None tells that of all that are there.
+        stages: names of the recipe's other stages, whose time is shown; None shows that of all in the run folder.
     """
 
     name = "report"
-    title = "write results.json and report/index.html, checked against the plan"
+    title = "write results.json and report/index.html, checked against the plan; print a summary"
     version = 6
 
     def __init__(self, stages: Collection[str] | None = None):
@@ -60,7 +60,7 @@ class ReportStage(Stage):
 
     def settings(self, run: Run) -> JsonObject:
         shown = run.recipe.to_dict()  # the page shows all of it
-        del shown["run_folder"]  # `sbp status RUN` gives it, the recipe need not
+        del shown["run_folder"]  # set by `sbp status RUN`, not always by the recipe
         return {"recipe": shown}
 
     def owns(self, run: Run) -> tuple[str, ...]:
@@ -84,17 +84,17 @@ _OF_TUNED = {
     "tokenize-pairs": (usual.audit_tokens("pairs_audit"),),
     "tune": usual.below(usual.model("synthesizer"), CONSUMED, METRICS, STARTED_FROM),
 }
-"""What is read from every synthesizer that is tuned on pairs."""
+"""Inputs from every synthesizer that is tuned on pairs."""
 
 _OF_SYNTHESIZER = {
     "filter": (usual.SYNTHETIC_FILES, usual.AUDIT_SYNTHETIC),
     "tokenize-synthetic": (usual.audit_tokens("synthetic_audit"),),
 }
-"""What is read from every synthesizer."""
+"""Inputs from every synthesizer."""
 
 
 def report_sources(run: Run, stages: Collection[str] | None = None) -> ReportSources:
-    """Where a run folder holds what the report is made of; its stages are those of the recipe, None for any."""
+    """Where a run folder has the inputs of the report; its stages are those of the recipe, None for any."""
     runs = [replicate_run(run, number) for number in range(1, run.recipe.replicates + 1)]
     return ReportSources(
         documents_audit=run.audit_documents,
@@ -110,7 +110,7 @@ def report_sources(run: Run, stages: Collection[str] | None = None) -> ReportSou
 
 
 def _trained(run: Run, arm: str) -> Trained:
-    # Without tasks, what a former recipe measured is not this run's.
+    # Without tasks, figures of a former recipe do not belong to this run.
     harness = run.harness(arm) if run.recipe.evaluation.harness.tasks else None
     return Trained(run.model(arm), run.evaluation(arm), harness)
 

@@ -1,4 +1,4 @@
-"""Paths of the trained models, and of what was measured of them and of the texts."""
+"""Paths of the trained models, and of the figures of models and texts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ResultPaths(Placed):
         return self.at(f"evaluation/{name}.json")
 
     def harness(self, arm: str) -> Path:
-        """JSON of what lm-eval measured of an arm."""
+        """JSON of lm-eval's figures for an arm."""
         return self.at(f"harness/{arm}.json")
 
     def answers(self, name: str) -> Path:
@@ -35,7 +35,7 @@ class ResultPaths(Placed):
         return self.root / "answers" / f"{self.named(f'evaluation/{name}').replace('/', '.')}.answers.jsonl"
 
     def corpus_findings(self, sheet: str) -> Path:
-        """Folder of what D has of the texts that a quality sheet compares: KIND-NNNNN-NNNNN.npz, one file per part."""
+        """Folder of the overlap of D with the texts of a quality sheet: KIND-NNNNN-NNNNN.npz, one file per part."""
         return self.at(usual.corpus_findings(sheet))
 
     def finding(self, sheet: str, name: str) -> Path:

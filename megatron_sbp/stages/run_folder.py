@@ -30,7 +30,7 @@ class Run(CorpusPaths, SynthesisPaths, ResultPaths, RecordPaths):
         of the recipe (`label`).
 
         Raises:
-            InputError: no text can hold the path of the run folder, or of the recipe.
+            InputError: the path of the run folder, or of the recipe, cannot be written as text.
         """
         root = Path(recipe.run_folder or f"runs/{label(recipe)}").resolve()
         for path in (root, recipe.folder):
@@ -54,7 +54,7 @@ def shard_name(index: int) -> str:
 
 
 def identity_file(pilot: Path) -> Path:
-    """Beside a shard of the pilot: what its texts follow from."""
+    """Beside a shard of the pilot: the identity of its texts."""
     return pilot.with_name(pilot.name.removesuffix(JSONL_ZST) + ".json")
 
 

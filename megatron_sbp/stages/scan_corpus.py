@@ -16,12 +16,12 @@ from megatron_sbp.stages.stage import Stage, span
 
 
 class ScanCorpusStage(Stage):
-    """Writes synthetic/corpus_findings/SHEET/KIND-NNNNN-NNNNN.npz: what a part of D has of the texts that the quality
-    sheet compares; with `filter.contaminated`, also which items of the evaluation a part of the synthetic text has.
+    """Writes synthetic/corpus_findings/SHEET/KIND-NNNNN-NNNNN.npz: the overlap of a part of D with the texts that the
+    quality sheet compares; with `filter.contaminated`, also which evaluation items a part of the synthetic text has.
 
     A unit is a part: about 500,000 documents, more where that would be over 512 parts. The texts are chosen once, by
-    the first process. Memory of a unit: what is looked for, 8 GB for 10,000 texts of 600 words in every group; where
-    it is less, several processes read, as far as 16 GB allow.
+    the first process. Memory of a unit: the tables to look up, 8 GB for 10,000 texts of 600 words in every group;
+    if they are smaller, several processes read, as far as 16 GB allow.
 
     Args:
         sheet: unit of `evaluate` that takes it.

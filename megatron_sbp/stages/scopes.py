@@ -47,8 +47,7 @@ def synthetic_scope(name: str | None) -> tuple[Scope, ...]:
 
 
 def replicate_scope(number: int) -> tuple[Scope, ...]:
-    """Where everything is that each replicate makes again: models, generations, exports, evaluations. The first has the
-    usual names."""
+    """Where each replicate's models, generations, exports, and evaluations are. The first has the usual names."""
     if number == 1:
         return ()
     whole = (usual.MODELS, usual.EXPORTS, usual.EVALUATIONS, usual.HARNESS, usual.SYNTHETIC)

@@ -1,4 +1,4 @@
-"""What a stage declares: inputs, settings, units, outputs, and the device that it needs."""
+"""The declaration of a stage: inputs, settings, units, outputs, and the device that it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths of what the synthesizer wrote, and of what the filters left of it."""
+"""Paths of the generations, and of those that passed the filters."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SynthesisPaths(Placed):
 
     @property
     def more_generations(self) -> Path:
-        """How many generations are planned because fewer left too few tokens, and what those left."""
+        """How many generations are planned because fewer left too few tokens, and how many tokens those left."""
         return self.at(usual.MORE_GENERATIONS)
 
     @property
@@ -63,11 +63,11 @@ class SynthesisPaths(Placed):
         return self.at(usual.similarity(name))
 
     def judged(self, name: str) -> Judged:
-        """What the filters said of one shard of raw generations, and what finding duplicates needs."""
+        """The filters' verdicts on one shard of raw generations, and the signatures for finding duplicates."""
         return Judged(*(self.at(usual.judged(part, name)) for part in PARTS))
 
     def found(self, search: str) -> Path:
-        """What one search for duplicates found; removed when all are joined."""
+        """Results of one search for duplicates; removed when all are joined."""
         return self.at(f"synthetic/repeats/found/{search}.npy")
 
     def repeats(self, name: str) -> Path:

@@ -30,7 +30,7 @@ class SynthesizeStage(Stage):
     """Writes synthetic/generations/NNNNN.jsonl.zst: raw generations, one row each, with their parents.
 
     Args:
-        about: what the recipe says about the synthesizer; its method and share of replaced tokens are used.
+        about: the synthesizer's section of the recipe; its method and share of replaced tokens are used.
         round: of synthesis, see `Recipe.round_of`; rows carry it.
     """
 
@@ -65,7 +65,7 @@ class SynthesizeStage(Stage):
             # The verdicts of the filters change the number of units, but none of them: see `settings`.
             **({"judge-pilot": ()} if self._piloted(run) else {}),
         }
-        if self.counts(run):  # likewise what the filters read
+        if self.counts(run):  # likewise the inputs of the filters
             found |= {name: () for name in passing.stages_to_count(run) if name not in found}
         if self.method == "tuned":
             found["tokenize-pairs"] = (usual.audit_tokens("pairs_audit"),)
@@ -306,7 +306,7 @@ def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> ModelSynt
 
 def _pairs_file(run: Run) -> tuple[str, str] | None:
     """The file of pairs that the synthesizer was tuned on, below the run folder, and its SHA-256, for the rows; None if
-    it is gone by now."""
+    it no longer exists."""
     file = run.pairs("train")
     return (run.relative(file), _sha256(file, file.stat().st_mtime_ns)) if file.exists() else None
 

@@ -11,8 +11,8 @@ from megatron_sbp.stages.stage import Stage
 
 
 class TaskItemsStage(Stage):
-    """Writes evaluation_items/tasks.jsonl.zst, the items of lm-eval's tasks. There only where `filter.contaminated` is
-    set, and the recipe names tasks."""
+    """Writes evaluation_items/tasks.jsonl.zst, the items of lm-eval's tasks. Exists only if `filter.contaminated` is
+    set and the recipe names tasks."""
 
     name = "task-items"
     title = "collect the items of lm-eval's tasks, to look for them in the text"

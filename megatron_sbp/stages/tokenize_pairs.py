@@ -47,7 +47,7 @@ class TokenizePairsStage(Stage):
 
         found = []
         for split in _DATASETS:
-            # One even without pairs: it says so.
+            # At least one, which reports that there are no pairs.
             count = max(1, -(-count_pairs(run.pairs(split)) // PAIRS_PER_UNIT))
             found += [f"{split}-{number:05d}" for number in range(count)]
         return found

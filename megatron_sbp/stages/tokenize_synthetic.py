@@ -19,8 +19,8 @@ from megatron_sbp.stages.tokenize import dataset_files, shard_stem, tokenize_sha
 class TokenizeSyntheticStage(Stage):
     """Tokenizes the synthetic documents, and checks that the SBP arm has as many tokens as the plan says.
 
-    Documents whose rows have the ids that the synthesizer wrote keep these; others are tokenized from their text.
-    Shards that a shorter run has tokenized are taken from its dataset.
+    Documents whose rows have the ids that the synthesizer wrote keep them; others are tokenized from their text.
+    Shards already tokenized for a smaller plan are taken from its dataset.
     """
 
     name = "tokenize-synthetic"
@@ -78,7 +78,7 @@ def too_few_tokens(recipe: Recipe, tokens: int, planned: int) -> InputError:
 
     Args:
         recipe: the recipe.
-        tokens: those there are.
+        tokens: the number available.
         planned: generations that are planned now, see `plan_more`; 0 where more would not help.
     """
     length = recipe.model.sequence_length

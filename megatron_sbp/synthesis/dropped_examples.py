@@ -30,7 +30,7 @@ class DroppedExamples:
 
     Args:
         rules: the recipe's filter section.
-        measure: what to keep of an example besides what `add` is told; None keeps nothing else.
+        measure: what to keep of an example besides the arguments of `add`; None keeps nothing else.
     """
 
     def __init__(self, rules: Filter, measure: Measure | None = None):

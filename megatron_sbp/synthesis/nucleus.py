@@ -24,7 +24,7 @@ def invert(probabilities: np.ndarray, uniform: np.ndarray, top_p: float) -> np.n
 
     The nucleus is the smallest set of most probable tokens with probability `top_p` or more; of tokens that are equally
     probable at its edge those with the lower ids belong to it. Probabilities are summed in float64 by classes of size,
-    and only the class in which the edge lies is sorted.
+    and only the class with the edge is sorted.
 
     Args:
         probabilities: float32 [rows, vocabulary], each row a distribution up to rounding.

@@ -154,7 +154,7 @@ class TextTokenizer:
 
     @cached_property
     def has_text(self) -> np.ndarray:
-        """bool [vocab_size]: whether an id stands for text: not special tokens, and not unused ids."""
+        """bool [vocab_size]: whether an id represents text: false for special tokens and unused ids."""
         found = np.zeros(self.vocab_size, bool)
         found[list(self.backend.get_vocab(with_added_tokens=True).values())] = True
         for number, token in self.backend.get_added_tokens_decoder().items():

@@ -95,7 +95,7 @@ def go_back(folder: Path, iteration: int | None, aside: Path, damaged: Collectio
         (folder / STOPPED).replace(aside / STOPPED)
     if (folder / CONSUMED).exists():
         (folder / CONSUMED).replace(aside / CONSUMED)
-    files.write_text(folder / tracker.NAME, str(iteration))  # before the checkpoint that it names is gone
+    files.write_text(folder / tracker.NAME, str(iteration))  # before the checkpoint that it names is removed
     names = {path.relative_to(folder).parts[0] for path in damaged}
     for number, checkpoint in tracker.written(folder).items():
         if number > iteration or checkpoint.name in names:

@@ -42,7 +42,7 @@ def check_precision(folder: Path, precision: str) -> None:
 def check_settings(folder: Path, wanted: JsonObject) -> None:
     """Records what the training computes until it has a checkpoint, and insists on it later.
 
-    The manifests say so too; but if they are gone, checkpoints must not be mistaken for those of other settings.
+    The manifests say so too; but without them, checkpoints must not be mistaken for those of other settings.
 
     Args:
         folder: the training's folder.

@@ -40,7 +40,7 @@ def test_faults_come_through():
         next(source)
 
 
-def test_whoever_stops_early_leaves_no_thread():
+def test_stopping_early_leaves_no_thread():
     before = threading.active_count()
     source = read_ahead(range(10))
     next(source)

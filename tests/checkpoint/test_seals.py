@@ -1,4 +1,4 @@
-"""A checkpoint that was damaged is known before a training goes on from it."""
+"""A checkpoint that was damaged is known before a training continues from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from, after every kind of interruption."""
+"""Which checkpoint a training continues from, after every kind of interruption."""
 
 from __future__ import annotations
 

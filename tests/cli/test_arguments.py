@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 import pytest
 
@@ -85,10 +86,34 @@ def test_the_help_of_a_verb_says_how_to_call_it(capsys, verb):
     assert arguments.EPILOG in said
 
 
+def the_verbs(parser):
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+
+
+def test_every_verb_says_in_the_imperative_what_it_does():
+    for name, verb in the_verbs(arguments.make_parser(all_stages())).items():
+        first = verb.description.split(maxsplit=1)[0]
+        assert first[0].isupper() and not first.endswith("s"), (name, verb.description)
+        assert verb.description.endswith((".", "schema.json")), (name, verb.description)
+
+
+def test_only_the_help_of_the_plan_explains_d():
+    parser = arguments.make_parser(all_stages())
+    verbs = the_verbs(parser)
+    assert {name for name, verb in verbs.items() if "D, in the plan, is" in verb.format_help()} == {"plan"}
+    assert not [name for name, verb in verbs.items() if name != "plan" and re.search(r"\bD\b", verb.format_help())]
+    assert not re.search(r"\bD\b", parser.format_help())
+
+
+def test_the_help_lists_a_verb_once_and_says_where_the_docs_are():
+    told = arguments.make_parser(all_stages()).format_help()
+    assert len(re.findall(r"^  sbp report ", told, re.MULTILINE)) == 1
+    assert "(docs/experiments.md in the repository)" in told
+
+
 def test_no_help_names_a_module_or_d_before_saying_what_it_is():
     parser = arguments.make_parser(all_stages())
-    verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
-    for text in (parser.format_help(), *(verb.format_help() for verb in verbs.values())):
+    for text in (parser.format_help(), *(verb.format_help() for verb in the_verbs(parser).values())):
         assert "_verbs" not in text
     for stage in all_stages():
         assert "D" not in stage.title.split(), stage.name

@@ -116,7 +116,7 @@ def test_differences_name_settings_with_values_and_inputs_without():
     old = {"settings": {"model": {"layers": 2, "gone": 1}, "seed": 1}, "inputs": {"a": "x", "b": "x"}}
     new = {"settings": {"model": {"layers": 3}, "seed": 1}, "inputs": {"b": "y", "c": "x"}}
     assert differences(old, new) == [
-        "model.gone was 1, is None", "model.layers was 2, is 3", "a is gone", "b changed", "c is new",
+        "model.gone was 1, is None", "model.layers was 2, is 3", "a was removed", "b changed", "c is new",
     ]  # fmt: skip
     many = {"settings": {str(number): 0 for number in range(30)}, "inputs": {}}
     assert len(found := differences({}, many)) == 11 and found[-1] == "and 20 more"

@@ -125,7 +125,7 @@ def test_a_file_that_its_manifest_does_not_confirm_is_refused(tmp_path, of, dama
     with pytest.raises(InputError) as error:
         publish(run, tmp_path / "hub")
     assert error.value.file == file
-    expected = {"gone": "is gone", "cut": "but had", "changed": "has the digest"}[damage]
+    expected = {"gone": "is missing", "cut": "but had", "changed": "has the digest"}[damage]
     assert expected in error.value.reason and "`sbp run` says" in error.value.reason
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

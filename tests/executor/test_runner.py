@@ -213,7 +213,7 @@ def test_processes_at_once(folder):
 
 
 def test_a_unit_is_not_done_again_when_another_process_closes_the_stage_first(folder, monkeypatch):
-    """Closing removes what only the closing step needed; who waited for a unit's lock meanwhile must not redo it."""
+    """Finalizing removes what only it needed; a process that waited for a unit's lock meanwhile must not redo it."""
     run = toys.make_run(folder)
     late = runner(run, "words")
     lock = late._lock
@@ -330,7 +330,7 @@ def test_a_setting_that_fails_costs_nothing(folder, monkeypatch, calls_before):
     shown = {name: data for name, data in contents(run).items() if not name.startswith(".work/")}
     assert shown == before
     assert execute(run) == []  # back to the former settings: nothing to do
-    assert execute(toys.make_run(folder, "note=upper"))[0] == f"words {calls_before:05d}"  # goes on where it failed
+    assert execute(toys.make_run(folder, "note=upper"))[0] == f"words {calls_before:05d}"  # continues where it failed
     assert not (run.root / ".work").exists() and not run.aside.exists()
 
 

@@ -104,7 +104,7 @@ def test_items_of_the_evaluation_are_told_where_they_were_looked_for(data):
     ]
 
 
-def test_the_judge_is_named_whoever_it_is(data):
+def test_a_judge_of_any_kind_is_named(data):
     assert "The judge is " in quality_section(data) and "sha256" in quality_section(data)
     endpoint = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}
     data.results["quality"]["judge"] = endpoint

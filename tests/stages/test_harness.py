@@ -1,4 +1,4 @@
-"""The stage runs lm-eval arm by arm: it goes on where it was interrupted, and changed task files have it run again."""
+"""The stage runs lm-eval arm by arm: it resumes where it was interrupted, and changed task files make it run again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`synthesis.stop: passed`: as many shards as it takes, whoever writes them, and a longer run goes on with them."""
+"""`synthesis.stop: passed`: as many shards as needed, from any process, and a longer run continues with them."""
 
 from __future__ import annotations
 

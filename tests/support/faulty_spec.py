@@ -1,4 +1,4 @@
-"""Megatron's --spec for tests: our layers, and datasets that raise in whoever reads them while RUN/raise exists."""
+"""Megatron's --spec for tests: our layers, and datasets that raise in every reader while RUN/raise exists."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class JobSequence(FaultSequence):
         self._await_end(job, time.monotonic())
 
     def requeue(self) -> None:
-        """An administrator puts the job back into the queue; it goes on, and is canceled later."""
+        """An administrator puts the job back into the queue; it continues, and is canceled later."""
         job = self._working()
         client("scontrol", "requeue", job)
         self._no_process(time.monotonic())
@@ -150,7 +150,7 @@ class JobSequence(FaultSequence):
         self._await_end(job, time.monotonic())
 
     def controller(self) -> None:
-        """The controller does not answer for a while; the training goes on, and is canceled later."""
+        """The controller does not answer for a while; the training continues, and is canceled later."""
         job = self._working()
         [pid] = [int((self.slurm / "slurmctld.pid").read_text())]
         os.kill(pid, signal.SIGSTOP)

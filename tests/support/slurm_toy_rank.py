@@ -1,4 +1,4 @@
-"""One rank of the toy training: counts steps, saves on SIGTERM and exits with 3, and goes on from there next time."""
+"""One rank of the toy training: counts steps, saves on SIGTERM and exits with 3, and continues from there next time."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if [ -e "$SBP_HOME/setup.py" ]; then export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$
 # Since Slurm 22.05 srun no longer takes --cpus-per-task from the job.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 # A task has its cores to itself, so the tokenizer may use all of them. Threads that share a core with others wait for one another
-# in loops: where fewer cores are there than Slurm counts, there are fewer threads.
+# in loops: with fewer cores than Slurm counts, there are fewer threads.
 cores=${SLURM_CPUS_PER_TASK:-1} available=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || true)
 if [ -n "$available" ] && [ "$available" -lt "$cores" ]; then cores=$available; fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cores}
@@ -42,7 +42,7 @@ fi
 outside=("${sbp[@]}")
 if [ -n "${SBP_OUTSIDE_COMMAND:-}" ]; then eval "outside=($SBP_OUTSIDE_COMMAND)"; fi
 
-# Becomes the command, inside the container where there is one.
+# Becomes the command, inside the container if there is one.
 exec_in_container() {
   local image=${SBP_CONTAINER_IMAGE:-} mounts=${SBP_CONTAINER_MOUNTS:-}
   if [ -z "$image" ]; then exec "$@"; fi
@@ -76,7 +76,7 @@ requeue() {
   if [ -n "${1:-}" ]; then "${ask[@]}" scontrol update "JobId=$this_job" "ExcNodeList=$1" || true; fi
 }
 
-# Nodes on which too many faults of this run were: executor/avoided_nodes.py.
+# Nodes with too many faults of this run: executor/avoided_nodes.py.
 avoided_nodes() {
   if [ -z "${SBP_FAULTS:-}" ] || [ "${SBP_EXCLUDE_AFTER:-0}" -eq 0 ]; then return; fi
   "${outside[0]}" -m megatron_sbp.executor.avoided_nodes "$SBP_FAULTS" "$SBP_EXCLUDE_AFTER" 2>/dev/null || true

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One rank of a training under srun: tells torch.distributed who it is, and runs the command. Under node.sh the launcher there
-# has told it already.
+# One rank of a training run under srun: sets torch.distributed's variables and runs the command. Under node.sh the launcher
+# there has set them already.
 #
 #   srun --nodes=2 --ntasks-per-node=8 bash megatron_sbp/executor/scripts/rank.sh python -m megatron_sbp.training.pretrain [Megatron flags]
 set -euo pipefail
@@ -26,7 +26,7 @@ wait "$rank" && status=0 || status=$?
 if [ "$status" -ne 0 ] && [ "$status" -ne 3 ]; then
   echo "sbp: rank $RANK on ${SLURMD_NODENAME:-$HOSTNAME} ended with status $status at $EPOCHREALTIME" >&2
 fi
-# 3: a checkpoint is saved, start me again. `srun --kill-on-bad-exit` would kill the ranks that are still on their way out,
-# and their 143 would hide the 3.
+# 3: a checkpoint is saved, start again. `srun --kill-on-bad-exit` would kill the ranks that are still exiting, and their 143
+# would hide the 3.
 if [ "$status" -eq 3 ]; then sleep "${SBP_RANK_PATIENCE:-15}" || true; fi
 exit "$status"

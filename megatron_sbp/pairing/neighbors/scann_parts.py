@@ -57,7 +57,7 @@ class ScannParts:
         return max(self.plans, key=lambda planned: planned.leaves).method
 
     def far(self) -> list[ScannPlan | Tuned]:
-        """How far a query looks in each part: what a sample said, or the plan. Where what the sample said is gone, the
+        """How far a query looks in each part: what a sample said, or the plan. If the sample's record is missing, the
         part is built and tuned again."""
         return [self._tuned(part) or self.plans[part] for part in range(len(self))]
 

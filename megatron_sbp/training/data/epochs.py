@@ -63,7 +63,7 @@ class StrictEpochs:
         return sample * self.sequence_length // self.tokens
 
     def samples_of_one_epoch(self) -> int:
-        """Samples that lie entirely in a single epoch, the label of the last token included."""
+        """Samples entirely within a single epoch, the label of the last token included."""
         return (self.tokens - 1) // self.sequence_length
 
     def build(self, epoch: int) -> Epoch:

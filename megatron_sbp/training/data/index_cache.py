@@ -46,7 +46,7 @@ class IndexCache:
     """Arrays by name and identity.
 
     Args:
-        folder: where the files are; it may be shared by many nodes, and be removed when nobody reads from it.
+        folder: where the files are; it may be shared by many nodes, and removed once no process reads from it.
     """
 
     def __init__(self, folder: Path):

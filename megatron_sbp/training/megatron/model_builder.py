@@ -165,7 +165,7 @@ def _resolved(layer: object, gpt: GPTModelConfig) -> ModuleSpec:
 
 
 def _accept_gpt_checkpoints() -> None:
-    """Lets Megatron load a GPTModel's checkpoint into a HybridModel of ours as it is.
+    """Lets Megatron load a GPTModel's checkpoint into our HybridModel as it is.
 
     Megatron would translate names, from those of HybridStack, which ours does not have.
     """

@@ -37,7 +37,7 @@ def parse_arguments(add_arguments: Callable[[ArgumentParser], ArgumentParser]) -
     its users see these change.
 
     Args:
-        add_arguments: adds arguments of ours to Megatron's parser and returns it.
+        add_arguments: adds our arguments to Megatron's parser and returns it.
     """
     from megatron.training.arguments import parse_and_validate_args
 

@@ -56,7 +56,7 @@ def test_tree_on_real_text(mined):
     assert (ids != own[:, None]).all()
     assert all(len(set(row)) == 10 for row in ids.tolist())
     assert (np.diff(scores, axis=1) <= 0).all()
-    # Whoever is found has the score of the exact search, to the last bit.
+    # Every neighbor found has the score of the exact search, to the last bit.
     for row in range(len(own)):
         known = dict(zip(exact[0][row].tolist(), exact[1][row].tolist(), strict=True))
         for id, score in zip(ids[row].tolist(), scores[row].tolist(), strict=True):
