@@ -41,7 +41,7 @@ def filter_pilot(
         tokens_per_generation, these over all generations, and the standard error of this mean; written_per_generation,
         tokens of all texts over all generations; dropped, by rule.
     """
-    # Signatures are for finding duplicates, and nobody has compared these texts with their seeds yet.
+    # Signatures are for finding duplicates, and these texts have not been compared with their seeds yet.
     alone = rules.model_copy(update={"duplicates": "exact", "min_similarity": None})
     verdicts, lengths = [], []
     with tempfile.TemporaryDirectory() as folder:
