@@ -35,7 +35,7 @@ class Live:
     drops_unfinished: bool
     """Whether the filters drop texts without an end."""
     updated: float
-    """When the latest text was written, in seconds since the epoch; 0 where it is not known."""
+    """When the latest text was written, in seconds since the epoch; 0 if unknown."""
     counted: tuple[int, int] | None = None
     """Documents that passed all filters of single texts, and all documents, of the shards that are counted while others
     are written; None where none are."""
