@@ -16,7 +16,7 @@ most of them rather than only on those with a close neighbor. Chosen here; the p
 _WINDOW = 0.05
 """Smoothing width of densities in similarity: wide enough to average out random fluctuations."""
 _DEPTH = 4
-"""A gap has at most one pair per this many on both of its sides."""
+"""A gap is at most 1 / _DEPTH as dense as both of its sides."""
 _LEAST_COVERAGE = 0.25
 """Minimum share of documents with a pair above a gap; if fewer have one, the upper group consists of near-copies."""
 

@@ -59,7 +59,7 @@ class TargetCap:
         self._scores[places[last]], self._seeds[places[last]] = scores[last], seeds[last]
 
     def _of_hubs(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the pairs with a target above the cap, and the target's index among these: int64 [those pairs]
+        """Indices of the pairs with a target above the cap, and its index among these targets: int64 [those pairs]
         each."""
         places = np.searchsorted(self._targets, targets)
         hub = places < len(self._targets)
