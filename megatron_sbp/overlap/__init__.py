@@ -1,1 +1,1 @@
-"""How much text two documents, or a corpus, share."""
+"""Measures of text overlap between documents and corpora."""

@@ -1,8 +1,8 @@
-"""Which evaluation items occur in a text: word n-grams of the items, looked up in one pass over any number of texts.
+"""Finds evaluation items in texts by their word n-grams, in one pass over any number of texts.
 
-Words are runs of letters, digits and underscores, in lower case. An item occurs in a text that has any of its 13-grams,
-or for an item of 8 to 12 words all of them in a row; shorter items are counted, and not looked for. An item with
-several forms (a question with its answer, and without) occurs where any of them does.
+Words are lowercased runs of letters, digits, and underscores. An item occurs in a text that contains any of its
+13-grams, or, for an item of 8 to 12 words, all of its words in a row; shorter items are counted but not searched for.
+An item with several forms (a question with its answer, and without) occurs where any of them does.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from megatron_sbp.overlap.shingles import hash_at
 LONGEST, SHORTEST = 13, 8
 
 type Item = str | tuple[str, ...]
-"""A text, or the forms of one item."""
+"""A text, or several forms of one item."""
 
 _WORDS = re.compile(r"\w+")
 
 
 class ItemIndex:
-    """Evaluation items, to be found in texts. Memory: about 40 bytes per n-gram of the items.
+    """Evaluation items to find in texts. Memory: about 40 bytes per n-gram of the items.
 
     N-grams are hashed to 64 bits: two different ones are confused with probability 2^-64 each.
 
@@ -34,8 +34,8 @@ class ItemIndex:
         groups: the items by group, each a text, or a tuple of its forms.
 
     Attributes:
-        groups: rows of the items of each group that are looked for.
-        too_short: how many items of each group are not: no form of them has 8 words.
+        groups: rows of the searchable items of each group.
+        too_short: number of other items in each group: none of their forms has 8 words.
     """
 
     def __init__(self, groups: Mapping[str, Sequence[Item]]):
@@ -67,12 +67,12 @@ class ItemIndex:
         _fill(self._table, hashes)
 
     def __len__(self) -> int:
-        """Items that are looked for."""
+        """Number of searchable items."""
         return sum(map(len, self.groups.values()))
 
     @property
     def bytes(self) -> int:
-        """Memory of the n-grams."""
+        """Memory of the n-grams in bytes."""
         return self._values.nbytes + self._owners.nbytes + self._table.nbytes
 
     def found(self, text: str) -> np.ndarray:
@@ -84,7 +84,7 @@ class ItemIndex:
         return np.unique(np.concatenate([np.empty(0, np.int64), *owners]))
 
     def counts(self, found: np.ndarray) -> dict[str, int]:
-        """Items by group, from which of all were found: bool [items]."""
+        """Found items by group: bool [items] from a mask over all items."""
         return {name: int(found[rows.start : rows.stop].sum()) for name, rows in self.groups.items()}
 
     def _words(self, text: str) -> np.ndarray:
@@ -107,7 +107,7 @@ def _fill(table: np.ndarray, values: np.ndarray) -> None:
 
 @numba.njit(cache=True)
 def _present(words: np.ndarray, widths: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Hashes of the n-grams of a text that are in the table."""
+    """Hashes of a text's n-grams that are in the table."""
     result = np.empty(len(words) * len(widths), np.uint64)
     count = 0
     for width in widths:

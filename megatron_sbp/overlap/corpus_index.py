@@ -1,17 +1,16 @@
-"""Which shingles occur in any document of a corpus: an index on disk of their hashes, or of a sample of them.
+"""On-disk index of all shingles of a corpus: their hashes, or a sample of them.
 
-The index is a set of 64-bit hashes, mixed once more so that all bits are as good as random:
+The index is a set of 64-bit hashes, mixed once more to randomize all bits:
 
     | k bits, all zero | b bits: the bucket | 32 bits: the remainder | not kept |
 
 Only hashes whose first k bits are zero are kept, which is 1/2^k of them; a text is looked up by those of its own
-shingles that pass the same test. Every shingle passes or fails wherever it occurs, so the share that is found among
-them is an unbiased estimate of the share among all. A bucket is an ascending run of remainders, 8 to 16 on average
-where no shingle repeats. A shingle that is not in the corpus is taken for one that is with probability
-`IndexPlan.false_positives`.
+shingles that pass the same test. The test depends only on the shingle, so the share found among them is an unbiased
+estimate of the share among all. A bucket is an ascending run of remainders, 8 to 16 on average if no shingle repeats. A
+shingle that is not in the corpus is found with probability `IndexPlan.false_positives`.
 
-The index is made in parts, each for another range of buckets and with bounded memory, and mapped from disk by all that
-read it.
+The index is built in parts, each for a different range of buckets and with bounded memory, and memory-mapped by its
+readers.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from megatron_sbp.overlap.shingles import hash_at, shingle_hashes
 from megatron_sbp.planning.index_layout import PART_HASHES, REMAINDER_BITS, IndexPlan, layout
 
 _ROOM = 1 << 12
-"""Hashes that the table of a part has room for beyond those that are expected."""
+"""Extra capacity of a part's table beyond the expected number of hashes."""
 
 _AT_ONCE = 1 << 22
 
@@ -39,21 +38,21 @@ _AT_ONCE = 1 << 22
 def plan_index(
     lengths: np.ndarray, shingle: int, at_most: int, part_hashes: int = PART_HASHES, closing: int = 0
 ) -> IndexPlan:
-    """The layout of an index of a corpus.
+    """Layout of a corpus index.
 
     Args:
         lengths: tokens of every document: integers [documents].
         shingle: tokens in a shingle.
-        at_most: bytes of the index; above them a sample is kept.
+        at_most: maximum size of the index in bytes; a larger index is sampled.
         part_hashes: hashes in a part.
-        closing: tokens of every length that are no part of the document.
+        closing: tokens in every length that are not part of the document.
     """
     return layout(_count(lengths, shingle, closing), at_most, part_hashes)
 
 
 def _count(lengths: np.ndarray, shingle: int, closing: int) -> int:
     count = 0
-    for begin in range(0, len(lengths), 1 << 20):  # they are mapped from disk, and many
+    for begin in range(0, len(lengths), 1 << 20):  # memory-mapped, and many
         some = lengths[begin : begin + (1 << 20)].astype(np.int64) - closing
         count += int(np.maximum(some[some > 0] - (shingle - 1), 1).sum())
     return count
@@ -64,8 +63,8 @@ def write_part(
 ) -> int:
     """Writes one part of an index, each file atomically.
 
-    Memory: 12 bytes for every hash of the part, and half as much again where more distinct ones fall into it than a
-    random split gives.
+    Memory: 12 bytes for every hash of the part, and half as much again if it gets more distinct hashes than a random
+        split would give.
 
     Args:
         documents: the corpus.
@@ -76,7 +75,7 @@ def write_part(
         remainders: uint32 [hashes of the part], bucket after bucket, ascending within each.
 
     Returns:
-        How many hashes there are.
+        The number of hashes.
     """
     found = _distinct(documents, shingle, plan, part)
     assert len(found) < 1 << 32, "a part has fewer hashes than its buckets can begin at"
@@ -93,7 +92,7 @@ def write_part(
 
 
 class _Wanted(NamedTuple):
-    """Which hashes a part has, as compiled code takes it: see `IndexPlan`."""
+    """Hash range of a part, as passed to compiled code: see `IndexPlan`."""
 
     shingle: int
     halvings: int
@@ -104,7 +103,7 @@ class _Wanted(NamedTuple):
 def _distinct(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int) -> np.ndarray:
     """The kept hashes of a part without their leading zeros: uint64, ascending."""
     expected = plan.shingles >> plan.halvings >> plan.part_bits
-    # A random split scatters by the square root; pages that are never written to take no memory.
+    # A random split varies by the square root; untouched pages take no memory.
     buffer = np.empty(expected + 8 * math.isqrt(expected) + _ROOM, np.uint64)
     spans, wanted = spans_as_arrays(documents), _Wanted(shingle, plan.halvings, plan.part_bits, part)
     count, row = 0, 0
@@ -115,7 +114,7 @@ def _distinct(documents: TokenSpans, shingle: int, plan: IndexPlan, part: int) -
         if row == len(documents):
             return buffer[:count]
         needed = count + int(documents.lengths[row])
-        if needed > len(buffer) * 3 // 4:  # else sorting has freed enough to continue for a while
+        if needed > len(buffer) * 3 // 4:  # otherwise, sorting has freed enough to continue for a while
             buffer.resize(max(needed, len(buffer) * 3 // 2), refcheck=False)
 
 
@@ -129,10 +128,10 @@ def _remainders(values: np.ndarray, plan: IndexPlan) -> np.ndarray:
 
 
 class CorpusIndex:
-    """An index, mapped from disk.
+    """A memory-mapped index.
 
     Args:
-        plan: it was made by.
+        plan: of the index.
         parts: the files of each part: `starts` and `remainders`, see `write_part`.
         shingle: tokens in a shingle.
     """
@@ -147,13 +146,13 @@ class CorpusIndex:
         return sum(len(rest) for _, rest in self._parts)
 
     def counts(self, texts: Sequence[np.ndarray]) -> np.ndarray:
-        """How many shingles of each text the corpus has.
+        """Counts the shingles of each text that the corpus contains.
 
         Args:
             texts: tokens of each, without end-of-document: integers [n].
 
         Returns:
-            int64 [texts, 2]: distinct shingles that are found, and distinct shingles that were looked up.
+            int64 [texts, 2]: distinct shingles found, and distinct shingles looked up.
         """
         hashes = [_kept(shingle_hashes(tokens, self.shingle), self.plan.halvings) for tokens in texts]
         result = np.zeros((len(texts), 2), np.int64)
@@ -185,7 +184,7 @@ def part_files(starts: Path, remainders: Path, plan: IndexPlan) -> Iterator[tupl
 
 @numba.njit(cache=True)
 def _mixed(value: np.uint64) -> np.uint64:
-    """The last steps of MurmurHash3: a bijection after which every bit depends on all."""
+    """MurmurHash3's finalizer: a bijection in which every output bit depends on all input bits."""
     value ^= value >> np.uint64(33)
     value *= np.uint64(0xFF51AFD7ED558CCD)
     value ^= value >> np.uint64(33)
@@ -234,7 +233,7 @@ def _collect(
 
 @numba.njit(cache=True)
 def _compact(values: np.ndarray, count: int) -> int:
-    """Moves the distinct ones of ascending values to the front; returns their number."""
+    """Moves the distinct values of a sorted array to the front; returns their number."""
     kept = min(count, 1)
     for place in range(1, count):
         if values[place] != values[kept - 1]:

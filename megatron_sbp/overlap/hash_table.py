@@ -26,7 +26,7 @@ def new_table(count: int) -> np.ndarray:
 
 @numba.njit(cache=True)
 def insert(table: np.ndarray, value: np.uint64) -> bool:
-    """Whether the value is new; it is in the table afterwards."""
+    """Inserts a value; returns whether it is new."""
     slot, found = _seek(table, value)
     if not found:
         table[slot] = value
@@ -35,14 +35,14 @@ def insert(table: np.ndarray, value: np.uint64) -> bool:
 
 @numba.njit(cache=True)
 def slot_of(table: np.ndarray, value: np.uint64) -> np.int64:
-    """Where the value is, or -1."""
+    """Slot of the value, or -1."""
     slot, found = _seek(table, value)
     return np.int64(slot) if found else np.int64(-1)
 
 
 @numba.njit(cache=True)
 def _seek(table: np.ndarray, value: np.uint64) -> tuple[np.uint64, bool]:
-    """Where the value is or belongs, and whether it is there."""
+    """Slot of the value or for it, and whether it is present."""
     mask = np.uint64(len(table) - 1)
     slot = (value ^ (value >> np.uint64(32))) & mask
     while table[slot] != _EMPTY:

@@ -1,4 +1,4 @@
-"""Loops in the tokens of a text: measures that hold where white space separates no words, too."""
+"""Measures of token loops in a text, which also work in languages without white space between words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from megatron_sbp.overlap.shingles import shingle_hashes
 
 RUN = 8
-"""Tokens in a run that `repeated_token_share` looks for: some six words of English, a clause of Chinese."""
+"""Run length of `repeated_token_share` in tokens: about six words of English, a clause of Chinese."""
 
 
 def repeated_token_share(tokens: np.ndarray, n: int = RUN) -> float:
@@ -26,16 +26,16 @@ def repeated_token_share(tokens: np.ndarray, n: int = RUN) -> float:
 
 
 def periodic_tail(tokens: np.ndarray) -> float:
-    """Share of a text's tokens that, at its end, only repeat the tokens one period before them.
+    """Share of a text's tokens that form a loop at its end, each repeating the token one period before.
 
-    Of all periods, the one that most tokens repeat. A tail counts if it is at least one period long: its last
-    period is there twice: a sentence that the text has elsewhere is no loop.
+    Uses the period with the most repeating tokens. A tail counts if it has at least one period, so its last period
+    occurs twice in a row; a sentence repeated elsewhere in the text is not a loop.
 
     Args:
         tokens: integers [length], without end-of-document.
 
     Returns:
-        Between 0 and nearly 1: 0.25 for a text whose last quarter repeats the tokens in front of it.
+        Between 0 and nearly 1: 0.25 for a text whose last quarter repeats the tokens before it.
     """
     if not len(tokens):
         return 0.0
@@ -44,9 +44,9 @@ def periodic_tail(tokens: np.ndarray) -> float:
 
 @numba.njit(cache=True)
 def _repeating(backwards: np.ndarray) -> int:
-    """The most tokens at the end that equal those one period before, of a text that is read backwards.
+    """Maximum number of tokens at the end that equal those one period before; the text is reversed.
 
-    For a period p it is the length of the longest common beginning of `backwards` and of what is left of it after p
+    For a period p, this is the length of the longest common prefix of `backwards` and `backwards` without its first p
     tokens: the Z-algorithm (Gusfield 1997) finds those of all p in linear time.
     """
     length = backwards.size

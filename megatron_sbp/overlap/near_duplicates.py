@@ -1,7 +1,7 @@
 """Near-duplicates among many texts: MinHash signatures, and bands of them as keys (locality-sensitive hashing).
 
-The signatures are our own so that they stay the same: verdicts of finished runs depend on them, and no library promises
-its hash function across versions.
+The signatures are implemented here to keep them stable: verdicts of finished runs depend on them, and no library
+guarantees its hash function across versions.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from megatron_sbp.overlap.shared_keys import Groups, shared_keys
 from megatron_sbp.overlap.shingles import hash_at
 
 PLACES, BAND = 128, 4
-"""Places of a signature, and of a band of it."""
+"""Length of a signature, and of a band of it."""
 
 BANDS = PLACES // BAND
 
 COMPARED = 256
-"""Texts of those that share a band which others are compared with: the first ones."""
+"""Number of first texts with the same band that others are compared with."""
 
 SIGNATURES_AT_ONCE = 1 << 21
-"""Signatures in memory while they are compared."""
+"""Signatures in memory during comparison."""
 
 _HASH_SEED = 20250915
-"""Not the recipe's: the same texts have the same signatures in all runs."""
+"""Not the recipe's seed: the same texts have the same signatures in all runs."""
 
 _PRIME = np.uint64((1 << 61) - 1)
 _REMEMBERED_WORDS = 1_000_000
@@ -40,8 +40,8 @@ def signatures(texts: Iterable[str], permutations: int = PLACES, words: int = 5)
     standard error of at most 0.5 / sqrt(permutations) (Broder 1997).
 
     Args:
-        texts: words are what white space separates, in lower case.
-        permutations: hash functions, that is places in a signature.
+        texts: words are lowercased and separated by white space.
+        permutations: number of hash functions, the length of a signature.
         words: words in a shingle; a shorter text is one shingle.
 
     Returns:
@@ -56,7 +56,7 @@ def signatures(texts: Iterable[str], permutations: int = PLACES, words: int = 5)
 
 
 class WordHashes(dict[str, int]):
-    """64-bit hashes of words, remembered."""
+    """Cache of 64-bit hashes of words."""
 
     def __missing__(self, word: str) -> int:
         digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -64,7 +64,7 @@ class WordHashes(dict[str, int]):
         return value
 
     def of(self, text: str) -> np.ndarray:
-        """Hashes of the words of a text in their order: uint64 [words]."""
+        """Hashes of a text's words in order: uint64 [words]."""
         if len(self) > _REMEMBERED_WORDS:
             self.clear()
         found = text.lower().split()
@@ -73,7 +73,7 @@ class WordHashes(dict[str, int]):
 
 @numba.njit(cache=True)
 def _minima(hashes: np.ndarray, words: int, factors: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The least permuted hash of the shingles under every permutation: uint32 [permutations].
+    """Minimum hash of the shingles under every permutation: uint32 [permutations].
 
     Args:
         hashes: of the words, uint64 [n].
@@ -95,7 +95,7 @@ def _minima(hashes: np.ndarray, words: int, factors: np.ndarray, offsets: np.nda
 
 
 def band_keys(signed: np.ndarray) -> np.ndarray:
-    """A hash of every band of every signature: uint32 [bands, texts]. Texts that agree in a band have equal keys.
+    """A hash of every band of every signature: uint32 [bands, texts]. Texts with equal bands have equal keys.
 
     Args:
         signed: what `signatures` gives.
@@ -104,12 +104,12 @@ def band_keys(signed: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(signed: np.ndarray, threshold: float) -> np.ndarray:
-    """Which texts are near-duplicates of an earlier one.
+    """Finds texts that are near-duplicates of an earlier one.
 
     Texts that agree in a whole band of the signature are candidates; a candidate counts if its signature agrees with
     the earlier one's in `threshold` of all places or more. With bands of 4 of 128 places a pair at Jaccard 0.7 is not a
-    candidate with probability (1 - 0.7^4)^32 = 0.0002. Of more than 256 texts that share a band, the first 256 are
-    those that others are compared with.
+    candidate with probability (1 - 0.7^4)^32 = 0.0002. If more than 256 texts share a band, only the first 256 are
+    compared with the others.
 
     Args:
         signed: what `signatures` gives, in the order in which texts count as earlier.
@@ -129,7 +129,7 @@ def repeats_in_band(
 ) -> np.ndarray:
     """Rows of the near-duplicates of earlier texts that one band finds: int64, ascending.
 
-    All bands together find what `near_duplicates` finds, in whatever order and by whatever processes.
+    All bands together find the same texts as `near_duplicates`, in any order and number of processes.
 
     Args:
         keys: of one band, in parts: one row of `band_keys` each, in the order of the texts.
@@ -148,9 +148,9 @@ def repeats_in_band(
 
 
 def _pieces(groups: Groups) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Cuts groups into pieces of few signatures: rows, and where each group begins in them (and the end).
+    """Splits groups into pieces with few signatures: rows, and the bounds of the groups in them.
 
-    A group that is larger than a piece comes in several, each of which begins with the group's first rows.
+    A group larger than a piece is split into several, each beginning with the group's first rows.
     """
     rows, bounds = groups.rows, groups.bounds
     first = 0
@@ -183,7 +183,7 @@ def _band_keys(signed: np.ndarray, band: int) -> np.ndarray:
 
 @numba.njit(cache=True)
 def _repeats(signed: np.ndarray, bounds: np.ndarray, needed: int, compared: int) -> np.ndarray:
-    """Which rows agree in `needed` places with one of the first `compared` rows of their group, and an earlier one."""
+    """Rows that agree in `needed` places with an earlier row among the first `compared` rows of their group."""
     found = np.zeros(len(signed), np.bool_)
     for group in range(len(bounds) - 1):
         begin, end = bounds[group], bounds[group + 1]

@@ -1,6 +1,6 @@
-"""Which word n-grams of some texts occur nowhere else in a large corpus, for all n at once and in one pass over it.
+"""Finds the word n-grams of given texts that occur nowhere else in a large corpus, for all n in one pass.
 
-Memory is that of the texts, not of the corpus: a hash table of their n-grams, 13 bytes per slot.
+Memory depends on the texts, not the corpus: a hash table of their n-grams, 13 bytes per slot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from megatron_sbp.overlap.hash_table import insert, new_table, slot_of, slots_fo
 from megatron_sbp.overlap.near_duplicates import WordHashes
 
 LONGEST = 13
-"""Words in the longest n-gram."""
+"""Maximum n-gram length in words."""
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _BEGIN = np.uint64(0x51B9_0C7F_2D3A_66E5)
@@ -22,7 +22,7 @@ _ZERO = np.uint64(0)
 
 
 class NgramNovelty:
-    """Counts, for n from 1 to `longest`, which word n-grams of some texts a corpus does not have.
+    """Counts, for n from 1 to `longest`, the word n-grams of given texts that a corpus does not contain.
 
     First `add` the texts, then `look` at every document of the corpus, then ask for `counts` and `known`. N-grams are
     hashed to 64 bits: two different ones are confused with probability 2^-64 each.
@@ -41,20 +41,20 @@ class NgramNovelty:
         """Adds a text of a group.
 
         Args:
-            group: whose counts it belongs to.
-            text: words are what white space separates, in lower case.
-            own: row of the corpus that is this text itself (or has it in it) and does not count; -1 for none.
+            group: name of the text's group.
+            text: words are lowercased and separated by white space.
+            own: row of the corpus that is, or contains, this text and is ignored; -1 for none.
         """
         assert self._table is None, "texts are added before the corpus is read"
         self._texts.setdefault(group, []).append((self._hashes.of(text), own))
 
     @property
     def bytes(self) -> int:
-        """Memory of the table of all texts that were added."""
+        """Memory of the table of all added texts in bytes."""
         return 13 * slots_for(self._ngrams())
 
     def look(self, row: int, text: str) -> None:
-        """Notes which n-grams a document of the corpus has.
+        """Records which n-grams a document of the corpus contains.
 
         Args:
             row: its number, as in `own`.
@@ -63,14 +63,14 @@ class NgramNovelty:
         _mark(self._hashes.of(text), row, self.longest, self._ready())
 
     def found(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Everything that was noted, for `absorb`: ascending places of the n-grams that the corpus has, the first row
-        that has each, and whether others have it too."""
+        """Everything recorded, for `absorb`: ascending slots of the n-grams in the corpus, the first row with each, and
+        whether other rows contain it, too."""
         _, first, others = self._ready()
         places = np.flatnonzero(first >= 0)
         return places, first[places], others[places]
 
     def absorb(self, found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-        """Notes what another process, with the same texts added in the same order, has found in other documents."""
+        """Adds the findings of another process in other documents, with the same texts added in the same order."""
         _, first, others = self._ready()
         places, other_first, other_others = found
         mine = first[places]
@@ -80,7 +80,7 @@ class NgramNovelty:
     def counts(self, group: str) -> np.ndarray:
         """int64 [texts, longest, 2]: novel n-grams and all n-grams of each text, n = 1 first; each distinct one once.
 
-        An n-gram is novel where no document but the text's own has it.
+        An n-gram is novel if no other document than the text's own contains it.
         """
         rows = [
             _count(words, own, self.longest, new_table(len(words) * self.longest), self._ready())
@@ -89,12 +89,13 @@ class NgramNovelty:
         return np.stack(rows) if rows else np.empty((0, self.longest, 2), np.int64)
 
     def known(self, words: list[str], own: int = -1) -> np.ndarray:
-        """Whether the corpus has each of some words of the added texts in another document than `own`: bool [words]."""
+        """Whether each of some words of the added texts occurs in the corpus outside `own`: bool [words]."""
         hashed = self._hashes.of(" ".join(words))
         return ~_novel_words(hashed, own, self._ready())
 
     def _ready(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Keys uint64 [slots], the first row that has it int32 [slots] (-1 for none), whether others have it too."""
+        """Keys uint64 [slots], the first row with each int32 [slots] (-1 for none), and whether others contain it,
+        too."""
         if self._table is None:
             keys = new_table(self._ngrams())
             for group in self._texts.values():
@@ -104,7 +105,7 @@ class NgramNovelty:
         return self._table
 
     def _ngrams(self) -> int:
-        """N-grams of all texts at most."""
+        """Maximum number of n-grams of all texts."""
         return self.longest * sum(len(words) for group in self._texts.values() for words, _ in group)
 
 
@@ -134,7 +135,7 @@ def _mark(words: np.ndarray, row: int, longest: int, table: tuple[np.ndarray, np
             value = _longer(value, words[place])
             slot = slot_of(keys, value)
             if slot < 0:
-                break  # a text that had a longer one would have this one, too
+                break  # a text with a longer n-gram would contain this one, too
             if first[slot] < 0:
                 first[slot] = row
             elif first[slot] != row:

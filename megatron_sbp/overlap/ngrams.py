@@ -1,4 +1,4 @@
-"""Word n-grams. nltk has them, too, but its import takes seconds in every process: it brings SciPy and scikit-learn."""
+"""Word n-grams. Not from nltk, whose import takes seconds in every process: it loads SciPy and scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from itertools import islice
 
 
 def ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
-    """Every run of n words, in order; none where there are fewer."""
+    """Every run of n words, in order; none for shorter texts."""
     return zip(*(islice(words, begin, None) for begin in range(n)), strict=False)

@@ -1,4 +1,4 @@
-"""How much of some texts occurs in a large corpus, in one pass over the corpus and with memory for the texts only."""
+"""Measures how much of given texts occurs in a large corpus, in one pass over it and with memory for the texts only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from megatron_sbp.overlap.near_duplicates import WordHashes
 from megatron_sbp.overlap.shingles import shingle_hashes
 
 WORDS = 3
-"""Words in an n-gram of the novelty figure."""
+"""N-gram length of the novelty metric in words."""
 
 
 class Overlap:
-    """Counts which shingles and word n-grams of some groups of texts occur anywhere in a corpus.
+    """Counts the shingles and word n-grams of groups of texts that occur in a corpus.
 
     First `add` the texts, then `look` at every document of the corpus, then ask for `counts`. Shingles and n-grams are
     hashed to 64 bits: two different ones are confused with probability 2^-64 each.
@@ -29,7 +29,7 @@ class Overlap:
 
     @property
     def bytes(self) -> int:
-        """Memory of all texts that were added, and of what is looked for in the corpus."""
+        """Memory in bytes of all added texts, and of the hashes to look up."""
         return sum(17 * len(part) for texts in self._texts.values() for both in texts for part in both)
 
     def add(self, group: str, tokens: np.ndarray, text: str) -> None:
@@ -38,23 +38,24 @@ class Overlap:
         self._texts.setdefault(group, []).append(self._hashes(tokens, text))
 
     def look(self, tokens: np.ndarray, text: str) -> None:
-        """Notes what a document of the corpus has: its tokens, without end-of-document, and its text."""
+        """Records the contents of a corpus document: its tokens, without end-of-document, and its text."""
         for wanted, present in zip(self._ready(), self._hashes(tokens, text), strict=True):
             wanted.look(present)
 
     def found(self) -> tuple[np.ndarray, np.ndarray]:
-        """Everything that was noted, for `absorb`."""
+        """Everything recorded, for `absorb`."""
         shingles, ngrams = self._ready()
         return shingles.found, ngrams.found
 
     def absorb(self, found: tuple[np.ndarray, np.ndarray]) -> None:
-        """Notes what another process, with the same texts, has found in other documents of the corpus."""
+        """Adds the findings of another process, with the same texts, in other documents of the corpus."""
         for wanted, other in zip(self._ready(), found, strict=True):
             wanted.found |= other
 
     def counts(self) -> dict[str, dict[str, np.ndarray]]:
         """By group `corpus_copying`, shingles that occur in the corpus, and `novel_ngrams`, word 3-grams that do not:
-        int64 [documents, 2] each, how many of a document's distinct ones, and how many there are; see `share_of`.
+        int64 [documents, 2] each, the number among a document's distinct ones, and the number of distinct ones; see
+        `share_of`.
         """
         wanted_shingles, wanted_ngrams = self._ready()
         return {
@@ -66,13 +67,13 @@ class Overlap:
         }
 
     def _hashes(self, tokens: np.ndarray, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Distinct shingles, and runs of three lower-cased words (split at white space): uint64, ascending."""
+        """Distinct shingles, and runs of three lowercased words (split at white space): uint64, ascending."""
         words = self._words.of(text)
         ngrams = shingle_hashes(words, WORDS) if len(words) >= WORDS else np.empty(0, np.uint64)
         return shingle_hashes(tokens, self._length), ngrams
 
     def _ready(self) -> tuple[_Wanted, _Wanted]:
-        """Shingles and n-grams that are looked for."""
+        """Shingles and n-grams to look up."""
         if self._looked is None:
             texts = [both for found in self._texts.values() for both in found]
             self._looked = _Wanted([part for part, _ in texts]), _Wanted([part for _, part in texts])
@@ -80,7 +81,7 @@ class Overlap:
 
 
 class _Wanted:
-    """Hashes that are looked for: `values`, uint64 ascending, and which of them were `found`, bool."""
+    """Hashes to look up: `values`, uint64 ascending, and whether each was `found`, bool."""
 
     def __init__(self, parts: list[np.ndarray]):
         self.values = np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
@@ -92,7 +93,7 @@ class _Wanted:
             self.found[places[self.values[places] == present]] = True
 
     def count(self, part: np.ndarray) -> int:
-        """How many of some of the hashes were found."""
+        """Number of the given hashes that were found."""
         return int(self.found[np.searchsorted(self.values, part)].sum())
 
 
@@ -101,6 +102,6 @@ def _counts(pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 def share_of(counts: np.ndarray) -> float | None:
-    """Share over all documents of a group, from what `Overlap.counts` gives; None for a group without any."""
+    """Share over all documents of a group, from the result of `Overlap.counts`; None for a group without any."""
     part, whole = counts.sum(axis=0).tolist()
     return part / whole if whole else None

@@ -9,7 +9,7 @@ def repeated_share(text: str, n: int = 4) -> float:
     """Share of the word n-grams of a text that repeat an earlier one of the same text.
 
     Args:
-        text: words are what white space separates.
+        text: words are separated by white space.
         n: words in an n-gram.
 
     Returns:

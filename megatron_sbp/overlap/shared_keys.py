@@ -1,4 +1,4 @@
-"""Which rows of a long list of keys have a key in common: by sorting, in passes over parts of the keys."""
+"""Finds the rows of a long list that share a key, by sorting, in passes over parts of the keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ROWS_AT_ONCE = 1 << 26
-"""Rows of a pass; a pass takes about 40 bytes per row."""
+"""Rows per pass; a pass takes about 40 bytes per row."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Groups:
 
     Attributes:
         rows: int64 [m], group after group, ascending within each.
-        bounds: int64 [groups + 1], where each group begins in `rows`.
+        bounds: int64 [groups + 1], start of each group in `rows`.
     """
 
     rows: np.ndarray
@@ -30,19 +30,19 @@ class Groups:
 
 
 def shared_keys(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Groups]:
-    """Groups of rows with the same key, in one or more passes, each over other keys.
+    """Groups of rows with the same key, in one or more passes, each over different keys.
 
     Args:
         parts: the keys, unsigned integers [n] each; the rows of a part follow those of the part before it. They may be
-            memory maps: of each, a pass holds its own rows only.
-        rows_at_once: rows of a pass, for keys that are spread evenly.
+            memory maps: a pass loads only its own rows of each.
+        rows_at_once: rows per pass, for evenly distributed keys.
     """
     passes = max(1, -(-sum(map(len, parts)) // rows_at_once))
     for number in range(passes):
         keys, rows = _of_pass(parts, number, passes)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        like_next = np.zeros(len(keys) + 1, bool)  # and, one further, like the one before
+        like_next = np.zeros(len(keys) + 1, bool)  # shifted by one: equal to the previous key
         like_next[1:-1] = keys[1:] == keys[:-1]
         shared = like_next[1:] | like_next[:-1]
         first = shared & ~like_next[:-1]
@@ -50,7 +50,7 @@ def shared_keys(parts: Sequence[np.ndarray], rows_at_once: int = ROWS_AT_ONCE) -
 
 
 def _of_pass(parts: Sequence[np.ndarray], number: int, passes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The keys of a pass, and their rows."""
+    """Keys of a pass, and their rows."""
     keys: list[np.ndarray] = [np.empty(0, np.uint64)] if not parts else []
     rows: list[np.ndarray] = [np.empty(0, np.int64)]
     begin = 0

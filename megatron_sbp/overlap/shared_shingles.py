@@ -1,4 +1,4 @@
-"""How much two documents share, for many pairs at once: the measure of shingles.py, compiled.
+"""Overlap of many pairs of documents: a compiled version of the measure in shingles.py.
 
 Shingles are hashed again for every pair instead of being kept: at the paper's scale they would take hundreds of
 gigabytes.
@@ -18,11 +18,11 @@ _FACTOR, _SHIFT, _ONE = np.uint64(0x9E3779B97F4A7C15), np.uint64(29), np.uint64(
 
 @dataclass(frozen=True)
 class TokenSpans:
-    """Documents as spans of one array of tokens, end-of-document not counted.
+    """Documents as spans of one array of tokens, excluding end-of-document.
 
     Attributes:
         tokens: integers [all tokens].
-        starts: where each document begins, int64 [documents].
+        starts: start of each document, int64 [documents].
         lengths: tokens of each document, int64 [documents].
     """
 
@@ -54,7 +54,7 @@ def shared_fractions(documents: TokenSpans, seeds: np.ndarray, targets: np.ndarr
 
 
 def arrays(documents: TokenSpans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The three arrays as compiled code takes them (a memory map as the array that it is)."""
+    """The three arrays as arguments of compiled code (memory maps as plain arrays)."""
     return np.asarray(documents.tokens), documents.starts, documents.lengths
 
 
@@ -79,7 +79,7 @@ def _compare(
 
 @numba.njit(cache=True)
 def shared(tokens: np.ndarray, start: int, length: int, shingle: int, others: tuple[np.ndarray, int]) -> float:
-    """Shared part of a document and the one whose `hash_set` is `others`."""
+    """Shared fraction of a document and the one with the `hash_set` `others`."""
     table, distinct = others
     if length == 0 or distinct == 0:
         return 0.0
@@ -129,7 +129,7 @@ def _rolling(tokens: np.ndarray, start: int, length: int, width: int) -> np.ndar
     highest = _ONE  # _FACTOR ** width
     for _ in range(width):
         highest *= _FACTOR
-    # The width goes in too, so that a short document never equals the beginning of a long one by its hash.
+    # Includes the width, so the hash of a short document never equals that of the beginning of a long one.
     total, widths = np.uint64(0), np.uint64(width) * _FACTOR
     for place in range(length):
         total = total * _FACTOR + mixed[place]

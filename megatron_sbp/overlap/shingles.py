@@ -1,4 +1,4 @@
-"""Shingles: runs of n consecutive tokens, hashed, as the measure of how much two documents share."""
+"""Shingles (hashed runs of n consecutive tokens) as a measure of the overlap of two documents."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def shingle_hashes(tokens: np.ndarray, length: int) -> np.ndarray:
 
 
 def shared_fraction(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of the shorter document's shingles that the other one has too (0 if one of them is empty).
+    """Share of the shorter document's shingles that the other one also contains (0 if either is empty).
 
     Args:
-        first: what `shingle_hashes` returns, like `second`.
+        first: result of `shingle_hashes`, like `second`.
     """
     smaller = min(first.size, second.size)
     if smaller == 0:
@@ -38,8 +38,8 @@ def shared_fraction(first: np.ndarray, second: np.ndarray) -> float:
 
 @numba.njit(cache=True)
 def hash_at(tokens: np.ndarray, place: int, width: int) -> np.uint64:
-    """Hash of the `width` tokens from `place` on, never 0. For compiled code; `tokens` holds any integers."""
-    # The width goes in too, so that a short document never equals the beginning of a long one by its hash.
+    """Hash of the `width` tokens from `place` on, never 0. For compiled code; `tokens` may be any integers."""
+    # Includes the width, so the hash of a short document never equals that of the beginning of a long one.
     value = np.uint64(width)
     for offset in range(width):
         value = (value ^ (np.uint64(tokens[place + offset]) + _ONE)) * _FACTOR

@@ -1,1 +1,1 @@
-"""Which documents belong together: embeddings, nearest neighbors, pairs."""
+"""Finds related documents: embeddings, nearest neighbors, pairs."""

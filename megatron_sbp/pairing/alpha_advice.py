@@ -1,4 +1,4 @@
-"""Which alpha to try first on a new corpus and embedder."""
+"""Recommends a first alpha for a new corpus and embedder."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import numpy as np
 from megatron_sbp.base.untyped import JsonObject
 
 CHANCE = 0.01
-"""The chance level is the similarity that this share of random pairs of documents exceeds."""
+"""Share of random pairs of documents whose similarity exceeds the chance level."""
 
 COVERAGE = 0.5
-"""Share of documents that should have a pair: the synthesizer writes from every document, so it has to be tuned on most
-of them rather than on those that happen to have a close neighbor. Our choice; the paper gives none."""
+"""Share of documents that should have a pair: the synthesizer is applied to every document, so it has to be tuned on
+most of them rather than only on those with a close neighbor. Chosen here; the paper gives no value."""
 
 _WINDOW = 0.05
-"""Similarities over which densities are smoothed: a band this wide averages chance fluctuations out."""
+"""Smoothing width of densities in similarity: wide enough to average out random fluctuations."""
 _DEPTH = 4
-"""A gap has at most one pair where both of its sides have this many."""
+"""A gap is at most 1 / _DEPTH as dense as both of its sides."""
 _LEAST_COVERAGE = 0.25
-"""Share of documents with a pair above a gap; where fewer have one, the group above is one of near-copies."""
+"""Minimum share of documents with a pair above a gap; if fewer have one, the upper group consists of near-copies."""
 
 
 def chance_level(chance: np.ndarray) -> float:
-    """The similarity that 1 % of random pairs exceed: below it, similarity says nothing about relation.
+    """The similarity exceeded by 1 % of random pairs: below it, similarity does not indicate relatedness.
 
     Args:
         chance: similarities of random pairs of documents, floating point [pairs].
@@ -44,8 +44,8 @@ def advise(alphas: np.ndarray, scores: np.ndarray, coverage: np.ndarray, level: 
         level: see `chance_level`.
 
     Returns:
-        alpha (None where nothing can be recommended), rule (gap, coverage, none), and coverage: the share of documents
-        that have a pair above it.
+        alpha (None without a recommendation), rule (gap, coverage, none), and coverage: the share of documents that
+        have a pair above it.
     """
     gap = _gap(alphas, scores, (alphas >= level) & (coverage >= _LEAST_COVERAGE))
     if gap is not None:
@@ -59,7 +59,7 @@ def advise(alphas: np.ndarray, scores: np.ndarray, coverage: np.ndarray, level: 
 
 
 def _gap(alphas: np.ndarray, scores: np.ndarray, allowed: np.ndarray) -> float | None:
-    """The middle of the widest allowed gap: few pairs between two groups of many."""
+    """The middle of the widest allowed gap with few pairs between two groups of many."""
     ordered = np.sort(scores)
     half = _WINDOW / 2
     density = np.searchsorted(ordered, alphas + half) - np.searchsorted(ordered, alphas - half)

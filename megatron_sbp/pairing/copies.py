@@ -1,4 +1,4 @@
-"""Documents that are copies of earlier ones: what `pairs.collapse_above` leaves out of all pairs."""
+"""Documents that are copies of earlier ones, excluded from all pairs by `pairs.collapse_above`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from megatron_sbp.recipe import Pairs
 
 
 def find_copies(ids: np.ndarray, scores: np.ndarray, first_row: int, documents: TokenSpans, rules: Pairs) -> np.ndarray:
-    """Which of some documents have an earlier one of D among their neighbors that says the same.
+    """Finds documents that have an earlier copy in D among their neighbors.
 
     Args:
         ids: rows of the neighbors of documents first_row, first_row + 1, ...: int64 [n, k], -1 for none.
         scores: float32 [n, k].
-        first_row: see there.
+        first_row: row of the first document.
         documents: tokens of all documents.
         rules: alpha, shingle_tokens and collapse_above are used.
 

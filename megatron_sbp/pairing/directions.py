@@ -1,4 +1,4 @@
-"""Pairs that were found in both directions: what `pairs.directions` keeps of them."""
+"""Pairs found in both directions, and the choice of `pairs.directions` between them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from megatron_sbp.pairing.target_cap import ranges_of, ranked_columns
 from megatron_sbp.pairing.target_counts import TargetCounts
 
 _AT_ONCE = 50_000_000
-"""Pairs that are sorted together: about 2 GB."""
+"""Pairs sorted together: about 2 GB."""
 
 
 class Directions:
-    """Decides which of the two directions of a pair are kept.
+    """Decides which directions of a pair are kept.
 
-    Reads the pairs once to count them, and once more for every `_AT_ONCE` of them; keeps a byte per pair while it
-    decides, then a bit. As in `TargetCap`, a pair of a control is kept or dropped with the mined pair that it
-    replaced.
+    Reads the pairs once to count them, and once more for every `_AT_ONCE` of them; uses a byte per pair while deciding,
+    then a bit. As in `TargetCap`, a control's pair is kept or dropped with the mined pair that it replaced.
 
     Args:
         read: returns the pairs, shard by shard, restarting with every call.
         documents: number of all documents.
-        run_seed: of the coin, which follows from it and the two rows.
-        mutual: keep the pairs that are there in both directions, and no others; else keep one direction of each pair.
+        run_seed: for the coin flip, which depends on it and the two rows.
+        mutual: keep only pairs that exist in both directions; otherwise, keep one direction of each pair.
     """
 
     def __init__(self, read: Callable[[], Iterable[pa.Table]], documents: int, run_seed: int, mutual: bool):
@@ -58,7 +57,7 @@ class Directions:
         mutual: bool,
         chosen: np.ndarray,
     ) -> None:
-        """Marks the pairs that are kept, of those whose lower row is from first to last."""
+        """Marks the kept pairs among those whose lower row is from first to last."""
         found = []
         for begin, table in zip(self._begins, read(), strict=False):
             low, high, forward = _ends(table)

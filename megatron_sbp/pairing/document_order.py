@@ -1,7 +1,7 @@
-"""Of which documents the rows of an embedding file are: FILE.npy.json beside it, checked when pairs are mined.
+"""Identifies the documents of an embedding file's rows: FILE.npy.json next to it, checked when pairs are mined.
 
-Keys, each optional: `model`; `documents`, their number; `ids_sha256`, of their ids in order, each as UTF-8 and closed
-by a line feed; `texts_sha256`, likewise of the digests of texts that replace missing ids.
+Keys, each optional: `model`; `documents`, their number; `ids_sha256`, of their ids in order, each as UTF-8 and followed
+by a line feed; `texts_sha256`, the same for documents without ids, with a digest of the text instead.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _KINDS: dict[str, type] = {"model": str, "documents": int, "ids_sha256": str, "t
 
 
 class OrderDigest:
-    """Digests of documents in their order.
+    """Digests of documents in order.
 
     Attributes:
-        documents: how many there were.
+        documents: number of documents added.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class OrderDigest:
         self._texts.update(f"{id_of({}, None, document.text)}\n".encode())
 
     def as_dict(self, with_ids: bool) -> JsonObject:
-        """The keys of the file beside the embeddings.
+        """Contents of the file next to the embeddings.
 
         Args:
             with_ids: whether the documents have ids that are not digests of their texts.
@@ -48,14 +48,14 @@ class OrderDigest:
 
 
 class DocumentOrder:
-    """What is known about the rows of several embedding files, and whether the documents are those.
+    """Checks whether the rows of several embedding files belong to the given documents.
 
     Args:
         given: files of embeddings, in order.
-        model: that the user says they are of; None where nothing was said.
+        model: according to the user; None if not given.
 
     Raises:
-        InputError: a file beside the embeddings is damaged; the embeddings are of another model, or of several.
+        InputError: a file next to the embeddings is damaged; the embeddings are of another model, or of several models.
     """
 
     def __init__(self, given: Sequence[Path], model: str | None = None):
@@ -73,7 +73,7 @@ class DocumentOrder:
         self._place = self._count = 0
 
     def check_lengths(self, vectors: Vectors) -> None:
-        """Refuses files that have another number of rows than documents are noted; says what is taken on trust."""
+        """Rejects files with a different number of rows than recorded documents; reports what cannot be checked."""
         self._ends = vectors.starts[1:].tolist()
         for file, part, known in zip(self._files, vectors.parts, self._known, strict=True):
             noted = known.get("documents", len(part))
@@ -97,7 +97,7 @@ class DocumentOrder:
         self._count += 1
 
     def check(self, with_ids: bool) -> None:
-        """Compares the documents that were added with those that the embeddings were made of.
+        """Compares the added documents with those of the embeddings.
 
         Args:
             with_ids: see `OrderDigest.as_dict`.
@@ -118,7 +118,7 @@ class DocumentOrder:
 
 
 def beside(embeddings: Path) -> Path:
-    """The file that says of which documents these are."""
+    """File that identifies the documents of the embeddings."""
     return embeddings.with_name(f"{embeddings.name}.json")
 
 

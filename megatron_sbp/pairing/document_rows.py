@@ -1,4 +1,4 @@
-"""Documents by their row over all shards of a split."""
+"""Reads documents by row number over all shards of a split."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def read_rows(shards: Iterable[Path], rows: Iterable[int]) -> dict[int, JsonObje
 
 
 def rows_of(shards: Iterable[Path], wanted: Iterable[int]) -> Iterator[tuple[int, JsonObject]]:
-    """The rows with the wanted numbers (counted over all shards), in ascending order, with their numbers.
+    """Yields the requested rows (counted over all shards) in ascending order, with their numbers.
 
-    Only they are parsed, and a shard with a file of ids is only opened where it has one of them.
+    Only these rows are parsed, and a shard with a file of ids is opened only if it contains one of them.
 
     Args:
         shards: .jsonl.zst files in order.
-        wanted: row numbers, in any order; those beyond the end are left out.
+        wanted: row numbers, in any order; those beyond the end are ignored.
     """
     left = sorted(set(map(int, wanted)), reverse=True)
     number = 0

@@ -1,4 +1,4 @@
-"""Embeddings of any number of documents, on disk block by block as they are made: a kill costs one block."""
+"""Embeds any number of documents, saving block by block: a kill costs one block."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from megatron_sbp.pairing.embedding_model import model_files, model_folder
 def embed_in_blocks(
     blocks: Iterable[Sequence[Mapping[str, str]]], output: Path, embedder: Embedder, folder: Path, progress: Progress
 ) -> int:
-    """Writes the embeddings of documents to one .npy: float16 [documents, dimensions], unit norm, in their order.
+    """Writes the embeddings of documents to one .npy: float16 [documents, dimensions], unit norm, in order.
 
-    Every block is first a hidden file beside the output, whose name says of which texts and which model it is. A second
-    call after a kill takes those that are there.
+    Every block is first a hidden file next to the output, whose name identifies its texts and model. A second call
+    after a kill reuses existing blocks.
 
     Args:
-        blocks: documents (id and text) in lists; each list is cut into batches by itself.
-        output: written atomically; hidden files are removed after it.
+        blocks: documents (id and text) in lists; each list is split into batches separately.
+        output: written atomically; hidden files are removed afterwards.
         embedder: the model.
-        folder: what a model folder's name is relative to.
+        folder: base of a relative model folder.
         progress: advanced by documents.
 
     Returns:
@@ -63,7 +63,7 @@ def embed_in_blocks(
 
 
 def _model_digest(embedder: Embedder, folder: Path) -> bytes:
-    """Digest of all that vectors depend on by more than rounding; a model of the hub is identified by its name."""
+    """Digest of everything that changes vectors by more than rounding; a hub model is identified by its name."""
     settings = embedder.settings
     place = model_folder(settings.model, folder)
     weights = None if place is None else [files.sha256(file) for file in model_files(place)]

@@ -1,4 +1,4 @@
-"""Documents to unit vectors, by sentence-transformers."""
+"""Embeds documents as unit vectors with sentence-transformers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _COUNTED_AT_ONCE = 1024
 
 
 class Embedder:
-    """An embedding model that is loaded once.
+    """An embedding model, loaded once.
 
     Args:
         settings: model, max_tokens, batch_size, batch_tokens, prompt and precision are used.
-        folder: what a model folder's name is relative to: the recipe's folder.
-        device: auto (CUDA where torch finds it), cpu or cuda.
+        folder: base of a relative model folder: the recipe's folder.
+        device: auto (CUDA if torch finds it), cpu, or cuda.
 
     Attributes:
         dimensions: of the embeddings.
-        max_tokens: tokens that are read of a document, prompt included: the recipe's, at most the model's own limit.
+        max_tokens: maximum tokens per document, prompt included: the recipe's value, but not above the model's limit.
 
     Raises:
         InputError: the model cannot be loaded.
@@ -64,20 +64,20 @@ class Embedder:
         name: Callable[[int], str] | None = None,
         file: Path | None = None,
     ) -> np.ndarray:
-        """Embeddings of texts, in their order.
+        """Embeddings of texts, in order.
 
         Args:
-            texts: any number, also none.
+            texts: any number, including none.
             progress: advanced by documents.
-            name: what to call text number i in an error; `text i` without it.
-            file: where the texts come from, for errors.
+            name: name of text number i in errors; `text i` by default.
+            file: source of the texts, for errors.
 
         Returns:
             float32 [texts, dimensions], each of length 1.
 
         Raises:
-            InputError: an embedding is not finite, is zero, or has another number of dimensions than `dimensions`; the
-                device has too little memory for a batch.
+            InputError: an embedding is not finite, is zero, or does not have `dimensions` dimensions; the device has
+                too little memory for a batch.
         """
         name = name or (lambda place: f"text {place}")
         try:
@@ -92,10 +92,10 @@ class Embedder:
         return self._normalized(vectors, name, file)
 
     def _vectors(self, texts: list[str], progress: Progress | None) -> np.ndarray:
-        """Vectors as the model gives them, float32 [texts, dimensions].
+        """The model's vectors, float32 [texts, dimensions].
 
-        Batches are cut from the texts in the order of their length, longest first, so that little is padded. The
-        composition of a batch moves an embedding by rounding only (about 1e-7 in fp32).
+        Batches are formed from the texts sorted by length, longest first, to reduce padding. The composition of a batch
+        changes an embedding only by rounding (about 1e-7 in fp32).
         """
         import numpy as np
         import torch
@@ -123,7 +123,7 @@ class Embedder:
         return result
 
     def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Places of the texts that share a forward pass. They follow from the texts alone: the sort is stable."""
+        """Indices of the texts in each forward pass. They depend only on the texts: the sort is stable."""
         size, budget = self.settings.batch_size, self.settings.batch_tokens
         if budget is None:
             order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
@@ -162,10 +162,10 @@ class Embedder:
 
 
 class _OtherDimensions(Exception):
-    """A vector does not fit among the others.
+    """A vector with a wrong number of dimensions.
 
     Args:
-        place: of its text.
+        place: index of its text.
         found: its dimensions.
     """
 
@@ -175,8 +175,8 @@ class _OtherDimensions(Exception):
 
 
 def place_vectors(result: np.ndarray, places: Sequence[int], vectors: Sequence[Sequence[float]] | np.ndarray) -> None:
-    """Puts vectors into the rows of a float32 matrix [texts, dimensions]; `Embedder.encode` names one that is longer or
-    shorter."""
+    """Copies vectors into the rows of a float32 matrix [texts, dimensions]; `Embedder.encode` names one with a wrong
+    length."""
     for place, vector in zip(places, vectors, strict=True):
         if len(vector) != result.shape[1]:
             raise _OtherDimensions(place, len(vector))
@@ -192,14 +192,14 @@ def write_embeddings(
     file: Path | None = None,
     first: int = 0,
 ) -> None:
-    """Writes the embeddings of documents to a .npy: float16 [documents, dimensions], unit norm, rows in their order.
+    """Writes the embeddings of documents to a .npy: float16 [documents, dimensions], unit norm, rows in order.
 
     Args:
         documents: with id and text.
         output: written atomically.
         embedder: the model.
         progress: advanced by documents.
-        file: where the documents come from, for errors.
+        file: source of the documents, for errors.
         first: row number of the first one, for errors.
 
     Raises:
@@ -241,7 +241,7 @@ def _load(settings: Embedding, folder: Path, device: str) -> SentenceTransformer
                 model_kwargs={"dtype": kind},
                 local_files_only=place is not None or offline(),
             )
-        except Exception as error:  # transformers, safetensors and the hub raise all kinds
+        except Exception as error:  # transformers, safetensors, and the hub raise many types
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             advice = f"{place or settings.model} must hold a sentence-transformers or transformers model"
             raise InputError(

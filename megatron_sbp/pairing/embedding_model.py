@@ -1,4 +1,4 @@
-"""Where an embedding model is: a folder, a Python package, or the Hugging Face hub."""
+"""Locates an embedding model: a folder, a Python package, or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ PACKAGE_PREFIX = "package:"
 _KEY = "embedding.model"
 _UNUSED = ("onnx", "openvino")
 _UNUSED_SUFFIXES = (".md", ".onnx", ".h5", ".msgpack", ".ot")
-"""Other runtimes' weights and prose beside the model: they change no embedding."""
+"""Weights for other runtimes and documentation, which do not affect embeddings."""
 
 
 def model_folder(model: str, folder: Path) -> Path | None:
-    """The folder of a model, or None when `model` is a name on the Hugging Face hub.
+    """The folder of a model, or None if `model` is a name on the Hugging Face hub.
 
     Args:
         model: `package:NAME` (the package's MODEL_DIR), a folder, or a name on the hub.
-        folder: what a folder's name is relative to.
+        folder: base of relative folders.
 
     Raises:
         InputError: no such package or folder, or a package without MODEL_DIR.
@@ -32,7 +32,7 @@ def model_folder(model: str, folder: Path) -> Path | None:
             return path
         if path.exists():
             raise InputError(f"is a file, not a model's folder: {path}", key=_KEY)
-    except (RuntimeError, OSError) as error:  # ~USER for an unknown user, and a name too long
+    except (RuntimeError, OSError) as error:  # ~unknown_user, and a name that is too long
         raise InputError(f"no such folder: {model} ({error})", key=_KEY) from error
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise InputError(f"no such folder: {path}", key=_KEY)
@@ -49,7 +49,7 @@ def model_files(folder: Path) -> list[Path]:
             found.append(path)
     if not found:
         raise InputError(f"the folder {folder} is empty", key=_KEY)
-    # Where the weights are there as safetensors, nothing reads the pickled ones.
+    # If there are safetensors, the pickled weights are not read.
     if any(path.suffix == ".safetensors" for path in found):
         found = [path for path in found if path.suffix not in (".bin", ".pt")]
     return found

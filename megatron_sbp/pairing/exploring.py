@@ -1,4 +1,4 @@
-"""What other thresholds of `pairs` would keep, counted on existing neighbors."""
+"""Counts what other thresholds of `pairs` would keep, using existing neighbors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from megatron_sbp.pairing.similarity_bands import BAND, bands_of, limits
 from megatron_sbp.recipe import Pairs
 
 SHARED_SHINGLES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""Values of pairs.max_shared_shingles that are tried beside the recipe's."""
+"""Values of pairs.max_shared_shingles tried in addition to the recipe's."""
 
 EXAMPLE_TOKENS = 60
 
@@ -49,25 +49,25 @@ def explore_pairs(
     examples: int,
     text_of: Callable[[np.ndarray], str],
 ) -> JsonObject:
-    """Counts what every alpha, and every limit on shared shingles, would keep of the neighbors of some documents.
+    """Counts the neighbors of some documents that every alpha, and every limit on shared shingles, would keep.
 
-    The other rules hold as the recipe has them, except `joint_rules`, which need the pairs of all of D.
-    Counts are exact for the sampled documents.
+    The other rules apply as in the recipe, except `joint_rules`, which need all pairs of D. Counts are exact for the
+    sampled documents.
 
     Args:
         sample: seed documents with their neighbors.
-        chance: similarities of documents drawn at random, floating point [pairs].
+        chance: similarities of random pairs of documents, floating point [pairs].
         documents: tokens of all documents.
-        fields: what is compared of their fields.
-        rules: the recipe's; its alpha and its max_shared_shingles are among those tried.
-        run_seed: decides which pairs become examples.
+        fields: comparisons of their fields.
+        rules: the recipe's; its alpha and max_shared_shingles are among the values tried.
+        run_seed: determines which pairs become examples.
         examples: pairs to read from each band of similarity.
         text_of: tokens to text.
 
     Returns:
-        documents, sampled, k; chance (mean, deviation, level: see `chance_level`); alphas, an entry per hundredth and
-        for the recipe's, with the share of random pairs above it, documents_with_full_lists, near_duplicates (share of
-        the pairs above it, before the cap), and for every limit on shared shingles pairs and documents_with_pairs;
+        documents, sampled, k; chance (mean, deviation, level: see `chance_level`); alphas, one entry per hundredth and
+        one for the recipe's, with the share of random pairs above it, documents_with_full_lists, near_duplicates (share
+        of the pairs above it, before the cap), and for every limit on shared shingles pairs and documents_with_pairs;
         bands with examples; advice (see `advise`); and the recipe's two values.
     """
     there = sample.ids != NO_NEIGHBOR
@@ -123,7 +123,7 @@ def _kept(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs, and documents with a pair, above each alpha: int64 [alphas] both.
 
-    The best pairs of a document come first, so a cap takes the same ones whatever alpha is.
+    The best pairs of a document come first, so a cap keeps the same ones for every alpha.
     """
     places, scores = places[passing], scores[passing]
     rank = rank_within(places)
@@ -133,7 +133,7 @@ def _kept(
 
 
 def _above(scores: np.ndarray, alphas: np.ndarray) -> np.ndarray:
-    # As float32, like the comparison that the stage makes.
+    # As float32, like the stage's comparison.
     return len(scores) - np.searchsorted(np.sort(scores), alphas.astype(np.float32), side="right")
 
 
@@ -180,7 +180,7 @@ def _bands(
 
 
 def _one_direction(order: np.ndarray, seeds: np.ndarray, targets: np.ndarray, number: int) -> list[int]:
-    """The first pairs in some order, ascending; of a pair that is there both ways, one."""
+    """The first pairs in a given order, ascending; only one direction of each pair."""
     chosen: dict[tuple[int, int], int] = {}
     for place in order.tolist():
         if len(chosen) == number:

@@ -1,4 +1,4 @@
-"""The rules of pairs that compare fields of the two documents: same language, another source."""
+"""Rules of pairs that compare fields of the two documents: same language, different source."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from megatron_sbp.recipe import Pairs
 
 @dataclass(frozen=True)
 class FieldRules:
-    """What `pairs.same_fields` and `pairs.different_fields` require.
+    """The requirements of `pairs.same_fields` and `pairs.different_fields`.
 
     Attributes:
         values: digests of the fields of all documents, uint64 [fields, documents]; see `documents.field_values`.
-        equal: whether a field must have the same value in both documents or must not, bool [fields].
+        equal: whether a field's values must be equal or must differ, bool [fields].
     """
 
     values: np.ndarray
     equal: np.ndarray
 
     def allow(self, seeds: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Whether pairs of rows break none of them: bool [pairs]. A missing field equals no other."""
+        """Whether pairs of rows satisfy all of them: bool [pairs]. A missing field equals no other."""
         allowed = np.ones(len(seeds), bool)
         for values, equal in zip(self.values, self.equal, strict=True):
             ours = values[seeds]
@@ -45,11 +45,11 @@ def field_rules(rules: Pairs, values: np.ndarray) -> FieldRules:
 
 
 def no_field_rules(documents: int) -> FieldRules:
-    """Rules that compare nothing."""
+    """Rules without comparisons."""
     return FieldRules(np.empty((0, documents), np.uint64), np.empty(0, bool))
 
 
 def read_field_rules(rules: Pairs, shards: Sequence[Path], documents: int) -> FieldRules:
-    """The rules, with the values of all documents of some shards; reads nothing where no field is compared."""
+    """The rules, with the values of all documents of some shards; reads nothing if no field is compared."""
     fields = compared_fields(rules)
     return field_rules(rules, read_values(shards, fields)) if fields else no_field_rules(documents)

@@ -1,4 +1,4 @@
-"""The rules that need the pairs of all documents, shard by shard, some at a time."""
+"""Rules that need the pairs of all documents, applied shard by shard, several at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from megatron_sbp.pairing.target_cap import TargetCap, ranked_columns
 from megatron_sbp.recipe import Pairs
 
 SHARDS_AT_ONCE = 4
-"""Shards that are read, filtered, or given their ids at a time while the pairs of all are joined: the one thread that
-writes them takes a third of the time of all."""
+"""Shards read, filtered, or given ids at a time while all pairs are joined: the single writing thread takes a third of
+the total time."""
 
 
 class _Rule(Protocol):
     def keeps(self, number: int, table: pa.Table) -> np.ndarray:
-        """Which pairs of a shard are kept, bool [pairs]; shards are numbered from 0. Called by several threads."""
+        """Function that returns which pairs of a shard are kept, bool [pairs]; shards are numbered from 0. Called by
+        several threads."""
         ...
 
 
@@ -33,7 +34,7 @@ class JointRules:
         rules: the recipe's.
         documents: number of all documents.
         copies: rows that are copies of earlier documents, int64.
-        run_seed: decides which direction of a pair is kept.
+        run_seed: determines which direction of a pair is kept.
     """
 
     def __init__(
@@ -55,10 +56,10 @@ class JointRules:
             self._rules.append((name, rule))
 
     def tables(self, drop: Callable[[str, int], None] | None = None) -> Iterator[pa.Table]:
-        """The pairs that all rules so far keep.
+        """The pairs that pass all rules so far.
 
         Args:
-            drop: called with the name of each rule, and the number of pairs of a shard that it drops.
+            drop: called with the name of each rule and the number of pairs that it drops from a shard.
         """
         rules = tuple(self._rules)
 
@@ -90,7 +91,7 @@ class _NoCopies:
 
 
 class _SeedCap:
-    """The best targets of a seed document; all its pairs are in one shard."""
+    """Keeps the best targets of a seed document; all of its pairs are in one shard."""
 
     def __init__(self, cap: int):
         self._cap = cap

@@ -15,7 +15,7 @@ RULES = (
     "below_alpha", "above_max_similarity", "short_target", "long_target", "fields", "near_duplicate",
     "no_near_duplicate", "copy", "cap", "direction", "target_cap",
 )  # fmt: skip
-"""The first rule that a pair breaks drops it; places are those of `Candidates.fell_to`."""
+"""The first rule that a pair violates drops it; `Candidates.fell_to` contains indices into this tuple."""
 
 
 def rules_of(rules: Pairs) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def joint_rules(rules: Pairs) -> tuple[str, ...]:
     collapsed = rules.collapse_above is not None
     used = {
         "copy": collapsed,
-        "cap": collapsed and rules.max_targets_per_seed is not None,  # copies may not take the places of others
+        "cap": collapsed and rules.max_targets_per_seed is not None,  # copies must not take the slots of others
         "direction": rules.directions != "mined",
         "target_cap": rules.max_seeds_per_target is not None,
     }
@@ -49,8 +49,8 @@ class Candidates:
         seeds: rows, int64 [pairs].
         targets: rows, int64 [pairs].
         scores: float32 [pairs].
-        shared: part of the shorter one's shingles that the other has too, float64 [pairs]; NaN where it was not needed.
-        fell_to: place in RULES, int8 [pairs]; -1 for the pairs that are kept.
+        shared: fraction of the shorter one's shingles that the other contains, float64 [pairs]; NaN if not needed.
+        fell_to: index in RULES, int8 [pairs]; -1 for kept pairs.
     """
 
     seeds: np.ndarray
@@ -73,7 +73,7 @@ def apply_rules(
     Args:
         ids: rows of the neighbors of documents first_row, first_row + 1, ...: int64 [n, k], best first, -1 for none.
         scores: float32 [n, k].
-        first_row: see there.
+        first_row: row of the first document.
         documents: tokens of all documents.
         fields: what is compared of their fields.
         rules: the recipe's.
@@ -137,7 +137,7 @@ def plausible(
 
 
 def rank_within(seeds: np.ndarray) -> np.ndarray:
-    """How many entries before this one have the same seed; `seeds` ascending, int64 [n]."""
+    """Number of earlier entries with the same seed; `seeds` ascending, int64 [n]."""
     places = np.arange(len(seeds))
     begins = np.concatenate([[True], seeds[1:] != seeds[:-1]])[: len(seeds)]
     return places - np.maximum.accumulate(np.where(begins, places, 0))

@@ -1,4 +1,4 @@
-"""What became of the neighbors: counts by rule, histograms, examples."""
+"""Audit of mining: counts by rule, histograms, examples."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ EXAMPLES_PER_BAND = 10
 EXAMPLE_CHARACTERS = 300
 _EDGES = np.round(np.linspace(-1, 1, 101), 2)
 REMEMBERED_BELOW_ALPHA = 1000
-"""Best candidates below alpha that are remembered, to name a better alpha when no pair is left."""
+"""Number of best candidates below alpha to remember, to suggest a better alpha if no pair is left."""
 
 _Example = tuple[int, int, int, float, float]
-"""Key by which it was drawn, seed, target, score, and shared shingles."""
+"""Sampling key, seed, target, score, and shared shingles."""
 
 _COUNTS = ("documents", "documents_with_pairs", "candidates", "kept", "not_drawn", "full_lists")
 
@@ -34,7 +34,7 @@ class PairsAudit:
 
     Args:
         rules: the recipe's.
-        run_seed: decides which pairs become examples.
+        run_seed: determines which pairs become examples.
     """
 
     def __init__(self, rules: Pairs, run_seed: int):
@@ -42,7 +42,7 @@ class PairsAudit:
         self.documents = self.documents_with_pairs = self.candidates = self.kept = self.not_drawn = 0
         self.full_lists = 0
         self.seeds_per_target: JsonObject | None = None
-        """See `TargetCounts.summary`; known when all pairs are."""
+        """See `TargetCounts.summary`; known once all pairs are."""
         self.dropped: Counter[str] = Counter(dict.fromkeys(rules_of(rules), 0))
         self.largest_score: float | None = None
         self._candidate_scores = np.zeros(len(_EDGES) - 1, np.int64)
@@ -51,12 +51,12 @@ class PairsAudit:
         self._examples: list[_Example] = []
         self._copies: list[_Example] = []
         self._bands: dict[int, tuple[int, list[_Example]]] | None = {}
-        """Pairs that were kept in each band of similarity, and some of them. None where shards were mined by a version
-        that did not note it."""
+        """Counts and examples of kept pairs in each band of similarity. None if shards were mined by a version that did
+        not record them."""
         self._below: list[tuple[float, int, int]] = []
 
     def add(self, ids: np.ndarray, candidates: Candidates) -> None:
-        """Notes one shard of neighbors and what the rules made of it."""
+        """Records one shard of neighbors and the results of the rules."""
         self.documents += len(ids)
         self.candidates += len(candidates.seeds)
         for rule in self.dropped:
@@ -65,7 +65,7 @@ class PairsAudit:
         if candidates.scores.size:
             largest = float(candidates.scores.max())
             self.largest_score = largest if self.largest_score is None else max(self.largest_score, largest)
-        # The list of such a document may continue above alpha: a larger k would find more.
+        # Its list may continue above alpha: a larger k would find more.
         last = candidates.scores[np.cumsum((ids != NO_NEIGHBOR).sum(axis=1))[ids[:, -1] != NO_NEIGHBOR] - 1]
         self.full_lists += int((last > self.rules.alpha).sum())
         copies = candidates.fell_to == RULES.index("near_duplicate")
@@ -76,11 +76,11 @@ class PairsAudit:
         self._below = sorted(self._below + found, reverse=True)[:REMEMBERED_BELOW_ALPHA]
 
     def drop(self, rule: str, pairs: int) -> None:
-        """Counts pairs that a rule applied after `add` dropped."""
+        """Counts the pairs dropped by a rule applied after `add`."""
         self.dropped[rule] += pairs
 
     def add_pairs(self, seeds: np.ndarray, targets: np.ndarray, scores: np.ndarray, shared: np.ndarray) -> None:
-        """Notes the pairs that were kept (or drawn) for one shard, ordered by seed."""
+        """Records the kept (or sampled) pairs of one shard, ordered by seed."""
         self.kept += len(seeds)
         self._kept_scores += _histogram(scores)
         counts = np.unique(seeds, return_counts=True)[1]
@@ -94,7 +94,7 @@ class PairsAudit:
             self._add_to_band(band, len(members), some)
 
     def state(self) -> JsonObject:
-        """Everything that was noted, as JSON, for `absorb`."""
+        """Everything recorded, as JSON, for `absorb`."""
         return {
             **{name: getattr(self, name) for name in _COUNTS},
             "dropped": dict(self.dropped),
@@ -109,7 +109,7 @@ class PairsAudit:
         }
 
     def absorb(self, state: JsonObject) -> None:
-        """Notes all that the audit of other shards has noted. The outcome does not depend on the order."""
+        """Adds the audit of other shards. The result does not depend on the order."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + state[name])
         self.dropped.update(state["dropped"])
@@ -163,14 +163,14 @@ class PairsAudit:
         }
 
     def examples(self, read: Callable[[set[int]], dict[int, JsonObject]]) -> dict[str, list[JsonObject]]:
-        """Random pairs that were kept, and random ones that the near-duplicate rule dropped, with their texts.
+        """Random kept pairs, and random pairs dropped by the near-duplicate rule, with their texts.
 
         Args:
-            read: gives the documents (with id, text and perhaps title) of some rows.
+            read: returns the documents (with id, text, and optionally title) of some rows.
 
         Returns:
             examples; examples_dropped_near_duplicate; and bands, the highest first, each with from, to, pairs and
-            examples: ten of its pairs that were kept, one of the two directions of each, by score.
+            examples: ten of its kept pairs, one direction of each, by score.
         """
         bands = sorted((self._bands or {}).items(), reverse=True)
         drawn = [self._examples, self._copies, *(some for _, (_, some) in bands)]
@@ -198,7 +198,7 @@ class PairsAudit:
         }
 
     def _relations(self, *pairs: np.ndarray) -> list[_Example]:
-        """Pairs for a band, whose key is the same for both directions: of these, that of the lower row."""
+        """Sampled pairs of a band, with the same key for both directions: keeps that of the lower row."""
         seeds, targets, scores, shared = pairs
         low, high = np.minimum(seeds, targets), np.maximum(seeds, targets)
         keys = pair_keys(low, high, self._run_seed)
@@ -216,7 +216,8 @@ class PairsAudit:
         self._bands[band] = before + pairs, list(by_key.values())[:EXAMPLES_PER_BAND]
 
     def _sampled(self, former: list[_Example], pairs: tuple[np.ndarray, ...], size: int) -> list[_Example]:
-        """The `size` pairs with the smallest pseudo-random key: a uniform sample, however the shards are cut."""
+        """The `size` pairs with the smallest pseudo-random key: a uniform sample that does not depend on the
+        sharding."""
         seeds, targets, scores, shared = pairs
         keys = pair_keys(seeds, targets, self._run_seed)
         first = np.argsort(keys, kind="stable")[:size]
@@ -225,7 +226,7 @@ class PairsAudit:
 
 
 def _spread(counts: Counter[int]) -> dict[str, float | int]:
-    """Mean, median and largest of numbers, from how often there is each: one for every document would be gigabytes."""
+    """Mean, median, and maximum of numbers from their frequencies: one number per document would take gigabytes."""
     if not counts:
         return {"mean": 0.0, "median": 0.0, "largest": 0}
     values = np.array(sorted(counts), np.int64)
@@ -244,7 +245,7 @@ def _only(candidates: Candidates, which: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _histogram(scores: np.ndarray) -> np.ndarray:
-    # float16 vectors are a little longer than 1 at times: such scores go into the last bin.
+    # float16 vectors are sometimes slightly longer than 1: such scores go into the last bin.
     return np.histogram(np.clip(scores, -1, 1), _EDGES)[0]
 
 

@@ -1,4 +1,4 @@
-"""Embeddings in parquet files, with the id of the document in each row: they are put into the documents' order."""
+"""Reads embeddings from parquet files with a document id in each row, and sorts them in document order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors.vectors import UNIT_NORM_TOLERANCE
 
 ID, EMBEDDING = "id", "embedding"
-"""Columns that are read."""
+"""Columns read."""
 
 DOCUMENTS_PER_FILE = 1 << 18
-"""Rows of an output file: ScaNN makes its indexes of whole files."""
+"""Rows per output file: ScaNN builds its indexes from whole files."""
 
 _ROWS = 8192
 """Embeddings in memory at a time."""
@@ -30,14 +30,14 @@ def write_in_order(given: Sequence[Path], documents: pa.ChunkedArray, folder: Pa
         given: .parquet files, in any order, with the columns `id`, a string or an integer, and `embedding`, a list of
             floating point numbers (also of fixed size) of length 1.
         documents: the ids, all different: large_string [documents].
-        folder: of the process alone.
+        folder: not shared with other processes.
 
     Returns:
         The files written, in order.
 
     Raises:
-        InputError: a file is damaged or lacks a column; a document has no embedding, or two; an embedding is of no
-            document, or has another dimension than the first one, NaN, or another length than 1. Names file and id.
+        InputError: a file is damaged or lacks a column; a document has no embedding, or two; an embedding has no
+            document, a different dimension than the first one, NaN, or a length other than 1. Names file and id.
     """
     opened = {file: _open(file) for file in given}
     known = documents.combine_chunks()
@@ -62,7 +62,7 @@ def write_in_order(given: Sequence[Path], documents: pa.ChunkedArray, folder: Pa
 
 
 def _check_ids(opened: dict[Path, pq.ParquetFile], known: pa.Array) -> None:
-    """Refuses embeddings that are not those of the documents, each once."""
+    """Rejects embeddings that do not match the documents one to one."""
     seen = np.zeros(len(known), bool)
     for file, parquet in opened.items():
         for (ids,) in _batches(file, parquet, [ID], 1 << 20):
@@ -130,7 +130,7 @@ def _open(file: Path) -> pq.ParquetFile:
 def _batches(
     file: Path, parquet: pq.ParquetFile, columns: list[str], rows: int = _ROWS
 ) -> Iterator[tuple[pa.Array, ...]]:
-    """Columns of some rows at a time, ids as large_string."""
+    """Columns of a batch of rows at a time, ids as large_string."""
     try:
         for batch in parquet.iter_batches(rows, columns=columns):
             if len(batch):

@@ -1,4 +1,4 @@
-"""The control without relatedness: the same seed documents, with targets drawn at random."""
+"""The control without relatedness: the same seed documents with random targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 class _Rules(NamedTuple):
-    """What a target must be, as compiled code takes it: see `FieldRules` and `Pairs`."""
+    """Requirements for a target, as passed to compiled code: see `FieldRules` and `Pairs`."""
 
     values: np.ndarray
     equal: np.ndarray
@@ -30,11 +30,11 @@ class _Rules(NamedTuple):
 def draw_targets(
     seeds: np.ndarray, counts: np.ndarray, *, documents: TokenSpans, fields: FieldRules, rules: Pairs, run_seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws, for every seed document, as many different targets as it has in the mined pairs.
+    """Samples as many different targets for every seed document as it has in the mined pairs.
 
-    Uniform over all documents but the seed itself, those too short or too long to be a target, those whose fields may
-    not be paired with the seed's, and near-duplicates of the seed. The draws of a seed document follow from `run_seed`
-    and its row alone.
+    Uniform over all documents except the seed itself, documents that are too short or too long to be a target,
+    documents whose fields may not be paired with the seed's, and near-duplicates of the seed. The samples of a seed
+    document depend only on `run_seed` and its row.
 
     Args:
         seeds: rows, int64 [n], each once.
@@ -45,8 +45,8 @@ def draw_targets(
         run_seed: the recipe's seed.
 
     Returns:
-        seeds int64 [pairs], as they came, and targets int64 [pairs], in the order of drawing. Fewer pairs than wanted
-        where 100 attempts per target did not find enough.
+        seeds int64 [pairs], in the given order, and targets int64 [pairs], in sampling order. Fewer pairs than
+        requested if 100 attempts per target did not find enough.
     """
     bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     wanted = _Rules(
@@ -79,7 +79,7 @@ def _draw(
     bounds: np.ndarray,
     run_seed: np.uint64,
 ) -> np.ndarray:
-    """Targets of seed i between bounds[i] and bounds[i + 1], -1 where none was found: int64 [bounds[-1]]."""
+    """Targets of seed i between bounds[i] and bounds[i + 1], -1 if none was found: int64 [bounds[-1]]."""
     tokens, starts, lengths = documents
     targets = np.full(bounds[-1], -1, np.int64)
     rows = np.uint64(len(lengths))

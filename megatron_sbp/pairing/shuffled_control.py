@@ -1,7 +1,7 @@
-"""The control whose targets are the mined ones: dealt again among pairs that are about as similar.
+"""The control with the mined targets, reassigned among pairs of similar score.
 
-Random targets differ from mined ones in more than relatedness: a hub is the target of many seed documents, and what is
-close to others may be short, or written after a template. Here every target comes as often as in the mined pairs.
+Random targets differ from mined ones in more than relatedness: a hub is the target of many seed documents, and
+documents close to others may be short or based on a template. Here, every target occurs as often as in the mined pairs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from megatron_sbp.base.random_streams import Stream
 
 BAND = 0.05
-"""Width of the bands of similarity within which targets are dealt."""
+"""Width of the similarity bands within which targets are reassigned."""
 
 _DEALS = 30
 
@@ -27,19 +27,19 @@ def deal_targets(
     run_seed: int,
     alike: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Gives each pair the target of another pair in the same band of similarity, one that is not related to its seed.
+    """Assigns each pair the target of another pair in the same band of similarity that is not related to its seed.
 
-    A seed document gets no target twice, and none of those that it was mined with; what cannot be placed in 30 deals
-    is left out. The deal follows from `run_seed` and the first seed document.
+    A seed document gets no target twice, and none of its mined targets; targets that cannot be assigned in 30 rounds
+    are omitted. The assignment depends on `run_seed` and the first seed document.
 
     Args:
         seeds: rows, int64 [pairs], ascending: all mined pairs of these documents.
         targets: rows, int64 [pairs].
         scores: float32 [pairs].
-        allowed: whether pairs of rows, int64 [n] and int64 [n], break no rule: bool [n].
+        allowed: whether pairs of rows, int64 [n] and int64 [n], satisfy all rules: bool [n].
         run_seed: the recipe's seed.
-        alike: values by which pairs are kept apart, any integers [values, pairs]: those that both documents of a pair
-            have in common by rule.
+        alike: values that separate pairs into groups, any integers [values, pairs]: those that the rules require both
+            documents of a pair to share.
 
     Returns:
         The targets, int64 [pairs]; -1 for a pair that gets none.
@@ -63,14 +63,14 @@ def deal_targets(
             fits = good(seeds[places], hand)
             for place, target in zip(places[fits].tolist(), hand[fits].tolist(), strict=True):
                 pair = int(seeds[place]), target
-                if pair not in taken:  # another of this deal may be the same
+                if pair not in taken:  # another one of this round may be the same
                     taken.add(pair)
                     dealt[place] = target
             left = dealt[places] < 0
             places, hand = places[left], hand[left]
             if not len(places):
                 break
-            # What fits nowhere is exchanged with one that has been placed, where both then fit.
+            # A target that fits nowhere is swapped with an assigned one if both then fit.
             placed = here[dealt[here] >= 0]
             others = random.permutation(placed)[: len(places)]
             some = slice(len(others))
@@ -88,7 +88,7 @@ def deal_targets(
 
 
 def _groups(scores: np.ndarray, alike: np.ndarray | None) -> list[np.ndarray]:
-    """Places of the pairs among which targets are dealt."""
+    """Indices of the pairs among which targets are reassigned."""
     bands = np.floor(scores.astype(np.float64) / BAND).astype(np.int64)
     apart = np.stack([bands.view(np.uint64), *(() if alike is None else alike)])
     groups = np.unique(apart, axis=1, return_inverse=True)[1].reshape(-1)

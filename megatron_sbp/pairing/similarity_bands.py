@@ -1,4 +1,4 @@
-"""Bands of similarity, from each of which pairs are shown to a reader."""
+"""Bands of similarity, each with example pairs for a human reader."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ BAND = 0.05
 
 
 def bands_of(scores: np.ndarray) -> np.ndarray:
-    """Number of the band of each score, float32 [n]: int64 [n], 0 for scores from 0 to `BAND`.
+    """Band number of each score, float32 [n]: int64 [n], 0 for scores from 0 to `BAND`.
 
-    Equal documents have a cosine of 1, or a little more by rounding: they are in the last band, below 1.
+    Equal documents have a cosine of 1, or slightly more by rounding: they are in the last band, below 1.
     """
     return np.minimum(np.floor(scores / np.float32(BAND) + 1e-4), round(1 / BAND) - 1).astype(np.int64)
 

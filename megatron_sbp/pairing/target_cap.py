@@ -1,4 +1,4 @@
-"""The best seed documents of every target, over all pairs of a split: what `pairs.max_seeds_per_target` keeps."""
+"""Selects the best seed documents of every target over all pairs of a split, for `pairs.max_seeds_per_target`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megatron_sbp.pairing.pair_rules import rank_within
 from megatron_sbp.pairing.target_counts import TargetCounts
 
 _AT_ONCE = 50_000_000
-"""Pairs of targets above the cap that are sorted together: about 2 GB."""
+"""Pairs of targets above the cap sorted together: about 2 GB."""
 
 
 class TargetCap:
@@ -36,7 +36,7 @@ class TargetCap:
             self._find_last(read, begin, end, cap)
 
     def keeps(self, number: int, table: pa.Table) -> np.ndarray:
-        """Which pairs of a shard are kept, whichever it is: bool [pairs]."""
+        """Which pairs of any shard are kept: bool [pairs]."""
         seeds, targets, scores = ranked_columns(table)
         kept = np.ones(len(seeds), bool)
         pairs, places = self._of_hubs(targets)
@@ -46,7 +46,7 @@ class TargetCap:
         return kept
 
     def _find_last(self, read: Callable[[], Iterable[pa.Table]], begin: int, end: int, cap: int) -> None:
-        """Notes the last pair that is kept of each of the targets begin to end."""
+        """Records the last kept pair of each target from begin to end."""
         found = []
         for table in read():
             seeds, targets, scores = ranked_columns(table)
@@ -59,7 +59,8 @@ class TargetCap:
         self._scores[places[last]], self._seeds[places[last]] = scores[last], seeds[last]
 
     def _of_hubs(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which pairs have a target above the cap, and its place among these: int64 [those pairs] both."""
+        """Indices of the pairs with a target above the cap, and its index among these targets: int64 [those pairs]
+        each."""
         places = np.searchsorted(self._targets, targets)
         hub = places < len(self._targets)
         hub[hub] = self._targets[places[hub]] == targets[hub]
@@ -68,10 +69,10 @@ class TargetCap:
 
 
 def ranked_columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """seeds, targets and scores that the cap uses.
+    """Seeds, targets, and scores for the cap.
 
-    With `instead_of` columns, a random pair is kept or dropped with the mined pair that it replaced: the
-    control has as many pairs per seed document as what it is the control of.
+    With `instead_of` columns, a random pair is kept or dropped with the mined pair that it replaced: the control has as
+    many pairs per seed document as the mined pairs.
     """
     names = ("instead_of_target", "instead_of_score") if "instead_of_target" in table.column_names else _OWN
     return tuple(table[name].to_numpy() for name in ("seed", *names))
@@ -85,7 +86,7 @@ def ranges_of(sizes: np.ndarray, at_once: int) -> Iterator[tuple[int, int]]:
 
     Args:
         sizes: pairs of each entry, integers [entries].
-        at_once: see there.
+        at_once: maximum number of pairs together.
     """
     ends = np.cumsum(sizes, dtype=np.int64)
     begin = 0

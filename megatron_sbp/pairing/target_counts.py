@@ -1,4 +1,4 @@
-"""How often each document is a target, and which are targets of very many: hubs."""
+"""Counts how often each document is a target, and finds hubs, the targets of very many seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 from megatron_sbp.base.untyped import JsonObject
 
 HUBS = 10
-"""Documents that are named."""
+"""Number of hubs reported."""
 
 
 class TargetCounts:
@@ -22,27 +22,27 @@ class TargetCounts:
         self._counts = np.zeros(documents, np.uint32)
 
     def add(self, targets: np.ndarray) -> None:
-        """Notes the targets of some pairs: rows, int64 [pairs]."""
+        """Counts the targets of some pairs: rows, int64 [pairs]."""
         rows, counts = np.unique(targets, return_counts=True)
         self._counts[rows] += counts.astype(np.uint32)
 
     def above(self, limit: int) -> np.ndarray:
-        """Rows of the documents that are targets of more seeds than a limit: int64, ascending."""
+        """Rows of documents that are targets of more than a given number of seeds: int64, ascending."""
         return np.flatnonzero(self._counts > limit)
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """Seeds of some documents: uint32 [rows]."""
+        """Numbers of seeds of some documents: uint32 [rows]."""
         return self._counts[rows]
 
     def summary(self, names: pa.ChunkedArray) -> JsonObject:
-        """Seeds per target, over the documents that are a target.
+        """Statistics of seeds per target, over documents that are a target.
 
         Args:
             names: ids of all documents, large_string [documents].
 
         Returns:
-            targets (documents that are one), mean, median, largest, share_of_top_percent (of the pairs: those whose
-            target is among the 1 % of the targets that have the most seeds), and hubs: id, row and seeds of the
+            targets (number of documents that are one), mean, median, largest, share_of_top_percent (of the pairs: those
+            whose target is among the 1 % of the targets that have the most seeds), and hubs: id, row and seeds of the
             documents with the most, most first.
         """
         sizes = np.sort(self._counts[self._counts > 0])[::-1]
@@ -61,7 +61,7 @@ class TargetCounts:
 
 
 def _largest(counts: np.ndarray, number: int) -> np.ndarray:
-    """Rows of the largest counts, largest first, equal ones by row."""
+    """Rows of the largest counts, largest first, ties by row."""
     least = np.partition(counts, len(counts) - number)[len(counts) - number]
     rows = np.flatnonzero(counts >= least)
     return rows[np.lexsort((rows, -counts[rows].astype(np.int64)))][:number]

@@ -1,4 +1,4 @@
-"""Documents to unit vectors by vLLM's pooling mode, with the pooling that the model's folder specifies."""
+"""Embeds documents as unit vectors in vLLM's pooling mode, with the pooling specified in the model's folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _AT_ONCE = 8192
-"""Documents that vLLM is given together."""
+"""Documents passed to vLLM together."""
 
 _explained = functools.partial(
     explained, memory_advice="change embedding.vllm.gpu_memory", memory_key="embedding.vllm.gpu_memory"
@@ -30,14 +30,13 @@ _explained = functools.partial(
 
 
 class VllmEmbedder(Embedder):
-    """An embedding model that vLLM has loaded; see `Embedder`.
+    """An embedding model in vLLM; see `Embedder`.
 
-    Documents are truncated by the model's own tokenizer, as sentence-transformers truncates them, and go in as token
-    ids.
+    Documents are truncated by the model's tokenizer, as in sentence-transformers, and passed as token ids.
 
     Raises:
         InputError: vLLM is not installed, is built for another device, or lacks memory.
-        Fault: vLLM did not start, for another reason, such as a model that it does not know.
+        Fault: vLLM did not start, for another reason, such as an unknown model.
     """
 
     def __init__(self, settings: Embedding, folder: Path, device: str = "auto"):
@@ -98,7 +97,7 @@ class VllmEmbedder(Embedder):
 
 
 def _limit(model: str, place: Path | None) -> int:
-    """Tokens that the model reads at most: what its folder says for sentence-transformers, or its positions."""
+    """Maximum number of tokens of the model: the value for sentence-transformers in its folder, or its positions."""
     from transformers import AutoConfig
 
     said = place / "sentence_bert_config.json" if place else None
@@ -108,5 +107,5 @@ def _limit(model: str, place: Path | None) -> int:
             return limit
     try:
         return int(AutoConfig.from_pretrained(model).max_position_embeddings)
-    except Exception as error:  # transformers and the hub raise all kinds
+    except Exception as error:  # transformers and the hub raise many types
         raise InputError(f"'{model}' cannot be loaded: {error}", key="embedding.model") from error

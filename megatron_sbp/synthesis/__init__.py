@@ -1,1 +1,1 @@
-"""Synthesis: seed documents in, related documents out, with the filters behind it."""
+"""Synthesis: generates related documents from seed documents, and filters them."""

@@ -1,4 +1,5 @@
-"""Counts of what happened to raw generations, with examples of what every rule dropped: synthetic/audit.json."""
+"""Counts of kept and dropped raw generations, with examples of the texts that every rule dropped:
+synthetic/audit.json."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from megatron_sbp.synthesis.rule_names import VERDICTS, rule_names
 
 
 class Audit:
-    """Counts of a shard, or of all.
+    """Counts of one shard or of all shards.
 
     Args:
         rules: the recipe's filter section.
-        measure: of the examples that are kept aside, see `DroppedExamples`.
+        measure: measures of the stored examples; see `DroppedExamples`.
     """
 
     def __init__(self, rules: Filter, measure: Measure | None = None):
@@ -29,7 +30,7 @@ class Audit:
         self.dropped = dict.fromkeys(names, 0)
         self.examples = DroppedExamples(rules, measure)
         self.measured = {name: [0, 0.0] for name in measure_names(rules)}
-        """Texts that a measure was taken of, and its sum."""
+        """Number of measured texts, and the sum of the measure."""
         self.retokenized = RetokenizedCounts()
 
     def add(
@@ -59,7 +60,7 @@ class Audit:
         self.examples.add(rule, row, tokens - 1, measures)
 
     def counted(self) -> JsonObject:
-        """What `join` takes."""
+        """Argument for `join`."""
         found = {"counts": self.counts, "dropped": self.dropped, "examples": self.examples.told()}
         return {
             **found,
@@ -76,10 +77,10 @@ class Audit:
         self.examples.join(part["examples"])
         for name, both in self.measured.items():
             both[:] = [mine + other for mine, other in zip(both, part["measured"][name], strict=True)]
-        self.retokenized.join(part.get("retokenized", {}))  # not there if no row had ids
+        self.retokenized.join(part.get("retokenized", {}))  # missing if no row had ids
 
     def line(self) -> str:
-        """What was kept and dropped, for people."""
+        """Human-readable summary of the kept and dropped generations."""
         generations, kept, tokens = (self.counts[name] for name in ("generations", "kept", "tokens"))
         dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in self.dropped.items() if count)
         return (
@@ -88,10 +89,10 @@ class Audit:
         )
 
     def summary(self, index: IndexPlan | None) -> JsonObject:
-        """What is in audit.json.
+        """Contents of audit.json.
 
         Args:
-            index: of the shingles of D; None where nothing is looked up.
+            index: of the shingles of D; None without lookups.
         """
         counts = self.counts
         generations, kept, tokens = counts["generations"], counts["kept"], counts["tokens"]
@@ -110,7 +111,7 @@ class Audit:
         }
 
     def _measured(self, index: IndexPlan | None) -> JsonObject:
-        """Of every measure `documents` and `mean`; of `corpus_copying` how far a text's share can be trusted, too."""
+        """`documents` and `mean` of every measure; for `corpus_copying`, also the accuracy of a text's share."""
         found: JsonObject = {
             name: {"documents": documents, "mean": total / documents if documents else None}
             for name, (documents, total) in self.measured.items()

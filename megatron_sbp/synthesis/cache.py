@@ -1,4 +1,4 @@
-"""Keys and values of the tokens so far, in memory that is allocated in advance.
+"""Key-value cache with preallocated memory.
 
 transformers' own cache copies everything for every new token: half of the time of a small model on CPU.
 Shape suffixes: B batch, G key/value heads, S tokens so far, D channels of a head.
@@ -12,7 +12,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 _ROOM = 64
-"""Tokens for which room is added when a layer is full."""
+"""Number of tokens by which a full layer grows."""
 
 
 class RoomyLayer(DynamicLayer):
@@ -39,7 +39,7 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def join(self, parts: Sequence[RoomyLayer], rows: Sequence[torch.Tensor]) -> None:
-        """Takes the place of the parts: see `RoomyCache.joined`."""
+        """Replaces the parts: see `RoomyCache.joined`."""
         count, used = sum(map(len, rows)), max(part.keys.shape[2] for part in parts)
         self.lazy_initialization(parts[0].keys, parts[0].values)
         first = parts[0].keys
@@ -72,11 +72,11 @@ class RoomyCache(Cache):
 
     @classmethod
     def joined(cls, parts: Sequence[RoomyCache], rows: Sequence[torch.Tensor]) -> RoomyCache:
-        """One cache of several batches, which end at the same place; zeros are in front of the shorter ones.
+        """Joins the caches of several batches, aligned at their ends; shorter ones are padded with zeros at the front.
 
         Args:
             parts: the caches; each gives up its memory.
-            rows: of each, which rows of the joint batch its own are, integers.
+            rows: for each part, the indices of its rows in the joint batch, integers.
         """
         cache = cls(len(parts[0].layers))
         for number, layer in enumerate(cache.layers):

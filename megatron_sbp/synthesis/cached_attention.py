@@ -10,11 +10,11 @@ import torch
 from transformers import AttentionInterface
 
 NAME = "sbp_grouped"
-"""What `attn_implementation` calls it, after `register`."""
+"""Its name for `attn_implementation`, after `register`."""
 
 
 def register() -> None:
-    """Makes it known to transformers."""
+    """Registers it with transformers."""
     AttentionInterface.register(NAME, grouped_attention)
 
 
@@ -35,7 +35,7 @@ def grouped_attention(
         query: of the new tokens; B batch, H query heads, D channels of a head.
         key: of all tokens so far (S); G key/value heads.
         value: like `key`.
-        attention_mask: bool [B, 1, new, S], True where attention is allowed; every row allows something.
+        attention_mask: bool [B, 1, new, S], True where attention is allowed; every row allows at least one token.
         scaling: of the scores; None is 1 / sqrt(D).
 
     Returns:

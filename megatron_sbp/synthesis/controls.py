@@ -1,4 +1,4 @@
-"""Synthetic text without relatedness: what any text made from D, by a model or by chance, would do for an arm."""
+"""Controls without relatedness: the effect of any text derived from D, by a model or at random, on an arm."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 
 class UnconditionalSampler(Synthesizer):
-    """A model trained on documents, writing new ones without a seed document: plain self-distillation.
+    """Generates documents without a seed document from a model trained on documents: plain self-distillation.
 
-    The arguments are Synthesizer's; those of seed documents have no effect. A row has neither seed_id nor seed_row.
+    The arguments are those of Synthesizer; those about seed documents have no effect. A row has neither seed_id nor
+    seed_row.
     """
 
     id_prefix = "sample"
 
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
-        # Documents follow each other in training, so end-of-document is what a new one begins after.
+        # Documents follow each other in training, so a new one begins after end-of-document.
         return np.array([self.tokenizer.end_of_document])
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
@@ -32,11 +33,11 @@ class UnconditionalSampler(Synthesizer):
 
 
 class TokenReplacement(Writer):
-    """Writes every seed document again, with some of its tokens replaced by tokens of other documents.
+    """Copies every seed document with some of its tokens replaced by tokens of other documents.
 
     Args:
         tokenizer: the run's.
-        tokens: of all documents, integers [n]: a replacement is drawn among them, so that frequent ones are frequent.
+        tokens: of all documents, integers [n]: replacements are sampled from them, so frequent tokens stay frequent.
         replaced: probability that a token is replaced.
         seed: the run's seed.
     """
@@ -53,14 +54,14 @@ class TokenReplacement(Writer):
 
 @dataclasses.dataclass(frozen=True)
 class ReplacementSettings:
-    """How tokens are replaced."""
+    """Settings of token replacement."""
 
     replaced: float
     """Probability that a token is replaced."""
     end_of_document: int
-    """Id that never takes the place of another."""
+    """Id that is never used as a replacement."""
     tokens: int
-    """Tokens among which replacements are drawn."""
+    """Number of tokens from which replacements are sampled."""
     seed: int
     """The run's seed."""
 
@@ -74,10 +75,10 @@ class ReplacementSettings:
 
 
 class ReplacementEngine:
-    """Writes each prompt again with some of its tokens replaced; every text follows from its generation alone.
+    """Copies each prompt with some of its tokens replaced; every text depends only on its generation.
 
     Args:
-        settings: how.
+        settings: of the replacement.
         tokens: integers [settings.tokens].
     """
 

@@ -1,4 +1,4 @@
-"""The index of the shingles of D, part by part, and opened for the filters."""
+"""Builds the index of D's shingles part by part, and opens it for the filters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from megatron_sbp.tokenization.indexed import open_indexed, open_lengths
 
 
 def plan_corpus_index(tokens: Path, shingle: int, gigabytes: float) -> IndexPlan:
-    """The layout of the index of a dataset with one sequence per document, which end-of-document closes.
+    """Layout of the index of a dataset with one sequence per document, each ending with end-of-document.
 
     Args:
         tokens: prefix of the dataset.
@@ -36,10 +36,10 @@ def write_index_part(tokens: Path, shingle: int, plan: IndexPlan, part: int, fol
 
 
 def close_index(shingle: int, plan: IndexPlan, folder: Path) -> JsonObject:
-    """Writes FOLDER/index.json when all parts are there.
+    """Writes FOLDER/index.json once all parts exist.
 
     Returns:
-        What is in it: `plan`, `shingle_tokens`, `entries` (hashes in the index), `sampled` (share of all hashes), and
+        Its contents: `plan`, `shingle_tokens`, `entries` (hashes in the index), `sampled` (share of all hashes), and
         `false_positives` (probability that a shingle that is not in D is found).
     """
     entries = sum(
@@ -57,12 +57,12 @@ def close_index(shingle: int, plan: IndexPlan, folder: Path) -> JsonObject:
 
 
 def open_corpus_index(folder: Path) -> CorpusIndex:
-    """The index in a folder, mapped from disk."""
+    """Opens the index in a folder, memory-mapped."""
     found = files.read_json(folder / "index.json")
     plan = IndexPlan(**found["plan"])
     return CorpusIndex(plan, list(part_files(folder / "starts", folder / "remainders", plan)), found["shingle_tokens"])
 
 
 def index_plan(folder: Path) -> IndexPlan:
-    """How the index in a folder is laid out."""
+    """Layout of the index in a folder."""
     return IndexPlan(**files.read_json(folder / "index.json")["plan"])

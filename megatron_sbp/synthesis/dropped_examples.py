@@ -1,4 +1,4 @@
-"""Examples of what every filter dropped: which texts are kept aside, and what was measured of them."""
+"""Examples of the texts that every filter dropped, with their measures."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from megatron_sbp.tokenization.indexed import IndexedTokens, open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 SHOWN, SHOWN_CHARACTERS = 10, 3000
-"""Examples of each rule, and how much is kept of the text of each."""
+"""Number of examples per rule, and the stored length of their texts."""
 
 type Measure = Callable[[Mapping[str, JsonValue]], Mapping[str, float | bool | None]]
-"""What rules measure of a generation, by rule."""
+"""Measures of a generation, by rule."""
 
 
 class DroppedExamples:
-    """Of each rule the texts whose ids have the least digests: a random choice, the same in whatever order, and by
-    however many processes, the generations are counted.
+    """For each rule, the texts whose ids have the smallest digests: a random choice that does not depend on the order
+    or the number of processes.
 
     Args:
         rules: the recipe's filter section.
-        measure: what to keep of an example besides the arguments of `add`; None keeps nothing else.
+        measure: further measures of an example besides those passed to `add`; None for none.
     """
 
     def __init__(self, rules: Filter, measure: Measure | None = None):
@@ -45,12 +45,12 @@ class DroppedExamples:
             rule: its name.
             row: the generation.
             tokens: of its text, without end-of-document.
-            measures: what is on disk of what the opt-in rules measured.
+            measures: the opt-in rules' measures on disk.
         """
         self._offer(rule, _place(row), {"row": row, "tokens": tokens, "measures": measures})
 
     def join(self, part: Mapping[str, Sequence[JsonValue]]) -> None:
-        """Considers those of another shard, as `told` gave them; of earlier versions, plain texts."""
+        """Considers the examples of another shard, as returned by `told`; plain texts in files of earlier versions."""
         for rule in self._chosen:
             for told in part[rule]:
                 example = told if isinstance(told, dict) else {"text": told}
@@ -85,10 +85,10 @@ class DroppedExamples:
 
 
 class TextMeasures:
-    """What the rules of every recipe measure of a generation. Tokenizer and seed documents are opened when first used.
+    """Measures of a generation by the rules of every recipe. Tokenizer and seed documents are opened on first use.
 
     Args:
-        tokenizer: opens that of the training.
+        tokenizer: opens the tokenizer of the training.
         tokens: prefix of the seed documents' IndexedDataset; None if no row names one.
         rules: the recipe's filter section.
         length: tokens in a shingle.
@@ -99,7 +99,7 @@ class TextMeasures:
         self._opened: tuple[TextTokenizer, IndexedTokens | None] | None = None
 
     def __call__(self, row: Mapping[str, JsonValue]) -> dict[str, float | bool | None]:
-        """By rule, of a generation with `seed_row`, of all rules, whichever dropped it."""
+        """Measures of all rules for a generation with `seed_row`, regardless of the rule that dropped it."""
         if self._opened is None:
             self._opened = self._open(), None if self._tokens is None else open_indexed(self._tokens)
         tokenizer, real = self._opened
@@ -112,7 +112,7 @@ class TextMeasures:
 
 
 def _place(row: Mapping[str, JsonValue]) -> int:
-    """By which examples are chosen: a digest of the id, or of the text where there is none."""
+    """Sort key of examples: a digest of the id, or of the text if there is no id."""
     name = row["text"] if row.get("id") is None else str(row["id"])
     return int.from_bytes(hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest())
 

@@ -16,7 +16,7 @@ from megatron_sbp.synthesis.generations import Generation
 
 
 class Settings(Protocol):
-    """What an engine's texts follow from, beside generations and prompts."""
+    """The inputs that determine an engine's texts, besides generations and prompts."""
 
     @property
     def seed(self) -> int:
@@ -28,7 +28,7 @@ class Settings(Protocol):
         ...
 
     def provenance(self) -> JsonObject:
-        """What every row says about its origin: `synthesizer`, a digest of weights or None, and how it was written."""
+        """Provenance stored in every row: `synthesizer`, a digest of weights or None, and the sampling settings."""
         ...
 
 
@@ -43,26 +43,27 @@ class EngineSettings:
     end_of_document: int
     """Id that ends a text."""
     forbidden: tuple[int, ...]
-    """Ids that never come: padding and separator."""
+    """Ids that are never generated: padding and separator."""
     temperature: float
     top_p: float
     max_new_tokens: int
-    """End-of-document included."""
+    """Including end-of-document."""
     seed: int
     """The run's seed."""
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     vllm: Vllm | None = None
-    """Options of the engine vLLM; None for another engine."""
+    """vLLM options; None for other engines."""
 
     def identity(self) -> JsonObject:
-        """All fields but the checkpoint's place, for its weights count, and the options that change no text."""
+        """All fields except the checkpoint's path (its weights count) and the options that do not change texts."""
         fields = dataclasses.asdict(dataclasses.replace(self, vllm=None))
         del fields["vllm"]
         return {**fields, "checkpoint": None, **({} if self.vllm is None else {"vllm": self.vllm.of_text()})}
 
     def provenance(self) -> JsonObject:
-        """The digest of the weights, and the sampling settings: equal in all rows, so a few bytes of each."""
+        """The digest of the weights, and the sampling settings: equal in all rows, so they compress to a few bytes per
+        row."""
         return {
             "synthesizer": self.weights,
             "temperature": self.temperature,
@@ -75,16 +76,16 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class Written:
-    """What the synthesizer wrote for one generation."""
+    """Output of the synthesizer for one generation."""
 
     tokens: np.ndarray
     """int64 [n], end-of-document not included."""
     finished: bool
-    """Whether end-of-document came."""
+    """Whether end-of-document was generated."""
 
 
 class Engine(Protocol):
-    """Writes texts, batch by batch."""
+    """Generates texts batch by batch."""
 
     @property
     def settings(self) -> Settings:
@@ -103,7 +104,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class StreamingEngine(Protocol):
-    """Writes texts in its own batches, and yields each as soon as it is finished."""
+    """Generates texts in its own batches, and yields each one as soon as it is finished."""
 
     @property
     def settings(self) -> Settings:
@@ -111,9 +112,9 @@ class StreamingEngine(Protocol):
         ...
 
     def stream(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> Iterator[tuple[int, Written]]:
-        """Writes one text per generation, in any order: place in `generations`, and text.
+        """Yields one text per generation, in any order: index in `generations`, and text.
 
-        Closing the iterator ends the work on the others.
+        Closing the iterator cancels the others.
 
         Args:
             generations: identities, from which the random streams follow.

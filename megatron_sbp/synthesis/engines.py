@@ -1,4 +1,4 @@
-"""The generation engines by name."""
+"""Generation engines by name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 from megatron_sbp.synthesis.engine import Engine, EngineSettings, StreamingEngine
 
 _loaded: dict[tuple[str, EngineSettings], Engine | StreamingEngine] = {}
-"""The last one: nothing else is kept."""
+"""The last engine loaded; earlier ones are not kept."""
 
 
 def load_engine(name: Literal["transformers", "vllm"], settings: EngineSettings) -> Engine | StreamingEngine:
-    """Loads a synthesizer, once for all shards that a process writes.
+    """Loads a synthesizer, once for all shards of a process.
 
     Raises:
         InputError: the engine is not installed, or the checkpoint does not load.
@@ -20,7 +20,7 @@ def load_engine(name: Literal["transformers", "vllm"], settings: EngineSettings)
     key = (name, settings)
     if key not in _loaded:
         if _loaded:
-            # Gone before the next one comes: memory may not hold two, and vLLM's end takes its process groups along.
+            # Freed before loading the next one: two may not fit in memory, and vLLM's exit destroys its process groups.
             _loaded.clear()
             gc.collect()
         _loaded[key] = _load(name, settings)

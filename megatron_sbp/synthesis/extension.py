@@ -1,4 +1,4 @@
-"""How many more generations it takes when the existing ones leave too few tokens."""
+"""Computes how many more generations are needed if the existing ones yield too few tokens."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 LEAST_PASSING = 0.1
-"""Part of the tokens that must pass: with less, something is wrong, and the rest would cost ten times what it gives."""
+"""Minimum share of tokens that must pass: below it, something is wrong, and the rest would cost ten times its yield."""
 
 SPARE = 1.05
-"""Generations more than the last ones say are needed: the more there are, the more of them repeat others."""
+"""Margin over the estimate from the last generations: the more there are, the more of them are duplicates."""
 
 
 class Round(NamedTuple):
-    """What all filters, duplicates included, left of the first `generations`."""
+    """Tokens of the first `generations` that passed all filters, including the duplicate filter."""
 
     generations: int
     tokens: int
-    """That passed, end-of-document included."""
+    """Tokens that passed, including end-of-document."""
     generated_tokens: int
-    """Of all generations."""
+    """Tokens of all generations."""
 
 
 def further_generations(rounds: Sequence[Round], needed: int) -> int | None:
-    """Generations in all that should leave the tokens needed, by what the latest ones added.
+    """Total number of generations that should yield the tokens needed, estimated from the latest ones.
 
     Args:
-        rounds: what was measured, by ascending generations; at least one.
+        rounds: measurements, by ascending generations; at least one.
         needed: tokens, more than the last round has.
 
     Returns:
-        At most twice the generations of the last round. None where a tenth or less of the tokens of its generations
+        At most twice the generations of the last round. None if a tenth or less of the tokens of its generations
         passed: more of them would cost much and yield little.
     """
     last, before = rounds[-1], rounds[-2] if len(rounds) > 1 else Round(0, 0, 0)

@@ -1,4 +1,4 @@
-"""What tools/filter_synthetic.py does: generations in, those that passed every filter out, without a recipe."""
+"""Library part of tools/filter_synthetic.py: filters generations without a recipe."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.tokenization.written_ids import FIELD
 
 SHARD = 16_384
-"""Generations that are in memory at a time."""
+"""Generations in memory at a time."""
 
 _OPTIONAL = ("finished", "tokens", FIELD, "ids_digest", *PARENTS.names)
-"""Columns that are read from parquet files that have them; rows of JSON keep all of their fields."""
+"""Columns read from parquet files if present; JSON rows keep all of their fields."""
 
 
 def filter_generations(
@@ -46,27 +46,27 @@ def filter_generations(
     rules: Filter | None = None,
     shingle_tokens: int = Pairs().shingle_tokens,
 ) -> JsonObject:
-    """Writes the generations that passed every filter, in their order, and beside them OUTPUT.audit.json.
+    """Writes the generations that passed every filter, in order, and OUTPUT.audit.json next to them.
 
-    Work in progress, as the signatures of the generations, is in a hidden folder beside `output`, which is
-    removed at the end, or after a kill by the next call with this output.
+    Temporary files, such as the signatures of the generations, are in a hidden folder next to `output`, which is
+    removed at the end or, after a kill, by the next call with this output.
 
     Args:
         inputs: files or patterns relative to the current folder, with a field `text`. Of the other fields, `finished`
             (bool, default true), `seed_id` (string, default none) and `token_ids` (of tools/synthesize.py) are used.
-            All are kept, but for ids that are not this tokenizer's for the text.
-        output: .jsonl.zst, written atomically; `tokens` of a row are those that training reads, end-of-document
-            included.
-        tokenizer: that of the training; shingles are of its tokens.
+            All fields are kept, except ids that do not match this tokenizer and text.
+        output: .jsonl.zst, written atomically; `tokens` of a row is the number of tokens for training, including
+            end-of-document.
+        tokenizer: of the training; shingles consist of its tokens.
         seeds: the documents that `seed_id` names; None does not look for copies of them.
-        corpus: prefix of an IndexedDataset of documents closed by end-of-document, as tools/preprocess_documents.py
-            writes it; needed for `max_corpus_copying`.
+        corpus: prefix of an IndexedDataset of documents ending with end-of-document, as written by
+            tools/preprocess_documents.py; needed for `max_corpus_copying`.
         rules: as the recipe's filter section (default: its defaults), but for `contaminated` and `min_similarity`;
             `predicate` is relative to the current folder.
         shingle_tokens: as the recipe's `pairs.shingle_tokens`.
 
     Returns:
-        What is in the audit: `generations`, `kept`, `tokens`, `dropped` by rule, ... (see `Audit.summary`).
+        Contents of the audit: `generations`, `kept`, `tokens`, `dropped` by rule, ... (see `Audit.summary`).
 
     Raises:
         InputError: unreadable or bad rows, a seed id that no seed document has, a rule that cannot be applied here, an
@@ -123,7 +123,7 @@ def _repeats(judged: list[Judged], work: Path, rules: Filter) -> list[Path]:
 
 
 def _checked(rules: Filter, corpus: Path | None) -> UserFunction | None:
-    """Refuses what cannot be applied; returns the user's function."""
+    """Rejects rules that cannot be applied; returns the user's function."""
     for key in ("contaminated", "min_similarity"):
         if getattr(rules, key) is not None:
             raise InputError("needs a run; leave it out here", key=key)
@@ -166,7 +166,7 @@ class _Generations:
 
 def _row(row: JsonObject) -> JsonObject:
     text = field_of(row, "text")
-    # A NUL character is a reason to drop a generation, as any that is broken, and none to stop.
+    # A generation with a NUL character is dropped like any broken one; it does not stop the work.
     text_of({"text": text.replace("\0", "")} if isinstance(text, str) else row, "text")
     row = {**row, "finished": row.get("finished", True), "tokens": row.get("tokens", 0)}
     if not isinstance(row["finished"], bool):
@@ -183,7 +183,7 @@ def _row(row: JsonObject) -> JsonObject:
 
 
 def _kept(fields: JsonObject) -> bool:
-    """Whether the output can hold them: not a lone surrogate, nor what is no UTF-8 in a parquet file."""
+    """Whether the output can represent them: no lone surrogates, and valid UTF-8 in parquet files."""
     try:
         json.dumps(fields, ensure_ascii=False).encode()
     except (TypeError, ValueError):
@@ -192,7 +192,7 @@ def _kept(fields: JsonObject) -> bool:
 
 
 def _seed_rows(generations: _Generations, seeds: Source, work: Path, tokenizer: TextTokenizer) -> dict[str | None, int]:
-    """Writes the dataset WORK/seeds of the seed documents that are named; returns their rows in it by id."""
+    """Writes the dataset WORK/seeds of the referenced seed documents; returns their rows by id."""
     named: dict[str, tuple[Path, int]] = {}
 
     def note(row: JsonObject, path: Path, line: int) -> None:

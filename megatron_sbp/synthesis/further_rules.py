@@ -21,19 +21,19 @@ from megatron_sbp.synthesis.text_rules import Opinion
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 LOOKED_UP = "corpus_shingles"
-"""Name of the measure that says how many shingles of a text `corpus_copying` is an estimate from."""
+"""Name of the measure with the number of shingles on which a text's `corpus_copying` is based."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A generation that the rules of every recipe passed.
+    """A generation that passed the rules of every recipe.
 
     Attributes:
         row: as it is on disk.
         tokens: of its text, without end-of-document: int64 [n].
         seed_tokens: of its seed document: integers [m]; empty where there is none.
         shard: name of its shard.
-        place: in the shard.
+        place: its index in the shard.
     """
 
     row: JsonObject
@@ -45,10 +45,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SampledOpinion(Opinion):
-    """An opinion from a sample.
+    """An opinion based on a sample.
 
     Attributes:
-        sampled: how many things `value` is a share of.
+        sampled: sample size of which `value` is a share.
     """
 
     sampled: int
@@ -59,18 +59,18 @@ class FurtherRule(ABC):
 
     @abstractmethod
     def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
-        """What the rule says of each, in order."""
+        """The rule's opinion on each, in order."""
 
 
 @dataclass(frozen=True)
 class FurtherSources:
-    """What further rules read.
+    """Inputs of the opt-in rules.
 
     Attributes:
         corpus_index: folder of the index of D, for `corpus_copying`.
         items: of the evaluation, for `contaminated`.
         predicate: the user's function.
-        similarities: folder of how similar generations are to their seed documents, for `similarity`.
+        similarities: folder with similarities of generations to their seed documents, for `similarity`.
     """
 
     corpus_index: Path | None = None
@@ -80,11 +80,11 @@ class FurtherSources:
 
 
 def further_rules(rules: Filter, sources: FurtherSources, tokenizer: TextTokenizer) -> dict[str, FurtherRule]:
-    """The further rules of a recipe by name, in the order in which they are applied.
+    """The opt-in rules of a recipe by name, in order of application.
 
     Args:
         rules: the recipe's filter section.
-        sources: what they read; a rule without its source is left out.
+        sources: their inputs; a rule without its source is omitted.
         tokenizer: the run's.
 
     Raises:
@@ -103,22 +103,22 @@ def further_rules(rules: Filter, sources: FurtherSources, tokenizer: TextTokeniz
 
 
 def measure_names(rules: Filter) -> tuple[str, ...]:
-    """Names of what is kept of the opinions of a recipe's further rules: their values, and `LOOKED_UP` for a sample."""
+    """Names of the stored measures of a recipe's opt-in rules: their values, and `LOOKED_UP` for a sample."""
     return tuple(
         part for name in further_names(rules) for part in ((name, LOOKED_UP) if name == "corpus_copying" else (name,))
     )
 
 
 def measures_of(name: str, opinion: Opinion) -> dict[str, float]:
-    """What is kept of an opinion, by `measure_names`; NaN for a value that there is not."""
+    """Stored measures of an opinion, by `measure_names`; NaN for missing values."""
     found = {name: float("nan") if opinion.value is None else float(opinion.value)}
     return {**found, LOOKED_UP: float(opinion.sampled)} if isinstance(opinion, SampledOpinion) else found
 
 
 class CorpusCopying(FurtherRule):
-    """Drops texts of which too large a part occurs in any document of D.
+    """Drops texts if too large a share of them occurs in D.
 
-    A text none of whose shingles is in the sample passes: nothing is known about it.
+    A text without any shingle in the sample passes, since nothing is known about it.
 
     Args:
         index: of D.
@@ -143,7 +143,7 @@ class CorpusCopying(FurtherRule):
 
 
 class Contaminated(FurtherRule):
-    """Counts the evaluation items that occur in a text, and drops texts with any if the recipe says so.
+    """Counts the evaluation items that occur in a text, and optionally drops texts with any.
 
     Args:
         items: of the evaluation.
@@ -163,7 +163,7 @@ class Predicate(FurtherRule):
     """Drops texts for which a user's function returns False.
 
     It gets a list of `{"seed": text or None, "text": ..., "row": ...}` and returns a list of bool. The seed's text is
-    that of its tokens: the documents themselves would have to be looked for in all of D.
+    decoded from its tokens, to avoid searching all of D for the document.
 
     Args:
         place: the function.
@@ -196,7 +196,7 @@ class Predicate(FurtherRule):
 class Similarity(FurtherRule):
     """Drops texts that are less similar to their seed document than a limit.
 
-    A text that was written without a seed document, or is not compared yet, passes.
+    A text without a seed document, or one not compared yet, passes.
 
     Args:
         folder: NNNNN.npy, float32 [generations], of every shard: see `write_similarities`.

@@ -1,8 +1,8 @@
-"""The plan of generations: which seed document, how often, in which batch. It follows from the recipe alone.
+"""The plan of generations: seed document, repetition, and batch. It depends only on the recipe.
 
 A generation is one text written for one seed document. Generation i belongs to pass i // D over the D documents and
-takes the document at place i % D of that pass's own permutation: seed documents are uniform over D, and no document is
-taken again before all had their turn.
+uses the document at index i % D of that pass's permutation: seed documents are uniform over D, and no document is used
+again before all others have been used.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from megatron_sbp.base.random_streams import Stream
 
 @dataclass(frozen=True)
 class Generation:
-    """One text to be written.
+    """One text to generate.
 
     Attributes:
         row: row number of the seed document among the train documents.
-        number: how many texts were drawn from this document before.
+        number: number of earlier generations for this document.
     """
 
     row: int
@@ -31,7 +31,7 @@ class Generation:
 
     @property
     def name(self) -> str:
-        """Id of the synthetic document, unless a control says another."""
+        """Id of the synthetic document, unless a control uses another."""
         return f"syn-{self.row}-{self.number}"
 
 
@@ -41,11 +41,11 @@ def planned_generations(tokens: int, margin: float, tokens_per_generation: float
 
 
 def generations(begin: int, end: int, documents: int, seed: int) -> list[Generation]:
-    """The generations from number `begin` to before `end`.
+    """Generations `begin` to `end` - 1.
 
     Args:
         begin: first generation.
-        end: the generation after the last.
+        end: one past the last generation.
         documents: D, the number of train documents.
         seed: the run's seed.
     """
@@ -67,7 +67,7 @@ def place_of(generation: Generation, documents: int, seed: int) -> int | None:
     """Number of a generation in the plan: the inverse of `generations`; None for a row that is not a document.
 
     Args:
-        generation: which one.
+        generation: the generation.
         documents: D, the number of train documents.
         seed: the run's seed.
     """
@@ -78,7 +78,7 @@ def place_of(generation: Generation, documents: int, seed: int) -> int | None:
 
 
 def batches(planned: Sequence[Generation], lengths: np.ndarray, size: int) -> list[list[int]]:
-    """Cuts generations into batches of prompts of similar length, longest first, equals by identity.
+    """Splits generations into batches with prompts of similar length, longest first, ties by identity.
 
     Args:
         planned: the generations of a shard, in any order: the batches are of the same generations.
@@ -86,7 +86,7 @@ def batches(planned: Sequence[Generation], lengths: np.ndarray, size: int) -> li
         size: generations in a batch.
 
     Returns:
-        Per batch the places of its generations in `planned`.
+        The indices of each batch's generations in `planned`.
     """
     rows, numbers = (
         np.array([generation.row for generation in planned]),

@@ -1,4 +1,4 @@
-"""What is known about a shard of raw generations once the filters have judged each by itself."""
+"""Results of the filters for a shard of raw generations, each judged individually."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Judged:
     """The files of one judged shard, NAME.npy in five folders.
 
     Attributes:
-        verdicts: int32 [2 or 3, generations]: verdict; tokens that training reads of the text, end-of-document
-            included; and UNKNOWN, SAME or DIFFERENT of retokenized.py, where a row has the ids that were written.
-        digests: uint64 [passed], of the texts, white space aside.
+        verdicts: int32 [2 or 3, generations]: verdict; number of the text's tokens for training, including
+            end-of-document; and UNKNOWN, SAME, or DIFFERENT of retokenized.py, for rows with generated ids.
+        digests: uint64 [passed], of the texts, ignoring white space.
         signatures: uint32 [passed, 128], MinHash; only with `duplicates: near`.
         bands: uint32 [32, passed], keys of the signatures' bands; only with `duplicates: near`.
-        measures: float32 [measures, generations], see `further_rules.measure_names`; NaN where a text has none. Only
-            where the recipe uses opt-in rules.
+        measures: float32 [measures, generations], see `further_rules.measure_names`; NaN for missing measures. Only if
+            the recipe uses opt-in rules.
     """
 
     verdicts: Path

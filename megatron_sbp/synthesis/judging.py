@@ -1,4 +1,4 @@
-"""The verdicts of the filters on every raw generation by itself, shard by shard."""
+"""Applies the filters to every raw generation individually, shard by shard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _AT_ONCE = 256
-"""Texts tokenized together; a tokenizer holds some hundred bytes per token of them."""
+"""Texts tokenized together; a tokenizer takes several hundred bytes per token."""
 
 
 def judge_shard(
@@ -45,17 +45,17 @@ def judge_shard(
     length: int,
     sources: FurtherSources | None = None,
 ) -> list[Path]:
-    """Writes the verdicts on the raw generations of one shard, and what finding duplicates needs, in their order.
+    """Writes the verdicts on the raw generations of one shard, and the inputs for finding duplicates, in order.
 
     Args:
         rows: raw generations.
         shard: its name.
         target: files, each written atomically.
-        tokenizer: that of the training.
+        tokenizer: of the training.
         tokens: prefix of the seed documents' IndexedDataset, one sequence per document; None if no row names one.
         rules: the recipe's filter section.
         length: tokens in a shingle.
-        sources: what the opt-in rules of the recipe read.
+        sources: inputs of the recipe's opt-in rules.
 
     Returns:
         The files written.
@@ -112,8 +112,8 @@ def _judge_further(
     names: tuple[str, ...],
     begin: int,
 ) -> None:
-    """Judges a batch, whose first text is number `begin` of the shard, by the further rules; each sees what those
-    before it passed."""
+    """Applies the opt-in rules to a batch whose first text is number `begin` of the shard; each rule gets the texts
+    that passed the previous ones."""
     for rule, judge in further.items():
         left = [place for place in range(len(candidates)) if verdicts[begin + place] == PASSED]
         said = judge.opinions([candidates[place] for place in left])
@@ -125,5 +125,5 @@ def _judge_further(
 
 
 def digest_of(text: str) -> int:
-    """64 bits of a text, white space aside: those of `Judged.digests`."""
+    """64-bit digest of a text, ignoring white space, for `Judged.digests`."""
     return int.from_bytes(hashlib.blake2b(" ".join(text.split()).encode(), digest_size=8).digest(), "little")

@@ -1,4 +1,4 @@
-"""The raw generations that passed all filters, written shard by shard, with an audit of those that did not."""
+"""Writes the raw generations that passed all filters, shard by shard, with an audit of the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_kept(
     rules: Filter,
     measure: Measure | None = None,
 ) -> None:
-    """Writes the generations of one shard that passed, each with the tokens of its text and what rules measured.
+    """Writes the generations of one shard that passed, each with its token count and the rules' measures.
 
     Args:
         generations: of the shard, .jsonl.zst.
@@ -40,7 +40,7 @@ def write_kept(
         output: .jsonl.zst, written atomically.
         audit_file: .json with the counts of this shard, for `join_audits`.
         rules: the recipe's filter section.
-        measure: of the examples that are kept aside.
+        measure: measures of the stored examples.
     """
     audit = Audit(rules, measure)
     files.write_jsonl_zst(output, kept_rows(files.read_jsonl_zst(generations), judged, repeats, rules, audit))
@@ -50,9 +50,9 @@ def write_kept(
 def kept_rows(
     generations: Iterator[JsonObject], judged: Judged, repeats: Path, rules: Filter, audit: Audit
 ) -> Iterator[JsonObject]:
-    """The rows of one shard that passed, each with the tokens of its text and what rules measured.
+    """The rows of one shard that passed, each with its token count and the rules' measures.
 
-    Their ids stay in them if training is to read these.
+    They keep their ids if training uses them.
 
     Args:
         generations: all rows of the shard.
@@ -75,7 +75,7 @@ def kept_rows(
 
 
 def final_verdicts(verdicts: Path, repeats: Path) -> np.ndarray:
-    """What became of the generations of one shard, duplicates included.
+    """Verdicts on the generations of one shard, including duplicates.
 
     Args:
         verdicts: on them, see `Judged`.
@@ -90,20 +90,20 @@ def final_verdicts(verdicts: Path, repeats: Path) -> np.ndarray:
 
 
 def _told(names: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
-    """Measures of one generation, by name: None for those that it does not have."""
+    """Measures of one generation, by name: None for missing ones."""
     return {name: None if value != value else round(value, 6) for name, value in zip(names, values, strict=True)}
 
 
 def join_audits(parts: Sequence[Path], audit_file: Path, rules: Filter, corpus_index: Path) -> None:
     """Writes audit.json from those of all shards, in order, and prints a line.
 
-    `tokens` are those of the kept texts as training reads them, end-of-document included.
+    `tokens` is the number of tokens of the kept texts in training, including end-of-document.
 
     Args:
         parts: audits of the shards.
         audit_file: .json.
         rules: the recipe's filter section.
-        corpus_index: folder of the index of D; read where the recipe uses `corpus_copying`.
+        corpus_index: folder of the index of D; read if the recipe uses `corpus_copying`.
     """
     total = Audit(rules)
     for file in parts:

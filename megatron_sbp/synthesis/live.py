@@ -1,4 +1,4 @@
-"""How synthesis is going, over all workers, from what is on disk: documents per second, time left, acceptance."""
+"""Progress of synthesis over all workers, from the files on disk: documents per second, time left, acceptance."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from megatron_sbp.synthesis.tally import Tally, last_tally
 from megatron_sbp.synthesis.unfinished import half_written
 
 WINDOW = 600.0
-"""Seconds before the latest text over which the rate is taken."""
+"""Averaging window of the rate before the latest text, in seconds."""
 LOOKED_AT = 256
-"""Finished shards whose counts are read, the last ones: a large run has thousands."""
+"""Number of latest finished shards whose counts are read: a large run has thousands."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Live:
     """Documents on disk, in finished and half-written shards."""
     planned: int
     rate: float
-    """Documents per second of all workers together; 0 where it is not known."""
+    """Documents per second over all workers; 0 if unknown."""
     judged: int
     """Documents whose counts were read."""
     passing: int
-    """Of them, those that `too_short` and `unfinished` let pass."""
+    """Those that pass `too_short` and `unfinished`."""
     drops_unfinished: bool
     """Whether the filters drop texts without an end."""
     updated: float
-    """When the latest text was written, in seconds since the epoch; 0 where it is not known."""
+    """When the latest text was written, in seconds since the epoch; 0 if unknown."""
     counted: tuple[int, int] | None = None
     """Documents that passed all filters of single texts, and all documents, of the shards that are counted while others
     are written; None where none are."""
@@ -69,13 +69,13 @@ def look(
     drops_unfinished: bool,
     counted: tuple[int, int] | None = None,
 ) -> Live:
-    """Looks at the folder of a synthesis; reads names, and the counts of a bounded number of shards, no text.
+    """Inspects a synthesis folder; reads only file names and the counts of a bounded number of shards.
 
     Args:
-        folder: where the shards are.
+        folder: folder of the shards.
         units: names of the planned shards.
-        documents: in a shard.
-        min_tokens: `filter.min_tokens`; counts that were made with another one do not count.
+        documents: per shard.
+        min_tokens: `filter.min_tokens`; counts made with another value are ignored.
         drops_unfinished: whether the filters drop texts without an end.
         counted: see `Live.counted`.
     """
@@ -102,7 +102,7 @@ def look(
 
 
 def _rate(tallies: Iterable[Tally]) -> float:
-    """Documents per second of all together while at least one wrote, in the last ten minutes of writing."""
+    """Total documents per second while at least one worker was writing, over the last ten minutes of writing."""
     spans = [tally for tally in tallies if tally.updated > tally.begun]
     low = max((tally.updated for tally in spans), default=0.0) - WINDOW
     documents = covered = 0.0
@@ -116,12 +116,12 @@ def _rate(tallies: Iterable[Tally]) -> float:
 
 
 class Glances:
-    """Tells how all workers are doing, for a progress line; looks seldom, as there can be a thousand who do.
+    """Reports the progress of all workers for a progress line; polls rarely, since there may be a thousand workers.
 
     Args:
-        look: looks.
-        every: seconds between two looks.
-        share: of the time that looking may take.
+        look: reads the state.
+        every: seconds between two polls.
+        share: maximum share of time spent polling.
     """
 
     def __init__(self, look: Callable[[], Live], every: float = 60.0, share: float = 0.01):

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 _STEPS = 16
-"""Classes per power of two: the uppermost 4 bits of the mantissa."""
+"""Classes per power of two: the top 4 bits of the mantissa."""
 _LOWEST = 127 - 40
 """Exponent (biased) of 2^-40: smaller probabilities share one class."""
 _CLASSES = 41 * _STEPS + 1

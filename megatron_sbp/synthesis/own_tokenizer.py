@@ -1,4 +1,4 @@
-"""Whether a tokenizer is the one that a checkpoint was trained with: with another, all ids mean something else."""
+"""Checks that a tokenizer is the one used to train a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from megatron_sbp.tokenization.tokenizer import ROLES_FILE, TextTokenizer, load_
 
 
 def check_own_tokenizer(checkpoint: Path, tokenizer: TextTokenizer) -> None:
-    """Refuses a tokenizer with ids that the model does not have, or with another vocabulary than in training.
+    """Rejects a tokenizer with ids beyond the model's vocabulary, or with a different vocabulary than in training.
 
-    The vocabulary in training is that in provenance.json, which exports write; without it, that of the tokenizer beside
-    the weights. A checkpoint that has neither is compared by the number of tokens alone.
+    The training vocabulary is recorded in the provenance.json of exports; without it, the tokenizer next to the weights
+    is used. If a checkpoint has neither, only the number of tokens is compared.
 
     Args:
         checkpoint: Hugging Face checkpoint.
-        tokenizer: what its ids are to be read with.
+        tokenizer: the tokenizer to be used.
 
     Raises:
         InputError: names both.

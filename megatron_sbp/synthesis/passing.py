@@ -1,7 +1,7 @@
 """How much text of every shard passes the filters that look at one generation alone, counted while others are written.
 
-The counts are hidden files beside the shards until their stage is complete. They follow from the texts and the rules
-alone, so the number of shards does as well, regardless of who wrote them and in which order.
+The counts are hidden files next to the shards until their stage is complete. They depend only on the texts and the
+rules, and so does the number of shards, regardless of which workers wrote them and in which order.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ SUFFIX = ".passing"
 
 
 class Passing(NamedTuple):
-    """What passes of the generations of a shard."""
+    """Generations of a shard that pass."""
 
     generations: int
     passed: int
     """Generations that pass."""
     tokens: int
-    """Of these, end-of-document included."""
+    """Their tokens, including end-of-document."""
     written: int
-    """Tokens of all generations, end-of-document included."""
+    """Tokens of all generations, including end-of-document."""
 
 
 def write_passing(shard: Path, rules: str, found: Passing) -> None:
@@ -37,14 +37,14 @@ def write_passing(shard: Path, rules: str, found: Passing) -> None:
 
     Args:
         shard: its file.
-        rules: digest of the rules, and of all that they read.
+        rules: digest of the rules and all of their inputs.
         found: its counts.
     """
     files.write_json(_passing_of(shard), {"rules": rules, "counts": list(found)})
 
 
 def read_passing(folder: Path, rules: str) -> dict[int, Passing]:
-    """Counts under these rules, by the number of the shard, of all shards in a folder that have any."""
+    """Counts under these rules of all counted shards in a folder, by shard number."""
     found: dict[int, Passing] = {}
     for file in folder.glob(f".{NUMBERED}{SUFFIX}"):
         number = file.name[1:].partition(".")[0]
@@ -63,19 +63,19 @@ def drop_passing(shard: Path) -> None:
 
 
 def as_counts(value: object) -> Passing | None:
-    """The counts that a JSON value says, or None if it says something else."""
+    """Parses counts from a JSON value; None if it is invalid."""
     if not isinstance(value, list) or not all(type(number) is int for number in value):
         return None
     return Passing(*value) if len(value) == len(Passing._fields) else None
 
 
 def shards_needed(known: Mapping[int, int], target: int, expected: float) -> int:
-    """The fewest first shards that hold so many tokens that pass.
+    """The smallest number of first shards with at least this many passing tokens.
 
     Args:
         known: tokens that pass, by the number of the shard, of those that are counted.
         target: tokens, at least 1.
-        expected: of a shard, for as long as none is counted; later their mean is what others are taken to hold.
+        expected: per shard, until one is counted; after that, the mean of the counted shards is used.
 
     Returns:
         An estimate, unless the shards so far are all counted.
@@ -96,7 +96,7 @@ def _passing_of(shard: Path) -> Path:
 
 @lru_cache(maxsize=1 << 16)
 def _read(file: Path, changed: int) -> tuple[str, Passing] | None:
-    """Rules and counts that a file says; None if it says something else."""
+    """Reads rules and counts from a file; None if it is invalid."""
     try:
         value: JsonValue = files.read_json(file)
     except InputError:

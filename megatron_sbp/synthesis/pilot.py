@@ -1,4 +1,4 @@
-"""How much of the text passes the filters, from the first generations."""
+"""Estimates from the first generations how much text passes the filters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def filter_pilot(
     length: int,
     sources: FurtherSources,
 ) -> JsonObject:
-    """Judges shards of raw generations, each text by itself.
+    """Judges shards of raw generations, each text individually.
 
     Args:
         shards: .jsonl.zst files.

@@ -1,4 +1,4 @@
-"""Raw generations that repeat an earlier one: found band by band, in as many processes as there are bands."""
+"""Finds raw generations that repeat an earlier one, band by band, in up to one process per band."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def searches(rules: Filter) -> list[str]:
 def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Filter) -> int:
     """Writes which of the generations that passed the other rules repeat an earlier one: int64 [repeats], ascending.
 
-    Numbers count the generations that passed, over all shards. Memory: about 40 bytes for each of them, at most 3 GB,
-    and 1 GB of signatures, however many there are. Returns how many repeats there are.
+    Numbers are indices among the generations that passed, over all shards. Memory: about 40 bytes for each of them, at
+    most 3 GB, and 1 GB of signatures, regardless of their number. Returns the number of repeats.
 
     Args:
         search: one of `searches`.
@@ -49,8 +49,8 @@ def find_repeats(search: str, shards: Sequence[Judged], output: Path, rules: Fil
 
 
 class _Mapped(Sequence[np.ndarray]):
-    """Arrays in files, each mapped only while in use: two maps of each of 100,000 shards at once are more than
-    the 65,530 that Linux lets a process have.
+    """Arrays in files, each mapped only while in use: two maps for each of 100,000 shards would exceed Linux's limit of
+    65,530 per process.
 
     Args:
         paths: .npy.
@@ -82,8 +82,8 @@ class _Signatures:
         self._begins = np.cumsum([0, *map(len, self._parts)])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Those of some rows: uint32 [rows, 128]."""
-        order = np.argsort(rows, kind="stable")  # on disk as they come, so that a page is read once
+        """Signatures of the given rows: uint32 [rows, 128]."""
+        order = np.argsort(rows, kind="stable")  # in disk order, so each page is read once
         ascending = rows[order]
         found = np.empty((len(rows), self._parts[0].shape[1]), np.uint32)
         cuts = np.searchsorted(ascending, self._begins)
@@ -94,7 +94,7 @@ class _Signatures:
 
 
 def join_repeats(found: Sequence[Path], shards: Sequence[Judged], outputs: Sequence[Path]) -> int:
-    """Joins what all searches found, shard by shard.
+    """Joins the results of all searches, shard by shard.
 
     Args:
         found: what `find_repeats` wrote.
@@ -106,7 +106,7 @@ def join_repeats(found: Sequence[Path], shards: Sequence[Judged], outputs: Seque
         The number of repeats.
     """
     begins = np.cumsum([0, *(len(np.load(shard.digests, mmap_mode="r")) for shard in shards)])
-    # A byte per generation: a text that is there twice is in what all 33 searches found, 8 bytes each time.
+    # One byte per generation: all 33 searches find an exact duplicate, at 8 bytes each.
     repeated = np.zeros(begins[-1], np.bool_)
     for file in found:
         repeated[np.load(file)] = True

@@ -1,4 +1,4 @@
-"""Whether the tokens that were written are those that the tokenizer gives for their text."""
+"""Checks whether the generated tokens equal the tokenization of their text."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.tokenization.written_ids import FIELD, ids_of_text, unpack_ids
 
 UNKNOWN, SAME, DIFFERENT = -1, 0, 1
-"""What is known of a text: nothing where its row has no ids, or those of another text; else whether tokenizing it again
-gives the ids that were written."""
+"""Result for a text: unknown if its row has no ids or those of another text; otherwise, whether retokenizing it gives
+the generated ids."""
 
 
 def compare_ids(row: JsonObject, again: Sequence[int] | np.ndarray, tokenizer: TextTokenizer) -> tuple[int, int]:
@@ -21,17 +21,17 @@ def compare_ids(row: JsonObject, again: Sequence[int] | np.ndarray, tokenizer: T
 
     Args:
         row: a raw generation.
-        again: ids that the tokenizer gives for its text.
-        tokenizer: that of the training.
+        again: the tokenizer's ids for its text.
+        tokenizer: of the training.
 
     Returns:
-        UNKNOWN, SAME or DIFFERENT, and the number of tokens that training reads, without end-of-document: those that
-        were written, and those of the text where they are not known.
+        UNKNOWN, SAME, or DIFFERENT, and the number of tokens for training, without end-of-document: the generated ones,
+        or, if unknown, those of the text.
     """
     ids = unpack_ids(row.get(FIELD))
     if ids is not None and np.array_equal(ids, again):
         return SAME, len(ids)
-    # Only these few are decoded, to tell another spelling of the same text from ids of another text.
+    # Only these few are decoded, to distinguish another encoding of the same text from ids of another text.
     ids = ids_of_text(row.get(FIELD), row["text"], tokenizer)
     return (UNKNOWN, len(again)) if ids is None else (DIFFERENT, len(ids))
 

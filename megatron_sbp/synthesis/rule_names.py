@@ -15,7 +15,7 @@ TOKEN_RULES = ("token_repetition", "periodic_tail")
 `copying`."""
 
 VERDICTS = (*RULES, *FURTHER_RULES, *TOKEN_RULES)
-"""What a verdict on disk is the place in: new rules go to the end, so that verdicts of earlier versions stay valid."""
+"""Verdicts on disk are indices into this list: append new rules, to keep verdicts of earlier versions valid."""
 
 
 def further_names(rules: Filter) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How similar every raw generation is to its seed document, by the embedder that mined the pairs."""
+"""Similarity of every raw generation to its seed document, by the embedder used for mining the pairs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def write_similarities(
 
     Args:
         generations: raw generations, .jsonl.zst.
-        output: .npy, float32 [generations], written atomically; NaN for text that was written without a seed document.
+        output: .npy, float32 [generations], written atomically; NaN for text without a seed document.
         embedder: the model that embedded D.
         embeddings: vectors of D, .npy files, in order.
         label: for the progress line.
 
     Raises:
-        InputError: the embedder's vectors have another dimension than those of D; see `Embedder.encode`.
+        InputError: the embedder's vectors have a different dimension than those of D; see `Embedder.encode`.
     """
     vectors = Vectors(embeddings)
     if vectors.dimensions != embedder.dimensions:

@@ -1,7 +1,7 @@
-"""What is known of a shard that was just finished, in a hidden file beside it until its stage is complete.
+"""Record of a finished shard, in a hidden file next to it until its stage is complete.
 
-It says how fast the shard was written, and lets a start after a kill find the shard finished although nothing else says
-so yet.
+It records the generation speed, and marks the shard as finished for a restart after a kill, before any other record
+does.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class ShardRecord:
     """A finished shard."""
 
     identity: str
-    """Digest of all that its texts follow from."""
+    """Digest of everything that determines its texts."""
     sha256: str
     """Of its file."""
     tally: Tally
 
 
 def record_of(output: Path) -> Path:
-    """Where the record of a shard is."""
+    """Path of a shard's record."""
     return output.with_name(f".{output.name}{RECORD_SUFFIX}")
 
 
@@ -40,7 +40,7 @@ def write_record(output: Path, identity: str, tally: Tally) -> None:
 
 
 def read_record(file: Path) -> ShardRecord | None:
-    """A record, or None if there is none, or something else in its place."""
+    """Reads a record; None if it is missing or invalid."""
     try:
         value = files.read_json(file) if file.exists() else None
     except (InputError, OSError):
@@ -54,7 +54,7 @@ def read_record(file: Path) -> ShardRecord | None:
 
 
 def is_written(output: Path, identity: str) -> bool:
-    """Whether a shard is there whole, with the texts that follow from `identity`."""
+    """Whether a shard exists, is complete, and has the texts determined by `identity`."""
     if not output.exists():
         return False
     record = read_record(record_of(output))

@@ -1,4 +1,4 @@
-"""Texts from an engine that forms its own batches, on disk soon after each has ended."""
+"""Collects texts from a streaming engine and saves them to disk soon after each is finished."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megatron_sbp.synthesis.generations import Generation, batches
 from megatron_sbp.synthesis.unfinished import Unfinished
 
 KEPT_TEXTS, KEPT_SECONDS = 256, 10.0
-"""Finished texts are saved to disk when there are this many, or after this many seconds."""
+"""Finished texts are saved after this many texts, or after this many seconds."""
 
 
 def stream_all(
@@ -24,15 +24,15 @@ def stream_all(
     advance: Callable[[int], None] | None = None,
     unfinished: Unfinished | None = None,
 ) -> dict[int, Written]:
-    """Writes the texts that are missing, those of the longest prompts first.
+    """Generates the missing texts, longest prompts first.
 
     Args:
-        engine: writes them.
+        engine: generates them.
         planned: all generations of the shard.
         prompts: of each, integers [n].
         done: texts that exist already, by place in `planned`.
         advance: called with the number of texts written since the last call.
-        unfinished: keeps finished texts while others are being written.
+        unfinished: stores finished texts while others are being generated.
 
     Returns:
         All texts by place in `planned`.

@@ -1,4 +1,4 @@
-"""What tools/synthesize.py does: seed documents in, related texts out, without a recipe."""
+"""Library part of tools/synthesize.py: generates related texts from seed documents, without a recipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from megatron_sbp.tokenization.hugging_face import open_synthesizer_tokenizer
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 GENERATIONS_AT_ONCE = 4096
-"""Generations from which batches are cut; the unit of work, as `synthesis.generations_per_shard` is in a run."""
+"""Generations from which batches are formed; the unit of work, like `synthesis.generations_per_shard` in a run."""
 
 
 def synthesize(
@@ -53,22 +53,22 @@ def synthesize(
     separator: str | None = None,
     end_of_document: str | None = None,
 ) -> dict[str, int]:
-    """Writes `generations_per_document` texts for every seed document, in the order of the documents.
+    """Generates `generations_per_document` texts for every seed document, in document order.
 
     Args:
         checkpoint: Hugging Face checkpoint of a causal model.
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
-        output: .jsonl.zst, written atomically. A second call after a kill continues from the texts that were written;
-            those that a call with other settings left unfinished stay where they are.
+        output: .jsonl.zst, written atomically. A second call after a kill continues from the existing texts; unfinished
+            texts of calls with other settings are not touched.
         text_field: of the seed document.
-        id_field: of its id; None takes a digest of the text.
+        id_field: of its id; None uses a digest of the text.
         tokenizer_source: see `open_synthesizer_tokenizer`, as for the next two.
-        separator: between a seed document and a text, where no roles.json says it.
+        separator: between a seed document and a text, if there is no roles.json.
         end_of_document: token that ends a text.
         others: as the recipe's keys of these names.
 
     Returns:
-        seed_documents, documents, tokens (end-of-document included), finished.
+        seed_documents, documents, tokens (including end-of-document), finished.
 
     Raises:
         InputError: unreadable or bad rows, two documents with one id, a checkpoint or tokenizer that does not load, a
@@ -134,12 +134,12 @@ def synthesize(
 
 
 def _block_of(output: Path, number: str) -> Path:
-    """What the texts of a block are kept for, in a hidden file, until all are there."""
+    """Identity under which the texts of a block are stored in a hidden file until it is complete."""
     return output.with_name(f"{output.name}-{number}")
 
 
 def _check_prompt(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: int, max_new_tokens: int) -> None:
-    """Refuses lengths that only a separator of one token would leave room for: a text in its place may have more."""
+    """Rejects lengths that fit only with a one-token separator: a separator text may have more tokens."""
     file = checkpoint / CONFIG
     context = files.read_json(file).get("max_position_embeddings") if file.exists() else None
     around = len(tokenizer.before_text) + len(tokenizer.between)
@@ -152,8 +152,8 @@ def _check_prompt(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: i
 
 
 def _check_config(checkpoint: Path, tokenizer: TextTokenizer, max_seed_tokens: int, max_new_tokens: int) -> None:
-    """Refuses a tokenizer of another model, and lengths at which it writes beyond what it was trained for; the recipe
-    refuses those of a run."""
+    """Rejects a tokenizer of another model, and lengths beyond the model's trained context; in a run, the recipe checks
+    the lengths."""
     check_own_tokenizer(checkpoint, tokenizer)
     file = checkpoint / CONFIG
     config = files.read_json(file) if file.exists() else {}

@@ -1,4 +1,4 @@
-"""From planned generations and seed documents to rows of raw generations."""
+"""Generates rows of raw generations from planned generations and seed documents."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ WHOLE = 4096
 
 
 class Writer:
-    """Turns planned generations into rows of raw generations: prompts, an engine, and what a row says.
+    """Turns planned generations into rows of raw generations: prompts, engine, and row contents.
 
     Args:
         engine: writes the texts.
         tokenizer: decodes them.
-        batch_size: generations per batch of an engine that makes none of its own.
+        batch_size: generations per batch, for engines that do not form their own.
     """
 
     id_prefix = "syn"
-    """Rows are called PREFIX-ROW-NUMBER."""
+    """Row ids are PREFIX-ROW-NUMBER."""
 
     def __init__(self, engine: Engine | StreamingEngine, tokenizer: TextTokenizer, *, batch_size: int = WHOLE):
         self.engine, self.tokenizer = engine, tokenizer
@@ -52,19 +52,19 @@ class Writer:
         advance: Callable[[int], None] | None = None,
         unfinished: Unfinished | None = None,
     ) -> list[JsonObject]:
-        """Rows of the planned generations, in their order: text and parents, before any filter.
+        """Rows of the planned generations, in order: text and parents, before filtering.
 
         Args:
             planned: seed document and number of each generation.
             tokens: of the seed documents, integers [n], by `Generation.row`.
             names: their ids, by `Generation.row`.
             advance: called with the number of texts written since the last call.
-            unfinished: keeps every batch at once, and has those of an interrupted start.
+            unfinished: stores every batch immediately, and contains those of an interrupted start.
 
         Returns:
-            id, text, tokens (written, end-of-document included), token_ids (see `ids_with_text`, `pack_ids`) and their
-            digest, finished, seed_id, seed_row, generation, what the engine's settings give as provenance
-            (`synthesizer`: sha256 of its weights, and how it is sampled), and run_seed of each.
+            id, text, tokens (generated, including end-of-document), token_ids (see `ids_with_text`, `pack_ids`) and
+            their digest, finished, seed_id, seed_row, generation, the provenance of the engine's settings
+            (`synthesizer`: sha256 of its weights, and the sampling settings), and run_seed of each.
         """
         prompts = [self._prompt(tokens[generation.row]) for generation in planned]
         texts = write_all(
@@ -75,7 +75,7 @@ class Writer:
         ]
 
     def identity(self, planned: Sequence[Generation], tokens: Mapping[int, np.ndarray]) -> str:
-        """Digest of all that the texts follow from, batches included; arguments as for `generate`."""
+        """Digest of everything that determines the texts, including batches; arguments as for `generate`."""
         prompts = hashlib.blake2b(digest_size=16)
         for generation in planned:
             prompts.update(f"{generation.name} ".encode())
@@ -92,7 +92,7 @@ class Writer:
         return self.engine.settings.seed
 
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
-        """What the engine reads for a seed document, from its tokens: integers [n]."""
+        """The engine's prompt for a seed document, from its tokens: integers [n]."""
         raise NotImplementedError
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
@@ -113,11 +113,11 @@ class Writer:
 
 
 class Synthesizer(Writer):
-    """A checkpoint with its tokenizer, its engine and its sampling settings: related documents for seed documents.
+    """A checkpoint with tokenizer, engine, and sampling settings that generates related documents for seed documents.
 
     Args:
         checkpoint: Hugging Face checkpoint.
-        tokenizer: that of the tuning, with its separator.
+        tokenizer: of the tuning, with its separator.
         settings: engine, temperature, top_p, batch_size, precision and vllm are used.
         max_seed_tokens: of a seed document; the same as in tuning.
         max_new_tokens: of a text, end-of-document included.
@@ -125,7 +125,7 @@ class Synthesizer(Writer):
         seed: the run's seed.
         device: auto, cpu or cuda.
         round: of synthesis.
-        pairs: name and SHA-256 of the file of the pairs that the checkpoint was tuned on; None where it is not known.
+        pairs: name and SHA-256 of the file of the pairs that the checkpoint was tuned on; None if unknown.
 
     Raises:
         InputError: there are no weights, or another tokenizer's; see `load_engine`.
@@ -173,7 +173,7 @@ class Synthesizer(Writer):
 
 
 def weights_digest(checkpoint: Path) -> str:
-    """Digest of a checkpoint's weights: the one in its provenance.json, else one of the files.
+    """Digest of a checkpoint's weights: the one in its provenance.json, otherwise one of the files.
 
     Raises:
         InputError: there are no weights.
@@ -191,13 +191,13 @@ def prompt_of(tokens: np.ndarray, tokenizer: TextTokenizer, limit: int, cut: Lit
     """The prompt for a seed document, as in tuning: its truncated tokens and the separator.
 
     Args:
-        tokens: of the document, integers [n]; an end-of-document at its end does not count.
+        tokens: of the document, integers [n]; a final end-of-document is ignored.
         tokenizer: for the separator and the tokens that start a character.
-        limit: tokens of the seed at most.
+        limit: maximum number of seed tokens.
         cut: truncation side.
 
     Returns:
-        int64 [at most limit + 1]; longer where the separator is a text, or where the model wants a token before texts.
+        int64 [at most limit + 1]; longer if the separator is a text, or if the model needs a token before texts.
     """
     tokens = without_end(tokens, tokenizer).astype(np.int64)
     seed = cut_tokens(tokens, limit, tokenizer.starts_character, cut)
@@ -205,7 +205,7 @@ def prompt_of(tokens: np.ndarray, tokenizer: TextTokenizer, limit: int, cut: Lit
 
 
 def without_end(tokens: np.ndarray, tokenizer: TextTokenizer) -> np.ndarray:
-    """The tokens without an end-of-document at their end."""
+    """The tokens without a final end-of-document."""
     return tokens[:-1] if tokens.size and tokens[-1] == tokenizer.end_of_document else tokens
 
 
@@ -218,7 +218,7 @@ def write_all(
     advance: Callable[[int], None] | None = None,
     unfinished: Unfinished | None = None,
 ) -> list[Written]:
-    """Writes a text per planned generation, in batches of prompts of similar length; texts come back in plan order.
+    """Generates a text per planned generation, in batches of prompts of similar length; returns texts in plan order.
 
     Args:
         engine: writes them.
@@ -246,7 +246,7 @@ def write_all(
 
 
 def ids_digest(tokens: np.ndarray | Sequence[int]) -> str:
-    """Digest of token ids without end-of-document, by which one can tell whether a text's tokens are those written.
+    """Digest of token ids without end-of-document, to check whether a text's tokens are the generated ones.
 
     Returns:
         16 hexadecimal digits: BLAKE2b of the ids as little-endian int32.
@@ -255,6 +255,6 @@ def ids_digest(tokens: np.ndarray | Sequence[int]) -> str:
 
 
 def text_of(written: Written, tokenizer: TextTokenizer) -> str:
-    """The text; a character cut in two at the end of an unfinished text is dropped."""
+    """The text; an incomplete character at the end of an unfinished text is dropped."""
     text = tokenizer.decode(written.tokens)
     return text if written.finished else text.rstrip("\ufffd")

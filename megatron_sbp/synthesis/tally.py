@@ -13,30 +13,30 @@ from megatron_sbp.synthesis.engine import Written
 
 _BLOCK = 1 << 16
 _FARTHEST = 1 << 24
-"""Bytes from the end within which counts are looked for: a batch is a few megabytes at most."""
+"""Bytes searched for counts at the end of a file: a batch is a few megabytes at most."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The texts of one shard so far, and the work in them."""
+    """The texts of one shard so far, and the time spent on them."""
 
     texts: int = 0
     fresh: int = 0
-    """Of the texts, those by the process that wrote last."""
+    """Texts of the process that wrote last."""
     seconds: float = 0.0
-    """Work in the texts, of all processes that wrote some."""
+    """Total time spent by all processes."""
     begun: float = 0.0
-    """When the process that wrote last began, in seconds since the epoch."""
+    """Start time of the process that wrote last, in seconds since the epoch."""
     updated: float = 0.0
     """When it wrote last."""
     min_tokens: int = 0
-    """What counts as short: fewer tokens than this."""
+    """Texts with fewer tokens count as short."""
     short: int = 0
     unfinished: int = 0
-    """Texts without an end that are not short."""
+    """Unfinished texts that are not short."""
 
     def with_texts(self, texts: Iterable[Written], **changes: float) -> Tally:
-        """The tally with further texts, by whomever, and other changes."""
+        """The tally with further texts, by any process, and other changes."""
         count = short = unfinished = 0
         for text in texts:
             count += 1
@@ -53,7 +53,7 @@ class Tally:
 
 
 def tally_of(value: object) -> Tally | None:
-    """The tally that a JSON value says, or None if it says something else."""
+    """Parses a tally from a JSON value; None if it is invalid."""
     if not isinstance(value, dict) or value.keys() != _FIELDS:
         return None
     numbers = all(isinstance(number, (int, float)) and math.isfinite(number) for number in value.values())
@@ -71,11 +71,11 @@ def last_tally(file: Path) -> Tally | None:
                 begin -= size
                 stream.seek(begin)
                 lines = (stream.read(size) + tail).split(b"\n")
-                for line in reversed(lines[1:-1]):  # the last has no end: it is being written, or was cut off
+                for line in reversed(lines[1:-1]):  # the last one is incomplete: being written, or truncated
                     found = _parsed(line)
                     if found is not None:
                         return found
-                # The rest is one line at most that began further in front.
+                # The rest is at most one line that began earlier.
                 tail = lines[0] + b"\n" if len(lines) > 1 else lines[0]
             return _parsed(tail.partition(b"\n")[0]) if b"\n" in tail else None
     except FileNotFoundError:

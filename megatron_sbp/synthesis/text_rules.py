@@ -1,7 +1,6 @@
 """The rules that drop synthetic documents, and their order.
 
-What is here needs a text and its seed alone; the opt-in rules are in further_rules.py, the names of
-all in rule_names.py.
+These rules need only a text and its seed; the opt-in rules are in further_rules.py, all names in rule_names.py.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from megatron_sbp.recipe import Filter
 
 
 def broken(text: str) -> bool:
-    """Whether a text holds bytes that were not UTF-8 (U+FFFD), or control characters other than white space."""
+    """Whether a text contains bytes that were not UTF-8 (U+FFFD), or control characters other than white space."""
     return _BROKEN(text) is not None
 
 
@@ -29,12 +28,12 @@ _BROKEN = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search  # Un
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one rule says about a generation.
+    """One rule's opinion on a generation.
 
     Attributes:
         rule: its name.
-        value: what it measured; None where it could not.
-        limit: the recipe's, by which it judges; None for a rule without one.
+        value: its measure; None if not measurable.
+        limit: the recipe's limit; None for a rule without one.
         drops: whether it drops the generation.
     """
 
@@ -47,8 +46,8 @@ class Opinion:
 def opinions(
     row: JsonObject, rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int
 ) -> Iterator[Opinion]:
-    """What every rule says about a generation by itself, in the order in which they are applied; arguments as for
-    `first_rule`. A rule measures when its turn comes, so that the first that drops ends the work."""
+    """Opinions of all rules on a single generation, in order of application; arguments as for `first_rule`. Lazy: no
+    rule after the first one that drops the text needs to be evaluated."""
     text = row["text"]
     damaged = broken(text)
     yield Opinion("broken_text", damaged, rules.broken_text, damaged and rules.broken_text == "drop")
@@ -68,12 +67,12 @@ def opinions(
 
 
 def first_rule(row: JsonObject, rules: Filter, tokens: np.ndarray, seed_tokens: np.ndarray, length: int) -> str:
-    """The first rule that drops a generation by itself, or '' for none.
+    """The first rule that drops a single generation, or '' for none.
 
     Args:
         row: the generation.
         rules: the recipe's filter section.
-        tokens: of its text, as the tokenizer gives them again; without end-of-document.
+        tokens: of its text, retokenized; without end-of-document.
         seed_tokens: of its whole seed document, without end-of-document.
         length: tokens in a shingle.
     """

@@ -1,7 +1,7 @@
 """Sampling tokens: a random stream per document, and the nucleus.
 
-The uniform number for position t of a document is a hash of (run seed, seed document, generation, t) and of nothing
-else: not of the batch, the worker, or what was sampled before.
+The uniform number for position t of a document is a hash of (run seed, seed document, generation, t) and nothing else:
+it does not depend on the batch, the worker, or earlier samples.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def sample(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_
     token of the nucleus is left out.
 
     Args:
-        logits: float [rows, vocabulary]; -inf for tokens that must not come.
+        logits: float [rows, vocabulary]; -inf for forbidden tokens.
         uniform: float64 [rows], in [0, 1).
         temperature: divides the logits.
         top_p: above 0, at most 1.
@@ -59,7 +59,7 @@ def sample(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_
 
 
 def invert_sorted(probabilities: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
-    """`nucleus.invert` by torch's sort, for GPUs. The two differ where sums of floats in another order round so.
+    """`nucleus.invert` by torch's sort, for GPUs. The two may differ through the rounding of sums in a different order.
 
     Args:
         probabilities: float32 [rows, vocabulary].

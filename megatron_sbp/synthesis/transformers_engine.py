@@ -1,4 +1,4 @@
-"""Generation with transformers: exact to the byte on CPU, whatever the number of workers.
+"""Generation with transformers: bit-exact on CPU for any number of workers.
 
 Shape suffixes: B rows still in the batch, S tokens so far, V vocabulary.
 """
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 COMPACT_BELOW = 0.85
-"""A batch is cut down to its unfinished texts when these are a smaller share of it than this."""
+"""A batch is reduced to its unfinished texts once their share falls below this."""
 
 
 PADDED = 0.05
-"""Prompts that are read together have at most this share of padding, where there are enough of similar length."""
+"""Maximum share of padding among prompts processed together, if there are enough of similar length."""
 _LEAST_TOGETHER = 4
 
 
 class TransformersEngine:
     """Batched sampling on a Hugging Face checkpoint.
 
-    Batches come from the plan and each runs on one thread, so that no number of workers, cores or interruptions changes
-    a byte of what a CPU writes. On a GPU the same holds as far as its kernels give the same result twice.
+    Batches come from the plan and each runs on one thread, so on a CPU, the output does not depend on the number of
+    workers, cores, or interruptions. The same is true on a GPU if its kernels are deterministic.
 
     Raises:
-        InputError: the checkpoint does not load, lacks weights, has attention of another kind, or does not fit; CUDA is
-            requested and there is none.
+        InputError: the checkpoint does not load, lacks weights, has an unsupported type of attention, or does not fit;
+            CUDA is requested and there is none.
     """
 
     def __init__(self, settings: EngineSettings):
@@ -66,11 +66,11 @@ class TransformersEngine:
             raise InputError(f"the synthesizer does not fit into {self._memory}", file=settings.checkpoint) from error
 
     def write(self, generations: Sequence[Generation], prompts: Sequence[np.ndarray]) -> list[Written]:
-        """Writes one text per generation, all in one batch, or in two where memory is short: see `Engine`.
+        """Generates one text per generation, all in one batch, or in two if memory is short: see `Engine`.
 
         Raises:
             InputError: the synthesizer gives NaN, half a batch does not fit into memory either, or a text may be longer
-                than the model attends back.
+                than the model's attention window.
         """
         longest = max(map(len, prompts)) + self.settings.max_new_tokens
         if self._window is not None and longest > self._window:
@@ -106,7 +106,7 @@ class TransformersEngine:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        # The frames of the exception held tensors; only now are they free.
+        # The frames of the exception held tensors, which are free only now.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
@@ -120,7 +120,7 @@ class TransformersEngine:
         written = np.empty((len(generations), settings.max_new_tokens), np.int64)
         lengths = np.zeros(len(generations), np.int64)
         finished = np.zeros(len(generations), bool)
-        rows = np.arange(len(generations))  # of the generations that are still in the batch
+        rows = np.arange(len(generations))  # of the generations still in the batch
         active = np.ones(len(generations), bool)  # of these
         for position in range(settings.max_new_tokens):
             if logits_BV.isnan().any():
@@ -147,7 +147,8 @@ class TransformersEngine:
         return [Written(written[row, : lengths[row]].copy(), bool(done)) for row, done in enumerate(finished)]
 
     def _prefill(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, RoomyCache]:
-        """Reads the prompts, those of similar length together: the logits of the last place [B, V], and the cache."""
+        """Prefills the prompts, those of similar length together: the logits of the last position [B, V], and the
+        cache."""
         groups = prefill_groups([len(prompt) for prompt in prompts])
         if len(groups) == 1:
             return self._read(prompts)
@@ -159,13 +160,13 @@ class TransformersEngine:
         return logits_BV, RoomyCache.joined([cache for _, cache in read], rows)
 
     def _read(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, RoomyCache]:
-        """Reads prompts in one forward pass."""
+        """Prefills prompts in one forward pass."""
         tokens, there_BS = self._flush_right(prompts)
         positions = (there_BS.cumsum(1) - 1).clamp(min=0)
         width = tokens.size(1)
         causal_SS = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
         itself_SS = torch.eye(width, dtype=torch.bool, device=self.device)
-        # Padding attends to itself: a row that attends to nothing would be NaN.
+        # Padding attends to itself, since a row without attention would be NaN.
         mask = ((there_BS[:, None] & causal_SS) | itself_SS)[:, None]
         cache = RoomyCache(self.model.config.num_hidden_layers)
         return self._logits(tokens, mask, positions, cache), cache
@@ -173,7 +174,7 @@ class TransformersEngine:
     def _logits(
         self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: RoomyCache
     ) -> torch.Tensor:
-        """Logits [B, V] after the last of these tokens, which the cache takes up."""
+        """Logits [B, V] after the last of these tokens, which are added to the cache."""
         output = self.model(
             input_ids=tokens,
             attention_mask=mask,
@@ -185,7 +186,7 @@ class TransformersEngine:
         return output.logits[:, -1]
 
     def _flush_right(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prompts side by side, ending at the same place: ids int64 [B, S], and where there are any, bool [B, S]."""
+        """Left-padded prompts: ids int64 [B, S], and their mask, bool [B, S]."""
         width = max(len(prompt) for prompt in prompts)
         tokens = torch.zeros(len(prompts), width, dtype=torch.long)
         there = torch.zeros(len(prompts), width, dtype=torch.bool)
@@ -196,13 +197,13 @@ class TransformersEngine:
 
 
 def prefill_groups(lengths: Sequence[int]) -> list[list[int]]:
-    """Which prompts of a batch are read together: all, unless more than a twentieth of that would be padding.
+    """Groups the prompts of a batch that are prefilled together: all, unless more than a twentieth would be padding.
 
     Args:
         lengths: tokens of each prompt.
 
     Returns:
-        Rows of each group, the longest first; groups have at least four, but for the last.
+        Rows of each group, the longest first; all groups but the last have at least four.
     """
     groups: list[list[int]] = [[]]
     tokens = 0
@@ -221,11 +222,11 @@ def prefill_groups(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def _window(config: PretrainedConfig, checkpoint: Path) -> int | None:
-    """How many tokens a model attends back; None for all of them.
+    """A model's attention window in tokens; None if unlimited.
 
-    The masks here are those of full attention in every layer, and models take them as they are.
+    The masks here are for full attention in every layer, and models use them unchanged.
     """
-    kinds = getattr(config, "layer_types", None)  # of models whose layers can differ
+    kinds = getattr(config, "layer_types", None)  # for models with different layers
     window = getattr(config, "sliding_window", None)
     other = sorted({*(kinds or ())} - {"full_attention", "sliding_attention"})
     if getattr(config, "attn_logit_softcapping", None):
@@ -238,7 +239,7 @@ def _window(config: PretrainedConfig, checkpoint: Path) -> int | None:
 
 @contextlib.contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """Sums come out the same whatever the number of cores; processes share the cores instead."""
+    """Makes sums independent of the number of cores; processes share the cores instead."""
     if device.type != "cpu":
         yield
         return

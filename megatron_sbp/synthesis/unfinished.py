@@ -1,4 +1,4 @@
-"""Generations of a shard that is not finished, on disk as they are written: a kill costs minutes, not hours."""
+"""Saves the generations of an unfinished shard to disk as they are written: a kill costs minutes, not hours."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ SUFFIX = ".unfinished"
 
 
 class Unfinished:
-    """The batches of one shard that were written so far.
+    """The batches of one shard written so far.
 
-    A header line, then for every batch two JSON lines: the batch, and a `Tally` of all so far; a truncated last line is
-    ignored. Only one process works on a shard (the unit's lock).
+    File format: a header line, then two JSON lines for every batch: the batch, and a `Tally` of all so far; a truncated
+    last line is ignored. Only one process works on a shard (the unit's lock).
 
     Args:
-        output: the shard; the file is beside it, hidden.
-        identity: digest of all that the texts follow from. Batches of something else are dropped.
+        output: the shard; the hidden file is next to it.
+        identity: digest of everything that determines the texts. Batches with another digest are dropped.
         min_tokens: texts with fewer count as short.
     """
 
     def __init__(self, output: Path, identity: str, min_tokens: int = 0):
         self.file = unfinished_of(output)
         self.done: dict[int, Written] = {}
-        whole = 0  # bytes before what a kill truncated or something else damaged
+        whole = 0  # valid bytes, before truncated or damaged data
         seconds = 0.0
         for line in self.file.read_bytes().split(b"\n")[:-1] if self.file.exists() else []:
             value = _json(line)
@@ -48,7 +48,7 @@ class Unfinished:
                 self.done[place] = Written(np.array(tokens, np.int64), finished)
             whole += len(line) + 1
         if whole:
-            os.truncate(self.file, whole)  # in place: hours of work are in it, and the disk may be full
+            os.truncate(self.file, whole)  # in place: it contains hours of work, and the disk may be full
         else:
             files.write_text(self.file, json.dumps({"identity": identity}) + "\n")
         now = time.time()
@@ -58,11 +58,11 @@ class Unfinished:
         self._earlier, self._begun = seconds, time.monotonic()
 
     def add(self, places: Sequence[int], texts: Sequence[Written]) -> None:
-        """Keeps a batch.
+        """Saves a batch.
 
         Args:
-            places: of its generations in the plan of the shard.
-            texts: what was written for each.
+            places: indices of its generations in the shard's plan.
+            texts: the text of each.
         """
         values = ([*places], [text.tokens.tolist() for text in texts], [bool(text.finished) for text in texts])
         worked = time.monotonic() - self._begun
@@ -84,7 +84,7 @@ class Unfinished:
 
 
 def unfinished_of(output: Path) -> Path:
-    """Where the texts of a shard are until it is finished."""
+    """Path of a shard's texts until it is finished."""
     return output.with_name(f".{output.name}{SUFFIX}")
 
 
@@ -94,7 +94,7 @@ def half_written(folder: Path) -> dict[str, Path]:
 
 
 def work_in(file: Path) -> float:
-    """Seconds of work in the texts of an unfinished shard; infinite where it does not say, as in files of 0.1.0."""
+    """Seconds of work in the texts of an unfinished shard; infinite if not recorded, as in files of 0.1.0."""
     found = last_tally(file)
     if found is not None:
         return found.seconds
@@ -111,7 +111,7 @@ _TALLY = {field.name for field in dataclasses.fields(Tally)}
 
 
 def _json(line: bytes) -> JsonObject | None:
-    """The line's value, if it is one that this file has: of what the batches are, a batch, or a tally."""
+    """Parses a line of this file: a header, a batch, or a tally."""
     try:
         value = json.loads(line)
     except ValueError:

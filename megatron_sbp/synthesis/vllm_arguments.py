@@ -1,4 +1,4 @@
-"""From the recipe's `synthesis.vllm` to the arguments of vLLM's engine and of its requests."""
+"""Converts the recipe's `synthesis.vllm` to arguments of vLLM's engine and requests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from megatron_sbp.recipe.sections import Vllm
 from megatron_sbp.synthesis.engine import EngineSettings
 
 MOST_TEMPERATURE = 2.0
-"""vLLM refuses requests with a higher one."""
+"""Maximum that vLLM accepts."""
 
 _ASKED = re.compile(r"is less than desired GPU memory utilization \(([\d.]+),")
-"""vLLM's error if the share of a GPU's memory that it takes is not free. On a CPU it is a share of the machine's and
+"""vLLM's error if its share of the GPU's memory is not free. On a CPU, it is a share of the machine's memory and
 stays."""
 
 _MOST_AT_ONCE = 256
-"""vLLM's own choice of `max_num_seqs` on small devices, from which it is lowered if vLLM did not get to say its own."""
+"""vLLM's default for `max_num_seqs` on small devices, from which it is lowered if vLLM did not report its own."""
 
 _NGRAM = {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
 
@@ -29,7 +29,7 @@ _NGRAM = {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
 def environment(options: Vllm) -> dict[str, str]:
     """Environment variables that vLLM must see when it is imported."""
     return {
-        # The recipe decides it and not the shell: it is part of what texts follow from.
+        # Set by the recipe and not the shell, since it affects the texts.
         "VLLM_BATCH_INVARIANT": str(int(options.batch_invariant)),
         **IN_ONE_PROCESS,
     }
@@ -43,7 +43,7 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> JsonObject:
         cpu: whether this vLLM is built for CPUs.
 
     Raises:
-        InputError: what vLLM, or this build of it, cannot do.
+        InputError: a setting that vLLM, or this build of it, does not support.
     """
     options = settings.vllm
     assert options is not None
@@ -56,7 +56,7 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> JsonObject:
         message = f"vLLM takes {MOST_TEMPERATURE:g} at most, not {settings.temperature:g}"
         raise InputError(message, key="synthesis.temperature")
     if cpu and options.chunked_prefill:
-        # It takes back the draw after a chunk, and torch's CPU generator cannot go back.
+        # vLLM undoes the random draw after a chunk, and torch's CPU generator cannot be rewound.
         raise InputError(
             "vLLM on CPUs cannot use chunked prefill when every text has its own seed; remove this key",
             key="synthesis.vllm.chunked_prefill",
@@ -72,7 +72,7 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> JsonObject:
         "dtype": {"fp32": "float32", "bf16": "bfloat16"}[settings.precision],
         "skip_tokenizer_init": True,
         "generation_config": "vllm",  # not the checkpoint's own sampling defaults
-        "seed": settings.seed & 0x7FFFFFFF,  # of what has no seed of its own: nothing that we read
+        "seed": settings.seed & 0x7FFFFFFF,  # for operations without their own seed, none of which matter here
         "tensor_parallel_size": options.tensor_parallel,
         "enable_prefix_caching": options.prefix_caching,
         "enable_chunked_prefill": not cpu if options.chunked_prefill is None else options.chunked_prefill,
@@ -87,11 +87,11 @@ def engine_arguments(settings: EngineSettings, cpu: bool) -> JsonObject:
 
 
 def lowered_arguments(arguments: Mapping[str, JsonValue], at_once: int | None, reason: str) -> JsonObject | None:
-    """Arguments of `vllm.LLM` for another start after one that lacked memory, or None if nothing can be lowered.
+    """Arguments of `vllm.LLM` for a retry after an out-of-memory error, or None if nothing can be lowered.
 
     Args:
-        arguments: of the start that lacked memory.
-        at_once: its `max_num_seqs`; None where vLLM chose and did not say.
+        arguments: of the failed start.
+        at_once: its `max_num_seqs`; None if vLLM chose it without reporting it.
         reason: vLLM's error.
 
     Returns:
@@ -118,7 +118,7 @@ def request_arguments(settings: EngineSettings) -> Mapping[str, JsonValue]:
         "detokenize": False,
     }
     if not options.speculative_tokens:
-        # Minus infinity, which no logit makes up for. A mask of allowed ids says the same, but vLLM's present runner
+        # Minus infinity, which no logit can offset. A mask of allowed ids says the same, but vLLM's present runner
         # takes 1,024 ids at most, and every request would carry all others.
         shared["logit_bias"] = dict.fromkeys(settings.forbidden, float("-inf"))
     return shared

@@ -37,13 +37,13 @@ _explained = functools.partial(
 
 
 class VllmEngine:
-    """Texts for token ids from vLLM, in the order in which they finish.
+    """Generates texts for token ids with vLLM, in order of completion.
 
-    Every request has a seed of its own, from the generation's identity. vLLM batches requests as they come, and its
-    kernels may round differently in other batches: a text can differ between two runs where two tokens are nearly as
-    probable, unless `synthesis.vllm.batch_invariant` is set.
+    Every request has its own seed, derived from the generation's identity. vLLM batches requests as they arrive, and
+    its kernels may round differently in different batches: a text can differ between two runs if two tokens are almost
+    equally probable, unless `synthesis.vllm.batch_invariant` is set.
 
-    Where memory is short, at the start or later, it starts once more with half as many texts at the same time.
+    If memory is short, at the start or later, it restarts once with half as many concurrent texts.
 
     Args:
         settings: with `vllm`.
@@ -69,7 +69,7 @@ class VllmEngine:
             return
         except OutOfMemory as error:
             self._lower(error)
-        self._start()  # not above: the frames of the exception hold memory
+        self._start()  # not in the handler: the frames of the exception hold memory
 
     def _start(self) -> None:
         with _explained("did not start"):
@@ -77,11 +77,11 @@ class VllmEngine:
         config = self.model.llm_engine.vllm_config
         self._at_once = config.scheduler_config.max_num_seqs
         self._context: int = config.model_config.max_model_len
-        # Enough that vLLM never waits for the next request, and no more: a shard's prompts need not be there twice.
+        # Enough that vLLM never waits for the next request, but no more: avoids a second copy of a shard's prompts.
         self._requests = 2 * config.scheduler_config.max_num_seqs
 
     def _lower(self, error: OutOfMemory) -> None:
-        """Halves what is in memory at the same time; raises the error if that was done before, or is not possible."""
+        """Halves the number of concurrent texts; raises the error if that was done before or is not possible."""
         lowered = None if self._lowered else lowered_arguments(self._arguments, self._at_once, str(error))
         if lowered is None:
             raise error
@@ -105,7 +105,7 @@ class VllmEngine:
             return
         except OutOfMemory as error:
             self._lower(error)
-        del self.model  # its keys and values are in the way of those of the next
+        del self.model  # its key-value cache takes the memory of the next one's
         gc.collect()
         self._start()
         yield from self._stream(missing, generations, prompts)
@@ -113,7 +113,7 @@ class VllmEngine:
     def _stream(
         self, places: Iterable[int], generations: Sequence[Generation], prompts: Sequence[np.ndarray]
     ) -> Iterator[tuple[int, Written]]:
-        """The texts at these places, until memory is short."""
+        """The texts at these indices, until memory is short."""
         engine = self.model.llm_engine
         keys = stream_keys(generations, self.settings.seed)
         waiting = iter(list(places))

@@ -1,4 +1,4 @@
-"""One shard of raw generations, from the plan, the seed documents, and the synthesizer."""
+"""Writes one shard of raw generations from the plan, the seed documents, and the synthesizer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from megatron_sbp.tokenization.indexed import open_indexed
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """A shard of raw generations, and the digest of all that its texts follow from."""
+    """A shard of raw generations, and the digest of everything that determines its texts."""
 
     path: Path
     identity: str
@@ -41,25 +41,25 @@ def write_shard(
     min_tokens: int = 0,
     further: Callable[[], str] | None = None,
 ) -> str:
-    """Writes the generations from number `begin` to before `end` to a .jsonl.zst: see `Writer.generate`.
+    """Writes generations `begin` to `end` - 1 to a .jsonl.zst: see `Writer.generate`.
 
-    Every batch is saved beside it at once, so a restart after a kill resumes after the last one. When all are there,
-    these give way to a record of the shard (`shard_record.py`).
+    Every batch is saved next to it immediately, so a restart after a kill resumes after the last one. Once all are
+    written, they are replaced with a record of the shard (`shard_record.py`).
 
     Args:
         output: written atomically.
         begin: first generation.
-        end: the one after the last.
-        synthesizer: its seed decides the order of the seed documents.
+        end: one past the last.
+        synthesizer: its seed determines the order of the seed documents.
         documents: shards of the seed documents, in order.
         tokens: prefix of their IndexedDataset, one sequence per document.
         label: for the progress line.
-        finished: a shard that is copied if its texts are these.
+        finished: a shard that is copied if it has these texts.
         min_tokens: texts with fewer tokens are counted as short.
-        further: what the progress line says of all workers.
+        further: progress of all workers for the progress line.
 
     Returns:
-        Digest of all that the texts follow from.
+        Digest of everything that determines the texts.
     """
     real = open_indexed(tokens)
     names = _names(tuple(documents))
@@ -67,7 +67,7 @@ def write_shard(
     tokens_of = {generation.row: real[generation.row] for generation in planned}
     names_of = {generation.row: names[generation.row].as_py() for generation in planned}
     identity = synthesizer.identity(planned, tokens_of)
-    if is_written(output, identity):  # by a process that was killed before it could say so
+    if is_written(output, identity):  # by a process that was killed before recording it
         return identity
     if finished is not None and finished.identity == identity:
         with files.atomic_path(output) as partial:
@@ -88,5 +88,5 @@ def write_shard(
 
 @lru_cache(maxsize=1)
 def _names(shards: tuple[Path, ...]) -> pa.ChunkedArray:
-    """Ids of all seed documents; read once for all shards that a process writes."""
+    """Ids of all seed documents; read once for all shards of a process."""
     return read_ids(shards)

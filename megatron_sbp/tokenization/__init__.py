@@ -1,1 +1,1 @@
-"""Text to tokens: a tokenizer trained here or an existing one, and Megatron's IndexedDataset."""
+"""Tokenizers (trained here or loaded from Hugging Face) and Megatron's IndexedDataset."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from megatron_sbp.tokenization.tokenizer import ROLES, TextTokenizer
 
 MIN_VOCAB_SIZE = 256 + len(ROLES)
-"""Every byte has a token, so that every text can be written, and every role has one."""
+"""One token per byte, so any text can be encoded, and one per role."""
 
 
 def train_bpe(
@@ -20,9 +20,9 @@ def train_bpe(
 
     Args:
         texts: documents.
-        vocab_size: entries, roles included; a small corpus may have fewer different merges, and then gives fewer.
+        vocab_size: entries, roles included; a small corpus may yield fewer.
         roles: token text of every role.
-        train_characters: texts beyond these many characters are not read; None reads all.
+        train_characters: number of characters to train on; None reads all texts.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -43,7 +43,7 @@ def train_bpe(
 
 
 def _first(texts: Iterable[str], characters: int | None) -> Iterator[str]:
-    """The texts up to that many characters; the last one is cut."""
+    """Yields texts up to a total number of characters; the last one is truncated."""
     left = characters
     for text in texts:
         if left is None:

@@ -1,4 +1,4 @@
-"""The tokenizer that the settings describe: trained on documents, or loaded from Hugging Face."""
+"""Builds a run's tokenizer from its settings: trained on documents, or loaded from Hugging Face."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def build_tokenizer(
     """Loads the tokenizer that `settings.path` names, or trains a byte-level BPE if there is no path.
 
     Args:
-        settings: see there.
-        texts: documents that the BPE is trained on, in this order.
-        folder: where `settings.path` is; None reads the path as a name on the Hugging Face hub.
+        settings: the recipe's tokenizer section.
+        texts: training documents for the BPE, in order.
+        folder: location of `settings.path`; None treats the path as a Hugging Face hub name.
         source: file that the settings were read from, for messages.
 
     Raises:

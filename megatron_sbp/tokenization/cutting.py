@@ -1,4 +1,4 @@
-"""Cutting token sequences without cutting a character in two."""
+"""Truncates token sequences without splitting a character."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 def cut_tokens(
     tokens: np.ndarray, limit: int, starts_character: np.ndarray, cut: Literal["head", "tail"] = "tail"
 ) -> np.ndarray:
-    """At most `limit` tokens of a document, whole UTF-8 characters only.
+    """Truncates a document to at most `limit` tokens and whole UTF-8 characters.
 
     Args:
-        tokens: integers [n], the tokens of whole text.
-        limit: tokens to keep at most.
+        tokens: integers [n], the tokens of the complete text.
+        limit: maximum number of tokens to keep.
         starts_character: `TextTokenizer.starts_character`.
         cut: which end is cut: "tail" keeps the beginning, "head" keeps the end.
 
     Returns:
-        A view of `tokens`. It is a few tokens shorter than `limit` where a character would have been cut in two, and
-        can be empty where a single character has more than `limit` tokens.
+        A view of `tokens`. It is a few tokens shorter than `limit` if a character would have been split, and may be
+        empty if a single character has more than `limit` tokens.
     """
     tokens = np.asarray(tokens)
     if tokens.size <= limit:

@@ -1,4 +1,4 @@
-"""Files of documents to IndexedDatasets: the shards of a run in parts, or files from another pipeline at once."""
+"""Tokenizes documents into IndexedDatasets: a run's shards in parts, or files from another pipeline in one call."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def tokenize_shard(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label
 
 
 def tokenize_written(shard: Path, prefix: Path, tokenizer: TextTokenizer, *, label: str = "tokenize") -> list[Path]:
-    """`tokenize_shard` for synthetic documents: the ids in their rows, closed by end-of-document, and the tokens of the
-    text where a row has none. The ids are trusted: the filters let no others pass."""
+    """`tokenize_shard` for synthetic documents: uses the ids in their rows, followed by end-of-document, and tokenizes
+    the text of rows without ids. The ids are trusted: the filters have checked them."""
     return _tokenize(ShardRows(tokenizer, written=True), shard, prefix, label)
 
 
 def _tokenize(rows: ShardRows, shard: Path, prefix: Path, label: str) -> list[Path]:
-    """On all cores of the task where there is much text: the same bytes."""
+    """Uses all cores of the task for large shards; the output bytes are the same."""
     workers = workers_for_rows(size_of_rows(shard), cores_of_process())
     with (
         Progress(label, None, "documents") as progress,
@@ -75,12 +75,12 @@ def _tokenize(rows: ShardRows, shard: Path, prefix: Path, label: str) -> list[Pa
 
 
 def merge_parts(prefix: Path, parts: Sequence[Path], tokenizer: Path) -> tuple[list[Path], dict[str, int]]:
-    """Joins what `tokenize_shard` wrote, in order.
+    """Joins the outputs of `tokenize_shard`, in order.
 
     Args:
         prefix: of the dataset.
         parts: prefixes of the parts.
-        tokenizer: folder of the tokenizer, which sets the type of the tokens.
+        tokenizer: folder of the tokenizer, which determines the token dtype.
 
     Returns:
         The files written, and `total_counts`.
@@ -89,7 +89,7 @@ def merge_parts(prefix: Path, parts: Sequence[Path], tokenizer: Path) -> tuple[l
 
 
 def total_counts(parts: Sequence[Path]) -> dict[str, int]:
-    """Sum of the counts of some parts: documents, tokens, bytes, characters."""
+    """Total counts of the given parts: documents, tokens, bytes, characters."""
     total = TextCounts()
     for prefix in parts:
         total += TextCounts(**files.read_json(counts_file(prefix)))
@@ -108,8 +108,9 @@ def preprocess_documents(
 ) -> JsonObject:
     """Writes OUTPUT.bin and OUTPUT.idx: one document of one sequence per row, in the order of the files and rows.
 
-    Much text is tokenized by several processes. Where files are alike, each process takes a file at a time, into parts
-    beside the output, which are joined; else they share the rows of every file.
+    Large inputs are tokenized by several processes. If the files have similar sizes, each process takes one file at a
+    time and writes a part next to the output, and the parts are joined; otherwise, the processes share the rows of
+    every file.
 
     Args:
         inputs: files or patterns relative to the current folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
@@ -117,8 +118,8 @@ def preprocess_documents(
         tokenizer: `open_tokenizer`.
         text_field: field of the text. Rows whose text is empty or white space are left out.
         bad_documents: whether a bad row stops the work or is counted.
-        end_of_document: whether every document is closed by that token.
-        workers: at most so many processes; None is one per core.
+        end_of_document: whether every document ends with that token.
+        workers: maximum number of processes; None is one per core.
 
     Returns:
         documents, tokens, bytes, characters, empty, bad.
@@ -157,13 +158,13 @@ PARENTS = pa.schema(
         pa.field("run_seed", pa.int64()),
     ]
 )
-"""Columns of OUTPUT.parents.parquet: null where a row does not say."""
+"""Columns of OUTPUT.parents.parquet: null if a row lacks the field."""
 
 _PARENTS_AT_ONCE = 16_384
 
 
 def parents_file(prefix: Path) -> Path:
-    """Where the parents of the documents of a dataset are."""
+    """Path of the file with the parents of a dataset's documents."""
     return prefix.with_name(f"{prefix.name}.parents.parquet")
 
 
@@ -175,18 +176,18 @@ def preprocess_synthetic(
 
     Args:
         inputs: as for `preprocess_documents`; rows have `text`, `seed_id` and `synthesizer` (null for text written
-            without them). Where `token_ids` are those of the text, they are taken; other texts are tokenized.
+            without them). If `token_ids` match the text, they are used; otherwise, the text is tokenized.
         output: prefix of the dataset.
         tokenizer: `open_tokenizer`.
-        need_tokens: tokens below which the result is an error, or None.
+        need_tokens: minimum number of tokens, or None; fewer are an error.
 
     Returns:
-        As `preprocess_documents`, and: written_ids (documents whose own ids were taken), seed_documents (distinct),
-        synthesizers (documents per digest).
+        The counts of `preprocess_documents`, plus written_ids (documents whose stored ids were used), seed_documents
+        (distinct), synthesizers (documents per digest).
 
     Raises:
-        InputError: bad rows, fewer tokens than needed, an output that cannot be written. Former files then stay as
-            they were.
+        InputError: bad rows, fewer tokens than needed, an output that cannot be written. Existing files are then left
+            unchanged.
     """
     others = [name for name in PARENTS.names if name not in ("seed_id", "synthesizer")]
     rows = TextRows(inputs, ["text"], unchecked=["seed_id", "synthesizer"], optional=[*others, FIELD])
@@ -223,7 +224,7 @@ def preprocess_synthetic(
 def _parents(rows: Sequence[JsonObject], inputs: list[str]) -> pa.Table:
     try:
         return pa.Table.from_pylist([{name: row[name] for name in PARENTS.names} for row in rows], schema=PARENTS)
-    except (TypeError, ValueError, OverflowError) as error:  # Arrow's own are of these; a lone surrogate, a huge number
+    except (TypeError, ValueError, OverflowError) as error:  # Arrow's error types: a lone surrogate, a huge number
         raise InputError(
             f"parent fields do not have the types expected of synthetic documents: {error}", file=inputs[0]
         ) from error

@@ -1,4 +1,4 @@
-"""Texts to IndexedDatasets, in batches."""
+"""Encodes texts in batches into IndexedDatasets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 2048, 4_000_000
 
 
 class Appended(Protocol):
-    """What documents are appended to: a dataset that is being written, or a piece of one in memory."""
+    """Destination of documents: a dataset being written, or a piece of one in memory."""
 
     def add(self, tokens: np.ndarray, lengths: np.ndarray) -> None:
         """Appends documents of one sequence each; see `IndexedWriter.add`."""
@@ -24,20 +24,20 @@ class Appended(Protocol):
 
 @dataclass
 class TextCounts:
-    """What went into a dataset."""
+    """Counts of a dataset."""
 
     documents: int = 0
     tokens: int = 0
-    """End-of-document tokens included."""
+    """Including end-of-document tokens."""
     bytes: int = 0
-    """Of the text in UTF-8."""
+    """Size of the text in UTF-8."""
     characters: int = 0
 
     def __add__(self, other: TextCounts) -> TextCounts:
         return TextCounts(*(mine + its for mine, its in zip(self.astuple(), other.astuple(), strict=True)))
 
     def astuple(self) -> tuple[int, ...]:
-        """The four numbers."""
+        """The four counts as a dictionary."""
         return tuple(asdict(self).values())
 
 
@@ -53,8 +53,8 @@ def write_texts(
     Args:
         texts: the documents, in order.
         prefix: of the dataset.
-        tokenizer: also sets the type of the tokens on disk.
-        end_of_document: whether every document is closed by that token.
+        tokenizer: also determines the token dtype on disk.
+        end_of_document: whether every document ends with that token.
         advance: called with the number of documents done since the last call.
     """
     with write_indexed(prefix, tokenizer.dtype) as writer:
@@ -68,7 +68,7 @@ def add_texts(
     end_of_document: bool = True,
     advance: Callable[[int], None] | None = None,
 ) -> TextCounts:
-    """Appends texts to a dataset that is being written; see `write_texts`."""
+    """Appends texts to an open dataset; see `write_texts`."""
     counts = TextCounts()
     closing = tokenizer.end_of_document if end_of_document else None
     for batch in batches(texts):
@@ -86,12 +86,12 @@ def add_written(
     tokenizer: TextTokenizer,
     advance: Callable[[int], None] | None = None,
 ) -> TextCounts:
-    """Appends texts whose ids are known, each closed by end-of-document; see `write_texts`.
+    """Appends texts with known ids, each followed by end-of-document; see `write_texts`.
 
     Args:
-        written: text and ids of each (integers [n], without end-of-document); a text without ids is tokenized.
+        written: texts with their ids (integers [n], without end-of-document); a text without ids is tokenized.
         writer: of the dataset.
-        tokenizer: the ids are its.
+        tokenizer: the one that produced the ids.
         advance: called with the number of documents done since the last call.
     """
     counts = TextCounts()
@@ -127,7 +127,7 @@ def _add(
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Texts in lists that are neither long nor heavy."""
+    """Batches texts, limited in number and size."""
     batch: list[str] = []
     characters = 0
     for text in texts:

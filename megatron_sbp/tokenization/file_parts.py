@@ -1,4 +1,4 @@
-"""Files of documents tokenized by several processes, a file each at a time, and joined on all cores."""
+"""Tokenizes files in parallel, one file per process at a time, and joins the parts on all cores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 
 def alike(paths: list[Path], workers: int) -> bool:
-    """Whether processes that take a file at a time all have work to the end: no file is much more than its share."""
+    """Whether one file per process at a time keeps all processes busy: no file is much larger than a process's
+    share."""
     sizes = [path.stat().st_size for path in paths]
     return len(paths) >= workers and max(sizes) * workers <= 2 * sum(sizes)
 
@@ -35,18 +36,18 @@ def tokenize_files(
     end_of_document: bool,
     workers: int,
 ) -> TextCounts:
-    """Writes OUTPUT.bin and OUTPUT.idx: the bytes that `encoding.write_texts` writes of all rows.
+    """Writes OUTPUT.bin and OUTPUT.idx: the same bytes as `encoding.write_texts` with all rows.
 
     Args:
-        rows: of the files; its counts of empty and bad rows become those of all.
+        rows: of the files; its counts of empty and bad rows are updated.
         text_field: field of the text.
-        output: prefix of the dataset. The parts are in a folder beside it, which is removed.
-        tokenizer: also sets the type of the tokens on disk.
-        end_of_document: whether every document is closed by that token.
-        workers: processes.
+        output: prefix of the dataset. The parts are written to a folder next to it, which is removed afterwards.
+        tokenizer: also determines the token dtype on disk.
+        end_of_document: whether every document ends with that token.
+        workers: number of processes.
 
     Raises:
-        InputError: as iterating over `rows` does; the first bad row in the order of the files.
+        InputError: as iterating over `rows` does; for the first bad row in file order.
         Fault: a process was killed.
     """
     work = _Work(rows, text_field, tokenizer, end_of_document)
@@ -74,7 +75,7 @@ def tokenize_files(
 
 @dataclass
 class _Work:
-    """What a process needs for any of the files."""
+    """State that a worker process needs for all files."""
 
     rows: TextRows
     text_field: str
@@ -83,19 +84,19 @@ class _Work:
 
 
 _work: _Work
-"""Of a process of the pool."""
+"""State of a pool process."""
 
 
 def _begin(parent: int, work: _Work) -> None:
     die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many processes as cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process per core already
     global _work
     _work = work
 
 
 def _tokenize(path: Path, part: Path) -> tuple[TextCounts, int, int]:
-    """Tokenizes one file; returns what is in the part, and empty and bad rows."""
+    """Tokenizes one file; returns the part's counts and its numbers of empty and bad rows."""
     rows = _work.rows
     rows.empty = rows.bad = 0
     texts = (row[_work.text_field] for row in rows.of_file(path))

@@ -1,8 +1,8 @@
-"""Text that was tokenized before: its tokens are cut out of the joint dataset that holds them.
+"""Reuses tokenized parts: extracts the tokens of a shard from the joined dataset.
 
-What single shards tokenized is removed once it is joined, since it would double the disk that tokens take. PARTS.json
-beside the dataset says which shard each range of documents comes from, so that a dataset that grows tokenizes its
-further shards only.
+The parts of single shards are deleted once they are joined, since they would double the disk space. PARTS.json next to
+the dataset records which shard each range of documents comes from, so only the new shards of a growing dataset need
+tokenizing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from megatron_sbp.tokenization.indexed import counts_file, data_file, index_file
 
 
 def source_file(prefix: Path) -> Path:
-    """PREFIX.source.json: what a part was made from, and the digest of its tokens."""
+    """PREFIX.source.json: the source of a part and the digest of its tokens."""
     return prefix.with_name(f"{prefix.name}.source.json")
 
 
@@ -29,7 +29,7 @@ def source_of(shard: Path, tokenizer: Path) -> str:
 
 
 def note_source(prefix: Path, source: str) -> Path:
-    """Writes PREFIX.source.json for a part that was just made.
+    """Writes PREFIX.source.json for a new part.
 
     Args:
         prefix: of the part.
@@ -44,22 +44,22 @@ def note_source(prefix: Path, source: str) -> Path:
 
 
 def join_sources(file: Path, parts: Sequence[Path]) -> Path:
-    """Writes PARTS.json: the notes of all parts of a dataset, in its order."""
+    """Writes PARTS.json: the records of all parts of a dataset, in order."""
     files.write_json(file, [{"part": prefix.name, **files.read_json(source_file(prefix))} for prefix in parts])
     return file
 
 
 def cut_part(dataset: Path, parts: Path, prefix: Path, source: str) -> list[Path]:
-    """Recreates a part from the dataset that it was joined to.
+    """Recreates a part from the joined dataset.
 
     Args:
         dataset: prefix of the dataset.
         parts: its PARTS.json.
         prefix: of the part; its last component names it in PARTS.json.
-        source: what the part would be made from now.
+        source: digest of the part's current source.
 
     Returns:
-        The three files of a part, see `tokenize_shard`; none where the dataset does not hold these very tokens.
+        The three files of a part, see `tokenize_shard`; empty if the dataset does not contain exactly these tokens.
     """
     try:
         notes = files.read_json(parts) if parts.exists() else []
@@ -73,7 +73,7 @@ def cut_part(dataset: Path, parts: Path, prefix: Path, source: str) -> list[Path
         begin = int(joint.offsets[first]) // joint.tokens.itemsize if len(lengths) else 0
         tokens = joint.tokens[begin : begin + int(lengths.sum())]
     except (InputError, OSError, KeyError, TypeError, IndexError, ValueError):
-        return []  # there is no such part, or something is wrong with it: the text is still there
+        return []  # missing or damaged part: tokenize the text instead
     if hashlib.sha256(tokens.tobytes()).hexdigest() != digest:
         return []
     with write_indexed(prefix, joint.tokens.dtype.type) as writer:

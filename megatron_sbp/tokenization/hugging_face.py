@@ -1,4 +1,4 @@
-"""An existing tokenizer, adapted to a run."""
+"""Adapts an existing tokenizer to a run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 def adopt_tokenizer(
     source: Path | str, wanted: dict[str, str], add_missing: bool = True, key: str | None = "tokenizer.path"
 ) -> TextTokenizer:
-    """Loads a Hugging Face tokenizer and gives its tokens the roles.
+    """Loads a Hugging Face tokenizer and assigns roles to its tokens.
 
-    A role gets the wanted token where the vocabulary has it; otherwise end-of-document gets the tokenizer's eos token
-    and padding its pad token, unless that is taken by another role; otherwise the wanted token is added as a new last
-    id. Tokens that the tokenizer puts around text by itself (bos) are switched off: documents are trained without.
+    A role gets the requested token if the vocabulary has it; otherwise, end-of-document gets the tokenizer's eos token
+    and padding its pad token, unless another role has that token; otherwise, the requested token is added as a new last
+    id. Tokens that the tokenizer adds around text (bos) are disabled: documents are trained without them.
 
     Args:
         source: folder, or name on the Hugging Face hub (from the local cache; see hub.py).
         wanted: token text of every role, as in the recipe.
-        add_missing: whether tokens may be added; without, roles that find no token are left out.
-        key: recipe key that error messages name.
+        add_missing: whether tokens may be added; if not, roles without a token are omitted.
+        key: recipe key for error messages.
 
     Raises:
-        InputError: no such tokenizer, or one that has no `tokenizers` form.
+        InputError: no such tokenizer, or it has no fast (`tokenizers`) version.
     """
     theirs = _load_theirs(source, key)
     backend = _without_template(theirs.backend_tokenizer)
@@ -51,11 +51,12 @@ def adopt_tokenizer(
 
 
 def open_tokenizer(source: str, end_of_document: str | None = None) -> TextTokenizer:
-    """A tokenizer for the stand-alone tools: RUN/tokenizer, or any Hugging Face folder or name, nothing added to it.
+    """Opens a tokenizer for the standalone tools, RUN/tokenizer or any Hugging Face folder or name, without adding
+    tokens.
 
     Args:
         source: folder or name.
-        end_of_document: token text; None takes that of the run's tokenizer or the eos token.
+        end_of_document: token text; None uses the end-of-document token of the run's tokenizer or the eos token.
 
     Raises:
         InputError: no such tokenizer, or it has no end-of-document token.
@@ -76,22 +77,21 @@ def open_tokenizer(source: str, end_of_document: str | None = None) -> TextToken
 def open_synthesizer_tokenizer(
     folder: Path, source: str | None = None, separator: str | None = None, end_of_document: str | None = None
 ) -> TextTokenizer:
-    """The tokenizer of any causal model that is to write related texts.
+    """Opens the tokenizer of any causal model used as a synthesizer.
 
     Args:
-        folder: of the checkpoint. With the tokenizer of a run in it, nothing else has to be said.
-        source: folder or name of the tokenizer; None takes `folder`.
-        separator: what is put between a seed document and the text to write: a special token of the tokenizer, or any
-            text. None takes the token that has this role in roles.json.
-        end_of_document: token that ends a text; None takes that of roles.json, or the eos token.
+        folder: of the checkpoint. If it contains a run's tokenizer, no other argument is needed.
+        source: folder or name of the tokenizer; None uses `folder`.
+        separator: placed between a seed document and the text to generate: a special token of the tokenizer, or any
+            text. None uses the token with this role in roles.json.
+        end_of_document: token that ends a text; None uses the one in roles.json, or the eos token.
 
     Returns:
-        A tokenizer to which nothing was added. Where there is no roles.json, prompts begin with what the tokenizer puts
-        before a text by itself (bos), and its pad token is never written unless it also ends texts.
+        The tokenizer, without added tokens. Without roles.json, prompts begin with the tokens that the tokenizer adds
+        before a text (bos), and its pad token is never generated unless it also ends texts.
 
     Raises:
-        InputError: no such tokenizer; it has no token that ends a text, or nothing that separates. Names the option
-            that gives it.
+        InputError: no such tokenizer; it has no end-of-text token or no separator. Names the option that sets it.
     """
     if separator == "":
         raise InputError("is empty", key="--separator")
@@ -134,7 +134,7 @@ def open_synthesizer_tokenizer(
 
 
 def _load_theirs(source: Path | str, key: str | None) -> PreTrainedTokenizerFast:
-    """A Hugging Face tokenizer with a `tokenizers` form; raises InputError where there is none."""
+    """Loads a Hugging Face tokenizer that has a fast (`tokenizers`) version; raises InputError if there is none."""
     if str(source).startswith((".", "/", "~")) and not Path(source).is_dir():
         raise InputError("no such folder", file=source, key=key)
     go_offline()
@@ -147,7 +147,7 @@ def _load_theirs(source: Path | str, key: str | None) -> PreTrainedTokenizerFast
     logging.set_verbosity_error()
     try:
         theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=offline())
-    except Exception as error:  # it raises OSError, ValueError, KeyError and others, all meaning the same here
+    except Exception as error:  # raises OSError, ValueError, KeyError, and others, all with the same meaning here
         first_line = str(error).strip().split("\n")[0]
         raise InputError(f"no tokenizer can be loaded from '{source}' ({first_line})", key=key) from error
     finally:
@@ -158,7 +158,7 @@ def _load_theirs(source: Path | str, key: str | None) -> PreTrainedTokenizerFast
 
 
 def _put_before_text(backend: Tokenizer) -> list[int]:
-    """Ids that a tokenizer puts before a text by itself."""
+    """Ids that a tokenizer adds before a text."""
     text = "text"
     whole, inner = (backend.encode(text, add_special_tokens=special).ids for special in (True, False))
     starts = (start for start in range(len(whole)) if whole[start : start + len(inner)] == inner)
@@ -172,7 +172,7 @@ def _special(token: str) -> AddedToken:
 
 
 def _without_template(backend: Tokenizer) -> Tokenizer:
-    """The tokenizer without its post-processor, where that one adds tokens."""
+    """Removes the post-processor if it adds tokens."""
     from tokenizers import Tokenizer
 
     described = json.loads(backend.to_str())

@@ -49,12 +49,12 @@ def index_file(prefix: Path) -> Path:
 
 
 def counts_file(prefix: Path) -> Path:
-    """PREFIX.json: what is in a part of a dataset."""
+    """PREFIX.json: counts of a part of a dataset."""
     return prefix.with_name(f"{prefix.name}.json")
 
 
 def check_output(prefix: Path, inputs: Iterable[Path]) -> None:
-    """Refuses a prefix where no dataset can be written.
+    """Rejects a prefix where no dataset can be written.
 
     Raises:
         InputError: see `outputs.check_file`.
@@ -70,9 +70,9 @@ class IndexedTokens:
     """A dataset opened for reading.
 
     Attributes:
-        tokens: all tokens one after another, mapped from disk: integers [sum of lengths].
-        lengths: tokens of every sequence, mapped from disk: int32 [sequences].
-        offsets: byte at which every sequence begins, mapped from disk: int64 [sequences].
+        tokens: all tokens, concatenated, memory-mapped: integers [sum of lengths].
+        lengths: length of every sequence in tokens, memory-mapped: int32 [sequences].
+        offsets: byte offset of every sequence, memory-mapped: int64 [sequences].
         bounds: sequences [bounds[i], bounds[i + 1]) are document i: int64 [documents + 1].
     """
 
@@ -83,11 +83,11 @@ class IndexedTokens:
 
     @functools.cached_property
     def starts(self) -> np.ndarray:
-        """Place in `tokens` where every sequence begins: int64 [sequences], in memory from the first use on."""
+        """Start of every sequence in `tokens`: int64 [sequences], computed on first use and kept in memory."""
         return self.offsets // self.tokens.itemsize
 
     def starts_of(self, rows: np.ndarray) -> np.ndarray:
-        """The same of some sequences: int64 [rows]."""
+        """Starts of the given sequences: int64 [rows]."""
         return self.offsets[rows] // self.tokens.itemsize
 
     @property
@@ -117,7 +117,7 @@ def open_indexed(prefix: Path) -> IndexedTokens:
 
 
 def open_lengths(prefix: Path) -> np.ndarray:
-    """Tokens of every sequence of a dataset: int32 [sequences], mapped from disk.
+    """Length of every sequence of a dataset in tokens: int32 [sequences], memory-mapped.
 
     Raises:
         InputError: see `open_indexed`.
@@ -126,10 +126,10 @@ def open_lengths(prefix: Path) -> np.ndarray:
 
 
 def _open_index(prefix: Path) -> tuple[np.dtype, np.ndarray, np.ndarray, np.ndarray]:
-    """Type of the tokens, lengths, byte offsets and document bounds; the arrays are mapped from disk."""
+    """Token dtype, lengths, byte offsets, and document bounds; the arrays are memory-mapped."""
     data, index = data_file(prefix), index_file(prefix)
     try:
-        with open(index, "rb") as file:  # mapped: at a billion documents it has 20 GB
+        with open(index, "rb") as file:  # mapped: 20 GB for a billion documents
             raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if index.stat().st_size else b""
         size = data.stat().st_size
     except FileNotFoundError as error:
@@ -151,7 +151,7 @@ def _open_index(prefix: Path) -> tuple[np.dtype, np.ndarray, np.ndarray, np.ndar
 
 
 class IndexedWriter:
-    """Receives tokens; made by `write_indexed` and `write_both`."""
+    """Writes tokens; created by `write_indexed` and `write_both`."""
 
     def __init__(self, file: BinaryIO, dtype: type[np.number]):
         self._file, self.dtype = file, np.dtype(dtype)
@@ -164,8 +164,8 @@ class IndexedWriter:
 
         Args:
             tokens: all their tokens, integers [sum of lengths].
-            lengths: tokens of every sequence, integers [documents * sequences_per_document].
-            sequences_per_document: of each of them.
+            lengths: length of every sequence, integers [documents * sequences_per_document].
+            sequences_per_document: sequences in each document.
         """
         lengths = np.asarray(lengths, np.int32)
         assert tokens.size == lengths.sum(dtype=np.int64), (tokens.size, lengths)
@@ -176,14 +176,14 @@ class IndexedWriter:
         self._sequences.append(_repeated(sequences_per_document, len(lengths) // sequences_per_document))
 
     def note(self, prefix: Path) -> int:
-        """Appends another dataset of the same type to the index; its tokens are for the caller to copy.
+        """Appends another dataset with the same dtype to the index; the caller copies its tokens.
 
         Returns:
-            Their bytes.
+            Size of the tokens in bytes.
         """
         part = open_indexed(prefix)
         assert part.tokens.dtype == self.dtype, (part.tokens.dtype, self.dtype)
-        self._lengths.append(prefix)  # and not what is mapped: of 100,000 parts Linux lets no process map that much
+        self._lengths.append(prefix)  # a copy: Linux does not allow one process to map 100,000 parts
         self._count += len(part)
         counts = np.diff(part.bounds)
         if counts.size and (counts == counts[0]).all():
@@ -192,7 +192,7 @@ class IndexedWriter:
         return part.tokens.nbytes
 
     def write_index(self, file: BinaryIO) -> None:
-        """Writes what NAME.idx holds, part by part: of a part that was appended nothing stays in memory."""
+        """Writes the contents of NAME.idx part by part, without keeping appended parts in memory."""
         documents = sum(map(len, self._sequences))
         file.write(_HEADER.pack(_MAGIC, 1, _CODES[self.dtype.type], self._count, documents + 1))
         for lengths in self._all_lengths():
@@ -210,19 +210,20 @@ class IndexedWriter:
             before = int(bounds[-1]) if bounds.size else before
 
     def _all_lengths(self) -> Iterator[np.ndarray]:
-        """Tokens of every sequence, part by part."""
+        """Length of every sequence in tokens, part by part."""
         for part in self._lengths:
             yield open_lengths(part) if isinstance(part, Path) else part
 
 
 def _repeated(count: int, documents: int) -> np.ndarray:
-    """The same number for each document, without the memory for them: int64 [documents]."""
+    """The same number for each document, as an array that takes no memory: int64 [documents]."""
     return np.broadcast_to(np.int64(count), documents)
 
 
 @contextlib.contextmanager
 def write_indexed(prefix: Path, dtype: type[np.number]) -> Iterator[IndexedWriter]:
-    """Writes a dataset. It replaces a former one on leaving the block; an exception leaves that one as it was.
+    """Writes a dataset. It replaces an existing one on leaving the block; after an exception, the existing one is
+    unchanged.
 
     NAME.idx on disk always belongs to the NAME.bin beside it: see `replace_files`.
     """
@@ -235,7 +236,7 @@ def write_indexed(prefix: Path, dtype: type[np.number]) -> Iterator[IndexedWrite
 
 @contextlib.contextmanager
 def write_both(data: Path, index: Path, dtype: type[np.number]) -> Iterator[IndexedWriter]:
-    """Writes a dataset to two files as they are named: the data while in the block, the index on leaving it."""
+    """Writes a dataset directly to two files: the data inside the block, the index on leaving it."""
     with open(data, "wb") as file:
         writer = IndexedWriter(file, dtype)
         yield writer
@@ -244,7 +245,7 @@ def write_both(data: Path, index: Path, dtype: type[np.number]) -> Iterator[Inde
 
 
 def merge_indexed(prefix: Path, parts: Sequence[Path], dtype: type[np.number]) -> list[Path]:
-    """Writes one dataset that holds the documents of all parts, in order. Tokens are copied on all cores.
+    """Concatenates the documents of all parts into one dataset, in order. Tokens are copied on all cores.
 
     Returns:
         NAME.bin and NAME.idx.
@@ -268,7 +269,7 @@ def flatten(
 
     Args:
         documents: ids of each document.
-        closing: id put behind every document, or None.
+        closing: id appended to every document, or None.
         dtype: of the tokens.
 
     Returns:

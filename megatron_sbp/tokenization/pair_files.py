@@ -1,4 +1,4 @@
-"""Files of pairs to IndexedDatasets: rows of a tokenized dataset, or texts from another pipeline."""
+"""Tokenizes files of pairs into IndexedDatasets: rows of a tokenized dataset, or texts from another pipeline."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def tokenize_pairs(
         tokenizer: the one that the documents were tokenized with.
         limits: of both halves.
         first: first row of the file.
-        count: rows from there; None takes all that follow.
+        count: number of rows; None takes all remaining rows.
         label: of the progress line.
 
     Returns:
         The three files.
 
     Raises:
-        NoPairs: there are no such rows.
+        NoPairs: no rows in this range.
     """
     seeds, targets = _rows_between(pairs, first, count)
     if not len(seeds):
@@ -91,15 +91,15 @@ def tokenize_pairs(
 
 
 def merge_pairs(output: Path, parts: Sequence[Path], tokenizer: TextTokenizer) -> tuple[list[Path], PairCounts]:
-    """Joins what `tokenize_pairs` wrote, in order.
+    """Joins the outputs of `tokenize_pairs`, in order.
 
     Args:
         output: prefix of the dataset.
         parts: prefixes of the parts.
-        tokenizer: the one that they were made with.
+        tokenizer: the one that the parts were made with.
 
     Returns:
-        The files written, and what is in them.
+        The files written, and their counts.
     """
     total = PairCounts()
     for part in parts:
@@ -108,7 +108,7 @@ def merge_pairs(output: Path, parts: Sequence[Path], tokenizer: TextTokenizer) -
 
 
 def _rows_between(pairs: Path, first: int, count: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Columns seed and target of some rows, int64 [rows] each; reads only the row groups that hold them."""
+    """Columns seed and target of a range of rows, int64 [rows] each; reads only the necessary row groups."""
     file = _opened(pairs)
     last = file.metadata.num_rows if count is None else min(file.metadata.num_rows, first + count)
     found, begin = [], 0
@@ -125,12 +125,12 @@ def _rows_between(pairs: Path, first: int, count: int | None) -> tuple[np.ndarra
 
 
 def holds_rows(inputs: list[str], seed_field: str = "seed", target_field: str = "target") -> bool:
-    """Whether files of pairs hold row numbers of documents (`pairing.pair_writing.mine_pairs` writes them), not texts.
+    """Whether files of pairs contain row numbers of documents (as `pairing.pair_writing.mine_pairs` writes them), not texts.
 
     Args:
         inputs: as for `preprocess_documents`; the first file decides.
-        seed_field: of the seed.
-        target_field: of the target.
+        seed_field: field of the seed.
+        target_field: field of the target.
     """
     first = matching_files(inputs, Path.cwd())[0]
     if not first.name.endswith(".parquet"):
@@ -150,15 +150,15 @@ def preprocess_row_pairs(
     seed_field: str = "seed",
     target_field: str = "target",
 ) -> JsonObject:
-    """As `preprocess_pairs`, from pairs of row numbers and the documents that these are rows of.
+    """`preprocess_pairs` for pairs of row numbers, given the documents that they refer to.
 
-    The documents are tokenized once, into a dataset beside the output that is removed at the end; memory is that of
-    their ids. Pairs of which one document is empty or white space are left out, as `preprocess_pairs` leaves them out.
+    The documents are tokenized once, into a dataset next to the output that is removed at the end; memory grows with
+    their ids only. Pairs with an empty or white-space document are omitted, as in `preprocess_pairs`.
 
     Args:
-        inputs: parquet files with two columns of row numbers and, where they have them, `seed_id` and `target_id`,
-            which must be the ids of these documents.
-        documents: the same files, in the same order and with the same fields, as the pairs were mined from.
+        inputs: parquet files with two columns of row numbers and optionally `seed_id` and `target_id`, which must be
+            the ids of these documents.
+        documents: the same files, in the same order and with the same fields, as when the pairs were mined.
         output: prefix of the dataset.
         tokenizer: `open_tokenizer`.
         limits: of both halves.
@@ -166,11 +166,11 @@ def preprocess_row_pairs(
         target_field: column of the targets' rows.
 
     Returns:
-        What `preprocess_pairs` returns, and `documents`.
+        The values of `preprocess_pairs`, and `documents`.
 
     Raises:
-        InputError: unreadable files, a row outside the documents, an id that is another document's or that two
-            documents have, no pair at all, an output that cannot be written.
+        InputError: unreadable files, a row outside the documents, an id that belongs to another document or to two
+            documents, no pair at all, an output that cannot be written.
     """
     found = matching_files(inputs, Path.cwd())
     check_output(output, [*found, *documents.files()])
@@ -275,12 +275,12 @@ def preprocess_pairs(
         output: prefix of the dataset.
         tokenizer: `open_tokenizer`.
         limits: of both halves.
-        seed_field: field of the text conditioned on.
-        target_field: field of the text to be written. Rows where one of the two is empty are left out.
+        seed_field: field of the text to condition on.
+        target_field: field of the text to generate. Rows in which either text is empty are omitted.
         bad_documents: whether a bad row stops the work or is counted.
 
     Returns:
-        What tokens/pairs_audit.json has, and: empty, bad.
+        The values of tokens/pairs_audit.json, and: empty, bad.
 
     Raises:
         InputError: unreadable files, bad rows, no pair at all, an output that cannot be written.

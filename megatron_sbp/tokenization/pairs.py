@@ -1,4 +1,4 @@
-"""Pairs of documents to a dataset with two sequences per document: the seed, then the target."""
+"""Writes pairs as a dataset with two sequences per document: the seed, then the target."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _BATCH = 1024
 
 @dataclass(frozen=True)
 class PairLimits:
-    """How long the halves of a pair may be, in tokens; end-of-document not counted."""
+    """Maximum lengths of the halves of a pair in tokens, excluding end-of-document."""
 
     max_seed_tokens: int
     max_target_tokens: int
     seed_cut: Literal["head", "tail"]
-    """Which end of a long seed is cut; a target always loses its tail."""
+    """Truncation side of a long seed; targets are always truncated at the end."""
 
 
 @dataclass
 class PairCounts:
-    """What went into a dataset of pairs."""
+    """Counts of a dataset of pairs."""
 
     pairs: int = 0
     seed_tokens: int = 0
     target_tokens: int = 0
-    """End-of-document tokens included."""
+    """Including end-of-document tokens."""
     seeds_cut: int = 0
     targets_cut: int = 0
 
@@ -43,15 +43,15 @@ class PairCounts:
         return self
 
     def to_dict(self) -> dict[str, int | float]:
-        """For an audit, with the mean length of a target."""
+        """The counts and the mean target length, for an audit."""
         return {**self.__dict__, "mean_target_tokens": self.target_tokens / self.pairs if self.pairs else 0.0}
 
 
 class PairWriter:
-    """Receives pairs; made by `pair_writer`.
+    """Writes pairs; created by `pair_writer`.
 
     Attributes:
-        counts: of what was added so far.
+        counts: of the pairs added so far.
     """
 
     def __init__(self, writer: IndexedWriter, limits: PairLimits, starts_character: np.ndarray, end_of_document: int):
@@ -70,7 +70,7 @@ class PairWriter:
         seed_starts, seed_lengths, seeds_cut = self._spans(documents, seeds, limits.max_seed_tokens, limits.seed_cut)
         target_starts, target_lengths, targets_cut = self._spans(documents, targets, limits.max_target_tokens, "tail")
         whole = (~targets_cut).astype(np.int64)
-        # Three pieces per pair: seed, target, and one token (any) that end-of-document is then written over.
+        # Three pieces per pair: seed, target, and one arbitrary token that is overwritten with end-of-document.
         lengths = np.stack([seed_lengths, target_lengths, whole], axis=1)
         starts = np.stack([seed_starts, target_starts, np.zeros(size, np.int64)], axis=1)
         tokens = _gather(documents.tokens, starts.ravel(), lengths.ravel())
@@ -87,14 +87,14 @@ class PairWriter:
     def _spans(
         self, documents: IndexedTokens, rows: np.ndarray, limit: int, cut: Literal["head", "tail"]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Start in the tokens, length, and whether something was cut off, of each row: int64, int64, bool [rows]."""
+        """Start in the tokens, length, and whether the row was truncated, for each row: int64, int64, bool [rows]."""
         starts = documents.starts_of(rows)
         lengths = documents.lengths[rows].astype(np.int64)
         if documents.tokens.size:
             last = documents.tokens[np.maximum(starts + lengths - 1, 0)]
             lengths = lengths - ((lengths > 0) & (last == self._closing))
         long = lengths > limit
-        for place in np.flatnonzero(long):  # only these need a look at their characters
+        for place in np.flatnonzero(long):  # only these need a check of character boundaries
             start, length = int(starts[place]), int(lengths[place])
             kept = cut_tokens(documents.tokens[start : start + length], limit, self._starts_character, cut)
             if cut == "head":
@@ -109,16 +109,16 @@ def pair_writer(
 ) -> Iterator[PairWriter]:
     """Writes PREFIX.bin and PREFIX.idx: per pair one document of two sequences.
 
-    The seed is cut to its limit and carries no end-of-document. The target is cut to its limit and carries
-    end-of-document only when nothing was cut off, so that a model learns to end a text only where it ends. No cut falls
-    inside a UTF-8 character. The separator is not stored.
+    The seed is truncated to its limit, without end-of-document. The target is truncated to its limit and gets
+    end-of-document only if it was not truncated, so the model learns to end a text only at its true end. UTF-8
+    characters are never split. The separator is not stored.
 
     Args:
         prefix: of the dataset.
         dtype: of its tokens.
-        limits: see there.
+        limits: of both halves.
         starts_character: `TextTokenizer.starts_character`.
-        end_of_document: id; where it closes a document it does not count as one of its tokens.
+        end_of_document: id; at the end of a document, it is not counted as one of its tokens.
     """
     with write_indexed(prefix, dtype) as writer:
         yield PairWriter(writer, limits, starts_character, end_of_document)
@@ -150,7 +150,7 @@ def write_pairs(
 
 
 def _gather(tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The spans [start, start + length) one after another."""
+    """The concatenated spans [start, start + length)."""
     ends = lengths.cumsum()
     shift = starts - (ends - lengths)
     return tokens[np.arange(int(ends[-1])) + np.repeat(shift, lengths)]

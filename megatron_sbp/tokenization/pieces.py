@@ -1,4 +1,4 @@
-"""Rows of one file tokenized by several processes: one reads and writes, in order; the others parse and tokenize."""
+"""Tokenizes the rows of one file in parallel: one process reads and writes, in order; the others parse and tokenize."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from megatron_sbp.tokenization.encoding import TextCounts
 from megatron_sbp.tokenization.indexed import IndexedWriter
 
 IN_PROCESSES = 64 << 20
-"""Bytes of rows from which on processes are started: each takes as much CPU time to start as for tokenizing 20 MB."""
+"""Minimum size of rows for starting processes, in bytes: starting one takes as much CPU time as tokenizing 20 MB."""
 
 SMALLER = 3
-"""How many times smaller a compressed file of text is, for comparing with `IN_PROCESSES`."""
+"""Assumed compression ratio of text files, for comparison with `IN_PROCESSES`."""
 
 _PROCESS = 300 << 20
-"""Bytes that a process takes: 266 MB in docs/scaling.md."""
+"""Memory of a process in bytes: 266 MB in docs/scaling.md."""
 
 _PIECE_ROWS, _PIECE_BYTES = 2048, 4_000_000
 
 
 @dataclass
 class Encoded:
-    """What tokens are appended to in memory: a piece of a dataset.
+    """A piece of a dataset in memory, to which tokens are appended.
 
     Attributes:
         parts: tokens and their lengths, as for `IndexedWriter.add`.
         counts: of all of them.
-        empty: rows left out since a text was empty.
-        bad: rows left out since they were bad.
+        empty: rows omitted because of an empty text.
+        bad: bad rows omitted.
     """
 
     parts: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -54,25 +54,25 @@ class Encoded:
 
 
 def size_of_rows(path: Path) -> int:
-    """Bytes of a file's rows, estimated where it is compressed."""
+    """Size of a file's rows in bytes, estimated if it is compressed."""
     return path.stat().st_size * (1 if path.name.endswith(".jsonl") else SMALLER)
 
 
 def cores_of_process() -> int:
-    """Cores that a stage may use: those of its task, or the share of them that its executor gave it by OMP_NUM_THREADS
-    because other processes run beside it."""
+    """Cores that a stage may use: all cores of its task, or its share if the executor set OMP_NUM_THREADS because other
+    processes run at the same time."""
     share = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0))
     return max(1, min(cores, int(share))) if share.isdecimal() else cores
 
 
 def workers_for_rows(size: int, cores: int) -> int:
-    """Processes that are worth starting for so many bytes of rows, as far as there is memory; 1 for little text."""
+    """Number of processes worth starting for rows of this size, limited by memory; 1 for little text."""
     return max(1, min(cores, free_memory() // _PROCESS)) if size >= IN_PROCESSES else 1
 
 
 def in_pieces[Row](rows: Iterable[Row], size: Callable[[Row], int]) -> Iterator[list[Row]]:
-    """Rows in lists that are neither long nor heavy. What reading raises is raised behind the rows before it."""
+    """Batches rows, limited in number and size. A read error is raised after the rows before it."""
     piece: list[Row] = []
     total = 0
     try:
@@ -93,7 +93,7 @@ def in_pieces[Row](rows: Iterable[Row], size: Callable[[Row], int]) -> Iterator[
 def write_encoded(
     found: Iterable[Encoded], writer: IndexedWriter, advance: Callable[[int], None] | None = None
 ) -> Encoded:
-    """Appends pieces to a dataset that is being written; returns their counts.
+    """Appends pieces to an open dataset; returns their counts.
 
     Args:
         found: the pieces, in order.
@@ -115,15 +115,15 @@ def write_encoded(
 def encode_pieces[Piece](
     pieces: Iterable[Piece], encode: Callable[[Piece], Encoded], workers: int
 ) -> Generator[Encoded]:
-    """What `encode` makes of each piece, in their order; hardly more pieces than workers are in memory.
+    """Results of `encode` for each piece, in order; only slightly more pieces than workers are in memory.
 
     Args:
         pieces: read by the caller's process.
-        encode: called in the others, which get a copy of it.
-        workers: processes.
+        encode: called in the worker processes, which get a copy of it.
+        workers: number of processes.
 
     Raises:
-        InputError: the first that reading or `encode` raises, in the order of the pieces.
+        InputError: the first one raised by reading or by `encode`, in the order of the pieces.
         Fault: a process was killed.
     """
     context = multiprocessing.get_context("spawn")  # not forked: tokenizers has threads
@@ -154,13 +154,13 @@ def encode_pieces[Piece](
 
 
 _encoder: Callable[..., Encoded]
-"""Of a process of the pool."""
+"""State of a pool process."""
 
 
 def _begin(parent: int, encode: Callable[..., Encoded]) -> None:
     die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many processes as cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process per core already
     global _encoder
     _encoder = encode
 

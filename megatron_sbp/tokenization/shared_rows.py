@@ -1,4 +1,4 @@
-"""What a process does with a piece of rows: of a shard of a run, or of files from another pipeline."""
+"""Tokenization of a piece of rows: from a run's shard, or from files of another pipeline."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from megatron_sbp.tokenization.written_ids import FIELD, unpack_ids
 
 @dataclass
 class ShardRows:
-    """Tokenizes rows of a shard, which are trusted to be whole.
+    """Tokenizes rows of a shard, which are trusted to be valid.
 
     Attributes:
         tokenizer: of the run.
-        written: whether ids in the rows are taken as they are.
+        written: whether to use the ids in the rows.
     """
 
     tokenizer: TextTokenizer
     written: bool
 
     def __call__(self, lines: list[bytes]) -> Encoded:
-        """Some rows, in memory."""
+        """Tokenizes some rows in memory."""
         found = Encoded()
         found.counts = self.append(lines, found)
         return found
@@ -38,7 +38,7 @@ class ShardRows:
     def append(
         self, lines: Iterable[bytes], writer: Appended, advance: Callable[[int], None] | None = None
     ) -> TextCounts:
-        """Appends rows to a dataset, each closed by end-of-document; see `encoding.write_texts`."""
+        """Appends rows to a dataset, each followed by end-of-document; see `encoding.write_texts`."""
         rows = map(json.loads, lines)
         if self.written:
             known = ((row["text"], unpack_ids(row.get(FIELD))) for row in rows)
@@ -51,7 +51,7 @@ type _Piece = tuple[Path, list[tuple[int, RawRow]]]
 
 @dataclass
 class _FileRows:
-    """Checks and tokenizes rows of files that no run prepared."""
+    """Checks and tokenizes rows of files from another pipeline."""
 
     rows: TextRows
     text_field: str
@@ -76,7 +76,7 @@ def share_rows(
     end_of_document: bool,
     workers: int,
 ) -> TextCounts:
-    """`file_parts.tokenize_files` for files of which one has most of the text: processes share the rows of each."""
+    """`file_parts.tokenize_files` for files of very different sizes: the processes share the rows of each file."""
     size = sum(path.stat().st_size for path in rows.files)
     encode = _FileRows(rows, text_field, tokenizer, end_of_document)
     with Progress("reading", size, "bytes") as progress, write_indexed(output, tokenizer.dtype) as writer:
@@ -90,7 +90,7 @@ def share_rows(
 def _pieces(rows: TextRows, text_field: str, advance: Callable[[int], None]) -> Iterator[_Piece]:
     def size(row: tuple[int, RawRow]) -> int:
         raw = row[1]
-        # A parquet row may have anything for a text: whether it is one, the process says that gets it.
+        # A parquet row may have a text of any type; the process that tokenizes it checks.
         return len(raw if isinstance(raw, bytes) else str(raw[text_field]))
 
     for path in rows.files:

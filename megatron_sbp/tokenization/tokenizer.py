@@ -1,4 +1,4 @@
-"""The tokenizer as the rest of the program sees it: text to ids and back, and three tokens with a role."""
+"""The package's tokenizer interface: encoding, decoding, and the three tokens with roles."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from megatron_sbp.tokenization.words import Words
 
 _MUCH_TEXT = 200_000
-"""Characters from which compiled code is worth loading (half a second)."""
+"""Minimum number of characters that justifies loading compiled code (half a second)."""
 
 ROLES = ("end_of_document", "padding", "separator")
-"""Roles that a token can have; recipe.tokenizer has a field for each."""
+"""Roles of tokens; recipe.tokenizer has a field for each."""
 
 ROLES_FILE = "roles.json"
 FILES = (TOKENIZER, TOKENIZER_CONFIG, ROLES_FILE)
-"""What `save_tokenizer` writes."""
+"""Files written by `save_tokenizer`."""
 
 
 class TextTokenizer:
-    """A tokenizer that never sees special tokens in text and never adds any.
+    """A tokenizer that never parses special tokens in text and never adds any.
 
     Args:
-        backend: The `tokenizers` tokenizer. It is changed: truncation, padding and the parsing of special tokens in
-            text are switched off.
+        backend: The `tokenizers` tokenizer. Modified in place: truncation, padding, and the parsing of special tokens
+            in text are disabled.
         roles: Role to token text, e.g. {"end_of_document": "<|endoftext|>"}.
         source: Named in error messages.
-        separator_text: What is between a seed document and its target where no token has that role.
+        separator_text: Text between a seed document and its target if no token has that role.
         before_text: Ids that a model was trained to see before every text, such as a bos token.
 
     Raises:
@@ -59,9 +59,9 @@ class TextTokenizer:
     ):
         backend.no_truncation()
         backend.no_padding()
-        backend.encode_special_tokens = True  # "<|endoftext|>" in a document is text like any other
+        backend.encode_special_tokens = True  # "<|endoftext|>" in a document is ordinary text
         self.backend, self.roles, self.source = backend, dict(roles), source
-        self._words: Words | Literal[False] | None = None  # None: not needed yet; False: not for this tokenizer
+        self._words: Words | Literal[False] | None = None  # None: not needed yet; False: unsuitable for this tokenizer
         self._ids: dict[str, int] = {}
         for role, token in roles.items():
             number = backend.token_to_id(token)
@@ -71,22 +71,22 @@ class TextTokenizer:
                 raise InputError(f"token {token!r} has two roles", file=source, key=role)
             self._ids[role] = number
         self.before_text = tuple(before_text)
-        """Ids before every prompt; none for the tokenizer of a run."""
+        """Ids before every prompt; empty for a run's tokenizer."""
         self._separator_text = separator_text
 
     def __reduce__(self) -> tuple[object, ...]:
-        # For other processes: made anew, since a copy of the backend forgets that special tokens in text are text.
+        # For other processes: rebuilt, since a copy of the backend would parse special tokens in text again.
         made = partial(TextTokenizer, separator_text=self._separator_text, before_text=self.before_text)
         return made, (self.backend, self.roles, self.source)
 
     @property
     def end_of_document(self) -> int:
-        """Id of the token that closes every document."""
+        """Id of the token that ends every document."""
         return self._ids["end_of_document"]
 
     @property
     def padding(self) -> int:
-        """Id of the token that fills a sequence."""
+        """Id of the token that pads a sequence."""
         return self._ids["padding"]
 
     @property
@@ -96,14 +96,14 @@ class TextTokenizer:
 
     @cached_property
     def between(self) -> list[int]:
-        """Ids between a seed document and its target: the separator, or the tokens of a text in its place."""
+        """Ids between a seed document and its target: the separator token, or the tokens of the separator text."""
         if self._separator_text is None:
             return [self.separator]
         return self.encode_batch([self._separator_text])[0]
 
     @property
     def never_in_text(self) -> tuple[int, ...]:
-        """Ids that no document has inside: padding and separator, where tokens have these roles."""
+        """Ids that never occur inside a document: padding and separator, if tokens have these roles."""
         return tuple(self._ids[role] for role in ("padding", "separator") if role in self._ids)
 
     @cached_property
@@ -113,7 +113,7 @@ class TextTokenizer:
 
     @property
     def dtype(self) -> type[np.uint16] | type[np.int32]:
-        """Type of ids on disk: uint16 as long as they fit, with room that Megatron leaves too."""
+        """Dtype of ids on disk: uint16 if they fit, with the same margin as in Megatron."""
         return np.uint16 if self.vocab_size <= 65_500 else np.int32
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -127,11 +127,11 @@ class TextTokenizer:
     def encode_flat(
         self, texts: Sequence[str], closing: int | None, dtype: type[np.number]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`encode_batch` as one array: the same ids, of much text many times as fast (see words.py).
+        """`encode_batch` into one array: the same ids, many times faster for large texts (see words.py).
 
         Args:
             texts: any strings of valid Unicode (no lone surrogates).
-            closing: id put behind every text, or None.
+            closing: id appended to every text, or None.
             dtype: of the ids.
 
         Returns:
@@ -146,15 +146,15 @@ class TextTokenizer:
         return self._words.encode(texts, closing, dtype)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Text of ids, special tokens left out; bytes that form no character become U+FFFD.
+        """Decodes ids without special tokens; bytes that do not form a character become U+FFFD.
 
-        Ids outside the vocabulary (a padded embedding has some) give nothing.
+        Ids outside the vocabulary (possible with a padded embedding) are ignored.
         """
         return self.backend.decode(np.asarray(ids).tolist(), skip_special_tokens=True)
 
     @cached_property
     def has_text(self) -> np.ndarray:
-        """bool [vocab_size]: whether an id represents text: false for special tokens and unused ids."""
+        """bool [vocab_size]: whether an id represents text: False for special tokens and unused ids."""
         found = np.zeros(self.vocab_size, bool)
         found[list(self.backend.get_vocab(with_added_tokens=True).values())] = True
         for number, token in self.backend.get_added_tokens_decoder().items():
@@ -164,10 +164,10 @@ class TextTokenizer:
 
     @cached_property
     def vocabulary_digest(self) -> str:
-        """Digest of all tokens with their ids, by which one can tell whether a model was trained with this tokenizer.
+        """Digest of all tokens with their ids, to check whether a model was trained with this tokenizer.
 
         Returns:
-            32 hexadecimal digits; the same after the files were saved again by another version of a library.
+            32 hexadecimal digits; unchanged if another version of a library saves the files again.
         """
         return files.digest(self.backend.get_vocab(with_added_tokens=True))
 
@@ -175,7 +175,7 @@ class TextTokenizer:
     def starts_character(self) -> np.ndarray:
         """bool [vocab_size]: whether the token's bytes begin at the first byte of a UTF-8 character.
 
-        Tokens may be cut off before such a token, and nowhere else. True for special tokens and unused ids.
+        A text may be truncated before such a token, and nowhere else. True for special tokens and unused ids.
         """
         starts = np.ones(self.vocab_size, bool)
         described = json.loads(self.backend.to_str())
@@ -199,7 +199,7 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     """Loads RUN/tokenizer.
 
     Raises:
-        InputError: no tokenizer there, or a damaged one.
+        InputError: the tokenizer is missing or damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -212,7 +212,7 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
 
 
 def read_backend(file: Path) -> Tokenizer:
-    """Reads a tokenizer.json; raises InputError when it is damaged."""
+    """Reads a tokenizer.json; raises InputError if it is damaged."""
     from tokenizers import Tokenizer
 
     try:
@@ -228,7 +228,7 @@ def save_tokenizer(folder: Path, tokenizer: TextTokenizer) -> list[Path]:
         The files written, each atomically.
 
     Raises:
-        InputError: plain text gives a token that has a role, so that text and structure would be ambiguous.
+        InputError: plain text is encoded to a token with a role, so text and structure would be ambiguous.
     """
     for role, token in tokenizer.roles.items():
         if tokenizer._ids[role] in tokenizer.encode_batch([token])[0]:
@@ -240,7 +240,7 @@ def save_tokenizer(folder: Path, tokenizer: TextTokenizer) -> list[Path]:
         "eos_token": tokenizer.roles["end_of_document"],
         "pad_token": tokenizer.roles["padding"],
         "extra_special_tokens": [tokenizer.roles["separator"]],
-        "additional_special_tokens": [tokenizer.roles["separator"]],  # the same list under transformers 4's name
+        "additional_special_tokens": [tokenizer.roles["separator"]],  # the name of the same list in transformers 4
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
     }
@@ -252,7 +252,7 @@ def save_tokenizer(folder: Path, tokenizer: TextTokenizer) -> list[Path]:
 
 
 def _has_type(part: JsonObject | None, name: str) -> bool:
-    """Whether a component of tokenizer.json, or one inside it, is of that type."""
+    """Whether a component of tokenizer.json, or a nested one, has that type."""
     if part is None:
         return False
     if part.get("type") == name:

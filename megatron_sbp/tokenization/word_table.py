@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 OTHER, LETTER, NUMBER, SPACE, UNSURE = range(5)
-"""Classes of characters."""
+"""Character classes."""
 
 _MOST_WORDS, _LONGEST, _IDS_EACH = 1 << 18, 24, 12
 _APOSTROPHE, _BLANK = 0x27, 0x20
@@ -14,10 +14,10 @@ _D, _E, _L, _M, _R, _S, _T, _V = (ord(letter) for letter in "delmrstv")
 
 
 def empty(words: int = _MOST_WORDS) -> tuple[np.ndarray, ...]:
-    """A table without words.
+    """Creates an empty table.
 
     Args:
-        words: for how many there is room, a power of two.
+        words: capacity, a power of two.
 
     Returns:
         slots int32 (entry, or -1), hashes uint64 [words], characters uint32 [words, longest], lengths uint8 [words],
@@ -47,7 +47,7 @@ def _hash(characters: np.ndarray, begin: int, end: int) -> np.uint64:
 def _find(
     characters: np.ndarray, begin: int, end: int, value: np.uint64, table: tuple[np.ndarray, ...]
 ) -> tuple[np.int64, np.uint64]:
-    """Entry of a word, or -1; and the slot where it is or belongs. `table`: the first four of `empty`."""
+    """Entry of a word, or -1, and its slot. `table`: the first four of `empty`."""
     slots, hashes, words, lengths = table
     mask = np.uint64(len(slots) - 1)
     slot = value & mask
@@ -67,10 +67,10 @@ def _find(
 
 @numba.njit(cache=True)
 def word_end(characters: np.ndarray, begin: int, end: int, classes: np.ndarray, single_digits: bool) -> int:
-    """Where the word that begins there ends, in a text that ends at `end`; no character may be UNSURE.
+    """End of the word that begins at this position, in a text that ends at `end`; no character may be UNSURE.
 
     GPT-2's rule: 's|'t|'re|'ve|'m|'ll|'d| ?letters| ?numbers| ?others|white space up to the last before a word|white
-    space. With `single_digits` the text is first cut around every number, and each part is a text of its own.
+    space. With `single_digits`, the text is first split around every number, and each part is a separate text.
     """
     first = characters[begin]
     if first == _APOSTROPHE and begin + 1 < end:
@@ -102,17 +102,17 @@ def word_end(characters: np.ndarray, begin: int, end: int, classes: np.ndarray, 
 def cut(
     characters: np.ndarray, ends: np.ndarray, classes: np.ndarray, single_digits: bool, known: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cuts texts into words. A text with UNSURE characters is one word, and so is not known.
+    """Cuts texts into words. A text with UNSURE characters is a single, unknown word.
 
     Args:
         characters: of all texts, uint32.
         ends: of the texts, int64 [texts].
         classes: see `words.classes`.
-        single_digits: whether every number is a word of its own.
+        single_digits: whether every number is a separate word.
         known: see `empty`.
 
     Returns:
-        entries of all words in `known`, -1 where there is none, int32; words of every text, int64 [texts]; of the words
+        entries of all words in `known`, -1 for unknown words, int32; words of every text, int64 [texts]; of the words
         without an entry: places in the first array, begins and ends in `characters`, int64.
     """
     table = known[0], known[1], known[2], known[3]
@@ -155,7 +155,7 @@ def learn(
     new: tuple[np.ndarray, np.ndarray],
     known: tuple[np.ndarray, ...],
 ) -> None:
-    """Adds words with their ids to the table, as long as there is room; long ones are left out.
+    """Adds words with their ids to the table until it is full; skips long words.
 
     `new`: the ids of all of them, int32, and where each one's end, int64 [words].
     """
@@ -169,7 +169,7 @@ def learn(
             continue
         value = _hash(characters, begins[row], stops[row])
         entry, slot = _find(characters, begins[row], stops[row], value, (slots, hashes, words, lengths))
-        if entry >= 0:  # a text of one word that has UNSURE characters
+        if entry >= 0:  # a one-word text with UNSURE characters
             continue
         slots[slot], hashes[count], lengths[count] = count, value, length
         words[count, :length] = characters[begins[row] : stops[row]]
@@ -204,7 +204,7 @@ def write(
     closing: int,
     tokens: np.ndarray,
 ) -> None:
-    """Writes the ids of all texts one after another, each closed by `closing` unless that is negative.
+    """Concatenates the ids of all texts, each followed by `closing` unless it is negative.
 
     `texts`: entries and counts, as for `lengths`; `new`: see `learn`.
     """

@@ -1,6 +1,6 @@
-"""Byte-level BPE word by word: compiled code cuts text into words, and only those not met before reach `tokenizers`.
+"""Byte-level BPE word by word: compiled code splits text into words, and only new words go to `tokenizers`.
 
-BPE merges inside a word (pre-token) only, so a word has the same ids wherever it occurs; a few thousand words make up
+BPE merges inside a word (pre-token) only, so a word has the same ids wherever it occurs; a few thousand words cover
 most of any text.
 """
 
@@ -21,14 +21,14 @@ from megatron_sbp.tokenization.word_table import LETTER, NUMBER, OTHER, SPACE, U
 _SLICE_CHARACTERS = 1_000_000
 _SPACES = {*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000}
 _PLANES = 0x30000
-"""Characters from here on are rare: texts with one of them take the long way."""
+"""First rare character: texts with characters from here on take the slow path."""
 
 
 class Words:
-    """Ids of the words that a tokenizer has met. Memory is bounded: 45 MB for 262,144 words, 30 MB for a slice of text.
+    """Cache of the ids of words. Memory is bounded: 45 MB for 262,144 words, 30 MB for a slice of text.
 
     Args:
-        backend: a tokenizer for which `suits` holds; it encodes what is new.
+        backend: a tokenizer that `suits` accepts; it encodes new words.
     """
 
     def __init__(self, backend: Tokenizer):
@@ -39,11 +39,11 @@ class Words:
     def encode(
         self, texts: Sequence[str], closing: int | None, dtype: type[np.number]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids that the tokenizer gives, in the form of `indexed.flatten`.
+        """The tokenizer's ids, in the format of `indexed.flatten`.
 
         Args:
             texts: documents of valid Unicode.
-            closing: id put behind every document, or None.
+            closing: id appended to every document, or None.
             dtype: of the tokens.
 
         Returns:
@@ -92,8 +92,8 @@ class Words:
 
 
 def suits(backend: Tokenizer) -> bool:
-    """Whether a tokenizer cuts words as `word_table.cut` does: byte-level BPE by GPT-2's rule, with or without cutting
-    before every digit, nothing normalized or added, no token matched before the words are cut."""
+    """Whether a tokenizer splits words like `word_table.cut`: byte-level BPE by GPT-2's rule, with or without cutting
+    before every digit, no normalization, nothing added, and no token matched before splitting."""
     described: JsonObject = json.loads(backend.to_str())
     model, cutting = described["model"], described["pre_tokenizer"] or {}
     steps = cutting.get("pretokenizers", []) if cutting.get("type") == "Sequence" else [cutting]
@@ -117,8 +117,8 @@ def suits(backend: Tokenizer) -> bool:
 def classes() -> np.ndarray:
     """uint8 [characters]: the class of every character below U+30000 in GPT-2's rule.
 
-    Libraries have Unicode's tables of different years. A letter or number that is not in the table of 2002, and a
-    character that has no category yet, is UNSURE, and so is one whose category changed.
+    Libraries use different versions of Unicode. A letter or number that is not in the table of 2002, a character
+    without a category, or one whose category has changed is UNSURE.
     """
     found = np.full(_PLANES, UNSURE, np.uint8)
     for number in range(_PLANES):

@@ -1,4 +1,4 @@
-"""Token ids that a model wrote, kept in a row beside their text: base64 of three bytes per id."""
+"""Stores generated token ids in a row next to their text: base64 of three bytes per id."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 FIELD = "token_ids"
-"""Where a row has them."""
+"""Name of the field."""
 
-# Four characters per id, whatever the vocabulary: zstd finds repeated tokens, which it does not if ids straddle
+# Four characters per id, whatever the vocabulary: zstd finds repeated tokens, which it does not if ids cross
 # characters. JSON lists compress to the same size, but parse five times slower and take thirteen times the memory.
 _BYTES = 3
 
 
 def pack_ids(ids: np.ndarray) -> str:
-    """A row's value for `FIELD`.
+    """Encodes ids as a row's value of `FIELD`.
 
     Args:
         ids: integers [n], each at least 0 and below 2^24.
@@ -28,7 +28,7 @@ def pack_ids(ids: np.ndarray) -> str:
 
 
 def unpack_ids(value: object) -> np.ndarray | None:
-    """The ids of a row's value: int64 [n]; None for a value that `pack_ids` did not make, such as a missing one."""
+    """Decodes a row's value: int64 [n]; None for a missing value or one that `pack_ids` did not produce."""
     try:
         data = np.frombuffer(base64.b64decode(value, validate=True), np.uint8) if isinstance(value, str) else None
     except ValueError:
@@ -39,15 +39,15 @@ def unpack_ids(value: object) -> np.ndarray | None:
 
 
 def ids_with_text(tokens: np.ndarray, finished: bool, tokenizer: TextTokenizer) -> np.ndarray:
-    """Of the tokens that a model wrote, those that are text: int64 [at most n].
+    """The generated tokens that represent text: int64 [at most n].
 
-    Left out are special tokens, ids outside the vocabulary, and, at the end of an unfinished text, the pieces of a
-    character that was cut in two.
+    Omits special tokens, ids outside the vocabulary, and the fragments of a split character at the end of an unfinished
+    text.
 
     Args:
         tokens: integers [n], without end-of-document.
-        finished: whether end-of-document came.
-        tokenizer: that of the model.
+        finished: whether end-of-document was generated.
+        tokenizer: of the model.
     """
     ids = np.asarray(tokens, np.int64)
     ids = ids[ids < tokenizer.vocab_size]
@@ -58,15 +58,15 @@ def ids_with_text(tokens: np.ndarray, finished: bool, tokenizer: TextTokenizer) 
 
 
 def ids_of_text(value: object, text: str, tokenizer: TextTokenizer) -> np.ndarray | None:
-    """The ids in a row, where they are those of its text: int64 [n].
+    """The ids in a row if they match its text: int64 [n].
 
-    None for a row without ids, or with ids that are not this tokenizer's for this text: the text was edited since, or
-    another tokenizer wrote it.
+    None for a row without ids, or with ids that do not match this text and tokenizer: the text was edited, or another
+    tokenizer was used.
 
     Args:
-        value: the row's `FIELD`, whatever is there.
+        value: the row's `FIELD`, of any type.
         text: the row's text.
-        tokenizer: that of the training.
+        tokenizer: of the training.
     """
     ids = unpack_ids(value)
     if ids is None or (ids >= tokenizer.vocab_size).any() or not tokenizer.has_text[ids].all():

@@ -1,1 +1,1 @@
-"""Training with Megatron's own loop: our datasets, our attention without Transformer Engine, a CPU backend."""
+"""Training with Megatron's loop: datasets, attention without Transformer Engine, and a CPU backend."""

@@ -1,4 +1,4 @@
-"""Why a training failed: from the exit status and the output of the process that failed first."""
+"""Determines why a training failed from the exit status and output of the process that failed first."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from megatron_sbp.training.megatron.rank_end import CAUSE, ending
 from megatron_sbp.training.ranks import Rank
 
 RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")
-"""The line that rank.sh prints about a rank that failed."""
+"""The line that rank.sh prints for a failed rank."""
 
 SHARED_MEMORY = re.compile(r"/torch_\d|/dev/shm")
-"""Where loader workers hand over their tensors."""
+"""Shared memory, through which loader workers pass tensors."""
 
 SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
-"""How a rank (`sbp: error: ...`) and Megatron's command line (`pretrain.py: error: ...`) report wrong input."""
+"""Invalid input, as reported by a rank (`sbp: error: ...`) or Megatron's command line (`pretrain.py: error: ...`)."""
 
 
 TIMED_OUT = re.compile(r"Timed out waiting \d+ *ms|[Cc]ollective operation timeout")
-"""How gloo and the watchdog of NCCL say that a collective operation took longer than its timeout."""
+"""Timeouts of collective operations, as reported by gloo and NCCL's watchdog."""
 
 
 NOTABLE = re.compile("|".join([RANK_ENDED.pattern, re.escape(CAUSE), TIMED_OUT.pattern]))
-"""Lines that tell why a training failed. Other ranks may write much more before srun has ended them."""
+"""Lines that show why a training failed. Other ranks may write much more output before srun terminates them."""
 
 
 def first_end(failed: Rank) -> tuple[str, int, str]:
     """Name, exit status as in Popen.returncode, and node of the rank that failed first.
 
     Args:
-        failed: that rank, or srun, whose output has the lines that rank.sh printed.
+        failed: that rank, or srun, whose output contains the lines of rank.sh.
     """
     ends = sorted(
         (float(found[4]), found[1], int(found[3]), found[2])
@@ -46,14 +46,14 @@ def first_end(failed: Rank) -> tuple[str, int, str]:
     if not ends:
         return failed.name, failed.status or 0, ""
     _, number, status, node = ends[0]
-    return f"rank {number}", 128 - status if status > 128 else status, node  # as a shell writes a signal
+    return f"rank {number}", 128 - status if status > 128 else status, node  # a signal, as in a shell's exit status
 
 
 def was_stopped(failed: Rank) -> bool:
-    """Whether a training that was asked to stop failed because it was, and not by a fault of its own.
+    """Whether a training failed because it was asked to stop, and not through a fault.
 
-    A rank that is not listening yet ends by SIGTERM. When a job is canceled or preempted, Slurm kills everything in it
-    soon after the signal; then no rank.sh is left that could tell how its rank ended.
+    A rank without a signal handler yet is ended by SIGTERM. When a job is canceled or preempted, Slurm kills all of its
+    processes soon after the signal, and no rank.sh remains to report how its rank ended.
 
     Args:
         failed: as for `first_end`.
@@ -64,16 +64,16 @@ def was_stopped(failed: Rank) -> bool:
 
 
 _ENDED_BY_SLURM = (-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGKILL)
-"""Exit statuses of srun, itself killed or because its tasks were."""
+"""Exit statuses of srun if it or its tasks were killed."""
 
 
 def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Exception:
-    """What to raise for a training that failed.
+    """The exception for a failed training.
 
     Args:
         failed: the process that failed first.
         stage: name of the stage.
-        folder: where the training writes.
+        folder: the training's folder.
         log: the log file.
         count: number of ranks.
     """
@@ -101,7 +101,7 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
         say(text)
         return OSError(full, os.strerror(full), str(folder))
     hung = status != -signal.SIGKILL and any(TIMED_OUT.search(line) for line in lines)
-    if hung:  # the ranks that notice it are those that are well
+    if hung:  # reported by the healthy ranks
         text += "; another rank hangs, or is slower than the timeout (training.megatron: distributed-timeout-minutes)"
     words = [line for line in failed.tail if line.strip() and CAUSE not in line and not RANK_ENDED.search(line)]
     end = "".join(f"\n  {line}" for line in words[-12:])
@@ -113,10 +113,10 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether nothing more can be written there; failures then often do not say why."""
+    """Whether the file system is full; the output of a failure often does not mention it."""
     try:
         stat = os.statvfs(folder)
     except OSError:
         return False
-    free = stat.f_bfree if os.geteuid() == 0 else stat.f_bavail  # some blocks are kept for root
+    free = stat.f_bfree if os.geteuid() == 0 else stat.f_bavail  # some blocks are reserved for root
     return stat.f_blocks > 0 and free * stat.f_frsize < 1 << 16

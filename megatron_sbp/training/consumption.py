@@ -1,8 +1,8 @@
-"""What a training really consumed: every sample that went through the model, recorded and checked.
+"""Records and checks every sample that a training consumed.
 
 Each data-parallel rank appends one row per sample to consumed/RANK.i64, little-endian int64: iteration, source, sample.
-A resumed training first cuts off the rows after its checkpoint. At the end the rows of all ranks together must be the
-plan: nothing missing, nothing twice.
+A resumed training first drops the rows after its checkpoint. At the end, the rows of all ranks must match the plan
+exactly: no missing and no duplicate samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from megatron_sbp.training.data.data_file import DataFile
 
 COLUMNS = 3
 BLOCK = 1 << 20
-"""Rows that are checked at once: 24 MiB."""
+"""Rows checked at a time: 24 MiB."""
 
 
 def _file(folder: Path, rank: int) -> Path:
@@ -45,14 +45,14 @@ class Recorder:
         files.write_whole(self._descriptor, rows.tobytes())
 
     def sync(self) -> None:
-        """Flushes the rows to disk: a crash of the machine must not lose those of a checkpoint that it leaves."""
+        """Flushes the rows to disk: a machine crash must not lose rows that belong to an existing checkpoint."""
         os.fsync(self._descriptor)
 
 
 def rewind(folder: Path, iteration: int) -> None:
     """Removes the rows of iterations from `iteration` on, of all ranks (before any rank writes)."""
     for file in folder.glob("*.i64"):
-        kept = int(np.searchsorted(_rows(file)[:, 0], iteration))  # a rank's iterations only grow
+        kept = int(np.searchsorted(_rows(file)[:, 0], iteration))  # a rank's iterations are ascending
         if kept * COLUMNS * 8 != file.stat().st_size:
             os.truncate(file, kept * COLUMNS * 8)  # in place: the disk may be full
 
@@ -77,20 +77,20 @@ def _blocks(folder: Path) -> Iterator[np.ndarray]:
 
 
 def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int, complete: bool) -> dict[str, int]:
-    """Compares what was consumed with what the data file plans, in memory of a byte per planned sample.
+    """Compares the consumed samples with the plan in the data file, using one byte of memory per planned sample.
 
     Args:
         folder: models/NAME/consumed.
         data: the data file of the training.
-        iterations: optimizer steps that were done.
+        iterations: completed optimizer steps.
         global_batch_size: samples in one step.
-        complete: whether the whole plan was to be consumed (not if tuning stopped early).
+        complete: whether the whole plan should have been consumed (not if tuning stopped early).
 
     Returns:
         Samples by source.
 
     Raises:
-        InputError: a step with too many or too few samples, a sample used twice, a source that gave another number of
+        InputError: a step with too many or too few samples, a sample used twice, a source with a different number of
             samples than planned; names the source and both numbers.
     """
 
@@ -98,7 +98,7 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
         return InputError(f"{message}; move {folder.parent} away to train again", file=folder, key=source)
 
     per_step = np.zeros(iterations, np.int64)
-    beyond = 0  # rows of steps that were not planned
+    beyond = 0  # rows of unplanned steps
     seen = [np.zeros(source.samples, bool) for source in data.train]
     found = [0] * len(seen)
     faults = []

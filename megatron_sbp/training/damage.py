@@ -1,4 +1,4 @@
-"""Damaged checkpoints of a training: which one is the last intact one, and how to go back to it."""
+"""Damaged checkpoints of a training: finds the last intact one and rolls back to it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from megatron_sbp.checkpoint import seals, tracker
 from megatron_sbp.training.model_folder import CONSUMED, DATA, METRICS, STOPPED
 
 HISTORY = (METRICS, DATA)
-"""Files without which no checkpoint of a training can be resumed."""
+"""Files required to resume from any checkpoint."""
 
 
 def damaged_checkpoint(folder: Path) -> tuple[Path, str] | None:
-    """A file that is not as it was written, of the checkpoint that a training would resume from; where the training has
-    ended, of those that are its results.
+    """A damaged file in the checkpoint that a training would resume from, or, after its end, in the checkpoints that
+    are its results.
 
     Args:
         folder: the training's folder.
 
     Returns:
-        The file, or the folder of a checkpoint that is not there, and what is wrong with it; None when nothing is.
+        The file, or the folder of a missing checkpoint, and the problem; None if everything is intact.
     """
     if not (folder / STOPPED).exists():
         iteration = tracker.read(folder)
@@ -38,17 +38,18 @@ def damaged_checkpoint(folder: Path) -> tuple[Path, str] | None:
 
 
 def last_intact(folder: Path, damaged: Collection[Path]) -> int | None:
-    """Iteration of the last intact checkpoint from which the training ends with all that is read of it.
+    """Iteration of the last intact checkpoint from which the training can recreate everything that is read from it.
 
     In a finished training run it must precede any damaged checkpoint that is a result, because continuing past it would
-    not recreate it. One beyond the tracker does not count, since the records of its steps may be cut off.
+    not recreate it. A checkpoint beyond the tracker does not count, since the records of its steps may have been
+    dropped.
 
     Args:
         folder: the training's folder.
         damaged: files in it that are known to be damaged or missing.
 
     Returns:
-        None when there is none, or when the training's history is damaged.
+        None if there is none, or if the training's history is damaged.
     """
     names = {path.relative_to(folder).parts[0] for path in damaged}
     if names & set(HISTORY):
@@ -67,8 +68,8 @@ def last_intact(folder: Path, damaged: Collection[Path]) -> int | None:
 
 
 def _results(folder: Path) -> list[int]:
-    """Iterations of the checkpoints that others read of a finished training, but those that recall is measured on:
-    the evaluation does with fewer of them."""
+    """Iterations of a finished training's checkpoints that other stages read, except those for recall: the evaluation
+    works with fewer."""
     try:
         consumed = files.read_json(folder / CONSUMED)
         best = consumed.get("best", {"kept": False})
@@ -78,24 +79,24 @@ def _results(folder: Path) -> list[int]:
 
 
 def go_back(folder: Path, iteration: int | None, aside: Path, damaged: Collection[Path] = ()) -> None:
-    """Sets a training back to a checkpoint. What comes after it is moved, not deleted.
+    """Rolls a training back to a checkpoint. Later files are moved, not deleted.
 
-    Killed in between, it leaves a training that continues from that checkpoint, or can be set back again.
+    If it is killed halfway, the training continues from that checkpoint or can be rolled back again.
 
     Args:
         folder: the training's folder.
         iteration: of the checkpoint; None moves the whole folder.
-        aside: where things are moved.
-        damaged: files in the folder; a checkpoint that has one of them is moved, too.
+        aside: destination of the moved files.
+        damaged: files in the folder; a checkpoint that contains one of them is moved, too.
     """
     if iteration is None:
         folder.replace(aside / folder.name)
         return
-    if (folder / STOPPED).exists():  # first: it says that the tracker names the end
+    if (folder / STOPPED).exists():  # first: it marks the tracker's checkpoint as the end
         (folder / STOPPED).replace(aside / STOPPED)
     if (folder / CONSUMED).exists():
         (folder / CONSUMED).replace(aside / CONSUMED)
-    files.write_text(folder / tracker.NAME, str(iteration))  # before the checkpoint that it names is removed
+    files.write_text(folder / tracker.NAME, str(iteration))  # before its checkpoint is removed
     names = {path.relative_to(folder).parts[0] for path in damaged}
     for number, checkpoint in tracker.written(folder).items():
         if number > iteration or checkpoint.name in names:

@@ -1,4 +1,4 @@
-"""When to stop tuning: the validation loss has not improved for a number of evaluations."""
+"""Early stopping of tuning, after several evaluations without a better validation loss."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from megatron_sbp.base.untyped import JsonObject
 
 END_OF_PLAN = "end of the plan"
-"""Why a training stopped that consumed the whole plan."""
+"""Stop reason of a training that consumed the whole plan."""
 
 
 def reason(patience: int) -> str:
-    """Why a tuning stopped early, in words."""
+    """Stop reason of a tuning that stopped early."""
     return f"no better validation loss in {patience} evaluations"
 
 
@@ -27,7 +27,7 @@ def best(rows: list[JsonObject]) -> JsonObject:
 def exhausted(rows: list[JsonObject], patience: int) -> bool:
     """Whether the last `patience` evaluations were all worse than the best one before them.
 
-    The evaluation before the first step counts as one to beat.
+    The evaluation before the first step counts.
     """
     losses = [_loss(row) for row in rows if row["kind"] == "valid"]
     if len(losses) <= patience:
@@ -36,5 +36,5 @@ def exhausted(rows: list[JsonObject], patience: int) -> bool:
 
 
 def _loss(row: JsonObject) -> float:
-    """One that is not a number is worse than any."""
+    """NaN is worse than any number."""
     return math.inf if math.isnan(row["loss"]) else float(row["loss"])

@@ -1,4 +1,4 @@
-"""Finalizes a training that has ended: checks what it consumed, and keeps only the checkpoints that are needed."""
+"""Finalizes a finished training: checks the consumed samples and keeps only the necessary checkpoints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def finalize(
     keep: Collection[int] = (),
     refuse_damage: Callable[[], None] = lambda: None,
 ) -> list[Path]:
-    """Checks a training against its plan, writes FOLDER/consumed.json, and removes what is no longer read.
+    """Checks a training against its plan, writes FOLDER/consumed.json, and removes files that are no longer read.
 
     Args:
         folder: the training's folder.
@@ -39,15 +39,15 @@ def finalize(
         samples: training sequences planned.
         global_batch_size: samples of one step.
         keep_best: whether an arm keeps its best checkpoint besides its last one. The synthesizer always does.
-        keep: iterations of further checkpoints that stay.
-        refuse_damage: called before anything is removed, when consumed.json names the results; it may raise. After it
-            their files count as they are.
+        keep: iterations of further checkpoints to keep.
+        refuse_damage: called before anything is removed, once consumed.json lists the results; it may raise.
+            Afterwards, their files are considered intact.
 
     Returns:
-        The files that stay.
+        The files that are kept.
 
     Raises:
-        InputError: what was consumed is not what was planned; or what `refuse_damage` raises.
+        InputError: the consumed samples differ from the plan; or raised by `refuse_damage`.
     """
     data = DataFile.read(folder / DATA)
     rows = read_metrics(folder / METRICS)
@@ -57,7 +57,7 @@ def finalize(
     found = consumption.check(folder / COUNTS, data, iterations, global_batch_size, complete)
     consumed = sum(found.values())
     trained = [row for row in rows if row["kind"] == "train"]
-    # Steps before a checkpoint that no line was logged after have no seconds: the rate is that of the others.
+    # Steps without a later log line before their checkpoint have no timing: the rate is that of the others.
     seconds = sum(row["seconds"] for row in trained)
     timed_tokens = sum(row["tokens_per_second"] * row["seconds"] for row in trained)
     chosen = best(rows)
@@ -97,7 +97,7 @@ def finalize(
 
 
 def _datasets(folder: Path, data: DataFile, samples: dict[str, int]) -> dict[str, JsonObject]:
-    """What was used from every dataset, in tokens and epochs."""
+    """Tokens and epochs used from every dataset."""
     described = {}
     for source in data.train:
         tokens = int(open_lengths((folder / source.prefix).resolve()).sum(dtype="int64"))

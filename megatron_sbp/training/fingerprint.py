@@ -1,8 +1,7 @@
-"""Which settings change what a training computes, and which only how it is done.
+"""Separates the settings that change a training's result from those that only change how it is computed.
 
-A training that has ended or begun is not made again because of how it is done: evaluation, logging, saving, loader
-processes, micro-batches, parallel layout, precision, which of Megatron's models computes it. Only the
-last digits of sums differ.
+Changes of the latter do not invalidate a started or finished training: evaluation, logging, saving, loader processes,
+micro-batches, parallel layout, precision, Megatron model class. Only the last digits of sums differ.
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ HOW_TRAINING = (
     "model_builder",
     "megatron",
 )
-"""Keys of the recipe's section `training` that do not change what is computed."""
+"""Keys of the recipe's section `training` that do not change the result."""
 
 HOW_TUNING = ("start", "start_arm", "micro_batch_size")
-"""Of the section `tuning`. Its evaluations decide when it stops, so they count; the start counts by its contents."""
+"""The same for the section `tuning`. Its evaluations decide when it stops, so they count; the initial checkpoint counts
+by its contents."""
 
 OF_ARMS_ONLY = ("train_tokens", "global_batch_size", "learning_rate", "min_learning_rate", "warmup_fraction")
 """Keys of `training` that the tuning of the synthesizer does not use."""
@@ -51,17 +51,17 @@ _HOW_FLAGS = re.compile(
 
 
 def changes_training(flag: str) -> bool:
-    """Whether a Megatron flag (without leading dashes) may change what is computed; unknown ones may."""
+    """Whether a Megatron flag (without leading dashes) may change the result; assumed for unknown flags."""
     return _HOW_FLAGS.fullmatch(flag) is None
 
 
 def arm_settings(recipe: Recipe) -> JsonObject:
-    """Of `training`, what changes the weights that an arm ends with."""
+    """Settings of `training` that change an arm's final weights."""
     return {**settings(recipe.training, *HOW_TRAINING), "megatron": _flags(recipe)}
 
 
 def tuning_settings(recipe: Recipe) -> JsonObject:
-    """The same for the tuning of the synthesizer: its own section, and what it takes from `training`."""
+    """The same for synthesizer tuning: its own section, and the keys that it uses from `training`."""
     taken = settings(recipe.training, *HOW_TRAINING, *OF_ARMS_ONLY, "weight_decay")
     return {**taken, "megatron": _flags(recipe), "tuning": settings(recipe.tuning, *HOW_TUNING)}
 

@@ -1,4 +1,4 @@
-"""The Megatron command line of every training: pure arithmetic, so that `sbp plan` can print it."""
+"""The Megatron command line of every training, computed without side effects for `sbp plan`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def megatron_arguments(
         training: baseline, synthesizer, sbp or oracle.
         folder: the training's folder, with data.json; checkpoints are saved to and loaded from it.
         tokenizer: the tokenizer's folder.
-        start: folder of the checkpoint that the synthesizer is initialized from; None for new weights.
-        samples: training sequences of the synthesizer, once its pairs have been packed; before that the command shows
-            PACKED_SEQUENCES in their place.
+        start: folder of the synthesizer's initial checkpoint; None for new weights.
+        samples: training sequences of the synthesizer, once its pairs are packed; until then, the command shows
+            PACKED_SEQUENCES instead.
         save_file: a checkpoint is saved whenever it is touched.
     """
     if training == "synthesizer":
@@ -48,7 +48,7 @@ def megatron_arguments(
     common = {**_model(recipe, tokenizer), **_launch(recipe), **_files(recipe, folder)}
     flags = {**common, **special, **recipe.training.megatron}
     if training == "synthesizer" or keeps_best(recipe, training) or recall_iterations(recipe, training):
-        flags["save-retain-interval"] = None  # Megatron would remove checkpoints that are read at the end
+        flags["save-retain-interval"] = None  # Megatron would remove checkpoints that are needed at the end
     words = ["--sbp-data", str(folder / DATA)]
     if save_file is not None:
         words += ["--sbp-save-file", str(save_file)]
@@ -119,7 +119,7 @@ def _files(recipe: Recipe, folder: Path) -> Flags:
 
 
 def _boards(recipe: Recipe, folder: Path) -> Flags:
-    """A directory and a run for every training: curves of several in one place would overlap."""
+    """A separate directory and run for every training, since curves of several in one place would overlap."""
     flags: Flags = {"tensorboard-dir": folder / "tensorboard" if recipe.training.tensorboard else None}
     if recipe.training.wandb_project is not None:
         flags["wandb-project"] = recipe.training.wandb_project
@@ -129,7 +129,7 @@ def _boards(recipe: Recipe, folder: Path) -> Flags:
 
 
 def training_name(folder: Path) -> str:
-    """What tells a training from all others of its run: `sbp`, `2/sbp` (replicate), `2/random/synthesizer`.
+    """Unique name of a training within its run: `sbp`, `2/sbp` (replicate), `2/random/synthesizer`.
 
     Args:
         folder: the training's folder.
@@ -173,7 +173,7 @@ def _tuning(recipe: Recipe, samples: int | None) -> Flags:
         **_schedule(recipe, samples),
         "lr-warmup-samples": int(tuning.warmup_fraction * samples) if samples else 0,
         **_optimizer(recipe, tuning.weight_decay),
-        # Micro-batches hold different numbers of target tokens; every one of these tokens must weigh the same.
+        # Micro-batches have different numbers of target tokens; each of these tokens must have the same weight.
         "calculate-per-token-loss": True,
         "eval-interval": tuning.eval_interval,
         "eval-iters": evaluation_batches(tuning),
@@ -192,7 +192,7 @@ def _schedule(recipe: Recipe, samples: int | None) -> Flags:
 
 
 def synthesizer_seed(seed: int) -> int:
-    """Seed of a synthesizer's new weights, which differ from those with which the arms start."""
+    """Seed of a synthesizer's new weights, which differ from the arms' initial weights."""
     return int.from_bytes(hashlib.blake2b(b"synthesizer %d" % seed, digest_size=4).digest()) >> 1
 
 
@@ -209,5 +209,5 @@ def _optimizer(recipe: Recipe, weight_decay: float) -> Flags:
 
 
 def evaluation_batches(section: Training | Tuning) -> int:
-    """Global batches of one evaluation."""
+    """Global batches per evaluation."""
     return -(-section.eval_sequences // section.global_batch_size)

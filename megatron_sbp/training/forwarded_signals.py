@@ -1,4 +1,4 @@
-"""Passes signals to the process that started a training on to its ranks."""
+"""Forwards signals from the process that started a training to its ranks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from megatron_sbp.training.ranks import Ranks
 class ForwardedSignals:
     """Asks the ranks for a checkpoint, once, when this process gets a signal to stop. A second SIGINT ends them.
 
-    srun responds to a signal of its own by killing its tasks; there the ranks are signaled through Slurm.
+    srun kills its tasks when it receives a signal, so the ranks are signaled through Slurm instead.
 
     Args:
         ranks: the processes of the training.
@@ -40,12 +40,12 @@ class ForwardedSignals:
         for number, handler in self._former.items():
             signal.signal(number, handler)
         if self._scancel is not None and self._scancel.poll() is None:
-            # It repeats itself while the job is in transition, and must not reach the tasks of a job that was requeued.
+            # scancel retries while the job is in transition, and must not reach the tasks of a requeued job.
             os.killpg(self._scancel.pid, signal.SIGKILL)
             self._scancel.wait()
 
     def request(self, reason: str) -> None:
-        """Asks the ranks for a checkpoint without a signal; only the first request counts.
+        """Asks the ranks for a checkpoint without having received a signal; only the first request counts.
 
         Args:
             reason: for the message.
@@ -69,7 +69,7 @@ class ForwardedSignals:
         self._ask()
 
     def remind(self) -> None:
-        """Called periodically: asks again where Slurm may not have had tasks yet."""
+        """Called periodically: repeats the request if Slurm may not have had tasks yet."""
         if self.seen and self.under_slurm and time.monotonic() - self._asked > 10:
             self._ask()
 
@@ -78,7 +78,7 @@ class ForwardedSignals:
         if self.under_slurm:
             if self._scancel is not None and self._scancel.poll() is None:
                 return
-            # With a limit of its own, in case this process is killed.
+            # With its own time limit, in case this process is killed.
             words = ["timeout", "30", "scancel", "--signal=TERM", os.environ.get("SLURM_JOB_ID", "")]
             with contextlib.suppress(OSError):
                 self._scancel = subprocess.Popen(

@@ -13,7 +13,7 @@ from megatron_sbp.base.untyped import JsonObject
 
 
 class Metrics:
-    """Appends rows to models/NAME/metrics.jsonl; each row is one write, so a kill cuts off at most the last one.
+    """Appends rows to models/NAME/metrics.jsonl; each row is one write, so a kill truncates at most the last one.
 
     Rows: {"kind": "train" | "valid", "iteration", "samples", "tokens", "loss", ...}.
     """
@@ -22,15 +22,15 @@ class Metrics:
         self.path = path
 
     def rewind(self, iteration: int) -> None:
-        """Drops the rows after `iteration`: a resumed training writes them again."""
+        """Drops the rows after `iteration`, which a resumed training writes again."""
         kept = [row for row in read_metrics(self.path) if row["iteration"] <= iteration]
         files.write_text(self.path, "".join(map(_line, kept)))
 
     def append(self, row: JsonObject) -> None:
-        """Writes one row, or nothing of it.
+        """Writes one row, completely or not at all.
 
         Raises:
-            OSError: there is no room for it.
+            OSError: the disk is full.
         """
         line = _line(row).encode()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -44,7 +44,7 @@ class Metrics:
             os.close(descriptor)
 
     def sync(self) -> None:
-        """Flushes the rows to disk: a crash of the machine must not lose those of a checkpoint that it leaves."""
+        """Flushes the rows to disk: a machine crash must not lose rows that belong to an existing checkpoint."""
         if self.path.exists():
             descriptor = os.open(self.path, os.O_WRONLY)
             try:
@@ -54,14 +54,14 @@ class Metrics:
 
 
 def read_metrics(path: Path, kind: str | None = None) -> list[JsonObject]:
-    """The rows of a metrics file, oldest first; a half-written last row is left out, a missing file has none.
+    """The rows of a metrics file, oldest first; a half-written last row is ignored, and a missing file has no rows.
 
     Args:
         path: the file.
-        kind: of the rows; others are not parsed, which takes 40 s for a million. None for all.
+        kind: kind of rows to read; parsing a million others would take 40 s. None for all.
 
     Raises:
-        InputError: a row is not as it was written; names the line.
+        InputError: a row was modified; names the line.
     """
     if not path.exists():
         return []
@@ -75,7 +75,7 @@ def read_metrics(path: Path, kind: str | None = None) -> list[JsonObject]:
             check = row.pop("crc32", None)
             if check != _crc32(row) and (check is not None or summed):
                 raise ValueError("another check sum")
-        except (ValueError, AttributeError) as error:  # ValueError: no JSON, no UTF-8
+        except (ValueError, AttributeError) as error:  # ValueError: invalid JSON or UTF-8
             if number == len(lines) and not line.endswith(b"\n"):
                 break
             raise InputError(
@@ -88,7 +88,7 @@ def read_metrics(path: Path, kind: str | None = None) -> list[JsonObject]:
 
 
 def last_train_row(path: Path) -> JsonObject | None:
-    """The last row of losses while training, read from the end of the file; None when there is none yet.
+    """The last row of training losses, read from the end of the file; None if there is none yet.
 
     For watching a running training: rows are not checked.
     """

@@ -1,23 +1,23 @@
-"""What the files in the folder of a training are called (models/NAME, or that of another pipeline); its checkpoints are
-those of `checkpoint.tracker`."""
+"""File names in a training's folder (models/NAME, or another pipeline's folder); see `checkpoint.tracker` for
+checkpoints."""
 
 from __future__ import annotations
 
 DATA = "data.json"
-"""Which datasets it reads, and how many samples of each: `data.data_file`. Written before the first start."""
+"""Its datasets and the number of samples of each: `data.data_file`. Written before the first start."""
 BLEND_LOCK = "blend.lock.json"
-"""The same with digests, as the first start saw it."""
+"""The same with digests, at the time of the first start."""
 PRECISION, SETTINGS = "precision.txt", "settings.json"
-"""What it began with, for later starts to compare: `resume`."""
+"""Its original settings, for comparison at later starts: `resume`."""
 STARTED_FROM = "start.json"
-"""What a tuning was initialized from: `checkpoint.start`."""
+"""The initial checkpoint of a tuning: `checkpoint.start`."""
 CACHE = "cache"
-"""Folder of orders and packings while it runs."""
+"""Folder of sample orders and packings during training."""
 METRICS = "metrics.jsonl"
 """Losses and rates: `metrics`."""
 COUNTS = "consumed"
-"""Folder where ranks record the samples of every step: `consumption`."""
+"""Folder with the ranks' records of samples per step: `consumption`."""
 STOPPED = "stopped.txt"
-"""Why it ended; there only when it has."""
+"""Stop reason; exists only after the end."""
 CONSUMED = "consumed.json"
-"""What it consumed, compared with the plan: `finalize`. Written last."""
+"""Samples consumed, compared with the plan: `finalize`. Written last."""

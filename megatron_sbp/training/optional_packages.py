@@ -1,4 +1,4 @@
-"""Packages that a training uses where they are installed, and the cost of lacking them."""
+"""Optional packages for training, and the cost of not having them."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ UNFUSED = (
     )),
     ("amp_C", "Apex", "gradients are added and clipped parameter by parameter, in one more pass over them"),
 )  # fmt: skip
-"""Module, name, and cost, of packages that fuse kernels."""
+"""Module, name, and cost of not having packages with fused kernels."""

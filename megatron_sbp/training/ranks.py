@@ -1,7 +1,7 @@
-"""The processes of a training: started, their output kept, ended together.
+"""Starts the processes of a training, collects their output, and ends them together.
 
-Ranks of one machine are started from here and not by torchrun: their parent gets their exit statuses in the order
-in which they came, their separate outputs, and their signals.
+Ranks on one machine are started here and not by torchrun: the parent needs their exit statuses in order of arrival,
+their separate outputs, and control over signals.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.base.progress import say
 
 TAIL_LINES = 400
-"""Lines of output kept in memory for every process: the log may be on a full disk."""
+"""Lines of output kept in memory per process, since the log may be on a full disk."""
 
 NOTICES = 200
-"""First lines, and as many last ones, that are kept of those that tell why a training failed: srun passes on those of
-all ranks, and a loop may write them for days."""
+"""Number of first lines, and of last lines, kept of those that show why a training failed: srun forwards them from all
+ranks, and a loop may print them for days."""
 
 LINE_BYTES = 1 << 20
-"""What is longer without the end of a line, such as a progress bar, is cut there."""
+"""Longer output without a line break, such as a progress bar, is split here."""
 
 ANNOUNCED_SECONDS = 40.0
-"""After a task of srun has said that it failed: how long srun may take to end the others (KillWait is 30 s)."""
+"""Seconds that srun may take to end the other tasks after one has reported a failure (KillWait is 30 s)."""
 
 OWN_WORDS_SECONDS = 10.0
-"""After the first process of a training has failed: how long the others may take to say what they know."""
+"""Seconds that the other processes have to print their output after the first failure."""
 
 
 class Rank:
     """One process of a training.
 
     Args:
-        name: `rank 3`, or what starts all ranks.
+        name: `rank 3`, or the program that starts all ranks.
         command: its words.
         environment: its environment variables.
     """
@@ -52,17 +52,17 @@ class Rank:
     def __init__(self, name: str, command: list[str], environment: dict[str, str]):
         self.name, self.command, self.environment = name, command, environment
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        """The last lines of its output; all are there once the block of `Ranks` was left."""
+        """The last lines of its output; complete once the block of `Ranks` has ended."""
         self.notices = FirstAndLast(NOTICES)
-        """Lines that were kept, however much other output came after them."""
+        """Notable lines, kept regardless of how much output follows them."""
         self.process: subprocess.Popen[bytes] | None = None
         self.status: int | None = None
         """Exit status as in Popen.returncode, once it has ended."""
         self.rest = b""
-        """What it wrote after the last end of a line."""
+        """Output after the last line break."""
 
     def start(self) -> None:
-        """Starts it in a process group of its own: Ctrl-C in a terminal reaches it through its launcher only."""
+        """Starts it in its own process group: Ctrl-C in a terminal reaches it only through its launcher."""
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
@@ -74,11 +74,11 @@ class Rank:
         )
 
     def poll(self, failed: Callable[[int], bool]) -> bool:
-        """Whether it has just ended; what is left of its group is killed if it has failed."""
+        """Whether it has just ended; after a failure, the rest of its group is killed."""
         assert self.process is not None
         if self.status is not None:
             return False
-        # The group is killed before the process is collected: its number cannot belong to others yet.
+        # Kill the group before reaping the process, while its id cannot have been reused.
         end = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is None:
             return False
@@ -93,23 +93,23 @@ class Rank:
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL to the process and to those that it has started."""
+        """Sends SIGKILL to the process and its descendants."""
         if self.status is None and self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class Ranks:
-    """All processes of a training. Use as a context manager; leaving the block kills those that still run.
+    """All processes of a training. Use as a context manager; leaving the block kills those still running.
 
     Args:
         ranks: the processes, not started yet.
-        log: the file that their output is appended to. It may fail: the end of the output is kept in memory.
+        log: the file to which their output is appended. Writing may fail: the end of the output is kept in memory.
         done: exit statuses that are not failures.
         patience: seconds between the first failure and the SIGKILL to the others.
-        announced: matches a line by which a process that has started others (srun) says that one of them failed.
-        notable: matches lines that `Rank.notices` gets.
-        ending: seconds that it may take to end them after that line.
+        announced: matches a line in which a launcher (srun) reports that one of its tasks failed.
+        notable: matches lines to keep in `Rank.notices`.
+        ending: seconds that the launcher may take to end the others after that line.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Ranks:
 
     def __exit__(self, *exception: object) -> None:
         self._kill()
-        # A process that outlives its rank on purpose may hold the pipe (a logger's upload).
+        # A process that outlives its rank on purpose may keep the pipe open (a logger's upload).
         self._reader.join(timeout=5.0)
 
     def _kill(self) -> None:
@@ -159,7 +159,7 @@ class Ranks:
             ended = [rank for rank in self.ranks if rank.poll(self._failed)]
             failed = [rank for rank in ended if self._failed(rank.status)]
             if failed and self.first_failed is None:
-                # Of those that ended between two looks, a killed one is the cause.
+                # Of those that ended between two polls, a killed one is the cause.
                 self.first_failed = min(failed, key=lambda rank: rank.status or 0)
                 deadline = time.monotonic() + self.patience
                 self.signal(signal.SIGTERM)
@@ -176,7 +176,7 @@ class Ranks:
             time.sleep(0.02)
 
     def signal(self, number: int) -> None:
-        """Sends a signal to every rank that still runs."""
+        """Sends a signal to every running rank."""
         for rank in self.ranks:
             rank.signal(number)
 
@@ -194,7 +194,7 @@ class Ranks:
                 for key, _ in selector.select():
                     rank, data = key.data, os.read(key.fd, 1 << 16)
                     whole, _, rank.rest = (rank.rest + data).rpartition(b"\n")
-                    if not data:  # all who could write have gone
+                    if not data:  # all writers have ended
                         whole, rank.rest = rank.rest, b""
                         selector.unregister(key.fileobj)
                     if len(rank.rest) > LINE_BYTES:
@@ -210,7 +210,7 @@ class Ranks:
 
 
 class _Log:
-    """Appends to the log as long as it can be written, and says once that it cannot."""
+    """Appends to the log while possible; prints one message if writing fails."""
 
     def __init__(self, path: Path):
         self.path, self._complained = path, False

@@ -1,4 +1,4 @@
-"""What a new start of a training has to know about the one before it: its precision, and whether it had ended."""
+"""Checks before a training resumes: its precision, its settings, and whether it has already ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from megatron_sbp.training.model_folder import METRICS, PRECISION, SETTINGS, STO
 
 
 def check_precision(folder: Path, precision: str) -> None:
-    """Records the precision until there is a checkpoint, and insists on it later: those of another hold other tensors.
+    """Records the precision until there is a checkpoint, and requires it later: checkpoints of another precision have
+    different tensors.
 
     Args:
         folder: the training's folder.
@@ -40,17 +41,17 @@ def check_precision(folder: Path, precision: str) -> None:
 
 
 def check_settings(folder: Path, wanted: JsonObject) -> None:
-    """Records what the training computes until it has a checkpoint, and insists on it later.
+    """Records the settings that change the weights until there is a checkpoint, and requires them later.
 
-    The manifests say so too; but without them, checkpoints must not be mistaken for those of other settings.
+    The manifests record them, too; but if they are missing, checkpoints must not be used with other settings.
 
     Args:
         folder: the training's folder.
-        wanted: settings that change the weights, as JSON has them. Keys that only one side has are not compared: other
-            versions of this program have different ones.
+        wanted: settings that change the weights, as JSON has them. Keys that only one side has are ignored, since they
+            differ between versions of this package.
 
     Raises:
-        InputError: the training began with other settings; names each with both values.
+        InputError: the training began with other settings; names each one with both values.
     """
     file = folder / SETTINGS
     if not file.exists() or tracker.read(folder) is None:  # without a checkpoint it starts over
@@ -78,7 +79,7 @@ def already_ended(folder: Path, *, samples: int, global_batch_size: int, patienc
         patience: evaluations without improvement after which it stops early; 0 for never.
     """
     stopped = folder / STOPPED
-    if stopped.exists() and stopped.read_text():  # empty: cut off while it was written
+    if stopped.exists() and stopped.read_text():  # empty: writing was interrupted
         return True
     iteration = tracker.read(folder)
     if iteration is None:

@@ -1,4 +1,4 @@
-"""Removes checkpoints of a running tuning that nothing will read: it saves one at every evaluation."""
+"""Removes unneeded checkpoints of a running tuning, which saves one at every evaluation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from megatron_sbp.training.model_folder import METRICS
 
 
 def kept(folder: Path, last: int) -> set[int]:
-    """Iterations of the checkpoints that are needed: the last two, and for each of them the best one up to it.
+    """Iterations of the checkpoints to keep: the last two, and for each of them the best one so far.
 
-    A training that resumes from its last checkpoint may end with a best one before it. So may a training that goes
-    back to the one before the last, because the last one was damaged. They are three at most.
+    A training that resumes from its last checkpoint may end with an earlier best one. The same is true if the last one
+    is damaged and the training resumes from the one before. There are at most three in total.
 
     Args:
         folder: the training's folder.
-        last: what the tracker names.
+        last: iteration in the tracker.
 
     Raises:
         InputError: metrics.jsonl is damaged.
@@ -43,10 +43,10 @@ def remove_unneeded(folder: Path) -> None:
         InputError: metrics.jsonl is damaged; nothing is removed.
         OSError: a file cannot be removed.
     """
-    last = tracker.peek(folder)  # once: at a second look Megatron may be writing it, and no checkpoint would be needed
+    last = tracker.peek(folder)  # once: Megatron may be writing it at a second read
     if last is None:
         return
     needed = kept(folder, last)
     for number in tracker.written(folder):
-        if number < last and number not in needed:  # incomplete ones, too: a removal that was cut off
+        if number < last and number not in needed:  # incomplete ones, too: an interrupted removal
             remove_checkpoint(folder, number)

@@ -1,4 +1,5 @@
-"""running.json: which process trains in a folder. A second one is refused even when the lock file was removed."""
+"""running.json: records the process that trains in a folder. A second one is refused even if the lock file was
+removed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ NAME = "running.json"
 
 
 def refuse_second(folder: Path) -> None:
-    """Raises InputError where another process of this host trains in a folder, see `only_training`."""
+    """Raises InputError if another process of this host trains in a folder; see `only_training`."""
     other = _read(folder / NAME)
     if other is not None and other != _identity(psutil.Process()) and _alive(other):
         raise InputError(
@@ -28,9 +29,9 @@ def refuse_second(folder: Path) -> None:
 
 @contextlib.contextmanager
 def only_training(folder: Path) -> Iterator[None]:
-    """Marks a training's folder as in use by this process while the block runs.
+    """Marks a training's folder as in use by this process inside the block.
 
-    A mark of a process that has ended, or of another host, is replaced: across hosts the stage's lock decides.
+    A mark of a dead process or of another host is replaced: across hosts, the stage's lock decides.
 
     Args:
         folder: models/NAME of the run.
@@ -67,7 +68,7 @@ def _alive(other: dict[str, str | int | float]) -> bool:
         return False
     try:
         process = psutil.Process(int(other["pid"]))
-        # Start times are computed from the clock, which may have been changed meanwhile.
+        # Start times are computed from the clock, which may have been adjusted.
         return abs(process.create_time() - float(other["started"])) < 2 and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError, TypeError):
         return False
@@ -78,7 +79,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Lets one process at a time read and set the mark; the folder itself is locked, since it cannot be removed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # NFS locks only what is open for writing
+        with contextlib.suppress(OSError):  # NFS locks only files open for writing
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

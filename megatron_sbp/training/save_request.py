@@ -1,4 +1,4 @@
-"""A file that asks the trainings of a run for a checkpoint without stopping them: `touch RUN/save`."""
+"""File that requests a checkpoint from the trainings of a run without stopping them: `touch RUN/save`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class SaveRequest:
-    """Looks for the file; never removes it. One that exists at the start has no effect until it is touched again.
+    """Checks for the file; never removes it. An existing file has no effect until it is touched again.
 
     Args:
-        file: RUN/save; None means never.
+        file: RUN/save; None disables it.
     """
 
     def __init__(self, file: Path | None):

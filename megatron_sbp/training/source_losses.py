@@ -1,7 +1,7 @@
-"""Loss per data source (real, synthetic, ...): which part of the blend is learned, seen at every evaluation.
+"""Loss per data source (real, synthetic, ...): shows at every evaluation which part of the blend is learned.
 
-A synthetic sample is used once, so its training loss is that of text the model has not seen. That of repeated real
-documents falls below the held-out loss as soon as they are memorized: the distance between the two shows it.
+A synthetic sample is used once, so its training loss is that of unseen text. The loss of repeated real documents falls
+below the held-out loss as soon as they are memorized: the gap shows it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SourceLosses:
             self._sums.index_add_(0, sources, torch.stack([totals, counts], dim=1))
 
     def take(self, group: object, device: torch.device | str) -> dict[str, dict[str, float]]:
-        """Means over all ranks of `group` since the last call, for sources that were used; resets the sums.
+        """Means over all ranks of `group` since the last call, for the sources used; resets the sums.
 
         Every rank of the group must call it. Returns {source: {"loss": mean per token, "tokens": how many}}.
         """

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates of an interval of a training."""
+    """Rates over an interval of a training."""
 
     tokens_per_second: float
-    """All ranks together; padding of packed pairs counts, as it is computed."""
+    """Total of all ranks; padding of packed pairs counts, since it is computed."""
     tflops: float
     """Model TFLOP/s of one rank: recomputation does not count."""
     mfu: float | None
-    """Share of the peak of one device, 0 to 1; None where the peak is not known."""
+    """Fraction of one device's peak, 0 to 1; None if the peak is unknown."""
 
     def __str__(self) -> str:
         tflops = f"{self.tflops:,.0f}" if self.tflops >= 100 else f"{self.tflops:.3g}"

@@ -180,7 +180,7 @@ def test_a_damaged_marker_in_a_folder_that_tells_nothing_else(home):
     run = Run.of(load_recipe(home / "recipe.yaml", []))
     claim(run)
     (run.root / "documents").mkdir()
-    run.resolved_file.write_text("documents: of somebody else\n")
+    run.resolved_file.write_text("documents: of another user\n")
     run.marker_file.write_text('{"recipe"')
     with pytest.raises(InputError, match=r"sbp-run\.json.*if this is a run folder, write .* into it") as error:
         claim(run)

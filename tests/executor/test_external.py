@@ -69,7 +69,7 @@ def start(run, corpus: Path, log: Path) -> subprocess.Popen:
 
 @pytest.mark.parametrize("note", [True, False])
 def test_a_file_that_is_still_being_written_is_an_error_at_once(run, tmp_path, note):
-    """A download that somebody else has not finished: it was read again and again for as long as it lasted."""
+    """An unfinished download by another process: it was read again and again for as long as it lasted."""
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_bytes(b"x" * (24 << 20))
     begun, ended = threading.Event(), threading.Event()

@@ -140,7 +140,7 @@ def test_a_changed_unit_is_made_beside_the_finished_ones_and_costs_nothing_unask
     assert sorted(path.read_text() for path in run.aside.rglob("*.txt")) == ["aa!", "bb!"]
 
 
-def test_unfinished_work_goes_on_with_more_units_and_not_with_changed_ones(run, monkeypatch):
+def test_unfinished_work_continues_with_more_units_but_not_with_changed_ones(run, monkeypatch):
     assert doubled(run, written(run, "a", "b", "c"), (1, 2)) == ["0", "2"]
     assert doubled(run, written(run, "a", "b", "c", "d")) == ["1", "3"]
     assert outputs(run) == ["aa!", "bb!", "cc!", "dd!"]

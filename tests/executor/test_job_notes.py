@@ -105,7 +105,7 @@ def test_a_failed_job_without_a_log(run):
 
 
 @pytest.mark.parametrize("state", ["FAILED 1, RUNNING 3", "CANCELLED 1, PENDING (Resources) 2"])
-def test_an_array_that_goes_on_after_a_failure_says_what_will_become_of_the_others(run, state):
+def test_a_continuing_array_reports_the_outlook_after_a_failure(run, state):
     """`sbp submit` leaves it and what depends on it as they are, and Slurm cancels the latter hours later."""
     [line] = notes_on(run, Job("embed", "7", 4, state=state))
     assert "Slurm cancels the jobs that depend on this one" in line and "`sbp cancel`" in line

@@ -181,7 +181,7 @@ def test_stages_that_do_not_wait_for_one_another_run_side_by_side(run, diamond, 
 @pytest.mark.parametrize(
     "error", [StageFailed("one", 1), OSError(errno.ENOSPC, "No space left")], ids=["stage", "disk"]
 )
-def test_what_runs_goes_on_to_its_end_when_a_stage_fails(run, diamond, started, monkeypatch, capsys, error):
+def test_running_stages_finish_when_another_stage_fails(run, diamond, started, monkeypatch, capsys, error):
     monkeypatch.setattr(Here, "broken", {"one": error})
 
     class Slow(Here):

@@ -36,7 +36,7 @@ def test_a_file_of_another_run_is_named_before_it_is_read(run, text):
     file.write_text(text)
     with pytest.raises(InputError, match=r"00000\.txt: has .*when it was written by words; `sbp run` makes it again"):
         check_unchanged(run, ["words"], INPUTS)
-    check_unchanged(run, ["words"], INPUTS[1:])  # what nobody reads may be anything
+    check_unchanged(run, ["words"], INPUTS[1:])  # unread files may be anything
     with pytest.raises(InputError, match=r"00000\.txt: has "):
         runner(run, "lengths").execute()
     assert runner(run, "words").execute() and runner(run, "lengths").execute()

@@ -55,7 +55,7 @@ def test_costly_former_outputs_are_kept(run):
     assert kept == ["a.txt", "b.txt"]
 
 
-def test_a_changed_file_and_a_file_of_somebody_else_are_kept(run, capsys):
+def test_a_changed_file_and_a_foreign_file_are_kept(run, capsys):
     files.write_text(run.root / "words" / "b.txt", "edited")
     files.write_text(run.root / "words" / "notes.md", "mine")
     install(run)

@@ -51,7 +51,7 @@ def test_the_node_is_that_of_the_rank_where_it_is_known(job):
     assert [row["node"] for row in read_rows(Path(job["SBP_FAULTS"]) / "7.jsonl")] == ["n7"]
 
 
-def test_a_node_that_nobody_knows_is_not_the_one_that_noticed(job):
+def test_an_unknown_node_is_not_the_reporting_one(job):
     status_after(Fault("rank 0 timed out: another rank hangs", node=None), JobEnvironment.of(job))
     assert [row["node"] for row in read_rows(Path(job["SBP_FAULTS"]) / "7.jsonl")] == [""]
 

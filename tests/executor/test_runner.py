@@ -213,7 +213,7 @@ def test_processes_at_once(folder):
 
 
 def test_a_unit_is_not_done_again_when_another_process_closes_the_stage_first(folder, monkeypatch):
-    """Finalizing removes what only it needed; a process that waited for a unit's lock meanwhile must not redo it."""
+    """Finalizing removes files that only it needed; a process that waited for a unit's lock must not redo the unit."""
     run = toys.make_run(folder)
     late = runner(run, "words")
     lock = late._lock
@@ -330,7 +330,7 @@ def test_a_setting_that_fails_costs_nothing(folder, monkeypatch, calls_before):
     shown = {name: data for name, data in contents(run).items() if not name.startswith(".work/")}
     assert shown == before
     assert execute(run) == []  # back to the former settings: nothing to do
-    assert execute(toys.make_run(folder, "note=upper"))[0] == f"words {calls_before:05d}"  # continues where it failed
+    assert execute(toys.make_run(folder, "note=upper"))[0] == f"words {calls_before:05d}"  # resumes where it failed
     assert not (run.root / ".work").exists() and not run.aside.exists()
 
 
@@ -464,7 +464,7 @@ def test_a_changed_joint_file_is_kept_where_the_units_stay(folder):
 
 
 def test_files_that_no_manifest_tells_of_are_kept(folder, capsys):
-    """Whose they are nobody knows: the manifests were removed, or somebody else put them there."""
+    """Their origin is unknown: the manifests were removed, or another program wrote them."""
     run = toys.make_run(folder)
     execute(run)
     before = contents(run)
@@ -549,7 +549,7 @@ def test_a_replacement_that_such_a_folder_stopped_is_completed_once_it_is_put_ri
     assert (root / "models" / "x" / "weights").read_text() == "other" and not (root / "aside").exists()
 
 
-def test_a_stage_that_checks_its_own_work_goes_on_without_a_manifest(folder, monkeypatch):
+def test_a_stage_that_checks_its_own_work_continues_without_a_manifest(folder, monkeypatch):
     run = toys.make_run(folder)
     assert not runner(run, "words").execute((1, 2))
     shutil.rmtree(run.manifests)

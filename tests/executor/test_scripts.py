@@ -168,7 +168,7 @@ def test_a_stage_runs_in_the_container_and_a_training_is_launched_outside(tmp_pa
     assert run_script("training.sbatch", "tune", "r.yaml", **variables) == "outside tune r.yaml --launcher srun\n"
 
 
-def test_a_runtime_that_nobody_knows_is_refused(tmp_path):
+def test_an_unknown_runtime_is_refused(tmp_path):
     words = ["bash", str(SCRIPTS / "single.sbatch"), "pairs"]
     variables = {"SBP_HOME": str(REPOSITORY), "SBP_CONTAINER_IMAGE": "i", "SBP_CONTAINER_RUNTIME": "podman"}
     done = subprocess.run(words, env={**os.environ, "SLURM_JOB_ID": "1", **variables}, capture_output=True, text=True)
@@ -210,7 +210,7 @@ def test_a_killed_process_is_retried_a_counted_number_of_times(tmp_path):
     done, _ = as_a_job(tmp_path, "single.sbatch", command, tools)  # by hand: no retries
     assert done.returncode == 137 and len(read_rows(tmp_path / "faults" / "7.jsonl")) == 3
     done, _ = as_a_job(tmp_path, "single.sbatch", "bash -c 'kill -TERM $$'", tools, SBP_MAX_RETRIES="9")
-    assert done.returncode == 143  # somebody ended it
+    assert done.returncode == 143  # ended by a signal
 
 
 def test_without_scontrol_the_submit_host_requeues(tmp_path):

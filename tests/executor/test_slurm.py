@@ -65,7 +65,7 @@ def test_a_submission_asks_for_each_thing_once(clients, tmp_path, monkeypatch):
 
 
 def test_nothing_is_submitted_while_the_state_of_former_jobs_is_unknown(clients, tmp_path):
-    """All of it was submitted a second time, and the jobs that ran were forgotten, so that nobody could cancel them."""
+    """All of it was submitted a second time, and the running jobs were forgotten, so they could not be canceled."""
     (tmp_path / "words.txt").write_text("a\nbb")
     run, graph = toys.make_run(tmp_path), toys.graph()
     clients("sbatch", "7\n")

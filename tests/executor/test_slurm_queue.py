@@ -116,7 +116,7 @@ def test_a_queue_that_answers_again_does_not_know_less(clients, run, tmp_path):
         slurm_queue.cancel(run)
 
 
-def test_without_jobs_nobody_is_asked(clients, tmp_path):
+def test_without_jobs_slurm_is_not_queried(clients, tmp_path):
     clients("squeue", "11 RUNNING\n")
     run = toys.make_run(tmp_path)
     assert slurm_queue.jobs_of(run) == [] and slurm_queue.cancel(run) == []

@@ -229,7 +229,7 @@ def test_arrays_are_as_wide_as_the_plan_says(no_slurm, tmp_path, capsys, file, w
     "file", sorted((REPOSITORY / "examples").glob("*/recipe.yaml")), ids=lambda file: file.parent.name
 )
 def test_every_stage_that_uses_a_gpu_asks_for_one(no_slurm, tmp_path, capsys, file, engine):
-    """Of every recipe in examples/: on GPU nodes, exactly the stages that look at launch.device get one."""
+    """Of every recipe in examples/: on GPU nodes, exactly the stages that read launch.device get a GPU."""
     words = [f"run_folder={tmp_path / 'run'}", f"neighbors.engine={engine}"]
     run = Run.of(load_recipe(file, words))
     graph = all_stages()

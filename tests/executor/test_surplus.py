@@ -60,7 +60,7 @@ def test_a_unit_that_another_process_writes_is_left_alone(held, make_run, capsys
     undisturbed = make_run("undisturbed", "synthesis.tokens=700")
     execute_synthesis(undisturbed, "synthesize")
     assert digests(run) == digests(undisturbed)
-    execute_synthesis(smaller)  # nobody writes it any more
+    execute_synthesis(smaller)  # it is no longer written
     assert [path.name for path in smaller.generations.iterdir()] == ["00000.jsonl.zst"]
 
 

@@ -62,7 +62,7 @@ def test_ids_pass_that_are_those_of_the_text(tmp_path, tokenizer, texts, retoken
     rows = [
         {**row(texts[7]), "token_ids": pack_ids(np.array(same))},
         {**row(texts[8]), "token_ids": pack_ids(different)},
-        {**row(texts[9]), "token_ids": pack_ids(different)},  # of another text: somebody changed it
+        {**row(texts[9]), "token_ids": pack_ids(different)},  # of another text: it was edited
         {**row("ab"), "token_ids": pack_ids(np.array(tokenizer.encode_batch(["ab"])[0]))},
         row(texts[10]),
     ]

@@ -55,7 +55,7 @@ def test_a_kill_is_told_as_such_whatever_others_say():
         "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9, OpType=ALLREDUCE, Timeout(ms)=600000)",
     ],
 )
-def test_a_rank_that_hangs_is_another_one_on_a_node_that_nobody_knows(said):
+def test_a_hanging_rank_is_another_one_on_an_unknown_node(said):
     end = "sbp: rank 0 on node1 ended with status 1 at 200.5"
     found = why(failed(1, f"{CAUSE}rank 0: {said}", end, name="srun"))
     assert isinstance(found, Fault) and "another rank hangs, or is slower" in str(found) and found.node is None
@@ -101,7 +101,7 @@ def test_a_disk_that_cannot_be_asked_is_not_full(tmp_path):
     assert not cause._is_full(tmp_path / "none") and not cause._is_full(tmp_path)
 
 
-def test_it_says_from_where_the_same_command_goes_on(tmp_path):
+def test_it_says_where_the_same_command_resumes(tmp_path):
     found = why(failed(-9), tmp_path)
     assert found.progress == "no checkpoint yet" and "starts over: nothing was saved yet" in str(found)
     (tmp_path / "iter_0000020").mkdir()

@@ -113,7 +113,7 @@ def test_progress_is_said_when_there_is_something_new_and_read_no_more_often(tmp
 
 @pytest.mark.exhaustive  # workers: the two ranks below; SIGKILL and SIGINT of the parent: test_chaos.py
 def test_every_end_of_a_rank_and_its_workers(tokenized, small_disk):
-    """Every start continues from the one before: the last one completes the training."""
+    """Every start resumes from the one before: the last one completes the training."""
     run = copied(tokenized, small_disk)
     training = TrainedRun(run, *OFTEN, FAULTY % "")
 

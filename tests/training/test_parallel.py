@@ -43,7 +43,7 @@ MODEL = ["--num-layers", "4", "--log-interval", "1", "--eval-interval", "5"]
 
 @pytest.fixture(scope="module")
 def serial(corpus, tmp_path_factory, rank_server):
-    """A checkpoint after one step, and the losses of one rank that continues from it, for both kinds of data."""
+    """A checkpoint after one step, and the losses of one rank that resumes from it, for both kinds of data."""
     megatron = ServedMegatron(corpus, tmp_path_factory.mktemp("parallel"), rank_server)
     megatron.data("origin", KINDS["documents"][0])
     megatron.train("origin", STEPS * BATCH, *MODEL, "--save-interval", "1", "--exit-interval", "1", status=3)

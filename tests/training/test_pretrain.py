@@ -152,7 +152,7 @@ def test_a_rank_that_sees_one_gpu_takes_it(monkeypatch, devices, number):
 
 
 def test_a_time_limit_in_the_first_evaluation_leaves_it_to_the_next_start(megatron):
-    """Without it nobody knows what the tuning has changed, and after a step it cannot be made up for."""
+    """Without it, the effect of tuning is unknown, and it cannot be added after a step."""
     folder = megatron.data("tuned", {"pairs": 16}, "pairs")
     flags = ["--calculate-per-token-loss", "--sbp-first-evaluation"]
     megatron.train("tuned", 16, *flags, "--exit-duration-in-mins", "1", began=3600, status=UNFINISHED)
@@ -205,7 +205,7 @@ def ranks_of(torchrun: subprocess.Popen) -> list[psutil.Process]:
         signal.SIGUSR2,
     ],
 )
-def test_a_signal_leads_to_a_checkpoint_and_the_next_start_goes_on(megatron, number):
+def test_a_signal_leads_to_a_checkpoint_and_the_next_start_resumes(megatron, number):
     """SIGTERM and SIGUSR1 in the middle of the training, SIGUSR2 to the ranks while they are still starting."""
     folder = megatron.data("stopped", {"real": 400})
     process = subprocess.Popen(
@@ -292,4 +292,4 @@ def test_imports_do_without_a_hidden_package():
             importlib.import_module("colorsys")
         assert importlib.import_module("colorsys")
     with _hidden("colorsys"):
-        assert importlib.import_module("colorsys")  # what somebody has imported stays
+        assert importlib.import_module("colorsys")  # an imported module stays

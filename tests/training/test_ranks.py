@@ -220,7 +220,7 @@ def test_every_signal_asks_once(driver, tmp_path, name):
 
 
 @pytest.mark.parametrize("end", ["pipe", "terminal"])
-def test_a_signal_asks_though_nobody_reads_any_more(driver, tmp_path, end):
+def test_a_signal_requests_a_checkpoint_without_any_reader(driver, tmp_path, end):
     """Ctrl-C ends the `tee` of `2>&1 | tee log` too, and SIGHUP comes when the terminal is closed: the line about it
     could not be written, and no checkpoint was saved."""
     reader, writer = os.pipe() if end == "pipe" else os.openpty()

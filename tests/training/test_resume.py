@@ -25,7 +25,7 @@ def ended(folder: Path, samples: int = 40 * 8, patience: int = 0) -> bool:
     return already_ended(folder, samples=samples, global_batch_size=8, patience=patience)
 
 
-def test_a_training_in_the_middle_goes_on(tmp_path):
+def test_an_unfinished_training_continues(tmp_path):
     assert not ended(tmp_path)
     fill(tmp_path, [8, 16], {})
     assert not ended(tmp_path)

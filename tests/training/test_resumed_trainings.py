@@ -1,4 +1,4 @@
-"""A training that stops and continues ends with the parameters of one that did not stop."""
+"""A training that stops and resumes ends with the parameters of one that did not stop."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_resume_is_bit_equal(megatron, layout):
 
 
 def test_resume_in_another_layout(megatron):
-    """A checkpoint of two data-parallel ranks with the distributed optimizer continues as TP 2, PP 2 and one rank."""
+    """A checkpoint of two data-parallel ranks with the distributed optimizer resumes as TP 2, PP 2 and one rank."""
     megatron.data("whole", SOURCES)
     megatron.train(
         "whole", STEPS * BATCH, *EVERY, *DISTRIBUTED, *EVERY, "--make-vocab-size-divisible-by", "128", ranks=2
@@ -99,7 +99,7 @@ def test_resume_in_another_layout(megatron):
 
 
 def test_asynchronous_saving(megatron):
-    """--async-save ends with the same parameters, and a training continues from what it saved."""
+    """--async-save ends with the same parameters, and a training resumes from its checkpoints."""
     megatron.data("whole", SOURCES)
     megatron.train("whole", STEPS * BATCH, *EVERY, *DISTRIBUTED, ranks=2)
     megatron.data("async", SOURCES)
@@ -128,7 +128,7 @@ def test_a_half_written_checkpoint_is_never_loaded(serial):
 
 
 def test_time_limit(serial):
-    """--exit-duration-in-mins: a checkpoint, exit status 3, no stopped.txt; the next start continues exactly."""
+    """--exit-duration-in-mins: a checkpoint, exit status 3, no stopped.txt; the next start resumes exactly."""
     folder = serial.data("limited", SOURCES)
     minutes = ["--exit-duration-in-mins", "1"]
     serial.train("limited", STEPS * BATCH, *EVERY, *minutes, began=3600, status=3)

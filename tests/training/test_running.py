@@ -43,7 +43,7 @@ def test_a_living_process_is_not_joined(tmp_path, other):
 
 
 @pytest.mark.parametrize("changes", [{"started": 1.0}, {"host": "elsewhere"}, {"pid": 2**22 + 1}, {"pid": "x"}])
-def test_a_mark_of_nobody_is_replaced(tmp_path, other, changes):
+def test_a_stale_mark_is_replaced(tmp_path, other, changes):
     mark(tmp_path, **{"pid": other.pid, "started": psutil.Process(other.pid).create_time(), **changes})
     with only_training(tmp_path):
         assert json.loads((tmp_path / NAME).read_text())["pid"] == psutil.Process().pid

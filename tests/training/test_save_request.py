@@ -30,7 +30,7 @@ def test_a_file_of_an_earlier_start_asks_for_nothing(tmp_path):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
-def test_a_training_saves_when_the_file_is_touched_and_goes_on(megatron, ranks):
+def test_a_training_saves_when_the_file_is_touched_and_continues(megatron, ranks):
     layout = [] if ranks == 1 else ["--tensor-model-parallel-size", "2", "--make-vocab-size-divisible-by", "64"]
     megatron.data("usual", {"real": 200})
     megatron.train("usual", 200, "--save-interval", "1000", *layout, ranks=ranks)

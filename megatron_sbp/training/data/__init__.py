@@ -1,1 +1,1 @@
-"""Datasets of a training: epochs, packed pairs, blends."""
+"""Training datasets: epochs, packed pairs, blends."""

@@ -1,4 +1,4 @@
-"""From a data file to the datasets that Megatron's loop reads."""
+"""Builds the datasets for Megatron's loop from a data file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from megatron_sbp.training.model_folder import CACHE
 
 
 def build_train(path: Path, tokenizer: object, cache: Path | None = None) -> BlendedDataset:
-    """The blend of a data file, through Megatron's BlendedDataset: every source gives exactly its number of samples.
+    """The blend of a data file, through Megatron's BlendedDataset: every source contributes exactly its number of
+    samples.
 
-    With several ranks all of them call it: with `epochs: joint` they wait for each other.
+    All ranks must call it: with `epochs: joint`, they wait for each other.
 
     Args:
         path: the data file.
@@ -36,7 +37,7 @@ def build_train(path: Path, tokenizer: object, cache: Path | None = None) -> Ble
         cache: folder for indices that all ranks share; None: `cache` beside the data file.
 
     Raises:
-        InputError: no source, a source without samples, or one that cannot give its samples.
+        InputError: no source, a source without samples, or a source with too few samples.
     """
     data = DataFile.read(path)
     folder = cache or path.parent / CACHE
@@ -95,7 +96,7 @@ def _config(data: DataFile, tokenizer: object) -> GPTDatasetConfig:
 
 
 def _open(path: Path, data: DataFile, source: Source) -> IndexedDataset:
-    """Opens a source after looking at both of its files, which Megatron trusts."""
+    """Opens a source after checking both of its files, which Megatron does not check."""
     prefix = (path.parent / source.prefix).resolve()
     try:
         lengths = open_lengths(prefix)
@@ -154,7 +155,7 @@ def _joint(path: Path, data: DataFile, source: Source, config: GPTDatasetConfig)
 def _rank_0_first(folder: Path, build: Callable[[], list[JointDataset]]) -> list[JointDataset]:
     """Megatron's GPTDataset writes its index on rank 0, in place; the other ranks read it afterwards.
 
-    A mark tells a complete index from one whose writer was killed, which Megatron would accept.
+    A marker file distinguishes a complete index from one whose writer was killed, which Megatron would accept.
     """
     distributed = torch.distributed.is_initialized()
     first = not distributed or torch.distributed.get_rank() == 0

@@ -19,27 +19,27 @@ from megatron_sbp.training.data.index_cache import Arrays, IndexCache
 from megatron_sbp.training.data.token_reader import TokenReader
 
 SMALL = 1 << 20
-"""Documents and samples of an epoch together up to which every process makes its own (at most 12 MB, a tenth of a
-second)."""
+"""Maximum number of documents plus samples of an epoch that every process computes for itself (at most 12 MB, 0.1
+s)."""
 
 
 class DocumentDataset(MegatronDataset):
     """Sequences of documents in strict epochs (see megatron_sbp.training.data.epochs).
 
     Args:
-        dataset: documents, one sequence each, closed by end-of-document.
+        dataset: documents, one sequence each, ending with end-of-document.
         path: its prefix on disk, for Megatron's bookkeeping.
         num_samples: length of this dataset.
         split: Split.train or Split.valid.
         config: Megatron's configuration; sequence_length, random_seed and tokenizer are used.
         once: no token is used twice: `num_samples` sequences from one epoch.
-        cache: where the orders of large epochs are kept for all processes; without it each makes its own.
+        cache: location of the orders of large epochs, shared by all processes; without it, each computes its own.
 
     Items: tokens, labels and position_ids int64 [sequence_length], loss_mask float32 [sequence_length] (all ones),
     sample int (the item's number). The last three are shared between items, and tokens and labels overlap: copy before
     writing (a batch is a copy).
 
-    An epoch is made when its first sample is read, and the one after it in a thread meanwhile.
+    An epoch's order is computed when its first sample is read, and the next one in a background thread.
 
     Raises:
         ValueError: `once` with more samples than one epoch holds; documents without tokens.
@@ -56,7 +56,7 @@ class DocumentDataset(MegatronDataset):
         once: bool = False,
         cache: IndexCache | None = None,
     ):
-        # Megatron's list of the documents to expose is not read by us, and an array would be 8 bytes for each.
+        # Megatron's list of documents is not used here, and an array would take 8 bytes for each.
         super().__init__(dataset, path, range(len(dataset)), num_samples, split, config)
         self.reader = TokenReader(dataset)
         self.epochs = StrictEpochs(self.reader.lengths, config.sequence_length, config.random_seed)
@@ -79,7 +79,8 @@ class DocumentDataset(MegatronDataset):
         self._mask = torch.ones(config.sequence_length)
 
     def __getstate__(self) -> dict[str, object]:
-        """Without what is mapped or can be made again: loaders whose workers are not forked pickle datasets."""
+        """Omits mapped files and everything that can be recomputed: loaders pickle datasets if workers are not
+        forked."""
         return {**self.__dict__, "epochs": None, "_built": {}}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -129,7 +130,7 @@ class DocumentDataset(MegatronDataset):
         if self._cache is None:
             return self._build(number)
         arrays = self._cache.get(*self._request(number))
-        if number >= 2:  # others may still be in the epoch before this one
+        if number >= 2:  # others may still be in the previous epoch
             self._cache.discard(self._label(number - 2))
         if not self.once and self.num_samples * self.epochs.sequence_length // self.epochs.tokens > number:
             self._cache.prepare(*self._request(number + 1))
@@ -151,7 +152,7 @@ class JointDataset(GPTDataset):
     Args:
         once: no token is used twice.
 
-    The others are GPTDataset's.
+    The other arguments are those of GPTDataset.
 
     Raises:
         ValueError: `once` with more samples than one epoch holds.

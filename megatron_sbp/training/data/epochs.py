@@ -1,14 +1,14 @@
-"""Strict epochs: repeated documents, each epoch a permutation of its own, cut into training sequences.
+"""Strict epochs: repeated documents, separately permuted in each epoch and split into training sequences.
 
-An epoch is all documents once, in an order that follows from (seed, epoch) alone. Epochs follow one another as one
+An epoch contains all documents once, in an order that depends only on (seed, epoch). Epochs follow one another as one
 stream of tokens, cut every `sequence_length` tokens into samples; a sample also needs the token after its last one, as
 that one's label. Samples are shuffled inside the epoch in which they begin. So after k epochs every document was read
 exactly k times, and a run of 20 epochs begins exactly like a run of 10: Megatron's GPTDataset does neither.
 
 An epoch in use takes 4 bytes per document and 8 per sample (8 and 12 from 2^32 documents on), whatever the number of
 epochs. One billion documents of 800 tokens in sequences of 4,096 are 195 million samples: 5.6 GB, in a file that all
-ranks of a node map (index_cache.py); the process that makes it needs 7.2 GB while it does. The last epoch, the present
-one, and the next are kept: 17 GB of disk.
+ranks of a node map (index_cache.py); building it takes 7.2 GB of memory. The previous, current, and next epochs are
+kept: 17 GB of disk space.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class StrictEpochs:
         return sample * self.sequence_length // self.tokens
 
     def samples_of_one_epoch(self) -> int:
-        """Samples entirely within a single epoch, the label of the last token included."""
+        """Samples entirely within a single epoch, including the label of the last token."""
         return (self.tokens - 1) // self.sequence_length
 
     def build(self, epoch: int) -> Epoch:
@@ -89,7 +89,7 @@ class StrictEpochs:
 
 
 def permutation(count: int, seeds: list[int]) -> np.ndarray:
-    """What NumPy's permutation(count) of that seed gives, in as few bytes as possible: uint32 or int64 [count]."""
+    """NumPy's permutation(count) for the seed, with as few bytes as possible: uint32 or int64 [count]."""
     numbers = np.arange(count, dtype=np.uint32 if count < 1 << 32 else np.int64)
     np.random.default_rng(seeds).shuffle(numbers)
     return numbers

@@ -9,14 +9,14 @@ from megatron.core.datasets.utils import Split
 class HeldOut(torch.utils.data.Dataset):
     """Repeats the first `sequences` items of a dataset for as long as Megatron requests validation samples.
 
-    Megatron draws ever further validation samples; with one evaluation of exactly `sequences` samples, each starts at
-    item 0 again, and losses can be compared.
+    Megatron reads new validation samples at every evaluation; if each one takes exactly `sequences` samples, each
+    starts at item 0 again, so losses are comparable.
 
     Args:
         dataset: the validation sequences.
-        sequences: samples of one evaluation, a multiple of the global batch size. Where the dataset has fewer, the rest
-            has no loss: it fills the batch.
-        num_samples: samples that Megatron will draw in all.
+        sequences: samples of one evaluation, a multiple of the global batch size. If the dataset has fewer, the batch
+            is filled with samples without loss.
+        num_samples: total number of samples that Megatron will read.
     """
 
     def __init__(self, dataset: torch.utils.data.Dataset, sequences: int, num_samples: int):

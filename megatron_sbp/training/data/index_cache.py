@@ -1,10 +1,10 @@
-"""Large indices that are computed once and read by every rank: files in a training's folder, mapped into memory.
+"""Cache of large indices, computed once and memory-mapped by every rank: files in a training's folder.
 
     models/NAME/cache/real-0003-1f0c....index     arrays of one index, under a digest of everything that it follows from
 
-A file is written under a name of its own and renamed, by one process while the others wait at a lock: it is complete
-or absent, and a kill loses nothing. Its contents carry a SHA-256, checked by every process that opens it; a file that
-is damaged, or that was made from something else, is rebuilt. What is read is in the page cache, once per node.
+One process writes a file under a temporary name and renames it while the others wait for a lock: it is complete or
+absent, even after a kill. Every process that opens it checks its SHA-256; a file that is damaged or has other inputs is
+rebuilt. Its pages are in the page cache, once per node.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Arrays = dict[str, np.ndarray]
 """One-dimensional arrays by name."""
 
 VERSION = 1
-"""Part of every identity: to be raised when what any of the builders makes from the same identity changes."""
+"""Part of every identity: increase it when any builder's result for the same identity changes."""
 
 _MAGIC = b"SBPINDEX"
 _HEADER = struct.Struct("<8s32sQ")
-"""Magic, SHA-256 of all that follows the header's 48 bytes, length of the description in JSON."""
+"""Magic, SHA-256 of everything after the 48-byte header, length of the description in JSON."""
 _ALIGNMENT = 64
 
 
@@ -46,19 +46,19 @@ class IndexCache:
     """Arrays by name and identity.
 
     Args:
-        folder: where the files are; it may be shared by many nodes, and removed once no process reads from it.
+        folder: location of the files; many nodes may share it, and it may be removed when no process reads from it.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def get(self, name: str, identity: JsonObject, build: Callable[[], Arrays]) -> Arrays:
-        """The arrays of that identity, mapped read-only; made by `build` where no process made them yet.
+        """The arrays of an identity, mapped read-only; computed by `build` if no process has done so.
 
         Args:
-            name: begins the file's name.
-            identity: everything that the arrays follow from, able to be written as JSON.
-            build: makes the arrays; a pure function of the identity.
+            name: prefix of the file's name.
+            identity: everything that determines the arrays, JSON-serializable.
+            build: computes the arrays; a pure function of the identity.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -70,7 +70,7 @@ class IndexCache:
                 return arrays
             with self._lock(path) as mine:
                 if mine:
-                    arrays = _open(path)  # another process may have written it in between
+                    arrays = _open(path)  # another process may have written it meanwhile
                     if arrays is None:
                         _write(path, build())
                         arrays = _open(path)
@@ -80,13 +80,13 @@ class IndexCache:
             pause = min(2.0, 1.5 * pause)
 
     def prepare(self, name: str, identity: JsonObject, build: Callable[[], Arrays]) -> threading.Thread | None:
-        """Starts to make arrays that will be needed later, in a thread, unless they exist or are being made."""
+        """Starts computing arrays for later use in a thread, unless they exist or are being computed."""
         path = self.path(name, identity)
         if path.exists():
             return None
 
         def work() -> None:
-            # What goes wrong here goes wrong again, and is reported, where the arrays are needed.
+            # An error here recurs, and is reported, where the arrays are needed.
             with contextlib.suppress(OSError, InputError), self._lock(path) as mine:
                 if mine and not path.exists():
                     _write(path, build())
@@ -96,7 +96,7 @@ class IndexCache:
         return thread
 
     def discard(self, name: str) -> None:
-        """Removes what was kept under a name, whatever its identity. Processes that have it open keep reading."""
+        """Removes the files under a name, for all identities. Processes that have one open can still read it."""
         escaped = glob.escape(name)
         for pattern in (f"{escaped}-*.index", f".{escaped}-*.partial", f".{escaped}-*.lock"):
             for path in self.folder.glob(pattern):
@@ -108,9 +108,9 @@ class IndexCache:
 
     @contextlib.contextmanager
     def _lock(self, path: Path) -> Iterator[bool]:
-        """Whether this process is the one that may write `path`; without waiting.
+        """Whether this process may write `path`; does not wait.
 
-        Where the file system has no locks, every process may: the arrays are then made more than once, all the same.
+        Without file locks, every process may: the arrays are then computed several times, with the same result.
         """
         lock = path.with_name(f".{path.stem}.lock")
         try:
@@ -121,7 +121,7 @@ class IndexCache:
         with open(lock, "a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Of processes of this machine that were killed: locks may be its alone (Lustre's localflock).
+                # Left by killed processes of this machine: locks may be local to it (Lustre's localflock).
                 for left in self.folder.glob(f".{glob.escape(f'{path.stem}.{socket.gethostname()}')}.*.partial"):
                     left.unlink(missing_ok=True)
             except BlockingIOError:
@@ -133,7 +133,7 @@ class IndexCache:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    """Writes a file of that name: it appears complete."""
+    """Writes a file atomically."""
     described, offset = {}, 0
     for name, array in arrays.items():
         described[name] = [array.dtype.str, len(array), offset]
@@ -168,7 +168,7 @@ def _write(path: Path, arrays: Arrays) -> None:
 
 
 def _open(path: Path) -> Arrays | None:
-    """The arrays of a file; None where it is missing, damaged, or belongs to another name."""
+    """The arrays of a file; None if it is missing, damaged, or belongs to another name."""
     try:
         with open(path, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,4 +1,4 @@
-"""Packing: several pairs into one training sequence, by best fit, longest first."""
+"""Packs several pairs into one training sequence by best fit, longest first."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from megatron_sbp.training.data.epochs import permutation
 from megatron_sbp.training.data.index_cache import Arrays, IndexCache
 
 WINDOW = 65_536
-"""Pairs packed together. Larger windows fill little better and sort longer."""
+"""Pairs per window. Larger windows pack slightly better but take longer to sort."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Which pairs share a sequence.
+    """Assignment of pairs to sequences.
 
     Attributes:
         order: uint32 or int64 [pairs], pair numbers, sequence after sequence.
@@ -36,12 +36,12 @@ class Packing:
 def pack(lengths: np.ndarray, sequence_length: int, seed: int) -> Packing:
     """Packs pairs into sequences; a pure function of its arguments.
 
-    Pairs are shuffled, taken in windows, and inside a window placed longest first where the least room is left over.
-    Takes 4 bytes per pair and 4 per sequence, beside the lengths.
+    Pairs are shuffled, taken in windows, and placed longest first, where the least space remains. Takes 4 bytes per
+    pair and 4 per sequence, in addition to the lengths.
 
     Args:
-        lengths: integers [pairs], places that every pair takes in a sequence.
-        sequence_length: room of a sequence.
+        lengths: integers [pairs], positions that every pair takes in a sequence.
+        sequence_length: positions in a sequence.
         seed: of the shuffle.
 
     Raises:
@@ -65,12 +65,12 @@ def pack(lengths: np.ndarray, sequence_length: int, seed: int) -> Packing:
 
 
 def shared_packing(lengths: np.ndarray, sequence_length: int, seed: int, name: str, cache: IndexCache) -> Packing:
-    """`pack`, done by the first process that needs it and mapped into memory by the others.
+    """`pack`, computed by the first process that needs it and memory-mapped by the others.
 
     Args:
         lengths, sequence_length, seed: see `pack`.
         name: of the dataset.
-        cache: where the packing is kept.
+        cache: where the packing is stored.
 
     Raises:
         ValueError: see `pack`.
@@ -100,10 +100,10 @@ def _best_fit(lengths: np.ndarray, room: int) -> tuple[np.ndarray, int]:
     """Bin of every length (given in descending order) and the number of bins."""
     count = len(lengths)
     bins = np.empty(count, np.int64)
-    # Bins with the same room left are chained: newest[r] is the latest with room r, older[b] the one before bin b.
+    # Bins with the same remaining space are chained: newest[r] is the latest with space r, older[b] precedes bin b.
     newest = np.full(room + 1, -1, np.int64)
     older = np.full(count, -1, np.int64)
-    # Rooms r that some bin has, counted in blocks of 64, so that a search skips empty blocks.
+    # Number of spaces r in use per block of 64, so that a search skips empty blocks.
     blocks = np.zeros((room >> 6) + 1, np.int64)
     total = 0
     for item in range(count):

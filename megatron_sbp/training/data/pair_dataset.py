@@ -23,25 +23,25 @@ from megatron_sbp.training.data.token_reader import TokenReader
 class PairDataset(MegatronDataset):
     """Training sequences of packed pairs.
 
-    A pair reads `seed tokens, separator, target tokens` (the target's own last token is end-of-document, unless the
-    target was cut). Inputs are all of it but the last token, labels are all of it but the first: a pair takes one place
-    less than it has tokens.
+    A pair reads `seed tokens, separator, target tokens` (the target's last token is end-of-document, unless the target
+    was truncated). Inputs are all tokens but the last, labels all but the first: a pair takes one position less than it
+    has tokens.
 
     Args:
-        dataset: one Megatron document per pair with two sequences: seed and target, already cut to their lengths.
+        dataset: one Megatron document per pair with two sequences: seed and target, already truncated.
         path: its prefix on disk.
         num_samples: length of this dataset; None is one epoch.
         split: Split.train or Split.valid.
         config: Megatron's configuration; sequence_length and random_seed are used.
         separator: id of the separator token.
         padding: id of the padding token.
-        cache: where the packing is kept for all processes; without it each packs the pairs itself.
+        cache: where the packing is stored for all processes; without it, each packs the pairs itself.
 
     Items: tokens, labels and position_ids int64 [sequence_length] (positions restart with every pair), loss_mask
     float32 [sequence_length] (ones where the label is a token of a target), segments int64 [sequence_length] (number of
-    the pair in the sequence from 0; the padding at the end is a segment of its own), sample int.
+    the pair in the sequence from 0; the padding at the end is a separate segment), sample int.
 
-    Every epoch uses the same packing in another order, a permutation that depends on (seed, epoch) alone.
+    Every epoch uses the same packing in a different order, a permutation that depends only on (seed, epoch).
 
     Raises:
         ValueError: no pairs, a pair that is longer than a sequence, or a dataset without two sequences per document.
@@ -92,7 +92,7 @@ class PairDataset(MegatronDataset):
         return self._shuffled[1]
 
     def sequence(self, number: int) -> dict[str, torch.Tensor]:
-        """The packed sequence of that number, before any shuffling."""
+        """The packed sequence with that number, before shuffling."""
         packing = self.packing
         return self.assemble(packing.order[packing.starts[number] : packing.starts[number + 1]])
 

@@ -1,4 +1,4 @@
-"""How much room a pair takes in a packed sequence."""
+"""Number of positions of a pair in a packed sequence."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 def pair_lengths(sequence_lengths: np.ndarray) -> np.ndarray:
-    """Places that every pair takes in a sequence; int32 [pairs].
+    """Positions that every pair takes in a sequence; int32 [pairs].
 
-    Seed, separator and target, less one: the last token of a pair is only ever a label.
+    Seed, separator, and target, minus one: the last token of a pair is only ever a label.
 
     Args:
         sequence_lengths: int32, of the IndexedDataset: seed, target, seed, target, ...

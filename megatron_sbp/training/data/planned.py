@@ -1,4 +1,4 @@
-"""The data file of a training, from the recipe: which datasets, and how many samples of each."""
+"""Derives a training's data file from the recipe: its datasets and the number of samples of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from megatron_sbp.training.model_folder import CACHE, DATA
 def write_data_file(
     recipe: Recipe, training: str, *, folder: Path, datasets: Mapping[str, Path], tokenizer: Path
 ) -> int:
-    """Writes FOLDER/data.json, in which datasets are named relative to `folder`.
+    """Writes FOLDER/data.json, with dataset paths relative to `folder`.
 
     Args:
         recipe: the recipe.
@@ -73,7 +73,7 @@ def pair_samples(recipe: Recipe, prefix: Path, cache: Path) -> int:
     Args:
         recipe: the recipe.
         prefix: the pairs' dataset, without .bin and .idx.
-        cache: folder that keeps the packing.
+        cache: folder for the packing.
 
     Raises:
         InputError: a pair does not fit into a training sequence.
@@ -90,7 +90,7 @@ def pair_samples(recipe: Recipe, prefix: Path, cache: Path) -> int:
 
 
 def packed_samples(prefix: Path, cache: Path, *, length: int, seed: int, epochs: float, batch: int) -> int:
-    """As `pair_samples`, of sequences of `length` tokens: `epochs` passes, rounded up to whole batches of `batch`."""
+    """`pair_samples` for sequences of `length` tokens: `epochs` passes, rounded up to whole batches of `batch`."""
     lengths = pair_lengths(open_lengths(prefix))
     try:
         packing = shared_packing(lengths, length, seed, prefix.name, IndexCache(cache))

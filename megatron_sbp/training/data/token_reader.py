@@ -1,4 +1,4 @@
-"""Tokens of a Megatron IndexedDataset, read from its memory map without a Python step per document."""
+"""Reads the tokens of a Megatron IndexedDataset from its memory map without a Python loop over documents."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset, _MMapBinReade
 class TokenReader:
     """Reads spans of documents and whole sequences.
 
-    Megatron opens the files. Where it maps them, all sequences are read from one array by compiled code; where it does
-    not (object storage, mmap=False), sequence by sequence through `IndexedDataset.get`.
+    Megatron opens the files. If it maps them, compiled code reads all sequences from one array; otherwise (object
+    storage, mmap=False), they are read one by one through `IndexedDataset.get`.
 
     Args:
         dataset: opened by Megatron.
@@ -40,7 +40,7 @@ class TokenReader:
             self._tokens = reader.read(index.dtype, described // index.dtype_size, 0)
 
     def __getstate__(self) -> dict[str, object]:
-        """Without the arrays: a process that is not forked maps the files itself."""
+        """Omits the arrays: a spawned process maps the files itself."""
         return {"dataset": self.dataset}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -48,7 +48,7 @@ class TokenReader:
         self._open()
 
     def documents(self, order: np.ndarray, place: int, offset: int, out: np.ndarray, filled: int = 0) -> int:
-        """Tokens of the documents order[place], order[place + 1]... one after another.
+        """Concatenates the tokens of the documents order[place], order[place + 1]...
 
         Args:
             order: integers [documents], ids of sequences.
@@ -58,7 +58,7 @@ class TokenReader:
             filled: see there.
 
         Returns:
-            How much of `out` is filled: less than n where `order` ends first.
+            Number of tokens filled in `out`: less than n if `order` ends first.
         """
         if self._tokens is not None:
             stored = self._tokens, self._pointers, self.lengths
@@ -72,7 +72,7 @@ class TokenReader:
         return filled
 
     def sequences(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Where to find whole sequences.
+        """Locations of whole sequences.
 
         Args:
             numbers: integers [n], of the sequences requested.

@@ -1,1 +1,1 @@
-"""What is put into Megatron: attention, CPU backend, hooks, signals."""
+"""Extensions of Megatron: attention, CPU backend, hooks, signals."""

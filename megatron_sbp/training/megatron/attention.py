@@ -1,8 +1,8 @@
-"""Core attention inside the pairs of a packed sequence: torch's own, and Transformer Engine's.
+"""Core attention within the pairs of a packed sequence: with torch, and with Transformer Engine.
 
-Both learn where a pair ends from `cumulative_lengths`, which the model hands through in place of a mask: integers
-[N + 1] over the sequences of a micro-batch laid end to end, from 0 to B S. Torch's attention goes from
-segment to segment on a CPU and makes a mask of them on a GPU; Transformer Engine's takes them as `cu_seqlens`.
+Both get the pair boundaries as `cumulative_lengths`, which the model passes through in place of a mask: integers [N +
+1] over the concatenated sequences of a micro-batch, from 0 to B S. Torch's attention processes segment by segment on a
+CPU and builds a mask on a GPU; Transformer Engine's takes them as `cu_seqlens`.
 
 Shape suffixes: S sequence, B batch, T = B S tokens of a micro-batch, H query heads of this rank, G key/value heads of
 this rank, D channels of a head, N segments (pairs, and the padding at a sequence's end).
@@ -29,12 +29,12 @@ _FLASH_ATTENTION = importlib.util.find_spec("flash_attn") is not None
 class SdpaAttention(MegatronModule):
     """Drop-in for Megatron's DotProductAttention, with the same constructor and forward arguments.
 
-    Causal by default. `attention_mask` is either None, a boolean mask in Megatron's sense (True: may not attend;
-    [B, 1, S, S]), or the cumulative lengths of packed segments, int32 [N + 1]: a token attends to earlier tokens of its
-    own segment only. Memory is linear in S without a mask where torch has a fused kernel, quadratic with one.
+    Causal by default. `attention_mask` is either None, a boolean mask in Megatron's sense (True: may not attend; [B, 1,
+    S, S]), or the cumulative lengths of packed segments, int32 [N + 1]: a token attends only to earlier tokens of its
+    own segment. Without a mask, memory is linear in S if torch has a fused kernel; with a mask, it is quadratic.
 
     Raises:
-        InputError: context parallelism or an attention variant that it lacks.
+        InputError: context parallelism or an unsupported attention variant.
     """
 
     def __init__(  # noqa: PLR0917 - Megatron's signature
@@ -76,7 +76,7 @@ class SdpaAttention(MegatronModule):
             return self._attend(query, key, value, allowed)
         if attention_mask.device.type != "cpu":
             return self._attend(query, key, value, inside_segments(attention_mask, query.size(1), query.size(0)))
-        # On a CPU segment by segment: nothing is computed between pairs. (On a GPU these would be many small kernels.)
+        # On a CPU, segment by segment, without computing across pairs. (On a GPU, this would be many small kernels.)
         flat = [end_to_end(tensor)[:, None] for tensor in (query, key, value)]
         sizes = attention_mask.diff().tolist()
         queries, keys, values = (tensor.split(sizes) for tensor in flat)
@@ -98,7 +98,7 @@ def attend(
     dropout: float,
     scale: float | None,
 ) -> torch.Tensor:
-    """Torch's attention where `allowed` says True.
+    """Torch's attention where `allowed` is True.
 
     Args:
         query: [S, B, H, D].
@@ -125,10 +125,10 @@ def attend(
 
 
 def has_packed_kernel(dtype: torch.dtype) -> bool:
-    """Whether Transformer Engine has a kernel on this GPU that goes from pair to pair.
+    """Whether Transformer Engine has a kernel for packed pairs on this GPU.
 
-    Flash attention's does from Ampere on, cuDNN's from Hopper on, both in half precision. The fallback is its unfused
-    attention, which pads every pair to the length of the sequence (before 2.12: none).
+    Flash attention supports them from Ampere on, cuDNN from Hopper on, both in half precision. The fallback is its
+    unfused attention, which pads every pair to the length of the sequence (before 2.12: none).
     """
     if dtype == torch.float32:
         return False
@@ -136,20 +136,20 @@ def has_packed_kernel(dtype: torch.dtype) -> bool:
 
 
 def cumulative_lengths(segments_BS: torch.Tensor) -> torch.Tensor:
-    """Where the segments of packed sequences begin and end: int32 [N + 1] over B S tokens, the first 0, the last B S.
+    """Boundaries of the segments of packed sequences: int32 [N + 1] over B S tokens, the first 0, the last B S.
 
     Args:
-        segments_BS: integers [B, S], number of the segment of every token, in ascending order in each sequence. Kept on
-            the CPU, this waits for no device.
+        segments_BS: integers [B, S], number of the segment of every token, in ascending order in each sequence. On the
+            CPU, this requires no device synchronization.
     """
-    change_BS = torch.ones_like(segments_BS, dtype=torch.bool)  # a sequence begins a segment of its own
+    change_BS = torch.ones_like(segments_BS, dtype=torch.bool)  # a sequence begins a new segment
     change_BS[:, 1:] = segments_BS[:, 1:] != segments_BS[:, :-1]
     begins = change_BS.flatten().nonzero().flatten()
     return torch.cat([begins, begins.new_tensor([segments_BS.numel()])]).to(torch.int32)
 
 
 def inside_segments(lengths: torch.Tensor, batch: int, length: int) -> torch.Tensor:
-    """Causal mask inside segments: bool [B, 1, S, S], True where the query (row) may attend to the key (column).
+    """Causal mask within segments: bool [B, 1, S, S], True where the query (row) may attend to the key (column).
 
     Args:
         lengths: int32 [N + 1], see `cumulative_lengths`.
@@ -163,7 +163,7 @@ def inside_segments(lengths: torch.Tensor, batch: int, length: int) -> torch.Ten
 
 
 def end_to_end(tensor_SBHD: torch.Tensor) -> torch.Tensor:
-    """The sequences of a micro-batch laid end to end: [S, B, H, D] to [T, H, D], as `cumulative_lengths` counts."""
+    """Concatenates the sequences of a micro-batch: [S, B, H, D] to [T, H, D], in the order of `cumulative_lengths`."""
     return tensor_SBHD.transpose(0, 1).reshape(-1, *tensor_SBHD.shape[2:])
 
 

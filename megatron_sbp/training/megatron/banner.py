@@ -1,4 +1,4 @@
-"""The block that a training prints when it begins: model, layout, data, and what is fused and what is not."""
+"""The startup banner of a training: model, layout, data, and fused and unfused operations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megatron_sbp.training.optional_packages import UNFUSED
 
 
 class StartupBanner:
-    """What is known about a training before its first step.
+    """Collects the facts about a training before its first step.
 
     Args:
         trainer: the training.
@@ -27,12 +27,12 @@ class StartupBanner:
         self.args = trainer.args
         self.device = "CPU" if on_cpu else torch.cuda.get_device_name()
         self.peak: float | None = self.args.sbp_peak_tflops or (None if on_cpu else peak_tflops(self.device))
-        """TFLOP/s of one device that MFU is measured against; None where it is neither given nor known."""
+        """Peak TFLOP/s of one device for MFU; None if neither given nor known."""
         self.flops_per_sample = 0.0
-        """Forward and backward FLOPs of a sequence in Megatron's own formula; known once `text` was called."""
+        """Forward and backward FLOPs of a sequence by Megatron's formula; set by `text`."""
 
     def text(self, model: list[torch.nn.Module]) -> str:
-        """The block. Every rank must call it, since the number of parameters is a sum over ranks."""
+        """The banner. Every rank must call it, since the number of parameters is a sum over ranks."""
         from megatron.training.training import num_floating_point_operations
 
         args, trainer = self.args, self.trainer
@@ -115,7 +115,7 @@ class StartupBanner:
 
 
 def _parameters(model: list[torch.nn.Module]) -> int:
-    """Parameters of the whole model; those that several ranks hold count once."""
+    """Parameters of the whole model; those replicated on several ranks count once."""
     from megatron.core.tensor_parallel import param_is_not_tensor_parallel_duplicate
     from megatron.core.transformer.module import param_is_not_shared
 

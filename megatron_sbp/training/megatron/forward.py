@@ -1,4 +1,4 @@
-"""Our side of Megatron's loop: which datasets it reads, and what a micro-batch costs."""
+"""Callbacks for Megatron's loop: its datasets and the loss of a micro-batch."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
 
 
 class PretrainCallbacks:
-    """What `pretrain()` is given: `datasets` and `forward_step`.
+    """Arguments of `pretrain()`: `datasets` and `forward_step`.
 
     Args:
-        args: Megatron's arguments with ours (see megatron_sbp.training.pretrain).
+        args: Megatron's arguments with those of this package (see megatron_sbp.training.pretrain).
         data: the data file.
     """
 
@@ -40,7 +40,7 @@ class PretrainCallbacks:
         self.args, self.data = args, data
         self.folder: Path = args.sbp_data.parent
         self.recorder: Recorder | None = None
-        """Set when the training begins, on the ranks that count samples (megatron_sbp.training.megatron.hooks)."""
+        """Set at the beginning of the training, on ranks that record samples (megatron_sbp.training.megatron.hooks)."""
         self.source_losses = SourceLosses([source.name for source in data.train])
         self.train_datasets: list[torch.utils.data.Dataset] = []
         """The datasets of the blend, in the order of the data file, once Megatron has requested them."""
@@ -53,7 +53,7 @@ class PretrainCallbacks:
         tokenizer = build_tokenizer(self.args)
         train = build_train(self.args.sbp_data, tokenizer, self.folder / CACHE)
         self.train_datasets = list(train.datasets)
-        # Evaluations more than Megatron counts: before the first step, those that a time limit cut off, and those of
+        # Evaluations beyond Megatron's count: before the first step, those interrupted by a time limit, and those of
         # earlier starts, which may have been more frequent.
         more = self.args.consumed_valid_samples + self.args.global_batch_size * 10_000
         valid = build_valid(self.args.sbp_data, tokenizer, num_samples[1] + more)
@@ -67,13 +67,13 @@ class PretrainCallbacks:
         model: MegatronModule,
         return_schedule_plan: bool = False,
     ) -> tuple[torch.Tensor, Callable[[torch.Tensor], Losses]]:
-        """One micro-batch through the model; returns its losses and the function that sums them up."""
+        """Runs one micro-batch through the model; returns its losses and the function that sums them."""
         from megatron.core.utils import get_attr_wrapped_model
 
         stage = get_attr_wrapped_model(model, "vp_stage")
         last, first = state.is_last_stage(stage), state.is_first_stage(stage)
         tokens = labels = mask = positions = lengths = sources = None
-        if last or first or self.data.kind == "pairs":  # every stage needs to know where a pair ends
+        if last or first or self.data.kind == "pairs":  # every stage needs the pair boundaries
             batch = next(data_iterator)
             if "segments" in batch:
                 lengths = cumulative_lengths(batch["segments"]).cuda(non_blocking=True)
@@ -87,7 +87,7 @@ class PretrainCallbacks:
         return losses, partial(self.loss, mask, sources)
 
     def loss(self, mask: torch.Tensor, sources: torch.Tensor | None, losses: torch.Tensor) -> Losses:
-        """Sum of the losses where `mask` is 1, their number, and the pair of both for the log."""
+        """Sum of the losses where `mask` is 1, their number, and both for the log."""
         import torch
 
         mask = mask.float()
@@ -99,11 +99,11 @@ class PretrainCallbacks:
         return total, count.detach().to(torch.int), {"lm loss": torch.stack([total.detach(), count.detach()])}
 
     def _of_this_rank(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The part of every sequence that this context-parallel rank computes; all of it without one."""
+        """The part of every sequence for this context-parallel rank; all of it without context parallelism."""
         if self.args.context_parallel_size == 1:
             return batch
         from megatron.core.utils import get_batch_on_this_cp_rank
 
-        # Without its group, Megatron assumes all ranks, and cuts a sequence into as many parts.
+        # Without its group, Megatron assumes all ranks and splits a sequence into as many parts.
         group = state.context_group()
         return get_batch_on_this_cp_rank({**batch, "cu_seqlens": None}, is_hybrid_cp=False, cp_group=group)

@@ -1,4 +1,4 @@
-"""What a training records while it runs: metrics.jsonl, consumed samples, log lines, when and why it stopped.
+"""Records of a running training: metrics.jsonl, consumed samples, log lines, and the time and reason of its end.
 
 The wrapped functions of megatron.training.training are listed in WRAPPED; a test checks names and arguments.
 """
@@ -35,12 +35,12 @@ WRAPPED = (
 
 
 class LoopHooks:
-    """Attached to Megatron's loop by `attach`.
+    """Hooks for Megatron's loop, installed by `attach`.
 
     Args:
         trainer: the training.
-        signals: handed over to Megatron when the loop begins.
-        start_up: says what was started, and knows FLOPs and peak.
+        signals: passed on to Megatron when the loop begins.
+        start_up: startup banner, with FLOPs and peak.
     """
 
     def __init__(self, trainer: PretrainCallbacks, signals: StopSignals, start_up: StartupBanner):
@@ -49,11 +49,11 @@ class LoopHooks:
         self.metrics = Metrics(trainer.folder / METRICS)
         self.save_request = SaveRequest(self.args.sbp_save_file)
         self.stopped = ""
-        """Why the training ended before its plan; empty if it did not."""
+        """Reason if the training ended before its plan; otherwise empty."""
         self.evaluation_cut_off = False
-        """Whether the last evaluation was, by --exit-duration-in-mins; the next start does it again."""
+        """Whether --exit-duration-in-mins interrupted the last evaluation; the next start repeats it."""
         self.evaluated = 0
-        """The step after which the last whole evaluation of this start was done."""
+        """The step of the last complete evaluation of this start."""
         self._busy, self._losses, self._since = 0.0, list[torch.Tensor](), 0
 
     def attach(self, training: Any) -> None:  # Any: a module in which functions are replaced
@@ -70,7 +70,7 @@ class LoopHooks:
                 training.evaluate_and_print_results(
                     f"iteration {iteration}", forward_step, valid, model, iteration, None, config
                 )
-                if self.evaluation_cut_off:  # after another step it would be too late
+                if self.evaluation_cut_off:  # it would be too late after another step
                     raise SystemExit(0)
             return train(*args, **kwargs)
 
@@ -84,7 +84,7 @@ class LoopHooks:
             before = self.args.consumed_valid_samples
             result = evaluate(*args, **kwargs)
             self.evaluation_cut_off = result[2]
-            if self.evaluation_cut_off:  # the next start begins it with its first sample
+            if self.evaluation_cut_off:  # the next start restarts it with its first sample
                 self.args.consumed_valid_samples = before
             else:
                 self._evaluated(result[0])
@@ -114,7 +114,7 @@ class LoopHooks:
                 self.args.save_interval = usual
 
         def sync_and_save(*args: object, **kwargs: object) -> object:
-            # Before this rank does its part of the checkpoint: none is complete without the records of its steps.
+            # Before this rank saves its part: no checkpoint is complete without the records of its steps.
             if self.trainer.recorder:
                 self.trainer.recorder.sync()
             if self.last_rank():
@@ -127,11 +127,11 @@ class LoopHooks:
         training.evaluate, training.training_log = evaluate_and_write, log_and_write
 
     def _save_is_asked(self, iteration: int) -> bool:
-        """Whether the user requests a checkpoint. All ranks agree on it, once per log interval."""
+        """Whether the user requested a checkpoint. All ranks agree on it, once per log interval."""
         args = self.args
         if args.sbp_save_file is None or iteration % args.log_interval:
             return False
-        if iteration == args.train_iters:  # saved anyway; twice, its seal could be that of the first time
+        if iteration == args.train_iters:  # saved anyway; a second save could leave it with the seal of the first
             return False
         asked = torch.zeros(1, dtype=torch.int, device="cuda")
         if self.last_rank():
@@ -142,7 +142,7 @@ class LoopHooks:
         return bool(asked.item())
 
     def _begin(self, model: list[MegatronModule]) -> None:
-        """Once per start, after the checkpoint was loaded: old rows after it are cut off, recording begins."""
+        """Called once per start, after loading the checkpoint: drops the rows after it and starts recording."""
         folder, args = self.trainer.folder, self.args
         if self.last_rank():
             (folder / STOPPED).unlink(missing_ok=True)
@@ -158,7 +158,8 @@ class LoopHooks:
         self.signals.hand_over(args.exit_signal if args.exit_signal_handler else None)
 
     def _evaluation_is_due(self) -> bool:
-        """Whether to evaluate before the first step: requested, or the former start was stopped in an evaluation."""
+        """Whether to evaluate before the first step: if requested, or if the previous start was stopped in an
+        evaluation."""
         iteration = self.args.iteration
         if iteration == 0:
             return self.args.sbp_first_evaluation
@@ -220,7 +221,7 @@ class LoopHooks:
         by_source = self._by_source()
         stop = torch.zeros(1, dtype=torch.int, device="cuda")
         if self.last_rank():
-            # Megatron evaluates once more at the end; that repeats the last row.
+            # Megatron evaluates again at the end, which repeats the last row.
             if not self._row_of_evaluation(iteration):
                 row = {"kind": "valid", **self._place(iteration), "loss": float(losses["lm loss"])}
                 if by_source:
@@ -248,7 +249,7 @@ class LoopHooks:
 
     @staticmethod
     def _to_boards(values: dict[str, float], iteration: int) -> None:
-        """TensorBoard and Weights & Biases, where Megatron's own flags opened them (on the last rank)."""
+        """TensorBoard and Weights & Biases, if Megatron's flags enabled them (on the last rank)."""
         board, wandb = state.writers()
         for name, value in values.items():
             if board:
@@ -258,12 +259,12 @@ class LoopHooks:
 
     @staticmethod
     def flush_boards() -> None:
-        """Writes what TensorBoard's thread still holds; the process may end without waiting for it."""
+        """Flushes TensorBoard's thread, since the process may end without waiting for it."""
         board = state.writers().tensorboard
         if board:
             board.flush()
 
     @staticmethod
     def last_rank() -> bool:
-        """Whether this rank writes for all: the last one, which has the losses in every layout."""
+        """Whether this rank writes for all ranks: the last one, which has the losses in every layout."""
         return torch.distributed.get_rank() == torch.distributed.get_world_size() - 1

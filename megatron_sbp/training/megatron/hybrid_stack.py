@@ -1,8 +1,8 @@
-"""Megatron's HybridModel with a decoder that computes, and saves, what a GPTModel's does.
+"""Megatron's HybridModel with a decoder that computes and saves the same as a GPTModel's.
 
 A HybridModel has a layer for every sub-block: layer i of a GPTModel is layers 2i (attention) and 2i + 1 (MLP) here.
-Weights are drawn in the same order. Checkpoints keep the names and shapes of a GPTModel, so that either model loads
-what the other saved, under any layout, and export and import need not know which it was.
+Weights are initialized in the same order. Checkpoints keep the names and shapes of a GPTModel, so either model loads
+the other's checkpoints, under any layout, and export and import need not distinguish them.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from megatron.core.transformer.transformer_config import TransformerConfig
 
 PAIR = Symbols.ATTENTION + Symbols.MLP
-"""What a layer of a GPTModel is in a hybrid layer pattern."""
+"""A GPTModel layer in a hybrid layer pattern."""
 
 ATTENTION_PART = ("input_layernorm", "self_attention", "self_attn_bda")
 MLP_PART = ("pre_mlp_layernorm", "mlp", "mlp_bda")
 
 
 class PairedStack(HybridStack):
-    """HybridStack of attention and MLP in turn.
+    """HybridStack of alternating attention and MLP.
 
-    It makes its final norm itself, of the class that a GPTModel uses, because HybridStack's needs Transformer Engine.
+    It builds its own final norm, of the same class as in a GPTModel, because HybridStack's needs Transformer Engine.
 
     Args:
         config: of the model; `num_layers` counts attention and MLP separately.
@@ -65,7 +65,7 @@ class PairedStack(HybridStack):
 
     @property
     def final_norm(self) -> torch.nn.Module:
-        """The final norm by the name that HybridStack's forward pass uses."""
+        """The final norm, under the name used in HybridStack's forward pass."""
         return self.final_layernorm
 
     def sharded_state_dict(
@@ -73,8 +73,8 @@ class PairedStack(HybridStack):
     ) -> ShardedStateDict:
         """The stack's tensors under the names and in the shapes of a GPTModel's decoder.
 
-        Layers are stacked on dimension 0 (`decoder.layers.mlp...`), or have a name of their own
-        (`decoder.layers.7.mlp...`) where `metadata` requires it.
+        Layers are stacked on dimension 0 (`decoder.layers.mlp...`), or have separate names (`decoder.layers.7.mlp...`)
+        if `metadata` requires it.
         """
         assert not sharded_offsets, sharded_offsets
         options = metadata or {}
@@ -95,12 +95,12 @@ class PairedStack(HybridStack):
 
 
 class PairedModel(HybridModel):
-    """HybridModel that leaves out of its checkpoints what a GPTModel leaves out."""
+    """HybridModel that omits the same items from checkpoints as a GPTModel."""
 
     def sharded_state_dict(
         self, prefix: str = "", sharded_offsets: tuple[()] = (), metadata: dict[str, object] | None = None
     ) -> ShardedStateDict:
-        """As HybridModel's, without the output layer's further state, which is empty."""
+        """Like HybridModel's, without the output layer's extra state, which is empty."""
         found = super().sharded_state_dict(prefix, sharded_offsets, metadata)
         left_out = found.pop(f"{prefix}output_layer._extra_state", None)
         assert not (left_out and left_out.data), left_out
@@ -113,19 +113,19 @@ class PairedModelBuilder(HybridModelBuilder):
     def build_model(self, *args: object, **options: object) -> HybridModel:
         """One model chunk of this rank; arguments as HybridModelBuilder's."""
         model = super().build_model(*args, **options)
-        model.__class__ = PairedModel  # Megatron's builder names the class; ours only adds a method
+        model.__class__ = PairedModel  # Megatron's builder names the class; this one only adds a method
         return model
 
 
 @dataclass(kw_only=True)
 class PairedModelConfig(HybridModelConfig):
-    """HybridModelConfig whose models are PairedModels."""
+    """HybridModelConfig that builds PairedModels."""
 
     builder: ClassVar[str] = f"{PairedModelBuilder.__module__}.{PairedModelBuilder.__qualname__}"
 
 
 def paired_stack(layer: ModuleSpec | TransformerBlockSubmodules) -> ModuleSpec:
-    """The stack whose attention and MLP are those of a GPTModel's layer.
+    """The stack with the attention and MLP of a GPTModel's layer.
 
     Args:
         layer: specification of a TransformerLayer, or of a block of equal ones.

@@ -1,6 +1,6 @@
-"""The decoder layer that Megatron builds: Transformer Engine's parts if it is installed, torch's otherwise.
+"""Specification of the decoder layer: Transformer Engine's modules if it is installed, otherwise torch's.
 
-Given to Megatron by its own flag: `--spec megatron_sbp.training.megatron.layer_spec layer_spec`.
+Passed to Megatron by its flag: `--spec megatron_sbp.training.megatron.layer_spec layer_spec`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from megatron_sbp.training.megatron.attention import SdpaAttention
 def layer_spec(config: GPTModelConfig, vp_stage: int | None = None) -> ModuleSpec:
     """Layer specification for a GPTModelConfig.
 
-    With `--transformer-impl local` the core attention is SdpaAttention, and the RMSNorm after the last layer is torch's
-    as in the layers: beside Apex alone Megatron would take Apex's, which has LayerNorm only. With Transformer Engine
-    attention is Transformer Engine's own, aware of where packed pairs end.
+    With `--transformer-impl local` the core attention is SdpaAttention, and the RMSNorm after the last layer is
+    torch's, as in the layers: with Apex but without Transformer Engine, Megatron would use Apex's norm, which supports
+    only LayerNorm. With Transformer Engine, attention is Transformer Engine's, aware of pair boundaries.
     """
     transformer = config.transformer
     if transformer.transformer_impl == "transformer_engine":

@@ -1,8 +1,8 @@
-"""Which of Megatron's models a training builds: HybridModel, or GPTModel with the same layers.
+"""Selects the Megatron model of a training: HybridModel, or GPTModel with the same layers.
 
 megatron-core 0.19.2 calls GPTModel deprecated in favor of HybridModel. Both compute the same and share their
 checkpoints (see hybrid_stack.py): a training can switch between them whenever it is started. The default is the
-HybridModel wherever the two were compared, which is on CPUs, and the GPTModel elsewhere.
+HybridModel where the two were compared, that is, on CPUs, and the GPTModel elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BUILDERS = ("auto", "gpt", "hybrid")
 DEFAULT = "auto"
-"""For a training started without a recipe; a test checks that it is also the recipe's default."""
+"""Default without a recipe; a test checks that it equals the recipe's default."""
 
 REFUSED_BY_HYBRID: dict[str, tuple[tuple[object, ...], str]] = {
     "num_experts": ((None,), "experts"),
@@ -47,18 +47,18 @@ REFUSED_BY_HYBRID: dict[str, tuple[tuple[object, ...], str]] = {
     "use_torch_fsdp2": ((False,), "FSDP 2"),
     "yaml_cfg": ((None,), "a YAML file for Megatron"),
 }
-"""Megatron arguments that the hybrid model was not compared with: the values allowed, and what others mean."""
+"""Megatron arguments not covered by the comparison: the allowed values, and the meaning of others."""
 
 
 def choose_builder(args: Namespace, on_cpu: bool) -> None:
     """Replaces `auto` in `args.sbp_model_builder` by `hybrid` where the models were compared, by `gpt` elsewhere.
 
     Args:
-        args: Megatron's arguments with ours.
+        args: Megatron's arguments with those of this package.
         on_cpu: whether the ranks run on CPUs. On GPUs, and with Transformer Engine, the models were not compared.
 
     Raises:
-        InputError: for Megatron arguments under which the builder that `args` names was not shown to work.
+        InputError: for Megatron arguments with which the builder in `args` was not tested.
     """
     if getattr(args, "hybrid_layer_pattern", None) is not None:
         raise InputError("--hybrid-layer-pattern is derived from --num-layers. Leave it out")
@@ -70,7 +70,7 @@ def choose_builder(args: Namespace, on_cpu: bool) -> None:
 
 
 def _refusal(args: Namespace) -> str | None:
-    """Why these arguments need a GPTModel; None where either model serves."""
+    """Why these arguments need a GPTModel; None if either model works."""
     for name, (allowed, what) in REFUSED_BY_HYBRID.items():
         value = getattr(args, name, allowed[0])
         if getattr(value, "name", value) not in allowed:
@@ -85,10 +85,10 @@ def _refusal(args: Namespace) -> str | None:
 
 
 def model_config(args: Namespace) -> GPTModelConfig | HybridModelConfig:
-    """What `pretrain()` is given as the model: a GPTModelConfig or a HybridModelConfig.
+    """The model argument of `pretrain()`: a GPTModelConfig or a HybridModelConfig.
 
     Args:
-        args: Megatron's arguments with ours, after `choose_builder`.
+        args: Megatron's arguments with those of this package, after `choose_builder`.
     """
     from megatron.training.argument_utils import gpt_config_from_args
 
@@ -116,7 +116,7 @@ def hybrid_config(gpt: GPTModelConfig) -> HybridModelConfig:
     transformer.num_layers *= len(PAIR)
     if transformer.recompute_num_layers is not None:
         transformer.recompute_num_layers *= len(PAIR)
-    # The pattern says where stages begin; these would say it again.
+    # The pattern defines the stages; these would be redundant.
     transformer.num_layers_in_first_pipeline_stage = transformer.num_layers_in_last_pipeline_stage = None
     transformer.account_for_embedding_in_pipeline_split = transformer.account_for_loss_in_pipeline_split = False
     return PairedModelConfig(
@@ -156,7 +156,7 @@ def layer_pattern(transformer: TransformerConfig) -> str:
 
 
 def _resolved(layer: object, gpt: GPTModelConfig) -> ModuleSpec:
-    """A layer specification, where it is given as a function."""
+    """A layer specification, resolved if it is a function."""
     from megatron.core.transformer.spec_utils import ModuleSpec
 
     if isinstance(layer, ModuleSpec) or not callable(layer):
@@ -165,9 +165,9 @@ def _resolved(layer: object, gpt: GPTModelConfig) -> ModuleSpec:
 
 
 def _accept_gpt_checkpoints() -> None:
-    """Lets Megatron load a GPTModel's checkpoint into our HybridModel as it is.
+    """Lets Megatron load a GPTModel's checkpoint into a PairedModel unchanged.
 
-    Megatron would translate names, from those of HybridStack, which ours does not have.
+    Megatron would translate the names of HybridStack, which a PairedModel does not use.
     """
     import megatron.training.checkpointing as checkpointing
 

@@ -2,12 +2,12 @@
 
 megatron-core 0.19 has three faults there, on any device:
 
-1. Before loading it asks the optimizer for its state, which is still empty: AssertionError at --load.
-2. A parameter's saved tensors do not hold Adam's `step`, which it then looks for: KeyError.
-3. After loading, all parameters share one `step` tensor. Every parameter's update raises it by one, Adam's bias
+1. Before loading, it requests the optimizer's state, which is still empty: AssertionError at --load.
+2. A parameter's saved tensors lack Adam's `step`, which is then accessed: KeyError.
+3. After loading, all parameters share one `step` tensor. Every parameter's update increments it, so Adam's bias
    correction runs ahead, and the resumed run drifts silently.
 
-`repair()` fixes them and touches nothing if Transformer Engine or Apex is installed: their Adam keeps one step for all.
+`repair()` fixes them; it changes nothing if Transformer Engine or Apex is installed: their Adam has one step for all.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How a rank ends: at once and with its cause if anything goes wrong, never waiting for a process that may not answer.
+"""Ends a rank: after a failure, at once and with its cause, never waiting for a process that may not respond.
 
 Python joins the processes that a rank has forked when it exits: DataLoader workers, asynchronous checkpoint writers.
-Megatron lets its loader workers ignore SIGTERM, so that a signal of the scheduler does not take away the data before
-the checkpoint; but SIGTERM is also how Python ends them, and the join after it has no bound. A rank that raised an
-exception therefore hung, and so did everything that waited for it. Here:
+Megatron's loader workers ignore SIGTERM, so a scheduler's signal does not stop the data before the checkpoint; but
+Python also ends them with SIGTERM, and then joins them without a timeout. A rank that raised an exception therefore
+hung, and so did everything waiting for it. Here:
 
 - processes that a rank forks have the stop signals blocked, and are killed by Linux when their rank dies;
 - a rank that fails prints its traceback and one line with the cause, and leaves without Python's exit handlers;
@@ -38,46 +38,46 @@ from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.training.megatron.stop_signals import ASKING
 
 CAUSE = "sbp: fault: "
-"""Start of the line in which a failing rank says why; the launcher looks for it."""
+"""Prefix of the line in which a failing rank reports the cause; the launcher searches for it."""
 
 DONE = (0, 3)
 """Exit statuses of a rank that succeeded: the training is complete, or it saved a checkpoint."""
 
 EXIT_SECONDS = 300.0
-"""How long Python's exit handlers may take after the work is done (Weights & Biases uploads in one of them)."""
+"""Time limit of Python's exit handlers after the work is done (Weights & Biases uploads in one of them)."""
 
 NOTICED_SECONDS = 10.0
-"""How long a rank has to notice the death of a checkpoint writer by itself: its own message says more."""
+"""Time for a rank to notice the death of a checkpoint writer itself: its own message is more specific."""
 
 LOADER_WORKER = "DataLoader worker"
 
 PROBABLE = {signal.SIGKILL: "out of memory", signal.SIGBUS: "out of shared memory (/dev/shm)"}
-"""What a process was probably killed for."""
+"""Probable reason for killing a process."""
 
 _leaving = threading.Event()
-"""Set when the work is done or has failed: processes that end from now on are meant to."""
+"""Set when the work is done or has failed: from then on, processes end intentionally."""
 
 
 def prepare() -> None:
-    """Once, before a rank starts its first process."""
+    """Called once, before a rank starts its first process."""
     os.register_at_fork(after_in_child=partial(_in_forked_process, os.getpid()))
-    # Handlers run in reverse order: after torch's, which asks workers to end, before multiprocessing's, which joins.
+    # Handlers run in reverse order: after torch's, which stops workers, before multiprocessing's, which joins them.
     atexit.register(_kill_processes)
     threading.Thread(target=_watch_processes, name="watch-processes", daemon=True).start()
 
 
 def prepare_loaders() -> None:
-    """Before the first DataLoader: `_watch_processes` notices how its workers end, not a signal handler of torch's."""
+    """Called before the first DataLoader: `_watch_processes` monitors its workers instead of torch's signal handler."""
     from torch.utils.data._utils import signal_handling
 
     signal_handling._set_SIGCHLD_handler = lambda: None
 
 
 def prepare_saving() -> None:
-    """Before the first checkpoint on GPUs, where Megatron spawns a process through which its writers hand back results.
+    """Called before the first checkpoint on GPUs, where Megatron spawns a process to collect its writers' results.
 
-    Unlike what a rank forks, that one would die of a stop signal that a scheduler sends to all processes of a task, and
-    the checkpoint that the signal asks for would fail. It inherits the blocked signals.
+    Unlike a rank's forked processes, it would be killed by a stop signal that a scheduler sends to all processes of a
+    task, and the requested checkpoint would fail. It inherits the blocked signals.
     """
     module: Any = importlib.import_module(  # Any: a function of it is replaced
         "megatron.core.dist_checkpointing.strategies.filesystem_async"
@@ -93,7 +93,7 @@ def prepare_saving() -> None:
 
 @contextlib.contextmanager
 def _blocked_signals() -> Iterator[None]:
-    """Processes that begin in the block inherit the blocked signals."""
+    """Processes started inside the block inherit the blocked signals."""
     multiprocessing.resource_tracker.ensure_running()  # first: it unblocks signals
     former = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
     try:
@@ -103,9 +103,9 @@ def _blocked_signals() -> Iterator[None]:
 
 
 def prepare_asynchronous_saving(device: str) -> None:
-    """Before Megatron starts its checkpoint writer, which is forked by multiprocessing's fork server.
+    """Called before Megatron starts its checkpoint writer, which multiprocessing's fork server forks.
 
-    The server and what it forks inherit the blocked signals: a scheduler that signals every process of a job step would
+    The server and its children inherit the blocked signals: a scheduler that signals every process of a job step would
     end the writer in the middle of a checkpoint. The writer gets a thread that ends it together with its rank.
 
     Args:
@@ -119,7 +119,7 @@ def prepare_asynchronous_saving(device: str) -> None:
 
 
 def checkpoint_writer(device: str, *arguments: object) -> None:
-    """Megatron's asynchronous checkpoint writer in a process of its own, which ends with its rank."""
+    """Megatron's asynchronous checkpoint writer in a separate process, which ends with its rank."""
     threading.Thread(target=_end_with_rank, daemon=True).start()  # first: the imports take seconds
     from megatron_sbp.training.megatron import cpu
 
@@ -161,7 +161,7 @@ def fail(cause: str) -> NoReturn:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process and those that it has forked, at once."""
+    """Ends this process and its forked processes immediately."""
     _leaving.set()
     _kill_processes()
     for stream in (sys.stdout, sys.stderr):
@@ -171,9 +171,9 @@ def leave(status: int) -> NoReturn:
 
 
 def summary(error: BaseException) -> str:
-    """One line that says what went wrong: the exception at the root, its first line, and its last where there are more.
+    """One-line cause: the root exception with its first line and, if there are several, its last.
 
-    Exceptions of other processes come with their traceback in the message; the last line is what they were.
+    Exceptions of other processes contain their traceback in the message; the last line is the exception itself.
     """
     while error.__cause__ is not None:
         error = error.__cause__
@@ -183,7 +183,7 @@ def summary(error: BaseException) -> str:
 
 
 def _in_forked_process(parent: int) -> None:
-    if os.getppid() != parent:  # a process that a forked process started
+    if os.getppid() != parent:  # started by a forked process
         parent = os.getppid()
     signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
     die_with_parent(parent)
@@ -202,7 +202,7 @@ def _end_with_rank() -> None:
 
 
 def _watch_processes() -> None:
-    """Ends the rank when one of its processes has ended abnormally and the rank has not noticed.
+    """Ends the rank if one of its processes has ended abnormally without the rank noticing.
 
     It may be waiting for that process indefinitely, as Megatron does for its checkpoint writer.
     """
@@ -215,7 +215,7 @@ def _watch_processes() -> None:
 
 @dataclass(frozen=True)
 class _AbnormalEnd:
-    """How a process of this rank ended."""
+    """Exit of a process of this rank."""
 
     role: str
     number: int
@@ -226,7 +226,7 @@ class _AbnormalEnd:
 
 
 class _Watched:
-    """The processes that this rank has started, those that have ended included."""
+    """The processes started by this rank, including ended ones."""
 
     def __init__(self) -> None:
         self._known: dict[int, multiprocessing.process.BaseProcess] = {}
@@ -234,13 +234,13 @@ class _Watched:
 
     def ended(self) -> list[_AbnormalEnd]:
         """Those that have ended abnormally."""
-        # Not active_children(): it collects the exit status.
+        # Not active_children(), which reaps the process.
         children = list(multiprocessing.process._children)  # type: ignore[attr-defined]
         self._known |= {child.pid: child for child in children if child.pid}
         found = []
         for number, child in list(self._known.items()):
             status = _exit_status(child)
-            if status is None or number not in self._roles:  # a collected process no longer has a name
+            if status is None or number not in self._roles:  # a reaped process no longer has a name
                 self._roles[number] = _role(child)
             if status == 0:
                 self._known.pop(number, None)
@@ -253,8 +253,8 @@ _watched = _Watched()
 
 
 def _role(child: multiprocessing.process.BaseProcess) -> str:
-    """What a process is for, as far as its kind and the name of its main thread show it."""
-    with contextlib.suppress(OSError):  # a process that has been collected
+    """Purpose of a process, inferred from its type and the name of its main thread."""
+    with contextlib.suppress(OSError):  # a reaped process
         if Path(f"/proc/{child.pid}/comm").read_text().strip() == "pt_data_worker":  # torch names them
             return LOADER_WORKER
     forked = type(child).__name__ in ("ForkProcess", "Process")
@@ -262,11 +262,11 @@ def _role(child: multiprocessing.process.BaseProcess) -> str:
 
 
 def _exit_status(child: multiprocessing.process.BaseProcess) -> int | None:
-    """As Popen.returncode, without collecting the process."""
+    """Exit status as in Popen.returncode, without reaping the process."""
     assert child.pid is not None
     try:
         end = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # collected already, or a child of the fork server
+    except ChildProcessError:  # already reaped, or a child of the fork server
         return child.exitcode
     if end is None:
         return None

@@ -1,9 +1,9 @@
 """Megatron's global state: the one module that reads it.
 
 The parallel layout (`megatron.core.parallel_state`), the arguments, and the writers of TensorBoard and Weights & Biases
-are global in Megatron 0.19; upstream replaces them step by step by objects that are handed through. Everything else in
-this package asks here, which tests/training/megatron/test_state.py checks. The groups and ranks exist once Megatron has
-set up its process groups.
+are global in Megatron 0.19; upstream is gradually replacing them with objects that are passed explicitly. The rest of
+this package accesses them only through this module, which tests/training/megatron/test_state.py checks. The groups and
+ranks exist once Megatron has set up its process groups.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 class Writers(NamedTuple):
-    """Where Megatron's own flags send figures to, on the last rank; None where no flag requested it."""
+    """Metric writers enabled by Megatron's flags, on the last rank; None if not enabled."""
 
     tensorboard: SummaryWriter | None
     """torch's SummaryWriter."""
     wandb: ModuleType | None
-    """The module wandb with a run in it."""
+    """The module wandb, with an active run."""
 
 
 def parse_arguments(add_arguments: Callable[[ArgumentParser], ArgumentParser]) -> Namespace:
     """Megatron's arguments of this process, checked by Megatron; they become its global arguments.
 
-    The namespace also is where Megatron keeps the state of its loop (`iteration`, `consumed_train_samples`), so
-    its users see these change.
+    Megatron also stores the state of its loop in this namespace (`iteration`, `consumed_train_samples`), so these
+    values change during training.
 
     Args:
-        add_arguments: adds our arguments to Megatron's parser and returns it.
+        add_arguments: adds this package's arguments to Megatron's parser and returns it.
     """
     from megatron.training.arguments import parse_and_validate_args
 
@@ -45,7 +45,7 @@ def parse_arguments(add_arguments: Callable[[ArgumentParser], ArgumentParser]) -
 
 
 def take_tokenizer_from(builder: Callable[[Namespace], MegatronTokenizer]) -> None:
-    """Has Megatron's start-up get its global tokenizer from `builder`, which is given the arguments."""
+    """Makes Megatron's startup get its global tokenizer from `builder`, which receives the arguments."""
     from megatron.training import global_vars
 
     global_vars.build_tokenizer = builder
@@ -77,7 +77,7 @@ def is_last_stage(virtual_stage: int | None) -> bool:
 
 
 def runs_again() -> bool:
-    """Whether Megatron repeats the passes of a step before it updates weights, because a result was in doubt."""
+    """Whether Megatron repeats the passes of a step before updating weights, because a result was suspicious."""
     from megatron.core.rerun_state_machine import RerunState, get_rerun_state_machine
 
     return get_rerun_state_machine().state == RerunState.RERUNNING_IN_PLACE
@@ -89,12 +89,12 @@ def has_losses() -> bool:
 
 
 def is_first_of_tensor_and_context() -> bool:
-    """Whether this rank speaks for those that hold other parts of the same sequences' computation."""
+    """Whether this rank represents the ranks that compute other parts of the same sequences."""
     return parallel_state.get_tensor_model_parallel_rank() == 0 and parallel_state.get_context_parallel_rank() == 0
 
 
 def data_rank() -> int:
-    """This rank's place among those that read different samples."""
+    """This rank's index among those that read different samples."""
     return parallel_state.get_data_parallel_rank()
 
 

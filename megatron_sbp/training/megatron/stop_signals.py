@@ -1,7 +1,8 @@
-"""Signals that ask a training for a checkpoint: SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 mean the same.
+"""Signals that request a checkpoint and stop the training: SIGTERM, SIGINT, SIGHUP, SIGUSR1, and SIGUSR2 are
+equivalent.
 
-Megatron's --exit-signal-handler listens for one signal (--exit-signal, SIGTERM by default). Terminals and
-schedulers send others: Ctrl-C, a closed terminal, `sbatch --signal=USR1@300`. They are passed on as that one.
+Megatron's --exit-signal-handler listens for one signal (--exit-signal, SIGTERM by default). Terminals and schedulers
+send others: Ctrl-C, a closed terminal, `sbatch --signal=USR1@300`. They are translated to that signal.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import time
 ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 SAME_INTERRUPT = 1.0
-"""Seconds in which a SIGINT is the same as the first one: a terminal sends Ctrl-C to every process of its foreground
-group, and a parent among them passes it on."""
+"""Seconds in which a further SIGINT counts as the first one: a terminal sends Ctrl-C to every process of its foreground
+group, and a parent among them forwards it."""
 
 
 def listened() -> list[signal.Signals]:
@@ -23,13 +24,13 @@ def listened() -> list[signal.Signals]:
 
 
 class Interrupts:
-    """Counts SIGINT: the first asks for a checkpoint, the second ends the training at once."""
+    """Counts SIGINT: the first requests a checkpoint, the second ends the training immediately."""
 
     def __init__(self) -> None:
         self._first: float | None = None
 
     def second(self) -> bool:
-        """To be called at every SIGINT: whether there was an earlier one that is not the same."""
+        """Call at every SIGINT; returns whether there was an earlier, separate one."""
         if self._first is None:
             self._first = time.monotonic()
         return time.monotonic() - self._first >= SAME_INTERRUPT
@@ -38,8 +39,8 @@ class Interrupts:
 class StopSignals:
     """Listens from the very start of a rank, long before Megatron does.
 
-    A signal during the start-up is kept and handed over when the training begins: otherwise it would kill the rank,
-    and look like a crash to the scheduler.
+    A signal during startup is stored and passed on when the training begins: otherwise, it would kill the rank and look
+    like a crash to the scheduler.
     """
 
     def __init__(self) -> None:
@@ -51,10 +52,11 @@ class StopSignals:
             signal.signal(number, self._received)
 
     def hand_over(self, listens_for: signal.Signals | None) -> None:
-        """Passes every signal on as the one that Megatron listens for, whose handler is in place now.
+        """Translates every signal to the one that Megatron listens for, whose handler is now installed.
 
         Args:
-            listens_for: that signal; None without --exit-signal-handler: then signals end the process as usual.
+            listens_for: that signal; None without --exit-signal-handler, in which case signals end the process as
+                usual.
         """
         self._listens_for = listens_for
         if listens_for is None:

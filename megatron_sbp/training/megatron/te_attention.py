@@ -1,4 +1,4 @@
-"""Transformer Engine's core attention, aware of where the pairs of a packed sequence end (needs Transformer Engine)."""
+"""Transformer Engine's core attention, aware of pair boundaries in packed sequences (needs Transformer Engine)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from megatron_sbp.training.megatron.attention import (
 
 
 class PackedTEAttention(TEDotProductAttention):
-    """TEDotProductAttention that reads a mask of one dimension as cumulative lengths (`cu_seqlens`).
+    """TEDotProductAttention that interprets a one-dimensional mask as cumulative lengths (`cu_seqlens`).
 
-    Only this module lays the micro-batch end to end (its "thd" format): everything around it, pipeline stages and
-    their buffers included, keeps [S, B, ...]. Rotary embedding is relative, so it needs no restart inside a sequence.
-    Where Transformer Engine has no kernel for that, torch's attention takes the pairs as a mask.
+    Only this module concatenates the micro-batch (its "thd" format): everything around it, including pipeline stages
+    and their buffers, uses [S, B, ...]. Rotary embedding is relative, so it needs no restart inside a sequence. If
+    Transformer Engine has no kernel for this, torch's attention with a mask is used.
     """
 
     def forward(
@@ -33,7 +33,7 @@ class PackedTEAttention(TEDotProductAttention):
         packed_seq_params: PackedSeqParams | None = None,
         **kwargs: object,
     ) -> torch.Tensor:
-        """As TEDotProductAttention; query [S, B, H, D], key and value [S, B, G, D]; returns [S, B, H * D]."""
+        """Like TEDotProductAttention; query [S, B, H, D], key and value [S, B, G, D]; returns [S, B, H * D]."""
         if attention_mask is None or attention_mask.dim() != 1:
             return super().forward(
                 query, key, value, attention_mask, *args, packed_seq_params=packed_seq_params, **kwargs
@@ -47,7 +47,7 @@ class PackedTEAttention(TEDotProductAttention):
             qkv_format="thd",
             cu_seqlens_q=attention_mask,
             cu_seqlens_kv=attention_mask,
-            max_seqlen_q=length,  # no segment is longer; the exact maximum would require a wait
+            max_seqlen_q=length,  # upper bound; the exact maximum would require synchronization
             max_seqlen_kv=length,
         )
         flat = (end_to_end(tensor) for tensor in (query, key, value))

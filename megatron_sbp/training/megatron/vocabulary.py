@@ -1,8 +1,8 @@
-"""What a training run on token ids needs of its tokenizer: the size of the vocabulary, and two ids.
+"""The tokenizer properties needed for training on token ids: the vocabulary size and two ids.
 
-Megatron builds a Hugging Face tokenizer in every rank for that. The import of transformers alone opens thousands of
-files and takes a fifth of a rank's start on a CPU; when a thousand ranks start, a parallel file system serves millions
-of opens. The tokenizer of a run is read without it.
+For these, Megatron builds a Hugging Face tokenizer in every rank. The import of transformers alone opens thousands of
+files and takes a fifth of a rank's startup time on a CPU; when a thousand ranks start, a parallel file system serves
+millions of opens. The tokenizer of a run is read without it.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
     from megatron.core.tokenizers import MegatronTokenizer
 
 OTHER_WAYS = ("vocab_file", "merge_file", "special_tokens", "metadata_path")
-"""Megatron arguments that make another tokenizer of a folder."""
+"""Megatron arguments that change the tokenizer loaded from a folder."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Stands in for Megatron's tokenizer where no text is tokenized."""
+    """Replaces Megatron's tokenizer if no text is tokenized."""
 
     folder: str
     """The tokenizer's."""
     vocab_size: int
-    """Number of tokens, added ones included, not padded."""
+    """Number of tokens, including added ones, not padded."""
     eod: int
-    """Id of the token that closes every document."""
+    """Id of the token that ends every document."""
     pad: int
-    """Id of the token that fills a sequence."""
+    """Id of the token that pads a sequence."""
 
     @property
     def unique_identifiers(self) -> JsonObject:
-        """What Megatron tells cached indices apart by."""
+        """Identifies cached indices in Megatron."""
         return {"class": type(self).__name__, "tokenizer_path": [self.folder]}
 
 
 def build_tokenizer(args: Namespace, **options: object) -> MegatronTokenizer:
-    """As Megatron's `build_tokenizer`: a `Vocabulary` for the tokenizer of a run, and Megatron's own for any other.
+    """Like Megatron's `build_tokenizer`: a `Vocabulary` for a run's tokenizer, and Megatron's own for any other.
 
     Args:
-        args: Megatron's arguments; `padded_vocab_size` is set as Megatron sets it.
+        args: Megatron's arguments; `padded_vocab_size` is set as in Megatron.
         options: for Megatron's function.
 
     Raises:
-        InputError: a damaged tokenizer of a run.
+        InputError: a run's tokenizer is damaged.
     """
     from megatron.core.tokenizers.utils import build_tokenizer as megatrons
 

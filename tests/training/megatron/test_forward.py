@@ -83,7 +83,7 @@ def test_context_parallel_ranks_share_a_sequence_with_their_group_only():
 
 
 def test_a_start_with_rarer_evaluations_than_before_finds_samples_for_them(corpus, monkeypatch):
-    """Megatron continues after the validation samples that former starts drew, and counts by the present flags."""
+    """Megatron continues after the validation samples of former starts, and counts them by the present flags."""
     from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
 
     made = trainer()

@@ -119,7 +119,7 @@ def cut_back(megatron: Megatron, source: str, name: str) -> Path:
         pytest.param(DISTRIBUTED, HYBRID, GPT, id="distributed optimizer-hybrid to gpt", marks=pytest.mark.exhaustive),
     ],
 )
-def test_one_goes_on_where_the_other_stopped(megatron, first, second, optimizer):
+def test_one_resumes_from_a_checkpoint_of_the_other(megatron, first, second, optimizer):
     """In the same layout, to the last bit; with two tensor-parallel ranks, within 1e-5."""
     megatron.data("whole", KINDS["documents"][0])
     megatron.train("whole", STEPS * BATCH, *COMMON, *ONE_RANK, *optimizer, *first)

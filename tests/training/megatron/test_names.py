@@ -22,7 +22,7 @@ def test_wrapped_by_the_journal(name):
     assert callable(getattr(training, name)), f"training.{name} is gone: see megatron_sbp/training/megatron/hooks.py"
     # Wrapping only works on what Megatron's loop looks up by this name.
     callers = {"train": training.pretrain, "evaluate": training.evaluate_and_print_results}
-    assert f"{name}(" in inspect.getsource(callers.get(name, training.train)), f"nobody calls training.{name} any more"
+    assert f"{name}(" in inspect.getsource(callers.get(name, training.train)), f"training.{name} is not called any more"
 
 
 def test_arguments_that_the_journal_reads():

@@ -54,7 +54,7 @@ def attention(monkeypatch):
     module = importlib.import_module(MODULE)
     monkeypatch.setattr(module, "has_packed_kernel", lambda dtype: True)
     made = module.PackedTEAttention()
-    monkeypatch.delitem(sys.modules, MODULE)  # nobody else gets this one
+    monkeypatch.delitem(sys.modules, MODULE)  # no other test gets this one
     return made
 
 
