@@ -125,7 +125,8 @@ def _rows_between(pairs: Path, first: int, count: int | None) -> tuple[np.ndarra
 
 
 def holds_rows(inputs: list[str], seed_field: str = "seed", target_field: str = "target") -> bool:
-    """Whether files of pairs contain row numbers of documents (as `pairing.pair_writing.mine_pairs` writes them), not texts.
+    """Whether files of pairs contain row numbers of documents, as `pairing.pair_writing.mine_pairs` writes them, not
+    texts.
 
     Args:
         inputs: as for `preprocess_documents`; the first file decides.
