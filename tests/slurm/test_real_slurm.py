@@ -80,6 +80,11 @@ def ended(run: Run) -> bool:
     return bool(found) and not any("RUNNING" in state or "PENDING" in state or "COMPLETING" in state for state in found)
 
 
+def all_started(run: Run) -> bool:
+    """Whether all ranks of the training handle signals: before, one of them would just end."""
+    return all((run.root / "ranks" / f"{rank}.started").exists() for rank in range(4))
+
+
 def after_requeue(run: Run, job: str) -> None:
     """Waits for the job to come back into the queue, lets it start without the usual two minutes, and for the end."""
     back_in_the_queue(run, job)
@@ -160,7 +165,7 @@ def test_failure_cancels_what_depends_on_it(run):
 
 def test_canceled_and_submitted_again(run):
     submit(run)
-    until(run, (run.root / "ranks" / "3.started").exists, "the first start")
+    until(run, lambda: all_started(run), "the first start")
     canceled = slurm_queue.cancel(run)
     assert {job.stage for job in canceled} == {"train", "report"}
     until(run, lambda: ended(run), "the end of what was canceled")
@@ -174,7 +179,7 @@ def test_canceled_and_submitted_again(run):
 def test_a_controller_that_does_not_answer(run, slurm, monkeypatch):
     """Nothing hangs or is submitted twice, and the jobs go on once it answers again."""
     submit(run)
-    until(run, (run.root / "ranks" / "3.started").exists, "the training")
+    until(run, lambda: all_started(run), "the training")
     before = [job.id for job in slurm_queue.jobs_of(run)]
     controller = int((slurm / "slurmctld.pid").read_text())
     with monkeypatch.context() as patched:
@@ -195,8 +200,7 @@ def test_a_controller_that_does_not_answer(run, slurm, monkeypatch):
 def test_time_limit_saves_requeues_and_resumes(run):
     """What Slurm sends before the time limit is SIGUSR1 to the batch shell; here scancel sends it at once."""
     submit(run)
-    started = run.root / "ranks" / "3.started"
-    until(run, started.exists, "the first start")
+    until(run, lambda: all_started(run), "the first start")
     job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
     time.sleep(0.5)
     assert "RUNNING" in client("squeue", "-h", "-j", job, "-o", "%T")
@@ -230,7 +234,7 @@ def test_a_job_whose_time_limits_save_nothing_ends(run):
 def test_ranks_asked_for_a_checkpoint_go_on_later(run):
     """SIGTERM to the ranks alone: their status 3 must come through, though one is slower."""
     submit(run)
-    until(run, (run.root / "ranks" / "3.started").exists, "the first start")
+    until(run, lambda: all_started(run), "the first start")
     job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
     time.sleep(0.5)
     client("scancel", "--signal=TERM", job)
@@ -245,7 +249,7 @@ def test_ranks_asked_for_a_checkpoint_go_on_later(run):
 def test_gives_up_after_the_last_requeue(run, monkeypatch):
     run.recipe.slurm.max_requeues = 0
     submit(run)
-    until(run, (run.root / "ranks" / "3.started").exists, "the first start")
+    until(run, lambda: all_started(run), "the first start")
     job = next(job.id for job in slurm_queue.jobs_of(run) if job.stage == "train")
     time.sleep(0.5)
     client("scancel", "--signal=USR1", "--batch", job)
