@@ -1,4 +1,4 @@
-"""A job that reaches its time limit on a real Slurm, which looks for such jobs twice a minute: mostly waiting."""
+"""A job that Slurm itself warns of its time limit; Slurm looks for such jobs twice a minute: mostly waiting."""
 
 from __future__ import annotations
 
