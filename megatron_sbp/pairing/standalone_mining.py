@@ -227,7 +227,7 @@ def _tokens(
 
     tokens, lengths = [], []
     with Progress("tokenize", None, "documents") as progress:
-        for batch in batches(texts()):
+        for batch in batches(texts(), len):
             flat, sizes = flatten(tokenizer.encode_batch(batch), None, tokenizer.dtype)
             tokens.append(flat)
             lengths.append(sizes.astype(np.int64))

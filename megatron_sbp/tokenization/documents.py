@@ -18,7 +18,7 @@ from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.replacing import replace_files
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents.foreign import OnBad, TextRows
-from megatron_sbp.tokenization.encoding import TextCounts, add_written, write_texts
+from megatron_sbp.tokenization.encoding import TextCounts, add_written, batches, write_texts
 from megatron_sbp.tokenization.file_parts import alike, tokenize_files
 from megatron_sbp.tokenization.indexed import (
     check_output,
@@ -32,7 +32,6 @@ from megatron_sbp.tokenization.indexed import (
 from megatron_sbp.tokenization.pieces import (
     cores_of_process,
     encode_pieces,
-    in_pieces,
     size_of_rows,
     workers_for_rows,
     write_encoded,
@@ -66,7 +65,7 @@ def _tokenize(rows: ShardRows, shard: Path, prefix: Path, label: str) -> list[Pa
         files.open_lines(shard) as lines,
     ):
         if workers > 1:
-            found = encode_pieces(in_pieces(lines, len), rows, workers)
+            found = encode_pieces(batches(lines, len), rows, workers)
             counts = write_encoded(found, writer, progress.advance).counts
         else:
             counts = rows.append(lines, writer, progress.advance)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.indexed import flatten, write_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
@@ -37,7 +38,7 @@ class TextCounts:
         return TextCounts(*(mine + its for mine, its in zip(self.astuple(), other.astuple(), strict=True)))
 
     def astuple(self) -> tuple[int, ...]:
-        """The four counts as a dictionary."""
+        """The four counts."""
         return tuple(asdict(self).values())
 
 
@@ -71,7 +72,7 @@ def add_texts(
     """Appends texts to an open dataset; see `write_texts`."""
     counts = TextCounts()
     closing = tokenizer.end_of_document if end_of_document else None
-    for batch in batches(texts):
+    for batch in batches(texts, len):
         tokens, lengths = tokenizer.encode_flat(batch, closing, tokenizer.dtype)
         writer.add(tokens, lengths)
         counts += TextCounts(len(batch), tokens.size, sum(len(text.encode()) for text in batch), sum(map(len, batch)))
@@ -102,7 +103,7 @@ def add_written(
             ids.append(known)
             yield text
 
-    for batch in batches(texts()):
+    for batch in batches(texts(), len):
         known = ids[: len(batch)]  # one more may have been read
         del ids[: len(batch)]
         missing = [text for text, found in zip(batch, known, strict=True) if found is None]
@@ -126,15 +127,26 @@ def _add(
     return TextCounts(len(batch), tokens.size, sum(len(text.encode()) for text in batch), sum(map(len, batch)))
 
 
-def batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Batches texts, limited in number and size."""
-    batch: list[str] = []
-    characters = 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if len(batch) == _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
+def batches[Row](rows: Iterable[Row], size: Callable[[Row], int]) -> Iterator[list[Row]]:
+    """Batches texts, or rows with them, limited in number and size. An error of reading is raised after the rows before
+    it.
+
+    Args:
+        rows: the texts or rows.
+        size: of a row.
+    """
+    batch: list[Row] = []
+    total = 0
+    try:
+        for row in rows:
+            batch.append(row)
+            total += size(row)
+            if len(batch) == _BATCH_DOCUMENTS or total >= _BATCH_CHARACTERS:
+                yield batch
+                batch, total = [], 0
+    except InputError:
+        if batch:
             yield batch
-            batch, characters = [], 0
+        raise
     if batch:
         yield batch

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,6 @@ SMALLER = 3
 
 _PROCESS = 300 << 20
 """Memory of a process in bytes: 266 MB in docs/scaling.md."""
-
-_PIECE_ROWS, _PIECE_BYTES = 2048, 4_000_000
 
 
 @dataclass
@@ -71,25 +70,6 @@ def workers_for_rows(size: int, cores: int) -> int:
     return max(1, min(cores, free_memory() // _PROCESS)) if size >= IN_PROCESSES else 1
 
 
-def in_pieces[Row](rows: Iterable[Row], size: Callable[[Row], int]) -> Iterator[list[Row]]:
-    """Batches rows, limited in number and size. A read error is raised after the rows before it."""
-    piece: list[Row] = []
-    total = 0
-    try:
-        for row in rows:
-            piece.append(row)
-            total += size(row)
-            if len(piece) == _PIECE_ROWS or total >= _PIECE_BYTES:
-                yield piece
-                piece, total = [], 0
-    except InputError:
-        if piece:
-            yield piece
-        raise
-    if piece:
-        yield piece
-
-
 def write_encoded(
     found: Iterable[Encoded], writer: IndexedWriter, advance: Callable[[int], None] | None = None
 ) -> Encoded:
@@ -112,23 +92,24 @@ def write_encoded(
     return total
 
 
-def encode_pieces[Piece](
-    pieces: Iterable[Piece], encode: Callable[[Piece], Encoded], workers: int
-) -> Generator[Encoded]:
-    """Results of `encode` for each piece, in order; only slightly more pieces than workers are in memory.
+def encode_pieces[Piece, Found](
+    pieces: Iterable[Piece], encode: Callable[[Piece], Found], workers: int, ahead: int = 1
+) -> Generator[Found]:
+    """What `encode` makes of each piece, in their order.
 
     Args:
         pieces: read by the caller's process.
-        encode: called in the worker processes, which get a copy of it.
-        workers: number of processes.
+        encode: called in the others, which get a copy of it.
+        workers: processes.
+        ahead: pieces that are in memory besides those in work.
 
     Raises:
-        InputError: the first one raised by reading or by `encode`, in the order of the pieces.
+        InputError: the first that reading or `encode` raises, in the order of the pieces.
         Fault: a process was killed.
     """
     context = multiprocessing.get_context("spawn")  # not forked: tokenizers has threads
     pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), encode))
-    running: deque[Future[Encoded]] = deque()
+    running: deque[Future[Found]] = deque()
     failed: InputError | None = None
     try:
         source = iter(pieces)
@@ -140,7 +121,7 @@ def encode_pieces[Piece](
                 break
             if piece is None:
                 break
-            if len(running) > workers:
+            if len(running) >= workers + ahead:
                 yield running.popleft().result()
             running.append(pool.submit(_encode, piece))
         while running:
@@ -153,11 +134,11 @@ def encode_pieces[Piece](
         pool.shutdown(cancel_futures=True)
 
 
-_encoder: Callable[..., Encoded]
+_encoder: Callable[..., object]
 """State of a pool process."""
 
 
-def _begin(parent: int, encode: Callable[..., Encoded]) -> None:
+def _begin(parent: int, encode: Callable[..., object]) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process per core already
@@ -165,5 +146,5 @@ def _begin(parent: int, encode: Callable[..., Encoded]) -> None:
     _encoder = encode
 
 
-def _encode(piece: object) -> Encoded:
+def _encode(piece: object) -> Any:  # Any: what the encoder returns
     return _encoder(piece)

@@ -10,9 +10,9 @@ from pathlib import Path
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import TextRows
 from megatron_sbp.documents.reading import RawRow
-from megatron_sbp.tokenization.encoding import Appended, TextCounts, add_texts, add_written
+from megatron_sbp.tokenization.encoding import Appended, TextCounts, add_texts, add_written, batches
 from megatron_sbp.tokenization.indexed import write_indexed
-from megatron_sbp.tokenization.pieces import Encoded, encode_pieces, in_pieces, write_encoded
+from megatron_sbp.tokenization.pieces import Encoded, encode_pieces, write_encoded
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.tokenization.written_ids import FIELD, unpack_ids
 
@@ -94,5 +94,5 @@ def _pieces(rows: TextRows, text_field: str, advance: Callable[[int], None]) -> 
         return len(raw if isinstance(raw, bytes) else str(raw[text_field]))
 
     for path in rows.files:
-        for piece in in_pieces(rows.raw(path, advance), size):
+        for piece in batches(rows.raw(path, advance), size):
             yield path, piece

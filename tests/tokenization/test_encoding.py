@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization import encoding
 from megatron_sbp.tokenization.encoding import TextCounts, batches, write_texts
 from megatron_sbp.tokenization.indexed import open_indexed
@@ -14,10 +15,29 @@ def test_batches_are_neither_long_nor_heavy(monkeypatch):
     monkeypatch.setattr(encoding, "_BATCH_DOCUMENTS", 3)
     monkeypatch.setattr(encoding, "_BATCH_CHARACTERS", 10)
     texts = ["a", "b", "c", "d" * 20, "e" * 9, "", "f", "g"]
-    found = list(batches(texts))
+    found = list(batches(texts, len))
     assert [text for batch in found for text in batch] == texts
     assert [len(batch) for batch in found] == [3, 1, 3, 1]
-    assert list(batches([])) == []
+    assert list(batches([], len)) == []
+
+
+def test_batches_lose_no_row_before_an_error(monkeypatch):
+    monkeypatch.setattr(encoding, "_BATCH_DOCUMENTS", 3)
+    monkeypatch.setattr(encoding, "_BATCH_CHARACTERS", 10)
+    assert list(batches([b"a", b"b", b"c", b"d", b"e" * 20, b"f"], len)) == [
+        [b"a", b"b", b"c"],
+        [b"d", b"e" * 20],
+        [b"f"],
+    ]
+
+    def broken():
+        yield b"a"
+        raise InputError("truncated")
+
+    found = batches(broken(), len)
+    assert next(found) == [b"a"]
+    with pytest.raises(InputError):
+        next(found)
 
 
 def test_a_dataset_holds_every_text_closed(tokenizer, foldoc, tmp_path, monkeypatch):

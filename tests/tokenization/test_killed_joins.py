@@ -94,12 +94,12 @@ def test_a_join_killed_at_random_moments(tmp_path, parts, seed):
 PROGRAM = """
 import sys
 from pathlib import Path
-from megatron_sbp.tokenization import file_parts
+from megatron_sbp.tokenization import pieces
 from megatron_sbp.tokenization.documents import preprocess_documents
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 if __name__ == "__main__":
-    file_parts.IN_PROCESSES = 0
-    file_parts.os.sched_getaffinity = lambda _: {0, 1}
+    pieces.IN_PROCESSES = 0
+    pieces.os.sched_getaffinity = lambda _: {0, 1}
     folder = Path(sys.argv[1])
     print("begun", flush=True)
     preprocess_documents([f"{folder}/corpus/*.jsonl"], folder / "out" / "all", load_tokenizer(folder / "tokenizer"))

@@ -15,7 +15,6 @@ from megatron_sbp.tokenization.pieces import (
     Encoded,
     cores_of_process,
     encode_pieces,
-    in_pieces,
     size_of_rows,
     workers_for_rows,
 )
@@ -63,25 +62,6 @@ def test_the_first_error_in_the_order_of_the_rows_is_raised():
 def test_a_killed_process_is_a_fault():
     with pytest.raises(Fault, match="a process that tokenizes was killed, probably out of memory"):
         list(encode_pieces([[1], [-2], [3]], encode, 1))
-
-
-def test_pieces_are_neither_long_nor_heavy_and_lose_no_row_before_an_error(monkeypatch):
-    monkeypatch.setattr(pieces, "_PIECE_ROWS", 3)
-    monkeypatch.setattr(pieces, "_PIECE_BYTES", 10)
-    assert list(in_pieces([b"a", b"b", b"c", b"d", b"e" * 20, b"f"], len)) == [
-        [b"a", b"b", b"c"],
-        [b"d", b"e" * 20],
-        [b"f"],
-    ]
-
-    def broken():
-        yield b"a"
-        raise InputError("truncated")
-
-    found = in_pieces(broken(), len)
-    assert next(found) == [b"a"]
-    with pytest.raises(InputError):
-        next(found)
 
 
 def test_as_many_processes_as_there_are_cores_and_memory_for(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.tokenization import documents, pieces
+from megatron_sbp.tokenization import documents, encoding, pieces
 from megatron_sbp.tokenization.documents import preprocess_documents, tokenize_shard, tokenize_written
 from megatron_sbp.tokenization.written_ids import pack_ids
 
@@ -24,7 +24,7 @@ def shared(monkeypatch):
 
     def use(workers):
         monkeypatch.setattr(pieces, "IN_PROCESSES", 0)
-        monkeypatch.setattr(pieces, "_PIECE_ROWS", 7)
+        monkeypatch.setattr(encoding, "_BATCH_DOCUMENTS", 7)
         monkeypatch.setattr(documents, "alike", lambda *_: False)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(workers)))
         monkeypatch.setenv("OMP_NUM_THREADS", str(workers))
