@@ -24,6 +24,8 @@ from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage, by_name
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["alpha", "be", "gamma", "delta", "epsilon", "zeta", "eta"]
 
 
