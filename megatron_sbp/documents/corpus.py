@@ -18,17 +18,13 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.shard_names import JSONL_ZST, shard_file_name
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents import SPLITS
+from megatron_sbp.documents.corpus_files import PassedOver, corpus_files
 from megatron_sbp.documents.cutting import cut_shards
 from megatron_sbp.documents.ids import ids_file
 from megatron_sbp.documents.input_groups import input_groups
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
 from megatron_sbp.documents.parts import Part, PartWriter, part_files
-from megatron_sbp.documents.reading import (
-    BadDocument,
-    PassedOver,
-    check_fields,
-    corpus_files,
-)
+from megatron_sbp.documents.reading import BadDocument, check_fields
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.documents.written_shards import NAME, WrittenShards
 from megatron_sbp.recipe import Documents
@@ -77,7 +73,7 @@ def read_part(
     Args:
         documents: the corpus.
         seed: of the order.
-        paths: consecutive files of `reading.corpus_files`.
+        paths: consecutive files of `corpus_files`.
         part: FOLDER/NAME of the output, see `parts`.
         source: file that the settings were read from, for messages.
 

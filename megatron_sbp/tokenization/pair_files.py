@@ -14,8 +14,8 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.documents.corpus_files import matching_files
 from megatron_sbp.documents.foreign import OnBad, Source, TextRows
-from megatron_sbp.documents.reading import matching_files
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.indexed import (
