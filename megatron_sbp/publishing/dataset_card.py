@@ -17,7 +17,7 @@ from megatron_sbp.publishing.card_parts import (
 )
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.numbers import count
-from megatron_sbp.report.quality import GROUPS, sheet_rows
+from megatron_sbp.report.quality_rows import GROUPS, sheet_rows
 from megatron_sbp.report.seed_reading import seed_sentence
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
