@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, short_socket_paths
-from megatron_sbp.training.megatron import rank_end
+from megatron_sbp.training.megatron import checkpoint_processes, rank_end
 from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 from megatron_sbp.training.model_folder import CACHE, STOPPED
@@ -217,9 +217,9 @@ def main() -> int:
     if on_cpu:
         cpu.fork_checkpoint_queue()
     else:
-        rank_end.prepare_saving()
+        checkpoint_processes.prepare_saving()
     if "--async-save" in sys.argv:
-        rank_end.prepare_asynchronous_saving(options.sbp_device)
+        checkpoint_processes.prepare_asynchronous_saving(options.sbp_device)
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     first_rank = int(os.environ.get("RANK", "0")) == 0
     try:
