@@ -25,7 +25,8 @@ pytest_plugins = (
 LONG = (
     "end_to_end/test_whole_run.py", "slurm/test_real_slurm.py", "slurm/test_time_limit.py",
     "synthesis/test_vllm_engine.py",
-    "training/test_launch.py", "stages/test_synthesize.py", "slurm/test_training_job.py", "test_programs.py",
+    "training/test_launch.py", "stages/test_synthesize.py", "stages/test_unfinished_shards.py",
+    "slurm/test_training_job.py", "test_programs.py",
     "doctor/test_together.py", "training/test_resumed_trainings.py", "slurm/test_rehearsal.py",
     "report/test_browser.py", "training/test_pretrain.py", "stages/test_harness.py", "slurm/test_doctor.py",
     "evaluation/test_harness.py", "training/test_ranks.py", "stages/test_evaluate.py", "end_to_end/test_chaos.py",

@@ -10,7 +10,7 @@ from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.stages.synthesize import synthesizer_of
+from megatron_sbp.stages.synthetic_writer import synthesizer_of
 from megatron_sbp.synthesis.synthesize_files import synthesize
 from megatron_sbp.synthesis.writing import write_shard
 
