@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.chat_server import ChatServer, verdict
-from support.made_up_run import synthetic_rows, text_run
+from support.made_up_text import synthetic_rows, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
