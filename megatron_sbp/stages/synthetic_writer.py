@@ -38,6 +38,7 @@ def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> ModelSynt
     """The synthesizer of a run, loaded."""
     from megatron_sbp.synthesis.controls import UnconditionalSampler
     from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer
+    from megatron_sbp.synthesis.text_limits import TextLimits
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
     recipe = run.recipe
@@ -46,9 +47,7 @@ def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> ModelSynt
         run.export("synthesizer"),
         load_tokenizer(run.tokenizer),
         recipe.synthesis,
-        max_seed_tokens=recipe.max_seed_tokens,
-        max_new_tokens=recipe.max_new_tokens,
-        seed_cut=recipe.tuning.seed_cut,
+        TextLimits.of_run(recipe),
         seed=recipe.seed,
         device=recipe.launch.device,
         round=round,
