@@ -193,7 +193,7 @@ def join_pairs(folder: Path) -> None:
 
 def tokenize_pairs(folder: Path) -> None:
     """One unit: at most a million pairs."""
-    from megatron_sbp.tokenization.pair_files import tokenize_pairs
+    from megatron_sbp.tokenization.pair_parts import tokenize_pairs
     from megatron_sbp.tokenization.pairs import PairLimits
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 

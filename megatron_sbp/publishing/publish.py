@@ -17,7 +17,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.hugging_face_folder import PROVENANCE
-from megatron_sbp.publishing.cards import dataset_card, model_card
+from megatron_sbp.publishing.dataset_card import dataset_card
+from megatron_sbp.publishing.model_card import model_card
 from megatron_sbp.publishing.parquet import write_parquet
 from megatron_sbp.recipe import Recipe
 

@@ -15,16 +15,10 @@ import zstandard
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.documents.corpus_files import SUFFIXES, corpus_files, find_files
 from megatron_sbp.documents.patterns import names_matching
-from megatron_sbp.documents.reading import (
-    SUFFIXES,
-    BadDocument,
-    corpus_files,
-    fields_of,
-    find_files,
-    parse,
-    raw_rows,
-)
+from megatron_sbp.documents.raw_rows import raw_rows
+from megatron_sbp.documents.reading import BadDocument, fields_of, parse
 from megatron_sbp.recipe import Documents, Recipe
 from megatron_sbp.rehearsal.made_up_documents import MadeUp, made_up_documents
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from megatron_sbp.base.errors import NO_ROOM, Fault, InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.training.megatron.rank_end import CAUSE, ending
+from megatron_sbp.training.megatron.rank_end import CAUSE
+from megatron_sbp.training.megatron.rank_processes import ending
 from megatron_sbp.training.ranks import Rank
 
 RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")

@@ -13,7 +13,9 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint.start import check_start, check_tokenizer
-from megatron_sbp.documents.reading import corpus_files, fields_of, raw_rows
+from megatron_sbp.documents.corpus_files import corpus_files
+from megatron_sbp.documents.raw_rows import raw_rows
+from megatron_sbp.documents.reading import fields_of
 from megatron_sbp.evaluation.questions import read_questions
 from megatron_sbp.pairing.embedding import Embedder
 from megatron_sbp.recipe import load_recipe

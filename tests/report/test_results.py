@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.made_up_run import made_up_run, text_run
+from support.made_up_run import made_up_run
+from support.made_up_text import text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
