@@ -1,0 +1,22 @@
+"""Small file systems that a test can fill: a tmpfs, which only root may mount."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def mount(folder: Path, options: str) -> None:
+    """Mounts a tmpfs with these options; ends the test where that is not possible."""
+    words = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+
+
+def unmount(folder: Path) -> None:
+    """Unmounts it, even if a process that a failed test left still has a file of it open."""
+    if folder.is_mount():
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
