@@ -17,7 +17,8 @@ def mounted(tmp_path) -> Iterator:
     folder.mkdir()
 
     def mount_there(options: str) -> Path:
-        mount(folder, options)
+        if reason := mount(folder, options):
+            pytest.skip(reason)
         return folder
 
     yield mount_there
