@@ -67,7 +67,7 @@ def main() -> None:
             parser.error(f"--{name.replace('_', '-')} must be above 0")
     from megatron_sbp.synthesis.synthesize_files import synthesize
 
-    with command_line.errors_reported(options):
+    with command_line.errors_reported(options, generations_per_document="generations"):
         counts = synthesize(
             options.checkpoint,
             options.inputs,

@@ -170,6 +170,12 @@ def test_lengths_beyond_the_checkpoints_context(run):
     )
 
 
+def test_more_generations_than_fit_into_memory(run):
+    """They were planned one by one until the memory was full, without a word."""
+    words = [*WORDS["synthesize"], "--generations", str(10**20), "--output", "s.jsonl.zst"]
+    assert run("synthesize", *words) == f"'--generations': must be between 1 and 1,000,000, not {10**20}"
+
+
 def test_a_tokenizer_with_more_tokens_than_the_model(run, tmp_path):
     config = files.read_json(tmp_path / "hf/config.json")
     files.write_json(tmp_path / "hf/config.json", {**config, "vocab_size": 99})
