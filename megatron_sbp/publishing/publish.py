@@ -109,6 +109,8 @@ def _write(sources: PublishSources, recipe: Recipe, partial: Path) -> list[Path]
 
 
 def _check_free(target: Path) -> None:
+    if not files.is_utf8(target):
+        raise InputError("has bytes in its path that are not UTF-8", file=target, key=KEY)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise InputError("is not a folder", file=target, key=KEY)
     held = sorted(path.name for path in target.iterdir()) if target.exists() else []

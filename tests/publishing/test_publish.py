@@ -129,6 +129,8 @@ def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, pub
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="is not a folder"):
         _publish(run, tmp_path / "file")
+    with pytest.raises(InputError, match=r"not UTF-8"):  # Arrow's writer ended with a traceback
+        _publish(run, tmp_path / "\udcff")
     (tmp_path / ".mine.partial").mkdir()
     with pytest.raises(InputError, match="not from an interrupted"):
         _publish(run, tmp_path / "mine")
