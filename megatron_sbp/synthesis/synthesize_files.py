@@ -28,6 +28,9 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 GENERATIONS_AT_ONCE = 4096
 """Generations from which batches are formed; the unit of work, like `synthesis.generations_per_shard` in a run."""
 
+MOST_PER_DOCUMENT = 1_000_000
+"""Generations from one seed document, which are planned in memory."""
+
 
 def synthesize(
     checkpoint: Path,
@@ -63,6 +66,11 @@ def synthesize(
         InputError: unreadable or bad rows, two documents with one id, a checkpoint that does not load, a tokenizer of
             another model, lengths beyond the checkpoint's context, an output that cannot be written.
     """
+    if not 1 <= generations_per_document <= MOST_PER_DOCUMENT:
+        raise InputError(
+            f"must be between 1 and {MOST_PER_DOCUMENT:,}, not {generations_per_document}",
+            key="generations_per_document",
+        )
     source = replace(source, skip_empty=True)
     outputs.check_file(output, source.files(), JSONL_ZST)
     check_own_tokenizer(checkpoint, tokenizer)
