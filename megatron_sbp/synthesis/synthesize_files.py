@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from megatron_sbp.base import files, outputs
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
