@@ -45,7 +45,7 @@ def similarity_figures(
     """
     shards = numbered_shards(embeddings, ".npy")
     embedder: Embedder | None = None
-    if any(map(with_seeds, samples.values())):
+    if with_seeds(samples["synthetic"]) or with_seeds(samples["generations"]):
         from megatron_sbp.pairing.embedding import Embedder
 
         embedder = Embedder(recipe.embedding, recipe.folder, recipe.launch.device)
