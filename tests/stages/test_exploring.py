@@ -82,7 +82,7 @@ def test_the_neighbors_must_be_there(recipe_file, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["neighbors/train/00000.npz", "tokenizer/roles.json"])
 def test_a_damaged_file_is_named(recipe_file, tmp_path, capsys, name):
-    """It was a traceback of whoever read it, or other neighbors without a word."""
+    """Previously it caused a traceback in its reader, or changed the neighbors without a message."""
     root = tmp_path / "run"
     shutil.copytree(recipe_file.parent / "run", root)
     data = bytearray((root / name).read_bytes())
