@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megatron_sbp.base.errors import InputError, printable
+from megatron_sbp.base.progress import say
 from megatron_sbp.stages.run_folder import Run
 
 if TYPE_CHECKING:
@@ -152,10 +153,28 @@ def explore_pairs(run: Run, stage: Stage, graph: list[Stage], options: argparse.
     check_present(run, inputs)
     tokenizer = map(run.relative, run.tokenizer.iterdir())  # shows the texts
     check_unchanged(run, [*stage.reads(run), "tokenizer"], [*inputs, *tokenizer])
+    stale = ", ".join(_stale_before(run, stage, graph))
+    if stale:
+        say(f"warning: made under other settings or inputs than this recipe's, as `sbp status` says: {stale}")
     assert isinstance(stage, ScopedStage), stage
     found = explore_run(stage.scoped(run), options.documents or DOCUMENTS, options.examples or EXAMPLES)
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_exploration(found)))
     return 0
+
+
+def _stale_before(run: Run, stage: Stage, graph: list[Stage]) -> list[str]:
+    """Stages that `stage` directly or indirectly reads from, and that would run again."""
+    from megatron_sbp.executor.state import StageState
+
+    needed = set(stage.reads(run))
+    for earlier in reversed(graph):
+        if earlier.name in needed:
+            needed |= earlier.reads(run).keys()
+    return [
+        each.name
+        for each in graph
+        if each.name in needed and StageState(run, each, graph, reads_data=False).why().startswith("stale")
+    ]
 
 
 def verify_files(run: Run, graph: list[Stage]) -> int:

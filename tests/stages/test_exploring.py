@@ -72,6 +72,15 @@ def test_json_and_overrides(recipe_file, capsys):
     assert (found["alpha"], found["sampled"]) == (0.3, 50)
 
 
+def test_neighbors_of_other_settings_are_told(recipe_file, capsys):
+    """An override that the run had and this command lacks changes what is explored; nothing said so."""
+    assert main(["pairs", str(recipe_file), "--explore", "pairs.alpha=0.3"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["pairs", str(recipe_file), "--explore", "embedding.max_tokens=24", "neighbors.k=10"]) == 0
+    told = "warning: made under other settings or inputs than this recipe's, as `sbp status` says: embed, neighbors"
+    assert told in capsys.readouterr().err
+
+
 def test_the_neighbors_must_be_there(recipe_file, tmp_path, capsys):
     root = tmp_path / "run"
     shutil.copytree(recipe_file.parent / "run", root)
