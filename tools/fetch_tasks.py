@@ -25,6 +25,7 @@ import yaml
 
 from megatron_sbp.base import command_line, outputs
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.files import read_json
 
 PAPER = ("arc_challenge", "arc_easy", "sciq", "winogrande", "triviaqa", "webqs", "lambada_openai")
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
@@ -183,7 +184,9 @@ def main(words: list[str] | None = None) -> None:
         outputs.check_file(note)
         known = Tasks(Path(package.origin).parent / "tasks")
         load = from_hub if given.source is None else from_disk(given.source)
-        sources = json.loads(note.read_text()) if note.exists() else {}
+        sources = read_json(note) if note.exists() else {}
+        if not isinstance(sources, dict):
+            raise InputError("is not a JSON object", file=note)
         for name in given.tasks or PAPER:
             for task, file, config in known.closure(name):
                 source = save(task, file, config, load, given.to)

@@ -19,6 +19,9 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import load_recipe
 
+LARGEST = 1 << 20
+"""Of the numbers that set the padding: the embedding gets fewer rows of it than their product."""
+
 
 def main() -> None:
     parser = command_line.parser(__doc__)
@@ -30,6 +33,9 @@ def main() -> None:
     parser.add_argument("--make-vocab-size-divisible-by", type=int, default=128, metavar="N", help="default: 128")
     parser.add_argument("--tensor-model-parallel-size", type=int, default=1, metavar="N", help="default: 1")
     options = parser.parse_args()
+    for name in ("make_vocab_size_divisible_by", "tensor_model_parallel_size"):
+        if not 1 <= getattr(options, name) <= LARGEST:
+            parser.error(f"--{name.replace('_', '-')} must be between 1 and {LARGEST:,}, not {getattr(options, name)}")
     from megatron_sbp.checkpoint.hugging_face_config import read_config
     from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
     from megatron_sbp.checkpoint.start import check_tokenizer

@@ -243,6 +243,10 @@ def main() -> int:
     parser.add_argument("--people", type=Path, default=Path(__file__).with_name("people.jsonl"))
     parser.add_argument("--examples", type=int, default=0)
     options = parser.parse_args()
+    if not options.people.is_file():
+        parser.error(f"{options.people}: no such file; make_world.py writes it")
+    if not options.run.is_dir():
+        parser.error(f"{options.run}: no such run folder")
     truth = Truth(map(json.loads, options.people.read_text().splitlines()))
     figures, examples = measure(options.run, truth, options.examples, options.synthesizer)
     print(json.dumps(figures, indent=2))

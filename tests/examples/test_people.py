@@ -171,3 +171,12 @@ def test_every_biography_is_read_back():
 def test_pairs_are_measured_against_the_same_person():
     found = check_facts.pair_figures(["a", "a", "b", "b", "c"], [0, 1, 2, 4], [1, 0, 4, 2])
     assert found == {"pairs": 4, "precision": 0.5, "recall": 0.5}
+
+
+@pytest.mark.parametrize(("missing", "told"), [("people", "make_world.py writes it"), ("run", "no such run folder")])
+def test_facts_without_a_world_or_a_run_are_one_line(missing, told, tmp_path, monkeypatch, capsys):
+    (tmp_path / ("run" if missing == "people" else "people")).touch()
+    monkeypatch.setattr(sys, "argv", ["check_facts", f"{tmp_path}/run", "--people", f"{tmp_path}/people"])
+    with pytest.raises(SystemExit) as left:
+        check_facts.main()
+    assert left.value.code == 2 and told in capsys.readouterr().err

@@ -117,6 +117,14 @@ def test_data_sets_on_disk(tool, tmp_path, capsys):
     assert json.loads((tmp_path / "tasks" / "sources.json").read_text())["sciq"]["rows"] == {"validation": 3}
 
 
+@pytest.mark.parametrize("text", ["[", "[]"])
+def test_damaged_sources_are_one_line(tool, tmp_path, text):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "sources.json").write_text(text)
+    refused(tool, ["--to", tmp_path / "tasks", "--from", tmp_path, "sciq"])
+    assert (tmp_path / "tasks" / "sources.json").read_text() == text
+
+
 def test_a_folder_that_is_no_split_is_one_line(tool, tmp_path, capsys):
     import datasets
 

@@ -162,6 +162,17 @@ def test_a_seed_that_no_generator_takes(tool, seed, monkeypatch, capsys):
     assert f"argument --seed: '{seed}' is not a whole number from 0 to 4,294,967,295" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [0, -5, 10**15])
+@pytest.mark.parametrize("option", ["--make-vocab-size-divisible-by", "--tensor-model-parallel-size"])
+def test_a_padding_that_cannot_be(option, number, monkeypatch, capsys):
+    """A division by zero, an embedding without padding, an embedding of petabytes."""
+    monkeypatch.setattr(sys, "argv", ["import_hf", *WORDS["import_hf"], option, str(number), "--output", "m"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(TOOLS / "import_hf.py"), run_name="__main__")
+    assert left.value.code == 2
+    assert f"{option} must be between 1 and 1,048,576, not {number}" in capsys.readouterr().err
+
+
 def test_lengths_beyond_the_checkpoints_context(run):
     words = [*WORDS["synthesize"], "--max-seed-tokens", "22", "--max-new-tokens", "10", "--output", "s.jsonl.zst"]
     assert run("synthesize", *words) == (
