@@ -29,9 +29,10 @@ def told_of(error: OSError, given: Iterable[object] = ()) -> str | None:
         given: What the user gave: strings and paths count, and those in lists.
     """
     if error.errno in NO_ROOM:
-        reason, advice = NO_ROOM[error.errno]
         if _of_semaphore(error):
-            reason, advice = "shared memory is full", "make /dev/shm larger (docker --shm-size, a bind mount)"
+            advice = "make /dev/shm larger (docker --shm-size, a bind mount)"
+            return f"shared memory is full; {advice} and run the same command again"
+        reason, advice = NO_ROOM[error.errno]
         place = f" while writing {error.filename}" if error.filename else ""
         return f"{reason}{place}; {advice} and run the same command again"
     if error.errno in _LOST and _no_current_folder():
@@ -39,6 +40,13 @@ def told_of(error: OSError, given: Iterable[object] = ()) -> str | None:
     if error.errno in _REFUSED or (error.errno in _LOST and _is_named(error.filename, given)):
         return f"{error.filename or 'a file'}: {error.strerror}"
     return None
+
+
+def note_place(error: BaseException, place: Path) -> None:
+    """Notes in an error due to lack of space what was being written: write() names no file, and a run folder, a cache,
+    and temporary files may be on different disks."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+        error.filename = str(place)
 
 
 def _of_semaphore(error: OSError) -> bool:

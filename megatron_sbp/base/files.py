@@ -20,7 +20,7 @@ from typing import IO
 
 import zstandard
 
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.errors import InputError, note_place
 from megatron_sbp.base.piece_digests import sha256_between, sha256_of_pieces
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 
@@ -51,8 +51,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with open(partial, "rb+") as written:
             os.fsync(written.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        note_place(error, path)
         raise
     sync_folder(path.parent)
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from megatron_sbp.base.errors import note_place
 from megatron_sbp.base.files import atomic_path, sync_folder
 
 
@@ -51,9 +52,10 @@ def replace_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             target.rename(former)
         partial.rename(target)
-    except BaseException:
+    except BaseException as error:
         _put_back(former, target)
         shutil.rmtree(partial, ignore_errors=True)
+        note_place(error, target)
         raise
     sync_folder(target.parent)
     shutil.rmtree(former, ignore_errors=True)

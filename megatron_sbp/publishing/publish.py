@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_sbp.base import files
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.errors import InputError, note_place
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.hugging_face_folder import PROVENANCE
@@ -89,6 +89,9 @@ def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]
             partial.rename(target)  # takes the place of an empty folder
         except OSError as error:
             raise InputError(f"cannot be made: {error.strerror}", file=target, key=KEY) from error
+    except OSError as error:
+        note_place(error, target)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         _end(unfinished)

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from megatron_sbp.base import files
-from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.errors import InputError, told_of
 
 
 def names(folder: Path) -> list[str]:
@@ -50,6 +50,15 @@ def test_killed_writer_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old" and len(names(tmp_path)) == 2
     files.write_text(path, "newer")
     assert path.read_text() == "newer" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_named_by_the_file(tmp_path):
+    """write() names none, and a run folder, a cache, and temporary files may be on different disks."""
+    with pytest.raises(OSError) as full, files.atomic_path(tmp_path / "a.txt"), open("/dev/full", "wb") as target:
+        target.write(b"text")
+        target.flush()
+    told = f"the disk is full while writing {tmp_path / 'a.txt'}; free some space and run the same command again"
+    assert told_of(full.value) == told and names(tmp_path) == []
 
 
 def test_json_round_trip_and_refusals(tmp_path):

@@ -82,3 +82,9 @@ def test_an_error_between_the_two_renames_puts_the_former_folder_back(tmp_path):
         partial.rmdir()  # so that it cannot take the place
     assert (tmp_path / "made" / "b").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_full_disk_is_named_by_the_folder(tmp_path):
+    with pytest.raises(OSError) as full, replace_folder(tmp_path / "made"), open("/dev/full", "wb", 0) as target:
+        target.write(b"text")
+    assert full.value.filename == str(tmp_path / "made")

@@ -117,7 +117,7 @@ def test_data_sets_on_disk(tool, tmp_path, capsys):
     assert json.loads((tmp_path / "tasks" / "sources.json").read_text())["sciq"]["rows"] == {"validation": 3}
 
 
-@pytest.mark.parametrize("text", ["[", "[]"])
+@pytest.mark.parametrize("text", ["[", "{"])
 def test_damaged_sources_are_one_line(tool, tmp_path, text):
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "sources.json").write_text(text)
